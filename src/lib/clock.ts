@@ -1,0 +1,94 @@
+/**
+ * The one door through which time enters.
+ *
+ * `now()` is the *observed clock*: monotonic milliseconds that stand still while this process did not run (SIGSTOP,
+ * a suspended machine, a blocked event loop). Time that nobody observed is held against nobody. A clock step does not
+ * move it, because it is not the wall clock.
+ */
+import { performance } from 'node:perf_hooks';
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Observed time in ms; only differences mean anything. */
+  now(): number;
+  /** Wall clock, ms since the epoch: for reading times off the wire and for display only. */
+  epoch(): number;
+  /** Calls `fn` once after `ms` (at least). The timer does not keep the process alive on its own when `unref` is set. */
+  after(ms: number, fn: () => void, options?: { unref?: boolean }): Timer;
+}
+
+/** Resolves after `ms`, or rejects with the signal's reason when it is aborted first. */
+export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const timer = clock.after(ms, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    const onAbort = () => {
+      timer.cancel();
+      reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/** How often the observed clock looks at the real one. */
+const BEAT_MS = 1_000;
+/** A beat that is later than this was not just a busy moment: the rest of it is a gap. */
+const MAX_BEAT_MS = 3_000;
+
+/**
+ * The real clock. `start()` begins the beat that lets it tell a gap from a quiet second; without a beat it never
+ * reports gaps.
+ */
+export class SystemClock implements Clock {
+  #lastSeen = performance.now();
+  #unobserved = 0;
+  #beat: NodeJS.Timeout | undefined;
+  #onGap: ((ms: number) => void) | undefined;
+
+  now(): number {
+    const real = performance.now();
+    if (this.#beat !== undefined) {
+      const passed = real - this.#lastSeen;
+      if (passed > MAX_BEAT_MS) {
+        const gap = passed - BEAT_MS;
+        this.#unobserved += gap;
+        // Reported after the caller has its time: a gap handler may itself ask for `now()`.
+        queueMicrotask(() => this.#onGap?.(gap));
+      }
+    }
+    this.#lastSeen = real;
+    return real - this.#unobserved;
+  }
+
+  epoch(): number {
+    return Date.now();
+  }
+
+  after(ms: number, fn: () => void, options?: { unref?: boolean }): Timer {
+    // setTimeout overflows to 1 ms beyond 2^31-1 (Node documentation, "setTimeout").
+    const handle = setTimeout(fn, Math.min(Math.max(0, ms), 2_147_483_647));
+    if (options?.unref) handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  }
+
+  /** Begins watching for gaps; `onGap` gets the length in ms of each. */
+  start(onGap: (ms: number) => void): void {
+    this.#onGap = onGap;
+    this.#lastSeen = performance.now();
+    this.#beat ??= setInterval(() => this.now(), BEAT_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#beat);
+    this.#beat = undefined;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The one small interface behind which every `server.control` stands: how the opencode process is found, started,
+ * stopped and measured. What to do is the watchdog's to decide; that it was really done is proven here.
+ */
+
+export type ControlMode = 'spawn' | 'adopt' | 'external' | 'command' | 'docker' | 'observe';
+
+/** The proof of identity of a process: a pid alone may be recycled (proc(5): `starttime` is field 22 of stat). */
+export interface ProcessIdentity {
+  pid: number;
+  /** Clock ticks since boot, or another value that differs for a recycled pid. */
+  startTime: string;
+  /** argv, as far as it can be read. */
+  command: readonly string[];
+}
+
+export interface StartedServer {
+  /** The process that listens on the port; a wrapper's child, not the wrapper. Unknown for a remote server. */
+  pid?: number;
+  version?: string;
+  /** From the act's begin to the first healthy answer. */
+  tookMs: number;
+}
+
+export interface RestartedServer extends StartedServer {
+  oldPid?: number;
+}
+
+/**
+ * A control that could not do what was asked. `message` says what was tried, what came back and what to do.
+ * `serverAlive` is true where the old server is known to serve on.
+ */
+export class ControlError extends Error {
+  override readonly name = 'ControlError';
+  readonly serverAlive: boolean;
+  constructor(message: string, options: { serverAlive: boolean; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.serverAlive = options.serverAlive;
+  }
+}
+
+/** What a control needs from the outside; injected, so that this room knows neither HTTP nor logs. */
+export interface ControlDeps {
+  /** One health probe, bounded in time; resolves to null where nothing healthy answers. Never rejects. A 401 counts as an answer. */
+  isHealthy(signal: AbortSignal): Promise<{ version?: string } | null>;
+  /** A supervised process ended without being told to. */
+  onExit(exit: { pid: number; code: number | null; signal: NodeJS.Signals | null }): void;
+  /** A line of a spawned server's own output, cut to a bounded length. */
+  onOutput(line: { stream: 'stdout' | 'stderr'; line: string }): void;
+  /** Something a person should know, in a plain sentence. */
+  onNotice(
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Record<string, unknown>,
+  ): void;
+}
+
+export interface ServerControl {
+  readonly mode: ControlMode;
+  /** False where this control never touches the process (`observe`): restarts are then not decided at all. */
+  readonly acts: boolean;
+  /** Finds the process that serves the URL's port now, and watches it for its end. Null where none was found or proven. */
+  attach(signal: AbortSignal): Promise<ProcessIdentity | null>;
+  /** Starts a server where none runs; resolves when it is healthy. @throws ControlError */
+  start(signal: AbortSignal): Promise<StartedServer>;
+  /** Ends the running server and all that it started, and brings a new one to health. @throws ControlError */
+  restart(signal: AbortSignal): Promise<RestartedServer>;
+  /** Looks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
+  poke(): void;
+  /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */
+  memory(): Promise<number | undefined>;
+  /** Lets go. `stop` ends a server that this control started or adopted from a daemon before it; `leave` leaves it running. */
+  dispose(onExit: 'stop' | 'leave'): Promise<void>;
+}

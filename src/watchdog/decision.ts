@@ -1,0 +1,161 @@
+/**
+ * The watchdog's output vocabulary: acts for the hands, and notes for the log.
+ *
+ * Every act is answered by an observation (`abort.done`, `restart.failed`, `session.inspected`, …), so the state
+ * machine never assumes that something worked. Notes carry the names and fields of the contract's structured log.
+ */
+
+/** A session's health, worst last (contract, "Structured log"). */
+export type Health =
+  | 'idle'
+  | 'busy'
+  | 'waiting'
+  | 'delegating'
+  | 'retrying'
+  | 'stalled'
+  | 'stuck'
+  | 'wedged';
+
+/** Why a session counts as stuck. `pileup` is the abort that comes before a pile-up restart. */
+export type StuckReason =
+  | 'attempts'
+  | 'duration'
+  | 'wait'
+  | 'hopeless'
+  | 'silence'
+  | 'tool_time'
+  | 'run_time'
+  | 'waiting'
+  | 'ghost'
+  | 'pileup';
+
+export type RestartReason =
+  | 'pileup'
+  | 'wedged'
+  | 'unresponsive'
+  | 'exited'
+  | 'memory'
+  | 'schedule'
+  | 'manual';
+
+export type ServerHealth =
+  | 'unknown'
+  | 'starting'
+  | 'healthy'
+  | 'unresponsive'
+  | 'down'
+  | 'restarting'
+  | 'held';
+
+/** A session that a restart cuts, with what it was doing. */
+export interface Interrupted {
+  sessionID: string;
+  health: Health;
+  directory?: string;
+  title?: string;
+}
+
+export type Act =
+  /** Abort the session in this directory, verify it there, answer `abort.*`. */
+  | {
+      act: 'abort';
+      sessionID: string;
+      directory: string | undefined;
+      reason: StuckReason;
+      try: number;
+    }
+  /** Do not send the abort if it was not sent yet; answer `abort.withdrawn` or the abort's own end. */
+  | { act: 'withdraw'; sessionID: string }
+  /** Look at one session closely; answer `session.inspected` or `session.inspect_failed`. */
+  | { act: 'inspect'; sessionID: string; directory: string | undefined }
+  /** Start a server where none runs; answer `restart.done` or `restart.failed`. */
+  | { act: 'start' }
+  | { act: 'restart'; reason: RestartReason }
+  /** Answer no to a request in a person's place; `request.answered` follows from opencode itself. */
+  | {
+      act: 'reject';
+      sessionID: string;
+      directory: string | undefined;
+      request: { requestID: string; on: 'permission' | 'question' };
+    }
+  /** `restart.giveUp: exit`: the daemon ends with exit code 5. */
+  | { act: 'give_up'; restarts: number };
+
+/** The fields that every session note has where they are known. */
+export interface SessionFields {
+  sessionID: string;
+  directory?: string;
+  title?: string;
+  parentID?: string;
+}
+
+/** Notes by event name, with the fields that each adds to the common ones. */
+export interface NoteFields {
+  'server.starting': Record<never, never>;
+  'server.healthy': { version?: string; pid?: number; tookMs?: number };
+  'server.unresponsive': { failures: number; lastError: string; silentMs?: number };
+  'server.unauthorized': { status: number };
+  'server.exited': { pid?: number; code: number | null; signal: string | null };
+  'server.restarting': {
+    reason: RestartReason;
+    pid?: number;
+    interrupted: string[];
+    sessions?: number;
+    restarts: number;
+    detail: string;
+  };
+  'server.restarted': { reason: RestartReason; tookMs: number; oldPid?: number; pid?: number };
+  'server.restart_failed': { reason: RestartReason; error: string; retryInMs?: number };
+  'server.breaker_open': { reason: RestartReason; restarts: number; cooldownMs: number };
+  'server.breaker_closed': { restarts: number };
+  'session.health': SessionFields & {
+    health: Health;
+    previous?: Health;
+    forMs: number;
+    attempt?: number;
+    model?: string;
+    tool?: string;
+  };
+  'session.stuck': SessionFields & {
+    reason: StuckReason;
+    limit: number;
+    value: number;
+    attempt?: number;
+    message?: string;
+    nextInMs?: number;
+    episodeMs?: number;
+    tool?: string;
+  };
+  'session.aborting': SessionFields & { reason: StuckReason; try: number };
+  'session.aborted': SessionFields & { reason: StuckReason; try: number; tookMs: number };
+  'session.abort_failed': SessionFields & { reason: StuckReason; try: number; error: string };
+  'session.wedged': SessionFields & { reason: StuckReason; tries: number };
+  'session.waiting': SessionFields & { on: 'permission' | 'question'; requestID: string };
+  'session.answered': SessionFields & {
+    on: 'permission' | 'question';
+    requestID: string;
+    by: 'person' | 'watchdog';
+    forMs: number;
+  };
+  'session.recovered': SessionFields & {
+    reason?: StuckReason;
+    attempts: number;
+    episodeMs: number;
+  };
+  'session.failed': SessionFields & {
+    error: string;
+    statusCode?: number;
+    attempts: number;
+  };
+  'session.interrupted': SessionFields & { restartReason: RestartReason; health: Health };
+  'provider.outage': { provider: string; model: string; sessions: number; message: string };
+  'provider.back': { provider: string; model: string; outageMs: number };
+}
+
+export type NoteName = keyof NoteFields;
+export type Note = { [E in NoteName]: { note: E } & NoteFields[E] }[NoteName];
+export type Decision = Act | Note;
+
+export function isNote(decision: Decision): decision is Note {
+  return 'note' in decision;
+}

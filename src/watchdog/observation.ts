@@ -1,0 +1,172 @@
+/**
+ * The watchdog's input vocabulary: everything that the senses can tell the state machine.
+ *
+ * Times named `at`, `startedAt` are milliseconds on the *observed clock*: monotonic, and standing still while the
+ * daemon itself was suspended or stalled (see `src/lib/clock.ts`). Wall-clock times never enter; a wire time such as
+ * a retry's `next` is turned into a distance from now where it is read.
+ */
+
+/** What `/session/status` or a `session.status` event says of one session (opencode-facts section 5). */
+export type SessionStatus =
+  | { type: 'idle' }
+  | { type: 'busy' }
+  | {
+      type: 'retry';
+      /** opencode's own attempt counter, from 1. */
+      attempt: number;
+      message: string;
+      /** Milliseconds until the next attempt, never negative; absent where opencode did not say. */
+      nextInMs?: number;
+      /** True where opencode asks a person to act (sign in, add credits): it will not heal by waiting. */
+      needsPerson?: boolean;
+    };
+
+/** A tool call that is running. `startedAt` is the tool's own start, not when it was last heard of. */
+export interface RunningTool {
+  callID: string;
+  tool: string;
+  startedAt: number;
+  /** The subagent's session where the tool delegates (`metadata.sessionId` of the `task` tool). */
+  childID?: string;
+}
+
+/** A permission or question that waits for an answer. */
+export interface PendingRequest {
+  requestID: string;
+  on: 'permission' | 'question';
+}
+
+/** What is known of a session besides its run. Absent means unknown, not "none". */
+export interface SessionInfo {
+  directory?: string;
+  title?: string;
+  parentID?: string;
+}
+
+/** Why a health probe did not count as an answer. */
+export type ProbeFailure = 'refused' | 'timeout' | 'http' | 'not_opencode' | 'network';
+
+interface At {
+  at: number;
+}
+interface OfSession extends At {
+  sessionID: string;
+  /** The directory that the event was tagged with: a status for another directory than the session's is not believed (facts, section 6). */
+  directory?: string;
+}
+
+export type ServerObservation =
+  /** What the daemon found when it came up: a server that answers, or none. */
+  | (At & { kind: 'server.attached'; running: boolean; pid?: number; version?: string })
+  | (At & { kind: 'probe.ok'; startedAt: number; version?: string })
+  | (At & { kind: 'probe.failed'; startedAt: number; failure: ProbeFailure; error: string })
+  | (At & { kind: 'probe.unauthorized'; startedAt: number; status: number })
+  | (At & {
+      kind: 'server.exited';
+      pid: number | undefined;
+      code: number | null;
+      signal: string | null;
+    })
+  /** The end of a `start` or `restart` act. */
+  | (At & { kind: 'restart.done'; pid?: number; oldPid?: number; version?: string; tookMs: number })
+  | (At & {
+      kind: 'restart.failed';
+      error: string;
+      /** True where the old process is known to serve on: nothing was lost, nothing changed. */
+      serverAlive: boolean;
+    })
+  /** `dryRun`: the act was decided, logged and left undone. */
+  | (At & { kind: 'restart.skipped' })
+  /** A person, a schedule or a memory limit asks for a restart. */
+  | (At & { kind: 'restart.requested'; reason: 'manual' | 'memory' | 'schedule' });
+
+export type StreamObservation =
+  | (At & { kind: 'stream.connected'; path: string })
+  | (At & { kind: 'stream.lost'; reason: string; silentMs: number })
+  /** Bytes arrived: the server's event loop turns. Sent at most a few times a second. */
+  | (At & { kind: 'stream.alive' })
+  /** The polls that follow a connect are all in: from here on silence means silence. */
+  | (At & { kind: 'stream.resynced' });
+
+export type SessionObservation =
+  | (OfSession & { kind: 'session.info'; info: SessionInfo })
+  | (OfSession & { kind: 'session.status'; status: SessionStatus })
+  /** New text, reasoning or tool output: proof of life. */
+  | (OfSession & { kind: 'session.progress' })
+  | (OfSession & { kind: 'session.step_finished' })
+  /** An assistant message was begun: the model is being asked. */
+  | (OfSession & {
+      kind: 'session.asking_model';
+      messageID: string;
+      model?: string;
+      agent?: string;
+    })
+  /** New user input. */
+  | (OfSession & { kind: 'session.prompted'; messageID: string; model?: string; agent?: string })
+  | (OfSession & { kind: 'tool.running'; tool: RunningTool })
+  | (OfSession & { kind: 'tool.ended'; callID: string })
+  | (OfSession & { kind: 'request.asked'; request: PendingRequest })
+  | (OfSession & { kind: 'request.answered'; requestID: string })
+  | (OfSession & { kind: 'session.compacting' })
+  | (OfSession & { kind: 'session.compacted' })
+  | (OfSession & {
+      kind: 'session.error';
+      name: string;
+      message: string;
+      statusCode?: number;
+      retryable?: boolean;
+    })
+  | (OfSession & { kind: 'session.deleted' })
+  /** One directory's whole `/session/status`. Sessions of the directory that are not in it are idle. */
+  | (At & {
+      kind: 'status.polled';
+      /** When the request was sent: an event younger than this overrules the answer. */
+      startedAt: number;
+      directory: string;
+      statuses: ReadonlyMap<string, SessionStatus>;
+    })
+  /** The answer to an `inspect` act: one session looked at closely, because events may have been missed. */
+  | (OfSession & {
+      kind: 'session.inspected';
+      startedAt: number;
+      result:
+        | { found: false }
+        | {
+            found: true;
+            info: SessionInfo;
+            tools: readonly RunningTool[];
+            requests: readonly PendingRequest[];
+            /** Whether the run has begun an assistant message that is not completed. */
+            askingModel: boolean;
+            model?: string;
+            /** Changes whenever the transcript does; equal marks mean no progress in between. */
+            mark: string;
+          };
+    })
+  | (OfSession & { kind: 'session.inspect_failed'; error: string })
+  /** opencode dropped a directory's instance: its sessions' runs are gone. */
+  | (At & { kind: 'directory.disposed'; directory: string });
+
+export type ActObservation =
+  /** The end of an `abort` act. */
+  | (OfSession & {
+      kind: 'abort.done';
+      tookMs: number;
+    })
+  | (OfSession & { kind: 'abort.failed'; error: string })
+  /** The session was seen idle before the abort was sent: nothing was done. */
+  | (OfSession & { kind: 'abort.withdrawn' })
+  | (OfSession & { kind: 'abort.skipped' });
+
+export type TimeObservation =
+  /** The deadline that was asked for has come. */
+  | (At & { kind: 'tick' })
+  /** The daemon did not run for this long (SIGSTOP, suspend, a blocked loop); the observed clock left it out. */
+  | (At & { kind: 'gap'; ms: number });
+
+export type Observation =
+  | ServerObservation
+  | StreamObservation
+  | SessionObservation
+  | ActObservation
+  | TimeObservation;

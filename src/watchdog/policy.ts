@@ -1,0 +1,72 @@
+/**
+ * The limits that the watchdog decides by. Names and defaults are the contract's; every duration is in milliseconds,
+ * and 0 switches a limit off where the contract says so.
+ */
+export interface Policy {
+  retry: {
+    /** opencode's own attempt counter reaches this; 1 aborts at the first retry. */
+    maxAttempts: number;
+    /** Age of a retry episode; 0 = off. */
+    maxDuration: number;
+    /** Distance of the next attempt; 0 = off. */
+    maxWait: number;
+  };
+  stall: {
+    /** Busy with nothing that explains the quiet; 0 = off. */
+    maxSilence: number;
+    /** One tool call; 0 = off. */
+    maxToolTime: number;
+    /** One run, whatever it does; 0 = off. */
+    maxRunTime: number;
+  };
+  waiting: {
+    /** A permission or question unanswered; 0 = a person may take for ever. */
+    maxDuration: number;
+    action: 'report' | 'reject' | 'abort';
+  };
+  abort: {
+    /** An abort has worked when the session is seen idle within this time. */
+    verifyTimeout: number;
+    /** Then the session is wedged. */
+    maxTries: number;
+  };
+  pileup: {
+    minSessions: number;
+    minDuration: number;
+    /** A pile-up that is back within this time of a pile-up restart is answered by aborts only. */
+    rest: number;
+  };
+  probe: {
+    /** Consecutive failures before the server counts as unresponsive. */
+    maxFailures: number;
+  };
+  restart: {
+    /** In any `window`; then the breaker opens. */
+    maxRestarts: number;
+    window: number;
+    backoff: { initial: number; max: number };
+    /** The breaker stays open this long, doubling each time to at most `MAX_COOLDOWN`. */
+    cooldown: number;
+    giveUp: 'hold' | 'exit';
+  };
+}
+
+/** The breaker's cooldown doubles to at most this (contract, `restart.cooldown`). */
+export const MAX_COOLDOWN = 4 * 60 * 60_000;
+
+/** The contract's defaults. */
+export const DEFAULT_POLICY: Policy = {
+  retry: { maxAttempts: 5, maxDuration: 60_000, maxWait: 5 * 60_000 },
+  stall: { maxSilence: 10 * 60_000, maxToolTime: 60 * 60_000, maxRunTime: 0 },
+  waiting: { maxDuration: 0, action: 'report' },
+  abort: { verifyTimeout: 5_000, maxTries: 3 },
+  pileup: { minSessions: 3, minDuration: 30_000, rest: 15 * 60_000 },
+  probe: { maxFailures: 3 },
+  restart: {
+    maxRestarts: 5,
+    window: 10 * 60_000,
+    backoff: { initial: 1_000, max: 60_000 },
+    cooldown: 15 * 60_000,
+    giveUp: 'hold',
+  },
+};
