@@ -1,0 +1,158 @@
+/**
+ * A model provider that fails on request: an OpenAI-compatible server whose behaviour each prompt
+ * chooses by a marker, so that many sessions misbehave differently side by side.
+ *
+ * The markers of the last user message count. One marker is one step of the run: with
+ * `[[bash sleep 1]] [[hang]]` the model first calls bash, then, given its result, hangs. Past the
+ * last marker, and without one, the answer is `[[ok]]` (see `setDefault`).
+ */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { behaviours, type Marker, parseMarkers, Reply } from './provider-behaviours.js';
+
+export interface ProviderRequest {
+  at: number;
+  model: string;
+  /** The marker that ruled this request, as written. */
+  marker: string;
+  /** The session: opencode's own id where it sends one, else the first user message. */
+  key: string;
+  /** Everything the users of this conversation said. */
+  prompts: string;
+  /** Not answered in full yet, and the client is still there. */
+  open: boolean;
+  /** The client hung up before the answer was complete. */
+  aborted: boolean;
+}
+
+interface ChatMessage {
+  role: string;
+  content?: string | Array<{ type: string; text?: string }> | null;
+}
+
+interface ChatBody {
+  model: string;
+  messages: ChatMessage[];
+  tools?: unknown[];
+}
+
+export class FakeProvider {
+  readonly requests: ProviderRequest[] = [];
+  /** Tool-less requests (titles, compaction): answered at once, not in `requests`. */
+  titles = 0;
+  /** `'down'`: everything answers 503, whatever the marker says. */
+  override: 'down' | null = null;
+  private defaultMarker = '[[ok]]';
+
+  constructor(private readonly server: Server) {
+    server.on('request', (req: IncomingMessage, res: ServerResponse) => {
+      this.handle(req, res).catch((error: unknown) => {
+        // A broken script is the test author's error: show it in opencode's session.error.
+        if (!res.headersSent) res.writeHead(400, { 'content-type': 'application/json' });
+        res.end(JSON.stringify({ error: { message: `fake provider: ${String(error)}` } }));
+      });
+    });
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  /** The `baseURL` for opencode.json. */
+  get url(): string {
+    return `http://127.0.0.1:${this.port}/v1`;
+  }
+
+  /** The marker that rules prompts without one. */
+  setDefault(marker: string): void {
+    this.defaultMarker = marker;
+  }
+
+  /** Requests whose conversation contains `words`. */
+  count(words = ''): number {
+    return this.about(words).length;
+  }
+
+  /** Requests in flight whose conversation contains `words`. */
+  open(words = ''): number {
+    return this.about(words).filter((request) => request.open).length;
+  }
+
+  about(words: string): ProviderRequest[] {
+    return this.requests.filter((request) => request.prompts.includes(words));
+  }
+
+  async stop(): Promise<void> {
+    const closed = once(this.server, 'close');
+    this.server.close();
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  private async handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    if (req.method !== 'POST' || !req.url?.endsWith('/chat/completions')) {
+      res.writeHead(404).end();
+      return;
+    }
+    const body = JSON.parse(await text(req)) as ChatBody;
+    const reply = new Reply(res, body.model, randomUUID().slice(0, 8));
+    if (!body.tools?.length) {
+      this.titles += 1;
+      if (this.override === 'down') return reply.error(503, 'Service Unavailable');
+      reply.text('A title');
+      return reply.finish();
+    }
+
+    const marker = this.markerFor(body.messages);
+    const prompts = body.messages.filter(({ role }) => role === 'user').map(contentOf);
+    const affinity = req.headers['x-session-affinity'];
+    const request: ProviderRequest = {
+      at: Date.now(),
+      model: body.model,
+      marker: marker.text,
+      key: typeof affinity === 'string' ? affinity : (prompts[0] ?? ''),
+      prompts: prompts.join('\n'),
+      open: true,
+      aborted: false,
+    };
+    const earlier = this.requests.filter(
+      (other) => other.key === request.key && other.marker === request.marker,
+    ).length;
+    this.requests.push(request);
+    res.once('close', () => {
+      request.open = false;
+      request.aborted = !res.writableFinished && !reply.wasCut;
+    });
+
+    if (this.override === 'down') return reply.error(503, 'Service Unavailable');
+    const behaviour = behaviours[marker.name];
+    if (!behaviour) throw new Error(`unknown marker ${marker.text}`);
+    await behaviour({ marker, model: body.model, earlier, reply });
+  }
+
+  private markerFor(messages: ChatMessage[]): Marker {
+    const last = messages.findLastIndex(({ role }) => role === 'user');
+    const prompt = messages[last];
+    const written = prompt ? parseMarkers(contentOf(prompt)) : [];
+    const steps = written.length > 0 ? written : parseMarkers(this.defaultMarker);
+    const taken = messages.slice(last + 1).filter(({ role }) => role === 'tool').length;
+    const marker = steps[taken] ?? parseMarkers('[[ok]]')[0];
+    if (!marker) throw new Error('unreachable: [[ok]] is a marker');
+    return marker;
+  }
+}
+
+function contentOf({ content }: ChatMessage): string {
+  if (typeof content === 'string') return content;
+  return (content ?? []).map((part) => part.text ?? '').join('\n');
+}
+
+export async function startFakeProvider(): Promise<FakeProvider> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return new FakeProvider(server);
+}

@@ -1,0 +1,136 @@
+/** An isolated home for a real opencode: its folders, configuration and command, none of the user's. */
+
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { killAll, processesWithEnv } from './processes.js';
+
+export interface HomeOptions {
+  /** opencode.json's `permission`, e.g. `{ bash: 'ask' }`. */
+  permission?: Record<string, unknown>;
+  /** Further keys for opencode.json. */
+  config?: Record<string, unknown>;
+  /** `opencode` is npm's kind of Node wrapper, the server its child. */
+  viaWrapper?: boolean;
+}
+
+export interface Home {
+  path: string;
+  /** An empty project folder to work in. */
+  directory: string;
+  /** The `opencode` command; also first in the `PATH` of `opencodeEnv`. */
+  command: string;
+  /** Makes a further project folder. */
+  project(name: string): Promise<string>;
+  /** Every living process that was started in this home. */
+  processes(): number[];
+  /** Kills every process of this home, and removes it. */
+  remove(): Promise<void>;
+}
+
+const packages = fileURLToPath(new URL('../../node_modules/', import.meta.url));
+
+/** The real opencode binary; `$OPENCODE_TEST_BIN` runs the tests against another version. */
+export function binary(): string {
+  const candidates = process.env.OPENCODE_TEST_BIN
+    ? [process.env.OPENCODE_TEST_BIN]
+    : [
+        join(packages, 'opencode-ai/bin/opencode.exe'),
+        join(packages, `opencode-${process.platform}-${process.arch}/bin/opencode`),
+      ];
+  // Where its postinstall script has not run, the first is a stub of a few bytes.
+  const found = candidates.find((file) => (sizeOf(file) ?? 0) > 1_000_000);
+  if (!found) throw new Error(`no opencode binary: none of ${candidates.join(', ')} is one`);
+  return found;
+}
+
+const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size;
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+const dataHome = (path: string) => join(path, 'data');
+
+/** The environment in which any process (a watchdog, too) finds this opencode and this home. */
+export function opencodeEnv(path: string): Record<string, string> {
+  return {
+    PATH: [join(path, 'bin'), process.env.PATH ?? ''].join(delimiter),
+    LANG: 'C.UTF-8',
+    HOME: path,
+    TMPDIR: join(path, 'tmp'),
+    XDG_CONFIG_HOME: join(path, 'config'),
+    XDG_DATA_HOME: dataHome(path),
+    XDG_STATE_HOME: join(path, 'state'),
+    XDG_CACHE_HOME: join(path, 'cache'),
+    OPENCODE_DISABLE_AUTOUPDATE: '1',
+    OPENCODE_DISABLE_MODELS_FETCH: '1',
+    OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
+    OPENCODE_DISABLE_DEFAULT_PLUGINS: '1',
+  };
+}
+
+/** Makes a home whose models `fake/m1`, `fake/m2` and `fake2/m1` are answered by `provider`. */
+export async function prepareHome(
+  provider: { url: string },
+  { permission, config, viaWrapper = false }: HomeOptions = {},
+): Promise<Home> {
+  const path = await realpath(await mkdtemp(join(tmpdir(), 'opencode-home-')));
+  const project = async (name: string) => {
+    await mkdir(join(path, name), { recursive: true });
+    return join(path, name);
+  };
+  for (const folder of ['bin', 'tmp', 'config/opencode', 'data', 'state', 'cache']) {
+    await project(folder);
+  }
+  const fake = (name: string, models: string[]) => ({
+    npm: '@ai-sdk/openai-compatible',
+    name,
+    options: { baseURL: provider.url, apiKey: 'x' },
+    models: Object.fromEntries(models.map((id) => [id, { name: id }])),
+  });
+  const settings = {
+    model: 'fake/m1',
+    autoupdate: false,
+    share: 'disabled',
+    provider: { fake: fake('fake', ['m1', 'm2']), fake2: fake('fake2', ['m1']) },
+    ...(permission && { permission }),
+    ...config,
+  };
+  await writeFile(join(path, 'config/opencode/opencode.json'), JSON.stringify(settings, null, 2));
+
+  const command = join(path, 'bin/opencode');
+  if (viaWrapper) await writeFile(command, wrapper(binary()));
+  else await symlink(binary(), command);
+  if (viaWrapper) await chmod(command, 0o755);
+
+  const processes = () => processesWithEnv(`XDG_DATA_HOME=${dataHome(path)}`);
+  return {
+    path,
+    command,
+    project,
+    processes,
+    directory: await project('project'),
+    remove: async () => {
+      await killAll(processes, `the processes of ${path}`);
+      await rm(path, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+/** As npm's `opencode-ai` does it: the wrapper waits for its child and passes no signal on. */
+const wrapper = (target: string) => `#!/usr/bin/env node
+const { spawnSync } = require('node:child_process');
+const child = spawnSync(${JSON.stringify(target)}, process.argv.slice(2), { stdio: 'inherit' });
+process.exit(child.status ?? 1);
+`;

@@ -1,0 +1,230 @@
+/** What the fake model provider can do to a request: one entry per marker, e.g. `[[stall 3]]`. */
+import type { ServerResponse } from 'node:http';
+import { pause } from './wait.js';
+
+/** A marker taken apart: `[[flaky 2 id=a]]` is name `flaky`, args `['2']`, options `{id: 'a'}`. */
+export interface Marker {
+  name: string;
+  /** Everything after the name, untouched: a shell command, a subagent's prompt. */
+  rest: string;
+  args: string[];
+  options: Record<string, string>;
+  /** As written, with its brackets. */
+  text: string;
+}
+
+export interface Call {
+  marker: Marker;
+  model: string;
+  /** How many requests with this very marker (and session) came before this one. */
+  earlier: number;
+  reply: Reply;
+}
+
+export type Behaviour = (call: Call) => void | Promise<void>;
+
+const num = (text: string | undefined, otherwise: number): number =>
+  text === undefined ? otherwise : Number(text);
+
+const tool =
+  (name: string, input: (marker: Marker) => Record<string, unknown>): Behaviour =>
+  ({ reply, marker }) =>
+    reply.toolCall(name, input(marker));
+
+const ok: Behaviour = ({ reply }) => {
+  reply.text('All done.');
+  reply.finish();
+};
+
+/** An hour and more: opencode's own limit for a bash call is two minutes. */
+const BASH_TIMEOUT_MS = 7_200_000;
+
+export const behaviours: Record<string, Behaviour> = {
+  ok,
+  '429': ({ reply, marker }) => reply.error(429, 'Rate limit reached', marker.options),
+  '500': ({ reply }) => reply.error(500, 'Internal server error'),
+  '503': ({ reply }) => reply.error(503, 'Service Unavailable'),
+  '401': ({ reply }) => reply.error(401, 'Incorrect API key provided'),
+  '400': ({ reply }) => reply.error(400, 'Invalid request'),
+
+  /** 503 for the first N requests, then a reply. */
+  flaky: (call) =>
+    call.earlier < num(call.marker.args[0], 1)
+      ? call.reply.error(503, 'Service Unavailable')
+      : ok(call),
+
+  /** Credits are spent. Plain: opencode's free tier; `quota`: OpenAI's; `go`: opencode Go's. */
+  'usage-exhausted': ({ reply, marker }) => {
+    const kind = marker.args[0] ?? 'free';
+    const body = exhausted[kind];
+    if (!body) throw new Error(`no such kind of exhaustion: ${kind}`);
+    reply.json(kind === 'credits' ? 401 : 429, body, marker.options);
+  },
+
+  /** N chunks of text, MS apart, then the end: a healthy long answer. */
+  stream: async ({ reply, marker }) => {
+    await reply.chunks(num(marker.args[0], 5), num(marker.args[1], 20), 'content');
+    reply.finish();
+  },
+  /** N chunks of reasoning, MS apart, then a reply. */
+  reason: async (call) => {
+    const { args } = call.marker;
+    await call.reply.chunks(num(args[0], 5), num(args[1], 20), 'reasoning_content');
+    await ok(call);
+  },
+  hang: () => {},
+  'hang-headers': ({ reply }) => reply.open(),
+  /** N chunks, then silence on an open connection. */
+  stall: ({ reply, marker }) => reply.chunks(num(marker.args[0], 3), 5, 'content'),
+  /** N chunks, then the connection is cut. */
+  midfail: async ({ reply, marker }) => {
+    await reply.chunks(num(marker.args[0], 3), 5, 'content');
+    reply.cut();
+  },
+
+  bash: tool('bash', ({ rest }) => ({
+    command: rest,
+    description: 'Runs the test command',
+    timeout: BASH_TIMEOUT_MS,
+  })),
+  /** The subagent's own markers are written with braces: `[[task {{hang}} please]]`. */
+  task: tool('task', ({ rest }) => ({
+    description: 'Test subtask',
+    prompt: rest.replaceAll('{{', '[[').replaceAll('}}', ']]'),
+    subagent_type: 'general',
+  })),
+  question: tool('question', () => ({
+    questions: [
+      {
+        question: 'Which way?',
+        header: 'Way',
+        options: [
+          { label: 'left', description: 'Go left' },
+          { label: 'right', description: 'Go right' },
+        ],
+      },
+    ],
+  })),
+};
+
+const exhausted: Record<string, unknown> = {
+  free: {
+    type: 'error',
+    error: { type: 'FreeUsageLimitError', message: 'Free usage exceeded, add credits' },
+  },
+  go: {
+    type: 'error',
+    error: { type: 'GoUsageLimitError', message: 'Usage limit reached' },
+    metadata: { workspace: 'wrk_test', limitName: 'Weekly' },
+  },
+  credits: {
+    type: 'error',
+    error: { type: 'CreditsError', message: 'Insufficient balance. Add credits to continue.' },
+  },
+  quota: {
+    error: {
+      message: 'You exceeded your current quota, please check your plan and billing details.',
+      type: 'insufficient_quota',
+      param: null,
+      code: 'insufficient_quota',
+    },
+  },
+};
+
+const MARKER = /\[\[\s*(.+?)\s*\]\]/gs;
+const OPTION = /^([a-z-]+)=(.*)$/;
+
+/** The markers in a prompt, in order: step N of a run behaves as the Nth says, then `ok`. */
+export function parseMarkers(prompt: string): Marker[] {
+  return Array.from(prompt.matchAll(MARKER), ([text, inner = '']) => {
+    const [name = '', ...words] = inner.split(/\s+/);
+    const options = words.flatMap((word) => {
+      const match = OPTION.exec(word);
+      return match ? [[match[1] ?? '', match[2] ?? ''] as const] : [];
+    });
+    return {
+      name,
+      text,
+      rest: inner.slice(name.length).trim(),
+      args: words.filter((word) => !OPTION.test(word)),
+      options: Object.fromEntries(options),
+    };
+  });
+}
+
+/** The OpenAI wire format over one response. */
+export class Reply {
+  /** We broke the connection, not the client. */
+  wasCut = false;
+
+  constructor(
+    private readonly res: ServerResponse,
+    private readonly model: string,
+    private readonly id: string,
+  ) {}
+
+  open(): void {
+    if (this.res.headersSent) return;
+    this.res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    this.res.flushHeaders();
+  }
+
+  text(content: string): void {
+    this.delta({ role: 'assistant', content });
+  }
+
+  async chunks(count: number, ms: number, field: 'content' | 'reasoning_content'): Promise<void> {
+    this.open();
+    for (let i = 0; i < count && !this.res.destroyed; i++) {
+      if (i > 0) await pause(ms);
+      this.delta({ role: 'assistant', [field]: `chunk ${i} ` });
+    }
+  }
+
+  toolCall(name: string, input: Record<string, unknown>): void {
+    const call = { name, arguments: JSON.stringify(input) };
+    this.delta({
+      role: 'assistant',
+      tool_calls: [{ index: 0, id: `call_${this.id}`, type: 'function', function: call }],
+    });
+    this.finish('tool_calls');
+  }
+
+  finish(reason = 'stop'): void {
+    const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
+    this.send({ choices: [{ index: 0, delta: {}, finish_reason: reason }] });
+    this.send({ choices: [], usage });
+    this.write('data: [DONE]\n\n');
+    this.res.end();
+  }
+
+  error(status: number, message: string, headers: Record<string, string> = {}): void {
+    this.json(status, { error: { message, type: 'error', code: String(status) } }, headers);
+  }
+
+  json(status: number, body: unknown, headers: Record<string, string> = {}): void {
+    if (this.res.destroyed) return;
+    this.res.writeHead(status, { ...headers, 'content-type': 'application/json' });
+    this.res.end(JSON.stringify(body));
+  }
+
+  cut(): void {
+    this.wasCut = true;
+    this.res.destroy();
+  }
+
+  private delta(delta: Record<string, unknown>): void {
+    this.open();
+    this.send({ choices: [{ index: 0, delta, finish_reason: null }] });
+  }
+
+  private send(part: Record<string, unknown>): void {
+    const created = Math.floor(Date.now() / 1000);
+    const head = { id: `chatcmpl-${this.id}`, object: 'chat.completion.chunk', created };
+    this.write(`data: ${JSON.stringify({ ...head, model: this.model, ...part })}\n\n`);
+  }
+
+  private write(text: string): void {
+    if (!this.res.destroyed) this.res.write(text);
+  }
+}
