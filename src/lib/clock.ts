@@ -58,14 +58,14 @@ export class SystemClock implements Clock {
     const real = performance.now();
     if (this.#beat !== undefined) {
       const passed = real - this.#lastSeen;
+      this.#lastSeen = real;
       if (passed > MAX_BEAT_MS) {
         const gap = passed - BEAT_MS;
         this.#unobserved += gap;
-        // Reported after the caller has its time: a gap handler may itself ask for `now()`.
-        queueMicrotask(() => this.#onGap?.(gap));
+        // Reported before the caller gets its time: whatever it saw fail during the gap must be judged after it.
+        this.#onGap?.(gap);
       }
     }
-    this.#lastSeen = real;
     return real - this.#unobserved;
   }
 

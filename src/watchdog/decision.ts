@@ -63,6 +63,11 @@ export type Act =
       directory: string | undefined;
       reason: StuckReason;
       try: number;
+      /**
+       * What the last look before sending must show: `retry` where the reason is a failing provider (an attempt that is
+       * in flight may be the one that works), `active` elsewhere.
+       */
+      expect: 'retry' | 'active';
     }
   /** Do not send the abort if it was not sent yet; answer `abort.withdrawn` or the abort's own end. */
   | { act: 'withdraw'; sessionID: string }

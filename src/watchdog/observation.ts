@@ -136,8 +136,8 @@ export type SessionObservation =
             info: SessionInfo;
             tools: readonly RunningTool[];
             requests: readonly PendingRequest[];
-            /** Whether the run has begun an assistant message that is not completed. */
-            askingModel: boolean;
+            /** The last message is the user's: no assistant message was begun yet (plugins install, context is gathered). */
+            preparing: boolean;
             model?: string;
             /** Changes whenever the transcript does; equal marks mean no progress in between. */
             mark: string;
@@ -154,8 +154,9 @@ export type ActObservation =
       tookMs: number;
     })
   | (OfSession & { kind: 'abort.failed'; error: string })
-  /** The session was seen idle before the abort was sent: nothing was done. */
-  | (OfSession & { kind: 'abort.withdrawn' })
+  /** The last look before sending showed no reason to: nothing was done. `busy`: an attempt is in flight just now. */
+  | (OfSession & { kind: 'abort.withdrawn'; seen: 'idle' | 'busy' | 'withdrawn' })
+  /** `dryRun`. */
   | (OfSession & { kind: 'abort.skipped' });
 
 export type TimeObservation =
