@@ -79,6 +79,8 @@ export const behaviours: Record<string, Behaviour> = {
   /** N chunks, then the connection is cut. */
   midfail: async ({ reply, marker }) => {
     await reply.chunks(num(marker.args[0], 3), 5, 'content');
+    // A reset overtakes what is still on its way: let the chunks arrive first.
+    await pause(100);
     reply.cut();
   },
 

@@ -1,0 +1,119 @@
+/** The fake opencode's routes: one function each, over its state, in the real one's shapes. */
+import type { ServerResponse } from 'node:http';
+import { type FakeSession, type FakeState, sessionInfo } from './fake-opencode-state.js';
+import { waitFor } from './wait.js';
+
+export interface RouteCall {
+  state: FakeState;
+  version: string;
+  /** The `:id` of the route. */
+  id: string;
+  /** `?directory=`, the header, or the server's own. */
+  directory: string;
+  /** `?directory=` or the header, where the request had one. */
+  named: string | undefined;
+  body: Record<string, unknown>;
+  res: ServerResponse;
+  eventEndsAtOnce: boolean;
+}
+
+/** What a route gives back: JSON; `undefined` for 204. */
+export type Route = (call: RouteCall) => unknown;
+
+/** The route keeps the response for itself: a stream, or a request never to be answered. */
+export const taken = Symbol('taken');
+
+export class RouteError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+function session({ state, id }: RouteCall): FakeSession {
+  const found = state.sessions.get(id);
+  if (!found || found.deleted) throw new RouteError(404, `Session not found: ${id}`);
+  return found;
+}
+
+function startRun(call: RouteCall): FakeSession {
+  const found = session(call);
+  found.messages.push({ info: { role: 'user', sessionID: found.id }, ...call.body });
+  if (found.status.type === 'idle') call.state.setStatus(found.id, { type: 'busy' });
+  return found;
+}
+
+function answered(call: RouteCall, how: 'replied' | 'rejected', ends: boolean): boolean {
+  const sessionID = call.state.pending.get(call.id)?.sessionID;
+  if (!call.state.answer(call.id, how, call.body) || !sessionID) {
+    throw new RouteError(404, `Request not found: ${call.id}`);
+  }
+  if (ends) call.state.setStatus(sessionID, { type: 'idle' });
+  return true;
+}
+
+export const routes: Record<string, Route> = {
+  'GET /global/health': ({ version }) => ({ healthy: true, version }),
+  'GET /global/event': ({ state, res }) => {
+    state.streams.open(res, undefined, false);
+    return taken;
+  },
+  'GET /event': ({ state, res, directory, eventEndsAtOnce }) => {
+    state.streams.open(res, directory, eventEndsAtOnce);
+    return taken;
+  },
+  'GET /provider': ({ state }) => state.providers,
+
+  'GET /session/status': ({ state, directory }) => state.statuses(directory),
+  'GET /session': ({ state, named }) =>
+    [...state.sessions.values()]
+      .filter((one) => !one.deleted && (named === undefined || one.directory === named))
+      .sort((a, b) => b.time.updated - a.time.updated)
+      .map(sessionInfo),
+  'POST /session': ({ state, directory, body }) => {
+    const title = typeof body.title === 'string' ? body.title : 'New session';
+    const made = state.addSession({ directory, title });
+    const properties = { sessionID: made.id, info: sessionInfo(made) };
+    state.emit({ type: 'session.created', properties }, directory);
+    return sessionInfo(made);
+  },
+  'GET /session/:id': (call) => sessionInfo(session(call)),
+  'DELETE /session/:id': (call) => {
+    call.state.remove(session(call).id);
+    return true;
+  },
+  'GET /session/:id/message': (call) => session(call).messages,
+  'POST /session/:id/abort': ({ state, id, directory }) =>
+    state.abort(id, directory) === 'hang' ? taken : true,
+  'POST /session/:id/prompt_async': (call) => {
+    startRun(call);
+    return undefined;
+  },
+  /** Blocks until the test sets the session idle; answers its last message. */
+  'POST /session/:id/message': async (call) => {
+    const run = startRun(call);
+    await waitFor(() => run.status.type === 'idle' || call.res.destroyed, {
+      what: `session ${run.id} to be idle`,
+      interval: 10,
+    });
+    return run.messages.at(-1);
+  },
+
+  'GET /permission': ({ state, directory }) => state.pendingIn(directory, 'permission'),
+  'GET /question': ({ state, directory }) => state.pendingIn(directory, 'question'),
+  /** A bare "reject" ends the run; with a message the model is told, and the run goes on. */
+  'POST /permission/:id/reply': (call) =>
+    answered(call, 'replied', call.body.reply === 'reject' && call.body.message === undefined),
+  'POST /question/:id/reply': (call) => answered(call, 'replied', false),
+  'POST /question/:id/reject': (call) => answered(call, 'rejected', true),
+};
+
+/** The route for a request, and its `:id`; fixed words win over `:id`. */
+export function findRoute(method: string, path: string): { name: string; id: string } | undefined {
+  if (routes[`${method} ${path}`]) return { name: `${method} ${path}`, id: '' };
+  const [, room = '', id = '', ...rest] = path.split('/');
+  const name = `${method} /${[room, ':id', ...rest].join('/')}`;
+  return routes[name] ? { name, id: decodeURIComponent(id) } : undefined;
+}

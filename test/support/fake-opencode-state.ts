@@ -1,0 +1,168 @@
+/** What the fake opencode knows: sessions and their status, open permissions and questions. */
+import { type FakeEvent, FakeStreams } from './fake-opencode-streams.js';
+
+/** Loose on purpose: tests also show statuses no opencode has. */
+export type FakeStatus = { type: string } & Record<string, unknown>;
+
+/**
+ * `works`: the run ends. `lies`: answers true, does nothing. `lost-once`: the first abort of each
+ * session does nothing. `hangs`: never answers, does nothing.
+ */
+export type AbortBehaviour = 'works' | 'lies' | 'lost-once' | 'hangs';
+
+export interface FakeSession {
+  id: string;
+  directory: string;
+  title: string;
+  parentID?: string;
+  status: FakeStatus;
+  /** A ghost: 404 when asked for, but its run and its status entry go on. */
+  deleted: boolean;
+  /** Instead of the server's `abortBehaviour`. */
+  abort?: AbortBehaviour;
+  aborts: number;
+  time: { created: number; updated: number };
+  messages: unknown[];
+}
+
+export interface FakePending {
+  kind: 'permission' | 'question';
+  id: string;
+  sessionID: string;
+}
+
+export class FakeState {
+  readonly sessions = new Map<string, FakeSession>();
+  readonly pending = new Map<string, FakePending>();
+  readonly streams: FakeStreams;
+  abortBehaviour: AbortBehaviour = 'works';
+  /** What `GET /provider` says. */
+  providers: Record<string, unknown> = {
+    all: [{ id: 'fake', name: 'fake', models: { m1: { id: 'm1', name: 'm1' } } }],
+    connected: ['fake'],
+    default: { fake: 'm1' },
+  };
+  private lastId = 0;
+
+  constructor(
+    /** The server's working directory, meant when a request names none. */
+    readonly directory: string,
+    heartbeatMs: number | null,
+  ) {
+    this.streams = new FakeStreams(heartbeatMs);
+  }
+
+  addSession(known: Partial<FakeSession> = {}): FakeSession {
+    const now = Date.now();
+    const session: FakeSession = {
+      id: known.id ?? this.newId('ses'),
+      directory: this.directory,
+      title: 'A session',
+      status: { type: 'idle' },
+      deleted: false,
+      aborts: 0,
+      time: { created: now, updated: now },
+      messages: [],
+      ...known,
+    };
+    this.sessions.set(session.id, session);
+    return session;
+  }
+
+  get(id: string): FakeSession {
+    const session = this.sessions.get(id);
+    if (!session) throw new Error(`the fake opencode has no session ${id}`);
+    return session;
+  }
+
+  /** Sets a status and publishes it; `silently` leaves it to the next poll to be noticed. */
+  setStatus(id: string, status: FakeStatus, { silently = false } = {}): void {
+    const session = this.get(id);
+    session.status = status;
+    session.time.updated = Date.now();
+    if (silently) return;
+    const { directory } = session;
+    this.emit({ type: 'session.status', properties: { sessionID: id, status } }, directory);
+    if (status.type === 'idle') {
+      this.emit({ type: 'session.idle', properties: { sessionID: id } }, directory);
+    }
+  }
+
+  /** To all open streams that hear `directory`. */
+  emit(event: FakeEvent, directory: string = this.directory): void {
+    this.streams.send(event, directory);
+  }
+
+  /** The run of a session asks a person. */
+  ask(kind: FakePending['kind'], sessionID: string): FakePending {
+    const pending = { kind, id: this.newId(kind === 'permission' ? 'per' : 'que'), sessionID };
+    this.pending.set(pending.id, pending);
+    this.emit({ type: `${kind}.asked`, properties: shape(pending) }, this.get(sessionID).directory);
+    return pending;
+  }
+
+  /** A person, or whoever calls the route, has answered. */
+  answer(id: string, how: 'replied' | 'rejected', extra: Record<string, unknown>): boolean {
+    const pending = this.pending.get(id);
+    if (!pending) return false;
+    this.pending.delete(id);
+    const { kind, sessionID } = pending;
+    const properties = { sessionID, requestID: id, ...extra };
+    this.emit({ type: `${kind}.${how}`, properties }, this.get(sessionID).directory);
+    return true;
+  }
+
+  pendingIn(directory: string, kind: FakePending['kind']): unknown[] {
+    return [...this.pending.values()]
+      .filter((one) => one.kind === kind && this.get(one.sessionID).directory === directory)
+      .map(shape);
+  }
+
+  statuses(directory: string): Record<string, FakeStatus> {
+    const busy = [...this.sessions.values()].filter(
+      (session) => session.directory === directory && session.status.type !== 'idle',
+    );
+    return Object.fromEntries(busy.map(({ id, status }) => [id, status]));
+  }
+
+  /** Only the session's own directory can end its run; any other changes nothing. */
+  abort(id: string, directory: string): 'answer' | 'hang' {
+    const session = this.sessions.get(id);
+    const behaviour = session?.abort ?? this.abortBehaviour;
+    if (behaviour === 'hangs') return 'hang';
+    if (!session || session.directory !== directory || session.status.type === 'idle') {
+      return 'answer';
+    }
+    session.aborts += 1;
+    if (behaviour === 'works' || (behaviour === 'lost-once' && session.aborts > 1)) {
+      const error = { name: 'MessageAbortedError', data: { message: 'Aborted' } };
+      this.emit({ type: 'session.error', properties: { sessionID: id, error } }, directory);
+      this.setStatus(id, { type: 'idle' });
+    }
+    return 'answer';
+  }
+
+  /** Like the real one, this stops nothing. */
+  remove(id: string): void {
+    const session = this.get(id);
+    session.deleted = true;
+    const properties = { sessionID: id, info: sessionInfo(session) };
+    this.emit({ type: 'session.deleted', properties }, session.directory);
+  }
+
+  newId(kind: string): string {
+    this.lastId += 1;
+    return `${kind}_fake${this.lastId}`;
+  }
+}
+
+export function sessionInfo(session: FakeSession): Record<string, unknown> {
+  const { id, directory, title, parentID, time } = session;
+  return { id, directory, title, time, ...(parentID && { parentID }), projectID: 'global' };
+}
+
+function shape({ kind, id, sessionID }: FakePending): Record<string, unknown> {
+  return kind === 'permission'
+    ? { id, sessionID, permission: 'bash', patterns: ['true'], metadata: {}, always: [] }
+    : { id, sessionID, questions: [{ question: 'Which way?', header: 'Way', options: [] }] };
+}
