@@ -44,6 +44,9 @@ export interface Model {
   modelID: string;
 }
 
+/** No request of a test may outlive it; the slow ones are the first in a new directory. */
+const REQUEST_TIMEOUT_MS = 60_000;
+
 export const authHeader = (password: string, username = 'opencode') => ({
   authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`,
 });
@@ -51,7 +54,13 @@ export const authHeader = (password: string, username = 'opencode') => ({
 export type OpencodeApi = ReturnType<typeof api>;
 
 export function api(url: string, { password }: { password?: string } = {}) {
-  async function call<T>(method: string, path: string, directory?: string, body?: unknown) {
+  async function call<T>(
+    method: string,
+    path: string,
+    directory?: string,
+    body?: unknown,
+    timeoutMs = REQUEST_TIMEOUT_MS,
+  ) {
     const target = new URL(path, url);
     if (directory) target.searchParams.set('directory', directory);
     const res = await fetch(target, {
@@ -61,8 +70,7 @@ export function api(url: string, { password }: { password?: string } = {}) {
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
-      // No request of a test may outlive it; the slow ones are the first in a new directory.
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     const answer = await res.text();
     const json = res.headers.get('content-type')?.includes('application/json');
@@ -77,7 +85,14 @@ export function api(url: string, { password }: { password?: string } = {}) {
 
   return {
     call,
-    health: () => call<{ healthy: boolean; version: string }>('GET', '/global/health'),
+    health: (timeoutMs?: number) =>
+      call<{ healthy: boolean; version: string }>(
+        'GET',
+        '/global/health',
+        undefined,
+        undefined,
+        timeoutMs,
+      ),
     createSession: ({ directory, ...body }: NewSession) =>
       call<Session>('POST', '/session', directory, body),
     /** Returns at once; the run goes on in the server. */

@@ -17,6 +17,8 @@ export { binary, freePort, opencodeEnv, prepareHome } from './opencode-home.js';
 
 /** A cold start on a busy machine has taken a minute. */
 const START_TIMEOUT_MS = 120_000;
+/** A connection made in the last 300 ms before "listening" is accepted and never answered (1.18.33). */
+const PROBE_TIMEOUT_MS = 1000;
 
 export interface StartOptions extends HomeOptions {
   provider: { url: string };
@@ -82,7 +84,7 @@ export async function startOpencode(options: StartOptions): Promise<Opencode> {
   try {
     await waitFor(
       async () => {
-        return exited() || (await client.health()).healthy;
+        return exited() || (await client.health(PROBE_TIMEOUT_MS)).healthy;
       },
       { what: `opencode at ${url} to be healthy`, timeout: START_TIMEOUT_MS, interval: 100 },
     );
