@@ -26,7 +26,7 @@ export interface StartOptions extends HomeOptions {
   /** The server's working directory; else the home's `project`. */
   directory?: string;
   port?: number;
-  /** Start in this home (a second time, perhaps); whoever made it removes it. */
+  /** Start in this home, as it was prepared; whoever made it removes it. */
   home?: Home;
   env?: Record<string, string>;
 }
