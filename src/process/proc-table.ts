@@ -1,0 +1,139 @@
+/**
+ * The process table of Linux, read from /proc: needs no `ps`, which slim images lack.
+ *
+ * Everything is read synchronously: what is said of one process is then of one moment as nearly as can be had, and a
+ * file of /proc costs about 20 µs. Processes end while they are read; whoever cannot be read is gone.
+ */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  isAliveState,
+  type ProcessInfo,
+  type ProcessRef,
+  type ProcessStat,
+  type ProcessTable,
+} from './process-table.js';
+
+/** getauxval(3): the type of the entry that holds the page size. */
+const AT_PAGESZ = 6n;
+const DEFAULT_PAGE_BYTES = 4096;
+/** readlink on /proc/PID/exe appends this when the file was unlinked (proc(5)). */
+const DELETED = ' (deleted)';
+
+export class ProcTable implements ProcessTable {
+  readonly kind = 'proc';
+  readonly #root: string;
+  readonly #pageBytes: number;
+
+  constructor(root = '/proc') {
+    this.#root = root;
+    this.#pageBytes = pageBytes();
+  }
+
+  async list(): Promise<ProcessStat[]> {
+    const found: ProcessStat[] = [];
+    for (const name of readdirSync(this.#root)) {
+      if (!/^\d+$/.test(name)) continue;
+      const stat = this.#stat(Number(name));
+      if (stat) found.push(stat);
+    }
+    return found;
+  }
+
+  async read(pid: number): Promise<ProcessInfo | undefined> {
+    const before = this.#stat(pid);
+    if (!before) return undefined;
+    const command = this.#text(pid, 'cmdline')?.split('\0') ?? [];
+    // cmdline ends with a NUL, which is no argument; a program that wrote its own title may have more.
+    while (command.at(-1) === '') command.pop();
+    const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(this.#text(pid, 'status') ?? '')?.[1];
+    const link = this.#link(pid, 'exe');
+    // Read again: between two files the pid may have passed to another process.
+    const after = this.#stat(pid);
+    if (after?.startTime !== before.startTime) return undefined;
+    return {
+      ...after,
+      command,
+      ...(link !== undefined && {
+        exe: link.endsWith(DELETED) ? link.slice(0, -DELETED.length) : link,
+        exeDeleted: link.endsWith(DELETED),
+      }),
+      ...(uid !== undefined && { uid: Number(uid) }),
+    };
+  }
+
+  async isAlive(ref: ProcessRef): Promise<boolean> {
+    const stat = this.#stat(ref.pid);
+    return stat !== undefined && stat.startTime === ref.startTime && isAliveState(stat.state);
+  }
+
+  #stat(pid: number): ProcessStat | undefined {
+    const text = this.#text(pid, 'stat');
+    return text === undefined ? undefined : parseStat(text, this.#pageBytes);
+  }
+
+  #text(pid: number, name: string): string | undefined {
+    try {
+      return readFileSync(`${this.#root}/${pid}/${name}`, 'utf8');
+    } catch {
+      // Gone, or another user's: either way there is nothing to know.
+      return undefined;
+    }
+  }
+
+  #link(pid: number, name: string): string | undefined {
+    try {
+      return readlinkSync(`${this.#root}/${pid}/${name}`);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Parses /proc/PID/stat; the name in parentheses may itself hold spaces and parentheses, so the last one counts. */
+export function parseStat(
+  text: string,
+  bytesPerPage = DEFAULT_PAGE_BYTES,
+): ProcessStat | undefined {
+  const open = text.indexOf('(');
+  const close = text.lastIndexOf(')');
+  if (open < 0 || close < open) return undefined;
+  // proc(5) counts fields from 1, and field 3 is the first after the name.
+  const fields = text.slice(close + 2).split(' ');
+  const field = (number: number) => fields[number - 3];
+  const startTime = field(22);
+  const state = field(3);
+  if (startTime === undefined || state === undefined) return undefined;
+  return {
+    pid: Number(text.slice(0, open)),
+    name: text.slice(open + 1, close),
+    state,
+    ppid: Number(field(4)),
+    pgid: Number(field(5)),
+    sid: Number(field(6)),
+    startTime,
+    rssBytes: Math.max(0, Number(field(24) ?? 0)) * bytesPerPage,
+  };
+}
+
+/** The kernel counts resident memory in pages, and Node does not say how large one is: the auxiliary vector does. */
+function pageBytes(): number {
+  try {
+    const vector = readFileSync('/proc/self/auxv');
+    const words = new BigUint64Array(vector.buffer, vector.byteOffset, vector.byteLength >> 3);
+    for (let i = 0; i + 1 < words.length; i += 2) {
+      if (words[i] === AT_PAGESZ) return Number(words[i + 1]);
+    }
+  } catch {
+    // A kernel that hides it: the size below is that of nearly every machine.
+  }
+  return DEFAULT_PAGE_BYTES;
+}
+
+/** Changes with every boot: a start time in ticks since boot means nothing after one. */
+export function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
