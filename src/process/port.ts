@@ -1,0 +1,92 @@
+/** Who listens on a port, and whether it is free. */
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { connect, createServer, isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { lsofHolders } from './lsof.js';
+import { procHolders } from './proc-net.js';
+
+/** A listening socket's owner. Without a pid: the process's descriptors may not be read, the kernel names only its user. */
+export interface PortHolder {
+  pid?: number;
+  uid?: number;
+}
+
+export type FindHolders = (host: string, port: number) => Promise<PortHolder[]>;
+
+/** Loopback answers at once or never; a dropped packet is no free port either. */
+const CONNECT_TIMEOUT_MS = 1_000;
+
+/** Everyone who accepts connections to this host and port; several where the socket was inherited or shared. */
+export const findHolders: FindHolders = async (host, port) => {
+  const addresses = await addressesOf(host);
+  return existsSync('/proc/net/tcp') ? procHolders(addresses, port) : lsofHolders(port);
+};
+
+/** True where a server could listen on host:port now: nobody answers, and binding it works. */
+export async function isPortFree(host: string, port: number): Promise<boolean> {
+  for (const address of await addressesOf(host)) {
+    if (await answers(address, port)) return false;
+    if (!(await canBind(address, port))) return false;
+  }
+  return true;
+}
+
+async function answers(address: string, port: number): Promise<boolean> {
+  const target = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+  const socket = connect({ host: target, port, timeout: CONNECT_TIMEOUT_MS });
+  try {
+    return await new Promise((resolve) => {
+      socket.once('connect', () => resolve(true));
+      socket.once('timeout', () => resolve(false));
+      socket.once('error', () => resolve(false));
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function canBind(address: string, port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen({ host: address, port, exclusive: true });
+    await once(server, 'listening');
+    return true;
+  } catch (error) {
+    // Only "in use" says that the port is taken: an address family that this machine lacks (EADDRNOTAVAIL,
+    // EAFNOSUPPORT) holds nobody, and a port that we may not bind (EACCES) the server's start will report.
+    return (error as NodeJS.ErrnoException).code !== 'EADDRINUSE';
+  } finally {
+    if (server.listening) {
+      server.close();
+      await once(server, 'close');
+    }
+  }
+}
+
+/** The host's addresses; itself where it is one. An unknown name has none. */
+export async function addressesOf(host: string): Promise<string[]> {
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(bare)) return [bare];
+  try {
+    return [...new Set((await lookup(bare, { all: true })).map((entry) => entry.address))];
+  } catch {
+    return [];
+  }
+}
+
+/** True where the host's name means this machine (or this network namespace). */
+export async function isLocalHost(host: string): Promise<boolean> {
+  const own = new Set(['0.0.0.0', '::']);
+  for (const list of Object.values(networkInterfaces())) {
+    for (const entry of list ?? []) own.add(entry.address);
+  }
+  const addresses = await addressesOf(host);
+  return (
+    addresses.length > 0 &&
+    addresses.every(
+      (address) => own.has(address) || address === '::1' || address.startsWith('127.'),
+    )
+  );
+}
