@@ -42,6 +42,7 @@ export type ServerHealth =
   | 'unknown'
   | 'starting'
   | 'healthy'
+  | 'unauthorized'
   | 'unresponsive'
   | 'down'
   | 'restarting'

@@ -83,8 +83,11 @@ export type ServerObservation =
 export type StreamObservation =
   | (At & { kind: 'stream.connected'; path: string })
   | (At & { kind: 'stream.lost'; reason: string; silentMs: number })
-  /** Bytes arrived: the server's event loop turns. Sent at most a few times a second. */
-  | (At & { kind: 'stream.alive' })
+  /**
+   * Bytes arrived: the server's event loop turns. Sent at most a few times a second. `heartbeatMs` is the interval
+   * between the server's heartbeats, once two were seen.
+   */
+  | (At & { kind: 'stream.alive'; heartbeatMs?: number })
   /** The polls that follow a connect are all in: from here on silence means silence. */
   | (At & { kind: 'stream.resynced' });
 

@@ -1,0 +1,97 @@
+/**
+ * The book of sessions: who is known, who is active, and who is whose subagent. Bounded.
+ */
+import type { SessionInfo } from './observation.js';
+import { newSession, type Session } from './session.js';
+
+/** Sessions remembered, idle ones included; beyond it the idle one known longest is forgotten. */
+export const MAX_SESSIONS = 10_000;
+
+export class SessionBook {
+  readonly #sessions = new Map<string, Session>();
+  readonly #active = new Set<Session>();
+  /** Active subagents by their parent's id. */
+  readonly #children = new Map<string, Set<Session>>();
+
+  get active(): ReadonlySet<Session> {
+    return this.#active;
+  }
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  find(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** The session of this id, entered now if it is new. */
+  enter(id: string, at: number): Session {
+    const known = this.#sessions.get(id);
+    if (known !== undefined) return known;
+    if (this.#sessions.size >= MAX_SESSIONS) this.#makeRoom();
+    const session = newSession(id, at);
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  forget(session: Session): void {
+    this.deactivate(session);
+    this.#sessions.delete(session.id);
+  }
+
+  learn(session: Session, info: SessionInfo): void {
+    const active = this.#active.has(session);
+    if (active) this.#unlink(session);
+    session.info = { ...session.info, ...info };
+    if (active) this.#link(session);
+  }
+
+  activate(session: Session): void {
+    this.#active.add(session);
+    this.#link(session);
+  }
+
+  deactivate(session: Session): void {
+    this.#active.delete(session);
+    this.#unlink(session);
+  }
+
+  /** The parent, where it is known and active. */
+  activeParent(session: Session): Session | undefined {
+    const { parentID } = session.info;
+    const parent = parentID === undefined ? undefined : this.#sessions.get(parentID);
+    return parent?.run === undefined ? undefined : parent;
+  }
+
+  /** A subagent of it is active. Depth needs no walk: an active grandchild keeps its own parent active. */
+  isDelegating(session: Session): boolean {
+    return (this.#children.get(session.id)?.size ?? 0) > 0;
+  }
+
+  #link(session: Session): void {
+    const { parentID } = session.info;
+    if (parentID === undefined) return;
+    const siblings = this.#children.get(parentID);
+    if (siblings === undefined) this.#children.set(parentID, new Set([session]));
+    else siblings.add(session);
+  }
+
+  #unlink(session: Session): void {
+    const { parentID } = session.info;
+    if (parentID === undefined) return;
+    const siblings = this.#children.get(parentID);
+    siblings?.delete(session);
+    if (siblings?.size === 0) this.#children.delete(parentID);
+  }
+
+  #makeRoom(): void {
+    for (const session of this.#sessions.values()) {
+      if (session.run !== undefined) continue;
+      this.forget(session);
+      return;
+    }
+    // All are active: the one known longest gives way; the next poll brings it back.
+    const first = this.#sessions.values().next().value;
+    if (first !== undefined) this.forget(first);
+  }
+}

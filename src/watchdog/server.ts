@@ -1,0 +1,314 @@
+/**
+ * The server's side of the state machine: what its health is, and when it must be restarted.
+ *
+ * It is told of probes, exits and finished acts, and is asked by `watchdog.ts` whether a restart for a reason is due.
+ * While an act is under way nothing else is decided about the server.
+ */
+import { Breaker } from './breaker.js';
+import type { Decision, RestartReason, ServerHealth } from './decision.js';
+import type { ServerObservation, StreamObservation } from './observation.js';
+import type { Policy } from './policy.js';
+
+type Settled =
+  | { kind: 'unknown' }
+  | { kind: 'healthy'; since: number }
+  | { kind: 'unauthorized'; since: number }
+  | { kind: 'unresponsive'; since: number; failures: number; lastError: string }
+  | { kind: 'down'; since: number; lastError: string };
+type State =
+  | Settled
+  | { kind: 'starting'; since: number }
+  /** `before` is what it goes back to where the old process turns out to serve on. */
+  | { kind: 'restarting'; since: number; reason: RestartReason; before: Settled };
+
+/**
+ * opencode's heartbeat interval where it was not measured yet (facts, section 4), and how far beyond the interval a
+ * stream may be silent before it stops vouching for a slow probe.
+ */
+const DEFAULT_HEARTBEAT = 10_000;
+const HEARTBEAT_SLACK = 1.2;
+
+export class ServerWatch {
+  readonly #policy: Policy;
+  /** False where the process is never touched (`server.control: observe`). */
+  readonly #acts: boolean;
+  readonly #out: (decision: Decision) => void;
+  readonly breaker: Breaker;
+
+  #state: State = { kind: 'unknown' };
+  #pid: number | undefined;
+  #version: string | undefined;
+  #failures = 0;
+  #stream: { connected: boolean; aliveAt: number; heartbeat: number } = {
+    connected: false,
+    aliveAt: Number.NEGATIVE_INFINITY,
+    heartbeat: DEFAULT_HEARTBEAT,
+  };
+  /** The first start is nobody's failure and costs no budget. */
+  #startedOnce = false;
+  #manual: RestartReason | undefined;
+  #gapAt = Number.NEGATIVE_INFINITY;
+  /** `dryRun` left a dead or frozen server as it is: the same is not decided again until something changes. */
+  #skipped = false;
+  restarts = 0;
+
+  constructor(policy: Policy, acts: boolean, out: (decision: Decision) => void) {
+    this.#policy = policy;
+    this.#acts = acts;
+    this.#out = out;
+    this.breaker = new Breaker(policy.restart);
+  }
+
+  get state(): Readonly<State> {
+    return this.#state;
+  }
+  get pid(): number | undefined {
+    return this.#pid;
+  }
+  get version(): string | undefined {
+    return this.#version;
+  }
+  /** Acts on sessions make sense only now. */
+  get healthy(): boolean {
+    return this.#state.kind === 'healthy';
+  }
+  /** Whether the hands are busy with the process. */
+  get acting(): boolean {
+    return this.#state.kind === 'starting' || this.#state.kind === 'restarting';
+  }
+  get streamConnected(): boolean {
+    return this.#stream.connected;
+  }
+
+  health(): ServerHealth {
+    const held = this.breaker.state.kind === 'open' && !this.healthy && !this.acting;
+    return held ? 'held' : this.#state.kind;
+  }
+
+  observe(o: ServerObservation | StreamObservation): void {
+    switch (o.kind) {
+      case 'server.attached':
+        this.#pid = o.pid;
+        if (o.running) this.#becomeHealthy(o.at, o.version);
+        else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
+        return;
+      case 'probe.ok':
+        this.#failures = 0;
+        if (!this.acting && !this.healthy) this.#becomeHealthy(o.at, o.version);
+        return;
+      case 'probe.failed':
+        this.#probeFailed(o.at, o.startedAt, o.error);
+        return;
+      case 'probe.unauthorized':
+        this.#failures = 0;
+        if (this.acting || this.#state.kind === 'unauthorized') return;
+        this.#state = { kind: 'unauthorized', since: o.at };
+        this.#out({ note: 'server.unauthorized', status: o.status });
+        return;
+      case 'server.exited':
+        this.#exited(o);
+        return;
+      case 'restart.done':
+        this.#restartDone(o);
+        return;
+      case 'restart.failed':
+        this.#restartFailed(o);
+        return;
+      case 'restart.skipped':
+        this.#skipped = true;
+        this.#state =
+          this.#state.kind === 'restarting'
+            ? this.#state.before
+            : { kind: 'down', since: o.at, lastError: 'nothing answers' };
+        return;
+      case 'restart.requested':
+        this.#manual = o.reason;
+        return;
+      case 'stream.connected':
+        this.#stream.connected = true;
+        this.#stream.aliveAt = o.at;
+        return;
+      case 'stream.lost':
+        this.#stream.connected = false;
+        return;
+      case 'stream.alive':
+        this.#stream.aliveAt = o.at;
+        if (o.heartbeatMs !== undefined) this.#stream.heartbeat = o.heartbeatMs;
+        this.#failures = 0;
+        return;
+      case 'stream.resynced':
+        return;
+    }
+  }
+
+  /** What failed during a gap was not the server's fault. */
+  gap(at: number): void {
+    this.#gapAt = at;
+    this.#failures = 0;
+    // A stream's silence during the gap proves nothing either way: it gets a fresh chance.
+    this.#stream.aliveAt = at;
+  }
+
+  /** The server's own reason for a restart, none where it serves. */
+  ownReason(): RestartReason | undefined {
+    if (this.#manual !== undefined) return this.#manual;
+    if (this.#state.kind === 'down') return 'exited';
+    if (this.#state.kind === 'unresponsive') return 'unresponsive';
+    return undefined;
+  }
+
+  /** The numbers behind `ownReason`, in words. */
+  detail(): string {
+    const state = this.#state;
+    if (this.#manual !== undefined) return `asked for (${this.#manual})`;
+    if (state.kind === 'unresponsive') return `${state.failures} probes failed: ${state.lastError}`;
+    return state.kind === 'down' ? state.lastError : '';
+  }
+
+  /**
+   * Restarts for this reason if the budget allows it now. Returns when to ask again, or undefined where it was decided
+   * (or never will be).
+   */
+  tryRestart(
+    reason: RestartReason,
+    at: number,
+    detail: string,
+    interrupted: () => string[],
+  ): number | undefined {
+    const before = this.#state;
+    if (!this.#acts || before.kind === 'unknown') return undefined;
+    if (before.kind === 'starting' || before.kind === 'restarting') return undefined;
+    if (this.#skipped && (reason === 'exited' || reason === 'unresponsive')) return undefined;
+    if (before.kind === 'down' && !this.#startedOnce) {
+      this.#startedOnce = true;
+      this.#state = { kind: 'starting', since: at };
+      this.#out({ note: 'server.starting' });
+      this.#out({ act: 'start' });
+      return undefined;
+    }
+    if (reason !== 'manual') {
+      const admission = this.breaker.admit(at);
+      switch (admission.kind) {
+        case 'go':
+          break;
+        case 'wait':
+          return admission.until;
+        case 'held':
+          return admission.until;
+        case 'opened':
+          this.#out({
+            note: 'server.breaker_open',
+            reason,
+            restarts: admission.restarts,
+            cooldownMs: admission.cooldown,
+          });
+          if (this.#policy.restart.giveUp === 'exit') {
+            this.#out({ act: 'give_up', restarts: admission.restarts });
+          }
+          return admission.until;
+      }
+    }
+    this.#manual = undefined;
+    this.restarts += 1;
+    const pid = this.#pid;
+    this.#state = { kind: 'restarting', since: at, reason, before };
+    this.#failures = 0;
+    this.#out({
+      note: 'server.restarting',
+      reason,
+      ...(pid === undefined ? {} : { pid }),
+      interrupted: interrupted(),
+      restarts: this.breaker.recent(at),
+      detail,
+    });
+    this.#out({ act: 'restart', reason });
+    return undefined;
+  }
+
+  #becomeHealthy(at: number, version: string | undefined, tookMs?: number): void {
+    this.#startedOnce = true;
+    this.#skipped = false;
+    this.#failures = 0;
+    this.#state = { kind: 'healthy', since: at };
+    this.#version = version ?? this.#version;
+    if (this.breaker.healthy(at)) {
+      this.#out({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
+    }
+    this.#out({
+      note: 'server.healthy',
+      ...(this.#version === undefined ? {} : { version: this.#version }),
+      ...(this.#pid === undefined ? {} : { pid: this.#pid }),
+      ...(tookMs === undefined ? {} : { tookMs }),
+    });
+  }
+
+  #probeFailed(at: number, startedAt: number, error: string): void {
+    if (this.acting || startedAt <= this.#gapAt) return;
+    if (this.#state.kind !== 'healthy' && this.#state.kind !== 'unauthorized') return;
+    this.#failures += 1;
+    if (this.#failures < this.#policy.probe.maxFailures) return;
+    const silentMs = at - this.#stream.aliveAt;
+    // A live event stream outvotes a slow probe: a busy server is not a dead one.
+    if (this.#stream.connected && silentMs < this.#stream.heartbeat * HEARTBEAT_SLACK) return;
+    this.breaker.unhealthy(at);
+    this.#state = { kind: 'unresponsive', since: at, failures: this.#failures, lastError: error };
+    this.#out({
+      note: 'server.unresponsive',
+      failures: this.#failures,
+      lastError: error,
+      ...(Number.isFinite(silentMs) ? { silentMs } : {}),
+    });
+  }
+
+  #exited(o: Extract<ServerObservation, { kind: 'server.exited' }>): void {
+    // The death that our own restart ordered is no news; one of an older process neither.
+    if (this.acting) return;
+    if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
+    this.breaker.unhealthy(o.at);
+    this.#skipped = false;
+    this.#state = { kind: 'down', since: o.at, lastError: 'the process ended' };
+    this.#out({
+      note: 'server.exited',
+      ...(o.pid === undefined ? {} : { pid: o.pid }),
+      code: o.code,
+      signal: o.signal,
+    });
+    this.#pid = undefined;
+  }
+
+  #restartDone(o: Extract<ServerObservation, { kind: 'restart.done' }>): void {
+    const was = this.#state;
+    this.#pid = o.pid;
+    this.#stream.aliveAt = o.at;
+    if (was.kind === 'restarting') {
+      this.#out({
+        note: 'server.restarted',
+        reason: was.reason,
+        tookMs: o.tookMs,
+        ...(o.oldPid === undefined ? {} : { oldPid: o.oldPid }),
+        ...(o.pid === undefined ? {} : { pid: o.pid }),
+      });
+    }
+    this.#becomeHealthy(o.at, o.version, o.tookMs);
+  }
+
+  #restartFailed(o: Extract<ServerObservation, { kind: 'restart.failed' }>): void {
+    const was = this.#state;
+    if (was.kind !== 'restarting' && was.kind !== 'starting') return;
+    this.#out({
+      note: 'server.restart_failed',
+      reason: was.kind === 'restarting' ? was.reason : 'exited',
+      error: o.error,
+    });
+    this.#failures = 0;
+    if (o.serverAlive) {
+      // Nothing was done: a probe tells soon enough whether it serves.
+      this.#state =
+        was.kind === 'restarting' ? was.before : { kind: 'down', since: o.at, lastError: o.error };
+    } else {
+      this.#pid = undefined;
+      this.breaker.unhealthy(o.at);
+      this.#state = { kind: 'down', since: o.at, lastError: o.error };
+    }
+  }
+}
