@@ -1,0 +1,167 @@
+/**
+ * The hands: carry out each act that the watchdog decides, and report how it really ended.
+ *
+ * Every act ends in exactly one observation, also when it fails, is withdrawn, or is only pretended (`dryRun`).
+ */
+import type { Clock } from './lib/clock.js';
+import { abortSession } from './opencode/abort.js';
+import type { OpencodeClient } from './opencode/client.js';
+import { ControlError, type ServerControl } from './process/control.js';
+import type { Telemetry } from './telemetry/logger.js';
+import type { Act } from './watchdog/decision.js';
+import type { Observation } from './watchdog/observation.js';
+
+/** What the model is told when a request was rejected in a person's place, so that the run goes on (facts, section 7). */
+const NOBODY_THERE =
+  'Nobody is there to answer. Go on without it if you can, else say what you need and end.';
+
+export interface HandsOptions {
+  client: OpencodeClient;
+  control: ServerControl;
+  clock: Clock;
+  telemetry: Telemetry;
+  verifyTimeoutMs: number;
+  dryRun: boolean;
+  observe(o: Observation): void;
+  /** Looks closely at one session; the answer comes as an observation. */
+  inspect(sessionID: string, directory: string | undefined): void;
+  /** The senses rest while the server is being restarted. */
+  pauseSenses(): void;
+  resumeSenses(): void;
+  giveUp(restarts: number): void;
+}
+
+export class Hands {
+  readonly #o: HandsOptions;
+  readonly #aborts = new Map<string, AbortController>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+
+  constructor(options: HandsOptions) {
+    this.#o = options;
+  }
+
+  do(act: Act): void {
+    if (this.#stopping.signal.aborted) return;
+    switch (act.act) {
+      case 'inspect':
+        this.#o.inspect(act.sessionID, act.directory);
+        return;
+      case 'withdraw':
+        this.#aborts.get(act.sessionID)?.abort();
+        return;
+      case 'give_up':
+        this.#o.giveUp(act.restarts);
+        return;
+      default:
+        if (this.#o.dryRun) this.#pretend(act);
+        else this.#start(this.#perform(act), act.act);
+    }
+  }
+
+  /** Lets go of everything under way and waits until it has ended. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('the daemon is stopping'));
+    for (const abort of this.#aborts.values()) abort.abort();
+    await Promise.allSettled([...this.#running]);
+  }
+
+  #pretend(act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>): void {
+    const { clock, observe, telemetry } = this.#o;
+    const { act: name, ...fields } = act;
+    telemetry.emit('act.skipped', {
+      act: name,
+      ...('sessionID' in fields ? { sessionID: fields.sessionID } : {}),
+      ...('directory' in fields && fields.directory ? { directory: fields.directory } : {}),
+      ...('reason' in fields ? { reason: fields.reason } : {}),
+    });
+    // The watchdog is in the middle of deciding: its answer comes after that.
+    queueMicrotask(() => {
+      const at = clock.now();
+      if (act.act === 'abort') {
+        observe({ kind: 'abort.skipped', at, sessionID: act.sessionID });
+      } else if (act.act !== 'reject') observe({ kind: 'restart.skipped', at });
+    });
+  }
+
+  #perform(act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>): Promise<void> {
+    switch (act.act) {
+      case 'abort':
+        return this.#abort(act);
+      case 'start':
+      case 'restart':
+        return this.#restart(act.act);
+      case 'reject':
+        return this.#o.client
+          .rejectRequest(act.request, act.directory, NOBODY_THERE, this.#stopping.signal)
+          .then(() => {});
+    }
+  }
+
+  #start(work: Promise<void>, doing: string): void {
+    const tracked = work
+      .catch((err: unknown) => {
+        if (!this.#stopping.signal.aborted) this.#o.telemetry.emit('error', { err, doing });
+      })
+      .finally(() => this.#running.delete(tracked));
+    this.#running.add(tracked);
+  }
+
+  async #abort(act: Extract<Act, { act: 'abort' }>): Promise<void> {
+    const { client, clock, observe, verifyTimeoutMs } = this.#o;
+    const { sessionID } = act;
+    const withdraw = new AbortController();
+    this.#aborts.set(sessionID, withdraw);
+    try {
+      const end = await abortSession(client, clock, {
+        sessionID,
+        directory: act.directory,
+        expect: act.expect,
+        verifyTimeoutMs,
+        signal: withdraw.signal,
+      });
+      const at = clock.now();
+      switch (end.outcome) {
+        case 'done':
+          observe({ kind: 'abort.done', at, sessionID, tookMs: end.tookMs });
+          return;
+        case 'withdrawn':
+          observe({ kind: 'abort.withdrawn', at, sessionID, seen: end.seen });
+          return;
+        case 'failed':
+          observe({ kind: 'abort.failed', at, sessionID, error: end.error });
+          return;
+      }
+    } catch (err) {
+      // Not expected of it, but a lost answer would leave the session in `aborting` for ever.
+      observe({ kind: 'abort.failed', at: clock.now(), sessionID, error: String(err) });
+      throw err;
+    } finally {
+      this.#aborts.delete(sessionID);
+    }
+  }
+
+  async #restart(what: 'start' | 'restart'): Promise<void> {
+    const { clock, control, observe } = this.#o;
+    this.#o.pauseSenses();
+    try {
+      const server =
+        what === 'start'
+          ? await control.start(this.#stopping.signal)
+          : await control.restart(this.#stopping.signal);
+      observe({ kind: 'restart.done', at: clock.now(), ...server });
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      const known = error instanceof ControlError;
+      observe({
+        kind: 'restart.failed',
+        at: clock.now(),
+        error: error instanceof Error ? error.message : String(error),
+        serverAlive: known && error.serverAlive,
+      });
+      if (!known) throw error;
+    } finally {
+      if (!this.#stopping.signal.aborted) this.#o.resumeSenses();
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/** The periodic lines: `session.health` for each active session, and one `health.summary`. */
+import type { Clock } from './lib/clock.js';
+import type { Telemetry } from './telemetry/logger.js';
+import type { Health } from './watchdog/decision.js';
+import type { Watchdog } from './watchdog/watchdog.js';
+
+export interface ReportSources {
+  watchdog: Watchdog;
+  telemetry: Telemetry;
+  clock: Clock;
+  /** Events of the stream so far. */
+  events(): number;
+  /** Resident memory of the server's process tree, bytes. */
+  serverMemory(): Promise<number | undefined>;
+}
+
+export class Report {
+  readonly #from: ReportSources;
+  #lastAt: number;
+  #lastEvents: number;
+
+  constructor(sources: ReportSources) {
+    this.#from = sources;
+    this.#lastAt = sources.clock.now();
+    this.#lastEvents = sources.events();
+  }
+
+  async write(): Promise<void> {
+    const { watchdog, telemetry, clock } = this.#from;
+    const serverMemoryBytes = await this.#from.serverMemory();
+    const at = clock.now();
+    const counts: Record<Health, number> = {
+      idle: watchdog.idleSessions,
+      busy: 0,
+      waiting: 0,
+      delegating: 0,
+      retrying: 0,
+      stalled: 0,
+      stuck: 0,
+      wedged: 0,
+    };
+    for (const session of watchdog.sessions(at)) {
+      counts[session.health] += 1;
+      telemetry.emit('session.health', session);
+    }
+    const events = this.#from.events();
+    const seconds = Math.max(1, at - this.#lastAt) / 1_000;
+    telemetry.emit('health.summary', {
+      ...counts,
+      eventsPerSec: Math.round(((events - this.#lastEvents) / seconds) * 10) / 10,
+      ...(serverMemoryBytes === undefined ? {} : { serverMemoryBytes }),
+      watchdogMemoryBytes: process.memoryUsage.rss(),
+      restarts: watchdog.server.restarts,
+    });
+    this.#lastAt = at;
+    this.#lastEvents = events;
+  }
+}

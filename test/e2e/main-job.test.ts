@@ -1,0 +1,223 @@
+/** The main job on a real opencode: what is stuck is aborted, a pile-up restarts the server, the log says why. */
+import { afterEach, expect, test } from 'vitest';
+import { startDaemon, type TestDaemon } from '../support/daemon.js';
+import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
+import { api, freePort, opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
+import { isAlive } from '../support/processes.js';
+import { waitFor } from '../support/wait.js';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+interface World {
+  provider: FakeProvider;
+  url: string;
+  directory: string;
+  project(name: string): Promise<string>;
+  home: Awaited<ReturnType<typeof prepareHome>>;
+  env: Record<string, string>;
+  daemon(config?: Record<string, unknown>, args?: string[]): Promise<TestDaemon>;
+}
+
+/** A provider, a home for opencode, and a port where nothing listens yet. */
+async function world(): Promise<World> {
+  const provider = await startFakeProvider();
+  cleanups.push(() => provider.stop());
+  const home = await prepareHome(provider);
+  cleanups.push(() => home.remove());
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const env = opencodeEnv(home.path);
+  return {
+    provider,
+    url,
+    directory: home.directory,
+    project: (name) => home.project(name),
+    home,
+    env,
+    async daemon(config = {}, args = []) {
+      const started = await startDaemon({
+        config: {
+          ...config,
+          server: {
+            url,
+            directory: home.directory,
+            startTimeout: '120s',
+            ...(config.server as object | undefined),
+          },
+          status: { listen: 'off' },
+        },
+        env,
+        args,
+      });
+      cleanups.push(() => started.stop());
+      return started;
+    },
+  };
+}
+
+test('one stuck of two sessions is aborted, and the other streams on to its end', async () => {
+  const { provider, url, directory, daemon } = await world();
+  const watchdog = await daemon({ retry: { maxAttempts: 2 } });
+  await watchdog.saw('server.healthy', {}, 120_000);
+  const opencode = api(url);
+  const stuck = await opencode.createSession({ directory, title: 'stuck' });
+  const healthy = await opencode.createSession({ directory, title: 'healthy' });
+  await opencode.promptAsync(healthy.id, directory, '[[stream 150 100]]');
+  await opencode.promptAsync(stuck.id, directory, '[[429]]');
+
+  const decided = await watchdog.saw('session.stuck', { sessionID: stuck.id });
+  expect(decided).toMatchObject({
+    reason: 'attempts',
+    attempt: 2,
+    limit: 2,
+    directory,
+    title: 'stuck',
+  });
+  await watchdog.saw('session.aborted', { sessionID: stuck.id });
+  expect(await opencode.status(directory)).not.toHaveProperty(stuck.id);
+
+  // The provider is the witness: it is asked no more for the stuck one, and to the end for the other.
+  const asked = provider.count('[[429]]');
+  await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
+  expect(provider.count('[[429]]')).toBe(asked);
+  const answer = provider.about('[[stream 150 100]]');
+  expect(answer).toMatchObject([{ aborted: false, open: false }]);
+  expect(watchdog.events('session.aborting', { sessionID: healthy.id })).toEqual([]);
+  expect(watchdog.events('server.restarting')).toEqual([]);
+});
+
+test('three sessions retrying in two directories lead to a restart that names what it cut', async () => {
+  const { url, directory, project, daemon } = await world();
+  const watchdog = await daemon({
+    retry: { maxAttempts: 99, maxDuration: '10m' },
+    pileup: { minSessions: 3, minDuration: '2s' },
+  });
+  const first = await watchdog.saw('server.healthy', {}, 120_000);
+  const opencode = api(url);
+  const other = await project('other');
+  const stuck: string[] = [];
+  for (const [where, index] of [directory, directory, other].map((d, i) => [d, i] as const)) {
+    const session = await opencode.createSession({ directory: where, title: `piled ${index}` });
+    await opencode.promptAsync(session.id, where, `[[503]] ${index}`);
+    stuck.push(session.id);
+  }
+  const restarting = await watchdog.saw('server.restarting');
+  expect(restarting).toMatchObject({ reason: 'pileup', pid: first.pid });
+  expect([...(restarting.interrupted as string[])].sort()).toEqual([...stuck].sort());
+  const restarted = await watchdog.saw('server.restarted', {}, 120_000);
+  expect(restarted).toMatchObject({ reason: 'pileup', oldPid: first.pid });
+  expect(restarted.pid).not.toBe(first.pid);
+  expect(isAlive(first.pid!)).toBe(false);
+  expect(await opencode.statusAll([directory, other])).toEqual({});
+  for (const sessionID of stuck) {
+    expect(watchdog.events('session.interrupted', { sessionID })).toMatchObject([
+      { restartReason: 'pileup', health: 'retrying' },
+    ]);
+  }
+  expect(watchdog.events('session.aborting')).toEqual([]);
+});
+
+test('a pile-up beside a healthy run is answered by aborts, not by a restart', async () => {
+  const { provider, url, directory, daemon } = await world();
+  const watchdog = await daemon({
+    retry: { maxAttempts: 99, maxDuration: '10m' },
+    pileup: { minSessions: 3, minDuration: '2s' },
+  });
+  await watchdog.saw('server.healthy', {}, 120_000);
+  const opencode = api(url);
+  const healthy = await opencode.createSession({ directory });
+  await opencode.promptAsync(healthy.id, directory, '[[stream 120 100]]');
+  const stuck: string[] = [];
+  for (let index = 0; index < 3; index++) {
+    const session = await opencode.createSession({ directory });
+    await opencode.promptAsync(session.id, directory, `[[503]] ${index}`);
+    stuck.push(session.id);
+  }
+  for (const sessionID of stuck) {
+    await watchdog.saw('session.aborted', { sessionID, reason: 'pileup' });
+  }
+  await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
+  expect(provider.about('[[stream 120 100]]')).toMatchObject([{ aborted: false, open: false }]);
+  expect(watchdog.events('server.restarting')).toEqual([]);
+});
+
+test('a killed server is brought back, and a frozen one is replaced', async () => {
+  const { url, daemon } = await world();
+  const watchdog = await daemon({
+    probe: { interval: '1s', timeout: '1s', maxFailures: 2 },
+  });
+  const first = await watchdog.saw('server.healthy', {}, 120_000);
+  process.kill(first.pid!, 'SIGKILL');
+  const exited = await watchdog.saw('server.exited');
+  expect(exited).toMatchObject({ pid: first.pid, signal: 'SIGKILL' });
+  const second = await watchdog.saw('server.restarted', { reason: 'exited' }, 120_000);
+  expect((await api(url).health()).healthy).toBe(true);
+
+  process.kill(second.pid!, 'SIGSTOP');
+  await watchdog.saw('server.unresponsive');
+  const third = await watchdog.saw('server.restarted', { reason: 'unresponsive' }, 120_000);
+  expect(third.oldPid).toBe(second.pid);
+  expect(isAlive(second.pid!)).toBe(false);
+  expect((await api(url).health()).healthy).toBe(true);
+});
+
+test('a second daemon adopts the server that the first one left behind', async () => {
+  const { home, daemon } = await world();
+  const first = await daemon();
+  const { pid } = await first.saw('server.healthy', {}, 120_000);
+  first.child.kill('SIGKILL');
+  await first.stop();
+  const second = await daemon();
+  const adopted = await second.saw('server.healthy');
+  expect(adopted.pid).toBe(pid);
+  expect(second.events('server.restarting')).toEqual([]);
+  expect(isAlive(pid!)).toBe(true);
+  expect(await second.stop()).toBe(0);
+  await waitFor(() => home.processes().length === 0, { what: 'nothing left of the server' });
+});
+
+test('a dry run decides and does nothing', async () => {
+  const { provider, url, directory, daemon, home, env } = await world();
+  const server = await startOpencode({ provider, home, port: Number(new URL(url).port), env });
+  cleanups.push(() => server.stop());
+  const watchdog = await daemon({ retry: { maxAttempts: 2 } }, ['--dry-run']);
+  await watchdog.saw('server.healthy', {}, 120_000);
+  const session = await server.api.createSession({ directory });
+  await server.api.promptAsync(session.id, directory, '[[429]]');
+  await watchdog.saw('session.stuck', { sessionID: session.id, reason: 'attempts' });
+  await watchdog.saw('act.skipped', { act: 'abort', sessionID: session.id });
+  // A later attempt is the proof that nothing was done: only a living run makes it.
+  const asked = provider.count('[[429]]');
+  await waitFor(() => provider.count('[[429]]') > asked, {
+    what: 'one more attempt',
+    timeout: 60_000,
+  });
+  expect(await server.api.status(directory)).toHaveProperty(session.id);
+  expect(watchdog.events('session.aborted')).toEqual([]);
+  expect(await watchdog.stop()).toBe(0);
+  expect(isAlive(server.pid)).toBe(true);
+});
+
+test('a wrong password is said, leads to no restart, and is printed nowhere', async () => {
+  const { provider, url, daemon, home, env } = await world();
+  const port = Number(new URL(url).port);
+  const server = await startOpencode({ provider, home, port, env, password: 'right-pa55word' });
+  cleanups.push(() => server.stop());
+  env.OPENCODE_SERVER_PASSWORD = 'wrong-pa55word';
+  const watchdog = await daemon({ probe: { interval: '200ms', timeout: '1s', maxFailures: 2 } });
+  await watchdog.saw('server.unauthorized', { status: 401 });
+  const probes = 10;
+  await waitFor(
+    () => watchdog.lines.length > 0 && watchdog.events('server.unauthorized').length > 0,
+  );
+  await new Promise((resolve) => setTimeout(resolve, probes * 200));
+  expect(watchdog.events('server.restarting')).toEqual([]);
+  expect(isAlive(server.pid)).toBe(true);
+  await watchdog.stop();
+  expect(watchdog.output()).not.toContain('wrong-pa55word');
+  expect(watchdog.output()).not.toContain(
+    Buffer.from('opencode:wrong-pa55word').toString('base64'),
+  );
+});
