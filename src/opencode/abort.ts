@@ -1,0 +1,145 @@
+/** Aborts one session and proves it: only its own directory's status is believed, never the answer `true` (facts, section 6). */
+import { type Clock, sleep } from '../lib/clock.js';
+import type { SessionStatus } from '../watchdog/observation.js';
+import type { OpencodeClient } from './client.js';
+import { messageOf, OpencodeError } from './errors.js';
+
+/** The last look before sending must not hold up an abort for longer than this. */
+const MAX_LOOK_MS = 2_000;
+/** An abort takes effect within 50 ms as a rule (seen on 1.18.33): the first looks come quickly. */
+const FIRST_LOOK_MS = 20;
+const MAX_LOOK_PAUSE_MS = 250;
+
+export interface AbortRequest {
+  sessionID: string;
+  /** The session's own; undefined is found out by asking. */
+  directory: string | undefined;
+  /** The session must be seen idle within this time after sending. */
+  verifyTimeoutMs: number;
+  /**
+   * What the last look must show: with `retry`, a session that is busy just now is left alone, as the attempt in
+   * flight may be the one that works.
+   */
+  expect?: 'retry' | 'active';
+  /** Withdraws the abort as long as it is not sent. */
+  signal?: AbortSignal;
+  onSent?: () => void;
+}
+
+export type AbortOutcome =
+  | { outcome: 'done'; tookMs: number; directory?: string }
+  | { outcome: 'withdrawn'; seen: 'idle' | 'busy' | 'withdrawn' }
+  | { outcome: 'failed'; error: string };
+
+export async function abortSession(
+  client: OpencodeClient,
+  clock: Clock,
+  request: AbortRequest,
+): Promise<AbortOutcome> {
+  const { sessionID, verifyTimeoutMs, expect = 'active', signal, onSent } = request;
+  const directory = request.directory ?? (await findDirectory(client, sessionID, signal));
+  const before = await look(client, sessionID, directory, MAX_LOOK_MS, signal);
+  if (signal?.aborted) return { outcome: 'withdrawn', seen: 'withdrawn' };
+  // A look that failed shows nothing, and does not stop the abort.
+  if (before.seen === 'idle') return { outcome: 'withdrawn', seen: 'idle' };
+  if (before.seen === 'busy' && expect === 'retry') return { outcome: 'withdrawn', seen: 'busy' };
+
+  const sentAt = clock.now();
+  const end = sentAt + verifyTimeoutMs;
+  const answer = send(client, sessionID, directory, verifyTimeoutMs);
+  onSent?.();
+  let last = before;
+  for (let pause = FIRST_LOOK_MS; ; pause = Math.min(MAX_LOOK_PAUSE_MS, pause * 2)) {
+    const left = end - clock.now();
+    if (left <= 0) break;
+    await sleep(clock, Math.min(pause, left));
+    last = await look(client, sessionID, directory, Math.max(FIRST_LOOK_MS, end - clock.now()));
+    if (last.seen === 'idle') {
+      return {
+        outcome: 'done',
+        tookMs: Math.round(clock.now() - sentAt),
+        ...(directory !== undefined && { directory }),
+      };
+    }
+    // Nobody listens, or nobody lets us in: it will not get better in this try.
+    if (answer.hopeless) return { outcome: 'failed', error: answer.words };
+  }
+  const tookMs = Math.round(clock.now() - sentAt);
+  return {
+    outcome: 'failed',
+    error: `${last.words}, ${tookMs} ms after the abort ${answer.words}`,
+  };
+}
+
+interface Look {
+  seen: 'idle' | 'busy' | 'retry' | 'nothing';
+  words: string;
+}
+
+async function look(
+  client: OpencodeClient,
+  sessionID: string,
+  directory: string | undefined,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<Look> {
+  try {
+    const status = (await client.statuses(directory, signal, timeoutMs)).get(sessionID);
+    return { seen: status?.type ?? 'idle', words: describe(status) };
+  } catch (error) {
+    return { seen: 'nothing', words: `its status could not be read (${messageOf(error)})` };
+  }
+}
+
+function describe(status: SessionStatus | undefined): string {
+  return status?.type === 'retry'
+    ? `still retry, attempt ${status.attempt}`
+    : `still ${status?.type ?? 'idle'}`;
+}
+
+interface Answer {
+  /** What came of the request so far. */
+  words: string;
+  hopeless: boolean;
+}
+
+/** Sends without waiting: an abort that hangs may have worked, and the status will show it. */
+function send(
+  client: OpencodeClient,
+  sessionID: string,
+  directory: string | undefined,
+  timeoutMs: number,
+): Answer {
+  const answer: Answer = { words: 'was sent and not answered', hopeless: false };
+  const post = () => client.abort(sessionID, directory, undefined, timeoutMs);
+  const onError = (error: unknown) => {
+    answer.words = `failed: ${messageOf(error)}`;
+    answer.hopeless =
+      error instanceof OpencodeError && (error.kind === 'refused' || error.kind === 'unauthorized');
+  };
+  post()
+    // An idle connection that the server closed in the same moment: once more, on a new one.
+    .catch((error: unknown) => {
+      if (error instanceof OpencodeError && error.kind === 'network') return post();
+      throw error;
+    })
+    .then(() => {
+      answer.words = 'was answered';
+    })
+    .catch(onError);
+  return answer;
+}
+
+/** Undefined where it cannot be had: the server's own directory is the best guess then. */
+async function findDirectory(
+  client: OpencodeClient,
+  sessionID: string,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return (await client.session(sessionID, undefined, signal))?.directory;
+  } catch {
+    // The look that follows will meet the same trouble, and say so.
+    return undefined;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Takes the frames nobody needs to read out of an event stream's bytes, before a parser sees them.
+ *
+ * Deltas are nearly all of the traffic (facts, section 4), and all that they tell the watchdog is that their session
+ * makes progress. They are recognised by the first bytes of the frame, reported, and dropped; so are `sync` frames,
+ * which repeat others. What is not understood at once is passed on: the filter never loses any other frame.
+ */
+import { Buffer } from 'node:buffer';
+import { FrameHead } from './frame-head.js';
+
+/** The largest frame worth parsing: opencode cuts tool output at 50 kB, a status has a few hundred bytes. */
+export const MAX_FRAME_BYTES = 1024 * 1024;
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+export interface FrameFilterEvents {
+  /** New text of a session. The head holds during the call only. */
+  progress(sessionID: string, head: FrameHead): void;
+  /** A frame beyond `MAX_FRAME_BYTES` was dropped; the head says whose, where its first bytes do. */
+  oversized(head: FrameHead): void;
+}
+
+export class FrameFilter {
+  /** Frames that were passed on, taken for progress, taken for repetitions, and dropped for their size. */
+  readonly counts = { passed: 0, deltas: 0, repeated: 0, oversized: 0 };
+  readonly #events: FrameFilterEvents;
+  readonly #head = new FrameHead();
+  readonly #maxBytes: number;
+  /** The beginning of a frame whose end has not come. */
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  /** The frame is too large: its rest is dropped up to the next blank line. */
+  #skipping = false;
+  /** Bytes of the unfinished line at the end of the last chunk, and whether it is a lone CR. */
+  #lineBytes = 0;
+  #lineIsCr = false;
+
+  constructor(events: FrameFilterEvents, maxBytes = MAX_FRAME_BYTES) {
+    this.#events = events;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Gives the bytes of the whole frames to pass on, or undefined when there are none. */
+  push(chunk: Uint8Array): Buffer | undefined {
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let passed: Buffer[] | undefined;
+    /** Frames [keptFrom, keptTo) of this chunk stand in a row and are passed on in one piece. */
+    let keptFrom = 0;
+    let keptTo = 0;
+    let frameStart = 0;
+    let lineStart = 0;
+    for (let lf = bytes.indexOf(LF); lf !== -1; lf = bytes.indexOf(LF, lineStart)) {
+      const isBlank = this.#endsBlankLine(bytes, lineStart, lf);
+      lineStart = lf + 1;
+      if (!isBlank) continue;
+      if (this.#heldBytes > 0 || this.#skipping) {
+        // Only the chunk's first frame can have begun in an earlier one.
+        const frame = this.#finishHeld(bytes.subarray(0, lineStart));
+        if (frame) passed = [frame];
+        keptFrom = lineStart;
+      } else if (!this.#passes(bytes, frameStart, lineStart)) {
+        if (keptTo > keptFrom) {
+          passed ??= [];
+          passed.push(bytes.subarray(keptFrom, keptTo));
+        }
+        keptFrom = lineStart;
+      }
+      keptTo = lineStart;
+      frameStart = lineStart;
+    }
+    this.#rememberLine(bytes, lineStart);
+    if (frameStart < bytes.length) this.#hold(bytes.subarray(frameStart));
+    if (keptTo > keptFrom) {
+      const kept = bytes.subarray(keptFrom, keptTo);
+      if (!passed) return kept;
+      passed.push(kept);
+    }
+    if (!passed) return undefined;
+    const [only] = passed;
+    return passed.length === 1 ? only : Buffer.concat(passed);
+  }
+
+  #endsBlankLine(bytes: Buffer, start: number, lf: number): boolean {
+    const length = this.#lineBytes + lf - start;
+    const isBlank =
+      length === 0 || (length === 1 && (lf > start ? bytes[start] === CR : this.#lineIsCr));
+    this.#lineBytes = 0;
+    return isBlank;
+  }
+
+  #rememberLine(bytes: Buffer, start: number): void {
+    const rest = bytes.length - start;
+    if (rest === 0) return;
+    this.#lineIsCr = this.#lineBytes === 0 && bytes[start] === CR;
+    this.#lineBytes += rest;
+  }
+
+  #hold(rest: Buffer): void {
+    if (this.#skipping) return;
+    if (this.#heldBytes + rest.length > this.#maxBytes) {
+      this.#drop(Buffer.concat([...this.#held, rest.subarray(0, this.#maxBytes)]));
+      this.#skipping = true;
+      return;
+    }
+    // Copied: a small rest must not keep the whole chunk of the socket alive.
+    this.#held.push(Buffer.from(rest));
+    this.#heldBytes += rest.length;
+  }
+
+  #finishHeld(end: Buffer): Buffer | undefined {
+    if (this.#skipping) {
+      this.#skipping = false;
+      return undefined;
+    }
+    const frame = Buffer.concat([...this.#held, end]);
+    this.#held = [];
+    this.#heldBytes = 0;
+    return this.#passes(frame, 0, frame.length) ? frame : undefined;
+  }
+
+  #drop(beginning: Buffer): void {
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.counts.oversized += 1;
+    this.#head.read(beginning, 0, beginning.length);
+    this.#events.oversized(this.#head);
+  }
+
+  /** Whether a whole frame is for the parser; tells of what it holds back. */
+  #passes(bytes: Buffer, start: number, end: number): boolean {
+    if (end - start > this.#maxBytes) {
+      this.#drop(bytes.subarray(start, end));
+      return false;
+    }
+    const head = this.#head;
+    head.read(bytes, start, end);
+    const sessionID = head.kind === 'delta' ? head.sessionID : undefined;
+    if (sessionID !== undefined) {
+      this.counts.deltas += 1;
+      this.#events.progress(sessionID, head);
+      return false;
+    }
+    if (head.kind === 'sync') {
+      this.counts.repeated += 1;
+      return false;
+    }
+    this.counts.passed += 1;
+    return true;
+  }
+}

@@ -1,0 +1,11 @@
+/** How the senses speak to whoever runs them, about themselves and not about a session or the server's health. */
+export type NoticeLevel = 'info' | 'warn' | 'error';
+
+/** A notice that would repeat is given at most this often. */
+export const NOTICE_EVERY_MS = 60_000;
+
+export type Notice = (
+  level: NoticeLevel,
+  message: string,
+  fields: Readonly<Record<string, unknown>>,
+) => void;

@@ -1,0 +1,107 @@
+/** Asks each live directory for its sessions' status: in a steady rhythm, and all at once after a gap. */
+import type { Clock, Timer } from '../lib/clock.js';
+import type { Observation, SessionStatus } from '../watchdog/observation.js';
+import type { OpencodeClient } from './client.js';
+import { messageOf } from './errors.js';
+import { eachLimited } from './limited.js';
+import { NOTICE_EVERY_MS, type Notice } from './notice.js';
+import { Throttle } from './throttle.js';
+
+/** opencode serves polls from memory; more at once would only queue in its one event loop. */
+const MAX_CONCURRENT_POLLS = 4;
+
+export interface PollerOptions {
+  client: OpencodeClient;
+  clock: Clock;
+  intervalMs: number;
+  /** The directories to ask now. */
+  directories(): string[];
+  emit(observation: Observation): void;
+  notice: Notice;
+}
+
+export class Poller {
+  readonly #options: PollerOptions;
+  readonly #inFlight = new Map<string, Promise<boolean>>();
+  readonly #notices: Throttle;
+  /** Directories whose last answer had sessions that are not idle. */
+  readonly #active = new Set<string>();
+  #control: AbortController | undefined;
+  #timer: Timer | undefined;
+
+  constructor(options: PollerOptions) {
+    this.#options = options;
+    this.#notices = new Throttle(options.clock, NOTICE_EVERY_MS);
+  }
+
+  start(): void {
+    if (this.#control) return;
+    this.#control = new AbortController();
+    this.#schedule();
+  }
+
+  async stop(): Promise<void> {
+    this.#control?.abort();
+    this.#control = undefined;
+    this.#timer?.cancel();
+    await Promise.all(this.#inFlight.values());
+  }
+
+  /** Polls these directories; gives the ones that did not answer. */
+  async poll(directories: readonly string[]): Promise<string[]> {
+    const failed: string[] = [];
+    await eachLimited(directories, MAX_CONCURRENT_POLLS, async (directory) => {
+      // A poll that is on its way began before whatever we are asked to look for: wait, then ask again.
+      await this.#inFlight.get(directory);
+      if (!(await this.#one(directory))) failed.push(directory);
+    });
+    return failed;
+  }
+
+  /** Whether the directory's last answer had sessions that are not idle. */
+  hasActive(directory: string): boolean {
+    return this.#active.has(directory);
+  }
+
+  #schedule(): void {
+    const { clock, intervalMs, directories } = this.#options;
+    this.#timer = clock.after(intervalMs, () => {
+      const idle = directories().filter((directory) => !this.#inFlight.has(directory));
+      void eachLimited(idle, MAX_CONCURRENT_POLLS, async (directory) => {
+        await this.#one(directory);
+      });
+      this.#schedule();
+    });
+  }
+
+  /** True when the directory answered. Never two at a time for one directory. */
+  #one(directory: string): Promise<boolean> {
+    const running = this.#inFlight.get(directory);
+    if (running) return running;
+    const poll = this.#ask(directory).finally(() => this.#inFlight.delete(directory));
+    this.#inFlight.set(directory, poll);
+    return poll;
+  }
+
+  async #ask(directory: string): Promise<boolean> {
+    const { client, clock, emit, notice } = this.#options;
+    const signal = this.#control?.signal;
+    if (!signal) return false;
+    const startedAt = clock.now();
+    let statuses: ReadonlyMap<string, SessionStatus>;
+    try {
+      statuses = await client.statuses(directory, signal);
+    } catch (error) {
+      // Not a word about the server's health: that is the probe's to say.
+      if (!signal.aborted && this.#notices.passes(directory)) {
+        notice('warn', 'a status poll failed', { directory, error: messageOf(error) });
+      }
+      return false;
+    }
+    if (signal.aborted) return false;
+    if ([...statuses.values()].some(({ type }) => type !== 'idle')) this.#active.add(directory);
+    else this.#active.delete(directory);
+    emit({ kind: 'status.polled', at: clock.now(), startedAt, directory, statuses });
+    return true;
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The shapes of opencode's answers, as far as they are read. Unknown keys are ignored and a broken optional field
+ * counts as absent: versions differ, and one odd field must not blind the watchdog to the rest.
+ */
+import { z } from 'zod';
+
+/** Absent, or not what it should be: both read as undefined. */
+const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+
+/** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
+export const id = z.string().min(1).max(256);
+
+export const health = z.object({ healthy: z.literal(true), version: maybe(z.string().max(100)) });
+
+/** `GET /path`: `state` and `config` make it opencode's and nobody else's. */
+export const paths = z.object({
+  directory: z.string().min(1),
+  state: z.string(),
+  config: z.string(),
+});
+
+export const statuses = z.record(z.string(), z.unknown());
+
+export const session = z.object({
+  id,
+  directory: maybe(z.string()),
+  parentID: maybe(id),
+  title: maybe(z.string()),
+  time: maybe(
+    z.object({
+      created: maybe(z.number()),
+      updated: maybe(z.number()),
+      compacting: maybe(z.number()),
+    }),
+  ),
+});
+export type WireSession = z.infer<typeof session>;
+
+export const list = z.array(z.unknown());
+
+export const pending = z.object({ id, sessionID: id });
+export const pendingQuestion = z.object({ id, questions: z.array(z.unknown()).catch([]) });
+
+/** `agent` and `model` of a user message; `modelID` and `providerID` of an assistant's. */
+export const message = z.object({
+  id,
+  sessionID: maybe(id),
+  role: z.string(),
+  parentID: maybe(id),
+  agent: maybe(z.string()),
+  modelID: maybe(z.string()),
+  providerID: maybe(z.string()),
+  model: maybe(z.object({ providerID: z.string(), modelID: z.string() })),
+  finish: maybe(z.string()),
+  error: z.unknown(),
+  time: maybe(z.object({ created: maybe(z.number()), completed: maybe(z.number()) })),
+});
+export type WireMessage = z.infer<typeof message>;
+
+const toolState = z.object({
+  status: z.string(),
+  time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
+  /** The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. */
+  metadata: maybe(
+    z.object({ sessionId: maybe(id), sessionID: maybe(id), output: maybe(z.string()) }),
+  ),
+});
+
+export const part = z.object({
+  id: maybe(id),
+  sessionID: maybe(id),
+  messageID: maybe(id),
+  type: z.string(),
+  callID: maybe(id),
+  tool: maybe(z.string()),
+  text: maybe(z.string()),
+  state: maybe(toolState),
+  attempt: maybe(z.number()),
+  error: z.unknown(),
+  time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
+});
+export type WirePart = z.infer<typeof part>;
+
+export const messageWithParts = z.object({ info: message, parts: z.array(z.unknown()).catch([]) });
+
+/** The named errors of `session.error` and of retry parts. */
+export const namedError = z.object({
+  name: z.string(),
+  data: maybe(
+    z.object({
+      message: maybe(z.string()),
+      statusCode: maybe(z.number()),
+      isRetryable: maybe(z.boolean()),
+    }),
+  ),
+});
+
+export const directoryDisposed = z.object({ directory: maybe(z.string()) });
+
+/** `provider/model` of a message of either role. */
+export function modelOf(info: WireMessage): string | undefined {
+  const provider = info.providerID ?? info.model?.providerID;
+  const model = info.modelID ?? info.model?.modelID;
+  return provider !== undefined && model !== undefined ? `${provider}/${model}` : undefined;
+}
+
+/** The values of a list that fit the schema; the others are told to `skipped`. */
+export function readList<T>(
+  schema: z.ZodType<T>,
+  values: readonly unknown[],
+  skipped?: () => void,
+): T[] {
+  return values.flatMap((value) => {
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return [parsed.data];
+    skipped?.();
+    return [];
+  });
+}

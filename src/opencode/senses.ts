@@ -1,0 +1,292 @@
+/**
+ * Everything that the watchdog learns from opencode over HTTP: the event stream, probes, polls and close looks, as
+ * one flow of observations that can be started, paused and stopped.
+ */
+import type { Clock } from '../lib/clock.js';
+import type { Observation } from '../watchdog/observation.js';
+import type { OpencodeClient } from './client.js';
+import { LiveDirectories } from './directories.js';
+import { messageOf } from './errors.js';
+import { inspectSession } from './inspect.js';
+import { NOTICE_EVERY_MS, type Notice } from './notice.js';
+import { OpenRequests } from './open-requests.js';
+import { Poller } from './poller.js';
+import { Prober } from './prober.js';
+import { Resync } from './resync.js';
+import { SessionInfos } from './session-infos.js';
+import { EventStream } from './stream.js';
+import { Throttle } from './throttle.js';
+import { translate } from './translate.js';
+
+/** A session whose frames are too large to read is looked at this often. */
+const INSPECT_OVERSIZED_EVERY_MS = 60_000;
+
+export interface SensesOptions {
+  client: OpencodeClient;
+  clock: Clock;
+  /** Milliseconds. */
+  watch: { pollInterval: number; heartbeatTimeout: number };
+  probe: { interval: number; timeout: number };
+  emit(observation: Observation): void;
+  notice: Notice;
+  /** In [0, 1): for the jitter of reconnects. */
+  random?: () => number;
+}
+
+export class Senses {
+  readonly #options: SensesOptions;
+  readonly #directories = new LiveDirectories();
+  readonly #requests = new OpenRequests();
+  readonly #infos: SessionInfos;
+  readonly #stream: EventStream;
+  readonly #prober: Prober;
+  readonly #poller: Poller;
+  readonly #resync: Resync;
+  readonly #oversized: Throttle;
+  readonly #notices: Throttle;
+  readonly #inspections = new Set<Promise<void>>();
+  /** Ends with each pause; absent while paused or stopped. */
+  #control: AbortController | undefined;
+  #path = '';
+  /** Nobody listened on the port since the last connection: whoever answers next is another process. */
+  #wasDown = false;
+
+  constructor(options: SensesOptions) {
+    this.#options = options;
+    const { client, clock, watch, probe, notice, random } = options;
+    const emit = (observation: Observation) => this.#emit(observation);
+    const common = { client, clock, emit, notice };
+    this.#infos = new SessionInfos(common);
+    this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
+    this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
+    this.#prober = new Prober({ ...common, intervalMs: probe.interval, timeoutMs: probe.timeout });
+    this.#poller = new Poller({
+      ...common,
+      intervalMs: watch.pollInterval,
+      directories: () => this.#directories.all(),
+    });
+    this.#resync = new Resync({
+      ...common,
+      directories: this.#directories,
+      requests: this.#requests,
+      infos: this.#infos,
+      poller: this.#poller,
+      retryMs: watch.pollInterval,
+    });
+    this.#stream = new EventStream({
+      client,
+      clock,
+      oddities: client.oddities,
+      heartbeatTimeoutMs: watch.heartbeatTimeout,
+      ...(random && { random }),
+      events: this.#streamEvents(),
+    });
+    client.oddities.onUnknownStatus = (type) =>
+      notice('warn', 'an unknown session status counts as busy', { type });
+  }
+
+  /** Directories that are polled. */
+  get liveDirectories(): string[] {
+    return this.#directories.all();
+  }
+
+  get streamConnected(): boolean {
+    return this.#stream.isConnected;
+  }
+
+  /** Frames that the event stream has brought since the beginning. */
+  get events(): number {
+    return this.#stream.frames;
+  }
+
+  start(): void {
+    this.resume();
+  }
+
+  /** Settles when no request is on its way and no timer is set. */
+  async stop(): Promise<void> {
+    this.#control?.abort();
+    this.#control = undefined;
+    this.#infos.reset();
+    await Promise.all([
+      this.#stream.stop(),
+      this.#prober.stop(),
+      this.#poller.stop(),
+      this.#resync.stop(),
+      ...this.#inspections,
+    ]);
+  }
+
+  /** The server is about to be restarted: nothing is asked until `resume`. */
+  async pause(): Promise<void> {
+    const wasConnected = this.#stream.isConnected;
+    const stopped = this.stop();
+    if (wasConnected) {
+      const at = this.#options.clock.now();
+      const reason = 'paused for a restart';
+      this.#emit({ kind: 'stream.lost', at, path: this.#path, reason, silentMs: 0 });
+    }
+    await stopped;
+  }
+
+  /** `fresh`: another server process than before, of which nothing is known yet; false where the old one lives on. */
+  resume({ fresh = true }: { fresh?: boolean } = {}): void {
+    if (this.#control) return;
+    this.#control = new AbortController();
+    if (fresh) this.#forget();
+    this.#resync.start();
+    this.#prober.start();
+    this.#poller.start();
+    this.#stream.start();
+  }
+
+  /** Asks for everything anew, because events may have been missed; `stream.resynced` follows if the stream is up. */
+  resync(): Promise<void> {
+    return this.#resync.run(() => this.#stream.isConnected);
+  }
+
+  /** Emits `session.inspected` or `session.inspect_failed`; nothing while paused or stopped. */
+  inspect(sessionID: string, directory: string | undefined): Promise<void> {
+    const { client, clock } = this.#options;
+    const signal = this.#control?.signal;
+    if (!signal) return Promise.resolve();
+    const inspection = inspectSession(client, clock, sessionID, directory, signal)
+      .then((observation) => {
+        if (observation && !signal.aborted) this.#emit(observation);
+      })
+      .finally(() => this.#inspections.delete(inspection));
+    this.#inspections.add(inspection);
+    return inspection;
+  }
+
+  #emit(observation: Observation): void {
+    this.#options.emit(observation);
+    if (observation.kind === 'status.polled') {
+      for (const [sessionID, status] of observation.statuses) {
+        if (status.type !== 'idle') this.#infos.want(sessionID, observation.directory);
+      }
+    } else if (observation.kind === 'probe.ok' && this.#directories.own === undefined) {
+      // The first good answer of a server that was not there when we began.
+      this.#resync.findOwnDirectory();
+    }
+  }
+
+  #streamEvents(): ConstructorParameters<typeof EventStream>[0]['events'] {
+    const { clock, notice } = this.#options;
+    return {
+      connected: (path) => {
+        this.#path = path;
+        this.#emit({ kind: 'stream.connected', at: clock.now(), path });
+        if (this.#wasDown) this.#serverWasReplaced();
+        void this.resync();
+      },
+      lost: (reason, silentMs) => {
+        this.#resync.cancel();
+        this.#emit({ kind: 'stream.lost', at: clock.now(), path: this.#path, reason, silentMs });
+        this.#prober.hurry();
+      },
+      failed: (end, path) => {
+        if (end.why === 'refused') this.#wasDown = true;
+        // A server that is down is the probe's to tell.
+        if (end.why !== 'refused' && this.#notices.passes(`${path} ${end.why}`)) {
+          notice('warn', 'the event stream could not be opened', { path, reason: end.reason });
+        }
+        // A server without a stream is watched by polls alone: then they must know where to look.
+        const hasNone = end.why === 'status' || end.why === 'type';
+        if (hasNone && path === '/event' && this.#resync.needsAttach) void this.resync();
+      },
+      alive: (heartbeatMs) =>
+        this.#emit({
+          kind: 'stream.alive',
+          at: clock.now(),
+          ...(heartbeatMs !== undefined && { heartbeatMs }),
+        }),
+      progress: (sessionID, tag) => this.#progress(sessionID, tag),
+      oversized: (sessionID, tag) => {
+        if (this.#notices.passes(`oversized ${sessionID}`)) {
+          notice('info', 'an event was too large to read', { sessionID });
+        }
+        if (sessionID === undefined) return;
+        this.#progress(sessionID, tag);
+        if (this.#oversized.passes(sessionID)) {
+          this.inspect(sessionID, this.#place(tag)).catch((error: unknown) =>
+            notice('warn', 'a session could not be inspected', { error: messageOf(error) }),
+          );
+        }
+      },
+      event: (tag, payload) => this.#event(tag, payload),
+    };
+  }
+
+  /** `/event` tells of the server's own directory without naming it. */
+  #place(tag: string | undefined): string | undefined {
+    return tag ?? (this.#path === '/event' ? this.#directories.own : undefined);
+  }
+
+  #progress(sessionID: string, tag: string | undefined): void {
+    const directory = this.#place(tag);
+    const at = this.#options.clock.now();
+    if (directory !== undefined) this.#heard(directory);
+    this.#emit({
+      kind: 'session.progress',
+      at,
+      sessionID,
+      ...(directory !== undefined && { directory }),
+    });
+  }
+
+  #event(tag: string | undefined, payload: unknown): void {
+    const { client, clock } = this.#options;
+    const place = this.#place(tag);
+    const type = (payload as { type?: unknown } | null)?.type;
+    if (type === 'global.disposed') {
+      this.#disposed([...this.#directories.all()]);
+      return;
+    }
+    const isDisposal = type === 'server.instance.disposed';
+    if (place !== undefined && !isDisposal) this.#heard(place);
+    const listed = typeof type !== 'string' || !type.includes('.v2.');
+    const said = translate(place, payload, clock.now(), clock.epoch(), client.oddities);
+    for (const observation of said) {
+      this.#requests.note(observation, listed);
+      if (observation.kind === 'directory.disposed') {
+        this.#disposed([observation.directory]);
+        continue;
+      }
+      this.#emit(observation);
+      if (observation.kind === 'session.info') this.#infos.told(observation.sessionID);
+      if (observation.kind === 'session.status' && observation.status.type !== 'idle') {
+        this.#infos.want(observation.sessionID, observation.directory);
+      }
+    }
+  }
+
+  /** A directory that was not known has an instance: its sessions may have run before we listened. */
+  #heard(directory: string): void {
+    if (this.#directories.heard(directory)) this.#resync.lookInto(directory);
+  }
+
+  #disposed(directories: readonly string[]): void {
+    const at = this.#options.clock.now();
+    for (const directory of directories) {
+      this.#directories.disposed(directory);
+      this.#emit({ kind: 'directory.disposed', at, directory });
+    }
+  }
+
+  /** The server was restarted, and not by us: what ran in the directories that we drop is gone. */
+  #serverWasReplaced(): void {
+    const dropped = this.#directories.all();
+    this.#forget();
+    this.#disposed(dropped);
+  }
+
+  #forget(): void {
+    this.#wasDown = false;
+    this.#options.client.forgetVersion();
+    this.#directories.reset();
+    this.#requests.reset();
+    this.#infos.reset();
+    this.#resync.forget();
+  }
+}

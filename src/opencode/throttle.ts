@@ -1,0 +1,34 @@
+/** Lets each key through at most once in an interval. */
+import type { Clock } from '../lib/clock.js';
+
+/** Keys remembered; beyond it the oldest are forgotten, and may pass early. */
+const MAX_KEYS = 10_000;
+
+export class Throttle {
+  readonly #clock: Clock;
+  readonly #everyMs: number;
+  readonly #passedAt = new Map<string, number>();
+
+  constructor(clock: Clock, everyMs: number) {
+    this.#clock = clock;
+    this.#everyMs = everyMs;
+  }
+
+  passes(key: string, now = this.#clock.now()): boolean {
+    const last = this.#passedAt.get(key);
+    if (last !== undefined && now - last < this.#everyMs) return false;
+    // Deleted first: the Map's order is then the order of passing.
+    this.#passedAt.delete(key);
+    this.#passedAt.set(key, now);
+    if (this.#passedAt.size > MAX_KEYS) {
+      const [oldest] = this.#passedAt.keys();
+      if (oldest !== undefined) this.#passedAt.delete(oldest);
+    }
+    return true;
+  }
+
+  /** The key may pass at once. */
+  forget(key: string): void {
+    this.#passedAt.delete(key);
+  }
+}

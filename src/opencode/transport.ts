@@ -1,0 +1,237 @@
+/** One JSON request to opencode at a time: credentials, deadline, size bound, content type, and errors that explain. */
+import { Pool } from 'undici';
+import type { Clock, Timer } from '../lib/clock.js';
+import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
+
+const MiB = 1024 * 1024;
+/** What an ordinary answer may weigh. */
+export const MAX_ANSWER_BYTES = 4 * MiB;
+/** Of an error answer only this much is read: it is for the message. */
+const MAX_ERROR_BYTES = 16 * 1024;
+/** Idle connections are kept beyond the poll and probe intervals (5 s), so that each poll finds one open. */
+const KEEP_ALIVE_MS = 30_000;
+/** A connection to a listening port is made in a millisecond; the request's own deadline is usually shorter. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+export interface TransportOptions {
+  url: string;
+  username?: string;
+  password?: string;
+  clock: Clock;
+  timeoutMs: number;
+}
+
+export interface Request {
+  method?: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  path: string;
+  query?: Record<string, string | number | undefined>;
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+  timeoutMs?: number | undefined;
+  maxBytes?: number;
+}
+
+/** undici's and the system's codes, by what they mean for us. */
+const KIND_BY_CODE: Record<string, OpencodeErrorKind> = {
+  ECONNREFUSED: 'refused',
+  ENOTFOUND: 'refused',
+  EAI_AGAIN: 'refused',
+  EHOSTUNREACH: 'refused',
+  ENETUNREACH: 'refused',
+  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  ETIMEDOUT: 'timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'not_opencode',
+};
+const codeOf = (error: unknown) => {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === 'string') return code;
+  // Node's happy-eyeballs wraps the refusals of each address.
+  const first = (error as { errors?: unknown[] } | null)?.errors?.[0] as
+    | { code?: unknown }
+    | undefined;
+  return typeof first?.code === 'string' ? first.code : undefined;
+};
+
+class Deadline extends Error {}
+
+export class Transport {
+  /** The server's address without credentials or a trailing slash: for messages and logs. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly #base: URL;
+  readonly #pool: Pool;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  readonly #secrets: string[];
+
+  constructor({ url, username = 'opencode', password, clock, timeoutMs }: TransportOptions) {
+    this.#base = new URL(url);
+    // Credentials come from the options alone; those of a URL would end up in messages.
+    this.#base.username = '';
+    this.#base.password = '';
+    this.#base.search = '';
+    this.#base.hash = '';
+    this.url = withoutCredentials(this.#base).replace(/\/+$/, '');
+    const token = password
+      ? Buffer.from(`${username}:${password}`, 'utf8').toString('base64')
+      : undefined;
+    this.headers = token ? { authorization: `Basic ${token}` } : {};
+    this.#secrets = [password, token].filter((secret): secret is string => Boolean(secret));
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#pool = new Pool(this.#base.origin, {
+      // Not bounded: a request that hangs must not keep a probe from its connection. Callers bound themselves.
+      connections: null,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      connect: { timeout: CONNECT_TIMEOUT_MS },
+      // The deadline below covers both, on the observed clock.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  }
+
+  /** The parsed JSON of a 2xx answer; undefined for an empty one (204). Rejects with `OpencodeError` only. */
+  async json(request: Request): Promise<unknown> {
+    const { method = 'GET', path, query, body, signal, maxBytes = MAX_ANSWER_BYTES } = request;
+    const timeoutMs = request.timeoutMs ?? this.#timeoutMs;
+    const target = this.target(path, query);
+    const what = `${method} ${withoutCredentials(target)}`;
+    const control = new AbortController();
+    const onAbort = () => control.abort(signal?.reason);
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener('abort', onAbort, { once: true });
+    const deadline = this.#deadline(timeoutMs, () => control.abort(new Deadline()));
+    try {
+      const response = await this.#pool.request({
+        method,
+        path: `${target.pathname}${target.search}`,
+        headers: {
+          accept: 'application/json',
+          ...this.headers,
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+        },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: control.signal,
+      });
+      const { statusCode, headers } = response;
+      const type = String(headers['content-type'] ?? '');
+      const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type);
+      if (statusCode < 200 || statusCode >= 300) {
+        const text = await readText(response.body, MAX_ERROR_BYTES).catch(() => undefined);
+        throw this.#statusError(what, statusCode, isJson ? text : undefined);
+      }
+      const text = await readText(response.body, maxBytes);
+      if (text === undefined) {
+        throw new OpencodeError({
+          kind: 'too_large',
+          request: what,
+          outcome: `answered more than ${maxBytes} bytes`,
+        });
+      }
+      if (statusCode === 204 || (text === '' && !type)) return undefined;
+      if (!isJson) {
+        throw this.notOpencode(
+          what,
+          `answered ${statusCode} with ${type || 'no content type'}, not JSON`,
+        );
+      }
+      try {
+        return JSON.parse(text);
+      } catch {
+        throw this.notOpencode(what, `answered ${statusCode} with JSON that does not parse`);
+      }
+    } catch (error) {
+      throw this.#explain(error, what, timeoutMs, control.signal);
+    } finally {
+      deadline.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** The URL of a route, below whatever path the server's URL has. */
+  target(path: string, query: Request['query'] = {}): URL {
+    const target = new URL(this.#base);
+    target.pathname = `${this.#base.pathname.replace(/\/+$/, '')}${path}`;
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) target.searchParams.set(name, String(value));
+    }
+    return target;
+  }
+
+  /** Forgets pooled connections and ends what is in flight. */
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+
+  notOpencode(request: string, outcome: string): OpencodeError {
+    return new OpencodeError({ kind: 'not_opencode', request, outcome });
+  }
+
+  /** Fires after `ms` of observed time: a timer that is late because this process stood still is set again. */
+  #deadline(ms: number, fire: () => void): Timer {
+    const end = this.#clock.now() + ms;
+    let timer: Timer;
+    const arm = (wait: number) => {
+      timer = this.#clock.after(wait, () => {
+        const left = end - this.#clock.now();
+        if (left >= 1) arm(left);
+        else fire();
+      });
+    };
+    arm(ms);
+    return { cancel: () => timer.cancel() };
+  }
+
+  #statusError(request: string, statusCode: number, text: string | undefined): OpencodeError {
+    const outcome = `answered ${statusCode}`;
+    if (statusCode === 401 || statusCode === 403) {
+      return new OpencodeError({ kind: 'unauthorized', request, outcome, statusCode });
+    }
+    const detail = text ? this.#scrub(text) : undefined;
+    return new OpencodeError({
+      kind: 'http',
+      request,
+      outcome,
+      statusCode,
+      ...(detail && { detail }),
+    });
+  }
+
+  #explain(error: unknown, request: string, timeoutMs: number, signal: AbortSignal): OpencodeError {
+    if (error instanceof OpencodeError) return error;
+    if (signal.aborted) {
+      return signal.reason instanceof Deadline
+        ? new OpencodeError({
+            kind: 'timeout',
+            request,
+            outcome: `did not answer within ${timeoutMs} ms`,
+          })
+        : new OpencodeError({ kind: 'aborted', request, outcome: 'was given up by us' });
+    }
+    const code = codeOf(error);
+    const kind = (code && KIND_BY_CODE[code]) || 'network';
+    const outcome = kind === 'refused' ? 'could not connect' : 'failed';
+    const detail = this.#scrub((error as Error)?.message || code || String(error));
+    return new OpencodeError({ kind, request, outcome, detail, cause: error });
+  }
+
+  #scrub(text: string): string {
+    return this.#secrets.reduce((clean, secret) => clean.replaceAll(secret, '***'), text);
+  }
+}
+
+/** The body's text, or undefined when it is longer than `maxBytes`: reading stops there. */
+async function readText(
+  body: AsyncIterable<Buffer> & { destroy(): unknown },
+  maxBytes: number,
+): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
