@@ -1,0 +1,100 @@
+/** The password and the status token: from the environment, from files, from systemd's credentials; nowhere else. */
+import { join, resolve } from 'node:path';
+import type { Problem } from './problem.js';
+import type { Config } from './schema.js';
+import { Secret } from './secret.js';
+import { readTextFile } from './text-file.js';
+
+export interface Secrets {
+  /** Of the opencode server. */
+  password?: Secret;
+  /** Of the status endpoint. */
+  statusToken?: Secret;
+}
+
+/** A password is one line; a file of more is surely another file. */
+const MAX_SECRET_BYTES = 4096;
+
+/** Names under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), the telling one first. */
+const CREDENTIALS = ['opencode-server-password', 'password'];
+
+export function readSecrets(
+  config: Config,
+  origins: Map<string, string>,
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+): { secrets: Secrets; problems: Problem[] } {
+  const secrets: Secrets = {};
+  const problems: Problem[] = [];
+  const fromFile = (key: string, path: string, source: string) => {
+    const read = readSecretFile(resolve(cwd, path));
+    if ('secret' in read) return read.secret;
+    problems.push({ key, value: path, expected: read.problem, source });
+    return undefined;
+  };
+
+  const place = passwordPlace(config, origins, env);
+  if (place?.kind === 'variable') secrets.password = new Secret(place.value);
+  if (place?.kind === 'file') {
+    const secret = fromFile('server.passwordFile', place.path, place.source);
+    if (secret !== undefined) secrets.password = secret;
+  }
+  if (place?.kind === 'credential') {
+    const secret = firstCredential(place.directory);
+    if (secret !== undefined) secrets.password = secret;
+  }
+  if (place !== undefined && secrets.password !== undefined) {
+    origins.set('server.password', place.origin);
+  }
+
+  if (config.status.tokenFile !== null && config.status.listen !== 'off') {
+    const source = origins.get('status.tokenFile') ?? 'default';
+    const token = fromFile('status.tokenFile', config.status.tokenFile, source);
+    if (token !== undefined) secrets.statusToken = token;
+  }
+  return { secrets, problems };
+}
+
+type Place =
+  | { kind: 'variable'; value: string; origin: string }
+  | { kind: 'file'; path: string; source: string; origin: string }
+  | { kind: 'credential'; directory: string; origin: string };
+
+/** Environment before file, but our own variable before opencode's: the specific one wins, as with the URL. */
+function passwordPlace(
+  config: Config,
+  origins: ReadonlyMap<string, string>,
+  env: NodeJS.ProcessEnv,
+): Place | undefined {
+  const path = config.server.passwordFile;
+  const source = origins.get('server.passwordFile') ?? 'default';
+  const file: Place | undefined =
+    path === null ? undefined : { kind: 'file', path, source, origin: `file ${path}` };
+  if (file !== undefined && source.startsWith('environment')) return file;
+  const value = env.OPENCODE_SERVER_PASSWORD;
+  if (value) return { kind: 'variable', value, origin: 'environment OPENCODE_SERVER_PASSWORD' };
+  if (file !== undefined) return file;
+  const directory = env.CREDENTIALS_DIRECTORY;
+  return directory
+    ? { kind: 'credential', directory, origin: `systemd credential in ${directory}` }
+    : undefined;
+}
+
+/** Undefined where the unit has other credentials only: a server without a password is a good server too. */
+function firstCredential(directory: string): Secret | undefined {
+  for (const name of CREDENTIALS) {
+    const read = readSecretFile(join(directory, name));
+    if ('secret' in read) return read.secret;
+  }
+  return undefined;
+}
+
+function readSecretFile(path: string): { secret: Secret } | { problem: string } {
+  const read = readTextFile(path, MAX_SECRET_BYTES);
+  if ('problem' in read) return read;
+  // Editors and `echo` end a file with a newline that is not part of the password.
+  const value = read.text.replace(/\r?\n$/, '');
+  if (value === '') return { problem: 'a file that is not empty' };
+  if (/[\r\n]/.test(value)) return { problem: 'a file of one line' };
+  return { secret: new Secret(value) };
+}

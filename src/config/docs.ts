@@ -1,0 +1,43 @@
+/** The tables of docs/configuration.md, from the schema. */
+import { KEYS, type Key } from './keys.js';
+
+const BEGIN = '<!-- keys: generated from src/config/schema.ts by `npm run docs` -->';
+const END = '<!-- /keys -->';
+
+/** The page with the text between its two markers replaced by the tables of today's schema. */
+export function updateConfigurationPage(page: string): string {
+  const begin = page.indexOf(BEGIN);
+  const end = page.indexOf(END);
+  if (begin < 0 || end < begin) {
+    throw new Error(`docs/configuration.md needs the lines ${BEGIN} and ${END}, in this order.`);
+  }
+  return `${page.slice(0, begin + BEGIN.length)}\n\n${keyTables()}\n${page.slice(end)}`;
+}
+
+function keyTables(): string {
+  const sections = new Map<string, Key[]>();
+  for (const key of KEYS.values()) {
+    const section = key.path.includes('.') ? key.path.slice(0, key.path.indexOf('.')) : '';
+    sections.set(section, [...(sections.get(section) ?? []), key]);
+  }
+  return [...sections].map(([section, keys]) => table(section, keys)).join('\n');
+}
+
+function table(section: string, keys: readonly Key[]): string {
+  const rows = keys.map(
+    (key) => `| \`${key.path}\` | \`${key.print(key.initial)}\` | ${escapeCell(key.description)} |`,
+  );
+  const heading = section === '' ? 'Everything' : `\`${section}\``;
+  return [
+    `### ${heading}`,
+    '',
+    '| key | default | meaning |',
+    '| --- | --- | --- |',
+    ...rows,
+    '',
+  ].join('\n');
+}
+
+function escapeCell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}

@@ -1,0 +1,87 @@
+/** The environment as a layer: `OPENCODE_WATCHDOG_<PATH>`, and below it opencode's own variables. */
+import { parseDocument } from 'yaml';
+import { ENV_PREFIX, GROUPS, KEYS_BY_VARIABLE } from './keys.js';
+import { type Layer, passwordProblem } from './layer.js';
+import { nearest } from './nearest.js';
+
+export const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
+const PASSWORD_VARIABLES = new Set([`${ENV_PREFIX}SERVER_PASSWORD`, `${ENV_PREFIX}PASSWORD`]);
+
+/**
+ * Variables with our prefix that others set: Kubernetes gives every container the address of each service, so a service
+ * named `opencode-watchdog` makes these (Kubernetes documentation, "Service", "Environment variables"; Docker links alike).
+ */
+const FOREIGN =
+  /^OPENCODE_WATCHDOG_(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_.*)$/;
+
+/** opencode's own variables, with the keys that they set where nothing more specific does. */
+export const OPENCODE_VARIABLES: ReadonlyMap<string, string> = new Map([
+  ['OPENCODE_API_URL', 'server.url'],
+  ['OPENCODE_SERVER_USERNAME', 'server.username'],
+]);
+
+export function readOpencodeVariables(env: NodeJS.ProcessEnv): Layer {
+  const layer: Layer = { entries: [], problems: [], yields: true };
+  for (const [variable, path] of OPENCODE_VARIABLES) {
+    const value = env[variable];
+    // An empty variable is how compose files and unit files say "not set".
+    if (!value) continue;
+    layer.entries.push({ path, candidates: [value], source: `environment ${variable}` });
+  }
+  return layer;
+}
+
+export function readWatchdogVariables(env: NodeJS.ProcessEnv): Layer {
+  const layer: Layer = { entries: [], problems: [] };
+  for (const [variable, value] of Object.entries(env)) {
+    if (!value || !variable.startsWith(ENV_PREFIX) || variable === CONFIG_VARIABLE) continue;
+    const key = KEYS_BY_VARIABLE.get(variable);
+    const source = `environment ${variable}`;
+    if (key !== undefined) {
+      layer.entries.push({ path: key.path, candidates: readings(value), source });
+    } else if (PASSWORD_VARIABLES.has(variable)) {
+      layer.problems.push(passwordProblem(variable, 'environment'));
+    } else if (!FOREIGN.test(variable)) {
+      layer.problems.push({
+        key: variable,
+        expected: expectedInstead(variable),
+        source: 'environment',
+      });
+    }
+  }
+  return layer;
+}
+
+function expectedInstead(variable: string): string {
+  const below = `${variable}_`;
+  const isGroup = [...GROUPS].some(
+    (path) => ENV_PREFIX + path.replaceAll('.', '_').toUpperCase() === variable,
+  );
+  const example = [...KEYS_BY_VARIABLE.keys()].find((known) => known.startsWith(below));
+  if (isGroup && example !== undefined)
+    return `one variable for each key below, such as ${example}`;
+  const candidates = [...KEYS_BY_VARIABLE.keys(), CONFIG_VARIABLE];
+  return `a known variable; the nearest is ${nearest(variable, candidates)}`;
+}
+
+/**
+ * `3` is a number, `[a, b]` a list, `true` a flag; but `12345` may also be a user's name, and in `/srv/a #1` YAML would
+ * see a comment: the text as it stands is the other reading.
+ */
+export function readings(text: string): unknown[] {
+  const document = parseDocument(text, {
+    prettyErrors: false,
+    stringKeys: true,
+    logLevel: 'error',
+  });
+  if (document.errors.length > 0 || document.warnings.length > 0) return [text];
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch {
+    // An alias without an anchor: `*name` is then just text.
+    return [text];
+  }
+  const quoted = /^\s*["']/.test(text);
+  return typeof value === 'string' && !quoted ? [text] : [value, text];
+}

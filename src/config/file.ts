@@ -1,0 +1,121 @@
+/** The configuration file: where it is looked for, and how it is read into a layer. */
+import { type Stats, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { isAbsolute, join, resolve } from 'node:path';
+import { LineCounter, parseDocument, type YAMLError } from 'yaml';
+import { flatten, type Layer } from './layer.js';
+import type { Problem } from './problem.js';
+import { readTextFile } from './text-file.js';
+
+const MAX_FILE_BYTES = 1024 * 1024;
+
+/** After this many syntax errors the rest only follows from the first. */
+const MAX_SYNTAX_PROBLEMS = 3;
+
+export interface FoundFile {
+  path: string;
+  /** How the file was named: `flag --config`; undefined for one that was found by looking. */
+  namedBy?: string;
+}
+
+/** The first that exists of: the flag, the variable, the working directory, the user's, the system's. */
+export function findConfigFile(
+  flag: string | undefined,
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+): FoundFile | undefined {
+  if (flag !== undefined) return { path: resolve(cwd, flag), namedBy: 'flag --config' };
+  const named = env.OPENCODE_WATCHDOG_CONFIG;
+  if (named) {
+    return { path: resolve(cwd, named), namedBy: 'environment OPENCODE_WATCHDOG_CONFIG' };
+  }
+  for (const path of searchPath(env, cwd)) {
+    if (exists(path)) return { path };
+  }
+  return undefined;
+}
+
+export function searchPath(env: NodeJS.ProcessEnv, cwd: string): string[] {
+  const xdg = env.XDG_CONFIG_HOME;
+  // A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification).
+  const base = xdg && isAbsolute(xdg) ? xdg : join(env.HOME || homeOfAccount(), '.config');
+  return [
+    join(cwd, 'opencode-watchdog.yaml'),
+    join(base, 'opencode-watchdog', 'config.yaml'),
+    '/etc/opencode-watchdog/config.yaml',
+  ];
+}
+
+function homeOfAccount(): string {
+  try {
+    return homedir();
+  } catch {
+    // A container may run under a user id that has no account; then there is no user's file.
+    return '/nonexistent';
+  }
+}
+
+/** A file that is there but cannot be looked at counts as there: reading it then says why it cannot be used. */
+function exists(path: string): boolean {
+  let stats: Stats | undefined;
+  try {
+    stats = statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return true;
+  }
+  return stats !== undefined;
+}
+
+export function readConfigFile(file: FoundFile): Layer {
+  const read = readTextFile(file.path, MAX_FILE_BYTES);
+  if ('problem' in read) {
+    const source = file.namedBy ?? 'found by looking';
+    return { entries: [], problems: [{ key: file.path, expected: read.problem, source }] };
+  }
+  return parseConfig(read.text, file.path);
+}
+
+/** YAML; JSON is read as the YAML that it is. */
+export function parseConfig(text: string, path: string): Layer {
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    stringKeys: true,
+    logLevel: 'error',
+  });
+  const faults = [...document.errors, ...document.warnings].slice(0, MAX_SYNTAX_PROBLEMS);
+  if (faults.length > 0) {
+    return { entries: [], problems: faults.map((fault) => syntaxProblem(fault, lines, path)) };
+  }
+  let root: unknown;
+  try {
+    root = document.toJS({ maxAliasCount: 100 });
+  } catch {
+    // The reason may quote the file, so it is not passed on: only aliases can fail here.
+    const expected = 'YAML whose aliases (*name) are defined before their use and are few';
+    return { entries: [], problems: [{ key: path, expected, source: `file ${path}` }] };
+  }
+  return flatten(root, (keys) => {
+    const node: unknown = keys.length === 0 ? undefined : document.getIn(keys, true);
+    const line = lineOf(node, lines);
+    return line === undefined ? `file ${path}` : `file ${path}:${line}`;
+  });
+}
+
+function lineOf(node: unknown, lines: LineCounter): number | undefined {
+  if (typeof node !== 'object' || node === null || !('range' in node)) return undefined;
+  const start: unknown = Array.isArray(node.range) ? node.range[0] : undefined;
+  return typeof start === 'number' ? lines.linePos(start).line : undefined;
+}
+
+/** The parser's message up to where it begins to quote the file, which may hold what must not be shown. */
+function syntaxProblem(fault: YAMLError, lines: LineCounter, path: string): Problem {
+  const { line, col } = lines.linePos(fault.pos[0]);
+  const reason = fault.message.replace(/[:;\\].*$/s, '').trim();
+  return {
+    key: path,
+    expected: `YAML or JSON, but line ${line}, column ${col} says: ${reason}`,
+    source: `file ${path}:${line}`,
+  };
+}

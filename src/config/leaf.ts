@@ -1,0 +1,199 @@
+/**
+ * The kinds of value a configuration key can have. Each is a zod schema whose error message says what was expected, with
+ * a description and a printed form registered beside it, so that the loader, the documentation and `config` agree.
+ */
+import { createRequire } from 'node:module';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { parseListen } from './listen.js';
+import { formatDuration, formatSize, parseDuration, parseSize } from './units.js';
+
+export interface LeafMeta {
+  description: string;
+  /** The value as a person writes it in the file. */
+  print: (value: unknown) => string;
+}
+
+/** Description and printed form of every key's schema. */
+export const leafMeta = z.registry<LeafMeta>();
+
+const plain = (value: unknown): string =>
+  typeof value === 'string' && isBareWord(value) ? value : JSON.stringify(value);
+
+/** YAML reads it back as the same string without quotes; everything else is quoted as JSON. */
+function isBareWord(text: string): boolean {
+  return /^[\w/.][\w./+:@-]*$/.test(text) && parse(text) === text;
+}
+
+const asNumber = (format: (amount: number) => string) => (value: unknown) =>
+  typeof value === 'number' ? format(value) : plain(value);
+
+function withMeta<S extends z.ZodType>(schema: S, description: string, print = plain): S {
+  leafMeta.add(schema, { description, print });
+  return schema;
+}
+
+/** A schema from a reader that gives undefined where the value is not of its kind. */
+function reads<T>(read: (value: unknown) => T | undefined, expected: string) {
+  return z.unknown().transform((value, context): T => {
+    const result = read(value);
+    if (result !== undefined) return result;
+    context.addIssue({ code: 'custom', message: expected });
+    return z.NEVER;
+  });
+}
+
+/** Longer is surely a slip: no limit of a watchdog is a year. */
+const MAX_DURATION = 365 * 86_400_000;
+
+/** `min` in ms; 0 means that 0 is allowed, and `off` says that it switches the limit off. */
+export function duration(
+  initial: number,
+  description: string,
+  {
+    min = 100,
+    max = MAX_DURATION,
+    off = false,
+  }: { min?: number; max?: number; off?: boolean } = {},
+) {
+  const atMost = max === MAX_DURATION ? '' : `, at most ${formatDuration(max)}`;
+  const least = off ? 0 : min;
+  const atLeast = off ? ', or 0 for off' : least === 0 ? '' : `, at least ${formatDuration(least)}`;
+  const schema = reads((value) => {
+    const ms = parseDuration(value);
+    return ms === undefined || ms < least || ms > max ? undefined : ms;
+  }, `a duration such as 500ms, 30s, 5m or 2h (a bare number is milliseconds)${atLeast}${atMost}`);
+  return withMeta(schema.default(initial), description, asNumber(formatDuration));
+}
+
+export function size(initial: number, description: string) {
+  return withMeta(
+    reads(
+      parseSize,
+      'a size such as 512MiB or 4GiB (a bare number is bytes), or 0 for off',
+    ).default(initial),
+    description,
+    asNumber(formatSize),
+  );
+}
+
+export function count(
+  initial: number,
+  description: string,
+  { min = 1, max = 1_000_000 }: { min?: number; max?: number } = {},
+) {
+  const expected = `a whole number of at least ${min}`;
+  return withMeta(
+    z
+      .int(expected)
+      .min(min, expected)
+      .max(max, `a whole number of at most ${max}`)
+      .default(initial),
+    description,
+  );
+}
+
+export function choice<const T extends readonly [string, ...string[]]>(
+  options: T,
+  initial: T[number],
+  description: string,
+) {
+  const expected = `one of ${options.join(', ')}`;
+  return withMeta(z.enum(options, expected).default(initial as never), description);
+}
+
+export function flag(initial: boolean, description: string) {
+  return withMeta(z.boolean('true or false').default(initial), description);
+}
+
+/** One line of text without control characters. */
+export function text(
+  initial: string,
+  description: string,
+  expected: string,
+  valid = /^[^\p{Cc}]+$/u,
+) {
+  return withMeta(z.string(expected).regex(valid, expected).default(initial), description);
+}
+
+/** The same, or null for none. */
+export function optionalText(description: string, expected: string, valid = /^[^\p{Cc}]+$/u) {
+  const message = `${expected}, or null`;
+  return withMeta(z.string(message).regex(valid, message).nullable().default(null), description);
+}
+
+const COMMAND = 'a list of words such as [opencode, serve], the program first';
+const words = z
+  .array(z.string('a word').regex(/^[^\0]*$/, 'a word without a zero byte'), COMMAND)
+  .refine((list) => list[0] !== undefined && list[0].trim() !== '', COMMAND);
+
+export function command(initial: string[], description: string) {
+  return withMeta(words.default(initial), description, printList);
+}
+
+export function optionalCommand(description: string) {
+  return withMeta(words.nullable().default(null), description, printList);
+}
+
+export function list<S extends z.ZodType>(item: S, description: string, expected: string) {
+  return withMeta(z.array(item, expected).default([]), description, printList);
+}
+
+function printList(value: unknown): string {
+  if (!Array.isArray(value)) return plain(value);
+  const items = value.map((item) =>
+    typeof item === 'string' && /^[\w./-]+$/.test(item) ? plain(item) : JSON.stringify(item),
+  );
+  return `[${items.join(', ')}]`;
+}
+
+/** An http(s) URL without userinfo, query or fragment; normalised to have no slash at its end. */
+export function serverUrl(initial: string, description: string) {
+  const schema = z.unknown().transform((value, context): string => {
+    const problem = urlProblem(value);
+    if (typeof value === 'string' && problem === undefined) {
+      return new URL(value).href.replace(/\/+$/, '');
+    }
+    context.addIssue({ code: 'custom', message: problem ?? 'a URL' });
+    return z.NEVER;
+  });
+  return withMeta(schema.default(initial), description);
+}
+
+function urlProblem(value: unknown): string | undefined {
+  const expected = 'an http or https URL such as http://localhost:4096';
+  if (typeof value !== 'string' || !/^https?:\/\//i.test(value) || !URL.canParse(value)) {
+    return expected;
+  }
+  const url = new URL(value);
+  if (url.username !== '' || url.password !== '') {
+    return 'a URL without user and password; use server.username, and server.passwordFile or OPENCODE_SERVER_PASSWORD';
+  }
+  if (url.search !== '' || url.hash !== '') return `${expected}, without ? and #`;
+  return undefined;
+}
+
+export function listenAddress(initial: string, description: string) {
+  return withMeta(
+    reads(
+      (value) =>
+        typeof value === 'string' && parseListen(value) !== undefined ? value : undefined,
+      'an address such as 127.0.0.1:4097, unix:/run/opencode-watchdog/status.sock, or off',
+    ).default(initial),
+    description,
+  );
+}
+
+export function cron(description: string) {
+  const expected = 'a cron expression such as "0 4 * * *" (minute hour day month weekday), or null';
+  return withMeta(
+    z.string(expected).refine(isCron, expected).nullable().default(null),
+    description,
+  );
+}
+
+/** Asks node-cron itself, which will run it; loaded only when there is something to ask (7 MB, 25 ms). */
+function isCron(expression: string): boolean {
+  const { validate } = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
+  return /^[\w\s*,/@#?-]{1,200}$/.test(expression) && validate(expression);
+}

@@ -1,0 +1,140 @@
+/**
+ * Loads the configuration: flags beat environment, environment beats file, file beats default.
+ * Every problem of every source is reported in one run.
+ */
+import type { z } from 'zod';
+import { readSecrets, type Secrets } from './credentials.js';
+import { crossCheck } from './cross-checks.js';
+import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
+import { findConfigFile, readConfigFile } from './file.js';
+import { KEYS, nest } from './keys.js';
+import type { Entry, Layer } from './layer.js';
+import { nearest } from './nearest.js';
+import { ConfigError, type Problem, showValue } from './problem.js';
+import { type Config, configSchema } from './schema.js';
+import { MASK, Secret } from './secret.js';
+
+/** A value given on the command line. */
+export interface Flag {
+  /** Key path: `server.url`. */
+  key: string;
+  /** As the user typed it: `--url`. */
+  flag: string;
+  value: string | boolean;
+}
+
+export interface LoadOptions {
+  /** `--config`. */
+  file?: string | undefined;
+  flags?: readonly Flag[];
+  env?: NodeJS.ProcessEnv;
+  cwd?: string;
+}
+
+export interface LoadedConfig {
+  config: Config;
+  secrets: Secrets;
+  /** Where each key's value came from; `server.password` too, where there is one. */
+  origins: ReadonlyMap<string, string>;
+  /** The configuration file that was read. */
+  file?: string;
+}
+
+/** @throws ConfigError with every problem found */
+export function loadConfig(options: LoadOptions = {}): LoadedConfig {
+  const { env = process.env, cwd = process.cwd(), flags = [] } = options;
+  const file = findConfigFile(options.file, env, cwd);
+  // Lowest first.
+  const layers: Layer[] = [
+    ...(file === undefined ? [] : [readConfigFile(file)]),
+    readOpencodeVariables(env),
+    readWatchdogVariables(env),
+    readFlags(flags),
+  ];
+
+  const values = new Map<string, unknown>();
+  const origins = new Map([...KEYS.keys()].map((path) => [path, 'default']));
+  const problems: Problem[] = [];
+  for (const layer of layers) {
+    problems.push(...layer.problems);
+    for (const entry of layer.entries) {
+      if (layer.yields && isOverridden(entry, layer, layers)) continue;
+      origins.set(entry.path, entry.source);
+      const result = readValue(entry);
+      if ('value' in result) values.set(entry.path, result.value);
+      else problems.push(...result.problems);
+    }
+  }
+
+  // A bad value stands aside for the layer below, so that the checks that remain still find what they can.
+  const config = configSchema.parse(nest(values));
+  const bad = new Set(problems.map((problem) => problem.key));
+  const sourceOf = (path: string) => origins.get(path) ?? 'default';
+  problems.push(...crossCheck(config, bad, sourceOf));
+  const { secrets, problems: secretProblems } = readSecrets(config, origins, env, cwd);
+  problems.push(...secretProblems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { config, secrets, origins, ...(file === undefined ? {} : { file: file.path }) };
+}
+
+/** Everything that no output may show: for the log's redaction. Webhook URLs carry their token in the path. */
+export function secretsOf({ config, secrets }: LoadedConfig): Secret[] {
+  const webhooks = config.notify.webhooks.map((webhook) => new Secret(webhook.url));
+  return [...Object.values(secrets), ...webhooks];
+}
+
+function isOverridden(entry: Entry, layer: Layer, layers: readonly Layer[]): boolean {
+  const above = layers.slice(layers.indexOf(layer) + 1);
+  return above.some(({ entries }) => entries.some(({ path }) => path === entry.path));
+}
+
+function readFlags(flags: readonly Flag[]): Layer {
+  const entries = flags.map(({ key, flag, value }) => ({
+    path: key,
+    candidates: [value],
+    source: `flag ${flag}`,
+  }));
+  return { entries, problems: [] };
+}
+
+/** The first reading that the key's schema accepts, still unparsed: the whole is parsed once more at the end. */
+function readValue(entry: Entry): { value: unknown } | { problems: Problem[] } {
+  const key = KEYS.get(entry.path);
+  if (key === undefined)
+    throw new Error(`A source gave a value for ${entry.path}, which is no key.`);
+  let problems: Problem[] | undefined;
+  for (const candidate of entry.candidates) {
+    // Undefined would be taken for "not given" and pass as the default.
+    const result = key.schema.safeParse(candidate === undefined ? null : candidate);
+    if (result.success) return { value: candidate };
+    problems ??= result.error.issues.flatMap((issue) => toProblems(issue, candidate, entry));
+  }
+  return { problems: problems ?? [] };
+}
+
+function toProblems(issue: z.core.$ZodIssue, candidate: unknown, entry: Entry): Problem[] {
+  let key = entry.path;
+  let value = candidate;
+  for (const part of issue.path) {
+    key += typeof part === 'number' ? `[${part}]` : `.${String(part)}`;
+    value = typeof value === 'object' && value !== null ? Reflect.get(value, part) : undefined;
+  }
+  const { source } = entry;
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((name) => ({
+      key: `${key}.${name}`,
+      expected: `a known key; the nearest is ${nearest(name, ['url', 'events', 'format'])}`,
+      source,
+    }));
+  }
+  // zod's own words would be about the missing value; ours, on every schema, say what was expected.
+  return [{ key, value: shown(key, value), expected: issue.message, source }];
+}
+
+function shown(key: string, value: unknown): string {
+  // Inside a webhook only the word that was wrong may be shown, never a URL or an object that holds one.
+  if (key.startsWith('notify.webhooks') && !/\.(events|format)/.test(key)) return MASK;
+  // "user:password" in the place of the user.
+  if (key === 'server.username' && typeof value === 'string') return MASK;
+  return value === undefined ? 'missing' : showValue(value);
+}

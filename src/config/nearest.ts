@@ -1,0 +1,25 @@
+/** The known name that an unknown one was probably meant to be. */
+import { distance } from 'fastest-levenshtein';
+
+/**
+ * Compares without case both the whole path and its last segment, so that a slip of the fingers and a right name under
+ * the wrong parent are both found. The segment counts one more, so that of two equals the nearer path wins.
+ */
+export function nearest(name: string, known: Iterable<string>): string | undefined {
+  // Levenshtein's distance is quadratic; no name that is meant is longer than this.
+  const wanted = name.toLowerCase().slice(0, 200);
+  let best: { name: string; score: number } | undefined;
+  for (const candidate of known) {
+    const lower = candidate.toLowerCase();
+    const score = Math.min(
+      distance(wanted, lower),
+      distance(lastSegment(wanted), lastSegment(lower)) + 1,
+    );
+    if (best === undefined || score < best.score) best = { name: candidate, score };
+  }
+  return best?.name;
+}
+
+function lastSegment(path: string): string {
+  return path.slice(path.lastIndexOf('.') + 1);
+}

@@ -1,0 +1,51 @@
+/** What is wrong with a configuration: every problem of one run, each with key, value, expectation and source. */
+import { maskUserinfo } from './secret.js';
+
+export interface Problem {
+  /** Key path, environment variable or file that the problem is about. */
+  key: string;
+  /** The offending value as it may be shown (masked where it could be secret); undefined where the value is not the matter. */
+  value?: string | undefined;
+  /** One phrase: what would have been right. */
+  expected: string;
+  /** Where it was written: `file /etc/x.yaml:3`, `environment OPENCODE_API_URL`, `flag --url`. */
+  source: string;
+}
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    super(describeProblems(problems));
+    this.problems = problems;
+  }
+}
+
+/** All problems, aligned, one a line: for a terminal and for the error's message. */
+export function describeProblems(problems: readonly Problem[]): string {
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
+  const width = Math.min(40, Math.max(0, ...problems.map((p) => p.key.length)));
+  const lines = problems.map((p) => {
+    const found = p.value === undefined ? '' : `is ${p.value}; `;
+    const line = `${p.key.padEnd(width)}  ${found}expected ${p.expected}  (${p.source})`;
+    // A key of the file may hold a line break or a terminal's control sequence.
+    return `  ${line.replace(/\p{Cc}/gu, '?')}`;
+  });
+  return [`${count} in the configuration:`, ...lines].join('\n');
+}
+
+/** Longest value that a message shows. */
+const MAX_SHOWN = 120;
+
+/** A value as a message shows it: JSON, one line, without userinfo, bounded. */
+export function showValue(value: unknown): string {
+  let text: string;
+  try {
+    text = maskUserinfo(JSON.stringify(value) ?? String(value));
+  } catch {
+    // A YAML alias can refer to its own parent; such a value has no JSON.
+    text = 'a value that contains itself';
+  }
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
+}

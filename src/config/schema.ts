@@ -1,0 +1,263 @@
+/**
+ * The configuration: every key with its default, its bounds and its meaning (contract, "Configuration").
+ *
+ * docs/configuration.md, `config`, the environment's variable names and the "did you mean" of the loader are all read
+ * from here. Durations are milliseconds and sizes bytes once parsed.
+ */
+import { z } from 'zod';
+import { DEFAULT_POLICY, MAX_COOLDOWN, type Policy } from '../watchdog/policy.js';
+import {
+  choice,
+  command,
+  count,
+  cron,
+  duration,
+  flag,
+  list,
+  listenAddress,
+  optionalCommand,
+  optionalText,
+  serverUrl,
+  size,
+  text,
+} from './leaf.js';
+
+const P = DEFAULT_POLICY;
+const PATH = 'the path of a file';
+
+/** A level of the configuration: refuses keys it does not know, and is complete when nothing is given. */
+const group = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefault({} as never);
+
+const server = group({
+  url: serverUrl('http://localhost:4096', 'Where opencode listens.'),
+  username: text(
+    'opencode',
+    'User of the Basic authentication; `OPENCODE_SERVER_USERNAME` sets it too.',
+    'a name without a colon',
+    /^[^\p{Cc}:]+$/u,
+  ),
+  passwordFile: optionalText('File that holds the password; see "The password" below.', PATH),
+  control: choice(
+    ['auto', 'spawn', 'adopt', 'external', 'command', 'docker', 'observe'],
+    'auto',
+    'Who starts and stops the server: `auto` adopts one that answers and spawns one where none does; `observe` never touches the process.',
+  ),
+  command: command(
+    ['opencode', 'serve'],
+    'Command of a spawned server; `--hostname` and `--port` are appended from `server.url`.',
+  ),
+  directory: text('.', 'Working directory of a spawned server.', 'the path of a directory'),
+  startTimeout: duration(60_000, 'From spawn to the first healthy answer.'),
+  stopGrace: duration(2_000, 'From SIGTERM to SIGKILL for the whole process tree.', { min: 0 }),
+  onExit: choice(
+    ['stop', 'leave'],
+    'stop',
+    'What becomes of a spawned server when the daemon is told to stop.',
+  ),
+  restartCommand: optionalCommand(
+    'Command that restarts the server; needed with `control: command`.',
+  ),
+  restartTimeout: duration(60_000, 'How long `restartCommand` may run.'),
+  container: optionalText(
+    'Name or id of the server’s container; needed with `control: docker`.',
+    'the name or id of a container',
+    /^[a-zA-Z0-9][\w.-]*$/,
+  ),
+  dockerSocket: text(
+    '/var/run/docker.sock',
+    'Socket of the container engine’s API, for `control: docker`.',
+    'the path of a socket',
+  ),
+});
+
+const webhook = z.strictObject(
+  {
+    url: z
+      .string('an http or https URL')
+      .refine((url) => /^https?:\/\//i.test(url) && URL.canParse(url), 'an http or https URL'),
+    events: z
+      .array(
+        z
+          .string('the name of an event such as session.stuck')
+          .regex(/^[a-z]+(\.[a-z_]+)?$/, 'the name of an event such as session.stuck'),
+        'a list of event names such as [session.stuck, server.restarted]',
+      )
+      .min(1, 'at least one event name'),
+    format: z.enum(['json', 'slack'], 'one of json, slack').default('json'),
+  },
+  'an object with url, events and format',
+);
+
+export const configSchema = group({
+  server,
+  watch: group({
+    pollInterval: duration(5_000, 'How often `GET /session/status` is asked, each live directory.'),
+    heartbeatTimeout: duration(
+      30_000,
+      'Silence on the event stream that counts as a dead connection.',
+    ),
+  }),
+  retry: group({
+    maxAttempts: count(
+      P.retry.maxAttempts,
+      'opencode’s own attempt counter reaches this: stuck. `1` is the strict rule: abort at the first retry.',
+    ),
+    maxDuration: duration(P.retry.maxDuration, 'Or the retry episode is this old.', { off: true }),
+    maxWait: duration(P.retry.maxWait, 'Or the next attempt is further away than this.', {
+      off: true,
+    }),
+  }),
+  stall: group({
+    maxSilence: duration(
+      P.stall.maxSilence,
+      'Busy, not waiting, nothing delegated, no tool running, and no progress for this long; 0 = off.',
+      { off: true },
+    ),
+    maxToolTime: duration(P.stall.maxToolTime, 'One tool call running this long; 0 = off.', {
+      off: true,
+    }),
+    maxRunTime: duration(
+      P.stall.maxRunTime,
+      'One run lasting this long, whatever it does; 0 = off.',
+      { off: true },
+    ),
+  }),
+  waiting: group({
+    maxDuration: duration(
+      P.waiting.maxDuration,
+      'A permission or question unanswered this long; 0 = a person may take for ever.',
+      { off: true },
+    ),
+    action: choice(
+      ['report', 'reject', 'abort'],
+      P.waiting.action,
+      'What to do then: only report, answer no (the run goes on), or abort.',
+    ),
+  }),
+  abort: group({
+    verifyTimeout: duration(
+      P.abort.verifyTimeout,
+      'An abort has worked when the session is seen idle within this time.',
+    ),
+    maxTries: count(P.abort.maxTries, 'Then the session is wedged.'),
+  }),
+  pileup: group({
+    minSessions: count(P.pileup.minSessions, 'This many sessions retrying at once …'),
+    minDuration: duration(P.pileup.minDuration, '… each for at least this long: restart.', {
+      min: 0,
+    }),
+    rest: duration(
+      P.pileup.rest,
+      'A pile-up that is back within this time of a pile-up restart is answered by aborts only.',
+      { min: 0 },
+    ),
+  }),
+  probe: group({
+    interval: duration(5_000, 'How often `GET /global/health` is asked.'),
+    timeout: duration(3_000, 'How long one probe may take.'),
+    maxFailures: count(
+      P.probe.maxFailures,
+      'Consecutive failures before the server is unresponsive; a live event stream outvotes a slow probe.',
+    ),
+  }),
+  restart: group({
+    maxRestarts: count(P.restart.maxRestarts, 'In `restart.window`; then the breaker opens.'),
+    window: duration(P.restart.window, 'The time over which restarts are counted.'),
+    backoff: group({
+      initial: duration(
+        P.restart.backoff.initial,
+        'Pause before a restart is tried again, doubling …',
+        { min: 0 },
+      ),
+      max: duration(P.restart.backoff.max, '… to at most this.', { min: 0 }),
+    }),
+    cooldown: duration(
+      P.restart.cooldown,
+      'The breaker stays open this long, doubling to at most 4h.',
+      { max: MAX_COOLDOWN },
+    ),
+    giveUp: choice(
+      ['hold', 'exit'],
+      P.restart.giveUp,
+      'With the breaker open: hold and try again after the cooldown, or exit with code 5.',
+    ),
+  }),
+  recycle: group({
+    maxMemory: size(
+      0,
+      'Resident memory of the server’s process tree that leads to a restart; 0 = off.',
+    ),
+    schedule: cron('Cron expression of regular restarts, e.g. `"0 4 * * *"`.'),
+    drainTimeout: duration(
+      30 * 60_000,
+      'How long a recycle restart waits for busy sessions to end.',
+      { min: 0 },
+    ),
+    waitForPeople: flag(true, 'A session that waits for a person holds the drain too.'),
+  }),
+  recover: group({
+    afterAbort: choice(
+      ['none', 'continue'],
+      'none',
+      'Whether an aborted session is prompted to go on.',
+    ),
+    afterRestart: choice(
+      ['none', 'continue'],
+      'none',
+      'Whether sessions are continued that a restart interrupted while they were healthy.',
+    ),
+    prompt: text('continue', 'The prompt that continues a session.', 'a prompt', /\S/),
+    models: list(
+      z
+        .string('a model as "provider/model"')
+        .regex(/^[^\s/]+\/[^\s]+$/, 'a model as "provider/model"'),
+      'Fallback chain, "provider/model", for the continued run.',
+      'a list of models as "provider/model"',
+    ),
+    maxPerSession: count(2, 'How often one session is continued at most.', { min: 0 }),
+  }),
+  notify: group({
+    webhooks: list(
+      webhook,
+      'Each `{ url, events: [session.stuck, …], format: json or slack }`. The URLs are treated as secrets.',
+      'a list of { url, events, format }',
+    ),
+  }),
+  status: group({
+    listen: listenAddress(
+      '127.0.0.1:4097',
+      'Address of the status endpoint: `host:port`, `unix:/path` or `off`.',
+    ),
+    tokenFile: optionalText(
+      'File that holds the token; needed where `listen` is not loopback.',
+      PATH,
+    ),
+  }),
+  log: group({
+    level: choice(
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal'],
+      'info',
+      'The least level that is logged.',
+    ),
+    format: choice(
+      ['auto', 'json', 'pretty'],
+      'auto',
+      '`auto` is readable on a terminal and NDJSON otherwise.',
+    ),
+    healthInterval: duration(60_000, 'How often each active session and the summary are logged.', {
+      min: 1_000,
+    }),
+  }),
+  dryRun: flag(false, 'Decide and log, act never.'),
+});
+
+export type Config = z.output<typeof configSchema>;
+
+/** The part that the state machine decides by. Fails to compile when the schema stops covering `Policy`. */
+export function policyOf(config: Config): Policy {
+  return config;
+}
+
+export function defaultConfig(): Config {
+  return configSchema.parse(undefined);
+}

@@ -1,0 +1,61 @@
+/** Reads a small text file, or says in one phrase what would have been right. */
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+
+export function readTextFile(
+  path: string,
+  maxBytes: number,
+): { text: string } | { problem: string } {
+  let fd: number;
+  try {
+    // Without O_NONBLOCK the open of a pipe that nobody writes to would wait for ever.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    return { problem: `a file that can be read, but ${reasonOf(error)}` };
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return { problem: 'a regular file' };
+    const bytes = readUpTo(fd, maxBytes + 1);
+    if (bytes.length > maxBytes) return { problem: `a file of at most ${maxBytes / 1024} KiB` };
+    return decode(bytes);
+  } catch (error) {
+    return { problem: `a file that can be read, but ${reasonOf(error)}` };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Reads by looking, not by the size that the file claims: files of /proc claim 0. */
+function readUpTo(fd: number, limit: number): Buffer {
+  const buffer = Buffer.alloc(limit);
+  let length = 0;
+  while (length < limit) {
+    const read = readSync(fd, buffer, length, limit - length, null);
+    if (read === 0) break;
+    length += read;
+  }
+  return buffer.subarray(0, length);
+}
+
+function decode(bytes: Buffer): { text: string } | { problem: string } {
+  if (bytes.includes(0)) return { problem: 'text, but the file is binary' };
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+  } catch {
+    return { problem: 'text in UTF-8' };
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'it does not exist',
+  ENOTDIR: 'a part of its path is not a directory',
+  EACCES: 'permission is denied',
+  ELOOP: 'its symbolic links go in circles',
+  ENAMETOOLONG: 'its name is too long',
+  EISDIR: 'it is a directory',
+};
+
+function reasonOf(error: unknown): string {
+  const code =
+    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return REASONS[code] ?? `reading it failed (${code || 'no reason given'})`;
+}
