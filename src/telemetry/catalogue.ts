@@ -1,0 +1,28 @@
+/**
+ * The one catalogue of everything that is logged: level, occasion, fields and sentence of each event. Log lines,
+ * docs/log-events.md, metrics and the status page come from here; adding an event is one type in `events.ts` and one
+ * entry, and the compiler asks for both.
+ */
+import { daemonEvents } from './daemon-events.js';
+import type { CatalogueEntry, CatalogueOf, EventFields, EventName, Level } from './events.js';
+import { serverEvents } from './server-events.js';
+import { sessionEvents } from './session-events.js';
+
+export const CATALOGUE: CatalogueOf<EventName> = {
+  ...daemonEvents,
+  ...serverEvents,
+  ...sessionEvents,
+};
+
+export const EVENT_NAMES = Object.keys(CATALOGUE) as EventName[];
+
+export function levelOf<E extends EventName>(event: E, fields: EventFields[E]): Level {
+  const entry: CatalogueEntry<E> = CATALOGUE[event];
+  return typeof entry.level === 'function' ? entry.level(fields) : entry.level;
+}
+
+export function messageOf<E extends EventName>(event: E, fields: EventFields[E]): string {
+  const entry: CatalogueEntry<E> = CATALOGUE[event];
+  // Messages from elsewhere may bring their own full stop.
+  return entry.message(fields).replace(/([.!?…])\.$/, '$1');
+}

@@ -1,0 +1,106 @@
+/** The catalogue's entries about the daemon itself. */
+import type { Health } from '../watchdog/decision.js';
+import type { CatalogueOf, EventName } from './events.js';
+import { aside, bytes, counted, phrase, reasonOf, time } from './words.js';
+
+type DaemonEvent = Exclude<
+  EventName,
+  `server.${string}` | `stream.${string}` | `session.${string}` | `provider.${string}`
+>;
+
+const HEALTHS: readonly Health[] = [
+  'idle',
+  'busy',
+  'waiting',
+  'delegating',
+  'retrying',
+  'stalled',
+  'stuck',
+  'wedged',
+];
+
+export const daemonEvents: CatalogueOf<DaemonEvent> = {
+  'daemon.started': {
+    level: 'info',
+    when: 'the daemon is up',
+    fields: {
+      version: 'of opencode-watchdog',
+      pid: 'process id of the daemon',
+      config: 'the effective configuration, secrets masked',
+    },
+    message: (f) => `opencode-watchdog ${f.version} started, pid ${f.pid}.`,
+  },
+  'daemon.stopping': {
+    level: 'info',
+    when: 'the daemon was told to stop',
+    fields: { signal: 'the signal, or why else' },
+    message: (f) => `Stopping (${f.signal}).`,
+  },
+  'daemon.stopped': {
+    level: 'info',
+    when: 'last line of a clean stop',
+    fields: { signal: 'the signal, or why else', exitCode: 'exit code of the daemon' },
+    message: (f) => `Stopped (${f.signal}), exit code ${f.exitCode}.`,
+  },
+  'daemon.gap': {
+    level: 'warn',
+    when: 'the daemon did not run for a while (suspended, stopped, blocked); that time is held against nobody',
+    fields: { gapMs: 'how long' },
+    message: (f) => `The watchdog did not run for ${time(f.gapMs)}; that time counts for no limit.`,
+  },
+  'act.skipped': {
+    level: 'warn',
+    when: '`dryRun`: an act that was decided and not done',
+    fields: {
+      act: 'abort, restart, start or reject',
+      sessionID: 'the session it was for',
+      directory: 'its directory',
+      reason: 'why it was decided',
+    },
+    message: (f) => `Dry run, not done: ${phrase(f.act, f.sessionID)}${aside(f.reason)}.`,
+  },
+  'health.summary': {
+    level: 'info',
+    when: 'every `log.healthInterval`',
+    fields: {
+      idle: 'sessions known to be idle',
+      busy: 'sessions at work',
+      waiting: 'sessions that wait for a person',
+      delegating: 'sessions whose subagent works',
+      retrying: 'sessions in a retry episode',
+      stalled: 'sessions without a sign of life',
+      stuck: 'sessions past a limit',
+      wedged: 'sessions that no abort ended',
+      eventsPerSec: 'events of the stream, mean since the last summary',
+      serverMemoryBytes: 'resident memory of the server’s process tree',
+      watchdogMemoryBytes: 'resident memory of the daemon',
+      restarts: 'restarts since the daemon started',
+    },
+    message: (f) => {
+      const active = HEALTHS.filter((health) => health !== 'idle' && f[health] > 0);
+      const sessions = active.map((health) => `${f[health]} ${health}`).join(', ');
+      const memory =
+        f.serverMemoryBytes === undefined ? '' : `, server ${bytes(f.serverMemoryBytes)}`;
+      return `Sessions: ${sessions || 'none active'}; ${f.eventsPerSec.toFixed(1)} events/s, ${counted(f.restarts, 'restart')}${memory}, watchdog ${bytes(f.watchdogMemoryBytes)}.`;
+    },
+  },
+  'log.dropped': {
+    level: 'warn',
+    when: 'the reader of the log was too slow, and lines were lost',
+    fields: { lines: 'how many' },
+    message: (f) => `The reader of this log was too slow: ${counted(f.lines, 'line')} lost.`,
+  },
+  'config.invalid': {
+    level: 'error',
+    when: 'a configuration is refused',
+    fields: { err: 'the error, with every problem' },
+    message: (f) => `The configuration is refused: ${reasonOf(f.err)}`,
+  },
+  error: {
+    level: 'error',
+    when: 'something failed that should not',
+    fields: { err: 'the error: name, message, code, stack', doing: 'what was being done' },
+    message: (f) =>
+      `${f.doing === undefined ? 'Failed' : `Failed while ${f.doing}`}: ${reasonOf(f.err)}`,
+  },
+};

@@ -1,0 +1,131 @@
+/** The structured log: typed events in, redacted NDJSON or readable lines out, and the same records to subscribers. */
+import { isatty } from 'node:tty';
+import { pino } from 'pino';
+import type { Clock } from '../lib/clock.js';
+import { levelOf, messageOf } from './catalogue.js';
+import type { EventFields, EventName, Level, LogFields } from './events.js';
+import { createReadableFormat } from './readable.js';
+import { createRedactor, type Revealable } from './redact.js';
+import { FileDescriptorSink, type Sink } from './sink.js';
+
+/** A line of the server's own output may be longer than other fields. */
+const MAX_OUTPUT_LINE = 8_192;
+
+/** By number: touching `process.stdout` would make a pipe non-blocking for whoever shares it. */
+const STDOUT = 1;
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+
+export interface TelemetryOptions {
+  level: LogLevel;
+  format: 'auto' | 'json' | 'pretty';
+  /** URL of the watched server, a field of every line. */
+  server: string;
+  /** Values that no line may show. */
+  secrets: readonly Revealable[];
+  clock: Clock;
+  /** Where lines go; stdout where none is given. */
+  stream?: { write(text: string): unknown; isTTY?: boolean };
+  env?: NodeJS.ProcessEnv;
+}
+
+/** One event as it was logged: redacted, whatever the level of the log. */
+export type TelemetryRecord = {
+  [E in EventName]: {
+    event: E;
+    level: Level;
+    /** ms since the epoch */
+    time: number;
+    msg: string;
+    fields: LogFields<E>;
+  };
+}[EventName];
+
+export type Listener = (record: TelemetryRecord) => void;
+
+export interface Telemetry {
+  emit<E extends EventName>(event: E, fields: EventFields[E]): void;
+  /** Every event from now on, also those below the log's level; gives the function that ends it. */
+  subscribe(listener: Listener): () => void;
+  /** Waits, bounded, until a slow reader has taken what was logged. */
+  flush(): void;
+}
+
+export function createTelemetry(options: TelemetryOptions): Telemetry {
+  const { clock, server } = options;
+  const redactor = createRedactor(options.secrets);
+  const listeners = new Set<Listener>();
+  const sink = createSink(options, (lines) => emit('log.dropped', { lines }));
+  const log = pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: false,
+      // Errors are made plain by the redactor; pino's own serializer would add to them.
+      serializers: { err: (err: unknown) => err },
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    sink,
+  );
+
+  function emit<E extends EventName>(event: E, fields: EventFields[E]): void {
+    const time = clock.epoch();
+    const level = levelOf(event, fields);
+    const msg = redactor.text(messageOf(event, fields), MAX_OUTPUT_LINE);
+    const safe = safeFields(event, fields, time);
+    log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
+    // The redactor keeps the shape of what it is given, bounds apart, so the fields still have their types.
+    notify({ event, level, time, msg, fields: safe } as unknown as TelemetryRecord);
+  }
+
+  function safeFields<E extends EventName>(event: E, fields: EventFields[E], time: number) {
+    const safe = { ...(redactor.value(logFields(fields, time)) as Record<string, unknown>) };
+    if (event === 'server.output' && 'line' in fields && typeof fields.line === 'string') {
+      safe.line = redactor.text(fields.line, MAX_OUTPUT_LINE);
+    }
+    return safe;
+  }
+
+  function notify(record: TelemetryRecord): void {
+    for (const listener of listeners) {
+      try {
+        listener(record);
+      } catch (err) {
+        // It would fail on this error's own record too; the log goes on without it.
+        listeners.delete(listener);
+        emit('error', { err, doing: 'telling a subscriber about an event' });
+      }
+    }
+  }
+
+  return {
+    emit,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    flush: () => sink.flush(),
+  };
+}
+
+/** The state machine has no wall clock and says `nextInMs`; the log says `nextAt`. */
+function logFields(fields: object, time: number): object {
+  if (!('nextInMs' in fields)) return fields;
+  const { nextInMs, ...rest } = fields;
+  if (typeof nextInMs !== 'number' || !Number.isFinite(nextInMs)) return rest;
+  const at = new Date(time + nextInMs);
+  return Number.isNaN(at.getTime()) ? rest : { ...rest, nextAt: at.toISOString() };
+}
+
+function createSink(options: TelemetryOptions, onDropped: (lines: number) => void): Sink {
+  const { stream, clock, env = process.env } = options;
+  const isTerminal = stream === undefined ? isatty(STDOUT) : stream.isTTY === true;
+  const target: Sink =
+    stream === undefined
+      ? new FileDescriptorSink(STDOUT, clock, onDropped)
+      : { write: (line) => stream.write(line), flush: () => {} };
+  if (options.format === 'json' || (options.format === 'auto' && !isTerminal)) return target;
+  // NO_COLOR counts when it is there and not empty (no-color.org).
+  const format = createReadableFormat(isTerminal && !env.NO_COLOR);
+  return { write: (line) => target.write(format(line)), flush: () => target.flush() };
+}

@@ -1,0 +1,56 @@
+/** The readable form of a log line, for a terminal: `12:03:04 WARN  session.stuck  Session … is stuck: …`. */
+import { createRequire } from 'node:module';
+import { stripVTControlCharacters } from 'node:util';
+import type { PrettyOptions } from 'pino-pretty';
+
+/** Long enough for most names, so that the sentences stand below each other. */
+const EVENT_WIDTH = 20;
+
+const COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'green' | 'gray'>> = {
+  error: 'red',
+  warn: 'yellow',
+  info: 'green',
+  debug: 'gray',
+};
+
+/** pino-pretty is loaded by this call only: a daemon that writes NDJSON does not carry it. */
+export function createReadableFormat(colour: boolean): (line: string) => string {
+  const { prettyFactory } = createRequire(import.meta.url)(
+    'pino-pretty',
+  ) as typeof import('pino-pretty');
+  const options: PrettyOptions = {
+    colorize: colour,
+    // Only the level has a colour; pino-pretty would paint every sentence.
+    customColors: { message: 'reset' },
+    ignore: 'time,level',
+    hideObject: true,
+    messageFormat: (log, _messageKey, _label, { colors }) => {
+      const level = String(log.level);
+      const word = level.toUpperCase().padEnd(5);
+      const paint = COLOURS[level];
+      return [
+        colors.gray(clockTime(log)),
+        paint === undefined ? word : colors[paint](word),
+        String(log.event).padEnd(EVENT_WIDTH),
+        oneLine(String(log.msg)),
+      ].join(' ');
+    },
+  };
+  return prettyFactory(options);
+}
+
+/** Local time: a person compares it with the clock on the wall. */
+function clockTime(log: Record<string, unknown>): string {
+  const time = new Date(String(log.time));
+  return [time.getHours(), time.getMinutes(), time.getSeconds()]
+    .map((part) => String(part).padStart(2, '0'))
+    .join(':');
+}
+
+/** Neither colours nor cursor movements of opencode's output, nor line breaks of an error, reach the terminal. */
+function oneLine(text: string): string {
+  return stripVTControlCharacters(text)
+    .replace(/\s*[\r\n]+\s*/g, ' | ')
+    .replace(/\p{Cc}/gu, ' ')
+    .trimEnd();
+}

@@ -1,0 +1,143 @@
+/**
+ * Makes anything safe to log: secrets scrubbed, strings, lists and depth bounded, errors and cycles made plain.
+ * This is the one place where redaction happens.
+ */
+
+const MASK = '[secret]';
+
+/** Something that holds a secret and gives it only when asked. */
+export interface Revealable {
+  reveal(): string;
+}
+
+export interface Bounds {
+  /** Characters of one string. */
+  string: number;
+  /** Items of one list, keys of one object. */
+  items: number;
+  depth: number;
+}
+
+export const BOUNDS: Bounds = { string: 2_048, items: 100, depth: 6 };
+
+/** Before the scrubbing, so that a huge string costs little; far above `string`, so that no secret is cut in its middle and shown. */
+const MAX_SCRUBBED = 65_536;
+
+/** Shorter secrets are found by their surroundings only: scrubbing every `a` would leave no log. */
+const MIN_SECRET = 4;
+
+const SECRET_KEY =
+  /(^pass(wd|phrase)?|password|secret|token|authorization|cookie|credentials?|api[-_]?key)$/i;
+
+/** What a secret looks like from the outside. Every repetition is bounded: the text is anyone's. */
+const PATTERNS: readonly [RegExp, string][] = [
+  [/\b(Basic|Bearer)\s{1,8}[\w+/=.~[\]-]{4,}/gi, `$1 ${MASK}`],
+  [/\b(authorization["']?\s{0,8}[:=]\s{0,8}["']?)(?!Basic|Bearer)[^\s"',;]+/gi, `$1${MASK}`],
+  [/(\b[a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/"']+@/gi, `$1${MASK}@`],
+  [
+    /\b((?:api[-_]?key|password|passwd|secret|access[-_]?token)["']?\s{0,8}[:=]\s{0,8}["']?)[^\s"',;&]+/gi,
+    `$1${MASK}`,
+  ],
+  [/\b(sk|pk|rk)-[\w-]{16,}/g, MASK],
+];
+
+export interface Redactor {
+  text(value: string, limit?: number): string;
+  value(value: unknown): unknown;
+}
+
+export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = BOUNDS): Redactor {
+  // Longest first: where one form contains another, the whole goes.
+  const needles = [...new Set(secrets.flatMap((secret) => formsOf(secret.reveal())))].sort(
+    (a, b) => b.length - a.length,
+  );
+
+  const text = (value: string, limit = bounds.string): string => {
+    let result = value.slice(0, MAX_SCRUBBED);
+    for (const needle of needles) result = result.replaceAll(needle, MASK);
+    for (const [pattern, replacement] of PATTERNS) result = result.replace(pattern, replacement);
+    if (result.length <= limit && value.length <= MAX_SCRUBBED) return result;
+    // Not through the middle of a surrogate pair.
+    const cut = result.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '');
+    return `${cut}… (${value.length} characters)`;
+  };
+
+  const plain = (value: unknown, depth: number, above: readonly object[]): unknown => {
+    if (typeof value === 'string') return text(value);
+    if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
+    if (typeof value === 'bigint' || typeof value === 'symbol') return text(String(value));
+    if (typeof value === 'function') return undefined;
+    if (typeof value !== 'object' || value === null) return value;
+    if (above.includes(value)) return '[circular]';
+    if (depth >= bounds.depth) return Array.isArray(value) ? '[list]' : '[object]';
+    const inside = [...above, value];
+    if (value instanceof Error) return plain(errorFields(value), depth, inside);
+    if (value instanceof Date)
+      return Number.isNaN(value.getTime()) ? 'no date' : value.toISOString();
+    if (Array.isArray(value)) {
+      const items = value.slice(0, bounds.items).map((item) => plain(item, depth + 1, inside));
+      const rest = value.length - items.length;
+      return rest === 0 ? items : [...items, `… and ${rest} more`];
+    }
+    const json = toJson(value);
+    if (json !== value) return plain(json, depth, inside);
+    const entries = Object.entries(value);
+    const result: Record<string, unknown> = {};
+    for (const [key, child] of entries.slice(0, bounds.items)) {
+      const masked = SECRET_KEY.test(key) && child !== null && child !== undefined;
+      define(result, text(key), masked ? MASK : plain(child, depth + 1, inside));
+    }
+    if (entries.length > bounds.items) define(result, '…', `${entries.length - bounds.items} more`);
+    return result;
+  };
+
+  return { text, value: (value) => plain(value, 0, []) };
+}
+
+/** The secret as it stands and as it travels: in a URL, in JSON, in the base64 of Basic authentication. */
+function formsOf(secret: string): string[] {
+  if (secret.length < MIN_SECRET) return [];
+  const json = JSON.stringify(secret).slice(1, -1);
+  return [secret, encodeURIComponent(secret), json, ...base64Forms(secret)];
+}
+
+/**
+ * `user:password` in base64 shows the password in one of three shapes, after the user's length modulo 3. Of each, the
+ * characters that depend on the password alone are kept (RFC 4648, section 4).
+ */
+function base64Forms(secret: string): string[] {
+  const bytes = Buffer.from(secret);
+  return [0, 1, 2].flatMap((offset) => {
+    const encoded = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64');
+    const start = Math.ceil((offset * 8) / 6);
+    const end = Math.floor(((offset + bytes.length) * 8) / 6);
+    const form = encoded.slice(start, end);
+    return form.length < MIN_SECRET ? [] : [form];
+  });
+}
+
+function errorFields(error: Error): Record<string, unknown> {
+  const { name, message, stack, cause } = error;
+  const code = 'code' in error ? { code: error.code } : {};
+  return { name, message, ...code, stack, ...(cause === undefined ? {} : { cause }) };
+}
+
+/** An object's own idea of its JSON (`Secret`, `URL`); never a reason to fail. */
+function toJson(value: object): unknown {
+  if (!('toJSON' in value) || typeof value.toJSON !== 'function') return value;
+  try {
+    return value.toJSON();
+  } catch {
+    return '[unreadable]';
+  }
+}
+
+/** `__proto__` is a name like any other here. */
+function define(target: Record<string, unknown>, key: string, value: unknown): void {
+  Object.defineProperty(target, key, {
+    value,
+    enumerable: true,
+    configurable: true,
+    writable: true,
+  });
+}

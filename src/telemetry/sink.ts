@@ -1,0 +1,99 @@
+/**
+ * Writes lines to a file descriptor at once, and never lets the reader's trouble become the daemon's: a reader that is
+ * slow is waited for in the background, one that went away is written to no more.
+ */
+import { writeSync } from 'node:fs';
+import type { Clock, Timer } from '../lib/clock.js';
+
+/** What a slow reader can be behind before whole lines are dropped. */
+const MAX_PENDING_BYTES = 1024 * 1024;
+/** A full pipe is tried again after this time. */
+const RETRY_MS = 50;
+/** `flush` waits for a slow reader at most this long: the last lines of a stop are worth half a second. */
+const FLUSH_MS = 500;
+
+export interface Sink {
+  write(line: string): void;
+  flush(): void;
+}
+
+type Write = (fd: number, bytes: Uint8Array) => number;
+
+export class FileDescriptorSink implements Sink {
+  readonly #fd: number;
+  readonly #clock: Clock;
+  readonly #onDropped: (lines: number) => void;
+  readonly #write: Write;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #dropped = 0;
+  #closed = false;
+  #retry: Timer | undefined;
+
+  /** `onDropped` is told how many lines were lost, once there is room to say so. */
+  constructor(
+    fd: number,
+    clock: Clock,
+    onDropped: (lines: number) => void,
+    write: Write = (target, bytes) => writeSync(target, bytes),
+  ) {
+    this.#fd = fd;
+    this.#clock = clock;
+    this.#onDropped = onDropped;
+    this.#write = write;
+  }
+
+  write(line: string): void {
+    if (this.#closed) return;
+    if (this.#pendingBytes > MAX_PENDING_BYTES) {
+      this.#dropped++;
+      return;
+    }
+    const bytes = Buffer.from(line);
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.length;
+    // While a retry is due, order is kept by waiting for it.
+    if (this.#retry === undefined) this.#drain();
+  }
+
+  flush(): void {
+    const wait = new Int32Array(new SharedArrayBuffer(4));
+    for (let waited = 0; waited < FLUSH_MS && this.#pendingBytes > 0; waited += 10) {
+      this.#drain();
+      if (this.#pendingBytes > 0) Atomics.wait(wait, 0, 0, 10);
+    }
+  }
+
+  #drain(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    try {
+      for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
+        const written = this.#write(this.#fd, first);
+        this.#pendingBytes -= written;
+        if (written < first.length) this.#pending[0] = first.subarray(written);
+        else this.#pending.shift();
+      }
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    if (this.#dropped > 0) {
+      const lines = this.#dropped;
+      this.#dropped = 0;
+      this.#onDropped(lines);
+    }
+  }
+
+  #failed(error: unknown): void {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EAGAIN' || code === 'EBUSY' || code === 'EINTR') {
+      this.#retry = this.#clock.after(RETRY_MS, () => this.#drain(), { unref: true });
+      return;
+    }
+    // EPIPE: the reader went away; ENOSPC, EIO: the disk did. A supervisor works on without its log.
+    this.#closed = code === 'EPIPE' || code === 'EBADF' || code === 'EIO';
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+}

@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { CATALOGUE, EVENT_NAMES, messageOf } from '../../../src/telemetry/catalogue.js';
+import { logEventsPage } from '../../../src/telemetry/docs.js';
+import type { StuckReason } from '../../../src/watchdog/decision.js';
+
+/** The contract's table, "Structured log". */
+const CONTRACT = [
+  'daemon.started daemon.stopping daemon.stopped server.starting server.healthy server.unresponsive',
+  'server.unauthorized server.exited server.restarting server.restarted server.breaker_open server.breaker_closed',
+  'server.output stream.connected stream.lost session.health session.stuck session.aborting session.aborted',
+  'session.abort_failed session.wedged session.waiting session.answered session.recovered session.failed',
+  'session.interrupted session.continued provider.outage provider.back health.summary config.invalid error',
+].flatMap((line) => line.split(' '));
+
+describe('the catalogue', () => {
+  it('has every event of the contract', () => {
+    expect(EVENT_NAMES).toEqual(expect.arrayContaining(CONTRACT));
+  });
+
+  it('has the names in one form, and a meaning for everything', () => {
+    for (const name of EVENT_NAMES) {
+      expect(name).toMatch(/^[a-z]+(\.[a-z_]+)?$/);
+      const { when, fields } = CATALOGUE[name];
+      for (const text of [when, ...Object.values(fields)]) expect(text).toMatch(/^\S.+\S$/);
+    }
+  });
+
+  it('is what docs/log-events.md says (if not: npm run docs)', () => {
+    const page = readFileSync(new URL('../../../docs/log-events.md', import.meta.url), 'utf8');
+    expect(page).toBe(logEventsPage());
+  });
+});
+
+describe('a message', () => {
+  const session = { sessionID: 'ses_x' };
+
+  it.each<[StuckReason, number, number, string]>([
+    ['attempts', 5, 5, 'attempt 5 of at most 5'],
+    ['duration', 60_000, 61_200, 'retrying for 1 min 1 s, limit 1 min'],
+    ['wait', 300_000, 3_540_000, 'the next attempt is 59 min away, limit 5 min'],
+    ['hopeless', 0, 0, 'no retry can mend this error'],
+    ['silence', 600_000, 600_500, 'busy without a sign of life for 10 min 1 s, limit 10 min'],
+    ['tool_time', 3_600_000, 3_660_000, 'tool bash has been running for 1 h 1 min, limit 1 h'],
+    ['run_time', 7_200_000, 7_200_000, 'its run has lasted 2 h, limit 2 h'],
+    ['waiting', 60_000, 60_000, 'a request has waited for an answer for 1 min, limit 1 min'],
+    ['ghost', 0, 0, 'it was deleted, but its run goes on'],
+    ['pileup', 30_000, 31_000, 'it is part of a pile-up, retrying for 31 s'],
+  ])('says what a session is stuck by: %s', (reason, limit, value, because) => {
+    expect(messageOf('session.stuck', { ...session, reason, limit, value, tool: 'bash' })).toBe(
+      `Session ses_x is stuck: ${because}.`,
+    );
+  });
+
+  it('has the numbers of a restart', () => {
+    expect(
+      messageOf('server.restarting', {
+        reason: 'pileup',
+        interrupted: ['ses_a'],
+        sessions: 3,
+        restarts: 1,
+        detail: '3 sessions retrying for 30 s',
+      }),
+    ).toBe(
+      'Restarting the server because sessions pile up in retries (3 sessions retrying for 30 s); this cuts 1 session, restart 1 in the window.',
+    );
+  });
+
+  it('has one full stop at its end, whatever others end their messages with', () => {
+    expect(messageOf('error', { err: new Error('Boom.\nmore'), doing: 'reading' })).toBe(
+      'Failed while reading: Boom.',
+    );
+    expect(messageOf('session.failed', { ...session, error: 'Model not found', attempts: 0 })).toBe(
+      'The run of session ses_x failed after no retry attempts: Model not found.',
+    );
+  });
+
+  it('sums the sessions up', () => {
+    const counts = {
+      idle: 4,
+      busy: 2,
+      waiting: 0,
+      delegating: 0,
+      retrying: 1,
+      stalled: 0,
+      stuck: 0,
+      wedged: 0,
+    };
+    expect(
+      messageOf('health.summary', {
+        ...counts,
+        eventsPerSec: 12.34,
+        serverMemoryBytes: 512 * 1024 ** 2,
+        watchdogMemoryBytes: 60 * 1024 ** 2,
+        restarts: 0,
+      }),
+    ).toBe(
+      'Sessions: 2 busy, 1 retrying; 12.3 events/s, no restarts, server 512 MiB, watchdog 60 MiB.',
+    );
+  });
+});

@@ -1,0 +1,132 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createRedactor } from '../../../src/telemetry/redact.js';
+import { captured } from './fixtures.js';
+
+const secret = { reveal: () => 'hunter2 "+/?' };
+const redactor = createRedactor([secret]);
+
+describe('redaction', () => {
+  it('finds a secret as it stands, in a URL, in JSON and in Basic authentication', () => {
+    const value = secret.reveal();
+    const basic = Buffer.from(`opencode:${value}`).toString('base64');
+    for (const shape of [
+      value,
+      encodeURIComponent(value),
+      JSON.stringify({ x: value }),
+      `x${basic}`,
+    ]) {
+      const shown = redactor.text(`before ${shape} after`);
+      expect(shown).toContain('[secret]');
+      expect(shown).not.toContain('hunter2');
+      expect(Buffer.from(shown, 'base64').toString()).not.toContain('hunter2');
+    }
+  });
+
+  it.each([
+    ['GET http://me:pw@host/x', 'GET http://[secret]@host/x'],
+    ['http://me:p@ss@host', 'http://[secret]@host'],
+    ['Authorization: Basic b3BlbmNvZGU6eA==', 'Authorization: Basic [secret]'],
+    ['authorization=abc, next', 'authorization=[secret], next'],
+    ['Bearer abc.def-ghi', 'Bearer [secret]'],
+    ['{"apiKey":"abc","x":1}', '{"apiKey":"[secret]","x":1}'],
+    ['https://x/?api_key=abc&y=1', 'https://x/?api_key=[secret]&y=1'],
+    ['key sk-abcdefghijklmnop1234 refused', 'key [secret] refused'],
+    ['nothing of the kind: user@host, /path', 'nothing of the kind: user@host, /path'],
+  ])('finds what nobody told it about: %s', (text, shown) => {
+    expect(redactor.text(text)).toBe(shown);
+  });
+
+  it('masks by name what is named like a secret, and not what only tells where it is', () => {
+    expect(
+      redactor.value({
+        password: 'a',
+        headers: { Authorization: 'b', 'x-api-key': 'c', Cookie: ['d'] },
+        statusToken: 'e',
+        token: null,
+        passwordFile: '/f',
+        tokens: 7,
+      }),
+    ).toEqual({
+      password: '[secret]',
+      headers: { Authorization: '[secret]', 'x-api-key': '[secret]', Cookie: '[secret]' },
+      statusToken: '[secret]',
+      token: null,
+      passwordFile: '/f',
+      tokens: 7,
+    });
+  });
+
+  it('bounds strings, lists, objects and depth, and says so', () => {
+    const deep = { a: { b: { c: { d: { e: { f: { g: 1 } } } } } } };
+    expect(JSON.stringify(redactor.value(deep))).toContain('"[object]"');
+    const list = redactor.value(Array.from({ length: 120 }, (_, i) => i)) as unknown[];
+    expect(list).toHaveLength(101);
+    expect(list.at(-1)).toBe('… and 20 more');
+    const wide = redactor.value(Object.fromEntries(list.map((_, i) => [`k${i}`, i])));
+    expect(Object.keys(wide as object)).toHaveLength(101);
+    expect(redactor.text(`${'x'.repeat(2_047)}😀y`)).toBe(
+      `${'x'.repeat(2_047)}… (2050 characters)`,
+    );
+  });
+
+  it('makes errors plain, with their causes, and survives cycles', () => {
+    const error = new Error('outer hunter2 "+/?', {
+      cause: Object.assign(new Error('inner'), { code: 'EX' }),
+    });
+    const plain = redactor.value(error) as { message: string; cause: object };
+    expect(plain.message).toBe('outer [secret]');
+    expect(plain.cause).toMatchObject({ name: 'Error', message: 'inner', code: 'EX' });
+    const circle: Record<string, unknown> = { n: 1n, f: () => 1, d: new Date(Number.NaN) };
+    circle.self = circle;
+    expect(redactor.value(circle)).toEqual({
+      n: '1',
+      f: undefined,
+      d: 'no date',
+      self: '[circular]',
+    });
+  });
+
+  it('takes time in proportion to the text, whatever the text', () => {
+    for (const unit of ['a.', 'a://', 'Basic ', 'authorization ', 'password:"', '@']) {
+      const begin = performance.now();
+      redactor.text(unit.repeat(65_536 / unit.length));
+      // Milliseconds when linear, many seconds when quadratic.
+      expect(performance.now() - begin).toBeLessThan(2_000);
+    }
+  });
+
+  it('lets no secret through in any line, whatever is logged', () => {
+    const anySecret = fc
+      .string({ minLength: 6, unit: 'grapheme-ascii' })
+      .filter((s) => s.trim().length > 5);
+    fc.assert(
+      fc.property(anySecret, fc.object({ maxDepth: 2 }), fc.string(), (password, detail, text) => {
+        // A secret that is part of every line's own words cannot be hidden there.
+        fc.pre(
+          !'[secret]… ("level":"warn","time":"event":"server.notice","severity":"detail"'.includes(
+            password,
+          ),
+        );
+        const { telemetry, written } = captured({ secrets: [{ reveal: () => password }] });
+        telemetry.emit('server.notice', {
+          severity: 'warn',
+          notice: `${text}${password}${text}`,
+          detail: {
+            ...detail,
+            [`k${password}`]: password,
+            list: [password, { x: `a${password}` }],
+          },
+        });
+        telemetry.emit('server.output', { stream: 'stderr', line: password });
+        telemetry.emit('error', { err: new Error(password) });
+        for (const line of written) {
+          const parsed = JSON.parse(line);
+          delete parsed.time;
+          expect(JSON.stringify(parsed)).not.toContain(JSON.stringify(password).slice(1, -1));
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
