@@ -1,0 +1,90 @@
+#!/usr/bin/env node
+/** The command line: words to calls. Adding a command is one entry in `COMMANDS`. */
+import { Command, CommanderError } from 'commander';
+import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
+import { nearest } from './config/nearest.js';
+
+interface CommandEntry {
+  name: string;
+  summary: string;
+  /** Runs when no command is named. */
+  isDefault?: true;
+  /** Adds arguments and options beyond the common ones. */
+  configure?(command: Command): Command;
+  /**
+   * Loads its file only when it runs, so that no command pays for another; the number is the exit code.
+   * `options` and `args` are what commander parsed by `configure`.
+   */
+  run(options: ReturnType<Command['opts']>, args: string[]): Promise<number>;
+}
+
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    summary: 'watch over the server, in the foreground (the default command)',
+    isDefault: true,
+    configure: daemonOptions,
+    run: async (options) => (await import('./commands/run.js')).run(options),
+  },
+  {
+    name: 'config',
+    summary: 'print the effective configuration with where each value came from',
+    configure: (command) =>
+      daemonOptions(command).option('--check', 'only validate').option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/config.js')).config(options),
+  },
+];
+
+/** The options that stand for keys of the configuration; `run` takes them, and `config` shows what they would do. */
+function daemonOptions(command: Command): Command {
+  return command
+    .option('--control <mode>', 'who starts and stops the server (server.control)')
+    .option('--directory <path>', 'working directory of a spawned server (server.directory)')
+    .option('--dry-run', 'decide and log, act never')
+    .option('--log-level <level>', 'least level that is logged')
+    .option('--log-format <format>', 'auto, json or pretty');
+}
+
+/** @returns the exit code */
+async function main(argv: readonly string[]): Promise<number> {
+  const version = packageVersion();
+  let code: number = EXIT.done;
+  const program = new Command('opencode-watchdog')
+    .description(
+      'Supervises opencode serve: aborts stuck sessions, restarts the server when it must.',
+    )
+    .version(version, '--version')
+    .helpCommand(false)
+    .exitOverride();
+  for (const entry of COMMANDS) {
+    const command = program
+      .command(entry.name, { isDefault: entry.isDefault ?? false })
+      .description(entry.summary)
+      .option('--config <file>', 'configuration file')
+      .option('--url <url>', 'where opencode listens (server.url)')
+      .version(version, '--version')
+      .exitOverride();
+    (entry.configure?.(command) ?? command).action(async () => {
+      code = await entry.run(command.opts(), command.args);
+    });
+  }
+  try {
+    refuseUnknownCommand(program, argv[0]);
+    await program.parseAsync([...argv], { from: 'user' });
+    return code;
+  } catch (error) {
+    // commander has already said what is wrong; 0 is --help and --version.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    return exitCodeOf(error);
+  }
+}
+
+/** With a default command, commander takes an unknown word for that command's argument. */
+function refuseUnknownCommand(program: Command, word: string | undefined): void {
+  if (word === undefined || word.startsWith('-')) return;
+  const names = COMMANDS.map(({ name }) => name);
+  if (names.includes(word)) return;
+  program.error(`error: unknown command '${word}'\n(Did you mean ${nearest(word, names)}?)`);
+}
+
+process.exitCode = await main(process.argv.slice(2));

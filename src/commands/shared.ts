@@ -1,0 +1,105 @@
+/** What every command needs: the common options, the configuration, and errors turned into exit codes. */
+import { readFileSync } from 'node:fs';
+import { type Flag, type LoadedConfig, loadConfig } from '../config/load.js';
+import { ConfigError } from '../config/problem.js';
+
+/** Contract, "Command line". */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  unreachable: 3,
+  unauthorized: 4,
+  gaveUp: 5,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** Ends a command with this code; the message goes to stderr. */
+export class ExitError extends Error {
+  override readonly name = 'ExitError';
+  readonly code: ExitCode;
+
+  constructor(code: ExitCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The options of the command line that set a key of the configuration, as commander names them. */
+export interface ConfigOptions {
+  config?: string;
+  url?: string;
+  control?: string;
+  directory?: string;
+  dryRun?: boolean;
+  logLevel?: string;
+  logFormat?: string;
+}
+
+const FLAGS: readonly { option: keyof ConfigOptions; flag: string; key: string }[] = [
+  { option: 'url', flag: '--url', key: 'server.url' },
+  { option: 'control', flag: '--control', key: 'server.control' },
+  { option: 'directory', flag: '--directory', key: 'server.directory' },
+  { option: 'dryRun', flag: '--dry-run', key: 'dryRun' },
+  { option: 'logLevel', flag: '--log-level', key: 'log.level' },
+  { option: 'logFormat', flag: '--log-format', key: 'log.format' },
+];
+
+/** The configuration for a command. @throws ConfigError, which `exitCodeOf` turns into exit code 2 */
+export function loadForCommand(options: ConfigOptions): LoadedConfig {
+  const flags: Flag[] = FLAGS.flatMap(({ option, flag, key }) => {
+    const value = options[option];
+    return value === undefined ? [] : [{ key, flag, value }];
+  });
+  return loadConfig({ file: options.config, flags });
+}
+
+/** Says on stderr what went wrong, and gives the exit code for it. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof ConfigError) {
+    complain(error.message);
+    return EXIT.usage;
+  }
+  if (error instanceof ExitError) {
+    complain(error.message);
+    return error.code;
+  }
+  // A bug: the stack is what a report needs.
+  complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return EXIT.failed;
+}
+
+export function complain(message: string): void {
+  process.stderr.write(`opencode-watchdog: ${message}\n`);
+}
+
+let guarded = false;
+
+/** Data, to stdout. A reader that went away (`… | head`) ends the output, not the command. */
+export function print(text: string): void {
+  if (!guarded) {
+    guarded = true;
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2));
+}
+
+/** From package.json, which lies beside `src/` and `dist/` alike. */
+export function packageVersion(): string {
+  const content: unknown = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  );
+  return typeof content === 'object' &&
+    content !== null &&
+    'version' in content &&
+    typeof content.version === 'string'
+    ? content.version
+    : 'unknown';
+}

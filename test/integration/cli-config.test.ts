@@ -1,0 +1,131 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const TSX = import.meta.resolve('tsx');
+
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'watchdog-cli-'));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** The command as a user runs it, in an empty home. */
+function run(args: string[], env: NodeJS.ProcessEnv = {}) {
+  return new Promise<{ code: number | null; out: string; err: string }>((resolve, reject) => {
+    const child = spawn(process.execPath, ['--import', TSX, CLI, ...args], {
+      cwd: dir,
+      env: { PATH: process.env.PATH, HOME: dir, ...env },
+    });
+    let out = '';
+    let err = '';
+    child.stdout.on('data', (chunk) => {
+      out += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      err += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, out, err }));
+  });
+}
+
+describe('opencode-watchdog config', () => {
+  it('prints the effective configuration to stdout and nothing to stderr', async () => {
+    const { code, out, err } = await run(['config', '--url', 'http://127.0.0.1:5000']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toMatch(/^ {2}url: http:\/\/127\.0\.0\.1:5000 +# from flag --url$/m);
+  });
+
+  it('prints JSON for machines', async () => {
+    const { code, out } = await run(['config', '--json', '--dry-run']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      file: null,
+      config: { dryRun: true, probe: { interval: '5s', maxFailures: 3 } },
+      origins: { dryRun: 'flag --dry-run', 'probe.interval': 'default' },
+    });
+  });
+
+  it('ends with 2 and every problem on stderr for a wrong configuration', async () => {
+    const file = join(dir, 'wrong.yaml');
+    writeFileSync(
+      file,
+      'retry: { maxAttempts: five, maxWate: 1 }\nserver: { password: hunter2 }\n',
+    );
+    const { code, out, err } = await run(['config', '--config', file]);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err.split('\n')).toEqual([
+      'opencode-watchdog: 3 problems in the configuration:',
+      `  retry.maxWate      expected a known key; the nearest is retry.maxWait  (file ${file}:1)`,
+      expect.stringMatching(/^ {2}server\.password {4}is \[secret\]; expected no password in a/),
+      `  retry.maxAttempts  is "five"; expected a whole number of at least 1  (file ${file}:1)`,
+      '',
+    ]);
+  });
+
+  it('only validates with --check, for people and for machines', async () => {
+    expect(await run(['config', '--check'])).toEqual({
+      code: 0,
+      out: '',
+      err: 'opencode-watchdog: the configuration is good (file: none, defaults only)\n',
+    });
+    const wrong = await run(['config', '--check', '--json'], { OPENCODE_WATCHDOG_DRYRUN: 'maybe' });
+    expect(wrong.code).toBe(2);
+    expect(JSON.parse(wrong.out)).toEqual({
+      ok: false,
+      problems: [
+        {
+          key: 'dryRun',
+          value: '"maybe"',
+          expected: 'true or false',
+          source: 'environment OPENCODE_WATCHDOG_DRYRUN',
+        },
+      ],
+    });
+  });
+
+  it('shows no secret, whatever the place it was given in', async () => {
+    writeFileSync(join(dir, 'pw'), 'hunter2\n');
+    const outputs = await Promise.all([
+      run(['config'], { OPENCODE_SERVER_PASSWORD: 'hunter2' }),
+      run(['config', '--json'], { OPENCODE_WATCHDOG_SERVER_PASSWORDFILE: 'pw' }),
+      run(['config', '--url', 'http://opencode:hunter2@localhost:4096']),
+      run(['config'], { OPENCODE_API_URL: 'opencode:hunter2@localhost:4096' }),
+      run(['config'], { OPENCODE_WATCHDOG_SERVER_PASSWORD: 'hunter2' }),
+    ]);
+    expect(outputs.map(({ code }) => code)).toEqual([0, 0, 2, 2, 2]);
+    for (const { out, err } of outputs) expect(out + err).not.toContain('hunter2');
+  });
+});
+
+describe('the command line', () => {
+  it.each([
+    [['confg'], "error: unknown command 'confg'\n(Did you mean config?)\n"],
+    [['config', '--jsn'], "error: unknown option '--jsn'\n(Did you mean --json?)\n"],
+    [['config', '--url'], "error: option '--url <url>' argument missing\n"],
+    [
+      ['config', 'more'],
+      "error: too many arguments for 'config'. Expected 0 arguments but got 1.\n",
+    ],
+  ])('answers %j with exit code 2', async (args, err) => {
+    expect(await run(args)).toEqual({ code: 2, out: '', err });
+  });
+
+  it('prints version and help of every command to stdout', async () => {
+    expect(await run(['--version'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+    });
+    expect(await run(['config', '--version'])).toMatchObject({ code: 0, err: '' });
+    expect(await run(['config', '--help'])).toMatchObject({
+      code: 0,
+      err: '',
+      out: expect.stringContaining('--config <file>'),
+    });
+  });
+});
