@@ -116,6 +116,21 @@ describe('the command line', () => {
     expect(await run(args)).toEqual({ code: 2, out: '', err });
   });
 
+  it('runs the daemon when no command is named, but not with a wrong configuration', async () => {
+    for (const args of [
+      ['--url', 'nowhere'],
+      ['run', '--url', 'nowhere'],
+    ]) {
+      const { code, out, err } = await run(args);
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(err).toContain('server.url  is "nowhere"; expected an http or https URL');
+    }
+    expect(await run(['--dry-rum'])).toMatchObject({
+      code: 2,
+      err: "error: unknown option '--dry-rum'\n(Did you mean --dry-run?)\n",
+    });
+  });
+
   it('prints version and help of every command to stdout', async () => {
     expect(await run(['--version'])).toMatchObject({
       code: 0,
