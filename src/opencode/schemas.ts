@@ -52,7 +52,7 @@ export const message = z.object({
   providerID: maybe(z.string()),
   model: maybe(z.object({ providerID: z.string(), modelID: z.string() })),
   finish: maybe(z.string()),
-  error: z.unknown(),
+  error: z.unknown().optional(),
   time: maybe(z.object({ created: maybe(z.number()), completed: maybe(z.number()) })),
 });
 export type WireMessage = z.infer<typeof message>;
@@ -76,7 +76,7 @@ export const part = z.object({
   text: maybe(z.string()),
   state: maybe(toolState),
   attempt: maybe(z.number()),
-  error: z.unknown(),
+  error: z.unknown().optional(),
   time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
 });
 export type WirePart = z.infer<typeof part>;

@@ -34,7 +34,7 @@ const wireStatus = z.object({
   attempt: z.number().optional().catch(undefined),
   message: z.string().optional().catch(undefined),
   next: z.number().optional().catch(undefined),
-  action: z.unknown(),
+  action: z.unknown().optional(),
 });
 
 /** The status, or undefined for what is none. An unknown type counts as busy: better watched than overlooked. */

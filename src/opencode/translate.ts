@@ -30,7 +30,7 @@ export interface Translation {
 }
 type Translator = (properties: unknown, context: Context) => Translation | undefined;
 
-const payloadSchema = z.object({ type: z.string(), properties: z.unknown() });
+const payloadSchema = z.object({ type: z.string(), properties: z.unknown().optional() });
 
 export function translate(
   directory: string | undefined,
@@ -76,7 +76,7 @@ const always =
     return sessionID === undefined ? undefined : { sessionID, said };
   };
 
-const statusEvent = z.object({ sessionID: schemas.id, status: z.unknown() });
+const statusEvent = z.object({ sessionID: schemas.id, status: z.unknown().optional() });
 const status: Translator = (properties, { epochNow, oddities }) => {
   const event = statusEvent.safeParse(properties).data;
   // Whatever `readStatus` cannot read it has counted itself.
