@@ -12,7 +12,7 @@ import {
   opencodeRole,
   runsCommand,
 } from './opencode-command.js';
-import { type FindHolders, findHolders, type PortHolder } from './port.js';
+import { type FindHolders, findHolders, isLocalHost, type PortHolder } from './port.js';
 import {
   ancestors,
   type ProcessInfo,
@@ -60,6 +60,8 @@ export interface ProveOptions {
 
 export async function proveServer(options: ProveOptions): Promise<Finding> {
   const { host, port, table } = options;
+  // A listener on 0.0.0.0 here has nothing to do with the same port of another machine.
+  if (!(await isLocalHost(host))) return { kind: 'nobody' };
   const holders = await (options.holders ?? findHolders)(host, port);
   if (holders.length === 0) return { kind: 'nobody' };
 

@@ -1,0 +1,144 @@
+/** Speaks the few words of the Docker Engine API that a restart needs, over the engine's unix socket. */
+import { Client } from 'undici';
+import { z } from 'zod';
+import { ControlError } from './control.js';
+
+const inspectSchema = z.object({
+  Id: z.string(),
+  Path: z.string().default(''),
+  Args: z.array(z.string()).nullable().default([]),
+  State: z.object({
+    Running: z.boolean(),
+    Pid: z.int(),
+    StartedAt: z.string(),
+    ExitCode: z.int().default(0),
+  }),
+});
+export type Container = z.infer<typeof inspectSchema>;
+
+const waitSchema = z.object({ StatusCode: z.int() });
+const statsSchema = z.object({
+  memory_stats: z
+    .object({
+      usage: z.number().optional(),
+      // cgroup v2 says inactive_file, v1 total_inactive_file: page cache that the kernel gives back on demand.
+      stats: z
+        .object({
+          inactive_file: z.number().optional(),
+          total_inactive_file: z.number().optional(),
+        })
+        .optional(),
+    })
+    .optional(),
+});
+const errorSchema = z.object({ message: z.string() });
+
+const REQUEST_TIMEOUT_MS = 10_000;
+const MAX_ANSWER_BYTES = 4 * 2 ** 20;
+
+export class DockerApi {
+  readonly #socketPath: string;
+  readonly #container: string;
+
+  constructor(socketPath: string, container: string) {
+    this.#socketPath = socketPath;
+    this.#container = container;
+  }
+
+  async inspect(signal?: AbortSignal): Promise<Container> {
+    return inspectSchema.parse(await this.#call('GET', 'json', { signal }));
+  }
+
+  /** Docker sends SIGTERM, and SIGKILL after `graceSeconds`; answers when the container has been started again. */
+  async restart(graceSeconds: number, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    await this.#call('POST', `restart?t=${graceSeconds}`, { signal, timeoutMs });
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    await this.#call('POST', 'start', { signal });
+  }
+
+  /** Answers when the container ends, which may be never. */
+  async wait(signal: AbortSignal): Promise<number> {
+    const answer = await this.#call('POST', 'wait', { signal, timeoutMs: 0 });
+    return waitSchema.parse(answer).StatusCode;
+  }
+
+  async memory(): Promise<number | undefined> {
+    const { memory_stats: memory } = statsSchema.parse(
+      await this.#call('GET', 'stats?stream=false&one-shot=true', {}),
+    );
+    if (memory?.usage === undefined) return undefined;
+    return memory.usage - (memory.stats?.inactive_file ?? memory.stats?.total_inactive_file ?? 0);
+  }
+
+  async #call(
+    method: 'GET' | 'POST',
+    path: string,
+    { signal, timeoutMs = REQUEST_TIMEOUT_MS }: { signal?: AbortSignal; timeoutMs?: number },
+  ): Promise<unknown> {
+    const client = new Client('http://docker', { socketPath: this.#socketPath });
+    try {
+      const answer = await client.request({
+        method,
+        // Without a version the engine speaks its own newest; each new engine refuses some old ones, and what is used
+        // here has been in all of them.
+        path: `/containers/${encodeURIComponent(this.#container)}/${path}`,
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        signal,
+      });
+      const text = await bounded(answer.body);
+      // 304: already started, or already stopped.
+      if (answer.statusCode >= 400) throw this.#refused(answer.statusCode, text);
+      return text === '' ? {} : JSON.parse(text);
+    } catch (error) {
+      if (error instanceof ControlError || signal?.aborted) throw error;
+      throw this.#unreachable(error);
+    } finally {
+      await client.destroy();
+    }
+  }
+
+  #refused(status: number, text: string): ControlError {
+    const said = parseError(text);
+    const what =
+      status === 404
+        ? `the Docker engine knows no container "${this.#container}": look at the NAMES in \`docker ps -a\``
+        : `the Docker engine at ${this.#socketPath} answered ${status} for container "${this.#container}": ${said}`;
+    return new ControlError(what, { serverAlive: false });
+  }
+
+  #unreachable(error: unknown): ControlError {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const socket = this.#socketPath;
+    const what: Record<string, string> = {
+      ENOENT: `there is no Docker socket at ${socket}: is Docker running here? In a container, mount it (-v /var/run/docker.sock:/var/run/docker.sock)`,
+      EACCES: `the Docker socket ${socket} may not be opened by uid ${process.geteuid?.()}: add the user to the socket's group (usually docker), or run as root`,
+      ECONNREFUSED: `nobody listens on the Docker socket ${socket}: the engine is stopped`,
+    };
+    return new ControlError(
+      (code && what[code]) ?? `the Docker engine at ${socket} could not be asked: ${message}`,
+      { serverAlive: false, cause: error },
+    );
+  }
+}
+
+async function bounded(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error(`answer larger than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseError(text: string): string {
+  try {
+    return errorSchema.parse(JSON.parse(text)).message;
+  } catch {
+    return text.slice(0, 200);
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * Remembers on disk which process this watchdog started for a URL, so that the next daemon knows its own: it may stop
+ * such a server when it is stopped itself, and goes on reading its output.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { bootId } from './proc-table.js';
+import type { ProcessRef } from './process-table.js';
+
+const refSchema = z.object({ pid: z.int().positive(), startTime: z.string() });
+const recordSchema = z.object({
+  url: z.string(),
+  bootId: z.string(),
+  /** What was spawned: the server itself, or a wrapper above it. */
+  root: refSchema,
+  /** What listens; null until it is healthy. */
+  server: refSchema.nullable(),
+  files: z.object({ stdout: z.string(), stderr: z.string() }).nullable(),
+});
+export type ServerRecord = z.infer<typeof recordSchema>;
+
+/** The same for every spelling of one server's address: the names of loopback are one. */
+export function serverKey(url: string): string {
+  const { hostname, port, protocol } = new URL(url);
+  const loopback = /^(localhost|127(\.\d+){3}|\[::1\]|0\.0\.0\.0|\[::\])$/.test(hostname);
+  const effectivePort = port || (protocol === 'https:' ? '443' : '80');
+  const name = `${loopback ? 'localhost' : hostname}:${effectivePort}`;
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 8);
+  return `${name.replace(/[^\w.-]/g, '-')}-${hash}`;
+}
+
+/** systemd's StateDirectory=, else the XDG base directory for state. */
+export function defaultStateDir(env: NodeJS.ProcessEnv): string {
+  const fromSystemd = env.STATE_DIRECTORY?.split(':')[0];
+  if (fromSystemd) return fromSystemd;
+  return join(
+    env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state'),
+    'opencode-watchdog',
+  );
+}
+
+export class ServerRecords {
+  readonly #path: string;
+  readonly #url: string;
+  readonly dir: string;
+
+  constructor(dir: string, url: string) {
+    this.dir = dir;
+    this.#url = url;
+    this.#path = join(dir, `server-${serverKey(url)}.json`);
+  }
+
+  /** The file that a stream of a newly started server is written to. */
+  outputFile(stream: 'stdout' | 'stderr'): string {
+    return join(this.dir, `server-${serverKey(this.#url)}.${stream}.log`);
+  }
+
+  /** What was started last; undefined where nothing was, in an earlier boot, or where the file is no record. */
+  read(): ServerRecord | undefined {
+    try {
+      const record = recordSchema.parse(JSON.parse(readFileSync(this.#path, 'utf8')));
+      return record.bootId === bootId() ? record : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Remembers what was spawned just now. @throws where the directory cannot be written */
+  write({ pid, startTime }: ProcessRef, files: ServerRecord['files']): void {
+    mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+    this.#save({
+      url: this.#url,
+      bootId: bootId(),
+      root: { pid, startTime },
+      server: null,
+      files,
+    });
+  }
+
+  /** Adds which process listens. */
+  server({ pid, startTime }: ProcessRef): void {
+    const record = this.read();
+    if (record) this.#save({ ...record, server: { pid, startTime } });
+  }
+
+  /** Written aside and renamed: a daemon killed here leaves the old record or the new one, never half of one. */
+  #save(record: ServerRecord): void {
+    const draft = `${this.#path}.${randomUUID()}`;
+    writeFileSync(draft, JSON.stringify(record), { mode: 0o600, flag: 'wx' });
+    renameSync(draft, this.#path);
+  }
+
+  remove(): void {
+    try {
+      rmSync(this.#path, { force: true });
+    } catch {
+      // A directory that cannot be written has no record, or one of a process that has ended, which nobody believes.
+    }
+  }
+}

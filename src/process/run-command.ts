@@ -1,0 +1,88 @@
+/** Runs a command of the user's to its end, bounded in time, with its output as lines. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { stripVTControlCharacters } from 'node:util';
+import type { Clock } from '../lib/clock.js';
+import { killTree } from './kill-tree.js';
+import { MAX_LINE_BYTES } from './output.js';
+import type { ProcessTable } from './process-table.js';
+
+export type CommandResult = { lastLines: string[] } & (
+  | { kind: 'exit'; code: number | null; signal: NodeJS.Signals | null }
+  | { kind: 'timeout' }
+  | { kind: 'not-started'; why: string }
+);
+
+export interface RunOptions {
+  table: ProcessTable;
+  clock: Clock;
+  timeoutMs: number;
+  stopGraceMs: number;
+  cwd: string;
+  env: NodeJS.ProcessEnv;
+  signal: AbortSignal;
+  onLine(line: string): void;
+}
+
+const KEPT_LINES = 20;
+/** A restart command that says more than this has gone wrong in a way that its first lines show. */
+const MAX_SHOWN_LINES = 200;
+
+/** @throws the signal's reason when aborted; the command is ended then, too */
+export async function runCommand(
+  argv: readonly string[],
+  options: RunOptions,
+): Promise<CommandResult> {
+  const { clock, timeoutMs, signal } = options;
+  const [program = '', ...args] = argv;
+  const lastLines: string[] = [];
+  let shown = 0;
+  const child = spawn(program, args, {
+    cwd: options.cwd,
+    env: options.env,
+    // In its own session, so that the daemon's signals are not its own.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (text) => {
+      const line = stripVTControlCharacters(text).slice(0, MAX_LINE_BYTES);
+      lastLines.push(line);
+      if (lastLines.length > KEPT_LINES) lastLines.shift();
+      shown += 1;
+      if (shown <= MAX_SHOWN_LINES) options.onLine(line);
+    });
+  }
+
+  let onAbort = () => {};
+  const ending = new Promise<CommandResult | 'aborted'>((resolve) => {
+    child.once('error', (error) => resolve({ kind: 'not-started', why: error.message, lastLines }));
+    // `exit`, not `close`: a server that the command started may hold its pipes open for ever.
+    child.once('exit', (code, by) => {
+      // The last lines may still be in the pipe: they arrive in this turn of the event loop or the next.
+      setImmediate(() => resolve({ kind: 'exit', code, signal: by, lastLines }));
+    });
+    onAbort = () => resolve('aborted');
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+  // Not `sleep`: the timer must not outlive a command that ends in time.
+  let late = () => {};
+  const tooLate = new Promise<CommandResult>((resolve) => {
+    late = () => resolve({ kind: 'timeout', lastLines });
+  });
+  const timer = clock.after(timeoutMs, () => late());
+  const result = await Promise.race([ending, tooLate]);
+  timer.cancel();
+  signal.removeEventListener('abort', onAbort);
+  const done = result !== 'aborted' && result.kind !== 'timeout';
+  if (!done && child.pid !== undefined) {
+    const root = await options.table.read(child.pid);
+    if (root) await killTree({ ...options, signal: undefined, roots: [root] });
+  }
+  child.stdout.destroy();
+  child.stderr.destroy();
+  child.unref();
+  if (result === 'aborted') throw signal.reason;
+  return result;
+}
