@@ -24,8 +24,8 @@ export interface DaemonOptions {
   secrets: Secrets;
   telemetry: Telemetry;
   clock: SystemClock;
-  /** Chooses and makes the control of the server's process, once it is known whether something answers. */
-  makeControl(deps: ControlDeps, answers: boolean, signal: AbortSignal): Promise<ServerControl>;
+  /** Chooses and makes the control of the server's process. */
+  makeControl(deps: ControlDeps, signal: AbortSignal): Promise<ServerControl>;
 }
 
 export class Daemon {
@@ -67,8 +67,7 @@ export class Daemon {
     };
     let running: Running | undefined;
     try {
-      const first = await this.#isHealthy(stopped);
-      const control = await this.#options.makeControl(deps, first !== null, stopped);
+      const control = await this.#options.makeControl(deps, stopped);
       running = new Running(
         this.#config,
         this.#telemetry,
@@ -81,7 +80,7 @@ export class Daemon {
         },
       );
       const identity = await control.attach(stopped);
-      running.start(first, identity?.pid);
+      running.start(await this.#isHealthy(stopped), identity?.pid);
       await once(stopped);
     } catch (error) {
       if (!stopped.aborted) throw error;
@@ -153,7 +152,7 @@ class Running {
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#senses.inspect(sessionID, directory),
       pauseSenses: () => this.#senses.pause(),
-      resumeSenses: () => this.#senses.resume(),
+      resumeSenses: (fresh) => this.#senses.resume({ fresh }),
       giveUp,
     });
     clock.start((ms) => this.#gap(ms));
@@ -238,7 +237,7 @@ class Running {
   #gap(ms: number): void {
     this.#telemetry.emit('daemon.gap', { gapMs: ms });
     this.observe({ kind: 'gap', at: this.#clock.now(), ms });
-    this.#senses.resync();
+    void this.#senses.resync();
   }
 
   /** One timer for everything: the watchdog's next deadline. */

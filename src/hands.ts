@@ -24,10 +24,11 @@ export interface HandsOptions {
   dryRun: boolean;
   observe(o: Observation): void;
   /** Looks closely at one session; the answer comes as an observation. */
-  inspect(sessionID: string, directory: string | undefined): void;
+  inspect(sessionID: string, directory: string | undefined): Promise<void>;
   /** The senses rest while the server is being restarted. */
-  pauseSenses(): void;
-  resumeSenses(): void;
+  pauseSenses(): Promise<void>;
+  /** `fresh`: another process than before, of which nothing is known yet. */
+  resumeSenses(fresh: boolean): void;
   giveUp(restarts: number): void;
 }
 
@@ -45,7 +46,7 @@ export class Hands {
     if (this.#stopping.signal.aborted) return;
     switch (act.act) {
       case 'inspect':
-        this.#o.inspect(act.sessionID, act.directory);
+        this.#start(this.#o.inspect(act.sessionID, act.directory), 'inspecting a session');
         return;
       case 'withdraw':
         this.#aborts.get(act.sessionID)?.abort();
@@ -143,25 +144,26 @@ export class Hands {
 
   async #restart(what: 'start' | 'restart'): Promise<void> {
     const { clock, control, observe } = this.#o;
-    this.#o.pauseSenses();
+    const { signal } = this.#stopping;
+    let fresh = true;
+    await this.#o.pauseSenses();
     try {
-      const server =
-        what === 'start'
-          ? await control.start(this.#stopping.signal)
-          : await control.restart(this.#stopping.signal);
+      const server = what === 'start' ? await control.start(signal) : await control.restart(signal);
       observe({ kind: 'restart.done', at: clock.now(), ...server });
     } catch (error) {
-      if (this.#stopping.signal.aborted) return;
+      if (signal.aborted) return;
       const known = error instanceof ControlError;
+      const serverAlive = known && error.serverAlive;
+      fresh = !serverAlive;
       observe({
         kind: 'restart.failed',
         at: clock.now(),
         error: error instanceof Error ? error.message : String(error),
-        serverAlive: known && error.serverAlive,
+        serverAlive,
       });
       if (!known) throw error;
     } finally {
-      if (!this.#stopping.signal.aborted) this.#o.resumeSenses();
+      if (!signal.aborted) this.#o.resumeSenses(fresh);
     }
   }
 }

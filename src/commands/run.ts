@@ -1,0 +1,98 @@
+/** `run`: the daemon, in the foreground. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { readableConfig } from '../config/explain.js';
+import { type LoadedConfig, secretsOf } from '../config/load.js';
+import { Daemon } from '../daemon.js';
+import { SystemClock } from '../lib/clock.js';
+import { createControl } from '../process/auto.js';
+import { createTelemetry } from '../telemetry/logger.js';
+import { type ConfigOptions, EXIT, loadForCommand, packageVersion } from './shared.js';
+
+export async function run(options: ConfigOptions): Promise<number> {
+  const loaded = loadForCommand(options);
+  const { config, secrets } = loaded;
+  const clock = new SystemClock();
+  const telemetry = createTelemetry({
+    level: config.log.level,
+    format: config.log.format,
+    server: config.server.url,
+    secrets: secretsOf(loaded),
+    clock,
+  });
+  telemetry.emit('daemon.started', {
+    version: packageVersion(),
+    pid: process.pid,
+    config: readableConfig(config),
+  });
+
+  const stop = new AbortController();
+  let told: string | undefined;
+  const onSignal = (signal: NodeJS.Signals) => {
+    // A second signal changes nothing: stopping is bounded, and half a stop leaves orphans.
+    if (told !== undefined) return;
+    told = signal;
+    telemetry.emit('daemon.stopping', { signal });
+    stop.abort(new Error(signal));
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+
+  const daemon = new Daemon({
+    config,
+    secrets,
+    telemetry,
+    clock,
+    async makeControl(deps, signal) {
+      const chosen = await createControl(controlOptions(loaded, clock, deps), signal);
+      telemetry.emit('server.notice', {
+        severity: 'info',
+        notice: `server.control is ${chosen.mode}: ${chosen.reason}`,
+      });
+      return chosen.control;
+    },
+  });
+  const { gaveUp } = await daemon.run(stop.signal);
+  const exitCode = gaveUp ? EXIT.gaveUp : EXIT.done;
+  telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
+  telemetry.flush();
+  clock.stop();
+  return exitCode;
+}
+
+type CreateOptions = Parameters<typeof createControl>[0];
+
+/** The configuration of the server's process, as the controls take it. */
+export function controlOptions(
+  { config, secrets }: LoadedConfig,
+  clock: SystemClock,
+  deps: CreateOptions['deps'],
+): CreateOptions {
+  const { server } = config;
+  const password = secrets.password?.reveal();
+  return {
+    mode: server.control,
+    url: server.url,
+    command: server.command,
+    directory: server.directory,
+    env: process.env,
+    username: server.username,
+    ...(password === undefined ? {} : { password }),
+    startTimeoutMs: server.startTimeout,
+    stopGraceMs: server.stopGrace,
+    stateDir: stateDirectory(process.env),
+    ...(server.restartCommand === null ? {} : { restartCommand: server.restartCommand }),
+    restartCommandTimeoutMs: server.restartTimeout,
+    ...(server.container === null ? {} : { container: server.container }),
+    dockerSocket: server.dockerSocket,
+    deps,
+    clock,
+  };
+}
+
+/** Where the daemon keeps what the next one must know: systemd's StateDirectory, else the XDG one. */
+function stateDirectory(env: NodeJS.ProcessEnv): string {
+  return (
+    env.STATE_DIRECTORY?.split(':')[0] ??
+    join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'opencode-watchdog')
+  );
+}
