@@ -1,0 +1,164 @@
+/**
+ * Keeps two daemons from watching one server: a claim file for each daemon, in a directory for each server.
+ *
+ * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: who read
+ * "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's file: each
+ * writes its own claim first and then reads the others'. Of two that claim at once at least one sees the other; the
+ * one with the smaller pid stays, and one that holds already stays in any case (Lamport's bakery).
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { type Clock, sleep } from '../lib/clock.js';
+import { openProcessTable } from './open-table.js';
+import { bootId } from './proc-table.js';
+import type { ProcessTable } from './process-table.js';
+import { serverKey } from './record.js';
+
+export class LockHeldError extends Error {
+  override readonly name = 'LockHeldError';
+  readonly pid: number;
+  constructor(pid: number, url: string, path: string) {
+    super(
+      `another opencode-watchdog (pid ${pid}) watches ${url} already (lock: ${path}): stop it, or use another server.url`,
+    );
+    this.pid = pid;
+  }
+}
+
+export interface Lock {
+  readonly path: string;
+  release(): void;
+}
+
+export interface LockOptions {
+  url: string;
+  env: NodeJS.ProcessEnv;
+  stateDir: string;
+  clock: Clock;
+  table?: ProcessTable;
+  /** For tests, which hold several locks in one process. */
+  pid?: number;
+}
+
+const claimSchema = z.object({
+  pid: z.int(),
+  startTime: z.string(),
+  bootId: z.string(),
+  pidNamespace: z.string(),
+  held: z.boolean(),
+});
+type Claim = z.infer<typeof claimSchema>;
+
+/** A rival decides within one look at the directory; it may be a slow machine. */
+const RIVAL_WAIT_MS = 5_000;
+const LOOK_MS = 10;
+
+/** @throws LockHeldError */
+export async function acquireLock(options: LockOptions): Promise<Lock> {
+  const { url, clock, pid = process.pid } = options;
+  const table = options.table ?? openProcessTable();
+  const dir = lockDirectory(options);
+  const path = join(dir, `${pid}.json`);
+  const claim: Claim = {
+    pid,
+    startTime: (await table.read(pid))?.startTime ?? '',
+    bootId: bootId(),
+    pidNamespace: pidNamespace(),
+    held: false,
+  };
+  const release = () => rmSync(path, { force: true });
+  write(path, claim);
+  try {
+    const deadline = clock.now() + RIVAL_WAIT_MS;
+    for (;;) {
+      const rivals = await living(dir, claim, table);
+      const stronger = rivals.find((rival) => rival.held || rival.pid < pid);
+      if (stronger) throw new LockHeldError(stronger.pid, url, join(dir, `${stronger.pid}.json`));
+      const [weaker] = rivals;
+      if (!weaker) break;
+      // It sees our claim and withdraws, or it had looked before we came and holds now.
+      if (clock.now() >= deadline) throw new LockHeldError(weaker.pid, url, path);
+      await sleep(clock, LOOK_MS);
+    }
+    write(path, { ...claim, held: true });
+    return { path, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** The first of the candidates that can be written: the runtime directory is emptied when its user leaves. */
+function lockDirectory({ url, env, stateDir }: LockOptions): string {
+  const bases = [
+    ...(env.XDG_RUNTIME_DIR ? [join(env.XDG_RUNTIME_DIR, 'opencode-watchdog')] : []),
+    stateDir,
+    join(tmpdir(), `opencode-watchdog-${process.geteuid?.() ?? 'user'}`),
+  ];
+  const failures: string[] = [];
+  for (const base of bases) {
+    const dir = join(base, `lock-${serverKey(url)}`);
+    try {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      const probe = join(dir, `.${randomUUID()}`);
+      writeFileSync(probe, '', { flag: 'wx' });
+      rmSync(probe);
+      return dir;
+    } catch (error) {
+      failures.push(String(error));
+    }
+  }
+  throw new Error(`no directory for the lock can be written: ${failures.join('; ')}`);
+}
+
+/** Written aside and renamed: a reader sees a whole claim or none. */
+function write(path: string, claim: Claim): void {
+  const draft = join(path, `../.${randomUUID()}`);
+  writeFileSync(draft, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
+  renameSync(draft, path);
+}
+
+/** The claims of daemons that live; those of the dead are removed, which is safe: nobody writes another's claim. */
+async function living(dir: string, own: Claim, table: ProcessTable): Promise<Claim[]> {
+  const found: Claim[] = [];
+  for (const name of readdirSync(dir)) {
+    if (!/^\d+\.json$/.test(name) || name === `${own.pid}.json`) continue;
+    const claim = read(join(dir, name));
+    if (!claim) continue;
+    // After a boot, or in another container that left its claim in a shared volume, pids and start times say nothing:
+    // such a claim is taken for dead. Two living containers with one volume and one server are not told apart.
+    const comparable = claim.bootId === own.bootId && claim.pidNamespace === own.pidNamespace;
+    if (comparable && (await table.isAlive(claim))) found.push(claim);
+    else if (read(join(dir, name))?.startTime === claim.startTime)
+      rmSync(join(dir, name), { force: true });
+  }
+  return found;
+}
+
+function read(path: string): Claim | undefined {
+  try {
+    return claimSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch {
+    // Withdrawn meanwhile, or no claim of ours.
+    return undefined;
+  }
+}
+
+function pidNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return '';
+  }
+}

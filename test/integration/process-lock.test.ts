@@ -1,0 +1,136 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { SystemClock } from '../../src/lib/clock.js';
+import { acquireLock, LockHeldError } from '../../src/process/lock.js';
+import { bootId, ProcTable } from '../../src/process/proc-table.js';
+import { serverKey } from '../../src/process/record.js';
+
+let dir: string;
+const sleepers: ChildProcess[] = [];
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'watchdog-lock-'));
+});
+afterEach(() => {
+  for (const child of sleepers.splice(0)) child.kill('SIGKILL');
+  rmSync(dir, { recursive: true });
+});
+
+const URL = 'http://localhost:4096';
+const options = (pid?: number, url = URL) => ({
+  url,
+  env: { XDG_RUNTIME_DIR: dir },
+  stateDir: dir,
+  clock: new SystemClock(),
+  ...(pid !== undefined && { pid }),
+});
+/** A living process in whose name a second daemon claims. */
+async function someone(): Promise<number> {
+  const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  sleepers.push(child);
+  await once(child, 'spawn');
+  return child.pid!;
+}
+
+test('the second daemon for one server is refused and told the pid of the first', async () => {
+  const lock = await acquireLock(options());
+  const refused = await acquireLock(options(await someone())).catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(LockHeldError);
+  expect((refused as LockHeldError).pid).toBe(process.pid);
+  expect((refused as LockHeldError).message).toContain(`pid ${process.pid}`);
+  lock.release();
+  (await acquireLock(options(await someone()))).release();
+  expect(readdirSync(join(dir, 'opencode-watchdog', `lock-${serverKey(URL)}`))).toEqual([]);
+});
+
+test('spellings of one server share its lock, other servers have their own', async () => {
+  const lock = await acquireLock(options());
+  const other = await someone();
+  for (const url of ['http://127.0.0.1:4096', 'http://[::1]:4096/', 'http://localhost:4096/x']) {
+    await expect(acquireLock(options(other, url)), url).rejects.toThrow(LockHeldError);
+  }
+  (await acquireLock(options(other, 'http://localhost:4097'))).release();
+  (await acquireLock(options(other, 'http://example.org:4096'))).release();
+  lock.release();
+});
+
+test('a daemon that was killed holds nothing', async () => {
+  const first = await someone();
+  await acquireLock(options(first));
+  await expect(acquireLock(options())).rejects.toThrow(`pid ${first}`);
+  const gone = once(sleepers[0]!, 'exit');
+  sleepers[0]!.kill('SIGKILL');
+  await gone;
+  (await acquireLock(options())).release();
+});
+
+test.each([
+  ['a pid that was recycled', { startTime: '1' }],
+  ['an earlier boot', { bootId: 'before' }],
+  ['another PID namespace', { pidNamespace: 'pid:[1]' }],
+])('a claim of %s does not count', async (_, stale) => {
+  const pid = await someone();
+  const lock = await acquireLock(options(pid));
+  const { startTime } = (await new ProcTable().read(pid))!;
+  writeFileSync(
+    lock.path,
+    JSON.stringify({ pid, startTime, bootId: bootId(), pidNamespace: '', held: true, ...stale }),
+  );
+  (await acquireLock(options())).release();
+});
+
+test('a file that is no claim is in nobody’s way', async () => {
+  const lock = await acquireLock(options());
+  writeFileSync(join(lock.path, '../1.json'), '{');
+  lock.release();
+  (await acquireLock(options())).release();
+});
+
+test('of many daemons that start at once over a dead one, exactly one holds, every time', async () => {
+  const pids = await Promise.all(Array.from({ length: 8 }, someone));
+  for (let round = 0; round < 25; round++) {
+    const [dead, ...rivals] = pids;
+    const stale = await acquireLock(options(dead!));
+    writeFileSync(
+      stale.path,
+      JSON.stringify({ pid: dead, startTime: '1', bootId: bootId(), pidNamespace: '', held: true }),
+    );
+    const order = [...rivals].sort(() => Math.random() - 0.5);
+    const results = await Promise.allSettled(order.map((pid) => acquireLock(options(pid))));
+    const held = results.filter((result) => result.status === 'fulfilled');
+    expect(held).toHaveLength(1);
+    for (const { value } of held) value.release();
+  }
+});
+
+test('real processes that race for the lock get it one at a time', async () => {
+  const code = `
+    import { acquireLock } from ${JSON.stringify(new globalThis.URL('../../src/process/lock.ts', import.meta.url).href)};
+    import { SystemClock } from ${JSON.stringify(new globalThis.URL('../../src/lib/clock.ts', import.meta.url).href)};
+    const lock = await acquireLock({ url: '${URL}', env: process.env, stateDir: '${dir}', clock: new SystemClock() })
+      .catch((error) => { console.log(error.name + ' ' + error.pid); process.exit(1); });
+    console.log('held');
+    process.stdin.on('data', () => { lock.release(); process.exit(0); });`;
+  const script = join(dir, 'race.mts');
+  writeFileSync(script, code);
+  const racers = Array.from({ length: 4 }, () => {
+    const child = spawn(process.execPath, ['--import', 'tsx', script], {
+      cwd: process.cwd(),
+      env: { ...process.env, XDG_RUNTIME_DIR: dir },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    sleepers.push(child);
+    return child;
+  });
+  const said = await Promise.all(
+    racers.map(async (child) => String((await once(child.stdout!, 'data'))[0]).trim()),
+  );
+  expect(said.filter((words) => words === 'held')).toHaveLength(1);
+  const winner = racers[said.indexOf('held')]!;
+  expect(said.filter((words) => words === `LockHeldError ${winner.pid}`)).toHaveLength(3);
+  winner.stdin!.end('x');
+  await once(winner, 'exit');
+});
