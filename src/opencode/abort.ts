@@ -113,6 +113,7 @@ function send(
   const answer: Answer = { words: 'was sent and not answered', hopeless: false };
   const post = () => client.abort(sessionID, directory, undefined, timeoutMs);
   const onError = (error: unknown) => {
+    if (error instanceof OpencodeError && error.kind === 'timeout') return;
     answer.words = `failed: ${messageOf(error)}`;
     answer.hopeless =
       error instanceof OpencodeError && (error.kind === 'refused' || error.kind === 'unauthorized');

@@ -165,6 +165,8 @@ export class Senses {
       for (const [sessionID, status] of observation.statuses) {
         if (status.type !== 'idle') this.#infos.want(sessionID, observation.directory);
       }
+    } else if (observation.kind === 'probe.failed') {
+      if (observation.failure === 'refused' && !this.#stream.isConnected) this.#wasDown = true;
     } else if (observation.kind === 'probe.ok' && this.#directories.own === undefined) {
       // The first good answer of a server that was not there when we began.
       this.#resync.findOwnDirectory();

@@ -1,0 +1,154 @@
+/** Aborting a session: sent to its own directory, believed only when its status shows it. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { SystemClock } from '../../src/lib/clock.js';
+import { type AbortRequest, abortSession } from '../../src/opencode/abort.js';
+import { OpencodeClient } from '../../src/opencode/client.js';
+import {
+  type FakeOpencode,
+  type FakeSession,
+  startFakeOpencode,
+} from '../support/fake-opencode.js';
+
+const clock = new SystemClock();
+const ends: Array<() => Promise<unknown>> = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+const RETRY = { type: 'retry', attempt: 4, message: 'Rate limit reached', next: 0 };
+const ABORT = 'POST /session/:id/abort';
+
+async function start(session: Partial<FakeSession> = {}) {
+  const server = await startFakeOpencode();
+  const client = new OpencodeClient({ url: server.url, clock });
+  ends.push(
+    () => server.stop(),
+    () => client.close(),
+  );
+  const { id } = server.addSession({ directory: '/other', status: RETRY, ...session });
+  const abort = (more: Partial<AbortRequest> = {}) =>
+    abortSession(client, clock, {
+      sessionID: id,
+      directory: '/other',
+      verifyTimeoutMs: 400,
+      ...more,
+    });
+  return { server, id, abort };
+}
+
+const aborts = (server: FakeOpencode) => server.requests.filter(({ route }) => route === ABORT);
+
+describe('an abort', () => {
+  it('is done when the status of its own directory shows it', async () => {
+    const { server, abort } = await start();
+    let sent = 0;
+    const end = await abort({ onSent: () => sent++ });
+    expect(end).toMatchObject({ outcome: 'done', directory: '/other' });
+    expect(sent).toBe(1);
+    expect(aborts(server).map(({ query }) => query)).toEqual([{ directory: '/other' }]);
+  });
+
+  it('finds the directory where it is not known', async () => {
+    const { abort } = await start();
+    expect(await abort({ directory: undefined })).toMatchObject({
+      outcome: 'done',
+      directory: '/other',
+    });
+  });
+
+  it('ends a ghost, whose session is 404', async () => {
+    const { abort } = await start({ deleted: true, status: { type: 'busy' } });
+    expect(await abort()).toMatchObject({ outcome: 'done' });
+  });
+
+  it('that answers true and does nothing has failed, with what was seen', async () => {
+    const { server, abort } = await start({ abort: 'lies' });
+    const end = await abort();
+    expect(end.outcome).toBe('failed');
+    expect(end).toHaveProperty(
+      'error',
+      expect.stringMatching(/^still retry, attempt 4, \d+ ms after the abort was answered$/),
+    );
+    expect(aborts(server)).toHaveLength(1);
+  });
+
+  it('that is not answered has failed as long as the session runs, and worked when it stops', async () => {
+    const { server, id, abort } = await start({ abort: 'hangs' });
+    expect(await abort()).toMatchObject({
+      outcome: 'failed',
+      error: expect.stringContaining('was sent and not answered'),
+    });
+    const again = abort({
+      onSent: () => setTimeout(() => server.setStatus(id, { type: 'idle' }), 60),
+    });
+    expect(await again).toMatchObject({ outcome: 'done' });
+  });
+
+  it('is tried once more where the connection broke', async () => {
+    const { server, abort } = await start();
+    server.fault(ABORT, { cut: true, times: 1 });
+    expect(await abort()).toMatchObject({ outcome: 'done' });
+    expect(aborts(server)).toHaveLength(2);
+  });
+
+  it('fails soon, and says why, where nobody listens', async () => {
+    const { server, abort } = await start();
+    await server.stop();
+    ends.shift();
+    const started = clock.now();
+    const end = await abort({ verifyTimeoutMs: 5_000 });
+    expect(end).toMatchObject({
+      outcome: 'failed',
+      error: expect.stringContaining('could not connect'),
+    });
+    expect(clock.now() - started).toBeLessThan(2_000);
+  });
+
+  it('is sent although the look before it failed', async () => {
+    const { server, abort } = await start();
+    server.fault('GET /session/status', { status: 500, times: 1 });
+    expect(await abort()).toMatchObject({ outcome: 'done' });
+  });
+});
+
+describe('an abort is withdrawn', () => {
+  it('when the session is idle already', async () => {
+    const { server, abort } = await start({ status: { type: 'idle' } });
+    expect(await abort()).toEqual({ outcome: 'withdrawn', seen: 'idle' });
+    expect(aborts(server)).toEqual([]);
+  });
+
+  it('when an attempt is in flight and a retry was expected', async () => {
+    const { server, abort } = await start({ status: { type: 'busy' } });
+    expect(await abort({ expect: 'retry' })).toEqual({ outcome: 'withdrawn', seen: 'busy' });
+    expect(aborts(server)).toEqual([]);
+    expect(await abort({ expect: 'active' })).toMatchObject({ outcome: 'done' });
+  });
+
+  it('by its signal as long as it is not sent, and not after', async () => {
+    const { server, abort } = await start();
+    const control = new AbortController();
+    const hold = server.holdStatus();
+    const end = abort({ signal: control.signal });
+    control.abort();
+    expect(await end).toEqual({ outcome: 'withdrawn', seen: 'withdrawn' });
+    hold.release();
+    expect(aborts(server)).toEqual([]);
+    const late = new AbortController();
+    expect(await abort({ signal: late.signal, onSent: () => late.abort() })).toMatchObject({
+      outcome: 'done',
+    });
+  });
+});
+
+it('an abort is on the wire within 20 ms of being asked for (median of 20)', async () => {
+  const { server, id, abort } = await start();
+  const waits: number[] = [];
+  for (let n = 0; n < 20; n += 1) {
+    server.setStatus(id, RETRY);
+    const asked = clock.now();
+    await abort({ onSent: () => waits.push(clock.now() - asked) });
+  }
+  waits.sort((a, b) => a - b);
+  expect(waits[10]).toBeLessThan(20);
+});

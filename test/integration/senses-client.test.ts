@@ -1,0 +1,242 @@
+/** The HTTP client against a server that answers well, badly, too much, too late, and not at all. */
+import { once } from 'node:events';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { SystemClock } from '../../src/lib/clock.js';
+import { type ClientOptions, OpencodeClient } from '../../src/opencode/client.js';
+import { OpencodeError } from '../../src/opencode/errors.js';
+import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+
+const clock = new SystemClock();
+const ends: Array<() => Promise<unknown>> = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function fake(options: Parameters<typeof startFakeOpencode>[0] = {}): Promise<FakeOpencode> {
+  const server = await startFakeOpencode(options);
+  ends.push(() => server.stop());
+  return server;
+}
+
+function client(url: string, options: Partial<ClientOptions> = {}): OpencodeClient {
+  const made = new OpencodeClient({ url, clock, timeoutMs: 2_000, ...options });
+  ends.push(() => made.close());
+  return made;
+}
+
+/** A server of one answer. */
+async function answering(answer: (res: ServerResponse, path: string) => void): Promise<string> {
+  const server: Server = createServer((req, res) => answer(res, req.url ?? ''));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  ends.push(async () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const json = (res: ServerResponse, body: unknown, status = 200) =>
+  res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+
+async function failure(work: Promise<unknown>): Promise<OpencodeError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(OpencodeError);
+  return error as OpencodeError;
+}
+
+describe('a request', () => {
+  it('says that nobody listens', async () => {
+    const server = await startFakeOpencode();
+    const { url } = server;
+    await server.stop();
+    const error = await failure(client(url).statuses('/p'));
+    expect(error.kind).toBe('refused');
+    expect(error.message).toContain(`GET ${url}/session/status could not connect`);
+  });
+
+  it('gives up after its timeout, also in the middle of an answer', async () => {
+    const silent = await answering(() => {});
+    expect((await failure(client(silent, { timeoutMs: 50 }).statuses('/p'))).kind).toBe('timeout');
+    const half = await answering((res) => {
+      res.writeHead(200, { 'content-type': 'application/json' }).write('{');
+    });
+    const error = await failure(client(half, { timeoutMs: 50 }).statuses('/p'));
+    expect(error).toMatchObject({ kind: 'timeout' });
+    expect(error.message).toContain('within 50 ms');
+  });
+
+  it('can be given up by its signal', async () => {
+    const silent = await answering(() => {});
+    const control = new AbortController();
+    const asking = failure(client(silent).statuses('/p', control.signal));
+    control.abort();
+    expect((await asking).kind).toBe('aborted');
+    expect((await failure(client(silent).statuses('/p', AbortSignal.abort()))).kind).toBe(
+      'aborted',
+    );
+  });
+
+  it('takes a web page for no opencode, and so JSON of another shape', async () => {
+    const page = await answering((res) => {
+      res.writeHead(200, { 'content-type': 'text/html' }).end('<html>');
+    });
+    expect((await failure(client(page).statuses('/p'))).kind).toBe('not_opencode');
+    const other = await answering((res) => json(res, [1, 2]));
+    expect((await failure(client(other).statuses('/p'))).kind).toBe('not_opencode');
+    const broken = await answering((res) => {
+      res.writeHead(200, { 'content-type': 'application/json' }).end('{"a":');
+    });
+    expect((await failure(client(broken).statuses('/p'))).kind).toBe('not_opencode');
+  });
+
+  it('stops reading an answer that is too large', async () => {
+    let sent = 0;
+    const endless = await answering((res) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      const block = Buffer.alloc(1024 * 1024, 0x20);
+      const more = () => {
+        for (; !res.destroyed && sent < 200; sent += 1) {
+          if (!res.write(block)) return void res.once('drain', more);
+        }
+      };
+      more();
+    });
+    const error = await failure(client(endless, { timeoutMs: 10_000 }).permissions('/p'));
+    expect(error.kind).toBe('too_large');
+    expect(sent).toBeLessThan(50);
+  });
+
+  it('repeats what the server said of an error, in bounds and without a secret', async () => {
+    const url = await answering((res) =>
+      json(res, { message: `no hunter2 ${'x'.repeat(900)}` }, 500),
+    );
+    const error = await failure(client(url, { password: 'hunter2' }).statuses('/p'));
+    expect(error).toMatchObject({ kind: 'http', statusCode: 500 });
+    expect(error.message).not.toContain('hunter2');
+    expect(error.message.length).toBeLessThan(400);
+  });
+
+  it('never shows credentials that stand in the URL, and does not send them', async () => {
+    const server = await fake();
+    const url = server.url.replace('//', '//me:hunter2@');
+    const made = client(url);
+    expect(made.url).toBe(server.url);
+    server.fault('GET /session/status', { status: 500 });
+    expect((await failure(made.statuses('/p'))).message).not.toMatch(/hunter2|me:/);
+  });
+
+  it('is authorised by user name and password', async () => {
+    const server = await fake({ password: 'pass wörd', username: 'someone' });
+    expect((await failure(client(server.url).statuses('/p'))).kind).toBe('unauthorized');
+    const known = client(server.url, { username: 'someone', password: 'pass wörd' });
+    expect(await known.statuses('/p')).toEqual(new Map());
+  });
+});
+
+describe('a probe', () => {
+  it('is ok with the version', async () => {
+    const server = await fake({ version: '1.2.3' });
+    expect(await client(server.url).probe()).toEqual({ kind: 'ok', version: '1.2.3' });
+  });
+
+  it('never rejects', async () => {
+    const server = await fake({ password: 'x' });
+    expect(await client(server.url).probe()).toMatchObject({ kind: 'unauthorized', status: 401 });
+    expect(await client(server.url).probe(AbortSignal.abort())).toEqual({ kind: 'aborted' });
+    const silent = await answering(() => {});
+    expect(await client(silent).probe(undefined, 30)).toMatchObject({
+      kind: 'failed',
+      failure: 'timeout',
+    });
+    const page = await answering((res) =>
+      res.writeHead(200, { 'content-type': 'text/html' }).end('x'),
+    );
+    expect(await client(page).probe()).toMatchObject({ kind: 'failed', failure: 'not_opencode' });
+    const broken = await answering((res) => json(res, {}, 500));
+    expect(await client(broken).probe()).toMatchObject({ kind: 'failed', failure: 'http' });
+  });
+
+  it.each([404, 500])(
+    'asks an old server (%i) by another route, and remembers it',
+    async (status) => {
+      const asked: string[] = [];
+      const url = await answering((res, path) => {
+        asked.push(path);
+        if (path === '/path')
+          json(res, { directory: '/p', state: '/s', config: '/c', worktree: '/' });
+        else json(res, {}, status);
+      });
+      const made = client(url);
+      expect(await made.probe()).toEqual({ kind: 'ok' });
+      expect(await made.probe()).toEqual({ kind: 'ok' });
+      expect(asked).toEqual(['/global/health', '/path', '/path']);
+      made.forgetVersion();
+      await made.probe();
+      expect(asked.at(-2)).toBe('/global/health');
+    },
+  );
+});
+
+describe('an answer', () => {
+  it('gives the statuses that can be read, and counts the others', async () => {
+    const url = await answering((res) =>
+      json(res, {
+        ses_a: { type: 'busy' },
+        ses_b: { type: 'retry', attempt: 2, message: 'm', next: clock.epoch() - 5_000 },
+        ses_c: 'garbage',
+        ses_d: { type: 'dreaming' },
+        ses_e: { type: 'ready' },
+      }),
+    );
+    const made = client(url);
+    expect(Object.fromEntries(await made.statuses('/p'))).toEqual({
+      ses_a: { type: 'busy' },
+      ses_b: { type: 'retry', attempt: 2, message: 'm', nextInMs: 0 },
+      ses_d: { type: 'busy' },
+      ses_e: { type: 'idle' },
+    });
+    expect(made.oddities.garbage).toBe(1);
+    expect(made.oddities.unknownStatusTypes).toEqual(['dreaming']);
+  });
+
+  it('lists recent sessions of all directories, by the older route where the newer is missing', async () => {
+    const server = await fake();
+    server.addSession({ id: 'ses_a', directory: '/other/', title: 'T', parentID: 'ses_p' });
+    const made = client(server.url);
+    for (let time = 0; time < 2; time += 1) {
+      expect(await made.recentSessions(10)).toMatchObject([
+        { id: 'ses_a', directory: '/other', title: 'T', parentID: 'ses_p' },
+      ]);
+    }
+    expect(server.requests.filter(({ path }) => path === '/experimental/session')).toHaveLength(1);
+  });
+
+  it('of a session that is not there is null', async () => {
+    const server = await fake();
+    expect(await client(server.url).session('ses_gone')).toBeNull();
+  });
+
+  it('no in a person’s place lets the run go on', async () => {
+    const server = await fake();
+    const made = client(server.url);
+    for (const kind of ['permission', 'question'] as const) {
+      const { id } = server.addSession({ status: { type: 'busy' } });
+      const pending = server.ask(kind, id);
+      const listed = await made[kind === 'permission' ? 'permissions' : 'questions'](
+        server.directory,
+      );
+      expect(listed).toEqual([{ requestID: pending.id, sessionID: id, on: kind }]);
+      const [request] = listed;
+      await made.rejectRequest(request!, server.directory, 'Nobody is here.');
+      expect(server.pending.size).toBe(0);
+      expect(server.get(id).status.type).toBe('busy');
+      expect(JSON.stringify(server.requests.at(-1)?.body)).toContain('Nobody is here.');
+    }
+  });
+});
