@@ -159,6 +159,8 @@ class Running {
   }
 
   start(answer: { version?: string } | null, pid: number | undefined): void {
+    // First the senses, so that a start of the server finds them awake and puts them to rest.
+    this.#senses.start();
     this.observe({
       kind: 'server.attached',
       at: this.#clock.now(),
@@ -166,7 +168,6 @@ class Running {
       ...(pid === undefined ? {} : { pid }),
       ...(answer?.version === undefined ? {} : { version: answer.version }),
     });
-    this.#senses.start();
     const report = new Report({
       watchdog: this.#watchdog,
       telemetry: this.#telemetry,
