@@ -1,0 +1,290 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AdoptControl } from '../../src/process/adopt.js';
+import { createControl } from '../../src/process/auto.js';
+import { CommandControl } from '../../src/process/command.js';
+import { ControlError } from '../../src/process/control.js';
+import { ExternalControl } from '../../src/process/external.js';
+import { ObserveControl } from '../../src/process/observe.js';
+import { isAlive } from '../support/processes.js';
+import { waitFor } from '../support/wait.js';
+import { Habitat } from '../unit/process/support.js';
+
+let habitat: Habitat;
+const children: ChildProcess[] = [];
+beforeEach(async () => {
+  habitat = await Habitat.make();
+});
+afterEach(async () => {
+  await habitat.clear();
+  children.length = 0;
+});
+
+/** Somebody else starts a server. */
+async function foreign(fake = '', args: string[] = [], more: Record<string, string> = {}) {
+  const cwd = join(habitat.dir, 'elsewhere');
+  mkdirSync(cwd, { recursive: true });
+  const argv = [habitat.script, 'serve', ...args, '--port', String(habitat.port)];
+  const child = spawn(process.execPath, argv, {
+    cwd,
+    env: habitat.env({ FAKE: fake, ...more }),
+    stdio: 'ignore',
+    detached: true,
+  });
+  children.push(child);
+  return waitFor(() => habitat.ask(), { what: 'a foreign server' });
+}
+
+const failure = (promise: Promise<unknown>): Promise<ControlError> =>
+  promise.then(
+    () => expect.fail('it succeeded'),
+    (error: unknown) => {
+      expect(error).toBeInstanceOf(ControlError);
+      return error as ControlError;
+    },
+  );
+
+describe('adopt', () => {
+  test('the successor has the same command line, directory and environment, and is ours', async () => {
+    const before = await foreign('tool', ['--print-logs', 'a b', ''], { SPECIAL: 'x=y\nz' });
+    const control = new AdoptControl(habitat.options());
+    expect(await control.attach(habitat.signal)).toMatchObject({ pid: before.pid });
+    const restarted = await control.restart(habitat.signal);
+    const after = await habitat.ask();
+    expect(restarted).toMatchObject({ oldPid: before.pid, pid: after.pid });
+    expect(after.argv).toEqual(before.argv);
+    expect(after.cwd).toBe(before.cwd);
+    expect(after.env).toEqual(before.env);
+    expect([before.pid, before.tool!].filter(isAlive)).toEqual([]);
+    await habitat.ask('/say');
+    await waitFor(() => habitat.lines.includes('said red'));
+    await control.dispose('stop');
+    expect(habitat.processes()).toEqual([]);
+  });
+
+  test('a server that ended is started as it was', async () => {
+    const before = await foreign('', ['--print-logs']);
+    const control = new AdoptControl(habitat.options());
+    await control.attach(habitat.signal);
+    process.kill(before.pid, 'SIGKILL');
+    await waitFor(() => habitat.exits.length > 0);
+    const { pid } = await control.start(habitat.signal);
+    const after = await habitat.ask();
+    expect(after).toMatchObject({ pid, cwd: before.cwd, argv: before.argv });
+    await control.dispose('stop');
+  });
+
+  test('what cannot be read any more is said', async () => {
+    const before = await foreign();
+    const control = new AdoptControl(habitat.options());
+    rmSync(before.cwd, { recursive: true });
+    await control.attach(habitat.signal);
+    await control.restart(habitat.signal);
+    expect(habitat.notices.join()).toContain(
+      'could not read of the old server: its working directory',
+    );
+    expect((await habitat.ask()).cwd).toBe(habitat.dir);
+    await control.dispose('stop');
+  });
+
+  test('dispose leaves a server that somebody else started', async () => {
+    const { pid } = await foreign();
+    const control = new AdoptControl(habitat.options());
+    await control.attach(habitat.signal);
+    await control.dispose('stop');
+    expect(isAlive(pid)).toBe(true);
+  });
+
+  test('an opencode with its terminal face is watched and never restarted', async () => {
+    const argv = [habitat.script, '--port', String(habitat.port)];
+    const child = spawn(process.execPath, argv, { env: habitat.env(), stdio: 'ignore' });
+    const { pid } = await waitFor(() => habitat.ask());
+    const control = new AdoptControl(habitat.options());
+    expect(control.acts).toBe(true);
+    await control.attach(habitat.signal);
+    expect(control.acts).toBe(false);
+    expect((await failure(control.restart(habitat.signal))).serverAlive).toBe(true);
+    expect(isAlive(pid)).toBe(true);
+    child.kill('SIGKILL');
+  });
+
+  test('starts nothing where nothing was ever found', async () => {
+    const control = new AdoptControl(habitat.options({ startTimeoutMs: 200 }));
+    expect((await failure(control.start(habitat.signal))).message).toContain('starts none');
+    expect((await failure(control.restart(habitat.signal))).message).toContain(
+      'no opencode was found',
+    );
+    expect(habitat.processes()).toEqual([]);
+  });
+});
+
+describe('external', () => {
+  test('ends the server and waits for the one that somebody else starts', async () => {
+    const before = await foreign('tool');
+    const control = new ExternalControl(habitat.options());
+    await control.attach(habitat.signal);
+    children[0]!.once('exit', () => void foreign());
+    const restarted = await control.restart(habitat.signal);
+    expect(restarted.oldPid).toBe(before.pid);
+    expect(restarted.pid).toBe((await habitat.ask()).pid);
+    expect(restarted.pid).not.toBe(before.pid);
+    expect([before.pid, before.tool!].filter(isAlive)).toEqual([]);
+    expect(habitat.exits).toEqual([]);
+    await control.dispose();
+    expect(isAlive(restarted.pid!)).toBe(true);
+  });
+
+  test('says so when nobody starts one, and starts none', async () => {
+    await foreign();
+    const control = new ExternalControl(habitat.options({ startTimeoutMs: 300 }));
+    const error = await failure(control.restart(habitat.signal));
+    expect(error.message).toContain('nobody started a new one within 300 ms');
+    expect(habitat.processes()).toEqual([]);
+    expect((await failure(control.start(habitat.signal))).message).toContain('nobody started');
+    expect(habitat.processes()).toEqual([]);
+  });
+});
+
+describe('command', () => {
+  const control = (
+    script: string,
+    more: Partial<ConstructorParameters<typeof CommandControl>[0]> = {},
+  ) => {
+    const file = join(habitat.dir, 'restart.sh');
+    writeFileSync(file, script);
+    return new CommandControl({
+      ...habitat.options({ stopGraceMs: 200 }),
+      restartCommand: ['sh', file],
+      commandTimeoutMs: 10_000,
+      ...more,
+    });
+  };
+  const restartScript = () =>
+    `echo restarting; kill $(cat ${habitat.dir}/pid) 2>/dev/null; sleep 0.2
+     ${process.execPath} ${habitat.script} serve --port ${habitat.port} >/dev/null 2>&1 </dev/null & echo $! > ${habitat.dir}/pid`;
+
+  test('the command restarts the server, its output is logged, health is seen after it', async () => {
+    const before = await foreign();
+    writeFileSync(join(habitat.dir, 'pid'), String(before.pid));
+    const command = control(restartScript());
+    await command.attach(habitat.signal);
+    const restarted = await command.restart(habitat.signal);
+    expect(restarted).toMatchObject({ oldPid: before.pid, pid: (await habitat.ask()).pid });
+    expect(habitat.notices).toContain('info: sh: restarting');
+    expect(habitat.exits).toEqual([]);
+  });
+
+  test('a command that fails is quoted, and the server that lives on is watched on', async () => {
+    const { pid } = await foreign();
+    const command = control('echo no permission >&2; exit 4');
+    await command.attach(habitat.signal);
+    const error = await failure(command.restart(habitat.signal));
+    expect(error.message).toContain('exit code 4');
+    expect(error.message).toContain('no permission');
+    expect(error.serverAlive).toBe(true);
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => habitat.exits.length === 1);
+  });
+
+  test('a command that hangs is ended with all that it started', async () => {
+    const command = control('sh -c "trap \'\' TERM; sleep 1000" & sleep 1000', {
+      commandTimeoutMs: 300,
+    });
+    const error = await failure(command.restart(habitat.signal));
+    expect(error.message).toContain('did not end within 300 ms');
+    expect(habitat.processes()).toEqual([]);
+  });
+
+  test('a command that lies is found out: the old server still runs', async () => {
+    const { pid } = await foreign();
+    const command = control('exit 0', { startTimeoutMs: 300 });
+    const error = await failure(command.restart(habitat.signal));
+    expect(error.message).toContain(`said success, but the old server still runs (pid ${pid})`);
+    expect(error.serverAlive).toBe(true);
+  });
+
+  test('a command that lies is found out: no server runs', async () => {
+    const error = await failure(control('exit 0', { startTimeoutMs: 300 }).start(habitat.signal));
+    expect(error.message).toContain('no healthy server was seen');
+    expect(error.serverAlive).toBe(false);
+  });
+
+  test('a command that does not exist is named', async () => {
+    const command = control('', { restartCommand: ['no-such-command', '--token', 'hunter2'] });
+    const error = await failure(command.start(habitat.signal));
+    expect(error.message).toContain('no-such-command --token ***');
+    expect(error.message).toContain('ENOENT');
+  });
+
+  test('a daemon that stops ends its command', async () => {
+    const stop = new AbortController();
+    const start = control('sleep 1000').start(stop.signal);
+    await waitFor(() => habitat.processes().length > 0);
+    stop.abort(new Error('stopping'));
+    await expect(start).rejects.toThrow('stopping');
+    expect(habitat.processes()).toEqual([]);
+  });
+});
+
+describe('observe', () => {
+  test('sees the end of a server and touches nothing', async () => {
+    const { pid } = await foreign();
+    const control = new ObserveControl(habitat.options(), 'configured');
+    expect(control.acts).toBe(false);
+    expect(await control.attach(habitat.signal)).toMatchObject({ pid });
+    expect((await failure(control.restart())).serverAlive).toBe(true);
+    await control.dispose();
+    expect(isAlive(pid)).toBe(true);
+  });
+});
+
+describe('auto', () => {
+  test('spawns, then knows its own again, and adopts what others started', async () => {
+    const create = (stateDir?: string) =>
+      createControl(
+        { ...habitat.options(stateDir === undefined ? {} : { stateDir }), mode: 'auto' },
+        habitat.signal,
+      );
+    const first = await create();
+    expect(first.mode).toBe('spawn');
+    const { pid } = await first.control.start(habitat.signal);
+    await first.control.dispose('leave');
+
+    const stranger = await create(join(habitat.dir, 'other'));
+    expect(stranger.mode).toBe('adopt');
+    await stranger.control.dispose('stop');
+    expect(isAlive(pid!)).toBe(true);
+
+    const next = await create();
+    expect(next).toMatchObject({ mode: 'spawn', reason: expect.stringContaining('earlier run') });
+    await next.control.dispose('stop');
+    expect(isAlive(pid!)).toBe(false);
+  });
+
+  test('observes a server that answers and whose holder is not opencode', async () => {
+    const stranger = createServer((_, res) => res.end('{"healthy":true}'));
+    stranger.listen(habitat.port, '127.0.0.1');
+    try {
+      const made = await createControl({ ...habitat.options(), mode: 'auto' }, habitat.signal);
+      expect(made).toMatchObject({
+        mode: 'observe',
+        reason: expect.stringContaining('not opencode'),
+      });
+    } finally {
+      stranger.close();
+    }
+  });
+
+  test('a control that lacks what it needs says what', async () => {
+    for (const [mode, what] of [
+      ['command', 'a restart command'],
+      ['docker', "container's name"],
+    ] as const) {
+      const made = createControl({ ...habitat.options(), mode }, habitat.signal);
+      expect((await failure(made)).message).toContain(what);
+    }
+  });
+});
