@@ -37,8 +37,18 @@ export async function abortSession(
   request: AbortRequest,
 ): Promise<AbortOutcome> {
   const { sessionID, verifyTimeoutMs, expect = 'active', signal, onSent } = request;
-  const directory = request.directory ?? (await findDirectory(client, sessionID, signal));
-  const before = await look(client, sessionID, directory, MAX_LOOK_MS, signal);
+  const lookBefore = (place: string | undefined) =>
+    look(client, sessionID, place, MAX_LOOK_MS, signal);
+  let directory = request.directory ?? (await findDirectory(client, sessionID, signal));
+  let before = await lookBefore(directory);
+  if (before.seen === 'idle' && request.directory !== undefined) {
+    // Every directory but its own shows it as idle: only where it lives is that believed.
+    const own = await findDirectory(client, sessionID, signal);
+    if (own !== undefined && own !== directory) {
+      directory = own;
+      before = await lookBefore(own);
+    }
+  }
   if (signal?.aborted) return { outcome: 'withdrawn', seen: 'withdrawn' };
   // A look that failed shows nothing, and does not stop the abort.
   if (before.seen === 'idle') return { outcome: 'withdrawn', seen: 'idle' };

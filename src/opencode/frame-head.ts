@@ -40,6 +40,9 @@ const DELTA_MIDDLE = ascii(',"type":"message.part.delta","properties":{"sessionI
 /** Streams of more directories than this at once are read the slower way. */
 const MAX_OPENINGS = 4;
 
+/** Places for session ids already read; two in one place cost only time. */
+const NAMES = 64;
+
 /** How the last deltas began, up to their id: the same bytes for every delta of a directory. */
 interface Opening {
   bytes: Buffer;
@@ -63,13 +66,27 @@ export class FrameHead {
   #sessionTo = 0;
   /** Where the payload's id begins; 0 where it has none. */
   #idFrom = 0;
+  /** Session ids read of late, so that the same id is the same string: cheaper than decoding it each time. */
+  readonly #names: Array<{ bytes: Buffer; text: string } | undefined> = new Array(NAMES).fill(
+    undefined,
+  );
   readonly #openings: Opening[] = [];
   #nextOpening = 0;
 
   get sessionID(): string | undefined {
-    return this.#sessionTo > this.#sessionFrom
-      ? this.#bytes.toString('latin1', this.#sessionFrom, this.#sessionTo)
-      : undefined;
+    const from = this.#sessionFrom;
+    const length = this.#sessionTo - from;
+    if (length <= 0) return undefined;
+    const bytes = this.#bytes;
+    // Session ids differ most at their end.
+    const slot =
+      ((bytes[this.#sessionTo - 1] ?? 0) * 31 + (bytes[this.#sessionTo - 2] ?? 0)) % NAMES;
+    const known = this.#names[slot];
+    if (known?.bytes.length === length && this.#startsWith(known.bytes, from)) return known.text;
+    const own = Buffer.from(bytes.subarray(from, this.#sessionTo));
+    const text = own.toString('latin1');
+    this.#names[slot] = { bytes: own, text };
+    return text;
   }
 
   /** Decoded only when asked for: most deltas are reported by their session alone. */

@@ -56,6 +56,15 @@ describe('an abort', () => {
     });
   });
 
+  it('goes to its own directory where it was told a wrong one', async () => {
+    const { server, abort } = await start();
+    expect(await abort({ directory: '/wrong' })).toMatchObject({
+      outcome: 'done',
+      directory: '/other',
+    });
+    expect(aborts(server).map(({ query }) => query)).toEqual([{ directory: '/other' }]);
+  });
+
   it('ends a ghost, whose session is 404', async () => {
     const { abort } = await start({ deleted: true, status: { type: 'busy' } });
     expect(await abort()).toMatchObject({ outcome: 'done' });
