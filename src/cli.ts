@@ -27,6 +27,15 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/run.js')).run(options),
   },
   {
+    name: 'check',
+    summary: 'is opencode installed, the server up, its providers connected, its model known',
+    configure: (command) =>
+      daemonOptions(command)
+        .option('--start', 'start a server that is down, and leave it running')
+        .option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/check.js')).check(options),
+  },
+  {
     name: 'config',
     summary: 'print the effective configuration with where each value came from',
     configure: (command) =>

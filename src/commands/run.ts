@@ -6,13 +6,15 @@ import { type LoadedConfig, secretsOf } from '../config/load.js';
 import { Daemon } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
 import { createControl } from '../process/auto.js';
+import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { createTelemetry } from '../telemetry/logger.js';
-import { type ConfigOptions, EXIT, loadForCommand, packageVersion } from './shared.js';
+import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
 export async function run(options: ConfigOptions): Promise<number> {
   const loaded = loadForCommand(options);
   const { config, secrets } = loaded;
   const clock = new SystemClock();
+  const lock = await lockServer(loaded, clock);
   const telemetry = createTelemetry({
     level: config.log.level,
     format: config.log.format,
@@ -56,7 +58,20 @@ export async function run(options: ConfigOptions): Promise<number> {
   telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
   telemetry.flush();
   clock.stop();
+  lock?.release();
   return exitCode;
+}
+
+/** Two daemons that act on one server would undo each other's work; one that only looks harms nobody. */
+async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
+  if (config.dryRun || config.server.control === 'observe') return undefined;
+  const stateDir = stateDirectory(process.env);
+  try {
+    return await acquireLock({ url: config.server.url, env: process.env, stateDir, clock });
+  } catch (error) {
+    if (error instanceof LockHeldError) throw new ExitError(EXIT.failed, error.message);
+    throw error;
+  }
 }
 
 type CreateOptions = Parameters<typeof createControl>[0];

@@ -1,0 +1,187 @@
+/** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
+import { nearest } from '../config/nearest.js';
+import { SystemClock } from '../lib/clock.js';
+import { OpencodeClient } from '../opencode/client.js';
+import { readConfiguredModel, readProviders } from '../opencode/providers.js';
+import { createControl } from '../process/auto.js';
+import { type BinaryCheck, checkBinary } from '../process/binary.js';
+import type { ControlDeps } from '../process/control.js';
+import { controlOptions } from './run.js';
+import {
+  type ConfigOptions,
+  complain,
+  EXIT,
+  type ExitCode,
+  loadForCommand,
+  print,
+  printJson,
+} from './shared.js';
+
+export interface CheckOptions extends ConfigOptions {
+  start?: boolean;
+  json?: boolean;
+}
+
+interface Step {
+  step: 'binary' | 'server' | 'providers' | 'model';
+  /** Null where it could not be asked, because an earlier step failed, or need not be. */
+  ok: boolean | null;
+  /** One line for people. */
+  says: string;
+  [fact: string]: unknown;
+}
+
+export async function check(options: CheckOptions): Promise<number> {
+  const loaded = loadForCommand(options);
+  const { config, secrets } = loaded;
+  const clock = new SystemClock();
+  const password = secrets.password?.reveal();
+  const client = new OpencodeClient({
+    url: config.server.url,
+    username: config.server.username,
+    ...(password === undefined ? {} : { password }),
+    clock,
+  });
+  try {
+    const steps: Step[] = [];
+    const binary = await checkBinary(config.server.command, process.env, process.cwd());
+    steps.push(binaryStep(binary, config.server.control));
+    let server = await serverStep(client);
+    if (options.start && server.step.ok === false && server.code === EXIT.unreachable) {
+      server = await started(loaded, client, clock);
+    }
+    steps.push(server.step);
+    steps.push(...(server.step.ok ? await providerSteps(client) : skipped()));
+    const red = steps.some((step) => step.ok === false);
+    const code = server.code ?? (red ? EXIT.failed : EXIT.done);
+    if (options.json) printJson({ ok: code === EXIT.done, url: client.url, steps });
+    else for (const step of steps) print(line(step));
+    return code;
+  } finally {
+    await client.close();
+  }
+}
+
+function line({ ok, step, says }: Step): string {
+  const mark = ok === null ? '-   ' : ok ? 'ok  ' : 'FAIL';
+  return `${mark}  ${step.padEnd(9)}  ${says}`;
+}
+
+/** Where somebody else runs the server, its binary need not be here. */
+function binaryStep(found: BinaryCheck, control: string): Step {
+  const elsewhere = ['observe', 'external', 'command', 'docker'].includes(control);
+  if (!found.found) return { step: 'binary', ok: elsewhere ? null : false, says: found.error };
+  if ('error' in found) return { step: 'binary', ok: false, says: found.error, path: found.path };
+  const { path, version } = found;
+  return { step: 'binary', ok: true, says: `opencode ${version} at ${path}`, path, version };
+}
+
+interface ServerStep {
+  step: Step;
+  /** Set where the server decides the exit code. */
+  code?: ExitCode;
+}
+
+async function serverStep(client: OpencodeClient): Promise<ServerStep> {
+  const probe = await client.probe();
+  const step = 'server';
+  switch (probe.kind) {
+    case 'ok': {
+      const version = probe.version ?? 'of an unknown version (older than 1.1)';
+      const says = `opencode ${version} answers at ${client.url}`;
+      return { step: { step, ok: true, says, url: client.url, version: probe.version ?? null } };
+    }
+    case 'unauthorized':
+      return { step: { step, ok: false, says: probe.error }, code: EXIT.unauthorized };
+    case 'failed': {
+      const hint = probe.failure === 'refused' ? ' Start it with "check --start" or "run".' : '';
+      const says = `${probe.error}${hint}`;
+      return { step: { step, ok: false, says, failure: probe.failure }, code: EXIT.unreachable };
+    }
+    case 'aborted':
+      throw new Error('the probe was aborted');
+  }
+}
+
+/** Starts what is down, with the steps of the daemon, and leaves it running. */
+async function started(
+  loaded: ReturnType<typeof loadForCommand>,
+  client: OpencodeClient,
+  clock: SystemClock,
+): Promise<ServerStep> {
+  const deps: ControlDeps = {
+    async isHealthy(signal) {
+      const probe = await client.probe(signal, START_PROBE_MS);
+      if (probe.kind === 'unauthorized') return {};
+      if (probe.kind !== 'ok') return null;
+      return probe.version === undefined ? {} : { version: probe.version };
+    },
+    onExit: () => {},
+    onOutput: () => {},
+    onNotice: (_level, message) => complain(message),
+  };
+  complain(`starting ${loaded.config.server.command.join(' ')} …`);
+  const { signal } = new AbortController();
+  const options = { ...controlOptions(loaded, clock, deps), mode: 'spawn' as const };
+  const { control } = await createControl(options, signal);
+  try {
+    await control.start(signal);
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    return { step: { step: 'server', ok: false, says }, code: EXIT.unreachable };
+  } finally {
+    await control.dispose('leave');
+  }
+  return serverStep(client);
+}
+
+/** A starting server may accept a connection and never answer it. */
+const START_PROBE_MS = 1_000;
+
+async function providerSteps(client: OpencodeClient): Promise<Step[]> {
+  try {
+    const [{ connected, models }, model] = await Promise.all([
+      readProviders(client),
+      readConfiguredModel(client),
+    ]);
+    const none = 'no provider is connected: "opencode auth login" adds one';
+    const providers: Step = {
+      step: 'providers',
+      ok: connected.length > 0,
+      says: connected.length > 0 ? `connected: ${connected.join(', ')}` : none,
+      connected,
+    };
+    return [
+      providers,
+      modelStep(
+        model,
+        models.filter((each) => each.connected),
+      ),
+    ];
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    return [
+      { step: 'providers', ok: false, says },
+      { step: 'model', ok: null, says: 'not asked' },
+    ];
+  }
+}
+
+function modelStep(model: string | undefined, known: readonly { id: string }[]): Step {
+  const step = 'model';
+  if (model === undefined) {
+    return { step, ok: null, says: 'none configured: opencode takes its default' };
+  }
+  const ids = known.map((each) => each.id);
+  if (ids.includes(model)) return { step, ok: true, says: model, model };
+  const hint = ids.length > 0 ? `; did you mean ${nearest(model, ids)}?` : '';
+  return { step, ok: false, says: `no connected provider has ${model}${hint}`, model };
+}
+
+function skipped(): Step[] {
+  const says = 'not asked: the server does not answer';
+  return [
+    { step: 'providers', ok: null, says },
+    { step: 'model', ok: null, says },
+  ];
+}

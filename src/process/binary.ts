@@ -1,0 +1,63 @@
+/** Is opencode installed, where, and which version: asked of the binary itself. */
+import { execFile } from 'node:child_process';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+
+/** A cold start of the binary on a busy machine takes seconds (facts, section 1). */
+const VERSION_TIMEOUT_MS = 30_000;
+
+export type BinaryCheck =
+  | { found: true; path: string; version: string }
+  /** There, and it does not run. */
+  | { found: true; path: string; error: string }
+  | { found: false; error: string };
+
+/** Looks up the first word of a command as a shell would, and asks it for its version. */
+export async function checkBinary(
+  command: readonly string[],
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+): Promise<BinaryCheck> {
+  const [program = ''] = command;
+  const path = findProgram(program, env, cwd);
+  if (path === undefined) {
+    const where = program.includes('/') ? 'is not there' : 'is not in the PATH';
+    return {
+      found: false,
+      error: `"${program}" ${where}: install it with "npm i -g opencode-ai", or set server.command`,
+    };
+  }
+  return new Promise((done) => {
+    execFile(path, ['--version'], { env, cwd, timeout: VERSION_TIMEOUT_MS }, (error, stdout) => {
+      const version = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
+      if (error) done({ found: true, path, error: `"${path} --version" failed: ${error.message}` });
+      else if (!/\d/.test(version)) {
+        done({ found: true, path, error: `"${path} --version" said "${version.slice(0, 80)}"` });
+      } else done({ found: true, path, version: version.slice(0, 80) });
+    });
+  });
+}
+
+function findProgram(program: string, env: NodeJS.ProcessEnv, cwd: string): string | undefined {
+  if (program === '') return undefined;
+  if (program.includes('/')) {
+    const path = isAbsolute(program) ? program : resolve(cwd, program);
+    return isExecutable(path) ? realpathSync(path) : undefined;
+  }
+  const found = (env.PATH ?? '')
+    .split(delimiter)
+    .map((folder) => join(folder || '.', program))
+    .find(isExecutable);
+  return found === undefined ? undefined : realpathSync(found);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    // Not there, or not for us: the search goes on.
+    return false;
+  }
+}

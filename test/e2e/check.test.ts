@@ -1,0 +1,101 @@
+/** `check` on a real opencode: each step green, each step red, and the exit codes of the contract. */
+import { execFile } from 'node:child_process';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CLI } from '../support/daemon.js';
+import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
+import { freePort, opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
+import { isAlive } from '../support/processes.js';
+
+let provider: FakeProvider;
+let home: Awaited<ReturnType<typeof prepareHome>>;
+
+beforeAll(async () => {
+  provider = await startFakeProvider();
+  home = await prepareHome(provider);
+});
+afterAll(async () => {
+  await home.remove();
+  await provider.stop();
+});
+
+interface Result {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function check(args: string[], env: Record<string, string> = {}): Promise<Result> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [CLI, 'check', ...args],
+      { cwd: home.directory, env: { ...opencodeEnv(home.path), ...env } },
+      (error, stdout, stderr) => {
+        const code = typeof error?.code === 'number' ? error.code : 0;
+        resolve({ code, stdout, stderr });
+      },
+    );
+  });
+}
+
+test('a server that is down is red with exit code 3, and --start brings it up and leaves it running', async () => {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const down = await check(['--url', url]);
+  expect(down.code).toBe(3);
+  expect(down.stdout).toMatch(/^ok {4}binary .* at /m);
+  expect(down.stdout).toMatch(/^FAIL {2}server .*ECONNREFUSED.*check --start/m);
+  expect(down.stdout).toMatch(/^- {5}providers .*not asked/m);
+
+  const up = await check(['--url', url, '--start']);
+  expect(up.stdout).toMatch(/^ok {4}server .* answers at /m);
+  expect(up.stdout).toMatch(/^ok {4}providers {2}connected: .*fake, fake2/m);
+  expect(up.stdout).toMatch(/^ok {4}model {6}fake\/m1/m);
+  expect(up.code).toBe(0);
+
+  const json = await check(['--url', url, '--json']);
+  const report = JSON.parse(json.stdout) as { ok: boolean; steps: { step: string; ok: boolean }[] };
+  expect(report.ok).toBe(true);
+  expect(report.steps.map(({ step, ok }) => [step, ok])).toEqual([
+    ['binary', true],
+    ['server', true],
+    ['providers', true],
+    ['model', true],
+  ]);
+  expect(home.processes().filter(isAlive)).not.toEqual([]);
+});
+
+test('a model that no provider has is red, with the nearest that is known', async () => {
+  const other = await prepareHome(provider, { config: { model: 'fake/m11' } });
+  const server = await startOpencode({ provider, home: other });
+  try {
+    const result = await check(['--url', server.url]);
+    expect(result.stdout).toMatch(/^FAIL {2}model .*fake\/m11; did you mean fake\/m1\?/m);
+    expect(result.code).toBe(1);
+  } finally {
+    await server.stop();
+    await other.remove();
+  }
+});
+
+test('a refused password is exit code 4, and is not printed', async () => {
+  const other = await prepareHome(provider);
+  const server = await startOpencode({ provider, home: other, password: 'right-pa55word' });
+  try {
+    const env = { OPENCODE_SERVER_PASSWORD: 'wrong-pa55word' };
+    const result = await check(['--url', server.url], env);
+    expect(result.code).toBe(4);
+    expect(result.stdout).toMatch(/^FAIL {2}server .*OPENCODE_SERVER_PASSWORD/m);
+    expect(result.stdout + result.stderr).not.toContain('wrong-pa55word');
+  } finally {
+    await server.stop();
+    await other.remove();
+  }
+});
+
+test('a binary that is not there is red, and says how to install it', async () => {
+  const result = await check(['--url', `http://127.0.0.1:${await freePort()}`], {
+    PATH: '/nonexistent',
+  });
+  expect(result.stdout).toMatch(/^FAIL {2}binary .*npm i -g opencode-ai/m);
+  expect(result.code).toBe(3);
+});
