@@ -23,7 +23,8 @@ const COMMANDS: readonly CommandEntry[] = [
     name: 'run',
     summary: 'watch over the server, in the foreground (the default command)',
     isDefault: true,
-    configure: daemonOptions,
+    configure: (command) =>
+      daemonOptions(command).option('--record <file>', 'write every observation, for replay'),
     run: async (options) => (await import('./commands/run.js')).run(options),
   },
   {
@@ -34,6 +35,17 @@ const COMMANDS: readonly CommandEntry[] = [
         .option('--start', 'start a server that is down, and leave it running')
         .option('--json', 'print JSON'),
     run: async (options) => (await import('./commands/check.js')).check(options),
+  },
+  {
+    name: 'replay',
+    summary: 'feed a recording to the state machine and print each decision',
+    configure: (command) =>
+      command
+        .argument('<file>', 'made by "run --record"')
+        .option('--diff <config>', 'also show what this configuration would have decided')
+        .option('--json', 'print NDJSON'),
+    run: async (options, args) =>
+      (await import('./commands/replay.js')).replayCommand(args, options),
   },
   {
     name: 'config',

@@ -1,5 +1,6 @@
 /** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
 import { nearest } from '../config/nearest.js';
+import { isHealthy } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
 import { OpencodeClient } from '../opencode/client.js';
 import { readConfiguredModel, readProviders } from '../opencode/providers.js';
@@ -110,12 +111,7 @@ async function started(
   clock: SystemClock,
 ): Promise<ServerStep> {
   const deps: ControlDeps = {
-    async isHealthy(signal) {
-      const probe = await client.probe(signal, START_PROBE_MS);
-      if (probe.kind === 'unauthorized') return {};
-      if (probe.kind !== 'ok') return null;
-      return probe.version === undefined ? {} : { version: probe.version };
-    },
+    isHealthy: (signal) => isHealthy(client, signal),
     onExit: () => {},
     onOutput: () => {},
     onNotice: (_level, message) => complain(message),
@@ -134,9 +130,6 @@ async function started(
   }
   return serverStep(client);
 }
-
-/** A starting server may accept a connection and never answer it. */
-const START_PROBE_MS = 1_000;
 
 async function providerSteps(client: OpencodeClient): Promise<Step[]> {
   try {

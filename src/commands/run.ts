@@ -3,14 +3,21 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { readableConfig } from '../config/explain.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
+import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
 import { createControl } from '../process/auto.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
-import { createTelemetry } from '../telemetry/logger.js';
+import { Recorder } from '../recording/recorder.js';
+import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
+import { createRedactor } from '../telemetry/redact.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
-export async function run(options: ConfigOptions): Promise<number> {
+export interface RunOptions extends ConfigOptions {
+  record?: string;
+}
+
+export async function run(options: RunOptions): Promise<number> {
   const loaded = loadForCommand(options);
   const { config, secrets } = loaded;
   const clock = new SystemClock();
@@ -44,6 +51,7 @@ export async function run(options: ConfigOptions): Promise<number> {
     secrets,
     telemetry,
     clock,
+    makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
     async makeControl(deps, signal) {
       const chosen = await createControl(controlOptions(loaded, clock, deps), signal);
       telemetry.emit('server.notice', {
@@ -72,6 +80,30 @@ async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise
     if (error instanceof LockHeldError) throw new ExitError(EXIT.failed, error.message);
     throw error;
   }
+}
+
+function recorderFor(
+  file: string | undefined,
+  loaded: LoadedConfig,
+  acts: boolean,
+  telemetry: Telemetry,
+): Recorder | undefined {
+  if (file === undefined) return undefined;
+  const redactor = createRedactor(secretsOf(loaded));
+  return new Recorder({
+    file,
+    header: { version: packageVersion(), acts, policy: policyKeys(loaded.config) },
+    now: () => new Date().toISOString(),
+    clean: (text) => redactor.text(text),
+    onError: (err) =>
+      telemetry.emit('error', { err, doing: `recording to ${file}, which ends here` }),
+  });
+}
+
+/** What the state machine decides by: the part of the configuration that a replay needs. */
+function policyKeys(config: Config): Record<string, unknown> {
+  const { retry, stall, waiting, abort, pileup, probe, restart, recover } = config;
+  return { retry, stall, waiting, abort, pileup, probe, restart, recover };
 }
 
 type CreateOptions = Parameters<typeof createControl>[0];

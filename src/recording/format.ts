@@ -1,0 +1,156 @@
+/**
+ * The format of a recording: NDJSON, a header and then one observation a line, as the watchdog took it in.
+ *
+ * A recording holds what the rules need and nothing else: no prompt text, no titles (opencode makes them from the
+ * prompt), no secrets. Reading one back trusts nothing: every line is parsed by a schema.
+ */
+import { z } from 'zod';
+import type { Observation } from '../watchdog/observation.js';
+
+export const FORMAT_VERSION = 1;
+/** A line longer than this is no observation of ours: a poll of 10,000 sessions takes half of it. */
+export const MAX_LINE_CHARS = 4 * 1024 * 1024;
+const MAX_TEXT = 500;
+
+const id = z.string().min(1).max(200);
+const text = z.string().max(4_000);
+const ms = z.number().finite();
+
+export const headerSchema = z.looseObject({
+  recording: z.literal('opencode-watchdog'),
+  format: z.literal(FORMAT_VERSION),
+  /** Of opencode-watchdog. */
+  version: text,
+  /** Of opencode, where it was known. */
+  opencode: text.nullish(),
+  startedAt: text,
+  acts: z.boolean(),
+  /** The limits in force, as the configuration has them. */
+  policy: z.record(z.string(), z.unknown()),
+  /** What the recording shows, in words. */
+  about: text.optional(),
+});
+export type Header = z.infer<typeof headerSchema>;
+
+const status = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('idle') }),
+  z.object({ type: z.literal('busy') }),
+  z.object({
+    type: z.literal('retry'),
+    attempt: z.number(),
+    message: text,
+    nextInMs: ms.optional(),
+    needsPerson: z.boolean().optional(),
+  }),
+]);
+const info = z.object({
+  directory: text.optional(),
+  title: text.optional(),
+  parentID: id.optional(),
+});
+const tool = z.object({
+  callID: id,
+  tool: text,
+  startedAt: ms,
+  childID: id.optional(),
+});
+const request = z.object({ requestID: id, on: z.enum(['permission', 'question']) });
+
+const of = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
+  z.object({ kind: z.literal(kind), at: ms, ...shape });
+const ofSession = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
+  of(kind, { sessionID: id, directory: text.optional(), ...shape });
+const version = text.optional();
+const pid = z.number().optional();
+
+export const observationSchema = z.discriminatedUnion('kind', [
+  of('server.attached', { running: z.boolean(), pid, version }),
+  of('probe.ok', { startedAt: ms, version }),
+  of('probe.failed', {
+    startedAt: ms,
+    failure: z.enum(['refused', 'timeout', 'http', 'not_opencode', 'network']),
+    error: text,
+  }),
+  of('probe.unauthorized', { startedAt: ms, status: z.number() }),
+  of('server.exited', {
+    pid: z.number().optional(),
+    code: z.number().nullable(),
+    signal: text.nullable(),
+  }),
+  of('restart.done', { pid, oldPid: pid, version, tookMs: ms }),
+  of('restart.failed', { error: text, serverAlive: z.boolean() }),
+  of('restart.skipped', {}),
+  of('restart.requested', { reason: z.enum(['manual', 'memory', 'schedule']) }),
+  of('stream.connected', { path: text }),
+  of('stream.lost', { path: text.optional(), reason: text, silentMs: ms }),
+  of('stream.alive', { heartbeatMs: ms.optional() }),
+  of('stream.resynced', {}),
+  ofSession('session.info', { info }),
+  ofSession('session.status', { status }),
+  ofSession('session.progress', {}),
+  ofSession('session.step_finished', {}),
+  ofSession('session.asking_model', {
+    messageID: id,
+    model: text.optional(),
+    agent: text.optional(),
+  }),
+  ofSession('session.prompted', { messageID: id, model: text.optional(), agent: text.optional() }),
+  ofSession('tool.running', { tool }),
+  ofSession('tool.ended', { callID: id }),
+  ofSession('request.asked', { request }),
+  ofSession('request.answered', { requestID: id }),
+  ofSession('session.compacting', {}),
+  ofSession('session.compacted', {}),
+  ofSession('session.error', {
+    name: text,
+    message: text,
+    statusCode: z.number().optional(),
+    retryable: z.boolean().optional(),
+  }),
+  ofSession('session.deleted', {}),
+  of('status.polled', {
+    startedAt: ms,
+    directory: text,
+    statuses: z.record(id, status).transform((all) => new Map(Object.entries(all))),
+  }),
+  ofSession('session.inspected', {
+    startedAt: ms,
+    result: z.discriminatedUnion('found', [
+      z.object({ found: z.literal(false) }),
+      z.object({
+        found: z.literal(true),
+        info,
+        tools: z.array(tool),
+        requests: z.array(request),
+        preparing: z.boolean(),
+        model: text.optional(),
+        mark: text,
+      }),
+    ]),
+  }),
+  ofSession('session.inspect_failed', { error: text }),
+  of('directory.disposed', { directory: text }),
+  ofSession('abort.done', { tookMs: ms }),
+  ofSession('abort.failed', { error: text }),
+  ofSession('abort.withdrawn', { seen: z.enum(['idle', 'busy', 'withdrawn']) }),
+  ofSession('abort.skipped', {}),
+  of('tick', {}),
+  of('gap', { ms }),
+]);
+
+// The schema must know every kind that the watchdog takes in, and no other.
+type Read = z.output<typeof observationSchema>;
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+const _covers: Same<Read['kind'], Observation['kind']> = true;
+void _covers;
+
+/** One line of a recording, titles left out and texts bounded. */
+export function toLine(o: Observation, clean: (text: string) => string): string {
+  return JSON.stringify(o, (key, value: unknown) => {
+    if (key === 'title') return undefined;
+    if (value instanceof Map) return Object.fromEntries(value);
+    if (typeof value === 'string') return clean(value).slice(0, MAX_TEXT);
+    // A thousandth of a millisecond is noise that only makes files longer.
+    return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value;
+  });
+}

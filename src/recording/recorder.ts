@@ -1,0 +1,79 @@
+/** `run --record FILE`: writes every observation as it is taken in. Bounded: at its limit the file is put aside once. */
+import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import type { Observation } from '../watchdog/observation.js';
+import { FORMAT_VERSION, type Header, toLine } from './format.js';
+
+/** A busy day is some 50 MB; two files of this are kept: FILE and FILE.1. */
+export const MAX_RECORDING_BYTES = 64 * 1024 * 1024;
+
+export interface RecorderOptions {
+  file: string;
+  header: Pick<Header, 'version' | 'opencode' | 'acts' | 'policy' | 'about'>;
+  /** ISO 8601 of now. */
+  now(): string;
+  /** Takes secrets out of any text. */
+  clean(text: string): string;
+  maxBytes?: number;
+  /** A disk that is full ends the recording, not the daemon. */
+  onError(error: unknown): void;
+}
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #maxBytes: number;
+  #fd: number | undefined;
+  #bytes = 0;
+
+  /** @throws where the file cannot be opened: a recording that was asked for and not made is an error at start. */
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+    this.#maxBytes = options.maxBytes ?? MAX_RECORDING_BYTES;
+    this.#open();
+  }
+
+  take(o: Observation): void {
+    if (this.#fd === undefined) return;
+    try {
+      if (this.#bytes >= this.#maxBytes) this.#rotate();
+      this.#write(toLine(o, this.#options.clean));
+    } catch (error) {
+      this.close();
+      this.#options.onError(error);
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #rotate(): void {
+    this.close();
+    renameSync(this.#options.file, `${this.#options.file}.1`);
+    this.#open();
+  }
+
+  #open(): void {
+    const { file, header, now } = this.#options;
+    // Readable by its owner alone: directories and error messages are nobody else's business.
+    this.#fd = openSync(file, 'a', 0o600);
+    this.#bytes = fstatSync(this.#fd).size;
+    // A file that has lines already is another recording's: each keeps its own header.
+    if (this.#bytes > 0) {
+      this.#rotate();
+      return;
+    }
+    const full: Header = {
+      recording: 'opencode-watchdog',
+      format: FORMAT_VERSION,
+      startedAt: now(),
+      ...header,
+    };
+    this.#write(JSON.stringify(full));
+  }
+
+  #write(line: string): void {
+    if (this.#fd === undefined) return;
+    this.#bytes += writeSync(this.#fd, `${line}\n`);
+  }
+}
