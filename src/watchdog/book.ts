@@ -1,5 +1,5 @@
 /**
- * The book of sessions: who is known, who is active, and who is whose subagent. Bounded.
+ * The book of sessions: who is known, who is active, in retry, wedged, and who is whose subagent. Bounded.
  */
 import type { SessionInfo } from './observation.js';
 import { newSession, type Session } from './session.js';
@@ -10,6 +10,8 @@ export const MAX_SESSIONS = 10_000;
 export class SessionBook {
   readonly #sessions = new Map<string, Session>();
   readonly #active = new Set<Session>();
+  readonly #retrying = new Set<Session>();
+  readonly #wedged = new Set<Session>();
   /** Active subagents by their parent's id. */
   readonly #children = new Map<string, Set<Session>>();
 
@@ -18,6 +20,13 @@ export class SessionBook {
   }
   get size(): number {
     return this.#sessions.size;
+  }
+  /** Those with an open retry episode: what a pile-up is made of. */
+  get retrying(): ReadonlySet<Session> {
+    return this.#retrying;
+  }
+  get wedged(): ReadonlySet<Session> {
+    return this.#wedged;
   }
 
   find(id: string): Session | undefined {
@@ -53,7 +62,18 @@ export class SessionBook {
 
   deactivate(session: Session): void {
     this.#active.delete(session);
+    this.#retrying.delete(session);
+    this.#wedged.delete(session);
     this.#unlink(session);
+  }
+
+  /** Keeps `retrying` and `wedged` true after the run has changed. */
+  sort(session: Session): void {
+    const { run } = session;
+    if (run?.episode) this.#retrying.add(session);
+    else this.#retrying.delete(session);
+    if (run?.trouble?.phase === 'wedged') this.#wedged.add(session);
+    else this.#wedged.delete(session);
   }
 
   /** The parent, where it is known and active. */

@@ -103,8 +103,9 @@ export class Breaker {
   }
 
   #settle(at: number): void {
-    if (this.#healthySince !== undefined && at - this.#healthySince >= this.#policy.window) {
-      this.#openings = 0;
-    }
+    if (this.#healthySince === undefined || at - this.#healthySince < this.#policy.window) return;
+    this.#openings = 0;
+    // It opened over a server that was healthy all the while, and nobody asked again.
+    if (this.#state.kind === 'open' && at >= this.#state.until) this.#state = { kind: 'closed' };
   }
 }

@@ -11,7 +11,7 @@ import type { Episode, Request, Run, Session } from './session.js';
 export interface Surroundings {
   /** A subagent of it is active, at any depth. */
   delegating: boolean;
-  /** The event stream is connected and resynced: silence means silence. */
+  /** The event stream is connected and resynced and the server answers: silence means silence. */
   listening: boolean;
 }
 
@@ -84,7 +84,7 @@ export function judge(
     }
     return undefined;
   }
-  const slow = slowestActivity(run);
+  const slow = slowestActivity(run, around);
   if (maxToolTime > 0 && slow !== undefined && at - slow.startedAt >= maxToolTime) {
     return { reason: 'tool_time', limit: maxToolTime, value: at - slow.startedAt, tool: slow.tool };
   }
@@ -127,42 +127,51 @@ function judgeEpisode(
 function episodeDue(run: Run, episode: Episode, policy: Policy): number | undefined {
   if (policy.retry.maxDuration === 0) return undefined;
   const due = episode.startedAt + policy.retry.maxDuration;
-  if (run.status === 'retry') return due;
-  return episode.progressed ? undefined : Math.max(due, run.statusAt + policy.abort.verifyTimeout);
+  if (run.status === 'busy' && episode.progressed) return undefined;
+  return Math.max(due, sparedUntil(run, policy));
 }
 
-/** When `judge` or `healthOf` may next change its answer without any news; undefined where never. */
+/** Until when an attempt in flight that has shown nothing yet is left alone. */
+export function sparedUntil(run: Run, policy: Policy): number {
+  const inFlight = run.episode !== undefined && run.status === 'busy';
+  return inFlight ? run.statusAt + policy.abort.verifyTimeout : Number.NEGATIVE_INFINITY;
+}
+
+/**
+ * When `judge` or `healthOf` may next change its answer without any news; undefined where never. Always after `at`:
+ * what is due already was judged, and waits for news or for a look.
+ */
 export function deadlineOf(
-  session: Session,
   run: Run,
   policy: Policy,
   around: Surroundings,
   at: number,
 ): number | undefined {
-  if (run.trouble !== undefined || session.deleted) return undefined;
-  let deadline = Number.POSITIVE_INFINITY;
+  let deadline: number | undefined;
+  const consider = (due: number) => {
+    if (due > at && (deadline === undefined || due < deadline)) deadline = due;
+  };
   const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
   if (run.episode !== undefined) {
-    deadline = Math.min(deadline, episodeDue(run, run.episode, policy) ?? deadline);
+    const due = episodeDue(run, run.episode, policy);
+    if (due !== undefined) consider(due);
   }
-  if (maxRunTime > 0) deadline = Math.min(deadline, run.startedAt + maxRunTime);
+  if (maxRunTime > 0) consider(run.startedAt + maxRunTime);
   if (run.requests.size > 0) {
     const oldest = oldestUnhandled(run);
     if (policy.waiting.maxDuration > 0 && oldest) {
-      deadline = Math.min(deadline, oldest.since + policy.waiting.maxDuration);
+      consider(oldest.since + policy.waiting.maxDuration);
     }
-  } else {
-    const slow = slowestActivity(run);
-    if (maxToolTime > 0 && slow !== undefined) {
-      deadline = Math.min(deadline, slow.startedAt + maxToolTime);
-    }
-    const silence = silenceFrom(run, policy, around);
-    if (silence !== undefined) {
-      const stalledAt = silence + maxSilence * STALLED_SHARE;
-      deadline = Math.min(deadline, at < stalledAt ? stalledAt : silence + maxSilence);
-    }
+    return deadline;
   }
-  return Number.isFinite(deadline) ? deadline : undefined;
+  const slow = slowestActivity(run, around);
+  if (maxToolTime > 0 && slow !== undefined) consider(slow.startedAt + maxToolTime);
+  const silence = silenceFrom(run, policy, around);
+  if (silence !== undefined) {
+    consider(silence + maxSilence * STALLED_SHARE);
+    consider(silence + maxSilence);
+  }
+  return deadline;
 }
 
 export function oldestUnhandled(run: Run): Request | undefined {
@@ -190,17 +199,30 @@ export function needsInspection(reason: StuckReason): boolean {
   return reason === 'silence' || reason === 'tool_time' || reason === 'waiting';
 }
 
+/** Whether something other than progress is believed to explain the quiet: what a cut stream may have made untrue. */
+export function hasExcuse(run: Run): boolean {
+  const { tools, requests, preparing, compactingSince } = run;
+  return tools.size > 0 || requests.size > 0 || preparing || compactingSince !== undefined;
+}
+
+/** opencode's tool for subagents (facts, section 7); not every version names the subagent's session on it. */
+const TASK_TOOL = 'task';
+
 /**
  * The longest-running thing that explains the quiet: a tool that does not delegate, the preparation of a first
  * prompt, a compaction. Each is bounded by `stall.maxToolTime`. (A tool that delegates is explained by its subagent.)
  */
-function slowestActivity(run: Run): { tool: string; startedAt: number } | undefined {
+function slowestActivity(
+  run: Run,
+  around: Surroundings,
+): { tool: string; startedAt: number } | undefined {
   let slow: { tool: string; startedAt: number } | undefined;
   const consider = (tool: string, startedAt: number) => {
     if (slow === undefined || startedAt < slow.startedAt) slow = { tool, startedAt };
   };
   for (const tool of run.tools.values()) {
-    if (tool.childID === undefined) consider(tool.tool, tool.startedAt);
+    const delegates = tool.childID !== undefined || (around.delegating && tool.tool === TASK_TOOL);
+    if (!delegates) consider(tool.tool, tool.startedAt);
   }
   if (run.preparing) consider('(preparing)', run.startedAt);
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
@@ -210,8 +232,9 @@ function slowestActivity(run: Run): { tool: string; startedAt: number } | undefi
 /** Where unexplained silence counts from; undefined where something explains it or nobody listened. */
 function silenceFrom(run: Run, policy: Policy, around: Surroundings): number | undefined {
   if (policy.stall.maxSilence === 0 || !around.listening || around.delegating) return undefined;
-  if (run.requests.size > 0 || slowestActivity(run) !== undefined) return undefined;
+  if (run.requests.size > 0 || slowestActivity(run, around) !== undefined) return undefined;
   // In a retry wait the next attempt is when something is due; before it, quiet is what was announced.
   const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
-  return Math.max(run.progressAt, announced, run.episode === undefined ? 0 : run.statusAt);
+  const attempt = run.episode === undefined ? 0 : run.statusAt;
+  return Math.max(run.progressAt, run.vouchedSince, announced, attempt);
 }

@@ -63,7 +63,7 @@ export type ServerObservation =
   | (At & { kind: 'probe.unauthorized'; startedAt: number; status: number })
   | (At & {
       kind: 'server.exited';
-      pid: number | undefined;
+      pid?: number | undefined;
       code: number | null;
       signal: string | null;
     })
@@ -82,7 +82,7 @@ export type ServerObservation =
 
 export type StreamObservation =
   | (At & { kind: 'stream.connected'; path: string })
-  | (At & { kind: 'stream.lost'; reason: string; silentMs: number })
+  | (At & { kind: 'stream.lost'; path?: string; reason: string; silentMs: number })
   /**
    * Bytes arrived: the server's event loop turns. Sent at most a few times a second. `heartbeatMs` is the interval
    * between the server's heartbeats, once two were seen.

@@ -27,6 +27,8 @@ type State =
  */
 const DEFAULT_HEARTBEAT = 10_000;
 const HEARTBEAT_SLACK = 1.2;
+/** Reasons that stand until something is done: what `dryRun` left is not decided again and again. */
+const STANDING: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive', 'wedged']);
 
 export class ServerWatch {
   readonly #policy: Policy;
@@ -46,7 +48,8 @@ export class ServerWatch {
   };
   /** The first start is nobody's failure and costs no budget. */
   #startedOnce = false;
-  #manual: RestartReason | undefined;
+  /** A restart that was asked for and not decided yet. */
+  #requested: 'manual' | 'memory' | 'schedule' | undefined;
   #gapAt = Number.NEGATIVE_INFINITY;
   /** `dryRun` left a dead or frozen server as it is: the same is not decided again until something changes. */
   #skipped = false;
@@ -72,6 +75,10 @@ export class ServerWatch {
   get healthy(): boolean {
     return this.#state.kind === 'healthy';
   }
+  /** Its process is known to be gone. */
+  get isDown(): boolean {
+    return this.#state.kind === 'down';
+  }
   /** Whether the hands are busy with the process. */
   get acting(): boolean {
     return this.#state.kind === 'starting' || this.#state.kind === 'restarting';
@@ -81,8 +88,9 @@ export class ServerWatch {
   }
 
   health(): ServerHealth {
-    const held = this.breaker.state.kind === 'open' && !this.healthy && !this.acting;
-    return held ? 'held' : this.#state.kind;
+    const { kind } = this.#state;
+    const wantsRestart = kind === 'down' || kind === 'unresponsive';
+    return wantsRestart && this.breaker.state.kind === 'open' ? 'held' : kind;
   }
 
   observe(o: ServerObservation | StreamObservation): void {
@@ -115,6 +123,7 @@ export class ServerWatch {
         this.#restartFailed(o);
         return;
       case 'restart.skipped':
+        if (!this.acting) return;
         this.#skipped = true;
         this.#state =
           this.#state.kind === 'restarting'
@@ -122,7 +131,8 @@ export class ServerWatch {
             : { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
       case 'restart.requested':
-        this.#manual = o.reason;
+        // The restart under way is the one that was asked for; where none can come, none is remembered.
+        if (this.#acts && !this.acting && this.#requested !== 'manual') this.#requested = o.reason;
         return;
       case 'stream.connected':
         this.#stream.connected = true;
@@ -149,20 +159,27 @@ export class ServerWatch {
     this.#stream.aliveAt = at;
   }
 
-  /** The server's own reason for a restart, none where it serves. */
+  /** The server's own reason for a restart, none where it serves. A person's wish comes first: no budget holds it. */
   ownReason(): RestartReason | undefined {
-    if (this.#manual !== undefined) return this.#manual;
+    if (this.#requested === 'manual') return 'manual';
     if (this.#state.kind === 'down') return 'exited';
     if (this.#state.kind === 'unresponsive') return 'unresponsive';
-    return undefined;
+    return this.#requested;
   }
 
   /** The numbers behind `ownReason`, in words. */
   detail(): string {
     const state = this.#state;
-    if (this.#manual !== undefined) return `asked for (${this.#manual})`;
-    if (state.kind === 'unresponsive') return `${state.failures} probes failed: ${state.lastError}`;
-    return state.kind === 'down' ? state.lastError : '';
+    switch (this.ownReason()) {
+      case 'exited':
+        return state.kind === 'down' ? state.lastError : '';
+      case 'unresponsive':
+        return state.kind === 'unresponsive'
+          ? `${state.failures} probes failed: ${state.lastError}`
+          : '';
+      default:
+        return `asked for (${this.#requested})`;
+    }
   }
 
   /**
@@ -178,9 +195,10 @@ export class ServerWatch {
     const before = this.#state;
     if (!this.#acts || before.kind === 'unknown') return undefined;
     if (before.kind === 'starting' || before.kind === 'restarting') return undefined;
-    if (this.#skipped && (reason === 'exited' || reason === 'unresponsive')) return undefined;
+    if (this.#skipped && STANDING.has(reason)) return undefined;
     if (before.kind === 'down' && !this.#startedOnce) {
       this.#startedOnce = true;
+      this.#requested = undefined;
       this.#state = { kind: 'starting', since: at };
       this.#out({ note: 'server.starting' });
       this.#out({ act: 'start' });
@@ -208,7 +226,7 @@ export class ServerWatch {
           return admission.until;
       }
     }
-    this.#manual = undefined;
+    this.#requested = undefined;
     this.restarts += 1;
     const pid = this.#pid;
     this.#state = { kind: 'restarting', since: at, reason, before };
@@ -251,6 +269,7 @@ export class ServerWatch {
     // A live event stream outvotes a slow probe: a busy server is not a dead one.
     if (this.#stream.connected && silentMs < this.#stream.heartbeat * HEARTBEAT_SLACK) return;
     this.breaker.unhealthy(at);
+    this.#skipped = false;
     this.#state = { kind: 'unresponsive', since: at, failures: this.#failures, lastError: error };
     this.#out({
       note: 'server.unresponsive',
@@ -262,7 +281,7 @@ export class ServerWatch {
 
   #exited(o: Extract<ServerObservation, { kind: 'server.exited' }>): void {
     // The death that our own restart ordered is no news; one of an older process neither.
-    if (this.acting) return;
+    if (this.acting || this.#state.kind === 'down') return;
     if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
     this.breaker.unhealthy(o.at);
     this.#skipped = false;

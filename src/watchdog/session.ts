@@ -1,9 +1,9 @@
 /**
- * What is known of one session and of its run: plain data, changed only by `watchdog.ts`.
+ * What is known of one session and of its run: plain data.
  *
  * All times are on the observed clock, in ms.
  */
-import type { Health, StuckReason } from './decision.js';
+import type { Health, SessionFields, StuckReason } from './decision.js';
 import type { PendingRequest, RunningTool, SessionInfo } from './observation.js';
 
 /** From a run's first `retry` to its next finished step, or idle; the busy blips between attempts do not end it. */
@@ -23,6 +23,8 @@ export interface Episode {
 
 export interface Request extends PendingRequest {
   since: number;
+  /** Its asking was heard; false where it was found pending and may be older than `since`. */
+  heard: boolean;
   /** What `waiting.maxDuration` led to, once; undefined before. */
   handled: 'reported' | 'rejected' | undefined;
 }
@@ -50,22 +52,25 @@ export interface Run {
   status: 'busy' | 'retry';
   /** When `status` (or the attempt) last changed. */
   statusAt: number;
-  /** The last proof of life; silence counts from here. */
+  /** The last proof of life that was heard. */
   progressAt: number;
+  /** Nothing can have been missed since: silence counts from here at the earliest. */
+  vouchedSince: number;
   /** The prompt is in, the model was not asked yet: plugins install, context is gathered. */
   preparing: boolean;
   compactingSince: number | undefined;
   tools: Map<string, RunningTool>;
   requests: Map<string, Request>;
+  /** When a request was last answered: an older look may still show it as pending. */
+  answeredAt: number;
   episode: Episode | undefined;
   error: { name: string; message: string; statusCode?: number } | undefined;
   trouble: Trouble | undefined;
   /** The reason last said to be stuck, so that a decision held back and taken again is said once. */
   said: StuckReason | undefined;
   inspection: Inspection | undefined;
-  /** The transcript's mark at the last inspection, and how far back silence reached when the stream was cut. */
-  mark: string | undefined;
-  silentBeforeResync: number | undefined;
+  /** The transcript's mark at the last close look, and when it was first seen: as long as it stays, nothing happened. */
+  mark: { value: string; since: number } | undefined;
   /** The assistant message under way: a new one is a life sign, a retried one is not. */
   askedMessageID: string | undefined;
   model: string | undefined;
@@ -85,7 +90,10 @@ export interface Session {
   aborting: { reason: StuckReason; try: number; run: Run; since: number } | undefined;
   /** The run that our last abort ended, while nobody prompted since: if it comes back, the abort was lost. */
   lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
-  lastPrompt: { messageID: string; at: number } | undefined;
+  /** `taken` once the model was asked after it. One that is not may wait behind the run under way. */
+  lastPrompt:
+    | { messageID: string; at: number; model: string | undefined; taken: boolean }
+    | undefined;
   /** The last failure said, so that repeated error events count once. */
   lastFailure: string | undefined;
 }
@@ -113,19 +121,32 @@ export function newRun(at: number, directory: string | undefined): Run {
     status: 'busy',
     statusAt: at,
     progressAt: at,
+    vouchedSince: at,
     preparing: false,
     compactingSince: undefined,
     tools: new Map(),
     requests: new Map(),
+    answeredAt: Number.NEGATIVE_INFINITY,
     episode: undefined,
     error: undefined,
     trouble: undefined,
     said: undefined,
     inspection: undefined,
     mark: undefined,
-    silentBeforeResync: undefined,
     askedMessageID: undefined,
     model: undefined,
     agent: undefined,
+  };
+}
+
+/** The fields that every note of a session carries. */
+export function fieldsOf(session: Session): SessionFields {
+  const { directory, title, parentID } = session.info;
+  const where = directory ?? session.run?.directory;
+  return {
+    sessionID: session.id,
+    ...(where === undefined ? {} : { directory: where }),
+    ...(title === undefined ? {} : { title }),
+    ...(parentID === undefined ? {} : { parentID }),
   };
 }

@@ -3,37 +3,20 @@
  *
  * The steps of one session's abort; that at most one is under way for a session is kept here.
  */
-import type { Decision, SessionFields, StuckReason } from './decision.js';
+import type { Context } from './context.js';
+import type { StuckReason } from './decision.js';
 import { type Crossing, isRetryReason } from './judgement.js';
 import type { ActObservation } from './observation.js';
-import type { Policy } from './policy.js';
-import type { Run, Session } from './session.js';
+import { fieldsOf, type Run, type Session } from './session.js';
 
 /** After so many aborts held back for an attempt in flight, attempts this short will never be seen waiting. */
 const MAX_HOLDS = 2;
-
-export interface TroubleContext {
-  policy: Policy;
-  say(decision: Decision): void;
-  /** Whether the server can be asked to abort now. */
-  canAct(): boolean;
-}
-
-/** The fields that every note of a session carries. */
-export function fieldsOf(session: Session): SessionFields {
-  const { directory, title, parentID } = session.info;
-  const where = directory ?? session.run?.directory;
-  return {
-    sessionID: session.id,
-    ...(where === undefined ? {} : { directory: where }),
-    ...(title === undefined ? {} : { title }),
-    ...(parentID === undefined ? {} : { parentID }),
-  };
-}
+/** A run that is back within this many ms of its verified abort, unprompted, shows that the abort was lost (facts, section 6). */
+const LOST_ABORT_WINDOW = 60_000;
 
 /** Says that the run is stuck, and aborts it as soon as the server can be asked. */
 export function declareStuck(
-  context: TroubleContext,
+  context: Context,
   session: Session,
   run: Run,
   crossing: Crossing,
@@ -48,7 +31,7 @@ export function declareStuck(
 }
 
 export function sayStuck(
-  context: TroubleContext,
+  context: Context,
   session: Session,
   run: Run,
   crossing: Crossing,
@@ -74,12 +57,7 @@ export function sayStuck(
 }
 
 /** Sends the abort of a run that waits for one, where nothing stands in its way. */
-export function abortIfPossible(
-  context: TroubleContext,
-  session: Session,
-  run: Run,
-  at: number,
-): void {
+export function abortIfPossible(context: Context, session: Session, run: Run, at: number): void {
   const { trouble } = run;
   if (trouble?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
   const tries = trouble.tries + 1;
@@ -91,7 +69,11 @@ export function abortIfPossible(
     reason: trouble.reason,
     try: tries,
   });
-  const spared = isRetryReason(trouble.reason) && (run.episode?.holds ?? 0) < MAX_HOLDS;
+  // What was decided while an attempt was in flight was decided against that attempt.
+  const spared =
+    isRetryReason(trouble.reason) &&
+    run.status === 'retry' &&
+    (run.episode?.holds ?? 0) < MAX_HOLDS;
   context.say({
     act: 'abort',
     sessionID: session.id,
@@ -103,36 +85,58 @@ export function abortIfPossible(
 }
 
 /** The run shows life again: what was decided against it is taken back, as far as it was not done yet. */
-export function takeBack(context: TroubleContext, session: Session, run: Run, at: number): void {
+export function takeBack(context: Context, session: Session, run: Run, at: number): void {
   const { trouble } = run;
   if (trouble === undefined) return;
-  if (trouble.phase === 'aborting') {
-    if (trouble.withdrawn) return;
+  if (trouble.phase !== 'aborting') {
+    letGo(context, session, run, at);
+  } else if (!trouble.withdrawn) {
     trouble.withdrawn = true;
     context.say({ act: 'withdraw', sessionID: session.id });
-    return;
   }
-  recovered(context, session, run, at);
 }
 
-export function recovered(context: TroubleContext, session: Session, run: Run, at: number): void {
-  const { trouble, episode } = run;
+/**
+ * The trouble is over, with a word where it was a quiet of its own. A retry episode is not over by a sign of life:
+ * `episodeEnded` says when it is.
+ */
+function letGo(context: Context, session: Session, run: Run, at: number): void {
+  const { trouble } = run;
+  run.trouble = undefined;
+  if (trouble === undefined || isRetryReason(trouble.reason)) return;
+  run.said = undefined;
   context.say({
     note: 'session.recovered',
     ...fieldsOf(session),
-    ...(trouble === undefined ? {} : { reason: trouble.reason }),
-    attempts: episode?.attempts ?? 0,
-    episodeMs: at - (episode?.startedAt ?? trouble?.since ?? at),
+    reason: trouble.reason,
+    attempts: 0,
+    episodeMs: at - trouble.since,
   });
-  run.trouble = undefined;
+}
+
+/** The run's retry episode ended by itself. */
+export function episodeEnded(context: Context, session: Session, run: Run, at: number): void {
+  const { trouble, episode } = run;
+  if (episode === undefined) return;
+  const ofEpisode = trouble !== undefined && isRetryReason(trouble.reason);
+  const reason = ofEpisode ? trouble.reason : run.said;
+  run.episode = undefined;
   run.said = undefined;
+  context.say({
+    note: 'session.recovered',
+    ...fieldsOf(session),
+    ...(reason === undefined ? {} : { reason }),
+    attempts: episode.attempts,
+    episodeMs: at - episode.startedAt,
+  });
+  if (ofEpisode) takeBack(context, session, run, at);
 }
 
 /**
  * The hands report the end of an abort. Returns true where the run is known to have ended, by the only evidence that
  * counts: its directory's status.
  */
-export function abortEnded(context: TroubleContext, session: Session, o: ActObservation): boolean {
+export function abortEnded(context: Context, session: Session, o: ActObservation): boolean {
   const { aborting } = session;
   if (aborting === undefined) return false;
   session.aborting = undefined;
@@ -141,46 +145,85 @@ export function abortEnded(context: TroubleContext, session: Session, o: ActObse
   const same = session.run === run ? run : undefined;
   switch (o.kind) {
     case 'abort.done':
-      aborted(context, session, reason, tries, o.tookMs, o.at);
+      // Whatever error came before, this end is ours.
+      run.error = undefined;
+      aborted(context, session, o.tookMs, o.at, aborting);
       return same !== undefined;
     case 'abort.withdrawn':
       if (same === undefined) return false;
-      if (o.seen === 'busy') {
-        same.trouble = undefined;
-        if (same.status !== 'busy') {
-          same.status = 'busy';
-          same.statusAt = o.at;
-        }
-        if (same.episode) same.episode.holds += 1;
-        return false;
+      if (o.seen === 'idle') {
+        endedFirst(context, session, same, o.at);
+        return true;
       }
-      recovered(context, session, same, o.at);
-      return o.seen === 'idle';
+      if (o.seen === 'busy' && isRetryReason(reason)) hold(same, o.at);
+      else letGo(context, session, same, o.at);
+      return false;
     case 'abort.skipped':
       if (same) same.trouble = { phase: 'left', reason, since: o.at, tries };
       return false;
     case 'abort.failed':
       if (same !== undefined) retryOrWedge(context, session, same, reason, tries, o);
       // Its end was seen on the stream, only the hands saw what came after: the abort worked.
-      else aborted(context, session, reason, tries, o.at - aborting.since, o.at);
+      else aborted(context, session, o.at - aborting.since, o.at, aborting);
       return false;
   }
 }
 
-function aborted(
-  context: TroubleContext,
+/** The run ended by itself before the abort was sent; where it ended with an error, that is its end's to say. */
+function endedFirst(context: Context, session: Session, run: Run, at: number): void {
+  if (run.error !== undefined) return;
+  if (run.episode !== undefined) episodeEnded(context, session, run, at);
+  else letGo(context, session, run, at);
+}
+
+/** An attempt is in flight that may be the one that works: the verdict waits for its outcome. */
+function hold(run: Run, at: number): void {
+  run.trouble = undefined;
+  if (run.status !== 'busy') {
+    run.status = 'busy';
+    run.statusAt = at;
+  }
+  if (run.episode) run.episode.holds += 1;
+}
+
+/** A run that comes back after a verified abort, unprompted, is the old one: that abort was lost, and is tried again. */
+export function abortWasLost(
+  context: Context,
   session: Session,
-  reason: StuckReason,
-  tries: number,
-  tookMs: number,
+  run: Run,
+  listeningSince: number | undefined,
   at: number,
 ): void {
-  session.lastAbort = { at, reason, tries };
+  const last = session.lastAbort;
+  if (last === undefined || run.trouble !== undefined || session.aborting?.run === run) return;
+  session.lastAbort = undefined;
+  const promptMissed = listeningSince === undefined || listeningSince > last.at;
+  if (promptMissed || at - last.at > LOST_ABORT_WINDOW) return;
+  const { reason, tries } = last;
+  run.said = reason;
+  if (tries < context.policy.abort.maxTries) {
+    run.trouble = { phase: 'pending', reason, since: at, tries };
+  } else {
+    wedge(context, session, run, { reason, since: at, tries });
+  }
+}
+
+function aborted(
+  context: Context,
+  session: Session,
+  tookMs: number,
+  at: number,
+  { reason, try: tries, run }: NonNullable<Session['aborting']>,
+): void {
+  // A prompt that waited behind the run comes next: a run that follows is its own.
+  const promptWaits = session.lastPrompt?.taken === false;
+  session.lastAbort = promptWaits ? undefined : { at, reason, tries };
+  if (isRetryReason(reason)) context.outages.endedBadly(session.id, run, at);
   context.say({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
 }
 
 function retryOrWedge(
-  context: TroubleContext,
+  context: Context,
   session: Session,
   run: Run,
   reason: StuckReason,
@@ -192,7 +235,7 @@ function retryOrWedge(
   const since = run.trouble?.since ?? at;
   if (run.trouble?.phase === 'aborting' && run.trouble.withdrawn) {
     // It came too late to be held back and did nothing; the run is alive and well.
-    recovered(context, session, run, at);
+    letGo(context, session, run, at);
   } else if (!context.canAct()) {
     // The server is in trouble itself: this try proves nothing against the session.
     run.trouble = { phase: 'pending', reason, since, tries: tries - 1 };
@@ -200,7 +243,17 @@ function retryOrWedge(
     run.trouble = { phase: 'pending', reason, since, tries };
     abortIfPossible(context, session, run, at);
   } else {
-    run.trouble = { phase: 'wedged', reason, since, tries };
-    context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries });
+    wedge(context, session, run, { reason, since, tries });
   }
+}
+
+function wedge(
+  context: Context,
+  session: Session,
+  run: Run,
+  trouble: { reason: StuckReason; since: number; tries: number },
+): void {
+  run.trouble = { phase: 'wedged', ...trouble };
+  const { reason, tries } = trouble;
+  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries });
 }

@@ -5,14 +5,14 @@
  * `deadline` is when it wants to be asked again if nothing happens. One timer therefore serves any number of sessions.
  */
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
-import { isRetrying } from './judgement.js';
+import { isRetrying, sparedUntil } from './judgement.js';
 import type { Observation } from './observation.js';
+import { OutageWatch } from './outage.js';
 import { Pileup } from './pileup.js';
 import type { Policy } from './policy.js';
 import { ServerWatch } from './server.js';
-import type { Session } from './session.js';
+import { fieldsOf, type Run, type Session } from './session.js';
 import { SessionWatch } from './sessions.js';
-import { fieldsOf } from './troubles.js';
 
 const NOTHING: readonly Decision[] = [];
 
@@ -37,6 +37,7 @@ export class Watchdog {
   readonly #sessions: SessionWatch;
   readonly server: ServerWatch;
   readonly #pileup: Pileup;
+  readonly #outages: OutageWatch;
   #out: Decision[] = [];
   #deadline = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
@@ -48,8 +49,14 @@ export class Watchdog {
       this.#out.push(decision);
     };
     this.server = new ServerWatch(options.policy, options.acts, say);
-    const context = { policy: options.policy, say, canAct: () => this.server.healthy };
-    this.#sessions = new SessionWatch(context, (at) => this.#wakeAt(at));
+    this.#outages = new OutageWatch(options.policy.pileup, say);
+    this.#sessions = new SessionWatch({
+      policy: options.policy,
+      outages: this.#outages,
+      say,
+      canAct: () => this.server.healthy,
+      wakeAt: (at) => this.#wakeAt(at),
+    });
     this.#pileup = new Pileup(options.policy);
   }
 
@@ -63,8 +70,14 @@ export class Watchdog {
     return [...this.#sessions.book.active].map((session) => view(session, at));
   }
 
+  /** Sessions that are known and have no run. */
+  get idleSessions(): number {
+    return this.#sessions.book.size - this.#sessions.book.active.size;
+  }
+
   /** Whether an abort of this session is still wanted: asked by the hands right before they send it. */
   wantsAbort(sessionID: string): boolean {
+    if (!this.server.healthy) return false;
     const trouble = this.#sessions.book.find(sessionID)?.run?.trouble;
     return trouble?.phase === 'aborting' && !trouble.withdrawn;
   }
@@ -95,17 +108,17 @@ export class Watchdog {
         return;
       case 'stream.lost':
         this.server.observe(o);
-        this.#sessions.streamLost(o.at);
+        this.#sessions.streamLost();
         return;
       case 'stream.resynced':
         this.#sessions.resynced(o.at);
         return;
       case 'server.exited': {
-        const cut = this.#sessions.interrupted();
+        const wasDown = this.server.isDown;
         this.server.observe(o);
-        if (this.server.state.kind !== 'down') return;
-        this.#cut = cut;
-        this.#sessions.cut(cut, 'exited', o.at);
+        if (wasDown || !this.server.isDown) return;
+        this.#cut = this.#sessions.interrupted();
+        this.#sessions.cut(this.#cut, 'exited', o.at);
         return;
       }
       case 'restart.done':
@@ -123,32 +136,50 @@ export class Watchdog {
         this.#serverNews(o);
         return;
       case 'status.polled':
-        if (!this.server.acting) this.#sessions.polled(o);
+        if (!this.#isPast(o.startedAt)) this.#sessions.polled(o);
         return;
       case 'directory.disposed':
         this.#sessions.disposed(o.directory, o.at);
         return;
-      default:
-        // A server that is being killed says many things on its way out.
-        if (this.server.state.kind === 'restarting' && o.kind !== 'session.info') return;
+      case 'abort.done':
+      case 'abort.failed':
+      case 'abort.withdrawn':
+      case 'abort.skipped':
+      case 'session.info':
         this.#sessions.observe(o);
+        return;
+      default:
+        // A server that is being killed says many things on its way out, and a dead one's last words come late.
+        if (!this.server.acting && !this.server.isDown) this.#sessions.observe(o);
     }
+  }
+
+  /** Whether what the server was asked then was answered by a process that is gone or going. */
+  #isPast(askedAt: number): boolean {
+    const { state } = this.server;
+    return this.server.acting || (state.kind === 'down' && askedAt < state.since);
   }
 
   #serverNews(o: Parameters<ServerWatch['observe']>[0]): void {
     const before = this.server.healthy;
     this.server.observe(o);
     // What waited for a healthy server goes on now.
-    if (!before && this.server.healthy) this.#reviewSessions(o.at);
+    if (!before && this.server.healthy) this.#sessions.serverBack(o.at);
   }
 
   #restartEnded(o: Extract<Observation, { kind: 'restart.done' | 'restart.failed' }>): void {
     const { state } = this.server;
+    if (!this.server.acting) return;
     const reason: RestartReason = state.kind === 'restarting' ? state.reason : 'exited';
     this.server.observe(o);
-    if (o.kind === 'restart.failed' && o.serverAlive) this.#reviewSessions(o.at);
-    // After an exit its sessions were said to be interrupted when it happened.
-    else this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
+    if (o.kind === 'restart.failed' && o.serverAlive) {
+      // The old process serves on, and what it said meanwhile was not listened to.
+      if (this.server.streamConnected) this.#sessions.resynced(o.at);
+      else this.#sessions.reviewAll(o.at);
+    } else {
+      // After an exit its sessions were said to be interrupted when it happened.
+      this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
+    }
     this.#cut = [];
   }
 
@@ -159,66 +190,92 @@ export class Watchdog {
   /** The deadline is only a lower bound, kept cheap: when it comes, everything is judged and the next one found. */
   #reviewAll(at: number): void {
     this.#deadline = Number.POSITIVE_INFINITY;
-    this.#reviewSessions(at);
-  }
-
-  #reviewSessions(at: number): void {
-    for (const session of [...this.#sessions.book.active]) this.#sessions.review(session, at);
+    // Runs that are being cut are judged no more; the restart's end sees to them.
+    if (this.server.state.kind !== 'restarting') this.#sessions.reviewAll(at);
   }
 
   #reviewServer(at: number): void {
     const own = this.server.ownReason();
-    if (own !== undefined) {
-      this.#restart(own, at, this.server.detail());
-      return;
-    }
+    if (own !== undefined && this.#restart(own, at, this.server.detail())) return;
     if (!this.server.healthy) return;
-    const wedged = [...this.#sessions.wedged];
-    if (wedged.length > 0) {
-      this.#restart('wedged', at, `aborts do not end ${wedged.map((each) => each.id).join(', ')}`);
-      return;
+    const { wedged } = this.#sessions.book;
+    if (wedged.size > 0) {
+      const ids = [...wedged].map((each) => each.id).join(', ');
+      if (this.#restart('wedged', at, `aborts do not end ${ids}`)) return;
     }
     this.#reviewPileup(at);
   }
 
   #reviewPileup(at: number): void {
-    const { minSessions, minDuration } = this.#policy.pileup;
-    const retrying = this.#sessions.episodes;
+    const { minSessions } = this.#policy.pileup;
+    const { active, retrying } = this.#sessions.book;
     if (retrying.size < minSessions) {
       this.#pileup.clear();
       return;
     }
-    const piled = [...retrying].filter((each) => each.run !== undefined && isRetrying(each.run));
-    const healthy = [...this.#sessions.book.active].filter(
+    const piled = [...retrying].flatMap((session) => pileOf(session));
+    const healthy = [...active].filter(
       (each) => each.run?.trouble === undefined && each.health !== 'retrying',
     ).length;
+    const elsewhere = piled.filter(({ run }) => !this.#outages.isOut(run));
     const answer = this.#pileup.judge(
-      { episodes: piled.map((each) => each.run?.episode?.startedAt ?? at), healthy, outage: false },
+      {
+        episodes: piled.map(({ since }) => since),
+        healthy,
+        outage: this.#formed(elsewhere, at).length < minSessions,
+      },
       at,
     );
-    if (answer.kind === 'restart') {
-      this.#restart('pileup', at, answer.detail);
+    if (answer.kind !== 'restart') {
+      if (answer.askAgainAt !== undefined) this.#wakeAt(answer.askAgainAt);
+      if (answer.kind === 'none') return;
+    } else if (this.#restart('pileup', at, answer.detail)) {
       return;
     }
-    if (answer.askAgainAt !== undefined) this.#wakeAt(answer.askAgainAt);
-    if (answer.kind === 'none') return;
-    for (const session of piled) {
-      const since = session.run?.episode?.startedAt ?? at;
-      if (at - since >= minDuration) this.#sessions.abortPiled(session, minDuration, at);
+    // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
+    this.#abortPiled(piled, at);
+  }
+
+  /** Those of a pile that have stood for `pileup.minDuration`. */
+  #formed(piled: readonly Piled[], at: number): readonly Piled[] {
+    return piled.filter(({ since }) => at - since >= this.#policy.pileup.minDuration);
+  }
+
+  #abortPiled(piled: readonly Piled[], at: number): void {
+    const { minDuration } = this.#policy.pileup;
+    for (const { session, run, since } of piled) {
+      if (run.trouble !== undefined) continue;
+      const due = Math.max(since + minDuration, sparedUntil(run, this.#policy));
+      if (at < due) this.#wakeAt(due);
+      else this.#sessions.abortPiled(session, minDuration, at);
     }
   }
 
-  #restart(reason: RestartReason, at: number, detail: string): void {
-    const restarts = this.server.restarts;
+  /** True where the hands are now busy with the process. */
+  #restart(reason: RestartReason, at: number, detail: string): boolean {
     const interrupted = reason === 'exited' ? this.#cut : this.#sessions.interrupted();
     const askAgainAt = this.server.tryRestart(reason, at, detail, () =>
       interrupted.map((each) => each.sessionID),
     );
     if (askAgainAt !== undefined) this.#wakeAt(Math.max(askAgainAt, at + 1));
-    if (this.server.restarts === restarts) return;
+    if (!this.server.acting) return false;
     this.#cut = interrupted;
     if (reason === 'pileup') this.#pileup.restarted(at);
+    return true;
   }
+}
+
+interface Piled {
+  session: Session;
+  run: Run;
+  since: number;
+}
+
+/** The session as part of a pile, where its attempt in flight does not show that it works. */
+function pileOf(session: Session): Piled[] {
+  const { run } = session;
+  if (run?.episode === undefined || !isRetrying(run)) return [];
+  return [{ session, run, since: run.episode.startedAt }];
 }
 
 function view(session: Session, at: number): SessionView {

@@ -1,0 +1,14 @@
+/** What the rules about sessions share: the limits, a voice, and what they must know of the server. */
+import type { Decision } from './decision.js';
+import type { OutageWatch } from './outage.js';
+import type { Policy } from './policy.js';
+
+export interface Context {
+  readonly policy: Policy;
+  readonly outages: OutageWatch;
+  say(decision: Decision): void;
+  /** Whether the server can be asked to abort now. */
+  canAct(): boolean;
+  /** Asks to be woken; the watchdog keeps the earliest. */
+  wakeAt(at: number): void;
+}

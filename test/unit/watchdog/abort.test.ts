@@ -1,0 +1,277 @@
+/** The abort of a stuck run: sent, verified, tried again, wedged, withdrawn, lost. */
+import { describe, expect, test } from 'vitest';
+import { MINUTE, SECOND, type World, world } from './driver.js';
+
+/** A session that has just been decided to be aborted, for its attempts. */
+const aborting = (w: World = world()): World => w.prompt().fails('s', 5);
+
+describe('an abort', () => {
+  test('goes to the directory of the run, and is said before and after', () => {
+    const w = world()
+      .info('s', { directory: '/home', title: 'T' })
+      .prompt('s', { directory: '/q' });
+    w.fails('s', 5, { directory: '/q' });
+    expect(w.aborts()).toMatchObject([{ directory: '/q', try: 1 }]);
+    w.advance(40).abortDone();
+    expect(w.notes('session.aborting')).toMatchObject([{ reason: 'attempts', try: 1, title: 'T' }]);
+    expect(w.notes('session.aborted')).toMatchObject([{ reason: 'attempts', tookMs: 40 }]);
+    expect(w.health()).toBe('idle');
+  });
+
+  test('is one at a time, whatever is heard meanwhile', () => {
+    const w = aborting();
+    w.status('s', 'busy').fails('s', 6).advance(MINUTE).fails('s', 7);
+    w.poll({ s: { type: 'retry', attempt: 8, message: 'x' } });
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.stuck()).toEqual(['attempts']);
+  });
+
+  test('that worked is said also where the stream shows the end first', () => {
+    const w = aborting().status('s', 'idle');
+    expect(w.notes('session.aborted')).toEqual([]);
+    w.abortDone();
+    expect(w.notes('session.aborted')).toHaveLength(1);
+    expect(w.health()).toBe('idle');
+  });
+
+  test('of ours is no failure, even where an error came before it', () => {
+    const w = aborting().error('s', 'APIError').abortDone();
+    expect(w.notes('session.failed')).toEqual([]);
+  });
+
+  test('that failed is tried again up to maxTries, then the session is wedged and the server restarted', () => {
+    const w = aborting();
+    w.advance(5 * SECOND)
+      .abortFailed()
+      .advance(5 * SECOND)
+      .abortFailed();
+    expect(w.aborts().map((each) => each.try)).toEqual([1, 2, 3]);
+    expect(w.acts('restart')).toEqual([]);
+    w.advance(5 * SECOND).abortFailed();
+    expect(w.notes('session.abort_failed')).toHaveLength(3);
+    expect(w.notes('session.wedged')).toMatchObject([{ tries: 3, reason: 'attempts' }]);
+    expect(w.acts('restart')).toEqual([{ act: 'restart', reason: 'wedged' }]);
+    expect(w.notes('server.restarting')).toMatchObject([
+      { reason: 'wedged', pid: 100, interrupted: ['s'] },
+    ]);
+  });
+
+  test('whose run ended while the hands saw its successor has worked', () => {
+    const w = aborting().status('s', 'idle').prompt();
+    w.advance(5 * SECOND).abortFailed();
+    expect(w.notes('session.aborted')).toHaveLength(1);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('does not blame the session for tries that the server could not answer', () => {
+    const w = aborting().lost().probeFails(3);
+    expect(w.watchdog.server.health()).toBe('restarting');
+    const held = aborting(world({ acts: false }))
+      .lost()
+      .probeFails(3)
+      .abortFailed();
+    expect(held.aborts()).toHaveLength(1);
+    held.probeOk();
+    expect(held.aborts().map((each) => each.try)).toEqual([1, 1]);
+  });
+
+  test('waits while the server is not healthy, and comes when it is', () => {
+    const w = world({ acts: false }).prompt().lost().probeFails(3);
+    w.fails('s', 5);
+    expect(w.stuck()).toEqual(['attempts']);
+    expect(w.acts()).toEqual([]);
+    w.probeOk();
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is not wanted any more once a restart is decided', () => {
+    const w = aborting();
+    expect(w.watchdog.wantsAbort('s')).toBe(true);
+    w.tell({ kind: 'restart.requested', reason: 'manual' });
+    expect(w.watchdog.wantsAbort('s')).toBe(false);
+  });
+});
+
+describe('an abort is withdrawn', () => {
+  test('when the step finishes before it is sent', () => {
+    const w = aborting().status('s', 'busy').text();
+    expect(w.acts('withdraw')).toHaveLength(1);
+    expect(w.watchdog.wantsAbort('s')).toBe(false);
+    w.stepFinished().abortWithdrawn('s', 'withdrawn');
+    expect(w.notes('session.recovered')).toMatchObject([{ reason: 'attempts', attempts: 5 }]);
+    expect(w.health()).toBe('busy');
+    expect(w.advance(MINUTE).aborts()).toHaveLength(1);
+  });
+
+  test('and decided again when the life was only a little text before the next failure', () => {
+    const w = aborting().status('s', 'busy').text().abortWithdrawn('s', 'withdrawn');
+    expect(w.notes('session.recovered')).toEqual([]);
+    w.status('s', 'retry', { attempt: 6 });
+    expect(w.aborts()).toHaveLength(2);
+    expect(w.stuck()).toEqual(['attempts']);
+  });
+
+  test('when its last look shows the session idle', () => {
+    const w = aborting().abortWithdrawn('s', 'idle');
+    expect(w.health()).toBe('idle');
+    expect(w.notes('session.aborted')).toEqual([]);
+    expect(w.notes('session.recovered')).toHaveLength(1);
+  });
+
+  test('and the end is a failure where opencode said so, not a recovery as well', () => {
+    const w = aborting().error('s', 'APIError').abortWithdrawn('s', 'idle');
+    expect(w.notes('session.failed')).toHaveLength(1);
+    expect(w.notes('session.recovered')).toEqual([]);
+  });
+
+  test('and it is neither where a person was quicker', () => {
+    const w = aborting().error('s', 'MessageAbortedError').abortWithdrawn('s', 'idle');
+    expect(w.notes('session.failed')).toEqual([]);
+    expect(w.notes('session.recovered')).toEqual([]);
+  });
+
+  test('when its last look shows an attempt in flight, and comes with the next failure', () => {
+    const w = aborting().abortWithdrawn('s', 'busy');
+    expect(w.health()).toBe('retrying');
+    w.advance(3 * SECOND);
+    expect(w.aborts()).toHaveLength(1);
+    w.status('s', 'retry', { attempt: 6 });
+    expect(w.aborts()).toHaveLength(2);
+    expect(w.stuck()).toEqual(['attempts']);
+  });
+
+  test('at most twice for attempts in flight: a third is sent whatever it shows', () => {
+    const w = aborting();
+    for (const attempt of [6, 7]) {
+      w.abortWithdrawn('s', 'busy').advance(SECOND).status('s', 'retry', { attempt });
+    }
+    expect(w.aborts().map((each) => each.expect)).toEqual(['retry', 'retry', 'active']);
+  });
+
+  test('from a silent session by its first sign of life', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE)
+      .inspected();
+    expect(w.aborts()).toHaveLength(1);
+    w.text().abortWithdrawn('s', 'withdrawn');
+    expect(w.notes('session.recovered')).toMatchObject([{ reason: 'silence' }]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('from a silent session that turns out to wait for a person', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE)
+      .inspected()
+      .asked();
+    expect(w.acts('withdraw')).toHaveLength(1);
+    expect(w.abortWithdrawn('s', 'withdrawn').health()).toBe('waiting');
+  });
+
+  test('from a silent session whose next step begins', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE)
+      .inspected()
+      .asks('s', 'next');
+    expect(w.acts('withdraw')).toHaveLength(1);
+  });
+});
+
+describe('a lost abort', () => {
+  test('is known when the run is back unprompted, and is tried again', () => {
+    const w = aborting()
+      .abortDone()
+      .advance(5 * SECOND);
+    w.status('s', 'retry', { attempt: 2 });
+    expect(w.aborts().map((each) => each.try)).toEqual([1, 2]);
+  });
+
+  test('is known although the old prompt is repeated after idle', () => {
+    const w = aborting().abortDone();
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'u1' });
+    w.advance(5 * SECOND).status('s', 'retry', { attempt: 2 });
+    expect(w.aborts()).toHaveLength(2);
+  });
+
+  test('is not suspected where somebody prompted again', () => {
+    const w = aborting().abortDone().prompt().fails('s', 1);
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is not suspected where a prompt waited behind the stuck run', () => {
+    const w = aborting().tell({ kind: 'session.prompted', sessionID: 's', messageID: 'second' });
+    w.abortDone().status('s', 'busy').asks('s', 'its answer').fails('s', 1);
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is not suspected where a prompt may have been missed', () => {
+    const cut = aborting().abortDone().advance(1).lost().connected().advance(SECOND);
+    expect(cut.status('s', 'retry', { attempt: 1 }).aborts()).toHaveLength(1);
+    const deaf = aborting(world().lost()).abortDone().advance(SECOND);
+    deaf.poll({ s: { type: 'retry', attempt: 1, message: 'x' } });
+    expect(deaf.aborts()).toHaveLength(1);
+  });
+
+  test('again and again wedges the session', () => {
+    const w = aborting();
+    for (let i = 0; i < 3; i += 1) {
+      w.abortDone()
+        .advance(5 * SECOND)
+        .status('s', 'retry', { attempt: 6 });
+    }
+    expect(w.aborts().map((each) => each.try)).toEqual([1, 2, 3]);
+    expect(w.notes('session.wedged')).toHaveLength(1);
+    expect(w.acts('restart')).toMatchObject([{ reason: 'wedged' }]);
+  });
+});
+
+describe('a wedged session', () => {
+  const wedge = (w: World) => aborting(w).abortFailed().abortFailed().abortFailed();
+
+  test('where the process is never touched is said once and left', () => {
+    const w = wedge(world({ acts: false }));
+    w.advance(60 * MINUTE)
+      .fails('s', 9)
+      .advance(60 * MINUTE);
+    expect(w.notes('session.wedged')).toHaveLength(1);
+    expect(w.acts('restart')).toEqual([]);
+    expect(w.aborts()).toHaveLength(3);
+    expect(w.health()).toBe('wedged');
+  });
+
+  test('that lives again is wedged no more', () => {
+    const w = wedge(world({ acts: false }))
+      .status('s', 'busy')
+      .text()
+      .stepFinished();
+    expect(w.notes('session.recovered')).toHaveLength(1);
+    expect(w.health()).toBe('busy');
+  });
+});
+
+describe('dryRun', () => {
+  test('says what it would abort once, and leaves it', () => {
+    const w = aborting().abortSkipped();
+    for (let attempt = 6; attempt < 20; attempt += 1)
+      w.advance(30 * SECOND)
+        .text()
+        .fails('s', attempt);
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.notes('session.stuck')).toHaveLength(1);
+    expect(w.health()).toBe('stuck');
+  });
+
+  test('says it again for the next run', () => {
+    const w = aborting().abortSkipped().status('s', 'idle').prompt().fails('s', 5);
+    expect(w.aborts()).toHaveLength(2);
+    expect(w.notes('session.stuck')).toHaveLength(2);
+  });
+
+  test('sees a session recover that was left', () => {
+    const w = aborting().abortSkipped().status('s', 'busy').text().stepFinished();
+    expect(w.notes('session.recovered')).toMatchObject([{ reason: 'attempts' }]);
+    expect(w.health()).toBe('busy');
+  });
+});

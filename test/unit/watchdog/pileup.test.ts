@@ -1,0 +1,166 @@
+/** Several sessions retrying at once: restart, or aborts where a restart would cost or not help. */
+import { describe, expect, test } from 'vitest';
+import { MAX_SESSIONS } from '../../../src/watchdog/book.js';
+import { MINUTE, SECOND, type World, world } from './driver.js';
+
+const PATIENT = { retry: { maxAttempts: 100, maxDuration: 0, maxWait: 0 } };
+const ids = ['a', 'b', 'c'];
+const pile = (w: World, sessions: readonly string[] = ids, model = 'fake/m1'): World => {
+  for (const id of sessions) w.prompt(id, { model }).fails(id, 1, { nextInMs: 4 * MINUTE });
+  return w;
+};
+const reasons = (w: World) => w.acts('restart').map((each) => each.reason);
+
+describe('a pile-up', () => {
+  test('restarts the server at once where nothing healthy would be lost', () => {
+    const w = pile(world()).advance(30 * SECOND - 1);
+    expect(w.acts()).toEqual([]);
+    w.advance(1);
+    expect(w.acts()).toEqual([{ act: 'restart', reason: 'pileup' }]);
+    expect(w.notes('server.restarting')).toMatchObject([{ interrupted: ids }]);
+    w.restartDone();
+    expect(w.notes('session.interrupted').map((each) => each.sessionID)).toEqual(ids);
+  });
+
+  test('is one over two directories', () => {
+    const w = pile(world(), ['a', 'b']).prompt('c', { directory: '/q' });
+    w.fails('c', 1, { directory: '/q', nextInMs: 4 * MINUTE }).advance(30 * SECOND);
+    expect(reasons(w)).toEqual(['pileup']);
+  });
+
+  test('survives the busy blips', () => {
+    const w = pile(world());
+    w.advance(29 * SECOND);
+    for (const id of ids) w.fails(id, 2);
+    w.advance(SECOND);
+    expect(reasons(w)).toEqual(['pileup']);
+  });
+
+  test('needs minSessions, each for minDuration', () => {
+    const w = pile(world({ policy: PATIENT }), ['a', 'b']).advance(29 * SECOND);
+    pile(w, ['c']).advance(30 * SECOND - 1);
+    expect(reasons(w)).toEqual([]);
+    expect(reasons(w.advance(1))).toEqual(['pileup']);
+  });
+
+  test('aborts the stuck first where healthy runs would be lost, and that is the end of it where it helps', () => {
+    const w = pile(world())
+      .prompt('well')
+      .advance(30 * SECOND);
+    expect(w.acts('abort').map((each) => [each.sessionID, each.reason, each.expect])).toEqual(
+      ids.map((id) => [id, 'pileup', 'retry']),
+    );
+    for (const id of ids) w.abortDone(id);
+    w.advance(5 * MINUTE);
+    expect(reasons(w)).toEqual([]);
+  });
+
+  test('that stands although it was aborted is restarted after verifyTimeout', () => {
+    const w = pile(world())
+      .prompt('well')
+      .advance(30 * SECOND);
+    w.advance(5 * SECOND - 1);
+    expect(reasons(w)).toEqual([]);
+    expect(reasons(w.advance(1))).toEqual(['pileup']);
+    expect(w.notes('server.restarting')[0]?.interrupted).toContain('well');
+  });
+
+  test('that is back within rest is answered by aborts only', () => {
+    const w = pile(world())
+      .advance(30 * SECOND)
+      .restartDone()
+      .connected();
+    pile(w).advance(30 * SECOND);
+    expect(reasons(w)).toEqual(['pileup']);
+    expect(w.acts('abort').map((each) => each.reason)).toEqual(['pileup', 'pileup', 'pileup']);
+  });
+
+  test('is restarted for again after rest', () => {
+    const w = pile(world({ policy: PATIENT }))
+      .advance(30 * SECOND)
+      .restartDone()
+      .connected();
+    w.advance(15 * MINUTE);
+    expect(reasons(pile(w, ids, 'other/m').advance(30 * SECOND))).toEqual(['pileup', 'pileup']);
+  });
+
+  test('is answered by aborts where the process is never touched', () => {
+    const w = pile(world({ acts: false })).advance(30 * SECOND);
+    expect(w.acts('abort')).toHaveLength(3);
+    expect(reasons(w)).toEqual([]);
+  });
+
+  test('is answered by aborts where the breaker holds the restart', () => {
+    const w = world({ policy: { restart: { maxRestarts: 1 }, pileup: { rest: 0 } } });
+    w.tell({ kind: 'restart.requested', reason: 'memory' }).restartDone().connected();
+    pile(w).advance(30 * SECOND);
+    expect(w.notes('server.breaker_open')).toHaveLength(1);
+    expect(w.acts('abort')).toHaveLength(3);
+  });
+
+  test('spares an attempt in flight for verifyTimeout', () => {
+    const w = pile(world({ acts: false }))
+      .advance(29 * SECOND)
+      .status('a', 'busy')
+      .advance(SECOND);
+    expect(w.acts('abort').map((each) => each.sessionID)).toEqual(['b', 'c']);
+    w.advance(4 * SECOND);
+    expect(w.aborts('a')).toMatchObject([{ reason: 'pileup', expect: 'active' }]);
+  });
+
+  test('does not take a hold for a reason to ask again at once', () => {
+    const w = pile(world({ acts: false }))
+      .advance(30 * SECOND)
+      .abortWithdrawn('a', 'busy');
+    w.text('b').abortWithdrawn('b', 'withdrawn').advance(SECOND);
+    expect(w.aborts('a')).toHaveLength(1);
+  });
+});
+
+describe('after a restart is decided', () => {
+  test('no abort is decided until the server is healthy', () => {
+    const w = pile(world()).advance(30 * SECOND);
+    for (const id of ids) w.fails(id, 9).deleted(id);
+    w.prompt('late')
+      .fails('late', 9)
+      .advance(10 * MINUTE);
+    expect(w.acts('abort')).toEqual([]);
+    w.restartFailed(false);
+    w.advance(10 * MINUTE);
+    expect(w.acts('abort')).toEqual([]);
+  });
+
+  test('none is decided for the runs that it cut either', () => {
+    const w = world().prompt('s').info('c', { parentID: 's' }).prompt('c').fails('s', 4);
+    w.advance(50 * SECOND).tell({ kind: 'restart.requested', reason: 'manual' });
+    w.advance(MINUTE).restartDone();
+    expect(w.acts('abort')).toEqual([]);
+    expect(w.stuck()).toEqual([]);
+    expect(w.notes('session.interrupted')).toHaveLength(2);
+  });
+
+  test('an abort result that arrives late concerns nobody', () => {
+    const w = world().prompt().fails('s', 5).exits().restartDone().abortDone().abortFailed();
+    expect(w.notes('session.aborted')).toEqual([]);
+    expect(w.notes('session.abort_failed')).toEqual([]);
+    w.connected().prompt().fails('s', 5);
+    expect(w.aborts()).toHaveLength(2);
+  });
+});
+
+describe('the book of sessions', () => {
+  test('is bounded, and what it forgets is not counted as piled', () => {
+    const w = pile(world({ policy: PATIENT }), ['a', 'b']);
+    for (let i = 0; i < MAX_SESSIONS; i += 1) w.status(`x${i}`, 'busy');
+    expect(w.watchdog.sessions(w.at)).toHaveLength(MAX_SESSIONS);
+    pile(w, ['c']).advance(30 * SECOND);
+    expect(reasons(w)).toEqual([]);
+    expect(w.acts('abort')).toEqual([]);
+  });
+
+  test('forgets the idle first', () => {
+    const w = world().prompt('first');
+    for (let i = 0; i < MAX_SESSIONS + 10; i += 1) w.info(`x${i}`, { title: 't' });
+    expect(w.health('first')).toBe('busy');
+  });
+});

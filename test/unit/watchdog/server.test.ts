@@ -1,0 +1,351 @@
+/** The server: probes against the stream, exits, restarts and their budget. */
+import { describe, expect, test } from 'vitest';
+import { MINUTE, SECOND, type World, world } from './driver.js';
+
+describe('a server that does not answer', () => {
+  test('is restarted after maxFailures probes where no stream vouches for it', () => {
+    const w = world().lost().probeFails(2);
+    expect(w.acts()).toEqual([]);
+    w.probeFails(1);
+    expect(w.notes('server.unresponsive')).toMatchObject([{ failures: 3, lastError: 'no answer' }]);
+    expect(w.acts()).toEqual([{ act: 'restart', reason: 'unresponsive' }]);
+  });
+
+  test('is forgiven by one good answer in between', () => {
+    const w = world().lost().probeFails(2).probeOk().probeFails(2);
+    expect(w.acts()).toEqual([]);
+  });
+
+  test('is outvoted by a live stream: a busy server is not a dead one', () => {
+    const w = world();
+    for (let i = 0; i < 20; i += 1) w.probeFails(1).alive().probeFails(1);
+    expect(w.acts()).toEqual([]);
+  });
+
+  test('is vouched for by a stream only for a heartbeat and a little', () => {
+    const w = world().alive().probeFails(2);
+    w.probeFails(1, 1_999);
+    expect(w.acts()).toEqual([]);
+    w.probeFails(1, 2);
+    expect(w.acts('restart')).toHaveLength(1);
+  });
+
+  test('is given more time where its heartbeats are further apart', () => {
+    const w = world()
+      .alive(30 * SECOND)
+      .probeFails(7, 5 * SECOND);
+    expect(w.acts()).toEqual([]);
+    w.probeFails(1, 5 * SECOND);
+    expect(w.acts('restart')).toHaveLength(1);
+  });
+
+  test('is not blamed for what failed while the daemon did not run', () => {
+    const w = world().lost().probeFails(2);
+    w.advance(10).tell({ kind: 'gap', ms: 60 * MINUTE });
+    w.tell({ kind: 'probe.failed', startedAt: w.at - 5, failure: 'timeout', error: 'x' });
+    w.probeFails(2);
+    expect(w.acts()).toEqual([]);
+    expect(w.probeFails(1).acts('restart')).toHaveLength(1);
+  });
+
+  test('that asks for a password lives, and is never restarted for it', () => {
+    const w = world();
+    for (let i = 0; i < 20; i += 1) {
+      w.advance(5 * SECOND).tell({ kind: 'probe.unauthorized', startedAt: w.at, status: 401 });
+    }
+    expect(w.notes('server.unauthorized')).toHaveLength(1);
+    expect(w.acts()).toEqual([]);
+    expect(w.watchdog.server.health()).toBe('unauthorized');
+  });
+
+  test('that asked for a password and then exits is started again', () => {
+    const w = world().tell({ kind: 'probe.unauthorized', startedAt: 0, status: 401 }).exits();
+    expect(w.acts()).toEqual([{ act: 'restart', reason: 'exited' }]);
+  });
+});
+
+describe('a server that exits', () => {
+  test('is restarted at once, and its sessions are said to be interrupted once', () => {
+    const w = world().prompt('a').prompt('b').fails('b', 1).exits();
+    expect(w.notes('server.exited')).toMatchObject([{ pid: 100, signal: 'SIGKILL' }]);
+    expect(w.acts()).toEqual([{ act: 'restart', reason: 'exited' }]);
+    expect(w.notes('server.restarting')).toMatchObject([{ interrupted: ['a', 'b'] }]);
+    w.restartDone();
+    expect(w.notes('session.interrupted')).toMatchObject([
+      { sessionID: 'a', health: 'busy', restartReason: 'exited' },
+      { sessionID: 'b', health: 'retrying' },
+    ]);
+    expect(w.notes('server.restarted')).toMatchObject([{ pid: 200, oldPid: 100 }]);
+    expect(w.notes('session.failed')).toEqual([]);
+    expect(w.watchdog.sessions(w.at)).toEqual([]);
+  });
+
+  test('again soon after waits for the backoff', () => {
+    const w = world().exits().advance(100).restartDone().advance(100).exits();
+    expect(w.acts('restart')).toHaveLength(1);
+    w.advance(799);
+    expect(w.acts('restart')).toHaveLength(1);
+    w.advance(1);
+    expect(w.acts('restart')).toHaveLength(2);
+  });
+
+  test('names what it interrupted also when the exit is told twice during the backoff', () => {
+    const w = world().exits().restartDone().prompt('a').exits();
+    w.advance(10).exits(undefined).advance(SECOND);
+    expect(w.notes('server.restarting').at(-1)).toMatchObject({ interrupted: ['a'] });
+    expect(w.notes('server.exited')).toHaveLength(2);
+  });
+
+  test('is not believed of an older process', () => {
+    const w = world().prompt().exits(99);
+    expect(w.acts()).toEqual([]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('leaves no phantom runs behind what it still said', () => {
+    const w = world({ acts: false }).prompt().exits().status('s', 'busy').text().fails('s', 5);
+    expect(w.watchdog.sessions(w.at)).toEqual([]);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('is watched again when somebody else starts it', () => {
+    const w = world({ acts: false }).exits().advance(MINUTE).probeOk();
+    expect(w.notes('server.healthy')).toHaveLength(1);
+    w.poll({ s: { type: 'busy' } });
+    expect(w.health()).toBe('busy');
+  });
+});
+
+describe('the first start', () => {
+  const down = () => world({ attached: false }).tell({ kind: 'server.attached', running: false });
+
+  test('is nobody’s failure and costs no budget', () => {
+    const w = down();
+    expect(w.acts()).toEqual([{ act: 'start' }]);
+    expect(w.notes('server.starting')).toHaveLength(1);
+    w.probeFails(10);
+    expect(w.acts()).toHaveLength(1);
+    w.restartDone(1);
+    expect(w.notes('server.healthy')).toMatchObject([{ pid: 1, tookMs: 1_500 }]);
+    expect(w.notes('server.restarted')).toEqual([]);
+  });
+
+  test('that fails is tried again within the budget', () => {
+    const w = down().restartFailed();
+    expect(w.notes('server.restart_failed')).toHaveLength(1);
+    expect(w.acts('restart')).toEqual([{ act: 'restart', reason: 'exited' }]);
+    w.restartFailed();
+    expect(w.acts('restart')).toHaveLength(1);
+    expect(w.advance(SECOND).acts('restart')).toHaveLength(2);
+  });
+
+  test('is satisfied by the start that a person asks for in the same moment', () => {
+    const w = down().tell({ kind: 'restart.requested', reason: 'manual' }).restartDone();
+    expect(w.acts('restart')).toEqual([]);
+  });
+
+  test('is left to others where the process is never touched', () => {
+    const w = world({ attached: false, acts: false });
+    w.tell({ kind: 'server.attached', running: false }).advance(60 * MINUTE);
+    expect(w.acts()).toEqual([]);
+  });
+});
+
+describe('a restart that is asked for', () => {
+  const ask = (w: World, reason: 'manual' | 'memory' | 'schedule' = 'manual') =>
+    w.tell({ kind: 'restart.requested', reason });
+
+  test('comes at once, and its sessions are interrupted when it is done', () => {
+    const w = ask(world().prompt());
+    expect(w.acts()).toEqual([{ act: 'restart', reason: 'manual' }]);
+    expect(w.notes('session.interrupted')).toEqual([]);
+    w.restartDone();
+    expect(w.notes('session.interrupted')).toMatchObject([{ restartReason: 'manual' }]);
+    expect(w.acts()).toHaveLength(1);
+  });
+
+  test('twice is done once', () => {
+    const w = ask(ask(world()))
+      .restartDone()
+      .advance(10 * MINUTE);
+    expect(w.acts('restart')).toHaveLength(1);
+  });
+
+  test('is not remembered where the process is never touched', () => {
+    const w = ask(world({ acts: false }))
+      .prompt('a')
+      .prompt('b')
+      .prompt('c');
+    for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: 4 * MINUTE });
+    w.advance(30 * SECOND);
+    expect(w.acts('restart')).toEqual([]);
+    expect(w.acts('abort')).toHaveLength(3);
+  });
+
+  test('by a schedule does not hide that the server died meanwhile', () => {
+    const w = world().exits().restartDone().prompt('a');
+    ask(w, 'schedule').exits().advance(SECOND).restartDone();
+    expect(w.notes('server.restarting').at(-1)).toMatchObject({
+      reason: 'exited',
+      interrupted: ['a'],
+    });
+    expect(w.advance(MINUTE).acts('restart')).toHaveLength(2);
+  });
+
+  test('by a person does not wait for the breaker', () => {
+    const w = world({ policy: { restart: { maxRestarts: 1 } } })
+      .exits()
+      .restartDone()
+      .exits();
+    expect(w.watchdog.server.health()).toBe('held');
+    expect(ask(w).acts('restart')).toHaveLength(2);
+  });
+});
+
+describe('a restart that fails', () => {
+  test('with the old server still serving loses nothing, and is not tried without end', () => {
+    const w = world().prompt().tell({ kind: 'restart.requested', reason: 'manual' });
+    w.restartFailed(true);
+    expect(w.notes('session.interrupted')).toEqual([]);
+    expect(w.health()).toBe('busy');
+    expect(w.advance(MINUTE).acts('restart')).toHaveLength(1);
+  });
+
+  test('with nothing alive interrupts what was cut, and is tried again after the backoff', () => {
+    const w = world().prompt().tell({ kind: 'restart.requested', reason: 'memory' });
+    w.restartFailed(false);
+    expect(w.notes('session.interrupted')).toHaveLength(1);
+    expect(w.watchdog.server.health()).toBe('down');
+    expect(w.advance(SECOND).acts('restart')).toHaveLength(2);
+  });
+
+  test('leaves an abort that ended meanwhile ended', () => {
+    const w = world().prompt().fails('s', 5).tell({ kind: 'restart.requested', reason: 'manual' });
+    w.abortFailed().restartFailed(true);
+    expect(w.aborts()).toHaveLength(2);
+  });
+
+  test('makes sessions be looked at again: what they said meanwhile was not listened to', () => {
+    const w = world().prompt().toolRuns().tell({ kind: 'restart.requested', reason: 'manual' });
+    w.toolEnds().restartFailed(true);
+    expect(w.acts('inspect')).toHaveLength(1);
+  });
+});
+
+describe('the breaker', () => {
+  const policy = { restart: { maxRestarts: 3, window: 10 * MINUTE, cooldown: 15 * MINUTE } };
+  /** Dies as soon as it is up, for as long as restarts come within a minute. */
+  const crashLoop = (w: World): World => {
+    for (let done = -1; w.acts('restart').length > done; ) {
+      done = w.acts('restart').length;
+      w.restartDone().exits().advance(MINUTE);
+    }
+    return w;
+  };
+
+  test('opens after maxRestarts in the window, and holds', () => {
+    const w = crashLoop(world({ policy }).exits());
+    expect(w.acts('restart')).toHaveLength(3);
+    expect(w.notes('server.breaker_open')).toMatchObject([
+      { reason: 'exited', restarts: 3, cooldownMs: 15 * MINUTE },
+    ]);
+    expect(w.watchdog.server.health()).toBe('held');
+  });
+
+  test('lets one trial through after the cooldown; a failed trial doubles it', () => {
+    const w = crashLoop(world({ policy }).exits()).advance(15 * MINUTE);
+    expect(w.acts('restart')).toHaveLength(4);
+    w.restartFailed();
+    expect(w.notes('server.breaker_open').at(-1)).toMatchObject({ cooldownMs: 30 * MINUTE });
+    expect(w.advance(30 * MINUTE - 1).acts('restart')).toHaveLength(4);
+    expect(w.advance(1).acts('restart')).toHaveLength(5);
+  });
+
+  test('doubles to at most four hours', () => {
+    const w = crashLoop(world({ policy }).exits());
+    for (let i = 0; i < 8; i += 1) w.advance(4 * 60 * MINUTE).restartFailed();
+    expect(w.notes('server.breaker_open').at(-1)).toMatchObject({ cooldownMs: 240 * MINUTE });
+  });
+
+  test('closes when the trial brings the server back', () => {
+    const w = crashLoop(world({ policy }).exits())
+      .advance(15 * MINUTE)
+      .restartDone();
+    expect(w.notes('server.breaker_closed')).toHaveLength(1);
+    expect(w.watchdog.server.health()).toBe('healthy');
+  });
+
+  test('closes when the server comes back by itself', () => {
+    const w = crashLoop(world({ policy }).exits()).probeOk();
+    expect(w.notes('server.breaker_closed')).toHaveLength(1);
+  });
+
+  test('forgets its openings after a whole window of health', () => {
+    const w = crashLoop(world({ policy }).exits())
+      .advance(15 * MINUTE)
+      .restartDone();
+    w.advance(11 * MINUTE).exits();
+    crashLoop(w);
+    expect(w.notes('server.breaker_open').at(-1)).toMatchObject({ cooldownMs: 15 * MINUTE });
+  });
+
+  test('that opened over a healthy server is not open for ever', () => {
+    const one = { restart: { maxRestarts: 1, window: MINUTE, cooldown: 2 * MINUTE } };
+    const w = world({ policy: one });
+    w.tell({ kind: 'restart.requested', reason: 'memory' }).restartDone();
+    w.tell({ kind: 'restart.requested', reason: 'memory' });
+    expect(w.notes('server.breaker_open')).toHaveLength(1);
+    w.advance(2 * MINUTE).restartDone();
+    expect(w.watchdog.server.breaker.state.kind).toBe('closed');
+  });
+
+  test('gives up with restart.giveUp exit', () => {
+    const exit = { restart: { ...policy.restart, giveUp: 'exit' as const } };
+    const w = crashLoop(world({ policy: exit }).exits());
+    expect(w.acts('give_up')).toEqual([{ act: 'give_up', restarts: 3 }]);
+  });
+});
+
+describe('where the process is never touched', () => {
+  test('no trouble leads to a restart', () => {
+    const w = world({ acts: false })
+      .lost()
+      .probeFails(20)
+      .exits()
+      .advance(60 * MINUTE);
+    expect(w.acts()).toEqual([]);
+    expect(w.notes('server.unresponsive')).toHaveLength(1);
+  });
+});
+
+describe('dryRun', () => {
+  const skipped = (w: World) => w.tell({ kind: 'restart.skipped' });
+
+  test('says once what it would restart, until something changes', () => {
+    const w = skipped(world().exits()).advance(60 * MINUTE);
+    expect(w.acts('restart')).toHaveLength(1);
+    w.probeOk().exits(undefined);
+    expect(w.acts('restart')).toHaveLength(2);
+  });
+
+  test('starts nothing', () => {
+    const w = world({ attached: false }).tell({ kind: 'server.attached', running: false });
+    skipped(w).advance(60 * MINUTE);
+    expect(w.acts()).toEqual([{ act: 'start' }]);
+    expect(w.watchdog.server.health()).toBe('down');
+  });
+
+  test('still decides about a server that froze after a pile-up was left', () => {
+    const w = world().prompt('a').prompt('b').prompt('c');
+    for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: 4 * MINUTE });
+    skipped(w.advance(30 * SECOND))
+      .lost()
+      .probeFails(3);
+    expect(w.acts('restart').map((each) => each.reason)).toEqual(['pileup', 'unresponsive']);
+  });
+
+  test('out of turn changes nothing', () => {
+    expect(skipped(world()).watchdog.server.health()).toBe('healthy');
+    expect(world().prompt().restartDone().health()).toBe('busy');
+  });
+});

@@ -1,0 +1,479 @@
+/** Silence, and everything that explains it: tools, people, subagents, preparation, compaction, and not having listened. */
+import { describe, expect, test } from 'vitest';
+import { MINUTE, SECOND, type World, world } from './driver.js';
+
+const BUSY = { type: 'busy' } as const;
+/** Cut and back within `ms`, with the session still busy. */
+const reconnect = (w: World, ms = SECOND): World =>
+  w.lost().advance(ms).poll({ s: BUSY }).connected();
+
+describe('a silent session', () => {
+  test('is looked at closely first, and aborted when nothing explains the silence', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE);
+    expect(w.acts()).toEqual([{ act: 'inspect', sessionID: 's', directory: '/p' }]);
+    expect(w.stuck()).toEqual([]);
+    w.advance(SECOND).inspected();
+    expect(w.aborts()).toMatchObject([{ reason: 'silence', expect: 'active' }]);
+    expect(w.notes('session.stuck')).toMatchObject([
+      { limit: 10 * MINUTE, value: 10 * MINUTE + SECOND },
+    ]);
+  });
+
+  test('is stalled at half of the limit, visible before it is acted on', () => {
+    const w = world()
+      .prompt()
+      .advance(5 * MINUTE - 1);
+    expect(w.health()).toBe('busy');
+    expect(w.advance(1).health()).toBe('stalled');
+    expect(w.text().health()).toBe('busy');
+  });
+
+  test('is left alone while it gives signs of life', () => {
+    const w = world().prompt();
+    for (let i = 0; i < 20; i += 1) w.advance(9 * MINUTE).text();
+    expect(w.acts()).toEqual([]);
+  });
+
+  test('gives a sign of life with a new message, not with the repetition of one', () => {
+    const w = world()
+      .prompt()
+      .advance(9 * MINUTE)
+      .asks('s', 'm1')
+      .advance(MINUTE);
+    expect(w.acts('inspect')).toHaveLength(1);
+    const next = world()
+      .prompt()
+      .advance(9 * MINUTE)
+      .asks('s', 'm2')
+      .advance(MINUTE);
+    expect(next.acts('inspect')).toHaveLength(0);
+  });
+
+  test('is acted on when the look fails three times', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE);
+    const fail = () =>
+      w.tell({ kind: 'session.inspect_failed', sessionID: 's', error: 'no answer' });
+    fail().advance(5 * SECOND);
+    fail().advance(5 * SECOND);
+    expect(w.acts('inspect')).toHaveLength(3);
+    expect(w.aborts()).toEqual([]);
+    fail();
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is looked at again when the look is never answered', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE)
+      .advance(MINUTE);
+    expect(w.acts('inspect')).toHaveLength(2);
+  });
+
+  test('is judged by a look of its own, not by one from before it fell silent', () => {
+    const w = world().poll({ s: BUSY }).inspected('s', { mark: 'early' }).advance(SECOND).text();
+    w.advance(10 * MINUTE).inspected('s', { mark: 'late' });
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is alive where its transcript moves without an event', () => {
+    const w = world().poll({ s: BUSY }).inspected('s', { mark: 'a' });
+    w.advance(10 * MINUTE).inspected('s', { mark: 'b' });
+    expect(w.aborts()).toEqual([]);
+    w.advance(10 * MINUTE).inspected('s', { mark: 'b' });
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is never acted on with maxSilence 0', () => {
+    const w = world({ policy: { stall: { maxSilence: 0 } } }).prompt();
+    expect(w.advance(600 * MINUTE).acts()).toEqual([]);
+  });
+
+  test('in an attempt that made progress and then hung is caught by silence', () => {
+    const w = world()
+      .prompt()
+      .fails('s', 1)
+      .advance(2 * SECOND)
+      .status('s', 'busy')
+      .text();
+    w.advance(10 * MINUTE).inspected();
+    expect(w.stuck()).toEqual(['silence']);
+  });
+
+  test('in a long announced wait is not silent before the attempt is due', () => {
+    const policy = { retry: { maxWait: 0, maxDuration: 0 }, stall: { maxSilence: MINUTE } };
+    const w = world({ policy })
+      .prompt()
+      .fails('s', 1, { nextInMs: 30 * MINUTE });
+    expect(w.advance(30 * MINUTE).acts()).toEqual([]);
+    expect(w.advance(MINUTE).acts('inspect')).toHaveLength(1);
+  });
+});
+
+describe('a running tool', () => {
+  test('explains any silence', () => {
+    const w = world()
+      .prompt()
+      .toolRuns()
+      .advance(59 * MINUTE);
+    expect(w.acts()).toEqual([]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('is limited from its own start, not from when it was last heard of', () => {
+    const w = world()
+      .prompt()
+      .toolRuns('s', { startedAt: 1_000_000 - 20 * MINUTE });
+    w.advance(30 * MINUTE).toolRuns('s', { startedAt: 1_000_000 - 20 * MINUTE });
+    w.advance(10 * MINUTE - 1);
+    expect(w.acts()).toEqual([]);
+    w.advance(1).inspected('s', {
+      tools: [{ callID: 'c1', tool: 'bash', startedAt: 1_000_000 - 20 * MINUTE }],
+    });
+    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'tool_time', tool: 'bash' }]);
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('that the look does not find has ended: silence counts from there', () => {
+    const w = world()
+      .prompt()
+      .toolRuns()
+      .advance(60 * MINUTE);
+    expect(w.acts('inspect')).toHaveLength(1);
+    w.inspected('s', { tools: [] });
+    expect(w.stuck()).toEqual(['silence']);
+  });
+
+  test('is not charged for the time that a person took to answer', () => {
+    const w = world()
+      .prompt()
+      .toolRuns()
+      .asked()
+      .advance(120 * MINUTE)
+      .answered();
+    w.advance(59 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+    expect(w.acts()).toEqual([]);
+  });
+
+  test('is not charged for it by a close look either, which knows only the wire time', () => {
+    const w = world().prompt().toolRuns().asked();
+    const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at }];
+    w.advance(120 * MINUTE)
+      .answered()
+      .advance(30 * MINUTE);
+    reconnect(w).inspected('s', { tools });
+    expect(w.advance(20 * MINUTE).stuck()).toEqual([]);
+  });
+
+  test('is not charged for a wait that began before the daemon did', () => {
+    const w = world().poll({ s: BUSY });
+    w.inspected('s', {
+      tools: [{ callID: 'c1', tool: 'bash', startedAt: w.at - 300 * MINUTE }],
+      requests: [{ requestID: 'r1', on: 'permission' }],
+    });
+    w.advance(MINUTE)
+      .answered()
+      .advance(59 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('that ended while the stream was cut explains nothing after it', () => {
+    const w = world().prompt().toolRuns().advance(MINUTE);
+    reconnect(w).inspected('s', { tools: [] });
+    expect(w.advance(10 * MINUTE).acts('inspect')).toHaveLength(2);
+    expect(w.inspected('s', { tools: [] }).stuck()).toEqual(['silence']);
+  });
+
+  test('that ended while the stream was cut is dropped although text was heard before the look came back', () => {
+    const w = world().prompt().toolRuns().advance(MINUTE);
+    reconnect(w);
+    const asked = w.at;
+    w.advance(50).text().advance(50).inspected('s', { tools: [] }, asked);
+    w.advance(10 * MINUTE);
+    expect(w.acts('inspect')).toHaveLength(2);
+  });
+});
+
+describe('a session that waits for a person', () => {
+  test('waits as long as the person takes, and says so once', () => {
+    const w = world()
+      .prompt()
+      .toolRuns()
+      .asked()
+      .asked()
+      .advance(600 * MINUTE);
+    expect(w.notes('session.waiting')).toMatchObject([{ on: 'permission', requestID: 'r1' }]);
+    expect(w.acts()).toEqual([]);
+    expect(w.health()).toBe('waiting');
+    w.answered();
+    expect(w.notes('session.answered')).toMatchObject([{ by: 'person', forMs: 600 * MINUTE }]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('that was found by a look is left alone', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE);
+    w.inspected('s', { requests: [{ requestID: 'r9', on: 'question' }] });
+    expect(w.health()).toBe('waiting');
+    expect(w.advance(600 * MINUTE).aborts()).toEqual([]);
+  });
+
+  test('whose answer was missed while the stream was cut waits no more', () => {
+    const w = world().prompt().asked().advance(MINUTE);
+    reconnect(w).inspected('s', { requests: [] });
+    expect(w.health()).toBe('busy');
+    expect(w.notes('session.answered')).toHaveLength(1);
+  });
+
+  test('is reported once with waiting.action report', () => {
+    const w = world({ policy: { waiting: { maxDuration: MINUTE } } })
+      .prompt()
+      .asked();
+    w.advance(30 * MINUTE);
+    expect(w.stuck()).toEqual(['waiting']);
+    expect(w.acts()).toEqual([]);
+    expect(w.health()).toBe('waiting');
+  });
+
+  test('is answered no with waiting.action reject, and the run goes on', () => {
+    const waiting = { maxDuration: MINUTE, action: 'reject' } as const;
+    const w = world({ policy: { waiting } }).prompt().asked('s', 'question').advance(MINUTE);
+    expect(w.acts()).toEqual([
+      {
+        act: 'reject',
+        sessionID: 's',
+        directory: '/p',
+        request: { requestID: 'r1', on: 'question' },
+      },
+    ]);
+    w.answered().advance(MINUTE);
+    expect(w.notes('session.answered')).toMatchObject([{ by: 'watchdog', forMs: MINUTE }]);
+    expect(w.acts('reject')).toHaveLength(1);
+  });
+
+  test('is aborted with waiting.action abort, after a look', () => {
+    const waiting = { maxDuration: MINUTE, action: 'abort' } as const;
+    const w = world({ policy: { waiting } }).prompt().asked().advance(MINUTE);
+    expect(w.acts().map((each) => each.act)).toEqual(['inspect']);
+    w.inspected('s', { requests: [{ requestID: 'r1', on: 'permission' }] });
+    expect(w.aborts()).toMatchObject([{ reason: 'waiting' }]);
+  });
+});
+
+describe('a session that delegates', () => {
+  const task = { callID: 't', tool: 'task', childID: 'c' };
+  const delegating = () =>
+    world().prompt('s').toolRuns('s', task).info('c', { parentID: 's' }).prompt('c');
+
+  test('is delegating as soon as its subagent is at work', () => {
+    expect(delegating().health('s')).toBe('delegating');
+  });
+
+  test('is never touched while its subagent is active, at any depth', () => {
+    const w = delegating().toolRuns('c', { callID: 'u', tool: 'task', childID: 'd' }).prompt('d');
+    for (let i = 0; i < 20; i += 1) w.advance(9 * MINUTE).text('d');
+    expect(w.health('s')).toBe('delegating');
+    expect(w.health('c')).toBe('delegating');
+    expect(w.acts()).toEqual([]);
+  });
+
+  test('has its stuck leaf aborted, and goes on itself', () => {
+    const w = delegating().fails('c', 5);
+    expect(w.acts('abort').map((each) => each.sessionID)).toEqual(['c']);
+    w.abortDone('c').toolEnds('s', 't').stepFinished('s').asks('s', 'next').text('s');
+    expect(w.health('s')).toBe('busy');
+    expect(w.aborts('s')).toEqual([]);
+  });
+
+  test('and is left busy after its subagent ended is silent from there on', () => {
+    const w = delegating()
+      .advance(30 * MINUTE)
+      .text('c')
+      .status('c', 'idle')
+      .forget();
+    w.advance(10 * MINUTE - 1);
+    expect(w.acts()).toEqual([]);
+    w.advance(1).inspected('s', { tools: [{ ...task, startedAt: 1_000_000 }] });
+    expect(w.aborts('s')).toMatchObject([{ reason: 'silence' }]);
+  });
+
+  test('through a tool that does not name its subagent is not limited by that tool', () => {
+    const w = world().prompt('s').toolRuns('s', { callID: 't', tool: 'task' });
+    w.info('c', { parentID: 's' }).prompt('c');
+    for (let i = 0; i < 10; i += 1) w.advance(9 * MINUTE).text('c');
+    expect(w.acts()).toEqual([]);
+  });
+});
+
+describe('a run whose model was not asked yet', () => {
+  test('is preparing: plugins install, and maxToolTime is its limit', () => {
+    const w = world();
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'u' }).status('s', 'busy');
+    w.advance(60 * MINUTE - 1);
+    expect(w.acts()).toEqual([]);
+    w.advance(1).inspected('s', { preparing: true });
+    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'tool_time', tool: '(preparing)' }]);
+  });
+
+  test('is not seen in the run after one whose prompt was repeated at its end', () => {
+    const w = world().prompt().status('s', 'idle');
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'u1' }).status('s', 'busy');
+    expect(w.advance(10 * MINUTE).acts('inspect')).toHaveLength(1);
+  });
+
+  test('is not seen where a second prompt waits behind a hung answer', () => {
+    const w = world().prompt();
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'second' });
+    w.advance(10 * MINUTE).inspected('s', { preparing: true });
+    expect(w.stuck()).toEqual(['silence']);
+  });
+
+  test('is over when its first message came before busy', () => {
+    const w = world();
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'u' });
+    w.asks('s', 'm')
+      .status('s', 'busy')
+      .advance(10 * MINUTE);
+    expect(w.acts('inspect')).toHaveLength(1);
+  });
+});
+
+describe('a compaction', () => {
+  test('explains silence until it ends', () => {
+    const w = world().prompt().tell({ kind: 'session.compacting', sessionID: 's' });
+    w.advance(50 * MINUTE);
+    expect(w.acts()).toEqual([]);
+    w.tell({ kind: 'session.compacted', sessionID: 's' }).advance(10 * MINUTE);
+    expect(w.acts('inspect')).toHaveLength(1);
+  });
+
+  test('whose end may have been missed explains nothing any more', () => {
+    const w = world().prompt().tell({ kind: 'session.compacting', sessionID: 's' });
+    reconnect(w)
+      .inspected()
+      .advance(10 * MINUTE);
+    expect(w.inspected().stuck()).toEqual(['silence']);
+  });
+});
+
+describe('time in which nobody listened', () => {
+  test('is not held against a session: silence counts from the resync', () => {
+    const w = world()
+      .prompt()
+      .advance(9 * MINUTE);
+    reconnect(w, 5 * MINUTE).advance(9 * MINUTE);
+    expect(w.aborts()).toEqual([]);
+    expect(w.advance(MINUTE).inspected().aborts()).toHaveLength(1);
+  });
+
+  test('does not count while the stream is lost', () => {
+    const w = world()
+      .prompt()
+      .lost()
+      .advance(60 * MINUTE);
+    expect(w.acts()).toEqual([]);
+  });
+
+  test('does not hide a hung session behind a flapping stream: an unmoved transcript reaches back', () => {
+    const w = world().prompt();
+    for (let i = 0; i < 12 && w.aborts().length === 0; i += 1) {
+      w.advance(MINUTE);
+      reconnect(w).inspected('s', { mark: 'same' });
+    }
+    // Looks begin at a quarter of the limit; from the first of them on the silence is proven.
+    expect(w.aborts()).toMatchObject([{ reason: 'silence' }]);
+    expect(w.at - 1_000_000).toBeLessThanOrEqual(14 * MINUTE);
+  });
+
+  test('reaches back no further than the first look that proves it', () => {
+    const w = world().prompt();
+    reconnect(w, 9 * MINUTE).inspected('s', { mark: 'same' });
+    w.advance(SECOND);
+    reconnect(w).inspected('s', { mark: 'same' });
+    w.advance(9 * MINUTE);
+    expect(w.acts('abort')).toEqual([]);
+    w.advance(MINUTE).inspected('s', { mark: 'same' });
+    expect(w.acts('abort')).toHaveLength(1);
+  });
+
+  test('is not held against a session where the server was frozen', () => {
+    const w = world({ acts: false })
+      .prompt()
+      .advance(9 * MINUTE)
+      .probeFails(3);
+    expect(w.watchdog.server.health()).toBe('unresponsive');
+    w.advance(20 * MINUTE).probeOk();
+    expect(w.acts()).toEqual([]);
+    w.advance(9 * MINUTE);
+    expect(w.acts()).toEqual([]);
+    w.advance(MINUTE).inspected();
+    expect(w.aborts()).toHaveLength(1);
+  });
+});
+
+describe('a run that is found by a poll', () => {
+  test('is looked at: tools may be running and people may have been asked', () => {
+    const w = world().poll({ s: BUSY });
+    expect(w.acts('inspect')).toHaveLength(1);
+    w.inspected('s', { tools: [{ callID: 'c', tool: 'bash', startedAt: w.at - 50 * MINUTE }] });
+    w.advance(10 * MINUTE);
+    expect(w.acts('inspect')).toHaveLength(2);
+    w.poll({ s: BUSY });
+    expect(w.acts('inspect')).toHaveLength(2);
+  });
+
+  test('in retry since before the daemon started is aborted like any other', () => {
+    const w = world().poll({ s: { type: 'retry', attempt: 7, message: 'x', nextInMs: 9_000 } });
+    expect(w.aborts()).toMatchObject([{ reason: 'attempts', directory: '/p' }]);
+  });
+});
+
+describe('a ghost', () => {
+  test('is a run that goes on after its session was deleted', () => {
+    const w = world().prompt().fails('s', 1).deleted();
+    expect(w.aborts()).toMatchObject([{ reason: 'ghost', expect: 'active', directory: '/p' }]);
+    w.abortDone();
+    expect(w.watchdog.sessions(w.at)).toEqual([]);
+  });
+
+  test('is a status entry whose session is not found', () => {
+    const w = world().poll({ s: BUSY }).inspected('s', 'gone');
+    expect(w.aborts()).toMatchObject([{ reason: 'ghost' }]);
+  });
+
+  test('is forgotten with its run, also where the stream shows the end first', () => {
+    const w = world().prompt().deleted().status('s', 'idle').abortDone().prompt();
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('is not made of an idle session that is deleted, or not found', () => {
+    const w = world().prompt().status('s', 'idle').deleted();
+    expect(w.acts()).toEqual([]);
+    w.prompt().status('s', 'idle').inspected('s', 'gone').prompt();
+    expect(w.acts()).toEqual([]);
+  });
+});
+
+describe('the limit of a whole run', () => {
+  test('holds whatever the run does', () => {
+    const w = world({ policy: { stall: { maxRunTime: 30 * MINUTE } } }).prompt();
+    for (let i = 0; i < 10; i += 1) w.advance(3 * MINUTE).text();
+    expect(w.aborts()).toMatchObject([{ reason: 'run_time' }]);
+    w.text().text();
+    expect(w.aborts()).toHaveLength(1);
+  });
+});
+
+describe('a disposed directory', () => {
+  test('takes its runs with it', () => {
+    const w = world().prompt('s').prompt('t', { directory: '/q' });
+    w.tell({ kind: 'directory.disposed', directory: '/p' });
+    expect([w.health('s'), w.health('t')]).toEqual(['idle', 'busy']);
+  });
+});
