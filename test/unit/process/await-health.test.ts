@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { SystemClock } from '../../../src/lib/clock.js';
+import { awaitHealth } from '../../../src/process/await-health.js';
+
+const clock = new SystemClock();
+const { signal } = new AbortController();
+const never = new Promise<null>(() => undefined);
+
+test('a server that never answers its first connections is asked anew, soon', async () => {
+  let asked = 0;
+  const deps = { isHealthy: () => (++asked < 3 ? never : Promise.resolve({ version: '1' })) };
+  const outcome = await awaitHealth({ deps, clock, timeoutMs: 30_000, signal });
+  expect(outcome).toMatchObject({ kind: 'healthy', version: '1' });
+  expect(outcome.tookMs).toBeLessThan(3_000);
+});
+
+test('a server that is slow to answer is given more time at last', async () => {
+  const deps = {
+    isHealthy: (cut: AbortSignal) =>
+      new Promise<{ version?: string } | null>((resolve) => {
+        const timer = setTimeout(() => resolve({}), 400);
+        cut.addEventListener('abort', () => {
+          clearTimeout(timer);
+          resolve(null);
+        });
+      }),
+  };
+  expect(await awaitHealth({ deps, clock, timeoutMs: 30_000, signal })).toMatchObject({
+    kind: 'healthy',
+  });
+});
+
+test('waiting ends when the process does, and when time is up', async () => {
+  const ended = new AbortController();
+  const waiting = awaitHealth({
+    deps: { isHealthy: () => never },
+    clock,
+    timeoutMs: 30_000,
+    signal,
+    ended: ended.signal,
+  });
+  ended.abort();
+  expect(await waiting).toMatchObject({ kind: 'ended' });
+  const deps = { isHealthy: async () => null };
+  expect(await awaitHealth({ deps, clock, timeoutMs: 100, signal })).toMatchObject({
+    kind: 'timeout',
+  });
+});
+
+test('an abort rejects with its reason, also with a probe that hears nothing', async () => {
+  const stop = new AbortController();
+  const waiting = awaitHealth({
+    deps: { isHealthy: () => never },
+    clock,
+    timeoutMs: 30_000,
+    signal: stop.signal,
+  });
+  stop.abort(new Error('stopping'));
+  await expect(waiting).rejects.toThrow('stopping');
+});
+
+test('a healthy answer of the old process does not count', async () => {
+  let looks = 0;
+  const deps = { isHealthy: async () => ({}) };
+  const accept = async () => ++looks === 3;
+  expect(await awaitHealth({ deps, clock, timeoutMs: 30_000, signal, accept })).toMatchObject({
+    kind: 'healthy',
+  });
+  expect(looks).toBe(3);
+});
