@@ -25,6 +25,7 @@ export interface DaemonOptions {
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #client: OpencodeClient;
+  #loop: Loop | undefined;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -36,6 +37,16 @@ export class Daemon {
       ...(password === undefined ? {} : { password }),
       clock: options.clock,
     });
+  }
+
+  /** The configuration was changed in place: decide anew by it. */
+  reconfigured(): void {
+    this.#loop?.reconfigured();
+  }
+
+  /** What is known just now; undefined before the watch has begun. */
+  snapshot(): Record<string, unknown> | undefined {
+    return this.#loop?.snapshot();
   }
 
   /**
@@ -68,6 +79,7 @@ export class Daemon {
         recorder,
         giveUp: () => gaveUp.abort(new Error('gave up restarting')),
       });
+      this.#loop = loop;
       const identity = await control.attach(stopped);
       loop.start(await isHealthy(this.#client, stopped), identity?.pid);
       await aborted(stopped);

@@ -3,6 +3,7 @@
  *
  * Every act ends in exactly one observation, also when it fails, is withdrawn, or is only pretended (`dryRun`).
  */
+import type { Config } from './config/schema.js';
 import type { Clock } from './lib/clock.js';
 import { abortSession } from './opencode/abort.js';
 import type { OpencodeClient } from './opencode/client.js';
@@ -20,8 +21,8 @@ export interface HandsOptions {
   control: ServerControl;
   clock: Clock;
   telemetry: Telemetry;
-  verifyTimeoutMs: number;
-  dryRun: boolean;
+  /** Read at each act: a reload may change it. */
+  config: Pick<Config, 'abort' | 'dryRun'>;
   observe(o: Observation): void;
   /** Looks closely at one session; the answer comes as an observation. */
   inspect(sessionID: string, directory: string | undefined): Promise<void>;
@@ -55,7 +56,7 @@ export class Hands {
         this.#o.giveUp(act.restarts);
         return;
       default:
-        if (this.#o.dryRun) this.#pretend(act);
+        if (this.#o.config.dryRun) this.#pretend(act);
         else this.#start(this.#perform(act), act.act);
     }
   }
@@ -109,7 +110,7 @@ export class Hands {
   }
 
   async #abort(act: Extract<Act, { act: 'abort' }>): Promise<void> {
-    const { client, clock, observe, verifyTimeoutMs } = this.#o;
+    const { client, clock, observe, config } = this.#o;
     const { sessionID } = act;
     const withdraw = new AbortController();
     this.#aborts.set(sessionID, withdraw);
@@ -118,7 +119,7 @@ export class Hands {
         sessionID,
         directory: act.directory,
         expect: act.expect,
-        verifyTimeoutMs,
+        verifyTimeoutMs: config.abort.verifyTimeout,
         signal: withdraw.signal,
       });
       const at = clock.now();

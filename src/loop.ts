@@ -2,12 +2,13 @@
 import type { Config } from './config/schema.js';
 import { Hands } from './hands.js';
 import type { SystemClock, Timer } from './lib/clock.js';
+import { MemoryWatch, SAMPLE_EVERY_MS } from './memory-watch.js';
 import type { OpencodeClient } from './opencode/client.js';
 import { Senses } from './opencode/senses.js';
 import type { ServerControl } from './process/control.js';
 import type { Recorder } from './recording/recorder.js';
 import { Report } from './report.js';
-import { every } from './schedule.js';
+import { at, every } from './schedule.js';
 import type { Telemetry } from './telemetry/logger.js';
 import { isNote } from './watchdog/decision.js';
 import type { Observation } from './watchdog/observation.js';
@@ -32,7 +33,10 @@ export class Loop {
   readonly #queue: Observation[] = [];
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
-  #endReports: (() => void) | undefined;
+  readonly #memory: MemoryWatch;
+  readonly #report: Report;
+  /** Ends what runs on a schedule. */
+  #endSchedules: (() => void)[] = [];
 
   constructor(options: LoopOptions) {
     this.#o = options;
@@ -52,19 +56,31 @@ export class Loop {
       control,
       clock,
       telemetry,
-      verifyTimeoutMs: config.abort.verifyTimeout,
-      dryRun: config.dryRun,
+      config,
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#senses.inspect(sessionID, directory),
       pauseSenses: () => this.#senses.pause(),
       resumeSenses: (fresh) => this.#senses.resume({ fresh }),
       giveUp,
     });
+    this.#memory = new MemoryWatch({
+      clock,
+      config: config.recycle,
+      measure: () => control.memory(),
+      onLimit: () => this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'memory' }),
+    });
+    this.#report = new Report({
+      watchdog: this.#watchdog,
+      telemetry,
+      clock,
+      events: () => this.#senses.events,
+      memory: this.#memory,
+    });
   }
 
   /** `answer`: what the server said when it was asked just now, null where nothing healthy answers. */
   start(answer: { version?: string } | null, pid: number | undefined): void {
-    const { clock, config, control, telemetry } = this.#o;
+    const { clock } = this.#o;
     clock.start((ms) => this.#gap(ms));
     // First the senses, so that a start of the server finds them awake and puts them to rest.
     this.#senses.start();
@@ -75,16 +91,35 @@ export class Loop {
       ...(pid === undefined ? {} : { pid }),
       ...(answer?.version === undefined ? {} : { version: answer.version }),
     });
-    const report = new Report({
-      watchdog: this.#watchdog,
-      telemetry,
-      clock,
-      events: () => this.#senses.events,
-      serverMemory: () => control.memory(),
-    });
-    this.#endReports = every(clock, config.log.healthInterval, () => {
-      report.write().catch((err: unknown) => telemetry.emit('error', { err, doing: 'reporting' }));
-    });
+    this.#sample();
+    this.#schedule();
+  }
+
+  /** The configuration was changed in place (SIGHUP): decide anew by it. */
+  reconfigured(): void {
+    this.#schedule();
+    this.observe({ kind: 'policy.changed', at: this.#o.clock.now() });
+  }
+
+  /** What is known just now, for people. */
+  snapshot(): Record<string, unknown> {
+    const { server } = this.#watchdog;
+    const at = this.#o.clock.now();
+    return {
+      server: {
+        url: this.#o.config.server.url,
+        health: server.health(),
+        pid: server.pid,
+        version: server.version,
+        restarts: server.restarts,
+        breaker: server.breaker.state.kind,
+        memoryBytes: this.#memory.latest,
+        streamConnected: this.#senses.streamConnected,
+      },
+      directories: this.#senses.liveDirectories,
+      sessions: this.#watchdog.sessions(at),
+      idleSessions: this.#watchdog.idleSessions,
+    };
   }
 
   /** Takes one observation at a time: what an act reports while it is being carried out comes after it. */
@@ -105,7 +140,7 @@ export class Loop {
 
   /** Settles when nothing is under way any more. */
   async stop(): Promise<void> {
-    this.#endReports?.();
+    for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
     await Promise.all([this.#senses.stop(), this.#hands.stop()]);
     this.#timer?.cancel();
@@ -123,9 +158,33 @@ export class Loop {
     }
   }
 
+  /** (Re)starts what happens every so often or at set times. */
+  #schedule(): void {
+    const { clock, config } = this.#o;
+    for (const end of this.#endSchedules.splice(0)) end();
+    this.#endSchedules.push(
+      every(clock, config.log.healthInterval, () => this.#report.write()),
+      every(clock, SAMPLE_EVERY_MS, () => this.#sample()),
+    );
+    if (config.recycle.schedule !== null) {
+      const recycle = () =>
+        this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'schedule' });
+      this.#endSchedules.push(at(config.recycle.schedule, recycle));
+    }
+  }
+
+  #sample(): void {
+    this.#memory
+      .sample()
+      .catch((err: unknown) => this.#o.telemetry.emit('error', { err, doing: 'measuring memory' }));
+  }
+
   /** What the log says of the senses themselves. */
   #tell(o: Observation): void {
     switch (o.kind) {
+      case 'restart.done':
+        this.#memory.reset();
+        return;
       case 'stream.connected':
         this.#o.telemetry.emit('stream.connected', { path: o.path });
         return;

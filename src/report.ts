@@ -1,5 +1,6 @@
 /** The periodic lines: `session.health` for each active session, and one `health.summary`. */
 import type { Clock } from './lib/clock.js';
+import type { MemoryWatch } from './memory-watch.js';
 import type { Telemetry } from './telemetry/logger.js';
 import type { Health } from './watchdog/decision.js';
 import type { Watchdog } from './watchdog/watchdog.js';
@@ -10,8 +11,7 @@ export interface ReportSources {
   clock: Clock;
   /** Events of the stream so far. */
   events(): number;
-  /** Resident memory of the server's process tree, bytes. */
-  serverMemory(): Promise<number | undefined>;
+  memory: MemoryWatch;
 }
 
 export class Report {
@@ -25,9 +25,8 @@ export class Report {
     this.#lastEvents = sources.events();
   }
 
-  async write(): Promise<void> {
-    const { watchdog, telemetry, clock } = this.#from;
-    const serverMemoryBytes = await this.#from.serverMemory();
+  write(): void {
+    const { watchdog, telemetry, clock, memory } = this.#from;
     const at = clock.now();
     const counts: Record<Health, number> = {
       idle: watchdog.idleSessions,
@@ -48,7 +47,10 @@ export class Report {
     telemetry.emit('health.summary', {
       ...counts,
       eventsPerSec: Math.round(((events - this.#lastEvents) / seconds) * 10) / 10,
-      ...(serverMemoryBytes === undefined ? {} : { serverMemoryBytes }),
+      ...(memory.latest === undefined ? {} : { serverMemoryBytes: memory.latest }),
+      ...(memory.growthPerHour === undefined
+        ? {}
+        : { serverMemoryGrowthBytesPerHour: memory.growthPerHour }),
       watchdogMemoryBytes: process.memoryUsage.rss(),
       restarts: watchdog.server.restarts,
     });

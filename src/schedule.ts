@@ -1,4 +1,4 @@
-/** Calls something every so often: on the wall clock where the period divides a minute or an hour, else by a timer. */
+/** Calls something at set times or every so often: on the wall clock where the period divides a minute or an hour, else by a timer. */
 import cron from 'node-cron';
 import type { Clock } from './lib/clock.js';
 
@@ -16,15 +16,18 @@ export function cronFor(periodMs: number): string | undefined {
   return minutes === 60 ? '0 0 * * * *' : undefined;
 }
 
+/** Runs `task` at the times of a cron expression until the returned function is called. The task must not throw. */
+export function at(expression: string, task: () => void): () => void {
+  const scheduled = cron.schedule(expression, task);
+  return () => {
+    void scheduled.destroy();
+  };
+}
+
 /** Runs `task` every `periodMs` until the returned function is called. The task must not throw. */
 export function every(clock: Clock, periodMs: number, task: () => void): () => void {
   const expression = cronFor(periodMs);
-  if (expression !== undefined) {
-    const scheduled = cron.schedule(expression, task);
-    return () => {
-      void scheduled.destroy();
-    };
-  }
+  if (expression !== undefined) return at(expression, task);
   let stopped = false;
   const arm = () => clock.after(periodMs, tick, { unref: true });
   const tick = () => {

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { readableConfig } from '../config/explain.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
+import { applyLive } from '../config/reload.js';
 import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
@@ -61,6 +62,8 @@ export async function run(options: RunOptions): Promise<number> {
       return chosen.control;
     },
   });
+  process.on('SIGHUP', () => reload(options, config, daemon, telemetry));
+  process.on('SIGUSR2', () => telemetry.emit('daemon.state', { state: daemon.snapshot() ?? {} }));
   const { gaveUp } = await daemon.run(stop.signal);
   const exitCode = gaveUp ? EXIT.gaveUp : EXIT.done;
   telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
@@ -79,6 +82,23 @@ async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise
   } catch (error) {
     if (error instanceof LockHeldError) throw new ExitError(EXIT.failed, error.message);
     throw error;
+  }
+}
+
+/** Applies what can be applied live; an invalid configuration changes nothing. */
+function reload(
+  options: ConfigOptions,
+  config: Config,
+  daemon: Daemon,
+  telemetry: Telemetry,
+): void {
+  try {
+    const result = applyLive(config, loadForCommand(options).config);
+    telemetry.setLevel(config.log.level);
+    telemetry.emit('config.reloaded', result);
+    daemon.reconfigured();
+  } catch (err) {
+    telemetry.emit('config.invalid', { err });
   }
 }
 

@@ -135,6 +135,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('abort.withdrawn', { seen: z.enum(['idle', 'busy', 'withdrawn']) }),
   ofSession('abort.skipped', {}),
   of('tick', {}),
+  of('policy.changed', {}),
   of('gap', { ms }),
 ]);
 

@@ -73,6 +73,7 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
       wedged: 'sessions that no abort ended',
       eventsPerSec: 'events of the stream, mean since the last summary',
       serverMemoryBytes: 'resident memory of the server’s process tree',
+      serverMemoryGrowthBytesPerHour: 'its trend over the last half hour',
       watchdogMemoryBytes: 'resident memory of the daemon',
       restarts: 'restarts since the daemon started',
     },
@@ -81,7 +82,9 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
       const sessions = active.map((health) => `${f[health]} ${health}`).join(', ');
       const memory =
         f.serverMemoryBytes === undefined ? '' : `, server ${bytes(f.serverMemoryBytes)}`;
-      return `Sessions: ${sessions || 'none active'}; ${f.eventsPerSec.toFixed(1)} events/s, ${counted(f.restarts, 'restart')}${memory}, watchdog ${bytes(f.watchdogMemoryBytes)}.`;
+      const growth = f.serverMemoryGrowthBytesPerHour ?? 0;
+      const trend = growth > 0 ? ` (growing by ${bytes(growth)} an hour)` : '';
+      return `Sessions: ${sessions || 'none active'}; ${f.eventsPerSec.toFixed(1)} events/s, ${counted(f.restarts, 'restart')}${memory}${trend}, watchdog ${bytes(f.watchdogMemoryBytes)}.`;
     },
   },
   'log.dropped': {
@@ -89,6 +92,29 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
     when: 'the reader of the log was too slow, and lines were lost',
     fields: { lines: 'how many' },
     message: (f) => `The reader of this log was too slow: ${counted(f.lines, 'line')} lost.`,
+  },
+  'daemon.state': {
+    level: 'info',
+    when: 'SIGUSR2: what `/status` shows, for where it is not to be had',
+    fields: { state: 'the server, the sessions, the counters' },
+    message: () => 'The state of the watchdog, as SIGUSR2 asked.',
+  },
+  'config.reloaded': {
+    level: 'info',
+    when: 'SIGHUP: the configuration was read again',
+    fields: {
+      applied: 'keys whose new value is in force',
+      needRestart: 'keys that changed and wait for a restart of the daemon',
+    },
+    message: (f) => {
+      const waiting =
+        f.needRestart.length === 0
+          ? ''
+          : ` Waiting for a restart of the daemon: ${f.needRestart.join(', ')}.`;
+      return f.applied.length === 0
+        ? `The configuration was read again, and nothing changed that can be applied live.${waiting}`
+        : `The configuration was read again; in force now: ${f.applied.join(', ')}.${waiting}`;
+    },
   },
   'config.invalid': {
     level: 'error',

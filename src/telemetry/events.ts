@@ -25,10 +25,13 @@ export interface DaemonEventFields {
     eventsPerSec: number;
     serverMemoryBytes?: number;
     watchdogMemoryBytes: number;
+    serverMemoryGrowthBytesPerHour?: number;
     restarts: number;
   };
   'log.dropped': { lines: number };
   'config.invalid': { err: unknown };
+  'config.reloaded': { applied: string[]; needRestart: string[] };
+  'daemon.state': { state: Record<string, unknown> };
   error: { err: unknown; doing?: string };
 }
 

@@ -47,6 +47,7 @@ export interface Telemetry {
   emit<E extends EventName>(event: E, fields: EventFields[E]): void;
   /** Every event from now on, also those below the log's level; gives the function that ends it. */
   subscribe(listener: Listener): () => void;
+  setLevel(level: LogLevel): void;
   /** Waits, bounded, until a slow reader has taken what was logged. */
   flush(): void;
 }
@@ -103,6 +104,9 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    setLevel(level) {
+      log.level = level;
     },
     flush: () => sink.flush(),
   };

@@ -52,6 +52,17 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
         phrase(f.code !== null && `exit code ${f.code}`, f.signal !== null && `signal ${f.signal}`),
       )}.`,
   },
+  'server.draining': {
+    level: 'info',
+    when: 'a recycle restart is wanted and waits for the sessions at work',
+    fields: {
+      reason: 'memory or schedule',
+      sessions: 'sessions at work now',
+      drainTimeoutMs: 'the longest that it waits',
+    },
+    message: (f) =>
+      `A restart (${f.reason}) waits for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
+  },
   'server.restarting': {
     level: 'warn',
     when: 'the watchdog decides to restart',

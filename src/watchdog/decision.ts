@@ -102,6 +102,12 @@ export interface NoteFields {
   'server.unresponsive': { failures: number; lastError: string; silentMs?: number };
   'server.unauthorized': { status: number };
   'server.exited': { pid?: number; code: number | null; signal: string | null };
+  'server.draining': {
+    reason: RestartReason;
+    /** Sessions at work now, which the restart waits for. */
+    sessions: number;
+    drainTimeoutMs: number;
+  };
   'server.restarting': {
     reason: RestartReason;
     pid?: number;

@@ -165,6 +165,8 @@ export type ActObservation =
 export type TimeObservation =
   /** The deadline that was asked for has come. */
   | (At & { kind: 'tick' })
+  /** The limits were changed in place (a reload of the configuration): everything is judged anew. */
+  | (At & { kind: 'policy.changed' })
   /** The daemon did not run for this long (SIGSTOP, suspend, a blocked loop); the observed clock left it out. */
   | (At & { kind: 'gap'; ms: number });
 

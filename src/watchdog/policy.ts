@@ -49,6 +49,12 @@ export interface Policy {
     cooldown: number;
     giveUp: 'hold' | 'exit';
   };
+  recycle: {
+    /** A restart that is wanted and not urgent waits this long for the sessions at work to end. */
+    drainTimeout: number;
+    /** A session that waits for a person holds the drain too. */
+    waitForPeople: boolean;
+  };
 }
 
 /** The breaker's cooldown doubles to at most this (contract, `restart.cooldown`). */
@@ -69,4 +75,5 @@ export const DEFAULT_POLICY: Policy = {
     cooldown: 15 * 60_000,
     giveUp: 'hold',
   },
+  recycle: { drainTimeout: 30 * 60_000, waitForPeople: true },
 };

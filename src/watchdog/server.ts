@@ -33,7 +33,7 @@ const STANDING: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive', 
 export class ServerWatch {
   readonly #policy: Policy;
   /** False where the process is never touched (`server.control: observe`). */
-  readonly #acts: boolean;
+  readonly acts: boolean;
   readonly #out: (decision: Decision) => void;
   readonly breaker: Breaker;
 
@@ -48,8 +48,8 @@ export class ServerWatch {
   };
   /** The first start is nobody's failure and costs no budget. */
   #startedOnce = false;
-  /** A restart that was asked for and not decided yet. */
-  #requested: 'manual' | 'memory' | 'schedule' | undefined;
+  /** A person asked for a restart, and it is not decided yet. */
+  #requested = false;
   #gapAt = Number.NEGATIVE_INFINITY;
   /** `dryRun` left a dead or frozen server as it is: the same is not decided again until something changes. */
   #skipped = false;
@@ -57,7 +57,7 @@ export class ServerWatch {
 
   constructor(policy: Policy, acts: boolean, out: (decision: Decision) => void) {
     this.#policy = policy;
-    this.#acts = acts;
+    this.acts = acts;
     this.#out = out;
     this.breaker = new Breaker(policy.restart);
   }
@@ -96,6 +96,7 @@ export class ServerWatch {
   observe(o: ServerObservation | StreamObservation): void {
     switch (o.kind) {
       case 'server.attached':
+        if (this.acting) return;
         this.#pid = o.pid;
         if (o.running) this.#becomeHealthy(o.at, o.version);
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
@@ -132,7 +133,7 @@ export class ServerWatch {
         return;
       case 'restart.requested':
         // The restart under way is the one that was asked for; where none can come, none is remembered.
-        if (this.#acts && !this.acting && this.#requested !== 'manual') this.#requested = o.reason;
+        this.#requested = this.acts && !this.acting;
         return;
       case 'stream.connected':
         this.#stream.connected = true;
@@ -161,10 +162,10 @@ export class ServerWatch {
 
   /** The server's own reason for a restart, none where it serves. A person's wish comes first: no budget holds it. */
   ownReason(): RestartReason | undefined {
-    if (this.#requested === 'manual') return 'manual';
+    if (this.#requested) return 'manual';
     if (this.#state.kind === 'down') return 'exited';
     if (this.#state.kind === 'unresponsive') return 'unresponsive';
-    return this.#requested;
+    return undefined;
   }
 
   /** The numbers behind `ownReason`, in words. */
@@ -178,7 +179,7 @@ export class ServerWatch {
           ? `${state.failures} probes failed: ${state.lastError}`
           : '';
       default:
-        return `asked for (${this.#requested})`;
+        return 'asked for';
     }
   }
 
@@ -193,12 +194,12 @@ export class ServerWatch {
     interrupted: () => string[],
   ): number | undefined {
     const before = this.#state;
-    if (!this.#acts || before.kind === 'unknown') return undefined;
+    if (!this.acts || before.kind === 'unknown') return undefined;
     if (before.kind === 'starting' || before.kind === 'restarting') return undefined;
     if (this.#skipped && STANDING.has(reason)) return undefined;
     if (before.kind === 'down' && !this.#startedOnce) {
       this.#startedOnce = true;
-      this.#requested = undefined;
+      this.#requested = false;
       this.#state = { kind: 'starting', since: at };
       this.#out({ note: 'server.starting' });
       this.#out({ act: 'start' });
@@ -226,7 +227,7 @@ export class ServerWatch {
           return admission.until;
       }
     }
-    this.#requested = undefined;
+    this.#requested = false;
     this.restarts += 1;
     const pid = this.#pid;
     this.#state = { kind: 'restarting', since: at, reason, before };

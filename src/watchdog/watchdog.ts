@@ -5,6 +5,7 @@
  * `deadline` is when it wants to be asked again if nothing happens. One timer therefore serves any number of sessions.
  */
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
+import { Drain } from './drain.js';
 import { isRetrying, sparedUntil } from './judgement.js';
 import type { Observation } from './observation.js';
 import { OutageWatch } from './outage.js';
@@ -37,6 +38,7 @@ export class Watchdog {
   readonly #sessions: SessionWatch;
   readonly server: ServerWatch;
   readonly #pileup: Pileup;
+  readonly #drain: Drain;
   readonly #outages: OutageWatch;
   #out: Decision[] = [];
   #deadline = Number.POSITIVE_INFINITY;
@@ -58,6 +60,7 @@ export class Watchdog {
       wakeAt: (at) => this.#wakeAt(at),
     });
     this.#pileup = new Pileup(options.policy);
+    this.#drain = new Drain(options.policy.recycle);
   }
 
   /** When to send a `tick`, on the observed clock; undefined where only news can change anything. */
@@ -103,6 +106,9 @@ export class Watchdog {
     switch (o.kind) {
       case 'tick':
         return;
+      case 'policy.changed':
+        this.#reviewAll(o.at);
+        return;
       case 'gap':
         this.server.gap(o.at);
         return;
@@ -117,6 +123,7 @@ export class Watchdog {
         const wasDown = this.server.isDown;
         this.server.observe(o);
         if (wasDown || !this.server.isDown) return;
+        this.#drain.clear(o.at);
         this.#cut = this.#sessions.interrupted();
         this.#sessions.cut(this.#cut, 'exited', o.at);
         return;
@@ -125,12 +132,15 @@ export class Watchdog {
       case 'restart.failed':
         this.#restartEnded(o);
         return;
+      case 'restart.requested':
+        if (o.reason === 'manual') this.#serverNews(o);
+        else this.#wantRecycle(o.reason, o.at);
+        return;
       case 'server.attached':
       case 'probe.ok':
       case 'probe.failed':
       case 'probe.unauthorized':
       case 'restart.skipped':
-      case 'restart.requested':
       case 'stream.connected':
       case 'stream.alive':
         this.#serverNews(o);
@@ -152,6 +162,19 @@ export class Watchdog {
         // A server that is being killed says many things on its way out, and a dead one's last words come late.
         if (!this.server.acting && !this.server.isDown) this.#sessions.observe(o);
     }
+  }
+
+  /** A recycle waits for the sessions at work; where the process is not ours to touch, none is remembered. */
+  #wantRecycle(reason: 'memory' | 'schedule', at: number): void {
+    if (!this.server.healthy || !this.server.acts) return;
+    if (this.#drain.wanted !== undefined || this.#drain.rests(reason, at)) return;
+    this.#drain.want(reason, at);
+    this.#out.push({
+      note: 'server.draining',
+      reason,
+      sessions: this.#drain.holding(this.#sessions.book.active).length,
+      drainTimeoutMs: this.#policy.recycle.drainTimeout,
+    });
   }
 
   /** Whether what the server was asked then was answered by a process that is gone or going. */
@@ -203,7 +226,18 @@ export class Watchdog {
       const ids = [...wedged].map((each) => each.id).join(', ');
       if (this.#restart('wedged', at, `aborts do not end ${ids}`)) return;
     }
+    if (this.#reviewDrain(at)) return;
     this.#reviewPileup(at);
+  }
+
+  /** True where the hands are now busy with the process. */
+  #reviewDrain(at: number): boolean {
+    const { wanted } = this.#drain;
+    const answer = this.#drain.judge(this.#sessions.book.active, at);
+    if (wanted === undefined || answer === undefined) return false;
+    if (answer.kind === 'restart') return this.#restart(wanted.reason, at, answer.detail);
+    this.#wakeAt(answer.askAgainAt);
+    return false;
   }
 
   #reviewPileup(at: number): void {
@@ -260,6 +294,8 @@ export class Watchdog {
     if (askAgainAt !== undefined) this.#wakeAt(Math.max(askAgainAt, at + 1));
     if (!this.server.acting) return false;
     this.#cut = interrupted;
+    // Whatever the restart is for, it recycles too.
+    this.#drain.clear(at);
     if (reason === 'pileup') this.#pileup.restarted(at);
     return true;
   }

@@ -212,7 +212,7 @@ describe('a restart that fails', () => {
   });
 
   test('with nothing alive interrupts what was cut, and is tried again after the backoff', () => {
-    const w = world().prompt().tell({ kind: 'restart.requested', reason: 'memory' });
+    const w = world().prompt().lost().probeFails(3);
     w.restartFailed(false);
     expect(w.notes('session.interrupted')).toHaveLength(1);
     expect(w.watchdog.server.health()).toBe('down');
@@ -292,8 +292,8 @@ describe('the breaker', () => {
   test('that opened over a healthy server is not open for ever', () => {
     const one = { restart: { maxRestarts: 1, window: MINUTE, cooldown: 2 * MINUTE } };
     const w = world({ policy: one });
-    w.tell({ kind: 'restart.requested', reason: 'memory' }).restartDone();
-    w.tell({ kind: 'restart.requested', reason: 'memory' });
+    w.tell({ kind: 'restart.requested', reason: 'schedule' }).restartDone();
+    w.tell({ kind: 'restart.requested', reason: 'schedule' });
     expect(w.notes('server.breaker_open')).toHaveLength(1);
     w.advance(2 * MINUTE).restartDone();
     expect(w.watchdog.server.breaker.state.kind).toBe('closed');

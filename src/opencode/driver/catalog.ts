@@ -1,0 +1,85 @@
+/**
+ * Which models can be asked. The short list (`/config/providers`: connected ones, 10 kB, 25 ms) answers nearly always;
+ * the long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
+ */
+import { z } from 'zod';
+import { isMissingRoute, type OpencodeClient } from '../client.js';
+import { readProviders } from '../providers.js';
+import { DriverError } from './error.js';
+import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
+
+const MAX_BYTES = 64 * 1024 * 1024;
+
+const wire = z.object({
+  providers: z.array(
+    z.object({
+      id: z.string(),
+      models: z
+        .record(
+          z.string(),
+          z.object({ variants: z.record(z.string(), z.unknown()).optional().catch(undefined) }),
+        )
+        .catch({}),
+    }),
+  ),
+});
+
+/** The connected providers' models; undefined where the server has no such list. */
+export async function connectedModels(
+  client: OpencodeClient,
+  directory: string | undefined,
+  signal?: AbortSignal,
+): Promise<KnownModel[] | undefined> {
+  try {
+    const answer = wire.safeParse(
+      await client.raw({
+        path: '/config/providers',
+        query: { directory },
+        signal,
+        maxBytes: MAX_BYTES,
+      }),
+    );
+    return answer.data?.providers.flatMap(({ id, models }) =>
+      Object.entries(models).map(([model, { variants = {} }]) => ({
+        id: `${id}/${model}`,
+        variants,
+      })),
+    );
+  } catch (error) {
+    // An old server: the run itself will say whether the model is there.
+    if (isMissingRoute(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Why a model that is not among the connected ones cannot be asked, with what to do. */
+export async function explainMissing(
+  client: OpencodeClient,
+  ref: ModelRef,
+  connected: readonly KnownModel[] | undefined,
+  signal?: AbortSignal,
+): Promise<DriverError> {
+  const name = modelName(ref);
+  const all = await readProviders(client, signal);
+  const isConnected = all.connected.includes(ref.providerID);
+  const isKnown = all.models.some(({ id }) => id.startsWith(`${ref.providerID}/`));
+  if (!isConnected && isKnown) {
+    const connectedNames = all.connected.join(', ') || 'none';
+    return new DriverError(
+      'provider_not_connected',
+      `the provider "${ref.providerID}" is not connected (connected: ${connectedNames}): ` +
+        `"opencode auth login" adds it, or set its key in the environment of the server.`,
+      { model: name },
+    );
+  }
+  const known = connected?.map(({ id }) => id) ?? [];
+  const candidates =
+    known.length > 0 ? known : all.models.filter((each) => each.connected).map(({ id }) => id);
+  const nearest = nearestModel(name, candidates);
+  const hint = nearest === undefined ? 'no provider is connected' : `did you mean ${nearest}?`;
+  return new DriverError(
+    'model_unknown',
+    `no connected provider has the model ${name}; ${hint} "opencode-watchdog models" lists them.`,
+    { model: name },
+  );
+}

@@ -1,0 +1,136 @@
+/** What can go wrong in driving opencode, told apart by `kind`; each message says what to do. */
+import { bounded, messageOf, OpencodeError } from '../errors.js';
+
+export type DriverErrorKind =
+  /** Nothing that can be asked: an empty prompt, a file that is too large. */
+  | 'usage'
+  | 'bad_model_spec'
+  | 'model_unknown'
+  | 'variant_unknown'
+  | 'agent_unknown'
+  /** The `opencode` command is not installed, or does not run. */
+  | 'binary_not_found'
+  /** Nobody listens, nothing answers in time, or the server went away during the run. */
+  | 'unreachable'
+  | 'unauthorized'
+  /** Something answers, and it is not opencode; or opencode answered with an error of its own. */
+  | 'server'
+  | 'session_not_found'
+  /** The session was in retry: it was aborted, and is not used again. */
+  | 'session_in_retry'
+  /** A session could not be brought to rest. */
+  | 'abort_failed'
+  | 'delete_failed'
+  | 'provider_not_connected'
+  | 'provider_unreachable'
+  /** The provider answered with an error. */
+  | 'provider_failed'
+  /** The run ended without a reply. */
+  | 'run_failed'
+  | 'timeout'
+  /** The caller's signal ended it. */
+  | 'aborted';
+
+/** What became of one session that was tried. */
+export interface Attempt {
+  model?: string;
+  sessionID?: string;
+  error?: { kind: DriverErrorKind; message: string };
+}
+
+export interface DriverErrorDetails {
+  sessionID?: string;
+  directory?: string;
+  model?: string;
+  /** Of the provider's answer. */
+  statusCode?: number;
+  /** What was received of the reply before it failed. */
+  received?: string;
+  /** The run was aborted, and seen to be at rest. */
+  aborted?: boolean;
+  /** The session was deleted, and seen to be gone. */
+  deleted?: boolean;
+  /** Every session that was tried, in order. */
+  tries?: readonly Attempt[];
+  cause?: unknown;
+}
+
+export class DriverError extends Error {
+  override readonly name = 'DriverError';
+  readonly kind: DriverErrorKind;
+  /** What is known beyond the message; filled in while the session is brought to rest. */
+  readonly details: Readonly<Omit<DriverErrorDetails, 'cause'>>;
+
+  constructor(kind: DriverErrorKind, message: string, details: DriverErrorDetails = {}) {
+    const { cause, ...rest } = details;
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+    this.details = rest;
+  }
+
+  /** The same error with more that is known by now. */
+  with(details: Omit<DriverErrorDetails, 'cause'>): DriverError {
+    const { cause } = this;
+    return new DriverError(this.kind, this.message, {
+      ...this.details,
+      ...details,
+      ...(cause !== undefined && { cause }),
+    });
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { kind: this.kind, message: this.message, ...this.details };
+  }
+}
+
+/** Any error as one of ours; one of ours stays as it is. */
+export function asDriverError(error: unknown, details: DriverErrorDetails = {}): DriverError {
+  if (error instanceof DriverError) return error;
+  const kind = error instanceof OpencodeError ? KIND[error.kind] : 'run_failed';
+  const hint = kind === 'unreachable' ? ' "opencode-watchdog check --start" starts it.' : '';
+  return new DriverError(kind, `${messageOf(error)}${hint}`, { ...details, cause: error });
+}
+
+const KIND: Record<OpencodeError['kind'], DriverErrorKind> = {
+  refused: 'unreachable',
+  timeout: 'unreachable',
+  network: 'unreachable',
+  unauthorized: 'unauthorized',
+  http: 'server',
+  not_opencode: 'server',
+  too_large: 'server',
+  aborted: 'aborted',
+};
+
+/** True where the same prompt may well succeed with another model. */
+export function isModelsFault({ kind }: DriverError): boolean {
+  switch (kind) {
+    case 'model_unknown':
+    case 'variant_unknown':
+    case 'provider_not_connected':
+    case 'provider_unreachable':
+    case 'provider_failed':
+    case 'run_failed':
+    case 'timeout':
+      return true;
+    case 'usage':
+    case 'bad_model_spec':
+    case 'agent_unknown':
+    case 'binary_not_found':
+    case 'unreachable':
+    case 'unauthorized':
+    case 'server':
+    case 'session_not_found':
+    case 'session_in_retry':
+    case 'abort_failed':
+    case 'delete_failed':
+    case 'aborted':
+      return false;
+  }
+}
+
+/** opencode puts a stack behind some of its messages, and the error's name before it: neither helps the reader. */
+export function firstLine(message: string): string {
+  const line = message.split('\n', 1)[0] ?? '';
+  return bounded(line.replace(/^(ProviderModelNotFoundError|UnknownError): /, ''), 300);
+}

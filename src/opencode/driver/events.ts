@@ -1,0 +1,206 @@
+/**
+ * One event stream for all runs of a driver: open while somebody listens, each event given to the run that it is of.
+ *
+ * It brings the text as it comes, errors that nothing else tells of, and the end at once. It may fail or be missing:
+ * the runs look at the status all the same.
+ */
+import { EventSource, type FetchLike } from 'eventsource';
+import { Agent, fetch } from 'undici';
+import { z } from 'zod';
+import type { Clock, Timer } from '../../lib/clock.js';
+import type { OpencodeClient } from '../client.js';
+import { isDirectory, normaliseDirectory } from '../directories.js';
+
+const PATH = '/global/event';
+/** A connection made while the server is about to listen is accepted and never answered (seen on 1.18.33). */
+const HEADERS_TIMEOUT_MS = 5_000;
+const RECONNECT_MS = 500;
+
+export interface SessionEvent {
+  type: string;
+  /** The session itself, or a subagent's below it. */
+  sessionID: string;
+  /** The instance that says so. */
+  directory: string | undefined;
+  properties: unknown;
+}
+
+export type Listener = (event: SessionEvent) => void;
+
+const frame = z.object({
+  directory: z.string().optional().catch(undefined),
+  payload: z.object({ type: z.string(), properties: z.unknown().optional() }),
+});
+const subject = z.object({
+  sessionID: z.string().optional().catch(undefined),
+  info: z
+    .object({
+      id: z.string(),
+      sessionID: z.string().optional().catch(undefined),
+      parentID: z.string().optional().catch(undefined),
+    })
+    .optional()
+    .catch(undefined),
+  part: z.object({ sessionID: z.string() }).optional().catch(undefined),
+});
+
+export class SessionEvents {
+  readonly #client: OpencodeClient;
+  readonly #clock: Clock;
+  readonly #listeners = new Map<string, Listener>();
+  /** A subagent's session to that of its run. */
+  readonly #parents = new Map<string, string>();
+  readonly #waiting = new Set<(open: boolean) => void>();
+  #agent: Agent | undefined;
+  #source: EventSource | undefined;
+  #isOpen = false;
+  #isMissing = false;
+  #retry: Timer | undefined;
+
+  constructor(client: OpencodeClient, clock: Clock) {
+    this.#client = client;
+    this.#clock = clock;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** The listener hears of its session until the returned function is called. */
+  subscribe(sessionID: string, listener: Listener): () => void {
+    this.#listeners.set(sessionID, listener);
+    this.#open();
+    return () => {
+      if (this.#listeners.get(sessionID) !== listener) return;
+      this.#listeners.delete(sessionID);
+      for (const [child, parent] of this.#parents) {
+        if (parent === sessionID) this.#parents.delete(child);
+      }
+      if (this.#listeners.size === 0) void this.close();
+    };
+  }
+
+  /** True as soon as events come; false when none will, or not within `timeoutMs`. */
+  ready(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.#isOpen || this.#isMissing) return Promise.resolve(this.#isOpen);
+    return new Promise((resolve) => {
+      const settle = (open: boolean) => {
+        timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
+        this.#waiting.delete(settle);
+        resolve(open);
+      };
+      const onAbort = () => settle(false);
+      const timer = this.#clock.after(timeoutMs, () => settle(false));
+      this.#waiting.add(settle);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted) onAbort();
+    });
+  }
+
+  /** Nobody hears anything any more. Settles when the connection is gone. */
+  async close(): Promise<void> {
+    const agent = this.#agent;
+    this.#agent = undefined;
+    this.#isMissing = false;
+    this.#listeners.clear();
+    this.#parents.clear();
+    this.#disconnect();
+    this.#settle(false);
+    await agent?.destroy();
+  }
+
+  #open(): void {
+    if (this.#agent) return;
+    // Its own agent: `bodyTimeout` would cut the stream after 300 s.
+    this.#agent = new Agent({ bodyTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS });
+    this.#connect(this.#agent);
+  }
+
+  #connect(agent: Agent): void {
+    const { url, headers } = this.#client.streamTarget(PATH);
+    let isWrong = false;
+    const get: FetchLike = async (target, init) => {
+      const response = await fetch(target, {
+        // A redirect would send the credentials elsewhere.
+        redirect: 'manual',
+        headers: { ...init.headers, ...headers },
+        signal: init.signal as AbortSignal,
+        dispatcher: agent,
+      });
+      const type = response.headers.get('content-type') ?? '';
+      isWrong = response.status !== 200 || !type.startsWith('text/event-stream');
+      return response;
+    };
+    const source = new EventSource(url, { fetch: get });
+    this.#source = source;
+    // The server says something at once: from then on nothing is missed.
+    source.onmessage = ({ data }) => {
+      if (source !== this.#source) return;
+      this.#isOpen = true;
+      this.#settle(true);
+      this.#read(String(data));
+    };
+    source.onerror = () => {
+      if (source !== this.#source) return;
+      this.#disconnect();
+      // EventSource sets its own reconnect timer after this call: closing again takes it back.
+      queueMicrotask(() => source.close());
+      if (isWrong) {
+        // 1.0.0 has no such stream (facts, section 4).
+        this.#isMissing = true;
+        this.#settle(false);
+        return;
+      }
+      this.#retry = this.#clock.after(RECONNECT_MS, () => {
+        if (this.#agent === agent) this.#connect(agent);
+      });
+    };
+  }
+
+  #disconnect(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    const source = this.#source;
+    this.#source = undefined;
+    this.#isOpen = false;
+    source?.close();
+  }
+
+  #settle(open: boolean): void {
+    for (const settle of [...this.#waiting]) settle(open);
+  }
+
+  #read(text: string): void {
+    const parsed = frame.safeParse(parse(text));
+    if (!parsed.success) return;
+    const { directory, payload } = parsed.data;
+    if (payload.type === 'sync') return;
+    const { sessionID: named, info, part } = subject.safeParse(payload.properties).data ?? {};
+    const isSession = payload.type.startsWith('session.');
+    const sessionID = named ?? info?.sessionID ?? part?.sessionID ?? (isSession ? info?.id : undefined);
+    if (sessionID === undefined) return;
+    if (isSession && info?.parentID !== undefined) this.#adopt(info.id, info.parentID);
+    const listener = this.#listeners.get(this.#parents.get(sessionID) ?? sessionID);
+    listener?.({
+      type: payload.type,
+      sessionID,
+      directory: isDirectory(directory) ? normaliseDirectory(directory) : undefined,
+      properties: payload.properties,
+    });
+  }
+
+  #adopt(child: string, parent: string): void {
+    const root = this.#parents.get(parent) ?? parent;
+    if (this.#listeners.has(root)) this.#parents.set(child, root);
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not for us: every answer that matters is looked up as well.
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+/** Puts a reply's text together from the events of its run, as it comes. Pure. */
+import { z } from 'zod';
+import { id } from '../schemas.js';
+
+const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+const info = z.object({ info: z.object({ id, role: z.string() }) });
+const updated = z.object({
+  part: z.object({
+    id,
+    messageID: id,
+    type: z.string(),
+    text: maybe(z.string()),
+    synthetic: maybe(z.boolean()),
+  }),
+});
+const delta = z.object({ messageID: id, partID: id, field: z.string(), delta: z.string() });
+
+interface TextPart {
+  type: string;
+  text: string;
+}
+
+export class StreamedText {
+  /** Messages of the model: the prompt's own text comes as a part, too. */
+  readonly #answers = new Set<string>();
+  readonly #parts = new Map<string, TextPart>();
+  readonly #onText: ((text: string) => void) | undefined;
+  /** The part whose text was told last. */
+  #current: string | undefined;
+  #told = '';
+
+  constructor(onText?: (text: string) => void) {
+    this.#onText = onText;
+  }
+
+  /** All that was told so far. */
+  get text(): string {
+    return this.#told;
+  }
+
+  event(type: string, properties: unknown): void {
+    if (type === 'message.updated') {
+      const message = info.safeParse(properties).data?.info;
+      if (message?.role === 'assistant') this.#answers.add(message.id);
+    } else if (type === 'message.part.updated') {
+      const part = updated.safeParse(properties).data?.part;
+      if (part && !part.synthetic) this.#whole(part.id, part.messageID, part.type, part.text ?? '');
+    } else if (type === 'message.part.delta') {
+      const piece = delta.safeParse(properties).data;
+      if (piece?.field === 'text') this.#piece(piece.partID, piece.messageID, piece.delta);
+    }
+  }
+
+  /** A part as a whole: what of it is new is told. */
+  #whole(partID: string, messageID: string, type: string, text: string): void {
+    if (!this.#answers.has(messageID)) return;
+    const part = this.#parts.get(partID) ?? { type, text: '' };
+    this.#parts.set(partID, part);
+    if (!text.startsWith(part.text)) return;
+    const rest = text.slice(part.text.length);
+    part.text = text;
+    this.#tell(partID, part, rest);
+  }
+
+  #piece(partID: string, messageID: string, text: string): void {
+    const part = this.#parts.get(partID);
+    // A part whose beginning was missed comes as a whole at its end.
+    if (!part || !this.#answers.has(messageID)) return;
+    part.text += text;
+    this.#tell(partID, part, text);
+  }
+
+  #tell(partID: string, part: TextPart, text: string): void {
+    if (part.type !== 'text' || text === '') return;
+    const isNext = this.#current !== undefined && this.#current !== partID;
+    this.#current = partID;
+    const told = isNext ? `\n\n${text}` : text;
+    this.#told += told;
+    this.#onText?.(told);
+  }
+}

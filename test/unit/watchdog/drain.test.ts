@@ -1,0 +1,103 @@
+/** Recycling: a restart that is wanted and not urgent waits for the sessions at work. */
+import { expect, test } from 'vitest';
+import { RECYCLE_REST } from '../../../src/watchdog/drain.js';
+import { MINUTE, SECOND, type World, world } from './driver.js';
+
+const wants = (w: World, reason: 'memory' | 'schedule') =>
+  w.tell({ kind: 'restart.requested', reason });
+const restarts = (w: World) =>
+  w.decisions.filter((each) => 'act' in each && each.act === 'restart');
+
+test('a recycle restarts at once where no session is at work', () => {
+  const w = world();
+  wants(w, 'schedule');
+  expect(w.notes('server.draining')).toMatchObject([{ reason: 'schedule', sessions: 0 }]);
+  expect(restarts(w)).toMatchObject([{ reason: 'schedule' }]);
+});
+
+test('a recycle waits until the last session at work has ended', () => {
+  const w = world();
+  w.status('a', 'busy');
+  wants(w, 'memory');
+  expect(w.notes('server.draining')).toMatchObject([{ reason: 'memory', sessions: 1 }]);
+  for (let i = 0; i < 5; i++) {
+    w.advance(MINUTE);
+    w.tell({ kind: 'session.progress', sessionID: 'a' });
+  }
+  expect(restarts(w)).toEqual([]);
+  w.status('a', 'idle');
+  expect(restarts(w)).toMatchObject([{ reason: 'memory' }]);
+});
+
+test('a recycle comes at the drain timeout all the same, and says whom it cut', () => {
+  const w = world({ policy: { recycle: { drainTimeout: 5 * MINUTE } } });
+  w.status('a', 'busy');
+  w.tell({ kind: 'session.progress', sessionID: 'a' });
+  wants(w, 'schedule');
+  w.advance(5 * MINUTE - 1);
+  expect(restarts(w)).toEqual([]);
+  w.advance(1);
+  expect(restarts(w)).toHaveLength(1);
+  expect(w.notes('server.restarting')).toMatchObject([{ reason: 'schedule', interrupted: ['a'] }]);
+});
+
+test('a run that has only just begun is not cut at the drain timeout, for a bounded time', () => {
+  const drainTimeout = 2 * MINUTE;
+  const w = world({ policy: { recycle: { drainTimeout } } });
+  w.status('a', 'busy');
+  wants(w, 'schedule');
+  // A chain of short runs: one is always young.
+  for (let i = 0; i < 7; i++) {
+    w.advance(30 * SECOND);
+    w.status(`next-${i}`, 'busy');
+    w.status(i === 0 ? 'a' : `next-${i - 1}`, 'idle');
+  }
+  expect(restarts(w)).toEqual([]);
+  w.advance(30 * SECOND);
+  expect(restarts(w)).toHaveLength(1);
+});
+
+test('a session that waits for a person holds the drain only where it is configured to', () => {
+  for (const waitForPeople of [true, false]) {
+    const w = world({ policy: { recycle: { waitForPeople } } });
+    w.status('a', 'busy');
+    w.tell({
+      kind: 'request.asked',
+      sessionID: 'a',
+      request: { requestID: 'per_1', on: 'permission' },
+    });
+    wants(w, 'memory');
+    expect(restarts(w)).toHaveLength(waitForPeople ? 0 : 1);
+  }
+});
+
+test('a memory limit below what the server needs does not restart it again and again', () => {
+  const w = world();
+  const restarted = () =>
+    w.tell({ kind: 'restart.done', pid: 200, oldPid: 100, tookMs: 1_000 }).connected();
+  wants(w, 'memory');
+  restarted();
+  wants(w, 'memory');
+  w.advance(RECYCLE_REST - 1);
+  wants(w, 'memory');
+  expect(restarts(w)).toHaveLength(1);
+  w.advance(1);
+  wants(w, 'memory');
+  expect(restarts(w)).toHaveLength(2);
+});
+
+test('a recycle that is wanted is done by any other restart', () => {
+  const w = world();
+  w.status('a', 'busy');
+  wants(w, 'schedule');
+  w.tell({ kind: 'restart.requested', reason: 'manual' });
+  w.tell({ kind: 'restart.done', pid: 200, oldPid: 100, tookMs: 1_000 }).connected();
+  w.advance(MINUTE);
+  expect(restarts(w)).toMatchObject([{ reason: 'manual' }]);
+});
+
+test('where the process is never touched, none is wanted', () => {
+  const w = world({ acts: false });
+  wants(w, 'memory');
+  expect(w.decisions).toEqual([]);
+});
