@@ -29,9 +29,10 @@ export class AdoptControl extends LocalControl {
     const found = await this.local.find();
     if (found.kind === 'proven') this.onFound(found);
     this.#refusePerson();
-    if (found.kind !== 'proven' && !this.#read) {
-      const why = found.kind === 'refused' ? found.message : 'no opencode was found to adopt';
-      throw new ControlError(`the server is not restarted: ${why}`, { serverAlive: false });
+    if (found.kind === 'nobody' && !this.#read) {
+      throw new ControlError('the server is not restarted: no opencode was found to adopt', {
+        serverAlive: false,
+      });
     }
     const fallback = configuredRecipe(this.local.options);
     return this.restartBy(this.#read ? this.#recipe(this.#read) : fallback, signal);

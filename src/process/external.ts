@@ -5,6 +5,7 @@
 import { awaitHealth, type HealthOutcome } from './await-health.js';
 import { ControlError, type RestartedServer, type StartedServer } from './control.js';
 import { LocalControl } from './local-control.js';
+import { isLocalHost } from './port.js';
 import { type ProcessRef, sameProcess } from './process-table.js';
 
 export class ExternalControl extends LocalControl {
@@ -20,6 +21,7 @@ export class ExternalControl extends LocalControl {
     const began = clock.now();
     const found = await this.local.find();
     const old = found.kind === 'proven' ? found.server : undefined;
+    if (found.kind === 'nobody') await this.#refuseUnseen(signal);
     // Whoever restarts it may be faster than we look, so a port that is taken again at once is no failure here.
     const ended = await this.local.end(signal, { awaitPort: false });
     if (!ended) this.notice('info', 'no server was running; waiting for one');
@@ -35,6 +37,18 @@ export class ExternalControl extends LocalControl {
   /** The server is left to whoever manages it. */
   override async dispose(): Promise<void> {
     this.local.release();
+  }
+
+  /** What answers and cannot be seen cannot be ended: to wait for "a new one" would take the old one for it. */
+  async #refuseUnseen(signal: AbortSignal): Promise<void> {
+    const { deps, url } = this.local.options;
+    const local = await isLocalHost(this.local.host);
+    const answers = (await deps.isHealthy(signal)) !== null;
+    if (local && !answers) return;
+    throw new ControlError(
+      `the server at ${url} is not ended: no process that can be seen listens there. It runs on another machine or in another network namespace: let the daemon share it (Compose \`network_mode: service:NAME\` with \`pid: service:NAME\`, containers of one pod), or use server.control "docker" or "command"`,
+      { serverAlive: answers },
+    );
   }
 
   #await(signal: AbortSignal, old: ProcessRef | undefined): Promise<HealthOutcome> {

@@ -15,6 +15,7 @@ import type { Recipe } from './recipe.js';
 export abstract class LocalControl implements ServerControl {
   abstract readonly mode: ControlMode;
   protected readonly local: LocalServer;
+  #refused: string | undefined;
 
   constructor(options: LocalOptions) {
     this.local = new LocalServer(options);
@@ -33,7 +34,11 @@ export abstract class LocalControl implements ServerControl {
       this.onFound(found);
       return this.local.take(found);
     }
-    if (found.kind === 'refused') this.notice('warn', found.message);
+    // Attaching is tried again and again; the same answer is news once.
+    if (found.kind === 'refused' && found.message !== this.#refused) {
+      this.notice('warn', found.message);
+    }
+    this.#refused = found.kind === 'refused' ? found.message : undefined;
     return null;
   }
 

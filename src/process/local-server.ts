@@ -24,7 +24,7 @@ import {
 } from './launch.js';
 import { treeMemory } from './memory.js';
 import { openProcessTable } from './open-table.js';
-import { type FindHolders, isPortFree } from './port.js';
+import { type FindHolders, isLocalHost, isPortFree } from './port.js';
 import {
   ancestors,
   type ProcessInfo,
@@ -125,6 +125,12 @@ export class LocalServer {
   async launch(recipe: Recipe, signal: AbortSignal): Promise<StartedServer> {
     const { clock } = this.options;
     const began = clock.now();
+    if (!(await isLocalHost(this.host))) {
+      throw new ControlError(
+        `cannot start opencode: the host of ${this.options.url} (server.url) is not this machine`,
+        { serverAlive: false },
+      );
+    }
     if (!(await isPortFree(this.host, this.port))) {
       const found = await this.find();
       const holder = found.kind === 'refused' ? found.message : `port ${this.port} is taken`;

@@ -9,6 +9,7 @@ import { CommandControl } from '../../src/process/command.js';
 import { ControlError } from '../../src/process/control.js';
 import { ExternalControl } from '../../src/process/external.js';
 import { ObserveControl } from '../../src/process/observe.js';
+import { SpawnControl } from '../../src/process/spawn.js';
 import { isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';
@@ -146,6 +147,20 @@ describe('external', () => {
     expect((await failure(control.start(habitat.signal))).message).toContain('nobody started');
     expect(habitat.processes()).toEqual([]);
   });
+});
+
+test('external never takes a server that it cannot see for a restarted one', async () => {
+  const { pid } = await foreign();
+  const control = new ExternalControl(habitat.options({ holders: async () => [] }));
+  const error = await failure(control.restart(habitat.signal));
+  expect(error.message).toContain('no process that can be seen');
+  expect(error.serverAlive).toBe(true);
+  expect(isAlive(pid)).toBe(true);
+});
+
+test('nothing is started for the URL of another machine', async () => {
+  const control = new SpawnControl(habitat.options({ url: 'http://192.0.2.1:4096' }));
+  expect((await failure(control.start(habitat.signal))).message).toContain('not this machine');
 });
 
 describe('command', () => {
