@@ -7,6 +7,7 @@ import { OpencodeClient } from './opencode/client.js';
 import type { ControlDeps, ServerControl } from './process/control.js';
 import type { Recorder } from './recording/recorder.js';
 import type { Telemetry } from './telemetry/logger.js';
+import type { StatusSource } from './telemetry/status/source.js';
 
 /** How long one health probe may take while a server starts: it may accept a connection and never answer it. */
 const START_PROBE_MS = 1_000;
@@ -20,6 +21,8 @@ export interface DaemonOptions {
   makeControl(deps: ControlDeps, signal: AbortSignal): Promise<ServerControl>;
   /** Takes every observation down, for `replay`. */
   makeRecorder?(acts: boolean): Recorder | undefined;
+  /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
+  openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
 }
 
 export class Daemon {
@@ -54,12 +57,13 @@ export class Daemon {
    * @returns whether it gave up restarting (`restart.giveUp: exit`)
    */
   async run(signal: AbortSignal): Promise<{ gaveUp: boolean }> {
-    const { config, telemetry, clock, makeControl, makeRecorder } = this.#options;
+    const { config, telemetry, clock, makeControl, makeRecorder, openStatus } = this.#options;
     const gaveUp = new AbortController();
     const stopped = AbortSignal.any([signal, gaveUp.signal]);
     let loop: Loop | undefined;
     let control: ServerControl | undefined;
     let recorder: Recorder | undefined;
+    let status: { close(): Promise<void> } | undefined;
     const deps: ControlDeps = {
       isHealthy: (within) => isHealthy(this.#client, within),
       onExit: (exit) => loop?.observe({ kind: 'server.exited', at: clock.now(), ...exit }),
@@ -80,6 +84,7 @@ export class Daemon {
         giveUp: () => gaveUp.abort(new Error('gave up restarting')),
       });
       this.#loop = loop;
+      status = openStatus?.(loop.status);
       const identity = await control.attach(stopped);
       loop.start(await isHealthy(this.#client, stopped), identity?.pid);
       await aborted(stopped);
@@ -87,6 +92,7 @@ export class Daemon {
       // Told to stop before it had begun: that is no failure.
       if (!stopped.aborted) throw error;
     } finally {
+      await status?.close();
       await loop?.stop();
       await control?.dispose(gaveUp.signal.aborted ? 'leave' : config.server.onExit);
       recorder?.close();

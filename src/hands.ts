@@ -23,6 +23,8 @@ export interface HandsOptions {
   telemetry: Telemetry;
   /** Read at each act: a reload may change it. */
   config: Pick<Config, 'abort' | 'dryRun'>;
+  /** A person told the daemon to act no more for now. */
+  paused(): boolean;
   observe(o: Observation): void;
   /** Looks closely at one session; the answer comes as an observation. */
   inspect(sessionID: string, directory: string | undefined): Promise<void>;
@@ -56,7 +58,9 @@ export class Hands {
         this.#o.giveUp(act.restarts);
         return;
       default:
-        if (this.#o.config.dryRun) this.#pretend(act);
+        if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
+        // What a person asks for is done also in a pause.
+        else if (this.#o.paused() && !isManual(act)) this.#pretend(act, 'paused');
         else this.#start(this.#perform(act), act.act);
     }
   }
@@ -68,7 +72,10 @@ export class Hands {
     await Promise.allSettled([...this.#running]);
   }
 
-  #pretend(act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>): void {
+  #pretend(
+    act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>,
+    because: 'dryRun' | 'paused',
+  ): void {
     const { clock, observe, telemetry } = this.#o;
     const { act: name, ...fields } = act;
     telemetry.emit('act.skipped', {
@@ -76,6 +83,7 @@ export class Hands {
       ...('sessionID' in fields ? { sessionID: fields.sessionID } : {}),
       ...('directory' in fields && fields.directory ? { directory: fields.directory } : {}),
       ...('reason' in fields ? { reason: fields.reason } : {}),
+      because,
     });
     // The watchdog is in the middle of deciding: its answer comes after that.
     queueMicrotask(() => {
@@ -167,4 +175,8 @@ export class Hands {
       if (!signal.aborted) this.#o.resumeSenses(fresh);
     }
   }
+}
+
+function isManual(act: Act): boolean {
+  return act.act === 'restart' && act.reason === 'manual';
 }

@@ -2,6 +2,7 @@
 import type { Config } from './config/schema.js';
 import { Hands } from './hands.js';
 import type { SystemClock, Timer } from './lib/clock.js';
+import { LoopStatus } from './loop-status.js';
 import { MemoryWatch, SAMPLE_EVERY_MS } from './memory-watch.js';
 import type { OpencodeClient } from './opencode/client.js';
 import { Senses } from './opencode/senses.js';
@@ -35,6 +36,8 @@ export class Loop {
   #timerAt = Number.POSITIVE_INFINITY;
   readonly #memory: MemoryWatch;
   readonly #report: Report;
+  /** What the status endpoint shows, and may do. */
+  readonly status: LoopStatus;
   /** Ends what runs on a schedule. */
   #endSchedules: (() => void)[] = [];
 
@@ -57,11 +60,22 @@ export class Loop {
       clock,
       telemetry,
       config,
+      paused: () => this.status.paused,
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#senses.inspect(sessionID, directory),
       pauseSenses: () => this.#senses.pause(),
       resumeSenses: (fresh) => this.#senses.resume({ fresh }),
       giveUp,
+    });
+    this.status = new LoopStatus({
+      watchdog: this.#watchdog,
+      client,
+      control,
+      clock,
+      telemetry,
+      config,
+      events: () => this.#senses.events,
+      observe: (o) => this.observe(o),
     });
     this.#memory = new MemoryWatch({
       clock,
@@ -149,6 +163,7 @@ export class Loop {
 
   #take(o: Observation): void {
     this.#o.recorder?.take(o);
+    this.status.saw(o);
     this.#tell(o);
     for (const decision of this.#watchdog.observe(o)) {
       if (isNote(decision)) {

@@ -7,11 +7,13 @@ import { daemonEvents } from './daemon-events.js';
 import type { CatalogueEntry, CatalogueOf, EventFields, EventName, Level } from './events.js';
 import { serverEvents } from './server-events.js';
 import { sessionEvents } from './session-events.js';
+import { statusEvents } from './status-events.js';
 
 export const CATALOGUE: CatalogueOf<EventName> = {
   ...daemonEvents,
   ...serverEvents,
   ...sessionEvents,
+  ...statusEvents,
 };
 
 export const EVENT_NAMES = Object.keys(CATALOGUE) as EventName[];

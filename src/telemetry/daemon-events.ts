@@ -1,11 +1,12 @@
 /** The catalogue's entries about the daemon itself. */
 import type { Health } from '../watchdog/decision.js';
 import type { CatalogueOf, EventName } from './events.js';
+import type { StatusEvent } from './status-events.js';
 import { aside, bytes, counted, phrase, reasonOf, time } from './words.js';
 
 type DaemonEvent = Exclude<
   EventName,
-  `server.${string}` | `stream.${string}` | `session.${string}` | `provider.${string}`
+  `server.${string}` | `stream.${string}` | `session.${string}` | `provider.${string}` | StatusEvent
 >;
 
 const HEALTHS: readonly Health[] = [
@@ -47,17 +48,6 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
     when: 'the daemon did not run for a while (suspended, stopped, blocked); that time is held against nobody',
     fields: { gapMs: 'how long' },
     message: (f) => `The watchdog did not run for ${time(f.gapMs)}; that time counts for no limit.`,
-  },
-  'act.skipped': {
-    level: 'warn',
-    when: '`dryRun`: an act that was decided and not done',
-    fields: {
-      act: 'abort, restart, start or reject',
-      sessionID: 'the session it was for',
-      directory: 'its directory',
-      reason: 'why it was decided',
-    },
-    message: (f) => `Dry run, not done: ${phrase(f.act, f.sessionID)}${aside(f.reason)}.`,
   },
   'health.summary': {
     level: 'info',

@@ -20,7 +20,6 @@ export interface DaemonEventFields {
   'stream.connected': { path: string };
   'stream.lost': { path: string; reason: string; silentMs: number };
   'session.continued': SessionFields & { model?: string; count: number };
-  'act.skipped': { act: string; sessionID?: string; directory?: string; reason?: string };
   'health.summary': Record<Health, number> & {
     eventsPerSec: number;
     serverMemoryBytes?: number;
@@ -35,8 +34,33 @@ export interface DaemonEventFields {
   error: { err: unknown; doing?: string };
 }
 
+/** What people ask of the daemon, and what it tells them unasked. */
+export interface StatusEventFields {
+  'status.listening': { address: string };
+  'status.failed': { address: string; error: string; retryInMs: number };
+  'act.skipped': {
+    act: string;
+    sessionID?: string;
+    directory?: string;
+    reason?: string;
+    because: 'dryRun' | 'paused';
+  };
+  'act.requested': { act: 'abort' | 'restart'; sessionID?: string };
+  'act.done': {
+    act: 'abort';
+    sessionID: string;
+    outcome: 'done' | 'idle' | 'failed';
+    tookMs?: number;
+    error?: string;
+  };
+  'daemon.paused': Record<never, never>;
+  'daemon.resumed': { pausedMs: number };
+  'notify.sent': { host: string; events: number; tries: number };
+  'notify.failed': { host: string; events: number; tries: number; error: string };
+}
+
 /** What each event is emitted with: the state machine's notes as they are, and the daemon's own. */
-export type EventFields = NoteFields & DaemonEventFields;
+export type EventFields = NoteFields & DaemonEventFields & StatusEventFields;
 export type EventName = keyof EventFields;
 
 /**

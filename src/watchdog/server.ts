@@ -152,6 +152,11 @@ export class ServerWatch {
     }
   }
 
+  /** What `dryRun` or a pause left undone is decided anew. */
+  takeUpLeft(): void {
+    this.#skipped = false;
+  }
+
   /** What failed during a gap was not the server's fault. */
   gap(at: number): void {
     this.#gapAt = at;

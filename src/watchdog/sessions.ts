@@ -14,7 +14,7 @@ import type { ActObservation, RunningTool, SessionObservation } from './observat
 import { requestAnswered, requestAsked } from './requests.js';
 import { Runs } from './runs.js';
 import { fieldsOf, type Run, type Session } from './session.js';
-import { abortEnded, declareStuck, episodeEnded } from './troubles.js';
+import { abortEnded, abortIfPossible, declareStuck, episodeEnded } from './troubles.js';
 
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is looked at. */
 const QUIET_SHARE = 0.25;
@@ -75,6 +75,16 @@ export class SessionWatch {
     for (const session of [...this.book.active]) {
       if (session.run) session.run.vouchedSince = at;
       this.#runs.review(session, at);
+    }
+  }
+
+  /** What `dryRun` or a pause left undone is taken up where it still stands. */
+  takeUpLeft(at: number): void {
+    for (const session of [...this.book.active]) {
+      const { run } = session;
+      if (run?.trouble?.phase !== 'left') continue;
+      run.trouble = { ...run.trouble, phase: 'pending', tries: run.trouble.tries - 1 };
+      abortIfPossible(this.#context, session, run, at);
     }
   }
 

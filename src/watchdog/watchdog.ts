@@ -5,6 +5,7 @@
  * `deadline` is when it wants to be asked again if nothing happens. One timer therefore serves any number of sessions.
  */
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
+import { type Detail, detail } from './detail.js';
 import { Drain } from './drain.js';
 import { isRetrying, sparedUntil } from './judgement.js';
 import type { Observation } from './observation.js';
@@ -32,6 +33,8 @@ export interface SessionView extends SessionFields {
   model?: string;
   tool?: string;
 }
+
+export type SessionDetail = SessionView & Detail;
 
 export class Watchdog {
   readonly #policy: Policy;
@@ -73,6 +76,14 @@ export class Watchdog {
     return [...this.#sessions.book.active].map((session) => view(session, at));
   }
 
+  /** The active sessions, with what each waits for or fails on. */
+  details(at: number): SessionDetail[] {
+    return [...this.#sessions.book.active].map((session) => ({
+      ...view(session, at),
+      ...detail(session, at),
+    }));
+  }
+
   /** Sessions that are known and have no run. */
   get idleSessions(): number {
     return this.#sessions.book.size - this.#sessions.book.active.size;
@@ -107,6 +118,9 @@ export class Watchdog {
       case 'tick':
         return;
       case 'policy.changed':
+        // What was left undone (`dryRun`, a pause) may be done now.
+        this.server.takeUpLeft();
+        this.#sessions.takeUpLeft(o.at);
         this.#reviewAll(o.at);
         return;
       case 'gap':
