@@ -134,6 +134,8 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('abort.failed', { error: text }),
   ofSession('abort.withdrawn', { seen: z.enum(['idle', 'busy', 'withdrawn']) }),
   ofSession('abort.skipped', {}),
+  ofSession('continue.done', { model: text.optional() }),
+  ofSession('continue.failed', { model: text.optional(), error: text }),
   of('tick', {}),
   of('policy.changed', {}),
   of('gap', { ms }),

@@ -128,6 +128,16 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     message: (f) =>
       `A restart (${f.restartReason}) cut the run of session ${f.sessionID}, which was ${f.health}.`,
   },
+  'session.continue_failed': {
+    level: 'warn',
+    when: '`recover` prompted the session again, and no run began',
+    fields: {
+      model: 'provider/model that was asked for',
+      count: 'how often this session was continued',
+      error: 'why, as far as it is known',
+    },
+    message: (f) => `Session ${f.sessionID} could not be continued: ${f.error}.`,
+  },
   'session.continued': {
     level: 'info',
     when: '`recover` prompted the session again',

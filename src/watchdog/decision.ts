@@ -84,6 +84,16 @@ export type Act =
       directory: string | undefined;
       request: { requestID: string; on: 'permission' | 'question' };
     }
+  /** Prompt an ended session to go on; answer `continue.done` or `continue.failed`. */
+  | {
+      act: 'continue';
+      sessionID: string;
+      directory: string | undefined;
+      /** `provider/model` */
+      model?: string;
+      agent?: string;
+      count: number;
+    }
   /** `restart.giveUp: exit`: the daemon ends with exit code 5. */
   | { act: 'give_up'; restarts: number };
 
@@ -160,6 +170,8 @@ export interface NoteFields {
     attempts: number;
   };
   'session.interrupted': SessionFields & { restartReason: RestartReason; health: Health };
+  'session.continued': SessionFields & { model?: string; count: number };
+  'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
   'provider.outage': { provider: string; model: string; sessions: number; message: string };
   'provider.back': { provider: string; model: string; outageMs: number };
 }

@@ -68,7 +68,7 @@ export function judge(
   if (session.deleted) return { reason: 'ghost', limit: 0, value: at - run.startedAt };
   const { episode } = run;
   if (episode !== undefined) {
-    const crossing = judgeEpisode(run, episode, policy, at);
+    const crossing = judgeEpisode(run, episode, policy, around, at);
     if (crossing !== undefined) return crossing;
   }
   const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
@@ -99,6 +99,7 @@ function judgeEpisode(
   run: Run,
   episode: Episode,
   policy: Policy,
+  around: Surroundings,
   at: number,
 ): Crossing | undefined {
   if (run.status === 'retry') {
@@ -113,7 +114,7 @@ function judgeEpisode(
       return { reason: 'wait', limit: maxWait, value: wait };
     }
   }
-  const due = episodeDue(run, episode, policy);
+  const due = episodeDue(run, episode, policy, around);
   if (due !== undefined && at >= due) {
     return { reason: 'duration', limit: policy.retry.maxDuration, value: at - episode.startedAt };
   }
@@ -124,17 +125,21 @@ function judgeEpisode(
  * When the episode's age counts against it. An attempt that is in flight may be the one that works: it is left alone
  * while it makes progress, and for `abort.verifyTimeout` before it has made any.
  */
-function episodeDue(run: Run, episode: Episode, policy: Policy): number | undefined {
+function episodeDue(
+  run: Run,
+  episode: Episode,
+  policy: Policy,
+  around: Surroundings,
+): number | undefined {
   if (policy.retry.maxDuration === 0) return undefined;
-  const due = episode.startedAt + policy.retry.maxDuration;
   if (run.status === 'busy' && episode.progressed) return undefined;
-  return Math.max(due, sparedUntil(run, policy));
+  return Math.max(episode.startedAt + policy.retry.maxDuration, sparedUntil(run, policy, around));
 }
 
-/** Until when an attempt in flight that has shown nothing yet is left alone. */
-export function sparedUntil(run: Run, policy: Policy): number {
-  const inFlight = run.episode !== undefined && run.status === 'busy';
-  return inFlight ? run.statusAt + policy.abort.verifyTimeout : Number.NEGATIVE_INFINITY;
+/** Until when an attempt in flight that has shown nothing yet is left alone; where nobody listens, that proves nothing. */
+export function sparedUntil(run: Run, policy: Policy, around: Surroundings): number {
+  if (run.episode === undefined || run.status === 'retry') return Number.NEGATIVE_INFINITY;
+  return around.listening ? run.statusAt + policy.abort.verifyTimeout : Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -149,11 +154,12 @@ export function deadlineOf(
 ): number | undefined {
   let deadline: number | undefined;
   const consider = (due: number) => {
-    if (due > at && (deadline === undefined || due < deadline)) deadline = due;
+    if (Number.isFinite(due) && due > at && (deadline === undefined || due < deadline))
+      deadline = due;
   };
   const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
   if (run.episode !== undefined) {
-    const due = episodeDue(run, run.episode, policy);
+    const due = episodeDue(run, run.episode, policy, around);
     if (due !== undefined) consider(due);
   }
   if (maxRunTime > 0) consider(run.startedAt + maxRunTime);

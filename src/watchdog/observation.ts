@@ -160,7 +160,10 @@ export type ActObservation =
   /** The last look before sending showed no reason to: nothing was done. `busy`: an attempt is in flight just now. */
   | (OfSession & { kind: 'abort.withdrawn'; seen: 'idle' | 'busy' | 'withdrawn' })
   /** `dryRun`. */
-  | (OfSession & { kind: 'abort.skipped' });
+  | (OfSession & { kind: 'abort.skipped' })
+  /** The end of a `continue` act: whether the run was seen to begin. */
+  | (OfSession & { kind: 'continue.done'; model?: string })
+  | (OfSession & { kind: 'continue.failed'; model?: string; error: string });
 
 export type TimeObservation =
   /** The deadline that was asked for has come. */

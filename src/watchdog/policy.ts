@@ -55,6 +55,15 @@ export interface Policy {
     /** A session that waits for a person holds the drain too. */
     waitForPeople: boolean;
   };
+  recover: {
+    /** Whether a run that the watchdog aborted is continued. */
+    afterAbort: 'none' | 'continue';
+    /** Whether runs that a restart cut while they were healthy are continued. */
+    afterRestart: 'none' | 'continue';
+    /** Fallback chain of models, `provider/model`. */
+    models: string[];
+    maxPerSession: number;
+  };
 }
 
 /** The breaker's cooldown doubles to at most this (contract, `restart.cooldown`). */
@@ -76,4 +85,5 @@ export const DEFAULT_POLICY: Policy = {
     giveUp: 'hold',
   },
   recycle: { drainTimeout: 30 * 60_000, waitForPeople: true },
+  recover: { afterAbort: 'none', afterRestart: 'none', models: [], maxPerSession: 2 },
 };

@@ -7,7 +7,14 @@
 import { SessionBook } from './book.js';
 import type { Context } from './context.js';
 import { judgeEnd } from './endings.js';
-import { deadlineOf, healthOf, isRetryReason, judge, type Surroundings } from './judgement.js';
+import {
+  deadlineOf,
+  healthOf,
+  isRetryReason,
+  judge,
+  type Surroundings,
+  sparedUntil,
+} from './judgement.js';
 import { isConfirmed } from './looks.js';
 import type { SessionStatus } from './observation.js';
 import { answerForPeople } from './requests.js';
@@ -140,6 +147,11 @@ export class Runs {
     if (idleHands && run.episode !== undefined && isRetryReason(trouble.reason)) return;
     const crossing = judge(session, run, this.#context.policy, this.#around(session), at);
     if (crossing?.reason !== trouble.reason) takeBack(this.#context, session, run, at);
+  }
+
+  /** Until when an attempt in flight is left alone. */
+  sparedUntil(session: Session, run: Run): number {
+    return sparedUntil(run, this.#context.policy, this.#around(session));
   }
 
   /** An active session's parent may have become delegating. */

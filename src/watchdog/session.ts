@@ -94,6 +94,8 @@ export interface Session {
   lastPrompt:
     | { messageID: string; at: number; model: string | undefined; taken: boolean }
     | undefined;
+  /** How often `recover` has prompted it to go on. */
+  continues: number;
   /** The last failure said, so that repeated error events count once. */
   lastFailure: string | undefined;
 }
@@ -110,6 +112,7 @@ export function newSession(id: string, at: number): Session {
     aborting: undefined,
     lastAbort: undefined,
     lastPrompt: undefined,
+    continues: 0,
     lastFailure: undefined,
   };
 }

@@ -4,6 +4,7 @@
  * How a run begins, is judged and ends is in `runs.ts`, what is done about a stuck one in `troubles.ts`, close looks in
  * `looks.ts`, people's answers in `requests.ts`.
  */
+
 import type { SessionBook } from './book.js';
 import type { Context } from './context.js';
 import type { Interrupted, RestartReason } from './decision.js';
@@ -11,10 +12,17 @@ import { errorHeard } from './endings.js';
 import { hasExcuse, isRetrying } from './judgement.js';
 import { lookAnswered, lookAt, lookFailed, noteTool } from './looks.js';
 import type { ActObservation, RunningTool, SessionObservation } from './observation.js';
+import { type Cut, continueAfterRestart, continued } from './recovery.js';
 import { requestAnswered, requestAsked } from './requests.js';
 import { Runs } from './runs.js';
 import { fieldsOf, type Run, type Session } from './session.js';
-import { abortEnded, abortIfPossible, declareStuck, episodeEnded } from './troubles.js';
+import {
+  abortEnded,
+  abortIfPossible,
+  declareStuck,
+  episodeEnded,
+  episodeUnheard,
+} from './troubles.js';
 
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is looked at. */
 const QUIET_SHARE = 0.25;
@@ -23,6 +31,13 @@ type OfOneSession = Exclude<
   SessionObservation | ActObservation,
   { kind: 'status.polled' | 'directory.disposed' }
 >;
+
+/** A session as part of a pile-up. */
+export interface Piled {
+  session: Session;
+  run: Run;
+  since: number;
+}
 
 export class SessionWatch {
   readonly book: SessionBook;
@@ -98,6 +113,10 @@ export class SessionWatch {
       // An event that came after the poll was sent knows better.
       if (session.eventStatusAt > o.startedAt) continue;
       const known = session.run;
+      // Where nobody listens, a busy session may have recovered unheard.
+      if (status.type === 'busy' && !this.#runs.listening && known) {
+        episodeUnheard(this.#context, session, known, o.at);
+      }
       this.#runs.status(session, status, o.directory, o.at);
       // Its beginning was not seen: tools may be running and people may have been asked.
       if (known === undefined && session.run) lookAt(this.#context, session, session.run, o.at);
@@ -195,6 +214,10 @@ export class SessionWatch {
       case 'session.inspect_failed':
         if (run) lookFailed(run, o.at);
         break;
+      case 'continue.done':
+      case 'continue.failed':
+        continued(context, session, o);
+        break;
       default:
         if (abortEnded(context, session, o)) this.#runs.end(session, o.at);
     }
@@ -202,13 +225,28 @@ export class SessionWatch {
     else this.#runs.review(session, o.at);
   }
 
-  /** A pile-up is answered by an abort of each session in it. */
-  abortPiled(session: Session, limit: number, at: number): void {
-    const { run } = session;
-    if (run?.episode === undefined || run.trouble !== undefined) return;
-    const value = at - run.episode.startedAt;
-    declareStuck(this.#context, session, run, { reason: 'pileup', limit, value }, at);
-    this.#runs.review(session, at);
+  /** The sessions of a pile-up, with the beginning of each episode. Where nobody listens, only a status proves one. */
+  piled(): Piled[] {
+    return [...this.book.retrying].flatMap((session) => {
+      const { run } = session;
+      if (run?.episode === undefined || !isRetrying(run)) return [];
+      if (run.status === 'busy' && !this.#runs.listening) return [];
+      return [{ session, run, since: run.episode.startedAt }];
+    });
+  }
+
+  /** A pile-up is answered by an abort of each session that has been in it for `pileup.minDuration`. */
+  abortPiled({ session, run, since }: Piled, at: number): void {
+    if (run.trouble !== undefined) return;
+    const { minDuration } = this.#context.policy.pileup;
+    const due = Math.max(since + minDuration, this.#runs.sparedUntil(session, run));
+    if (at >= due) {
+      const crossing = { reason: 'pileup', limit: minDuration, value: at - since } as const;
+      declareStuck(this.#context, session, run, crossing, at);
+      this.#runs.review(session, at);
+    } else if (Number.isFinite(due)) {
+      this.#context.wakeAt(due);
+    }
   }
 
   /** What a restart of the server would cut now. */
@@ -220,7 +258,13 @@ export class SessionWatch {
   }
 
   /** The server process is gone: so is every run. */
-  cut(interrupted: readonly Interrupted[], restartReason: RestartReason, at: number): void {
+  cut(
+    interrupted: readonly Interrupted[],
+    restartReason: RestartReason,
+    at: number,
+  ): readonly Cut[] {
+    const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
+    const cut: Cut[] = [];
     for (const each of interrupted) {
       this.#context.say({ note: 'session.interrupted', restartReason, ...each });
     }
@@ -229,11 +273,19 @@ export class SessionWatch {
       if (restartReason === 'pileup' && run && isRetrying(run)) {
         this.#context.outages.endedBadly(session.id, run, at);
       }
+      const health = healths.get(session.id) ?? session.health;
+      if (run) cut.push({ session, run, health, at });
       session.aborting = undefined;
       session.lastAbort = undefined;
       this.#runs.close(session, at);
     }
     this.streamLost();
+    return cut;
+  }
+
+  /** The new server is healthy: what `recover` says of the runs that were cut. */
+  continueCut(cut: readonly Cut[]): void {
+    continueAfterRestart(this.#context, cut);
   }
 
   /** The tool's subagent belongs to this session, also where nobody said so. */

@@ -3,10 +3,12 @@
  *
  * The steps of one session's abort; that at most one is under way for a session is kept here.
  */
+
 import type { Context } from './context.js';
 import type { StuckReason } from './decision.js';
 import { type Crossing, isRetryReason } from './judgement.js';
 import type { ActObservation } from './observation.js';
+import { continueAfterAbort } from './recovery.js';
 import { fieldsOf, type Run, type Session } from './session.js';
 
 /** After so many aborts held back for an attempt in flight, attempts this short will never be seen waiting. */
@@ -132,11 +134,22 @@ export function episodeEnded(context: Context, session: Session, run: Run, at: n
   if (ofEpisode) takeBack(context, session, run, at);
 }
 
+/** Nobody knows whether the run's retry episode goes on: its next failure begins another. */
+export function episodeUnheard(context: Context, session: Session, run: Run, at: number): void {
+  if (run.episode === undefined) return;
+  run.episode = undefined;
+  if (run.trouble && isRetryReason(run.trouble.reason)) takeBack(context, session, run, at);
+}
+
 /**
  * The hands report the end of an abort. Returns true where the run is known to have ended, by the only evidence that
  * counts: its directory's status.
  */
-export function abortEnded(context: Context, session: Session, o: ActObservation): boolean {
+export function abortEnded(
+  context: Context,
+  session: Session,
+  o: Extract<ActObservation, { kind: `abort.${string}` }>,
+): boolean {
   const { aborting } = session;
   if (aborting === undefined) return false;
   session.aborting = undefined;
@@ -220,6 +233,7 @@ function aborted(
   session.lastAbort = promptWaits ? undefined : { at, reason, tries };
   if (isRetryReason(reason)) context.outages.endedBadly(session.id, run, at);
   context.say({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
+  continueAfterAbort(context, session, run, reason);
 }
 
 function retryOrWedge(

@@ -7,14 +7,14 @@
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
 import { type Detail, detail } from './detail.js';
 import { Drain } from './drain.js';
-import { isRetrying, sparedUntil } from './judgement.js';
 import type { Observation } from './observation.js';
 import { OutageWatch } from './outage.js';
 import { Pileup } from './pileup.js';
 import type { Policy } from './policy.js';
+import type { Cut } from './recovery.js';
 import { ServerWatch } from './server.js';
-import { fieldsOf, type Run, type Session } from './session.js';
-import { SessionWatch } from './sessions.js';
+import { fieldsOf, type Session } from './session.js';
+import { type Piled, SessionWatch } from './sessions.js';
 
 const NOTHING: readonly Decision[] = [];
 
@@ -47,6 +47,8 @@ export class Watchdog {
   #deadline = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
   #cut: Interrupted[] = [];
+  /** The runs that it cut, until the new server is healthy. */
+  #cutRuns: readonly Cut[] = [];
 
   constructor(options: WatchdogOptions) {
     this.#policy = options.policy;
@@ -139,7 +141,7 @@ export class Watchdog {
         if (wasDown || !this.server.isDown) return;
         this.#drain.clear(o.at);
         this.#cut = this.#sessions.interrupted();
-        this.#sessions.cut(this.#cut, 'exited', o.at);
+        this.#cutRuns = this.#sessions.cut(this.#cut, 'exited', o.at);
         return;
       }
       case 'restart.done':
@@ -169,6 +171,8 @@ export class Watchdog {
       case 'abort.failed':
       case 'abort.withdrawn':
       case 'abort.skipped':
+      case 'continue.done':
+      case 'continue.failed':
       case 'session.info':
         this.#sessions.observe(o);
         return;
@@ -215,7 +219,12 @@ export class Watchdog {
       else this.#sessions.reviewAll(o.at);
     } else {
       // After an exit its sessions were said to be interrupted when it happened.
-      this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
+      const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
+      this.#cutRuns = [...this.#cutRuns, ...runs];
+    }
+    if (o.kind === 'restart.done') {
+      this.#sessions.continueCut(this.#cutRuns);
+      this.#cutRuns = [];
     }
     this.#cut = [];
   }
@@ -261,7 +270,7 @@ export class Watchdog {
       this.#pileup.clear();
       return;
     }
-    const piled = [...retrying].flatMap((session) => pileOf(session));
+    const piled = this.#sessions.piled();
     const healthy = [...active].filter(
       (each) => each.run?.trouble === undefined && each.health !== 'retrying',
     ).length;
@@ -281,22 +290,12 @@ export class Watchdog {
       return;
     }
     // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
-    this.#abortPiled(piled, at);
+    for (const each of piled) this.#sessions.abortPiled(each, at);
   }
 
   /** Those of a pile that have stood for `pileup.minDuration`. */
   #formed(piled: readonly Piled[], at: number): readonly Piled[] {
     return piled.filter(({ since }) => at - since >= this.#policy.pileup.minDuration);
-  }
-
-  #abortPiled(piled: readonly Piled[], at: number): void {
-    const { minDuration } = this.#policy.pileup;
-    for (const { session, run, since } of piled) {
-      if (run.trouble !== undefined) continue;
-      const due = Math.max(since + minDuration, sparedUntil(run, this.#policy));
-      if (at < due) this.#wakeAt(due);
-      else this.#sessions.abortPiled(session, minDuration, at);
-    }
   }
 
   /** True where the hands are now busy with the process. */
@@ -313,19 +312,6 @@ export class Watchdog {
     if (reason === 'pileup') this.#pileup.restarted(at);
     return true;
   }
-}
-
-interface Piled {
-  session: Session;
-  run: Run;
-  since: number;
-}
-
-/** The session as part of a pile, where its attempt in flight does not show that it works. */
-function pileOf(session: Session): Piled[] {
-  const { run } = session;
-  if (run?.episode === undefined || !isRetrying(run)) return [];
-  return [{ session, run, since: run.episode.startedAt }];
 }
 
 function view(session: Session, at: number): SessionView {

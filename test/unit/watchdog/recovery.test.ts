@@ -1,0 +1,131 @@
+/** Recovery, when asked for: which runs are continued, with which model, and which never. */
+import { describe, expect, test } from 'vitest';
+import { MINUTE, type PolicyChange, type World, world } from './driver.js';
+
+const on = (recover: PolicyChange['recover'] = {}): PolicyChange => ({
+  recover: { afterAbort: 'continue', afterRestart: 'continue', ...recover },
+});
+const continues = (w: World) => w.acts('continue');
+/** A session that retried to its limit and was aborted. */
+const aborted = (w: World, id = 's') =>
+  w.prompt(id).asks(id).fails(id, 5).status(id, 'idle').abortDone(id);
+
+describe('after an abort', () => {
+  test('nothing is continued unless it is asked for', () => {
+    expect(continues(aborted(world()))).toEqual([]);
+  });
+
+  test('the same session goes on in its directory with its model', () => {
+    const w = aborted(world({ policy: on() }));
+    expect(continues(w)).toMatchObject([
+      { sessionID: 's', directory: '/p', model: 'fake/m1', count: 1 },
+    ]);
+    w.tell({ kind: 'continue.done', sessionID: 's', model: 'fake/m1' });
+    expect(w.notes('session.continued')).toMatchObject([{ model: 'fake/m1', count: 1 }]);
+  });
+
+  test('a failing model gives way to the next of the chain, and then it is enough', () => {
+    const w = aborted(world({ policy: on({ models: ['fake/m2', 'other/m3'] }) }));
+    for (const messageID of ['m2', 'm3']) {
+      w.tell({ kind: 'session.prompted', sessionID: 's', messageID, directory: '/p' });
+      w.status('s', 'busy').asks('s', messageID).fails('s', 5).status('s', 'idle').abortDone();
+    }
+    expect(continues(w)).toMatchObject([
+      { model: 'fake/m2', count: 1 },
+      { model: 'other/m3', count: 2 },
+    ]);
+  });
+
+  test('an empty account is not asked again, but another model is', () => {
+    const hopeless = (w: World) =>
+      w
+        .prompt()
+        .asks()
+        .fails('s', 1, { message: 'insufficient credit' })
+        .status('s', 'idle')
+        .abortDone();
+    expect(continues(hopeless(world({ policy: on() })))).toEqual([]);
+    const chain = world({ policy: on({ models: ['fake/m2'] }) });
+    expect(continues(hopeless(chain))).toMatchObject([{ model: 'fake/m2' }]);
+  });
+
+  test('a ghost is never continued', () => {
+    const w = world({ policy: on() }).prompt().asks().deleted().abortDone();
+    expect(w.aborts()).toHaveLength(1);
+    expect(continues(w)).toEqual([]);
+  });
+
+  test('a run that waited for a person is never continued', () => {
+    const waiting = { maxDuration: MINUTE, action: 'abort' as const };
+    const w = world({ policy: { ...on(), waiting } })
+      .prompt()
+      .asks()
+      .asked();
+    w.advance(MINUTE).inspected('s', { requests: [{ requestID: 'r1', on: 'permission' }] });
+    w.status('s', 'idle').abortDone();
+    expect(w.notes('session.aborted')).toMatchObject([{ reason: 'waiting' }]);
+    expect(continues(w)).toEqual([]);
+  });
+
+  test('a session with new input since is left to its person', () => {
+    const w = world({ policy: on() }).prompt().asks().fails('s', 5);
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'new', directory: '/p' });
+    w.status('s', 'idle').abortDone();
+    expect(continues(w)).toEqual([]);
+  });
+
+  test('a subagent is not continued: its parent goes on', () => {
+    const w = world({ policy: on() }).info('s', { parentID: 'parent' });
+    expect(continues(aborted(w))).toEqual([]);
+  });
+
+  test('a session that a person aborted is not continued', () => {
+    const w = world({ policy: on() }).prompt().asks();
+    w.error('s', 'MessageAbortedError').status('s', 'idle');
+    expect(continues(w)).toEqual([]);
+  });
+
+  test('a continue that does not start is reported', () => {
+    const w = aborted(world({ policy: on() }));
+    w.tell({ kind: 'continue.failed', sessionID: 's', error: 'the model is unknown' });
+    expect(w.notes('session.continue_failed')).toMatchObject([
+      { sessionID: 's', error: 'the model is unknown', count: 1 },
+    ]);
+  });
+});
+
+describe('after a restart', () => {
+  test('what was healthy is continued, what was retrying or waiting is not', () => {
+    const w = world({ policy: on() });
+    w.prompt('healthy').asks('healthy').text('healthy');
+    w.prompt('retrying').asks('retrying').fails('retrying', 2);
+    w.prompt('waiting').asks('waiting').asked('waiting');
+    w.exits();
+    expect(continues(w)).toEqual([]);
+    w.restartDone();
+    expect(continues(w)).toMatchObject([{ sessionID: 'healthy', model: 'fake/m1', count: 1 }]);
+  });
+
+  test('a parent is continued, its subagent with it and not beside it', () => {
+    const w = world({ policy: on() });
+    w.prompt('parent').asks('parent').toolRuns('parent', { tool: 'task', childID: 'child' });
+    w.info('child', { parentID: 'parent' }).prompt('child').asks('child').text('child');
+    w.exits().restartDone();
+    expect(continues(w)).toMatchObject([{ sessionID: 'parent' }]);
+  });
+
+  test('nothing is continued unless it is asked for', () => {
+    const w = world().prompt().asks().text().exits().restartDone();
+    expect(continues(w)).toEqual([]);
+  });
+
+  test('a session is continued at most maxPerSession times', () => {
+    const w = world({ policy: on({ maxPerSession: 1 }) });
+    for (const messageID of ['m1', 'm2']) {
+      w.tell({ kind: 'session.prompted', sessionID: 's', messageID, directory: '/p' });
+      w.status('s', 'busy').asks('s', messageID).text().exits().restartDone().connected();
+      w.advance(MINUTE);
+    }
+    expect(continues(w)).toHaveLength(1);
+  });
+});
