@@ -37,6 +37,8 @@ export interface Policy {
     rest: number;
   };
   probe: {
+    /** How often it is asked; failures closer together than half of it are one failure. */
+    interval: number;
     /** Consecutive failures before the server counts as unresponsive. */
     maxFailures: number;
   };
@@ -76,7 +78,7 @@ export const DEFAULT_POLICY: Policy = {
   waiting: { maxDuration: 0, action: 'report' },
   abort: { verifyTimeout: 5_000, maxTries: 3 },
   pileup: { minSessions: 3, minDuration: 30_000, rest: 15 * 60_000 },
-  probe: { maxFailures: 3 },
+  probe: { interval: 5_000, maxFailures: 3 },
   restart: {
     maxRestarts: 5,
     window: 10 * 60_000,

@@ -41,6 +41,7 @@ export class ServerWatch {
   #pid: number | undefined;
   #version: string | undefined;
   #failures = 0;
+  #failedAt = Number.NEGATIVE_INFINITY;
   #stream: { connected: boolean; aliveAt: number; heartbeat: number } = {
     connected: false,
     aliveAt: Number.NEGATIVE_INFINITY,
@@ -269,6 +270,9 @@ export class ServerWatch {
   #probeFailed(at: number, startedAt: number, error: string): void {
     if (this.acting || startedAt <= this.#gapAt) return;
     if (this.#state.kind !== 'healthy' && this.#state.kind !== 'unauthorized') return;
+    // A cut connection is probed at once: what fails in the same moment is one failure, not several.
+    if (this.#failures > 0 && at - this.#failedAt < this.#policy.probe.interval / 2) return;
+    this.#failedAt = at;
     this.#failures += 1;
     if (this.#failures < this.#policy.probe.maxFailures) return;
     const silentMs = at - this.#stream.aliveAt;

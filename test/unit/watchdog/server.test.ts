@@ -349,3 +349,18 @@ describe('dryRun', () => {
     expect(world().prompt().restartDone().health()).toBe('busy');
   });
 });
+
+test('probes that fail in the same moment are one failure: the exit of the process is the better news', () => {
+  const w = world().lost();
+  for (const later of [1, 5, 40]) {
+    w.advance(later).tell({
+      kind: 'probe.failed',
+      startedAt: w.at - 1,
+      failure: 'refused',
+      error: 'connect ECONNREFUSED',
+    });
+  }
+  expect(w.notes('server.unresponsive')).toEqual([]);
+  w.exits();
+  expect(w.notes('server.restarting')).toMatchObject([{ reason: 'exited' }]);
+});
