@@ -6,6 +6,7 @@ import { Loop } from './loop.js';
 import { OpencodeClient } from './opencode/client.js';
 import type { ControlDeps, ServerControl } from './process/control.js';
 import type { Recorder } from './recording/recorder.js';
+import type { ServiceReport } from './service.js';
 import type { Telemetry } from './telemetry/logger.js';
 import type { StatusSource } from './telemetry/status/source.js';
 
@@ -21,6 +22,10 @@ export interface DaemonOptions {
   makeControl(deps: ControlDeps, signal: AbortSignal): Promise<ServerControl>;
   /** Takes every observation down, for `replay`. */
   makeRecorder?(acts: boolean): Recorder | undefined;
+  /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
+  openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
+  /** Tells the service manager. */
+  service?: ServiceReport;
   /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
 }
@@ -73,6 +78,8 @@ export class Daemon {
     };
     try {
       control = await makeControl(deps, stopped);
+      // Whether it can act at all is known only when it has seen whom it would act on.
+      const identity = await control.attach(stopped);
       recorder = makeRecorder?.(control.acts);
       loop = new Loop({
         config,
@@ -85,7 +92,7 @@ export class Daemon {
       });
       this.#loop = loop;
       status = openStatus?.(loop.status);
-      const identity = await control.attach(stopped);
+      this.#options.service?.watch(loop);
       loop.start(await isHealthy(this.#client, stopped), identity?.pid);
       await aborted(stopped);
     } catch (error) {
