@@ -9,6 +9,8 @@ export interface Context {
   say(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;
+  /** Whether it answered when it was last asked: what fails now is not for its silence. */
+  isAnswering(): boolean;
   /** Asks to be woken; the watchdog keeps the earliest. */
   wakeAt(at: number): void;
 }

@@ -9,7 +9,7 @@ import type { Run, Session } from './session.js';
 
 /** A close look that failed is tried again after this many ms ... */
 const LOOK_AGAIN = 5_000;
-/** ... and after so many failures in a row, what the events said must do. */
+/** ... and after so many failures in a row of a server that answers otherwise, what the events said must do. */
 const MAX_LOOK_FAILURES = 3;
 /** A look that was never answered is asked for again after this many ms. */
 const LOOK_LOST = 60_000;
@@ -44,7 +44,8 @@ export function isConfirmed(
   if (!context.canAct()) return false;
   const look = run.inspection;
   if (look?.state === 'answered' && at - look.at <= LOOK_FRESH) return true;
-  if (look?.state === 'failed' && look.failures >= MAX_LOOK_FAILURES) return true;
+  const lookIsInVain = look?.state === 'failed' && look.failures >= MAX_LOOK_FAILURES;
+  if (lookIsInVain && context.isAnswering()) return true;
   const patience = look?.state === 'asked' ? LOOK_LOST : LOOK_AGAIN;
   if (look === undefined || look.state === 'answered' || at - look.at >= patience) {
     lookAt(context, session, run, at);
@@ -74,16 +75,18 @@ export function lookAnswered(run: Run, found: Found, startedAt: number, at: numb
   run.preparing = found.preparing && run.askedMessageID === undefined;
 }
 
-/** A tool runs. Its start may have been moved on for the time that a person took, and is never moved back. */
+/**
+ * A tool runs. Its start may have been moved on for the time that a person took, and is never moved back; one that is
+ * found later than the last answer may have been what was asked about.
+ */
 export function noteTool(run: Run, tool: RunningTool): void {
-  const known = run.tools.get(tool.callID);
-  const startedAt = Math.max(known?.startedAt ?? tool.startedAt, tool.startedAt);
-  run.tools.set(tool.callID, { ...tool, startedAt });
+  const earliest = run.tools.get(tool.callID)?.startedAt ?? run.answeredAt;
+  run.tools.set(tool.callID, { ...tool, startedAt: Math.max(earliest, tool.startedAt) });
 }
 
 /**
- * A transcript that is as it was at an earlier look proves the silence in between, whoever listened; one that moved
- * with nothing heard proves life.
+ * A transcript that is as it was at an earlier look proves the silence in between, whoever listened. One that moved
+ * while somebody listened and heard nothing proves life.
  */
 function compareMark(run: Run, value: string, startedAt: number, at: number): void {
   if (run.progressAt > startedAt) return;
@@ -94,7 +97,7 @@ function compareMark(run: Run, value: string, startedAt: number, at: number): vo
       run.vouchedSince = Math.min(run.vouchedSince, mark.since);
       return;
     }
-    run.progressAt = startedAt;
+    if (mark.since >= run.vouchedSince) run.progressAt = startedAt;
   }
   run.mark = { value, since: at };
 }

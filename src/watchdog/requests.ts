@@ -26,23 +26,23 @@ export function requestAsked(
   return true;
 }
 
-/** True where the request was pending. */
+/** A request was answered, perhaps one whose asking went unheard. */
 export function requestAnswered(
   context: Context,
   session: Session,
   run: Run,
   requestID: string,
   at: number,
-): boolean {
+): void {
   const request = run.requests.get(requestID);
-  if (request === undefined) return false;
   run.requests.delete(requestID);
   run.answeredAt = at;
   // opencode starts a tool's clock before it asks: the time that a person took is not the tool's.
-  const waited = request.heard ? at - request.since : Number.POSITIVE_INFINITY;
+  const waited = request?.heard ? at - request.since : Number.POSITIVE_INFINITY;
   for (const [id, tool] of run.tools) {
     run.tools.set(id, { ...tool, startedAt: Math.min(at, tool.startedAt + waited) });
   }
+  if (request === undefined) return;
   context.say({
     note: 'session.answered',
     ...fieldsOf(session),
@@ -51,7 +51,6 @@ export function requestAnswered(
     by: request.handled === 'rejected' ? 'watchdog' : 'person',
     forMs: at - request.since,
   });
-  return true;
 }
 
 /** `waiting.action` report and reject: each request once. (abort is a verdict like any other.) */

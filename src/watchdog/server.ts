@@ -76,6 +76,10 @@ export class ServerWatch {
   get healthy(): boolean {
     return this.#state.kind === 'healthy';
   }
+  /** It answered the last probe. */
+  get answering(): boolean {
+    return this.healthy && this.#failures === 0;
+  }
   /** Its process is known to be gone. */
   get isDown(): boolean {
     return this.#state.kind === 'down';

@@ -190,9 +190,9 @@ export class SessionWatch {
         }
         break;
       case 'request.answered':
-        if (run && requestAnswered(context, session, run, o.requestID, o.at)) {
-          this.#runs.progressed(session, run, o.at);
-        }
+        if (run === undefined) break;
+        requestAnswered(context, session, run, o.requestID, o.at);
+        this.#runs.progressed(session, run, o.at);
         break;
       case 'session.compacting':
         if (run) run.compactingSince ??= o.at;

@@ -62,6 +62,7 @@ export class Watchdog {
       outages: this.#outages,
       say,
       canAct: () => this.server.healthy,
+      isAnswering: () => this.server.answering,
       wakeAt: (at) => this.#wakeAt(at),
     });
     this.#pileup = new Pileup(options.policy);

@@ -108,6 +108,12 @@ describe('a pile-up', () => {
     expect(w.aborts('a')).toMatchObject([{ reason: 'pileup', expect: 'active' }]);
   });
 
+  test('is not made of attempts in flight that nobody can hear', () => {
+    const w = pile(world());
+    for (const id of ids) w.status(id, 'busy');
+    expect(w.lost().advance(MINUTE).acts()).toEqual([]);
+  });
+
   test('does not take a hold for a reason to ask again at once', () => {
     const w = pile(world({ acts: false }))
       .advance(30 * SECOND)

@@ -52,6 +52,40 @@ describe('a retry episode', () => {
     expect(w.stuck()).toEqual(['duration']);
   });
 
+  test('may have ended unheard where the stream was cut: a busy poll leaves it open no longer', () => {
+    const w = world()
+      .prompt()
+      .fails('s', 3)
+      .advance(SECOND)
+      .lost()
+      .advance(10 * SECOND);
+    w.poll({ s: { type: 'busy' } })
+      .connected()
+      .advance(5 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+    w.fails('s', 4).advance(SECOND).fails('s', 5);
+    expect(w.stuck()).toEqual(['attempts']);
+  });
+
+  test('goes on over a cut where polls show it', () => {
+    const w = world().prompt().fails('s', 3).lost();
+    for (let i = 0; i < 11; i += 1) {
+      w.advance(5 * SECOND).poll({ s: { type: 'retry', attempt: 3, message: 'x' } });
+    }
+    expect(w.stuck()).toEqual([]);
+    expect(w.advance(5 * SECOND).stuck()).toEqual(['duration']);
+  });
+
+  test('is not judged by an attempt in flight that nobody can hear', () => {
+    const w = world()
+      .prompt()
+      .fails('s', 1)
+      .advance(50 * SECOND)
+      .status('s', 'busy')
+      .lost();
+    expect(w.advance(5 * MINUTE).stuck()).toEqual([]);
+  });
+
   test('is ended by idle without a word about recovery: nobody knows what ended it', () => {
     const w = world().prompt().fails('s', 1).status('s', 'idle');
     expect(w.notes('session.recovered')).toEqual([]);

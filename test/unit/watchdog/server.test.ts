@@ -23,7 +23,9 @@ describe('a server that does not answer', () => {
   });
 
   test('is vouched for by a stream only for a heartbeat and a little', () => {
-    const w = world({ policy: { probe: { interval: 2 } } }).alive().probeFails(2);
+    const w = world({ policy: { probe: { interval: 2 } } })
+      .alive()
+      .probeFails(2);
     w.probeFails(1, 1_999);
     expect(w.acts()).toEqual([]);
     w.probeFails(1, 2);

@@ -65,6 +65,18 @@ describe('a silent session', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
+  test('is not acted on for looks that fail because the server does not answer at all', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE)
+      .alive();
+    for (let i = 0; i < 6; i += 1) {
+      w.probeFails(1).tell({ kind: 'session.inspect_failed', sessionID: 's', error: 'no answer' });
+      w.tell({ kind: 'stream.alive' }).probeFails(1, 1);
+    }
+    expect(w.aborts()).toEqual([]);
+  });
+
   test('is looked at again when the look is never answered', () => {
     const w = world()
       .prompt()
@@ -179,6 +191,26 @@ describe('a running tool', () => {
       .answered()
       .advance(59 * MINUTE);
     expect(w.stuck()).toEqual([]);
+  });
+
+  test('is not charged for a wait whose beginning went unheard', () => {
+    const w = world()
+      .prompt()
+      .toolRuns()
+      .advance(120 * MINUTE - 61 * MINUTE)
+      .answered('s', 'unknown');
+    expect(w.notes('session.answered')).toEqual([]);
+    w.advance(59 * MINUTE);
+    expect(w.acts()).toEqual([]);
+    const found = world()
+      .prompt()
+      .advance(MINUTE)
+      .answered('s', 'unknown')
+      .advance(10 * MINUTE);
+    found.inspected('s', {
+      tools: [{ callID: 'c', tool: 'bash', startedAt: found.at - 100 * MINUTE }],
+    });
+    expect(found.stuck()).toEqual([]);
   });
 
   test('that ended while the stream was cut explains nothing after it', () => {
@@ -388,6 +420,14 @@ describe('time in which nobody listened', () => {
     // Looks begin at a quarter of the limit; from the first of them on the silence is proven.
     expect(w.aborts()).toMatchObject([{ reason: 'silence' }]);
     expect(w.at - 1_000_000).toBeLessThanOrEqual(14 * MINUTE);
+  });
+
+  test('is not made up for by what was written in it: the transcript moved while nobody listened', () => {
+    const w = world().lost().poll({ s: BUSY }).inspected('s', { mark: 'a' }).advance(MINUTE);
+    w.connected()
+      .advance(10 * MINUTE)
+      .inspected('s', { mark: 'b' });
+    expect(w.aborts()).toHaveLength(1);
   });
 
   test('reaches back no further than the first look that proves it', () => {
