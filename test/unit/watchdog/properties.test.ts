@@ -1,0 +1,392 @@
+/**
+ * Properties that hold in every history: of a simulated opencode with its own truth, and of plain nonsense.
+ *
+ * `WATCHDOG_HISTORIES=1000000` runs that many of each; a failure prints the history's seed and leaves its observations
+ * in a file that `replay` takes.
+ */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, test } from 'vitest';
+import { type Act, isNote } from '../../../src/watchdog/decision.js';
+import type { Observation } from '../../../src/watchdog/observation.js';
+import type { Policy } from '../../../src/watchdog/policy.js';
+import { Watchdog } from '../../../src/watchdog/watchdog.js';
+import { BAD, type BehaviourName, FLAKY, WELL } from './behaviours.js';
+import { policyWith } from './driver.js';
+import { type History, HORIZON, Simulation } from './simulation.js';
+
+const RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 8_000);
+const TIMEOUT = 60_000 + RUNS * 20;
+
+/** What the senses and hands may take on top of a limit: latencies, a poll that comes first, a look that is repeated. */
+const SLACK = 3_000;
+
+const policies: fc.Arbitrary<Policy> = fc
+  .record({
+    maxAttempts: fc.constantFrom(1, 3, 5, 100),
+    maxDuration: fc.constantFrom(20_000, 60_000),
+    minSessions: fc.constantFrom(2, 3, 1_000),
+    minDuration: fc.constantFrom(5_000, 30_000),
+    maxRestarts: fc.constantFrom(1, 2, 4),
+  })
+  .map(({ maxAttempts, maxDuration, minSessions, minDuration, maxRestarts }) =>
+    policyWith({
+      retry: { maxAttempts, maxDuration, maxWait: 120_000 },
+      stall: { maxSilence: 60_000, maxToolTime: 100_000 },
+      pileup: { minSessions, minDuration, rest: 120_000 },
+      restart: {
+        maxRestarts,
+        window: 90_000,
+        backoff: { initial: 1_000, max: 10_000 },
+        cooldown: 20_000,
+      },
+    }),
+  );
+
+const at = fc.nat(120_000);
+const sessionsOf = (names: readonly string[], worstAbort: boolean) =>
+  fc.array(
+    fc.record({
+      behaviour: fc.constantFrom(...(names as BehaviourName[])),
+      at,
+      abort: worstAbort
+        ? fc.constantFrom('works' as const, 'works' as const, 'fails' as const, 'lost' as const)
+        : fc.constant('works' as const),
+    }),
+    { minLength: 1, maxLength: 6 },
+  );
+const disturbancesOf = (...kinds: History['disturbances'][number]['kind'][]) =>
+  fc.array(
+    fc.record({
+      kind: fc.constantFrom(...kinds),
+      at: fc.nat(HORIZON - 60_000),
+      ms: fc.nat({ max: 40_000 }),
+    }),
+    { maxLength: 4 },
+  );
+const restarts = fc.array(fc.constantFrom('done' as const, 'alive' as const, 'dead' as const), {
+  minLength: 1,
+  maxLength: 4,
+});
+const ALL = [...Object.keys(WELL), ...Object.keys(FLAKY), ...Object.keys(BAD)];
+
+/** Everything may go wrong. */
+const anything: fc.Arbitrary<History> = fc.record({
+  seed: fc.integer(),
+  policy: policies,
+  sessions: sessionsOf(ALL, true),
+  disturbances: disturbancesOf('cut', 'exit', 'freeze', 'gap', 'restart'),
+  restarts,
+});
+/** The server serves on; only the stream is cut, and nothing piles up. */
+const onlyCuts: fc.Arbitrary<History> = fc.record({
+  seed: fc.integer(),
+  policy: policies.map((policy) => ({
+    ...policy,
+    pileup: { ...policy.pileup, minSessions: 1_000 },
+  })),
+  sessions: sessionsOf(ALL, false),
+  disturbances: disturbancesOf('cut', 'gap'),
+  restarts: fc.constant(['done' as const]),
+});
+
+/** What must hold whatever happens: kept up with each act. */
+class Laws {
+  readonly #restarts: number[] = [];
+  #acting = false;
+  readonly #aborting = new Set<string>();
+
+  constructor(
+    readonly policy: Policy,
+    readonly watchdog: Watchdog,
+  ) {}
+
+  /** Before the observation is taken in. */
+  observed(o: Observation): void {
+    switch (o.kind) {
+      case 'restart.done':
+      case 'restart.failed':
+      case 'restart.skipped':
+        // A restart that ended, well or not, has ended every abort with it, unless the old server serves on.
+        if (o.kind === 'restart.done' || (o.kind === 'restart.failed' && !o.serverAlive)) {
+          if (this.#acting) this.#aborting.clear();
+        }
+        this.#acting = false;
+        return;
+      case 'server.exited':
+        this.#aborting.clear();
+        return;
+      case 'abort.done':
+      case 'abort.failed':
+      case 'abort.withdrawn':
+      case 'abort.skipped':
+        this.#aborting.delete(o.sessionID);
+    }
+  }
+
+  decided(act: Act, now: number): void {
+    switch (act.act) {
+      case 'abort':
+        if (this.#aborting.has(act.sessionID)) {
+          throw new Error(`${act.sessionID}: a second abort while one is under way, at ${now}`);
+        }
+        if (this.#acting || !this.watchdog.server.healthy) {
+          // Within one answer an abort may come before the restart that makes it void, never after.
+          if (this.#acting) throw new Error(`an abort after a restart was decided, at ${now}`);
+        }
+        this.#aborting.add(act.sessionID);
+        return;
+      case 'start':
+      case 'restart': {
+        if (this.#acting) throw new Error(`a restart while one is under way, at ${now}`);
+        this.#acting = true;
+        if (act.act === 'start' || act.reason === 'manual') return;
+        this.#restarts.push(now);
+        const { maxRestarts, window } = this.policy.restart;
+        const recent = this.#restarts.filter((each) => now - each <= window).length;
+        if (recent > maxRestarts) {
+          throw new Error(`${recent} restarts within ${window} ms, at ${now}`);
+        }
+      }
+    }
+  }
+}
+
+/** Runs one history under the laws; `onAct` adds what its kind of history must not see. */
+function live(history: History, onAct: (act: Act, sim: Simulation) => void = () => {}): Simulation {
+  let laws: Laws | undefined;
+  const sim = new Simulation(history, (act, s) => {
+    laws?.decided(act, s.now);
+    onAct(act, s);
+  });
+  laws = new Laws(history.policy, sim.watchdog);
+  const observe = sim.observe.bind(sim);
+  sim.observe = (o) => {
+    laws.observed(o);
+    observe(o);
+  };
+  try {
+    sim.run();
+  } catch (error) {
+    throw new Error(`${String(error)}\nobservations: ${keep(sim.observed)}`, { cause: error });
+  }
+  return sim;
+}
+
+function keep(observed: readonly Observation[]): string {
+  const file = join(mkdtempSync(join(tmpdir(), 'watchdog-history-')), 'history.ndjson');
+  const lines = observed.map((o) =>
+    JSON.stringify(o, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value)),
+  );
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+}
+
+const check = (arbitrary: fc.Arbitrary<History>, property: (history: History) => void) =>
+  fc.assert(fc.property(arbitrary, property), { numRuns: RUNS });
+
+describe('in every history of a simulated opencode', () => {
+  test('no healthy session is touched, aborts and restarts are one at a time and within their budget', {
+    timeout: TIMEOUT,
+  }, () => {
+    check(anything, (history) => {
+      live(history, (act, sim) => {
+        if (act.act !== 'abort') return;
+        const session = sim.sessions.get(act.sessionID);
+        if (session && !session.retried && session.guilt === undefined && !isOver(sim, act)) {
+          throw new Error(`${act.sessionID} was healthy, aborted for ${act.reason} at ${sim.now}`);
+        }
+      });
+    });
+  });
+
+  test('one that recovers is left alone, and every stuck one is acted on within its limit and verifyTimeout', {
+    timeout: TIMEOUT,
+  }, () => {
+    check(onlyCuts, (history) => {
+      let missed: string | undefined;
+      const acted = new Set<string>();
+      const sim = live(history, (act, s) => {
+        if (act.act === 'restart') throw new Error(`a restart at ${s.now}`);
+        if (act.act !== 'abort') return;
+        acted.add(act.sessionID);
+        const session = s.sessions.get(act.sessionID);
+        if (session?.guilt === undefined && !isOver(s, act)) {
+          throw new Error(`${act.sessionID} was within its limits, ${act.reason} at ${s.now}`);
+        }
+        missed ??= late(s);
+      });
+      missed ??= late(sim);
+      if (missed !== undefined) throw new Error(`${missed}\nobservations: ${keep(sim.observed)}`);
+    });
+  });
+});
+
+/** The session's run has ended in truth, and the word of it is on its way: the last look will find it idle. */
+function isOver(sim: Simulation, act: Extract<Act, { act: 'abort' }>): boolean {
+  return sim.sessions.get(act.sessionID)?.status.type === 'idle';
+}
+
+/** A stuck session whose time is up and over, and that is still there. */
+function late(sim: Simulation): string | undefined {
+  for (const { id, guilt, aborts } of sim.sessions.values()) {
+    if (guilt === undefined || aborts > 0) continue;
+    const counted = Math.max(guilt.at, sim.disturbedUntil + guilt.limit);
+    const due = counted + sim.history.policy.abort.verifyTimeout + SLACK;
+    if (sim.now > due) return `${id} should have been aborted by ${due}, it is ${sim.now}`;
+  }
+  return undefined;
+}
+
+// --- nonsense --------------------------------------------------------------------------------------------------------
+
+const sessionID = fc.constantFrom('a', 'b', 'c', 'd');
+const directory = fc.constantFrom('/a', '/b', undefined);
+const status = fc.oneof(
+  fc.constant({ type: 'idle' as const }),
+  fc.constant({ type: 'busy' as const }),
+  fc.record({
+    type: fc.constant('retry' as const),
+    attempt: fc.nat(8),
+    message: fc.constantFrom('Rate limit reached', 'Insufficient credits'),
+    nextInMs: fc.constantFrom(0, 2_000, 3_600_000),
+  }),
+);
+const tool = fc.record({
+  callID: fc.constantFrom('x', 'y'),
+  tool: fc.constantFrom('bash', 'task'),
+  startedAt: fc.integer({ min: -100_000, max: 400_000 }),
+});
+const childTool = fc.record({
+  callID: fc.constant('z'),
+  tool: fc.constant('task'),
+  startedAt: fc.nat(400_000),
+  childID: sessionID,
+});
+const request = fc.record({
+  requestID: fc.constantFrom('p', 'q'),
+  on: fc.constantFrom('permission' as const, 'question' as const),
+});
+const kind = <K extends string>(name: K) => fc.constant(name);
+const of = <T extends Record<string, fc.Arbitrary<unknown>>>(name: string, fields: T) =>
+  fc.record({ kind: kind(name), sessionID, directory, ...fields });
+
+/** An observation of any kind, out of any order; `at` and `startedAt` are put in when it is sent. */
+const nonsense = fc.oneof(
+  { weight: 8, arbitrary: of('session.status', { status }) },
+  { weight: 2, arbitrary: of('session.progress', {}) },
+  of('session.step_finished', {}),
+  of('session.info', { info: fc.record({ parentID: sessionID }, { requiredKeys: [] }) }),
+  of('session.asking_model', { messageID: fc.constantFrom('m', 'n'), model: kind('f/m') }),
+  of('session.prompted', { messageID: fc.constantFrom('u', 'v') }),
+  of('tool.running', { tool: fc.oneof(tool, childTool) }),
+  of('tool.ended', { callID: fc.constantFrom('x', 'y', 'z') }),
+  of('request.asked', { request }),
+  of('request.answered', { requestID: fc.constantFrom('p', 'q') }),
+  of('session.compacting', {}),
+  of('session.compacted', {}),
+  of('session.error', {
+    name: fc.constantFrom('APIError', 'MessageAbortedError'),
+    message: kind('x'),
+  }),
+  of('session.deleted', {}),
+  of('session.inspected', {
+    result: fc.oneof(
+      fc.constant({ found: false }),
+      fc.record({
+        found: fc.constant(true),
+        info: fc.constant({}),
+        tools: fc.array(fc.oneof(tool, childTool), { maxLength: 2 }),
+        requests: fc.array(request, { maxLength: 2 }),
+        preparing: fc.boolean(),
+        mark: fc.constantFrom('1', '2'),
+      }),
+    ),
+  }),
+  of('session.inspect_failed', { error: kind('x') }),
+  of('abort.done', { tookMs: fc.nat(10) }),
+  of('abort.failed', { error: kind('x') }),
+  of('abort.withdrawn', { seen: fc.constantFrom('idle', 'busy', 'withdrawn') }),
+  of('abort.skipped', {}),
+  fc.record({
+    kind: kind('status.polled'),
+    directory: fc.constantFrom('/a', '/b'),
+    statuses: fc.dictionary(sessionID, status).map((each) => new Map(Object.entries(each))),
+  }),
+  fc.record({ kind: kind('directory.disposed'), directory: fc.constantFrom('/a', '/b') }),
+  fc.record({ kind: kind('server.attached'), running: fc.boolean() }),
+  { weight: 2, arbitrary: fc.record({ kind: kind('probe.ok') }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: kind('probe.failed'),
+      failure: kind('timeout'),
+      error: kind('x'),
+    }),
+  },
+  fc.record({ kind: kind('probe.unauthorized'), status: fc.constant(401) }),
+  fc.record({ kind: kind('server.exited'), pid: fc.constantFrom(1, 2, undefined) }),
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: kind('restart.done'), pid: fc.nat(3), tookMs: fc.nat(9) }),
+  },
+  fc.record({ kind: kind('restart.failed'), error: kind('x'), serverAlive: fc.boolean() }),
+  fc.record({ kind: kind('restart.skipped') }),
+  fc.record({
+    kind: kind('restart.requested'),
+    reason: fc.constantFrom('manual', 'memory', 'schedule'),
+  }),
+  fc.record({ kind: kind('stream.connected'), path: kind('/event') }),
+  fc.record({ kind: kind('stream.lost'), reason: kind('end'), silentMs: fc.nat(9) }),
+  fc.record({ kind: kind('stream.alive') }),
+  fc.record({ kind: kind('stream.resynced') }),
+  fc.record({ kind: kind('gap'), ms: fc.nat(100_000) }),
+);
+/** Time that passes before an observation, and how old its `startedAt` is. */
+const step = fc.record({
+  o: nonsense,
+  after: fc.constantFrom(0, 0, 1, 100, 5_000, 30_000, 100_000),
+  age: fc.constantFrom(0, 10, 10_000),
+});
+/** More ticks in a row than this without news are a busy loop. */
+const MAX_TICKS = 1_000;
+
+describe('in every sequence of observations, sensible or not', () => {
+  test('nothing is thrown, the deadline is ahead, and the laws hold', { timeout: TIMEOUT }, () => {
+    const waiting = fc.record({
+      maxDuration: fc.constantFrom(0, 20_000),
+      action: fc.constantFrom('report' as const, 'reject' as const, 'abort' as const),
+    });
+    const sequence = fc.array(step, { minLength: 1, maxLength: 60, size: 'max' });
+    fc.assert(
+      fc.property(policies, waiting, fc.boolean(), sequence, (base, wait, acts, steps) => {
+        const policy = { ...base, waiting: wait };
+        const watchdog = new Watchdog({ policy, acts });
+        const laws = new Laws(policy, watchdog);
+        let now = 0;
+        const tell = (o: Observation) => {
+          laws.observed(o);
+          for (const decision of watchdog.observe(o)) {
+            if (!isNote(decision)) laws.decided(decision, o.at);
+          }
+          if (watchdog.deadline !== undefined && watchdog.deadline <= o.at) {
+            throw new Error(`deadline ${watchdog.deadline} at ${o.at} (${o.kind})`);
+          }
+        };
+        for (const { o, after, age } of steps) {
+          const then = now + after;
+          for (let ticks = 0; (watchdog.deadline ?? Number.POSITIVE_INFINITY) <= then; ticks += 1) {
+            if (ticks > MAX_TICKS) throw new Error('busy loop');
+            now = watchdog.deadline ?? then;
+            tell({ kind: 'tick', at: now });
+          }
+          now = then;
+          tell({ ...o, at: now, startedAt: now - age } as unknown as Observation);
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});

@@ -1,0 +1,41 @@
+/** What is to happen when, and a chance that can be repeated. */
+
+interface Entry {
+  at: number;
+  fn: () => void;
+}
+
+/** Entries by time; those of the same time in the order in which they were added. */
+export class Queue {
+  readonly #entries: Entry[] = [];
+
+  get nextAt(): number {
+    return this.#entries.at(-1)?.at ?? Number.POSITIVE_INFINITY;
+  }
+
+  add(at: number, fn: () => void): void {
+    const entries = this.#entries;
+    // Latest first, so that taking is cheap; what is added is mostly due soon.
+    let i = entries.length;
+    while (i > 0 && (entries[i - 1] as Entry).at <= at) i -= 1;
+    entries.splice(i, 0, { at, fn });
+  }
+
+  take(at: number): (() => void) | undefined {
+    const next = this.#entries.at(-1);
+    if (next === undefined || next.at > at) return undefined;
+    this.#entries.pop();
+    return next.fn;
+  }
+}
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let a = seed | 0;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

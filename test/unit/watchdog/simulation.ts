@@ -1,0 +1,482 @@
+/**
+ * A small opencode with a truth of its own: sessions that do well and sessions that do not, a server that dies and
+ * freezes, a stream that is cut, answers that take their time. The watchdog sees of it what the daemon would see, and
+ * the truth is there to be compared with what it decided.
+ */
+import { type Act, type Decision, isNote } from '../../../src/watchdog/decision.js';
+import type {
+  Observation,
+  PendingRequest,
+  RunningTool,
+  SessionStatus,
+} from '../../../src/watchdog/observation.js';
+import type { Policy } from '../../../src/watchdog/policy.js';
+import { Watchdog } from '../../../src/watchdog/watchdog.js';
+import { BEHAVIOURS, type Behaviour, type BehaviourName, UNTIL_CHILD_ENDS } from './behaviours.js';
+import { Queue, randomFrom } from './queue.js';
+
+export interface Disturbance {
+  kind: 'cut' | 'exit' | 'freeze' | 'gap' | 'restart';
+  at: number;
+  ms: number;
+}
+
+export interface History {
+  seed: number;
+  policy: Policy;
+  sessions: readonly { behaviour: BehaviourName; at: number; abort: 'works' | 'fails' | 'lost' }[];
+  disturbances: readonly Disturbance[];
+  /** What becomes of each restart, in turn; the last holds for all further ones. */
+  restarts: readonly ('done' | 'alive' | 'dead')[];
+}
+
+/** How long a history lasts, in simulated ms. */
+export const HORIZON = 6 * 60_000;
+const POLL_EVERY = 10_000;
+const PROBE_EVERY = 5_000;
+const HEARTBEAT_EVERY = 10_000;
+const DIRECTORIES = ['/a', '/b'] as const;
+
+/** One session as it truly is. */
+export class SimSession {
+  status: SessionStatus & { nextAt?: number } = { type: 'idle' };
+  readonly tools = new Map<string, RunningTool>();
+  readonly requests = new Map<string, PendingRequest>();
+  preparing = false;
+  deleted = false;
+  mark = 0;
+  /** Why and since when it should be acted on; undefined while it does well. */
+  guilt: { limit: number; at: number } | undefined;
+  /** It was in retry at some time: a pile-up may take it. */
+  retried = false;
+  life: Generator<number, void> | undefined;
+  aborts = 0;
+  onChildEnd: (() => void) | undefined;
+
+  constructor(
+    readonly sim: Simulation,
+    readonly id: string,
+    readonly directory: string,
+    readonly abort: 'works' | 'fails' | 'lost',
+    readonly parentID: string | undefined,
+  ) {}
+
+  get now(): number {
+    return this.sim.now;
+  }
+  get limits(): Policy {
+    return this.sim.history.policy;
+  }
+  random(from: number, to: number): number {
+    return this.sim.random(from, to);
+  }
+
+  say(o: WithoutPlace): void {
+    this.sim.stream({ ...o, sessionID: this.id, directory: this.directory } as Observation);
+  }
+  become(status: SessionStatus): void {
+    this.status =
+      status.type === 'retry' ? { ...status, nextAt: this.now + (status.nextInMs ?? 0) } : status;
+    if (status.type === 'retry') this.retried = true;
+    this.say({ kind: 'session.status', status });
+  }
+  /** Says it, and the transcript has changed. */
+  write(o: WithoutPlace): void {
+    this.mark += 1;
+    this.say(o);
+  }
+  child(behaviour: Behaviour): SimSession {
+    return this.sim.spawn(behaviour, this.directory, 'works', this.id);
+  }
+  /** What `/session/status` says now. */
+  shown(): SessionStatus {
+    const { nextAt, ...status } = this.status;
+    return status.type === 'retry' && nextAt !== undefined
+      ? { ...status, nextInMs: Math.max(0, nextAt - this.now) }
+      : status;
+  }
+  /** The run is over. */
+  end(): void {
+    this.life = undefined;
+    this.guilt = undefined;
+    this.tools.clear();
+    this.requests.clear();
+    if (this.status.type === 'idle') return;
+    this.status = { type: 'idle' };
+    this.say({ kind: 'session.status', status: { type: 'idle' } });
+    const parent = this.parentID === undefined ? undefined : this.sim.sessions.get(this.parentID);
+    const goOn = parent?.onChildEnd;
+    if (parent) parent.onChildEnd = undefined;
+    if (goOn) this.sim.after(20, goOn);
+  }
+}
+
+type WithoutPlace = Observation extends infer O
+  ? O extends { sessionID: string }
+    ? Omit<O, 'at' | 'sessionID' | 'directory'>
+    : never
+  : never;
+
+export class Simulation {
+  readonly watchdog: Watchdog;
+  readonly sessions = new Map<string, SimSession>();
+  /** Everything that was observed: a failure is replayed from it. */
+  readonly observed: Observation[] = [];
+  now = 0;
+  /** When the last thing happened that a limit may be counted from anew: a resync, a healthy answer, a gap. */
+  disturbedUntil = 0;
+  readonly #queue = new Queue();
+  readonly #random: () => number;
+  readonly #inspect: (act: Act, sim: Simulation) => void;
+  #serving = true;
+  #frozenUntil = 0;
+  /** Each death of the server begins a new generation: what was under way is lost. */
+  #generation = 0;
+  #connected = false;
+  #deliveredAt = 0;
+  #restarts = 0;
+  #acting = false;
+  readonly #aborting = new Set<string>();
+  readonly #withdrawn = new Set<string>();
+
+  constructor(
+    readonly history: History,
+    onAct: (act: Act, sim: Simulation) => void,
+  ) {
+    this.#inspect = onAct;
+    this.#random = randomFrom(history.seed);
+    this.watchdog = new Watchdog({ policy: history.policy, acts: true });
+  }
+
+  get serving(): boolean {
+    return this.#serving && this.now >= this.#frozenUntil;
+  }
+  random(from: number, to: number): number {
+    return Math.round(from + this.#random() * (to - from));
+  }
+
+  run(): void {
+    this.observe({ kind: 'server.attached', running: true, pid: 1, at: 0 });
+    this.#connect();
+    this.#every(POLL_EVERY, () => this.#poll());
+    this.#every(PROBE_EVERY, () => this.#probe());
+    this.#every(HEARTBEAT_EVERY, () => {
+      if (this.serving && this.#connected) {
+        this.observe({ kind: 'stream.alive', at: this.now, heartbeatMs: HEARTBEAT_EVERY });
+      }
+    });
+    this.history.sessions.forEach(({ behaviour, at, abort }, i) => {
+      this.after(at, () => {
+        if (this.serving) this.spawn(BEHAVIOURS[behaviour], DIRECTORIES[i % 2] ?? '/a', abort);
+      });
+    });
+    for (const disturbance of this.history.disturbances) {
+      this.after(disturbance.at, () => this.#disturb(disturbance));
+    }
+    while (this.now < HORIZON) this.#step();
+  }
+
+  #step(): void {
+    const { deadline } = this.watchdog;
+    const next = Math.min(this.#queue.nextAt, HORIZON);
+    if (deadline !== undefined && deadline <= next) {
+      this.now = Math.max(this.now, deadline);
+      this.observe({ kind: 'tick', at: this.now });
+      return;
+    }
+    this.now = next;
+    this.#queue.take(this.now)?.();
+  }
+
+  after(ms: number, fn: () => void): void {
+    this.#queue.add(this.now + ms, fn);
+  }
+
+  #every(ms: number, fn: () => void): void {
+    this.after(ms, () => {
+      fn();
+      this.#every(ms, fn);
+    });
+  }
+
+  observe(o: Observation): void {
+    this.observed.push(o);
+    const decisions = this.watchdog.observe(o);
+    const { deadline } = this.watchdog;
+    if (deadline !== undefined && deadline <= o.at) {
+      throw new Error(`deadline ${deadline} is not after ${o.at} (${o.kind})`);
+    }
+    for (const decision of decisions) this.#obey(decision);
+  }
+
+  // --- opencode --------------------------------------------------------------------------------------------------
+
+  spawn(
+    behaviour: Behaviour,
+    directory: string,
+    abort: 'works' | 'fails' | 'lost',
+    parentID?: string,
+  ): SimSession {
+    const id = `s${this.sessions.size}`;
+    const session = new SimSession(this, id, directory, abort, parentID);
+    this.sessions.set(id, session);
+    const info = { directory, ...(parentID === undefined ? {} : { parentID }) };
+    session.say({ kind: 'session.info', info });
+    session.life = behaviour(session);
+    this.#live(session, session.life);
+    return session;
+  }
+
+  #live(session: SimSession, life: Generator<number, void>): void {
+    if (session.life !== life) return;
+    if (!this.serving) {
+      // A frozen server's sessions go on when it thaws.
+      if (this.#serving) this.#queue.add(this.#frozenUntil, () => this.#live(session, life));
+      return;
+    }
+    const { value, done } = life.next();
+    if (done || typeof value !== 'number') session.end();
+    else if (value === UNTIL_CHILD_ENDS) session.onChildEnd = () => this.#live(session, life);
+    else this.after(value, () => this.#live(session, life));
+  }
+
+  /** An event on its way: delivered in order, unless the stream is cut meanwhile. */
+  stream(o: Observation): void {
+    if (!this.#connected) return;
+    const at = Math.max(this.#deliveredAt, this.now + this.random(0, 50));
+    this.#deliveredAt = at;
+    const generation = this.#connection;
+    this.#queue.add(at, () => {
+      if (this.#connected && generation === this.#connection) this.observe({ ...o, at: this.now });
+    });
+  }
+  #connection = 0;
+
+  #connect(): void {
+    if (!this.serving) {
+      this.after(1_000, () => this.#connect());
+      return;
+    }
+    if (this.#connected) return;
+    this.#connected = true;
+    this.#connection += 1;
+    this.#deliveredAt = this.now;
+    const connection = this.#connection;
+    this.observe({ kind: 'stream.connected', path: '/global/event', at: this.now });
+    let waiting = DIRECTORIES.length;
+    const polled = () => {
+      waiting -= 1;
+      if (waiting > 0 || !this.#connected || connection !== this.#connection) return;
+      this.disturbedUntil = this.now;
+      this.observe({ kind: 'stream.resynced', at: this.now });
+    };
+    for (const directory of DIRECTORIES) this.#pollOne(directory, polled);
+  }
+
+  #lose(): void {
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.disturbedUntil = Number.POSITIVE_INFINITY;
+    this.observe({ kind: 'stream.lost', reason: 'end', silentMs: 0, at: this.now });
+  }
+
+  #die(): void {
+    this.#serving = false;
+    this.#generation += 1;
+    for (const session of this.sessions.values()) {
+      session.life = undefined;
+      session.status = { type: 'idle' };
+      session.guilt = undefined;
+    }
+  }
+
+  #disturb({ kind, ms }: Disturbance): void {
+    switch (kind) {
+      case 'cut':
+        this.#lose();
+        this.after(ms, () => this.#connect());
+        return;
+      case 'exit':
+        if (!this.#serving || this.#acting) return;
+        this.#die();
+        this.#lose();
+        this.observe({ kind: 'server.exited', code: 1, signal: null, at: this.now });
+        return;
+      case 'freeze':
+        this.#frozenUntil = Math.max(this.#frozenUntil, this.now + ms);
+        this.disturbedUntil = Number.POSITIVE_INFINITY;
+        this.after(ms + 1, () => {
+          this.disturbedUntil = Math.min(this.disturbedUntil, this.now);
+        });
+        return;
+      case 'gap':
+        this.observe({ kind: 'gap', ms, at: this.now });
+        return;
+      case 'restart':
+        this.observe({ kind: 'restart.requested', reason: 'memory', at: this.now });
+    }
+  }
+
+  // --- senses ----------------------------------------------------------------------------------------------------
+
+  #poll(): void {
+    for (const directory of DIRECTORIES) this.#pollOne(directory);
+  }
+
+  #pollOne(directory: string, then?: () => void): void {
+    if (!this.serving) return;
+    const startedAt = this.now;
+    const generation = this.#generation;
+    this.after(this.random(0, 400), () => {
+      if (!this.serving || generation !== this.#generation) return;
+      const statuses = new Map<string, SessionStatus>();
+      for (const session of this.sessions.values()) {
+        if (session.directory === directory && session.status.type !== 'idle') {
+          statuses.set(session.id, session.shown());
+        }
+      }
+      this.after(this.random(0, 400), () => {
+        if (generation !== this.#generation) return;
+        this.observe({ kind: 'status.polled', at: this.now, startedAt, directory, statuses });
+        then?.();
+      });
+    });
+  }
+
+  #probe(): void {
+    const startedAt = this.now;
+    const { serving } = this;
+    this.after(serving ? this.random(1, 200) : 3_000, () => {
+      if (serving && this.serving) {
+        if (!this.watchdog.server.healthy) this.disturbedUntil = Math.max(0, this.now);
+        this.observe({ kind: 'probe.ok', at: this.now, startedAt });
+      } else if (!serving) {
+        const failure = this.#serving ? 'timeout' : 'refused';
+        this.observe({ kind: 'probe.failed', at: this.now, startedAt, failure, error: failure });
+      }
+    });
+  }
+
+  // --- hands -----------------------------------------------------------------------------------------------------
+
+  #obey(decision: Decision): void {
+    if (isNote(decision)) return;
+    this.#inspect(decision, this);
+    switch (decision.act) {
+      case 'abort':
+        this.#aborting.add(decision.sessionID);
+        this.#withdrawn.delete(decision.sessionID);
+        this.after(this.random(1, 100), () => this.#abort(decision));
+        return;
+      case 'withdraw':
+        this.#withdrawn.add(decision.sessionID);
+        return;
+      case 'inspect':
+        this.#look(decision.sessionID);
+        return;
+      case 'start':
+      case 'restart':
+        this.#restart();
+        return;
+      case 'reject':
+      case 'give_up':
+        return;
+    }
+  }
+
+  #abort(act: Extract<Act, { act: 'abort' }>): void {
+    const { sessionID } = act;
+    const session = this.sessions.get(sessionID);
+    const generation = this.#generation;
+    const answer = (o: { kind: string } & Record<string, unknown>) => {
+      this.#aborting.delete(sessionID);
+      this.observe({ at: this.now, sessionID, ...o } as unknown as Observation);
+    };
+    if (this.#withdrawn.has(sessionID) || !this.watchdog.wantsAbort(sessionID)) {
+      answer({ kind: 'abort.withdrawn', seen: 'withdrawn' });
+      return;
+    }
+    const { verifyTimeout } = this.history.policy.abort;
+    const failLater = () =>
+      this.after(verifyTimeout, () => answer({ kind: 'abort.failed', error: 'still busy' }));
+    if (!this.serving || session === undefined) {
+      failLater();
+      return;
+    }
+    const seen = session.status.type;
+    if (seen === 'idle' || (seen === 'busy' && act.expect === 'retry')) {
+      answer({ kind: 'abort.withdrawn', seen });
+      return;
+    }
+    session.aborts += 1;
+    const works = session.abort === 'works' || (session.abort === 'lost' && session.aborts > 1);
+    if (!works) {
+      failLater();
+      return;
+    }
+    if (seen === 'busy')
+      session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
+    session.end();
+    this.after(this.random(10, 300), () => {
+      if (generation === this.#generation) answer({ kind: 'abort.done', tookMs: 20 });
+      else answer({ kind: 'abort.failed', error: 'connection lost' });
+    });
+  }
+
+  #look(sessionID: string): void {
+    const startedAt = this.now;
+    const generation = this.#generation;
+    const fail = () =>
+      this.observe({ kind: 'session.inspect_failed', at: this.now, sessionID, error: 'no answer' });
+    this.after(this.random(1, 300), () => {
+      const session = this.sessions.get(sessionID);
+      if (!this.serving || session === undefined || generation !== this.#generation) {
+        this.after(1_000, fail);
+        return;
+      }
+      const result = session.deleted
+        ? ({ found: false } as const)
+        : ({
+            found: true,
+            info: { directory: session.directory },
+            tools: [...session.tools.values()],
+            requests: [...session.requests.values()],
+            preparing: session.preparing,
+            mark: `${session.mark}`,
+          } as const);
+      this.after(this.random(1, 300), () => {
+        this.observe({ kind: 'session.inspected', at: this.now, sessionID, startedAt, result });
+      });
+    });
+  }
+
+  #restart(): void {
+    this.#acting = true;
+    const { restarts } = this.history;
+    const outcome = restarts[Math.min(this.#restarts, restarts.length - 1)] ?? 'done';
+    this.#restarts += 1;
+    if (outcome === 'alive' && this.serving) {
+      this.after(3_000, () => {
+        this.#acting = false;
+        this.disturbedUntil = this.now;
+        this.observe({ kind: 'restart.failed', error: 'no', serverAlive: true, at: this.now });
+      });
+      return;
+    }
+    this.after(this.random(50, 1_000), () => {
+      this.#die();
+      this.#lose();
+      this.after(this.random(1_000, 5_000), () => {
+        this.#acting = false;
+        if (outcome === 'dead') {
+          this.observe({ kind: 'restart.failed', error: 'no', serverAlive: false, at: this.now });
+          return;
+        }
+        this.#serving = true;
+        this.#frozenUntil = 0;
+        this.observe({ kind: 'restart.done', pid: this.#generation, tookMs: 1, at: this.now });
+        this.#connect();
+      });
+    });
+  }
+}
