@@ -26,8 +26,6 @@ export interface DaemonOptions {
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
   /** Tells the service manager. */
   service?: ServiceReport;
-  /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
-  openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
 }
 
 export class Daemon {

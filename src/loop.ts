@@ -11,9 +11,16 @@ import type { Recorder } from './recording/recorder.js';
 import { Report } from './report.js';
 import { at, every } from './schedule.js';
 import type { Telemetry } from './telemetry/logger.js';
-import { isNote } from './watchdog/decision.js';
+import { type Health, isNote, type ServerHealth } from './watchdog/decision.js';
 import type { Observation } from './watchdog/observation.js';
 import { Watchdog } from './watchdog/watchdog.js';
+
+/**
+ * Probes alone bring something every few seconds while the server is not being restarted; where nothing has come for
+ * this long, and for this many probes, the senses have died of a bug, and a new daemon is better than this one.
+ */
+const DEAF_MS = 60_000;
+const DEAF_PROBES = 3;
 
 export interface LoopOptions {
   config: Config;
@@ -40,11 +47,17 @@ export class Loop {
   readonly status: LoopStatus;
   /** Ends what runs on a schedule. */
   #endSchedules: (() => void)[] = [];
+  /** The server itself was seen to answer well, with our credentials. */
+  #answered = false;
+  #turns = 0;
+  /** When the senses last brought anything. */
+  #sensedAt: number;
 
   constructor(options: LoopOptions) {
     this.#o = options;
     const { config, telemetry, clock, client, control, giveUp } = options;
     this.#watchdog = new Watchdog({ policy: config, acts: control.acts });
+    this.#sensedAt = clock.now();
     this.#senses = new Senses({
       client,
       clock,
@@ -136,6 +149,29 @@ export class Loop {
     };
   }
 
+  /** What the service manager is told. */
+  view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] } {
+    return {
+      server: this.#watchdog.server.health(),
+      answered: this.#answered,
+      sessions: this.#watchdog.sessions(this.#o.clock.now()),
+    };
+  }
+
+  /** Takes one turn, and says whether it really turned: a tick was taken in, and the senses are not deaf. */
+  turn(): boolean {
+    const { clock, config } = this.#o;
+    const before = this.#turns;
+    this.observe({ kind: 'tick', at: clock.now() });
+    const { server } = this.#watchdog;
+    const deafAfter = Math.max(
+      DEAF_MS,
+      DEAF_PROBES * (config.probe.interval + config.probe.timeout),
+    );
+    const deaf = !server.acting && clock.now() - this.#sensedAt > deafAfter;
+    return this.#turns > before && !deaf;
+  }
+
   /** Takes one observation at a time: what an act reports while it is being carried out comes after it. */
   observe(o: Observation): void {
     this.#queue.push(o);
@@ -143,6 +179,7 @@ export class Loop {
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       try {
         this.#take(next);
+        this.#turns += 1;
       } catch (err) {
         // Nothing that the senses bring may stop the daemon, a bug of ours least of all.
         this.#o.telemetry.emit('error', { err, doing: `taking in ${next.kind}` });
@@ -196,7 +233,11 @@ export class Loop {
 
   /** What the log says of the senses themselves. */
   #tell(o: Observation): void {
+    if (o.kind !== 'tick') this.#sensedAt = o.at;
     switch (o.kind) {
+      case 'probe.ok':
+        this.#answered = true;
+        return;
       case 'restart.done':
         this.#memory.reset();
         return;

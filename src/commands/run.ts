@@ -10,8 +10,10 @@ import { SystemClock } from '../lib/clock.js';
 import { createControl } from '../process/auto.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
+import { ServiceReport } from '../service.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redact.js';
+import { SdNotify } from '../telemetry/sd-notify.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
 export interface RunOptions extends ConfigOptions {
@@ -36,6 +38,15 @@ export async function run(options: RunOptions): Promise<number> {
     config: readableConfig(config),
   });
 
+  const service = new ServiceReport({
+    notify: new SdNotify({
+      env: process.env,
+      onError: (err) =>
+        telemetry.emit('error', { err, doing: 'telling systemd how the daemon is' }),
+    }),
+    telemetry,
+    clock,
+  });
   const stop = new AbortController();
   let told: string | undefined;
   const onSignal = (signal: NodeJS.Signals) => {
@@ -43,6 +54,7 @@ export async function run(options: RunOptions): Promise<number> {
     if (told !== undefined) return;
     told = signal;
     telemetry.emit('daemon.stopping', { signal });
+    service.stopping();
     stop.abort(new Error(signal));
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
@@ -52,6 +64,7 @@ export async function run(options: RunOptions): Promise<number> {
     secrets,
     telemetry,
     clock,
+    service,
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
     async makeControl(deps, signal) {
       const chosen = await createControl(controlOptions(loaded, clock, deps), signal);
@@ -62,12 +75,17 @@ export async function run(options: RunOptions): Promise<number> {
       return chosen.control;
     },
   });
-  process.on('SIGHUP', () => reload(options, config, daemon, telemetry));
+  process.on('SIGHUP', () => {
+    service.reloading();
+    reload(options, config, daemon, telemetry);
+    service.reloaded();
+  });
   process.on('SIGUSR2', () => telemetry.emit('daemon.state', { state: daemon.snapshot() ?? {} }));
   const { gaveUp } = await daemon.run(stop.signal);
   const exitCode = gaveUp ? EXIT.gaveUp : EXIT.done;
   telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
   telemetry.flush();
+  await service.stop();
   clock.stop();
   lock?.release();
   return exitCode;

@@ -1,0 +1,127 @@
+/**
+ * Speaks sd_notify(3) to the service manager by systemd's own tool, `systemd-notify`; silent where there is none.
+ *
+ * The protocol is datagrams on a unix socket, which Node cannot send. The kept addons for it either compile at install
+ * (unix-dgram, sd-notify) or bring a whole foreign function interface into the process (koffi); systemd-notify is
+ * wherever systemd is, costs some milliseconds of another process, and waits until the manager has read the message
+ * (systemd 246), so that none is lost with its sender. Because the sender is a child, the unit needs NotifyAccess=all.
+ */
+import { spawn } from 'node:child_process';
+
+/** The service manager answers within milliseconds; one that does not is no reason to pile up children. */
+const SEND_TIMEOUT_MS = 10_000;
+
+/** Sends one message, its lines as `KEY=value`. @throws where it did not arrive */
+export type Send = (lines: readonly string[]) => Promise<void>;
+
+export interface SdNotifyOptions {
+  env: NodeJS.ProcessEnv;
+  /** Told of the first failure only: a status line is not worth a line of log every few seconds. */
+  onError(error: unknown): void;
+  pid?: number;
+  send?: Send;
+}
+
+export class SdNotify {
+  /** False outside systemd, and in units that are not `Type=notify`: then nothing is ever sent. */
+  readonly enabled: boolean;
+  /** Within this time the manager wants a sign of life (`WatchdogSec=`); undefined where it does not. */
+  readonly watchdogMs: number | undefined;
+  readonly #send: Send;
+  readonly #onError: (error: unknown) => void;
+  #pending = new Map<string, string>();
+  #sending: Promise<void> | undefined;
+  #failed = false;
+
+  constructor({ env, onError, pid = process.pid, send }: SdNotifyOptions) {
+    const socket = env.NOTIFY_SOCKET;
+    this.enabled = socket !== undefined && socket !== '';
+    this.watchdogMs = this.enabled ? watchdogMs(env, pid) : undefined;
+    this.#send = send ?? ((lines) => systemdNotify(lines, env));
+    this.#onError = onError;
+  }
+
+  ready(): void {
+    // In one message systemd would read READY first and stay "reloading".
+    this.#pending.delete('RELOADING');
+    this.#queue('READY', '1');
+  }
+
+  reloading(): void {
+    this.#pending.delete('READY');
+    this.#queue('RELOADING', '1');
+  }
+
+  stopping(): void {
+    this.#queue('STOPPING', '1');
+  }
+
+  /** The line that `systemctl status` shows. */
+  status(text: string): void {
+    this.#queue('STATUS', text.replaceAll(/\s+/g, ' ').trim());
+  }
+
+  /** The sign of life that `WatchdogSec=` asks for. */
+  alive(): void {
+    this.#queue('WATCHDOG', '1');
+  }
+
+  /** Settles when everything that was said has been sent, or could not be. */
+  async settled(): Promise<void> {
+    while (this.#sending) await this.#sending;
+  }
+
+  #queue(key: string, value: string): void {
+    if (!this.enabled) return;
+    this.#pending.set(key, value);
+    // A microtask later, so that what is said in one go is one message.
+    this.#sending ??= Promise.resolve()
+      .then(() => this.#drain())
+      .finally(() => {
+        this.#sending = undefined;
+      });
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#pending.size > 0) {
+      const lines = [...this.#pending].map(([key, value]) => `${key}=${value}`);
+      this.#pending = new Map();
+      try {
+        await this.#send(lines);
+      } catch (error) {
+        if (!this.#failed) this.#onError(error);
+        this.#failed = true;
+      }
+    }
+  }
+}
+
+/** sd_watchdog_enabled(3): microseconds, and meant for us only where the pid, if given, is ours. */
+function watchdogMs(env: NodeJS.ProcessEnv, pid: number): number | undefined {
+  const usec = Number(env.WATCHDOG_USEC);
+  if (!Number.isFinite(usec) || usec <= 0) return undefined;
+  if (env.WATCHDOG_PID && Number(env.WATCHDOG_PID) !== pid) return undefined;
+  return usec / 1_000;
+}
+
+function systemdNotify(lines: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // It needs the socket and where it lies, not our secrets.
+    const { NOTIFY_SOCKET, PATH } = env;
+    const child = spawn('systemd-notify', ['--', ...lines], {
+      env: { NOTIFY_SOCKET, PATH },
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: SEND_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = `${said}${text}`.slice(0, 500);
+    });
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`systemd-notify ended with ${signal ?? code}: ${said.trim()}`));
+    });
+  });
+}

@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest';
+import { SdNotify } from '../../../src/telemetry/sd-notify.js';
+
+const INSIDE = { NOTIFY_SOCKET: '/run/systemd/notify' };
+
+function recorded(env: NodeJS.ProcessEnv, fail?: Error) {
+  const messages: string[][] = [];
+  const errors: unknown[] = [];
+  const notify = new SdNotify({
+    env,
+    pid: 42,
+    onError: (error) => errors.push(error),
+    send: async (lines) => {
+      messages.push([...lines]);
+      if (fail) throw fail;
+    },
+  });
+  return { notify, messages, errors };
+}
+
+describe('sd_notify', () => {
+  it('says nothing outside systemd', async () => {
+    const { notify, messages } = recorded({});
+    notify.ready();
+    notify.status('healthy');
+    notify.alive();
+    await notify.settled();
+    expect(notify.enabled).toBe(false);
+    expect(messages).toEqual([]);
+  });
+
+  it('sends in one message what is said in one go, the last status only', async () => {
+    const { notify, messages } = recorded(INSIDE);
+    notify.ready();
+    notify.status('healthy');
+    notify.status('healthy, 3 busy');
+    await notify.settled();
+    expect(messages).toEqual([['READY=1', 'STATUS=healthy, 3 busy']]);
+  });
+
+  it('sends one message after the other, and merges what is said meanwhile', async () => {
+    let release = () => {};
+    const messages: string[][] = [];
+    const notify = new SdNotify({
+      env: INSIDE,
+      onError: () => {},
+      send: (lines) => {
+        messages.push([...lines]);
+        return new Promise((resolve) => {
+          release = resolve;
+        });
+      },
+    });
+    notify.status('starting');
+    await Promise.resolve();
+    notify.alive();
+    notify.alive();
+    notify.status('healthy');
+    expect(messages).toHaveLength(1);
+    release();
+    await expect.poll(() => messages.length).toBe(2);
+    release();
+    await notify.settled();
+    expect(messages[1]).toEqual(['WATCHDOG=1', 'STATUS=healthy']);
+  });
+
+  it('never says ready and reloading in one message, which systemd would take for reloading', async () => {
+    const { notify, messages } = recorded(INSIDE);
+    notify.reloading();
+    notify.ready();
+    await notify.settled();
+    expect(messages).toEqual([['READY=1']]);
+  });
+
+  it('keeps a status to its line, so that no session title can speak for the daemon', async () => {
+    const { notify, messages } = recorded(INSIDE);
+    notify.status('healthy\nMAINPID=1');
+    await notify.settled();
+    expect(messages).toEqual([['STATUS=healthy MAINPID=1']]);
+  });
+
+  it('reports the first failure, and goes on', async () => {
+    const failure = new Error('spawn systemd-notify ENOENT');
+    const { notify, messages, errors } = recorded(INSIDE, failure);
+    notify.ready();
+    await notify.settled();
+    notify.alive();
+    await notify.settled();
+    expect(errors).toEqual([failure]);
+    expect(messages).toHaveLength(2);
+  });
+
+  it.each([
+    ['in microseconds', { WATCHDOG_USEC: '60000000' }, 60_000],
+    ['meant for this process', { WATCHDOG_USEC: '60000000', WATCHDOG_PID: '42' }, 60_000],
+    ['meant for another process', { WATCHDOG_USEC: '60000000', WATCHDOG_PID: '7' }, undefined],
+    ['that is off', { WATCHDOG_USEC: '0' }, undefined],
+    ['that is no number', { WATCHDOG_USEC: 'soon' }, undefined],
+    ['that is not set', {}, undefined],
+  ])('reads a watchdog limit %s', (_, env, limit) => {
+    expect(recorded({ ...INSIDE, ...env }).notify.watchdogMs).toBe(limit);
+  });
+
+  it('says once what is missing where there is no systemd-notify', async () => {
+    const errors: unknown[] = [];
+    const notify = new SdNotify({
+      env: { ...INSIDE, PATH: '/nonexistent' },
+      onError: (error) => errors.push(error),
+    });
+    notify.ready();
+    await notify.settled();
+    expect(String(errors[0])).toContain('ENOENT');
+  });
+});
