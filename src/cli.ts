@@ -48,6 +48,16 @@ const COMMANDS: readonly CommandEntry[] = [
       (await import('./commands/replay.js')).replayCommand(args, options),
   },
   {
+    name: 'prompt',
+    summary: 'one safe run: new session, send, bounded wait, print the reply, delete',
+    configure: (command) =>
+      newSessionOptions(promptOptions(command))
+        .argument('<text>', 'the prompt; - reads it from stdin')
+        .option('--fallback <model>', 'tried in a new session when a model is down', collect)
+        .option('--keep', 'do not delete the session'),
+    run: async (options, args) => (await import('./commands/prompt.js')).prompt(args, options),
+  },
+  {
     name: 'config',
     summary: 'print the effective configuration with where each value came from',
     configure: (command) =>
@@ -55,6 +65,36 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/config.js')).config(options),
   },
 ];
+
+const collect = (value: string, earlier: string[] = []) => [...earlier, value];
+
+/** How a run is waited for. */
+function waitOptions(command: Command): Command {
+  return command
+    .option('--timeout <duration>', 'abort a run without a reply after this long (60s)')
+    .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)")
+    .option('--wait-for-people', 'leave permissions and questions to a person (else: answer no)')
+    .option('--json', 'print JSON');
+}
+
+/** What is asked, and how. */
+function promptOptions(command: Command): Command {
+  return waitOptions(command)
+    .option('--model <provider/model>', "which model (else opencode's own choice)")
+    .option('--variant <name>', "one of the model's variants")
+    .option('--thinking <tokens>', 'a thinking budget, where a variant of the model has one')
+    .option('--agent <name>', 'which agent')
+    .option('--system <text>', 'further system text')
+    .option('--context <file>', 'text that goes before the prompt, e.g. an earlier plan', collect)
+    .option('--file <file>', 'a file that goes with the prompt', collect);
+}
+
+function newSessionOptions(command: Command): Command {
+  return command
+    .option('--title <text>', 'the title of the session')
+    .option('--directory <path>', "the project (else the server's own working directory)")
+    .option('--permission <rule>', 'TOOL=allow|deny|ask or TOOL:PATTERN=…', collect);
+}
 
 /** The options that stand for keys of the configuration; `run` takes them, and `config` shows what they would do. */
 function daemonOptions(command: Command): Command {

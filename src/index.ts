@@ -1,2 +1,102 @@
-/** The library face of opencode-watchdog. */
-export {};
+/** The library face of opencode-watchdog: the safe driver, with what it needs to find and start opencode here. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { SystemClock } from './lib/clock.js';
+import { OpencodeClient } from './opencode/client.js';
+import { OpencodeDriver as Driver } from './opencode/driver/driver.js';
+import { DriverError } from './opencode/driver/error.js';
+import type { DriverOptions } from './opencode/driver/types.js';
+import { createControl } from './process/auto.js';
+import { checkBinary } from './process/binary.js';
+
+export type { BatchOptions, BatchResult, BatchTask } from './opencode/driver/batch.js';
+export {
+  type Attempt,
+  DriverError,
+  type DriverErrorDetails,
+  type DriverErrorKind,
+} from './opencode/driver/error.js';
+export type { ModelRef, ModelSpec, Thinking } from './opencode/driver/model.js';
+export type { OnRequest, SessionRef } from './opencode/driver/run.js';
+export { type Message, renderTranscript } from './opencode/driver/transcript.js';
+export type * from './opencode/driver/types.js';
+export { OpencodeError, type OpencodeErrorKind } from './opencode/errors.js';
+
+export interface OpencodeDriverOptions extends DriverOptions {
+  /** How opencode is started by `check({ start: true })`; `--hostname` and `--port` are appended from the URL. */
+  command?: readonly string[];
+  /** Working directory of a server that is started. */
+  serverDirectory?: string;
+  /** Default: 60 s. */
+  startTimeoutMs?: number;
+}
+
+const START_TIMEOUT_MS = 60_000;
+const STOP_GRACE_MS = 2_000;
+/** A starting server may accept a connection and never answer it (seen on 1.18.33). */
+const START_PROBE_MS = 1_000;
+
+/** Drives an opencode server from a program: every wait bounded, every abort verified, nothing left behind. */
+export class OpencodeDriver extends Driver {
+  constructor(options: OpencodeDriverOptions = {}) {
+    const { command = ['opencode', 'serve'] } = options;
+    super({
+      findBinary: () => checkBinary(command, process.env, process.cwd()),
+      startServer: (signal) => startServer(this.url, command, options, signal),
+      ...options,
+    });
+  }
+}
+
+/** Starts a server as the daemon would, and leaves it running. @throws DriverError */
+async function startServer(
+  url: string,
+  command: readonly string[],
+  options: OpencodeDriverOptions,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  const { username, password, onNotice, clock = new SystemClock() } = options;
+  const credentials = {
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+  };
+  const binary = await checkBinary(command, process.env, process.cwd());
+  if (!binary.found) throw new DriverError('binary_not_found', binary.error);
+  const client = new OpencodeClient({ url, ...credentials, clock });
+  const { control } = await createControl(
+    {
+      mode: 'spawn',
+      url,
+      command,
+      directory: options.serverDirectory ?? process.cwd(),
+      env: process.env,
+      ...credentials,
+      startTimeoutMs: options.startTimeoutMs ?? START_TIMEOUT_MS,
+      stopGraceMs: STOP_GRACE_MS,
+      stateDir: join(
+        process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'),
+        'opencode-watchdog',
+      ),
+      clock,
+      deps: {
+        async isHealthy(probeSignal) {
+          const probe = await client.probe(probeSignal, START_PROBE_MS);
+          return probe.kind === 'ok' || probe.kind === 'unauthorized' ? {} : null;
+        },
+        onExit: () => {},
+        onOutput: () => {},
+        onNotice: (_level, message) => onNotice?.(message),
+      },
+    },
+    signal,
+  );
+  try {
+    await control.start(signal);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new DriverError('unreachable', message, { cause });
+  } finally {
+    await control.dispose('leave');
+    await client.close();
+  }
+}

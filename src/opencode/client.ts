@@ -48,7 +48,9 @@ export interface OwnedRequest extends PendingRequest {
 }
 
 export interface PromptBody {
-  text: string;
+  /** What goes before the text, or instead of it. */
+  parts?: readonly { type: string }[];
+  text?: string;
   model?: { providerID: string; modelID: string };
   agent?: string;
   system?: string;
@@ -262,7 +264,7 @@ export class OpencodeClient {
   }
 
   async createSession(
-    body: { title?: string; parentID?: string; permission?: unknown },
+    body: { title?: string; parentID?: string; agent?: string; permission?: unknown },
     directory?: string,
     signal?: Signal,
   ): Promise<SessionSummary> {
@@ -281,14 +283,14 @@ export class OpencodeClient {
   async promptAsync(
     sessionID: string,
     directory: string | undefined,
-    { text, ...rest }: PromptBody,
+    { parts = [], text, ...rest }: PromptBody,
     signal?: Signal,
   ): Promise<void> {
     await this.#transport.json({
       method: 'POST',
       path: sessionPath(sessionID, '/prompt_async'),
       query: { directory },
-      body: { ...rest, parts: [{ type: 'text', text }] },
+      body: { ...rest, parts: text === undefined ? parts : [...parts, { type: 'text', text }] },
       signal,
     });
   }

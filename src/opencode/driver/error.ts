@@ -69,9 +69,9 @@ export class DriverError extends Error {
   }
 
   /** The same error with more that is known by now. */
-  with(details: Omit<DriverErrorDetails, 'cause'>): DriverError {
+  with(details: Omit<DriverErrorDetails, 'cause'>, says?: string): DriverError {
     const { cause } = this;
-    return new DriverError(this.kind, this.message, {
+    return new DriverError(this.kind, says ? `${this.message} ${says}` : this.message, {
       ...this.details,
       ...details,
       ...(cause !== undefined && { cause }),

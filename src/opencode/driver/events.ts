@@ -16,7 +16,11 @@ const PATH = '/global/event';
 const HEADERS_TIMEOUT_MS = 5_000;
 const RECONNECT_MS = 500;
 
+/** Told to every listener when the stream was lost: events may have been missed. */
+export const GAP = 'driver.gap';
+
 export interface SessionEvent {
+  /** opencode's own, or `GAP`. */
   type: string;
   /** The session itself, or a subagent's below it. */
   sessionID: string;
@@ -162,9 +166,14 @@ export class SessionEvents {
     this.#retry?.cancel();
     this.#retry = undefined;
     const source = this.#source;
+    const wasOpen = this.#isOpen;
     this.#source = undefined;
     this.#isOpen = false;
     source?.close();
+    if (!wasOpen) return;
+    for (const [sessionID, listener] of this.#listeners) {
+      listener({ type: GAP, sessionID, directory: undefined, properties: undefined });
+    }
   }
 
   #settle(open: boolean): void {
@@ -178,7 +187,8 @@ export class SessionEvents {
     if (payload.type === 'sync') return;
     const { sessionID: named, info, part } = subject.safeParse(payload.properties).data ?? {};
     const isSession = payload.type.startsWith('session.');
-    const sessionID = named ?? info?.sessionID ?? part?.sessionID ?? (isSession ? info?.id : undefined);
+    const sessionID =
+      named ?? info?.sessionID ?? part?.sessionID ?? (isSession ? info?.id : undefined);
     if (sessionID === undefined) return;
     if (isSession && info?.parentID !== undefined) this.#adopt(info.id, info.parentID);
     const listener = this.#listeners.get(this.#parents.get(sessionID) ?? sessionID);

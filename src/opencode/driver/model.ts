@@ -40,10 +40,7 @@ export function parseModel(spec: unknown): ModelRef {
       return { providerID, modelID };
     }
   }
-  throw new DriverError(
-    'bad_model_spec',
-    `${JSON.stringify(spec)} names no model: ${RIGHT_FORM}.`,
-  );
+  throw new DriverError('bad_model_spec', `${JSON.stringify(spec)} names no model: ${RIGHT_FORM}.`);
 }
 
 export const modelName = ({ providerID, modelID }: ModelRef) => `${providerID}/${modelID}`;
@@ -90,7 +87,8 @@ export function chooseThinking(thinking: Thinking, model: KnownModel | undefined
       return tokens === undefined ? [] : [{ name, tokens }];
     })
     .sort((a, b) => a.tokens - b.tokens);
-  const fitting = asked === undefined ? undefined : budgets.findLast(({ tokens }) => tokens <= asked);
+  const fitting =
+    asked === undefined ? undefined : budgets.findLast(({ tokens }) => tokens <= asked);
   const chosen = fitting ?? budgets[0];
   if (chosen) {
     const says = `${wish} is mapped to the variant "${chosen.name}" (${chosen.tokens} tokens) of ${model.id}`;
@@ -100,7 +98,9 @@ export function chooseThinking(thinking: Thinking, model: KnownModel | undefined
     names.length > 0
       ? `choose one of its variants instead: ${names.join(', ')}`
       : 'the model has no variants; its options in opencode.json are honoured';
-  return { says: `${wish} is ignored: opencode drops it, and ${model.id} has no budget to set; ${hint}` };
+  return {
+    says: `${wish} is ignored: opencode drops it, and ${model.id} has no budget to set; ${hint}`,
+  };
 }
 
 /** Anthropic's `thinking.budgetTokens`, Google's `thinkingConfig.thinkingBudget` (seen on 1.18.33). */

@@ -18,6 +18,8 @@ const delta = z.object({ messageID: id, partID: id, field: z.string(), delta: z.
 interface TextPart {
   type: string;
   text: string;
+  /** Deltas of it may have been missed: only its whole is believed now. */
+  stale: boolean;
 }
 
 export class StreamedText {
@@ -38,6 +40,22 @@ export class StreamedText {
     return this.#told;
   }
 
+  /** Events were missed. */
+  gap(): void {
+    for (const part of this.#parts.values()) part.stale = true;
+  }
+
+  /** The reply is known from the transcript: what of it was not told yet is told. */
+  finish(reply: string): void {
+    if (this.#told.endsWith(reply)) return;
+    let overlap = Math.min(reply.length, this.#told.length);
+    while (overlap > 0 && !this.#told.endsWith(reply.slice(0, overlap))) overlap -= 1;
+    const rest = reply.slice(overlap);
+    const told = overlap === 0 && this.#told !== '' ? `\n\n${rest}` : rest;
+    this.#told += told;
+    this.#onText?.(told);
+  }
+
   event(type: string, properties: unknown): void {
     if (type === 'message.updated') {
       const message = info.safeParse(properties).data?.info;
@@ -54,9 +72,10 @@ export class StreamedText {
   /** A part as a whole: what of it is new is told. */
   #whole(partID: string, messageID: string, type: string, text: string): void {
     if (!this.#answers.has(messageID)) return;
-    const part = this.#parts.get(partID) ?? { type, text: '' };
+    const part = this.#parts.get(partID) ?? { type, text: '', stale: false };
     this.#parts.set(partID, part);
     if (!text.startsWith(part.text)) return;
+    part.stale = false;
     const rest = text.slice(part.text.length);
     part.text = text;
     this.#tell(partID, part, rest);
@@ -65,7 +84,7 @@ export class StreamedText {
   #piece(partID: string, messageID: string, text: string): void {
     const part = this.#parts.get(partID);
     // A part whose beginning was missed comes as a whole at its end.
-    if (!part || !this.#answers.has(messageID)) return;
+    if (!part || part.stale || !this.#answers.has(messageID)) return;
     part.text += text;
     this.#tell(partID, part, text);
   }

@@ -1,0 +1,103 @@
+/** What the commands that drive opencode share: the driver, Ctrl-C, and errors turned into exit codes. */
+
+import { parseDuration } from '../config/units.js';
+import { OpencodeDriver } from '../index.js';
+import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
+import {
+  type ConfigOptions,
+  complain,
+  EXIT,
+  type ExitCode,
+  ExitError,
+  loadForCommand,
+  printJson,
+} from './shared.js';
+
+export interface DrivingOptions {
+  config?: string;
+  url?: string;
+  json?: boolean;
+}
+
+export interface Driving {
+  driver: OpencodeDriver;
+  /** Aborted by Ctrl-C and by SIGTERM. */
+  signal: AbortSignal;
+}
+
+/** Runs a command with a driver of the configured server; its errors become the exit codes of the contract. */
+export async function drive(
+  options: DrivingOptions,
+  work: (driving: Driving) => Promise<number>,
+): Promise<number> {
+  // `--directory` means a session's here, not that of a server to start: only these two are configuration.
+  const loaded = loadForCommand({ config: options.config, url: options.url } as ConfigOptions);
+  const { server } = loaded.config;
+  const password = loaded.secrets.password?.reveal();
+  const driver = new OpencodeDriver({
+    url: server.url,
+    username: server.username,
+    ...(password === undefined ? {} : { password }),
+    command: server.command,
+    serverDirectory: server.directory,
+    startTimeoutMs: server.startTimeout,
+    onNotice: complain,
+  });
+  const stop = new AbortController();
+  const onSignal = () => {
+    // A second signal changes nothing: what is left to do is bounded, and half of it leaves ghosts.
+    if (!stop.signal.aborted) complain('interrupted: aborting and deleting what runs …');
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
+  try {
+    return await work({ driver, signal: stop.signal });
+  } catch (error) {
+    if (!(error instanceof DriverError)) throw error;
+    if (options.json) printJson({ ok: false, error });
+    complain(error.message);
+    return EXIT_OF[error.kind];
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
+    await driver.close();
+  }
+}
+
+export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
+  usage: EXIT.usage,
+  bad_model_spec: EXIT.usage,
+  model_unknown: EXIT.usage,
+  variant_unknown: EXIT.usage,
+  agent_unknown: EXIT.usage,
+  binary_not_found: EXIT.unreachable,
+  unreachable: EXIT.unreachable,
+  unauthorized: EXIT.unauthorized,
+  server: EXIT.failed,
+  session_not_found: EXIT.failed,
+  session_in_retry: EXIT.failed,
+  abort_failed: EXIT.failed,
+  delete_failed: EXIT.failed,
+  provider_not_connected: EXIT.failed,
+  provider_unreachable: EXIT.failed,
+  provider_failed: EXIT.failed,
+  run_failed: EXIT.failed,
+  timeout: EXIT.failed,
+  aborted: EXIT.failed,
+};
+
+/** A flag's duration. @throws ExitError with code 2 */
+export function durationOf(flag: string, text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms > 0) return ms;
+  throw new ExitError(
+    EXIT.usage,
+    `${flag} "${text}" is no duration: write it like 90s, 5m or 500ms`,
+  );
+}
+
+/** A flag's count. @throws ExitError with code 2 */
+export function countOf(flag: string, text: string, least = 1): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count >= least) return count;
+  throw new ExitError(EXIT.usage, `${flag} "${text}" is no whole number from ${least} up`);
+}

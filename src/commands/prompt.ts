@@ -1,0 +1,79 @@
+/** `prompt`: one safe automation run; the reply goes to stdout, and no session is left behind. */
+import { type DrivingOptions, drive } from './driving.js';
+import {
+  directoryOf,
+  type PromptFlags,
+  permissionRule,
+  promptText,
+  sendOptions,
+} from './prompt-words.js';
+import { complain, EXIT, print, printJson } from './shared.js';
+
+export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
+  title?: string;
+  directory?: string;
+  permission?: string[];
+  fallback?: string[];
+  keep?: boolean;
+}
+
+export async function prompt(args: string[], options: PromptCommandOptions): Promise<number> {
+  const { title, directory, permission, fallback, keep, json = false } = options;
+  const words = sendOptions(options);
+  const text = await promptText(args.join(' '));
+  return drive(options, async ({ driver, signal }) => {
+    const live = liveText(!json);
+    const notices: string[] = [];
+    try {
+      const { text: reply, ...result } = await driver.prompt({
+        prompt: text,
+        ...words,
+        ...(title !== undefined && { title }),
+        ...(directory !== undefined && { directory: directoryOf(directory) }),
+        ...(permission && { permission: permission.map(permissionRule) }),
+        ...(fallback && { fallback }),
+        ...(keep && { keep }),
+        ...(live.onText && { onText: live.onText }),
+        onNotice: (message) => {
+          notices.push(message);
+          live.pause();
+          complain(message);
+        },
+        signal,
+      });
+      live.pause();
+      if (json) printJson({ ok: true, text: reply, ...result, notices });
+      else if (!live.onText) print(reply);
+      if (keep) complain(`the session ${result.sessionID} is kept: ${driver.url}`);
+      return EXIT.done;
+    } catch (error) {
+      live.pause();
+      throw error;
+    }
+  });
+}
+
+export interface LiveText {
+  /** Undefined where nobody watches. */
+  onText: ((text: string) => void) | undefined;
+  /** Ends the line, before something else is written to the terminal. */
+  pause(): void;
+}
+
+/** Streams to a terminal; a pipe gets the reply at once, at its end. */
+export function liveText(wanted: boolean): LiveText {
+  let isOpen = false;
+  return {
+    onText:
+      wanted && process.stdout.isTTY
+        ? (text) => {
+            process.stdout.write(text);
+            isOpen = !text.endsWith('\n');
+          }
+        : undefined,
+    pause() {
+      if (isOpen) process.stdout.write('\n');
+      isOpen = false;
+    },
+  };
+}

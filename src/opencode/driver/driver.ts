@@ -1,0 +1,469 @@
+/**
+ * The safe driver: opencode under program control that cannot wedge. Every wait is bounded, every abort and delete is
+ * verified, no session is used twice by `prompt`, and nothing fails silently.
+ */
+import { type Clock, SystemClock } from '../../lib/clock.js';
+import { OpencodeClient } from '../client.js';
+import { isNotFound } from '../errors.js';
+import { readConfiguredModel, readProviders } from '../providers.js';
+import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
+import { connectedModels, explainMissing } from './catalog.js';
+import { asDriverError, DriverError } from './error.js';
+import { SessionEvents } from './events.js';
+import { failureOf } from './failure.js';
+import {
+  checkVariant,
+  chooseThinking,
+  type KnownModel,
+  type ModelRef,
+  modelName,
+  parseModel,
+} from './model.js';
+import { runPrompt } from './prompt.js';
+import { bringToRest, removeSession } from './rest.js';
+import { type Ending, Run, type SessionRef } from './run.js';
+import { surveySession, surveySessions } from './survey.js';
+import { type Message, readTranscript } from './transcript.js';
+import type {
+  Availability,
+  DriverOptions,
+  DriverSession,
+  ModelList,
+  NewSession,
+  PromptOptions,
+  PromptResult,
+  Reply,
+  SendOptions,
+  Sent,
+  SessionState,
+  WaitOptions,
+} from './types.js';
+import { promptBody, sessionBody } from './wire.js';
+
+const DEFAULT_URL = 'http://localhost:4096';
+export const DEFAULT_TIMEOUT_MS = 60_000;
+/** Contract, `retry.maxAttempts`. */
+export const DEFAULT_MAX_ATTEMPTS = 5;
+const PROBE_TIMEOUT_MS = 5_000;
+const EVENTS_TIMEOUT_MS = 3_000;
+const DEFAULT_LIST = 100;
+
+export class OpencodeDriver {
+  /** The server's address, without credentials. */
+  readonly url: string;
+  readonly #client: OpencodeClient;
+  readonly #clock: Clock;
+  readonly #events: SessionEvents;
+  readonly #options: DriverOptions;
+  /** When the driver itself prompted a session, on its clock. */
+  readonly #sentAt = new Map<string, number>();
+
+  constructor(options: DriverOptions = {}) {
+    const { url = DEFAULT_URL, username, password, clock = new SystemClock() } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#client = new OpencodeClient({
+      url,
+      clock,
+      ...(username !== undefined && { username }),
+      ...(password !== undefined && { password }),
+    });
+    this.#events = new SessionEvents(this.#client, clock);
+    this.url = this.#client.url;
+  }
+
+  /** Ends every connection. Runs that go on are not touched: `abort` them first. */
+  async close(): Promise<void> {
+    await this.#events.close();
+    await this.#client.close();
+  }
+
+  /** Whether a prompt can be sent. Never rejects for what it looks at; `start` starts a server that is down. */
+  async check({
+    start = false,
+    signal,
+  }: {
+    start?: boolean;
+    signal?: AbortSignal;
+  } = {}): Promise<Availability> {
+    const binary = await this.#options.findBinary?.();
+    const base = { url: this.url, ...(binary && { binary }) };
+    let server = await this.#probe(signal);
+    let started = false;
+    if (start && server.kind === 'down') {
+      await this.#start(signal);
+      started = true;
+      server = await this.#probe(signal);
+    }
+    if (server.kind !== 'up')
+      return { ok: false, ...base, server: { up: false, error: server.error } };
+    const { version } = server;
+    const up = { up: true as const, ...(version !== undefined && { version }) };
+    const [known, configured] = await this.#ask(() =>
+      Promise.all([
+        connectedModels(this.#client, undefined, signal),
+        readConfiguredModel(this.#client, signal),
+      ]),
+    );
+    const connected = known
+      ? [...new Set(known.map(({ id }) => id.slice(0, id.indexOf('/'))))].sort()
+      : (await this.models(signal)).connected;
+    return {
+      ok: connected.length > 0,
+      ...base,
+      server: up,
+      providers: { connected, ...(configured !== undefined && { defaultModel: configured }) },
+      ...(started && { started }),
+    };
+  }
+
+  /** @throws DriverError `unreachable`, `unauthorized` */
+  async assertUp(signal?: AbortSignal): Promise<void> {
+    const server = await this.#probe(signal);
+    if (server.kind !== 'up') throw server.failure;
+  }
+
+  /** Always a new one. @throws DriverError */
+  createSession({ title, directory, agent, permission }: NewSession = {}): Promise<DriverSession> {
+    const body = sessionBody(title ?? 'opencode-watchdog', agent, permission);
+    // Not given the caller's signal: a session that was made and not told of could not be deleted.
+    return this.#ask(async () => {
+      const { id, ...made } = await this.#client.createSession(body, directory);
+      return { id, ...made };
+    });
+  }
+
+  /** Sends, and waits for the whole reply. On a time-out the run is aborted. @throws DriverError */
+  async send(
+    session: SessionRef,
+    text: string,
+    options: SendOptions & WaitOptions = {},
+  ): Promise<Reply> {
+    const sent = await this.sendAsync(session, text, options);
+    return sent.wait(options);
+  }
+
+  /** Settles when the server has taken the prompt; how it ends is told by `wait`. @throws DriverError */
+  async sendAsync(session: SessionRef, text: string, options: SendOptions = {}): Promise<Sent> {
+    return this.#ask(async () => {
+      const { signal, agent, system, context, files } = options;
+      const place = await this.#placed(session);
+      const asked = options.model === undefined ? undefined : parseModel(options.model);
+      const { ref: model, variant } = await this.#choose(asked, options, place.directory);
+      const body = promptBody({ text, model, agent, system, variant, context, files });
+      await this.#calm(place);
+      const since = await this.#lastMessage(place);
+      const run = this.#follow(place, since, options);
+      try {
+        if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal))) {
+          this.#notice(options, 'there is no event stream: the reply comes at its end');
+        }
+        if (signal?.aborted)
+          throw new DriverError('aborted', 'interrupted before the prompt was sent.');
+        await this.#client.promptAsync(place.id, place.directory, body);
+        this.#sentAt.set(place.id, this.#clock.now());
+      } catch (error) {
+        run.run.end();
+        throw error;
+      }
+      const name = model && modelName(model);
+      return {
+        session: place,
+        ...(name !== undefined && { model: name }),
+        wait: (more: WaitOptions = {}) => this.#conclude(run, place, name, { ...more }),
+      };
+    });
+  }
+
+  /** Follows the newest run of a session, whoever prompted it, to its end. @throws DriverError */
+  async wait(session: SessionRef, options: WaitOptions = {}): Promise<Reply> {
+    const place = await this.#ask(() => this.#placed(session));
+    const run = this.#follow(place, undefined, options);
+    await this.#events.ready(EVENTS_TIMEOUT_MS, options.signal);
+    return this.#conclude(run, place, undefined, options);
+  }
+
+  /** @throws DriverError `session_not_found` */
+  status(session: SessionRef, signal?: AbortSignal): Promise<SessionState> {
+    return this.#ask(() => surveySession(this.#deps, session, signal));
+  }
+
+  /** All directories' sessions, the most recent first; active ones and ghosts are never left out. */
+  sessions({
+    limit = DEFAULT_LIST,
+    signal,
+  }: {
+    limit?: number;
+    signal?: AbortSignal;
+  } = {}): Promise<SessionState[]> {
+    return this.#ask(() => surveySessions(this.#deps, { limit, ...(signal && { signal }) }));
+  }
+
+  /** Reads megabytes: one to three seconds. */
+  models(signal?: AbortSignal): Promise<ModelList> {
+    return this.#ask(async () => {
+      const [all, configured] = await Promise.all([
+        readProviders(this.#client, signal),
+        readConfiguredModel(this.#client, signal),
+      ]);
+      return { ...all, ...(configured !== undefined && { configured }) };
+    });
+  }
+
+  /** The transcript, oldest first. @throws DriverError */
+  messages(
+    session: SessionRef,
+    options: { limit?: number; signal?: AbortSignal } = {},
+  ): Promise<Message[]> {
+    return this.#ask(async () => {
+      const place = await this.#placed(session);
+      return readTranscript(this.#client, place.id, place.directory, options);
+    });
+  }
+
+  /** True where a run was ended, and seen to be; false where there was none. @throws DriverError */
+  abort(session: SessionRef): Promise<boolean> {
+    return this.#ask(async () => {
+      const { id, directory } = await surveySession(this.#deps, session);
+      return bringToRest(this.#deps, place(id, directory), this.#sentAt.get(id));
+    });
+  }
+
+  /** Aborts first, so that no ghost is left, and looks whether it is gone. A ghost is ended. @throws DriverError */
+  delete(session: SessionRef): Promise<void> {
+    return this.#ask(async () => {
+      const { id, directory } = await surveySession(this.#deps, session);
+      await removeSession(this.#deps, place(id, directory), this.#sentAt.get(id));
+      this.#sentAt.delete(id);
+    });
+  }
+
+  /** One safe run: a new session, a bounded wait, the reply, and no session left behind. @throws DriverError */
+  prompt(options: PromptOptions): Promise<PromptResult> {
+    return runPrompt(this, options, (message) => this.#notice(options, message));
+  }
+
+  /** Many safe runs, a bounded number at a time; results come as the tasks end. */
+  batch(
+    tasks: Iterable<BatchTask>,
+    options: BatchOptions = {},
+  ): AsyncGenerator<BatchResult, void, void> {
+    return runBatch(this, tasks, options);
+  }
+
+  get #deps() {
+    return { client: this.#client, clock: this.#clock };
+  }
+
+  #notice(
+    { onNotice = this.#options.onNotice }: { onNotice?: ((message: string) => void) | undefined },
+    message: string,
+  ) {
+    onNotice?.(message);
+  }
+
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw asDriverError(error);
+    }
+  }
+
+  async #probe(
+    signal: AbortSignal | undefined,
+  ): Promise<
+    | { kind: 'up'; version?: string }
+    | { kind: 'down' | 'unauthorized'; error: string; failure: DriverError }
+  > {
+    const probe = await this.#client.probe(signal, PROBE_TIMEOUT_MS);
+    switch (probe.kind) {
+      case 'ok':
+        return { kind: 'up', ...(probe.version !== undefined && { version: probe.version }) };
+      case 'unauthorized':
+        return {
+          kind: 'unauthorized',
+          error: probe.error,
+          failure: new DriverError('unauthorized', probe.error),
+        };
+      case 'failed': {
+        const error = `${probe.error} "opencode-watchdog check --start" starts it.`;
+        return { kind: 'down', error, failure: new DriverError('unreachable', error) };
+      }
+      case 'aborted':
+        throw new DriverError('aborted', 'the check was interrupted.');
+    }
+  }
+
+  async #start(signal: AbortSignal | undefined): Promise<void> {
+    const { startServer, onNotice } = this.#options;
+    if (!startServer) {
+      throw new DriverError(
+        'usage',
+        'this driver was given no way to start a server (`startServer`).',
+      );
+    }
+    onNotice?.(`starting opencode serve for ${this.url}`);
+    await startServer(signal);
+  }
+
+  /** The session with its directory, without which nothing said of it can be believed. */
+  async #placed({ id, directory }: SessionRef): Promise<SessionRef> {
+    if (directory !== undefined) return { id, directory };
+    const session = await this.#client.session(id);
+    if (session) return place(id, session.directory);
+    throw new DriverError(
+      'session_not_found',
+      `there is no session ${id}: "opencode-watchdog sessions" lists those there are.`,
+      { sessionID: id },
+    );
+  }
+
+  /** The model and variant to ask for, known to be there. */
+  async #choose(
+    ref: ModelRef | undefined,
+    { variant, thinking, onNotice }: SendOptions,
+    directory: string | undefined,
+  ): Promise<{ ref: ModelRef | undefined; variant: string | undefined }> {
+    if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
+    const known = await connectedModels(this.#client, directory);
+    const wanted = ref ?? (await this.#configured());
+    let model: KnownModel | undefined;
+    if (known && wanted) {
+      model = known.find(({ id }) => id === modelName(wanted));
+      if (!model && ref) throw await explainMissing(this.#client, ref, known);
+    }
+    if (variant !== undefined && model) checkVariant(model, variant);
+    if (!thinking) return { ref, variant };
+    if (variant !== undefined) {
+      this.#notice({ onNotice }, `thinking is ignored: the variant "${variant}" was asked for`);
+      return { ref, variant };
+    }
+    const choice = chooseThinking(thinking, model);
+    this.#notice({ onNotice }, choice.says);
+    return { ref, variant: choice.variant };
+  }
+
+  async #configured(): Promise<ModelRef | undefined> {
+    const name = await readConfiguredModel(this.#client);
+    return name === undefined ? undefined : parseModel(name);
+  }
+
+  /** Before a prompt: a session that still does something is brought to rest; one in retry is not used at all. */
+  async #calm(session: SessionRef): Promise<void> {
+    const status = (await this.#client.statuses(session.directory)).get(session.id);
+    if (status === undefined || status.type === 'idle') return;
+    await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
+    if (status.type !== 'retry') return;
+    throw new DriverError(
+      'session_in_retry',
+      `the session ${session.id} was in retry (attempt ${status.attempt}: ${status.message}): it was aborted, and the ` +
+        'prompt was not sent. Prompt in a new session.',
+      { sessionID: session.id, aborted: true },
+    );
+  }
+
+  async #lastMessage({ id, directory }: SessionRef): Promise<string | undefined> {
+    try {
+      return (await readTranscript(this.#client, id, directory, { limit: 1 })).at(-1)?.id;
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      throw new DriverError('session_not_found', `there is no session ${id}.`, { sessionID: id });
+    }
+  }
+
+  #follow(
+    session: SessionRef,
+    since: string | undefined,
+    options: WaitOptions & SendOptions,
+  ): Followed {
+    const live: Followed['live'] = {
+      onText: options.onText,
+      onNotice: options.onNotice,
+      startedAt: this.#clock.now(),
+    };
+    const run = new Run(
+      { ...this.#deps, events: this.#events },
+      {
+        session,
+        ...(since !== undefined && { since }),
+        onText: (text) => live.onText?.(text),
+        onNotice: (message) => this.#notice(live, message),
+        onRequest: options.onRequest ?? 'reject',
+      },
+    );
+    return { run, live };
+  }
+
+  /** Waits for the end, and leaves no run going on. */
+  async #conclude(
+    { run, live }: Followed,
+    session: SessionRef,
+    model: string | undefined,
+    options: WaitOptions,
+  ): Promise<Reply> {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, maxAttempts = DEFAULT_MAX_ATTEMPTS, signal } = options;
+    live.onText = options.onText ?? live.onText;
+    live.onNotice = options.onNotice ?? live.onNotice;
+    const details = () => ({
+      sessionID: session.id,
+      ...(session.directory !== undefined && { directory: session.directory }),
+      ...((run.model ?? model) !== undefined && { model: run.model ?? model }),
+      received: run.received,
+    });
+    let ending: Ending;
+    try {
+      ending = await run.follow({ timeoutMs, maxAttempts, ...(signal && { signal }) });
+    } catch (error) {
+      const failure = asDriverError(error).with(details());
+      // Whatever has ended our waiting has not ended the run; without a server there is none.
+      if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
+      const { aborted, says } = await this.#rest(session);
+      throw failure.with({ aborted, received: run.received }, says);
+    } finally {
+      run.end();
+    }
+    const { directory } = session;
+    if (ending.kind !== 'reply') {
+      const context = { client: this.#client, directory, model: model ?? run.model };
+      throw (await failureOf(ending, context)).with(details());
+    }
+    const { message, messages } = ending;
+    return {
+      sessionID: session.id,
+      ...(directory !== undefined && { directory }),
+      ...(message.model !== undefined && { model: message.model }),
+      text: message.text,
+      ...(message.reasoning !== '' && { reasoning: message.reasoning }),
+      ...(message.finish !== undefined && { finish: message.finish }),
+      tools: messages.reduce((sum, each) => sum + each.tools.length, 0),
+      retries: run.retries,
+      ...(message.tokens && { tokens: message.tokens }),
+      tookMs: Math.round(this.#clock.now() - live.startedAt),
+    };
+  }
+
+  async #rest(session: SessionRef): Promise<{ aborted: boolean; says: string }> {
+    try {
+      await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
+      return { aborted: true, says: 'The run was aborted, and is at rest.' };
+    } catch (error) {
+      return { aborted: false, says: asDriverError(error).message };
+    }
+  }
+}
+
+interface Followed {
+  run: Run;
+  /** Where text and notices go, which may be told only when it is waited for. */
+  live: {
+    onText: ((text: string) => void) | undefined;
+    onNotice: ((message: string) => void) | undefined;
+    startedAt: number;
+  };
+}
+
+const place = (id: string, directory: string | undefined): SessionRef => ({
+  id,
+  ...(directory !== undefined && { directory }),
+});

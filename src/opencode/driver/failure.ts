@@ -1,0 +1,105 @@
+/** Why a run ended without a reply, told so that the reader knows what to do next. */
+import type { OpencodeClient } from '../client.js';
+import { connectedModels, explainMissing } from './catalog.js';
+import { DriverError, firstLine } from './error.js';
+import { parseModel } from './model.js';
+import type { Ending } from './run.js';
+import type { RunError } from './transcript.js';
+
+const UNAUTHORIZED = new Set([401, 403]);
+
+export interface FailureContext {
+  client: OpencodeClient;
+  directory: string | undefined;
+  /** `provider/model`. */
+  model: string | undefined;
+}
+
+export async function failureOf(
+  ending: Exclude<Ending, { kind: 'reply' }>,
+  context: FailureContext,
+): Promise<DriverError> {
+  switch (ending.kind) {
+    case 'failed':
+      return explain(ending.error, context);
+    case 'stopped':
+      return new DriverError(
+        'run_failed',
+        'the run ended after a tool call without a reply: a permission or question was answered no.',
+      );
+    case 'aborted':
+      return new DriverError('run_failed', `the run ${BY_ANOTHER}`);
+    case 'cut':
+      return new DriverError(
+        'run_failed',
+        'the run was cut and never finished: the server was restarted, or failed inside.',
+      );
+    case 'nothing':
+      return (
+        (await missingModel(context)) ??
+        new DriverError(
+          'run_failed',
+          'the prompt was accepted, and nothing followed: no answer was begun, and no error told.',
+        )
+      );
+  }
+}
+
+const BY_ANOTHER = 'was aborted by someone else: a person, or the watchdog.';
+
+async function explain(error: RunError, context: FailureContext): Promise<DriverError> {
+  const { name, statusCode } = error;
+  const words = firstLine(error.message) || name;
+  const model = context.model === undefined ? {} : { model: context.model };
+  const details = { ...model, ...(statusCode !== undefined && { statusCode }) };
+  const who = context.model ?? 'the provider';
+  if (name === 'MessageAbortedError') {
+    return new DriverError('run_failed', `the run ${BY_ANOTHER}`, details);
+  }
+  const [, missing] = /\bModel not found: (\S+?)\.?(?:\s|$)/.exec(words) ?? [];
+  if (missing?.includes('/')) {
+    return (
+      (await missingModel({ ...context, model: missing })) ??
+      new DriverError('model_unknown', `${words} "opencode-watchdog models" lists them.`, details)
+    );
+  }
+  if (/^Agent not found/.test(words)) return new DriverError('agent_unknown', words, details);
+  const [, missingDirectory] = /NotFound: FileSystem\.realPath \((.+)\)/.exec(words) ?? [];
+  if (missingDirectory !== undefined) {
+    return new DriverError(
+      'run_failed',
+      `the machine of the server has no directory ${missingDirectory}: give --directory a path that is there.`,
+      details,
+    );
+  }
+  if (name === 'ProviderAuthError' || (statusCode !== undefined && UNAUTHORIZED.has(statusCode))) {
+    const code = statusCode === undefined ? '' : ` (${statusCode})`;
+    return new DriverError(
+      'provider_failed',
+      `${who} refuses the credentials${code}: ${words}. "opencode auth login" renews them; no retry will help.`,
+      details,
+    );
+  }
+  if (name === 'APIError') {
+    const answered = statusCode === undefined ? 'failed' : `answered ${statusCode}`;
+    return new DriverError('provider_failed', `${who} ${answered}: ${words}.`, details);
+  }
+  return new DriverError('run_failed', `opencode ended the run: ${words}.`, details);
+}
+
+/** The explanation where it is the model that is missing; undefined where it is there, or cannot be looked up. */
+async function missingModel({
+  client,
+  directory,
+  model,
+}: FailureContext): Promise<DriverError | undefined> {
+  if (model === undefined) return undefined;
+  try {
+    const known = await connectedModels(client, directory);
+    if (known?.some(({ id }) => id === model)) return undefined;
+    return await explainMissing(client, parseModel(model), known);
+  } catch {
+    // The failure itself is what is reported: why it cannot be explained better is not.
+    return undefined;
+  }
+}

@@ -1,0 +1,326 @@
+/**
+ * Follows one run to its end: by its events, and by looks at its status. Only the status of the session's own
+ * directory is believed (facts, section 6), and only its transcript says how it ended.
+ */
+import type { Clock } from '../../lib/clock.js';
+import type { OpencodeClient } from '../client.js';
+import { messageOf, OpencodeError } from '../errors.js';
+import { message, modelOf } from '../schemas.js';
+import { readStatus } from '../status.js';
+import { asDriverError, DriverError } from './error.js';
+import { GAP, type SessionEvent, type SessionEvents } from './events.js';
+import { giveUpOn, type Retry } from './patience.js';
+import { StreamedText } from './streamed-text.js';
+import { type RunError, readError, readTranscript } from './transcript.js';
+import { judgeRun, newestRun, type Verdict } from './verdict.js';
+
+/** With events, a look is only for what they missed. */
+const LOOK_EVERY_MS = 2_000;
+const LOOK_WITHOUT_EVENTS_MS = 500;
+/** While the end is near. */
+const CLOSE_LOOK_MS = 150;
+const LOOK_TIMEOUT_MS = 5_000;
+/** After idle the last words may still be written, and some errors come only then (seen on 1.18.33: 5-50 ms). */
+const LAST_WORDS_MS = 1_500;
+/** A run that was accepted and is not seen busy yet: the first in a directory may have plugins to load. */
+const BEGIN_MS = 5_000;
+/** So many looks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
+const GONE_LOOKS = 4;
+const MAX_MESSAGES = 200;
+const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
+
+export interface SessionRef {
+  id: string;
+  /** Where it lives. */
+  directory?: string;
+}
+
+export type OnRequest = 'reject' | 'wait';
+
+export interface RunOptions {
+  session: SessionRef;
+  /** The last message before the prompt; the newest run is meant where that is unknown. */
+  since?: string;
+  onText?: (text: string) => void;
+  onNotice: (message: string) => void;
+  onRequest: OnRequest;
+}
+
+export interface Limits {
+  timeoutMs: number;
+  maxAttempts: number;
+  signal?: AbortSignal;
+}
+
+/** How it ended, where it was not ended by us. */
+export type Ending = Exclude<Verdict, { kind: 'failed' }> | { kind: 'failed'; error: RunError };
+
+export interface RunDeps {
+  client: OpencodeClient;
+  clock: Clock;
+  events: SessionEvents;
+}
+
+interface Asked {
+  requestID: string;
+  on: 'permission' | 'question';
+  what: string;
+}
+
+export class Run {
+  readonly #deps: RunDeps;
+  readonly #options: RunOptions;
+  readonly #text: StreamedText;
+  readonly #unsubscribe: () => void;
+  readonly #open = new Map<string, Asked>();
+  readonly #unanswered: Asked[] = [];
+  #retry: Retry | undefined;
+  #attempts = 0;
+  #error: RunError | undefined;
+  #model: string | undefined;
+  #seenBusy = false;
+  #isLookDue = true;
+  #ring: (() => void) | undefined;
+
+  constructor(deps: RunDeps, options: RunOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#text = new StreamedText(options.onText);
+    this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
+  }
+
+  /** What came of the reply so far. */
+  get received(): string {
+    return this.#text.text;
+  }
+
+  /** `provider/model`, as opencode names it once it is asked. */
+  get model(): string | undefined {
+    return this.#model;
+  }
+
+  /** Failed attempts of the provider, as opencode counts them. */
+  get retries(): number {
+    return this.#attempts;
+  }
+
+  /** What a person is asked, in words; undefined where nobody is. */
+  get waitsFor(): string | undefined {
+    const [first] = this.#open.values();
+    return first && `a ${first.on} (${first.what})`;
+  }
+
+  end(): void {
+    this.#unsubscribe();
+  }
+
+  /** @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, or the provider's: the run may go on then */
+  async follow({ timeoutMs, maxAttempts, signal }: Limits): Promise<Ending> {
+    const { clock, events } = this.#deps;
+    const end = clock.now() + timeoutMs;
+    let lookedAt = Number.NEGATIVE_INFINITY;
+    let idleSince: number | undefined;
+    let misses = 0;
+    const onAbort = () => this.#ring?.();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (;;) {
+        if (signal?.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
+        const leftMs = end - clock.now();
+        if (leftMs <= 0) throw this.#timeout(timeoutMs);
+        this.#beImpatient(leftMs, maxAttempts);
+        await this.#answer();
+        const pause = this.#pause(idleSince !== undefined || misses > 0, events.isOpen);
+        if (this.#isLookDue || clock.now() - lookedAt >= pause) {
+          this.#isLookDue = false;
+          lookedAt = clock.now();
+          const seen = await this.#look(Math.min(leftMs, LOOK_TIMEOUT_MS));
+          misses = seen instanceof DriverError ? misses + 1 : 0;
+          if (seen instanceof DriverError && misses >= GONE_LOOKS) throw seen;
+          if (seen === 'idle') {
+            idleSince ??= clock.now();
+            const ending = await this.#ending(clock.now() - idleSince);
+            if (ending) return ending;
+          } else if (seen === 'active') {
+            idleSince = undefined;
+          }
+          continue;
+        }
+        await this.#wait(Math.min(end, lookedAt + pause) - clock.now());
+      }
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #pause(isClose: boolean, hasEvents: boolean): number {
+    if (isClose) return CLOSE_LOOK_MS;
+    return hasEvents ? LOOK_EVERY_MS : LOOK_WITHOUT_EVENTS_MS;
+  }
+
+  #wait(ms: number): Promise<void> {
+    if (this.#isLookDue || this.#unanswered.length > 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.after(Math.max(1, ms), () => this.#ring?.());
+      this.#ring = () => {
+        this.#ring = undefined;
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  #hear({ type, sessionID, directory, properties }: SessionEvent): void {
+    const { session } = this.#options;
+    if (type === GAP) {
+      this.#text.gap();
+      this.#isLookDue = true;
+    } else if (sessionID !== session.id) {
+      // A subagent's: only its questions to a person concern its run.
+      this.#hearRequest(type, properties);
+    } else if (type === 'session.status' || type === 'session.idle') {
+      // Others' wrong aborts make false ones (facts, section 6).
+      const isElsewhere = session.directory !== undefined && directory !== session.directory;
+      if (directory !== undefined && isElsewhere) return;
+      const value = (properties as { status?: unknown } | null)?.status;
+      const status = readStatus(value ?? { type: 'idle' }, this.#deps.clock.epoch());
+      if (status?.type === 'idle') this.#isLookDue = true;
+      if (status?.type === 'busy') this.#seenBusy = true;
+      if (status?.type === 'retry') this.#noteRetry(status);
+    } else if (type === 'session.error') {
+      // The same comes twice, the second time with a stack.
+      this.#error ??= readError((properties as { error?: unknown } | null)?.error);
+      this.#isLookDue = true;
+    } else {
+      if (type === 'message.updated') this.#hearModel(properties);
+      this.#text.event(type, properties);
+      this.#hearRequest(type, properties);
+      return;
+    }
+    this.#ring?.();
+  }
+
+  #hearModel(properties: unknown): void {
+    const info = message.safeParse((properties as { info?: unknown } | null)?.info).data;
+    this.#model = (info && modelOf(info)) ?? this.#model;
+  }
+
+  #hearRequest(type: string, properties: unknown): void {
+    const match = /^(permission|question)\.(?:v2\.)?(asked|updated|replied|rejected)$/.exec(type);
+    if (!match) return;
+    const on = match[1] === 'permission' ? 'permission' : 'question';
+    const { id, requestID, permissionID, permission, questions } = (properties ?? {}) as Record<
+      string,
+      unknown
+    >;
+    const isNew = match[2] === 'asked' || match[2] === 'updated';
+    const requestName = isNew ? id : (requestID ?? permissionID);
+    if (typeof requestName !== 'string') return;
+    if (!isNew) {
+      this.#open.delete(requestName);
+      return;
+    }
+    if (this.#open.has(requestName)) return;
+    const question = (questions as { question?: unknown }[] | undefined)?.[0]?.question;
+    const what = String(permission ?? question ?? on).slice(0, 120);
+    const asked: Asked = { requestID: requestName, on, what };
+    this.#open.set(requestName, asked);
+    this.#unanswered.push(asked);
+    this.#ring?.();
+  }
+
+  /** A person who is not there is not waited for: the model is told no, and the run goes on (facts, section 7). */
+  async #answer(): Promise<void> {
+    const { session, onRequest, onNotice } = this.#options;
+    for (const asked of this.#unanswered.splice(0)) {
+      const words = `a ${asked.on} (${asked.what})`;
+      if (onRequest === 'wait') {
+        onNotice(`the run waits for ${words}: answer it in opencode`);
+        continue;
+      }
+      try {
+        await this.#deps.client.rejectRequest(asked, session.directory, REFUSAL);
+        onNotice(`the run asked for ${words}, and was told that nobody is there`);
+      } catch (error) {
+        onNotice(`the run waits for ${words}, which could not be answered: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  #noteRetry(retry: Retry): void {
+    this.#seenBusy = true;
+    this.#retry = retry;
+    if (retry.attempt <= this.#attempts) return;
+    this.#attempts = retry.attempt;
+    const { nextInMs, message: said } = retry;
+    const next = nextInMs === undefined ? '' : `; the next in ${Math.ceil(nextInMs / 1000)} s`;
+    this.#options.onNotice(`attempt ${retry.attempt} failed: ${said || 'no reason given'}${next}`);
+  }
+
+  #beImpatient(leftMs: number, maxAttempts: number): void {
+    const retry = this.#retry;
+    this.#retry = undefined;
+    const giveUp = retry && giveUpOn(retry, { leftMs, maxAttempts });
+    if (giveUp) {
+      const said = retry.message || 'no reason given';
+      const who = this.#model ?? 'the provider';
+      throw new DriverError(giveUp.kind, `${who} said "${said}": ${giveUp.words}.`);
+    }
+  }
+
+  async #look(timeoutMs: number): Promise<'idle' | 'active' | 'unseen' | DriverError> {
+    const { client } = this.#deps;
+    const { session } = this.#options;
+    try {
+      const status = (await client.statuses(session.directory, undefined, timeoutMs)).get(
+        session.id,
+      );
+      if (status === undefined || status.type === 'idle') return 'idle';
+      this.#seenBusy = true;
+      if (status.type === 'retry') this.#noteRetry(status);
+      return 'active';
+    } catch (error) {
+      if (!(error instanceof OpencodeError)) throw error;
+      if (error.kind === 'unauthorized') throw asDriverError(error);
+      // A slow answer says nothing; that nobody listens does, if it lasts.
+      const isGone = error.kind === 'refused' || error.kind === 'network';
+      if (!isGone) return 'unseen';
+      return new DriverError(
+        'unreachable',
+        `the server went away during the run, and with it the run: nothing resumes by itself. ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** The end of a run that is seen idle for `idleMs`; undefined while it may still be told. */
+  async #ending(idleMs: number): Promise<Ending | undefined> {
+    const { client } = this.#deps;
+    const { session, since } = this.#options;
+    let verdict: Verdict;
+    try {
+      const messages = await readTranscript(client, session.id, session.directory, {
+        limit: MAX_MESSAGES,
+        timeoutMs: LOOK_TIMEOUT_MS,
+      });
+      verdict = judgeRun(newestRun(messages, since));
+    } catch (error) {
+      if (idleMs < LAST_WORDS_MS) return undefined;
+      throw asDriverError(error);
+    }
+    if (verdict.kind === 'reply') {
+      this.#text.finish(verdict.message.text);
+      return verdict;
+    }
+    if (this.#error) return { kind: 'failed', error: this.#error };
+    const isBegun = this.#seenBusy || verdict.kind !== 'nothing';
+    return idleMs >= (isBegun ? LAST_WORDS_MS : BEGIN_MS) ? verdict : undefined;
+  }
+
+  #timeout(timeoutMs: number): DriverError {
+    const waits = this.waitsFor;
+    const retries = this.#attempts > 0 ? `; the provider had failed ${this.#attempts} times` : '';
+    const why = waits ? `; it waits for ${waits}` : retries;
+    return new DriverError('timeout', `no reply within ${timeoutMs / 1000} s${why}.`);
+  }
+}

@@ -1,0 +1,161 @@
+/** The words of the driver's interface: what is asked of it, and what it answers. */
+import type { Clock } from '../../lib/clock.js';
+import type { SessionStatus } from '../../watchdog/observation.js';
+import type { Model } from '../providers.js';
+import type { Attempt } from './error.js';
+import type { ModelSpec, Thinking } from './model.js';
+import type { OnRequest, SessionRef } from './run.js';
+
+export interface DriverOptions {
+  /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
+  url?: string;
+  username?: string;
+  password?: string;
+  clock?: Clock;
+  /** Looks for the `opencode` command; without it `check` says nothing about it. */
+  findBinary?: () => Promise<BinaryState>;
+  /** Starts a server on the URL's host and port, and settles when it is healthy. */
+  startServer?: (signal?: AbortSignal) => Promise<void>;
+  /** Told what is worth knowing and no error: a wish that is ignored, a failed attempt, a session left behind. */
+  onNotice?: (message: string) => void;
+}
+
+export type BinaryState =
+  | { found: true; path: string; version: string }
+  | { found: true; path: string; error: string }
+  | { found: false; error: string };
+
+export interface Availability {
+  /** A prompt can be sent: the server answers, and a provider is connected. */
+  ok: boolean;
+  url: string;
+  binary?: BinaryState;
+  server: { up: true; version?: string } | { up: false; error: string };
+  /** Present where the server is up. */
+  providers?: { connected: string[]; defaultModel?: string };
+  /** `check({ start: true })` has started it. */
+  started?: boolean;
+}
+
+export interface PermissionRule {
+  /** A tool: `bash`, `edit`, `webfetch`; `*` is all. */
+  permission: string;
+  pattern: string;
+  action: 'allow' | 'deny' | 'ask';
+}
+
+export interface NewSession {
+  title?: string;
+  /** The project; the server's own working directory by default. */
+  directory?: string;
+  agent?: string;
+  permission?: readonly PermissionRule[];
+  signal?: AbortSignal;
+}
+
+export interface DriverSession extends SessionRef {
+  title?: string;
+}
+
+/** A file that goes with a prompt; as a `data:` URL it need not be on the server's machine. */
+export interface FilePart {
+  type: 'file';
+  mime: string;
+  filename?: string;
+  url: string;
+}
+
+/** An earlier plan, a log, a note: text that goes before the prompt. */
+export interface ContextText {
+  name: string;
+  text: string;
+}
+
+export interface SendOptions {
+  model?: ModelSpec;
+  variant?: string;
+  /** Mapped to a variant that has a budget, where the model has one; else said to be ignored. */
+  thinking?: Thinking;
+  agent?: string;
+  /** Added to opencode's own system text. */
+  system?: string;
+  context?: readonly ContextText[];
+  files?: readonly FilePart[];
+  onNotice?: (message: string) => void;
+  signal?: AbortSignal;
+}
+
+export interface WaitOptions {
+  /** Default: 60 s. */
+  timeoutMs?: number;
+  /** opencode's attempt counter may not reach this. Default: 5. */
+  maxAttempts?: number;
+  /** The reply's text as it comes. */
+  onText?: (text: string) => void;
+  onNotice?: (message: string) => void;
+  /** What becomes of a permission or question: answered no (default), or left to a person. */
+  onRequest?: OnRequest;
+  signal?: AbortSignal;
+}
+
+/** The server has taken the prompt. `wait` follows it to its end. */
+export interface Sent {
+  session: SessionRef;
+  /** As it was asked for; absent where the server chooses. */
+  model?: string;
+  wait(options?: WaitOptions): Promise<Reply>;
+}
+
+export interface Reply {
+  sessionID: string;
+  directory?: string;
+  model?: string;
+  /** The final answer. */
+  text: string;
+  reasoning?: string;
+  /** Why the model stopped: `stop`, `length`. */
+  finish?: string;
+  /** Tool calls of the run. */
+  tools: number;
+  /** Failed attempts of the provider before it answered. */
+  retries: number;
+  tokens?: { input: number; output: number; reasoning: number };
+  tookMs: number;
+}
+
+export interface PromptOptions extends SendOptions, WaitOptions, Omit<NewSession, 'signal'> {
+  prompt: string;
+  /** Tried in turn, each in a new session, when a model is down. */
+  fallback?: readonly ModelSpec[];
+  /** The session is not deleted. */
+  keep?: boolean;
+}
+
+export interface PromptResult extends Reply {
+  /** False with `keep`, and where it could not be done: a notice says why. */
+  deleted: boolean;
+  /** Every session that was tried, in order; the last one replied. */
+  tries: Attempt[];
+}
+
+export interface SessionState {
+  id: string;
+  directory?: string;
+  title?: string;
+  parentID?: string;
+  /** Epoch ms. */
+  updated?: number;
+  /** Undefined where its directory was not asked: asking would start an instance there (facts, section 3). */
+  status: { type: 'ready' } | Exclude<SessionStatus, { type: 'idle' }> | undefined;
+  /** Deleted, and its run goes on. */
+  ghost?: true;
+}
+
+export interface ModelList {
+  connected: string[];
+  /** Connected providers' models first. */
+  models: Model[];
+  defaults: Record<string, string>;
+  /** What a prompt without a model gets, where opencode's configuration says so. */
+  configured?: string;
+}

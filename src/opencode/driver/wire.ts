@@ -1,0 +1,80 @@
+/**
+ * The bodies of the driver's requests. A test holds their types against the official SDK's, so that a change there
+ * shows when this is compiled.
+ */
+import { DriverError } from './error.js';
+import type { ModelRef } from './model.js';
+import type { ContextText, FilePart, PermissionRule } from './types.js';
+
+export interface SessionBody {
+  title: string;
+  agent?: string;
+  permission?: PermissionRule[];
+}
+
+export interface TextPart {
+  type: 'text';
+  text: string;
+}
+
+export interface PromptWire {
+  parts: (TextPart | FilePart)[];
+  model?: ModelRef;
+  agent?: string;
+  system?: string;
+  variant?: string;
+}
+
+export interface PromptWords {
+  text: string;
+  model: ModelRef | undefined;
+  agent: string | undefined;
+  system: string | undefined;
+  variant: string | undefined;
+  context: readonly ContextText[] | undefined;
+  files: readonly FilePart[] | undefined;
+}
+
+/** A server would take more, and its log and memory would suffer for it. */
+const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
+const MAX_TITLE_CHARS = 60;
+
+/** @throws DriverError `usage` */
+export function promptBody(words: PromptWords): PromptWire {
+  const { text, model, agent, system, variant, context = [], files = [] } = words;
+  const told = context.map((each) => contextText(each));
+  const length = told.reduce((sum, each) => sum + each.length, text.length);
+  // opencode takes an empty prompt, and a model answers nothing with nonsense.
+  if (text.trim() === '') throw new DriverError('usage', 'the prompt is empty: give it a text.');
+  if (length > MAX_PROMPT_CHARS) {
+    throw new DriverError(
+      'usage',
+      `the prompt has ${length} characters, more than ${MAX_PROMPT_CHARS}: give large texts as files in the project.`,
+    );
+  }
+  return {
+    parts: [...told.map(textPart), ...files, textPart(text)],
+    ...(model && { model }),
+    ...(agent !== undefined && { agent }),
+    ...(system !== undefined && { system }),
+    ...(variant !== undefined && { variant }),
+  };
+}
+
+export function sessionBody(
+  title: string,
+  agent: string | undefined,
+  permission: readonly PermissionRule[] | undefined,
+): SessionBody {
+  return {
+    title: title.replace(/\s+/g, ' ').trim().slice(0, MAX_TITLE_CHARS),
+    ...(agent !== undefined && { agent }),
+    ...(permission && permission.length > 0 && { permission: [...permission] }),
+  };
+}
+
+const textPart = (text: string): TextPart => ({ type: 'text', text });
+
+function contextText({ name, text }: ContextText): string {
+  return `<context name="${name.replaceAll('"', "'")}">\n${text.trimEnd()}\n</context>`;
+}
