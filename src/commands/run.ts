@@ -13,6 +13,7 @@ import { Recorder } from '../recording/recorder.js';
 import { ServiceReport } from '../service.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redact.js';
+import { openStatusFor } from '../watchers.js';
 import { SdNotify } from '../telemetry/sd-notify.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
@@ -59,6 +60,7 @@ export async function run(options: RunOptions): Promise<number> {
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 
+  const watchers = { loaded, telemetry, clock, version: packageVersion() };
   const daemon = new Daemon({
     config,
     secrets,
@@ -66,6 +68,7 @@ export async function run(options: RunOptions): Promise<number> {
     clock,
     service,
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
+    openStatus: (source) => openStatusFor(watchers, source),
     async makeControl(deps, signal) {
       const chosen = await createControl(controlOptions(loaded, clock, deps), signal);
       telemetry.emit('server.notice', {

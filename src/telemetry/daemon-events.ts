@@ -2,7 +2,7 @@
 import type { Health } from '../watchdog/decision.js';
 import type { CatalogueOf, EventName } from './events.js';
 import type { StatusEvent } from './status-events.js';
-import { aside, bytes, counted, phrase, reasonOf, time } from './words.js';
+import { bytes, counted, reasonOf, time } from './words.js';
 
 type DaemonEvent = Exclude<
   EventName,

@@ -1,0 +1,36 @@
+/** How late the event loop runs: what a timer says that is due twice a second. */
+import type { Clock, Timer } from '../../lib/clock.js';
+
+const EVERY_MS = 500;
+/** The worst of the last half minute is what counts: a scrape must not miss a spike between two. */
+const KEPT = 60;
+
+export class LoopLag {
+  readonly #clock: Clock;
+  readonly #samples: number[] = [];
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#arm();
+  }
+
+  /** Milliseconds, over the last half minute. */
+  get worstMs(): number {
+    return Math.round(Math.max(0, ...this.#samples) * 10) / 10;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+  }
+
+  #arm(): void {
+    const due = this.#clock.now() + EVERY_MS;
+    const tick = () => {
+      this.#samples.push(Math.max(0, this.#clock.now() - due));
+      if (this.#samples.length > KEPT) this.#samples.shift();
+      this.#arm();
+    };
+    this.#timer = this.#clock.after(EVERY_MS, tick, { unref: true });
+  }
+}

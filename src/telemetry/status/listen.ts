@@ -1,0 +1,78 @@
+/** Makes a server listen on a TCP address or a unix socket, and lets go of it again. */
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+
+export type Address =
+  | { kind: 'unix'; path: string }
+  | { kind: 'tcp'; host: string; port: number; loopback: boolean };
+
+/** Only the daemon's own user may connect; systemd.socket(5) users set up a group of their own. */
+const SOCKET_MODE = 0o600;
+const NOBODY_ELSE = 0o177;
+
+export async function listen(server: Server, address: Address): Promise<void> {
+  if (address.kind === 'tcp') {
+    await listening(server, () => server.listen(address.port, address.host));
+    return;
+  }
+  const { path } = address;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  if (isSocket(path) && !(await answers(path))) unlinkSync(path);
+  // The socket is bound within `listen`: at no moment is it open to others.
+  const before = process.umask(NOBODY_ELSE);
+  try {
+    await listening(server, () => {
+      server.listen(path);
+      process.umask(before);
+    });
+  } finally {
+    process.umask(before);
+  }
+  chmodSync(path, SOCKET_MODE);
+}
+
+/** Ends every connection too. */
+export function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    if (!server.listening) {
+      resolve();
+      return;
+    }
+    // Node removes the socket's file itself (net, "Identifying paths for IPC connections").
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+function listening(server: Server, begin: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error) => {
+      server.off('listening', onListening);
+      reject(error);
+    };
+    const onListening = () => {
+      server.off('error', onError);
+      resolve();
+    };
+    server.once('error', onError).once('listening', onListening);
+    begin();
+  });
+}
+
+function isSocket(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+}
+
+/** A socket that nobody listens on was left by a daemon that was killed. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
