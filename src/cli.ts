@@ -58,6 +58,126 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options, args) => (await import('./commands/prompt.js')).prompt(args, options),
   },
   {
+    name: 'batch',
+    summary: 'many prompts from a file, one NDJSON result for each as it ends',
+    configure: (command) =>
+      command
+        .argument(
+          '<file>',
+          'tasks as NDJSON, or YAML (.yaml): prompt, model, directory, timeout, …',
+        )
+        .option('--concurrency <n>', 'so many at a time (4)')
+        .option('--output <file>', 'append the results there (else: stdout)')
+        .option('--resume', 'skip what --output says is done')
+        .option('--model <provider/model>', 'for tasks that name none')
+        .option('--timeout <duration>', 'for tasks that name none (60s)')
+        .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)"),
+    run: async (options, args) => (await import('./commands/batch.js')).batchCommand(args, options),
+  },
+  {
+    name: 'create',
+    summary: 'a new session; prints its id',
+    configure: (command) =>
+      newSessionOptions(command)
+        .option('--agent <name>', 'which agent')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/send.js')).create(args, options),
+  },
+  {
+    name: 'send',
+    summary: 'a prompt to a session; waits for the reply',
+    configure: (command) =>
+      sessionOptions(promptOptions(command))
+        .argument('<text>', 'the prompt; - reads it from stdin')
+        .option('--async', 'only send; "wait" follows it to its end'),
+    run: async (options, args) => (await import('./commands/send.js')).send(args, options),
+  },
+  {
+    name: 'wait',
+    summary: 'follow the newest run of a session to its end, and print the reply',
+    configure: (command) => sessionOptions(waitOptions(command)),
+    run: async (options, args) => (await import('./commands/send.js')).wait(args, options),
+  },
+  {
+    name: 'sessions',
+    summary: 'the sessions of all directories, and what each is doing',
+    configure: (command) =>
+      command
+        .argument('[session]', 'only this one')
+        .option('--active', 'only those that are not ready')
+        .option('--limit <n>', 'the most recent ones (50)')
+        .option('--directory <path>', 'where the session lives (else: found out)')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/sessions.js')).sessions(args, options),
+  },
+  {
+    name: 'models',
+    summary: 'the models that can be asked, with their limits',
+    configure: (command) =>
+      command
+        .option('--all', 'those of providers that are not connected, too')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/models.js')).models(args, options),
+  },
+  {
+    name: 'messages',
+    summary: 'the transcript of a session',
+    configure: (command) =>
+      sessionOptions(command)
+        .option('--format <form>', 'text, markdown or json (text)')
+        .option('--limit <n>', 'only the last ones')
+        .option('--json', 'print JSON'),
+    run: async (options, args) =>
+      (await import('./commands/session-acts.js')).messages(args, options),
+  },
+  {
+    name: 'abort',
+    summary: 'end the run of a session, and see that it has ended',
+    configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/session-acts.js')).abort(args, options),
+  },
+  {
+    name: 'delete',
+    summary: 'abort a session, then delete it, and see that it is gone',
+    configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
+    run: async (options, args) =>
+      (await import('./commands/session-acts.js')).remove(args, options),
+  },
+  {
+    name: 'status',
+    summary: "the running daemon's view: server, sessions with health, incidents",
+    configure: (command) =>
+      command
+        .option('--watch', 'refresh it in place, until Ctrl-C')
+        .option('--json', 'print JSON; with --watch, one line each time'),
+    run: async (options) => (await import('./commands/status.js')).status(options),
+  },
+  {
+    name: 'restart',
+    summary: 'restart the server now: by the running daemon, else with the same steps',
+    configure: (command) => command.option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/daemon-acts.js')).restart(options),
+  },
+  {
+    name: 'pause',
+    summary: 'the running daemon watches and decides on, and acts no more until it is resumed',
+    configure: (command) => command.option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/daemon-acts.js')).pause(options),
+  },
+  {
+    name: 'resume',
+    summary: 'the running daemon acts again',
+    configure: (command) => command.option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/daemon-acts.js')).resume(options),
+  },
+  {
+    name: 'completion',
+    summary: 'print a script that completes commands and options in your shell',
+    configure: (command) => command.argument('<shell>', 'bash, zsh or fish'),
+    run: async (_options, args) =>
+      (await import('./commands/completion.js')).completion(args, commandWords()),
+  },
+  {
     name: 'config',
     summary: 'print the effective configuration with where each value came from',
     configure: (command) =>
@@ -89,6 +209,12 @@ function promptOptions(command: Command): Command {
     .option('--file <file>', 'a file that goes with the prompt', collect);
 }
 
+function sessionOptions(command: Command): Command {
+  return command
+    .argument('<session>', 'its id')
+    .option('--directory <path>', 'where it lives (else: found out)');
+}
+
 function newSessionOptions(command: Command): Command {
   return command
     .option('--title <text>', 'the title of the session')
@@ -106,6 +232,30 @@ function daemonOptions(command: Command): Command {
     .option('--log-format <format>', 'auto, json or pretty');
 }
 
+/** A command with its own options and the common ones. */
+function commandOf(entry: CommandEntry): Command {
+  const command = new Command(entry.name)
+    .description(entry.summary)
+    .option('--config <file>', 'configuration file')
+    .option('--url <url>', 'where opencode listens (server.url)')
+    .version(packageVersion(), '--version')
+    .exitOverride();
+  return entry.configure?.(command) ?? command;
+}
+
+/** What can be completed. */
+function commandWords() {
+  return COMMANDS.map((entry) => ({
+    name: entry.name,
+    summary: entry.summary,
+    options: commandOf(entry).options.map(({ long, description, required }) => ({
+      flag: long ?? '',
+      summary: description,
+      takesValue: required,
+    })),
+  }));
+}
+
 /** @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   const version = packageVersion();
@@ -118,16 +268,10 @@ async function main(argv: readonly string[]): Promise<number> {
     .helpCommand(false)
     .exitOverride();
   for (const entry of COMMANDS) {
-    const command = program
-      .command(entry.name, { isDefault: entry.isDefault ?? false })
-      .description(entry.summary)
-      .option('--config <file>', 'configuration file')
-      .option('--url <url>', 'where opencode listens (server.url)')
-      .version(version, '--version')
-      .exitOverride();
-    (entry.configure?.(command) ?? command).action(async () => {
+    const command = commandOf(entry).action(async () => {
       code = await entry.run(command.opts(), command.args);
     });
+    program.addCommand(command, { isDefault: entry.isDefault ?? false });
   }
   try {
     refuseUnknownCommand(program, argv[0]);

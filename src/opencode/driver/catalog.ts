@@ -4,32 +4,36 @@
  */
 import { z } from 'zod';
 import { isMissingRoute, type OpencodeClient } from '../client.js';
-import { readProviders } from '../providers.js';
+import { type Model, readProviders } from '../providers.js';
 import { DriverError } from './error.js';
 import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
 
 const MAX_BYTES = 64 * 1024 * 1024;
 
+const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+const model = z.object({
+  name: maybe(z.string()),
+  limit: maybe(z.object({ context: maybe(z.number()), output: maybe(z.number()) })),
+  variants: maybe(z.record(z.string(), z.unknown())),
+});
 const wire = z.object({
-  providers: z.array(
-    z.object({
-      id: z.string(),
-      models: z
-        .record(
-          z.string(),
-          z.object({ variants: z.record(z.string(), z.unknown()).optional().catch(undefined) }),
-        )
-        .catch({}),
-    }),
-  ),
+  providers: z.array(z.object({ id: z.string(), models: z.record(z.string(), model).catch({}) })),
+  default: z.record(z.string(), z.string()).catch({}),
 });
 
+export interface Catalog {
+  connected: string[];
+  models: (Model & KnownModel)[];
+  /** Each provider's default model. */
+  defaults: Record<string, string>;
+}
+
 /** The connected providers' models; undefined where the server has no such list. */
-export async function connectedModels(
+export async function readCatalog(
   client: OpencodeClient,
   directory: string | undefined,
   signal?: AbortSignal,
-): Promise<KnownModel[] | undefined> {
+): Promise<Catalog | undefined> {
   try {
     const answer = wire.safeParse(
       await client.raw({
@@ -39,12 +43,20 @@ export async function connectedModels(
         maxBytes: MAX_BYTES,
       }),
     );
-    return answer.data?.providers.flatMap(({ id, models }) =>
-      Object.entries(models).map(([model, { variants = {} }]) => ({
-        id: `${id}/${model}`,
+    if (!answer.success) return undefined;
+    const { providers, default: defaults } = answer.data;
+    const models = providers.flatMap((provider) =>
+      Object.entries(provider.models).map(([id, { name, limit, variants = {} }]) => ({
+        id: `${provider.id}/${id}`,
+        connected: true,
         variants,
+        ...(name !== undefined && { name }),
+        ...(limit?.context !== undefined && { contextLimit: limit.context }),
+        ...(limit?.output !== undefined && { outputLimit: limit.output }),
       })),
     );
+    models.sort((a, b) => a.id.localeCompare(b.id));
+    return { connected: providers.map(({ id }) => id).sort(), models, defaults };
   } catch (error) {
     // An old server: the run itself will say whether the model is there.
     if (isMissingRoute(error)) return undefined;
@@ -56,7 +68,7 @@ export async function connectedModels(
 export async function explainMissing(
   client: OpencodeClient,
   ref: ModelRef,
-  connected: readonly KnownModel[] | undefined,
+  catalog: Catalog | undefined,
   signal?: AbortSignal,
 ): Promise<DriverError> {
   const name = modelName(ref);
@@ -72,7 +84,7 @@ export async function explainMissing(
       { model: name },
     );
   }
-  const known = connected?.map(({ id }) => id) ?? [];
+  const known = catalog?.models.map(({ id }) => id) ?? [];
   const candidates =
     known.length > 0 ? known : all.models.filter((each) => each.connected).map(({ id }) => id);
   const nearest = nearestModel(name, candidates);

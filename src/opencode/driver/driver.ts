@@ -7,7 +7,7 @@ import { OpencodeClient } from '../client.js';
 import { isNotFound } from '../errors.js';
 import { readConfiguredModel, readProviders } from '../providers.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
-import { connectedModels, explainMissing } from './catalog.js';
+import { explainMissing, readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
@@ -101,13 +101,11 @@ export class OpencodeDriver {
     const up = { up: true as const, ...(version !== undefined && { version }) };
     const [known, configured] = await this.#ask(() =>
       Promise.all([
-        connectedModels(this.#client, undefined, signal),
+        readCatalog(this.#client, undefined, signal),
         readConfiguredModel(this.#client, signal),
       ]),
     );
-    const connected = known
-      ? [...new Set(known.map(({ id }) => id.slice(0, id.indexOf('/'))))].sort()
-      : (await this.models(signal)).connected;
+    const { connected } = known ?? (await this.models({ all: true, ...(signal && { signal }) }));
     return {
       ok: connected.length > 0,
       ...base,
@@ -199,14 +197,21 @@ export class OpencodeDriver {
     return this.#ask(() => surveySessions(this.#deps, { limit, ...(signal && { signal }) }));
   }
 
-  /** Reads megabytes: one to three seconds. */
-  models(signal?: AbortSignal): Promise<ModelList> {
+  /** Those of connected providers; `all` lists every provider's, and reads megabytes for it (1-5 s). */
+  models({
+    all = false,
+    signal,
+  }: {
+    all?: boolean;
+    signal?: AbortSignal;
+  } = {}): Promise<ModelList> {
     return this.#ask(async () => {
-      const [all, configured] = await Promise.all([
-        readProviders(this.#client, signal),
+      const [catalog, configured] = await Promise.all([
+        all ? undefined : readCatalog(this.#client, undefined, signal),
         readConfiguredModel(this.#client, signal),
       ]);
-      return { ...all, ...(configured !== undefined && { configured }) };
+      const list = catalog ?? (await readProviders(this.#client, signal));
+      return { ...list, ...(configured !== undefined && { configured }) };
     });
   }
 
@@ -326,11 +331,11 @@ export class OpencodeDriver {
     directory: string | undefined,
   ): Promise<{ ref: ModelRef | undefined; variant: string | undefined }> {
     if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
-    const known = await connectedModels(this.#client, directory);
+    const known = await readCatalog(this.#client, directory);
     const wanted = ref ?? (await this.#configured());
     let model: KnownModel | undefined;
     if (known && wanted) {
-      model = known.find(({ id }) => id === modelName(wanted));
+      model = known.models.find(({ id }) => id === modelName(wanted));
       if (!model && ref) throw await explainMissing(this.#client, ref, known);
     }
     if (variant !== undefined && model) checkVariant(model, variant);

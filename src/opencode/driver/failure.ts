@@ -1,6 +1,6 @@
 /** Why a run ended without a reply, told so that the reader knows what to do next. */
 import type { OpencodeClient } from '../client.js';
-import { connectedModels, explainMissing } from './catalog.js';
+import { explainMissing, readCatalog } from './catalog.js';
 import { DriverError, firstLine } from './error.js';
 import { parseModel } from './model.js';
 import type { Ending } from './run.js';
@@ -95,8 +95,8 @@ async function missingModel({
 }: FailureContext): Promise<DriverError | undefined> {
   if (model === undefined) return undefined;
   try {
-    const known = await connectedModels(client, directory);
-    if (known?.some(({ id }) => id === model)) return undefined;
+    const known = await readCatalog(client, directory);
+    if (known?.models.some(({ id }) => id === model)) return undefined;
     return await explainMissing(client, parseModel(model), known);
   } catch {
     // The failure itself is what is reported: why it cannot be explained better is not.

@@ -154,7 +154,7 @@ export interface SessionState {
 export interface ModelList {
   connected: string[];
   /** Connected providers' models first. */
-  models: Model[];
+  models: (Model & { variants?: Readonly<Record<string, unknown>> })[];
   defaults: Record<string, string>;
   /** What a prompt without a model gets, where opencode's configuration says so. */
   configured?: string;

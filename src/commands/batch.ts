@@ -1,0 +1,128 @@
+/** `batch`: many prompts, a bounded number at a time, one NDJSON result for each as it ends. */
+import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import type { BatchResult } from '../opencode/driver/batch.js';
+import { finishedTasks, type PlannedTask, readInput, readTasks } from './batch-tasks.js';
+import { countOf, type DrivingOptions, drive, durationOf } from './driving.js';
+import { Progress } from './progress.js';
+import { complain, EXIT, ExitError, print } from './shared.js';
+
+export interface BatchCommandOptions extends DrivingOptions {
+  concurrency?: string;
+  output?: string;
+  resume?: boolean;
+  model?: string;
+  timeout?: string;
+  maxAttempts?: string;
+}
+
+const DEFAULT_CONCURRENCY = 4;
+
+export async function batchCommand(
+  [file = '']: string[],
+  options: BatchCommandOptions,
+): Promise<number> {
+  const { output, resume = false, model, timeout, maxAttempts } = options;
+  const concurrency =
+    options.concurrency === undefined
+      ? DEFAULT_CONCURRENCY
+      : countOf('--concurrency', options.concurrency);
+  if (resume && output === undefined) {
+    throw new ExitError(
+      EXIT.usage,
+      '--resume needs --output FILE: the results of the earlier batch',
+    );
+  }
+  const defaults = {
+    ...(model !== undefined && { model }),
+    ...(timeout !== undefined && { timeoutMs: durationOf('--timeout', timeout) }),
+    ...(maxAttempts !== undefined && { maxAttempts: countOf('--max-attempts', maxAttempts) }),
+  };
+  const tasks = readTasks(file, readInput(file));
+  const todo = remaining(tasks, output, resume).map((task) => ({ ...defaults, ...task }));
+  const skipped = tasks.length - todo.length;
+  return drive(options, async ({ driver, signal }) => {
+    await driver.assertUp(signal);
+    const out = openOutput(output);
+    const progress = new Progress(todo.length);
+    let failed = 0;
+    let ended = 0;
+    try {
+      const results = driver.batch(
+        todo.map(({ digest: _, ...task }) => task),
+        { concurrency, signal, onStart: () => progress.started() },
+      );
+      for await (const result of results) {
+        ended += 1;
+        if (!result.ok) failed += 1;
+        const line = JSON.stringify(resultLine(result, todo[result.index]));
+        progress.around(() => out.write(line));
+        progress.ended(result.ok);
+      }
+    } finally {
+      progress.end();
+      out.close();
+    }
+    const left = todo.length - ended;
+    const parts = [
+      `${ended - failed} of ${todo.length} tasks ok`,
+      ...(failed > 0 ? [`${failed} failed`] : []),
+      ...(left > 0 ? [`${left} not begun`] : []),
+      ...(skipped > 0 ? [`${skipped} finished earlier`] : []),
+    ];
+    complain(parts.join(', '));
+    return failed + left > 0 ? EXIT.failed : EXIT.done;
+  });
+}
+
+function remaining(
+  tasks: PlannedTask[],
+  output: string | undefined,
+  resume: boolean,
+): PlannedTask[] {
+  if (output === undefined || !existsSync(output)) return tasks;
+  const earlier = readInput(output);
+  if (resume) {
+    const finished = finishedTasks(earlier);
+    return tasks.filter(({ id, digest }) => !finished.has(`${id} ${digest}`));
+  }
+  if (earlier === '') return tasks;
+  throw new ExitError(
+    EXIT.usage,
+    `--output "${output}" has results already: --resume goes on from there, another name starts anew`,
+  );
+}
+
+function resultLine(result: BatchResult, task: PlannedTask | undefined): Record<string, unknown> {
+  const head = { id: result.id, task: task?.digest, ok: result.ok };
+  const notices = result.notices.length > 0 ? { notices: result.notices } : {};
+  return result.ok
+    ? { ...head, ...result.reply, ...notices }
+    : { ...head, error: result.error, ...notices };
+}
+
+interface Output {
+  write(line: string): void;
+  close(): void;
+}
+
+function openOutput(path: string | undefined): Output {
+  if (path === undefined) return { write: print, close() {} };
+  let fd: number;
+  try {
+    fd = openSync(path, 'a+', 0o600);
+  } catch (error) {
+    const { code = 'unknown' } = error as NodeJS.ErrnoException;
+    throw new ExitError(EXIT.usage, `--output "${path}": it cannot be written (${code})`);
+  }
+  // An earlier batch that was killed may have left half a line.
+  if (!endsWithNewline(fd)) writeSync(fd, '\n');
+  return { write: (line) => writeSync(fd, `${line}\n`), close: () => closeSync(fd) };
+}
+
+function endsWithNewline(fd: number): boolean {
+  const { size } = fstatSync(fd);
+  if (size === 0) return true;
+  const last = Buffer.alloc(1);
+  readSync(fd, last, 0, 1, size - 1);
+  return last[0] === 0x0a;
+}

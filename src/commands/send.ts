@@ -1,0 +1,100 @@
+/** `create`, `send`, `wait`: the steps of `prompt` one by one, for programs that keep a session. */
+
+import type { Reply } from '../opencode/driver/types.js';
+import { type DrivingOptions, drive } from './driving.js';
+import { liveText } from './prompt.js';
+import {
+  directoryOf,
+  type PromptFlags,
+  permissionRule,
+  promptText,
+  sendOptions,
+  waitOptions,
+} from './prompt-words.js';
+import { type SessionActOptions, sessionOf } from './session-acts.js';
+import { complain, EXIT, print, printJson } from './shared.js';
+
+export interface CreateOptions extends DrivingOptions {
+  title?: string;
+  directory?: string;
+  agent?: string;
+  permission?: string[];
+}
+
+export async function create(_args: string[], options: CreateOptions): Promise<number> {
+  const { title, directory, agent, permission } = options;
+  const rules = permission?.map(permissionRule);
+  return drive(options, async ({ driver }) => {
+    const session = await driver.createSession({
+      ...(title !== undefined && { title }),
+      ...(directory !== undefined && { directory: directoryOf(directory) }),
+      ...(agent !== undefined && { agent }),
+      ...(rules && { permission: rules }),
+    });
+    if (options.json) printJson(session);
+    else print(session.id);
+    return EXIT.done;
+  });
+}
+
+export interface SendCommandOptions extends SessionActOptions, PromptFlags {
+  async?: boolean;
+}
+
+export async function send(
+  [id = '', words = '']: string[],
+  options: SendCommandOptions,
+): Promise<number> {
+  const asked = sendOptions(options);
+  const text = await promptText(words);
+  const session = sessionOf([id], options);
+  return drive(options, async ({ driver, signal }) => {
+    if (options.async) {
+      const { model } = await driver.sendAsync(session, text, { ...asked, signal });
+      const accepted = { ok: true, accepted: true, sessionID: id, ...(model && { model }) };
+      if (options.json) printJson(accepted);
+      else complain(`accepted; "opencode-watchdog wait ${id}" follows it to its end`);
+      return EXIT.done;
+    }
+    return reportReply(options, (onText, onNotice) =>
+      driver.send(session, text, { ...asked, signal, ...(onText && { onText }), onNotice }),
+    );
+  });
+}
+
+export async function wait(args: string[], options: SendCommandOptions): Promise<number> {
+  const limits = waitOptions(options);
+  return drive(options, ({ driver, signal }) =>
+    reportReply(options, (onText, onNotice) =>
+      driver.wait(sessionOf(args, options), {
+        ...limits,
+        signal,
+        ...(onText && { onText }),
+        onNotice,
+      }),
+    ),
+  );
+}
+
+async function reportReply(
+  { json = false }: DrivingOptions,
+  ask: (
+    onText: ((text: string) => void) | undefined,
+    onNotice: (message: string) => void,
+  ) => Promise<Reply>,
+): Promise<number> {
+  const live = liveText(!json);
+  const notices: string[] = [];
+  try {
+    const { text, ...reply } = await ask(live.onText, (message) => {
+      notices.push(message);
+      live.pause();
+      complain(message);
+    });
+    if (json) printJson({ ok: true, text, ...reply, notices });
+    else if (!live.onText) print(text);
+    return EXIT.done;
+  } finally {
+    live.pause();
+  }
+}

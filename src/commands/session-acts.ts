@@ -1,0 +1,59 @@
+/** `abort`, `delete`, `messages`: one session, now. */
+import { renderTranscript, type TranscriptForm } from '../opencode/driver/transcript.js';
+import { countOf, type DrivingOptions, drive } from './driving.js';
+import { complain, EXIT, ExitError, print, printJson } from './shared.js';
+
+export interface SessionActOptions extends DrivingOptions {
+  directory?: string;
+}
+
+/** Only commander calls these, which sees to the argument. */
+export const sessionOf = ([id = '']: string[], { directory }: SessionActOptions) => ({
+  id,
+  ...(directory !== undefined && { directory }),
+});
+
+export async function abort(args: string[], options: SessionActOptions): Promise<number> {
+  const session = sessionOf(args, options);
+  return drive(options, async ({ driver }) => {
+    const aborted = await driver.abort(session);
+    if (options.json) printJson({ ok: true, sessionID: session.id, aborted });
+    else complain(`${session.id} ${aborted ? 'was aborted, and is at rest' : 'was at rest'}`);
+    return EXIT.done;
+  });
+}
+
+export async function remove(args: string[], options: SessionActOptions): Promise<number> {
+  const session = sessionOf(args, options);
+  return drive(options, async ({ driver }) => {
+    await driver.delete(session);
+    if (options.json) printJson({ ok: true, sessionID: session.id, deleted: true });
+    else complain(`${session.id} is deleted`);
+    return EXIT.done;
+  });
+}
+
+export interface MessagesOptions extends SessionActOptions {
+  format?: string;
+  limit?: string;
+}
+
+const FORMS: readonly string[] = ['text', 'markdown'] satisfies TranscriptForm[];
+
+export async function messages(args: string[], options: MessagesOptions): Promise<number> {
+  const { format = 'text', json = false } = options;
+  const limit = options.limit === undefined ? undefined : countOf('--limit', options.limit);
+  if (!json && format !== 'json' && !FORMS.includes(format)) {
+    throw new ExitError(EXIT.usage, `--format "${format}": expected text, markdown or json`);
+  }
+  return drive(options, async ({ driver, signal }) => {
+    const found = await driver.messages(sessionOf(args, options), {
+      signal,
+      ...(limit !== undefined && { limit }),
+    });
+    if (json || format === 'json') printJson(found);
+    else if (found.length > 0) print(renderTranscript(found, format as TranscriptForm));
+    else complain('the session has no messages');
+    return EXIT.done;
+  });
+}

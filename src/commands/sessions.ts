@@ -1,0 +1,80 @@
+/** `sessions`: the server's sessions and what each is doing, over all directories; with an id, that one alone. */
+import Table from 'cli-table3';
+import { isActive } from '../opencode/driver/survey.js';
+import type { SessionState } from '../opencode/driver/types.js';
+import { countOf, type DrivingOptions, drive } from './driving.js';
+import { complain, EXIT, print, printJson } from './shared.js';
+
+export interface SessionsOptions extends DrivingOptions {
+  active?: boolean;
+  limit?: string;
+  directory?: string;
+}
+
+const DEFAULT_LIMIT = 50;
+
+export async function sessions([id]: string[], options: SessionsOptions): Promise<number> {
+  const { active = false, json = false, directory } = options;
+  const limit = options.limit === undefined ? DEFAULT_LIMIT : countOf('--limit', options.limit);
+  return drive(options, async ({ driver, signal }) => {
+    if (id !== undefined) {
+      const state = await driver.status({ id, ...(directory && { directory }) }, signal);
+      if (json) printJson(state);
+      else print(tableOf([state]));
+      return EXIT.done;
+    }
+    const all = await driver.sessions({ limit, signal });
+    const shown = all.filter(({ status }) => !active || isActive(status));
+    if (json) printJson(shown);
+    else if (shown.length > 0) print(tableOf(shown));
+    else complain(active ? 'no session is active' : 'there are no sessions');
+    return EXIT.done;
+  });
+}
+
+function tableOf(states: readonly SessionState[]): string {
+  const table = plainTable(['session', 'status', 'updated', 'directory', 'title']);
+  for (const state of states) {
+    const { id, updated, directory = '', title = '', parentID } = state;
+    const name = parentID === undefined ? title : `↳ ${title}`;
+    table.push([id, statusWords(state), timeWords(updated), directory, name.slice(0, 60)]);
+  }
+  return table.toString();
+}
+
+export function statusWords({ status, ghost }: SessionState): string {
+  const words = describe(status);
+  return ghost ? `${words}, ghost` : words;
+}
+
+function describe(status: SessionState['status']): string {
+  switch (status?.type) {
+    case undefined:
+      return 'not asked';
+    case 'ready':
+    case 'busy':
+      return status.type;
+    case 'retry': {
+      const { attempt, nextInMs } = status;
+      const next = nextInMs === undefined ? '' : `, next in ${Math.ceil(nextInMs / 1000)} s`;
+      return `retry ${attempt}${next}`;
+    }
+  }
+}
+
+const timeWords = (ms: number | undefined) =>
+  ms === undefined ? '' : new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+
+/** Columns and no lines: to be read, and to be cut by `awk`. */
+export function plainTable(head: string[]): Table.Table {
+  const none = Object.fromEntries(
+    'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle'
+      .split(' ')
+      .map((place) => [place, '']),
+  );
+  return new Table({
+    head,
+    chars: { ...none, middle: '  ' },
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  });
+}
