@@ -22,6 +22,8 @@ export function continueAfterAbort(
   reason: StuckReason,
 ): void {
   if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
+  // Another run has begun behind it: somebody wanted something else.
+  if (session.run !== undefined && session.run !== run) return;
   // The same model again is no help where an account is empty or its limit is hours away.
   const needsOther = reason === 'hopeless' || reason === 'wait';
   if (needsOther && context.policy.recover.models.length === 0) return;

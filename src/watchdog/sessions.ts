@@ -12,17 +12,12 @@ import { errorHeard } from './endings.js';
 import { hasExcuse, isRetrying } from './judgement.js';
 import { lookAnswered, lookAt, lookFailed, noteTool } from './looks.js';
 import type { ActObservation, RunningTool, SessionObservation } from './observation.js';
+import { Piles } from './piles.js';
 import { type Cut, continueAfterRestart, continued } from './recovery.js';
 import { requestAnswered, requestAsked } from './requests.js';
 import { Runs } from './runs.js';
 import { fieldsOf, type Run, type Session } from './session.js';
-import {
-  abortEnded,
-  abortIfPossible,
-  declareStuck,
-  episodeEnded,
-  episodeUnheard,
-} from './troubles.js';
+import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './troubles.js';
 
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is looked at. */
 const QUIET_SHARE = 0.25;
@@ -32,15 +27,9 @@ type OfOneSession = Exclude<
   { kind: 'status.polled' | 'directory.disposed' }
 >;
 
-/** A session as part of a pile-up. */
-export interface Piled {
-  session: Session;
-  run: Run;
-  since: number;
-}
-
 export class SessionWatch {
   readonly book: SessionBook;
+  readonly piles: Piles;
   readonly #context: Context;
   readonly #runs: Runs;
 
@@ -48,6 +37,7 @@ export class SessionWatch {
     this.#context = context;
     this.#runs = new Runs(context);
     this.book = this.#runs.book;
+    this.piles = new Piles(context, this.#runs);
   }
 
   /**
@@ -223,30 +213,6 @@ export class SessionWatch {
     }
     if (session.deleted && session.run === undefined) this.#runs.forgetDeleted(session);
     else this.#runs.review(session, o.at);
-  }
-
-  /** The sessions of a pile-up, with the beginning of each episode. Where nobody listens, only a status proves one. */
-  piled(): Piled[] {
-    return [...this.book.retrying].flatMap((session) => {
-      const { run } = session;
-      if (run?.episode === undefined || !isRetrying(run)) return [];
-      if (run.status === 'busy' && !this.#runs.listening) return [];
-      return [{ session, run, since: run.episode.startedAt }];
-    });
-  }
-
-  /** A pile-up is answered by an abort of each session that has been in it for `pileup.minDuration`. */
-  abortPiled({ session, run, since }: Piled, at: number): void {
-    if (run.trouble !== undefined) return;
-    const { minDuration } = this.#context.policy.pileup;
-    const due = Math.max(since + minDuration, this.#runs.sparedUntil(session, run));
-    if (at >= due) {
-      const crossing = { reason: 'pileup', limit: minDuration, value: at - since } as const;
-      declareStuck(this.#context, session, run, crossing, at);
-      this.#runs.review(session, at);
-    } else if (Number.isFinite(due)) {
-      this.#context.wakeAt(due);
-    }
   }
 
   /** What a restart of the server would cut now. */

@@ -9,12 +9,11 @@ import { type Detail, detail } from './detail.js';
 import { Drain } from './drain.js';
 import type { Observation } from './observation.js';
 import { OutageWatch } from './outage.js';
-import { Pileup } from './pileup.js';
 import type { Policy } from './policy.js';
 import type { Cut } from './recovery.js';
 import { ServerWatch } from './server.js';
 import { fieldsOf, type Session } from './session.js';
-import { type Piled, SessionWatch } from './sessions.js';
+import { SessionWatch } from './sessions.js';
 
 const NOTHING: readonly Decision[] = [];
 
@@ -40,9 +39,7 @@ export class Watchdog {
   readonly #policy: Policy;
   readonly #sessions: SessionWatch;
   readonly server: ServerWatch;
-  readonly #pileup: Pileup;
   readonly #drain: Drain;
-  readonly #outages: OutageWatch;
   #out: Decision[] = [];
   #deadline = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
@@ -56,16 +53,14 @@ export class Watchdog {
       this.#out.push(decision);
     };
     this.server = new ServerWatch(options.policy, options.acts, say);
-    this.#outages = new OutageWatch(options.policy.pileup, say);
     this.#sessions = new SessionWatch({
       policy: options.policy,
-      outages: this.#outages,
+      outages: new OutageWatch(options.policy.pileup, say),
       say,
       canAct: () => this.server.healthy,
       isAnswering: () => this.server.answering,
       wakeAt: (at) => this.#wakeAt(at),
     });
-    this.#pileup = new Pileup(options.policy);
     this.#drain = new Drain(options.policy.recycle);
   }
 
@@ -206,7 +201,15 @@ export class Watchdog {
     const before = this.server.healthy;
     this.server.observe(o);
     // What waited for a healthy server goes on now.
-    if (!before && this.server.healthy) this.#sessions.serverBack(o.at);
+    if (before || !this.server.healthy) return;
+    this.#sessions.serverBack(o.at);
+    this.#continueCut();
+  }
+
+  /** Whoever brought the server back: it can be asked to go on now. */
+  #continueCut(): void {
+    this.#sessions.continueCut(this.#cutRuns);
+    this.#cutRuns = [];
   }
 
   #restartEnded(o: Extract<Observation, { kind: 'restart.done' | 'restart.failed' }>): void {
@@ -223,10 +226,7 @@ export class Watchdog {
       const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
       this.#cutRuns = [...this.#cutRuns, ...runs];
     }
-    if (o.kind === 'restart.done') {
-      this.#sessions.continueCut(this.#cutRuns);
-      this.#cutRuns = [];
-    }
+    if (o.kind === 'restart.done') this.#continueCut();
     this.#cut = [];
   }
 
@@ -251,7 +251,7 @@ export class Watchdog {
       if (this.#restart('wedged', at, `aborts do not end ${ids}`)) return;
     }
     if (this.#reviewDrain(at)) return;
-    this.#reviewPileup(at);
+    this.#sessions.piles.review(at, (detail) => this.#restart('pileup', at, detail));
   }
 
   /** True where the hands are now busy with the process. */
@@ -262,41 +262,6 @@ export class Watchdog {
     if (answer.kind === 'restart') return this.#restart(wanted.reason, at, answer.detail);
     this.#wakeAt(answer.askAgainAt);
     return false;
-  }
-
-  #reviewPileup(at: number): void {
-    const { minSessions } = this.#policy.pileup;
-    const { active, retrying } = this.#sessions.book;
-    if (retrying.size < minSessions) {
-      this.#pileup.clear();
-      return;
-    }
-    const piled = this.#sessions.piled();
-    const healthy = [...active].filter(
-      (each) => each.run?.trouble === undefined && each.health !== 'retrying',
-    ).length;
-    const elsewhere = piled.filter(({ run }) => !this.#outages.isOut(run));
-    const answer = this.#pileup.judge(
-      {
-        episodes: piled.map(({ since }) => since),
-        healthy,
-        outage: this.#formed(elsewhere, at).length < minSessions,
-      },
-      at,
-    );
-    if (answer.kind !== 'restart') {
-      if (answer.askAgainAt !== undefined) this.#wakeAt(answer.askAgainAt);
-      if (answer.kind === 'none') return;
-    } else if (this.#restart('pileup', at, answer.detail)) {
-      return;
-    }
-    // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
-    for (const each of piled) this.#sessions.abortPiled(each, at);
-  }
-
-  /** Those of a pile that have stood for `pileup.minDuration`. */
-  #formed(piled: readonly Piled[], at: number): readonly Piled[] {
-    return piled.filter(({ since }) => at - since >= this.#policy.pileup.minDuration);
   }
 
   /** True where the hands are now busy with the process. */
@@ -310,7 +275,7 @@ export class Watchdog {
     this.#cut = interrupted;
     // Whatever the restart is for, it recycles too.
     this.#drain.clear(at);
-    if (reason === 'pileup') this.#pileup.restarted(at);
+    if (reason === 'pileup') this.#sessions.piles.restarted(at);
     return true;
   }
 }

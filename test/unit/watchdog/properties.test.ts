@@ -310,6 +310,9 @@ const nonsense = fc.oneof(
   of('abort.failed', { error: kind('x') }),
   of('abort.withdrawn', { seen: fc.constantFrom('idle', 'busy', 'withdrawn') }),
   of('abort.skipped', {}),
+  of('continue.done', { model: kind('f/m') }),
+  of('continue.failed', { error: kind('x') }),
+  fc.record({ kind: kind('policy.changed') }),
   fc.record({
     kind: kind('status.polled'),
     directory: fc.constantFrom('/a', '/b'),

@@ -129,3 +129,18 @@ describe('after a restart', () => {
     expect(continues(w)).toHaveLength(1);
   });
 });
+
+describe('nobody is talked into', () => {
+  test('a run that began behind the aborted one is left to whoever began it', () => {
+    const w = world({ policy: on() }).prompt().fails('s', 5).status('s', 'idle').prompt();
+    expect(continues(w.abortFailed())).toEqual([]);
+    expect(w.notes('session.aborted')).toHaveLength(1);
+  });
+
+  test('what an exit cut is continued when the server is back by itself, and not at a later restart', () => {
+    const w = world({ policy: on(), acts: false }).prompt().exits().advance(MINUTE).probeOk();
+    expect(continues(w)).toMatchObject([{ sessionID: 's', count: 1 }]);
+    w.exits().probeOk();
+    expect(continues(w)).toHaveLength(1);
+  });
+});

@@ -8,6 +8,7 @@ import type {
   Observation,
   PendingRequest,
   RunningTool,
+  SessionInfo,
   SessionStatus,
 } from '../../../src/watchdog/observation.js';
 import type { Policy } from '../../../src/watchdog/policy.js';
@@ -63,6 +64,10 @@ export class SimSession {
 
   get now(): number {
     return this.sim.now;
+  }
+  get info(): SessionInfo {
+    const { directory, parentID } = this;
+    return { directory, ...(parentID === undefined ? {} : { parentID }) };
   }
   get limits(): Policy {
     return this.sim.history.policy;
@@ -220,8 +225,7 @@ export class Simulation {
     const id = `s${this.sessions.size}`;
     const session = new SimSession(this, id, directory, abort, parentID);
     this.sessions.set(id, session);
-    const info = { directory, ...(parentID === undefined ? {} : { parentID }) };
-    session.say({ kind: 'session.info', info });
+    session.say({ kind: 'session.info', info: session.info });
     session.life = behaviour(session);
     this.#live(session, session.life);
     return session;
@@ -438,7 +442,7 @@ export class Simulation {
         ? ({ found: false } as const)
         : ({
             found: true,
-            info: { directory: session.directory },
+            info: session.info,
             tools: [...session.tools.values()],
             requests: [...session.requests.values()],
             preparing: session.preparing,

@@ -1,0 +1,88 @@
+/** Who is in a pile-up, and what follows from `pileup.ts`'s answer to it: a restart, or an abort of each. */
+import type { Context } from './context.js';
+import { isRetrying } from './judgement.js';
+import { Pileup } from './pileup.js';
+import type { Runs } from './runs.js';
+import type { Run, Session } from './session.js';
+import { declareStuck } from './troubles.js';
+
+interface Piled {
+  session: Session;
+  run: Run;
+  since: number;
+}
+
+export class Piles {
+  readonly #context: Context;
+  readonly #runs: Runs;
+  readonly #pileup: Pileup;
+
+  constructor(context: Context, runs: Runs) {
+    this.#context = context;
+    this.#runs = runs;
+    this.#pileup = new Pileup(context.policy);
+  }
+
+  /** A pile-up restart was decided. */
+  restarted(at: number): void {
+    this.#pileup.restarted(at);
+  }
+
+  /** `restart` tries one, and says whether it was decided. */
+  review(at: number, restart: (detail: string) => boolean): void {
+    const { policy, outages, wakeAt } = this.#context;
+    const { active, retrying } = this.#runs.book;
+    const { minSessions, minDuration } = policy.pileup;
+    if (retrying.size < minSessions) {
+      this.#pileup.clear();
+      return;
+    }
+    const piled = this.#piled();
+    const healthy = [...active].filter(
+      (each) => each.run?.trouble === undefined && each.health !== 'retrying',
+    ).length;
+    const formedElsewhere = piled.filter(
+      ({ run, since }) => at - since >= minDuration && !outages.isOut(run),
+    );
+    const answer = this.#pileup.judge(
+      {
+        episodes: piled.map(({ since }) => since),
+        healthy,
+        outage: formedElsewhere.length < minSessions,
+      },
+      at,
+    );
+    if (answer.kind !== 'restart') {
+      if (answer.askAgainAt !== undefined) wakeAt(answer.askAgainAt);
+      if (answer.kind === 'none') return;
+    } else if (restart(answer.detail)) {
+      return;
+    }
+    // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
+    for (const each of piled) this.#abort(each, at);
+  }
+
+  /** Where nobody listens, only a status proves that a session retries. */
+  #piled(): Piled[] {
+    return [...this.#runs.book.retrying].flatMap((session) => {
+      const { run } = session;
+      if (run?.episode === undefined || !isRetrying(run)) return [];
+      if (run.status === 'busy' && !this.#runs.listening) return [];
+      return [{ session, run, since: run.episode.startedAt }];
+    });
+  }
+
+  /** Each when it has been in the pile for `pileup.minDuration`, and has no attempt in flight that may work. */
+  #abort({ session, run, since }: Piled, at: number): void {
+    if (run.trouble !== undefined) return;
+    const { minDuration } = this.#context.policy.pileup;
+    const due = Math.max(since + minDuration, this.#runs.sparedUntil(session, run));
+    if (at >= due) {
+      const crossing = { reason: 'pileup', limit: minDuration, value: at - since } as const;
+      declareStuck(this.#context, session, run, crossing, at);
+      this.#runs.review(session, at);
+    } else if (Number.isFinite(due)) {
+      this.#context.wakeAt(due);
+    }
+  }
+}
