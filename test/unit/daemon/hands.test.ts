@@ -1,0 +1,267 @@
+/** The hands: every act that is decided ends in exactly one observation, whatever becomes of it. */
+import { describe, expect, it } from 'vitest';
+import { type Config, defaultConfig } from '../../../src/config/schema.js';
+import { Hands, type HandsOptions } from '../../../src/hands.js';
+import type { OpencodeClient } from '../../../src/opencode/client.js';
+import { ControlError, type ServerControl } from '../../../src/process/control.js';
+import type { Telemetry } from '../../../src/telemetry/logger.js';
+import type { Act } from '../../../src/watchdog/decision.js';
+import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
+import { FakeClock, settle } from '../../support/fake-clock.js';
+
+const CONFIG: Config = { ...defaultConfig(), abort: { verifyTimeout: 1_000, maxTries: 3 } };
+const RETRY: SessionStatus = { type: 'retry', attempt: 5, message: 'Rate limit reached' };
+
+const ABORT: Act = {
+  act: 'abort',
+  sessionID: 'ses_1',
+  directory: '/a',
+  reason: 'attempts',
+  try: 1,
+  expect: 'retry',
+};
+const RESTART: Act = { act: 'restart', reason: 'wedged' };
+const REJECT: Act = {
+  act: 'reject',
+  sessionID: 'ses_1',
+  directory: '/a',
+  request: { requestID: 'per_1', on: 'permission' },
+};
+
+/** The hands, and around them a world of one session. */
+class World {
+  readonly clock = new FakeClock(1_000);
+  readonly seen: Observation[] = [];
+  readonly logged: Array<{ event: string; fields: Record<string, unknown> }> = [];
+  /** What was done, in order. */
+  readonly did: string[] = [];
+  status: SessionStatus | undefined = RETRY;
+  /** Called by `control.start` and `control.restart`. */
+  act: (signal: AbortSignal) => Promise<void> = async () => {};
+  abortWorks = true;
+  readonly hands: Hands;
+
+  constructor(options: Partial<HandsOptions> = {}) {
+    const client = {
+      statuses: async () => new Map(this.status ? [['ses_1', this.status]] : []),
+      session: async () => ({ id: 'ses_1', directory: '/a' }),
+      abort: async () => {
+        this.did.push('abort');
+        if (this.abortWorks) this.status = undefined;
+      },
+      rejectRequest: async () => {
+        this.did.push('reject');
+      },
+    };
+    const process = (name: string) => async (signal: AbortSignal) => {
+      this.did.push(name);
+      await this.act(signal);
+      return { pid: 2, oldPid: 1, tookMs: 5 };
+    };
+    const control = { start: process('start'), restart: process('restart') };
+    this.hands = new Hands({
+      client: client as unknown as OpencodeClient,
+      control: control as unknown as ServerControl,
+      clock: this.clock,
+      telemetry: {
+        emit: (event: string, fields: Record<string, unknown>) =>
+          this.logged.push({ event, fields }),
+      } as unknown as Telemetry,
+      config: CONFIG,
+      paused: () => false,
+      observe: (o) => this.seen.push(o),
+      inspect: async (sessionID) => {
+        this.did.push(`inspect ${sessionID}`);
+      },
+      pauseSenses: async () => {
+        this.did.push('pause');
+      },
+      resumeSenses: (fresh) => this.did.push(fresh ? 'resume anew' : 'resume'),
+      giveUp: (restarts) => this.did.push(`give up ${restarts}`),
+      ...options,
+    });
+  }
+
+  kinds(): string[] {
+    return this.seen.map(({ kind }) => kind);
+  }
+}
+
+describe('an abort', () => {
+  it('that is seen to work is done', async () => {
+    const world = new World();
+    world.hands.do(ABORT);
+    await world.clock.advance(1_000);
+    expect(world.seen).toEqual([
+      { kind: 'abort.done', at: expect.any(Number), sessionID: 'ses_1', tookMs: 20 },
+    ]);
+    expect(world.clock.pending).toBe(0);
+  });
+
+  it('that does nothing has failed after abort.verifyTimeout', async () => {
+    const world = new World();
+    world.abortWorks = false;
+    world.hands.do(ABORT);
+    await world.clock.advance(999);
+    expect(world.seen).toEqual([]);
+    await world.clock.advance(1);
+    expect(world.seen).toMatchObject([
+      { kind: 'abort.failed', error: expect.stringContaining('still retry, attempt 5') },
+    ]);
+    expect(world.did).toEqual(['abort']);
+  });
+
+  it('is not sent where the run has ended, or an attempt is under way', async () => {
+    const world = new World();
+    world.status = undefined;
+    world.hands.do(ABORT);
+    await settle();
+    world.status = { type: 'busy' };
+    world.hands.do(ABORT);
+    await settle();
+    expect(world.seen).toMatchObject([
+      { kind: 'abort.withdrawn', seen: 'idle' },
+      { kind: 'abort.withdrawn', seen: 'busy' },
+    ]);
+    expect(world.did).toEqual([]);
+  });
+
+  it('is not sent where it is withdrawn in time', async () => {
+    const world = new World();
+    world.hands.do(ABORT);
+    world.hands.do({ act: 'withdraw', sessionID: 'ses_1' });
+    await world.clock.advance(5_000);
+    expect(world.seen).toMatchObject([{ kind: 'abort.withdrawn', seen: 'withdrawn' }]);
+    expect(world.did).toEqual([]);
+  });
+
+  it('cannot be withdrawn any more when it was sent, nor when there is none', async () => {
+    const world = new World();
+    world.hands.do({ act: 'withdraw', sessionID: 'ses_1' });
+    world.abortWorks = false;
+    world.hands.do(ABORT);
+    await world.clock.advance(10);
+    world.hands.do({ act: 'withdraw', sessionID: 'ses_1' });
+    world.status = undefined;
+    await world.clock.advance(5_000);
+    expect(world.kinds()).toEqual(['abort.done']);
+  });
+});
+
+describe('a restart', () => {
+  it('happens while the senses rest, and is reported before they are woken', async () => {
+    const world = new World({ observe: (o) => world.did.push(o.kind) });
+    world.hands.do(RESTART);
+    await settle();
+    expect(world.did).toEqual(['pause', 'restart', 'restart.done', 'resume anew']);
+  });
+
+  it.each([
+    [false, 'resume anew'],
+    [true, 'resume'],
+  ])('that fails with serverAlive %s says so, and wakes the senses', async (serverAlive, woken) => {
+    const world = new World();
+    world.act = async () => {
+      throw new ControlError('the port is taken', { serverAlive });
+    };
+    world.hands.do({ act: 'start' });
+    await settle();
+    expect(world.seen).toMatchObject([
+      { kind: 'restart.failed', error: 'the port is taken', serverAlive },
+    ]);
+    expect(world.did).toEqual(['pause', 'start', woken]);
+    expect(world.logged).toEqual([]);
+  });
+
+  it('that fails by a fault of ours ends as a failed one, and is logged as an error', async () => {
+    const world = new World();
+    world.act = async () => {
+      throw new TypeError('x is not a function');
+    };
+    world.hands.do(RESTART);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'restart.failed', serverAlive: false }]);
+    expect(world.logged).toMatchObject([{ event: 'error', fields: { doing: 'restart' } }]);
+    expect(world.did.at(-1)).toBe('resume anew');
+  });
+});
+
+describe('other acts', () => {
+  it('are passed on', async () => {
+    const world = new World();
+    world.hands.do({ act: 'inspect', sessionID: 'ses_1', directory: '/a' });
+    world.hands.do(REJECT);
+    world.hands.do({ act: 'give_up', restarts: 5 });
+    await settle();
+    expect(world.did).toEqual(['inspect ses_1', 'reject', 'give up 5']);
+    expect(world.seen).toEqual([]);
+  });
+});
+
+describe('a dry run', () => {
+  it('says each act, does none, and answers after the decision is over', async () => {
+    const world = new World({ config: { ...CONFIG, dryRun: true } });
+    for (const act of [ABORT, RESTART, { act: 'start' } as const, REJECT]) world.hands.do(act);
+    expect(world.seen).toEqual([]);
+    await settle();
+    expect(world.kinds()).toEqual(['abort.skipped', 'restart.skipped', 'restart.skipped']);
+    expect(world.logged.map(({ fields }) => fields)).toMatchObject([
+      { act: 'abort', sessionID: 'ses_1', directory: '/a', reason: 'attempts' },
+      { act: 'restart', reason: 'wedged' },
+      { act: 'start' },
+      { act: 'reject', sessionID: 'ses_1', directory: '/a' },
+    ]);
+    expect(world.did).toEqual([]);
+  });
+
+  it('still looks: that changes nothing', async () => {
+    const world = new World({ config: { ...CONFIG, dryRun: true } });
+    world.hands.do({ act: 'inspect', sessionID: 'ses_1', directory: undefined });
+    expect(world.did).toEqual(['inspect ses_1']);
+  });
+});
+
+describe('a pause', () => {
+  it('lets the same acts be, but for what a person asks', async () => {
+    const world = new World({ paused: () => true });
+    for (const act of [ABORT, RESTART, REJECT]) world.hands.do(act);
+    world.hands.do({ act: 'restart', reason: 'manual' });
+    await settle();
+    expect(world.kinds()).toEqual(['abort.skipped', 'restart.skipped', 'restart.done']);
+    expect(world.did).toEqual(['pause', 'restart', 'resume anew']);
+  });
+});
+
+describe('told to stop', () => {
+  it('they wait for the end of what is under way, and begin nothing more', async () => {
+    const world = new World();
+    world.abortWorks = false;
+    world.hands.do(ABORT);
+    await world.clock.advance(10);
+    let stopped = false;
+    const stop = world.hands.stop().then(() => {
+      stopped = true;
+    });
+    await settle();
+    expect(stopped).toBe(false);
+    for (const act of [ABORT, RESTART, { act: 'start' } as const]) world.hands.do(act);
+    await world.clock.advance(5_000);
+    await stop;
+    expect(world.did).toEqual(['abort']);
+    expect(world.clock.pending).toBe(0);
+  });
+
+  it('they end a restart, say nothing of it, and leave the senses at rest', async () => {
+    const world = new World();
+    world.act = (signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      });
+    world.hands.do(RESTART);
+    await settle();
+    await world.hands.stop();
+    expect(world.did).toEqual(['pause', 'restart']);
+    expect(world.seen).toEqual([]);
+    expect(world.logged).toEqual([]);
+  });
+});
