@@ -1,0 +1,305 @@
+/**
+ * Runs the daemon in this process against a fake opencode: senses, watchdog and log are real, and so are the aborts;
+ * only the server's process is pretended, by a control that records what it is told.
+ */
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, expect } from 'vitest';
+import { type Config, defaultConfig } from '../../src/config/schema.js';
+import { Secret } from '../../src/config/secret.js';
+import { Daemon } from '../../src/daemon.js';
+import { SystemClock } from '../../src/lib/clock.js';
+import type {
+  ControlDeps,
+  ProcessIdentity,
+  RestartedServer,
+  ServerControl,
+  StartedServer,
+} from '../../src/process/control.js';
+import { createTelemetry } from '../../src/telemetry/logger.js';
+import type { LogLine } from '../support/daemon.js';
+import {
+  type FakeOpencode,
+  type FakeOpencodeOptions,
+  startFakeOpencode,
+} from '../support/fake-opencode.js';
+import { routes } from '../support/fake-opencode-routes.js';
+import { waitFor } from '../support/wait.js';
+
+routes['GET /path'] ??= ({ state }) => ({
+  directory: state.directory,
+  state: '/s',
+  config: '/c',
+  worktree: '/',
+});
+
+/** The server's own directory, as the fake has it. */
+export const OWN = '/fake/project';
+export const FIRST_PID = 100;
+
+type Groups = { [G in keyof Config]?: Config[G] extends object ? Partial<Config[G]> : Config[G] };
+
+/** Short enough for a test, long enough that a busy machine does not cross them by chance. */
+const SHORT = {
+  watch: { pollInterval: 70, heartbeatTimeout: 5_000 },
+  probe: { interval: 70, timeout: 1_000 },
+  abort: { verifyTimeout: 500 },
+  pileup: { minDuration: 400 },
+  restart: { backoff: { initial: 100, max: 400 } },
+} satisfies Groups;
+
+export function configWith(...changes: Groups[]): Config {
+  const config: Record<string, unknown> = { ...defaultConfig() };
+  for (const change of [SHORT, ...changes]) {
+    for (const [group, value] of Object.entries(change)) {
+      const isGroup = typeof value === 'object' && !Array.isArray(value);
+      config[group] = isGroup ? { ...(config[group] as object), ...value } : value;
+    }
+  }
+  return config as unknown as Config;
+}
+
+export interface FakeControlOptions {
+  acts?: boolean;
+  /** Called at the `nth` start or restart, from 1: brings the fake server up, or throws a `ControlError`. */
+  start?(nth: number, signal: AbortSignal): unknown;
+  restart?(nth: number, signal: AbortSignal): unknown;
+  attach?(signal: AbortSignal): unknown;
+  memory?(): Promise<number | undefined>;
+}
+
+/** A process that is not there: it gets a new pid at each start and says what it was told. */
+export class FakeControl implements ServerControl {
+  readonly mode = 'spawn';
+  readonly acts: boolean;
+  readonly calls: Array<{ call: string; at: number }> = [];
+  readonly #options: FakeControlOptions;
+  readonly #deps: ControlDeps;
+  pid = FIRST_PID;
+
+  constructor(deps: ControlDeps, options: FakeControlOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.acts = options.acts ?? true;
+  }
+
+  count(call: string): number {
+    return this.calls.filter((each) => each.call === call).length;
+  }
+
+  /** The process ends, and its control notices. */
+  exit(pid = this.pid, signal: NodeJS.Signals | null = 'SIGKILL'): void {
+    this.#deps.onExit({ pid, code: signal === null ? 1 : null, signal });
+  }
+
+  async attach(signal: AbortSignal): Promise<ProcessIdentity> {
+    this.#note('attach');
+    await this.#options.attach?.(signal);
+    return { pid: this.pid, startTime: '1', command: ['opencode', 'serve'] };
+  }
+
+  async start(signal: AbortSignal): Promise<StartedServer> {
+    await this.#options.start?.(this.#note('start'), signal);
+    return { pid: this.pid, version: '1.18.33', tookMs: 7 };
+  }
+
+  async restart(signal: AbortSignal): Promise<RestartedServer> {
+    await this.#options.restart?.(this.#note('restart'), signal);
+    const oldPid = this.pid;
+    this.pid += 1;
+    return { pid: this.pid, oldPid, version: '1.18.33', tookMs: 7 };
+  }
+
+  poke(): void {
+    this.#note('poke');
+  }
+
+  memory(): Promise<number | undefined> {
+    return this.#options.memory?.() ?? Promise.resolve(123_456_789);
+  }
+
+  async dispose(onExit: 'stop' | 'leave'): Promise<void> {
+    this.#note(`dispose ${onExit}`);
+  }
+
+  #note(call: string): number {
+    this.calls.push({ call, at: performance.now() });
+    return this.count(call);
+  }
+}
+
+type Where = Partial<LogLine>;
+
+export interface RunOptions {
+  config?: Groups;
+  control?: FakeControlOptions;
+  password?: string;
+}
+
+/** A daemon that runs, and its log. */
+export class TestRun {
+  readonly lines: LogLine[] = [];
+  /** The log as it was written. */
+  output = '';
+  /** Settles with the daemon. */
+  readonly done: Promise<{ gaveUp: boolean }>;
+  readonly #stop = new AbortController();
+  readonly #clock = new SystemClock();
+  #control: FakeControl | undefined;
+
+  constructor(
+    readonly server: FakeOpencode,
+    options: RunOptions,
+  ) {
+    const config = configWith(options.config ?? {}, {
+      server: { ...defaultConfig().server, url: server.url, ...options.config?.server },
+    });
+    const password = options.password === undefined ? undefined : new Secret(options.password);
+    const telemetry = createTelemetry({
+      level: 'debug',
+      format: 'json',
+      server: config.server.url,
+      secrets: password ? [password] : [],
+      clock: this.#clock,
+      stream: {
+        write: (text) => {
+          this.output += text;
+          this.lines.push(JSON.parse(text) as LogLine);
+        },
+      },
+    });
+    const daemon = new Daemon({
+      config,
+      secrets: password ? { password } : {},
+      telemetry,
+      clock: this.#clock,
+      makeControl: async (deps) => {
+        this.#control = new FakeControl(deps, options.control ?? {});
+        return this.#control;
+      },
+    });
+    this.done = daemon.run(this.#stop.signal);
+  }
+
+  get control(): FakeControl {
+    if (!this.#control) throw new Error('the daemon has not asked for its control yet');
+    return this.#control;
+  }
+
+  events(event: string, where: Where = {}, from = 0): LogLine[] {
+    return this.lines
+      .slice(from)
+      .filter(
+        (line) =>
+          line.event === event &&
+          Object.entries(where).every(([key, value]) => line[key] === value),
+      );
+  }
+
+  /** The first line of this event (from the line numbered `from` on), waited for. */
+  async saw(event: string, where: Where = {}, from = 0): Promise<LogLine> {
+    const what = `${event} ${JSON.stringify(where)}`;
+    try {
+      const look = () => this.events(event, where, from)[0];
+      return await waitFor(look, { what, interval: 5, timeout: 10_000 });
+    } catch (cause) {
+      throw new Error(`no ${what}; the log:\n${this.lines.slice(-40).map(show).join('\n')}`, {
+        cause,
+      });
+    }
+  }
+
+  /** The daemon listens, and all that it asks after a connect is answered. */
+  async settled(): Promise<this> {
+    await this.saw('stream.connected');
+    await this.saw('server.healthy');
+    if (this.server.count('GET /session/status') === 0) await this.asked('GET /session/status');
+    await this.asked('GET /global/health', 2);
+    return this;
+  }
+
+  /** `times` more polls of each kind are over and taken in. */
+  async polled(times = 2): Promise<void> {
+    await this.asked('GET /session/status', times + 1);
+    await setImmediate();
+  }
+
+  /** `times` more requests of this route have come. */
+  async asked(route: string, times = 1): Promise<void> {
+    const before = this.server.count(route);
+    await waitFor(() => this.server.count(route) >= before + times, {
+      what: `${times} more of ${route}`,
+      interval: 5,
+      timeout: 10_000,
+    });
+  }
+
+  /** The health that the session was said to change to, one after the other. */
+  healths(sessionID: string): string[] {
+    return this.events('session.health', { sessionID })
+      .filter(({ previous }) => previous !== undefined)
+      .map(({ health }) => String(health));
+  }
+
+  /** Tells it to stop, as a SIGTERM would; gives the same promise as `done`. */
+  stop(): Promise<{ gaveUp: boolean }> {
+    this.#stop.abort(new Error('SIGTERM'));
+    return this.done.finally(() => this.#clock.stop());
+  }
+}
+
+function show({ time, event, msg }: LogLine): string {
+  return `${time.slice(17)} ${event}: ${msg}`;
+}
+
+const ends: Array<() => Promise<unknown>> = [];
+
+/** Ended after the test, whatever became of it; what is begun last ends first. */
+export function afterwards(end: () => Promise<unknown>): void {
+  ends.push(end);
+}
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+export async function fake(options: FakeOpencodeOptions = {}): Promise<FakeOpencode> {
+  const server = await startFakeOpencode(options);
+  afterwards(() => server.stop());
+  return server;
+}
+
+/** A daemon for this server. Whatever the test is about, nothing may be logged as `error`, or after the end. */
+export function watch(server: FakeOpencode, options: RunOptions = {}): TestRun {
+  const run = new TestRun(server, options);
+  afterwards(async () => {
+    await run.stop();
+    const after = run.lines.length;
+    await setImmediate();
+    expect(run.lines.slice(after).map(show)).toEqual([]);
+    expect(run.events('error').map(show)).toEqual([]);
+  });
+  return run;
+}
+
+/** A fake opencode and a daemon that has settled on it. */
+export async function start(
+  options: FakeOpencodeOptions & RunOptions = {},
+): Promise<{ server: FakeOpencode; run: TestRun }> {
+  const { config, control, ...rest } = options;
+  const server = await fake(rest);
+  const run = watch(server, options);
+  await run.settled();
+  return { server, run };
+}
+
+/** A retry status as opencode has it. */
+export function retry(attempt: number, nextInMs = 5_000) {
+  return { type: 'retry', attempt, message: 'Rate limit reached', next: Date.now() + nextInMs };
+}
+
+/** Every abort request, with the directory that it named. */
+export function aborts(server: FakeOpencode): Array<{ id: string; directory: string | undefined }> {
+  return server.requests
+    .filter(({ route }) => route === 'POST /session/:id/abort')
+    .map(({ path, query }) => ({ id: path.split('/')[2] ?? '', directory: query.directory }));
+}
