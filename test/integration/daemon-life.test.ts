@@ -1,0 +1,159 @@
+/** The daemon's own life: what it says of every session's health as time passes, and how it stops. */
+import { describe, expect, it } from 'vitest';
+import { waitFor } from '../support/wait.js';
+import { aborts, fake, OWN, retry, start, watch } from './daemon-support.js';
+
+describe('the health lines', () => {
+  it('say every change of health, and each active session again and again', async () => {
+    const { server, run } = await start({ config: { log: { healthInterval: 1_000 } } });
+    const busy = server.addSession({ title: 'Busy' });
+    const retrying = server.addSession({ directory: '/other' });
+    server.addSession({ title: 'Never seen' });
+    server.setStatus(busy.id, { type: 'busy' });
+    server.setStatus(retrying.id, { type: 'busy' });
+    server.setStatus(retrying.id, retry(2));
+    await run.saw('session.health', { sessionID: retrying.id, health: 'retrying' });
+    const from = run.lines.length;
+    const first = await run.saw('health.summary', { retrying: 1 }, from);
+    const second = await run.saw('health.summary', {}, run.lines.indexOf(first) + 1);
+
+    const changes = run.events('session.health', { sessionID: retrying.id });
+    expect(changes.slice(0, 2)).toMatchObject([
+      { health: 'busy', previous: 'idle', directory: '/other', forMs: expect.any(Number) },
+      { health: 'retrying', previous: 'busy', attempt: 2 },
+    ]);
+    const between = run.lines.slice(run.lines.indexOf(first), run.lines.indexOf(second));
+    const periodic = between.filter(({ event }) => event === 'session.health');
+    expect(periodic.map(({ sessionID }) => sessionID).sort()).toEqual(
+      [busy.id, retrying.id].sort(),
+    );
+    for (const line of periodic) expect(line.previous).toBeUndefined();
+    expect(periodic.find(({ sessionID }) => sessionID === busy.id)).toMatchObject({
+      health: 'busy',
+      directory: OWN,
+      title: 'Busy',
+      forMs: expect.any(Number),
+    });
+    expect(periodic.find(({ sessionID }) => sessionID === retrying.id)).toMatchObject({
+      health: 'retrying',
+      attempt: 2,
+    });
+
+    expect(second).toMatchObject({
+      level: 'info',
+      server: server.url,
+      msg: expect.stringMatching(/^Sessions: 1 busy, 1 retrying; /),
+      idle: 0,
+      busy: 1,
+      waiting: 0,
+      delegating: 0,
+      retrying: 1,
+      stalled: 0,
+      stuck: 0,
+      wedged: 0,
+      eventsPerSec: expect.any(Number),
+      serverMemoryBytes: 123_456_789,
+      watchdogMemoryBytes: expect.any(Number),
+      restarts: 0,
+    });
+    // Heartbeats alone are five a second here.
+    expect(second.eventsPerSec).toBeGreaterThan(0);
+
+    server.setStatus(busy.id, { type: 'idle' });
+    const ended = await run.saw('session.health', { sessionID: busy.id, health: 'idle' });
+    const third = await run.saw('health.summary', { idle: 1 }, run.lines.indexOf(ended));
+    await run.saw('health.summary', {}, run.lines.indexOf(third) + 1);
+    const later = run.events('session.health', { sessionID: busy.id }, run.lines.indexOf(ended));
+    expect(later).toHaveLength(1);
+  });
+
+  it('do without the memory of a server that cannot be measured, and count its restarts', async () => {
+    const { server, run } = await start({
+      config: { log: { healthInterval: 1_000 } },
+      control: { memory: async () => undefined, restart: () => server.clearFaults() },
+    });
+    server.fault('*', { cut: true });
+    server.endStreams();
+    run.control.exit();
+    await run.saw('server.restarted');
+    const summary = await run.saw('health.summary', { restarts: 1 });
+    expect(summary).not.toHaveProperty('serverMemoryBytes');
+    expect(summary.msg).not.toContain('undefined');
+  });
+});
+
+describe('told to stop', () => {
+  const sockets = () =>
+    process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+
+  it('it lets go of every connection and timer, and says nothing more', async () => {
+    // Whatever the tests before this one left on its way out is gone.
+    await waitFor(() => sockets() === 0, { what: 'no socket' });
+    const before = timers();
+    const server = await fake({ heartbeatMs: null });
+    const { id } = server.addSession({ status: { type: 'busy' } });
+    const run = watch(server, { config: { log: { healthInterval: 1_000 } } });
+    await run.settled();
+    await run.saw('session.health', { sessionID: id });
+    expect(timers()).toBeGreaterThan(before);
+    expect(sockets()).toBeGreaterThan(0);
+
+    expect(await run.stop()).toEqual({ gaveUp: false });
+    expect(timers()).toBeLessThanOrEqual(before);
+    expect(server.listeners).toBe(0);
+    await waitFor(() => sockets() === 0, { what: 'no socket' });
+    expect(run.control.calls.at(-1)?.call).toBe('dispose stop');
+    const requests = server.requests.length;
+    const lines = run.lines.length;
+    server.setStatus(id, retry(5));
+    await waitFor(() => sockets() === 0);
+    expect(server.requests.length).toBe(requests);
+    expect(run.lines.length).toBe(lines);
+  });
+
+  it('it leaves the server where that is what is wanted', async () => {
+    const { run } = await start({ config: { server: { onExit: 'leave' } } });
+    await run.stop();
+    expect(run.control.calls.at(-1)?.call).toBe('dispose leave');
+  });
+
+  it('it does not wait for a server that answers nothing', async () => {
+    const { server, run } = await start();
+    server.fault('*', { hang: true });
+    server.silenceStreams();
+    await run.asked('GET /session/status');
+    await run.asked('GET /global/health');
+    const began = performance.now();
+    await run.stop();
+    expect(performance.now() - began).toBeLessThan(2_000);
+  });
+
+  it('while an abort is under way, it sends no other and restarts nothing', async () => {
+    const { server, run } = await start({ config: { abort: { maxTries: 1 } } });
+    const { id } = server.addSession({ abort: 'lies' });
+    server.setStatus(id, retry(5));
+    await run.asked('POST /session/:id/abort');
+    await run.stop();
+    expect(aborts(server)).toHaveLength(1);
+    expect(run.control.count('restart')).toBe(0);
+  });
+
+  it('while a restart is under way, it ends that too', async () => {
+    const { server, run } = await start({
+      control: {
+        restart: (_, signal) =>
+          new Promise((_, reject) => {
+            signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+          }),
+      },
+    });
+    server.fault('*', { cut: true });
+    server.endStreams();
+    run.control.exit();
+    await waitFor(() => run.control.count('restart') === 1, { interval: 5 });
+    expect(await run.stop()).toEqual({ gaveUp: false });
+    expect(run.events('server.restart_failed')).toEqual([]);
+    expect(run.events('server.restarted')).toEqual([]);
+  });
+});
