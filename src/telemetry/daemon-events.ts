@@ -2,7 +2,7 @@
 import type { Health } from '../watchdog/decision.js';
 import type { CatalogueOf, EventName } from './events.js';
 import type { StatusEvent } from './status-events.js';
-import { bytes, counted, reasonOf, time } from './words.js';
+import { bytes, counted, reasonOf, time, wholeOf } from './words.js';
 
 type DaemonEvent = Exclude<
   EventName,
@@ -110,7 +110,7 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
     level: 'error',
     when: 'a configuration is refused',
     fields: { err: 'the error, with every problem' },
-    message: (f) => `The configuration is refused: ${reasonOf(f.err)}`,
+    message: (f) => `The configuration is refused, the one in force stays: ${wholeOf(f.err)}`,
   },
   error: {
     level: 'error',

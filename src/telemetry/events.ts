@@ -19,7 +19,6 @@ export interface DaemonEventFields {
   'server.unknown': { what: string; detail?: string };
   'stream.connected': { path: string };
   'stream.lost': { path: string; reason: string; silentMs: number };
-  'session.continued': SessionFields & { model?: string; count: number };
   'health.summary': Record<Health, number> & {
     eventsPerSec: number;
     serverMemoryBytes?: number;

@@ -45,6 +45,12 @@ export function capitalised(text: string): string {
 }
 
 /** The first line of what an error says. */
+/** All of an error's message, on one line. */
+export function wholeOf(err: unknown): string {
+  const text = err instanceof Error ? err.message : String(err);
+  return text.replace(/\s*\n\s*/g, '; ').replace(/ {2,}/g, ' ');
+}
+
 export function reasonOf(err: unknown): string {
   const text = err instanceof Error ? err.message : String(err);
   return text.split('\n', 1)[0] ?? '';

@@ -67,7 +67,7 @@ export class Incidents {
       case 'session.continued':
         return this.#step(`session ${record.fields.sessionID}`, record);
       case 'session.aborted':
-        return this.#end(`session ${record.fields.sessionID}`, 'aborted', record);
+        return this.#aborted(record);
       case 'session.recovered':
         return this.#end(`session ${record.fields.sessionID}`, 'recovered', record);
       case 'session.failed':
@@ -158,6 +158,18 @@ export class Incidents {
     incident.outcome = outcome;
     this.#open.delete(key);
     return incident;
+  }
+
+  /** The event stream shows the end before the abort's own proof does: what was idle was aborted, then. */
+  #aborted(record: Extract<TelemetryRecord, { event: 'session.aborted' }>): Incident | undefined {
+    const { sessionID } = record.fields;
+    const ended = this.#end(`session ${sessionID}`, 'aborted', record);
+    if (ended !== undefined) return ended;
+    const last = this.#all.findLast((incident) => incident.sessionID === sessionID);
+    if (last?.outcome !== 'idle') return undefined;
+    last.outcome = 'aborted';
+    addStep(last, record);
+    return last;
   }
 
   /** The oldest that is over goes first; where all are open, the oldest. */

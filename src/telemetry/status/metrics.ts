@@ -204,7 +204,6 @@ export class Metrics {
         if (record.fields.previous !== undefined && record.fields.health === 'retrying') {
           this.#retryEpisodes.inc();
         }
-        if (record.fields.health === 'idle') this.#stuckSince.delete(record.fields.sessionID);
         return;
       case 'session.stuck':
         this.#stuck.inc({ reason: record.fields.reason });

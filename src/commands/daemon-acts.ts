@@ -1,0 +1,159 @@
+/** `pause`, `resume`, `restart`, and the daemon's part of `abort`: what a person asks of the running daemon. */
+import type { LoadedConfig } from '../config/load.js';
+import { isHealthy } from '../daemon.js';
+import { SystemClock, sleep } from '../lib/clock.js';
+import { OpencodeClient } from '../opencode/client.js';
+import { createControl } from '../process/auto.js';
+import type { ControlDeps } from '../process/control.js';
+import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
+import { controlOptions } from './run.js';
+import { complain, EXIT, type ExitCode, ExitError, loadForCommand, printJson } from './shared.js';
+import { readStatus } from './status-schema.js';
+
+export interface DaemonActOptions {
+  config?: string;
+  url?: string;
+  json?: boolean;
+}
+
+/** Beyond the start itself: the decision, the end of the old process, the pace of our looking. */
+const RESTART_SLACK_MS = 15_000;
+const LOOK_EVERY_MS = 300;
+
+export function pause(options: DaemonActOptions): Promise<number> {
+  return ask(options, '/pause');
+}
+
+export function resume(options: DaemonActOptions): Promise<number> {
+  return ask(options, '/resume');
+}
+
+/** By the daemon where one watches this server, else with the same steps ourselves. */
+export async function restart(options: DaemonActOptions): Promise<number> {
+  const loaded = load(options);
+  const daemon = await daemonOf(loaded);
+  if (daemon === undefined) return report(options, await restartOurselves(loaded));
+  const before = readStatus((await daemon.get('/status')).body).server.restarts;
+  const answer = await daemon.post('/restart');
+  if (answer.status !== 200) return report(options, outcomeOf(answer));
+  return report(options, await seeRestarted(daemon, loaded, before));
+}
+
+/**
+ * Asks the running daemon to abort a session; undefined where none watches this server, or where it cannot act
+ * (`dryRun`): then the caller does it.
+ */
+export async function abortByDaemon(
+  loaded: LoadedConfig,
+  sessionID: string,
+): Promise<Outcome | undefined> {
+  const daemon = await daemonOf(loaded);
+  if (daemon === undefined) return undefined;
+  const path = `/sessions/${encodeURIComponent(sessionID)}/abort`;
+  const answer = await daemon.post(path, loaded.config.abort.verifyTimeout + RESTART_SLACK_MS);
+  return answer.status === 409 ? undefined : outcomeOf(answer);
+}
+
+export interface Outcome {
+  ok: boolean;
+  says: string;
+  [fact: string]: unknown;
+}
+
+async function ask(options: DaemonActOptions, path: string): Promise<number> {
+  return report(options, outcomeOf(await new DaemonClient(load(options)).post(path)));
+}
+
+function load({ config, url }: DaemonActOptions): LoadedConfig {
+  return loadForCommand({
+    ...(config === undefined ? {} : { config }),
+    ...(url === undefined ? {} : { url }),
+  });
+}
+
+/** The daemon that watches this very server, where one runs. */
+async function daemonOf(loaded: LoadedConfig): Promise<DaemonClient | undefined> {
+  if (loaded.config.status.listen === 'off') return undefined;
+  const client = new DaemonClient(loaded);
+  try {
+    const { server } = readStatus((await client.get('/status')).body);
+    if (sameServer(server.url, loaded.config.server.url)) return client;
+    complain(`the daemon at ${client.address} watches another server (${server.url})`);
+    return undefined;
+  } catch (error) {
+    if (error instanceof NoDaemonError) return undefined;
+    throw error;
+  }
+}
+
+function sameServer(a: string, b: string): boolean {
+  const origin = (url: string) => new URL(url).origin;
+  return URL.canParse(a) && URL.canParse(b) && origin(a) === origin(b);
+}
+
+async function seeRestarted(
+  daemon: DaemonClient,
+  { config }: LoadedConfig,
+  before: number,
+): Promise<Outcome> {
+  complain('the daemon restarts the server …');
+  const clock = new SystemClock();
+  const { startTimeout, stopGrace } = config.server;
+  const end = clock.now() + startTimeout + stopGrace + RESTART_SLACK_MS;
+  while (clock.now() < end) {
+    const { server, restarts } = readStatus((await daemon.get('/status')).body);
+    const [last] = restarts;
+    if (server.restarts > before && server.health === 'healthy' && last?.tookMs !== undefined) {
+      const pid = server.pid === undefined ? '' : `, pid ${server.pid}`;
+      return { ok: true, says: `the server is healthy again${pid}`, tookMs: last.tookMs };
+    }
+    await sleep(clock, LOOK_EVERY_MS);
+  }
+  return { ok: false, says: 'the server was not seen healthy again; the daemon’s log says why' };
+}
+
+async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
+  complain('no daemon watches this server: restarting it here …');
+  const { config, secrets } = loaded;
+  const clock = new SystemClock();
+  const password = secrets.password?.reveal();
+  const client = new OpencodeClient({
+    url: config.server.url,
+    username: config.server.username,
+    ...(password === undefined ? {} : { password }),
+    clock,
+  });
+  const deps: ControlDeps = {
+    isHealthy: (signal) => isHealthy(client, signal),
+    onExit: () => {},
+    onOutput: () => {},
+    onNotice: (_level, message) => complain(message),
+  };
+  const { signal } = new AbortController();
+  const { control } = await createControl(controlOptions(loaded, clock, deps), signal);
+  try {
+    await control.attach(signal);
+    const { pid, tookMs } = await control.restart(signal);
+    const words = pid === undefined ? '' : `, pid ${pid}`;
+    return { ok: true, says: `the server is healthy again${words}`, tookMs };
+  } catch (error) {
+    return { ok: false, says: error instanceof Error ? error.message : String(error) };
+  } finally {
+    await control.dispose('leave');
+    await client.close();
+  }
+}
+
+function outcomeOf({ status, body }: Answer): Outcome {
+  if (typeof body !== 'object' || body === null) {
+    throw new ExitError(EXIT.failed, `the daemon answered ${status} and nothing to read`);
+  }
+  const { says, error, ...rest } = body as Record<string, unknown>;
+  return { ...rest, ok: status === 200, says: String(says ?? error ?? `status ${status}`) };
+}
+
+function report({ json }: DaemonActOptions, outcome: Outcome): ExitCode {
+  if (json) printJson(outcome);
+  else complain(outcome.says);
+  return outcome.ok ? EXIT.done : EXIT.failed;
+}

@@ -1,0 +1,72 @@
+/** What the commands read of `/status`, checked: the daemon may be of another version. */
+import { z } from 'zod';
+import { EXIT, ExitError } from './shared.js';
+
+const text = z.string();
+const count = z.number();
+
+const schema = z.object({
+  time: text,
+  watchdog: z.object({
+    version: text,
+    pid: count,
+    startedAt: text,
+    paused: z.boolean(),
+    dryRun: z.boolean(),
+    memoryBytes: count,
+  }),
+  server: z.object({
+    url: text,
+    health: text,
+    since: text.optional(),
+    version: text.optional(),
+    pid: count.optional(),
+    memoryBytes: count.optional(),
+    restarts: count,
+    recentRestarts: count,
+    breaker: z.object({ state: text, until: text.optional() }),
+    stream: z.object({ connected: z.boolean() }),
+  }),
+  counts: z.record(text, count),
+  sessions: z.array(
+    z.object({
+      id: text,
+      health: text,
+      since: count,
+      directory: text.optional(),
+      title: text.optional(),
+      attempt: count.optional(),
+      model: text.optional(),
+      tool: text.optional(),
+      message: text.optional(),
+      nextAt: count.optional(),
+      reason: text.optional(),
+      waitingFor: text.optional(),
+    }),
+  ),
+  incidents: z.array(
+    z.object({
+      kind: text,
+      startedAt: text,
+      endedAt: text.optional(),
+      outcome: text.optional(),
+      says: text,
+    }),
+  ),
+  openIncidents: count,
+  restarts: z.array(z.object({ at: text, reason: text, tookMs: count.optional() })),
+});
+
+export type DaemonStatus = z.infer<typeof schema>;
+
+/** @throws ExitError where it is something else */
+export function readStatus(body: unknown): DaemonStatus {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const where = issue === undefined ? '' : ` (${issue.path.join('.')}: ${issue.message})`;
+  throw new ExitError(
+    EXIT.failed,
+    `the answer of the daemon is not what this version reads${where}: are both of one version?`,
+  );
+}
