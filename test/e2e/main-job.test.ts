@@ -1,60 +1,19 @@
 /** The main job on a real opencode: what is stuck is aborted, a pile-up restarts the server, the log says why. */
 import { afterEach, expect, test } from 'vitest';
-import { startDaemon, type TestDaemon } from '../support/daemon.js';
-import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { api, freePort, opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
+import { api, startOpencode } from '../support/opencode.js';
 import { isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
+import { createWorld, type World } from '../support/world.js';
 
-const cleanups: (() => Promise<unknown>)[] = [];
+const worlds: World[] = [];
 afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  for (const each of worlds.splice(0)) await each.end();
 });
 
-interface World {
-  provider: FakeProvider;
-  url: string;
-  directory: string;
-  project(name: string): Promise<string>;
-  home: Awaited<ReturnType<typeof prepareHome>>;
-  env: Record<string, string>;
-  daemon(config?: Record<string, unknown>, args?: string[]): Promise<TestDaemon>;
-}
-
-/** A provider, a home for opencode, and a port where nothing listens yet. */
 async function world(): Promise<World> {
-  const provider = await startFakeProvider();
-  cleanups.push(() => provider.stop());
-  const home = await prepareHome(provider);
-  cleanups.push(() => home.remove());
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const env = opencodeEnv(home.path);
-  return {
-    provider,
-    url,
-    directory: home.directory,
-    project: (name) => home.project(name),
-    home,
-    env,
-    async daemon(config = {}, args = []) {
-      const started = await startDaemon({
-        config: {
-          ...config,
-          server: {
-            url,
-            directory: home.directory,
-            startTimeout: '120s',
-            ...(config.server as object | undefined),
-          },
-          status: { listen: 'off' },
-        },
-        env,
-        args,
-      });
-      cleanups.push(() => started.stop());
-      return started;
-    },
-  };
+  const created = await createWorld();
+  worlds.push(created);
+  return created;
 }
 
 test('one stuck of two sessions is aborted, and the other streams on to its end', async () => {
@@ -89,14 +48,14 @@ test('one stuck of two sessions is aborted, and the other streams on to its end'
 });
 
 test('three sessions retrying in two directories lead to a restart that names what it cut', async () => {
-  const { url, directory, project, daemon } = await world();
+  const { url, directory, home, daemon } = await world();
   const watchdog = await daemon({
     retry: { maxAttempts: 99, maxDuration: '10m' },
     pileup: { minSessions: 3, minDuration: '2s' },
   });
   const first = await watchdog.saw('server.healthy', {}, 120_000);
   const opencode = api(url);
-  const other = await project('other');
+  const other = await home.project('other');
   const stuck: string[] = [];
   for (const [where, index] of [directory, directory, other].map((d, i) => [d, i] as const)) {
     const session = await opencode.createSession({ directory: where, title: `piled ${index}` });
@@ -179,9 +138,9 @@ test('a second daemon adopts the server that the first one left behind', async (
 });
 
 test('a dry run decides and does nothing', async () => {
-  const { provider, url, directory, daemon, home, env } = await world();
-  const server = await startOpencode({ provider, home, port: Number(new URL(url).port), env });
-  cleanups.push(() => server.stop());
+  const { provider, port, directory, daemon, home, env, defer } = await world();
+  const server = await startOpencode({ provider, home, port, env });
+  defer(() => server.stop());
   const watchdog = await daemon({ retry: { maxAttempts: 2 } }, ['--dry-run']);
   await watchdog.saw('server.healthy', {}, 120_000);
   const session = await server.api.createSession({ directory });
@@ -201,18 +160,18 @@ test('a dry run decides and does nothing', async () => {
 });
 
 test('a wrong password is said, leads to no restart, and is printed nowhere', async () => {
-  const { provider, url, daemon, home, env } = await world();
-  const port = Number(new URL(url).port);
+  const { provider, port, daemon, home, env, defer } = await world();
   const server = await startOpencode({ provider, home, port, env, password: 'right-pa55word' });
-  cleanups.push(() => server.stop());
+  defer(() => server.stop());
   env.OPENCODE_SERVER_PASSWORD = 'wrong-pa55word';
-  const watchdog = await daemon({ probe: { interval: '200ms', timeout: '1s', maxFailures: 2 } });
+  const watchdog = await daemon({
+    log: { level: 'debug', healthInterval: '1s' },
+    probe: { interval: '200ms', timeout: '1s', maxFailures: 2 },
+  });
   await watchdog.saw('server.unauthorized', { status: 401 });
-  const probes = 10;
-  await waitFor(
-    () => watchdog.lines.length > 0 && watchdog.events('server.unauthorized').length > 0,
-  );
-  await new Promise((resolve) => setTimeout(resolve, probes * 200));
+  // Two summaries are many refused probes later.
+  await waitFor(() => watchdog.events('health.summary').length >= 2, { what: 'two summaries' });
+  expect(watchdog.events('server.unauthorized')).toHaveLength(1);
   expect(watchdog.events('server.restarting')).toEqual([]);
   expect(isAlive(server.pid)).toBe(true);
   await watchdog.stop();

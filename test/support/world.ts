@@ -1,0 +1,56 @@
+/** A world for an e2e test: a fake model provider, a home for the real opencode, a free port, and daemons on it. */
+import { type DaemonOptions, startDaemon, type TestDaemon } from './daemon.js';
+import { type FakeProvider, startFakeProvider } from './fake-provider.js';
+import type { HomeOptions } from './opencode-home.js';
+import { freePort, type Home, opencodeEnv, prepareHome } from './opencode-home.js';
+
+export interface World {
+  provider: FakeProvider;
+  home: Home;
+  port: number;
+  url: string;
+  /** The server's working directory, and that of most sessions. */
+  directory: string;
+  env: Record<string, string>;
+  /** Starts a daemon on this world's server. `config` is laid over a sensible minimum. */
+  daemon(config?: Record<string, unknown>, args?: DaemonOptions['args']): Promise<TestDaemon>;
+  /** Runs when the world ends, last added first. */
+  defer(cleanup: () => Promise<unknown> | unknown): void;
+  end(): Promise<void>;
+}
+
+export async function createWorld(options: HomeOptions = {}): Promise<World> {
+  const cleanups: (() => Promise<unknown> | unknown)[] = [];
+  const defer = (cleanup: () => Promise<unknown> | unknown) => void cleanups.push(cleanup);
+  const provider = await startFakeProvider();
+  defer(() => provider.stop());
+  const home = await prepareHome(provider, options);
+  defer(() => home.remove());
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const env = opencodeEnv(home.path);
+  return {
+    provider,
+    home,
+    port,
+    url,
+    directory: home.directory,
+    env,
+    defer,
+    async daemon(config = {}, args = []) {
+      const server = {
+        url,
+        directory: home.directory,
+        startTimeout: '120s',
+        ...(config.server as object | undefined),
+      };
+      const full = { status: { listen: 'off' }, ...config, server };
+      const started = await startDaemon({ config: full, env, args });
+      defer(() => started.stop());
+      return started;
+    },
+    async end() {
+      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    },
+  };
+}
