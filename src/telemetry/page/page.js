@@ -1,0 +1,149 @@
+/** The status page: ties what the daemon says to what is drawn, and buttons to acts. */
+import { announce, drawCounters, drawIncidents, drawRestarts, pageTitle } from './incidents.js';
+import { drawHistory, drawServer, startChart } from './server.js';
+import { drawSessions, startSessions, tickSessions } from './sessions.js';
+import { connect, now, state } from './state.js';
+import { counted, say, span } from './words.js';
+
+const by = (id) => document.getElementById(id);
+/** The curves move by a pixel every few seconds; more often is of no use. */
+const HISTORY_EVERY_MS = 5_000;
+const TOAST_MS = 6_000;
+
+let pending = {};
+let scheduled = false;
+let drawnAt = 0;
+let toastTimer;
+
+startSessions(abort);
+startChart();
+by('pause').addEventListener('click', pauseOrResume);
+by('restart').addEventListener('click', restart);
+connect((news) => {
+  const { fresh = [], ...rest } = news;
+  for (const [key, value] of Object.entries(rest)) pending[key] ||= value;
+  pending.fresh = [...(pending.fresh ?? []), ...fresh];
+  if (scheduled) return;
+  scheduled = true;
+  // Nothing is drawn in a tab that nobody sees.
+  requestAnimationFrame(draw);
+});
+setInterval(tick, 1_000);
+
+function draw() {
+  const news = pending;
+  pending = {};
+  scheduled = false;
+  drawLive();
+  if (state.status === undefined) return;
+  drawServer();
+  drawSessions();
+  drawIncidents();
+  drawCounters();
+  if (news.restarts) drawRestarts();
+  if (news.history || news.rolled) drawCurves();
+  announce(news.fresh);
+}
+
+function tick() {
+  if (document.hidden || state.status === undefined) return;
+  drawServer();
+  tickSessions();
+  drawLive();
+  if (Date.now() - drawnAt > HISTORY_EVERY_MS) drawCurves();
+}
+
+function drawCurves() {
+  drawnAt = Date.now();
+  drawHistory();
+}
+
+function drawLive() {
+  const live = by('live');
+  live.dataset.live = state.live;
+  const { status } = state;
+  const since = status === undefined ? '' : ` since ${span(now() - Date.parse(status.time))}`;
+  say(live, state.live === 'lost' ? `no connection${since}` : state.live);
+  document.body.classList.toggle('stale', state.live !== 'live');
+  if (document.title !== pageTitle()) document.title = pageTitle();
+  if (status === undefined) return;
+  const { watchdog, server } = status;
+  const offline = state.live !== 'live';
+  by('pause').disabled = offline;
+  by('restart').disabled = offline || watchdog.dryRun;
+  say(by('pause'), watchdog.paused ? 'Resume' : 'Pause');
+  const words = watchdog.paused
+    ? 'Paused: the watchdog watches and decides, and acts no more until it is resumed.'
+    : watchdog.dryRun
+      ? 'Dry run: the watchdog decides and logs, and acts never.'
+      : server.breaker.state === 'open'
+        ? 'The restart breaker is open: the server was restarted too often, and rests.'
+        : '';
+  by('banner').hidden = words === '';
+  say(by('banner'), words);
+}
+
+async function abort(row) {
+  if (row === undefined) return;
+  const name = row.title ?? row.id;
+  const text = `Its run ends at once, and is seen to have ended. What it has done so far stays. (${row.id})`;
+  if (await asked(`Abort “${name}”?`, text, 'Abort session'))
+    await act(`sessions/${encodeURIComponent(row.id)}/abort`);
+}
+
+async function restart() {
+  const active = [...state.sessions.values()].filter(({ health }) => health !== 'idle').length;
+  const text = `Every running session is cut: ${counted(active, 'session')} now.`;
+  if (await asked('Restart the server?', text, 'Restart server')) await act('restart');
+}
+
+async function pauseOrResume() {
+  const { paused } = state.status.watchdog;
+  if (paused) {
+    if (await asked('Resume?', 'The watchdog acts again, also on what it left undone.', 'Resume'))
+      await act('resume');
+  } else if (
+    await asked(
+      'Pause the watchdog?',
+      'It watches and logs on, but aborts and restarts nothing until it is resumed.',
+      'Pause',
+    )
+  ) {
+    await act('pause');
+  }
+}
+
+/** Resolves to whether the person confirmed. */
+function asked(title, text, yes) {
+  const dialog = by('ask');
+  say(by('ask-title'), title);
+  say(by('ask-text'), text);
+  say(by('ask-yes'), yes);
+  dialog.returnValue = 'no';
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+  });
+}
+
+async function act(path) {
+  toast('…');
+  try {
+    const response = await fetch(path, { method: 'POST' });
+    const body = await response.json();
+    toast(body.says ?? body.error ?? `status ${response.status}`, response.ok);
+  } catch {
+    toast('The daemon did not answer.', false);
+  }
+}
+
+function toast(words, ok = true) {
+  const element = by('toast');
+  clearTimeout(toastTimer);
+  element.hidden = false;
+  element.classList.toggle('bad', !ok);
+  say(element, words.charAt(0).toUpperCase() + words.slice(1));
+  toastTimer = setTimeout(() => {
+    element.hidden = true;
+  }, TOAST_MS);
+}
