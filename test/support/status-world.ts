@@ -1,0 +1,176 @@
+/** A status endpoint without a daemon behind it: a source whose facts the test sets, and events that it emits. */
+import { SystemClock } from '../../src/lib/clock.js';
+import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
+import { createRedactor, type Revealable } from '../../src/telemetry/redact.js';
+import type { Address } from '../../src/telemetry/status/listen.js';
+import { openStatus } from '../../src/telemetry/status/open.js';
+import type {
+  ActResult,
+  ServerFacts,
+  SessionFacts,
+  StatusSource,
+} from '../../src/telemetry/status/source.js';
+import type { Health } from '../../src/watchdog/decision.js';
+import { waitFor } from './wait.js';
+
+/** Real time, whose wall clock a test may set back to tell of the past. */
+export class TestClock extends SystemClock {
+  /** ms before now. */
+  back = 0;
+
+  override epoch(): number {
+    return Date.now() - this.back;
+  }
+}
+
+export class TestSource implements StatusSource {
+  facts: ServerFacts = {
+    health: 'healthy',
+    forMs: 3_000,
+    pid: 4242,
+    version: '1.18.33',
+    restarts: 0,
+    recentRestarts: 0,
+    breaker: { state: 'closed' },
+    stream: { connected: true, silentMs: 20, events: 7 },
+  };
+  readonly active = new Map<string, SessionFacts & { since: number }>();
+  readonly observations = new Map<string, number>();
+  readonly acts: string[] = [];
+  idleSessions = 0;
+  bytes: number | undefined = 420 * 1024 ** 2;
+  paused = false;
+  dryRun = false;
+  quietMs: number | undefined = 10;
+  probe: (tookMs: number) => void = () => {};
+
+  server(): ServerFacts {
+    return this.facts;
+  }
+
+  sessions(): SessionFacts[] {
+    const now = performance.now();
+    return [...this.active.values()].map(({ since, ...facts }) => ({
+      ...facts,
+      forMs: now - since,
+    }));
+  }
+
+  memory(): Promise<number | undefined> {
+    return Promise.resolve(this.bytes);
+  }
+
+  onProbe(listener: (tookMs: number) => void): void {
+    this.probe = listener;
+  }
+
+  async abort(sessionID: string): Promise<ActResult> {
+    this.acts.push(`abort ${sessionID}`);
+    if (!this.active.has(sessionID)) return { ok: false, status: 404, says: 'no such session' };
+    return { ok: true, says: `session ${sessionID} is aborted`, outcome: 'done', tookMs: 42 };
+  }
+
+  restart(): ActResult {
+    this.acts.push('restart');
+    return { ok: true, says: 'the server is being restarted' };
+  }
+
+  pause(): ActResult {
+    this.acts.push('pause');
+    this.paused = true;
+    return { ok: true, says: 'paused' };
+  }
+
+  resume(): ActResult {
+    this.acts.push('resume');
+    this.paused = false;
+    return { ok: true, says: 'resumed' };
+  }
+}
+
+export interface WorldOptions {
+  address?: Address;
+  token?: Revealable;
+  secrets?: readonly Revealable[];
+}
+
+export interface StatusWorld {
+  source: TestSource;
+  clock: TestClock;
+  telemetry: Telemetry;
+  /** Every line that was logged. */
+  lines: Array<{ event: string; [field: string]: unknown }>;
+  /** Where it listens; for a unix socket only the path counts. */
+  url: string;
+  port: number;
+  /** The session has this health from now on, and the log says so. */
+  health(sessionID: string, health: Health, facts?: Partial<SessionFacts>): void;
+  close(): Promise<void>;
+}
+
+let nextPort = 20_000 + (process.pid % 20_000);
+
+export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld> {
+  const clock = new TestClock();
+  const source = new TestSource();
+  const secrets = [...(options.secrets ?? []), ...(options.token ? [options.token] : [])];
+  const lines: StatusWorld['lines'] = [];
+  const telemetry = createTelemetry({
+    level: 'debug',
+    format: 'json',
+    server: 'http://opencode.test:4096',
+    secrets,
+    clock,
+    stream: { write: (text) => lines.push(JSON.parse(text)) },
+  });
+  nextPort += 1;
+  const address = options.address ?? {
+    kind: 'tcp',
+    host: '127.0.0.1',
+    port: nextPort,
+    loopback: true,
+  };
+  const status = openStatus({
+    source,
+    telemetry,
+    clock,
+    redactor: createRedactor(secrets),
+    address,
+    token: options.token,
+    version: '0.1.0',
+    url: 'http://opencode.test:4096',
+  });
+  const said = (event: string) => lines.some((line) => line.event === event);
+  await waitFor(() => said('status.listening') || said('status.failed') || said('error'), {
+    interval: 5,
+  });
+  const port = address.kind === 'tcp' ? address.port : 0;
+  return {
+    source,
+    clock,
+    telemetry,
+    lines,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    health(sessionID, health, facts = {}) {
+      const before = source.active.get(sessionID);
+      const since = performance.now() - clock.back;
+      const fields = { sessionID, ...facts };
+      if (health === 'idle') source.active.delete(sessionID);
+      else source.active.set(sessionID, { ...before, ...fields, health, forMs: 0, since });
+      const { directory, title } = { ...before, ...facts };
+      telemetry.emit('session.health', {
+        sessionID,
+        ...(directory === undefined ? {} : { directory }),
+        ...(title === undefined ? {} : { title }),
+        health,
+        previous: before?.health ?? 'idle',
+        forMs: before === undefined ? 0 : performance.now() - before.since,
+      });
+    },
+    async close() {
+      await status.close();
+      clock.stop();
+    },
+  };
+}
