@@ -1,7 +1,7 @@
 /** `models`: what can be asked for: the connected providers' models first, with their limits. */
 import type { ModelList } from '../opencode/driver/types.js';
 import { type DrivingOptions, drive } from './driving.js';
-import { plainTable } from './sessions.js';
+import { plainTable, rowsOf } from './sessions.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
 export interface ModelsOptions extends DrivingOptions {
@@ -27,5 +27,5 @@ function tableOf({ models: shown, configured }: ModelList): string {
     const names = Object.keys(variants).join(', ');
     table.push([id, ...limits, names, marks.filter(Boolean).join(', ')]);
   }
-  return table.toString();
+  return rowsOf(table);
 }

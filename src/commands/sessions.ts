@@ -39,7 +39,7 @@ function tableOf(states: readonly SessionState[]): string {
     const name = parentID === undefined ? title : `↳ ${title}`;
     table.push([id, statusWords(state), timeWords(updated), directory, name.slice(0, 60)]);
   }
-  return table.toString();
+  return rowsOf(table);
 }
 
 export function statusWords({ status, ghost }: SessionState): string {
@@ -53,6 +53,7 @@ function describe(status: SessionState['status']): string {
       return 'not asked';
     case 'ready':
     case 'busy':
+    case 'unknown':
       return status.type;
     case 'retry': {
       const { attempt, nextInMs } = status;
@@ -64,6 +65,9 @@ function describe(status: SessionState['status']): string {
 
 const timeWords = (ms: number | undefined) =>
   ms === undefined ? '' : new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+
+/** Without the spaces that fill up the last column. */
+export const rowsOf = (table: Table.Table) => table.toString().replace(/ +$/gm, '');
 
 /** Columns and no lines: to be read, and to be cut by `awk`. */
 export function plainTable(head: string[]): Table.Table {

@@ -95,3 +95,27 @@ export async function explainMissing(
     { model: name },
   );
 }
+
+const agents = z.array(z.object({ name: z.string() }));
+
+/** opencode accepts an unknown agent, and fails by an event alone. @throws DriverError `agent_unknown` */
+export async function checkAgent(
+  client: OpencodeClient,
+  agent: string,
+  directory: string | undefined,
+): Promise<void> {
+  let answer: unknown;
+  try {
+    answer = await client.raw({ path: '/agent', query: { directory } });
+  } catch (error) {
+    // The run itself will say it.
+    if (isMissingRoute(error)) return;
+    throw error;
+  }
+  const names = agents.safeParse(answer).data?.map(({ name }) => name);
+  if (!names || names.includes(agent)) return;
+  throw new DriverError(
+    'agent_unknown',
+    `there is no agent "${agent}"; there are: ${names.sort().join(', ')}.`,
+  );
+}

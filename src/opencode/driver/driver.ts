@@ -7,7 +7,7 @@ import { OpencodeClient } from '../client.js';
 import { isNotFound } from '../errors.js';
 import { readConfiguredModel, readProviders } from '../providers.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
-import { explainMissing, readCatalog } from './catalog.js';
+import { checkAgent, explainMissing, readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
@@ -148,6 +148,7 @@ export class OpencodeDriver {
       const place = await this.#placed(session);
       const asked = options.model === undefined ? undefined : parseModel(options.model);
       const { ref: model, variant } = await this.#choose(asked, options, place.directory);
+      if (agent !== undefined) await checkAgent(this.#client, agent, place.directory);
       const body = promptBody({ text, model, agent, system, variant, context, files });
       await this.#calm(place);
       const since = await this.#lastMessage(place);
@@ -177,7 +178,6 @@ export class OpencodeDriver {
   async wait(session: SessionRef, options: WaitOptions = {}): Promise<Reply> {
     const place = await this.#ask(() => this.#placed(session));
     const run = this.#follow(place, undefined, options);
-    await this.#events.ready(EVENTS_TIMEOUT_MS, options.signal);
     return this.#conclude(run, place, undefined, options);
   }
 
@@ -244,8 +244,14 @@ export class OpencodeDriver {
   }
 
   /** One safe run: a new session, a bounded wait, the reply, and no session left behind. @throws DriverError */
-  prompt(options: PromptOptions): Promise<PromptResult> {
-    return runPrompt(this, options, (message) => this.#notice(options, message));
+  async prompt(options: PromptOptions): Promise<PromptResult> {
+    // Open before the session is made: its creation is then told, which proves that errors will be told, too.
+    const release = this.#events.hold();
+    try {
+      return await runPrompt(this, options, (message) => this.#notice(options, message));
+    } finally {
+      release();
+    }
   }
 
   /** Many safe runs, a bounded number at a time; results come as the tasks end. */

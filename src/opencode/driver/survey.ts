@@ -1,7 +1,7 @@
 /** All sessions with their status, over all directories that may be live. */
 import type { Clock } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
-import type { OpencodeClient, SessionSummary } from '../client.js';
+import { isMissingRoute, type OpencodeClient, type SessionSummary } from '../client.js';
 import { LiveDirectories, normaliseDirectory } from '../directories.js';
 import { eachLimited } from '../limited.js';
 import { DriverError } from './error.js';
@@ -59,7 +59,8 @@ export async function surveySession(
   if (ghost) return ghost;
   throw new DriverError(
     'session_not_found',
-    `there is no session ${id}: "opencode-watchdog sessions" lists those there are.`,
+    `there is no session ${id}: "opencode-watchdog sessions" lists those there are. If it was deleted while it ran, ` +
+      'say where with --directory.',
     { sessionID: id },
   );
 }
@@ -87,7 +88,12 @@ async function liveStatuses(
   signal?: AbortSignal,
 ): Promise<Statuses> {
   const directories = new LiveDirectories();
-  directories.setOwn(await client.serverDirectory(signal));
+  try {
+    directories.setOwn(await client.serverDirectory(signal));
+  } catch (error) {
+    // Without that route the sessions' own directories are all there is to ask.
+    if (!isMissingRoute(error)) throw error;
+  }
   directories.attach(sessions, clock.epoch());
   const statuses: Statuses = new Map();
   let failure: unknown;
