@@ -1,0 +1,552 @@
+/**
+ * Makes the corpus of `test/recordings/` again: `npm run build && npx tsx scripts/make-recordings.ts [NAME...]`.
+ *
+ * For each pattern a real opencode (`$OPENCODE_TEST_BIN` or the one of node_modules), the fake provider and the real
+ * daemon with `run --record`. What it writes holds nothing of this machine: directories become `/project` and
+ * `/other`, ids and process ids are counted through, times begin at 0. The header says what the recording shows, and
+ * what the daemon decided when it was made (`decided`): the tests compare a replay with that.
+ */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type LogLine, startDaemon, type TestDaemon } from '../test/support/daemon.js';
+import { type FakeProvider, startFakeProvider } from '../test/support/fake-provider.js';
+import {
+  api,
+  freePort,
+  type Opencode,
+  opencodeEnv,
+  prepareHome,
+  startOpencode,
+} from '../test/support/opencode.js';
+import type { OpencodeApi } from '../test/support/opencode-api.js';
+import { pause, waitFor } from '../test/support/wait.js';
+
+const FOLDER = fileURLToPath(new URL('../test/recordings/', import.meta.url));
+/** Each brings a server and a daemon. */
+const AT_ONCE = 2;
+const START_TIMEOUT_MS = 120_000;
+const ASK = [{ permission: 'bash', pattern: '*', action: 'ask' }] as const;
+
+interface Stage {
+  provider: FakeProvider;
+  opencode: OpencodeApi;
+  watchdog: TestDaemon;
+  /** The server's own directory, and another one. */
+  project: string;
+  other: string;
+  /** A new session with this prompt, in the server's own directory where none is named. */
+  prompt(text: string, options?: { directory?: string; ask?: boolean }): Promise<string>;
+  /** Waits until the log says that the session is idle. */
+  idle(sessionID: string, timeout?: number): Promise<LogLine>;
+}
+
+interface Scenario {
+  about: string;
+  /** Limits, on top of `LIMITS`. */
+  config?: Record<string, Record<string, unknown>>;
+  /** The daemon starts the server, and the first prompt is the server's first. */
+  cold?: true;
+  /** What happens before the daemon attaches. */
+  before?(server: Opencode, stage: Pick<Stage, 'project' | 'other'>): Promise<void>;
+  play(stage: Stage): Promise<unknown>;
+}
+
+/** Short enough that a recording is short, far enough apart that only one of them can be crossed first. */
+const LIMITS = {
+  watch: { pollInterval: '1s' },
+  probe: { interval: '2s' },
+  retry: { maxAttempts: 99, maxDuration: '2m', maxWait: '2m' },
+  stall: { maxSilence: '8s', maxToolTime: '1m' },
+  pileup: { minSessions: 99 },
+  log: { healthInterval: '1h', level: 'debug' },
+  status: { listen: 'off' },
+};
+
+const stuckAndAborted = async ({ watchdog, idle }: Stage, sessionID: string) => {
+  await watchdog.saw('session.aborted', { sessionID });
+  await idle(sessionID);
+};
+
+const scenarios: Record<string, Scenario> = {
+  'healthy-stream': {
+    about: 'A long answer streams for longer than stall.maxSilence.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[stream 120 100]]')),
+  },
+  'healthy-first-prompt': {
+    about: "A server's first prompt in a directory, which opencode prepares for seconds.",
+    cold: true,
+    play: async ({ prompt, idle }) => idle(await prompt('[[ok]]')),
+  },
+  'healthy-reasoning': {
+    about: 'A model reasons for longer than stall.maxSilence, then answers.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[reason 120 100]]')),
+  },
+  'healthy-quiet-tool': {
+    about: 'A tool runs without a word for twice stall.maxSilence.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[bash sleep 16]]')),
+  },
+  'healthy-permission': {
+    about: 'A permission is pending for longer than every limit; a person allows it.',
+    config: { stall: { maxToolTime: '12s' } },
+    play: async ({ prompt, idle, opencode, watchdog, project }) => {
+      const sessionID = await prompt('[[bash echo hi]]', { ask: true });
+      const { requestID } = await watchdog.saw('session.waiting', { sessionID });
+      await pause(15_000);
+      await opencode.replyPermission(String(requestID), project, 'once');
+      await idle(sessionID);
+    },
+  },
+  'healthy-question': {
+    about: 'A question is pending for longer than every limit; a person answers it.',
+    config: { stall: { maxToolTime: '12s' } },
+    play: async ({ prompt, idle, opencode, watchdog, project }) => {
+      const sessionID = await prompt('[[question]]');
+      const { requestID } = await watchdog.saw('session.waiting', { sessionID });
+      await pause(15_000);
+      await opencode.replyQuestion(String(requestID), project, [['left']]);
+      await idle(sessionID);
+    },
+  },
+  'healthy-subagent': {
+    about: "A parent is silent while its subagent's tool works for twice stall.maxSilence.",
+    play: async ({ prompt, idle }) => idle(await prompt('[[task {{bash sleep 16}}]]')),
+  },
+  'healthy-retry-recovers': {
+    about: 'Two requests fail, the third is answered: the episode ends by itself.',
+    config: { retry: { maxAttempts: 5 } },
+    play: async ({ prompt, idle }) => idle(await prompt('[[flaky 2]]')),
+  },
+  'healthy-user-abort': {
+    about: 'A person aborts a run that shows nothing, before the limit.',
+    play: async ({ prompt, idle, opencode, watchdog, project }) => {
+      const sessionID = await prompt('[[hang]]');
+      await watchdog.saw('session.health', { sessionID, health: 'busy' });
+      await pause(1_000);
+      await opencode.abort(sessionID, project);
+      await idle(sessionID);
+    },
+  },
+  'healthy-compaction': {
+    about: 'A person has a session compacted.',
+    play: async ({ prompt, idle, opencode, watchdog, project }) => {
+      const sessionID = await prompt('[[ok]]');
+      await idle(sessionID);
+      const began = watchdog.events('session.health', { sessionID, health: 'idle' }).length;
+      const model = { providerID: 'fake', modelID: 'm1' };
+      await opencode.call('POST', `/session/${sessionID}/summarize`, project, model);
+      await waitFor(
+        () => watchdog.events('session.health', { sessionID, health: 'idle' }).length > began,
+        { what: 'the compaction’s end' },
+      );
+    },
+  },
+  'healthy-suspended-daemon': {
+    about: 'The daemon is stopped for longer than every limit while a session streams.',
+    play: async ({ prompt, idle, watchdog }) => {
+      const sessionID = await prompt('[[stream 180 100]]');
+      await watchdog.saw('session.health', { sessionID, health: 'busy' });
+      await pause(1_000);
+      watchdog.child.kill('SIGSTOP');
+      await pause(12_000);
+      watchdog.child.kill('SIGCONT');
+      await idle(sessionID);
+    },
+  },
+  'healthy-side-by-side': {
+    about: 'A stream, a quiet tool, a subagent and a permission, side by side in two directories.',
+    play: async ({ prompt, idle, opencode, watchdog, project, other }) => {
+      const all = [
+        await prompt('[[stream 120 100]]', { directory: other }),
+        await prompt('[[bash sleep 12]]'),
+        await prompt('[[task {{bash sleep 12}}]]', { directory: other }),
+      ];
+      const asks = await prompt('[[bash echo hi]]', { ask: true });
+      const { requestID } = await watchdog.saw('session.waiting', { sessionID: asks });
+      await Promise.all(all.map((id) => idle(id)));
+      await opencode.replyPermission(String(requestID), project, 'once');
+      await idle(asks);
+    },
+  },
+  'stuck-429-attempts': {
+    about: 'A provider that answers 429 for ever: retry.maxAttempts is reached.',
+    config: { retry: { maxAttempts: 3 } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[429]]')),
+  },
+  'stuck-429-strict': {
+    about: 'The strict rule, retry.maxAttempts 1: aborted at the first retry.',
+    config: { retry: { maxAttempts: 1 } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[429]]')),
+  },
+  'stuck-503-duration': {
+    about: 'A provider that answers 503 for ever: the episode is older than retry.maxDuration.',
+    config: { retry: { maxDuration: '8s' } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[503]]')),
+  },
+  'stuck-retry-after': {
+    about: 'Retry-After: 3600: the next attempt is beyond retry.maxWait, at attempt 1.',
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[429 retry-after=3600]]')),
+  },
+  'stuck-usage-exhausted': {
+    about: "opencode's free usage is spent: the status asks a person to act.",
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[usage-exhausted]]')),
+  },
+  'stuck-quota': {
+    about: "A quota is spent, and only the provider's words say so.",
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[usage-exhausted quota]]')),
+  },
+  'stuck-hang': {
+    about: 'A provider that never answers: silence for stall.maxSilence.',
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[hang]]')),
+  },
+  'stuck-stall': {
+    about: 'A provider that stops in the middle of its answer.',
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[stall 3]]')),
+  },
+  'stuck-midfail': {
+    about: 'Each attempt shows a little text and is cut: the text does not end the episode.',
+    config: { retry: { maxAttempts: 3 } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[midfail 3]]')),
+  },
+  'stuck-subagent': {
+    about: 'A subagent hangs: it alone is aborted, its parent goes on and finishes.',
+    play: async (stage) => {
+      const parent = await stage.prompt('[[task {{hang}}]]');
+      await stage.watchdog.saw('session.aborted');
+      await stage.idle(parent);
+    },
+  },
+  'stuck-tool': {
+    about: 'A tool runs for longer than stall.maxToolTime.',
+    config: { stall: { maxToolTime: '10s' } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[bash sleep 600]]')),
+  },
+  'stuck-run-time': {
+    about: 'A run goes on, healthy, for longer than stall.maxRunTime.',
+    config: { stall: { maxRunTime: '8s' } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[stream 600 100]]')),
+  },
+  'stuck-ghost-retrying': {
+    about: 'A session is deleted while it retries; its run goes on.',
+    play: async (stage) => {
+      const sessionID = await stage.prompt('[[429]]');
+      await stage.watchdog.saw('session.health', { sessionID, health: 'retrying' });
+      await stage.opencode.remove(sessionID, stage.project);
+      await stuckAndAborted(stage, sessionID);
+    },
+  },
+  'stuck-ghost-hanging': {
+    about: 'A session is deleted while its provider does not answer; its run goes on.',
+    config: { stall: { maxSilence: '1m' } },
+    play: async (stage) => {
+      const sessionID = await stage.prompt('[[hang]]');
+      await stage.watchdog.saw('session.health', { sessionID, health: 'busy' });
+      await pause(1_000);
+      await stage.opencode.remove(sessionID, stage.project);
+      await stuckAndAborted(stage, sessionID);
+    },
+  },
+  'stuck-before-attach': {
+    about: 'A session of another directory was stuck before the daemon came.',
+    before: async (server, { other }) => {
+      const { id } = await server.api.createSession({ directory: other });
+      await server.api.promptAsync(id, other, '[[hang]]');
+      await pause(2_000);
+    },
+    play: async ({ watchdog }) => {
+      const { sessionID = '' } = await watchdog.saw('session.aborted');
+      await watchdog.saw('session.health', { sessionID, health: 'idle' });
+    },
+  },
+  'stuck-ghost-before-attach': {
+    about: 'A session of another directory was deleted while it hung, before the daemon came.',
+    config: { stall: { maxSilence: '1m' } },
+    before: async (server, { other }) => {
+      const kept = await server.api.createSession({ directory: other });
+      const { id } = await server.api.createSession({ directory: other });
+      await server.api.promptAsync(id, other, '[[hang]]');
+      await pause(2_000);
+      await server.api.remove(id, other);
+      // The directory is known by the session that is left.
+      await server.api.prompt(kept.id, other, '[[ok]]');
+    },
+    play: async ({ watchdog }) => {
+      const { sessionID = '' } = await watchdog.saw('session.aborted');
+      await watchdog.saw('session.health', { sessionID, health: 'idle' });
+    },
+  },
+  'stuck-one-of-two': {
+    about: 'One session hangs beside one that streams: only the first is touched.',
+    play: async (stage) => {
+      const healthy = await stage.prompt('[[stream 140 100]]', { directory: stage.other });
+      await stuckAndAborted(stage, await stage.prompt('[[hang]]'));
+      await stage.idle(healthy);
+    },
+  },
+  'waiting-rejected': {
+    about: 'Nobody answers a permission: waiting.action reject, and the run goes on.',
+    config: { waiting: { maxDuration: '6s', action: 'reject' } },
+    play: async ({ prompt, idle }) => idle(await prompt('[[bash echo hi]]', { ask: true })),
+  },
+  'waiting-aborted': {
+    about: 'Nobody answers a question: waiting.action abort.',
+    config: { waiting: { maxDuration: '6s', action: 'abort' } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[question]]')),
+  },
+  'failed-401': {
+    about: 'The provider refuses the key: opencode ends the run itself, and it has failed.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[401]]')),
+  },
+  'failed-retries-spent': {
+    about: 'opencode gives up after its own five retries: failed, not recovered.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[503]]'), 150_000),
+  },
+  'recover-continued': {
+    about: 'An aborted run is continued on the next model, when asked for (recover).',
+    config: {
+      retry: { maxAttempts: 1 },
+      recover: { afterAbort: 'continue', models: ['fake/m2'] },
+    },
+    play: async (stage) => {
+      const sessionID = await stage.prompt('[[429]]');
+      await stage.watchdog.saw('session.continued', { sessionID });
+      await waitFor(
+        () =>
+          stage.watchdog.events('session.health', { sessionID, health: 'idle' }).length > 1 &&
+          stage.provider.requests.some(({ model, open }) => model === 'm2' && !open),
+        { what: 'the continued run’s end' },
+      );
+    },
+  },
+  'pileup-restart': {
+    about: 'Three sessions retry at once in two directories: the server is restarted.',
+    config: { pileup: { minSessions: 3, minDuration: '6s' } },
+    play: async ({ prompt, watchdog, other }) => {
+      for (const directory of [undefined, undefined, other]) {
+        await prompt('[[503]]', directory === undefined ? {} : { directory });
+      }
+      await watchdog.saw('server.restarted', { reason: 'pileup' }, START_TIMEOUT_MS);
+      await pause(1_500);
+    },
+  },
+  'pileup-beside-healthy': {
+    about: 'Three sessions retry at once beside a healthy one: they are aborted, nothing restarts.',
+    config: { pileup: { minSessions: 3, minDuration: '6s' } },
+    play: async (stage) => {
+      const healthy = await stage.prompt('[[stream 200 100]]', { directory: stage.other });
+      const piled = [];
+      for (let nth = 0; nth < 3; nth += 1) piled.push(await stage.prompt('[[503]]'));
+      for (const sessionID of piled) await stuckAndAborted(stage, sessionID);
+      await stage.idle(healthy);
+    },
+  },
+  'provider-outage': {
+    about:
+      'Sessions fail one after the other on one model: an outage, said once, until it is back.',
+    config: { retry: { maxAttempts: 2 }, pileup: { minSessions: 2, minDuration: '1m' } },
+    play: async (stage) => {
+      stage.provider.override = 'down';
+      for (let nth = 0; nth < 3; nth += 1) {
+        await stuckAndAborted(stage, await stage.prompt('[[ok]]'));
+      }
+      stage.provider.override = null;
+      await stage.idle(await stage.prompt('[[ok]]'));
+    },
+  },
+  'server-killed': {
+    about: 'The server is killed while a session streams: interrupted, and started again.',
+    play: async ({ prompt, watchdog }) => {
+      const sessionID = await prompt('[[stream 100 100]]');
+      await watchdog.saw('session.health', { sessionID, health: 'busy' });
+      await pause(1_000);
+      process.kill(Number(watchdog.events('server.healthy')[0]?.pid), 'SIGKILL');
+      await watchdog.saw('server.restarted', { reason: 'exited' }, START_TIMEOUT_MS);
+      await pause(1_500);
+    },
+  },
+  'server-frozen': {
+    about: 'The server is frozen: its probes and its event stream are silent, it is replaced.',
+    config: {
+      watch: { heartbeatTimeout: '12s' },
+      probe: { interval: '1s', timeout: '1s', maxFailures: 3 },
+    },
+    play: async ({ watchdog }) => {
+      await pause(2_000);
+      process.kill(Number(watchdog.events('server.healthy')[0]?.pid), 'SIGSTOP');
+      await watchdog.saw('server.restarted', { reason: 'unresponsive' }, START_TIMEOUT_MS);
+      await pause(1_500);
+    },
+  },
+};
+
+type Cleanup = () => Promise<unknown>;
+
+async function record(name: string, scenario: Scenario): Promise<string> {
+  const cleanups: Cleanup[] = [];
+  const folder = await mkdtemp(join(tmpdir(), 'recording-'));
+  cleanups.push(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, 'recording.ndjson');
+  try {
+    const provider = await startFakeProvider();
+    cleanups.push(() => provider.stop());
+    const home = await prepareHome(provider);
+    cleanups.push(() => home.remove());
+    const project = home.directory;
+    const other = await home.project('other');
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const env = opencodeEnv(home.path);
+    if (!scenario.cold) {
+      const server = await startOpencode({ provider, home, port });
+      cleanups.push(() => server.stop());
+      // A directory's first prompt takes seconds: it is a pattern of its own.
+      for (const directory of [project, other]) {
+        const { id } = await server.api.createSession({ directory });
+        await server.api.prompt(id, directory, '[[ok]]');
+        await server.api.remove(id, directory);
+      }
+      await scenario.before?.(server, { project, other });
+    }
+    const config: Record<string, unknown> = { ...LIMITS };
+    for (const [group, keys] of Object.entries(scenario.config ?? {})) {
+      config[group] = { ...(LIMITS as Record<string, object>)[group], ...keys };
+    }
+    const watchdog = await startDaemon({
+      config: { ...config, server: { url, directory: project, startTimeout: '120s' } },
+      env,
+      args: ['--record', file],
+    });
+    cleanups.push(() => watchdog.stop());
+    const opencode = api(url);
+    const healthy = await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
+    await watchdog.saw('stream.connected');
+    await scenario.play({
+      provider,
+      opencode,
+      watchdog,
+      project,
+      other,
+      async prompt(text, { directory = project, ask = false } = {}) {
+        const permission = ask ? { permission: [...ASK] } : {};
+        const { id } = await opencode.createSession({
+          directory,
+          title: 'recorded',
+          ...permission,
+        });
+        await opencode.promptAsync(id, directory, text);
+        return id;
+      },
+      async idle(sessionID, timeout) {
+        return watchdog.saw('session.health', { sessionID, health: 'idle' }, timeout);
+      },
+    });
+    // What opencode says after the end belongs to the pattern too.
+    await pause(1_000);
+    const text = await readFile(file, 'utf8');
+    return normalise(text, {
+      about: scenario.about,
+      opencode: String(healthy.version),
+      log: watchdog.lines,
+      places: [
+        [project, '/project'],
+        [other, '/other'],
+        [home.path, '/home'],
+        [url, 'http://127.0.0.1:4096'],
+        [String(port), '4096'],
+      ],
+    });
+  } catch (cause) {
+    throw new Error(`${name}: ${(cause as Error).message}`, { cause });
+  } finally {
+    for (const cleanup of cleanups.reverse()) await cleanup();
+  }
+}
+
+interface Circumstances {
+  about: string;
+  opencode: string;
+  log: readonly LogLine[];
+  /** What to write instead of what is this machine's. */
+  places: readonly (readonly [string, string])[];
+}
+
+/** Notes of the watchdog's own, in the daemon's log: what a replay must say again. */
+const DECIDED =
+  /^(session\.|provider\.|server\.(unresponsive|exited|restarting|restarted|restart_failed)$)/;
+
+function normalise(text: string, { about, opencode, log, places }: Circumstances): string {
+  const ids = new Map<string, string>();
+  const clean = (words: string) => {
+    let out = words;
+    for (const [here, there] of places) out = out.replaceAll(here, there);
+    return out.replace(/\b(ses|msg|per|que|call)_[A-Za-z0-9]+/g, (id, kind: string) => {
+      const known = ids.get(id);
+      if (known !== undefined) return known;
+      const nth = [...ids.keys()].filter((each) => each.startsWith(`${kind}_`)).length + 1;
+      ids.set(id, `${kind}_${nth}`);
+      return `${kind}_${nth}`;
+    });
+  };
+  const pids = new Map<number, number>();
+  const [head = '', ...lines] = text.trimEnd().split('\n');
+  const parsed = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  const began = Number(parsed[0]?.at);
+  const out = parsed.map((observation) =>
+    JSON.stringify(observation, function (this: Record<string, unknown>, key, value: unknown) {
+      if (typeof value === 'string') return clean(value);
+      if (typeof value !== 'number') {
+        const isRecord = key === 'statuses' && typeof value === 'object' && value !== null;
+        if (!isRecord) return value;
+        return Object.fromEntries(Object.entries(value).map(([id, status]) => [clean(id), status]));
+      }
+      if (key === 'at' || key === 'startedAt') return Math.round((value - began) * 1_000) / 1_000;
+      if (key !== 'pid' && key !== 'oldPid') return value;
+      if (!pids.has(value)) pids.set(value, 1_001 + pids.size);
+      return pids.get(value);
+    }),
+  );
+  const decided = log
+    .filter(({ event }) => DECIDED.test(event))
+    .map(({ event, sessionID, reason, health }) => ({
+      event,
+      ...(sessionID === undefined ? {} : { sessionID: clean(sessionID) }),
+      ...(health === undefined ? {} : { health }),
+      ...(reason === undefined ? {} : { reason }),
+    }));
+  const header = {
+    ...(JSON.parse(clean(head)) as object),
+    startedAt: '2026-01-01T00:00:00.000Z',
+    opencode,
+    about,
+    decided,
+  };
+  return `${[JSON.stringify(header), ...out].join('\n')}\n`;
+}
+
+async function main(wanted: readonly string[]): Promise<void> {
+  const unknown = wanted.filter((name) => scenarios[name] === undefined);
+  if (unknown.length > 0) throw new Error(`no such recording: ${unknown.join(', ')}`);
+  await mkdir(FOLDER, { recursive: true });
+  const queue = Object.entries(scenarios).filter(
+    ([name]) => wanted.length === 0 || wanted.includes(name),
+  );
+  const failures: string[] = [];
+  const work = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [name, scenario] = next;
+      try {
+        const text = await record(name, scenario);
+        await writeFile(join(FOLDER, `${name}.ndjson`), text);
+        console.log(`${name}: ${text.split('\n').length - 1} lines`);
+      } catch (error) {
+        failures.push((error as Error).message);
+        console.error((error as Error).message);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  if (failures.length > 0) process.exitCode = 1;
+}
+
+await main(process.argv.slice(2));
