@@ -6,12 +6,19 @@
  * the other policy would have decided first about each run.
  */
 import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { StringDecoder } from 'node:string_decoder';
 import type { Decision } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { type Header, headerSchema, MAX_LINE_CHARS, observationSchema } from './format.js';
+
+/** Probes alone come every few seconds: a recording that says nothing for this long is none of ours. */
+const MAX_QUIET_MS = 7 * 24 * 60 * 60_000;
+/** So many looks fail before the watchdog does without (`watchdog/looks.ts`). */
+const LOOKS_IN_VAIN = 3;
+/** An answer notes its time and is taken in a moment later: what came in that moment is before it in the file. */
+const MAX_DISORDER_MS = 1_000;
 
 /** A file that is not a recording, or a line of one that cannot be read. The message names the file and the line. */
 export class RecordingError extends Error {
@@ -25,23 +32,25 @@ export interface Recording {
 
 /** @throws RecordingError */
 export async function readRecording(file: string): Promise<Recording> {
-  const input = createReadStream(file, 'utf8');
-  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
   let header: Header | undefined;
   const observations: Observation[] = [];
   let number = 0;
-  try {
-    for await (const line of lines) {
-      number += 1;
-      if (line.trim() === '') continue;
-      if (header === undefined) header = parse(headerSchema, line, `${file}:${number}`);
-      else observations.push(parse(observationSchema, line, `${file}:${number}`));
+  let before: number | undefined;
+  for await (const line of linesOf(file)) {
+    number += 1;
+    const where = `${file}:${number}`;
+    if (line.trim() === '') continue;
+    if (header === undefined) {
+      header = parse(headerSchema, line, where);
+      continue;
     }
-  } catch (error) {
-    if (error instanceof RecordingError) throw error;
-    throw new RecordingError(`${file} cannot be read: ${words(error)}`, { cause: error });
-  } finally {
-    input.destroy();
+    const observation = parse(observationSchema, line, where);
+    const { at } = observation;
+    if (before !== undefined && (at < before - MAX_DISORDER_MS || at > before + MAX_QUIET_MS)) {
+      throw new RecordingError(`${where}: its time does not follow that of the line before it`);
+    }
+    before = Math.max(at, before ?? at);
+    observations.push(observation);
   }
   if (header === undefined) {
     throw new RecordingError(`${file} is empty: expected a recording made by "run --record"`);
@@ -49,12 +58,37 @@ export async function readRecording(file: string): Promise<Recording> {
   return { header, observations };
 }
 
+/** The lines of a file, however it is made: what has no line ends is given up long before it fills the memory. */
+async function* linesOf(file: string): AsyncGenerator<string> {
+  const input = createReadStream(file);
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  let number = 1;
+  try {
+    for await (const chunk of input) {
+      const lines = (rest + decoder.write(chunk as Buffer)).split('\n');
+      rest = lines.pop() ?? '';
+      number += lines.length;
+      yield* lines;
+      if (rest.length > MAX_LINE_CHARS) break;
+    }
+  } catch (error) {
+    throw new RecordingError(`${file} cannot be read: ${words(error)}`, { cause: error });
+  } finally {
+    input.destroy();
+  }
+  if (rest.length > MAX_LINE_CHARS) {
+    throw new RecordingError(`${file}:${number}: the line is too long`);
+  }
+  rest += decoder.end();
+  if (rest !== '') yield rest;
+}
+
 interface Parser<T> {
   safeParse(value: unknown): { success: true; data: T } | { success: false; error: unknown };
 }
 
 function parse<T>(schema: Parser<T>, line: string, where: string): T {
-  if (line.length > MAX_LINE_CHARS) throw new RecordingError(`${where}: the line is too long`);
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -98,12 +132,17 @@ export function* replay(
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) yield* take(next);
   }
   for (const o of observations) {
+    if (options.asRecorded) {
+      // Each decision was taken at one of these observations: the ticks of the daemon's own timer are among them.
+      yield* take(o);
+      continue;
+    }
     if (o.kind === 'tick') continue;
     for (let due = watchdog.deadline; due !== undefined && due < o.at; due = watchdog.deadline) {
       yield* take({ kind: 'tick', at: due });
     }
     const starting = watchdog.server.state.kind === 'starting';
-    if (options.asRecorded || starting || !isResult(o)) yield* take(o);
+    if (starting || !isResult(o)) yield* take(o);
   }
 }
 
@@ -113,6 +152,12 @@ function left(act: Extract<Decision, { act: string }>, at: number): Observation[
       return [{ kind: 'abort.skipped', at, sessionID: act.sessionID }];
     case 'restart':
       return [{ kind: 'restart.skipped', at }];
+    case 'inspect': {
+      // Nobody can look any more: as where looks fail, the events alone must do.
+      const { sessionID } = act;
+      const failed = { kind: 'session.inspect_failed', at, sessionID, error: 'a replay' } as const;
+      return Array.from({ length: LOOKS_IN_VAIN }, () => failed);
+    }
     default:
       // A first start is nobody's policy: it went as recorded.
       return [];
@@ -120,5 +165,5 @@ function left(act: Extract<Decision, { act: string }>, at: number): Observation[
 }
 
 function isResult(o: Observation): boolean {
-  return o.kind.startsWith('abort.') || o.kind.startsWith('restart.');
+  return o.kind !== 'restart.requested' && /^(abort|restart|continue)\./.test(o.kind);
 }
