@@ -9,6 +9,7 @@ import { LiveDirectories } from './directories.js';
 import { messageOf } from './errors.js';
 import { inspectSession } from './inspect.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
+import { OldServer } from './old-server.js';
 import { OpenRequests } from './open-requests.js';
 import { Poller } from './poller.js';
 import { Prober } from './prober.js';
@@ -38,6 +39,7 @@ export class Senses {
   readonly #directories = new LiveDirectories();
   readonly #requests = new OpenRequests();
   readonly #infos: SessionInfos;
+  readonly #old: OldServer;
   readonly #stream: EventStream;
   readonly #prober: Prober;
   readonly #poller: Poller;
@@ -57,13 +59,14 @@ export class Senses {
     const emit = (observation: Observation) => this.#emit(observation);
     const common = { client, clock, emit, notice };
     this.#infos = new SessionInfos(common);
+    this.#old = new OldServer({ client, notice });
     this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
     this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
     this.#prober = new Prober({ ...common, intervalMs: probe.interval, timeoutMs: probe.timeout });
     this.#poller = new Poller({
       ...common,
       intervalMs: watch.pollInterval,
-      directories: () => this.#directories.all(),
+      directories: () => (this.#old.statusless ? [] : this.#directories.all()),
     });
     this.#resync = new Resync({
       ...common,
@@ -167,10 +170,20 @@ export class Senses {
       }
     } else if (observation.kind === 'probe.failed') {
       if (observation.failure === 'refused' && !this.#stream.isConnected) this.#wasDown = true;
-    } else if (observation.kind === 'probe.ok' && this.#directories.own === undefined) {
+    } else if (observation.kind === 'probe.ok') {
       // The first good answer of a server that was not there when we began.
-      this.#resync.findOwnDirectory();
+      if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
+      if (observation.version === undefined) this.#checkAge();
     }
+  }
+
+  #checkAge(): void {
+    const signal = this.#control?.signal;
+    if (!signal || !this.#stream.isConnected) return;
+    const check = this.#old
+      .check(this.#path, signal)
+      .finally(() => this.#inspections.delete(check));
+    this.#inspections.add(check);
   }
 
   #streamEvents(): ConstructorParameters<typeof EventStream>[0]['events'] {
@@ -249,7 +262,7 @@ export class Senses {
     if (place !== undefined && !isDisposal) this.#heard(place);
     const listed = typeof type !== 'string' || !type.includes('.v2.');
     const said = translate(place, payload, clock.now(), clock.epoch(), client.oddities);
-    for (const observation of said) {
+    for (const observation of said.flatMap((each) => this.#old.fill(each))) {
       this.#requests.note(observation, listed);
       if (observation.kind === 'directory.disposed') {
         this.#disposed([observation.directory]);
@@ -289,6 +302,7 @@ export class Senses {
     this.#directories.reset();
     this.#requests.reset();
     this.#infos.reset();
+    this.#old.forget();
     this.#resync.forget();
   }
 }

@@ -91,6 +91,61 @@ async function start(
   return { server, watch: new Watch(server.url, more) };
 }
 
+describe('an opencode before 1.1', () => {
+  const missing = { status: 404, body: '404 Not Found', contentType: 'text/plain' };
+
+  it('is said once to be one, with what is missing', async () => {
+    const server = await startFakeOpencode({ globalEvent: false, heartbeatMs: null });
+    ends.push(() => server.stop());
+    server.fault('GET /global/health', missing);
+    server.fault('GET /permission', missing);
+    const told: Array<Readonly<Record<string, unknown>>> = [];
+    const watch = new Watch(server.url, {
+      notice: (_, message, fields) => {
+        if (message.includes('older than 1.1')) told.push(fields);
+      },
+    });
+    await watch.until('stream.resynced');
+    await waitFor(() => watch.all('probe.ok').length > 3 && told.length > 0);
+    expect(told).toHaveLength(1);
+    const words = JSON.stringify(told[0]?.missing);
+    expect(words).toMatch(/its version/);
+    expect(words).toMatch(/other directories/);
+    expect(words).not.toMatch(/status of sessions/);
+  });
+
+  it('is not believed to be one for a bad moment of its health route', async () => {
+    const { server, watch } = await start();
+    await watch.until('stream.resynced');
+    server.fault('GET /global/health', { status: 500 });
+    const from = watch.seen.length;
+    await watch.until('probe.ok', ({ version }) => version === undefined, from);
+    await pause(300);
+    expect(watch.notices.filter((words) => words.includes('older'))).toEqual([]);
+  });
+
+  it('that has no status of sessions either is followed by its messages, and polled no more', async () => {
+    const server = await startFakeOpencode({ globalEvent: false, heartbeatMs: null });
+    ends.push(() => server.stop());
+    server.fault('GET /global/health', missing);
+    server.fault('GET /permission', missing);
+    server.fault('GET /session/status', { status: 400, body: { error: [] } });
+    const watch = new Watch(server.url, {});
+    await waitFor(() => watch.notices.some((words) => words.includes('older than 1.1')));
+    await watch.until('stream.resynced');
+    const { id } = server.addSession();
+    const asked = server.requests.filter(({ path }) => path === '/session/status').length;
+    const info = { id: 'msg_1', sessionID: id, role: 'assistant', time: { created: 1 } };
+    server.emit({ type: 'message.updated', properties: { info } });
+    const busy = await watch.until('session.status', ({ sessionID }) => sessionID === id);
+    expect(busy.status).toEqual({ type: 'busy' });
+    server.emit({ type: 'session.idle', properties: { sessionID: id } });
+    await watch.until('session.status', ({ status }) => status.type === 'idle');
+    await pause(300);
+    expect(server.requests.filter(({ path }) => path === '/session/status')).toHaveLength(asked);
+  });
+});
+
 describe('after a start', () => {
   it('the stream is up, the polls are in, and the server is healthy', async () => {
     const { server, watch } = await start();
