@@ -168,7 +168,7 @@ function filter() {
 }
 
 /** What a session waits for or fails on. */
-function doing({ waitingFor, reason, attempt, message, tool, toolSince, model, health }) {
+function doing({ waitingFor, reason, attempt, message, tool, toolSince, health }) {
   const parts = [
     waitingFor === undefined ? '' : `a person, to answer a ${waitingFor}`,
     reason === undefined ? '' : `over the limit: ${reason}`,
@@ -178,15 +178,15 @@ function doing({ waitingFor, reason, attempt, message, tool, toolSince, model, h
       ? ''
       : `${tool}${toolSince === undefined ? '' : ` for ${span(now() - toolSince)}`}`,
     health === 'delegating' ? 'its subagent' : '',
-    model ?? '',
   ];
   return parts.filter(Boolean).join(' · ');
 }
 
-function nextWords({ nextAt }) {
-  if (nextAt === undefined) return '';
-  const left = nextAt - now();
-  return left > 0 ? `next in ${span(left)}` : 'trying now';
+/** When it tries again, and on which model. */
+function nextWords({ nextAt, model }) {
+  const left = nextAt === undefined ? undefined : nextAt - now();
+  const next = left === undefined ? '' : left > 0 ? `next in ${span(left)}` : 'trying now';
+  return [next, model].filter(Boolean).join(' · ');
 }
 
 function shortPath(path = '') {

@@ -1,0 +1,376 @@
+/** The status page in a real browser: what happens is seen without a reload, acts act, 500 sessions stay smooth. */
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { StuckReason } from '../../src/watchdog/decision.js';
+import { openWorld, type StatusWorld } from '../support/status-world.js';
+import { waitFor } from '../support/wait.js';
+
+const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
+const WHY_NOT = existsSync(CHROMIUM) ? '' : ` (skipped: ${CHROMIUM} is not installed)`;
+/** `UPDATE_SCREENSHOTS=1` writes the pictures of the documentation. */
+const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
+
+let browser: Browser;
+const worlds: StatusWorld[] = [];
+
+beforeAll(async () => {
+  if (WHY_NOT) return;
+  browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    // Without these it looks up Google's hosts at every start.
+    args: '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split(
+      ' ',
+    ),
+  });
+});
+afterEach(async () => {
+  for (const context of browser?.contexts() ?? []) await context.close();
+  for (const world of worlds.splice(0)) await world.close();
+});
+afterAll(async () => {
+  await browser?.close();
+});
+
+async function world(): Promise<StatusWorld> {
+  const made = await openWorld();
+  worlds.push(made);
+  return made;
+}
+
+type PageOptions = Parameters<Browser['newContext']>[0];
+
+async function visit(w: StatusWorld, options: PageOptions = {}): Promise<Page> {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => {
+    // A page that loses its daemon says so in its own way; the browser's line about it is no fault.
+    const isNetwork = message.text().includes('net::ERR_');
+    if (message.type() === 'error' && !isNetwork) complaints.push(message.text());
+  });
+  await page.goto(w.url);
+  await page.locator('#live[data-live="live"]').waitFor();
+  page.on('close', () => expect(complaints).toEqual([]));
+  return page;
+}
+
+const row = (page: Page, id: string) => page.locator(`tr[data-id="${id}"]`);
+
+function stuck(w: StatusWorld, sessionID: string, title: string, reason: StuckReason = 'attempts') {
+  w.telemetry.emit('session.stuck', {
+    sessionID,
+    title,
+    reason,
+    limit: 5,
+    value: 5,
+    attempt: 5,
+    message: 'Rate limit reached',
+  });
+  w.health(sessionID, 'stuck', { title, reason });
+  w.telemetry.emit('session.aborting', { sessionID, title, reason, try: 1 });
+}
+
+function aborted(
+  w: StatusWorld,
+  sessionID: string,
+  title: string,
+  reason: StuckReason = 'attempts',
+) {
+  w.health(sessionID, 'idle', { title });
+  w.telemetry.emit('session.aborted', { sessionID, title, reason, try: 1, tookMs: 38 });
+}
+
+describe.skipIf(WHY_NOT !== '')(`the status page${WHY_NOT}`, () => {
+  it('shows a session go from retrying to stuck to aborted, without a reload', async () => {
+    const w = await world();
+    const page = await visit(w);
+    const title = 'Fix the build';
+    w.health('ses_1', 'retrying', {
+      title,
+      attempt: 2,
+      message: 'Rate limit reached',
+      nextInMs: 60_000,
+    });
+    await row(page, 'ses_1').getByText('retrying').waitFor();
+    await row(page, 'ses_1').getByText('attempt 2 · Rate limit reached').waitFor();
+    stuck(w, 'ses_1', title);
+    await row(page, 'ses_1').getByText('stuck', { exact: true }).waitFor();
+    await page.locator('#incidents .open').waitFor();
+    expect(await page.title()).toBe('(1) healthy · opencode-watchdog');
+    aborted(w, 'ses_1', title);
+    await row(page, 'ses_1').getByText('aborted (attempts)').waitFor();
+    expect(await row(page, 'ses_1').locator('.word').textContent()).toBe('idle');
+    expect(await row(page, 'ses_1').locator('.strip').getAttribute('aria-label')).toMatch(/stuck/);
+    await page.locator('#incidents summary').click();
+    await page.getByText('is aborted: seen idle 38 ms after').waitFor();
+    // Spoken once, for those who listen.
+    expect(await page.locator('#news').textContent()).toContain(
+      'ses_1 is stuck: attempt 5 of at most 5',
+    );
+  });
+
+  it('aborts, restarts, pauses and resumes, each only when confirmed', async () => {
+    const w = await world();
+    w.health('ses_1', 'busy', { title: 'Write the docs' });
+    const page = await visit(w);
+    const dialog = page.locator('dialog');
+    await page.getByRole('button', { name: 'Abort Write the docs' }).click();
+    await dialog.getByRole('heading', { name: 'Abort “Write the docs”?' }).waitFor();
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByRole('button', { name: 'Restart server' }).click();
+    await dialog.getByText('Every running session is cut: 1 session now.').waitFor();
+    await page.keyboard.press('Escape');
+    expect(w.source.acts).toEqual([]);
+    await page.getByRole('button', { name: 'Abort Write the docs' }).click();
+    await dialog.getByRole('button', { name: 'Abort session' }).click();
+    await page.getByText('Session ses_1 is aborted').waitFor();
+    await page.getByRole('button', { name: 'Restart server' }).click();
+    await dialog.getByRole('button', { name: 'Restart server' }).click();
+    await page.getByText('The server is being restarted').waitFor();
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await dialog.getByRole('button', { name: 'Pause' }).click();
+    await waitFor(() => w.source.paused, { interval: 10 });
+    w.telemetry.emit('daemon.paused', {});
+    await page.getByText('Paused: the watchdog watches').waitFor();
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await dialog.getByRole('button', { name: 'Resume' }).click();
+    await waitFor(() => !w.source.paused, { interval: 10 });
+    expect(w.source.acts).toEqual(['abort ses_1', 'restart', 'pause', 'resume']);
+  });
+
+  it('is usable by keyboard alone', async () => {
+    const w = await world();
+    w.health('ses_1', 'busy', { title: 'Write the docs' });
+    const page = await visit(w);
+    await row(page, 'ses_1').waitFor();
+    // As text: the page's own types are not those of Node.
+    const focused = () => page.evaluate<string>('document.activeElement.textContent.trim()');
+    for (let i = 0; i < 20 && (await focused()) !== 'Abort'; i += 1)
+      await page.keyboard.press('Tab');
+    expect(await focused()).toBe('Abort');
+    await page.keyboard.press('Enter');
+    await page.locator('dialog[open]').waitFor();
+    // Inside the dialog the first button is the harmless one.
+    expect(await focused()).toBe('Cancel');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await waitFor(() => w.source.acts.includes('abort ses_1'), { interval: 10 });
+    const table = page.getByRole('table', { name: /Sessions/ });
+    expect(await table.getByRole('row').count()).toBe(2);
+    expect(await table.getByRole('columnheader').count()).toBe(6);
+  });
+
+  it('says that the connection is lost, and goes on by itself when the daemon is back', async () => {
+    const w = await world();
+    w.health('ses_1', 'busy', { title: 'Before' });
+    const page = await visit(w);
+    await row(page, 'ses_1').waitFor();
+    const { port } = w;
+    await w.close();
+    worlds.splice(0);
+    await page.getByText(/no connection since/).waitFor();
+    expect(await page.getByRole('button', { name: 'Restart server' }).isDisabled()).toBe(true);
+    const again = await openWorld({
+      address: { kind: 'tcp', host: '127.0.0.1', port, loopback: true },
+    });
+    worlds.push(again);
+    again.health('ses_2', 'busy', { title: 'After' });
+    await row(page, 'ses_2').getByText('After').waitFor({ timeout: 20_000 });
+    expect(await row(page, 'ses_1').count()).toBe(0);
+    await page.locator('#live[data-live="live"]').waitFor();
+  });
+
+  it('stays smooth with 500 sessions that all change', async () => {
+    const w = await world();
+    const page = await visit(w);
+    const healths = ['busy', 'retrying', 'waiting', 'delegating', 'stuck'] as const;
+    const change = (turn: number) => {
+      for (let i = 0; i < 500; i += 1) {
+        const health = healths[(i + turn) % healths.length]!;
+        w.health(`ses_${i}`, health, {
+          title: `Session ${i}, turn ${turn}`,
+          directory: `/p/${i % 9}`,
+        });
+      }
+    };
+    change(0);
+    await waitFor(async () => (await page.locator('#rows tr').count()) === 500, { interval: 50 });
+    await page.evaluate(`
+      window.worst = 0;
+      new PerformanceObserver((list) => {
+        for (const { duration } of list.getEntries()) window.worst = Math.max(window.worst, duration);
+      }).observe({ entryTypes: ['longtask'] });
+    `);
+    for (let turn = 1; turn <= 5; turn += 1) {
+      change(turn);
+      // The first and the last row of the page's order have the new title.
+      await waitFor(
+        async () =>
+          (await page.locator('#rows .title', { hasText: `turn ${turn}` }).count()) === 500,
+        { interval: 50 },
+      );
+    }
+    const worst = await page.evaluate<number>('window.worst');
+    console.log(`500 sessions, all changed at once: longest task ${Math.round(worst)} ms`);
+    // A shared machine without a graphics card; on a desk it is a fifth of that.
+    expect(worst).toBeLessThan(1_000);
+    await page.getByPlaceholder('Search').fill('session 499');
+    await waitFor(async () => (await page.locator('#rows tr:visible').count()) === 1, {
+      interval: 20,
+    });
+    await page.getByPlaceholder('Search').fill('');
+    await page.getByRole('button', { name: /100 stuck/ }).click();
+    await waitFor(async () => (await page.locator('#rows tr:visible').count()) === 100, {
+      interval: 20,
+    });
+  });
+
+  it('reads well in light, in dark and on a phone', async () => {
+    const w = await world();
+    await anHour(w);
+    const looks = {
+      light: { viewport: { width: 1360, height: 880 }, colorScheme: 'light' },
+      dark: { viewport: { width: 1360, height: 880 }, colorScheme: 'dark' },
+      phone: {
+        viewport: { width: 390, height: 844 },
+        colorScheme: 'light',
+        isMobile: true,
+        hasTouch: true,
+      },
+    } as const;
+    for (const [name, look] of Object.entries(looks)) {
+      const page = await visit(w, look);
+      await row(page, 'ses_7Qm2').waitFor();
+      const wide = await page.evaluate<number>('document.documentElement.scrollWidth');
+      expect(wide, `${name} needs no sideways scrolling`).toBeLessThanOrEqual(look.viewport.width);
+      if (process.env.UPDATE_SCREENSHOTS) {
+        mkdirSync(IMAGES, { recursive: true });
+        if (name === 'phone') await page.evaluate('scrollTo(0, 520)');
+        const path = `${IMAGES}status-${name}.png`;
+        await page.screenshot({ path, animations: 'disabled' });
+        expect(statSync(path).size).toBeLessThan(200_000);
+      }
+    }
+  });
+});
+
+/** An hour in the life of a server, told in the past and brought to now. */
+async function anHour(w: StatusWorld): Promise<void> {
+  const names = [
+    ['ses_7Qm2', 'Migrate the shop to the new API', '/home/ada/shop'],
+    ['ses_4kXp', 'Find the flaky checkout test', '/home/ada/shop'],
+    ['ses_9fTe', 'Write release notes for 2.4', '/home/ada/site'],
+    ['ses_2hRa', 'Upgrade to Node 24', '/home/ada/tools/build'],
+    ['ses_6vLs', 'Explain the scheduler', '/home/ada/engine'],
+    ['ses_1wBn', 'Translate the help pages', '/home/ada/site'],
+    ['ses_8cGd', 'Profile the importer', '/home/ada/engine'],
+  ] as const;
+  const about = (at: number) => {
+    const [sessionID, title, directory] = names[at]!;
+    return { sessionID, title, directory };
+  };
+  const step = (minutesAgo: number) => {
+    w.clock.back = minutesAgo * 60_000;
+  };
+  const set = (at: number, ...rest: [Parameters<StatusWorld['health']>[1], object?]) => {
+    const { sessionID, ...known } = about(at);
+    w.health(sessionID, rest[0], { ...known, ...rest[1] });
+  };
+  step(60);
+  w.telemetry.emit('server.healthy', { version: '1.18.33', pid: 3107 });
+  for (let minute = 60; minute >= 0; minute -= 1) {
+    step(minute);
+    const grown = minute > 22 ? 380 + (60 - minute) * 19 : 340 + (22 - minute) * 9;
+    w.source.bytes = (grown + ((minute * 37) % 23)) * 1024 ** 2;
+    if (minute !== 22) {
+      w.telemetry.emit('health.summary', {
+        idle: 4,
+        busy: 3,
+        waiting: 0,
+        delegating: 0,
+        retrying: 0,
+        stalled: 0,
+        stuck: 0,
+        wedged: 0,
+        eventsPerSec: 40,
+        serverMemoryBytes: w.source.bytes,
+        watchdogMemoryBytes: 8e7,
+        restarts: 1,
+      });
+    }
+    if (minute === 57) for (const at of [0, 1, 3, 4]) set(at, 'busy');
+    if (minute === 49) set(4, 'delegating');
+    if (minute === 44) set(1, 'retrying', { attempt: 1 });
+    if (minute === 41) {
+      stuck(w, about(1).sessionID, about(1).title);
+      step(minute - 0.02);
+      aborted(w, about(1).sessionID, about(1).title);
+    }
+    if (minute === 38) set(4, 'busy');
+    if (minute === 35) set(5, 'busy');
+    if (minute === 30) set(5, 'waiting', { waitingFor: 'question' });
+    if (minute === 26) set(5, 'busy');
+    if (minute === 23) {
+      set(6, 'busy');
+      w.telemetry.emit('server.unresponsive', {
+        failures: 3,
+        lastError: 'no answer within 3 s',
+        silentMs: 41_000,
+      });
+      w.telemetry.emit('server.restarting', {
+        reason: 'unresponsive',
+        pid: 3107,
+        interrupted: [about(0).sessionID, about(4).sessionID],
+        restarts: 1,
+        detail: '3 probes failed: no answer within 3 s',
+      });
+      step(minute - 0.08);
+      for (const at of [0, 3, 4, 5, 6]) set(at, 'idle');
+      w.telemetry.emit('server.restarted', {
+        reason: 'unresponsive',
+        tookMs: 4_830,
+        oldPid: 3107,
+        pid: 4242,
+      });
+      w.telemetry.emit('server.healthy', { version: '1.18.33', pid: 4242, tookMs: 4_830 });
+    }
+    if (minute === 21) for (const at of [0, 3, 4]) set(at, 'busy');
+    if (minute === 17) set(2, 'busy');
+    if (minute === 12) set(3, 'delegating');
+    if (minute === 9) set(2, 'waiting', { waitingFor: 'permission' });
+    if (minute === 6) set(0, 'retrying', { attempt: 1 });
+    if (minute === 5) set(6, 'busy');
+    if (minute === 4) {
+      w.telemetry.emit('session.stuck', {
+        ...about(6),
+        reason: 'silence',
+        limit: 600_000,
+        value: 602_000,
+      });
+      set(6, 'stuck');
+      step(minute - 0.35);
+      w.telemetry.emit('session.recovered', {
+        ...about(6),
+        reason: 'silence',
+        attempts: 0,
+        episodeMs: 21_000,
+      });
+      set(6, 'idle');
+    }
+  }
+  step(2);
+  set(0, 'retrying', {
+    attempt: 3,
+    message: 'Rate limit reached for requests',
+    nextInMs: 18_000,
+    model: 'anthropic/claude-sonnet-4-5',
+  });
+  set(4, 'busy', { tool: 'bash', toolForMs: 100_000, model: 'openai/gpt-5' });
+  set(3, 'delegating', { model: 'openai/gpt-5' });
+  w.clock.back = 0;
+  w.source.facts = { ...w.source.facts, forMs: 22.9 * 60_000, restarts: 1, recentRestarts: 1 };
+  w.source.idleSessions = 12;
+}
