@@ -153,6 +153,11 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/status.js')).status(options),
   },
   {
+    name: 'healthcheck',
+    summary: "exit 0 while the running daemon's own loop turns, for a container's health check",
+    run: async (options) => (await import('./commands/healthcheck.js')).healthcheck(options),
+  },
+  {
     name: 'restart',
     summary: 'restart the server now: by the running daemon, else with the same steps',
     configure: (command) => command.option('--json', 'print JSON'),
