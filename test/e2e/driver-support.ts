@@ -64,7 +64,7 @@ export async function startBench() {
     const child = execFile(
       program,
       args,
-      { cwd: server.directory, env: { ...env, ...more.env }, timeout: 60_000 },
+      { cwd: server.directory, env: { ...env, ...more.env }, timeout: 150_000 },
       (error, stdout, stderr) => {
         running.delete(child);
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { OpencodeDriver } from '../../src/index.js';
 import { DriverError } from '../../src/opencode/driver/error.js';
-import type { PromptResult, SessionState } from '../../src/opencode/driver/types.js';
+import type { PromptOptions, PromptResult, SessionState } from '../../src/opencode/driver/types.js';
 import { CLI } from '../support/daemon.js';
 import { freePort, prepareHome, startOpencode } from '../support/opencode.js';
 import { isAlive } from '../support/processes.js';
@@ -183,58 +183,55 @@ describe('prompt', () => {
 });
 
 describe('errors are told apart:', () => {
-  const cases: [what: string, code: number, kind: string, says: RegExp, args: string[]][] = [
-    ['a bad model spec', 2, 'bad_model_spec', /"provider\/model"/, ['--model', 'm1']],
-    ['an unknown model', 2, 'model_unknown', /did you mean fake\/m1\?/, ['--model', 'fake/m11']],
+  type Case = [what: string, kind: string, says: RegExp, options: Partial<PromptOptions>];
+  const cases: Case[] = [
+    ['an unknown model', 'model_unknown', /did you mean fake\/m1\?/, { model: 'fake/m11' }],
     [
       'a provider that is not connected',
-      1,
       'provider_not_connected',
       /"anthropic" is not connected \(connected: .*fake.*opencode auth login/,
-      ['--model', 'anthropic/claude-sonnet-4-5'],
+      { model: 'anthropic/claude-sonnet-4-5' },
     ],
     [
       'an unknown variant',
-      2,
       'variant_unknown',
       /it has .*little, much/,
-      ['--model', 'fake/deep', '--variant', 'x'],
+      { model: 'fake/deep', variant: 'x' },
     ],
-    ['an unknown agent', 2, 'agent_unknown', /there are: .*build/, ['--agent', 'x']],
+    ['an unknown agent', 'agent_unknown', /there are: .*build/, { agent: 'x' }],
     [
       'a directory that is not there',
-      1,
       'run_failed',
       /no directory \/nonexistent\/x/,
-      ['--directory', '/nonexistent/x'],
+      { directory: '/nonexistent/x' },
     ],
+    ['an empty prompt', 'usage', /the prompt is empty/, { prompt: ' ' }],
     [
-      'a server that is down',
-      3,
-      'unreachable',
-      /ECONNREFUSED.*check --start/,
-      ['--url', 'http://127.0.0.1:9'],
+      'credentials that the provider refuses',
+      'provider_failed',
+      /fake\/m1 refuses the credentials \(401\): Incorrect API key/,
+      { prompt: '[[401]]' },
     ],
   ];
-  test.each(cases)('%s', async (_what, code, kind, says, args) => {
-    const result = await fails('prompt', '[[ok]]', ...args);
-    expect(result).toMatchObject({ code, ok: false, error: { kind } });
-    expect(result.error.message).toMatch(says);
+  test.each(cases)('%s', async (_what, kind, says, options) => {
+    const error = await failure(driver.prompt({ prompt: '[[ok]]', ...options }));
+    expect(error).toMatchObject({ kind, details: { deleted: true } });
+    expect(error.message).toMatch(says);
   });
 
-  test('credentials that the provider refuses', async () => {
-    const { code, error } = await fails('prompt', '[[401]]');
-    expect(code).toBe(1);
-    expect(error).toMatchObject({ kind: 'provider_failed', statusCode: 401, deleted: true });
-    expect(error.message).toContain('fake/m1 refuses the credentials (401): Incorrect API key');
+  test('a bad model spec and a server that is down, before anything is made', async () => {
+    const bad = await fails('prompt', '[[ok]]', '--model', 'm1');
+    expect(bad).toMatchObject({ code: 2, error: { kind: 'bad_model_spec' } });
+    expect(bad.error.message).toContain('"provider/model"');
+    const down = await fails('prompt', '[[ok]]', '--url', 'http://127.0.0.1:9');
+    expect(down).toMatchObject({ code: 3, error: { kind: 'unreachable' } });
+    expect(down.error.message).toMatch(/ECONNREFUSED.*check --start/);
   });
 
-  test('an empty prompt, a file that is not there, a time-out that is none', async () => {
-    expect((await fails('prompt', ' ')).error.kind).toBe('usage');
+  test('a file that is not there, a time-out that is none', async () => {
     for (const args of [
       ['--file', 'x.txt'],
       ['--timeout', 'soon'],
-      ['--permission', 'bash'],
     ]) {
       const { code, stderr } = await bench.cli(['prompt', 'hi', ...args]);
       expect(code).toBe(2);
