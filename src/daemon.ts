@@ -91,7 +91,9 @@ export class Daemon {
       this.#loop = loop;
       status = openStatus?.(loop.status);
       this.#options.service?.watch(loop);
-      loop.start(await isHealthy(this.#client, stopped), identity?.pid);
+      const probe = await this.#client.probe(stopped, START_PROBE_MS);
+      stopped.throwIfAborted();
+      loop.start(probe, identity?.pid);
       await aborted(stopped);
     } catch (error) {
       // Told to stop before it had begun: that is no failure.

@@ -7,6 +7,7 @@ import type { Config } from './config/schema.js';
 import type { Clock } from './lib/clock.js';
 import { abortSession } from './opencode/abort.js';
 import type { OpencodeClient } from './opencode/client.js';
+import { continueSession } from './opencode/continue.js';
 import { ControlError, type ServerControl } from './process/control.js';
 import type { Telemetry } from './telemetry/logger.js';
 import type { Act } from './watchdog/decision.js';
@@ -22,7 +23,7 @@ export interface HandsOptions {
   clock: Clock;
   telemetry: Telemetry;
   /** Read at each act: a reload may change it. */
-  config: Pick<Config, 'abort' | 'dryRun'>;
+  config: Pick<Config, 'abort' | 'recover' | 'dryRun'>;
   /** A person told the daemon to act no more for now. */
   paused(): boolean;
   observe(o: Observation): void;
@@ -90,7 +91,9 @@ export class Hands {
       const at = clock.now();
       if (act.act === 'abort') {
         observe({ kind: 'abort.skipped', at, sessionID: act.sessionID });
-      } else if (act.act !== 'reject') observe({ kind: 'restart.skipped', at });
+      } else if (act.act === 'start' || act.act === 'restart') {
+        observe({ kind: 'restart.skipped', at });
+      }
     });
   }
 
@@ -101,6 +104,8 @@ export class Hands {
       case 'start':
       case 'restart':
         return this.#restart(act.act);
+      case 'continue':
+        return this.#continue(act);
       case 'reject':
         return this.#o.client
           .rejectRequest(act.request, act.directory, NOBODY_THERE, this.#stopping.signal)
@@ -129,7 +134,10 @@ export class Hands {
         expect: act.expect,
         verifyTimeoutMs: config.abort.verifyTimeout,
         signal: withdraw.signal,
+        stop: this.#stopping.signal,
       });
+      // A restart cut the run, and another of the same session is being aborted by now: this end is not that one's.
+      if (this.#aborts.get(sessionID) !== withdraw) return;
       const at = clock.now();
       switch (end.outcome) {
         case 'done':
@@ -147,23 +155,41 @@ export class Hands {
       observe({ kind: 'abort.failed', at: clock.now(), sessionID, error: String(err) });
       throw err;
     } finally {
-      this.#aborts.delete(sessionID);
+      if (this.#aborts.get(sessionID) === withdraw) this.#aborts.delete(sessionID);
     }
+  }
+
+  async #continue(act: Extract<Act, { act: 'continue' }>): Promise<void> {
+    const { client, clock, observe, config } = this.#o;
+    const { sessionID, directory, model, agent } = act;
+    const end = await continueSession(client, clock, {
+      sessionID,
+      directory,
+      prompt: config.recover.prompt,
+      ...(model === undefined ? {} : { model }),
+      ...(agent === undefined ? {} : { agent }),
+      timeoutMs: config.abort.verifyTimeout,
+      signal: this.#stopping.signal,
+    });
+    const of = { at: clock.now(), sessionID, ...(model === undefined ? {} : { model }) };
+    if (end.outcome === 'started') observe({ kind: 'continue.done', ...of });
+    else observe({ kind: 'continue.failed', ...of, error: end.error });
   }
 
   async #restart(what: 'start' | 'restart'): Promise<void> {
     const { clock, control, observe } = this.#o;
     const { signal } = this.#stopping;
-    let fresh = true;
     await this.#o.pauseSenses();
+    // The senses wake before the end is told: what it leads to may put them to rest again.
     try {
       const server = what === 'start' ? await control.start(signal) : await control.restart(signal);
+      this.#o.resumeSenses(true);
       observe({ kind: 'restart.done', at: clock.now(), ...server });
     } catch (error) {
       if (signal.aborted) return;
       const known = error instanceof ControlError;
       const serverAlive = known && error.serverAlive;
-      fresh = !serverAlive;
+      this.#o.resumeSenses(!serverAlive);
       observe({
         kind: 'restart.failed',
         at: clock.now(),
@@ -171,8 +197,6 @@ export class Hands {
         serverAlive,
       });
       if (!known) throw error;
-    } finally {
-      if (!signal.aborted) this.#o.resumeSenses(fresh);
     }
   }
 }

@@ -4,7 +4,7 @@ import { Hands } from './hands.js';
 import type { SystemClock, Timer } from './lib/clock.js';
 import { LoopStatus } from './loop-status.js';
 import { MemoryWatch, SAMPLE_EVERY_MS } from './memory-watch.js';
-import type { OpencodeClient } from './opencode/client.js';
+import type { OpencodeClient, ProbeResult } from './opencode/client.js';
 import { Senses } from './opencode/senses.js';
 import type { ServerControl } from './process/control.js';
 import type { Recorder } from './recording/recorder.js';
@@ -39,6 +39,7 @@ export class Loop {
   readonly #senses: Senses;
   readonly #hands: Hands;
   readonly #queue: Observation[] = [];
+  #stopped = false;
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   readonly #memory: MemoryWatch;
@@ -65,7 +66,11 @@ export class Loop {
       probe: config.probe,
       emit: (o) => this.observe(o),
       notice: (severity, notice, detail) =>
-        telemetry.emit('server.notice', { severity, notice, ...(detail ? { detail } : {}) }),
+        telemetry.emit('server.notice', {
+          severity,
+          notice: typeof detail.error === 'string' ? `${notice}: ${detail.error}` : notice,
+          detail,
+        }),
     });
     this.#hands = new Hands({
       client,
@@ -105,8 +110,8 @@ export class Loop {
     });
   }
 
-  /** `answer`: what the server said when it was asked just now, null where nothing healthy answers. */
-  start(answer: { version?: string } | null, pid: number | undefined): void {
+  /** `probe`: what came of asking the server just now. */
+  start(probe: ProbeResult, pid: number | undefined): void {
     const { clock } = this.#o;
     clock.start((ms) => this.#gap(ms));
     // First the senses, so that a start of the server finds them awake and puts them to rest.
@@ -114,9 +119,10 @@ export class Loop {
     this.observe({
       kind: 'server.attached',
       at: clock.now(),
-      running: answer !== null,
+      running: probe.kind === 'ok' || probe.kind === 'unauthorized',
+      ...(probe.kind === 'unauthorized' ? { unauthorized: probe.status } : {}),
       ...(pid === undefined ? {} : { pid }),
-      ...(answer?.version === undefined ? {} : { version: answer.version }),
+      ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),
     });
     this.#sample();
     this.#schedule();
@@ -174,6 +180,8 @@ export class Loop {
 
   /** Takes one observation at a time: what an act reports while it is being carried out comes after it. */
   observe(o: Observation): void {
+    // Nothing is decided any more that nobody would do.
+    if (this.#stopped) return;
     this.#queue.push(o);
     if (this.#queue.length > 1) return;
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
@@ -191,6 +199,7 @@ export class Loop {
 
   /** Settles when nothing is under way any more. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
     await Promise.all([this.#senses.stop(), this.#hands.stop()]);
@@ -246,6 +255,7 @@ export class Loop {
         return;
       case 'stream.lost': {
         const { path = '', reason, silentMs } = o;
+        if (o.planned) return;
         this.#o.telemetry.emit('stream.lost', { path, reason, silentMs });
         // The stream is the first to notice a dying process.
         this.#o.control.poke();

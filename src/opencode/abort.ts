@@ -23,6 +23,8 @@ export interface AbortRequest {
   expect?: 'retry' | 'active';
   /** Withdraws the abort as long as it is not sent. */
   signal?: AbortSignal;
+  /** Ends the waiting for the verification: the daemon is told to stop. */
+  stop?: AbortSignal;
   onSent?: () => void;
 }
 
@@ -36,7 +38,7 @@ export async function abortSession(
   clock: Clock,
   request: AbortRequest,
 ): Promise<AbortOutcome> {
-  const { sessionID, verifyTimeoutMs, expect = 'active', signal, onSent } = request;
+  const { sessionID, verifyTimeoutMs, expect = 'active', signal, stop, onSent } = request;
   const lookBefore = (place: string | undefined) =>
     look(client, sessionID, place, MAX_LOOK_MS, signal);
   let directory = request.directory ?? (await findDirectory(client, sessionID, signal));
@@ -62,8 +64,12 @@ export async function abortSession(
   for (let pause = FIRST_LOOK_MS; ; pause = Math.min(MAX_LOOK_PAUSE_MS, pause * 2)) {
     const left = end - clock.now();
     if (left <= 0) break;
-    await sleep(clock, Math.min(pause, left));
-    last = await look(client, sessionID, directory, Math.max(FIRST_LOOK_MS, end - clock.now()));
+    await sleep(clock, Math.min(pause, left), stop).catch(() => {});
+    if (stop?.aborted) break;
+    const lookMs = Math.max(MAX_LOOK_PAUSE_MS, end - clock.now());
+    const seen = await look(client, sessionID, directory, lookMs, stop);
+    // What could not be read says less than what was read before.
+    if (seen.seen !== 'nothing') last = seen;
     if (last.seen === 'idle') {
       return {
         outcome: 'done',
@@ -82,7 +88,7 @@ export async function abortSession(
 }
 
 interface Look {
-  seen: 'idle' | 'busy' | 'retry' | 'nothing';
+  seen: SessionStatus['type'] | 'nothing';
   words: string;
 }
 

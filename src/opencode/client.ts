@@ -19,6 +19,8 @@ const MAX_STATUS_BYTES = 16 * MiB;
 /** A message may carry files and tool output; a handful of them stays below this. */
 const MAX_MESSAGES_BYTES = 32 * MiB;
 const MAX_STATUS_ENTRIES = 50_000;
+/** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
+const RECHECK_EVERY_PROBES = 12;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 export interface ClientOptions {
@@ -67,6 +69,7 @@ export class OpencodeClient {
   readonly #clock: Clock;
   readonly #transport: Transport;
   #healthRoute: '/global/health' | '/path' = '/global/health';
+  #probes = 0;
   #sessionsRoute: '/experimental/session' | '/session' = '/experimental/session';
 
   constructor({ timeoutMs = DEFAULT_TIMEOUT_MS, ...options }: ClientOptions) {
@@ -82,6 +85,9 @@ export class OpencodeClient {
 
   /** Never rejects. Where the server is too old for a health route, a cheap one of its other routes is asked. */
   async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
+    // What made us take the other route may have been a bad moment of the server's.
+    this.#probes += 1;
+    if (this.#probes % RECHECK_EVERY_PROBES === 0) this.#healthRoute = '/global/health';
     try {
       return await this.#probeBy(this.#healthRoute, signal, timeoutMs);
     } catch (error) {
@@ -125,12 +131,19 @@ export class OpencodeClient {
     });
     const statuses = new Map<string, SessionStatus>();
     const epochNow = this.#clock.epoch();
-    for (const [sessionID, value] of Object.entries(answer)) {
-      if (statuses.size >= MAX_STATUS_ENTRIES) break;
-      const status = schemas.id.safeParse(sessionID).success
-        ? readStatus(value, epochNow, this.oddities)
-        : undefined;
-      if (status) statuses.set(sessionID, status);
+    const entries = Object.entries(answer);
+    if (entries.length > MAX_STATUS_ENTRIES) {
+      throw new OpencodeError({
+        kind: 'too_large',
+        request: `GET ${this.url}/session/status`,
+        outcome: `listed ${entries.length} sessions`,
+      });
+    }
+    for (const [sessionID, value] of entries) {
+      if (!schemas.id.safeParse(sessionID).success) continue;
+      // Only absence means idle (facts, section 5): whoever is listed is there, whatever is said of it.
+      const status = readStatus(value, epochNow, this.oddities) ?? { type: 'unknown' };
+      statuses.set(sessionID, status);
     }
     return statuses;
   }

@@ -40,6 +40,7 @@ export class Resync {
   /** The run that is on its way: a newer one takes its place. */
   #run: AbortController | undefined;
   #attached = false;
+  #since: number | undefined;
   #findingOwn: Promise<void> | undefined;
 
   constructor(options: ResyncOptions) {
@@ -64,9 +65,13 @@ export class Resync {
     await Promise.all(this.#work);
   }
 
-  /** The next run attaches anew. */
-  forget(): void {
+  /**
+   * The next run attaches anew: it looks for sessions that were updated lately, or since we last heard of every
+   * directory (`since`, epoch ms).
+   */
+  forget(since?: number): void {
     this.#attached = false;
+    this.#since = since;
   }
 
   /** The stream is gone: the run has lost its point. */
@@ -149,7 +154,9 @@ export class Resync {
       const sessions = await client.recentSessions(RECENT_SESSIONS, signal);
       if (signal.aborted) return;
       infos.listed(sessions);
-      directories.attach(sessions, clock.epoch());
+      const since = this.#since ?? 0;
+      const missed = sessions.filter(({ updated }) => (updated ?? since) >= since);
+      directories.attach(missed, clock.epoch());
       this.#attached = true;
     } catch (error) {
       if (signal.aborted) return;

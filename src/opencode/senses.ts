@@ -22,6 +22,9 @@ import { translate } from './translate.js';
 /** A session whose frames are too large to read is looked at this often. */
 const INSPECT_OVERSIZED_EVERY_MS = 60_000;
 
+/** A session is updated before we notice that the stream is dead: the missed time begins this much earlier. */
+const DEAF_MARGIN_MS = 60_000;
+
 export interface SensesOptions {
   client: OpencodeClient;
   clock: Clock;
@@ -52,6 +55,8 @@ export class Senses {
   #path = '';
   /** Nobody listened on the port since the last connection: whoever answers next is another process. */
   #wasDown = false;
+  /** Since when (epoch ms) not every directory's events were heard; undefined while they are. */
+  #deafSince: number | undefined;
 
   constructor(options: SensesOptions) {
     this.#options = options;
@@ -66,7 +71,7 @@ export class Senses {
     this.#poller = new Poller({
       ...common,
       intervalMs: watch.pollInterval,
-      directories: () => (this.#old.statusless ? [] : this.#directories.all()),
+      directories: () => (this.#old.statusless ? [] : this.#directoriesToPoll()),
     });
     this.#resync = new Resync({
       ...common,
@@ -127,7 +132,7 @@ export class Senses {
     if (wasConnected) {
       const at = this.#options.clock.now();
       const reason = 'paused for a restart';
-      this.#emit({ kind: 'stream.lost', at, path: this.#path, reason, silentMs: 0 });
+      this.#emit({ kind: 'stream.lost', at, path: this.#path, reason, silentMs: 0, planned: true });
     }
     await stopped;
   }
@@ -193,10 +198,18 @@ export class Senses {
         this.#path = path;
         this.#emit({ kind: 'stream.connected', at: clock.now(), path });
         if (this.#wasDown) this.#serverWasReplaced();
+        // What began in directories that nobody told us of, while we did not listen to all of them.
+        else if (path !== '/event' && this.#deafSince !== undefined) {
+          this.#resync.forget(this.#deafSince);
+        }
+        // `/event` tells of one directory alone.
+        if (path === '/event') this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
+        else this.#deafSince = undefined;
         void this.resync();
       },
       lost: (reason, silentMs) => {
         this.#resync.cancel();
+        this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
         this.#emit({ kind: 'stream.lost', at: clock.now(), path: this.#path, reason, silentMs });
         this.#prober.hurry();
       },
@@ -231,6 +244,13 @@ export class Senses {
       },
       event: (tag, payload) => this.#event(tag, payload),
     };
+  }
+
+  /** Asking makes an instance (facts, section 3): a server that may be a new one is asked about none but its own. */
+  #directoriesToPoll(): string[] {
+    const { own } = this.#directories;
+    if (!this.#wasDown) return this.#directories.all();
+    return own === undefined ? [] : [own];
   }
 
   /** `/event` tells of the server's own directory without naming it. */
@@ -298,6 +318,7 @@ export class Senses {
 
   #forget(): void {
     this.#wasDown = false;
+    this.#deafSince = undefined;
     this.#options.client.forgetVersion();
     this.#directories.reset();
     this.#requests.reset();

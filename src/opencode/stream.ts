@@ -19,6 +19,9 @@ const MAX_BACKOFF_MS = 10_000;
 const HEALTHY_AFTER_MS = 5_000;
 /** 1.14.48's `/event` ends within milliseconds (facts, section 4). */
 const ENDS_AT_ONCE_MS = 1_000;
+/** `/event` blinds us to other directories, so the better path is tried again, first soon and then ever more rarely. */
+const FIRST_RECHECK_MS = 5_000;
+const MAX_RECHECK_MS = 10 * 60_000;
 /** A proxy's words for a server that is down: they say nothing about the path. */
 const PROXY_STATUS = new Set([502, 503, 504]);
 const UNAUTHORIZED = new Set([401, 403]);
@@ -66,6 +69,8 @@ export class EventStream {
   #triedOther = false;
   #reconnectTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
+  #recheckTimer: Timer | undefined;
+  #recheckMs = FIRST_RECHECK_MS;
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -89,6 +94,7 @@ export class EventStream {
     this.#path = GLOBAL_PATH;
     this.#failures = 0;
     this.#triedOther = false;
+    this.#recheckMs = FIRST_RECHECK_MS;
     this.#connect();
   }
 
@@ -114,6 +120,8 @@ export class EventStream {
           this.#openedAt = clock.now();
           this.#lastBytesAt = this.#openedAt;
           this.#heartbeats = new Heartbeats(this.#openedAt);
+          if (path === OLD_PATH) this.#recheckLater();
+          else this.#recheckMs = FIRST_RECHECK_MS;
           events.connected(path);
         },
         bytes: () => {
@@ -132,7 +140,17 @@ export class EventStream {
     });
   }
 
+  /** What made us take `/event` may have been a bad moment of the server's. */
+  #recheckLater(): void {
+    this.#recheckTimer = this.#options.clock.after(this.#recheckMs, () => {
+      this.#connection?.close();
+      this.#ended({ why: 'failed', reason: `to try ${GLOBAL_PATH} again` }, OLD_PATH);
+    });
+    this.#recheckMs = Math.min(this.#recheckMs * 2, MAX_RECHECK_MS);
+  }
+
   #disconnect(): void {
+    this.#recheckTimer?.cancel();
     this.#silenceTimer?.cancel();
     this.#silenceTimer = undefined;
     this.#earlierFrames += this.#connection?.frames ?? 0;

@@ -35,6 +35,7 @@ export type Header = z.infer<typeof headerSchema>;
 const status = z.discriminatedUnion('type', [
   z.object({ type: z.literal('idle') }),
   z.object({ type: z.literal('busy') }),
+  z.object({ type: z.literal('unknown') }),
   z.object({
     type: z.literal('retry'),
     attempt: z.number(),
@@ -64,7 +65,12 @@ const version = text.optional();
 const pid = z.number().optional();
 
 export const observationSchema = z.discriminatedUnion('kind', [
-  of('server.attached', { running: z.boolean(), pid, version }),
+  of('server.attached', {
+    running: z.boolean(),
+    unauthorized: z.number().optional(),
+    pid,
+    version,
+  }),
   of('probe.ok', { startedAt: ms, version }),
   of('probe.failed', {
     startedAt: ms,
@@ -82,7 +88,12 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('restart.skipped', {}),
   of('restart.requested', { reason: z.enum(['manual', 'memory', 'schedule']) }),
   of('stream.connected', { path: text }),
-  of('stream.lost', { path: text.optional(), reason: text, silentMs: ms }),
+  of('stream.lost', {
+    path: text.optional(),
+    reason: text,
+    silentMs: ms,
+    planned: z.boolean().optional(),
+  }),
   of('stream.alive', { heartbeatMs: ms.optional() }),
   of('stream.resynced', {}),
   ofSession('session.info', { info }),

@@ -91,9 +91,9 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
   'server.restart_failed': {
     level: 'error',
     when: 'a restart did not lead to health',
-    fields: { reason: REASON, error: 'what went wrong', retryInMs: 'pause before the next try' },
+    fields: { reason: `start, ${REASON}`, error: 'what went wrong' },
     message: (f) =>
-      `The restart of the server failed: ${f.error}${f.retryInMs === undefined ? '' : `; the next try is in ${time(f.retryInMs)}`}.`,
+      `${f.reason === 'start' ? 'Starting the server' : `The restart of the server (${f.reason})`} failed: ${f.error}.`,
   },
   'server.breaker_open': {
     level: 'error',

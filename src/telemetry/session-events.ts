@@ -62,10 +62,10 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     fields: {
       reason: REASON,
       try: 'the try that worked',
-      tookMs: 'from the decision to the proof',
+      tookMs: 'from sending the abort to the proof',
     },
     message: (f) =>
-      `Session ${f.sessionID} is aborted: seen idle ${time(f.tookMs)} after the decision, at try ${f.try}.`,
+      `Session ${f.sessionID} is aborted: seen idle ${time(f.tookMs)} after the abort was sent, at try ${f.try}.`,
   },
   'session.abort_failed': {
     level: 'warn',

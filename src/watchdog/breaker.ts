@@ -27,6 +27,7 @@ export class Breaker {
   /** How often it opened since the server was last healthy for a whole window. */
   #openings = 0;
   #healthySince: number | undefined;
+  #failedAt = Number.NEGATIVE_INFINITY;
 
   constructor(policy: Policy['restart']) {
     this.#policy = policy;
@@ -67,6 +68,11 @@ export class Breaker {
     return true;
   }
 
+  /** A restart (or first start) did not lead to health: the next one's backoff counts from here. */
+  failed(at: number): void {
+    this.#failedAt = at;
+  }
+
   /** The server is not healthy any more. */
   unhealthy(at: number): void {
     this.#settle(at);
@@ -94,7 +100,10 @@ export class Breaker {
     const last = this.#restarts.at(-1);
     if (last === undefined) return 0;
     const { initial, max } = this.#policy.backoff;
-    return last + Math.min(initial * 2 ** (this.#restarts.length - 1), max);
+    // A start that took a minute to fail is no reason to try again at once.
+    return (
+      Math.max(last, this.#failedAt) + Math.min(initial * 2 ** (this.#restarts.length - 1), max)
+    );
   }
 
   #prune(at: number): void {

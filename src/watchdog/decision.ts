@@ -127,7 +127,7 @@ export interface NoteFields {
     detail: string;
   };
   'server.restarted': { reason: RestartReason; tookMs: number; oldPid?: number; pid?: number };
-  'server.restart_failed': { reason: RestartReason; error: string; retryInMs?: number };
+  'server.restart_failed': { reason: RestartReason | 'start'; error: string };
   'server.breaker_open': { reason: RestartReason; restarts: number; cooldownMs: number };
   'server.breaker_closed': { restarts: number };
   'session.health': SessionFields & {

@@ -10,6 +10,8 @@
 export type SessionStatus =
   | { type: 'idle' }
   | { type: 'busy' }
+  /** Listed, and nothing readable is said of it: neither proof of work nor of its end. */
+  | { type: 'unknown' }
   | {
       type: 'retry';
       /** opencode's own attempt counter, from 1. */
@@ -57,7 +59,14 @@ interface OfSession extends At {
 
 export type ServerObservation =
   /** What the daemon found when it came up: a server that answers, or none. */
-  | (At & { kind: 'server.attached'; running: boolean; pid?: number; version?: string })
+  | (At & {
+      kind: 'server.attached';
+      running: boolean;
+      /** It runs and refuses our credentials with this status. */
+      unauthorized?: number;
+      pid?: number;
+      version?: string;
+    })
   | (At & { kind: 'probe.ok'; startedAt: number; version?: string })
   | (At & { kind: 'probe.failed'; startedAt: number; failure: ProbeFailure; error: string })
   | (At & { kind: 'probe.unauthorized'; startedAt: number; status: number })
@@ -82,7 +91,14 @@ export type ServerObservation =
 
 export type StreamObservation =
   | (At & { kind: 'stream.connected'; path: string })
-  | (At & { kind: 'stream.lost'; path?: string; reason: string; silentMs: number })
+  | (At & {
+      kind: 'stream.lost';
+      path?: string;
+      reason: string;
+      silentMs: number;
+      /** We closed it ourselves, for a restart. */
+      planned?: boolean;
+    })
   /**
    * Bytes arrived: the server's event loop turns. Sent at most a few times a second. `heartbeatMs` is the interval
    * between the server's heartbeats, once two were seen.

@@ -43,12 +43,14 @@ export class Runs {
 
   /** The session's status is this, in this directory. */
   status(session: Session, status: SessionStatus, directory: string | undefined, at: number): void {
+    if (status.type === 'unknown') return;
     if (status.type === 'idle') {
       this.end(session, at);
       return;
     }
     const run = session.run ?? this.#beginRun(session, directory, at);
-    if (directory !== undefined) run.directory = directory;
+    // Where it began is where it runs: a status tagged with another directory moves nothing.
+    run.directory ??= directory;
     if (status.type === 'busy') {
       if (run.status !== 'busy') run.statusAt = at;
       run.status = 'busy';

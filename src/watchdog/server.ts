@@ -103,7 +103,8 @@ export class ServerWatch {
       case 'server.attached':
         if (this.acting) return;
         this.#pid = o.pid;
-        if (o.running) this.#becomeHealthy(o.at, o.version);
+        if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized);
+        else if (o.running) this.#becomeHealthy(o.at, o.version);
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
       case 'probe.ok':
@@ -115,9 +116,7 @@ export class ServerWatch {
         return;
       case 'probe.unauthorized':
         this.#failures = 0;
-        if (this.acting || this.#state.kind === 'unauthorized') return;
-        this.#state = { kind: 'unauthorized', since: o.at };
-        this.#out({ note: 'server.unauthorized', status: o.status });
+        if (!this.acting && this.#state.kind !== 'unauthorized') this.#refused(o.at, o.status);
         return;
       case 'server.exited':
         this.#exited(o);
@@ -131,6 +130,7 @@ export class ServerWatch {
       case 'restart.skipped':
         if (!this.acting) return;
         this.#skipped = true;
+        if (this.#state.kind === 'restarting') this.restarts -= 1;
         this.#state =
           this.#state.kind === 'restarting'
             ? this.#state.before
@@ -271,6 +271,13 @@ export class ServerWatch {
     });
   }
 
+  /** It is alive and lets nobody in: never a reason to restart (facts, section 2). */
+  #refused(at: number, status: number): void {
+    this.#startedOnce = true;
+    this.#state = { kind: 'unauthorized', since: at };
+    this.#out({ note: 'server.unauthorized', status });
+  }
+
   #probeFailed(at: number, startedAt: number, error: string): void {
     if (this.acting || startedAt <= this.#gapAt) return;
     if (this.#state.kind !== 'healthy' && this.#state.kind !== 'unauthorized') return;
@@ -330,10 +337,11 @@ export class ServerWatch {
     if (was.kind !== 'restarting' && was.kind !== 'starting') return;
     this.#out({
       note: 'server.restart_failed',
-      reason: was.kind === 'restarting' ? was.reason : 'exited',
+      reason: was.kind === 'restarting' ? was.reason : 'start',
       error: o.error,
     });
     this.#failures = 0;
+    this.breaker.failed(o.at);
     if (o.serverAlive) {
       // Nothing was done: a probe tells soon enough whether it serves.
       this.#state =

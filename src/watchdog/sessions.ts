@@ -99,6 +99,7 @@ export class SessionWatch {
 
   polled(o: Extract<SessionObservation, { kind: 'status.polled' }>): void {
     for (const [id, status] of o.statuses) {
+      if (status.type === 'unknown') continue;
       const session = this.book.enter(id, o.at);
       // An event that came after the poll was sent knows better.
       if (session.eventStatusAt > o.startedAt) continue;

@@ -165,7 +165,9 @@ export function abortEnded(
     case 'abort.withdrawn':
       if (same === undefined) return false;
       if (o.seen === 'idle') {
-        endedFirst(context, session, same, o.at);
+        // An earlier try was sent: that one ended it, only late.
+        if (tries > 1) aborted(context, session, o.at - aborting.since, o.at, aborting);
+        else endedFirst(context, session, same, o.at);
         return true;
       }
       if (o.seen === 'busy' && isRetryReason(reason)) hold(same, o.at);

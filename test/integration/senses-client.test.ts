@@ -184,7 +184,7 @@ describe('a probe', () => {
 });
 
 describe('an answer', () => {
-  it('gives the statuses that can be read, and counts the others', async () => {
+  it('gives every status that is listed, also one that cannot be read, and counts those', async () => {
     const url = await answering((res) =>
       json(res, {
         ses_a: { type: 'busy' },
@@ -198,6 +198,7 @@ describe('an answer', () => {
     expect(Object.fromEntries(await made.statuses('/p'))).toEqual({
       ses_a: { type: 'busy' },
       ses_b: { type: 'retry', attempt: 2, message: 'm', nextInMs: 0 },
+      ses_c: { type: 'unknown' },
       ses_d: { type: 'busy' },
       ses_e: { type: 'idle' },
     });
