@@ -1,0 +1,47 @@
+/** A transparent HTTP tap between the watchdog and opencode: notes when what passes, changes nothing. */
+
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface Tap {
+  url: string;
+  close(): Promise<void>;
+}
+
+export interface TapOptions {
+  target: string;
+  /** Bytes of an answer, as they pass. */
+  onAnswer?(path: string, chunk: Buffer): void;
+  /** A request, at the moment that its head arrives. */
+  onRequest?(method: string, path: string): void;
+}
+
+export async function startTap({ target, onAnswer, onRequest }: TapOptions): Promise<Tap> {
+  const { hostname, port } = new URL(target);
+  const server = createServer((incoming, outgoing) => {
+    const { method = 'GET', url: path = '/', headers } = incoming;
+    onRequest?.(method, path);
+    const onward = request({ hostname, port, method, path, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on('data', (chunk: Buffer) => {
+        onAnswer?.(path, chunk);
+        outgoing.write(chunk);
+      });
+      answer.on('end', () => outgoing.end());
+      answer.on('error', () => outgoing.destroy());
+    });
+    onward.on('error', () => outgoing.destroy());
+    incoming.pipe(onward);
+    outgoing.on('close', () => onward.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port: own } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${own}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
