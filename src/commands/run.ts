@@ -13,8 +13,8 @@ import { Recorder } from '../recording/recorder.js';
 import { ServiceReport } from '../service.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redact.js';
-import { openStatusFor } from '../watchers.js';
 import { SdNotify } from '../telemetry/sd-notify.js';
+import { openStatusFor, startNotices } from '../watchers.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
 export interface RunOptions extends ConfigOptions {
@@ -33,6 +33,8 @@ export async function run(options: RunOptions): Promise<number> {
     secrets: secretsOf(loaded),
     clock,
   });
+  const watchers = { loaded, telemetry, clock, version: packageVersion() };
+  const notices = startNotices(watchers);
   telemetry.emit('daemon.started', {
     version: packageVersion(),
     pid: process.pid,
@@ -60,7 +62,6 @@ export async function run(options: RunOptions): Promise<number> {
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 
-  const watchers = { loaded, telemetry, clock, version: packageVersion() };
   const daemon = new Daemon({
     config,
     secrets,
@@ -87,6 +88,7 @@ export async function run(options: RunOptions): Promise<number> {
   const { gaveUp } = await daemon.run(stop.signal);
   const exitCode = gaveUp ? EXIT.gaveUp : EXIT.done;
   telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
+  await notices.stop();
   telemetry.flush();
   await service.stop();
   clock.stop();

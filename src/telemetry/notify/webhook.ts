@@ -1,0 +1,194 @@
+/**
+ * One webhook: gathers the events it was asked for, and tells them in few messages, with patience and within bounds.
+ *
+ * The first event waits a moment for those that come with it; after a message, what follows within the interval is one
+ * digest. So an outage that touches a hundred sessions is a message or two. Nothing here is ever waited for.
+ */
+import { type Clock, sleep, type Timer } from '../../lib/clock.js';
+import type { Telemetry, TelemetryRecord } from '../logger.js';
+import { messageFor, type WebhookFormat } from './message.js';
+
+export interface WebhookLimits {
+  /** What comes within this time of the first event goes with it. */
+  gatherMs: number;
+  /** At least this long between two messages. */
+  intervalMs: number;
+  /** Events of one message; more are counted. */
+  maxEvents: number;
+  tries: number;
+  timeoutMs: number;
+  /** Before the second try; four times as long before each further one. */
+  backoffMs: number;
+  /** The longest wait that a server's `Retry-After` is granted, too. */
+  maxBackoffMs: number;
+  /** What is pending when the daemon stops gets this long. */
+  farewellMs: number;
+}
+
+export const WEBHOOK_LIMITS: WebhookLimits = {
+  gatherMs: 2_000,
+  intervalMs: 60_000,
+  maxEvents: 100,
+  tries: 5,
+  timeoutMs: 10_000,
+  backoffMs: 1_000,
+  maxBackoffMs: 60_000,
+  farewellMs: 3_000,
+};
+
+export interface WebhookOptions {
+  url: string;
+  /** Names, or the first word of names: `server` is every `server.…`. */
+  events: readonly string[];
+  format: WebhookFormat;
+  /** URL of the watched server. */
+  server: string;
+  telemetry: Telemetry;
+  clock: Clock;
+  limits?: Partial<WebhookLimits>;
+}
+
+export class Webhook {
+  readonly #o: WebhookOptions;
+  readonly #limits: WebhookLimits;
+  readonly #wanted: ReadonlySet<string>;
+  /** Its path may hold a token: only the host is ever named. */
+  readonly #host: string;
+  readonly #stopping = new AbortController();
+  #pending: TelemetryRecord[] = [];
+  #more = 0;
+  #timer: Timer | undefined;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #sending: Promise<void> | undefined;
+
+  constructor(options: WebhookOptions) {
+    this.#o = options;
+    this.#limits = { ...WEBHOOK_LIMITS, ...options.limits };
+    this.#wanted = new Set(options.events);
+    this.#host = new URL(options.url).host;
+  }
+
+  take(record: TelemetryRecord): void {
+    const [room = ''] = record.event.split('.', 1);
+    // What is said about notices is no news for them: it would never end.
+    if (room === 'notify' || this.#stopping.signal.aborted) return;
+    if (!this.#wanted.has(record.event) && !this.#wanted.has(room)) return;
+    if (this.#pending.length < this.#limits.maxEvents) this.#pending.push(record);
+    else this.#more += 1;
+    this.#arm();
+  }
+
+  /** Says what is pending, once and quickly, and lets go. */
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    const { clock } = this.#o;
+    const farewell = async () => {
+      await this.#sending;
+      if (this.#pending.length > 0) await this.#deliver();
+    };
+    const over = new AbortController();
+    const late = sleep(clock, this.#limits.farewellMs, over.signal).then(
+      () => this.#stopping.abort(),
+      () => {},
+    );
+    await farewell();
+    over.abort();
+    await late;
+    this.#stopping.abort();
+  }
+
+  #arm(): void {
+    if (this.#timer !== undefined || this.#sending !== undefined) return;
+    const { clock } = this.#o;
+    const rest = this.#sentAt + this.#limits.intervalMs - clock.now();
+    this.#timer = clock.after(Math.max(this.#limits.gatherMs, rest), () => this.#go(), {
+      unref: true,
+    });
+  }
+
+  #go(): void {
+    this.#timer = undefined;
+    this.#sending = this.#deliver().finally(() => {
+      this.#sending = undefined;
+      if (this.#pending.length > 0 && !this.#stopping.signal.aborted) this.#arm();
+    });
+  }
+
+  async #deliver(): Promise<void> {
+    const { clock, format, server, telemetry } = this.#o;
+    const records = this.#pending;
+    const more = this.#more;
+    this.#pending = [];
+    this.#more = 0;
+    const body = JSON.stringify(messageFor(format, { records, more, server }));
+    const events = records.length + more;
+    let error = '';
+    let tries = 0;
+    while (tries < this.#limits.tries) {
+      tries += 1;
+      const end = await this.#post(body);
+      if (end.kind === 'taken') {
+        this.#sentAt = clock.now();
+        telemetry.emit('notify.sent', { host: this.#host, events, tries });
+        return;
+      }
+      error = end.error;
+      if (end.kind === 'refused' || tries === this.#limits.tries) break;
+      const pause = end.afterMs ?? this.#limits.backoffMs * 4 ** (tries - 1);
+      try {
+        await sleep(clock, Math.min(pause, this.#limits.maxBackoffMs), this.#stopping.signal);
+      } catch {
+        error = `${error}; the daemon is stopping`;
+        break;
+      }
+    }
+    this.#sentAt = clock.now();
+    telemetry.emit('notify.failed', { host: this.#host, events, tries, error });
+  }
+
+  async #post(body: string): Promise<PostEnd> {
+    const { timeoutMs } = this.#limits;
+    try {
+      const response = await fetch(this.#o.url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'user-agent': 'opencode-watchdog' },
+        body,
+        // A token in the path must not travel on to somebody else.
+        redirect: 'error',
+        signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#stopping.signal]),
+      });
+      await response.body?.cancel();
+      if (response.ok) return { kind: 'taken' };
+      const { status } = response;
+      const error = `status ${status}`;
+      // Too early, too many, or its own trouble: worth another try. Anything else will not get better.
+      const passing = status === 408 || status === 425 || status === 429 || status >= 500;
+      if (!passing) return { kind: 'refused', error };
+      const afterMs = retryAfter(response.headers.get('retry-after'), this.#o.clock.epoch());
+      return { kind: 'failed', error, ...(afterMs === undefined ? {} : { afterMs }) };
+    } catch (error) {
+      return { kind: 'failed', error: wordsOf(error, timeoutMs) };
+    }
+  }
+}
+
+type PostEnd =
+  | { kind: 'taken' }
+  | { kind: 'refused'; error: string }
+  | { kind: 'failed'; error: string; afterMs?: number };
+
+/** Seconds, or a date (RFC 9110, section 10.2.3). */
+function retryAfter(header: string | null, now: number): number | undefined {
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}
+
+/** `fetch failed` says nothing; its cause does. */
+function wordsOf(error: unknown, timeoutMs: number): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
+  const { cause } = error;
+  const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
+  return cause instanceof Error && cause.message !== '' ? cause.message : `${error.message}${code}`;
+}
