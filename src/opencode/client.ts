@@ -47,6 +47,8 @@ export interface SessionSummary extends SessionInfo {
 
 export interface OwnedRequest extends PendingRequest {
   sessionID: string;
+  /** The tool call that it holds up, where opencode says so. */
+  call?: { messageID: string; callID: string };
 }
 
 export interface PromptBody {
@@ -333,7 +335,12 @@ export class OpencodeClient {
       { path: `/${on}`, query: { directory }, signal },
       schemas.pending,
     );
-    return requests.map(({ id, sessionID }) => ({ requestID: id, sessionID, on }));
+    return requests.map(({ id, sessionID, tool }) => ({
+      requestID: id,
+      sessionID,
+      on,
+      ...(tool && { call: tool }),
+    }));
   }
 
   async #list<T>(

@@ -1,9 +1,9 @@
 /** Looks closely at one session, because its events may have been missed. */
 import type { Clock } from '../lib/clock.js';
 import type { Observation } from '../watchdog/observation.js';
-import type { OpencodeClient } from './client.js';
+import type { OpencodeClient, OwnedRequest } from './client.js';
 import { messageOf } from './errors.js';
-import { transcriptState } from './transcript.js';
+import { type TranscriptMessage, transcriptState } from './transcript.js';
 
 /** The last step's message and the few before it: running tools and the newest text are there. */
 const LAST_MESSAGES = 4;
@@ -43,7 +43,7 @@ export async function inspectSession(
         found: true,
         info,
         requests: [...permissions, ...questions]
-          .filter((request) => request.sessionID === sessionID)
+          .filter((request) => request.sessionID === sessionID && isOpen(request, messages))
           .map(({ requestID, on }) => ({ requestID, on })),
         ...transcriptState(messages, at, clock.epoch()),
       },
@@ -52,4 +52,15 @@ export async function inspectSession(
     if (signal?.aborted) return undefined;
     return { kind: 'session.inspect_failed', ...where(clock.now()), error: messageOf(error) };
   }
+}
+
+/**
+ * opencode goes on listing what an aborted run had asked (1.18.33). A request that holds up a tool is open only as long
+ * as that tool, of the session's last answer, has not ended.
+ */
+function isOpen({ call }: OwnedRequest, messages: readonly TranscriptMessage[]): boolean {
+  const last = messages.findLast(({ role }) => role === 'assistant');
+  if (call === undefined || last === undefined) return true;
+  const status = last.parts.find(({ callID }) => callID === call.callID)?.state?.status;
+  return last.id === call.messageID && status !== 'completed' && status !== 'error';
 }

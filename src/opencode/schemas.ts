@@ -38,7 +38,12 @@ export type WireSession = z.infer<typeof session>;
 
 export const list = z.array(z.unknown());
 
-export const pending = z.object({ id, sessionID: id });
+/** `tool` is the call that it holds up; absent where none does, and in versions that do not say. */
+export const pending = z.object({
+  id,
+  sessionID: id,
+  tool: maybe(z.object({ messageID: id, callID: id })),
+});
 export const pendingQuestion = z.object({ id, questions: z.array(z.unknown()).catch([]) });
 
 /** `agent` and `model` of a user message; `modelID` and `providerID` of an assistant's. */
@@ -52,6 +57,8 @@ export const message = z.object({
   providerID: maybe(z.string()),
   model: maybe(z.object({ providerID: z.string(), modelID: z.string() })),
   finish: maybe(z.string()),
+  /** `true` on the assistant message of a compaction; an object on every user message. */
+  summary: z.unknown().optional(),
   error: z.unknown().optional(),
   time: maybe(z.object({ created: maybe(z.number()), completed: maybe(z.number()) })),
 });

@@ -162,7 +162,10 @@ const message: Translator = (properties) => {
     ...(agent !== undefined && { agent }),
   };
   if (role === 'user') return { sessionID, said: [{ kind: 'session.prompted', ...details }] };
-  const said: Said[] = isAsking(event.info) ? [{ kind: 'session.asking_model', ...details }] : [];
+  if (!isAsking(event.info)) return { sessionID, said: [] };
+  const said: Said[] = [{ kind: 'session.asking_model', ...details }];
+  // The part that tells of a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
+  if (event.info.summary === true) said.push({ kind: 'session.compacting' });
   return { sessionID, said };
 };
 
