@@ -44,7 +44,9 @@ const DEFAULT_URL = 'http://localhost:4096';
 export const DEFAULT_TIMEOUT_MS = 60_000;
 /** Contract, `retry.maxAttempts`. */
 export const DEFAULT_MAX_ATTEMPTS = 5;
-const PROBE_TIMEOUT_MS = 5_000;
+/** The first request in a new directory starts an instance there, on a busy machine in many seconds (facts, section 3). */
+const REQUEST_TIMEOUT_MS = 30_000;
+const PROBE_TIMEOUT_MS = 10_000;
 const EVENTS_TIMEOUT_MS = 3_000;
 const DEFAULT_LIST = 100;
 
@@ -65,6 +67,7 @@ export class OpencodeDriver {
     this.#client = new OpencodeClient({
       url,
       clock,
+      timeoutMs: REQUEST_TIMEOUT_MS,
       ...(username !== undefined && { username }),
       ...(password !== undefined && { password }),
     });
@@ -159,8 +162,9 @@ export class OpencodeDriver {
         }
         if (signal?.aborted)
           throw new DriverError('aborted', 'interrupted before the prompt was sent.');
-        await this.#client.promptAsync(place.id, place.directory, body);
+        // Noted first: a request that fails may have been taken all the same.
         this.#sentAt.set(place.id, this.#clock.now());
+        await this.#client.promptAsync(place.id, place.directory, body);
       } catch (error) {
         run.run.end();
         throw error;

@@ -63,7 +63,9 @@ async function once(
     });
   } catch (error) {
     const failure = asDriverError(error).with({ sessionID: session.id });
-    const deleted = keep ? false : await leave(driver, session, notice);
+    // A run that could not be ended would go on unseen without its session: the error says what to do.
+    const isStuck = failure.details.aborted === false;
+    const deleted = keep || isStuck ? false : await leave(driver, session, notice);
     throw failure.with({ deleted });
   }
   if (reply.text === '') notice('the reply has no text');

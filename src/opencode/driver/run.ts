@@ -303,6 +303,7 @@ export class Run {
         limit: MAX_MESSAGES,
         timeoutMs: LOOK_TIMEOUT_MS,
       });
+      this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       verdict = judgeRun(newestRun(messages, since));
     } catch (error) {
       if (idleMs < LAST_WORDS_MS) return undefined;

@@ -1,0 +1,274 @@
+/** The driver against a server that lies, cuts, falls silent and goes away: what the real one cannot be made to show. */
+import { performance } from 'node:perf_hooks';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Clock } from '../../src/lib/clock.js';
+import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
+import { DriverError } from '../../src/opencode/driver/error.js';
+import {
+  type FakeOpencode,
+  type FakeOpencodeOptions,
+  startFakeOpencode,
+} from '../support/fake-opencode.js';
+import { waitFor } from '../support/wait.js';
+
+/** Ten seconds of the driver's in one of ours. */
+const SPEED = 10;
+const clock: Clock = {
+  now: () => performance.now() * SPEED,
+  epoch: () => Date.now(),
+  after(ms, fn) {
+    const handle = setTimeout(fn, ms / SPEED);
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
+const ends: Array<() => Promise<unknown>> = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+const PROMPT = 'POST /session/:id/prompt_async';
+const STATUS = 'GET /session/status';
+const ABORT = 'POST /session/:id/abort';
+const DELETE = 'DELETE /session/:id';
+
+async function start(options: FakeOpencodeOptions = {}) {
+  const server = await startFakeOpencode(options);
+  const notices: string[] = [];
+  const driver = new OpencodeDriver({
+    url: server.url,
+    clock,
+    onNotice: (message) => notices.push(message),
+  });
+  ends.push(
+    () => server.stop(),
+    () => driver.close(),
+  );
+  /** The session that the prompt was sent to, as soon as it was. */
+  const prompted = async (count = 1) => {
+    await waitFor(() => server.count(PROMPT) === count, { what: `prompt ${count}`, interval: 5 });
+    return [...server.sessions.values()].at(-1)!;
+  };
+  return { server, driver, notices, prompted };
+}
+
+/** The model's answer is written, and its session at rest. */
+function reply(server: FakeOpencode, id: string, text: string, { silently = false } = {}) {
+  server.get(id).messages.push({
+    info: {
+      id: 'msg_a',
+      role: 'assistant',
+      providerID: 'fake',
+      modelID: 'm1',
+      finish: 'stop',
+      time: { created: 1, completed: 2 },
+    },
+    parts: [{ type: 'text', text, time: { start: 1, end: 2 } }],
+  });
+  server.setStatus(id, { type: 'idle' }, { silently });
+}
+
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => expect.unreachable('it did not fail'),
+    (error: unknown) => {
+      expect(error).toBeInstanceOf(DriverError);
+      return error as DriverError;
+    },
+  );
+
+describe('a prompt gets its reply', () => {
+  it('by the event that says idle, and deletes its session', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes', model: 'fake/m1', deleted: true });
+    expect(server.get(id).deleted).toBe(true);
+  });
+
+  it('where the stream is cut, and the idle event with it', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    server.endStreams();
+    reply(server, id, 'yes', { silently: true });
+    expect(await result).toMatchObject({ text: 'yes', deleted: true });
+  });
+
+  it('where there is no event stream at all, and says so', async () => {
+    const { server, driver, notices, prompted } = await start({ globalEvent: false });
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    reply(server, id, 'yes', { silently: true });
+    expect(await result).toMatchObject({ text: 'yes' });
+    expect(notices).toEqual([expect.stringContaining('no event stream')]);
+  });
+
+  it('where another directory calls it idle while it works', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello', directory: '/own' });
+    const { id } = await prompted();
+    const looks = server.count(STATUS);
+    const idle = { sessionID: id, status: { type: 'idle' } };
+    server.emit({ type: 'session.status', properties: idle }, '/elsewhere');
+    server.emit({ type: 'session.idle', properties: { sessionID: id } }, '/elsewhere');
+    await waitFor(() => server.count(STATUS) > looks, { what: 'a look at the status' });
+    expect(server.requests.filter(({ route }) => route === STATUS).at(-1)?.query).toEqual({
+      directory: '/own',
+    });
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes', directory: '/own' });
+  });
+
+  it('where the status cannot be read for a while', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    server.fault(STATUS, { status: 500, times: 3 });
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes' });
+  });
+});
+
+describe('a prompt fails, and says how', () => {
+  it('by the event alone, where no status ever changed', async () => {
+    const { server, driver, prompted } = await start();
+    const result = failure(driver.prompt({ prompt: 'hello' }));
+    const { id } = await prompted();
+    const error = { name: 'UnknownError', data: { message: 'something is missing\n    at x' } };
+    server.setStatus(id, { type: 'idle' }, { silently: true });
+    server.emit({ type: 'session.error', properties: { sessionID: id, error } });
+    const { kind, message } = await result;
+    expect({ kind, message }).toEqual({
+      kind: 'run_failed',
+      message: 'opencode ended the run: something is missing.',
+    });
+  });
+
+  it('when it was taken and nothing follows', async () => {
+    const { server, driver, prompted } = await start();
+    const result = failure(driver.prompt({ prompt: 'hello' }));
+    const { id } = await prompted();
+    server.setStatus(id, { type: 'idle' }, { silently: true });
+    expect((await result).message).toContain('nothing followed');
+  });
+
+  it('when the server goes away during the run', async () => {
+    const { server, driver, prompted } = await start();
+    const result = failure(driver.prompt({ prompt: 'hello' }));
+    await prompted();
+    await server.stop();
+    ends.shift();
+    const error = await result;
+    expect(error.kind).toBe('unreachable');
+    expect(error.message).toMatch(/the server went away during the run/);
+    expect(error.details).toMatchObject({ deleted: false, sessionID: expect.any(String) });
+  });
+
+  it('when the password is refused during the run', async () => {
+    const { server, driver, prompted } = await start();
+    const result = failure(driver.prompt({ prompt: 'hello' }));
+    await prompted();
+    server.fault(STATUS, { status: 401 });
+    expect((await result).kind).toBe('unauthorized');
+  });
+
+  it('when nobody answers the probe in time, before anything is made', async () => {
+    const { server, driver } = await start();
+    server.fault('GET /global/health', { hang: true });
+    const error = await failure(driver.prompt({ prompt: 'hello' }));
+    expect(error.kind).toBe('unreachable');
+    expect(server.sessions.size).toBe(0);
+  });
+});
+
+describe('what cannot be ended', () => {
+  it('is not deleted, and the error names it', async () => {
+    const { server, driver } = await start();
+    server.abortBehaviour = 'lies';
+    const error = await failure(driver.prompt({ prompt: 'hello', timeoutMs: 1_000 }));
+    expect(error.kind).toBe('timeout');
+    expect(error.details).toMatchObject({ aborted: false, deleted: false });
+    expect(error.message).toMatch(/could not be aborted \(3 tries: still busy/);
+    expect(server.count(ABORT)).toBe(3);
+    expect(server.count(DELETE)).toBe(0);
+  });
+
+  it('at the first try is aborted again', async () => {
+    const { server, driver } = await start();
+    server.abortBehaviour = 'lost-once';
+    const error = await failure(driver.prompt({ prompt: 'hello', timeoutMs: 1_000 }));
+    expect(error.details).toMatchObject({ aborted: true, deleted: true });
+    expect(server.count(ABORT)).toBe(2);
+  });
+
+  it('because it begins again after an early abort is ended, too', async () => {
+    const { server, driver, prompted } = await start();
+    const stop = new AbortController();
+    const result = failure(driver.prompt({ prompt: 'hello', signal: stop.signal }));
+    const { id } = await prompted();
+    stop.abort();
+    await waitFor(() => server.get(id).aborts === 1, { what: 'the first abort', interval: 2 });
+    server.setStatus(id, { type: 'retry', attempt: 1, message: 'x', next: 0 });
+    expect((await result).details).toMatchObject({ aborted: true, deleted: true });
+    expect(server.get(id).aborts).toBe(2);
+  });
+
+  it('because the delete fails is told, and does not cost the reply', async () => {
+    const { server, driver, notices, prompted } = await start();
+    server.fault(DELETE, { status: 500 });
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes', deleted: false });
+    expect(notices).toEqual([expect.stringMatching(`session ${id} is left behind: .*500`)]);
+  });
+});
+
+describe('a person is asked', () => {
+  it('and with onRequest wait, the time-out says for what', async () => {
+    const { server, driver, notices, prompted } = await start();
+    const options = { prompt: 'hello', timeoutMs: 5_000, onRequest: 'wait' as const };
+    const result = failure(driver.prompt(options));
+    const { id } = await prompted();
+    server.ask('permission', id);
+    expect((await result).message).toContain('it waits for a permission (bash)');
+    expect(notices).toEqual([expect.stringContaining('answer it in opencode')]);
+  });
+
+  it('by a subagent, and is answered no in its place', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello' });
+    const parent = await prompted();
+    const child = server.addSession({ parentID: parent.id });
+    const info = { id: child.id, parentID: parent.id, directory: child.directory };
+    server.emit({ type: 'session.created', properties: { sessionID: child.id, info } });
+    server.ask('permission', child.id);
+    await waitFor(() => server.count('POST /permission/:id/reply') === 1, { what: 'the answer' });
+    reply(server, parent.id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes' });
+  });
+});
+
+describe('a batch', () => {
+  it('keeps to its concurrency, and begins nothing after it was stopped', async () => {
+    const { server, driver } = await start();
+    const stop = new AbortController();
+    const results: boolean[] = [];
+    const reading = (async () => {
+      const tasks = Array.from({ length: 6 }, (_, index) => ({ prompt: `task ${index}` }));
+      const options = { concurrency: 2, signal: stop.signal };
+      for await (const { ok } of driver.batch(tasks, options)) results.push(ok);
+    })();
+    await waitFor(() => server.count(PROMPT) === 2, { what: 'two prompts' });
+    const [first] = server.sessions.keys();
+    reply(server, first!, 'yes');
+    await waitFor(() => server.count(PROMPT) === 3, { what: 'the third prompt' });
+    stop.abort();
+    await reading;
+    expect(results).toEqual([true, false, false]);
+    expect(server.sessions.size).toBe(3);
+    expect([...server.sessions.values()].every(({ deleted }) => deleted)).toBe(true);
+  });
+});
