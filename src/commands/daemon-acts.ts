@@ -47,7 +47,12 @@ export async function abortByDaemon(
   loaded: LoadedConfig,
   sessionID: string,
 ): Promise<Outcome | undefined> {
-  const daemon = await daemonOf(loaded);
+  const daemon = await daemonOf(loaded).catch((error: unknown) => {
+    if (!(error instanceof ExitError)) throw error;
+    // Something else listens there, or the daemon refuses us: the server is asked itself.
+    complain(error.message);
+    return undefined;
+  });
   if (daemon === undefined) return undefined;
   const path = `/sessions/${encodeURIComponent(sessionID)}/abort`;
   const answer = await daemon.post(path, loaded.config.abort.verifyTimeout + RESTART_SLACK_MS);
@@ -77,9 +82,7 @@ async function daemonOf(loaded: LoadedConfig): Promise<DaemonClient | undefined>
   const client = new DaemonClient(loaded);
   try {
     const { server } = readStatus((await client.get('/status')).body);
-    if (sameServer(server.url, loaded.config.server.url)) return client;
-    complain(`the daemon at ${client.address} watches another server (${server.url})`);
-    return undefined;
+    return sameServer(server.url, loaded.config.server.url) ? client : undefined;
   } catch (error) {
     if (error instanceof NoDaemonError) return undefined;
     throw error;

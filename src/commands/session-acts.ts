@@ -1,7 +1,8 @@
 /** `abort`, `delete`, `messages`: one session, now. */
 import { renderTranscript, type TranscriptForm } from '../opencode/driver/transcript.js';
+import { abortByDaemon } from './daemon-acts.js';
 import { countOf, type DrivingOptions, drive } from './driving.js';
-import { complain, EXIT, ExitError, print, printJson } from './shared.js';
+import { complain, EXIT, ExitError, loadForCommand, print, printJson } from './shared.js';
 
 export interface SessionActOptions extends DrivingOptions {
   directory?: string;
@@ -15,6 +16,24 @@ export const sessionOf = ([id = '']: string[], { directory }: SessionActOptions)
 
 export async function abort(args: string[], options: SessionActOptions): Promise<number> {
   const session = sessionOf(args, options);
+  const { config, url } = options;
+  const byDaemon = await abortByDaemon(
+    loadForCommand({
+      ...(config === undefined ? {} : { config }),
+      ...(url === undefined ? {} : { url }),
+    }),
+    session.id,
+  );
+  if (byDaemon !== undefined) {
+    const { ok, says, outcome } = byDaemon;
+    if (!ok) {
+      if (options.json) printJson({ ok, error: says });
+      throw new ExitError(EXIT.failed, says);
+    }
+    if (options.json) printJson({ ok, sessionID: session.id, aborted: outcome === 'done' });
+    else complain(says);
+    return EXIT.done;
+  }
   return drive(options, async ({ driver }) => {
     const aborted = await driver.abort(session);
     if (options.json) printJson({ ok: true, sessionID: session.id, aborted });

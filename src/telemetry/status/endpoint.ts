@@ -20,7 +20,7 @@ export const LIMITS = {
   requestMs: 5_000,
   idleMs: 15_000,
   /** The same answer serves every request that comes within this time. */
-  freshMs: 500,
+  freshMs: 250,
   /** Without anything from the senses for this long the loop is not believed to turn. */
   quietMs: 60_000,
 } as const;
