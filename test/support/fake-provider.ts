@@ -11,7 +11,14 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { behaviours, type Marker, parseMarkers, Reply } from './provider-behaviours.js';
+import {
+  behaviours,
+  type Marker,
+  parseMarkers,
+  Reply,
+  summaryDelay,
+} from './provider-behaviours.js';
+import { pause } from './wait.js';
 
 export interface ProviderRequest {
   at: number;
@@ -41,7 +48,7 @@ interface ChatBody {
 
 export class FakeProvider {
   readonly requests: ProviderRequest[] = [];
-  /** Tool-less requests (titles, compaction): answered at once, not in `requests`. */
+  /** Tool-less requests (titles, compaction): answered at once (see `summaryDelay`), not in `requests`. */
   titles = 0;
   /** `'down'`: everything answers 503, whatever the marker says. */
   override: 'down' | null = null;
@@ -102,6 +109,7 @@ export class FakeProvider {
     if (!body.tools?.length) {
       this.titles += 1;
       if (this.override === 'down') return reply.error(503, 'Service Unavailable');
+      await pause(summaryDelay(body.messages.map(contentOf).join('\n')));
       reply.text('A title');
       return reply.finish();
     }

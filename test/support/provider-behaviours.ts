@@ -47,11 +47,14 @@ export const behaviours: Record<string, Behaviour> = {
   '401': ({ reply }) => reply.error(401, 'Incorrect API key provided'),
   '400': ({ reply }) => reply.error(400, 'Invalid request'),
 
-  /** 503 for the first N requests, then a reply. */
+  /** 503 for the first N requests (with the headers that are given), then a reply. */
   flaky: (call) =>
     call.earlier < num(call.marker.args[0], 1)
-      ? call.reply.error(503, 'Service Unavailable')
+      ? call.reply.error(503, 'Service Unavailable', call.marker.options)
       : ok(call),
+  /** A reply from this one model; every other one is down. */
+  only: (call) =>
+    call.model === call.marker.args[0] ? ok(call) : call.reply.error(503, 'Service Unavailable'),
 
   /** Credits are spent. Plain: opencode's free tier; `quota`: OpenAI's; `go`: opencode Go's. */
   'usage-exhausted': ({ reply, marker }) => {
@@ -89,10 +92,17 @@ export const behaviours: Record<string, Behaviour> = {
     description: 'Runs the test command',
     timeout: BASH_TIMEOUT_MS,
   })),
-  /** The subagent's own markers are written with braces: `[[task {{hang}} please]]`. */
+  /**
+   * The subagent's own markers are written with braces: `[[task {{hang}} please]]`; those of its own subagent with
+   * round ones: `[[task {{task ((hang))}}]]`.
+   */
   task: tool('task', ({ rest }) => ({
     description: 'Test subtask',
-    prompt: rest.replaceAll('{{', '[[').replaceAll('}}', ']]'),
+    prompt: rest
+      .replaceAll('{{', '[[')
+      .replaceAll('}}', ']]')
+      .replaceAll('((', '{{')
+      .replaceAll('))', '}}'),
     subagent_type: 'general',
   })),
   question: tool('question', () => ({
@@ -132,6 +142,11 @@ const exhausted: Record<string, unknown> = {
     },
   },
 };
+
+/** `summary-after=MS` anywhere in a conversation: how long the model is silent before it sums that up. */
+export function summaryDelay(conversation: string): number {
+  return num(/summary-after=(\d+)/.exec(conversation)?.[1], 0);
+}
 
 const MARKER = /\[\[\s*(.+?)\s*\]\]/gs;
 const OPTION = /^([a-z-]+)=(.*)$/;

@@ -1,0 +1,223 @@
+/** A real opencode, its failing provider and the daemon that judges it: for many sessions side by side. */
+import { expect } from 'vitest';
+import { type LogLine, startDaemon, type TestDaemon } from './daemon.js';
+import { type FakeProvider, startFakeProvider } from './fake-provider.js';
+import {
+  api,
+  freePort,
+  type Opencode,
+  opencodeEnv,
+  prepareHome,
+  startOpencode,
+} from './opencode.js';
+import type { NewSession, OpencodeApi } from './opencode-api.js';
+import type { Home, HomeOptions } from './opencode-home.js';
+import { waitFor } from './wait.js';
+
+/** A session that was prompted. Its title is what it is about; its prompt is told from all others by it. */
+export interface Judged {
+  id: string;
+  directory: string;
+  title: string;
+}
+
+export interface Ask {
+  title: string;
+  /** The provider's markers. `@` stands for the title: a subagent's prompt has it only where it is told. */
+  text: string;
+  directory?: string;
+  permission?: NewSession['permission'];
+}
+
+const START_TIMEOUT_MS = 120_000;
+const RUN_TIMEOUT_MS = 90_000;
+
+/** What is said of a session that was touched. */
+const TOUCHES = [
+  'session.stuck',
+  'session.aborting',
+  'session.aborted',
+  'session.abort_failed',
+  'session.wedged',
+  'session.interrupted',
+];
+
+/** Asks before each bash command. */
+export const ASK_BASH: NewSession['permission'] = [
+  { permission: 'bash', pattern: '*', action: 'ask' },
+];
+
+export class JudgedWorld {
+  readonly #cleanups: (() => Promise<unknown>)[] = [];
+  #watchdog: TestDaemon | undefined;
+
+  private constructor(
+    readonly provider: FakeProvider,
+    readonly home: Home,
+    readonly port: number,
+    readonly opencode: OpencodeApi,
+    /** The server's own directory. */
+    readonly directory: string,
+    /** Another project. */
+    readonly other: string,
+  ) {}
+
+  /** Nothing runs yet: `serve` or `daemon` starts the server. */
+  static async make(options: HomeOptions = {}): Promise<JudgedWorld> {
+    const provider = await startFakeProvider();
+    const home = await prepareHome(provider, options);
+    const port = await freePort();
+    const other = await home.project('other');
+    const opencode = api(`http://127.0.0.1:${port}`);
+    const world = new JudgedWorld(provider, home, port, opencode, home.directory, other);
+    world.#cleanups.push(
+      () => provider.stop(),
+      () => home.remove(),
+    );
+    return world;
+  }
+
+  async end(): Promise<void> {
+    for (const cleanup of this.#cleanups.splice(0).reverse()) await cleanup();
+  }
+
+  async serve(): Promise<Opencode> {
+    const { provider, home, port } = this;
+    const server = await startOpencode({ provider, home, port });
+    this.#cleanups.push(() => server.stop());
+    return server;
+  }
+
+  /** Resolves when it finds the server healthy and listens to it; a server that is not there is spawned. */
+  async daemon(config: Record<string, unknown>): Promise<TestDaemon> {
+    // One server has one: that of an earlier test goes.
+    await this.#watchdog?.stop();
+    const watchdog = await startDaemon({
+      config: {
+        watch: { pollInterval: '1s' },
+        log: { healthInterval: '5s' },
+        ...config,
+        server: {
+          url: `http://127.0.0.1:${this.port}`,
+          directory: this.directory,
+          startTimeout: `${START_TIMEOUT_MS}ms`,
+        },
+        status: { listen: 'off' },
+      },
+      env: opencodeEnv(this.home.path),
+    });
+    this.#watchdog = watchdog;
+    this.#cleanups.push(() => watchdog.stop());
+    await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
+    await watchdog.saw('stream.connected', {}, START_TIMEOUT_MS);
+    return watchdog;
+  }
+
+  async begin({ title, text, directory = this.directory, permission }: Ask): Promise<Judged> {
+    const { id } = await this.opencode.createSession({
+      directory,
+      title,
+      ...(permission && { permission }),
+    });
+    await this.opencode.promptAsync(
+      id,
+      directory,
+      `${text.replaceAll('@', `(${title})`)} (${title})`,
+    );
+    return { id, directory, title };
+  }
+
+  /** Plugins and all else that a directory's first prompt brings, so that what follows is not held up by it. */
+  async warmUp(...directories: string[]): Promise<void> {
+    for (const directory of directories) {
+      await this.finished(await this.begin({ title: 'warm-up', text: '[[ok]]', directory }));
+    }
+  }
+
+  /** The provider was asked for it. */
+  async asked({ title }: Judged): Promise<void> {
+    await waitFor(() => this.provider.count(`(${title})`) > 0, {
+      what: `the provider to be asked: ${title}`,
+      timeout: RUN_TIMEOUT_MS,
+    });
+  }
+
+  async retrying({ id, directory, title }: Judged, attempt = 1): Promise<void> {
+    await waitFor(
+      async () => {
+        const status = (await this.opencode.status(directory))[id];
+        return status?.type === 'retry' && (status.attempt ?? 0) >= attempt;
+      },
+      { what: `${title} to be in retry`, timeout: RUN_TIMEOUT_MS },
+    );
+  }
+
+  async idle({ id, directory, title }: Judged): Promise<void> {
+    await waitFor(async () => !(await this.opencode.status(directory))[id], {
+      what: `${title} to be idle`,
+      timeout: RUN_TIMEOUT_MS,
+    });
+  }
+
+  /** The text of its last message. */
+  async answer({ id, directory }: Judged): Promise<string> {
+    const last = (await this.opencode.messages(id, directory)).at(-1);
+    return (last?.parts ?? []).map(({ text }) => text ?? '').join('');
+  }
+
+  /** Its last run came to its proper end. */
+  async finished(session: Judged): Promise<void> {
+    await waitFor(
+      async () => {
+        const messages = await this.opencode.messages(session.id, session.directory);
+        const last = messages.at(-1)?.info;
+        if (last?.role === 'assistant' && last.finish === 'stop') return true;
+        throw new Error(`its last message is ${JSON.stringify(last)}`);
+      },
+      { what: `${session.title} to finish`, timeout: RUN_TIMEOUT_MS },
+    );
+    await this.idle(session);
+  }
+
+  /** Its subagent's session. */
+  async child(parent: Judged): Promise<Judged> {
+    return waitFor(
+      async () => {
+        const [child] = await this.opencode.children(parent.id, parent.directory);
+        return child && { ...parent, id: child.id, title: `subagent of ${parent.title}` };
+      },
+      { what: `the subagent of ${parent.title}`, timeout: RUN_TIMEOUT_MS },
+    );
+  }
+
+  /** Requests for the session (or its subagents) that somebody hung up on. */
+  hungUp({ title }: Judged): number {
+    return this.provider.about(`(${title})`).filter(({ aborted }) => aborted).length;
+  }
+}
+
+/** What the daemon did to it, in the log's words. */
+export function touches(watchdog: TestDaemon, { id }: Judged): string[] {
+  return watchdog.lines
+    .filter(({ event, sessionID }) => TOUCHES.includes(event) && sessionID === id)
+    .map(({ event, reason, msg }) => `${event} ${reason ?? ''}: ${msg}`);
+}
+
+/** Every line that concerns the sessions, for a test's own words where it fails. */
+export function lines(watchdog: TestDaemon, event: string, session: Judged): LogLine[] {
+  return watchdog.events(event, { sessionID: session.id });
+}
+
+/** Declared stuck once, for this reason, and verified to be aborted. */
+export async function expectEnded(
+  watchdog: TestDaemon,
+  session: Judged,
+  reason: string,
+): Promise<LogLine> {
+  const { id: sessionID, title } = session;
+  const stuck = await watchdog.saw('session.stuck', { sessionID }, RUN_TIMEOUT_MS);
+  await watchdog.saw('session.aborted', { sessionID });
+  const said = lines(watchdog, 'session.stuck', session).map((line) => line.reason);
+  expect(said, `${title}: ${stuck.msg}`).toEqual([reason]);
+  return stuck;
+}
