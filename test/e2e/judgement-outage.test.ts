@@ -1,0 +1,62 @@
+/** An outage of the provider is not the server's fault: said once, answered by aborts, on a real opencode. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TestDaemon } from '../support/daemon.js';
+import { JudgedWorld } from '../support/judged-world.js';
+
+let world: JudgedWorld;
+let watchdog: TestDaemon;
+
+beforeAll(async () => {
+  world = await JudgedWorld.make();
+  watchdog = await world.daemon({
+    retry: { maxAttempts: 99, maxDuration: '10m' },
+    pileup: { minSessions: 3, minDuration: '3s', rest: '10m' },
+  });
+  await world.warmUp(world.directory, world.other);
+});
+afterAll(() => world?.end());
+
+test('a pile-up that a restart did not heal is an outage, said once, until the provider is back', async () => {
+  const { directory, other, opencode, provider } = world;
+  provider.override = 'down';
+  const round = (name: string) =>
+    Promise.all(
+      [directory, other, directory].map((where, index) =>
+        world.begin({ title: `${name} ${index}`, text: '[[ok]]', directory: where }),
+      ),
+    );
+
+  // The first may be the server's fault, and a restart is the answer to it.
+  const first = await round('first');
+  await watchdog.saw('server.restarted', { reason: 'pileup' }, 120_000);
+  for (const { id } of first) {
+    await watchdog.saw('session.interrupted', { sessionID: id, restartReason: 'pileup' });
+  }
+
+  // The same again at once: now it is the provider.
+  const second = await round('second');
+  const outage = await watchdog.saw('provider.outage');
+  expect(outage).toMatchObject({
+    provider: 'fake',
+    model: 'm1',
+    message: expect.stringContaining('Service Unavailable'),
+  });
+  expect(outage.sessions).toBeGreaterThanOrEqual(4);
+  for (const { id } of second) {
+    await watchdog.saw('session.aborted', { sessionID: id, reason: 'pileup' });
+  }
+  const third = await round('third');
+  for (const { id } of third) await watchdog.saw('session.aborted', { sessionID: id });
+  expect(watchdog.events('provider.outage')).toHaveLength(1);
+  expect(watchdog.events('server.restarting')).toHaveLength(1);
+  expect(await opencode.statusAll([directory, other])).toEqual({});
+
+  provider.override = null;
+  await world.finished(await world.begin({ title: 'healed', text: '[[ok]]' }));
+  const back = await watchdog.saw('provider.back');
+  expect(back).toMatchObject({ provider: 'fake', model: 'm1' });
+  expect(back.outageMs).toBeGreaterThan(0);
+  expect(watchdog.events('provider.outage')).toHaveLength(1);
+  expect(watchdog.events('provider.back')).toHaveLength(1);
+  expect(watchdog.events('server.restarting')).toHaveLength(1);
+});

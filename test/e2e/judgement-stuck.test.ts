@@ -1,0 +1,119 @@
+/** No stuck session is ever missed: patterns side by side on a real opencode, each ended once and for its own reason. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TestDaemon } from '../support/daemon.js';
+import { expectEnded, type Judged, JudgedWorld, lines, touches } from '../support/judged-world.js';
+import { commandLine } from '../support/processes.js';
+import { waitFor } from '../support/wait.js';
+
+let world: JudgedWorld;
+
+beforeAll(async () => {
+  world = await JudgedWorld.make({
+    // Subagents of subagents.
+    config: { agent: { general: { permission: { task: 'allow' } } }, subagent_depth: 3 },
+  });
+  await world.serve();
+  await world.warmUp(world.directory, world.other);
+});
+afterAll(() => world?.end());
+
+const sleepers = () =>
+  world.home.processes().filter((pid) => commandLine(pid).includes('sleep 600'));
+
+test('stuck sessions of every kind are ended, each once, and the parents of stuck subagents go on', async () => {
+  const { directory, other, opencode, provider } = world;
+  const begin = (title: string, text: string, where = directory) =>
+    world.begin({ title, text, directory: where });
+
+  // Stuck since before the daemon was there, and not where the server lives.
+  const oldHang = await begin('old hang', '[[hang]]', other);
+  const oldRetry = await begin('old retry', '[[429]]', other);
+  const oldGhost = await begin('old ghost', '[[hang]]', other);
+  const oldTool = await begin('old tool', '[[bash sleep 600]]', other);
+  await world.retrying(oldRetry, 2);
+  await Promise.all([oldHang, oldGhost].map((each) => world.asked(each)));
+  await waitFor(() => sleepers().length > 0, { what: 'the old tool to run' });
+  await opencode.remove(oldGhost.id, other);
+
+  const watchdog: TestDaemon = await world.daemon({
+    retry: { maxAttempts: 3, maxDuration: '15s', maxWait: '1m' },
+    stall: { maxSilence: '5s', maxToolTime: '8s' },
+    pileup: { minSessions: 99 },
+  });
+
+  const expected: [Judged, string][] = [
+    [oldHang, 'silence'],
+    [oldRetry, 'attempts'],
+    [oldGhost, 'ghost'],
+    [oldTool, 'tool_time'],
+  ];
+  const stuck = async (reason: string, title: string, text: string, where?: string) => {
+    const session = await begin(title, text, where);
+    expected.push([session, reason]);
+    return session;
+  };
+  const retryGhost = await stuck('ghost', 'ghost in retry', '[[503]]');
+  const hungGhost = await stuck('ghost', 'ghost that hangs', '[[hang]]', other);
+  await world.asked(hungGhost);
+  await opencode.remove(hungGhost.id, hungGhost.directory);
+  await world.retrying(retryGhost);
+  await opencode.remove(retryGhost.id, retryGhost.directory);
+
+  await stuck('attempts', 'rate limit', '[[429]]');
+  const slow = await stuck('duration', 'slow retries', '[[429 retry-after=10]]', other);
+  const later = await stuck('wait', 'retry in an hour', '[[429 retry-after=3600]]');
+  // Decided in the run's first moments, when an abort can be lost.
+  const spent = [
+    await stuck('hopeless', 'free usage spent', '[[usage-exhausted]]', other),
+    await stuck('hopeless', 'weekly usage spent', '[[usage-exhausted go retry-after=86400]]'),
+    await stuck('hopeless', 'quota spent', '[[usage-exhausted quota]]'),
+  ];
+  await stuck('silence', 'never answers', '[[hang]]');
+  await stuck('silence', 'answers with headers only', '[[hang-headers]]', other);
+  await stuck('silence', 'stops in the middle', '[[stall 3]]');
+  await stuck('silence', 'stops after a tool', '[[bash true]] [[hang]]', other);
+  await stuck('attempts', 'cut in the middle', '[[midfail 3]]');
+  await stuck('tool_time', 'endless tool', '[[bash sleep 600]]', other);
+  const parents = [
+    await begin('parent of a hang', '[[task {{hang}} @]]'),
+    await begin('parent of a rate limit', '[[task {{429}} @]]', other),
+    await begin('grandparent of a hang', '[[task {{task ((hang)) @}} @]]'),
+  ];
+  const [ofHang, ofLimit, middle] = await Promise.all(parents.map((each) => world.child(each)));
+  const leaf = await world.child(middle!);
+  expected.push([ofHang!, 'silence'], [ofLimit!, 'attempts'], [leaf, 'silence']);
+
+  const said = new Map<Judged, Awaited<ReturnType<typeof expectEnded>>>();
+  await Promise.all(
+    expected.map(async ([each, reason]) => {
+      said.set(each, await expectEnded(watchdog, each, reason));
+    }),
+  );
+  expect(said.get(later)).toMatchObject({ attempt: 1 });
+  expect(said.get(slow)).toMatchObject({ attempt: 2 });
+  for (const each of spent) expect(said.get(each)).toMatchObject({ attempt: 1 });
+
+  // Only the leaf is aborted: everybody above it answers.
+  await Promise.all(parents.map((each) => world.finished(each)));
+  for (const each of [...parents, middle!]) {
+    expect(touches(watchdog, each), each.title).toEqual([]);
+    expect(await world.answer(each), each.title).toContain('All done.');
+  }
+
+  // The provider is the witness: it is asked no more, for longer than the next attempt was away.
+  const titles = expected.map(([{ title }]) => title).filter((title) => !/subagent/.test(title));
+  const counts = () =>
+    Object.fromEntries(titles.map((each) => [each, provider.count(`(${each})`)]));
+  const before = counts();
+  await world.finished(await begin('witness', '[[stream 110 100]]'));
+  expect(counts()).toEqual(before);
+  expect(provider.open()).toBe(0);
+  expect(sleepers()).toEqual([]);
+  expect(await opencode.statusAll([directory, other])).toEqual({});
+  for (const [each, reason] of expected) {
+    const stuckLines = lines(watchdog, 'session.stuck', each).map((line) => line.reason);
+    expect(stuckLines, each.title).toEqual([reason]);
+  }
+  expect(watchdog.events('session.wedged')).toEqual([]);
+  expect(watchdog.events('server.restarting')).toEqual([]);
+});

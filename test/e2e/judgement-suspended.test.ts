@@ -1,0 +1,65 @@
+/** What the daemon did not observe is held against nobody: suspended for longer than every limit, on a real opencode. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectEnded, JudgedWorld, lines, touches } from '../support/judged-world.js';
+import { waitFor } from '../support/wait.js';
+
+let world: JudgedWorld;
+
+beforeAll(async () => {
+  world = await JudgedWorld.make();
+  await world.serve();
+  await world.warmUp(world.directory, world.other);
+});
+afterAll(() => world?.end());
+
+test('a daemon that was suspended for longer than every limit aborts nothing that is healthy', async () => {
+  const { directory, other, provider } = world;
+  const watchdog = await world.daemon({
+    retry: { maxAttempts: 5, maxDuration: '10s', maxWait: '1m' },
+    stall: { maxSilence: '6s', maxToolTime: '12s' },
+    probe: { interval: '1s', timeout: '1s', maxFailures: 2 },
+  });
+  const begin = (title: string, text: string, where = directory) =>
+    world.begin({ title, text, directory: where });
+  const stream = await begin('stream', '[[stream 250 100]]');
+  const tool = await begin('tool', '[[bash sleep 20]]', other);
+  const parent = await begin('parent', '[[task {{bash sleep 20}} @]]');
+  // Over before the daemon is back, and not over yet.
+  const soon = await begin('recovers meanwhile', '[[flaky 1]]', other);
+  const late = await begin('recovers afterwards', '[[flaky 1 retry-after=18]]');
+  const hung = await begin('hung', '[[hang]]', other);
+  for (const each of [soon, late]) {
+    await watchdog.saw('session.health', { sessionID: each.id, health: 'retrying' });
+  }
+  for (const each of [tool, await world.child(parent)]) {
+    await waitFor(() => lines(watchdog, 'session.health', each).length > 0, {
+      what: `the daemon to know of ${each.title}`,
+    });
+  }
+  await Promise.all([stream, hung].map((each) => world.asked(each)));
+
+  process.kill(watchdog.pid, 'SIGSTOP');
+  const silentFrom = watchdog.lines.length;
+  try {
+    // Its 14 s are the measure: longer than every limit.
+    await world.finished(await begin('witness', '[[stream 140 100]]', other));
+  } finally {
+    process.kill(watchdog.pid, 'SIGCONT');
+  }
+
+  const gap = await watchdog.saw('daemon.gap');
+  expect(gap.gapMs).toBeGreaterThan(12_000);
+  await expectEnded(watchdog, hung, 'silence');
+  const healthy = [stream, tool, parent, await world.child(parent), soon, late];
+  await Promise.all(healthy.map((each) => world.finished(each)));
+  for (const each of healthy) {
+    expect(touches(watchdog, each), each.title).toEqual([]);
+    expect(world.hungUp(each), each.title).toBe(0);
+  }
+  expect(provider.count('(recovers afterwards)')).toBe(2);
+  await watchdog.saw('session.recovered', { sessionID: late.id });
+  // The server was not blamed either: it answered all the time.
+  for (const event of ['server.unresponsive', 'server.restarting', 'error']) {
+    expect(watchdog.lines.slice(silentFrom).filter((line) => line.event === event)).toEqual([]);
+  }
+});

@@ -1,0 +1,105 @@
+/** Nobody is there to answer, and runs that may never end (`waiting`, `stall.maxRunTime`), on a real opencode. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ASK_BASH, expectEnded, JudgedWorld, lines, touches } from '../support/judged-world.js';
+
+let world: JudgedWorld;
+
+beforeAll(async () => {
+  world = await JudgedWorld.make();
+  await world.serve();
+  await world.warmUp(world.directory, world.other);
+});
+afterAll(() => world?.end());
+
+/** One that asks for a permission, and one with a question, in another directory. */
+async function ask(about: string) {
+  const { other } = world;
+  const permission = await world.begin({
+    title: `permission ${about}`,
+    text: '[[bash touch must-not-be]]',
+    permission: ASK_BASH,
+  });
+  const question = await world.begin({
+    title: `question ${about}`,
+    text: '[[question]]',
+    directory: other,
+  });
+  return { permission, question };
+}
+
+test('what nobody answers is rejected with a word, and the run goes on to its end', async () => {
+  const watchdog = await world.daemon({ waiting: { maxDuration: '2s', action: 'reject' } });
+  const { permission, question } = await ask('rejected');
+  for (const [each, on] of [
+    [permission, 'permission'],
+    [question, 'question'],
+  ] as const) {
+    const { id: sessionID, title } = each;
+    await watchdog.saw('session.answered', { sessionID, by: 'watchdog', on });
+    await world.finished(each);
+    await watchdog.saw('session.health', { sessionID, health: 'idle' });
+    expect(await world.answer(each), title).toContain('All done.');
+    expect(lines(watchdog, 'session.waiting', each), title).toHaveLength(1);
+    expect(lines(watchdog, 'session.answered', each), title).toHaveLength(1);
+    expect(lines(watchdog, 'session.stuck', each), title).toMatchObject([{ reason: 'waiting' }]);
+    expect(lines(watchdog, 'session.aborting', each), title).toEqual([]);
+    expect(world.hungUp(each), title).toBe(0);
+    // The model was told, and answered to it.
+    expect(world.provider.count(`(${title})`), title).toBe(2);
+  }
+  expect(watchdog.events('error')).toEqual([]);
+});
+
+test('what nobody answers is aborted where that is wanted, and excuses no later run', async () => {
+  const watchdog = await world.daemon({
+    waiting: { maxDuration: '2s', action: 'abort' },
+    stall: { maxSilence: '5s' },
+  });
+  const { permission, question } = await ask('aborted');
+  for (const each of [permission, question]) {
+    await expectEnded(watchdog, each, 'waiting');
+    await world.idle(each);
+  }
+  // opencode lists what the aborted run had asked for ever (1.18.33): the session's next run waits for nobody.
+  for (const each of [permission, question]) {
+    await world.opencode.promptAsync(each.id, each.directory, `[[hang]] (${each.title} again)`);
+  }
+  for (const { id: sessionID } of [permission, question]) {
+    await watchdog.saw('session.aborted', { sessionID, reason: 'silence' });
+  }
+});
+
+test('what nobody answers is only reported where that is wanted, once', async () => {
+  const watchdog = await world.daemon({
+    waiting: { maxDuration: '2s', action: 'report' },
+    log: { healthInterval: '1s' },
+  });
+  const { permission, question } = await ask('reported');
+  for (const each of [permission, question]) {
+    await watchdog.saw('session.stuck', { sessionID: each.id, reason: 'waiting' });
+  }
+  const before = watchdog.events('health.summary').length;
+  await world.finished(await world.begin({ title: 'witness', text: '[[stream 40 100]]' }));
+  expect(watchdog.events('health.summary').length).toBeGreaterThan(before);
+  for (const each of [permission, question]) {
+    expect(touches(watchdog, each), each.title).toHaveLength(1);
+    expect(await world.opencode.status(each.directory)).toHaveProperty(each.id);
+    await world.opencode.abort(each.id, each.directory);
+    await world.idle(each);
+  }
+});
+
+test('a run that never ends is ended at the limit for runs, however lively it is', async () => {
+  const watchdog = await world.daemon({ stall: { maxRunTime: '8s' } });
+  const endless = await world.begin({ title: 'endless', text: '[[stream 100000 100]]' });
+  const short = await world.begin({
+    title: 'short',
+    text: '[[stream 10 100]]',
+    directory: world.other,
+  });
+  await world.finished(short);
+  await expectEnded(watchdog, endless, 'run_time');
+  expect(await world.answer(endless)).toContain('chunk 50 ');
+  expect(world.provider.open('(endless)')).toBe(0);
+  expect(touches(watchdog, short)).toEqual([]);
+});
