@@ -6,8 +6,8 @@ import type { Stage } from './stage.js';
 
 type Act = (stage: Stage, narrator: Narrator) => Promise<Outcome>;
 
-/** 240 pieces, 150 ms apart: more than half a minute, so that it spans the first two acts. */
-const LONG_ANSWER = '[[stream 240 150]]';
+/** 300 pieces, 150 ms apart: long enough to span most of the first two acts on a slow machine, too. */
+const LONG_ANSWER = '[[stream 300 150]]';
 /** Longer than `stall.maxSilence` of the demo. */
 const QUIET_TOOL = '[[bash sleep 12]]';
 const RATE_LIMITED = '[[429]]';
@@ -31,11 +31,12 @@ const healthyWork: Act = async (stage, narrator) => {
   const { provider, daemon, directories } = stage;
   narrator.act('Act 1 of 4: healthy work is left alone');
   narrator.say(
-    'Two sessions. "long answer" streams text for half a minute. "quiet tool" runs `sleep 12`: not a sign of life',
+    'Two sessions. "long answer" streams text for 45 s. "quiet tool" runs `sleep 12`: not a sign of life',
     'for 12 s, longer than the limit on silence (8 s here; default: 10 minutes). But a tool is running.',
   );
-  const longAnswer = await begin(stage, 'long answer', directories[0], LONG_ANSWER);
   const quiet = await begin(stage, 'quiet tool', directories[1], QUIET_TOOL);
+  const longAnswer = await begin(stage, 'long answer', directories[0], LONG_ANSWER);
+  narrator.say('  Both are under way; waiting for "quiet tool" to finish.');
   await daemon.saw('session.health', { sessionID: quiet.id, health: 'idle' });
 
   // The provider is asked twice: for the call of the tool, and again with the tool's result.
