@@ -1,6 +1,4 @@
 /** `run`: the daemon, in the foreground. */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { readableConfig } from '../config/explain.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
 import { applyLive } from '../config/reload.js';
@@ -9,6 +7,7 @@ import { Daemon } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
 import { createControl } from '../process/auto.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
+import { defaultStateDir } from '../process/record.js';
 import { Recorder } from '../recording/recorder.js';
 import { ServiceReport } from '../service.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
@@ -99,7 +98,7 @@ export async function run(options: RunOptions): Promise<number> {
 /** Two daemons that act on one server would undo each other's work; one that only looks harms nobody. */
 async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
   if (config.dryRun || config.server.control === 'observe') return undefined;
-  const stateDir = stateDirectory(process.env);
+  const stateDir = defaultStateDir(process.env);
   try {
     return await acquireLock({ url: config.server.url, env: process.env, stateDir, clock });
   } catch (error) {
@@ -145,8 +144,8 @@ function recorderFor(
 
 /** What the state machine decides by: the part of the configuration that a replay needs. */
 function policyKeys(config: Config): Record<string, unknown> {
-  const { retry, stall, waiting, abort, pileup, probe, restart, recover } = config;
-  return { retry, stall, waiting, abort, pileup, probe, restart, recover };
+  const { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover } = config;
+  return { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover };
 }
 
 type CreateOptions = Parameters<typeof createControl>[0];
@@ -169,7 +168,7 @@ export function controlOptions(
     ...(password === undefined ? {} : { password }),
     startTimeoutMs: server.startTimeout,
     stopGraceMs: server.stopGrace,
-    stateDir: stateDirectory(process.env),
+    stateDir: defaultStateDir(process.env),
     ...(server.restartCommand === null ? {} : { restartCommand: server.restartCommand }),
     restartCommandTimeoutMs: server.restartTimeout,
     ...(server.container === null ? {} : { container: server.container }),
@@ -177,12 +176,4 @@ export function controlOptions(
     deps,
     clock,
   };
-}
-
-/** Where the daemon keeps what the next one must know: systemd's StateDirectory, else the XDG one. */
-function stateDirectory(env: NodeJS.ProcessEnv): string {
-  return (
-    env.STATE_DIRECTORY?.split(':')[0] ??
-    join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'opencode-watchdog')
-  );
 }
