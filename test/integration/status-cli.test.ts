@@ -107,7 +107,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
     await daemon.saw('session.health', { sessionID: id, health: 'retrying' });
     const out = await waitFor(async () => {
       const seen = await inTerminal(columns, `status --config ${file}`);
-      return plain(seen).includes(id) && seen;
+      return plain(seen).includes(id) ? seen : undefined;
     });
     expect(out).toContain('\u001b[32mhealthy\u001b[39m');
     expect(out).toContain('\u001b[33mretrying\u001b[39m');

@@ -36,6 +36,9 @@ export const WEBHOOK_LIMITS: WebhookLimits = {
   farewellMs: 3_000,
 };
 
+/** What comes all the time is no news: only its full name asks for it. */
+const CHATTER: ReadonlySet<string> = new Set(['session.health', 'server.output', 'server.notice']);
+
 export interface WebhookOptions {
   url: string;
   /** Names, or the first word of names: `server` is every `server.…`. */
@@ -72,7 +75,8 @@ export class Webhook {
     const [room = ''] = record.event.split('.', 1);
     // What is said about notices is no news for them: it would never end.
     if (room === 'notify' || this.#stopping.signal.aborted) return;
-    if (!this.#wanted.has(record.event) && !this.#wanted.has(room)) return;
+    const named = this.#wanted.has(record.event);
+    if (!named && !(this.#wanted.has(room) && !CHATTER.has(record.event))) return;
     if (this.#pending.length < this.#limits.maxEvents) this.#pending.push(record);
     else this.#more += 1;
     this.#arm();

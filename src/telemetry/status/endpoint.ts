@@ -17,7 +17,7 @@ export const LIMITS = {
   bodyBytes: 1_024,
   headerBytes: 8_192,
   /** From the connection's first byte to the whole request. */
-  requestMs: 5_000,
+  requestMs: 3_000,
   idleMs: 15_000,
   /** The same answer serves every request that comes within this time. */
   freshMs: 250,

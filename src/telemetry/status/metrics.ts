@@ -6,7 +6,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock } from '../../lib/clock.js';
-import type { Health, ServerHealth } from '../../watchdog/decision.js';
+import type { Health, RestartReason, ServerHealth, StuckReason } from '../../watchdog/decision.js';
 import type { TelemetryRecord } from '../logger.js';
 import type { LoopLag } from './lag.js';
 import type { StatusSource } from './source.js';
@@ -37,6 +37,27 @@ const SERVER_HEALTHS: readonly ServerHealth[] = [
   'down',
   'restarting',
   'held',
+];
+const RESTART_REASONS: readonly RestartReason[] = [
+  'pileup',
+  'wedged',
+  'unresponsive',
+  'exited',
+  'memory',
+  'schedule',
+  'manual',
+];
+const STUCK_REASONS: readonly StuckReason[] = [
+  'attempts',
+  'duration',
+  'wait',
+  'hopeless',
+  'silence',
+  'tool_time',
+  'run_time',
+  'waiting',
+  'ghost',
+  'pileup',
 ];
 const BREAKER_STATES = ['closed', 'open', 'half_open'] as const;
 
@@ -106,7 +127,7 @@ export class Metrics {
   constructor(options: MetricsOptions) {
     const { source, version, view, clock, lag } = options;
     source.onProbe((tookMs) => this.#probeSeconds.observe(tookMs / 1_000));
-    for (const counter of [this.#retryEpisodes, this.#wedged, this.#breakerOpened]) counter.inc(0);
+    this.#beginAtZero();
 
     const info = this.#gauge('build_info', 'Constant 1, with the versions.', ['version', 'node']);
     info.set({ version, node: process.version }, 1);
@@ -274,6 +295,19 @@ export class Metrics {
         this.#notices.inc({ result: 'failed' });
         return;
     }
+  }
+
+  /** `increase()` sees only what a series was before: one that begins with its first event hides it. */
+  #beginAtZero(): void {
+    for (const reason of RESTART_REASONS) {
+      this.#restarts.inc({ reason }, 0);
+      this.#restartFailures.inc({ reason }, 0);
+    }
+    for (const reason of STUCK_REASONS) {
+      this.#stuck.inc({ reason }, 0);
+      for (const result of ['done', 'failed']) this.#aborts.inc({ reason, result }, 0);
+    }
+    for (const result of ['sent', 'failed']) this.#notices.inc({ result }, 0);
   }
 
   #aborted(sessionID: string, reason: string, at: number): void {
