@@ -1,0 +1,134 @@
+/** No healthy session is ever touched: patterns side by side on a real opencode, each far beyond the limits around it. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TestDaemon } from '../support/daemon.js';
+import {
+  ASK_BASH,
+  expectEnded,
+  type Judged,
+  JudgedWorld,
+  lines,
+  touches,
+} from '../support/judged-world.js';
+import { waitFor } from '../support/wait.js';
+
+let world: JudgedWorld;
+let watchdog: TestDaemon;
+
+beforeAll(async () => {
+  world = await JudgedWorld.make({
+    // Subagents of subagents.
+    config: { agent: { general: { permission: { task: 'allow' } } }, subagent_depth: 3 },
+  });
+  await world.serve();
+  await world.warmUp(world.directory, world.other);
+  watchdog = await world.daemon({
+    retry: { maxAttempts: 3, maxDuration: '40s', maxWait: '1m' },
+    stall: { maxSilence: '6s', maxToolTime: '18s' },
+    pileup: { minSessions: 3, minDuration: '10s' },
+    // So that a wrong verdict would do even more harm.
+    recover: { afterAbort: 'continue', afterRestart: 'continue' },
+  });
+});
+afterAll(() => world?.end());
+
+test('healthy sessions beyond every limit are left alone, and the stuck ones beside them are not', async () => {
+  const { directory, other, opencode, provider } = world;
+  const compacted = await world.begin({
+    title: 'compaction',
+    text: '[[ok]] summary-after=10000',
+    directory: other,
+  });
+  await world.finished(compacted);
+
+  const begin = (title: string, text: string, where = directory) =>
+    world.begin({ title, text, directory: where });
+  const compaction = opencode.call('POST', `/session/${compacted.id}/summarize`, other, {
+    providerID: 'fake',
+    modelID: 'm1',
+  });
+  const stream = await begin('long stream', '[[stream 220 100]]');
+  const reasoning = await begin('long reasoning', '[[reason 200 100]]', other);
+  const sleep = await begin('quiet tool', '[[bash sleep 10]]');
+  const sleeps = await begin('two quiet tools', '[[bash sleep 10]] [[bash sleep 10]]', other);
+  const permission = await world.begin({
+    title: 'permission',
+    text: '[[bash sleep 5]]',
+    permission: ASK_BASH,
+  });
+  const question = await begin('question', '[[question]]', other);
+  const delegating = await begin('delegating', '[[task {{stream 210 100}} @]]');
+  const deep = await begin('deep', '[[task {{task ((bash sleep 10)) @}} @]]', other);
+  const flaky = await begin('flaky', '[[flaky 2]]');
+  const refused = await begin('refused', '[[401]]', other);
+  const stopped = await begin('stopped by a person', '[[stream 500 100]]');
+  const hung = await begin('hung', '[[hang]]');
+  const limited = await begin('limited', '[[429]]', other);
+
+  await world.asked(stopped);
+  await opencode.abort(stopped.id, stopped.directory);
+
+  // The limits bite.
+  await expectEnded(watchdog, hung, 'silence');
+  await expectEnded(watchdog, limited, 'attempts');
+  await Promise.all([hung, limited].map((each) => world.finished(each)));
+  for (const each of [hung, limited]) {
+    expect(lines(watchdog, 'session.continued', each), each.title).toHaveLength(1);
+  }
+
+  // The longest are over: whoever waits has been waiting for longer than every limit.
+  const working = [stream, reasoning, sleep, sleeps, delegating, deep, flaky, compacted];
+  await Promise.all(working.map((each) => world.finished(each)));
+  expect(await compaction).toBe(true);
+  for (const [each, on] of [
+    [permission, 'permission'],
+    [question, 'question'],
+  ] as const) {
+    expect(lines(watchdog, 'session.waiting', each), each.title).toMatchObject([{ on }]);
+    expect(lines(watchdog, 'session.answered', each)).toEqual([]);
+    expect(await opencode.status(each.directory)).toHaveProperty(each.id);
+  }
+  const [asked] = await opencode.permissions(directory);
+  await opencode.replyPermission(asked!.id, directory, 'once');
+  const [wondered] = await opencode.questions(other);
+  await opencode.replyQuestion(wondered!.id, other, [['left']]);
+  await Promise.all([permission, question].map((each) => world.finished(each)));
+  for (const each of [permission, question]) {
+    await watchdog.saw('session.health', { sessionID: each.id, health: 'idle' });
+    expect(lines(watchdog, 'session.waiting', each), each.title).toHaveLength(1);
+    expect(lines(watchdog, 'session.answered', each)).toMatchObject([{ by: 'person' }]);
+  }
+
+  const subagents: Judged[] = [await world.child(delegating), await world.child(deep)];
+  subagents.push(await world.child(subagents[1]!));
+  const healthy = [...[...working, permission, question, refused, stopped], ...subagents];
+  for (const each of healthy) {
+    expect(touches(watchdog, each), each.title).toEqual([]);
+    expect(lines(watchdog, 'session.continued', each), each.title).toEqual([]);
+    await world.idle(each);
+  }
+  // The provider is the witness: nobody hung up on it but the person.
+  for (const each of healthy) {
+    expect(world.hungUp(each), each.title).toBe(each === stopped ? 1 : 0);
+  }
+  expect(watchdog.events('server.restarting')).toEqual([]);
+
+  // What each looked like.
+  const seen = (each: Judged, health: string) =>
+    watchdog.events('session.health', { sessionID: each.id, health }).length;
+  for (const each of [delegating, deep, subagents[1]!]) {
+    expect(seen(each, 'delegating'), each.title).toBeGreaterThan(0);
+  }
+  for (const each of [permission, question]) {
+    expect(seen(each, 'waiting'), each.title).toBeGreaterThan(0);
+  }
+  expect(lines(watchdog, 'session.recovered', flaky)).toMatchObject([{ attempts: 2 }]);
+  expect(lines(watchdog, 'session.failed', refused)).toMatchObject([{ statusCode: 401 }]);
+  expect(lines(watchdog, 'session.failed', stopped)).toEqual([]);
+  expect(provider.count('(stopped by a person)')).toBe(1);
+  await waitFor(
+    async () => Object.keys(await opencode.statusAll([directory, other])).length === 0,
+    {
+      what: 'everything to be idle',
+    },
+  );
+});
