@@ -15,8 +15,11 @@ export function errorHeard(
   const error = { name, message, ...(statusCode === undefined ? {} : { statusCode }) };
   // A run's error is its end only when it ends: it may be survived.
   if (session.run !== undefined) session.run.error = error;
-  // Without a run (an unknown model fails before it is busy) the error is all there is.
-  else if (name !== ABORTED) sayFailed(context, session, error, 0);
+  // Without a run (an unknown model fails before it is busy) the error is all there is; but what opencode says of a
+  // run that we are ending, or of a session that is deleted and can be written no more, is no failure of its own.
+  else if (name !== ABORTED && session.aborting === undefined && !session.deleted) {
+    sayFailed(context, session, error, 0);
+  }
 }
 
 /** The run is over: where opencode ended it with an error, that is a failure, unless it was aborted. */

@@ -39,6 +39,13 @@ describe('an abort', () => {
     expect(w.notes('session.failed')).toEqual([]);
   });
 
+  test('of ours is no failure where opencode stumbles over its end (a deleted session, 1.18.33)', () => {
+    const w = aborting().error('s', 'MessageAbortedError').status('s', 'idle');
+    w.error('s', 'UnknownError').abortDone();
+    expect(w.notes('session.failed')).toEqual([]);
+    expect(w.notes('session.aborted')).toHaveLength(1);
+  });
+
   test('that failed is tried again up to maxTries, then the session is wedged and the server restarted', () => {
     const w = aborting();
     w.advance(5 * SECOND)
