@@ -118,6 +118,9 @@ const deleted: Translator = (properties) => {
   return sessionID === undefined ? undefined : { sessionID, said: [{ kind: 'session.deleted' }] };
 };
 
+/** A failed query of opencode's own database is told with its values: a message's text may be among them (1.18.33). */
+const QUERY_VALUES = /\bparams: .*$/s;
+
 const errorEvent = z.object({
   sessionID: schemas.id.optional().catch(undefined),
   error: schemas.namedError.optional().catch(undefined),
@@ -134,7 +137,7 @@ const error: Translator = (properties) => {
       {
         kind: 'session.error',
         name: bounded(event.error?.name ?? 'UnknownError', MAX_MESSAGE_CHARS),
-        message: bounded(message ?? '', MAX_MESSAGE_CHARS),
+        message: bounded((message ?? '').replace(QUERY_VALUES, 'params: …'), MAX_MESSAGE_CHARS),
         ...(statusCode !== undefined && { statusCode }),
         ...(isRetryable !== undefined && { retryable: isRetryable }),
       },

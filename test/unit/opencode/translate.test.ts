@@ -204,6 +204,16 @@ describe('the ends of things', () => {
     expect((error as { message: string }).message).toHaveLength(300);
   });
 
+  it("leaves out the values of a failed query: a message's text may be among them", () => {
+    const message =
+      'Failed query: insert into "part" ("id", "data") values (?, ?) params: prt_1,{"text":"secret';
+    const error = { name: 'UnknownError', data: { message } };
+    const [said] = say('session.error', { sessionID: 'ses_a', error });
+    expect(said).toMatchObject({
+      message: 'Failed query: insert into "part" ("id", "data") values (?, ?) params: …',
+    });
+  });
+
   it('leaves out errors of no session', () => {
     expect(say('session.error', { error: { name: 'UnknownError' } })).toEqual([]);
   });
