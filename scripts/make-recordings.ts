@@ -1,11 +1,15 @@
 /**
  * Makes the corpus of `test/recordings/` again: `npm run build && npx tsx scripts/make-recordings.ts [NAME...]`.
  *
+ * Afterwards `npx tsx scripts/make-recordings.ts --table` writes what is decided about each, for the tests: read the
+ * difference before you commit it.
+ *
  * For each pattern a real opencode (`$OPENCODE_TEST_BIN` or the one of node_modules), the fake provider and the real
  * daemon with `run --record`. What it writes holds nothing of this machine: directories become `/project` and
  * `/other`, ids and process ids are counted through, times begin at 0. The header says what the recording shows, and
  * what the daemon decided when it was made (`decided`): the tests compare a replay with that.
  */
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,8 +26,10 @@ import {
 } from '../test/support/opencode.js';
 import type { OpencodeApi } from '../test/support/opencode-api.js';
 import { pause, waitFor } from '../test/support/wait.js';
+import { actsByDefault, read, recordings, verdicts } from '../test/unit/recording/decisions.js';
 
 const FOLDER = fileURLToPath(new URL('../test/recordings/', import.meta.url));
+const TABLE = fileURLToPath(new URL('../test/unit/recording/corpus.ts', import.meta.url));
 /** Each brings a server and a daemon. */
 const AT_ONCE = 2;
 const START_TIMEOUT_MS = 120_000;
@@ -507,7 +513,11 @@ function normalise(text: string, { about, opencode, log, places }: Circumstances
     }),
   );
   const decided = log
-    .filter(({ event }) => DECIDED.test(event))
+    .filter(({ event, previous }) => {
+      // A line of every `log.healthInterval` is a reminder, not a decision.
+      const isReminder = event === 'session.health' && previous === undefined;
+      return DECIDED.test(event) && !isReminder;
+    })
     .map(({ event, sessionID, reason, health }) => ({
       event,
       ...(sessionID === undefined ? {} : { sessionID: clean(sessionID) }),
@@ -549,4 +559,36 @@ async function main(wanted: readonly string[]): Promise<void> {
   if (failures.length > 0) process.exitCode = 1;
 }
 
-await main(process.argv.slice(2));
+/** `test/unit/recording/corpus.ts`, as the rules are now. */
+async function writeTable(): Promise<void> {
+  const decided: Record<string, string[]> = {};
+  const byDefault: Record<string, string[]> = {};
+  for (const name of recordings()) {
+    const recording = await read(name);
+    decided[name] = verdicts(recording);
+    const acts = actsByDefault(recording);
+    if (acts.length > 0) byDefault[name] = acts;
+  }
+  const table = (name: string, about: string, rows: Record<string, string[]>) =>
+    `/** ${about} */\nexport const ${name}: Record<string, readonly string[]> = ${JSON.stringify(rows, null, 2)};\n`;
+  const parts = [
+    '/** What is decided about each recording. Written by `scripts/make-recordings.ts --table`. */\n',
+    table(
+      'DECIDED',
+      'By the limits that it was recorded with: ms since it began, what, who, why.',
+      decided,
+    ),
+    table(
+      'BY_DEFAULT',
+      'What would have been done under the default limits, where anything.',
+      byDefault,
+    ),
+  ];
+  await writeFile(TABLE, parts.join('\n'));
+  // As the formatter wants it, so that a difference shows what changed and nothing else.
+  execFileSync('npx', ['biome', 'check', '--write', TABLE], { stdio: 'inherit' });
+}
+
+const words = process.argv.slice(2);
+if (words[0] === '--table') await writeTable();
+else await main(words);

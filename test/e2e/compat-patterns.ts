@@ -2,7 +2,7 @@
  * The patterns that every version of opencode must show, side by side on one server in two directories, and what the
  * daemon made of each. Used by `compat.test.ts` and, over all versions, by `scripts/compat.ts`.
  */
-import { writeFile } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type LogLine, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
@@ -204,6 +204,9 @@ export async function tryPatterns(): Promise<Report> {
     cleanups.push(() => watchdog.stop());
     const { version } = await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
     await watchdog.saw('stream.connected');
+    // Releases before 1.1 do not bring the provider's package and fetch it: here is one that was fetched before.
+    const packages = process.env.OPENCODE_TEST_PACKAGES;
+    if (packages) await cp(packages, join(home.path, 'cache/opencode'), { recursive: true });
     const opencode = api(url);
     const world: World = {
       provider,

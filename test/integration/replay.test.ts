@@ -1,0 +1,140 @@
+/** `replay FILE` as a user runs it: on stdout what was decided, on stderr what is wrong, an exit code that says which. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, test } from 'vitest';
+
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const TSX = import.meta.resolve('tsx');
+const recording = (name: string) =>
+  fileURLToPath(new URL(`../recordings/${name}.ndjson`, import.meta.url));
+
+const folder = mkdtempSync(join(tmpdir(), 'watchdog-replay-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function file(name: string, content: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ['--import', TSX, CLI, 'replay', ...args],
+      { cwd: folder, env: { PATH: process.env.PATH, HOME: folder } },
+      (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }),
+    );
+  });
+}
+
+const json = (out: string) =>
+  out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+const HEADER = JSON.stringify({
+  recording: 'opencode-watchdog',
+  format: 1,
+  version: '0.1.0',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  acts: true,
+  policy: {},
+});
+
+describe('replay FILE', () => {
+  test('prints each decision with its moment and the numbers that led to it', async () => {
+    const { code, out, err } = await run(recording('stuck-hang'));
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toMatch(/^\+00:\d\d\.\d{3} {2}session\.stuck .*8(\.\d+)? ?s/m);
+    expect(out).toMatch(/^\+00:\d\d\.\d{3} {2}→ abort +sessionID=ses_1 .*reason=silence/m);
+    expect(out).toMatch(/^\d+ observations over \d\d:\d\d\.\d{3}, \d+ decisions\n$/m);
+  });
+
+  test('--json prints one object a line, and nothing else', async () => {
+    const { code, out, err } = await run(recording('stuck-429-attempts'), '--json');
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const stuck = json(out).find(({ note }) => note === 'session.stuck');
+    expect(stuck).toMatchObject({ reason: 'attempts', limit: 3, value: 3, attempt: 3 });
+    expect(stuck?.atMs).toBeTypeOf('number');
+  });
+
+  test('--config asks what another policy would have decided', async () => {
+    const strict = file('strict.yaml', 'retry: { maxAttempts: 1 }\n');
+    const { code, out } = await run(recording('stuck-429-attempts'), '--config', strict, '--json');
+    expect(code).toBe(0);
+    expect(json(out).find(({ note }) => note === 'session.stuck')).toMatchObject({ value: 1 });
+  });
+
+  test('--diff shows what only one of two policies decides, in the order of time', async () => {
+    const patient = file('patient.yaml', 'stall: { maxSilence: 10m }\n');
+    const { code, out } = await run(recording('stuck-hang'), '--diff', patient);
+    expect(code).toBe(0);
+    const lines = out.trimEnd().split('\n');
+    expect(lines.filter((line) => /^- .*→ abort/.test(line))).toHaveLength(1);
+    expect(lines.filter((line) => /^\+ .*(→|stuck)/.test(line))).toEqual([]);
+    expect(lines.some((line) => /^ {2}\+.*session\.health/.test(line))).toBe(true);
+  });
+
+  test('a stricter policy is shown to abort although nobody can look closely any more', async () => {
+    const strict = file('silence.yaml', 'stall: { maxSilence: 5s }\n');
+    const { out } = await run(recording('stuck-hang'), '--diff', strict, '--json');
+    const stuck = json(out).filter(({ note }) => note === 'session.stuck');
+    expect(stuck.map(({ sign, limit, value }) => [sign, limit, value])).toEqual([
+      ['+', 5_000, 5_000],
+      ['-', 8_000, 8_000],
+    ]);
+  });
+
+  test('a diff of a policy with itself has no signs', async () => {
+    const { out } = await run(recording('stuck-hang'), '--diff', file('same.yaml', LIKE_RECORDED));
+    expect(out).toMatch(/→ abort/);
+    expect(out).not.toMatch(/^[-+]/m);
+  });
+});
+
+/** The limits of the recordings, as far as they change anything here. */
+const LIKE_RECORDED = `
+retry: { maxAttempts: 99, maxDuration: 2m, maxWait: 2m }
+stall: { maxSilence: 8s, maxToolTime: 1m }
+pileup: { minSessions: 99 }
+probe: { interval: 2s }
+`;
+
+describe('replay of what is no recording ends with 2 and names the line', () => {
+  test.each([
+    ['a file that is not there', join(folder, 'nowhere'), /nowhere cannot be read: ENOENT/],
+    ['an empty file', file('empty', ''), /empty is empty/],
+    ['a log', file('log', '{"level":"info","event":"daemon.started"}\n'), /log:1: not a line/],
+    ['a broken line', file('broken', `${HEADER}\n{"kind":\n`), /broken:2: not JSON/],
+    [
+      'limits that cannot be read',
+      file('limits', `${HEADER.replace('{}', '{"retry":7}')}\n`),
+      /its header holds limits that cannot be read/,
+    ],
+  ])('%s', async (_, path, message) => {
+    const { code, out, err } = await run(path);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toMatch(message);
+    expect(err).not.toMatch(/^ +at /m);
+  });
+
+  test('a configuration that is wrong is refused as everywhere', async () => {
+    const wrong = file('wrong.yaml', 'retry: { maxAttempt: 1 }\n');
+    for (const option of ['--config', '--diff']) {
+      const { code, err } = await run(recording('stuck-hang'), option, wrong);
+      expect(code).toBe(2);
+      expect(err).toMatch(/maxAttempts/);
+    }
+  });
+
+  test('no file at all is bad usage', async () => {
+    const { code, err } = await run();
+    expect(code).toBe(2);
+    expect(err).not.toBe('');
+  });
+});
