@@ -1,0 +1,101 @@
+/** A daemon that watches a fake opencode and answers at its status endpoint, with its log. */
+import { expect } from 'vitest';
+import { Daemon } from '../../src/daemon.js';
+import { SystemClock } from '../../src/lib/clock.js';
+import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
+import { createRedactor } from '../../src/telemetry/redact.js';
+import { openStatus } from '../../src/telemetry/status/open.js';
+import type { LogLine } from '../support/daemon.js';
+import type { FakeOpencode } from '../support/fake-opencode.js';
+import { waitFor } from '../support/wait.js';
+import { afterwards, configWith, FakeControl, fake } from './daemon-support.js';
+
+type Groups = NonNullable<Parameters<typeof configWith>[0]>;
+
+let nextPort = 30_000 + (process.pid % 10_000);
+
+export interface Watched {
+  server: FakeOpencode;
+  lines: LogLine[];
+  control(): FakeControl;
+  saw(event: string, where?: Partial<LogLine>): Promise<LogLine>;
+  get(path: string): Promise<Response>;
+  // biome-ignore lint/suspicious/noExplicitAny: parsed JSON of a test
+  status(): Promise<any>;
+  post(path: string): Promise<Response>;
+  port: number;
+  /** Says something in the daemon's log. */
+  emit: Telemetry['emit'];
+}
+
+export async function watched(change: Groups = {}, acts = true): Promise<Watched> {
+  const server = await fake();
+  const config = configWith({ pileup: { minSessions: 99 } }, change, {
+    server: { ...configWith().server, url: server.url },
+  });
+  const clock = new SystemClock();
+  const lines: LogLine[] = [];
+  nextPort += 1;
+  const port = nextPort;
+  const telemetry = createTelemetry({
+    level: 'debug',
+    format: 'json',
+    server: server.url,
+    secrets: [],
+    clock,
+    stream: { write: (text) => lines.push(JSON.parse(text) as LogLine) },
+  });
+  let control: FakeControl | undefined;
+  const daemon = new Daemon({
+    config,
+    secrets: {},
+    telemetry,
+    clock,
+    makeControl: async (deps) => {
+      control = new FakeControl(deps, { acts, restart: () => {}, start: () => {} });
+      return control;
+    },
+    openStatus: (source) =>
+      openStatus({
+        source,
+        telemetry,
+        clock,
+        redactor: createRedactor([]),
+        address: { kind: 'tcp', host: '127.0.0.1', port, loopback: true },
+        token: undefined,
+        version: '0.1.0',
+        url: server.url,
+      }),
+  });
+  const stop = new AbortController();
+  const done = daemon.run(stop.signal);
+  afterwards(async () => {
+    stop.abort();
+    await done;
+    clock.stop();
+    expect(lines.filter(({ event }) => event === 'error')).toEqual([]);
+  });
+  const saw = (event: string, where: Partial<LogLine> = {}) =>
+    waitFor(
+      () =>
+        lines.find(
+          (line) =>
+            line.event === event &&
+            Object.entries(where).every(([key, value]) => line[key] === value),
+        ),
+      { what: `${event} ${JSON.stringify(where)}`, interval: 5 },
+    );
+  await Promise.all([saw('status.listening'), saw('stream.connected'), saw('server.healthy')]);
+  const url = `http://127.0.0.1:${port}`;
+  return {
+    server,
+    lines,
+    port,
+    emit: telemetry.emit,
+    saw,
+    control: () => control!,
+    get: (path) => fetch(url + path),
+    status: async () => (await fetch(`${url}/status`)).json(),
+    post: (path) => fetch(url + path, { method: 'POST' }),
+  };
+}
