@@ -12,10 +12,13 @@ RUN version() { node -p "require('/app/package-lock.json').packages['node_module
  && mkdir /tools && cd /tools \
  && npm install --no-audit --no-fund "typescript@$(version typescript)" "@types/node@$(version @types/node)"
 COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/copy-page.mjs ./scripts/
 COPY src ./src
 RUN /tools/node_modules/.bin/tsc -p tsconfig.build.json --typeRoots /tools/node_modules/@types \
       --declaration false --sourceMap false \
- && rm -r src tsconfig.json tsconfig.build.json package-lock.json \
+ && node scripts/copy-page.mjs \
+ && chmod 755 dist/cli.js \
+ && rm -r scripts src tsconfig.json tsconfig.build.json package-lock.json \
  && find node_modules -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '*.map' -o -name '*.md' \) -delete
 
 # The slim base with tini, without what only builds: npm, yarn, headers, manuals, package lists.

@@ -9,6 +9,7 @@ const lab = process.env.OPENCODE_WATCHDOG_LAB ?? join(tmpdir(), 'opencode-watchd
 
 const PARTS = {
   systemd: async () => (await import('./systemd.mjs')).systemd(lab),
+  image: async () => (await import('./image.mjs')).image(lab),
 };
 
 const wanted = process.argv.slice(2);

@@ -1,0 +1,279 @@
+/** The image as a sidecar of the real opencode: shared namespaces, kill and restart, PID 1, read-only, health, stop. */
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { bundleProvider, opencodeBinary, PROJECT } from './app.mjs';
+import { Engine, NODE_IMAGE } from './engine.mjs';
+import { OPENCODE_ENV, OPENCODE_JSON, Opencode, PROVIDER_PORT } from './opencode.mjs';
+import { assert, check, measured, part, skip } from './report.mjs';
+import { pause, until } from './shell.mjs';
+
+const IMAGE = 'opencode-watchdog:trial';
+const URL = 'http://127.0.0.1:4096';
+const PASSWORD = 'trial-Pa55w0rd-4712';
+const MAX_IMAGE_BYTES = 250e6;
+const GRACE_SECONDS = 10;
+
+const WATCHDOG_FLAGS = [
+  '--read-only',
+  // Docker's own read-only has no writable /tmp, podman's would have.
+  '--read-only-tmpfs=false',
+  '--cap-drop=all',
+  '--security-opt=no-new-privileges',
+  '--restart=always',
+  '-e=OPENCODE_WATCHDOG_SERVER_CONTROL=external',
+  '-e=OPENCODE_WATCHDOG_RETRY_MAXATTEMPTS=50',
+  '-e=OPENCODE_WATCHDOG_RETRY_MAXDURATION=10m',
+  '-e=OPENCODE_WATCHDOG_PILEUP_MINDURATION=3s',
+  `-e=OPENCODE_SERVER_PASSWORD=${PASSWORD}`,
+];
+
+export async function image(lab) {
+  part('image');
+  const binary = opencodeBinary();
+  const missing =
+    (await Engine.missing()) ?? (binary ? undefined : 'no opencode binary in node_modules');
+  if (missing) return skip('everything about the image', missing);
+  const engine = new Engine(join(lab, 'podman'));
+  await engine.make();
+  try {
+    const built = await check('the Dockerfile builds', async () => {
+      await engine.build(IMAGE, PROJECT);
+    });
+    if (!built) return;
+    await trialImage(engine, lab, binary);
+    await look(engine);
+    await pod(engine);
+    await direct(engine);
+    await pid1(engine);
+  } finally {
+    await engine.clean();
+  }
+}
+
+/** opencode with its fake provider's configuration, as the user 1000. */
+async function trialImage(engine, lab, binary) {
+  const context = join(lab, 'opencode-image');
+  rmSync(context, { recursive: true, force: true });
+  mkdirSync(context, { recursive: true });
+  cpSync(binary, join(context, 'opencode'));
+  await bundleProvider(join(context, 'provider.mjs'));
+  writeFileSync(join(context, 'opencode.json'), OPENCODE_JSON);
+  const env = Object.entries(OPENCODE_ENV).map(([name, value]) => `${name}=${value}`);
+  writeFileSync(
+    join(context, 'Dockerfile'),
+    `FROM ${NODE_IMAGE}
+COPY opencode /usr/local/bin/
+COPY provider.mjs /opt/
+COPY opencode.json /home/node/.config/opencode/
+RUN mkdir /work && chown -R 1000:1000 /home/node /work
+USER 1000:1000
+WORKDIR /work
+ENV HOME=/home/node ${env.join(' ')}
+CMD ["opencode", "serve", "--hostname", "127.0.0.1", "--port", "4096"]
+`,
+  );
+  await engine.build('opencode:trial', context);
+}
+
+async function look(engine) {
+  await check('the image is under 250 MB', async () => {
+    const bytes = Number(
+      await engine.do(['image', 'inspect', '--format', '{{.Size}}', IMAGE]),
+    );
+    const base = Number(await engine.do(['image', 'inspect', '--format', '{{.Size}}', NODE_IMAGE]));
+    assert(bytes < MAX_IMAGE_BYTES, `${bytes} bytes`);
+    return `${Math.round(bytes / 1e6)} MB, from a base of ${Math.round(base / 1e6)} MB`;
+  });
+  await check('it is non-root, stops by SIGTERM, has a health check and labels', async () => {
+    const of = async (what) =>
+      JSON.parse(await engine.do(['image', 'inspect', '--format', `{{json .${what}}}`, IMAGE]));
+    const { User, StopSignal, Labels } = await of('Config');
+    assert(User === '1000:1000', `User ${User}`);
+    assert(StopSignal === 'SIGTERM', `StopSignal ${StopSignal}`);
+    assert(Labels['org.opencontainers.image.title'] === 'opencode-watchdog', 'labels');
+    const { Test } = await of('HealthCheck');
+    assert(Test.join(' ') === 'CMD opencode-watchdog healthcheck', Test.join(' '));
+  });
+  await check('it says its version, and runs no shell for it', async () =>
+    engine.do(['run', '--rm', '--network=none', IMAGE, '--version']),
+  );
+}
+
+/** As deploy/compose.yaml: a third container holds the namespaces, as the pause container of a Kubernetes pod does. */
+async function pod(engine) {
+  await engine.start(
+    'wt-pod',
+    IMAGE,
+    ['--init', '--network=none', '--entrypoint=sleep'],
+    ['infinity'],
+  );
+  const joined = ['--pid=container:wt-pod', '--network=container:wt-pod'];
+  await engine.start('wt-provider', 'opencode:trial', joined, [
+    'node',
+    '/opt/provider.mjs',
+    `${PROVIDER_PORT}`,
+  ]);
+  await engine.start('wt-opencode', 'opencode:trial', [
+    ...joined,
+    '--restart=always',
+    '-e',
+    `OPENCODE_SERVER_PASSWORD=${PASSWORD}`,
+  ]);
+  await engine.start('wt-watchdog', IMAGE, [...joined, ...WATCHDOG_FLAGS]);
+  const opencode = new Opencode(engine.asker('wt-pod', URL, PASSWORD));
+  await until('opencode is up', () => opencode.healthy(), 90_000);
+  await sidecar(engine, opencode, 'a pod of containers', async () => {
+    const starts = await engine.inspect('wt-watchdog', '{{.RestartCount}}');
+    assert(starts === '0', `the watchdog was restarted ${starts} times`);
+  });
+
+  await check(
+    'a pod of containers: the health check is green, and red without a daemon',
+    async () => {
+      await until(
+        'green',
+        async () => (await engine.try(['healthcheck', 'run', 'wt-watchdog'])).code === 0,
+        30_000,
+      );
+      const { code } = await engine.try([
+        'run',
+        '--rm',
+        '--network=none',
+        IMAGE,
+        'healthcheck',
+      ]);
+      assert(code === 1, `without a daemon: exit code ${code}`);
+    },
+  );
+  await check('a pod of containers: it runs as 1000, read-only, without capabilities', async () => {
+    const pid = await engine.inspect('wt-watchdog', '{{.State.Pid}}');
+    const { out } = await engine.try([
+      'exec',
+      'wt-watchdog',
+      'node',
+      '-e',
+      'process.stdout.write(String(process.getuid())); try { require("node:fs").writeFileSync("/home/node/x", ""); console.log(" writes") } catch (error) { console.log(" " + error.code) }',
+    ]);
+    assert(out.trim() === '1000 EROFS', `pid ${pid}: ${out}`);
+  });
+  await check(
+    'a pod of containers: a killed watchdog comes back, and the server lives on',
+    async () => {
+      const before = await engine.inspect('wt-opencode', '{{.State.Pid}}');
+      const watchdog = await engine.inspect('wt-watchdog', '{{.State.Pid}}');
+      assert(Number(watchdog) > 1, `its pid is ${watchdog}`);
+    process.kill(Number(watchdog), 'SIGKILL');
+      await until('another watchdog', async () => {
+        const pid = await engine.inspect('wt-watchdog', '{{.State.Pid}}');
+        return pid !== '0' && pid !== watchdog;
+      });
+      assert(
+        (await engine.inspect('wt-opencode', '{{.State.Pid}}')) === before,
+        'opencode was restarted',
+      );
+    },
+  );
+  await check('docker stop ends it within its grace, and leaves the server alone', async () => {
+    const healthy = async () => (await engine.logs('wt-watchdog')).split('"server.healthy"').length - 1;
+    // One for each of the two daemons, and one after the pile-up.
+    await until('the next watchdog watches', async () => (await healthy()) >= 3);
+    const began = Date.now();
+    await engine.do(['stop', '-t', `${GRACE_SECONDS}`, 'wt-watchdog']);
+    const took = Date.now() - began;
+    const code = await engine.inspect('wt-watchdog', '{{.State.ExitCode}}');
+    assert(took < GRACE_SECONDS * 1000 && code === '0', `${took} ms, exit code ${code}`);
+    assert(await opencode.healthy(), 'the server is gone');
+    return `${(took / 1000).toFixed(1)} s, exit code 0`;
+  });
+  await engine.clean();
+}
+
+/** Three stuck sessions: killed through the shared PID namespace, restarted by the engine. */
+async function sidecar(engine, opencode, name, more) {
+  await check(
+    `${name}: three stuck sessions lead to a kill, and the restart policy brings the server back`,
+    async () => {
+      await until('the watchdog watches', async () =>
+        /"server.healthy"/.test(await engine.logs('wt-watchdog')),
+      );
+      const before = await engine.inspect('wt-opencode', '{{.State.StartedAt}}');
+      for (let i = 0; i < 3; i += 1) await opencode.prompt('[[503]] pile');
+      const began = Date.now();
+      const gone = await until(
+        'the restart',
+        async () => {
+          const now = await engine.inspect('wt-opencode', '{{.State.StartedAt}}');
+          return now !== before && (await opencode.healthy().catch(() => false));
+        },
+        120_000,
+      ).catch(async (error) => {
+        throw new Error(`${error.message}\n${(await engine.logs('wt-watchdog')).slice(-3000)}`);
+      });
+      assert(gone, 'not restarted');
+      assert(Object.keys(await opencode.statuses()).length === 0, 'sessions are still stuck');
+      await until(
+        'server.restarted',
+        async () => /"server.restart(ed|ing)".*"pileup"/.test(await engine.logs('wt-watchdog')),
+        60_000,
+      );
+      await more();
+      return `${((Date.now() - began) / 1000).toFixed(1)} s after the third prompt`;
+    },
+  );
+}
+
+/** The sidecar joins opencode's own container: then opencode needs an init, and the sidecar ends with it. */
+async function direct(engine) {
+  await engine.start('wt-opencode', 'opencode:trial', [
+    '--init',
+    '--network=none',
+    '--restart=always',
+    '-e',
+    `OPENCODE_SERVER_PASSWORD=${PASSWORD}`,
+  ]);
+  const joined = ['--pid=container:wt-opencode', '--network=container:wt-opencode'];
+  await engine.start('wt-watchdog', IMAGE, [...joined, ...WATCHDOG_FLAGS]);
+  const provider = () =>
+    engine.start(
+      'wt-provider',
+      'opencode:trial',
+      ['--network=container:wt-opencode'],
+      ['node', '/opt/provider.mjs', `${PROVIDER_PORT}`],
+    );
+  await provider();
+  const opencode = new Opencode(engine.asker('wt-opencode', URL, PASSWORD));
+  await until('opencode is up', () => opencode.healthy(), 90_000);
+  await sidecar(engine, opencode, "opencode's own namespaces, --init", async () => {});
+  // The namespace ends with its PID 1, and the sidecar with it. Its own restart needs opencode to be up again first, and
+  // an engine that tries too early may not try again: why compose.yaml gives the namespaces a container of their own.
+  await pause(5_000);
+  const [status, count] = (
+    await engine.inspect('wt-watchdog', '{{.State.Status}} {{.RestartCount}}')
+  ).split(' ');
+  measured("opencode's own namespaces, --init: the sidecar afterwards", `${status}, restarted ${count} times`);
+  await engine.clean();
+}
+
+async function pid1(engine) {
+  await engine.start('wt-opencode', 'opencode:trial', [
+    '--network=none',
+    '-e',
+    `OPENCODE_SERVER_PASSWORD=${PASSWORD}`,
+  ]);
+  const joined = ['--pid=container:wt-opencode', '--network=container:wt-opencode'];
+  const opencode = new Opencode(engine.asker('wt-opencode', URL, PASSWORD));
+  await until('opencode is up', () => opencode.healthy(), 90_000);
+  await engine.start('wt-watchdog', IMAGE, [...joined, ...WATCHDOG_FLAGS]);
+  await check('without an init the diagnosis of PID 1 is in the log', async () => {
+    const line = await until(
+      'the diagnosis',
+      async () =>
+        (await engine.logs('wt-watchdog'))
+          .split('\n')
+          .find((text) => text.includes('PID 1') && text.includes('init: true')),
+      30_000,
+    );
+    return JSON.parse(line).notice?.slice(0, 120);
+  });
+  await engine.clean();
+}
