@@ -2,7 +2,7 @@
 import type { Clock } from './lib/clock.js';
 import type { MemoryWatch } from './memory-watch.js';
 import type { Telemetry } from './telemetry/logger.js';
-import type { Health } from './watchdog/decision.js';
+import { countByHealth } from './watchdog/decision.js';
 import type { Watchdog } from './watchdog/watchdog.js';
 
 export interface ReportSources {
@@ -28,24 +28,12 @@ export class Report {
   write(): void {
     const { watchdog, telemetry, clock, memory } = this.#from;
     const at = clock.now();
-    const counts: Record<Health, number> = {
-      idle: watchdog.idleSessions,
-      busy: 0,
-      waiting: 0,
-      delegating: 0,
-      retrying: 0,
-      stalled: 0,
-      stuck: 0,
-      wedged: 0,
-    };
-    for (const session of watchdog.sessions(at)) {
-      counts[session.health] += 1;
-      telemetry.emit('session.health', session);
-    }
+    const active = watchdog.sessions(at);
+    for (const session of active) telemetry.emit('session.health', session);
     const events = this.#from.events();
     const seconds = Math.max(1, at - this.#lastAt) / 1_000;
     telemetry.emit('health.summary', {
-      ...counts,
+      ...countByHealth(watchdog.idleSessions, active),
       eventsPerSec: Math.round(((events - this.#lastEvents) / seconds) * 10) / 10,
       ...(memory.latest === undefined ? {} : { serverMemoryBytes: memory.latest }),
       ...(memory.growthPerHour === undefined

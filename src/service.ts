@@ -5,7 +5,7 @@
 import type { Clock, Timer } from './lib/clock.js';
 import type { Telemetry } from './telemetry/logger.js';
 import type { SdNotify } from './telemetry/sd-notify.js';
-import type { Health, ServerHealth } from './watchdog/decision.js';
+import { countByHealth, HEALTHS, type Health, type ServerHealth } from './watchdog/decision.js';
 
 /** What the loop shows. */
 export interface Watched {
@@ -39,16 +39,6 @@ const SERVER_WORDS: Record<ServerHealth, string> = {
   held: 'the server is down, restarts are held by the breaker',
 };
 
-const SHOWN: readonly Health[] = [
-  'busy',
-  'waiting',
-  'delegating',
-  'retrying',
-  'stalled',
-  'stuck',
-  'wedged',
-];
-
 export interface Today {
   aborts: number;
   restarts: number;
@@ -60,10 +50,10 @@ export function statusLine(
   sessions: readonly { health: Health }[],
   { aborts, restarts }: Today,
 ): string {
-  const counts = SHOWN.map((health) => ({
-    health,
-    count: sessions.filter((session) => session.health === health).length,
-  })).filter(({ count }) => count > 0);
+  const byHealth = countByHealth(0, sessions);
+  const counts = HEALTHS.map((health) => ({ health, count: byHealth[health] })).filter(
+    ({ count }) => count > 0,
+  );
   return [
     SERVER_WORDS[server],
     ...counts.map(({ health, count }) => `${count} ${health}`),

@@ -1,13 +1,11 @@
 /** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
 import { nearest } from '../config/nearest.js';
-import { isHealthy } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
-import { OpencodeClient } from '../opencode/client.js';
+import type { OpencodeClient } from '../opencode/client.js';
 import { readConfiguredModel, readProviders } from '../opencode/providers.js';
 import { createControl } from '../process/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/binary.js';
-import type { ControlDeps } from '../process/control.js';
-import { controlOptions } from './run.js';
+import { clientFor, controlOptions, onceDeps } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -34,15 +32,9 @@ interface Step {
 
 export async function check(options: CheckOptions): Promise<number> {
   const loaded = loadForCommand(options);
-  const { config, secrets } = loaded;
+  const { config } = loaded;
   const clock = new SystemClock();
-  const password = secrets.password?.reveal();
-  const client = new OpencodeClient({
-    url: config.server.url,
-    username: config.server.username,
-    ...(password === undefined ? {} : { password }),
-    clock,
-  });
+  const client = clientFor(loaded, clock);
   try {
     const steps: Step[] = [];
     const binary = await checkBinary(config.server.command, process.env, process.cwd());
@@ -110,15 +102,9 @@ async function started(
   client: OpencodeClient,
   clock: SystemClock,
 ): Promise<ServerStep> {
-  const deps: ControlDeps = {
-    isHealthy: (signal) => isHealthy(client, signal),
-    onExit: () => {},
-    onOutput: () => {},
-    onNotice: (_level, message) => complain(message),
-  };
   complain(`starting ${loaded.config.server.command.join(' ')} …`);
   const { signal } = new AbortController();
-  const options = { ...controlOptions(loaded, clock, deps), mode: 'spawn' as const };
+  const options = { ...controlOptions(loaded, clock, onceDeps(client)), mode: 'spawn' as const };
   const { control } = await createControl(options, signal);
   try {
     await control.start(signal);

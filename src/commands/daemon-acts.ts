@@ -1,12 +1,9 @@
 /** `pause`, `resume`, `restart`, and the daemon's part of `abort`: what a person asks of the running daemon. */
 import type { LoadedConfig } from '../config/load.js';
-import { isHealthy } from '../daemon.js';
 import { SystemClock, sleep } from '../lib/clock.js';
-import { OpencodeClient } from '../opencode/client.js';
 import { createControl } from '../process/auto.js';
-import type { ControlDeps } from '../process/control.js';
 import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
-import { controlOptions } from './run.js';
+import { clientFor, controlOptions, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadForCommand, printJson } from './shared.js';
 import { readStatus } from './status-schema.js';
 
@@ -117,23 +114,10 @@ async function seeRestarted(
 
 async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
   complain('no daemon watches this server: restarting it here …');
-  const { config, secrets } = loaded;
   const clock = new SystemClock();
-  const password = secrets.password?.reveal();
-  const client = new OpencodeClient({
-    url: config.server.url,
-    username: config.server.username,
-    ...(password === undefined ? {} : { password }),
-    clock,
-  });
-  const deps: ControlDeps = {
-    isHealthy: (signal) => isHealthy(client, signal),
-    onExit: () => {},
-    onOutput: () => {},
-    onNotice: (_level, message) => complain(message),
-  };
+  const client = clientFor(loaded, clock);
   const { signal } = new AbortController();
-  const { control } = await createControl(controlOptions(loaded, clock, deps), signal);
+  const { control } = await createControl(controlOptions(loaded, clock, onceDeps(client)), signal);
   try {
     await control.attach(signal);
     const { pid, tookMs } = await control.restart(signal);

@@ -14,6 +14,7 @@ import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redact.js';
 import { SdNotify } from '../telemetry/sd-notify.js';
 import { openStatusFor, startNotices } from '../watchers.js';
+import { controlOptions } from './server.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
 export interface RunOptions extends ConfigOptions {
@@ -146,34 +147,4 @@ function recorderFor(
 function policyKeys(config: Config): Record<string, unknown> {
   const { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover } = config;
   return { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover };
-}
-
-type CreateOptions = Parameters<typeof createControl>[0];
-
-/** The configuration of the server's process, as the controls take it. */
-export function controlOptions(
-  { config, secrets }: LoadedConfig,
-  clock: SystemClock,
-  deps: CreateOptions['deps'],
-): CreateOptions {
-  const { server } = config;
-  const password = secrets.password?.reveal();
-  return {
-    mode: server.control,
-    url: server.url,
-    command: server.command,
-    directory: server.directory,
-    env: process.env,
-    username: server.username,
-    ...(password === undefined ? {} : { password }),
-    startTimeoutMs: server.startTimeout,
-    stopGraceMs: server.stopGrace,
-    stateDir: defaultStateDir(process.env),
-    ...(server.restartCommand === null ? {} : { restartCommand: server.restartCommand }),
-    restartCommandTimeoutMs: server.restartTimeout,
-    ...(server.container === null ? {} : { container: server.container }),
-    dockerSocket: server.dockerSocket,
-    deps,
-    clock,
-  };
 }

@@ -1,5 +1,5 @@
 /** The catalogue's entries about the daemon itself. */
-import type { Health } from '../watchdog/decision.js';
+import { HEALTHS } from '../watchdog/decision.js';
 import type { CatalogueOf, EventName } from './events.js';
 import type { StatusEvent } from './status-events.js';
 import { bytes, counted, reasonOf, time, wholeOf } from './words.js';
@@ -8,17 +8,6 @@ type DaemonEvent = Exclude<
   EventName,
   `server.${string}` | `stream.${string}` | `session.${string}` | `provider.${string}` | StatusEvent
 >;
-
-const HEALTHS: readonly Health[] = [
-  'idle',
-  'busy',
-  'waiting',
-  'delegating',
-  'retrying',
-  'stalled',
-  'stuck',
-  'wedged',
-];
 
 export const daemonEvents: CatalogueOf<DaemonEvent> = {
   'daemon.started': {

@@ -6,15 +6,28 @@
  */
 
 /** A session's health, worst last (contract, "Structured log"). */
-export type Health =
-  | 'idle'
-  | 'busy'
-  | 'waiting'
-  | 'delegating'
-  | 'retrying'
-  | 'stalled'
-  | 'stuck'
-  | 'wedged';
+export const HEALTHS = [
+  'idle',
+  'busy',
+  'waiting',
+  'delegating',
+  'retrying',
+  'stalled',
+  'stuck',
+  'wedged',
+] as const;
+export type Health = (typeof HEALTHS)[number];
+
+/** How many sessions have each health; the idle ones are counted elsewhere. */
+export function countByHealth(
+  idle: number,
+  active: readonly { health: Health }[],
+): Record<Health, number> {
+  const counts = Object.fromEntries(HEALTHS.map((health) => [health, 0])) as Record<Health, number>;
+  counts.idle = idle;
+  for (const { health } of active) if (health !== 'idle') counts[health] += 1;
+  return counts;
+}
 
 /** Why a session counts as stuck. `pileup` is the abort that comes before a pile-up restart. */
 export type StuckReason =

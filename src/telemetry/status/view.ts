@@ -1,6 +1,6 @@
 /** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
 import type { Clock } from '../../lib/clock.js';
-import type { Health, ServerHealth } from '../../watchdog/decision.js';
+import { countByHealth, type Health, type ServerHealth } from '../../watchdog/decision.js';
 import type { TelemetryRecord } from '../logger.js';
 import type { Redactor } from '../redact.js';
 import { HOUR_MS, type RestartEntry, ServerHistory } from './history.js';
@@ -229,18 +229,7 @@ export class StatusView {
   }
 
   counts(rows: readonly { health: Health }[]): Record<Health, number> {
-    const counts: Record<Health, number> = {
-      idle: this.#o.source.idleSessions,
-      busy: 0,
-      waiting: 0,
-      delegating: 0,
-      retrying: 0,
-      stalled: 0,
-      stuck: 0,
-      wedged: 0,
-    };
-    for (const { health } of rows) if (health !== 'idle') counts[health] += 1;
-    return counts;
+    return countByHealth(this.#o.source.idleSessions, rows);
   }
 
   #row(facts: SessionFacts, now: number, times: Map<string, number>): SessionRow {

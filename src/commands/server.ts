@@ -1,0 +1,59 @@
+/** How commands reach the server and its process: the client, and the controls with what the configuration says. */
+import type { LoadedConfig } from '../config/load.js';
+import { isHealthy } from '../daemon.js';
+import type { Clock } from '../lib/clock.js';
+import { OpencodeClient } from '../opencode/client.js';
+import type { createControl } from '../process/auto.js';
+import type { ControlDeps } from '../process/control.js';
+import { defaultStateDir } from '../process/record.js';
+import { complain } from './shared.js';
+
+export function clientFor({ config, secrets }: LoadedConfig, clock: Clock): OpencodeClient {
+  const password = secrets.password?.reveal();
+  return new OpencodeClient({
+    url: config.server.url,
+    username: config.server.username,
+    ...(password === undefined ? {} : { password }),
+    clock,
+  });
+}
+
+/** For a command that acts once and ends: what the process says meanwhile is nobody's news, notices go to stderr. */
+export function onceDeps(client: OpencodeClient): ControlDeps {
+  return {
+    isHealthy: (signal) => isHealthy(client, signal),
+    onExit: () => {},
+    onOutput: () => {},
+    onNotice: (_level, message) => complain(message),
+  };
+}
+
+type CreateOptions = Parameters<typeof createControl>[0];
+
+/** The configuration of the server's process, as the controls take it. */
+export function controlOptions(
+  { config, secrets }: LoadedConfig,
+  clock: Clock,
+  deps: ControlDeps,
+): CreateOptions {
+  const { server } = config;
+  const password = secrets.password?.reveal();
+  return {
+    mode: server.control,
+    url: server.url,
+    command: server.command,
+    directory: server.directory,
+    env: process.env,
+    username: server.username,
+    ...(password === undefined ? {} : { password }),
+    startTimeoutMs: server.startTimeout,
+    stopGraceMs: server.stopGrace,
+    stateDir: defaultStateDir(process.env),
+    ...(server.restartCommand === null ? {} : { restartCommand: server.restartCommand }),
+    restartCommandTimeoutMs: server.restartTimeout,
+    ...(server.container === null ? {} : { container: server.container }),
+    dockerSocket: server.dockerSocket,
+    deps,
+    clock,
+  };
+}
