@@ -65,7 +65,7 @@ test('of 20 with three stuck at concurrency 4: the stuck are aborted and reporte
       most = Math.max(most, bench.provider.open());
       return child.exitCode !== null;
     },
-    { what: 'the batch to end', timeout: 60_000, interval: 10 },
+    { what: 'the batch to end', timeout: 200_000, interval: 10 },
   );
   const { code, stdout, stderr } = await ended;
   await looking;

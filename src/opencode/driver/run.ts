@@ -7,6 +7,7 @@ import type { OpencodeClient } from '../client.js';
 import { messageOf, OpencodeError } from '../errors.js';
 import { message, modelOf } from '../schemas.js';
 import { readStatus } from '../status.js';
+import { readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import { GAP, type SessionEvent, type SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './patience.js';
@@ -20,10 +21,10 @@ const LOOK_WITHOUT_EVENTS_MS = 500;
 /** While the end is near. */
 const CLOSE_LOOK_MS = 150;
 const LOOK_TIMEOUT_MS = 5_000;
-/** After idle the last words may still be written, and some errors come only then (seen on 1.18.33: 5-50 ms). */
-const LAST_WORDS_MS = 1_500;
-/** A run that was accepted and is not seen busy yet: the first in a directory may have plugins to load. */
-const BEGIN_MS = 5_000;
+/** After idle the last words may still be written, and some errors come only then (1.18.33: 5-50 ms, more under load). */
+const LAST_WORDS_MS = 3_000;
+/** A run that was accepted and is not seen busy yet: on a busy machine the first in a directory took 10 s to begin. */
+const BEGIN_MS = 30_000;
 /** So many looks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
 const GONE_LOOKS = 4;
 const MAX_MESSAGES = 200;
@@ -78,6 +79,7 @@ export class Run {
   #attempts = 0;
   #error: RunError | undefined;
   #model: string | undefined;
+  #isModelKnown = false;
   #seenBusy = false;
   #isLookDue = true;
   #ring: (() => void) | undefined;
@@ -314,8 +316,16 @@ export class Run {
       return verdict;
     }
     if (this.#error) return { kind: 'failed', error: this.#error };
-    const isBegun = this.#seenBusy || verdict.kind !== 'nothing';
-    return idleMs >= (isBegun ? LAST_WORDS_MS : BEGIN_MS) ? verdict : undefined;
+    if (idleMs < LAST_WORDS_MS) return undefined;
+    if (this.#seenBusy || verdict.kind !== 'nothing') return verdict;
+    // Why it never began may have been told before anyone listened.
+    if (!this.#isModelKnown && this.#model !== undefined) {
+      const catalog = await readCatalog(client, session.directory);
+      this.#isModelKnown = catalog?.models.some(({ id }) => id === this.#model) ?? true;
+      const said = `Model not found: ${this.#model}.`;
+      if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };
+    }
+    return idleMs >= BEGIN_MS ? verdict : undefined;
   }
 
   #timeout(timeoutMs: number): DriverError {
