@@ -77,6 +77,8 @@ export async function abortSession(
         ...(directory !== undefined && { directory }),
       };
     }
+    // Where no status can be had, this is all the proof there is (1.0.0).
+    if (last.seen === 'nothing' && answer.nothingRan) return { outcome: 'withdrawn', seen: 'idle' };
     // Nobody listens, or nobody lets us in: it will not get better in this try.
     if (answer.hopeless) return { outcome: 'failed', error: answer.words };
   }
@@ -117,6 +119,8 @@ interface Answer {
   /** What came of the request so far. */
   words: string;
   hopeless: boolean;
+  /** It said `false`: before 1.1 that means that there was no run to end; later versions say `true` to anything. */
+  nothingRan: boolean;
 }
 
 /** Sends without waiting: an abort that hangs may have worked, and the status will show it. */
@@ -126,7 +130,11 @@ function send(
   directory: string | undefined,
   timeoutMs: number,
 ): Answer {
-  const answer: Answer = { words: 'was sent and not answered', hopeless: false };
+  const answer: Answer = {
+    words: 'was sent and not answered',
+    hopeless: false,
+    nothingRan: false,
+  };
   const post = () => client.abort(sessionID, directory, undefined, timeoutMs);
   const onError = (error: unknown) => {
     if (error instanceof OpencodeError && error.kind === 'timeout') return;
@@ -140,8 +148,9 @@ function send(
       if (error instanceof OpencodeError && error.kind === 'network') return post();
       throw error;
     })
-    .then(() => {
+    .then((said) => {
       answer.words = 'was answered';
+      answer.nothingRan = said === false;
     })
     .catch(onError);
   return answer;

@@ -221,8 +221,8 @@ export class OpencodeClient {
     directory?: string,
     signal?: Signal,
     timeoutMs?: number,
-  ): Promise<void> {
-    await this.#transport.json({
+  ): Promise<unknown> {
+    return this.#transport.json({
       method: 'POST',
       path: sessionPath(sessionID, '/abort'),
       query: { directory },

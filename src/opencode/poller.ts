@@ -14,6 +14,8 @@ export interface PollerOptions {
   client: OpencodeClient;
   clock: Clock;
   intervalMs: number;
+  /** The server has no such route (1.0.0): asking would only fail. */
+  statusless(): boolean;
   /** The directories to ask now. */
   directories(): string[];
   emit(observation: Observation): void;
@@ -76,6 +78,7 @@ export class Poller {
 
   /** True when the directory answered. Never two at a time for one directory. */
   #one(directory: string): Promise<boolean> {
+    if (this.#options.statusless()) return Promise.resolve(true);
     const running = this.#inFlight.get(directory);
     if (running) return running;
     const poll = this.#ask(directory).finally(() => this.#inFlight.delete(directory));

@@ -71,7 +71,8 @@ export class Senses {
     this.#poller = new Poller({
       ...common,
       intervalMs: watch.pollInterval,
-      directories: () => (this.#old.statusless ? [] : this.#directoriesToPoll()),
+      statusless: () => this.#old.statusless,
+      directories: () => this.#directoriesToPoll(),
     });
     this.#resync = new Resync({
       ...common,

@@ -192,7 +192,8 @@ export async function tryPatterns(): Promise<Report> {
     const home = await prepareHome(provider);
     cleanups.push(() => home.remove());
     const project = home.directory;
-    const other = await home.project('other');
+    // 1.0.0 tells of its own directory alone.
+    const other = process.env.OPENCODE_TEST_ONE_DIRECTORY ? project : await home.project('other');
     const careful = await home.project('careful');
     const asks = JSON.stringify({ permission: { bash: 'ask' } });
     await writeFile(join(careful, 'opencode.json'), asks);

@@ -48,6 +48,20 @@ describe('an abort', () => {
     expect(aborts(server).map(({ query }) => query)).toEqual([{ directory: '/other' }]);
   });
 
+  it('is proven by its answer false where no status can be had (1.0.0), and by nothing else there', async () => {
+    const { server, abort } = await start();
+    server.fault('GET /session/status', { status: 400, body: { error: [] } });
+    expect(await abort()).toMatchObject({ outcome: 'failed' });
+    server.fault(ABORT, { status: 200, body: false });
+    expect(await abort()).toEqual({ outcome: 'withdrawn', seen: 'idle' });
+  });
+
+  it('is not proven by its answer where the status says otherwise', async () => {
+    const { server, abort } = await start();
+    server.fault(ABORT, { status: 200, body: false });
+    expect(await abort()).toMatchObject({ outcome: 'failed' });
+  });
+
   it('finds the directory where it is not known', async () => {
     const { abort } = await start();
     expect(await abort({ directory: undefined })).toMatchObject({
