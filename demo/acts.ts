@@ -74,7 +74,7 @@ const stuckSession: Act = async (stage, narrator) => {
   const asked = provider.count(RATE_LIMITED);
   const status = await opencode.status(directories[0]);
   narrator.told(
-    `opencode no longer lists it as running, ${millis(aborted.tookMs)} after the decision`,
+    `opencode no longer lists it as running, ${millis(aborted.tookMs)} after the abort was sent`,
     !(stuck.id in status),
   );
   narrator.told('"long answer" is still streaming', provider.open(LONG_ANSWER) === 1);
