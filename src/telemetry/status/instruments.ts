@@ -1,0 +1,58 @@
+/** Makes the instruments, all of one registry and one prefix. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export class Instruments {
+  readonly registry = new Registry();
+
+  counter(name: string, help: string, labelNames: string[] = []): Counter {
+    const registers = [this.registry];
+    return new Counter({ name: `opencode_watchdog_${name}_total`, help, labelNames, registers });
+  }
+
+  gauge(name: string, help: string, labelNames: string[] = []): Gauge {
+    const registers = [this.registry];
+    return new Gauge({ name: `opencode_watchdog_${name}`, help, labelNames, registers });
+  }
+
+  histogram(name: string, help: string, buckets: number[]): Histogram {
+    const registers = [this.registry];
+    return new Histogram({ name: `opencode_watchdog_${name}`, help, buckets, registers });
+  }
+
+  /** A gauge that is read when it is scraped. */
+  read(
+    name: string,
+    help: string,
+    read: (gauge: Gauge) => void | Promise<void>,
+    labelNames: string[] = [],
+  ): void {
+    new Gauge({
+      name: `opencode_watchdog_${name}`,
+      help,
+      labelNames,
+      registers: [this.registry],
+      collect() {
+        return read(this);
+      },
+    });
+  }
+
+  /** A counter of something that counts by itself. */
+  follow(
+    name: string,
+    help: string,
+    read: (set: (labels: Record<string, string>, value: number) => void) => void,
+    labelNames: string[] = [],
+  ): void {
+    new Counter({
+      name: `opencode_watchdog_${name}_total`,
+      help,
+      labelNames,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        read((labels, value) => this.inc(labels, value));
+      },
+    });
+  }
+}
