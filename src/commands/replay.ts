@@ -35,6 +35,7 @@ export async function replayCommand(
     printDiff([...one], [...other], options.json ?? false);
     return EXIT.done;
   }
+  warnOfChanges(observations);
   let count = 0;
   for (const each of decide(policy, options.config === undefined)) {
     count += 1;
@@ -45,6 +46,16 @@ export async function replayCommand(
 }
 
 const policyOf = (file: string): Policy => loadForCommand({ config: file }).config;
+
+/** The header holds the limits as they were at first: after a reload the daemon may have decided by others. */
+function warnOfChanges(observations: readonly Observation[]): void {
+  const change = observations.find(({ kind }) => kind === 'policy.changed');
+  if (change === undefined) return;
+  const since = clock(change.at - (observations[0]?.at ?? 0));
+  process.stderr.write(
+    `The configuration was reloaded, or the daemon paused, at ${since}: what it decided from then on may differ.\n`,
+  );
+}
 
 /** Lines that only the first policy has begin with `-`, those that only the second has with `+`. */
 function printDiff(

@@ -145,6 +145,8 @@ function recorderFor(
 
 /** What the state machine decides by: the part of the configuration that a replay needs. */
 function policyKeys(config: Config): Record<string, unknown> {
-  const { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover } = config;
+  const { retry, stall, waiting, abort, pileup, probe, restart, recycle } = config;
+  // What `recover` prompts decides nothing, and is nobody else's business.
+  const { prompt: _, ...recover } = config.recover;
   return { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover };
 }

@@ -90,6 +90,13 @@ describe('replay FILE', () => {
     ]);
   });
 
+  test('a reload in the middle is said, as the header has only the first limits', async () => {
+    const lines = [HEADER, '{"kind":"policy.changed","at":5}', '{"kind":"tick","at":6}'];
+    const { code, err } = await run(file('reloaded', lines.join('\n')));
+    expect(code).toBe(0);
+    expect(err).toMatch(/reloaded, or the daemon paused, at \+00:00\.000/);
+  });
+
   test('a diff of a policy with itself has no signs', async () => {
     const { out } = await run(recording('stuck-hang'), '--diff', file('same.yaml', LIKE_RECORDED));
     expect(out).toMatch(/→ abort/);
