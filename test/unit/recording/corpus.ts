@@ -54,6 +54,14 @@ export const DECIDED: Record<string, readonly string[]> = {
     '21952 session.aborted ses_3 attempts',
     '25081 provider.back',
   ],
+  'recover-continued': [
+    '1096 session.stuck ses_1 attempts',
+    '1096 session.aborting ses_1 attempts',
+    '1096 → abort ses_1 attempts',
+    '1498 session.aborted ses_1 attempts',
+    '1498 → continue ses_1',
+    '3972 session.continued ses_1',
+  ],
   'server-frozen': [
     '13022 server.unresponsive',
     '13022 server.restarting unresponsive',
