@@ -23,7 +23,7 @@ beforeAll(async () => {
   await world.warmUp(world.directory, world.other);
   watchdog = await world.daemon({
     retry: { maxAttempts: 3, maxDuration: '40s', maxWait: '1m' },
-    stall: { maxSilence: '6s', maxToolTime: '18s' },
+    stall: { maxSilence: '10s', maxToolTime: '24s' },
     pileup: { minSessions: 3, minDuration: '10s' },
     // So that a wrong verdict would do even more harm.
     recover: { afterAbort: 'continue', afterRestart: 'continue' },
@@ -35,7 +35,7 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   const { directory, other, opencode, provider } = world;
   const compacted = await world.begin({
     title: 'compaction',
-    text: '[[ok]] summary-after=10000',
+    text: '[[ok]] summary-after=15000',
     directory: other,
   });
   await world.finished(compacted);
@@ -46,18 +46,18 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
     providerID: 'fake',
     modelID: 'm1',
   });
-  const stream = await begin('long stream', '[[stream 220 100]]');
-  const reasoning = await begin('long reasoning', '[[reason 200 100]]', other);
-  const sleep = await begin('quiet tool', '[[bash sleep 10]]');
-  const sleeps = await begin('two quiet tools', '[[bash sleep 10]] [[bash sleep 10]]', other);
+  const stream = await begin('long stream', '[[stream 280 100]]');
+  const reasoning = await begin('long reasoning', '[[reason 280 100]]', other);
+  const sleep = await begin('quiet tool', '[[bash sleep 15]]');
+  const sleeps = await begin('two quiet tools', '[[bash sleep 15]] [[bash sleep 15]]', other);
   const permission = await world.begin({
     title: 'permission',
     text: '[[bash sleep 5]]',
     permission: ASK_BASH,
   });
   const question = await begin('question', '[[question]]', other);
-  const delegating = await begin('delegating', '[[task {{stream 210 100}} @]]');
-  const deep = await begin('deep', '[[task {{task ((bash sleep 10)) @}} @]]', other);
+  const delegating = await begin('delegating', '[[task {{stream 280 100}} @]]');
+  const deep = await begin('deep', '[[task {{task ((bash sleep 15)) @}} @]]', other);
   const flaky = await begin('flaky', '[[flaky 2]]');
   const refused = await begin('refused', '[[401]]', other);
   const stopped = await begin('stopped by a person', '[[stream 500 100]]');

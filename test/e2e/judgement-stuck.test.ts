@@ -37,7 +37,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
 
   const watchdog: TestDaemon = await world.daemon({
     retry: { maxAttempts: 3, maxDuration: '15s', maxWait: '1m' },
-    stall: { maxSilence: '5s', maxToolTime: '8s' },
+    stall: { maxSilence: '8s', maxToolTime: '10s' },
     pileup: { minSessions: 99 },
   });
 

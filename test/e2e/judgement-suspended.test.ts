@@ -16,7 +16,7 @@ test('a daemon that was suspended for longer than every limit aborts nothing tha
   const { directory, other, provider } = world;
   const watchdog = await world.daemon({
     retry: { maxAttempts: 5, maxDuration: '10s', maxWait: '1m' },
-    stall: { maxSilence: '6s', maxToolTime: '12s' },
+    stall: { maxSilence: '9s', maxToolTime: '12s' },
     probe: { interval: '1s', timeout: '1s', maxFailures: 2 },
   });
   const begin = (title: string, text: string, where = directory) =>
