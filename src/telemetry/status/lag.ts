@@ -1,9 +1,9 @@
-/** How late the event loop runs: what a timer says that is due twice a second. */
+/** How late the event loop runs: what a timer says that is due every second. */
 import type { Clock, Timer } from '../../lib/clock.js';
 
-const EVERY_MS = 500;
+const EVERY_MS = 1_000;
 /** The worst of the last half minute is what counts: a scrape must not miss a spike between two. */
-const KEPT = 60;
+const KEPT = 30;
 
 export class LoopLag {
   readonly #clock: Clock;

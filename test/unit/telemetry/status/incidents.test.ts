@@ -99,7 +99,12 @@ describe('an incident of the server', () => {
   it('ends with the restart that helped', () => {
     const { say, brief } = told();
     say('server.exited', { code: 1, signal: null });
-    const restarting = { reason: 'exited', interrupted: [], restarts: 1, detail: '' } as const;
+    const restarting: EventFields['server.restarting'] = {
+      reason: 'exited',
+      interrupted: [],
+      restarts: 1,
+      detail: '',
+    };
     say('server.restarting', restarting);
     say('server.restart_failed', { reason: 'exited', error: 'no' });
     say('server.restarting', restarting);
