@@ -27,6 +27,8 @@ import {
 import type { OpencodeApi } from '../test/support/opencode-api.js';
 import { pause, waitFor } from '../test/support/wait.js';
 import { actsByDefault, read, recordings, verdicts } from '../test/unit/recording/decisions.js';
+// @ts-expect-error: a script without types
+import { installOpencode } from './install-opencode.mjs';
 
 const FOLDER = fileURLToPath(new URL('../test/recordings/', import.meta.url));
 const TABLE = fileURLToPath(new URL('../test/unit/recording/corpus.ts', import.meta.url));
@@ -52,6 +54,8 @@ interface Scenario {
   about: string;
   /** Limits, on top of `LIMITS`. */
   config?: Record<string, Record<string, unknown>>;
+  /** An old version of opencode, where only that shows the pattern. */
+  version?: string;
   /** The daemon starts the server, and the first prompt is the server's first. */
   cold?: true;
   /** What happens before the daemon attaches. */
@@ -280,6 +284,19 @@ const scenarios: Record<string, Scenario> = {
     play: async ({ watchdog }) => {
       const { sessionID = '' } = await watchdog.saw('session.aborted');
       await watchdog.saw('session.health', { sessionID, health: 'idle' });
+    },
+  },
+  'stuck-false-idle': {
+    about:
+      'A hung session is said to be idle in a directory that is not its own: nobody believes it.',
+    version: '1.2.27',
+    play: async (stage) => {
+      const sessionID = await stage.prompt('[[hang]]', { directory: stage.other });
+      await stage.watchdog.saw('session.health', { sessionID, health: 'busy' });
+      await pause(1_000);
+      // An abort in the wrong directory ends nothing, and brings the false idle (1.1.65-1.3.2).
+      await stage.opencode.abort(sessionID, stage.project);
+      await stuckAndAborted(stage, sessionID);
     },
   },
   'stuck-one-of-two': {
@@ -538,24 +555,31 @@ async function main(wanted: readonly string[]): Promise<void> {
   const unknown = wanted.filter((name) => scenarios[name] === undefined);
   if (unknown.length > 0) throw new Error(`no such recording: ${unknown.join(', ')}`);
   await mkdir(FOLDER, { recursive: true });
-  const queue = Object.entries(scenarios).filter(
+  const chosen = Object.entries(scenarios).filter(
     ([name]) => wanted.length === 0 || wanted.includes(name),
   );
   const failures: string[] = [];
-  const work = async () => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      const [name, scenario] = next;
-      try {
-        const text = await record(name, scenario);
-        await writeFile(join(FOLDER, `${name}.ndjson`), text);
-        console.log(`${name}: ${text.split('\n').length - 1} lines`);
-      } catch (error) {
-        failures.push((error as Error).message);
-        console.error((error as Error).message);
-      }
+  const make = async (name: string, scenario: Scenario) => {
+    try {
+      const text = await record(name, scenario);
+      await writeFile(join(FOLDER, `${name}.ndjson`), text);
+      console.log(`${name}: ${text.split('\n').length - 1} lines`);
+    } catch (error) {
+      failures.push((error as Error).message);
+      console.error((error as Error).message);
     }
   };
+  const queue = chosen.filter(([, { version }]) => version === undefined);
+  const work = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) await make(...next);
+  };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
+  // The version is the whole process's: one at a time.
+  for (const [name, scenario] of chosen) {
+    if (scenario.version === undefined) continue;
+    process.env.OPENCODE_TEST_BIN = await installOpencode(scenario.version);
+    await make(name, scenario);
+  }
   if (failures.length > 0) process.exitCode = 1;
 }
 

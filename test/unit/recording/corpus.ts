@@ -99,6 +99,12 @@ export const DECIDED: Record<string, readonly string[]> = {
     '8414 → abort ses_1 silence',
     '9369 session.aborted ses_1 silence',
   ],
+  'stuck-false-idle': [
+    '8340 session.stuck ses_1 silence',
+    '8340 session.aborting ses_1 silence',
+    '8340 → abort ses_1 silence',
+    '8373 session.aborted ses_1 silence',
+  ],
   'stuck-ghost-before-attach': [
     '2108 session.stuck ses_1 ghost',
     '2108 session.aborting ses_1 ghost',
