@@ -99,6 +99,7 @@ export class Engine {
 
   /** Removes what was started, last first: who joined a namespace goes before who made it. */
   async clean() {
-    for (const name of this.made.splice(0).reverse()) await this.try(['rm', '-f', '--depend', '-t', '1', name]);
+    for (const name of this.made.splice(0).reverse())
+      await this.try(['rm', '-f', '--depend', '-t', '1', name]);
   }
 }

@@ -77,9 +77,7 @@ CMD ["opencode", "serve", "--hostname", "127.0.0.1", "--port", "4096"]
 
 async function look(engine) {
   await check('the image is under 250 MB', async () => {
-    const bytes = Number(
-      await engine.do(['image', 'inspect', '--format', '{{.Size}}', IMAGE]),
-    );
+    const bytes = Number(await engine.do(['image', 'inspect', '--format', '{{.Size}}', IMAGE]));
     const base = Number(await engine.do(['image', 'inspect', '--format', '{{.Size}}', NODE_IMAGE]));
     assert(bytes < MAX_IMAGE_BYTES, `${bytes} bytes`);
     return `${Math.round(bytes / 1e6)} MB, from a base of ${Math.round(base / 1e6)} MB`;
@@ -135,13 +133,7 @@ async function pod(engine) {
         async () => (await engine.try(['healthcheck', 'run', 'wt-watchdog'])).code === 0,
         30_000,
       );
-      const { code } = await engine.try([
-        'run',
-        '--rm',
-        '--network=none',
-        IMAGE,
-        'healthcheck',
-      ]);
+      const { code } = await engine.try(['run', '--rm', '--network=none', IMAGE, 'healthcheck']);
       assert(code === 1, `without a daemon: exit code ${code}`);
     },
   );
@@ -162,7 +154,7 @@ async function pod(engine) {
       const before = await engine.inspect('wt-opencode', '{{.State.Pid}}');
       const watchdog = await engine.inspect('wt-watchdog', '{{.State.Pid}}');
       assert(Number(watchdog) > 1, `its pid is ${watchdog}`);
-    process.kill(Number(watchdog), 'SIGKILL');
+      process.kill(Number(watchdog), 'SIGKILL');
       await until('another watchdog', async () => {
         const pid = await engine.inspect('wt-watchdog', '{{.State.Pid}}');
         return pid !== '0' && pid !== watchdog;
@@ -174,7 +166,8 @@ async function pod(engine) {
     },
   );
   await check('docker stop ends it within its grace, and leaves the server alone', async () => {
-    const healthy = async () => (await engine.logs('wt-watchdog')).split('"server.healthy"').length - 1;
+    const healthy = async () =>
+      (await engine.logs('wt-watchdog')).split('"server.healthy"').length - 1;
     // One for each of the two daemons, and one after the pile-up.
     await until('the next watchdog watches', async () => (await healthy()) >= 3);
     const began = Date.now();
@@ -250,7 +243,10 @@ async function direct(engine) {
   const [status, count] = (
     await engine.inspect('wt-watchdog', '{{.State.Status}} {{.RestartCount}}')
   ).split(' ');
-  measured("opencode's own namespaces, --init: the sidecar afterwards", `${status}, restarted ${count} times`);
+  measured(
+    "opencode's own namespaces, --init: the sidecar afterwards",
+    `${status}, restarted ${count} times`,
+  );
   await engine.clean();
 }
 

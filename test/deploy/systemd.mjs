@@ -1,7 +1,7 @@
 /** The units on a real systemd with the real opencode: start, crash, freeze, stop, credential, pair, instances, user. */
-import { cpSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { bundleProvider, opencodeBinary, pack } from './app.mjs';
+import { cpSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { bundleProvider, opencodeBinary, PROJECT, pack } from './app.mjs';
 import { Machine } from './machine.mjs';
 import { OPENCODE_ENV, OPENCODE_JSON, Opencode, PROVIDER_PORT } from './opencode.mjs';
 import { assert, check, measured, part, skip } from './report.mjs';
@@ -38,6 +38,7 @@ export async function systemd(lab) {
     await pair(machine, opencode);
     await instances(machine);
     await user(machine);
+    await docs(machine);
   } finally {
     await machine.halt();
   }
@@ -65,12 +66,18 @@ async function install(machine, lab, binary) {
     ]).then(() => undefined),
   );
   await bundleProvider(join(root, 'opt/provider.mjs'));
+  // npm itself, because the docs ask it where packages are.
+  const npm = dirname(dirname(realpathSync(await must('sh', ['-c', 'command -v npm']))));
+  cpSync(npm, join(root, 'usr/local/lib/node_modules/npm'), { recursive: true });
+  await machine.chroot('ln -sf ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm');
   for (const stale of [
     'etc/systemd/system',
     'etc/opencode-watchdog',
     'var/lib/opencode',
     'var/lib/opencode-watchdog',
     'etc/polkit-1/rules.d',
+    'etc/systemd/system.conf.d',
+    'etc/systemd/user.conf.d',
     'var/log/journal',
   ])
     await machine.chroot(`rm -rf /${stale}; [ ! -d /usr/share/factory ] || true`);
@@ -529,4 +536,49 @@ async function user(machine) {
       return `status: ${await show('Result')}`;
     },
   );
+}
+
+/** Every block of docs/deploy.md that says `sh systemd` or `sh user`, word for word and in order, on a machine without the account. */
+async function docs(machine) {
+  const page = readFileSync(join(PROJECT, 'docs/deploy.md'), 'utf8');
+  const blocks = [...page.matchAll(/^```sh (systemd|user)\n(.*?)^```$/gms)].map(
+    ([, who, text]) => ({ who, text }),
+  );
+  const defaults = Object.entries(OPENCODE_ENV).map(([name, value]) => `${name}=${value}`);
+  for (const manager of ['system', 'user']) {
+    machine.write(
+      `etc/systemd/${manager}.conf.d/trial.conf`,
+      `[Manager]\nDefaultEnvironment=${defaults.join(' ')}\n`,
+    );
+  }
+  await machine.do(
+    [
+      `rm -rf /etc/systemd/system/opencode* /etc/opencode-watchdog /var/lib/opencode-watchdog /etc/polkit-1/rules.d/*`,
+      'userdel --force --remove opencode 2>/dev/null || true',
+      'rm -rf /var/lib/opencode /home/alice/.config /home/alice/.local && systemctl daemon-reexec',
+      'systemctl restart user@$(id -u alice).service',
+    ].join('; '),
+  );
+  for (const [index, { who, text }] of blocks.entries()) {
+    const first = text.split('\n')[0].slice(0, 70);
+    await check(
+      `docs/deploy.md, block ${index + 1} of ${blocks.length} (${who}): ${first}`,
+      async () => {
+        machine.write('opt/block.sh', `set -eu\n${text}`);
+        const as =
+          who === 'user'
+            ? 'runuser -u alice -- env XDG_RUNTIME_DIR=/run/user/$(id -u alice) HOME=/home/alice '
+            : '';
+        await machine.do(`cd / && ${as}sh /opt/block.sh`);
+      },
+    );
+  }
+  await check('the docs leave no process and no unit', async () => {
+    const left = (
+      await machine.try(
+        'pgrep -u opencode -a; pgrep -u alice -a opencode; ls /etc/systemd/system | grep opencode',
+      )
+    ).out.trim();
+    assert(left === '', left);
+  });
 }

@@ -1,0 +1,42 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+
+async function packed(): Promise<string[]> {
+  const args = ['pack', '--dry-run', '--json', '--ignore-scripts', '--loglevel=error'];
+  const { stdout } = await promisify(execFile)('npm', args, { cwd: root, maxBuffer: 2 ** 24 });
+  const [tarball] = JSON.parse(stdout) as [{ files: { path: string }[] }];
+  return tarball.files.map(({ path }) => path);
+}
+
+describe('the tarball that npm publishes', () => {
+  let files: string[];
+  beforeAll(async () => {
+    files = await packed();
+  });
+
+  it('holds the units, the documentation and what they name', () => {
+    expect(files).toEqual(
+      expect.arrayContaining([
+        'package.json',
+        'LICENSE',
+        'docs/deploy.md',
+        'systemd/opencode-watchdog.service',
+        'systemd/opencode-watchdog@.service',
+        'systemd/user/opencode-watchdog.service',
+        'systemd/pair/opencode.service',
+        'systemd/pair/opencode-watchdog.service',
+        'systemd/pair/50-opencode-watchdog.rules',
+      ]),
+    );
+  });
+
+  it('holds nothing that only developers need', () => {
+    const unneeded =
+      /^(src|test|bench|demo|scripts|deploy|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$/;
+    expect(files.filter((path) => unneeded.test(path))).toEqual([]);
+  });
+});
