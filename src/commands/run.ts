@@ -6,6 +6,8 @@ import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
 import { createControl } from '../process/auto.js';
+import { whyMissing } from '../process/binary.js';
+import type { ControlDeps } from '../process/control.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { defaultStateDir } from '../process/record.js';
 import { Recorder } from '../recording/recorder.js';
@@ -74,8 +76,9 @@ export async function run(options: RunOptions): Promise<number> {
       const chosen = await createControl(controlOptions(loaded, clock, deps), signal);
       telemetry.emit('server.notice', {
         severity: 'info',
-        notice: `server.control is ${chosen.mode}: ${chosen.reason}`,
+        notice: `control is ${chosen.mode}: ${chosen.reason}`,
       });
+      if (chosen.mode === 'spawn') await refuseMissingProgram(loaded, deps, signal);
       return chosen.control;
     },
   });
@@ -94,6 +97,18 @@ export async function run(options: RunOptions): Promise<number> {
   clock.stop();
   lock?.release();
   return exitCode;
+}
+
+/** A command that is nowhere to be found will not be found by trying again: it is a wrong configuration. */
+async function refuseMissingProgram(
+  { config }: LoadedConfig,
+  { isHealthy }: ControlDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { command, directory } = config.server;
+  const missing = whyMissing(command, process.env, directory);
+  if (missing === undefined || (await isHealthy(signal)) !== null) return;
+  throw new ExitError(EXIT.usage, `server.command: ${missing}`);
 }
 
 /** Two daemons that act on one server would undo each other's work; one that only looks harms nobody. */

@@ -5,6 +5,8 @@ import { OpencodeError } from './errors.js';
 
 /** models.dev lists thousands of models; 1.18 answers 3 MB (facts, section 2). */
 const MAX_PROVIDERS_BYTES = 64 * 1024 * 1024;
+/** Megabytes that are put together on the spot: on a busy machine that has taken 10 s. */
+const PROVIDERS_TIMEOUT_MS = 60_000;
 
 const model = z.looseObject({
   name: z.string().optional().catch(undefined),
@@ -46,7 +48,12 @@ export async function readProviders(
   signal?: AbortSignal,
 ): Promise<Providers> {
   const answer = providers.safeParse(
-    await client.raw({ path: '/provider', signal, maxBytes: MAX_PROVIDERS_BYTES }),
+    await client.raw({
+      path: '/provider',
+      signal,
+      maxBytes: MAX_PROVIDERS_BYTES,
+      timeoutMs: PROVIDERS_TIMEOUT_MS,
+    }),
   );
   if (!answer.success) {
     throw new OpencodeError({

@@ -21,13 +21,7 @@ export async function checkBinary(
 ): Promise<BinaryCheck> {
   const [program = ''] = command;
   const path = findProgram(program, env, cwd);
-  if (path === undefined) {
-    const where = program.includes('/') ? 'is not there' : 'is not in the PATH';
-    return {
-      found: false,
-      error: `"${program}" ${where}: install it with "npm i -g opencode-ai", or set server.command`,
-    };
-  }
+  if (path === undefined) return { found: false, error: notFound(program) };
   return new Promise((done) => {
     execFile(path, ['--version'], { env, cwd, timeout: VERSION_TIMEOUT_MS }, (error, stdout) => {
       const version = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
@@ -37,6 +31,21 @@ export async function checkBinary(
       } else done({ found: true, path, version: version.slice(0, 80) });
     });
   });
+}
+
+/** Why a command cannot be started at all; undefined where it can be tried. */
+export function whyMissing(
+  command: readonly string[],
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+): string | undefined {
+  const [program = ''] = command;
+  return findProgram(program, env, cwd) === undefined ? notFound(program) : undefined;
+}
+
+function notFound(program: string): string {
+  const where = program.includes('/') ? 'is not there' : 'is not in the PATH';
+  return `"${program}" ${where}: install it with "npm i -g opencode-ai", or set server.command`;
 }
 
 function findProgram(program: string, env: NodeJS.ProcessEnv, cwd: string): string | undefined {

@@ -78,6 +78,8 @@ export async function addressesOf(host: string): Promise<string[]> {
 
 /** True where the host's name means this machine (or this network namespace). */
 export async function isLocalHost(host: string): Promise<boolean> {
+  // Always this machine, whatever a resolver says or cannot say (RFC 6761, section 6.3).
+  if (host === 'localhost' || host.endsWith('.localhost')) return true;
   const own = new Set(['0.0.0.0', '::']);
   for (const list of Object.values(networkInterfaces())) {
     for (const entry of list ?? []) own.add(entry.address);

@@ -10,6 +10,8 @@ import { FileDescriptorSink, type Sink } from './sink.js';
 
 /** A line of the server's own output may be longer than other fields. */
 const MAX_OUTPUT_LINE = 8_192;
+/** Fields in milliseconds; `limit` and `value` are too, or whole numbers. */
+const MILLISECONDS = /Ms$|^(limit|value)$/;
 
 /** By number: touching `process.stdout` would make a pipe non-blocking for whoever shares it. */
 const STDOUT = 1;
@@ -81,6 +83,10 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
 
   function safeFields<E extends EventName>(event: E, fields: EventFields[E], time: number) {
     const safe = { ...(redactor.value(logFields(fields, time)) as Record<string, unknown>) };
+    for (const [name, value] of Object.entries(safe)) {
+      // A fraction of a millisecond is noise.
+      if (typeof value === 'number' && MILLISECONDS.test(name)) safe[name] = Math.round(value);
+    }
     if (event === 'server.output' && 'line' in fields && typeof fields.line === 'string') {
       safe.line = redactor.text(fields.line, MAX_OUTPUT_LINE);
     }

@@ -22,7 +22,8 @@ export function createReadableFormat(colour: boolean): (line: string) => string 
     colorize: colour,
     // Only the level has a colour; pino-pretty would paint every sentence.
     customColors: { message: 'reset' },
-    ignore: 'time,level',
+    // The last three pino-pretty would print by itself, before everything else.
+    ignore: 'time,level,pid,hostname,name',
     hideObject: true,
     messageFormat: (log, _messageKey, _label, { colors }) => {
       const level = String(log.level);

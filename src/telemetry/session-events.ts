@@ -119,7 +119,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       attempts: 'retry attempts before it',
     },
     message: (f) =>
-      `The run of session ${f.sessionID} failed after ${counted(f.attempts, 'retry attempt')}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
+      `The run of session ${f.sessionID} failed${f.attempts > 0 ? ` after ${counted(f.attempts, 'retry attempt')}` : ''}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
   },
   'session.interrupted': {
     level: 'warn',

@@ -69,6 +69,9 @@ export class Pileup {
         detail: `${piled} sessions retrying, aborts did not end them`,
       };
     }
-    return { kind: 'restart', detail: `${piled} sessions retrying for at least ${minDuration} ms` };
+    return {
+      kind: 'restart',
+      detail: `${piled} sessions retrying for at least ${minDuration / 1_000} s`,
+    };
   }
 }

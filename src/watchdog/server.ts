@@ -39,6 +39,8 @@ export class ServerWatch {
 
   #state: State = { kind: 'unknown' };
   #pid: number | undefined;
+  /** The process whose end was seen: the one that a restart replaces. */
+  #exitedPid: number | undefined;
   #version: string | undefined;
   #failures = 0;
   #failedAt = Number.NEGATIVE_INFINITY;
@@ -313,11 +315,14 @@ export class ServerWatch {
       code: o.code,
       signal: o.signal,
     });
+    this.#exitedPid = o.pid ?? this.#pid;
     this.#pid = undefined;
   }
 
   #restartDone(o: Extract<ServerObservation, { kind: 'restart.done' }>): void {
     const was = this.#state;
+    const oldPid = o.oldPid ?? this.#exitedPid;
+    this.#exitedPid = undefined;
     this.#pid = o.pid;
     this.#stream.aliveAt = o.at;
     if (was.kind === 'restarting') {
@@ -325,7 +330,7 @@ export class ServerWatch {
         note: 'server.restarted',
         reason: was.reason,
         tookMs: o.tookMs,
-        ...(o.oldPid === undefined ? {} : { oldPid: o.oldPid }),
+        ...(oldPid === undefined ? {} : { oldPid }),
         ...(o.pid === undefined ? {} : { pid: o.pid }),
       });
     }

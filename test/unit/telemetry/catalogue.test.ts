@@ -71,7 +71,7 @@ describe('a message', () => {
       'Failed while reading: Boom.',
     );
     expect(messageOf('session.failed', { ...session, error: 'Model not found', attempts: 0 })).toBe(
-      'The run of session ses_x failed after no retry attempts: Model not found.',
+      'The run of session ses_x failed: Model not found.',
     );
   });
 
