@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { levelOf, messageOf } from './catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './events.js';
+import { isJournal, withPriority } from './journal.js';
 import { createReadableFormat } from './readable.js';
 import { createRedactor, type Revealable } from './redact.js';
 import { FileDescriptorSink, type Sink } from './sink.js';
@@ -134,7 +135,10 @@ function createSink(options: TelemetryOptions, onDropped: (lines: number) => voi
     stream === undefined
       ? new FileDescriptorSink(STDOUT, clock, onDropped)
       : { write: (line) => stream.write(line), flush: () => {} };
-  if (options.format === 'json' || (options.format === 'auto' && !isTerminal)) return target;
+  if (options.format === 'json' || (options.format === 'auto' && !isTerminal)) {
+    if (stream !== undefined || !isJournal(STDOUT, env)) return target;
+    return { write: (line) => target.write(withPriority(line)), flush: () => target.flush() };
+  }
   // NO_COLOR counts when it is there and not empty (no-color.org).
   const format = createReadableFormat(isTerminal && !env.NO_COLOR);
   return { write: (line) => target.write(format(line)), flush: () => target.flush() };

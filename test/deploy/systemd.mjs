@@ -337,6 +337,15 @@ async function owner(machine, opencode) {
     await machine.do(`systemctl reset-failed ${UNIT}`);
   });
 
+  await check("the journal's priority is the line's level, and the line stays JSON", async () => {
+    const pairs = await machine.do(
+      `journalctl -u ${UNIT} -o json | jq -rc '.PRIORITY as $p | .MESSAGE | fromjson? | select(.event) | [$p, .level] | join(" ")' | sort -u`,
+    );
+    const known = ['2 fatal', '3 error', '4 warn', '6 info', '7 debug', '7 trace'];
+    const odd = pairs.split('\n').filter((each) => !known.includes(each));
+    assert(odd.length === 0 && pairs.includes('4 warn'), pairs);
+  });
+
   await check('the queries of the journal work', async () => {
     const queries = [
       `journalctl -u opencode-watchdog -o cat | jq -cR 'fromjson? | select(.event == "session.stuck")'`,
