@@ -2,8 +2,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
@@ -50,6 +52,15 @@ function run(...args: string[]) {
 }
 const here = (...args: string[]) => run(...args, '--config', file);
 
+/** What the endpoint says of the active sessions. */
+function seen(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get({ socketPath: join(folder, 'status.sock'), path: '/status' }, (response) => {
+      text(response).then(resolve, reject);
+    }).on('error', reject);
+  });
+}
+
 function session(title: string, health: 'busy' | 'retry') {
   const { id } = server.addSession({ title, directory: '/home/ada/shop' });
   const next = Date.now() + 120_000;
@@ -75,7 +86,7 @@ describe('status', () => {
     expect(out).toContain('… and 5 more');
     expect(out).not.toContain('\u001b');
     for (const id of ids) server.setStatus(id, { type: 'idle' });
-    await waitFor(async () => (await here('status')).out.includes('14 idle'), { interval: 100 });
+    await daemon.saw('session.health', { sessionID: ids.at(-1)!, health: 'idle' });
   });
 
   it('prints JSON, which is what the endpoint says', async () => {
@@ -105,10 +116,10 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
   ])('a %s one gets colours, and no line is broken', async (_name, columns) => {
     const id = session('Investigate a rather long-winded problem', 'retry');
     await daemon.saw('session.health', { sessionID: id, health: 'retrying' });
-    const out = await waitFor(async () => {
-      const seen = await inTerminal(columns, `status --config ${file}`);
-      return plain(seen).includes(id) ? seen : undefined;
-    });
+    // What the endpoint says may be a quarter of a second old.
+    await waitFor(async () => (await seen()).includes(id), { interval: 50 });
+    const out = await inTerminal(columns, `status --config ${file}`);
+    expect(plain(out)).toContain(id);
     expect(out).toContain('\u001b[32mhealthy\u001b[39m');
     expect(out).toContain('\u001b[33mretrying\u001b[39m');
     const lines = plain(out).split('\n');
@@ -191,12 +202,17 @@ describe('completion', () => {
           error ? reject(error) : resolve(found.trim()),
         );
       });
-    expect(await complete(['opencode-watchdog', 're'])).toBe('replay restart resume');
-    expect(await complete(['opencode-watchdog', 'status', '--w'])).toBe('--watch');
-    expect(await complete(['opencode-watchdog', 'run', '--con'])).toBe('--config --control');
-    for (const shell of ['zsh', 'fish'])
-      expect((await run('completion', shell)).out).toContain('status');
-    expect((await run('completion', 'tcsh')).code).toBe(2);
+    const answers = await Promise.all([
+      complete(['opencode-watchdog', 're']),
+      complete(['opencode-watchdog', 'status', '--w']),
+      complete(['opencode-watchdog', 'run', '--con']),
+    ]);
+    expect(answers).toEqual(['replay restart resume', '--watch', '--config --control']);
+    const others = await Promise.all(
+      ['zsh', 'fish', 'tcsh'].map((shell) => run('completion', shell)),
+    );
+    expect(others.map(({ code }) => code)).toEqual([0, 0, 2]);
+    for (const each of others.slice(0, 2)) expect(each.out).toContain('status');
   });
 });
 

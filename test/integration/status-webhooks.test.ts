@@ -53,7 +53,7 @@ const QUICK: Partial<WebhookLimits> = {
   gatherMs: 30,
   intervalMs: 200,
   backoffMs: 20,
-  timeoutMs: 150,
+  timeoutMs: 20_000,
 };
 
 function hook(
@@ -137,7 +137,7 @@ describe('a webhook', () => {
 
   it('tries again after 503, silence and Retry-After, and then it is told', async () => {
     const { taken, url } = await receiver(503, 'hang', { status: 429, retryAfter: '0' }, 200);
-    const h = hook(url);
+    const h = hook(url, { limits: { timeoutMs: 500 } });
     h.stuck('ses_1');
     await waitFor(() => h.said('notify.sent').length === 1, { interval: 5 });
     expect(taken).toHaveLength(4);
