@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/opencode-home.js';
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
 const TSX = import.meta.resolve('tsx');
@@ -129,6 +130,17 @@ describe('the command line', () => {
       code: 2,
       err: "error: unknown option '--dry-rum'\n(Did you mean --dry-run?)\n",
     });
+  });
+
+  it('does not run where the server command is nowhere to be found, and says how to get it', async () => {
+    const port = await freePort();
+    const args = ['run', '--url', `http://127.0.0.1:${port}`];
+    const env = { OPENCODE_WATCHDOG_SERVER_COMMAND: '[opencode-that-is-not-there, serve]' };
+    const { code, err } = await run(args, { ...env, OPENCODE_WATCHDOG_STATUS_LISTEN: 'off' });
+    expect(code).toBe(2);
+    expect(err).toBe(
+      'opencode-watchdog: server.command: "opencode-that-is-not-there" is not in the PATH: install it with "npm i -g opencode-ai", or set server.command\n',
+    );
   });
 
   it('prints version and help of every command to stdout', async () => {
