@@ -16,6 +16,9 @@ import type { Watchdog } from './watchdog/watchdog.js';
 
 /** Measuring reads every process of the machine: not for each look. */
 const MEMORY_FRESH_MS = 10_000;
+/** Probes alone bring something every few seconds: nothing for this long, and for this many, is no quiet hour. */
+const DEAF_MS = 60_000;
+const DEAF_PROBES = 3;
 
 export interface LoopStatusOptions {
   watchdog: Watchdog;
@@ -33,7 +36,7 @@ export class LoopStatus implements StatusSource {
   readonly #o: LoopStatusOptions;
   readonly observations = new Map<string, number>();
   #onProbe: (tookMs: number) => void = () => {};
-  #tookAt: number | undefined;
+  #sensedAt: number | undefined;
   #aliveAt: number | undefined;
   #pausedAt: number | undefined;
   #memory: { at: number; bytes: Promise<number | undefined> } | undefined;
@@ -45,7 +48,8 @@ export class LoopStatus implements StatusSource {
   /** Every observation that the loop takes in. */
   saw(o: Observation): void {
     this.observations.set(o.kind, (this.observations.get(o.kind) ?? 0) + 1);
-    this.#tookAt = o.at;
+    // A tick is the loop's own.
+    if (o.kind !== 'tick') this.#sensedAt = o.at;
     if (o.kind === 'probe.ok') this.#onProbe(o.at - o.startedAt);
     else if (o.kind === 'stream.alive' || o.kind === 'stream.connected') this.#aliveAt = o.at;
   }
@@ -104,10 +108,13 @@ export class LoopStatus implements StatusSource {
     return this.#o.config.dryRun;
   }
 
-  get quietMs(): number | undefined {
+  get deafMs(): number | undefined {
+    const { watchdog, clock, config } = this.#o;
     // While the hands are busy with the process, the senses rest.
-    if (this.#tookAt === undefined || this.#o.watchdog.server.acting) return undefined;
-    return this.#o.clock.now() - this.#tookAt;
+    if (this.#sensedAt === undefined || watchdog.server.acting) return undefined;
+    const silentMs = clock.now() - this.#sensedAt;
+    const { interval, timeout } = config.probe;
+    return silentMs > Math.max(DEAF_MS, DEAF_PROBES * (interval + timeout)) ? silentMs : undefined;
   }
 
   async abort(sessionID: string): Promise<ActResult> {

@@ -41,7 +41,7 @@ export class TestSource implements StatusSource {
   bytes: number | undefined = 420 * 1024 ** 2;
   paused = false;
   dryRun = false;
-  quietMs: number | undefined = 10;
+  deafMs: number | undefined;
   probe: (tookMs: number) => void = () => {};
 
   server(): ServerFacts {

@@ -21,8 +21,6 @@ export const LIMITS = {
   idleMs: 15_000,
   /** The same answer serves every request that comes within this time. */
   freshMs: 250,
-  /** Without anything from the senses for this long the loop is not believed to turn. */
-  quietMs: 60_000,
 } as const;
 
 const HEADERS = {
@@ -105,9 +103,9 @@ function guardAll(app: FastifyInstance, { guard, onError }: EndpointOptions): vo
 
 function healthRoutes(app: FastifyInstance, { source }: EndpointOptions): void {
   app.get('/healthz', (_request, reply) => {
-    const quietMs = source.quietMs ?? 0;
-    if (quietMs <= LIMITS.quietMs) return reply.send({ ok: true });
-    const says = `the senses have been silent for ${Math.round(quietMs / 1_000)} s`;
+    const { deafMs } = source;
+    if (deafMs === undefined) return reply.send({ ok: true });
+    const says = `the senses have been silent for ${Math.round(deafMs / 1_000)} s`;
     return reply.code(503).send({ ok: false, reason: says });
   });
   app.get('/readyz', (_request, reply) => {

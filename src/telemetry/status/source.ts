@@ -52,8 +52,8 @@ export interface StatusSource {
   readonly dryRun: boolean;
   /** Observations taken in so far, by kind. */
   readonly observations: ReadonlyMap<string, number>;
-  /** Since anything at all was taken in, ms; undefined where nothing need come (not started, or acting on the server). */
-  readonly quietMs: number | undefined;
+  /** For how long the senses have brought nothing, where that is too long; undefined where all is well. */
+  readonly deafMs: number | undefined;
   /** Called with how long each answered health probe took, ms. */
   onProbe(listener: (tookMs: number) => void): void;
   abort(sessionID: string): Promise<ActResult>;
