@@ -32,6 +32,7 @@ export class SdNotify {
   #pending = new Map<string, string>();
   #sending: Promise<void> | undefined;
   #failed = false;
+  #stopping = false;
 
   constructor({ env, onError, pid = process.pid, send }: SdNotifyOptions) {
     const socket = env.NOTIFY_SOCKET;
@@ -53,6 +54,7 @@ export class SdNotify {
   }
 
   stopping(): void {
+    this.#stopping = true;
     this.#queue('STOPPING', '1');
   }
 
@@ -89,7 +91,8 @@ export class SdNotify {
       try {
         await this.#send(lines);
       } catch (error) {
-        if (!this.#failed) this.#onError(error);
+        // While it stops, the manager may end the tool with everything else.
+        if (!this.#failed && !this.#stopping) this.#onError(error);
         this.#failed = true;
       }
     }

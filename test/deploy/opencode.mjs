@@ -32,7 +32,7 @@ export class Opencode {
   }
 
   async healthy() {
-    const { status, text } = await this.ask('GET', '/global/health');
+    const { status, text } = await this.ask('GET', '/global/health', undefined, 2);
     return status === 200 && JSON.parse(text).healthy === true;
   }
 

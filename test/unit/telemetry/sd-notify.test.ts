@@ -90,6 +90,13 @@ describe('sd_notify', () => {
     expect(messages).toHaveLength(2);
   });
 
+  it('is not surprised that its tool is ended while everything stops', async () => {
+    const { notify, errors } = recorded(INSIDE, new Error('systemd-notify ended with SIGTERM'));
+    notify.stopping();
+    await notify.settled();
+    expect(errors).toEqual([]);
+  });
+
   it.each([
     ['in microseconds', { WATCHDOG_USEC: '60000000' }, 60_000],
     ['meant for this process', { WATCHDOG_USEC: '60000000', WATCHDOG_PID: '42' }, 60_000],
