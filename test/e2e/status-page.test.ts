@@ -1,14 +1,14 @@
 /** The status page in a real browser: what happens is seen without a reload, acts act, 500 sessions stay smooth. */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Secret } from '../../src/config/secret.js';
 import type { StuckReason } from '../../src/watchdog/decision.js';
+import { launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 
-const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
-const WHY_NOT = existsSync(CHROMIUM) ? '' : ` (skipped: ${CHROMIUM} is not installed)`;
 /** `UPDATE_SCREENSHOTS=1` writes the pictures of the documentation. */
 const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 
@@ -16,14 +16,7 @@ let browser: Browser;
 const worlds: StatusWorld[] = [];
 
 beforeAll(async () => {
-  if (WHY_NOT) return;
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    // Without these it looks up Google's hosts at every start.
-    args: '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split(
-      ' ',
-    ),
-  });
+  if (NO_BROWSER === '') browser = await launchBrowser();
 });
 afterEach(async () => {
   for (const context of browser?.contexts() ?? []) await context.close();
@@ -83,7 +76,7 @@ function aborted(
   w.telemetry.emit('session.aborted', { sessionID, title, reason, try: 1, tookMs: 38 });
 }
 
-describe.skipIf(WHY_NOT !== '')(`the status page${WHY_NOT}`, () => {
+describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
   it('shows a session go from retrying to stuck to aborted, without a reload', async () => {
     const w = await world();
     const page = await visit(w);
@@ -161,6 +154,23 @@ describe.skipIf(WHY_NOT !== '')(`the status page${WHY_NOT}`, () => {
     const table = page.getByRole('table', { name: /Sessions/ });
     expect(await table.getByRole('row').count()).toBe(2);
     expect(await table.getByRole('columnheader').count()).toBe(6);
+  });
+
+  it('works with a token, which the browser asks for as a password', async () => {
+    const w = await openWorld({ token: new Secret('a token of its own') });
+    worlds.push(w);
+    w.health('ses_1', 'busy', { title: 'Write the docs' });
+    const page = await visit(w, {
+      httpCredentials: { username: 'me', password: 'a token of its own' },
+    });
+    await page.getByRole('button', { name: 'Abort Write the docs' }).click();
+    await page.locator('dialog').getByRole('button', { name: 'Abort session' }).click();
+    await page.getByText('Session ses_1 is aborted').waitFor();
+    const other = await browser.newContext({
+      httpCredentials: { username: 'me', password: 'wrong' },
+    });
+    const response = await (await other.newPage()).goto(w.url);
+    expect(response?.status()).toBe(401);
   });
 
   it('says that the connection is lost, and goes on by itself when the daemon is back', async () => {
