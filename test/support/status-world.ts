@@ -92,6 +92,8 @@ export interface WorldOptions {
   address?: Address;
   token?: Revealable;
   secrets?: readonly Revealable[];
+  /** It started so many ms ago. */
+  back?: number;
 }
 
 export interface StatusWorld {
@@ -112,6 +114,7 @@ let nextPort = 20_000 + (process.pid % 20_000);
 
 export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld> {
   const clock = new TestClock();
+  clock.back = options.back ?? 0;
   const source = new TestSource();
   const secrets = [...(options.secrets ?? []), ...(options.token ? [options.token] : [])];
   const lines: StatusWorld['lines'] = [];
@@ -140,6 +143,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     version: '0.1.0',
     url: 'http://opencode.test:4096',
   });
+  clock.back = 0;
   const said = (event: string) => lines.some((line) => line.event === event);
   await waitFor(() => said('status.listening') || said('status.failed') || said('error'), {
     interval: 5,
