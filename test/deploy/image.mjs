@@ -45,6 +45,7 @@ export async function image(lab) {
     await pod(engine);
     await direct(engine);
     await pid1(engine);
+    await composeImage(engine, lab);
   } finally {
     await engine.clean();
   }
@@ -271,5 +272,51 @@ async function pid1(engine) {
     );
     return JSON.parse(line).notice?.slice(0, 120);
   });
+  await engine.clean();
+}
+
+/** deploy/opencode/Dockerfile: npm's opencode, with the password of a secret that is a file. */
+async function composeImage(engine, lab) {
+  const built = await check('deploy/opencode/Dockerfile builds', async () => {
+    await engine.build('opencode-compose:trial', join(PROJECT, 'deploy/opencode'));
+  });
+  if (!built) return;
+  await check(
+    'its opencode takes the password from the secret, and its wrapper can be killed with it',
+    async () => {
+      const secret = join(lab, 'opencode-password');
+      writeFileSync(secret, `${PASSWORD}\n`, { mode: 0o644 });
+      await engine.start(
+        'wt-pod',
+        IMAGE,
+        ['--init', '--network=none', '--entrypoint=sleep'],
+        ['infinity'],
+      );
+      const joined = ['--pid=container:wt-pod', '--network=container:wt-pod', '--restart=always'];
+      const mount = `--volume=${secret}:/run/secrets/opencode_password:ro`;
+      await engine.start('wt-opencode', 'opencode-compose:trial', [...joined, mount]);
+      const opencode = new Opencode(engine.asker('wt-pod', URL, PASSWORD));
+      await until('opencode is up', () => opencode.healthy(), 90_000);
+      const { status } = await engine.asker('wt-pod', URL)('GET', '/global/health');
+      assert(status === 401, `without the password: ${status}`);
+      const flags = WATCHDOG_FLAGS.filter((flag) => !flag.includes('PASSWORD'));
+      flags.push('-e=OPENCODE_WATCHDOG_SERVER_PASSWORDFILE=/run/secrets/opencode_password', mount);
+      await engine.start('wt-watchdog', IMAGE, [...joined, ...flags]);
+      await until('the watchdog watches', async () =>
+        /"server.healthy"/.test(await engine.logs('wt-watchdog')),
+      );
+      const before = await engine.inspect('wt-opencode', '{{.State.StartedAt}}');
+      await engine.do(['exec', 'wt-watchdog', 'opencode-watchdog', 'restart']);
+      await until(
+        'opencode is back',
+        async () => {
+          const now = await engine.inspect('wt-opencode', '{{.State.StartedAt}}');
+          return now !== before && (await opencode.healthy().catch(() => false));
+        },
+        90_000,
+      );
+      await engine.do(['exec', 'wt-watchdog', 'opencode-watchdog', 'status']);
+    },
+  );
   await engine.clean();
 }

@@ -66,9 +66,15 @@ async function install(machine, lab, binary) {
     ]).then(() => undefined),
   );
   await bundleProvider(join(root, 'opt/provider.mjs'));
+  // An installed Debian has it, a debootstrapped one has not.
+  machine.write('etc/hosts', '127.0.0.1 localhost\n::1 localhost\n');
   // npm itself, because the docs ask it where packages are.
   const npm = dirname(dirname(realpathSync(await must('sh', ['-c', 'command -v npm']))));
-  cpSync(npm, join(root, 'usr/local/lib/node_modules/npm'), { recursive: true });
+  rmSync(join(root, 'usr/local/lib/node_modules/npm'), { recursive: true, force: true });
+  cpSync(npm, join(root, 'usr/local/lib/node_modules/npm'), {
+    recursive: true,
+    verbatimSymlinks: true,
+  });
   await machine.chroot('ln -sf ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm');
   for (const stale of [
     'etc/systemd/system',
@@ -178,6 +184,13 @@ async function owner(machine, opencode) {
     );
     await opencode.json('POST', `/session/${stream}/abort`);
     return line;
+  });
+
+  await check("the watchdog's state lies apart from opencode's home", async () => {
+    const names = await machine.do('ls /var/lib/opencode-watchdog; echo; ls -A /var/lib/opencode');
+    const [own, home] = names.split('\n\n');
+    assert(/server-.*json/.test(own ?? ''), `/var/lib/opencode-watchdog: ${own}`);
+    assert(!/server-|lock-/.test(home ?? ''), `/var/lib/opencode: ${home}`);
   });
 
   await check('the credential works, and shows nowhere', async () => {
