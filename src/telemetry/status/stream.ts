@@ -38,6 +38,8 @@ export class LiveStream {
   #gather: Timer | undefined;
   #pulse: Timer | undefined;
   #flushing = false;
+  /** Something changed while a message was being made. */
+  #again = false;
 
   readonly #onError: (err: unknown) => void;
 
@@ -58,13 +60,15 @@ export class LiveStream {
   /** Takes over the response of one page. */
   async add(response: ServerResponse): Promise<void> {
     this.#listeners.add(response);
-    response.on('close', () => this.#drop(response));
+    response.on('close', () => this.#drop(response)).on('error', () => this.#drop(response));
     response.write('retry: 2000\n\n');
     if (this.#listeners.size === 1) {
       this.#sent = new Map();
       this.#beat();
     }
     const status = await this.#view.json();
+    // It may be gone by now, or the daemon stopping.
+    if (!this.#listeners.has(response)) return;
     // What changed before is in the status; what changes while it is on its way comes after it.
     this.#send(response, 'status', JSON.stringify(status));
   }
@@ -97,7 +101,10 @@ export class LiveStream {
   #flush(whole = false): void {
     this.#gather?.cancel();
     this.#gather = undefined;
-    if (this.#flushing) return;
+    if (this.#flushing) {
+      this.#again = true;
+      return;
+    }
     this.#flushing = true;
     this.#message(whole)
       .then((message) => {
@@ -107,6 +114,9 @@ export class LiveStream {
       .catch(this.#onError)
       .finally(() => {
         this.#flushing = false;
+        if (!this.#again) return;
+        this.#again = false;
+        this.changed();
       });
   }
 
