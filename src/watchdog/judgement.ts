@@ -29,7 +29,7 @@ const STALLED_SHARE = 0.5;
  * Messages that waiting never heals: an account without credit, a spent quota. Plain rate limits are not among them.
  */
 const HOPELESS =
-  /insufficient[ _](credit|balance|quota|funds)|credit balance|out of credits?|no (more )?credits|credits? (are |is |have been )?(exhausted|required)|usage (limit )?(is |has been )?exhausted|exceeded your current quota|payment required|billing (hard )?limit|subscription (has )?(expired|ended)/i;
+  /insufficient[ _](credit|balance|quota|funds)|credit balance|out of credits?|no (more )?credits|credits? (are |is |have been )?(exhausted|required)|usage (limit )?(is |has been )?exhausted|free usage exceeded|add (more )?credits|exceeded your current quota|payment required|billing (hard )?limit|subscription (has )?(expired|ended)/i;
 
 export function isHopeless(episode: Episode): boolean {
   return episode.needsPerson || HOPELESS.test(episode.message);
