@@ -232,7 +232,8 @@ describe('in every history of a simulated opencode', () => {
         missed ??= late(s);
       });
       missed ??= late(sim);
-      if (missed !== undefined) throw new Error(`${missed}\nobservations: ${keep(sim.observed, history.policy)}`);
+      if (missed !== undefined)
+        throw new Error(`${missed}\nobservations: ${keep(sim.observed, history.policy)}`);
     });
   });
 });
