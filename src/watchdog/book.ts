@@ -6,12 +6,16 @@ import { newSession, type Session } from './session.js';
 
 /** Sessions remembered, idle ones included; beyond it the idle one known longest is forgotten. */
 export const MAX_SESSIONS = 10_000;
+/** Deleted sessions whose last words may still come. */
+const MAX_DELETED = 1_000;
 
 export class SessionBook {
   readonly #sessions = new Map<string, Session>();
   readonly #active = new Set<Session>();
   readonly #retrying = new Set<Session>();
   readonly #wedged = new Set<Session>();
+  /** Ids of deleted sessions that were forgotten, oldest first. */
+  readonly #deleted = new Set<string>();
   /** Active subagents by their parent's id. */
   readonly #children = new Map<string, Set<Session>>();
 
@@ -46,6 +50,16 @@ export class SessionBook {
   forget(session: Session): void {
     this.deactivate(session);
     this.#sessions.delete(session.id);
+    if (!session.deleted) return;
+    this.#deleted.add(session.id);
+    if (this.#deleted.size <= MAX_DELETED) return;
+    const [oldest] = this.#deleted;
+    if (oldest !== undefined) this.#deleted.delete(oldest);
+  }
+
+  /** A deleted session that is no more: what is still said of it is nobody's concern. */
+  isGone(id: string): boolean {
+    return this.#deleted.has(id) && !this.#sessions.has(id);
   }
 
   learn(session: Session, info: SessionInfo): void {

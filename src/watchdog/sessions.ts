@@ -128,6 +128,8 @@ export class SessionWatch {
   }
 
   observe(o: OfOneSession): void {
+    // opencode stumbles over the end of a deleted session's run (1.18.33): that is no failure, and nobody's.
+    if (o.kind === 'session.error' && this.book.isGone(o.sessionID)) return;
     const session = this.book.enter(o.sessionID, o.at);
     const { run } = session;
     const context = this.#context;

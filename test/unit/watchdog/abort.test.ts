@@ -46,6 +46,13 @@ describe('an abort', () => {
     expect(w.notes('session.aborted')).toHaveLength(1);
   });
 
+  test('of a deleted session is its end: an error that comes later still is nobody’s failure', () => {
+    const w = aborting().deleted('s').status('s', 'idle').abortDone();
+    w.advance(SECOND).error('s', 'UnknownError');
+    expect(w.notes('session.failed')).toEqual([]);
+    expect(w.notes('session.aborted')).toHaveLength(1);
+  });
+
   test('that failed is tried again up to maxTries, then the session is wedged and the server restarted', () => {
     const w = aborting();
     w.advance(5 * SECOND)
