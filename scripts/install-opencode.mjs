@@ -90,7 +90,8 @@ export async function installOpencode(version) {
 
 function firstError(error) {
   const lines = String(error.stderr ?? error.message).split('\n');
-  return (lines.find((line) => /npm (error|ERR!)/.test(line)) ?? lines[0] ?? '').slice(0, 200);
+  const telling = lines.find((line) => /npm (error|ERR!) (?!code\b)/.test(line));
+  return (telling ?? lines[0] ?? '').slice(0, 200);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -112,11 +112,10 @@ export const DECIDED: Record<string, readonly string[]> = {
     '2661 session.aborted ses_1 ghost',
   ],
   'stuck-ghost-hanging': [
-    '3557 session.stuck ses_1 ghost',
-    '3557 session.aborting ses_1 ghost',
-    '3557 → abort ses_1 ghost',
-    '5024 session.aborted ses_1 ghost',
-    '5128 session.failed ses_1',
+    '2465 session.stuck ses_1 ghost',
+    '2465 session.aborting ses_1 ghost',
+    '2465 → abort ses_1 ghost',
+    '2615 session.aborted ses_1 ghost',
   ],
   'stuck-ghost-retrying': [
     '5384 session.stuck ses_1 ghost',
