@@ -7,6 +7,7 @@ import {
   type Judged,
   JudgedWorld,
   lines,
+  nestedSubagents,
   touches,
 } from '../support/judged-world.js';
 import { waitFor } from '../support/wait.js';
@@ -15,10 +16,7 @@ let world: JudgedWorld;
 let watchdog: TestDaemon;
 
 beforeAll(async () => {
-  world = await JudgedWorld.make({
-    // Subagents of subagents.
-    config: { agent: { general: { permission: { task: 'allow' } } }, subagent_depth: 3 },
-  });
+  world = await JudgedWorld.make({ config: nestedSubagents() });
   await world.serve();
   await world.warmUp(world.directory, world.other);
   watchdog = await world.daemon({
