@@ -12,6 +12,8 @@ import { SLOT_MS, Strips } from './strips.js';
 /** Rows of `/status`; the worst come first, and `sessionsTotal` says how many there are. */
 export const MAX_ROWS = 1_000;
 const MAX_TEXT = 300;
+/** Texts remembered as they may be shown. */
+const MAX_CLEANED = 5_000;
 /** Two clocks give the same moment with a little jitter: a change within this is none. */
 const JITTER_MS = 1_500;
 
@@ -126,6 +128,7 @@ export class StatusView {
   readonly #startedAt: number;
   /** When each absolute time that is derived from two clocks was first given, so that it stays the same. */
   #times = new Map<string, number>();
+  readonly #cleaned = new Map<string, string>();
 
   constructor(options: ViewOptions) {
     this.#o = options;
@@ -240,7 +243,7 @@ export class StatusView {
       times.set(key, steady);
       return steady;
     };
-    const text = (value: string) => this.#o.redactor.text(value, MAX_TEXT);
+    const text = (value: string) => this.#clean(value);
     return {
       id,
       health,
@@ -258,9 +261,20 @@ export class StatusView {
     };
   }
 
+  /** Titles and directories stay the same from look to look: they are searched for secrets once. */
+  #clean(value: string): string {
+    let clean = this.#cleaned.get(value);
+    if (clean === undefined) {
+      clean = this.#o.redactor.text(value, MAX_TEXT);
+      if (this.#cleaned.size >= MAX_CLEANED) this.#cleaned.clear();
+      this.#cleaned.set(value, clean);
+    }
+    return clean;
+  }
+
   #texts(fields: { directory?: string; title?: string; parentID?: string }) {
     const { directory, title, parentID } = fields;
-    const text = (value: string) => this.#o.redactor.text(value, MAX_TEXT);
+    const text = (value: string) => this.#clean(value);
     return {
       ...(directory === undefined ? {} : { directory: text(directory) }),
       ...(title === undefined ? {} : { title: text(title) }),
