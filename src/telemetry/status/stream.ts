@@ -2,7 +2,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { Incident } from './incidents.js';
-import type { SessionRow, StatusJson, StatusView } from './view.js';
+import type { SessionRow, StatusJson } from './json.js';
+import type { StatusView } from './view.js';
 
 export const MAX_LISTENERS = 16;
 /** Changes are gathered this long, so that a burst is one message. */

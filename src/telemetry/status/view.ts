@@ -3,8 +3,9 @@ import type { Clock } from '../../lib/clock.js';
 import { countByHealth, type Health, type ServerHealth } from '../../watchdog/decision.js';
 import type { TelemetryRecord } from '../logger.js';
 import type { Redactor } from '../redact.js';
-import { HOUR_MS, type RestartEntry, ServerHistory } from './history.js';
+import { HOUR_MS, ServerHistory } from './history.js';
 import { type Incident, Incidents } from './incidents.js';
+import type { Counters, SessionRow, StatusJson } from './json.js';
 import type { LoopLag } from './lag.js';
 import type { SessionFacts, StatusSource } from './source.js';
 import { SLOT_MS, Strips } from './strips.js';
@@ -16,74 +17,6 @@ const MAX_TEXT = 300;
 const MAX_CLEANED = 5_000;
 /** Two clocks give the same moment with a little jitter: a change within this is none. */
 const JITTER_MS = 1_500;
-
-export interface SessionRow {
-  id: string;
-  health: Health;
-  /** Epoch ms, as all times of a row. */
-  since: number;
-  directory?: string;
-  title?: string;
-  parentID?: string;
-  attempt?: number;
-  model?: string;
-  tool?: string;
-  toolSince?: number;
-  message?: string;
-  nextAt?: number;
-  reason?: string;
-  waitingFor?: string;
-  /** Health over the last hour, see `strips.ts`. */
-  strip: string;
-}
-
-export interface StatusJson {
-  time: string;
-  watchdog: {
-    version: string;
-    pid: number;
-    startedAt: string;
-    paused: boolean;
-    dryRun: boolean;
-    memoryBytes: number;
-    loopLagMs: number;
-  };
-  server: {
-    url: string;
-    health: ServerHealth;
-    since?: string;
-    version?: string;
-    pid?: number;
-    memoryBytes?: number;
-    restarts: number;
-    recentRestarts: number;
-    breaker: { state: string; until?: string };
-    stream: { connected: boolean; silentMs?: number; events: number };
-  };
-  counts: Record<Health, number>;
-  /** Slot length of the strips, and the number of their last slot (epoch ms divided by it). */
-  strips: { slotMs: number; lastSlot: number };
-  sessions: SessionRow[];
-  sessionsTotal: number;
-  incidents: readonly Incident[];
-  openIncidents: number;
-  restarts: readonly RestartEntry[];
-  history: { states: [number, ServerHealth][]; memory: [number, number][] };
-  counters: Counters;
-}
-
-export interface Counters {
-  stuck: number;
-  aborted: number;
-  abortsFailed: number;
-  wedged: number;
-  recovered: number;
-  failed: number;
-  continued: number;
-  interrupted: number;
-  streamLost: number;
-  restarts: number;
-}
 
 const COUNTED: Partial<Record<TelemetryRecord['event'], keyof Counters>> = {
   'session.stuck': 'stuck',

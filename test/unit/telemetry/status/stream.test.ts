@@ -2,8 +2,9 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { expect, it } from 'vitest';
+import type { StatusJson } from '../../../../src/telemetry/status/json.js';
 import { LiveStream } from '../../../../src/telemetry/status/stream.js';
-import type { StatusJson, StatusView } from '../../../../src/telemetry/status/view.js';
+import type { StatusView } from '../../../../src/telemetry/status/view.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
 class Page extends EventEmitter {
