@@ -1,4 +1,4 @@
-/** `npm run test:deploy [-- systemd image files]`: tries units, image and files for real; each skip names its reason. */
+/** `npm run test:deploy [-- systemd image]`, or one group as `systemd:docs`: tries units and image for real, and says why where it cannot. */
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,16 +8,19 @@ import { summary } from './report.mjs';
 const lab = process.env.OPENCODE_WATCHDOG_LAB ?? join(tmpdir(), 'opencode-watchdog-lab');
 
 const PARTS = {
-  systemd: async () => (await import('./systemd.mjs')).systemd(lab),
+  systemd: async (only) => (await import('./systemd.mjs')).systemd(lab, only),
   image: async () => (await import('./image.mjs')).image(lab),
 };
 
 const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !(name in PARTS));
+const unknown = wanted.filter((word) => !(word.split(':')[0] in PARTS));
 if (unknown.length > 0) {
   console.error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
   process.exit(2);
 }
 mkdirSync(lab, { recursive: true });
-for (const name of wanted.length > 0 ? wanted : Object.keys(PARTS)) await PARTS[name]();
+for (const word of wanted.length > 0 ? wanted : Object.keys(PARTS)) {
+  const [name, only] = word.split(':');
+  await PARTS[name](only);
+}
 process.exitCode = summary();
