@@ -1,6 +1,6 @@
 /** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
 import type { Clock } from '../../lib/clock.js';
-import { countByHealth, type Health, type ServerHealth } from '../../watchdog/decision.js';
+import { countByHealth, type Health } from '../../watchdog/decision.js';
 import type { TelemetryRecord } from '../logger.js';
 import type { Redactor } from '../redact.js';
 import { HOUR_MS, ServerHistory } from './history.js';
