@@ -36,7 +36,7 @@ describe('the tarball that npm publishes', () => {
 
   it('holds nothing that only developers need', () => {
     const unneeded =
-      /^(src|test|bench|demo|scripts|deploy|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$/;
+      /^(src|test|bench|demo|scripts|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$/;
     expect(files.filter((path) => unneeded.test(path))).toEqual([]);
   });
 });

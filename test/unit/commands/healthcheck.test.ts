@@ -1,0 +1,61 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { healthcheck } from '../../../src/commands/healthcheck.js';
+
+describe('healthcheck', () => {
+  let folder: string;
+  let config: string;
+  let server: Server;
+  let answer = 200;
+  let said: string[];
+
+  beforeEach(async () => {
+    said = [];
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      said.push(String(text));
+      return true;
+    });
+    server = createServer((req, res) => {
+      res.writeHead(req.url === '/healthz' ? answer : 404, { 'content-type': 'application/json' });
+      res.end(JSON.stringify({ ok: answer === 200 }));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    folder = mkdtempSync(join(tmpdir(), 'healthcheck-'));
+    config = join(folder, 'config.yaml');
+    const { port } = server.address() as AddressInfo;
+    writeFileSync(config, `status: { listen: "127.0.0.1:${port}" }\n`);
+  });
+
+  afterEach(() => {
+    vi.restoreAllMocks();
+    server.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it('is 0 and silent while the loop turns', async () => {
+    answer = 200;
+    expect(await healthcheck({ config })).toBe(0);
+    expect(said).toEqual([]);
+  });
+
+  it('is 1, with what the daemon says, when it does not', async () => {
+    answer = 503;
+    expect(await healthcheck({ config })).toBe(1);
+    expect(said.join()).toContain('503');
+  });
+
+  it('is 1, never 2 or 3, for everything else: Docker knows two words only', async () => {
+    server.close();
+    await once(server, 'close');
+    expect(await healthcheck({ config })).toBe(1);
+    writeFileSync(config, 'status: { listen: off }\n');
+    expect(await healthcheck({ config })).toBe(1);
+    expect(await healthcheck({ config: join(folder, 'missing.yaml') })).toBe(1);
+  });
+});
