@@ -1,0 +1,78 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { defaultConfig } from '../../../src/config/schema.js';
+import { SystemClock } from '../../../src/lib/clock.js';
+import { Loop } from '../../../src/loop.js';
+import { OpencodeClient } from '../../../src/opencode/client.js';
+import type { ServerControl } from '../../../src/process/control.js';
+import type { Recorder } from '../../../src/recording/recorder.js';
+import type { Telemetry } from '../../../src/telemetry/logger.js';
+
+const DEAF_MS = 60_000;
+
+/** A loop that is not started: nothing but its own turns moves it. */
+describe('a turn of the loop, which feeds the service manager', () => {
+  let clock: SystemClock;
+  let client: OpencodeClient;
+  let now: number;
+  let broken: boolean;
+  let loop: Loop;
+
+  beforeEach(() => {
+    now = 0;
+    broken = false;
+    clock = new SystemClock();
+    vi.spyOn(clock, 'now').mockImplementation(() => now);
+    client = new OpencodeClient({ url: 'http://127.0.0.1:9', username: 'opencode', clock });
+    const recorder = {
+      take: () => {
+        if (broken) throw new Error('a bug');
+      },
+    };
+    loop = new Loop({
+      config: defaultConfig(),
+      clock,
+      client,
+      telemetry: { emit: () => {}, subscribe: () => () => {} } as unknown as Telemetry,
+      control: {
+        acts: true,
+        poke: () => {},
+        memory: async () => undefined,
+      } as unknown as ServerControl,
+      recorder: recorder as unknown as Recorder,
+      giveUp: () => {},
+    });
+  });
+
+  afterEach(async () => {
+    await loop.stop();
+    await client.close();
+    vi.restoreAllMocks();
+  });
+
+  it('counts when the tick is taken in', () => {
+    expect(loop.turn()).toBe(true);
+  });
+
+  it('does not count when taking it in fails', () => {
+    broken = true;
+    expect(loop.turn()).toBe(false);
+    broken = false;
+    expect(loop.turn()).toBe(true);
+  });
+
+  it('does not count when the senses have brought nothing for a minute', () => {
+    now = DEAF_MS;
+    expect(loop.turn()).toBe(true);
+    now = DEAF_MS + 1;
+    expect(loop.turn()).toBe(false);
+    loop.observe({ kind: 'probe.ok', at: now, startedAt: now });
+    expect(loop.turn()).toBe(true);
+  });
+
+  it('does not call itself healthy to the service manager before a probe was answered', () => {
+    loop.observe({ kind: 'server.attached', at: now, running: true });
+    expect(loop.view()).toMatchObject({ server: 'healthy', answered: false });
+    loop.observe({ kind: 'probe.ok', at: now, startedAt: now });
+    expect(loop.view()).toMatchObject({ server: 'healthy', answered: true });
+  });
+});
