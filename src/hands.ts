@@ -17,6 +17,9 @@ import type { Observation } from './watchdog/observation.js';
 const NOBODY_THERE =
   'Nobody is there to answer. Go on without it if you can, else say what you need and end.';
 
+/** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */
+const CONTINUE_BEGINS_MS = 30_000;
+
 export interface HandsOptions {
   client: OpencodeClient;
   control: ServerControl;
@@ -168,7 +171,7 @@ export class Hands {
       prompt: config.recover.prompt,
       ...(model === undefined ? {} : { model }),
       ...(agent === undefined ? {} : { agent }),
-      timeoutMs: config.abort.verifyTimeout,
+      timeoutMs: Math.max(config.abort.verifyTimeout, CONTINUE_BEGINS_MS),
       signal: this.#stopping.signal,
     });
     const of = { at: clock.now(), sessionID, ...(model === undefined ? {} : { model }) };

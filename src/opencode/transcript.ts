@@ -14,6 +14,8 @@ export interface TranscriptMessage {
   agent?: string;
   /** True where opencode ended the message with an error. */
   failed: boolean;
+  /** True for the summary that a compaction writes. */
+  summary?: true;
   parts: WirePart[];
 }
 
@@ -39,6 +41,7 @@ function trim(info: WireMessage): Omit<TranscriptMessage, 'parts'> {
     id: info.id,
     role: info.role,
     failed: info.error !== undefined && info.error !== null,
+    ...(info.summary === true && { summary: true as const }),
     ...(info.time?.created !== undefined && { created: info.time.created }),
     ...(info.time?.completed !== undefined && { completed: info.time.completed }),
     ...(info.finish !== undefined && { finish: info.finish }),
@@ -79,6 +82,8 @@ export interface TranscriptState {
   tools: RunningTool[];
   /** The last message is the user's: no assistant message was begun yet. */
   preparing: boolean;
+  /** The answer under way is a compaction's summary. */
+  compacting: boolean;
   model?: string;
   mark: string;
 }
@@ -93,6 +98,7 @@ export function transcriptState(
   return {
     tools: last?.parts.flatMap((item) => runningTool(item, at, epochNow) ?? []) ?? [],
     preparing: messages.at(-1)?.role === 'user',
+    compacting: last?.summary === true && last.completed === undefined && !last.failed,
     ...(model !== undefined && { model }),
     mark: markOf(messages),
   };

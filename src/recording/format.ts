@@ -134,6 +134,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
         tools: z.array(tool),
         requests: z.array(request),
         preparing: z.boolean(),
+        compacting: z.boolean().optional(),
         model: text.optional(),
         mark: text,
       }),

@@ -73,6 +73,7 @@ export function lookAnswered(run: Run, found: Found, startedAt: number, at: numb
   for (const tool of present.values()) noteTool(run, tool);
   // A prompt that waits behind an answer under way is the last message too, but prepares nothing.
   run.preparing = found.preparing && run.askedMessageID === undefined;
+  run.compactingSince = found.compacting ? (run.compactingSince ?? at) : undefined;
 }
 
 /**

@@ -157,6 +157,8 @@ export type SessionObservation =
             requests: readonly PendingRequest[];
             /** The last message is the user's: no assistant message was begun yet (plugins install, context is gathered). */
             preparing: boolean;
+            /** The answer under way is a compaction's summary. */
+            compacting?: boolean;
             model?: string;
             /** Changes whenever the transcript does; equal marks mean no progress in between. */
             mark: string;

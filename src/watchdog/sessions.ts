@@ -9,6 +9,7 @@ import type { SessionBook } from './book.js';
 import type { Context } from './context.js';
 import type { Interrupted, RestartReason } from './decision.js';
 import { errorHeard } from './endings.js';
+import { Gaps } from './gaps.js';
 import { hasExcuse, isRetrying } from './judgement.js';
 import { lookAnswered, lookAt, lookFailed, noteTool } from './looks.js';
 import type { ActObservation, RunningTool, SessionObservation } from './observation.js';
@@ -30,6 +31,7 @@ type OfOneSession = Exclude<
 export class SessionWatch {
   readonly book: SessionBook;
   readonly piles: Piles;
+  readonly #gaps = new Gaps();
   readonly #context: Context;
   readonly #runs: Runs;
 
@@ -68,8 +70,6 @@ export class SessionWatch {
       if (run === undefined) continue;
       const quiet = maxSilence > 0 && at - run.progressAt > maxSilence * QUIET_SHARE;
       if (quiet || hasExcuse(run)) lookAt(this.#context, session, run, at);
-      // No look shows a compaction; one that goes on will make progress.
-      run.compactingSince = undefined;
       run.vouchedSince = at;
       this.#runs.review(session, at);
     }
@@ -168,7 +168,7 @@ export class SessionWatch {
       case 'tool.running':
         if (run === undefined) break;
         if (!run.tools.has(o.tool.callID)) this.#runs.progressed(session, run, o.at);
-        noteTool(run, o.tool);
+        noteTool(run, this.#placed(o.tool));
         this.#adopt(session, o.tool, o.at);
         break;
       case 'tool.ended':
@@ -257,6 +257,16 @@ export class SessionWatch {
     continueAfterRestart(this.#context, cut);
   }
 
+  /** The daemon did not run for `ms`, until now. */
+  gap(at: number, ms: number): void {
+    this.#gaps.note(at, ms);
+  }
+
+  /** With its start where the observed clock has it. */
+  #placed(tool: RunningTool): RunningTool {
+    return { ...tool, startedAt: this.#gaps.correct(tool.startedAt) };
+  }
+
   /** The tool's subagent belongs to this session, also where nobody said so. */
   #adopt(parent: Session, tool: RunningTool, at: number): void {
     if (tool.childID === undefined) return;
@@ -290,7 +300,8 @@ export class SessionWatch {
     this.#runs.reviewParent(session, o.at);
     const { run } = session;
     if (run === undefined) return;
-    lookAnswered(run, result, o.startedAt, o.at);
+    const tools = result.tools.map((tool) => this.#placed(tool));
+    lookAnswered(run, { ...result, tools }, o.startedAt, o.at);
     for (const tool of result.tools) this.#adopt(session, tool, o.at);
     const pending = new Set(result.requests.map((request) => request.requestID));
     const current = run.answeredAt <= o.startedAt ? result.requests : [];

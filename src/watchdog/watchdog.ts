@@ -123,6 +123,7 @@ export class Watchdog {
         return;
       case 'gap':
         this.server.gap(o.at);
+        this.#sessions.gap(o.at, o.ms);
         return;
       case 'stream.lost':
         this.server.observe(o);

@@ -517,3 +517,39 @@ describe('a disposed directory', () => {
     expect([w.health('s'), w.health('t')]).toEqual(['idle', 'busy']);
   });
 });
+
+describe('a time that comes from the wire', () => {
+  const hour = 60 * MINUTE;
+
+  test('is not older for the time that the daemon did not run', () => {
+    const w = world().prompt().asks();
+    w.tell({ kind: 'gap', ms: 3 * hour });
+    // The wall clock says that the tool began 3 h and 1 min ago; 1 min of it was observed.
+    w.toolRuns('s', { startedAt: w.at - 3 * hour - MINUTE });
+    expect(w.advance(58 * MINUTE).acts()).toEqual([]);
+    w.advance(2 * MINUTE);
+    expect(w.acts('inspect').length).toBeGreaterThan(0);
+  });
+
+  test('that lies within a gap begins at its end, and one after it where it says', () => {
+    const w = world().prompt().asks();
+    w.tell({ kind: 'gap', ms: 3 * hour });
+    const at = w.at;
+    w.toolRuns('s', { callID: 'within', startedAt: at - hour });
+    w.advance(30 * MINUTE).toolRuns('s', { callID: 'after', startedAt: w.at - MINUTE });
+    expect(w.advance(29 * MINUTE).acts()).toEqual([]);
+    w.advance(MINUTE);
+    expect(w.acts('inspect').length).toBeGreaterThan(0);
+  });
+});
+
+test('a compaction that goes on across a reconnect is seen by the look that follows', () => {
+  const w = world().prompt().asks().tell({ kind: 'session.compacting', sessionID: 's' });
+  w.lost().connected();
+  w.inspected('s', { compacting: true });
+  expect(w.advance(11 * MINUTE).stuck()).toEqual([]);
+  const ended = world().prompt().asks().tell({ kind: 'session.compacting', sessionID: 's' });
+  ended.lost().connected();
+  ended.inspected('s', { compacting: false }).advance(10 * MINUTE);
+  expect(ended.acts('inspect').length).toBeGreaterThan(1);
+});
