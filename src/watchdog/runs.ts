@@ -164,6 +164,7 @@ export class Runs {
 
   #beginRun(session: Session, directory: string | undefined, at: number): Run {
     const run = newRun(at, directory ?? session.info.directory);
+    run.unheard = !this.listening;
     // Its prompt was seen, so its first message will be too: until then the model was not asked.
     if (session.lastPrompt?.taken === false) {
       run.preparing = this.listening;

@@ -56,6 +56,8 @@ export interface Run {
   progressAt: number;
   /** Nothing can have been missed since: silence counts from here at the earliest. */
   vouchedSince: number;
+  /** Nobody listened when it began: what it began with is yet to be looked at. */
+  unheard: boolean;
   /** The prompt is in, the model was not asked yet: plugins install, context is gathered. */
   preparing: boolean;
   compactingSince: number | undefined;
@@ -125,6 +127,7 @@ export function newRun(at: number, directory: string | undefined): Run {
     statusAt: at,
     progressAt: at,
     vouchedSince: at,
+    unheard: false,
     preparing: false,
     compactingSince: undefined,
     tools: new Map(),

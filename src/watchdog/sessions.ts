@@ -69,7 +69,9 @@ export class SessionWatch {
       const { run } = session;
       if (run === undefined) continue;
       const quiet = maxSilence > 0 && at - run.progressAt > maxSilence * QUIET_SHARE;
-      if (quiet || hasExcuse(run)) lookAt(this.#context, session, run, at);
+      // A look from before the reconnect missed what happened between the two.
+      if (quiet || run.unheard || hasExcuse(run)) lookAt(this.#context, session, run, at);
+      run.unheard = false;
       run.vouchedSince = at;
       this.#runs.review(session, at);
     }

@@ -251,10 +251,19 @@ export class Simulation {
     this.#deliveredAt = at;
     const generation = this.#connection;
     this.#queue.add(at, () => {
-      if (this.#connected && generation === this.#connection) this.observe({ ...o, at: this.now });
+      if (!this.#connected || generation !== this.#connection) return;
+      const tool = 'tool' in o ? { tool: this.#read(o.tool) } : {};
+      this.observe({ ...o, ...tool, at: this.now } as Observation);
     });
   }
   #connection = 0;
+  readonly #gaps: { at: number; ms: number }[] = [];
+
+  /** A tool as the senses read it: its start by the wall clock, which went on through every gap since. */
+  #read(tool: RunningTool): RunningTool {
+    const since = this.#gaps.filter(({ at }) => at >= tool.startedAt);
+    return { ...tool, startedAt: tool.startedAt - since.reduce((sum, { ms }) => sum + ms, 0) };
+  }
 
   #connect(): void {
     if (!this.serving) {
@@ -314,6 +323,7 @@ export class Simulation {
         });
         return;
       case 'gap':
+        this.#gaps.push({ at: this.now, ms });
         this.observe({ kind: 'gap', ms, at: this.now });
         return;
       case 'restart':
@@ -443,7 +453,7 @@ export class Simulation {
         : ({
             found: true,
             info: session.info,
-            tools: [...session.tools.values()],
+            tools: [...session.tools.values()].map((tool) => this.#read(tool)),
             requests: [...session.requests.values()],
             preparing: session.preparing,
             mark: `${session.mark}`,
