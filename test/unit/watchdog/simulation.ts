@@ -453,13 +453,23 @@ export class Simulation {
         : ({
             found: true,
             info: session.info,
-            tools: [...session.tools.values()].map((tool) => this.#read(tool)),
+            tools: [...session.tools.values()],
             requests: [...session.requests.values()],
             preparing: session.preparing,
             mark: `${session.mark}`,
           } as const);
       this.after(this.random(1, 300), () => {
-        this.observe({ kind: 'session.inspected', at: this.now, sessionID, startedAt, result });
+        // Read where it arrives: a gap on the way counts too.
+        const read = result.found
+          ? { ...result, tools: result.tools.map((tool) => this.#read(tool)) }
+          : result;
+        this.observe({
+          kind: 'session.inspected',
+          at: this.now,
+          sessionID,
+          startedAt,
+          result: read,
+        });
       });
     });
   }
