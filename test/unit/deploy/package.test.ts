@@ -35,8 +35,7 @@ describe('the tarball that npm publishes', () => {
   });
 
   it('holds nothing that only developers need', () => {
-    const unneeded =
-      /^(src|test|bench|demo|scripts|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$/;
+    const unneeded = /^(src|test|bench|demo|scripts|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$/;
     expect(files.filter((path) => unneeded.test(path))).toEqual([]);
   });
 });
