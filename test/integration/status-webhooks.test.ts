@@ -177,13 +177,12 @@ describe('a webhook', () => {
     const { taken, url } = await receiver('hang');
     const h = hook(url, {
       events: ['notify', 'session.stuck'],
-      limits: { farewellMs: 100, timeoutMs: 30_000 },
+      // Longer than this test may take: a stop that waited for the receiver would not end in time.
+      limits: { farewellMs: 100, timeoutMs: 600_000 },
     });
     h.telemetry.emit('notify.failed', { host: 'x', events: 1, tries: 1, error: 'x' });
     h.stuck('ses_1');
-    const from = performance.now();
     await h.webhook.stop();
-    expect(performance.now() - from).toBeLessThan(2_000);
     expect(taken).toHaveLength(1);
     expect(h.said('notify.failed')).toHaveLength(2);
   });
