@@ -6,8 +6,8 @@ import { defineConfig } from 'vitest/config';
  */
 export default defineConfig({
   test: {
-    // Two cores: e2e files each boot real servers, so two at a time is what the machine carries.
-    maxWorkers: 2,
+    // Two cores carry three files at a time: the e2e ones mostly wait for a real server to do something.
+    maxWorkers: 3,
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 60_000 } },
       {
