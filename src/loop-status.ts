@@ -36,13 +36,14 @@ export class LoopStatus implements StatusSource {
   readonly #o: LoopStatusOptions;
   readonly observations = new Map<string, number>();
   #onProbe: (tookMs: number) => void = () => {};
-  #sensedAt: number | undefined;
+  #sensedAt: number;
   #aliveAt: number | undefined;
   #pausedAt: number | undefined;
   #memory: { at: number; bytes: Promise<number | undefined> } | undefined;
 
   constructor(options: LoopStatusOptions) {
     this.#o = options;
+    this.#sensedAt = options.clock.now();
   }
 
   /** Every observation that the loop takes in. */
@@ -111,7 +112,7 @@ export class LoopStatus implements StatusSource {
   get deafMs(): number | undefined {
     const { watchdog, clock, config } = this.#o;
     // While the hands are busy with the process, the senses rest.
-    if (this.#sensedAt === undefined || watchdog.server.acting) return undefined;
+    if (watchdog.server.acting) return undefined;
     const silentMs = clock.now() - this.#sensedAt;
     const { interval, timeout } = config.probe;
     return silentMs > Math.max(DEAF_MS, DEAF_PROBES * (interval + timeout)) ? silentMs : undefined;

@@ -15,13 +15,6 @@ import { type Health, isNote, type ServerHealth } from './watchdog/decision.js';
 import type { Observation } from './watchdog/observation.js';
 import { Watchdog } from './watchdog/watchdog.js';
 
-/**
- * Probes alone bring something every few seconds while the server is not being restarted; where nothing has come for
- * this long, and for this many probes, the senses have died of a bug, and a new daemon is better than this one.
- */
-const DEAF_MS = 60_000;
-const DEAF_PROBES = 3;
-
 export interface LoopOptions {
   config: Config;
   telemetry: Telemetry;
@@ -52,13 +45,11 @@ export class Loop {
   #answered = false;
   #turns = 0;
   /** When the senses last brought anything. */
-  #sensedAt: number;
 
   constructor(options: LoopOptions) {
     this.#o = options;
     const { config, telemetry, clock, client, control, giveUp } = options;
     this.#watchdog = new Watchdog({ policy: config, acts: control.acts });
-    this.#sensedAt = clock.now();
     this.#senses = new Senses({
       client,
       clock,
@@ -166,16 +157,9 @@ export class Loop {
 
   /** Takes one turn, and says whether it really turned: a tick was taken in, and the senses are not deaf. */
   turn(): boolean {
-    const { clock, config } = this.#o;
     const before = this.#turns;
-    this.observe({ kind: 'tick', at: clock.now() });
-    const { server } = this.#watchdog;
-    const deafAfter = Math.max(
-      DEAF_MS,
-      DEAF_PROBES * (config.probe.interval + config.probe.timeout),
-    );
-    const deaf = !server.acting && clock.now() - this.#sensedAt > deafAfter;
-    return this.#turns > before && !deaf;
+    this.observe({ kind: 'tick', at: this.#o.clock.now() });
+    return this.#turns > before && this.status.deafMs === undefined;
   }
 
   /** Takes one observation at a time: what an act reports while it is being carried out comes after it. */
@@ -242,7 +226,6 @@ export class Loop {
 
   /** What the log says of the senses themselves. */
   #tell(o: Observation): void {
-    if (o.kind !== 'tick') this.#sensedAt = o.at;
     switch (o.kind) {
       case 'probe.ok':
         this.#answered = true;
