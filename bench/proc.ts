@@ -1,0 +1,21 @@
+/** What a process has cost so far, read from `/proc` (proc(5)); Linux only. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** utime and stime are in clock ticks, 100 a second on Linux. */
+const TICKS_PER_SECOND = 100;
+
+/** Resident memory in MiB. @throws where there is no such process. */
+export function residentMiB(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(line?.[1] ?? 0) / 1024;
+}
+
+/** User and system time in seconds, of all threads. @throws where there is no such process. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** Open file descriptors: sockets, files, timers, pipes. @throws where there is no such process. */
+export const openHandles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
