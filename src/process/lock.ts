@@ -4,7 +4,8 @@
  * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: who read
  * "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's file: each
  * writes its own claim first and then reads the others'. Of two that claim at once at least one sees the other; the
- * one with the smaller pid stays, and one that holds already stays in any case (Lamport's bakery).
+ * one with the smaller pid stays, the other withdraws its claim and looks on, and one that holds already stays in any
+ * case (Lamport's bakery).
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -60,7 +61,7 @@ const claimSchema = z.object({
 });
 type Claim = z.infer<typeof claimSchema>;
 
-/** A rival decides within one look at the directory; it may be a slow machine. */
+/** Rivals decide within a few looks at the directory; it may be a slow machine. */
 const RIVAL_WAIT_MS = 5_000;
 const LOOK_MS = 10;
 
@@ -78,17 +79,27 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
     held: false,
   };
   const release = () => rmSync(path, { force: true });
-  write(path, claim);
+  let claimed = false;
   try {
     const deadline = clock.now() + RIVAL_WAIT_MS;
     for (;;) {
       const rivals = await living(dir, claim, table);
-      const stronger = rivals.find((rival) => rival.held || rival.pid < pid);
-      if (stronger) throw new LockHeldError(stronger.pid, url, join(dir, `${stronger.pid}.json`));
-      const [weaker] = rivals;
-      if (!weaker) break;
-      // It sees our claim and withdraws, or it had looked before we came and holds now.
-      if (clock.now() >= deadline) throw new LockHeldError(weaker.pid, url, path);
+      const holder = rivals.find((rival) => rival.held);
+      if (holder) throw new LockHeldError(holder.pid, url, join(dir, `${holder.pid}.json`));
+      const [rival] = rivals;
+      if (!rival && claimed) break;
+      if (rival && clock.now() >= deadline) throw new LockHeldError(rival.pid, url, path);
+      if (!rival) {
+        write(path, claim);
+        claimed = true;
+        continue;
+      }
+      // The smaller pid stays. Who makes way goes on looking: the stronger may make way for another in its turn, and
+      // the one that holds in the end is to be named.
+      if (claimed && rivals.some((other) => other.pid < pid)) {
+        release();
+        claimed = false;
+      }
       await sleep(clock, LOOK_MS);
     }
     write(path, { ...claim, held: true });

@@ -102,6 +102,9 @@ test('of many daemons that start at once over a dead one, exactly one holds, eve
     const results = await Promise.allSettled(order.map((pid) => acquireLock(options(pid))));
     const held = results.filter((result) => result.status === 'fulfilled');
     expect(held).toHaveLength(1);
+    const holder = order[results.findIndex((result) => result.status === 'fulfilled')];
+    const named = results.flatMap((result) => ('reason' in result ? [result.reason.pid] : []));
+    expect(named).toEqual(named.map(() => holder));
     for (const { value } of held) value.release();
   }
 });
