@@ -1,6 +1,6 @@
 /** From SIGKILL of the server to its next healthy answer, against the bare boot of opencode in the same run. */
 import { spawn } from 'node:child_process';
-import { freePort } from '../test/support/opencode.js';
+import { freePort } from '../test/support/ports.js';
 import { isAlive, killAll } from '../test/support/processes.js';
 import { createWorld } from '../test/support/world.js';
 import { median, ms, type Row } from './figures.js';

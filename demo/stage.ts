@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type FakeProvider, startFakeProvider } from '../test/support/fake-provider.js';
 import { api, type OpencodeApi } from '../test/support/opencode-api.js';
-import { freePort, opencodeEnv, prepareHome } from '../test/support/opencode-home.js';
+import { opencodeEnv, prepareHome } from '../test/support/opencode-home.js';
+import { freePort } from '../test/support/ports.js';
 import { type Daemon, type LogLine, startDaemon } from './daemon.js';
 
 /** A first start of opencode on a busy machine has taken a minute. */

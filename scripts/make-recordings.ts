@@ -18,13 +18,13 @@ import { type LogLine, startDaemon, type TestDaemon } from '../test/support/daem
 import { type FakeProvider, startFakeProvider } from '../test/support/fake-provider.js';
 import {
   api,
-  freePort,
   type Opencode,
   opencodeEnv,
   prepareHome,
   startOpencode,
 } from '../test/support/opencode.js';
 import type { OpencodeApi } from '../test/support/opencode-api.js';
+import { freePort } from '../test/support/ports.js';
 import { pause, waitFor } from '../test/support/wait.js';
 import { actsByDefault, read, recordings, verdicts } from '../test/unit/recording/decisions.js';
 // @ts-expect-error: a script without types

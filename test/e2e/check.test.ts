@@ -3,7 +3,8 @@ import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CLI } from '../support/daemon.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { freePort, opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
+import { opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
+import { freePort } from '../support/ports.js';
 import { isAlive } from '../support/processes.js';
 
 let provider: FakeProvider;

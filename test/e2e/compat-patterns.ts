@@ -6,8 +6,9 @@ import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type LogLine, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { api, freePort, opencodeEnv, prepareHome } from '../support/opencode.js';
+import { api, opencodeEnv, prepareHome } from '../support/opencode.js';
 import type { OpencodeApi } from '../support/opencode-api.js';
+import { freePort } from '../support/ports.js';
 import { pause, waitFor } from '../support/wait.js';
 
 const START_TIMEOUT_MS = 120_000;

@@ -20,15 +20,9 @@ import type { LocalOptions } from '../../src/process/local-server.js';
 import { findHolders, isPortFree } from '../../src/process/port.js';
 import { SpawnControl } from '../../src/process/spawn.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import {
-  api,
-  binary,
-  freePort,
-  opencodeEnv,
-  prepareHome,
-  startOpencode,
-} from '../support/opencode.js';
+import { api, binary, opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
 import { authHeader } from '../support/opencode-api.js';
+import { freePort } from '../support/ports.js';
 import { commandLine, descendants, isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 

@@ -1,4 +1,5 @@
 /** The status endpoint over real HTTP: what it answers, whom it refuses, and that everything about it is bounded. */
+
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
@@ -10,6 +11,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
 import { LIMITS } from '../../src/telemetry/status/endpoint.js';
 import { MAX_LISTENERS } from '../../src/telemetry/status/stream.js';
+import { freePort } from '../support/ports.js';
 import { openWorld, type StatusWorld, type WorldOptions } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 
@@ -226,7 +228,7 @@ describe('whom it refuses', () => {
   it('everyone without the token, where there is one; but for health', async () => {
     const token = new Secret('correct horse battery');
     const address = { kind: 'tcp', host: '0.0.0.0', port: 0, loopback: false } as const;
-    const w = await world({ token, address: { ...address, port: 45_000 + (process.pid % 1_000) } });
+    const w = await world({ token, address: { ...address, port: await freePort() } });
     const status = async (authorization?: string, host = '127.0.0.1', path = '/status') =>
       (await ask(w, path, { headers: { host, ...(authorization && { authorization }) } })).status;
     const basic = (value: string) => `Basic ${Buffer.from(value).toString('base64')}`;

@@ -7,12 +7,11 @@ import { createRedactor } from '../../src/telemetry/redact.js';
 import { openStatus } from '../../src/telemetry/status/open.js';
 import type { LogLine } from '../support/daemon.js';
 import type { FakeOpencode } from '../support/fake-opencode.js';
+import { freePort } from '../support/ports.js';
 import { waitFor } from '../support/wait.js';
 import { afterwards, configWith, FakeControl, fake } from './daemon-support.js';
 
 type Groups = NonNullable<Parameters<typeof configWith>[0]>;
-
-let nextPort = 30_000 + (process.pid % 10_000);
 
 export interface Watched {
   server: FakeOpencode;
@@ -35,8 +34,7 @@ export async function watched(change: Groups = {}, acts = true): Promise<Watched
   });
   const clock = new SystemClock();
   const lines: LogLine[] = [];
-  nextPort += 1;
-  const port = nextPort;
+  const port = await freePort();
   const telemetry = createTelemetry({
     level: 'debug',
     format: 'json',

@@ -3,17 +3,10 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { type LogLine, startDaemon, type TestDaemon } from './daemon.js';
 import { type FakeProvider, startFakeProvider } from './fake-provider.js';
-import {
-  api,
-  binary,
-  freePort,
-  type Opencode,
-  opencodeEnv,
-  prepareHome,
-  startOpencode,
-} from './opencode.js';
+import { api, binary, type Opencode, opencodeEnv, prepareHome, startOpencode } from './opencode.js';
 import type { NewSession, OpencodeApi } from './opencode-api.js';
 import type { Home, HomeOptions } from './opencode-home.js';
+import { freePort } from './ports.js';
 import { waitFor } from './wait.js';
 
 /** A session that was prompted. Its title is what it is about; its prompt is told from all others by it. */

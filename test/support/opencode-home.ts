@@ -1,10 +1,6 @@
 /** An isolated home for a real opencode: its folders, configuration and command, none of the user's. */
-
-import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -50,15 +46,6 @@ export function binary(): string {
 }
 
 const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size;
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 const dataHome = (path: string) => join(path, 'data');
 

@@ -2,18 +2,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { api, type OpencodeApi } from './opencode-api.js';
-import {
-  freePort,
-  type Home,
-  type HomeOptions,
-  opencodeEnv,
-  prepareHome,
-} from './opencode-home.js';
+import { type Home, type HomeOptions, opencodeEnv, prepareHome } from './opencode-home.js';
+import { freePort } from './ports.js';
 import { descendants, isAlive, killAll } from './processes.js';
 import { waitFor } from './wait.js';
 
 export { api } from './opencode-api.js';
-export { binary, freePort, opencodeEnv, prepareHome } from './opencode-home.js';
+export { binary, opencodeEnv, prepareHome } from './opencode-home.js';
 
 /** A cold start on a busy machine has taken a minute. */
 const START_TIMEOUT_MS = 120_000;

@@ -11,6 +11,7 @@ import type {
   StatusSource,
 } from '../../src/telemetry/status/source.js';
 import type { Health } from '../../src/watchdog/decision.js';
+import { freePort } from './ports.js';
 import { waitFor } from './wait.js';
 
 /** Real time, whose wall clock a test may set back to tell of the past. */
@@ -110,8 +111,6 @@ export interface StatusWorld {
   close(): Promise<void>;
 }
 
-let nextPort = 20_000 + (process.pid % 20_000);
-
 export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld> {
   const clock = new TestClock();
   clock.back = options.back ?? 0;
@@ -126,11 +125,10 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     clock,
     stream: { write: (text) => lines.push(JSON.parse(text)) },
   });
-  nextPort += 1;
   const address = options.address ?? {
     kind: 'tcp',
     host: '127.0.0.1',
-    port: nextPort,
+    port: await freePort(),
     loopback: true,
   };
   const status = openStatus({

@@ -2,7 +2,8 @@
 import { type DaemonOptions, startDaemon, type TestDaemon } from './daemon.js';
 import { type FakeProvider, startFakeProvider } from './fake-provider.js';
 import type { HomeOptions } from './opencode-home.js';
-import { freePort, type Home, opencodeEnv, prepareHome } from './opencode-home.js';
+import { type Home, opencodeEnv, prepareHome } from './opencode-home.js';
+import { freePort } from './ports.js';
 
 export interface World {
   provider: FakeProvider;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { SystemClock } from '../../../src/lib/clock.js';
 import type { ControlDeps } from '../../../src/process/control.js';
 import type { LocalOptions } from '../../../src/process/local-server.js';
-import { freePort } from '../../support/opencode-home.js';
+import { freePort } from '../../support/ports.js';
 import { isAlive, killAll, processesWithEnv } from '../../support/processes.js';
 
 /**
