@@ -72,6 +72,19 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
     fields: { lines: 'how many' },
     message: (f) => `The reader of this log was too slow: ${counted(f.lines, 'line')} lost.`,
   },
+  'log.suppressed': {
+    level: 'warn',
+    when: 'lines that repeat, or come in floods, were counted instead of written (docs/limits.md, "Log rate")',
+    fields: {
+      lines: 'how many',
+      events: 'how many of each event',
+      forMs: 'since the first of them',
+    },
+    message: (f) =>
+      `${counted(f.lines, 'repeated line')} left out in ${time(f.forMs)}: ${Object.entries(f.events)
+        .map(([event, lines]) => `${lines} × ${event}`)
+        .join(', ')}.`,
+  },
   'daemon.state': {
     level: 'info',
     when: 'SIGUSR2: what `/status` shows, for where it is not to be had',

@@ -27,6 +27,7 @@ export interface DaemonEventFields {
     restarts: number;
   };
   'log.dropped': { lines: number };
+  'log.suppressed': { lines: number; events: Record<string, number>; forMs: number };
   'config.invalid': { err: unknown };
   'config.reloaded': { applied: string[]; needRestart: string[] };
   'daemon.state': { state: Record<string, unknown> };

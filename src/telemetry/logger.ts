@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.js';
 import { levelOf, messageOf } from './catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './events.js';
 import { isJournal, withPriority } from './journal.js';
+import { LogRate } from './log-rate.js';
 import { createReadableFormat } from './readable.js';
 import { createRedactor, type Revealable } from './redact.js';
 import { FileDescriptorSink, type Sink } from './sink.js';
@@ -60,6 +61,10 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   const redactor = createRedactor(options.secrets);
   const listeners = new Set<Listener>();
   const sink = createSink(options, (lines) => emit('log.dropped', { lines }));
+  const rate = new LogRate({
+    clock,
+    onSuppressed: (lines, events, forMs) => emit('log.suppressed', { lines, events, forMs }),
+  });
   const log = pino(
     {
       level: options.level,
@@ -77,9 +82,18 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     const level = levelOf(event, fields);
     const msg = redactor.text(messageOf(event, fields), MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
-    log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
+    // What is below the log's level costs the rest nothing.
+    if (log.isLevelEnabled(level) && mayWrite(event, msg, fields)) {
+      log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
+    }
     // The redactor keeps the shape of what it is given, bounds apart, so the fields still have their types.
     notify({ event, level, time, msg, fields: safe } as unknown as TelemetryRecord);
+  }
+
+  function mayWrite<E extends EventName>(event: E, msg: string, fields: EventFields[E]): boolean {
+    // One for each active session in each `log.healthInterval`: that is their limit.
+    if (event === 'session.health' && !('previous' in fields)) return true;
+    return rate.passes(event, msg, 'sessionID' in fields ? String(fields.sessionID) : '');
   }
 
   function safeFields<E extends EventName>(event: E, fields: EventFields[E], time: number) {
@@ -115,7 +129,10 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     setLevel(level) {
       log.level = level;
     },
-    flush: () => sink.flush(),
+    flush() {
+      rate.flush();
+      sink.flush();
+    },
   };
 }
 
