@@ -1,10 +1,11 @@
 /**
  * One connection to one of opencode's event streams: `eventsource` reads it, through a fetch that puts the frame
- * filter between undici and the parser. It never reconnects; its end is reported once.
+ * filter between Node's HTTP client and the parser. It never reconnects; its end is reported once.
  */
+import type { Agent, IncomingMessage } from 'node:http';
 import { EventSource, type FetchLike, type FetchLikeResponse } from 'eventsource';
-import { type Agent, fetch } from 'undici';
 import type { Clock, Timer } from '../lib/clock.js';
+import { answerTo, openRequest, readerOf } from '../lib/http.js';
 import { FrameFilter, type FrameFilterEvents } from './frame-filter.js';
 
 /**
@@ -84,29 +85,26 @@ export class Connection {
 
   readonly #fetch: FetchLike = async (url, init) => {
     const { clock, agent, headers } = this.#options;
-    const control = new AbortController();
-    const onAbort = () => control.abort(init.signal.reason);
-    init.signal.addEventListener('abort', onAbort, { once: true });
+    const sent = openRequest(new URL(url), { agent, headers: { ...init.headers, ...headers } });
+    // Not taken back when the head is there: it ends the body too.
+    init.signal.addEventListener('abort', () => sent.destroy(), { once: true });
     const timer: Timer = clock.after(HEADERS_TIMEOUT_MS, () => {
       this.#failure = { why: 'headers', reason: `no answer within ${HEADERS_TIMEOUT_MS} ms` };
-      control.abort(new Error('no headers'));
+      sent.destroy();
     });
     try {
-      const response = await fetch(url, {
-        // A redirect would send the credentials elsewhere.
-        redirect: 'manual',
-        headers: { ...init.headers, ...headers },
-        signal: control.signal,
-        dispatcher: agent,
-      });
-      this.#failure = wrongAnswer(response.status, response.headers.get('content-type'));
-      if (this.#failure) await response.body?.cancel();
-      const body = this.#failure ? null : this.#filtered(response.body);
-      const { url: finalUrl, status, headers: answered } = response;
-      return { url: finalUrl, status, headers: answered, redirected: false, body };
+      const answered = answerTo(sent);
+      sent.end();
+      // A redirect is not followed: it would send the credentials elsewhere.
+      const answer = await answered;
+      const { statusCode: status = 0, headers: fields } = answer;
+      this.#failure = wrongAnswer(status, fields['content-type']);
+      if (this.#failure) answer.destroy();
+      const body = this.#failure ? null : this.#filtered(answer);
+      const get = (name: string) => String(fields[name.toLowerCase()] ?? '') || null;
+      return { url: String(url), status, headers: { get }, redirected: false, body };
     } catch (error) {
       this.#failure ??= connectFailure(error);
-      // EventSource ignores an AbortError, as one of its own `close`.
       throw new Error(this.#failure.reason, { cause: error });
     } finally {
       timer.cancel();
@@ -114,21 +112,20 @@ export class Connection {
   };
 
   /** A body whose reader gives only what the filter passes on: no second stream, no queue of its own. */
-  #filtered(body: ReadableStreamLike | null): FetchLikeResponse['body'] {
-    if (!body) return null;
+  #filtered(answer: IncomingMessage): FetchLikeResponse['body'] {
     const { events } = this.#options;
     const filter = this.#filter;
     return {
       getReader: () => {
-        const reader = body.getReader();
+        const reader = readerOf(answer);
         return {
-          cancel: () => reader.cancel(),
+          cancel: reader.cancel,
           read: async (): Promise<{ done: true } | { done: false; value: Buffer }> => {
             for (;;) {
               const { done, value } = await reader.read();
               if (done || this.#over) return { done: true };
               events.bytes();
-              const passed = filter.push(value as Uint8Array);
+              const passed = filter.push(value);
               if (passed) return { done: false, value: passed };
             }
           },
@@ -138,14 +135,7 @@ export class Connection {
   }
 }
 
-interface ReadableStreamLike {
-  getReader(): {
-    read(): Promise<{ done: boolean; value?: unknown }>;
-    cancel(): Promise<void>;
-  };
-}
-
-function wrongAnswer(status: number, contentType: string | null): ConnectionEnd | undefined {
+function wrongAnswer(status: number, contentType: string | undefined): ConnectionEnd | undefined {
   if (status !== 200) {
     return { why: 'status', statusCode: status, reason: `it answered ${status}` };
   }
@@ -154,7 +144,8 @@ function wrongAnswer(status: number, contentType: string | null): ConnectionEnd 
 }
 
 function connectFailure(error: unknown): ConnectionEnd {
-  const cause = (error as { cause?: { code?: unknown; message?: unknown } } | null)?.cause;
-  if (cause?.code === 'ECONNREFUSED') return { why: 'refused', reason: 'connection refused' };
-  return { why: 'failed', reason: String(cause?.message ?? (error as Error)?.message ?? error) };
+  const { code, message } = error as NodeJS.ErrnoException;
+  // Node's happy-eyeballs wraps the refusals of each address, and takes the code of the first.
+  if (code === 'ECONNREFUSED') return { why: 'refused', reason: 'connection refused' };
+  return { why: 'failed', reason: message || code || String(error) };
 }

@@ -2,8 +2,9 @@
  * Keeps one event stream to opencode open: chooses the path, reconnects with jittered backoff after every kind of
  * end, and tells a silent connection from a quiet one.
  */
-import { Agent } from 'undici';
+import type { Agent } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
+import { openAgent } from '../lib/http.js';
 import type { OpencodeClient } from './client.js';
 import { Connection, type ConnectionEnd } from './connection.js';
 import { Heartbeats } from './heartbeats.js';
@@ -89,8 +90,8 @@ export class EventStream {
 
   start(): void {
     if (this.#agent) return;
-    // The stream's own agent: `bodyTimeout` would cut it after 300 s; heartbeats do its work.
-    this.#agent = new Agent({ bodyTimeout: 0, headersTimeout: 0, connect: { timeout: 10_000 } });
+    // The stream's own agent, without a timeout: heartbeats do its work.
+    this.#agent = openAgent(this.#options.client.streamTarget(GLOBAL_PATH).url, 0);
     this.#path = GLOBAL_PATH;
     this.#failures = 0;
     this.#triedOther = false;
@@ -104,7 +105,7 @@ export class EventStream {
     this.#agent = undefined;
     this.#disconnect();
     this.#reconnectTimer?.cancel();
-    await agent?.destroy();
+    agent?.destroy();
   }
 
   #connect(): void {

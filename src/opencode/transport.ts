@@ -1,6 +1,7 @@
 /** One JSON request to opencode at a time: credentials, deadline, size bound, content type, and errors that explain. */
-import { Pool } from 'undici';
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
+import { answerTo, lostKeptConnection, openAgent, openRequest } from '../lib/http.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 
 const MiB = 1024 * 1024;
@@ -10,8 +11,6 @@ export const MAX_ANSWER_BYTES = 4 * MiB;
 const MAX_ERROR_BYTES = 16 * 1024;
 /** Idle connections are kept beyond the poll and probe intervals (5 s), so that each poll finds one open. */
 const KEEP_ALIVE_MS = 30_000;
-/** A connection to a listening port is made in a millisecond; the request's own deadline is usually shorter. */
-const CONNECT_TIMEOUT_MS = 10_000;
 
 export interface TransportOptions {
   url: string;
@@ -31,16 +30,15 @@ export interface Request {
   maxBytes?: number;
 }
 
-/** undici's and the system's codes, by what they mean for us. */
+/** Node's and the system's codes, by what they mean for us. */
 const KIND_BY_CODE: Record<string, OpencodeErrorKind> = {
   ECONNREFUSED: 'refused',
   ENOTFOUND: 'refused',
   EAI_AGAIN: 'refused',
   EHOSTUNREACH: 'refused',
   ENETUNREACH: 'refused',
-  UND_ERR_CONNECT_TIMEOUT: 'timeout',
   ETIMEDOUT: 'timeout',
-  UND_ERR_HEADERS_OVERFLOW: 'not_opencode',
+  HPE_HEADER_OVERFLOW: 'not_opencode',
 };
 const codeOf = (error: unknown) => {
   const code = (error as { code?: unknown } | null)?.code;
@@ -52,14 +50,16 @@ const codeOf = (error: unknown) => {
   return typeof first?.code === 'string' ? first.code : undefined;
 };
 
-class Deadline extends Error {}
+/** Why we ended a request ourselves. */
+type Ended = 'deadline' | 'aborted' | 'closed';
 
 export class Transport {
   /** The server's address without credentials or a trailing slash: for messages and logs. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly #base: URL;
-  readonly #pool: Pool;
+  readonly #agent: Agent;
+  #closed = false;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #secrets: string[];
@@ -79,16 +79,8 @@ export class Transport {
     this.#secrets = [password, token].filter((secret): secret is string => Boolean(secret));
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-    this.#pool = new Pool(this.#base.origin, {
-      // Not bounded: a request that hangs must not keep a probe from its connection. Callers bound themselves.
-      connections: null,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      connect: { timeout: CONNECT_TIMEOUT_MS },
-      // The deadline below covers both, on the observed clock.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
+    // Not bounded: a request that hangs must not keep a probe from its connection. Callers bound themselves.
+    this.#agent = openAgent(this.#base, KEEP_ALIVE_MS);
   }
 
   /** The parsed JSON of a 2xx answer; undefined for an empty one (204). Rejects with `OpencodeError` only. */
@@ -97,31 +89,45 @@ export class Transport {
     const timeoutMs = request.timeoutMs ?? this.#timeoutMs;
     const target = this.target(path, query);
     const what = `${method} ${withoutCredentials(target)}`;
-    const control = new AbortController();
-    const onAbort = () => control.abort(signal?.reason);
-    if (signal?.aborted) onAbort();
+    let ended: Ended | undefined;
+    let sent: ClientRequest | undefined;
+    const end = (why: Ended) => {
+      ended ??= why;
+      sent?.destroy();
+    };
+    const onAbort = () => end('aborted');
+    if (signal?.aborted) ended = 'aborted';
     else signal?.addEventListener('abort', onAbort, { once: true });
-    const deadline = this.#deadline(timeoutMs, () => control.abort(new Deadline()));
+    if (this.#closed) ended ??= 'closed';
+    const deadline = this.#deadline(timeoutMs, () => end('deadline'));
     try {
-      const response = await this.#pool.request({
-        method,
-        path: `${target.pathname}${target.search}`,
-        headers: {
-          accept: 'application/json',
-          ...this.headers,
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-        },
-        body: body === undefined ? null : JSON.stringify(body),
-        signal: control.signal,
+      const send = (): Promise<IncomingMessage> => {
+        if (ended !== undefined) throw new Error(ended);
+        sent = openRequest(target, {
+          method,
+          agent: this.#agent,
+          headers: {
+            accept: 'application/json',
+            ...this.headers,
+            ...(body !== undefined && { 'content-type': 'application/json' }),
+          },
+        });
+        const answer = answerTo(sent);
+        sent.end(body === undefined ? undefined : JSON.stringify(body));
+        return answer;
+      };
+      const response = await send().catch((error: unknown) => {
+        if (method !== 'GET' || !sent || !lostKeptConnection(sent, error)) throw error;
+        return send();
       });
-      const { statusCode, headers } = response;
+      const { statusCode = 0, headers } = response;
       const type = String(headers['content-type'] ?? '');
       const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type);
       if (statusCode < 200 || statusCode >= 300) {
-        const text = await readText(response.body, MAX_ERROR_BYTES).catch(() => undefined);
+        const text = await readText(response, MAX_ERROR_BYTES).catch(() => undefined);
         throw this.#statusError(what, statusCode, isJson ? text : undefined);
       }
-      const text = await readText(response.body, maxBytes);
+      const text = await readText(response, maxBytes);
       if (text === undefined) {
         throw new OpencodeError({
           kind: 'too_large',
@@ -142,7 +148,7 @@ export class Transport {
         throw this.notOpencode(what, `answered ${statusCode} with JSON that does not parse`);
       }
     } catch (error) {
-      throw this.#explain(error, what, timeoutMs, control.signal);
+      throw this.#explain(error, what, timeoutMs, ended);
     } finally {
       deadline.cancel();
       signal?.removeEventListener('abort', onAbort);
@@ -159,9 +165,10 @@ export class Transport {
     return target;
   }
 
-  /** Forgets pooled connections and ends what is in flight. */
+  /** Forgets pooled connections and ends what is in flight; nothing is asked any more. */
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    this.#closed = true;
+    this.#agent.destroy();
   }
 
   notOpencode(request: string, outcome: string): OpencodeError {
@@ -198,16 +205,14 @@ export class Transport {
     });
   }
 
-  #explain(error: unknown, request: string, timeoutMs: number, signal: AbortSignal): OpencodeError {
+  #explain(error: unknown, request: string, timeoutMs: number, ended?: Ended): OpencodeError {
     if (error instanceof OpencodeError) return error;
-    if (signal.aborted) {
-      return signal.reason instanceof Deadline
-        ? new OpencodeError({
-            kind: 'timeout',
-            request,
-            outcome: `did not answer within ${timeoutMs} ms`,
-          })
-        : new OpencodeError({ kind: 'aborted', request, outcome: 'was given up by us' });
+    if (ended === 'deadline') {
+      const outcome = `did not answer within ${timeoutMs} ms`;
+      return new OpencodeError({ kind: 'timeout', request, outcome });
+    }
+    if (ended === 'aborted') {
+      return new OpencodeError({ kind: 'aborted', request, outcome: 'was given up by us' });
     }
     const code = codeOf(error);
     const kind = (code && KIND_BY_CODE[code]) || 'network';

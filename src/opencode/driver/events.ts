@@ -4,10 +4,11 @@
  * It brings the text as it comes, errors that nothing else tells of, and the end at once. It may fail or be missing:
  * the runs look at the status all the same.
  */
+import type { Agent } from 'node:http';
 import { EventSource, type FetchLike } from 'eventsource';
-import { Agent, fetch } from 'undici';
 import { z } from 'zod';
 import type { Clock, Timer } from '../../lib/clock.js';
+import { answerTo, openAgent, openRequest, readerOf } from '../../lib/http.js';
 import type { OpencodeClient } from '../client.js';
 import { isDirectory, normaliseDirectory } from '../directories.js';
 
@@ -135,13 +136,12 @@ export class SessionEvents {
     this.#parents.clear();
     this.#disconnect();
     this.#settle(false);
-    await agent?.destroy();
+    agent?.destroy();
   }
 
   #open(): void {
     if (this.#agent) return;
-    // Its own agent: `bodyTimeout` would cut the stream after 300 s.
-    this.#agent = new Agent({ bodyTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS });
+    this.#agent = openAgent(this.#client.streamTarget(PATH).url, 0);
     this.#connect(this.#agent);
   }
 
@@ -149,16 +149,27 @@ export class SessionEvents {
     const { url, headers } = this.#client.streamTarget(PATH);
     let isWrong = false;
     const get: FetchLike = async (target, init) => {
-      const response = await fetch(target, {
-        // A redirect would send the credentials elsewhere.
-        redirect: 'manual',
+      // A redirect is not followed: it would send the credentials elsewhere.
+      const sent = openRequest(new URL(target), {
+        agent,
         headers: { ...init.headers, ...headers },
-        signal: init.signal as AbortSignal,
-        dispatcher: agent,
       });
-      const type = response.headers.get('content-type') ?? '';
-      isWrong = response.status !== 200 || !type.startsWith('text/event-stream');
-      return response;
+      init.signal.addEventListener('abort', () => sent.destroy(), { once: true });
+      const timer = this.#clock.after(HEADERS_TIMEOUT_MS, () => sent.destroy());
+      const answered = answerTo(sent).finally(() => timer.cancel());
+      sent.end();
+      const answer = await answered;
+      const { statusCode: status = 0, headers: fields } = answer;
+      const type = fields['content-type'] ?? '';
+      isWrong = status !== 200 || !type.startsWith('text/event-stream');
+      if (isWrong) answer.destroy();
+      return {
+        url: String(target),
+        status,
+        headers: { get: (name: string) => String(fields[name.toLowerCase()] ?? '') || null },
+        redirected: false,
+        body: { getReader: () => readerOf(answer) },
+      };
     };
     const source = new EventSource(url, { fetch: get });
     this.#source = source;
