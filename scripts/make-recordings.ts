@@ -25,6 +25,7 @@ import {
 } from '../test/support/opencode.js';
 import type { OpencodeApi } from '../test/support/opencode-api.js';
 import { freePort } from '../test/support/ports.js';
+import { keepStopped } from '../test/support/processes.js';
 import { pause, waitFor } from '../test/support/wait.js';
 import { actsByDefault, read, recordings, verdicts } from '../test/unit/recording/decisions.js';
 // @ts-expect-error: a script without types
@@ -396,7 +397,7 @@ const scenarios: Record<string, Scenario> = {
     },
     play: async ({ watchdog }) => {
       await pause(2_000);
-      process.kill(Number(watchdog.events('server.healthy')[0]?.pid), 'SIGSTOP');
+      keepStopped(Number(watchdog.events('server.healthy')[0]?.pid));
       await watchdog.saw('server.restarted', { reason: 'unresponsive' }, START_TIMEOUT_MS);
       await pause(1_500);
     },

@@ -70,6 +70,7 @@ export class Daemon {
     const deps: ControlDeps = {
       isHealthy: (within) => isHealthy(this.#client, within),
       onExit: (exit) => loop?.observe({ kind: 'server.exited', at: clock.now(), ...exit }),
+      onSuspended: ({ pid }) => loop?.observe({ kind: 'server.suspended', at: clock.now(), pid }),
       onOutput: (line) => telemetry.emit('server.output', line),
       onNotice: (severity, notice, detail) =>
         telemetry.emit('server.notice', { severity, notice, ...(detail ? { detail } : {}) }),

@@ -32,6 +32,8 @@ export interface HandsOptions {
   observe(o: Observation): void;
   /** Looks closely at one session; the answer comes as an observation. */
   inspect(sessionID: string, directory: string | undefined): Promise<void>;
+  /** Asks the server for its health now, not at the next turn. */
+  probe(): void;
   /** The senses rest while the server is being restarted. */
   pauseSenses(): Promise<void>;
   /** `fresh`: another process than before, of which nothing is known yet. */
@@ -96,6 +98,8 @@ export class Hands {
         observe({ kind: 'abort.skipped', at, sessionID: act.sessionID });
       } else if (act.act === 'start' || act.act === 'restart') {
         observe({ kind: 'restart.skipped', at });
+      } else if (act.act === 'thaw') {
+        observe({ kind: 'thaw.skipped', at });
       }
     });
   }
@@ -107,6 +111,8 @@ export class Hands {
       case 'start':
       case 'restart':
         return this.#restart(act.act);
+      case 'thaw':
+        return this.#thaw();
       case 'continue':
         return this.#continue(act);
       case 'reject':
@@ -159,6 +165,23 @@ export class Hands {
       throw err;
     } finally {
       if (this.#aborts.get(sessionID) === withdraw) this.#aborts.delete(sessionID);
+    }
+  }
+
+  async #thaw(): Promise<void> {
+    const { clock, control, observe } = this.#o;
+    try {
+      await control.thaw();
+      observe({ kind: 'thaw.done', at: clock.now() });
+      this.#o.probe();
+    } catch (error) {
+      const known = error instanceof ControlError;
+      observe({
+        kind: 'thaw.failed',
+        at: clock.now(),
+        error: known ? error.message : String(error),
+      });
+      if (!known) throw error;
     }
   }
 

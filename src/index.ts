@@ -84,6 +84,7 @@ async function startServer(
           return probe.kind === 'ok' || probe.kind === 'unauthorized' ? {} : null;
         },
         onExit: () => {},
+        onSuspended: () => {},
         onOutput: () => {},
         onNotice: (_level, message) => onNotice?.(message),
       },

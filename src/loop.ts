@@ -72,6 +72,7 @@ export class Loop {
       paused: () => this.status.paused,
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#senses.inspect(sessionID, directory),
+      probe: () => this.#senses.probe(),
       pauseSenses: () => this.#senses.pause(),
       resumeSenses: (fresh) => this.#senses.resume({ fresh }),
       giveUp,

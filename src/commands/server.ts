@@ -23,6 +23,7 @@ export function onceDeps(client: OpencodeClient): ControlDeps {
   return {
     isHealthy: (signal) => isHealthy(client, signal),
     onExit: () => {},
+    onSuspended: () => {},
     onOutput: () => {},
     onNotice: (_level, message) => complain(message),
   };

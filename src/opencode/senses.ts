@@ -149,6 +149,11 @@ export class Senses {
     this.#stream.start();
   }
 
+  /** Asks for the server's health now; nothing while paused or stopped. */
+  probe(): void {
+    this.#prober.hurry();
+  }
+
   /** Asks for everything anew, because events may have been missed; `stream.resynced` follows if the stream is up. */
   resync(): Promise<void> {
     return this.#resync.run(() => this.#stream.isConnected);

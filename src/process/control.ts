@@ -45,6 +45,8 @@ export interface ControlDeps {
   isHealthy(signal: AbortSignal): Promise<{ version?: string } | null>;
   /** A supervised process ended without being told to. */
   onExit(exit: { pid: number; code: number | null; signal: NodeJS.Signals | null }): void;
+  /** A signal has stopped the process (state T), and it is still so: told at each look, until it runs. */
+  onSuspended(suspended: { pid: number }): void;
   /** A line of a spawned server's own output, cut to a bounded length. */
   onOutput(line: { stream: 'stdout' | 'stderr'; line: string }): void;
   /** Something a person should know, in a plain sentence. */
@@ -65,6 +67,8 @@ export interface ServerControl {
   start(signal: AbortSignal): Promise<StartedServer>;
   /** Ends the running server and all that it started, and brings a new one to health. @throws ControlError */
   restart(signal: AbortSignal): Promise<RestartedServer>;
+  /** Lets a process that a signal has stopped run on, with what was stopped along with it. @throws ControlError */
+  thaw(): Promise<void>;
   /** Looks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
   poke(): void;
   /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */

@@ -39,6 +39,11 @@ export class DockerControl implements ServerControl {
     this.#api = new DockerApi(options.socketPath ?? DEFAULT_DOCKER_SOCKET, options.container);
   }
 
+  /** Its process is not ours to see: it is never said to be stopped. */
+  async thaw(): Promise<void> {
+    throw new ControlError("a container's process is not seen from here", { serverAlive: true });
+  }
+
   async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
     try {
       const container = await this.#api.inspect(signal);

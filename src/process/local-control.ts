@@ -42,6 +42,10 @@ export abstract class LocalControl implements ServerControl {
     return null;
   }
 
+  thaw(): Promise<void> {
+    return this.local.thaw();
+  }
+
   poke(): void {
     this.local.poke();
   }

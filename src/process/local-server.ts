@@ -11,7 +11,6 @@ import {
   type ProcessIdentity,
   type StartedServer,
 } from './control.js';
-import { ExitWatch } from './exit-watch.js';
 import { type Finding, proveServer } from './identity.js';
 import { type KillReport, killTree } from './kill-tree.js';
 import {
@@ -32,8 +31,10 @@ import {
   type ProcessTable,
   sameProcess,
 } from './process-table.js';
+import { ProcessWatch } from './process-watch.js';
 import type { Recipe, RecipeOptions } from './recipe.js';
 import { ServerRecords } from './record.js';
+import { thawTree } from './thaw.js';
 
 export interface LocalOptions extends RecipeOptions {
   deps: ControlDeps;
@@ -51,7 +52,7 @@ export type Proven = Extract<Finding, { kind: 'proven' }>;
 interface Watched {
   server: ProcessInfo;
   wrappers: ProcessInfo[];
-  watch?: ExitWatch;
+  watch?: ProcessWatch;
 }
 
 /** A wrapper ends right behind its server; its exit code is worth this short wait. */
@@ -105,12 +106,10 @@ export class LocalServer {
     const watched: Watched = { server, wrappers };
     this.#watched = watched;
     if (this.#launched && !(await this.#descends(server, this.#launched))) this.#forget();
-    // Our own child's end is told by the kernel.
-    if (!this.#launched?.child || this.#launched.root.pid !== server.pid) {
-      watched.watch = new ExitWatch(this.table, this.options.clock, server, () =>
-        this.#gone(watched),
-      );
-    }
+    watched.watch = new ProcessWatch(this.table, this.options.clock, server, {
+      onGone: () => void this.#gone(watched),
+      onSuspended: () => this.options.deps.onSuspended({ pid: server.pid }),
+    });
     return server;
   }
 
@@ -200,6 +199,19 @@ export class LocalServer {
     }
     this.#forget();
     return { ...report, oldPid: first.pid };
+  }
+
+  /** Lets the server run on where a signal has stopped it. @throws ControlError */
+  async thaw(): Promise<void> {
+    const found = await this.find();
+    const { clock } = this.options;
+    const why =
+      found.kind === 'proven'
+        ? await thawTree({ table: this.table, clock, roots: [found.server, ...found.wrappers] })
+        : found.kind === 'refused'
+          ? found.message
+          : `nobody listens on port ${this.port}`;
+    if (why !== undefined) throw new ControlError(why, { serverAlive: true });
   }
 
   poke(): void {

@@ -61,9 +61,14 @@ export class ProcTable implements ProcessTable {
     };
   }
 
-  async isAlive(ref: ProcessRef): Promise<boolean> {
+  async stateOf(ref: ProcessRef): Promise<string | undefined> {
     const stat = this.#stat(ref.pid);
-    return stat !== undefined && stat.startTime === ref.startTime && isAliveState(stat.state);
+    const same = stat?.startTime === ref.startTime;
+    return stat && same && isAliveState(stat.state) ? stat.state : undefined;
+  }
+
+  async isAlive(ref: ProcessRef): Promise<boolean> {
+    return (await this.stateOf(ref)) !== undefined;
   }
 
   #stat(pid: number): ProcessStat | undefined {

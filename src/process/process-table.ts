@@ -41,6 +41,8 @@ export interface ProcessTable {
   list(): Promise<ProcessStat[]>;
   /** One process; undefined where there is none, also where it ended while it was read. */
   read(pid: number): Promise<ProcessInfo | undefined>;
+  /** The state of that very process (proc(5), stat field 3; '?' where it is not told); undefined where it has ended. */
+  stateOf(ref: ProcessRef): Promise<string | undefined>;
   /** Whether that very process still runs. A zombie does not: it only waits for its parent to look. */
   isAlive(ref: ProcessRef): Promise<boolean>;
 }
@@ -48,6 +50,11 @@ export interface ProcessTable {
 /** Z: zombie, X and x: dead (proc(5)). */
 export function isAliveState(state: string): boolean {
   return state !== 'Z' && state !== 'X' && state !== 'x';
+}
+
+/** T: stopped by a signal. A process that a debugger holds is in t, and is the debugger's business. */
+export function isSuspendedState(state: string | undefined): boolean {
+  return state === 'T';
 }
 
 /** The living processes below and including `roots`, parents before children. */

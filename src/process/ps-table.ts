@@ -29,9 +29,14 @@ export class PsTable implements ProcessTable {
     return (await this.#all()).find((entry) => entry.pid === pid);
   }
 
-  async isAlive(ref: ProcessRef): Promise<boolean> {
+  async stateOf(ref: ProcessRef): Promise<string | undefined> {
     const entry = await this.read(ref.pid);
-    return entry !== undefined && entry.startTime === ref.startTime && isAliveState(entry.state);
+    const same = entry?.startTime === ref.startTime;
+    return entry && same && isAliveState(entry.state) ? entry.state : undefined;
+  }
+
+  async isAlive(ref: ProcessRef): Promise<boolean> {
+    return (await this.stateOf(ref)) !== undefined;
   }
 
   async #all(): Promise<ProcessInfo[]> {

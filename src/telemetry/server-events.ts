@@ -52,6 +52,24 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
         phrase(f.code !== null && `exit code ${f.code}`, f.signal !== null && `signal ${f.signal}`),
       )}.`,
   },
+  'server.suspended': {
+    level: 'warn',
+    when: 'the server process is stopped by a signal (SIGSTOP, Ctrl-Z); it is let run on (SIGCONT)',
+    fields: { pid: 'process id' },
+    message: (f) => `The server process ${f.pid} is stopped by a signal and answers nothing.`,
+  },
+  'server.thawed': {
+    level: 'info',
+    when: 'a suspended server answers again',
+    fields: { pid: 'process id', tookMs: 'since it was seen to be stopped' },
+    message: (f) => `The server process ${f.pid} runs and answers again after ${time(f.tookMs)}.`,
+  },
+  'server.thaw_failed': {
+    level: 'error',
+    when: 'a suspended server could not be let run; failing probes lead to a restart',
+    fields: { pid: 'process id', try: 'from 1', error: 'what went wrong' },
+    message: (f) => `The stopped server process ${f.pid} could not be let run: ${f.error}.`,
+  },
   'server.draining': {
     level: 'info',
     when: 'a recycle restart is wanted and waits for the sessions at work',

@@ -90,6 +90,8 @@ export type Act =
   /** Start a server where none runs; answer `restart.done` or `restart.failed`. */
   | { act: 'start' }
   | { act: 'restart'; reason: RestartReason }
+  /** Let a process that a signal stopped run on (SIGCONT); answer `thaw.done` or `thaw.failed`. */
+  | { act: 'thaw' }
   /** Answer no to a request in a person's place; `request.answered` follows from opencode itself. */
   | {
       act: 'reject';
@@ -125,6 +127,9 @@ export interface NoteFields {
   'server.unresponsive': { failures: number; lastError: string; silentMs?: number };
   'server.unauthorized': { status: number };
   'server.exited': { pid?: number; code: number | null; signal: string | null };
+  'server.suspended': { pid: number };
+  'server.thawed': { pid: number; tookMs: number };
+  'server.thaw_failed': { pid: number; try: number; error: string };
   'server.draining': {
     reason: RestartReason;
     /** Sessions at work now, which the restart waits for. */

@@ -76,6 +76,13 @@ export type ServerObservation =
       code: number | null;
       signal: string | null;
     })
+  /** Its process is stopped by a signal (state T) and stays so; told at every look for as long as it lasts. */
+  | (At & { kind: 'server.suspended'; pid: number })
+  /** The end of a `thaw` act: whether the process runs again. */
+  | (At & { kind: 'thaw.done' })
+  /** `dryRun`, or a pause. */
+  | (At & { kind: 'thaw.skipped' })
+  | (At & { kind: 'thaw.failed'; error: string })
   /** The end of a `start` or `restart` act. */
   | (At & { kind: 'restart.done'; pid?: number; oldPid?: number; version?: string; tookMs: number })
   | (At & {

@@ -8,6 +8,7 @@ import { Breaker } from './breaker.js';
 import type { Decision, RestartReason, ServerHealth } from './decision.js';
 import type { ServerObservation, StreamObservation } from './observation.js';
 import type { Policy } from './policy.js';
+import { Suspension } from './suspension.js';
 
 type Settled =
   | { kind: 'unknown' }
@@ -36,6 +37,7 @@ export class ServerWatch {
   readonly acts: boolean;
   readonly #out: (decision: Decision) => void;
   readonly breaker: Breaker;
+  readonly #suspension: Suspension;
 
   #state: State = { kind: 'unknown' };
   #pid: number | undefined;
@@ -63,6 +65,7 @@ export class ServerWatch {
     this.acts = acts;
     this.#out = out;
     this.breaker = new Breaker(policy.restart);
+    this.#suspension = new Suspension(out);
   }
 
   get state(): Readonly<State> {
@@ -111,6 +114,7 @@ export class ServerWatch {
         return;
       case 'probe.ok':
         this.#failures = 0;
+        this.#suspension.answered(o.at);
         if (!this.acting && !this.healthy) this.#becomeHealthy(o.at, o.version);
         return;
       case 'probe.failed':
@@ -122,6 +126,12 @@ export class ServerWatch {
         return;
       case 'server.exited':
         this.#exited(o);
+        return;
+      case 'server.suspended':
+      case 'thaw.done':
+      case 'thaw.skipped':
+      case 'thaw.failed':
+        if (!this.acting) this.#suspension.observe(o, this.acts);
         return;
       case 'restart.done':
         this.#restartDone(o);
@@ -162,6 +172,7 @@ export class ServerWatch {
   /** What `dryRun` or a pause left undone is decided anew. */
   takeUpLeft(): void {
     this.#skipped = false;
+    this.#suspension.takeUpLeft();
   }
 
   /** What failed during a gap was not the server's fault. */
@@ -240,6 +251,7 @@ export class ServerWatch {
       }
     }
     this.#requested = false;
+    this.#suspension.clear();
     this.restarts += 1;
     const pid = this.#pid;
     this.#state = { kind: 'restarting', since: at, reason, before };
@@ -308,6 +320,7 @@ export class ServerWatch {
     if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
     this.breaker.unhealthy(o.at);
     this.#skipped = false;
+    this.#suspension.clear();
     this.#state = { kind: 'down', since: o.at, lastError: 'the process ended' };
     this.#out({
       note: 'server.exited',

@@ -154,6 +154,10 @@ export class Watchdog {
       case 'probe.failed':
       case 'probe.unauthorized':
       case 'restart.skipped':
+      case 'server.suspended':
+      case 'thaw.done':
+      case 'thaw.skipped':
+      case 'thaw.failed':
       case 'stream.connected':
       case 'stream.alive':
         this.#serverNews(o);

@@ -1,7 +1,7 @@
 /** The main job on a real opencode: what is stuck is aborted, a pile-up restarts the server, the log says why. */
 import { afterEach, expect, test } from 'vitest';
 import { api, startOpencode } from '../support/opencode.js';
-import { isAlive } from '../support/processes.js';
+import { isAlive, keepStopped } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { createWorld, type World } from '../support/world.js';
 
@@ -102,8 +102,8 @@ test('a pile-up beside a healthy run is answered by aborts, not by a restart', a
   expect(watchdog.events('server.restarting')).toEqual([]);
 });
 
-test('a killed server is brought back, and a frozen one is replaced', async () => {
-  const { url, daemon } = await world();
+test('a killed server is brought back, a stopped one is let run, and one that stays frozen is replaced', async () => {
+  const { url, daemon, directory, provider } = await world();
   const watchdog = await daemon({
     probe: { interval: '1s', timeout: '1s', maxFailures: 2 },
   });
@@ -114,7 +114,17 @@ test('a killed server is brought back, and a frozen one is replaced', async () =
   const second = await watchdog.saw('server.restarted', { reason: 'exited' }, 120_000);
   expect((await api(url).health()).healthy).toBe(true);
 
+  const session = await api(url).createSession({ directory });
+  await api(url).promptAsync(session.id, directory, '[[stream 100 100]]');
+  await waitFor(() => provider.about('[[stream 100 100]]').length > 0, { what: 'a run' });
   process.kill(second.pid!, 'SIGSTOP');
+  await watchdog.saw('server.suspended', { pid: second.pid! });
+  await watchdog.saw('server.thawed', { pid: second.pid! });
+  await watchdog.saw('session.health', { sessionID: session.id, health: 'idle' });
+  expect(provider.about('[[stream 100 100]]')).toMatchObject([{ aborted: false, open: false }]);
+  expect(watchdog.events('server.restarting')).toHaveLength(1);
+
+  keepStopped(second.pid!);
   await watchdog.saw('server.unresponsive');
   const third = await watchdog.saw('server.restarted', { reason: 'unresponsive' }, 120_000);
   expect(third.oldPid).toBe(second.pid);

@@ -59,6 +59,7 @@ function surroundings(url: string, password?: string) {
   const deps: ControlDeps = {
     isHealthy: async (cut) => ((await answers(url, cut, headers)) ? {} : null),
     onExit: (exit) => exits.push(exit),
+    onSuspended: () => {},
     onOutput: ({ line }) => lines.push(line),
     onNotice: (level, message) => notices.push(`${level}: ${message}`),
   };

@@ -64,6 +64,7 @@ export interface FakeControlOptions {
   start?(nth: number, signal: AbortSignal): unknown;
   restart?(nth: number, signal: AbortSignal): unknown;
   attach?(signal: AbortSignal): unknown;
+  thaw?(nth: number): unknown;
   memory?(): Promise<number | undefined>;
 }
 
@@ -89,6 +90,15 @@ export class FakeControl implements ServerControl {
   /** The process ends, and its control notices. */
   exit(pid = this.pid, signal: NodeJS.Signals | null = 'SIGKILL'): void {
     this.#deps.onExit({ pid, code: signal === null ? 1 : null, signal });
+  }
+
+  /** A signal has stopped the process, and its control notices. */
+  suspend(pid = this.pid): void {
+    this.#deps.onSuspended({ pid });
+  }
+
+  async thaw(): Promise<void> {
+    await this.#options.thaw?.(this.#note('thaw'));
   }
 
   async attach(signal: AbortSignal): Promise<ProcessIdentity> {

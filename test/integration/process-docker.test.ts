@@ -120,6 +120,7 @@ function make(more: Partial<DockerOptions> = {}): DockerControl {
     deps: {
       isHealthy: async () => (healthy ? { version: '1.18.33' } : null),
       onExit: (exit) => exits.push(exit),
+      onSuspended: () => {},
       onOutput: () => undefined,
       onNotice: (_, message) => notices.push(message),
     },

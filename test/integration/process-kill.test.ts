@@ -161,6 +161,7 @@ describe('proof', () => {
     kind: 'proc',
     list: async () => entries,
     read: async (pid) => entries.find((one) => one.pid === pid),
+    stateOf: async (ref) => entries.find((one) => one.pid === ref.pid)?.state,
     isAlive: async () => true,
   });
   const prove = (

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ControlError } from '../../src/process/control.js';
+import { ProcTable } from '../../src/process/proc-table.js';
 import { SpawnControl } from '../../src/process/spawn.js';
 import { commandLine, isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
@@ -107,6 +108,32 @@ test('a frozen server is ended too', async () => {
   const restarted = await control.restart(habitat.signal);
   expect(restarted.oldPid).toBe(pid);
   await control.dispose('stop');
+});
+
+test('a server that a signal stopped is seen, and let run with what was stopped along with it', async () => {
+  const control = new SpawnControl(habitat.options({ fake: 'tool' }));
+  const { pid } = await control.start(habitat.signal);
+  const { tool } = await habitat.ask();
+  // A tool has a session of its own: whoever stopped it alone is not undone.
+  process.kill(tool!, 'SIGSTOP');
+  process.kill(-pid!, 'SIGSTOP');
+  await waitFor(() => habitat.suspended.length > 0, { what: 'the stop is seen' });
+  expect(new Set(habitat.suspended)).toEqual(new Set([pid]));
+  await control.thaw();
+  expect((await habitat.ask()).pid).toBe(pid);
+  expect((await new ProcTable().read(tool!))?.state).toBe('T');
+  const told = habitat.suspended.length;
+  await control.thaw();
+  expect(habitat.suspended).toHaveLength(told);
+  expect(habitat.exits).toEqual([]);
+  await control.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
+});
+
+test('what nobody serves cannot be thawed, and the words say so', async () => {
+  const control = new SpawnControl(habitat.options());
+  const error = await failure(control.thaw());
+  expect(error.message).toBe(`nobody listens on port ${habitat.port}`);
 });
 
 describe('a start that fails', () => {

@@ -83,3 +83,14 @@ function kill(pid: number): void {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
+
+/** Stops a process anew whenever somebody lets it run, until it is gone: frozen in a way that a SIGCONT does not mend. */
+export function keepStopped(pid: number): void {
+  const timer = setInterval(() => {
+    try {
+      process.kill(pid, 'SIGSTOP');
+    } catch {
+      clearInterval(timer);
+    }
+  }, 20);
+}

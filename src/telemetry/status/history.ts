@@ -22,6 +22,8 @@ export interface RestartEntry {
 const STATE_AFTER: Partial<Record<TelemetryRecord['event'], ServerHealth>> = {
   'server.starting': 'starting',
   'server.healthy': 'healthy',
+  'server.suspended': 'unresponsive',
+  'server.thawed': 'healthy',
   'server.unresponsive': 'unresponsive',
   'server.unauthorized': 'unauthorized',
   'server.exited': 'down',

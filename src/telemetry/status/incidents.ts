@@ -4,6 +4,7 @@ import type { TelemetryRecord } from '../logger.js';
 export type IncidentKind =
   | 'stuck'
   | 'wedged'
+  | 'suspended'
   | 'unresponsive'
   | 'exited'
   | 'breaker_open'
@@ -20,7 +21,7 @@ export interface Incident {
   kind: IncidentKind;
   startedAt: string;
   endedAt?: string;
-  /** How it ended: aborted, recovered, restarted, failed, idle, healthy, closed, back. */
+  /** How it ended: aborted, recovered, restarted, thawed, failed, idle, healthy, closed, back. */
   outcome?: string;
   reason?: string;
   sessionID?: string;
@@ -83,13 +84,18 @@ export class Incidents {
         const { sessionID } = record.fields;
         return this.#step(sessionID === undefined ? 'server' : `session ${sessionID}`, record);
       }
+      case 'server.suspended':
+        return this.#begin('server', 'suspended', record, {});
       case 'server.unresponsive':
         return this.#begin('server', 'unresponsive', record, {});
       case 'server.exited':
         return this.#begin('server', 'exited', record, {});
+      case 'server.thaw_failed':
       case 'server.restarting':
       case 'server.restart_failed':
         return this.#step('server', record);
+      case 'server.thawed':
+        return this.#end('server', 'thawed', record);
       case 'server.restarted':
         return this.#end('server', 'restarted', record);
       case 'server.healthy':

@@ -58,7 +58,14 @@ class World {
       await this.act(signal);
       return { pid: 2, oldPid: 1, tookMs: 5 };
     };
-    const control = { start: process('start'), restart: process('restart') };
+    const control = {
+      start: process('start'),
+      restart: process('restart'),
+      thaw: async () => {
+        this.did.push('thaw');
+        await this.act(new AbortController().signal);
+      },
+    };
     this.hands = new Hands({
       client: client as unknown as OpencodeClient,
       control: control as unknown as ServerControl,
@@ -70,6 +77,7 @@ class World {
       config: CONFIG,
       paused: () => false,
       observe: (o) => this.seen.push(o),
+      probe: () => this.did.push('probe'),
       inspect: async (sessionID) => {
         this.did.push(`inspect ${sessionID}`);
       },
@@ -183,6 +191,38 @@ describe('a restart', () => {
     expect(world.seen).toMatchObject([{ kind: 'restart.failed', serverAlive: false }]);
     expect(world.logged).toMatchObject([{ event: 'error', fields: { doing: 'restart' } }]);
     expect(world.did.at(-1)).toBe('resume anew');
+  });
+});
+
+describe('a thaw', () => {
+  const THAW: Act = { act: 'thaw' };
+
+  it('is followed by a probe at once, which shows whether the server serves', async () => {
+    const world = new World();
+    world.hands.do(THAW);
+    await settle();
+    expect(world.did).toEqual(['thaw', 'probe']);
+    expect(world.seen).toMatchObject([{ kind: 'thaw.done' }]);
+  });
+
+  it('that cannot be done says why', async () => {
+    const world = new World();
+    world.act = () => Promise.reject(new ControlError('nobody listens', { serverAlive: true }));
+    world.hands.do(THAW);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'thaw.failed', error: 'nobody listens' }]);
+    expect(world.logged).toEqual([]);
+  });
+
+  it('is left in a dry run and in a pause', async () => {
+    for (const options of [{ config: { ...CONFIG, dryRun: true } }, { paused: () => true }]) {
+      const world = new World(options);
+      world.hands.do(THAW);
+      await settle();
+      expect(world.did).toEqual([]);
+      expect(world.seen).toMatchObject([{ kind: 'thaw.skipped' }]);
+      expect(world.logged).toMatchObject([{ event: 'act.skipped', fields: { act: 'thaw' } }]);
+    }
   });
 });
 

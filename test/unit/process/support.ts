@@ -59,6 +59,7 @@ export class Habitat {
   readonly exits: Array<Parameters<ControlDeps['onExit']>[0]> = [];
   readonly lines: string[] = [];
   readonly notices: string[] = [];
+  readonly suspended: number[] = [];
   readonly clock = new SystemClock();
   readonly signal = new AbortController().signal;
   readonly port: number;
@@ -97,6 +98,7 @@ export class Habitat {
       }
     },
     onExit: (exit) => this.exits.push(exit),
+    onSuspended: ({ pid }) => this.suspended.push(pid),
     onOutput: ({ line }) => this.lines.push(line),
     onNotice: (level, message) => this.notices.push(`${level}: ${message}`),
   };

@@ -268,6 +268,10 @@ export class World {
   exits(pid: number | undefined = this.watchdog.server.pid): this {
     return this.tell({ kind: 'server.exited', pid, code: null, signal: 'SIGKILL' });
   }
+  /** A signal stopped the process, and a look shows it. */
+  suspended(pid = 100): this {
+    return this.tell({ kind: 'server.suspended', pid });
+  }
   alive(heartbeatMs?: number): this {
     return this.tell({
       kind: 'stream.alive',
