@@ -138,6 +138,13 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     },
     message: (f) => `Session ${f.sessionID} could not be continued: ${f.error}.`,
   },
+  'session.unwatched': {
+    level: 'error',
+    when: 'more sessions are active at once than can be watched (docs/limits.md); said at most once a minute',
+    fields: { watched: 'sessions that are active and watched' },
+    message: (f) =>
+      `Session ${f.sessionID}, and perhaps others, is not watched: ${f.watched} are active already, and that is the limit. It is watched as soon as one of them ends.`,
+  },
   'session.continued': {
     level: 'info',
     when: '`recover` prompted the session again',

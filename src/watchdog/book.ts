@@ -4,14 +4,21 @@
 import type { SessionInfo } from './observation.js';
 import { newSession, type Session } from './session.js';
 
-/** Sessions remembered, idle ones included; beyond it the idle one known longest is forgotten. */
+/**
+ * Sessions remembered, idle ones included; beyond it the one that has been idle longest is forgotten. An active one
+ * never is: where all are active, a new one is not entered until one of them ends.
+ */
 export const MAX_SESSIONS = 10_000;
 /** Deleted sessions whose last words may still come. */
-const MAX_DELETED = 1_000;
+export const MAX_DELETED = 1_000;
+/** Subagents below subagents; opencode's own nest two or three deep. A circle of parents is deeper than any number. */
+export const MAX_DEPTH = 32;
 
 export class SessionBook {
   readonly #sessions = new Map<string, Session>();
   readonly #active = new Set<Session>();
+  /** Idle longest first. */
+  readonly #idle = new Set<Session>();
   readonly #retrying = new Set<Session>();
   readonly #wedged = new Set<Session>();
   /** Ids of deleted sessions that were forgotten, oldest first. */
@@ -37,18 +44,20 @@ export class SessionBook {
     return this.#sessions.get(id);
   }
 
-  /** The session of this id, entered now if it is new. */
-  enter(id: string, at: number): Session {
+  /** The session of this id, entered now if it is new; undefined where there is no room for it. */
+  enter(id: string, at: number): Session | undefined {
     const known = this.#sessions.get(id);
     if (known !== undefined) return known;
-    if (this.#sessions.size >= MAX_SESSIONS) this.#makeRoom();
+    if (this.#sessions.size >= MAX_SESSIONS && !this.#makeRoom()) return undefined;
     const session = newSession(id, at);
     this.#sessions.set(id, session);
+    this.#idle.add(session);
     return session;
   }
 
   forget(session: Session): void {
     this.deactivate(session);
+    this.#idle.delete(session);
     this.#sessions.delete(session.id);
     if (!session.deleted) return;
     this.#deleted.add(session.id);
@@ -65,17 +74,21 @@ export class SessionBook {
   learn(session: Session, info: SessionInfo): void {
     const active = this.#active.has(session);
     if (active) this.#unlink(session);
-    session.info = { ...session.info, ...info };
+    const { parentID, ...rest } = info;
+    const believed = parentID !== undefined && !this.#isAbove(session.id, parentID);
+    session.info = { ...session.info, ...rest, ...(believed ? { parentID } : {}) };
     if (active) this.#link(session);
   }
 
   activate(session: Session): void {
+    this.#idle.delete(session);
     this.#active.add(session);
     this.#link(session);
   }
 
   deactivate(session: Session): void {
-    this.#active.delete(session);
+    // Entered at the end: the order is that of their ends.
+    if (this.#active.delete(session)) this.#idle.add(session);
     this.#retrying.delete(session);
     this.#wedged.delete(session);
     this.#unlink(session);
@@ -118,14 +131,24 @@ export class SessionBook {
     if (siblings?.size === 0) this.#children.delete(parentID);
   }
 
-  #makeRoom(): void {
-    for (const session of this.#sessions.values()) {
-      if (session.run !== undefined) continue;
-      this.forget(session);
-      return;
+  /** Whether `id` is `below` itself or one of its parents: a circle would excuse all in it for ever. */
+  #isAbove(id: string, below: string): boolean {
+    let at: string | undefined = below;
+    for (let depth = 0; at !== undefined; depth += 1) {
+      if (at === id || depth >= MAX_DEPTH) return true;
+      at = this.#sessions.get(at)?.info.parentID;
     }
-    // All are active: the one known longest gives way; the next poll brings it back.
-    const first = this.#sessions.values().next().value;
-    if (first !== undefined) this.forget(first);
+    return false;
+  }
+
+  /** True where the session that has been idle longest was forgotten. */
+  #makeRoom(): boolean {
+    for (const session of this.#idle) {
+      // What became of its abort is still to be said.
+      if (session.aborting !== undefined) continue;
+      this.forget(session);
+      return true;
+    }
+    return false;
   }
 }

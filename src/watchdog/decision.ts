@@ -188,6 +188,8 @@ export interface NoteFields {
     attempts: number;
   };
   'session.interrupted': SessionFields & { restartReason: RestartReason; health: Health };
+  /** More sessions are active at once than can be watched. */
+  'session.unwatched': SessionFields & { watched: number };
   'session.continued': SessionFields & { model?: string; count: number };
   'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
   'provider.outage': { provider: string; model: string; sessions: number; message: string };

@@ -6,7 +6,7 @@
  */
 
 /** More gaps than this within one tool's time are no gaps but a daemon that hardly runs; the oldest are forgotten. */
-const MAX_GAPS = 100;
+export const MAX_GAPS = 100;
 
 export class Gaps {
   /** On the observed clock, oldest first. */

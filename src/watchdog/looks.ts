@@ -7,6 +7,8 @@ import { type Crossing, needsInspection } from './judgement.js';
 import type { RunningTool, SessionObservation } from './observation.js';
 import type { Run, Session } from './session.js';
 
+/** Tool calls remembered of one run: an answer asks for a dozen at once. More say nothing that these do not. */
+export const MAX_TOOLS = 100;
 /** A close look that failed is tried again after this many ms ... */
 const LOOK_AGAIN = 5_000;
 /** ... and after so many failures in a row of a server that answers otherwise, what the events said must do. */
@@ -81,7 +83,10 @@ export function lookAnswered(run: Run, found: Found, startedAt: number, at: numb
  * found later than the last answer may have been what was asked about.
  */
 export function noteTool(run: Run, tool: RunningTool): void {
-  const earliest = run.tools.get(tool.callID)?.startedAt ?? run.answeredAt;
+  const known = run.tools.get(tool.callID);
+  // As long as one runs, the run is at work, and the longest known is the one that is limited.
+  if (known === undefined && run.tools.size >= MAX_TOOLS) return;
+  const earliest = known?.startedAt ?? run.answeredAt;
   run.tools.set(tool.callID, { ...tool, startedAt: Math.max(earliest, tool.startedAt) });
 }
 

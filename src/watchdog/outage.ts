@@ -10,8 +10,10 @@ import type { Decision } from './decision.js';
 import type { Policy } from './policy.js';
 import type { Run } from './session.js';
 
-/** Models remembered with their failures; beyond it the one known longest that is not out is forgotten. */
-const MAX_MODELS = 200;
+/** Models remembered with their failures; beyond it the one known longest that is not out is forgotten, or else that. */
+export const MAX_MODELS = 200;
+/** Sessions remembered that ended badly on one model; a handful decides. */
+export const MAX_ENDED = 1_000;
 
 interface FailingModel {
   /** When each session last ended badly on it, oldest first. */
@@ -30,6 +32,11 @@ export class OutageWatch {
     this.#say = say;
   }
 
+  /** Models remembered. */
+  get size(): number {
+    return this.#models.size;
+  }
+
   /** Whether the run's model is said to be out. */
   isOut(run: Run): boolean {
     return run.model !== undefined && this.#models.get(run.model)?.outSince !== undefined;
@@ -42,6 +49,7 @@ export class OutageWatch {
     // Entered anew, so that the oldest stay first.
     model.ended.delete(sessionID);
     model.ended.set(sessionID, at);
+    if (model.ended.size > MAX_ENDED) forgetFirst(model.ended);
     this.#prune(model, at);
   }
 
@@ -73,16 +81,19 @@ export class OutageWatch {
   }
 
   #enter(name: string): FailingModel {
-    if (this.#models.size >= MAX_MODELS) {
-      for (const [known, { outSince }] of this.#models) {
-        if (outSince !== undefined) continue;
-        this.#models.delete(known);
-        break;
-      }
-    }
+    if (this.#models.size >= MAX_MODELS) this.#makeRoom();
     const model: FailingModel = { ended: new Map(), outSince: undefined };
     this.#models.set(name, model);
     return model;
+  }
+
+  #makeRoom(): void {
+    for (const [known, { outSince }] of this.#models) {
+      if (outSince !== undefined) continue;
+      this.#models.delete(known);
+      return;
+    }
+    forgetFirst(this.#models);
   }
 
   #prune(model: FailingModel, at: number): void {
@@ -91,6 +102,11 @@ export class OutageWatch {
       model.ended.delete(sessionID);
     }
   }
+}
+
+function forgetFirst<T>(map: Map<string, T>): void {
+  const [first] = map.keys();
+  if (first !== undefined) map.delete(first);
 }
 
 /** `provider/model`; a model's own name may have slashes too. */

@@ -5,6 +5,9 @@ import type { PendingRequest } from './observation.js';
 import { fieldsOf, type Run, type Session } from './session.js';
 import { sayStuck } from './troubles.js';
 
+/** Open requests remembered of one run; those beyond are found by a close look once these are answered. */
+export const MAX_REQUESTS = 100;
+
 /** True where the request was not known yet. `heard`: now is when it was asked; else it may be much older. */
 export function requestAsked(
   context: Context,
@@ -14,7 +17,7 @@ export function requestAsked(
   heard: boolean,
   at: number,
 ): boolean {
-  if (run.requests.has(request.requestID)) return false;
+  if (run.requests.has(request.requestID) || run.requests.size >= MAX_REQUESTS) return false;
   run.requests.set(request.requestID, { ...request, since: at, heard, handled: undefined });
   run.preparing = false;
   context.say({

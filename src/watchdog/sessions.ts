@@ -20,6 +20,8 @@ import { Runs } from './runs.js';
 import { fieldsOf, type Run, type Session } from './session.js';
 import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './troubles.js';
 
+/** That there is no room for more sessions is said at most this often, ms. */
+const SAY_FULL_EVERY = 60_000;
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is looked at. */
 const QUIET_SHARE = 0.25;
 
@@ -34,6 +36,7 @@ export class SessionWatch {
   readonly #gaps = new Gaps();
   readonly #context: Context;
   readonly #runs: Runs;
+  #saidFullAt = Number.NEGATIVE_INFINITY;
 
   constructor(context: Context) {
     this.#context = context;
@@ -102,7 +105,8 @@ export class SessionWatch {
   polled(o: Extract<SessionObservation, { kind: 'status.polled' }>): void {
     for (const [id, status] of o.statuses) {
       if (status.type === 'unknown') continue;
-      const session = this.book.enter(id, o.at);
+      const session = this.#enter(id, o.at);
+      if (session === undefined) continue;
       // An event that came after the poll was sent knows better.
       if (session.eventStatusAt > o.startedAt) continue;
       const known = session.run;
@@ -132,7 +136,8 @@ export class SessionWatch {
   observe(o: OfOneSession): void {
     // opencode stumbles over the end of a deleted session's run (1.18.33): that is no failure, and nobody's.
     if (o.kind === 'session.error' && this.book.isGone(o.sessionID)) return;
-    const session = this.book.enter(o.sessionID, o.at);
+    const session = this.#enter(o.sessionID, o.at);
+    if (session === undefined) return;
     const { run } = session;
     const context = this.#context;
     switch (o.kind) {
@@ -264,6 +269,16 @@ export class SessionWatch {
     this.#gaps.note(at, ms);
   }
 
+  /** Where there is no room, that is said; the session is watched as soon as there is, with the next poll or event. */
+  #enter(sessionID: string, at: number): Session | undefined {
+    const session = this.book.enter(sessionID, at);
+    if (session === undefined && at - this.#saidFullAt >= SAY_FULL_EVERY) {
+      this.#saidFullAt = at;
+      this.#context.say({ note: 'session.unwatched', sessionID, watched: this.book.active.size });
+    }
+    return session;
+  }
+
   /** With its start where the observed clock has it. */
   #placed(tool: RunningTool): RunningTool {
     return { ...tool, startedAt: this.#gaps.correct(tool.startedAt) };
@@ -272,8 +287,8 @@ export class SessionWatch {
   /** The tool's subagent belongs to this session, also where nobody said so. */
   #adopt(parent: Session, tool: RunningTool, at: number): void {
     if (tool.childID === undefined) return;
-    const child = this.book.enter(tool.childID, at);
-    if (child.info.parentID === undefined) this.book.learn(child, { parentID: parent.id });
+    const child = this.#enter(tool.childID, at);
+    if (child && child.info.parentID === undefined) this.book.learn(child, { parentID: parent.id });
   }
 
   #asksModel(

@@ -154,19 +154,13 @@ describe('after a restart is decided', () => {
   });
 });
 
-describe('the book of sessions', () => {
-  test('is bounded, and what it forgets is not counted as piled', () => {
+describe('the limit of watched sessions', () => {
+  test('holds for pile-ups: what is not watched is not counted as piled', () => {
     const w = pile(world({ policy: PATIENT }), ['a', 'b']);
     for (let i = 0; i < MAX_SESSIONS; i += 1) w.status(`x${i}`, 'busy');
     expect(w.watchdog.sessions(w.at)).toHaveLength(MAX_SESSIONS);
     pile(w, ['c']).advance(30 * SECOND);
     expect(reasons(w)).toEqual([]);
     expect(w.acts('abort')).toEqual([]);
-  });
-
-  test('forgets the idle first', () => {
-    const w = world().prompt('first');
-    for (let i = 0; i < MAX_SESSIONS + 10; i += 1) w.info(`x${i}`, { title: 't' });
-    expect(w.health('first')).toBe('busy');
   });
 });
