@@ -1,12 +1,16 @@
 /** `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those. */
 import { abortReaction } from './abort-reaction.js';
+import { busy } from './busy.js';
 import { type Row, table } from './figures.js';
+import { freeze } from './freeze.js';
 import { idle } from './idle.js';
 import { recovery } from './recovery.js';
 
 const MEASURES: Record<string, () => Promise<Row>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
+  freeze: () => freeze(),
+  busy: () => busy(),
   idle,
 };
 
