@@ -1,24 +1,33 @@
-/** `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those. */
+/**
+ * `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those;
+ * `npm run bench -- scale --minutes 2` shortens the one that takes longest.
+ */
+import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
-import { busy } from './busy.js';
 import { type Row, table } from './figures.js';
-import { freeze } from './freeze.js';
 import { idle } from './idle.js';
 import { recovery } from './recovery.js';
+import { scale } from './scale.js';
+
+const { values, positionals: wanted } = parseArgs({
+  options: { minutes: { type: 'string' } },
+  allowPositionals: true,
+});
+const minutes = Number(values.minutes ?? 10);
 
 const MEASURES: Record<string, () => Promise<Row>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
-  freeze: () => freeze(),
-  busy: () => busy(),
   idle,
+  scale: () => scale({ minutes }),
 };
 
-const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in MEASURES));
-if (unknown.length > 0) {
+if (unknown.length > 0 || !(minutes > 0)) {
   console.error(
-    `no such measure: ${unknown.join(', ')} (there are ${Object.keys(MEASURES).join(', ')})`,
+    unknown.length > 0
+      ? `no such measure: ${unknown.join(', ')} (there are ${Object.keys(MEASURES).join(', ')})`
+      : `--minutes must be a number above 0, not ${values.minutes}`,
   );
   process.exit(2);
 }

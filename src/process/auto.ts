@@ -3,6 +3,7 @@ import { AdoptControl } from './adopt.js';
 import { CommandControl } from './command.js';
 import { ControlError, type ControlMode, type ServerControl } from './control.js';
 import { describeProcess } from './describe.js';
+import { DockerControl } from './docker.js';
 import { ExternalControl } from './external.js';
 import type { Finding } from './identity.js';
 import { type LocalOptions, LocalServer } from './local-server.js';
@@ -82,7 +83,7 @@ export async function createControl(
   signal: AbortSignal,
 ): Promise<CreatedControl> {
   const choice = chooseControl(options.mode, await gatherFacts(options, signal));
-  return { ...choice, control: await build(choice, options) };
+  return { ...choice, control: build(choice, options) };
 }
 
 async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise<ControlFacts> {
@@ -99,7 +100,7 @@ async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise
   return { local, answers, found, ours };
 }
 
-async function build(choice: Choice, options: CreateOptions): Promise<ServerControl> {
+function build(choice: Choice, options: CreateOptions): ServerControl {
   switch (choice.mode) {
     case 'spawn':
       return new SpawnControl(options);
@@ -121,8 +122,6 @@ async function build(choice: Choice, options: CreateOptions): Promise<ServerCont
     case 'docker': {
       const { container, dockerSocket: socketPath } = options;
       if (!container) throw missing('docker', "the container's name");
-      // Loaded by whoever uses it.
-      const { DockerControl } = await import('./docker.js');
       return new DockerControl({ ...options, container, ...(socketPath && { socketPath }) });
     }
   }

@@ -1,0 +1,68 @@
+/** The traffic server's process: plays a town until told to stop, and says on request how it went. */
+import { Play } from './play.js';
+import { TrafficServer } from './server.js';
+import type { FromTown, ToTown, TownOptions } from './start.js';
+import { Town } from './town.js';
+
+/** How long a restarted server is gone, ms. */
+const DOWN_MS = 500;
+/** A timer that is later than this means that this process itself was starved. */
+const LAG_EVERY_MS = 100;
+
+const options = JSON.parse(process.argv[2] ?? '{}') as TownOptions;
+const town = new Town(options.sessions * 5 + 200);
+const server = new TrafficServer(town, '/srv/projects/project-0');
+const play = new Play({ ...options, town, send: (frame) => server.send(frame) });
+let lagMs = 0;
+let expected = performance.now() + LAG_EVERY_MS;
+setInterval(() => {
+  const now = performance.now();
+  lagMs = Math.max(lagMs, now - expected);
+  expected = now + LAG_EVERY_MS;
+}, LAG_EVERY_MS);
+
+const tell = (message: FromTown) => process.send?.(message);
+const port = await server.listen(0);
+play.start();
+process.on('message', (message: ToTown) => {
+  void obey(message).then(tell);
+});
+process.on('disconnect', () => process.exit(0));
+tell({ port });
+
+async function obey({ id, act }: ToTown): Promise<FromTown> {
+  switch (act) {
+    case 'report': {
+      const missed = town.missed(performance.now());
+      const { judgement, created, runs, running } = town;
+      const lag = lagMs;
+      lagMs = 0;
+      return {
+        id,
+        report: {
+          ...server.counts,
+          requests: server.requests,
+          sent: play.sent,
+          created,
+          runs,
+          running,
+          lagMs: lag,
+          judgement: { ...judgement, missed },
+        },
+      };
+    }
+    case 'measure':
+      town.measuredFrom = performance.now();
+      return { id };
+    case 'cut':
+      server.cut();
+      return { id };
+    case 'restart':
+      play.stop();
+      await server.close();
+      await new Promise((resolve) => setTimeout(resolve, DOWN_MS));
+      await server.listen(port);
+      play.start();
+      return { id };
+  }
+}

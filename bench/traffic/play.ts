@@ -1,0 +1,214 @@
+/** Plays the scripts: as many sessions at work as asked for, all together at one pace of events. */
+import { Actor } from './actor.js';
+import type { Frame } from './frames.js';
+import * as frames from './frames.js';
+import { chooseKind, type Limits, scripts } from './scripts.js';
+import { type Step, type Town, TownSession } from './town.js';
+
+export interface PlayOptions {
+  town: Town;
+  /** At work at once. */
+  sessions: number;
+  directories: number;
+  eventsPerSecond: number;
+  /** Frames of an ordinary run, about. */
+  runLength: number;
+  stuckShare: number;
+  limits: Limits;
+  seed: number;
+  send(frame: Frame): void;
+}
+
+/** Sessions begin over this time (ms), not all at once. */
+const RAMP_MS = 10_000;
+const TICK_MS = 1;
+/** After a pause of this process it does not make up for more than this (ms) of events. */
+const MAX_CATCH_UP_MS = 100;
+/** Half of the runs are the next prompt of a session that is known. */
+const REUSE_SHARE = 0.5;
+const MODELS = 20;
+
+interface Playing {
+  session: TownSession;
+  steps: Generator<Step, void, void>;
+  timer?: NodeJS.Timeout;
+  over: boolean;
+  /** Settles the run. */
+  end(): void;
+}
+
+export class Play {
+  sent = 0;
+  readonly #o: PlayOptions;
+  readonly #random: () => number;
+  /** Those with something to say now, in turn. */
+  readonly #talking: Playing[] = [];
+  readonly #idle: TownSession[] = [];
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #tick: NodeJS.Timeout | undefined;
+  #turn = 0;
+  #since = 0;
+  #due = 0;
+  #stopped = false;
+  #generation = 0;
+
+  constructor(options: PlayOptions) {
+    this.#o = options;
+    this.#random = seeded(options.seed);
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#since = performance.now();
+    const generation = this.#generation;
+    for (let i = 0; i < this.#o.sessions; i += 1) {
+      this.#after((RAMP_MS * i) / this.#o.sessions, () => void this.#slot(i, generation));
+    }
+    this.#beat();
+  }
+
+  /** Everything that runs is cut, and nothing is said of it: the server is gone. */
+  stop(): void {
+    this.#stopped = true;
+    this.#generation += 1;
+    clearTimeout(this.#tick);
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    for (const { run } of [...this.#o.town.sessions.values()]) run?.cancel();
+    this.#talking.length = 0;
+  }
+
+  /** One session after another, for ever. */
+  async #slot(index: number, generation: number): Promise<void> {
+    const { town, stuckShare } = this.#o;
+    while (!this.#stopped && generation === this.#generation) {
+      const kind = chooseKind(this.#random, stuckShare);
+      const session = this.#session(index);
+      await this.#play(session, kind);
+      if (!session.deleted && town.sessions.has(session.id)) this.#idle.push(session);
+      if (this.#idle.length > this.#o.sessions) this.#idle.shift();
+      await new Promise<void>((resolve) => this.#after(this.#random() * 500, resolve));
+    }
+  }
+
+  #session(index: number): TownSession {
+    const { town, directories } = this.#o;
+    if (this.#random() < REUSE_SHARE) {
+      const known = this.#idle.shift();
+      if (known && known.run === undefined && !known.deleted) return known;
+    }
+    const directory = `/srv/projects/project-${index % directories}`;
+    const model = `m${Math.floor(this.#random() * MODELS)}`;
+    const session = town.add(new TownSession(directory, `Work on part ${town.created}`, model));
+    this.#o.send(frames.sessionEvent(session, 'created', session.info()));
+    this.sent += 1;
+    return session;
+  }
+
+  #play(session: TownSession, kind: string): Promise<void> {
+    const { town, limits, runLength: length } = this.#o;
+    const script = scripts.get(kind);
+    if (script === undefined) throw new Error(`no script ${kind}`);
+    town.runs += 1;
+    town.running += 1;
+    return new Promise((resolve) => {
+      const actor = new Actor(town, session);
+      const delegate = (childKind: string) => {
+        const title = `${session.title} (@explore subagent)`;
+        const child = town.add(
+          new TownSession(session.directory, title, session.model, session.id),
+        );
+        this.#o.send(frames.sessionEvent(child, 'created', child.info()));
+        this.sent += 1;
+        return { childID: child.id, over: this.#play(child, childKind) };
+      };
+      const steps = script({ actor, town, limits, random: this.#random, length, delegate });
+      const playing: Playing = {
+        session,
+        steps,
+        over: false,
+        end: () => {
+          if (playing.over) return;
+          playing.over = true;
+          clearTimeout(playing.timer);
+          town.running -= 1;
+          session.run = undefined;
+          session.status = undefined;
+          for (const [id, each] of town.pending) {
+            if (each.session === session) town.pending.delete(id);
+          }
+          resolve();
+        },
+      };
+      session.run = { kind, startedAt: performance.now(), due: undefined, cancel: playing.end };
+      this.#talking.push(playing);
+    });
+  }
+
+  #beat(): void {
+    const now = performance.now();
+    const { eventsPerSecond } = this.#o;
+    const passed = Math.min(now - this.#since, MAX_CATCH_UP_MS);
+    this.#since = now;
+    this.#due += (passed * eventsPerSecond) / 1_000;
+    for (; this.#due >= 1 && this.#talking.length > 0; this.#due -= 1) this.#say();
+    // Nobody has anything to say: that is not made up for.
+    this.#due = Math.min(this.#due, 1);
+    this.#tick = setTimeout(() => this.#beat(), TICK_MS);
+  }
+
+  #say(): void {
+    for (;;) {
+      this.#turn = (this.#turn + 1) % Math.max(1, this.#talking.length);
+      const playing = this.#talking[this.#turn];
+      if (playing === undefined) return;
+      if (playing.over) {
+        this.#silence();
+        continue;
+      }
+      const { value, done } = playing.steps.next();
+      if (done || value === undefined) {
+        this.#silence();
+        playing.end();
+        continue;
+      }
+      if ('text' in value) {
+        this.#o.send(value);
+        playing.session.saidAt = performance.now();
+        this.sent += 1;
+        return;
+      }
+      this.#silence();
+      const goOn = () => {
+        if (!playing.over) this.#talking.push(playing);
+      };
+      if ('until' in value) value.until.then(goOn, goOn);
+      else if (value.wait < 2 ** 30) playing.timer = setTimeout(goOn, value.wait);
+    }
+  }
+
+  /** Takes whose turn it is out of the round. */
+  #silence(): void {
+    const last = this.#talking.pop();
+    if (last !== undefined && this.#turn < this.#talking.length) this.#talking[this.#turn] = last;
+  }
+
+  #after(ms: number, fn: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      fn();
+    }, ms);
+    this.#timers.add(timer);
+  }
+}
+
+/** mulberry32: small, good enough, and the same on every machine. */
+function seeded(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

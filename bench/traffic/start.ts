@@ -1,0 +1,99 @@
+/** Starts the traffic server in a process of its own, so that what it costs is not the daemon's. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Limits } from './scripts.js';
+import type { Judgement } from './town.js';
+
+export interface TownOptions {
+  sessions: number;
+  directories: number;
+  eventsPerSecond: number;
+  runLength: number;
+  stuckShare: number;
+  limits: Limits;
+  seed: number;
+}
+
+export interface TownReport {
+  /** Events, `sync` repetitions not counted. */
+  sent: number;
+  syncs: number;
+  bytes: number;
+  requests: Record<string, number>;
+  connections: number;
+  /** The most that the daemon was behind, bytes. */
+  worstUnread: number;
+  created: number;
+  runs: number;
+  running: number;
+  /** The worst delay of the traffic server's own loop since the last report, ms. */
+  lagMs: number;
+  judgement: Judgement;
+}
+
+export interface ToTown {
+  id: number;
+  act: 'report' | 'measure' | 'cut' | 'restart';
+}
+export interface FromTown {
+  id?: number;
+  port?: number;
+  report?: TownReport;
+}
+
+export interface RunningTown {
+  readonly pid: number;
+  readonly url: string;
+  report(): Promise<TownReport>;
+  /** Reaction times count from here on. */
+  measure(): Promise<void>;
+  /** The event streams break off. */
+  cut(): Promise<void>;
+  /** The server is gone for half a second, and with it whatever ran. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startTown(options: TownOptions): Promise<RunningTown> {
+  const child = fork(
+    fileURLToPath(new URL('main.ts', import.meta.url)),
+    [JSON.stringify(options)],
+    {
+      execArgv: ['--import', 'tsx'],
+    },
+  );
+  const [first] = (await once(child, 'message')) as [FromTown];
+  let last = 0;
+  const ask = (act: ToTown['act']): Promise<FromTown> => {
+    last += 1;
+    const id = last;
+    return new Promise((resolve, reject) => {
+      const onMessage = (message: FromTown) => {
+        if (message.id !== id) return;
+        child.off('message', onMessage).off('exit', onExit);
+        resolve(message);
+      };
+      const onExit = () => reject(new Error('the traffic server is gone'));
+      child.on('message', onMessage).once('exit', onExit);
+      child.send({ id, act } satisfies ToTown);
+    });
+  };
+  return {
+    pid: child.pid ?? 0,
+    url: `http://127.0.0.1:${first.port}`,
+    async report() {
+      const { report } = await ask('report');
+      if (report === undefined) throw new Error('the traffic server gave no report');
+      return report;
+    },
+    measure: async () => void (await ask('measure')),
+    cut: async () => void (await ask('cut')),
+    restart: async () => void (await ask('restart')),
+    async stop() {
+      const exited = once(child, 'exit');
+      child.kill();
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,163 @@
+/** What the traffic server knows: its sessions, what runs in them, what people are asked, and the judgement of aborts. */
+import { type Frame, json, newId } from './frames.js';
+
+/** An abort this much before its limit is no harm: a sign of life is told at most this late (src/opencode/stream.ts). */
+const EARLY_MS = 1_000;
+/** A stuck run that is not aborted this long after its limit is missed. */
+export const GRACE_MS = 5_000;
+
+/** When a run counts as stuck; times of `performance.now()`. */
+export interface Due {
+  /** It must be aborted from here on. */
+  at: number;
+  /** It may be aborted from here on, by a rule that depends on others (a pile-up). */
+  from: number;
+}
+
+export interface Run {
+  kind: string;
+  startedAt: number;
+  due: Due | undefined;
+  /** Ends the run at once; nothing more is said of it. */
+  cancel(): void;
+}
+
+export class TownSession {
+  readonly id: string = newId('ses');
+  readonly created = Date.now();
+  updated = this.created;
+  /** When its last frame was sent (`performance.now()`). */
+  saidAt = 0;
+  deleted = false;
+  /** The status as it is on the wire; undefined while idle. */
+  status: string | undefined;
+  run: Run | undefined;
+  /** The last prompt and the answer to it, newest state: what `/message` shows. */
+  messages: { info: string; parts: Map<string, () => string> }[] = [];
+
+  constructor(
+    readonly directory: string,
+    readonly title: string,
+    readonly model: string,
+    readonly parentID?: string,
+  ) {}
+
+  info(): string {
+    const { id, directory, title, parentID, created, updated } = this;
+    return json({
+      id,
+      slug: 'stellar-squid',
+      projectID: 'global',
+      directory,
+      path: directory.slice(1),
+      title,
+      agent: 'build',
+      model: { id: this.model, providerID: 'fake', variant: 'default' },
+      version: '1.18.33',
+      cost: 0,
+      tokens: { input: 0, output: 0, reasoning: 0, cache: { read: 0, write: 0 } },
+      time: { created, updated },
+      ...(parentID !== undefined && { parentID }),
+    });
+  }
+}
+
+export interface Pending {
+  kind: 'permission' | 'question';
+  session: TownSession;
+  text: string;
+}
+
+export interface Judgement {
+  aborts: number;
+  /** From the limit to the abort request, ms, by kind of trouble; only where the moment is known. */
+  reactions: Record<string, number[]>;
+  harmed: string[];
+  late: string[];
+  missed: string[];
+  stuck: number;
+}
+
+export class Town {
+  /** The newest last; idle ones beyond `maxIdle` are forgotten, as the watchdog would never be asked about them. */
+  readonly sessions = new Map<string, TownSession>();
+  readonly pending = new Map<string, Pending>();
+  readonly judgement: Judgement = {
+    aborts: 0,
+    reactions: {},
+    harmed: [],
+    late: [],
+    missed: [],
+    stuck: 0,
+  };
+  /** Reactions to runs from before (`performance.now()`) are those of a daemon that has not found its feet yet. */
+  measuredFrom = 0;
+  created = 0;
+  runs = 0;
+  running = 0;
+  readonly #maxKept: number;
+
+  constructor(maxKept: number) {
+    this.#maxKept = maxKept;
+  }
+
+  add(session: TownSession): TownSession {
+    this.sessions.set(session.id, session);
+    this.created += 1;
+    if (this.sessions.size > this.#maxKept) this.#forgetOne();
+    return session;
+  }
+
+  statuses(directory: string): string {
+    const entries: string[] = [];
+    for (const { id, status, directory: where } of this.sessions.values()) {
+      if (status !== undefined && where === directory) entries.push(`"${id}":${status}`);
+    }
+    return `{${entries.join(',')}}`;
+  }
+
+  pendingIn(directory: string, kind: Pending['kind']): string {
+    const texts: string[] = [];
+    for (const each of this.pending.values()) {
+      if (each.kind === kind && each.session.directory === directory) texts.push(each.text);
+    }
+    return `[${texts.join(',')}]`;
+  }
+
+  /** An abort request came: was it right? */
+  judge(session: TownSession, at: number): void {
+    const { run } = session;
+    const { judgement } = this;
+    judgement.aborts += 1;
+    if (run === undefined) return;
+    const { kind, due } = run;
+    if (due === undefined || at < due.from - EARLY_MS) {
+      judgement.harmed.push(`${kind} ${session.id}`);
+      return;
+    }
+    const reaction = at - due.at;
+    if (reaction > GRACE_MS)
+      judgement.late.push(`${kind} ${session.id} ${Math.round(reaction)} ms`);
+    // What a pile-up ended early says nothing about its own limit.
+    if (reaction < -EARLY_MS || run.startedAt < this.measuredFrom) return;
+    judgement.reactions[kind] ??= [];
+    judgement.reactions[kind].push(reaction);
+  }
+
+  /** The stuck runs that should be over by now. */
+  missed(at: number): string[] {
+    return [...this.sessions.values()].flatMap(({ id, run }) =>
+      run?.due !== undefined && at > run.due.at + GRACE_MS ? [`${run.kind} ${id}`] : [],
+    );
+  }
+
+  #forgetOne(): void {
+    for (const [id, session] of this.sessions) {
+      if (session.run !== undefined || session.status !== undefined) continue;
+      this.sessions.delete(id);
+      return;
+    }
+  }
+}
+
+export type Step = Frame | { wait: number } | { until: Promise<unknown> };

@@ -1,1 +1,0 @@
-/** What is said to V8 before anything else is loaded. */
