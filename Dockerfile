@@ -7,16 +7,19 @@ FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
-# Of the development dependencies only the compiler, as locked: the others bring hundreds of megabytes of opencode.
+# Of the development dependencies only what compiles, as locked: the others bring hundreds of megabytes of opencode.
 RUN version() { node -p "require('/app/package-lock.json').packages['node_modules/$1'].version"; } \
  && mkdir /tools && cd /tools \
- && npm install --no-audit --no-fund "typescript@$(version typescript)" "@types/node@$(version @types/node)"
+ && npm install --no-audit --no-fund "typescript@$(version typescript)" \
+      "@types/node@$(version @types/node)" "esbuild@$(version esbuild)"
 COPY tsconfig.json tsconfig.build.json ./
-COPY scripts/copy-page.mjs ./scripts/
+COPY scripts/bundle.mjs ./scripts/
 COPY src ./src
 RUN /tools/node_modules/.bin/tsc -p tsconfig.build.json --typeRoots /tools/node_modules/@types \
       --declaration false --sourceMap false \
- && node scripts/copy-page.mjs \
+ && ln -s /tools/node_modules/esbuild /tools/node_modules/@esbuild node_modules/ \
+ && node scripts/bundle.mjs \
+ && rm node_modules/esbuild node_modules/@esbuild \
  && chmod 755 dist/cli.js \
  && rm -r scripts src tsconfig.json tsconfig.build.json package-lock.json \
  && find node_modules -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '*.map' -o -name '*.md' \) -delete

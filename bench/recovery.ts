@@ -4,23 +4,7 @@ import { freePort } from '../test/support/ports.js';
 import { isAlive, killAll } from '../test/support/processes.js';
 import { createWorld } from '../test/support/world.js';
 import { median, ms, type Row } from './figures.js';
-
-const PROBE_MS = 250;
-
-/** Milliseconds until a health probe is answered; both sides are measured by this one. */
-async function untilHealthy(url: string): Promise<number> {
-  const began = performance.now();
-  for (;;) {
-    try {
-      const answer = await fetch(`${url}/global/health`, { signal: AbortSignal.timeout(PROBE_MS) });
-      if (((await answer.json()) as { healthy?: boolean }).healthy)
-        return performance.now() - began;
-    } catch {
-      // Not yet.
-    }
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+import { untilHealthy } from './health.js';
 
 export async function recovery(samples = 7): Promise<Row> {
   const world = await createWorld();

@@ -4,7 +4,9 @@
  */
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
+import { busy } from './busy.js';
 import { type Row, table } from './figures.js';
+import { freeze } from './freeze.js';
 import { idle } from './idle.js';
 import { recovery } from './recovery.js';
 import { scale } from './scale.js';
@@ -18,6 +20,8 @@ const minutes = Number(values.minutes ?? 10);
 const MEASURES: Record<string, () => Promise<Row>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
+  freeze: () => freeze(),
+  busy: () => busy(),
   idle,
   scale: () => scale({ minutes }),
 };

@@ -141,6 +141,7 @@ export class Hands {
         sessionID,
         directory: act.directory,
         expect: act.expect,
+        waits: act.waits,
         verifyTimeoutMs: config.abort.verifyTimeout,
         signal: withdraw.signal,
         stop: this.#stopping.signal,

@@ -46,17 +46,3 @@ export function lostKeptConnection(sent: ClientRequest, error: unknown): boolean
   const code = (error as { code?: unknown } | null)?.code;
   return sent.reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE');
 }
-
-/** Reads the body piece by piece, in the form in which `eventsource` wants it. */
-export function readerOf(answer: IncomingMessage) {
-  const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
-  return {
-    async read(): Promise<{ done: true; value?: undefined } | { done: false; value: Buffer }> {
-      const { done, value } = await chunks.next();
-      return done ? { done: true } : { done: false, value };
-    },
-    async cancel(): Promise<void> {
-      answer.destroy();
-    },
-  };
-}

@@ -6,6 +6,8 @@ import { messageOf, OpencodeError } from './errors.js';
 
 /** The last look before sending must not hold up an abort for longer than this. */
 const MAX_LOOK_MS = 2_000;
+/** Where the run is known to wait, the look is a courtesy to whoever ended it in the same moment, and no more. */
+const SHORT_LOOK_MS = 10;
 /** An abort takes effect within 50 ms as a rule (seen on 1.18.33): the first looks come quickly. */
 const FIRST_LOOK_MS = 20;
 const MAX_LOOK_PAUSE_MS = 250;
@@ -21,6 +23,8 @@ export interface AbortRequest {
    * flight may be the one that works.
    */
   expect?: 'retry' | 'active';
+  /** The status of this very moment said that the next attempt is still some time away: the last look may be short. */
+  waits?: boolean;
   /** Withdraws the abort as long as it is not sent. */
   signal?: AbortSignal;
   /** Ends the waiting for the verification: the daemon is told to stop. */
@@ -39,8 +43,17 @@ export async function abortSession(
   request: AbortRequest,
 ): Promise<AbortOutcome> {
   const { sessionID, verifyTimeoutMs, expect = 'active', signal, stop, onSent } = request;
-  const lookBefore = (place: string | undefined) =>
-    look(client, sessionID, place, MAX_LOOK_MS, signal);
+  const lookBefore = async (place: string | undefined) => {
+    const looking = look(client, sessionID, place, MAX_LOOK_MS, signal);
+    if (!request.waits) return looking;
+    // Not cut off: a look that is given up would take its connection along, and the abort wants one.
+    const seen = new AbortController();
+    const tooLate = sleep(clock, SHORT_LOOK_MS, seen.signal).then(
+      () => UNSEEN,
+      () => UNSEEN,
+    );
+    return Promise.race([looking, tooLate]).finally(() => seen.abort());
+  };
   let directory = request.directory ?? (await findDirectory(client, sessionID, signal));
   let before = await lookBefore(directory);
   if (before.seen === 'idle' && request.directory !== undefined) {
@@ -93,6 +106,8 @@ interface Look {
   seen: SessionStatus['type'] | 'nothing';
   words: string;
 }
+
+const UNSEEN: Look = { seen: 'nothing', words: 'its status was not read in time' };
 
 async function look(
   client: OpencodeClient,

@@ -3,6 +3,8 @@
  * so this set decides what is polled.
  */
 
+import { MAX_PATH_CHARS } from './schemas.js';
+
 /** Far more projects than anyone serves at once; each costs one request per poll interval. */
 export const MAX_LIVE_DIRECTORIES = 256;
 /** After an attach, sessions updated within this time may still run. */
@@ -18,7 +20,11 @@ export function normaliseDirectory(directory: string): string {
 
 /** Events about no directory are tagged `global` (seen on 1.18.33): only an absolute path is one. */
 export function isDirectory(value: unknown): value is string {
-  return typeof value === 'string' && /^(\/|[A-Za-z]:[\\/]|\\\\)/.test(value);
+  return (
+    typeof value === 'string' &&
+    value.length <= MAX_PATH_CHARS &&
+    /^(\/|[A-Za-z]:[\\/]|\\\\)/.test(value)
+  );
 }
 
 export class LiveDirectories {

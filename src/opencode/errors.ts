@@ -65,7 +65,9 @@ export function bounded(text: string, max: number): string {
     .slice(0, max + 1)
     .replace(/\s+/g, ' ')
     .trim();
-  return line.length > max ? `${line.slice(0, max - 1)}…` : line;
+  const words = line.length > max ? `${line.slice(0, max - 1)}…` : line;
+  // V8 keeps the whole of a text alive for a piece of it: a copy lets go.
+  return text.length > max ? Buffer.from(words, 'utf8').toString('utf8') : words;
 }
 
 /** The URL for messages: no user name, no password, no query. */

@@ -11,6 +11,9 @@ import { FrameHead } from './frame-head.js';
 /** The largest frame worth parsing: opencode cuts tool output at 50 kB, a status has a few hundred bytes. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 
+/** Pieces in which the beginning of a frame is kept. */
+const MAX_PIECES = 256;
+
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -106,6 +109,8 @@ export class FrameFilter {
     // Copied: a small rest must not keep the whole chunk of the socket alive.
     this.#held.push(Buffer.from(rest));
     this.#heldBytes += rest.length;
+    // A million pieces of one byte would weigh a hundred times what they hold.
+    if (this.#held.length > MAX_PIECES) this.#held = [Buffer.concat(this.#held)];
   }
 
   #finishHeld(end: Buffer): Buffer | undefined {

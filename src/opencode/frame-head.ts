@@ -6,6 +6,7 @@
  * words deeper down, in a tool's input, mean nothing. Whatever looks different is unknown, and left to a real parser.
  */
 import { Buffer } from 'node:buffer';
+import { MAX_ID_CHARS } from './schemas.js';
 
 export type HeadKind = 'delta' | 'sync' | 'other' | 'unknown';
 
@@ -38,10 +39,12 @@ const OLD_DELTA = ascii('},"delta":"');
 /** Between the id's value and the session's, in every delta seen from 1.2 on. */
 const DELTA_MIDDLE = ascii(',"type":"message.part.delta","properties":{"sessionID":"');
 /** Streams of more directories than this at once are read the slower way. */
-const MAX_OPENINGS = 4;
+export const MAX_OPENINGS = 4;
+/** A path and two ids, with room; what is longer is read the slower way. */
+const MAX_OPENING_BYTES = 8_192;
 
 /** Places for session ids already read; two in one place cost only time. */
-const NAMES = 64;
+export const NAMES = 64;
 
 /** How the last deltas began, up to their id: the same bytes for every delta of a directory. */
 interface Opening {
@@ -76,7 +79,7 @@ export class FrameHead {
   get sessionID(): string | undefined {
     const from = this.#sessionFrom;
     const length = this.#sessionTo - from;
-    if (length <= 0) return undefined;
+    if (length <= 0 || length > MAX_ID_CHARS) return undefined;
     const bytes = this.#bytes;
     // Session ids differ most at their end.
     const slot =
@@ -134,6 +137,7 @@ export class FrameHead {
   }
 
   #learnOpening(start: number): void {
+    if (this.#idFrom - start > MAX_OPENING_BYTES) return;
     this.#openings[this.#nextOpening] = {
       bytes: Buffer.from(this.#bytes.subarray(start, this.#idFrom)),
       directoryFrom: Math.max(0, this.#directoryFrom - start),

@@ -1,3 +1,25 @@
+/** Lets so many pieces of work run at a time; the others wait their turn, first come, first served. */
+export class Turns {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(atATime: number) {
+    this.#free = atATime;
+  }
+
+  async take<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free += 1;
+    }
+  }
+}
+
 /** Runs `work` for each item, at most `limit` at a time; settles when all are done. Errors are the work's own affair. */
 export async function eachLimited<T>(
   items: Iterable<T>,

@@ -5,8 +5,8 @@
 import type { Observation } from '../watchdog/observation.js';
 import type { OwnedRequest } from './client.js';
 
-/** A person can be asked this much at once, and more. */
-const MAX_REMEMBERED = 1_000;
+/** No person is asked this much at once; beyond it the oldest are forgotten, and found again by a close look. */
+export const MAX_REMEMBERED = 1_000;
 
 type Kind = OwnedRequest['on'];
 
@@ -22,16 +22,21 @@ export class OpenRequests {
   /** Answered ids: a list that was on its way meanwhile may still have them. */
   readonly #answered = new Set<string>();
 
+  /** Open requests remembered. */
+  get size(): number {
+    return this.#open.size;
+  }
+
   /** `listed`: false for requests of a kind that the lists do not show (`permission.v2`). */
   note(observation: Observation, listed = true): void {
     if (observation.kind === 'request.asked' && listed) {
       const { sessionID, directory, at, request } = observation;
-      if (this.#open.size >= MAX_REMEMBERED) this.#open.clear();
       this.#open.set(request.requestID, { sessionID, on: request.on, directory, at });
+      forgetOldest(this.#open);
     } else if (observation.kind === 'request.answered') {
       this.#open.delete(observation.requestID);
-      if (this.#answered.size >= MAX_REMEMBERED) this.#answered.clear();
       this.#answered.add(observation.requestID);
+      forgetOldest(this.#answered);
     }
   }
 
@@ -68,4 +73,10 @@ export class OpenRequests {
     this.#open.clear();
     this.#answered.clear();
   }
+}
+
+function forgetOldest(all: Map<string, Open> | Set<string>): void {
+  if (all.size <= MAX_REMEMBERED) return;
+  const [oldest] = all.keys();
+  if (oldest !== undefined) all.delete(oldest);
 }

@@ -2,6 +2,7 @@
 import type { Clock, Timer } from '../lib/clock.js';
 import type { Observation, SessionStatus } from '../watchdog/observation.js';
 import type { OpencodeClient } from './client.js';
+import { MAX_LIVE_DIRECTORIES } from './directories.js';
 import { messageOf } from './errors.js';
 import { eachLimited } from './limited.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
@@ -102,8 +103,13 @@ export class Poller {
       return false;
     }
     if (signal.aborted) return false;
+    this.#active.delete(directory);
     if ([...statuses.values()].some(({ type }) => type !== 'idle')) this.#active.add(directory);
-    else this.#active.delete(directory);
+    // One that is polled no more never becomes idle: the one polled longest ago goes.
+    if (this.#active.size > MAX_LIVE_DIRECTORIES + 1) {
+      const [oldest] = this.#active;
+      if (oldest !== undefined) this.#active.delete(oldest);
+    }
     emit({ kind: 'status.polled', at: clock.now(), startedAt, directory, statuses });
     return true;
   }

@@ -5,7 +5,12 @@
 import { type Clock, sleep } from '../lib/clock.js';
 import type { Observation } from '../watchdog/observation.js';
 import { isMissingRoute, type OpencodeClient, type OwnedRequest } from './client.js';
-import { isDirectory, type LiveDirectories, normaliseDirectory } from './directories.js';
+import {
+  isDirectory,
+  type LiveDirectories,
+  MAX_LIVE_DIRECTORIES,
+  normaliseDirectory,
+} from './directories.js';
 import { messageOf, OpencodeError } from './errors.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 import type { OpenRequests } from './open-requests.js';
@@ -17,6 +22,8 @@ import { Throttle } from './throttle.js';
 const RECENT_SESSIONS = 200;
 /** A directory that fails this often is left to the ordinary polls: one broken project must not blind us to the rest. */
 const MAX_ROUNDS = 3;
+/** Directories heard of for the first time are looked into this many at a time. */
+const MAX_LOOKS = 4;
 
 export interface ResyncOptions {
   client: OpencodeClient;
@@ -42,6 +49,9 @@ export class Resync {
   #attached = false;
   #since: number | undefined;
   #findingOwn: Promise<void> | undefined;
+  /** Directories to look into, first heard of first. */
+  readonly #unseen = new Set<string>();
+  #lookers = 0;
 
   constructor(options: ResyncOptions) {
     this.#options = options;
@@ -61,6 +71,7 @@ export class Resync {
   async stop(): Promise<void> {
     this.#life?.abort();
     this.#life = undefined;
+    this.#unseen.clear();
     this.cancel();
     await Promise.all(this.#work);
   }
@@ -92,7 +103,21 @@ export class Resync {
   /** A directory that was not known: its sessions and open requests. */
   lookInto(directory: string): void {
     const signal = this.#life?.signal;
-    if (signal) this.#track(this.#look([directory], signal).then(() => undefined));
+    // Those beyond are live too, so the ordinary polls find what runs there.
+    if (!signal || this.#unseen.size >= MAX_LIVE_DIRECTORIES) return;
+    this.#unseen.add(directory);
+    if (this.#lookers < MAX_LOOKS) void this.#track(this.#lookOn(signal));
+  }
+
+  async #lookOn(signal: AbortSignal): Promise<void> {
+    this.#lookers += 1;
+    // What is added meanwhile is taken, too.
+    for (const directory of this.#unseen) {
+      if (signal.aborted) break;
+      this.#unseen.delete(directory);
+      await this.#look([directory], signal);
+    }
+    this.#lookers -= 1;
   }
 
   findOwnDirectory(): void {

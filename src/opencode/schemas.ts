@@ -3,18 +3,35 @@
  * counts as absent: versions differ, and one odd field must not blind the watchdog to the rest.
  */
 import { z } from 'zod';
+import { bounded } from './errors.js';
 
 /** Absent, or not what it should be: both read as undefined. */
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
 /** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
-export const id = z.string().min(1).max(256);
+export const MAX_ID_CHARS = 256;
+export const id = z.string().min(1).max(MAX_ID_CHARS);
+/** A path on Linux is at most this long (limits.h, PATH_MAX): a longer one is none. */
+export const MAX_PATH_CHARS = 4_096;
+const path = z.string().max(MAX_PATH_CHARS);
+/** opencode makes titles of at most 100 characters; people may give longer ones. */
+export const MAX_TITLE_CHARS = 300;
+/** Names of models, providers, agents and tools. */
+export const MAX_NAME_CHARS = 200;
+/** Milliseconds since the epoch: from 2001 (before it, it was in another unit) to the last that a Date can say. */
+export const epochMs = z.number().min(1e12).max(8.64e15);
+/** opencode tries every 30 s at most, so this is a year of attempts: more is no counter. */
+export const MAX_ATTEMPT = 1_000_000;
+export const attempt = z.number().max(MAX_ATTEMPT);
+const words = (max: number) => z.string().transform((text) => bounded(text, max));
+const name = words(MAX_NAME_CHARS);
+export const toolName = name;
 
 export const health = z.object({ healthy: z.literal(true), version: maybe(z.string().max(100)) });
 
 /** `GET /path`: `state` and `config` make it opencode's and nobody else's. */
 export const paths = z.object({
-  directory: z.string().min(1),
+  directory: path.min(1),
   state: z.string(),
   config: z.string(),
 });
@@ -23,9 +40,9 @@ export const statuses = z.record(z.string(), z.unknown());
 
 export const session = z.object({
   id,
-  directory: maybe(z.string()),
+  directory: maybe(path),
   parentID: maybe(id),
-  title: maybe(z.string()),
+  title: maybe(words(MAX_TITLE_CHARS)),
   time: maybe(
     z.object({
       created: maybe(z.number()),
@@ -52,11 +69,11 @@ export const message = z.object({
   sessionID: maybe(id),
   role: z.string(),
   parentID: maybe(id),
-  agent: maybe(z.string()),
-  modelID: maybe(z.string()),
-  providerID: maybe(z.string()),
-  model: maybe(z.object({ providerID: z.string(), modelID: z.string() })),
-  finish: maybe(z.string()),
+  agent: maybe(name),
+  modelID: maybe(name),
+  providerID: maybe(name),
+  model: maybe(z.object({ providerID: name, modelID: name })),
+  finish: maybe(name),
   /** `true` on the assistant message of a compaction; an object on every user message. */
   summary: z.unknown().optional(),
   error: z.unknown().optional(),
@@ -66,7 +83,7 @@ export type WireMessage = z.infer<typeof message>;
 
 const toolState = z.object({
   status: z.string(),
-  time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
+  time: maybe(z.object({ start: maybe(epochMs), end: maybe(z.number()) })),
   /** The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. */
   metadata: maybe(
     z.object({ sessionId: maybe(id), sessionID: maybe(id), output: maybe(z.string()) }),
@@ -79,10 +96,10 @@ export const part = z.object({
   messageID: maybe(id),
   type: z.string(),
   callID: maybe(id),
-  tool: maybe(z.string()),
+  tool: maybe(name),
   text: maybe(z.string()),
   state: maybe(toolState),
-  attempt: maybe(z.number()),
+  attempt: maybe(attempt),
   error: z.unknown().optional(),
   time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
 });
@@ -102,7 +119,7 @@ export const namedError = z.object({
   ),
 });
 
-export const directoryDisposed = z.object({ directory: maybe(z.string()) });
+export const directoryDisposed = z.object({ directory: maybe(path) });
 
 /** `provider/model` of a message of either role. */
 export function modelOf(info: WireMessage): string | undefined {

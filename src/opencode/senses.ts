@@ -8,6 +8,7 @@ import type { OpencodeClient } from './client.js';
 import { LiveDirectories } from './directories.js';
 import { messageOf } from './errors.js';
 import { inspectSession } from './inspect.js';
+import { Turns } from './limited.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 import { OldServer } from './old-server.js';
 import { OpenRequests } from './open-requests.js';
@@ -21,6 +22,9 @@ import { translate } from './translate.js';
 
 /** A session whose frames are too large to read is looked at this often. */
 const INSPECT_OVERSIZED_EVERY_MS = 60_000;
+
+/** Close looks at a time: each is four requests. With thousands of sessions at once the rest wait. */
+export const MAX_INSPECTIONS = 16;
 
 /** A session is updated before we notice that the stream is dead: the missed time begins this much earlier. */
 const DEAF_MARGIN_MS = 60_000;
@@ -50,6 +54,9 @@ export class Senses {
   readonly #oversized: Throttle;
   readonly #notices: Throttle;
   readonly #inspections = new Set<Promise<void>>();
+  /** Close looks that wait for their turn, by session. */
+  readonly #looks = new Map<string, Promise<void>>();
+  readonly #turns = new Turns(MAX_INSPECTIONS);
   /** Ends with each pause; absent while paused or stopped. */
   #control: AbortController | undefined;
   #path = '';
@@ -164,11 +171,20 @@ export class Senses {
     const { client, clock } = this.#options;
     const signal = this.#control?.signal;
     if (!signal) return Promise.resolve();
-    const inspection = inspectSession(client, clock, sessionID, directory, signal)
-      .then((observation) => {
-        if (observation && !signal.aborted) this.#emit(observation);
+    const known = this.#looks.get(sessionID);
+    if (known) return known;
+    let begun = false;
+    const inspection = this.#turns
+      .take(async () => {
+        begun = true;
+        // Whoever asks from here on wants to know what is after this look.
+        this.#looks.delete(sessionID);
+        if (signal.aborted) return;
+        const seen = await inspectSession(client, clock, sessionID, directory, signal);
+        if (seen && !signal.aborted) this.#emit(seen);
       })
       .finally(() => this.#inspections.delete(inspection));
+    if (!begun) this.#looks.set(sessionID, inspection);
     this.#inspections.add(inspection);
     return inspection;
   }

@@ -9,7 +9,8 @@ import { Throttle } from './throttle.js';
 /** A session whose information cannot be had is asked for this often. */
 const RETRY_MS = 60_000;
 const MAX_CONCURRENT = 2;
-const MAX_KNOWN = 10_000;
+/** Sessions whose information was told, or waits to be fetched: as many as the watchdog remembers. */
+export const MAX_KNOWN = 10_000;
 
 export interface SessionInfosOptions {
   client: OpencodeClient;
@@ -34,10 +35,17 @@ export class SessionInfos {
     this.#tries = new Throttle(options.clock, RETRY_MS);
   }
 
+  /** Sessions whose information waits to be fetched. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
   /** An event has told it already. */
   told(sessionID: string): void {
-    if (this.#told.size >= MAX_KNOWN) this.#told.clear();
     this.#told.add(sessionID);
+    if (this.#told.size <= MAX_KNOWN) return;
+    const [oldest] = this.#told;
+    if (oldest !== undefined) this.#told.delete(oldest);
   }
 
   listed(sessions: readonly SessionSummary[]): void {
@@ -53,7 +61,9 @@ export class SessionInfos {
       this.#tell(sessionID, directory, listed);
       return;
     }
-    if (this.#queue.has(sessionID) || !this.#tries.passes(sessionID)) return;
+    // Where it waits in vain, the next poll asks again.
+    if (this.#queue.has(sessionID) || this.#queue.size >= MAX_KNOWN) return;
+    if (!this.#tries.passes(sessionID)) return;
     this.#queue.set(sessionID, directory);
     this.#work();
   }

@@ -2,12 +2,15 @@
 import { z } from 'zod';
 import type { SessionStatus } from '../watchdog/observation.js';
 import { bounded } from './errors.js';
+import { attempt, epochMs } from './schemas.js';
 
 /** How much of a provider's error text is kept. */
 export const MAX_MESSAGE_CHARS = 300;
+/** A next attempt further ahead than this (a year) is no time that anybody meant. */
+const MAX_AHEAD_MS = 365 * 24 * 60 * 60_000;
 /** Names of unknown status types kept, so that a broken server cannot fill memory. */
-const MAX_UNKNOWN_TYPES = 32;
-const MAX_TYPE_CHARS = 60;
+export const MAX_UNKNOWN_TYPES = 32;
+export const MAX_TYPE_CHARS = 60;
 
 /** Counts what could not be read, so that a change of opencode's formats shows. */
 export class Oddities {
@@ -23,17 +26,19 @@ export class Oddities {
   }
 
   unknownStatus(type: string): void {
-    if (this.#types.has(type) || this.#types.size >= MAX_UNKNOWN_TYPES) return;
-    this.#types.add(type);
-    this.onUnknownStatus?.(bounded(type, MAX_TYPE_CHARS));
+    if (this.#types.size >= MAX_UNKNOWN_TYPES) return;
+    const name = bounded(type, MAX_TYPE_CHARS);
+    if (this.#types.has(name)) return;
+    this.#types.add(name);
+    this.onUnknownStatus?.(name);
   }
 }
 
 const wireStatus = z.object({
   type: z.string(),
-  attempt: z.number().optional().catch(undefined),
+  attempt: attempt.optional().catch(undefined),
   message: z.string().optional().catch(undefined),
-  next: z.number().optional().catch(undefined),
+  next: epochMs.optional().catch(undefined),
   action: z.unknown().optional(),
 });
 
@@ -60,7 +65,8 @@ export function readStatus(
         type: 'retry',
         attempt: attempt !== undefined && attempt >= 1 ? Math.floor(attempt) : 1,
         message: bounded(message ?? '', MAX_MESSAGE_CHARS),
-        ...(next !== undefined && { nextInMs: Math.max(0, next - epochNow) }),
+        ...(next !== undefined &&
+          next - epochNow <= MAX_AHEAD_MS && { nextInMs: Math.max(0, next - epochNow) }),
         // 1.14-1.15 send `action: null`: nobody is asked.
         ...(typeof action === 'object' && action !== null && { needsPerson: true }),
       };

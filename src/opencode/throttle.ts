@@ -2,7 +2,7 @@
 import type { Clock } from '../lib/clock.js';
 
 /** Keys remembered; beyond it the oldest are forgotten, and may pass early. */
-const MAX_KEYS = 10_000;
+export const MAX_KEYS = 10_000;
 
 export class Throttle {
   readonly #clock: Clock;
@@ -25,6 +25,11 @@ export class Throttle {
       if (oldest !== undefined) this.#passedAt.delete(oldest);
     }
     return true;
+  }
+
+  /** Keys remembered. */
+  get size(): number {
+    return this.#passedAt.size;
   }
 
   /** The key may pass at once. */

@@ -15,7 +15,7 @@ const nextEvent = z.object({
   messageID: schemas.id.optional().catch(undefined),
   assistantMessageID: schemas.id.optional().catch(undefined),
   callID: schemas.id.optional().catch(undefined),
-  tool: z.string().optional().catch(undefined),
+  tool: schemas.toolName.optional().catch(undefined),
 });
 
 export function translateNext(

@@ -1,4 +1,5 @@
 /** One JSON request to opencode at a time: credentials, deadline, size bound, content type, and errors that explain. */
+import { setMaxListeners } from 'node:events';
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
 import { answerTo, lostKeptConnection, openAgent, openRequest } from '../lib/http.js';
@@ -97,7 +98,11 @@ export class Transport {
     };
     const onAbort = () => end('aborted');
     if (signal?.aborted) ended = 'aborted';
-    else signal?.addEventListener('abort', onAbort, { once: true });
+    else if (signal) {
+      // Many requests of one caller end with one signal; Node would take more than ten for a leak, on stderr.
+      setMaxListeners(0, signal);
+      signal.addEventListener('abort', onAbort, { once: true });
+    }
     if (this.#closed) ended ??= 'closed';
     const deadline = this.#deadline(timeoutMs, () => end('deadline'));
     try {

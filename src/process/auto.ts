@@ -3,7 +3,6 @@ import { AdoptControl } from './adopt.js';
 import { CommandControl } from './command.js';
 import { ControlError, type ControlMode, type ServerControl } from './control.js';
 import { describeProcess } from './describe.js';
-import { DockerControl } from './docker.js';
 import { ExternalControl } from './external.js';
 import type { Finding } from './identity.js';
 import { type LocalOptions, LocalServer } from './local-server.js';
@@ -83,7 +82,7 @@ export async function createControl(
   signal: AbortSignal,
 ): Promise<CreatedControl> {
   const choice = chooseControl(options.mode, await gatherFacts(options, signal));
-  return { ...choice, control: build(choice, options) };
+  return { ...choice, control: await build(choice, options) };
 }
 
 async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise<ControlFacts> {
@@ -100,7 +99,7 @@ async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise
   return { local, answers, found, ours };
 }
 
-function build(choice: Choice, options: CreateOptions): ServerControl {
+async function build(choice: Choice, options: CreateOptions): Promise<ServerControl> {
   switch (choice.mode) {
     case 'spawn':
       return new SpawnControl(options);
@@ -122,6 +121,8 @@ function build(choice: Choice, options: CreateOptions): ServerControl {
     case 'docker': {
       const { container, dockerSocket: socketPath } = options;
       if (!container) throw missing('docker', "the container's name");
+      // Loaded by whoever uses it.
+      const { DockerControl } = await import('./docker.js');
       return new DockerControl({ ...options, container, ...(socketPath && { socketPath }) });
     }
   }

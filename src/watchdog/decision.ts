@@ -82,6 +82,8 @@ export type Act =
        * in flight may be the one that works), `active` elsewhere.
        */
       expect: 'retry' | 'active';
+      /** True where opencode said in this very moment that the next attempt is still some time away. */
+      waits: boolean;
     }
   /** Do not send the abort if it was not sent yet; answer `abort.withdrawn` or the abort's own end. */
   | { act: 'withdraw'; sessionID: string }

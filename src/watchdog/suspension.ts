@@ -9,7 +9,7 @@ import type { ServerObservation } from './observation.js';
 /** Whoever stops it again and again means it, or something is badly wrong: then the probes decide. */
 const MAX_TRIES = 3;
 /** A process that ran for this long after it was thawed is stopped anew, not still. */
-const FORGIVEN_AFTER_MS = 60_000;
+const FORGIVEN_AFTER_MS = 10_000;
 
 type Observed = Extract<
   ServerObservation,

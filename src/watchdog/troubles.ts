@@ -16,6 +16,9 @@ const MAX_HOLDS = 2;
 /** A run that is back within this many ms of its verified abort, unprompted, shows that the abort was lost (facts, section 6). */
 const LOST_ABORT_WINDOW = 60_000;
 
+/** No attempt can succeed, and nothing heals, before the next one is made: that far away, the status is sure to hold. */
+const SURE_WAIT = 1_000;
+
 /** Says that the run is stuck, and aborts it as soon as the server can be asked. */
 export function declareStuck(
   context: Context,
@@ -83,7 +86,18 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
     reason: trouble.reason,
     try: tries,
     expect: spared ? 'retry' : 'active',
+    waits: waitsForSure(run, at),
   });
+}
+
+function waitsForSure(run: Run, at: number): boolean {
+  const nextAt = run.episode?.nextAt;
+  return (
+    run.status === 'retry' &&
+    run.statusAt === at &&
+    nextAt !== undefined &&
+    nextAt - at >= SURE_WAIT
+  );
 }
 
 /** The run shows life again: what was decided against it is taken back, as far as it was not done yet. */

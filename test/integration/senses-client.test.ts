@@ -51,6 +51,20 @@ async function failure(work: Promise<unknown>): Promise<OpencodeError> {
 }
 
 describe('a request', () => {
+  it('shares its signal with any number of others, without a word of Node on stderr', async () => {
+    const warnings: Error[] = [];
+    const heard = (warning: Error) => warnings.push(warning);
+    process.on('warning', heard);
+    ends.push(async () => process.off('warning', heard));
+    const { url } = await fake();
+    const { signal } = new AbortController();
+    const asking = client(url);
+    await Promise.all(Array.from({ length: 20 }, () => asking.statuses('/p', signal)));
+    // A warning is emitted in the tick after its cause.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(warnings).toEqual([]);
+  });
+
   it('says that nobody listens', async () => {
     const server = await startFakeOpencode();
     const { url } = server;

@@ -5,16 +5,14 @@
  * the runs look at the status all the same.
  */
 import type { Agent } from 'node:http';
-import { EventSource, type FetchLike } from 'eventsource';
 import { z } from 'zod';
 import type { Clock, Timer } from '../../lib/clock.js';
-import { answerTo, openAgent, openRequest, readerOf } from '../../lib/http.js';
+import { openAgent } from '../../lib/http.js';
 import type { OpencodeClient } from '../client.js';
 import { isDirectory, normaliseDirectory } from '../directories.js';
+import { EventConnection } from '../event-connection.js';
 
 const PATH = '/global/event';
-/** A connection made while the server is about to listen is accepted and never answered (seen on 1.18.33). */
-const HEADERS_TIMEOUT_MS = 5_000;
 const RECONNECT_MS = 500;
 /**
  * What happens in the first moments after `server.connected` is not told (seen on 1.18.33: lost after 2 ms, told after
@@ -62,7 +60,7 @@ export class SessionEvents {
   readonly #parents = new Map<string, string>();
   readonly #waiting = new Set<(open: boolean) => void>();
   #agent: Agent | undefined;
-  #source: EventSource | undefined;
+  #source: EventConnection | undefined;
   #holds = 0;
   #isOpen = false;
   #isMissing = false;
@@ -147,53 +145,32 @@ export class SessionEvents {
 
   #connect(agent: Agent): void {
     const { url, headers } = this.#client.streamTarget(PATH);
-    let isWrong = false;
-    const get: FetchLike = async (target, init) => {
-      // A redirect is not followed: it would send the credentials elsewhere.
-      const sent = openRequest(new URL(target), {
-        agent,
-        headers: { ...init.headers, ...headers },
-      });
-      init.signal.addEventListener('abort', () => sent.destroy(), { once: true });
-      const timer = this.#clock.after(HEADERS_TIMEOUT_MS, () => sent.destroy());
-      const answered = answerTo(sent).finally(() => timer.cancel());
-      sent.end();
-      const answer = await answered;
-      const { statusCode: status = 0, headers: fields } = answer;
-      const type = fields['content-type'] ?? '';
-      isWrong = status !== 200 || !type.startsWith('text/event-stream');
-      if (isWrong) answer.destroy();
-      return {
-        url: String(target),
-        status,
-        headers: { get: (name: string) => String(fields[name.toLowerCase()] ?? '') || null },
-        redirected: false,
-        body: { getReader: () => readerOf(answer) },
-      };
-    };
-    const source = new EventSource(url, { fetch: get });
+    const source: EventConnection = new EventConnection({
+      url,
+      headers,
+      agent,
+      clock: this.#clock,
+      data: (text) => {
+        if (source !== this.#source) return;
+        if (this.#settling) this.#tells();
+        else if (!this.#isOpen) this.#settling = this.#clock.after(SETTLE_MS, () => this.#tells());
+        this.#read(text);
+      },
+      end: ({ why }) => {
+        if (source !== this.#source) return;
+        this.#disconnect();
+        if (why === 'status' || why === 'type') {
+          // 1.0.0 has no such stream (facts, section 4).
+          this.#isMissing = true;
+          this.#settle(false);
+          return;
+        }
+        this.#retry = this.#clock.after(RECONNECT_MS, () => {
+          if (this.#agent === agent) this.#connect(agent);
+        });
+      },
+    });
     this.#source = source;
-    source.onmessage = ({ data }) => {
-      if (source !== this.#source) return;
-      if (this.#settling) this.#tells();
-      else if (!this.#isOpen) this.#settling = this.#clock.after(SETTLE_MS, () => this.#tells());
-      this.#read(String(data));
-    };
-    source.onerror = () => {
-      if (source !== this.#source) return;
-      this.#disconnect();
-      // EventSource sets its own reconnect timer after this call: closing again takes it back.
-      queueMicrotask(() => source.close());
-      if (isWrong) {
-        // 1.0.0 has no such stream (facts, section 4).
-        this.#isMissing = true;
-        this.#settle(false);
-        return;
-      }
-      this.#retry = this.#clock.after(RECONNECT_MS, () => {
-        if (this.#agent === agent) this.#connect(agent);
-      });
-    };
   }
 
   #tells(): void {

@@ -19,6 +19,7 @@ const ABORT: Act = {
   reason: 'attempts',
   try: 1,
   expect: 'retry',
+  waits: false,
 };
 const RESTART: Act = { act: 'restart', reason: 'wedged' };
 const REJECT: Act = {
@@ -38,12 +39,17 @@ class World {
   status: SessionStatus | undefined = RETRY;
   /** Called by `control.start` and `control.restart`. */
   act: (signal: AbortSignal) => Promise<void> = async () => {};
+  /** Held back until this settles. */
+  answer: Promise<void> | undefined;
   abortWorks = true;
   readonly hands: Hands;
 
   constructor(options: Partial<HandsOptions> = {}) {
     const client = {
-      statuses: async () => new Map(this.status ? [['ses_1', this.status]] : []),
+      statuses: async () => {
+        await this.answer;
+        return new Map(this.status ? [['ses_1', this.status]] : []);
+      },
       session: async () => ({ id: 'ses_1', directory: '/a' }),
       abort: async () => {
         this.did.push('abort');
@@ -132,6 +138,28 @@ describe('an abort', () => {
       { kind: 'abort.withdrawn', seen: 'busy' },
     ]);
     expect(world.did).toEqual([]);
+  });
+
+  it('of a session that is sure to wait is not held up by a server that is slow to tell', async () => {
+    const sent = async (waits: boolean) => {
+      const world = new World();
+      world.answer = new Promise(() => {});
+      world.hands.do({ ...ABORT, waits });
+      await world.clock.advance(10);
+      return world.did;
+    };
+    expect(await sent(true)).toEqual(['abort']);
+    expect(await sent(false)).toEqual([]);
+  });
+
+  it('of a session that is sure to wait is not sent either where its end is seen at once', async () => {
+    const world = new World();
+    world.status = undefined;
+    world.hands.do({ ...ABORT, waits: true });
+    await world.clock.advance(5_000);
+    expect(world.seen).toMatchObject([{ kind: 'abort.withdrawn', seen: 'idle' }]);
+    expect(world.did).toEqual([]);
+    expect(world.clock.pending).toBe(0);
   });
 
   it('is not sent where it is withdrawn in time', async () => {

@@ -1,43 +1,13 @@
-/** Calling something every so often: on the wall clock where the period divides it, by a timer elsewhere. */
-import cron from 'node-cron';
+/** Calling something every so often: on the wall clock where the period divides an hour, by a timer elsewhere. */
 import { describe, expect, it } from 'vitest';
-import { cronFor, every } from '../../../src/schedule.js';
+import { at, every } from '../../../src/schedule.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-describe('the cron expression of a period', () => {
-  it.each([
-    [SECOND, '*/1 * * * * *'],
-    [5 * SECOND, '*/5 * * * * *'],
-    [30 * SECOND, '*/30 * * * * *'],
-    [MINUTE, '0 */1 * * * *'],
-    [5 * MINUTE, '0 */5 * * * *'],
-    [30 * MINUTE, '0 */30 * * * *'],
-    [HOUR, '0 0 * * * *'],
-  ])('of %d ms is %s, which node-cron takes', (period, expression) => {
-    expect(cronFor(period)).toBe(expression);
-    expect(cron.validate(expression)).toBe(true);
-  });
-
-  it.each([
-    ['nothing at all', 0],
-    ['less than a second', 500],
-    ['a second and a half', 1_500],
-    ['seconds that do not divide a minute', 7 * SECOND],
-    ['a minute and a half', 90 * SECOND],
-    ['minutes that do not divide an hour', 7 * MINUTE],
-    ['more than an hour', 2 * HOUR],
-    ['no number', Number.NaN],
-    ['for ever', Number.POSITIVE_INFINITY],
-  ])('is none for %s', (_, period) => {
-    expect(cronFor(period)).toBeUndefined();
-  });
-});
-
-describe('a task with a period that cron cannot say', () => {
+describe('a task with a period that does not divide an hour', () => {
   it('runs at each period, and no more once it is ended', async () => {
     const clock = new FakeClock();
     const at: number[] = [];
@@ -65,14 +35,55 @@ describe('a task with a period that cron cannot say', () => {
   });
 });
 
-describe('a task on the wall clock', () => {
-  it('sets no timer of ours, and leaves none behind', () => {
+describe('a task whose period divides an hour', () => {
+  it.each([SECOND, 5 * SECOND, 30 * SECOND, MINUTE, 5 * MINUTE, 30 * MINUTE, HOUR])(
+    'of %d ms runs on the wall clock',
+    async (period) => {
+      // 1_700_000_000 s since the epoch is 22:13:20 UTC.
+      const clock = new FakeClock(-1_234);
+      const times: number[] = [];
+      const end = every(clock, period, () => times.push(clock.epoch()));
+      await clock.advance(3 * period);
+      expect(times).toHaveLength(3);
+      expect(times.map((time) => time % period)).toEqual([0, 0, 0]);
+      end();
+      expect(clock.pending).toBe(0);
+    },
+  );
+
+  it('runs once where its timer is a moment early', async () => {
     const clock = new FakeClock();
+    const { after } = clock;
+    clock.after = (ms, fn) => after.call(clock, ms - 1, fn);
+    let runs = 0;
+    every(clock, MINUTE, () => {
+      runs += 1;
+    });
+    await clock.advance(5 * MINUTE);
+    expect(runs).toBe(5);
+  });
+
+  it('follows a wall clock that is set', async () => {
+    const clock = new FakeClock();
+    const { epoch } = clock;
+    let step = 0;
+    clock.epoch = () => epoch.call(clock) + step;
+    const times: number[] = [];
+    every(clock, MINUTE, () => times.push(clock.epoch()));
+    await clock.advance(MINUTE);
+    step = 12_345;
+    await clock.advance(2 * MINUTE);
+    expect(times.at(-1)! % MINUTE).toBe(0);
+  });
+});
+
+describe('a task at the times of a cron expression', () => {
+  it('leaves no timer behind when it is ended', () => {
     const timers = () =>
       process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
     const before = timers();
-    const end = every(clock, 30 * SECOND, () => {});
-    expect(clock.pending).toBe(0);
+    const end = at('0 4 * * *', () => {});
+    expect(timers()).toBe(before + 1);
     end();
     expect(timers()).toBe(before);
   });

@@ -169,11 +169,16 @@ describe('a transcript', () => {
       'garbage',
     ],
   });
-  const read = (...messages: unknown[]) => transcriptState(readMessages(messages), 5_000, 1_000);
+  const NOW = 1_795_343_500_000;
+  const read = (...messages: unknown[]) =>
+    transcriptState(readMessages(messages), 5_000, NOW + 1_000);
 
   it('shows the running tools with their own start', () => {
     const metadata = { sessionId: 'ses_child' };
-    const state = read(user, step('x', { status: 'running', time: { start: 900 }, metadata }));
+    const state = read(
+      user,
+      step('x', { status: 'running', time: { start: NOW + 900 }, metadata }),
+    );
     expect(state.tools).toEqual([
       { callID: 'c', tool: 'task', startedAt: 4_900, childID: 'ses_child' },
     ]);

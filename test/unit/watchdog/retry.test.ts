@@ -112,6 +112,28 @@ describe('the limit by attempts', () => {
   });
 });
 
+describe('a session that is stuck', () => {
+  const abortOf = (nextInMs: number | undefined) => {
+    const next = nextInMs === undefined ? {} : { nextInMs };
+    return world()
+      .prompt()
+      .status('s', 'retry', { attempt: 5, ...next })
+      .aborts();
+  };
+
+  test('is sure to wait where the next attempt was just said to be some time away', () => {
+    expect(abortOf(1_000)).toMatchObject([{ waits: true }]);
+    expect(abortOf(999)).toMatchObject([{ waits: false }]);
+  });
+
+  test('is not sure to wait by what was said some time ago', () => {
+    const w = world()
+      .prompt()
+      .status('s', 'retry', { attempt: 1, nextInMs: 4 * MINUTE });
+    expect(w.advance(MINUTE).aborts()).toMatchObject([{ reason: 'duration', waits: false }]);
+  });
+});
+
 describe('the limit by duration', () => {
   test('aborts a session that waits for its next attempt, at the very moment', () => {
     const w = world()

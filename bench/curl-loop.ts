@@ -1,0 +1,54 @@
+/** What people run today: a shell loop that asks for health every 5 s with a time-out of 3 s, and kills what is late. */
+import { type ChildProcess, spawn } from 'node:child_process';
+
+/** It starts the server itself, so that it knows whom to kill; with DRY=1 it only says `late`. */
+const SCRIPT = `
+healthy() { curl -sf -m 3 -o /dev/null "$URL/global/health"; }
+start() { "$@" >/dev/null 2>&1 & pid=$!; until healthy; do sleep 0.1; done; echo "$pid"; }
+[ -n "$DRY" ] || start "$@"
+while :; do
+  if ! healthy; then
+    echo late
+    if [ -z "$DRY" ]; then kill -9 "$pid"; wait "$pid"; start "$@"; fi
+  fi
+  sleep 5
+done 2>/dev/null`;
+
+export interface CurlLoop {
+  child: ChildProcess;
+  /** The server that it started last. */
+  serverPid(): number | undefined;
+  /** How often an answer was late: each would be, or was, a kill. */
+  late(): number;
+}
+
+export interface CurlLoopOptions {
+  url: string;
+  /** The server's command; omitted, the loop only counts. */
+  command?: readonly string[];
+  env: NodeJS.ProcessEnv;
+  cwd: string;
+}
+
+/** In a process group of its own: whoever ends it kills `-child.pid`. */
+export function startCurlLoop({ url, command, env, cwd }: CurlLoopOptions): CurlLoop {
+  const child = spawn('bash', ['-c', SCRIPT, 'curl-loop', ...(command ?? [])], {
+    env: { ...env, URL: url, DRY: command ? '' : '1' },
+    cwd,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  let said = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  const lines = () => said.split('\n').slice(0, -1);
+  return {
+    child,
+    serverPid: () => {
+      const pid = lines().findLast((line) => /^\d+$/.test(line));
+      return pid === undefined ? undefined : Number(pid);
+    },
+    late: () => lines().filter((line) => line === 'late').length,
+  };
+}

@@ -1,0 +1,1 @@
+/** What is said to V8 before anything else is loaded. */

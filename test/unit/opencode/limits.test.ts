@@ -1,0 +1,251 @@
+/** Whatever a server sends, what is kept of it is bounded in number and in length. */
+import { describe, expect, it } from 'vitest';
+import type { OpencodeClient } from '../../../src/opencode/client.js';
+import { LiveDirectories, MAX_LIVE_DIRECTORIES } from '../../../src/opencode/directories.js';
+import { FrameFilter, MAX_FRAME_BYTES } from '../../../src/opencode/frame-filter.js';
+import { Turns } from '../../../src/opencode/limited.js';
+import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/open-requests.js';
+import { Resync } from '../../../src/opencode/resync.js';
+import {
+  MAX_ATTEMPT,
+  MAX_ID_CHARS,
+  MAX_NAME_CHARS,
+  MAX_PATH_CHARS,
+  MAX_TITLE_CHARS,
+} from '../../../src/opencode/schemas.js';
+import { MAX_INSPECTIONS, Senses } from '../../../src/opencode/senses.js';
+import { MAX_KNOWN, SessionInfos } from '../../../src/opencode/session-infos.js';
+import {
+  MAX_TYPE_CHARS,
+  MAX_UNKNOWN_TYPES,
+  Oddities,
+  readStatus,
+} from '../../../src/opencode/status.js';
+import { MAX_KEYS, Throttle } from '../../../src/opencode/throttle.js';
+import { translate } from '../../../src/opencode/translate.js';
+import { ManualClock, settle } from './support.js';
+
+const NOW = 1_795_343_500_000;
+const LONG = 'x'.repeat(1_000_000);
+const say = (type: string, properties: unknown) =>
+  translate('/p', { type, properties }, 0, NOW) as unknown as Record<string, never>[];
+const textIn = (value: unknown, key: string) => (value as Record<string, string>)[key];
+/** Answers nothing until it is given up; notes who asks. */
+const mute = (asked: string[]): OpencodeClient => {
+  const ask =
+    (name: string) =>
+    (...args: unknown[]) => {
+      asked.push(`${name} ${String(args[0])}`);
+      const signal = args.find((each) => each instanceof AbortSignal);
+      return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal)));
+    };
+  const own: Record<string, unknown> = {
+    oddities: new Oddities(),
+    // Nobody listens there: the stream is none of this file's concern.
+    streamTarget: () => ({ url: new URL('http://127.0.0.1:1'), headers: {} }),
+    forgetVersion: () => {},
+    probe: (signal: AbortSignal) => ask('probe')(signal).catch(() => ({ kind: 'aborted' })),
+  };
+  return new Proxy({} as OpencodeClient, {
+    get: (_, name) => own[String(name)] ?? ask(String(name)),
+  });
+};
+
+describe('texts', () => {
+  it('are cut where they are read: titles, names of models, agents and tools', () => {
+    const [info] = say('session.updated', { info: { id: 's', title: LONG, directory: '/p' } });
+    expect(info?.info).toMatchObject({ directory: '/p' });
+    expect(textIn(info?.info, 'title')).toHaveLength(MAX_TITLE_CHARS);
+    const message = { id: 'm', sessionID: 's', role: 'assistant', agent: LONG };
+    const [asking] = say('message.updated', {
+      info: { ...message, modelID: LONG, providerID: LONG },
+    });
+    expect(asking?.agent).toHaveLength(MAX_NAME_CHARS);
+    expect(asking?.model).toHaveLength(2 * MAX_NAME_CHARS + 1);
+    const part = { type: 'tool', callID: 'c', tool: LONG, state: { status: 'running' } };
+    const [running] = say('message.part.updated', { sessionID: 's', part });
+    expect(textIn(running?.tool, 'tool')).toHaveLength(MAX_NAME_CHARS);
+  });
+
+  it('that are no id and no path for their length are none', () => {
+    expect(say('session.idle', { sessionID: 'x'.repeat(MAX_ID_CHARS) })).toHaveLength(1);
+    expect(say('session.idle', { sessionID: 'x'.repeat(MAX_ID_CHARS + 1) })).toEqual([]);
+    const info = { id: 's', directory: `/${LONG}`, parentID: LONG };
+    expect(say('session.updated', { info })[0]?.info).toEqual({});
+    const live = new LiveDirectories();
+    expect(live.heard(`/${'x'.repeat(MAX_PATH_CHARS)}`)).toBe(false);
+    expect(live.heard(`/${'x'.repeat(MAX_PATH_CHARS - 1)}`)).toBe(true);
+  });
+
+  it('of unknown status types are few and short', () => {
+    const oddities = new Oddities();
+    for (let n = 0; n < 100; n += 1) readStatus({ type: `${n} ${LONG}` }, NOW, oddities);
+    expect(oddities.unknownStatusTypes).toHaveLength(MAX_UNKNOWN_TYPES);
+    for (const type of oddities.unknownStatusTypes) expect(type).toHaveLength(MAX_TYPE_CHARS);
+  });
+});
+
+describe('numbers', () => {
+  it('that are no counter and no time are taken as not said', () => {
+    const retry = (more: object) => readStatus({ type: 'retry', message: '', ...more }, NOW);
+    expect(retry({ attempt: MAX_ATTEMPT })).toMatchObject({ attempt: MAX_ATTEMPT });
+    for (const attempt of [MAX_ATTEMPT + 1, 1e308, -1, '5']) {
+      expect(retry({ attempt })).toMatchObject({ attempt: 1 });
+    }
+    expect(retry({ next: NOW + 5 })).toMatchObject({ nextInMs: 5 });
+    for (const next of [5, 1e300, -1e300, NOW * 1_000, 9e15]) {
+      expect(retry({ next })).not.toHaveProperty('nextInMs');
+    }
+    const part = { type: 'tool', callID: 'c', tool: 'bash' };
+    for (const start of [0, -1e308, 1.7e9, 1e308]) {
+      const state = { status: 'running', time: { start } };
+      const [running] = say('message.part.updated', { sessionID: 's', part: { ...part, state } });
+      expect(running?.tool).toMatchObject({ startedAt: 0 });
+    }
+  });
+});
+
+describe('frames', () => {
+  it('with an id that is none are left to the parser, which refuses them', () => {
+    const properties = { sessionID: 'x'.repeat(MAX_ID_CHARS + 1), field: 'text', delta: 'x' };
+    const payload = { id: 'e', type: 'message.part.delta', properties };
+    const frame = `data: ${JSON.stringify({ directory: '/p', payload })}\n\n`;
+    const progress: string[] = [];
+    const filter = new FrameFilter({ progress: (id) => progress.push(id), oversized: () => {} });
+    expect(filter.push(Buffer.from(frame))?.toString()).toBe(frame);
+    expect(progress).toEqual([]);
+    expect(translate('/p', payload, 0, NOW)).toEqual([]);
+  });
+
+  it('that come byte by byte are the same frames, and one too large is dropped in the same way', () => {
+    const progress: string[] = [];
+    let oversized = 0;
+    const events = { progress: (id: string) => progress.push(id), oversized: () => oversized++ };
+    const filter = new FrameFilter(events, 4_000);
+    const frame = `data: ${JSON.stringify({ payload: { type: 'x', text: 'y'.repeat(3_000) } })}\n\n`;
+    const large = `data: ${'z'.repeat(5_000)}\n\n`;
+    const passed: string[] = [];
+    for (const byte of Buffer.from(frame + large + frame)) {
+      const out = filter.push(Uint8Array.of(byte));
+      if (out) passed.push(out.toString());
+    }
+    expect(passed).toEqual([frame, frame]);
+    expect(oversized).toBe(1);
+    expect(MAX_FRAME_BYTES).toBe(1024 * 1024);
+  });
+});
+
+describe('what is remembered', () => {
+  it('of keys that passed is bounded', () => {
+    const throttle = new Throttle(new ManualClock(), 1_000);
+    for (let n = 0; n < 3 * MAX_KEYS; n += 1) throttle.passes(`k${n}`);
+    expect(throttle.size).toBe(MAX_KEYS);
+    expect(throttle.passes(`k${3 * MAX_KEYS - 1}`)).toBe(false);
+    expect(throttle.passes('k0')).toBe(true);
+  });
+
+  it('of open requests is bounded, the newest kept', () => {
+    const requests = new OpenRequests();
+    for (let n = 0; n < 2 * MAX_REMEMBERED; n += 1) {
+      const request = { requestID: `r${n}`, on: 'permission' } as const;
+      requests.note({ kind: 'request.asked', at: 0, sessionID: 's', directory: '/p', request });
+    }
+    expect(requests.size).toBe(MAX_REMEMBERED);
+    const answered = requests.compare('permission', '/p', [], 1, 1);
+    expect(answered).toHaveLength(MAX_REMEMBERED);
+    expect(answered.at(-1)).toMatchObject({ requestID: `r${2 * MAX_REMEMBERED - 1}` });
+  });
+
+  it('of sessions to ask about is bounded, and two are asked about at a time', async () => {
+    const asked: string[] = [];
+    const clock = new ManualClock();
+    const common = { client: mute(asked), clock, notice: () => {}, emit: () => {} };
+    const infos = new SessionInfos(common);
+    for (let n = 0; n < 3 * MAX_KNOWN; n += 1) infos.want(`s${n}`, '/p');
+    expect(infos.waiting).toBe(MAX_KNOWN);
+    expect(asked).toHaveLength(2);
+  });
+});
+
+describe('requests at a time', () => {
+  it('are limited for directories that are heard of for the first time', async () => {
+    const polled: string[] = [];
+    let release = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const poller = {
+      poll: async (directories: string[]) => {
+        polled.push(...directories);
+        await gate;
+        return directories;
+      },
+    };
+    const directories = new LiveDirectories();
+    directories.setOwn('/own');
+    const parts = { client: mute([]), clock: new ManualClock(), directories, poller };
+    const resync = new Resync({ ...parts, retryMs: 5_000 } as unknown as ConstructorParameters<
+      typeof Resync
+    >[0]);
+    resync.start();
+    for (let n = 0; n < 10_000; n += 1) resync.lookInto(`/d${n}`);
+    await settle();
+    expect(polled).toEqual(['/d0', '/d1', '/d2', '/d3']);
+    release();
+    await settle();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(polled).toHaveLength(MAX_LIVE_DIRECTORIES + 4);
+    resync.lookInto('/again');
+    expect(polled.at(-1)).toBe('/again');
+    await resync.stop();
+  });
+
+  it('are limited for close looks, and a session that waits for one is not entered twice', async () => {
+    const asked: string[] = [];
+    const client = mute(asked);
+    const senses = new Senses({
+      client,
+      clock: new ManualClock(),
+      watch: { pollInterval: 5_000, heartbeatTimeout: 30_000 },
+      probe: { interval: 5_000, timeout: 3_000 },
+      emit: () => {},
+      notice: () => {},
+    });
+    senses.start();
+    const looks = new Set<Promise<void>>();
+    for (let round = 0; round < 3; round += 1) {
+      for (let n = 0; n < 1_000; n += 1) looks.add(senses.inspect(`s${n}`, '/p'));
+    }
+    await settle();
+    const sessions = asked.filter((each) => each.startsWith('session '));
+    expect(sessions).toHaveLength(MAX_INSPECTIONS);
+    // Of those whose look is on its way, one more is wanted; of the others not.
+    expect(looks.size).toBe(1_000 + MAX_INSPECTIONS);
+    await senses.stop();
+    expect(asked.filter((each) => each.startsWith('session '))).toHaveLength(MAX_INSPECTIONS);
+  });
+
+  it('come in the order of asking, and one that fails makes room like any other', async () => {
+    const turns = new Turns(2);
+    const begun: number[] = [];
+    const ends: (() => void)[] = [];
+    const work = (n: number) =>
+      turns
+        .take(
+          () =>
+            new Promise<void>((resolve, reject) => {
+              begun.push(n);
+              ends.push(n % 2 ? resolve : () => reject(new Error('no')));
+            }),
+        )
+        .catch(() => {});
+    const all = [0, 1, 2, 3, 4].map(work);
+    expect(begun).toEqual([0, 1]);
+    for (let n = 0; n < 5; n += 1) {
+      ends[n]?.();
+      await settle();
+    }
+    expect(begun).toEqual([0, 1, 2, 3, 4]);
+    await Promise.all(all);
+  });
+});
