@@ -186,6 +186,39 @@ describe('what it answers', () => {
   });
 });
 
+describe('a HEAD request', () => {
+  it.each(['/', '/healthz', '/status', '/metrics', '/stream'])(
+    'of %s is answered like a GET, without the body',
+    async (path) => {
+      const w = await world();
+      const got = await ask(w, path, { method: 'HEAD' });
+      expect([got.status, got.body]).toEqual([200, '']);
+    },
+  );
+});
+
+describe('a metric that counted before anybody asked', () => {
+  it('is in the first answer, and grows in the next', async () => {
+    const w = await world();
+    w.source.probe(7);
+    w.source.probe(3_000);
+    const line = async (name: string) =>
+      (await ask(w, '/metrics')).body.split('\n').filter((each) => each.startsWith(name));
+    const probes = 'opencode_watchdog_probe_duration_seconds';
+    expect(await line(`${probes}_bucket{le="0.005"}`)).toEqual([`${probes}_bucket{le="0.005"} 0`]);
+    expect(await line(`${probes}_bucket{le="0.01"}`)).toEqual([`${probes}_bucket{le="0.01"} 1`]);
+    expect(await line(`${probes}_bucket{le="+Inf"}`)).toEqual([`${probes}_bucket{le="+Inf"} 2`]);
+    expect(await line(`${probes}_sum`)).toEqual([`${probes}_sum 3.007`]);
+    const retries = 'opencode_watchdog_retry_episodes_total';
+    expect(await line(retries)).toEqual([`${retries} 0`]);
+    w.health('ses_1', 'busy');
+    w.health('ses_1', 'retrying', { attempt: 1 });
+    // An answer is fresh for a moment.
+    await waitFor(async () => (await line(retries))[0] === `${retries} 1`);
+    await waitFor(async () => (await line(retries))[0] === `${retries} 1`);
+  });
+});
+
 describe('whom it refuses', () => {
   it('a foreign Host: a page elsewhere that made its name point here', async () => {
     const w = await world();

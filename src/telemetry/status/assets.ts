@@ -1,4 +1,4 @@
-/** The page's files, as they lie in `../page`: read once, served from memory. */
+/** The page's files, as they lie in `../page`: read when first asked for, then served from memory. */
 import { readFileSync } from 'node:fs';
 
 const TYPES = {
@@ -24,16 +24,20 @@ export interface Asset {
   /** Of the URL. */
   path: string;
   type: string;
-  body: Buffer;
+  body(): Buffer;
 }
 
 export function pageAssets(): Asset[] {
   return FILES.map((name) => {
     const ending = name.slice(name.lastIndexOf('.') + 1) as keyof typeof TYPES;
+    let body: Buffer | undefined;
     return {
       path: name === 'index.html' ? '/' : `/${name}`,
       type: TYPES[ending],
-      body: readFileSync(new URL(`../page/${name}`, import.meta.url)),
+      body() {
+        body ??= readFileSync(new URL(`../page/${name}`, import.meta.url));
+        return body;
+      },
     };
   });
 }

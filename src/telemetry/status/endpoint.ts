@@ -1,9 +1,9 @@
 /**
  * The HTTP routes of the status endpoint. Everything is bounded: connections, time, headers, bodies, listeners. It runs
- * beside the watch in one process, so every answer is small work.
+ * beside the watch in one process, so every answer is small work. There is no framework below: a dozen fixed routes need
+ * none, and it would be the heaviest thing in an idle daemon.
  */
-import { createServer, type Server } from 'node:http';
-import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { pageAssets } from './assets.js';
 import type { Guard } from './guard.js';
 import type { Metrics } from './metrics.js';
@@ -38,129 +38,182 @@ const HEADERS = {
 export interface EndpointOptions {
   source: StatusSource;
   view: StatusView;
-  metrics: Metrics;
+  metrics(): Promise<Metrics>;
   stream: LiveStream;
   guard: Guard;
   onError(err: unknown, doing: string): void;
 }
 
+interface Answer {
+  status?: number;
+  type?: string;
+  /** An object is sent as JSON. */
+  body: string | Buffer | object;
+}
+
+/** Undefined where the response is somebody else's from here on. */
+type Route = (response: ServerResponse) => Answer | undefined | Promise<Answer | undefined>;
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+const ACT_PATH = /^\/sessions\/([^/]*)\/abort$/;
+
 /** Ready to listen; whoever calls says where. */
-export async function createEndpoint(options: EndpointOptions): Promise<Server> {
-  let server: Server | undefined;
-  const app = fastify({
-    bodyLimit: LIMITS.bodyBytes,
-    logger: false,
-    // Fastify's own listening would not let us keep the mode of a socket.
-    serverFactory(handler) {
-      server = createServer(
-        {
-          maxHeaderSize: LIMITS.headerBytes,
-          headersTimeout: LIMITS.requestMs,
-          requestTimeout: LIMITS.requestMs,
-          connectionsCheckingInterval: 1_000,
-          keepAliveTimeout: LIMITS.idleMs,
-        },
-        handler,
-      );
-      server.maxConnections = LIMITS.connections;
-      // A connection on which nothing moves; the stream's pulse keeps its own alive.
-      server.setTimeout(LIMITS.idleMs);
-      return server;
+export function createEndpoint(options: EndpointOptions): Server {
+  const routes = new Map<string, Route>([
+    ...healthRoutes(options.source),
+    ...dataRoutes(options),
+    ...pageRoutes(),
+    ...actRoutes(options.source),
+  ]);
+  const server = createServer(
+    {
+      maxHeaderSize: LIMITS.headerBytes,
+      headersTimeout: LIMITS.requestMs,
+      requestTimeout: LIMITS.requestMs,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: LIMITS.idleMs,
     },
-  });
-  guardAll(app, options);
-  healthRoutes(app, options);
-  dataRoutes(app, options);
-  actRoutes(app, options.source);
-  for (const { path, type, body } of pageAssets()) {
-    app.get(path, (_request, reply) => reply.type(type).send(body));
-  }
-  await app.ready();
-  if (server === undefined) throw new Error('fastify has made no server');
+    (request, response) => void respond(request, response, routes, options),
+  );
+  server.maxConnections = LIMITS.connections;
+  // A connection on which nothing moves; the stream's pulse keeps its own alive.
+  server.setTimeout(LIMITS.idleMs);
   return server;
 }
 
-function guardAll(app: FastifyInstance, { guard, onError }: EndpointOptions): void {
-  app.addHook('onRequest', async (request, reply) => {
-    reply.headers(HEADERS);
-    const path = request.url.split('?', 1)[0] ?? '';
-    const verdict = guard.check(request.method, path, request.headers);
-    if (verdict.pass) return;
-    if (verdict.status === 401) reply.header('www-authenticate', 'Basic realm="opencode-watchdog"');
-    await reply.code(verdict.status).send({ error: verdict.says });
-  });
-  app.setNotFoundHandler((request, reply) =>
-    reply.code(404).send({ error: `there is no ${request.method} ${request.url.slice(0, 100)}` }),
-  );
-  app.setErrorHandler((error, request, reply) => {
-    const status = statusOf(error);
-    if (status >= 500) onError(error, `answering ${request.method} ${request.routeOptions.url}`);
-    const says =
-      status < 500 && error instanceof Error ? error.message : 'this failed; see the log';
-    return reply.code(status).send({ error: says });
-  });
-}
-
-function healthRoutes(app: FastifyInstance, { source }: EndpointOptions): void {
-  app.get('/healthz', (_request, reply) => {
-    const { deafMs } = source;
-    if (deafMs === undefined) return reply.send({ ok: true });
-    const says = `the senses have been silent for ${Math.round(deafMs / 1_000)} s`;
-    return reply.code(503).send({ ok: false, reason: says });
-  });
-  app.get('/readyz', (_request, reply) => {
-    const { health } = source.server();
-    if (health === 'healthy') return reply.send({ ready: true });
-    return reply.code(503).send({ ready: false, reason: health });
-  });
-}
-
-function dataRoutes(app: FastifyInstance, { view, metrics, stream }: EndpointOptions): void {
-  const status = fresh(async () => JSON.stringify(await view.json()));
-  const scrape = fresh(() => metrics.text());
-  app.get('/status', async (_request, reply) => {
-    return reply.type('application/json; charset=utf-8').send(await status());
-  });
-  app.get('/metrics', async (_request, reply) => {
-    return reply.type(metrics.contentType).send(await scrape());
-  });
-  app.get('/stream', async (_request, reply) => {
-    if (stream.full) {
-      return reply.code(503).send({ error: 'enough pages are listening already' });
+async function respond(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: ReadonlyMap<string, Route>,
+  { guard, source, onError }: EndpointOptions,
+): Promise<void> {
+  const { method = '', url = '', headers } = request;
+  const path = url.split('?', 1)[0] ?? '';
+  try {
+    for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
+    const verdict = guard.check(method, path, headers);
+    if (!verdict.pass) {
+      if (verdict.status === 401) {
+        response.setHeader('www-authenticate', 'Basic realm="opencode-watchdog"');
+      }
+      return send(response, { status: verdict.status, body: { error: verdict.says } });
     }
-    reply.hijack();
-    reply.raw.writeHead(200, {
-      ...HEADERS,
-      'content-type': 'text/event-stream; charset=utf-8',
-      'x-accel-buffering': 'no',
+    // As HTTP wants it: the same answer, whose body is not sent.
+    const asked = method === 'HEAD' ? 'GET' : method;
+    const sessionID = asked === 'POST' ? ACT_PATH.exec(path)?.[1] : undefined;
+    const route =
+      sessionID === undefined ? routes.get(`${asked} ${path}`) : () => abort(source, sessionID);
+    if (route === undefined) {
+      const says = `there is no ${method} ${url.slice(0, 100)}`;
+      return send(response, { status: 404, body: { error: says } });
+    }
+    if (asked === 'POST' && !(await drained(request))) {
+      response.setHeader('connection', 'close');
+      return send(response, { status: 413, body: { error: 'an act takes no body' } });
+    }
+    const answer = await route(response);
+    if (answer !== undefined) send(response, answer);
+  } catch (error) {
+    // Whoever asked has gone: nobody is left to be told, and nothing failed.
+    if (request.destroyed && !request.complete) return;
+    onError(error, `answering ${method} ${path.slice(0, 100)}`);
+    if (response.headersSent) response.destroy();
+    else send(response, { status: 500, body: { error: 'this failed; see the log' } });
+  }
+}
+
+function send(response: ServerResponse, { status = 200, type, body }: Answer): void {
+  const isRaw = typeof body === 'string' || Buffer.isBuffer(body);
+  response.statusCode = status;
+  response.setHeader('content-type', type ?? JSON_TYPE);
+  response.end(isRaw ? body : JSON.stringify(body));
+}
+
+/** A body is not asked for; whatever comes is read, within the limit, and dropped. False where it is too large. */
+function drained(request: IncomingMessage): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    let bytes = Number(request.headers['content-length'] ?? 0) > LIMITS.bodyBytes ? Infinity : 0;
+    if (bytes > 0) resolve(false);
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > LIMITS.bodyBytes) resolve(false);
     });
-    await stream.add(reply.raw);
-    return reply;
+    request.on('end', () => resolve(true)).on('error', reject);
   });
 }
 
-function actRoutes(app: FastifyInstance, source: StatusSource): void {
-  // A body is not asked for; whatever type it has is read, within the limit, and dropped.
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, _body, done) => done(null));
-  const act = (path: string, does: () => ActResult) =>
-    app.post(path, (_request, reply) => answer(reply, does()));
-  act('/restart', () => source.restart());
-  act('/pause', () => source.pause());
-  act('/resume', () => source.resume());
-  app.post<{ Params: { id: string } }>('/sessions/:id/abort', async (request, reply) => {
-    const { id } = request.params;
-    if (!/^[\w.-]{1,200}$/.test(id)) {
-      return reply.code(404).send({ ok: false, error: 'there is no such session' });
-    }
-    return answer(reply, await source.abort(id));
-  });
+function healthRoutes(source: StatusSource): [string, Route][] {
+  return [
+    [
+      'GET /healthz',
+      () => {
+        const { deafMs } = source;
+        if (deafMs === undefined) return { body: { ok: true } };
+        const reason = `the senses have been silent for ${Math.round(deafMs / 1_000)} s`;
+        return { status: 503, body: { ok: false, reason } };
+      },
+    ],
+    [
+      'GET /readyz',
+      () => {
+        const { health } = source.server();
+        if (health === 'healthy') return { body: { ready: true } };
+        return { status: 503, body: { ready: false, reason: health } };
+      },
+    ],
+  ];
 }
 
-function answer(reply: FastifyReply, { status, ok, says, ...rest }: ActResult): FastifyReply {
+function dataRoutes({ view, metrics, stream }: EndpointOptions): [string, Route][] {
+  const status = fresh(async () => JSON.stringify(await view.json()));
+  const scrape = fresh(async () => (await metrics()).text());
+  return [
+    ['GET /status', async () => ({ body: await status() })],
+    ['GET /metrics', async () => ({ body: await scrape(), type: (await metrics()).contentType })],
+    [
+      'GET /stream',
+      async (response) => {
+        if (stream.full) {
+          return { status: 503, body: { error: 'enough pages are listening already' } };
+        }
+        const type = 'text/event-stream; charset=utf-8';
+        // It would never end.
+        if (response.req.method === 'HEAD') return { type, body: '' };
+        response.writeHead(200, { 'content-type': type, 'x-accel-buffering': 'no' });
+        await stream.add(response);
+        return undefined;
+      },
+    ],
+  ];
+}
+
+/** Read when somebody looks at the page, and kept for the next. */
+function pageRoutes(): [string, Route][] {
+  return pageAssets().map(({ path, type, body }) => [
+    `GET ${path}`,
+    () => ({ type, body: body() }),
+  ]);
+}
+
+function actRoutes(source: StatusSource): [string, Route][] {
+  return [
+    ['POST /restart', () => answer(source.restart())],
+    ['POST /pause', () => answer(source.pause())],
+    ['POST /resume', () => answer(source.resume())],
+  ];
+}
+
+async function abort(source: StatusSource, sessionID: string): Promise<Answer> {
+  if (!/^[\w.-]{1,200}$/.test(sessionID)) {
+    return { status: 404, body: { ok: false, error: 'there is no such session' } };
+  }
+  return answer(await source.abort(sessionID));
+}
+
+function answer({ status, ok, says, ...rest }: ActResult): Answer {
   return ok
-    ? reply.send({ ok, says, ...rest })
-    : reply.code(status ?? 502).send({ ok, error: says, ...rest });
+    ? { body: { ok, says, ...rest } }
+    : { status: status ?? 502, body: { ok, error: says, ...rest } };
 }
 
 /** Makes it once for all who ask within `freshMs`. */
@@ -178,13 +231,4 @@ function fresh(make: () => Promise<string>): () => Promise<string> {
     }
     return last.value;
   };
-}
-
-function statusOf(error: unknown): number {
-  return typeof error === 'object' &&
-    error !== null &&
-    'statusCode' in error &&
-    typeof error.statusCode === 'number'
-    ? error.statusCode
-    : 500;
 }

@@ -5,6 +5,7 @@ import type { Telemetry, TelemetryRecord } from '../logger.js';
 import type { Redactor, Revealable } from '../redact.js';
 import { LoopLag } from './lag.js';
 import { type Address, closeServer, listen } from './listen.js';
+import type { Metrics } from './metrics.js';
 import type { StatusSource } from './source.js';
 import { StatusView } from './view.js';
 
@@ -70,20 +71,26 @@ class StatusService {
 
   /** What it takes is loaded only here: a daemon without a status endpoint does not pay for it. */
   async #load(): Promise<void> {
-    const [{ createEndpoint }, { Metrics }, { LiveStream }, { Guard }] = await Promise.all([
+    const [{ createEndpoint }, { Tally }, { LiveStream }, { Guard }] = await Promise.all([
       import('./endpoint.js'),
-      import('./metrics.js'),
+      import('./tally.js'),
       import('./stream.js'),
       import('./guard.js'),
     ]);
     const { source, telemetry, clock, address, token } = this.#o;
     const view = this.#view;
     const onError = (err: unknown, doing: string) => telemetry.emit('error', { err, doing });
-    const metrics = new Metrics({ ...this.#o, view, lag: this.#lag });
+    const tally = new Tally(source);
+    let metrics: Promise<Metrics> | undefined;
+    // The library behind it is loaded for the first who asks: most daemons are never scraped.
+    const loadMetrics = async () => {
+      const { Metrics } = await import('./metrics.js');
+      return new Metrics(tally, { ...this.#o, view, lag: this.#lag });
+    };
     const stream = new LiveStream(view, clock, (err) => onError(err, 'telling the status page'));
     this.#endStream = () => stream.close();
     this.#onRecord = (record) => {
-      metrics.take(record);
+      tally.take(record);
       stream.changed(view.take(record));
     };
     for (const record of this.#early ?? []) this.#onRecord(record);
@@ -91,7 +98,17 @@ class StatusService {
     const host = address.kind === 'tcp' ? address.host : undefined;
     const loopback = address.kind === 'unix' || address.loopback;
     const guard = new Guard({ host, loopback, token });
-    this.#server = await createEndpoint({ source, view, metrics, stream, guard, onError });
+    this.#server = createEndpoint({
+      source,
+      view,
+      metrics: () => {
+        metrics ??= loadMetrics();
+        return metrics;
+      },
+      stream,
+      guard,
+      onError,
+    });
     await this.#listen(this.#server);
   }
 
