@@ -1,14 +1,19 @@
 /**
  * Writes lines to a file descriptor at once, and never lets the reader's trouble become the daemon's: a reader that is
- * slow is waited for in the background, one that went away is written to no more.
+ * slow and a disk that is full are waited for in the background, a reader that went away is written to no more.
  */
 import { writeSync } from 'node:fs';
 import type { Clock, Timer } from '../lib/clock.js';
 
 /** What a slow reader can be behind before whole lines are dropped. */
 const MAX_PENDING_BYTES = 1024 * 1024;
-/** A full pipe is tried again after this time. */
+/** A full pipe is tried again after this time, a full disk less often: it is freed by people. */
 const RETRY_MS = 50;
+const DISK_RETRY_MS = 1_000;
+/** The pipe has no room just now. */
+const SLOW: readonly unknown[] = ['EAGAIN', 'EBUSY', 'EINTR'];
+/** The disk, a quota or a limit on the size of files leaves no room (write(2)). */
+const FULL: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 /** `flush` waits for a slow reader at most this long: the last lines of a stop are worth half a second. */
 const FLUSH_MS = 500;
 
@@ -87,12 +92,15 @@ export class FileDescriptorSink implements Sink {
 
   #failed(error: unknown): void {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'EAGAIN' || code === 'EBUSY' || code === 'EINTR') {
-      this.#retry = this.#clock.after(RETRY_MS, () => this.#drain(), { unref: true });
+    // What was written of a line stays written: its rest is kept too, so that no line is ever cut in two.
+    if (SLOW.includes(code) || FULL.includes(code)) {
+      const wait = SLOW.includes(code) ? RETRY_MS : DISK_RETRY_MS;
+      this.#retry = this.#clock.after(wait, () => this.#drain(), { unref: true });
       return;
     }
-    // EPIPE: the reader went away; ENOSPC, EIO: the disk did. A supervisor works on without its log.
+    // EPIPE: the reader went away; EIO: the disk did. A supervisor works on without its log.
     this.#closed = code === 'EPIPE' || code === 'EBADF' || code === 'EIO';
+    this.#dropped += this.#pending.length;
     this.#pending = [];
     this.#pendingBytes = 0;
   }

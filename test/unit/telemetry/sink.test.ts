@@ -79,13 +79,44 @@ describe('the sink', () => {
     expect(timers).toEqual([]);
   });
 
-  it('goes on after a full disk has room again', () => {
-    const { sink, reader } = setUp();
+  it.each(['ENOSPC', 'EDQUOT', 'EFBIG'])(
+    'keeps its lines until a full disk has room again (%s)',
+    (code) => {
+      const { sink, reader, dropped, runTimers } = setUp();
+      reader.failure = code;
+      sink.write('first\n');
+      sink.write('second\n');
+      runTimers();
+      reader.failure = undefined;
+      runTimers();
+      sink.write('third\n');
+      expect(reader.got).toBe('first\nsecond\nthird\n');
+      expect(dropped).toEqual([]);
+    },
+  );
+
+  it('cuts no line in two where the disk fills up in the middle of it', () => {
+    const { sink, reader, runTimers } = setUp();
+    reader.room = 3;
+    sink.write('first\n');
     reader.failure = 'ENOSPC';
-    sink.write('lost\n');
+    runTimers();
+    sink.write('second\n');
     reader.failure = undefined;
-    sink.write('kept\n');
-    expect(reader.got).toBe('kept\n');
+    reader.room = 1_000;
+    runTimers();
+    expect(reader.got).toBe('first\nsecond\n');
+  });
+
+  it('bounds what it keeps for a full disk, and says how many lines that cost', () => {
+    const { sink, reader, dropped, runTimers } = setUp();
+    reader.failure = 'ENOSPC';
+    const line = `${'x'.repeat(1_023)}\n`;
+    for (let i = 0; i < 2_000; i++) sink.write(line);
+    reader.failure = undefined;
+    runTimers();
+    expect(dropped).toEqual([2_000 - 1_025]);
+    expect(reader.got).toBe(line.repeat(1_025));
   });
 
   it('gives up flushing to a reader that takes nothing', () => {
