@@ -121,9 +121,22 @@ function openNew(file: string): number {
   return openSync(file, 'a', 0o600);
 }
 
-function remember(root: ProcessRef, files: ServerRecord['files'], options: LaunchOptions): void {
+/** The server runs: that it cannot be written down (a full disk) is no reason to let go of it. */
+function remember(
+  root: ProcessRef,
+  files: ServerRecord['files'],
+  { records, deps }: LaunchOptions,
+): void {
   // Reported above already where the directory cannot be written.
-  if (files) options.records.write(root, files);
+  if (!files) return;
+  try {
+    records.write(root, files);
+  } catch (error) {
+    deps.onNotice(
+      'warn',
+      `after a restart of this daemon the server will not be known as its own: ${records.dir} cannot be written (${String(error)})`,
+    );
+  }
 }
 
 function follow(

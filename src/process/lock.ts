@@ -69,8 +69,7 @@ const LOOK_MS = 10;
 export async function acquireLock(options: LockOptions): Promise<Lock> {
   const { url, clock, pid = process.pid } = options;
   const table = options.table ?? openProcessTable();
-  const dir = lockDirectory(options);
-  const path = join(dir, `${pid}.json`);
+  const dirs = lockDirectories(options);
   const claim: Claim = {
     pid,
     startTime: (await table.read(pid))?.startTime ?? '',
@@ -78,14 +77,16 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
     pidNamespace: pidNamespace(),
     held: false,
   };
+  const path = join(firstWritable(dirs, claim), `${pid}.json`);
   const release = () => rmSync(path, { force: true });
   let claimed = false;
   try {
     const deadline = clock.now() + RIVAL_WAIT_MS;
     for (;;) {
-      const rivals = await living(dir, claim, table);
+      // Everywhere, as a rival whose disk was full may have had to claim elsewhere.
+      const rivals = (await Promise.all(dirs.map((dir) => living(dir, claim, table)))).flat();
       const holder = rivals.find((rival) => rival.held);
-      if (holder) throw new LockHeldError(holder.pid, url, join(dir, `${holder.pid}.json`));
+      if (holder) throw new LockHeldError(holder.pid, url, holder.path);
       const [rival] = rivals;
       if (!rival && claimed) break;
       if (rival && clock.now() >= deadline) throw new LockHeldError(rival.pid, url, path);
@@ -110,24 +111,29 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
   }
 }
 
-/** The first of the candidates that can be written: the runtime directory is emptied when its user leaves. */
-function lockDirectory({ url, env, stateDir }: LockOptions): string {
+/** Where a claim may be, the best place first: the runtime directory is emptied when its user leaves. */
+function lockDirectories({ url, env, stateDir }: LockOptions): string[] {
   const bases = [
     ...(env.XDG_RUNTIME_DIR ? [join(env.XDG_RUNTIME_DIR, 'opencode-watchdog')] : []),
     stateDir,
     join(tmpdir(), `opencode-watchdog-${process.geteuid?.() ?? 'user'}`),
   ];
+  return bases.map((base) => join(base, `lock-${serverKey(url)}`));
+}
+
+/** The first that takes a claim: a full disk makes empty files, and says so only when something is written to them. */
+function firstWritable(dirs: readonly string[], claim: Claim): string {
   const failures: string[] = [];
-  for (const base of bases) {
-    const dir = join(base, `lock-${serverKey(url)}`);
+  for (const dir of dirs) {
+    const probe = join(dir, `.${randomUUID()}`);
     try {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
-      const probe = join(dir, `.${randomUUID()}`);
-      writeFileSync(probe, '', { flag: 'wx' });
-      rmSync(probe);
+      writeFileSync(probe, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
       return dir;
     } catch (error) {
       failures.push(String(error));
+    } finally {
+      rmSync(probe, { force: true });
     }
   }
   throw new Error(`no directory for the lock can be written: ${failures.join('; ')}`);
@@ -136,25 +142,43 @@ function lockDirectory({ url, env, stateDir }: LockOptions): string {
 /** Written aside and renamed: a reader sees a whole claim or none. */
 function write(path: string, claim: Claim): void {
   const draft = join(path, `../.${randomUUID()}`);
-  writeFileSync(draft, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
-  renameSync(draft, path);
+  try {
+    writeFileSync(draft, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
+    renameSync(draft, path);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  }
 }
 
 /** The claims of daemons that live; those of the dead are removed, which is safe: nobody writes another's claim. */
-async function living(dir: string, own: Claim, table: ProcessTable): Promise<Claim[]> {
-  const found: Claim[] = [];
-  for (const name of readdirSync(dir)) {
+async function living(
+  dir: string,
+  own: Claim,
+  table: ProcessTable,
+): Promise<(Claim & { path: string })[]> {
+  const found: (Claim & { path: string })[] = [];
+  for (const name of namesIn(dir)) {
     if (!/^\d+\.json$/.test(name) || name === `${own.pid}.json`) continue;
     const claim = read(join(dir, name));
     if (!claim) continue;
     // After a boot, or in another container that left its claim in a shared volume, pids and start times say nothing:
     // such a claim is taken for dead. Two living containers with one volume and one server are not told apart.
     const comparable = claim.bootId === own.bootId && claim.pidNamespace === own.pidNamespace;
-    if (comparable && (await table.isAlive(claim))) found.push(claim);
+    if (comparable && (await table.isAlive(claim))) found.push({ ...claim, path: join(dir, name) });
     else if (read(join(dir, name))?.startTime === claim.startTime)
       rmSync(join(dir, name), { force: true });
   }
   return found;
+}
+
+/** A place that is not there, or may not be looked into, has nobody's claim that we could honour. */
+function namesIn(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
 }
 
 function read(path: string): Claim | undefined {

@@ -83,14 +83,25 @@ export class ServerRecords {
   /** Adds which process listens. */
   server({ pid, startTime }: ProcessRef): void {
     const record = this.read();
-    if (record) this.#save({ ...record, server: { pid, startTime } });
+    if (!record) return;
+    try {
+      this.#save({ ...record, server: { pid, startTime } });
+    } catch {
+      // A full disk. The record has its root already, by which this process is found as long as that lives.
+    }
   }
 
   /** Written aside and renamed: a daemon killed here leaves the old record or the new one, never half of one. */
   #save(record: ServerRecord): void {
     const draft = `${this.#path}.${randomUUID()}`;
-    writeFileSync(draft, JSON.stringify(record), { mode: 0o600, flag: 'wx' });
-    renameSync(draft, this.#path);
+    try {
+      writeFileSync(draft, JSON.stringify(record), { mode: 0o600, flag: 'wx' });
+      renameSync(draft, this.#path);
+    } catch (error) {
+      // What a full disk took of it is no record.
+      rmSync(draft, { force: true });
+      throw error;
+    }
   }
 
   remove(): void {
