@@ -8,6 +8,7 @@ import type { Clock } from './lib/clock.js';
 import { abortSession } from './opencode/abort.js';
 import type { OpencodeClient } from './opencode/client.js';
 import { continueSession } from './opencode/continue.js';
+import { Turns } from './opencode/limited.js';
 import { ControlError, type ServerControl } from './process/control.js';
 import type { Telemetry } from './telemetry/logger.js';
 import type { Act } from './watchdog/decision.js';
@@ -16,6 +17,11 @@ import type { Observation } from './watchdog/observation.js';
 /** What the model is told when a request was rejected in a person's place, so that the run goes on (facts, section 7). */
 const NOBODY_THERE =
   'Nobody is there to answer. Go on without it if you can, else say what you need and end.';
+
+/** Aborts on their way at a time; where more sessions are stuck at once, the rest wait for their turn. */
+export const MAX_ABORTS = 64;
+/** Prompts and answers in a person's place, the same. */
+export const MAX_PROMPTS = 16;
 
 /** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */
 const CONTINUE_BEGINS_MS = 30_000;
@@ -44,6 +50,8 @@ export interface HandsOptions {
 export class Hands {
   readonly #o: HandsOptions;
   readonly #aborts = new Map<string, AbortController>();
+  readonly #abortTurns = new Turns(MAX_ABORTS);
+  readonly #promptTurns = new Turns(MAX_PROMPTS);
   readonly #running = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
 
@@ -114,11 +122,16 @@ export class Hands {
       case 'thaw':
         return this.#thaw();
       case 'continue':
-        return this.#continue(act);
+        return this.#promptTurns.take(() => this.#continue(act));
       case 'reject':
-        return this.#o.client
-          .rejectRequest(act.request, act.directory, NOBODY_THERE, this.#stopping.signal)
-          .then(() => {});
+        return this.#promptTurns.take(() =>
+          this.#o.client.rejectRequest(
+            act.request,
+            act.directory,
+            NOBODY_THERE,
+            this.#stopping.signal,
+          ),
+        );
     }
   }
 
@@ -137,14 +150,17 @@ export class Hands {
     const withdraw = new AbortController();
     this.#aborts.set(sessionID, withdraw);
     try {
-      const end = await abortSession(client, clock, {
-        sessionID,
-        directory: act.directory,
-        expect: act.expect,
-        waits: act.waits,
-        verifyTimeoutMs: config.abort.verifyTimeout,
-        signal: withdraw.signal,
-        stop: this.#stopping.signal,
+      const end = await this.#abortTurns.take(() => {
+        this.#stopping.signal.throwIfAborted();
+        return abortSession(client, clock, {
+          sessionID,
+          directory: act.directory,
+          expect: act.expect,
+          waits: act.waits,
+          verifyTimeoutMs: config.abort.verifyTimeout,
+          signal: withdraw.signal,
+          stop: this.#stopping.signal,
+        });
       });
       // A restart cut the run, and another of the same session is being aborted by now: this end is not that one's.
       if (this.#aborts.get(sessionID) !== withdraw) return;

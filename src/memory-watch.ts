@@ -4,7 +4,7 @@ import type { Clock } from './lib/clock.js';
 /** One sample reads a few files of /proc: cheap, and a leak is slow. */
 export const SAMPLE_EVERY_MS = 30_000;
 /** The trend looks at the last half hour. */
-const MAX_SAMPLES = 60;
+export const MAX_SAMPLES = 60;
 /** Two points make any line; a trend wants some more. */
 const MIN_SAMPLES = 5;
 /** One sample over the limit may be a passing build of a tool; this many in a row are not. */

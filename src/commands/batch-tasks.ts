@@ -4,15 +4,15 @@ import { extname } from 'node:path';
 import { parse, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { nearest } from '../config/nearest.js';
-import { readTextFile } from '../config/text-file.js';
 import { parseDuration } from '../config/units.js';
+import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
 import { parseModel } from '../opencode/driver/model.js';
 import { contextFile, directoryOf, filePart } from './prompt-words.js';
 import { EXIT, ExitError } from './shared.js';
 
-const MAX_BYTES = 64 * 1024 * 1024;
+export const MAX_BYTES = 64 * 1024 * 1024;
 
 const model = z.union([
   z.string(),

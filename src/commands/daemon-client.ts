@@ -6,7 +6,7 @@ import { EXIT, ExitError } from './shared.js';
 
 const TIMEOUT_MS = 10_000;
 /** Far above what the daemon's own bounds let `/status` become. */
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 export interface Answer {
   status: number;

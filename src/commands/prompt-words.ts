@@ -1,7 +1,7 @@
 /** The options that say what to ask and how: shared by `prompt` and `send`, and read from flags and files here. */
 import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { readTextFile } from '../config/text-file.js';
+import { readTextFile } from '../lib/text-file.js';
 import type {
   ContextText,
   FilePart,
@@ -26,9 +26,9 @@ export interface PromptFlags {
 }
 
 const KiB = 1024;
-const MAX_CONTEXT_BYTES = 2 * 1024 * KiB;
-const MAX_FILE_BYTES = 10 * 1024 * KiB;
-const MAX_STDIN_BYTES = 2 * 1024 * KiB;
+export const MAX_CONTEXT_BYTES = 2 * 1024 * KiB;
+export const MAX_FILE_BYTES = 10 * 1024 * KiB;
+export const MAX_STDIN_BYTES = 2 * 1024 * KiB;
 
 /** What opencode passes to a model as it is; everything else goes as text. */
 const MIME: Readonly<Record<string, string>> = {

@@ -1,4 +1,5 @@
 /** `prompt`: one safe automation run; the reply goes to stdout, and no session is left behind. */
+import { MAX_NOTICES } from '../opencode/notice.js';
 import { type DrivingOptions, drive } from './driving.js';
 import {
   directoryOf,
@@ -35,7 +36,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
         ...(keep && { keep }),
         ...(live.onText && { onText: live.onText }),
         onNotice: (message) => {
-          notices.push(message);
+          if (notices.length < MAX_NOTICES) notices.push(message);
           live.pause();
           complain(message);
         },

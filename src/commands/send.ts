@@ -1,6 +1,7 @@
 /** `create`, `send`, `wait`: the steps of `prompt` one by one, for programs that keep a session. */
 
 import type { Reply } from '../opencode/driver/types.js';
+import { MAX_NOTICES } from '../opencode/notice.js';
 import { type DrivingOptions, drive } from './driving.js';
 import { liveText } from './prompt.js';
 import {
@@ -87,7 +88,7 @@ async function reportReply(
   const notices: string[] = [];
   try {
     const { text, ...reply } = await ask(live.onText, (message) => {
-      notices.push(message);
+      if (notices.length < MAX_NOTICES) notices.push(message);
       live.pause();
       complain(message);
     });

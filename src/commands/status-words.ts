@@ -5,8 +5,8 @@ import { bytes, counted, time } from '../telemetry/words.js';
 import type { DaemonStatus } from './status-schema.js';
 
 /** With the head lines and the incidents at most twenty lines. */
-const MAX_SESSIONS = 9;
-const MAX_INCIDENTS = 4;
+export const MAX_SESSIONS = 9;
+export const MAX_INCIDENTS = 4;
 /** Below this width, a table's columns are too narrow to be read. */
 const NARROW = 70;
 

@@ -1,9 +1,9 @@
 /** The password and the status token: from the environment, from files, from systemd's credentials; nowhere else. */
 import { join, resolve } from 'node:path';
+import { readTextFile } from '../lib/text-file.js';
 import type { Problem } from './problem.js';
 import type { Config } from './schema.js';
 import { Secret } from './secret.js';
-import { readTextFile } from './text-file.js';
 
 export interface Secrets {
   /** Of the opencode server. */
@@ -13,7 +13,7 @@ export interface Secrets {
 }
 
 /** A password is one line; a file of more is surely another file. */
-const MAX_SECRET_BYTES = 4096;
+export const MAX_SECRET_BYTES = 4096;
 
 /** Names under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), the telling one first. */
 const CREDENTIALS = ['opencode-server-password', 'password'];

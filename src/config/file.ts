@@ -3,11 +3,11 @@ import { type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { LineCounter, parseDocument, type YAMLError } from 'yaml';
+import { readTextFile } from '../lib/text-file.js';
 import { flatten, type Layer } from './layer.js';
 import type { Problem } from './problem.js';
-import { readTextFile } from './text-file.js';
 
-const MAX_FILE_BYTES = 1024 * 1024;
+export const MAX_FILE_BYTES = 1024 * 1024;
 
 /** After this many syntax errors the rest only follows from the first. */
 const MAX_SYNTAX_PROBLEMS = 3;

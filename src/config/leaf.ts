@@ -135,8 +135,12 @@ export function optionalCommand(description: string) {
   return withMeta(words.nullable().default(null), description, printList);
 }
 
+/** Of a list: each webhook has a queue of its own, and each model of a chain is a run that failed before it. */
+export const MAX_ITEMS = 20;
+
 export function list<S extends z.ZodType>(item: S, description: string, expected: string) {
-  return withMeta(z.array(item, expected).default([]), description, printList);
+  const few = z.array(item, expected).max(MAX_ITEMS, `${expected}, at most ${MAX_ITEMS}`);
+  return withMeta(few.default([]), description, printList);
 }
 
 function printList(value: unknown): string {

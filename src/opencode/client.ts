@@ -15,10 +15,10 @@ import { type Request, Transport } from './transport.js';
 
 const MiB = 1024 * 1024;
 /** 50,000 entries of 200 bytes are 10 MB: beyond this it is no status. */
-const MAX_STATUS_BYTES = 16 * MiB;
+export const MAX_STATUS_BYTES = 16 * MiB;
 /** A message may carry files and tool output; a handful of them stays below this. */
-const MAX_MESSAGES_BYTES = 32 * MiB;
-const MAX_STATUS_ENTRIES = 50_000;
+export const MAX_MESSAGES_BYTES = 32 * MiB;
+export const MAX_STATUS_ENTRIES = 50_000;
 /** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
 const RECHECK_EVERY_PROBES = 12;
 const DEFAULT_TIMEOUT_MS = 10_000;

@@ -12,7 +12,7 @@ export type OpencodeErrorKind =
   | 'aborted';
 
 /** How much of a server's own error text is repeated. */
-const MAX_DETAIL_CHARS = 200;
+export const MAX_DETAIL_CHARS = 200;
 
 /** What the reader can do, by kind. An `aborted` request was ours to end: nothing to do. */
 const ADVICE: Record<OpencodeErrorKind, string | undefined> = {

@@ -16,6 +16,9 @@ import { messageOf } from './errors.js';
  */
 const HEADERS_TIMEOUT_MS = 5_000;
 
+/** Without a filter a frame may carry the files of a prompt; beyond this the connection is given up. */
+export const MAX_UNFINISHED_CHARS = 64 * 1024 * 1024;
+
 export interface ConnectionEnd {
   /**
    * `status`, `type`: the path is not what it should be. `refused`: nobody listens. `headers`: accepted, not
@@ -95,6 +98,11 @@ export class EventConnection {
     const { data, filter } = this.#options;
     const decoder = new TextDecoder();
     const parser = createParser({
+      maxBufferSize: MAX_UNFINISHED_CHARS,
+      onError: ({ type }) => {
+        if (type !== 'max-buffer-size-exceeded') return;
+        this.#end({ why: 'failed', reason: 'a frame of it has no end' });
+      },
       onEvent: ({ event, data: text }) => {
         if (!this.#isOver && (event === undefined || event === 'message')) data(text);
       },

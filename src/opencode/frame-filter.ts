@@ -12,7 +12,7 @@ import { FrameHead } from './frame-head.js';
 export const MAX_FRAME_BYTES = 1024 * 1024;
 
 /** Pieces in which the beginning of a frame is kept. */
-const MAX_PIECES = 256;
+export const MAX_PIECES = 256;
 
 const LF = 0x0a;
 const CR = 0x0d;

@@ -4,6 +4,9 @@ export type NoticeLevel = 'info' | 'warn' | 'error';
 /** A notice that would repeat is given at most this often. */
 export const NOTICE_EVERY_MS = 60_000;
 
+/** Kept of one run of the driver: one for each failed attempt and each request. */
+export const MAX_NOTICES = 200;
+
 export type Notice = (
   level: NoticeLevel,
   message: string,

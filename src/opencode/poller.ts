@@ -9,7 +9,7 @@ import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 import { Throttle } from './throttle.js';
 
 /** opencode serves polls from memory; more at once would only queue in its one event loop. */
-const MAX_CONCURRENT_POLLS = 4;
+export const MAX_CONCURRENT_POLLS = 4;
 
 export interface PollerOptions {
   client: OpencodeClient;

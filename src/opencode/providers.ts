@@ -4,7 +4,7 @@ import type { OpencodeClient } from './client.js';
 import { OpencodeError } from './errors.js';
 
 /** models.dev lists thousands of models; 1.18 answers 3 MB (facts, section 2). */
-const MAX_PROVIDERS_BYTES = 64 * 1024 * 1024;
+export const MAX_PROVIDERS_BYTES = 64 * 1024 * 1024;
 /** Megabytes that are put together on the spot: on a busy machine that has taken 10 s. */
 const PROVIDERS_TIMEOUT_MS = 60_000;
 

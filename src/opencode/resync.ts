@@ -19,11 +19,11 @@ import type { SessionInfos } from './session-infos.js';
 import { Throttle } from './throttle.js';
 
 /** Enough to find the 20 most recent directories among the sessions of busy ones. */
-const RECENT_SESSIONS = 200;
+export const RECENT_SESSIONS = 200;
 /** A directory that fails this often is left to the ordinary polls: one broken project must not blind us to the rest. */
 const MAX_ROUNDS = 3;
 /** Directories heard of for the first time are looked into this many at a time. */
-const MAX_LOOKS = 4;
+export const MAX_LOOKS = 4;
 
 export interface ResyncOptions {
   client: OpencodeClient;

@@ -8,7 +8,7 @@ import { Throttle } from './throttle.js';
 
 /** A session whose information cannot be had is asked for this often. */
 const RETRY_MS = 60_000;
-const MAX_CONCURRENT = 2;
+export const MAX_CONCURRENT = 2;
 /** Sessions whose information was told, or waits to be fetched: as many as the watchdog remembers. */
 export const MAX_KNOWN = 10_000;
 

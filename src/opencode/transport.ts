@@ -9,7 +9,7 @@ const MiB = 1024 * 1024;
 /** What an ordinary answer may weigh. */
 export const MAX_ANSWER_BYTES = 4 * MiB;
 /** Of an error answer only this much is read: it is for the message. */
-const MAX_ERROR_BYTES = 16 * 1024;
+export const MAX_ERROR_BYTES = 16 * 1024;
 /** Idle connections are kept beyond the poll and probe intervals (5 s), so that each poll finds one open. */
 const KEEP_ALIVE_MS = 30_000;
 

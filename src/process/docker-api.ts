@@ -34,7 +34,7 @@ const statsSchema = z.object({
 const errorSchema = z.object({ message: z.string() });
 
 const REQUEST_TIMEOUT_MS = 10_000;
-const MAX_ANSWER_BYTES = 4 * 2 ** 20;
+export const MAX_ANSWER_BYTES = 4 * 2 ** 20;
 
 export class DockerApi {
   readonly #socketPath: string;

@@ -8,23 +8,16 @@
  * case (Lamport's bakery).
  */
 import { randomUUID } from 'node:crypto';
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Clock, sleep } from '../lib/clock.js';
+import { readTextFile } from '../lib/text-file.js';
 import { openProcessTable } from './open-table.js';
 import { bootId } from './proc-table.js';
 import type { ProcessTable } from './process-table.js';
-import { serverKey } from './record.js';
+import { MAX_RECORD_BYTES, serverKey } from './record.js';
 
 export class LockHeldError extends Error {
   override readonly name = 'LockHeldError';
@@ -183,7 +176,8 @@ function namesIn(dir: string): string[] {
 
 function read(path: string): Claim | undefined {
   try {
-    return claimSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    const file = readTextFile(path, MAX_RECORD_BYTES);
+    return 'text' in file ? claimSchema.parse(JSON.parse(file.text)) : undefined;
   } catch {
     // Withdrawn meanwhile, or no claim of ours.
     return undefined;

@@ -16,6 +16,7 @@ import {
 import { StringDecoder } from 'node:string_decoder';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock, Timer } from '../lib/clock.js';
+import { Lines } from './lines.js';
 
 export type Stream = 'stdout' | 'stderr';
 
@@ -33,12 +34,12 @@ export const MAX_LINE_BYTES = 8 * 1024;
 /** A server in debug mode writes thousands a second; a log that repeats them all hides what matters. */
 export const MAX_LINES_PER_SECOND = 100;
 /** For the error of a server that exits at once. */
-const KEPT_LINES = 20;
+export const KEPT_LINES = 20;
 const WINDOW_MS = 1_000;
 /** inotify tells of new output; this look catches file systems without it. */
 const LOOK_MS = 1_000;
 /** What was read is of no more use: the file is emptied when it is larger, so that it cannot fill the disk. */
-const MAX_FILE_BYTES = 8 * 2 ** 20;
+export const MAX_FILE_BYTES = 8 * 2 ** 20;
 const CHUNK_BYTES = 64 * 1024;
 /** A writer that is faster than we read must not keep the event loop. */
 const MAX_CHUNKS_PER_LOOK = 64;
@@ -117,12 +118,12 @@ class TailedFile {
   #fd: number | undefined;
   #watcher: FSWatcher | undefined;
   #offset = 0;
-  #pending = '';
-  #tooLong = false;
+  readonly #lines: Lines;
 
   constructor(path: string, from: 'start' | 'end', onLine: (line: string) => void) {
     this.#path = path;
     this.#onLine = onLine;
+    this.#lines = new Lines(MAX_LINE_BYTES, (line) => this.#emit(line));
     try {
       this.#fd = openSync(path, 'r');
       if (from === 'end') this.#offset = fstatSync(this.#fd).size;
@@ -149,10 +150,9 @@ class TailedFile {
       const bytes = readSync(this.#fd, this.#buffer, 0, CHUNK_BYTES, this.#offset);
       if (bytes === 0) break;
       this.#offset += bytes;
-      this.#take(this.#decoder.write(this.#buffer.subarray(0, bytes)));
+      this.#lines.push(this.#decoder.write(this.#buffer.subarray(0, bytes)));
     }
-    if (unfinished && this.#pending !== '') this.#emit(this.#pending);
-    if (unfinished) this.#pending = '';
+    if (unfinished) this.#lines.end();
     // The server's descriptor appends (O_APPEND), so it goes on at the new end. What it writes between the last read
     // and this line is lost: output of a server that has written megabytes.
     if (this.#offset > MAX_FILE_BYTES) truncateSync(this.#path);
@@ -162,21 +162,6 @@ class TailedFile {
     this.#watcher?.close();
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
-  }
-
-  #take(text: string): void {
-    const lines = (this.#pending + text).split('\n');
-    this.#pending = lines.pop() ?? '';
-    for (const line of lines) {
-      // The head of an overlong line was shown when it grew too long.
-      if (!this.#tooLong) this.#emit(line);
-      this.#tooLong = false;
-    }
-    if (this.#pending.length > MAX_LINE_BYTES) {
-      if (!this.#tooLong) this.#emit(this.#pending);
-      this.#tooLong = true;
-      this.#pending = '';
-    }
   }
 
   #emit(line: string): void {

@@ -3,12 +3,16 @@
  * such a server when it is stopped itself, and goes on reading its output.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readTextFile } from '../lib/text-file.js';
 import { bootId } from './proc-table.js';
 import type { ProcessRef } from './process-table.js';
+
+/** A record or a claim has some hundred bytes: what is larger was not written by us. */
+export const MAX_RECORD_BYTES = 64 * 1024;
 
 const refSchema = z.object({ pid: z.int().positive(), startTime: z.string() });
 const recordSchema = z.object({
@@ -61,7 +65,9 @@ export class ServerRecords {
   /** What was started last; undefined where nothing was, in an earlier boot, or where the file is no record. */
   read(): ServerRecord | undefined {
     try {
-      const record = recordSchema.parse(JSON.parse(readFileSync(this.#path, 'utf8')));
+      const file = readTextFile(this.#path, MAX_RECORD_BYTES);
+      if (!('text' in file)) return undefined;
+      const record = recordSchema.parse(JSON.parse(file.text));
       return record.bootId === bootId() ? record : undefined;
     } catch {
       return undefined;

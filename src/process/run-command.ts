@@ -1,10 +1,10 @@
 /** Runs a command of the user's to its end, bounded in time, with its output as lines. */
 import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../lib/clock.js';
 import { killTree } from './kill-tree.js';
-import { MAX_LINE_BYTES } from './output.js';
+import { Lines } from './lines.js';
+import { KEPT_LINES, MAX_LINE_BYTES } from './output.js';
 import type { ProcessTable } from './process-table.js';
 
 export type CommandResult = { lastLines: string[] } & (
@@ -24,9 +24,8 @@ export interface RunOptions {
   onLine(line: string): void;
 }
 
-const KEPT_LINES = 20;
 /** A restart command that says more than this has gone wrong in a way that its first lines show. */
-const MAX_SHOWN_LINES = 200;
+export const MAX_SHOWN_LINES = 200;
 
 /** @throws the signal's reason when aborted; the command is ended then, too */
 export async function runCommand(
@@ -45,13 +44,15 @@ export async function runCommand(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on('line', (text) => {
-      const line = stripVTControlCharacters(text).slice(0, MAX_LINE_BYTES);
+    const lines = new Lines(MAX_LINE_BYTES, (text) => {
+      const line = stripVTControlCharacters(text.replace(/\r$/, '')).slice(0, MAX_LINE_BYTES);
       lastLines.push(line);
       if (lastLines.length > KEPT_LINES) lastLines.shift();
       shown += 1;
       if (shown <= MAX_SHOWN_LINES) options.onLine(line);
     });
+    stream.setEncoding('utf8');
+    stream.on('data', (text: string) => lines.push(text)).on('end', () => lines.end());
   }
 
   let onAbort = () => {};

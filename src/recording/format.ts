@@ -10,7 +10,7 @@ import type { Observation } from '../watchdog/observation.js';
 export const FORMAT_VERSION = 1;
 /** A line longer than this is no observation of ours: a poll of 10,000 sessions takes half of it. */
 export const MAX_LINE_CHARS = 4 * 1024 * 1024;
-const MAX_TEXT = 500;
+export const MAX_TEXT = 500;
 
 const id = z.string().min(1).max(200);
 const text = z.string().max(4_000);

@@ -1,7 +1,7 @@
 /** `run --record FILE`: writes every observation as it is taken in. Bounded: at its limit the file is put aside once. */
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import type { Observation } from '../watchdog/observation.js';
-import { FORMAT_VERSION, type Header, toLine } from './format.js';
+import { FORMAT_VERSION, type Header, MAX_LINE_CHARS, toLine } from './format.js';
 
 /** A busy day is some 50 MB; two files of this are kept: FILE and FILE.1. */
 export const MAX_RECORDING_BYTES = 64 * 1024 * 1024;
@@ -14,7 +14,7 @@ export interface RecorderOptions {
   /** Takes secrets out of any text. */
   clean(text: string): string;
   maxBytes?: number;
-  /** A disk that is full ends the recording, not the daemon. */
+  /** A disk that is full ends the recording, not the daemon. Said once, too: what is too long for a line. */
   onError(error: unknown): void;
 }
 
@@ -23,6 +23,7 @@ export class Recorder {
   readonly #maxBytes: number;
   #fd: number | undefined;
   #bytes = 0;
+  #saidLeftOut = false;
 
   /** @throws where the file cannot be opened: a recording that was asked for and not made is an error at start. */
   constructor(options: RecorderOptions) {
@@ -35,7 +36,12 @@ export class Recorder {
     if (this.#fd === undefined) return;
     try {
       if (this.#bytes >= this.#maxBytes) this.#rotate();
-      this.#write(toLine(o, this.#options.clean));
+      const line = toLine(o, this.#options.clean);
+      // What could not be read back is left out, its time is not.
+      this.#write(
+        line.length <= MAX_LINE_CHARS ? line : JSON.stringify({ kind: 'tick', at: o.at }),
+      );
+      if (line.length > MAX_LINE_CHARS) this.#leftOut(o);
     } catch (error) {
       this.close();
       this.#options.onError(error);
@@ -45,6 +51,13 @@ export class Recorder {
   close(): void {
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
+  }
+
+  #leftOut(o: Observation): void {
+    if (this.#saidLeftOut) return;
+    this.#saidLeftOut = true;
+    const what = `an observation (${o.kind}) of more than ${MAX_LINE_CHARS} characters`;
+    this.#options.onError(new Error(`${what} is left out of the recording, as others will be`));
   }
 
   #rotate(): void {

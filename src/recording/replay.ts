@@ -12,9 +12,12 @@ import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { type Header, headerSchema, MAX_LINE_CHARS, observationSchema } from './format.js';
+import { MAX_RECORDING_BYTES } from './recorder.js';
 
 /** Probes alone come every few seconds: a recording that says nothing for this long is none of ours. */
 const MAX_QUIET_MS = 7 * 24 * 60 * 60_000;
+/** A recording is put aside at 64 MiB (`recorder.ts`): what is twice as large is none of ours. */
+export const MAX_FILE_BYTES = 2 * MAX_RECORDING_BYTES;
 /** So many looks fail before the watchdog does without (`watchdog/looks.ts`). */
 const LOOKS_IN_VAIN = 3;
 /** An answer notes its time and is taken in a moment later: what came in that moment is before it in the file. */
@@ -31,12 +34,15 @@ export interface Recording {
 }
 
 /** @throws RecordingError */
-export async function readRecording(file: string): Promise<Recording> {
+export async function readRecording(
+  file: string,
+  { maxBytes = MAX_FILE_BYTES } = {},
+): Promise<Recording> {
   let header: Header | undefined;
   const observations: Observation[] = [];
   let number = 0;
   let before: number | undefined;
-  for await (const line of linesOf(file)) {
+  for await (const line of linesOf(file, maxBytes)) {
     number += 1;
     const where = `${file}:${number}`;
     if (line.trim() === '') continue;
@@ -59,13 +65,16 @@ export async function readRecording(file: string): Promise<Recording> {
 }
 
 /** The lines of a file, however it is made: what has no line ends is given up long before it fills the memory. */
-async function* linesOf(file: string): AsyncGenerator<string> {
+async function* linesOf(file: string, maxBytes: number): AsyncGenerator<string> {
   const input = createReadStream(file);
   const decoder = new StringDecoder('utf8');
   let rest = '';
   let number = 1;
+  let bytes = 0;
   try {
     for await (const chunk of input) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > maxBytes) break;
       const lines = (rest + decoder.write(chunk as Buffer)).split('\n');
       rest = lines.pop() ?? '';
       number += lines.length;
@@ -76,6 +85,9 @@ async function* linesOf(file: string): AsyncGenerator<string> {
     throw new RecordingError(`${file} cannot be read: ${words(error)}`, { cause: error });
   } finally {
     input.destroy();
+  }
+  if (bytes > maxBytes) {
+    throw new RecordingError(`${file} is larger than any recording (${maxBytes} bytes)`);
   }
   if (rest.length > MAX_LINE_CHARS) {
     throw new RecordingError(`${file}:${number}: the line is too long`);

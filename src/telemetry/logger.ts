@@ -11,7 +11,7 @@ import { createRedactor, type Revealable } from './redact.js';
 import { FileDescriptorSink, type Sink } from './sink.js';
 
 /** A line of the server's own output may be longer than other fields. */
-const MAX_OUTPUT_LINE = 8_192;
+export const MAX_OUTPUT_LINE = 8_192;
 /** Fields in milliseconds; `limit` and `value` are too, or whole numbers. */
 const MILLISECONDS = /Ms$|^(limit|value)$/;
 

@@ -21,7 +21,7 @@ export interface Bounds {
 export const BOUNDS: Bounds = { string: 2_048, items: 100, depth: 6 };
 
 /** Before the scrubbing, so that a huge string costs little; far above `string`, so that no secret is cut in its middle and shown. */
-const MAX_SCRUBBED = 65_536;
+export const MAX_SCRUBBED = 65_536;
 
 /** Shorter secrets are found by their surroundings only: scrubbing every `a` would leave no log. */
 const MIN_SECRET = 4;
@@ -77,7 +77,7 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
     if (Array.isArray(value)) {
       const items = value.slice(0, bounds.items).map((item) => plain(item, depth + 1, inside));
       const rest = value.length - items.length;
-      return rest === 0 ? items : [...items, `… and ${rest} more`];
+      return rest === 0 ? items : [...items, moreWords(rest)];
     }
     const json = toJson(value);
     if (json !== value) return plain(json, depth, inside);
@@ -92,6 +92,14 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
   };
 
   return { text, value: (value) => plain(value, 0, []) };
+}
+
+const moreWords = (amount: number) => `… and ${amount} more`;
+
+/** How long a list was before it was cut. */
+export function lengthOf(list: readonly unknown[]): number {
+  const more = /^… and (\d+) more$/.exec(String(list.at(-1)))?.[1];
+  return more === undefined ? list.length : list.length - 1 + Number(more);
 }
 
 /** The secret as it stands and as it travels: in a URL, in JSON, in the base64 of Basic authentication. */

@@ -6,7 +6,7 @@ import { writeSync } from 'node:fs';
 import type { Clock, Timer } from '../lib/clock.js';
 
 /** What a slow reader can be behind before whole lines are dropped. */
-const MAX_PENDING_BYTES = 1024 * 1024;
+export const MAX_PENDING_BYTES = 1024 * 1024;
 /** A full pipe is tried again after this time, a full disk less often: it is freed by people. */
 const RETRY_MS = 50;
 const DISK_RETRY_MS = 1_000;

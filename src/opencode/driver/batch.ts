@@ -1,4 +1,5 @@
 /** Many prompts, a bounded number at a time, each a safe run of its own; a result for each as it ends. */
+import { MAX_NOTICES } from '../notice.js';
 import type { OpencodeDriver } from './driver.js';
 import { asDriverError, type DriverError } from './error.js';
 import type { PromptOptions, PromptResult } from './types.js';
@@ -69,7 +70,9 @@ async function runTask(
   const notices: string[] = [];
   const base = { id, index, notices };
   try {
-    const onNotice = (message: string) => notices.push(message);
+    const onNotice = (message: string) => {
+      if (notices.length < MAX_NOTICES) notices.push(message);
+    };
     return { ...base, ok: true, reply: await driver.prompt({ ...task, signal, onNotice }) };
   } catch (error) {
     return { ...base, ok: false, error: asDriverError(error) };

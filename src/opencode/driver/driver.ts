@@ -49,6 +49,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const PROBE_TIMEOUT_MS = 10_000;
 const EVENTS_TIMEOUT_MS = 3_000;
 const DEFAULT_LIST = 100;
+/** It matters for a second after each prompt (`rest.ts`). */
+export const MAX_SENT = 1_000;
 
 export class OpencodeDriver {
   /** The server's address, without credentials. */
@@ -163,7 +165,7 @@ export class OpencodeDriver {
         if (signal?.aborted)
           throw new DriverError('aborted', 'interrupted before the prompt was sent.');
         // Noted first: a request that fails may have been taken all the same.
-        this.#sentAt.set(place.id, this.#clock.now());
+        this.#noteSent(place.id);
         await this.#client.promptAsync(place.id, place.directory, body);
       } catch (error) {
         run.run.end();
@@ -228,6 +230,15 @@ export class OpencodeDriver {
       const place = await this.#placed(session);
       return readTranscript(this.#client, place.id, place.directory, options);
     });
+  }
+
+  #noteSent(sessionID: string): void {
+    // Entered anew: the Map's order is that of the prompts.
+    this.#sentAt.delete(sessionID);
+    this.#sentAt.set(sessionID, this.#clock.now());
+    if (this.#sentAt.size <= MAX_SENT) return;
+    const [oldest] = this.#sentAt.keys();
+    if (oldest !== undefined) this.#sentAt.delete(oldest);
   }
 
   /** True where a run was ended, and seen to be; false where there was none. @throws DriverError */

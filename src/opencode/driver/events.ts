@@ -11,6 +11,7 @@ import { openAgent } from '../../lib/http.js';
 import type { OpencodeClient } from '../client.js';
 import { isDirectory, normaliseDirectory } from '../directories.js';
 import { EventConnection } from '../event-connection.js';
+import { id } from '../schemas.js';
 
 const PATH = '/global/event';
 const RECONNECT_MS = 500;
@@ -19,6 +20,9 @@ const RECONNECT_MS = 500;
  * 10 ms on an idle machine). Any other event proves that the stream tells; without one this time must do.
  */
 const SETTLE_MS = 250;
+
+/** Subagents whose run is known, of all runs together; beyond it the oldest are heard no more. */
+export const MAX_SUBAGENTS = 1_000;
 
 /** Told to every listener when the stream was lost: events may have been missed. */
 export const GAP = 'driver.gap';
@@ -40,16 +44,16 @@ const frame = z.object({
   payload: z.object({ type: z.string(), properties: z.unknown().optional() }),
 });
 const subject = z.object({
-  sessionID: z.string().optional().catch(undefined),
+  sessionID: id.optional().catch(undefined),
   info: z
     .object({
-      id: z.string(),
-      sessionID: z.string().optional().catch(undefined),
-      parentID: z.string().optional().catch(undefined),
+      id,
+      sessionID: id.optional().catch(undefined),
+      parentID: id.optional().catch(undefined),
     })
     .optional()
     .catch(undefined),
-  part: z.object({ sessionID: z.string() }).optional().catch(undefined),
+  part: z.object({ sessionID: id }).optional().catch(undefined),
 });
 
 export class SessionEvents {
@@ -222,7 +226,11 @@ export class SessionEvents {
 
   #adopt(child: string, parent: string): void {
     const root = this.#parents.get(parent) ?? parent;
-    if (this.#listeners.has(root)) this.#parents.set(child, root);
+    if (!this.#listeners.has(root)) return;
+    this.#parents.set(child, root);
+    if (this.#parents.size <= MAX_SUBAGENTS) return;
+    const [oldest] = this.#parents.keys();
+    if (oldest !== undefined) this.#parents.delete(oldest);
   }
 }
 

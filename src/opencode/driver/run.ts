@@ -5,7 +5,7 @@
 import type { Clock } from '../../lib/clock.js';
 import type { OpencodeClient } from '../client.js';
 import { messageOf, OpencodeError } from '../errors.js';
-import { message, modelOf } from '../schemas.js';
+import { MAX_ID_CHARS, message, modelOf } from '../schemas.js';
 import { readStatus } from '../status.js';
 import { readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
@@ -28,6 +28,8 @@ const BEGIN_MS = 30_000;
 /** So many looks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
 const GONE_LOOKS = 4;
 const MAX_MESSAGES = 200;
+/** Open requests of one run; more are not answered, and the run waits for its limit. */
+export const MAX_OPEN = 100;
 const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 
 export interface SessionRef {
@@ -217,12 +219,12 @@ export class Run {
     >;
     const isNew = match[2] === 'asked' || match[2] === 'updated';
     const requestName = isNew ? id : (requestID ?? permissionID);
-    if (typeof requestName !== 'string') return;
+    if (typeof requestName !== 'string' || requestName.length > MAX_ID_CHARS) return;
     if (!isNew) {
       this.#open.delete(requestName);
       return;
     }
-    if (this.#open.has(requestName)) return;
+    if (this.#open.has(requestName) || this.#open.size >= MAX_OPEN) return;
     const question = (questions as { question?: unknown }[] | undefined)?.[0]?.question;
     const what = String(permission ?? question ?? on).slice(0, 120);
     const asked: Asked = { requestID: requestName, on, what };

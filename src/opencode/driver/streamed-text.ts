@@ -15,6 +15,11 @@ const updated = z.object({
 });
 const delta = z.object({ messageID: id, partID: id, field: z.string(), delta: z.string() });
 
+/** What is put together of one reply, with its reasoning; beyond it the rest comes with the transcript. */
+export const MAX_STREAMED_CHARS = 16 * 1024 * 1024;
+/** Messages and parts of one run. */
+export const MAX_STREAMED_PARTS = 10_000;
+
 interface TextPart {
   type: string;
   text: string;
@@ -30,6 +35,9 @@ export class StreamedText {
   /** The part whose text was told last. */
   #current: string | undefined;
   #told = '';
+  /** Characters of all parts. */
+  #chars = 0;
+  #isFull = false;
 
   constructor(onText?: (text: string) => void) {
     this.#onText = onText;
@@ -57,6 +65,7 @@ export class StreamedText {
   }
 
   event(type: string, properties: unknown): void {
+    if (this.#isFull) return;
     if (type === 'message.updated') {
       const message = info.safeParse(properties).data?.info;
       if (message?.role === 'assistant') this.#answers.add(message.id);
@@ -77,6 +86,7 @@ export class StreamedText {
     if (!text.startsWith(part.text)) return;
     part.stale = false;
     const rest = text.slice(part.text.length);
+    if (!this.#hasRoom(rest)) return;
     part.text = text;
     this.#tell(partID, part, rest);
   }
@@ -85,8 +95,16 @@ export class StreamedText {
     const part = this.#parts.get(partID);
     // A part whose beginning was missed comes as a whole at its end.
     if (!part || part.stale || !this.#answers.has(messageID)) return;
+    if (!this.#hasRoom(text)) return;
     part.text += text;
     this.#tell(partID, part, text);
+  }
+
+  #hasRoom(text: string): boolean {
+    this.#chars += text.length;
+    const parts = this.#parts.size + this.#answers.size;
+    this.#isFull ||= this.#chars > MAX_STREAMED_CHARS || parts > MAX_STREAMED_PARTS;
+    return !this.#isFull;
   }
 
   #tell(partID: string, part: TextPart, text: string): void {

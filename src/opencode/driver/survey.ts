@@ -9,7 +9,7 @@ import type { SessionRef } from './run.js';
 import type { SessionState } from './types.js';
 
 const MAX_CONCURRENT = 4;
-const MAX_RECENT = 500;
+export const MAX_RECENT = 500;
 
 export interface SurveyDeps {
   client: OpencodeClient;

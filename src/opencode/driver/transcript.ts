@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { OpencodeClient } from '../client.js';
 import { id, modelOf, message as wireMessage } from '../schemas.js';
 
-const MAX_BYTES = 64 * 1024 * 1024;
+export const MAX_BYTES = 64 * 1024 * 1024;
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
 const part = z.object({

@@ -36,7 +36,7 @@ export interface PromptWords {
 }
 
 /** A server would take more, and its log and memory would suffer for it. */
-const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
+export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
 const MAX_TITLE_CHARS = 60;
 
 /** @throws DriverError `usage` */

@@ -19,6 +19,8 @@ export const LIMITS = {
   /** From the connection's first byte to the whole request. */
   requestMs: 3_000,
   idleMs: 15_000,
+  /** Aborts on their way at a time, whoever asked for them. */
+  acts: 16,
   /** The same answer serves every request that comes within this time. */
   freshMs: 250,
 } as const;
@@ -59,12 +61,17 @@ const ACT_PATH = /^\/sessions\/([^/]*)\/abort$/;
 
 /** Ready to listen; whoever calls says where. */
 export function createEndpoint(options: EndpointOptions): Server {
-  const routes = new Map<string, Route>([
+  const fixed = new Map<string, Route>([
     ...healthRoutes(options.source),
     ...dataRoutes(options),
     ...pageRoutes(),
     ...actRoutes(options.source),
   ]);
+  const abort = abortRoute(options.source);
+  const routeOf = (method: string, path: string): Route | undefined => {
+    const sessionID = method === 'POST' ? ACT_PATH.exec(path)?.[1] : undefined;
+    return sessionID === undefined ? fixed.get(`${method} ${path}`) : () => abort(sessionID);
+  };
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
@@ -73,7 +80,7 @@ export function createEndpoint(options: EndpointOptions): Server {
       connectionsCheckingInterval: 1_000,
       keepAliveTimeout: LIMITS.idleMs,
     },
-    (request, response) => void respond(request, response, routes, options),
+    (request, response) => void respond(request, response, routeOf, options),
   );
   server.maxConnections = LIMITS.connections;
   // A connection on which nothing moves; the stream's pulse keeps its own alive.
@@ -84,8 +91,8 @@ export function createEndpoint(options: EndpointOptions): Server {
 async function respond(
   request: IncomingMessage,
   response: ServerResponse,
-  routes: ReadonlyMap<string, Route>,
-  { guard, source, onError }: EndpointOptions,
+  routeOf: (method: string, path: string) => Route | undefined,
+  { guard, onError }: EndpointOptions,
 ): Promise<void> {
   const { method = '', url = '', headers } = request;
   const path = url.split('?', 1)[0] ?? '';
@@ -100,9 +107,7 @@ async function respond(
     }
     // As HTTP wants it: the same answer, whose body is not sent.
     const asked = method === 'HEAD' ? 'GET' : method;
-    const sessionID = asked === 'POST' ? ACT_PATH.exec(path)?.[1] : undefined;
-    const route =
-      sessionID === undefined ? routes.get(`${asked} ${path}`) : () => abort(source, sessionID);
+    const route = routeOf(asked, path);
     if (route === undefined) {
       const says = `there is no ${method} ${url.slice(0, 100)}`;
       return send(response, { status: 404, body: { error: says } });
@@ -203,11 +208,22 @@ function actRoutes(source: StatusSource): [string, Route][] {
   ];
 }
 
-async function abort(source: StatusSource, sessionID: string): Promise<Answer> {
-  if (!/^[\w.-]{1,200}$/.test(sessionID)) {
-    return { status: 404, body: { ok: false, error: 'there is no such session' } };
-  }
-  return answer(await source.abort(sessionID));
+function abortRoute(source: StatusSource): (sessionID: string) => Promise<Answer> {
+  let running = 0;
+  return async (sessionID) => {
+    if (!/^[\w.-]{1,200}$/.test(sessionID)) {
+      return { status: 404, body: { ok: false, error: 'there is no such session' } };
+    }
+    if (running >= LIMITS.acts) {
+      return { status: 429, body: { ok: false, error: 'enough aborts are on their way already' } };
+    }
+    running += 1;
+    try {
+      return answer(await source.abort(sessionID));
+    } finally {
+      running -= 1;
+    }
+  };
 }
 
 function answer({ status, ok, says, ...rest }: ActResult): Answer {

@@ -1,12 +1,13 @@
 /** The server's last hour: its states, its memory and its restarts, made of log events. Bounded. */
 import type { ServerHealth } from '../../watchdog/decision.js';
 import type { TelemetryRecord } from '../logger.js';
+import { lengthOf } from '../redact.js';
 
 export const HOUR_MS = 3_600_000;
 /** A point each ten seconds at most, for an hour. */
 const MEMORY_EVERY_MS = 10_000;
-const MAX_STATES = 500;
-const MAX_RESTARTS = 50;
+export const MAX_STATES = 500;
+export const MAX_RESTARTS = 50;
 
 export interface RestartEntry {
   at: string;
@@ -55,7 +56,7 @@ export class ServerHistory {
           at: new Date(record.time).toISOString(),
           reason: record.fields.reason,
           ...(record.fields.detail === '' ? {} : { detail: record.fields.detail }),
-          interrupted: record.fields.interrupted.length,
+          interrupted: lengthOf(record.fields.interrupted),
         });
         if (this.restarts.length > MAX_RESTARTS) this.restarts.shift();
         return;

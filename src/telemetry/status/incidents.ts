@@ -35,7 +35,9 @@ export interface Incident {
 
 export const MAX_INCIDENTS = 200;
 /** Of one incident; a session that is aborted over and over keeps its newest. */
-const MAX_STEPS = 20;
+export const MAX_STEPS = 20;
+/** Characters of a sentence in an incident: 200 incidents of 20 steps stay below 3 MB. */
+export const MAX_SAYS = 500;
 
 export class Incidents {
   /** Oldest first. */
@@ -136,7 +138,7 @@ export class Incidents {
       ...(sessionID === undefined ? {} : { sessionID }),
       ...(directory === undefined ? {} : { directory }),
       ...(title === undefined ? {} : { title }),
-      says: record.msg,
+      says: record.msg.slice(0, MAX_SAYS),
       steps: [],
     };
     this.#all.push(incident);
@@ -189,7 +191,11 @@ export class Incidents {
 }
 
 function addStep(incident: Incident, record: TelemetryRecord): void {
-  incident.steps.push({ at: iso(record), event: record.event, says: record.msg });
+  incident.steps.push({
+    at: iso(record),
+    event: record.event,
+    says: record.msg.slice(0, MAX_SAYS),
+  });
   if (incident.steps.length > MAX_STEPS) incident.steps.shift();
 }
 

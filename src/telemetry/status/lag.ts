@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../lib/clock.js';
 
 const EVERY_MS = 1_000;
 /** The worst of the last half minute is what counts: a scrape must not miss a spike between two. */
-const KEPT = 30;
+export const KEPT = 30;
 
 export class LoopLag {
   readonly #clock: Clock;

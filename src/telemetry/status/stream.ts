@@ -1,7 +1,7 @@
 /** `/stream`: what changed, to each page that listens, a few times a second at most. */
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../lib/clock.js';
-import type { Incident } from './incidents.js';
+import { type Incident, MAX_INCIDENTS } from './incidents.js';
 import type { SessionRow, StatusJson } from './json.js';
 import type { StatusView } from './view.js';
 
@@ -11,7 +11,7 @@ const GATHER_MS = 200;
 /** Something comes at least this often: the page knows that it is connected, and the memory curve goes on. */
 const PULSE_MS = 5_000;
 /** A page that reads this much slower than it is written to is cut; it connects again and gets a fresh start. */
-const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
+export const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 
 export interface ChangeMessage {
   time: string;
@@ -77,7 +77,10 @@ export class LiveStream {
   /** Something changed that pages show. */
   changed(incident?: Incident): void {
     if (this.#listeners.size === 0) return;
-    if (incident !== undefined) this.#incidents.add(incident);
+    // Beyond those the newest are in the next whole status; it is a moment's worth of them.
+    if (incident !== undefined && this.#incidents.size < MAX_INCIDENTS) {
+      this.#incidents.add(incident);
+    }
     this.#gather ??= this.#clock.after(GATHER_MS, () => this.#flush(), { unref: true });
   }
 

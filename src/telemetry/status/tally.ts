@@ -10,11 +10,11 @@ import type { TelemetryRecord } from '../logger.js';
 import { Count, Spread } from './counts.js';
 import type { StatusSource } from './source.js';
 
-const MAX_PROVIDERS = 50;
+export const MAX_PROVIDERS = 50;
 /** What `MAX_PROVIDERS` cut off. */
 const OTHER = 'other';
 /** Sessions whose beginning of trouble is remembered. */
-const MAX_PENDING = 1_000;
+export const MAX_PENDING = 1_000;
 
 const RESTART_REASONS: readonly RestartReason[] = [
   'pileup',

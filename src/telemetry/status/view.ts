@@ -12,9 +12,9 @@ import { SLOT_MS, Strips } from './strips.js';
 
 /** Rows of `/status`; the worst come first, and `sessionsTotal` says how many there are. */
 export const MAX_ROWS = 1_000;
-const MAX_TEXT = 300;
+export const MAX_TEXT = 300;
 /** Texts remembered as they may be shown. */
-const MAX_CLEANED = 5_000;
+export const MAX_CLEANED = 5_000;
 /** Two clocks give the same moment with a little jitter: a change within this is none. */
 const JITTER_MS = 1_500;
 

@@ -1,7 +1,7 @@
 /** The hands: every act that is decided ends in exactly one observation, whatever becomes of it. */
 import { describe, expect, it } from 'vitest';
 import { type Config, defaultConfig } from '../../../src/config/schema.js';
-import { Hands, type HandsOptions } from '../../../src/hands.js';
+import { Hands, type HandsOptions, MAX_ABORTS } from '../../../src/hands.js';
 import type { OpencodeClient } from '../../../src/opencode/client.js';
 import { ControlError, type ServerControl } from '../../../src/process/control.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
@@ -326,5 +326,36 @@ describe('told to stop', () => {
     expect(world.did).toEqual(['pause', 'restart']);
     expect(world.seen).toEqual([]);
     expect(world.logged).toEqual([]);
+  });
+});
+
+describe('many acts at once', () => {
+  it('go out a bounded number at a time, each has its end, and one withdrawn in the queue is not sent', async () => {
+    let inFlight = 0;
+    let most = 0;
+    const sent: string[] = [];
+    const client = {
+      statuses: async () => {
+        inFlight += 1;
+        most = Math.max(most, inFlight);
+        await settle();
+        inFlight -= 1;
+        return new Map();
+      },
+      session: async () => ({ id: 'ses', directory: '/a' }),
+      abort: async (id: string) => {
+        sent.push(id);
+      },
+    };
+    const w = new World({ client: client as unknown as OpencodeClient });
+    const total = 5 * MAX_ABORTS;
+    for (let n = 0; n < total; n += 1) w.hands.do({ ...ABORT, sessionID: `ses_${n}` });
+    w.hands.do({ act: 'withdraw', sessionID: `ses_${total - 1}` });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(most).toBe(MAX_ABORTS);
+    expect(w.seen.filter(({ kind }) => kind === 'abort.withdrawn')).toHaveLength(total);
+    expect(w.seen.at(-1)).toMatchObject({ sessionID: `ses_${total - 1}`, seen: 'withdrawn' });
+    expect(sent).toEqual([]);
+    await w.hands.stop();
   });
 });

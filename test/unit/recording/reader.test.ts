@@ -64,6 +64,14 @@ test('a line without an end is given up at the limit, also where the file is end
   expect(await refusal(endless)).toMatch(/:1: the line is too long/);
 });
 
+test('a file larger than any recording is given up at the limit', async () => {
+  const file = fileOf(HEADER, ...Array.from({ length: 5_000 }, (_, n) => probe(n)));
+  await expect(readRecording(file, { maxBytes: 100_000 })).rejects.toThrow(
+    /recording\.ndjson is larger than any recording \(100000 bytes\)/,
+  );
+  expect((await readRecording(file)).observations).toHaveLength(5_000);
+});
+
 test('a recording that was cut in the middle of its last line is refused there', async () => {
   const file = join(folder(), 'cut');
   writeFileSync(file, `${JSON.stringify(HEADER)}\n${JSON.stringify(probe(0))}\n{"kind":"pro`);

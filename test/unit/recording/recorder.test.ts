@@ -81,6 +81,28 @@ test('a poll of ten thousand sessions fits a line', () => {
   expect(line.length).toBeLessThan(MAX_LINE_CHARS);
 });
 
+test('what is too long for a line is left out, which is said once, and its time is kept', async () => {
+  errors.length = 0;
+  const { file, recorder: made } = recorder();
+  const message = 'x'.repeat(500);
+  const statuses = new Map(
+    Array.from({ length: 10_000 }, (_, n) => [`s${n}`, { type: 'retry', attempt: 1, message }]),
+  );
+  const huge = { ...polled, statuses } as Observation;
+  for (const o of [info, huge, huge, polled]) made.take(o);
+  made.close();
+  const { observations } = await readRecording(file);
+  expect(observations.map(({ kind }) => kind)).toEqual([
+    'session.info',
+    'tick',
+    'tick',
+    'status.polled',
+  ]);
+  expect(errors.map(String)).toEqual([
+    expect.stringMatching(/an observation \(status\.polled\) of more than 4194304 characters/),
+  ]);
+});
+
 test('only its owner can read it', () => {
   const { file, recorder: made } = recorder();
   made.close();

@@ -1,0 +1,77 @@
+/** What the status endpoint remembers and says is bounded, whatever the log brings. */
+import { describe, expect, it } from 'vitest';
+import type { TelemetryRecord } from '../../../../src/telemetry/logger.js';
+import { createRedactor, lengthOf } from '../../../../src/telemetry/redact.js';
+import {
+  MAX_RESTARTS,
+  MAX_STATES,
+  ServerHistory,
+} from '../../../../src/telemetry/status/history.js';
+import {
+  Incidents,
+  MAX_INCIDENTS,
+  MAX_SAYS,
+  MAX_STEPS,
+} from '../../../../src/telemetry/status/incidents.js';
+import { MAX_PROVIDERS, Tally } from '../../../../src/telemetry/status/tally.js';
+
+const LONG = 'x'.repeat(8_192);
+const record = (event: string, fields: object, time = 0) =>
+  ({ event, level: 'warn', time, msg: LONG, fields }) as unknown as TelemetryRecord;
+
+describe('incidents', () => {
+  it('are bounded in number, steps and words', () => {
+    const incidents = new Incidents();
+    const stuck = (n: number) =>
+      record('session.stuck', { sessionID: `s${n}`, reason: 'silence', limit: 1, value: 2 });
+    for (let n = 0; n < 2 * MAX_INCIDENTS; n += 1) {
+      incidents.take(stuck(n));
+      for (let step = 0; step < 2 * MAX_STEPS; step += 1) {
+        incidents.take(record('session.aborting', { sessionID: `s${n}`, reason: 'silence' }));
+      }
+    }
+    expect(incidents.list).toHaveLength(MAX_INCIDENTS);
+    expect(incidents.openCount).toBe(MAX_INCIDENTS);
+    for (const { says, steps } of incidents.list) {
+      expect(says).toHaveLength(MAX_SAYS);
+      expect(steps).toHaveLength(MAX_STEPS);
+      expect(steps.at(-1)?.says).toHaveLength(MAX_SAYS);
+    }
+    // The daemon's own command reads at most 16 MiB.
+    expect(JSON.stringify(incidents.list).length).toBeLessThan(4_000_000);
+  });
+});
+
+describe('the server’s history', () => {
+  it('is bounded in states, restarts and points of the memory curve', () => {
+    const history = new ServerHistory();
+    for (let n = 0; n < 3 * MAX_STATES; n += 1) {
+      history.take(record(n % 2 ? 'server.healthy' : 'server.exited', {}, n));
+    }
+    expect(history.states).toHaveLength(MAX_STATES);
+    const fields = { reason: 'exited', interrupted: [], detail: '', restarts: 1 };
+    for (let n = 0; n < 3 * MAX_RESTARTS; n += 1) history.take(record('server.restarting', fields));
+    expect(history.restarts).toHaveLength(MAX_RESTARTS);
+    for (let n = 0; n < 10_000; n += 1) history.remember(n * 1_000, 1);
+    expect(history.memory.length).toBeLessThanOrEqual(361);
+  });
+
+  it('counts the sessions of a restart that are too many to be listed', () => {
+    const history = new ServerHistory();
+    const ids = Array.from({ length: 250 }, (_, n) => `s${n}`);
+    const interrupted = createRedactor([]).value(ids) as string[];
+    expect([interrupted.length, lengthOf(interrupted), lengthOf(ids)]).toEqual([101, 250, 250]);
+    history.take(record('server.restarting', { reason: 'wedged', interrupted, detail: '' }));
+    expect(history.restarts[0]?.interrupted).toBe(250);
+  });
+});
+
+it('the metrics name a bounded number of providers, the rest as one', () => {
+  const tally = new Tally({ onProbe: () => {} });
+  for (let n = 0; n < 3 * MAX_PROVIDERS; n += 1) {
+    const outage = { provider: `p${n}`, model: 'm', sessions: 3, message: '' };
+    tally.take(record('provider.outage', outage));
+  }
+  expect(tally.outage.size).toBe(MAX_PROVIDERS + 1);
+  expect(tally.outage.has('other')).toBe(true);
+});
