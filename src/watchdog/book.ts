@@ -21,6 +21,7 @@ export class SessionBook {
   readonly #idle = new Set<Session>();
   readonly #retrying = new Set<Session>();
   readonly #wedged = new Set<Session>();
+  #episodeNews = 0;
   /** Ids of deleted sessions that were forgotten, oldest first. */
   readonly #deleted = new Set<string>();
   /** Active subagents by their parent's id. */
@@ -35,6 +36,10 @@ export class SessionBook {
   /** Those with an open retry episode: what a pile-up is made of. */
   get retrying(): ReadonlySet<Session> {
     return this.#retrying;
+  }
+  /** Counts what may change a pile-up: an episode that began, went on or ended. */
+  get episodeNews(): number {
+    return this.#episodeNews;
   }
   get wedged(): ReadonlySet<Session> {
     return this.#wedged;
@@ -89,7 +94,7 @@ export class SessionBook {
   deactivate(session: Session): void {
     // Entered at the end: the order is that of their ends.
     if (this.#active.delete(session)) this.#idle.add(session);
-    this.#retrying.delete(session);
+    if (this.#retrying.delete(session)) this.#episodeNews += 1;
     this.#wedged.delete(session);
     this.#unlink(session);
   }
@@ -97,8 +102,10 @@ export class SessionBook {
   /** Keeps `retrying` and `wedged` true after the run has changed. */
   sort(session: Session): void {
     const { run } = session;
-    if (run?.episode) this.#retrying.add(session);
-    else this.#retrying.delete(session);
+    if (run?.episode) {
+      this.#retrying.add(session);
+      this.#episodeNews += 1;
+    } else if (this.#retrying.delete(session)) this.#episodeNews += 1;
     if (run?.trouble?.phase === 'wedged') this.#wedged.add(session);
     else this.#wedged.delete(session);
   }

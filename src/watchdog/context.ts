@@ -2,6 +2,7 @@
 import type { Decision } from './decision.js';
 import type { OutageWatch } from './outage.js';
 import type { Policy } from './policy.js';
+import type { Session } from './session.js';
 
 export interface Context {
   readonly policy: Policy;
@@ -11,6 +12,6 @@ export interface Context {
   canAct(): boolean;
   /** Whether it answered when it was last asked: what fails now is not for its silence. */
   isAnswering(): boolean;
-  /** Asks to be woken; the watchdog keeps the earliest. */
-  wakeAt(at: number): void;
+  /** Asks to be woken, and for this session to be judged then where one is named. */
+  wakeAt(at: number, session?: Session): void;
 }

@@ -52,7 +52,7 @@ export function isConfirmed(
   if (look === undefined || look.state === 'answered' || at - look.at >= patience) {
     lookAt(context, session, run, at);
   }
-  context.wakeAt(Math.max((run.inspection?.at ?? at) + patience, at + 1));
+  context.wakeAt(Math.max((run.inspection?.at ?? at) + patience, at + 1), session);
   return false;
 }
 

@@ -16,6 +16,8 @@ export class Piles {
   readonly #context: Context;
   readonly #runs: Runs;
   readonly #pileup: Pileup;
+  /** There is no pile-up before then, as long as no episode changes. */
+  #none = { until: Number.NEGATIVE_INFINITY, news: -1 };
 
   constructor(context: Context, runs: Runs) {
     this.#context = context;
@@ -31,30 +33,35 @@ export class Piles {
   /** `restart` tries one, and says whether it was decided. */
   review(at: number, restart: (detail: string) => boolean): void {
     const { policy, outages, wakeAt } = this.#context;
-    const { active, retrying } = this.#runs.book;
+    const { active, retrying, episodeNews } = this.#runs.book;
     const { minSessions, minDuration } = policy.pileup;
     if (retrying.size < minSessions) {
       this.#pileup.clear();
       return;
     }
+    // Asked with nearly every observation of a thousand sessions: looked into only where the answer may be another.
+    if (at < this.#none.until && episodeNews === this.#none.news) {
+      wakeAt(this.#none.until);
+      return;
+    }
     const piled = this.#piled();
-    const healthy = [...active].filter(
-      (each) => each.run?.trouble === undefined && each.health !== 'retrying',
-    ).length;
     const formedElsewhere = piled.filter(
       ({ run, since }) => at - since >= minDuration && !outages.isOut(run),
     );
     const answer = this.#pileup.judge(
       {
         episodes: piled.map(({ since }) => since),
-        healthy,
+        healthy: () => someHealthy(active),
         outage: formedElsewhere.length < minSessions,
       },
       at,
     );
     if (answer.kind !== 'restart') {
       if (answer.askAgainAt !== undefined) wakeAt(answer.askAgainAt);
-      if (answer.kind === 'none') return;
+      if (answer.kind === 'none') {
+        this.#none = { until: answer.askAgainAt ?? Number.POSITIVE_INFINITY, news: episodeNews };
+        return;
+      }
     } else if (restart(answer.detail)) {
       return;
     }
@@ -85,4 +92,11 @@ export class Piles {
       this.#context.wakeAt(due);
     }
   }
+}
+
+function someHealthy(active: Iterable<Session>): boolean {
+  for (const { run, health } of active) {
+    if (run?.trouble === undefined && health !== 'retrying') return true;
+  }
+  return false;
 }

@@ -16,8 +16,8 @@ export type PileupAnswer =
 export interface PileupFacts {
   /** When each retrying session's episode began. */
   episodes: readonly number[];
-  /** Active sessions that are neither retrying nor stuck: a restart would cut them. */
-  healthy: number;
+  /** Whether sessions are active that are neither retrying nor stuck: a restart would cut them. */
+  healthy(): boolean;
   /** A provider is known to be down: restarts rest. */
   outage: boolean;
 }
@@ -60,7 +60,7 @@ export class Pileup {
       return { kind: 'abort' };
     }
     const piled = due.filter((each) => each <= at).length;
-    if (this.#abortingSince !== undefined || facts.healthy > 0) {
+    if (this.#abortingSince !== undefined || facts.healthy()) {
       this.#abortingSince ??= at;
       const standsAt = this.#abortingSince + this.#policy.abort.verifyTimeout;
       if (at < standsAt) return { kind: 'abort', askAgainAt: standsAt };

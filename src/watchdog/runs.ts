@@ -117,7 +117,7 @@ export class Runs {
         declareStuck(this.#context, session, run, crossing, at);
       } else {
         const deadline = deadlineOf(run, policy, around, at);
-        if (deadline !== undefined) this.#context.wakeAt(deadline);
+        if (deadline !== undefined) this.#context.wakeAt(deadline, session);
       }
     } else {
       abortIfPossible(this.#context, session, run, at);

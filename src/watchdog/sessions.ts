@@ -98,6 +98,10 @@ export class SessionWatch {
     }
   }
 
+  review(session: Session, at: number): void {
+    this.#runs.review(session, at);
+  }
+
   reviewAll(at: number): void {
     for (const session of [...this.book.active]) this.#runs.review(session, at);
   }

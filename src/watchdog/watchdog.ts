@@ -4,6 +4,7 @@
  * It has no clock, no I/O and no logger. Every observation carries its time; every answer is a list of decisions, and
  * `deadline` is when it wants to be asked again if nothing happens. One timer therefore serves any number of sessions.
  */
+import { Agenda } from './agenda.js';
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
 import { type Detail, detail } from './detail.js';
 import { Drain } from './drain.js';
@@ -41,7 +42,10 @@ export class Watchdog {
   readonly server: ServerWatch;
   readonly #drain: Drain;
   #out: Decision[] = [];
-  #deadline = Number.POSITIVE_INFINITY;
+  /** When each session may change without any news. */
+  readonly #agenda = new Agenda<Session>();
+  /** When the server, a pile-up or a recycle may. */
+  #serverAt = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
   #cut: Interrupted[] = [];
   /** The runs that it cut, until the new server is healthy. */
@@ -59,14 +63,23 @@ export class Watchdog {
       say,
       canAct: () => this.server.healthy,
       isAnswering: () => this.server.answering,
-      wakeAt: (at) => this.#wakeAt(at),
+      wakeAt: (at, session) => {
+        if (session === undefined) this.#wakeAt(at);
+        else this.#agenda.ask(session, at);
+      },
     });
     this.#drain = new Drain(options.policy.recycle);
   }
 
   /** When to send a `tick`, on the observed clock; undefined where only news can change anything. */
   get deadline(): number | undefined {
-    return Number.isFinite(this.#deadline) ? this.#deadline : undefined;
+    const next = this.#next;
+    return Number.isFinite(next) ? next : undefined;
+  }
+
+  /** A lower bound, kept cheap. */
+  get #next(): number {
+    return Math.min(this.#agenda.next, this.#serverAt);
   }
 
   /** The active sessions. */
@@ -95,7 +108,7 @@ export class Watchdog {
   }
 
   observe(o: Observation): readonly Decision[] {
-    if (o.at < this.#deadline) {
+    if (o.at < this.#next) {
       if (o.kind === 'stream.alive') {
         this.server.observe(o);
         return NOTHING;
@@ -106,7 +119,7 @@ export class Watchdog {
     }
     this.#out = [];
     this.#take(o);
-    if (o.at >= this.#deadline) this.#reviewAll(o.at);
+    this.#reviewDue(o.at);
     this.#reviewServer(o.at);
     return this.#out;
   }
@@ -119,7 +132,7 @@ export class Watchdog {
         // What was left undone (`dryRun`, a pause) may be done now.
         this.server.takeUpLeft();
         this.#sessions.takeUpLeft(o.at);
-        this.#reviewAll(o.at);
+        if (!this.#isCutting) this.#sessions.reviewAll(o.at);
         return;
       case 'gap':
         this.server.gap(o.at);
@@ -236,14 +249,21 @@ export class Watchdog {
   }
 
   #wakeAt(at: number): void {
-    if (at < this.#deadline) this.#deadline = at;
+    if (at < this.#serverAt) this.#serverAt = at;
   }
 
-  /** The deadline is only a lower bound, kept cheap: when it comes, everything is judged and the next one found. */
-  #reviewAll(at: number): void {
-    this.#deadline = Number.POSITIVE_INFINITY;
-    // Runs that are being cut are judged no more; the restart's end sees to them.
-    if (this.server.state.kind !== 'restarting') this.#sessions.reviewAll(at);
+  /** Runs that are being cut are judged no more; the restart's end sees to them. */
+  get #isCutting(): boolean {
+    return this.server.state.kind === 'restarting';
+  }
+
+  /** Judges whoever is due; each says anew when it wants to be asked again. */
+  #reviewDue(at: number): void {
+    if (at >= this.#serverAt) this.#serverAt = Number.POSITIVE_INFINITY;
+    if (at < this.#agenda.next) return;
+    for (let due = this.#agenda.take(at); due !== undefined; due = this.#agenda.take(at)) {
+      if (!this.#isCutting) this.#sessions.review(due, at);
+    }
   }
 
   #reviewServer(at: number): void {
@@ -271,10 +291,12 @@ export class Watchdog {
 
   /** True where the hands are now busy with the process. */
   #restart(reason: RestartReason, at: number, detail: string): boolean {
-    const interrupted = reason === 'exited' ? this.#cut : this.#sessions.interrupted();
-    const askAgainAt = this.server.tryRestart(reason, at, detail, () =>
-      interrupted.map((each) => each.sessionID),
-    );
+    let interrupted = this.#cut;
+    // Asked for only where it comes to a restart: this is tried with every observation while a reason stands.
+    const askAgainAt = this.server.tryRestart(reason, at, detail, () => {
+      if (reason !== 'exited') interrupted = this.#sessions.interrupted();
+      return interrupted.map((each) => each.sessionID);
+    });
     if (askAgainAt !== undefined) this.#wakeAt(Math.max(askAgainAt, at + 1));
     if (!this.server.acting) return false;
     this.#cut = interrupted;
