@@ -138,7 +138,8 @@ export class FakeProvider {
     if (this.override === 'down') return reply.error(503, 'Service Unavailable');
     const behaviour = behaviours[marker.name];
     if (!behaviour) throw new Error(`unknown marker ${marker.text}`);
-    await behaviour({ marker, model: body.model, earlier, reply });
+    const apiKey = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
+    await behaviour({ marker, model: body.model, earlier, apiKey, reply });
   }
 
   private markerFor(messages: ChatMessage[]): Marker {

@@ -18,6 +18,8 @@ export interface Call {
   model: string;
   /** How many requests with this very marker (and session) came before this one. */
   earlier: number;
+  /** The key that opencode showed. */
+  apiKey: string;
   reply: Reply;
 }
 
@@ -46,6 +48,8 @@ export const behaviours: Record<string, Behaviour> = {
   '503': ({ reply }) => reply.error(503, 'Service Unavailable'),
   '401': ({ reply }) => reply.error(401, 'Incorrect API key provided'),
   '400': ({ reply }) => reply.error(400, 'Invalid request'),
+  /** 401 by a provider that repeats the key, as some do. */
+  refused: ({ reply, apiKey }) => reply.error(401, `Incorrect API key provided: ${apiKey}`),
 
   /** 503 for the first N requests (with the headers that are given), then a reply. */
   flaky: (call) =>

@@ -1,0 +1,210 @@
+/** The sessions of a run: each is begun, watched past all faults of the network, and done to what a person would do. */
+import type { Message, Status } from '../test/support/opencode-api.js';
+import { pause } from '../test/support/wait.js';
+import type { Arena } from './arena.js';
+import type { Emit } from './evidence.js';
+import { type KindName, kindOf } from './kinds.js';
+import type { Limits } from './limits.js';
+import type { PlannedSession } from './schedule.js';
+
+interface Actor {
+  id: string;
+  directory: string;
+  scenario: KindName;
+  title: string;
+  child: boolean;
+  begunAt: number;
+  /** Looks in a row that did not show it at work. */
+  missed: number;
+}
+
+/** How long a session that cannot be begun (no server, a full disk) is tried again. */
+const BEGIN_MS = 30_000;
+const REQUEST_MS = 5_000;
+const PROMPT_MS = 10_000;
+const LOOK_MS = 700;
+/** A prompt is taken a moment before the session is seen at work. */
+const BEGINS_MS = 2_000;
+const MISSES = 2;
+/** A person who finds no question looks again this long. */
+const PERSON_MS = 30_000;
+
+export class Actors {
+  readonly #arena: Arena;
+  readonly #limits: Limits;
+  readonly #emit: Emit;
+  readonly #stop: AbortSignal;
+  readonly #open = new Map<string, Actor>();
+  readonly #ids = new Set<string>();
+  #count = 0;
+  #beginning = 0;
+  /** Sessions that could not be begun. */
+  skipped = 0;
+  begun = 0;
+
+  constructor(arena: Arena, limits: Limits, emit: Emit, stop: AbortSignal) {
+    this.#arena = arena;
+    this.#limits = limits;
+    this.#emit = emit;
+    this.#stop = stop;
+  }
+
+  /** Sessions at work, or about to be. */
+  get open(): number {
+    return this.#open.size + this.#beginning;
+  }
+
+  async begin({ kind: scenario, project }: PlannedSession): Promise<void> {
+    const directory = this.#arena.projects[project] ?? this.#arena.home.directory;
+    const title = `${scenario}-${++this.#count}`;
+    const deadline = Date.now() + BEGIN_MS;
+    this.#beginning += 1;
+    try {
+      for (;;) {
+        const begun = await this.#tryBegin(scenario, title, directory);
+        if (begun || this.#stop.aborted) return;
+        if (Date.now() > deadline) {
+          this.skipped += 1;
+          return;
+        }
+        await pause(1_000);
+      }
+    } finally {
+      this.#beginning -= 1;
+    }
+  }
+
+  /** The server process is gone, and every run with it. */
+  cutAll(): void {
+    for (const { id } of this.#open.values()) this.#emit({ kind: 'session.cut', sessionID: id });
+    this.#open.clear();
+  }
+
+  /** Looks at all of them until told to stop. */
+  async watch(): Promise<void> {
+    while (!this.#stop.aborted) {
+      const directories = new Set([...this.#open.values()].map(({ directory }) => directory));
+      await Promise.all([...directories].map((directory) => this.#look(directory)));
+      await pause(LOOK_MS);
+    }
+  }
+
+  /** A log line may speak of a subagent before our own look has found it. */
+  adopt(sessionID: string, parentID: string): void {
+    const parent = this.#open.get(parentID);
+    if (parent && !this.#ids.has(sessionID)) this.#enter({ ...parent, id: sessionID, child: true });
+  }
+
+  async #tryBegin(scenario: KindName, title: string, directory: string): Promise<boolean> {
+    const kind = kindOf(scenario);
+    const session = await this.#call<{ id: string }>('POST', '/session', directory, {
+      title,
+      ...(kind.permission && { permission: kind.permission }),
+    });
+    if (session === undefined) return false;
+    const { id } = session;
+    const text = `${kind.prompt(this.#limits).replaceAll('@', `(${title})`)} (${title})`;
+    this.#ids.add(id);
+    this.#emit({ kind: 'session.known', sessionID: id, title, scenario, child: false });
+    const body = { parts: [{ type: 'text', text }] };
+    // A prompt that is not answered may have been taken all the same: our own looks tell.
+    await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
+    this.#enter({ id, directory, scenario, title, child: false, begunAt: 0, missed: 0 });
+    if (kind.person) {
+      void this.#person(id, directory, kind.person.does, kind.person.after(this.#limits));
+    }
+    return true;
+  }
+
+  #enter(actor: Actor): void {
+    const { id, scenario, title, child } = actor;
+    if (!this.#ids.has(id)) {
+      this.#ids.add(id);
+      this.#emit({ kind: 'session.known', sessionID: id, title, scenario, child });
+    }
+    this.#open.set(id, { ...actor, begunAt: Date.now(), missed: 0 });
+    this.begun += 1;
+    this.#emit({ kind: 'session.begun', sessionID: id });
+  }
+
+  async #look(directory: string): Promise<void> {
+    const asked = Date.now();
+    const statuses = await this.#call<Record<string, Status>>('GET', '/session/status', directory);
+    if (statuses === undefined) return;
+    for (const id of Object.keys(statuses)) if (!this.#ids.has(id)) await this.#find(id, directory);
+    for (const actor of [...this.#open.values()]) {
+      if (actor.directory !== directory || actor.begunAt > asked - BEGINS_MS) continue;
+      actor.missed = statuses[actor.id] === undefined ? actor.missed + 1 : 0;
+      if (actor.missed >= MISSES) await this.#ended(actor);
+    }
+  }
+
+  /** A session that we did not begin is some session's subagent. */
+  async #find(id: string, directory: string): Promise<void> {
+    const info = await this.#call<{ parentID?: string }>('GET', `/session/${id}`, directory);
+    if (info?.parentID !== undefined) this.adopt(id, info.parentID);
+  }
+
+  async #ended({ id, directory, child }: Actor): Promise<void> {
+    this.#open.delete(id);
+    const messages = child
+      ? undefined
+      : await this.#call<Message[]>('GET', `/session/${id}/message`, directory);
+    this.#emit({ kind: 'session.ended', sessionID: id, finish: finishOf(messages) });
+  }
+
+  async #person(
+    id: string,
+    directory: string,
+    does: 'allow' | 'answer' | 'delete',
+    after: number,
+  ): Promise<void> {
+    await pause(after);
+    const deadline = Date.now() + PERSON_MS;
+    while (this.#open.has(id) && Date.now() < deadline) {
+      if (await this.#act(id, directory, does)) return;
+      await pause(1_000);
+    }
+  }
+
+  async #act(id: string, directory: string, does: 'allow' | 'answer' | 'delete'): Promise<boolean> {
+    if (does === 'delete') {
+      if ((await this.#call('DELETE', `/session/${id}`, directory)) !== true) return false;
+      this.#emit({ kind: 'session.ripe', sessionID: id });
+      return true;
+    }
+    const what = does === 'allow' ? 'permission' : 'question';
+    const pending = await this.#call<{ id: string; sessionID: string }[]>(
+      'GET',
+      `/${what}`,
+      directory,
+    );
+    const request = pending?.find(({ sessionID }) => sessionID === id);
+    if (request === undefined) return false;
+    const answer = does === 'allow' ? { reply: 'once' } : { answers: [['left']] };
+    return (
+      (await this.#call('POST', `/${what}/${request.id}/reply`, directory, answer)) !== undefined
+    );
+  }
+
+  /** Undefined where it failed: under chaos that is no news. */
+  async #call<T>(
+    method: string,
+    path: string,
+    directory: string,
+    body?: unknown,
+    ms = REQUEST_MS,
+  ): Promise<T | undefined> {
+    try {
+      return await this.#arena.opencode.call<T>(method, path, directory, body, ms);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function finishOf(messages: Message[] | undefined): string {
+  const last = messages?.findLast(({ info }) => info.role === 'assistant')?.info;
+  if (last === undefined) return 'unknown';
+  return last.error ? 'error' : (last.finish ?? 'unknown');
+}

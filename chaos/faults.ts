@@ -1,0 +1,196 @@
+/** How each fault is done to the world, and undone. Each settles when it is over; an answer is what went wrong with it. */
+import { CLI } from '../test/support/daemon.js';
+import { pause } from '../test/support/wait.js';
+import type { Arena } from './arena.js';
+import { limitFiles } from './disk.js';
+import type { FaultName, PlannedFault } from './schedule.js';
+import { isStopped } from './witness.js';
+
+/** `note`: what became of it. `broken`: the watchdog did not do what it had to do about it. */
+export interface FaultEnd {
+  note?: string;
+  broken?: string;
+}
+
+type Fault = (arena: Arena, planned: PlannedFault) => Promise<FaultEnd | undefined>;
+
+/**
+ * A server that is frozen for good is replaced when its stream is silent beyond 1.2 of opencode's heartbeats of 10 s and
+ * three probes failed; then the tree is ended. The rest is for a busy machine.
+ */
+const REPLACED_MS = 60_000;
+const BOOT_MS = 60_000;
+/** A second daemon decides within one look at the lock. */
+const REFUSED_MS = 30_000;
+
+export const doFault: Record<FaultName, Fault> = {
+  'server-kill': (arena) => signalServer(arena, 'SIGKILL'),
+  'server-term': (arena) => signalServer(arena, 'SIGTERM'),
+
+  'server-freeze': async (arena, { ms }) => {
+    const pid = serverPid(arena);
+    if (pid === undefined) return { note: 'no server' };
+    send(pid, 'SIGSTOP');
+    await pause(ms);
+    const thawed = !isStopped(pid);
+    send(pid, 'SIGCONT');
+    return thawed ? { note: 'it was thawed or replaced by then' } : undefined;
+  },
+
+  'server-freeze-for-good': async (arena) => {
+    const pid = serverPid(arena);
+    if (pid === undefined) return { note: 'no server' };
+    const deadline = Date.now() + REPLACED_MS;
+    while (serverPid(arena) === pid && Date.now() < deadline) {
+      send(pid, 'SIGSTOP');
+      await pause(100);
+    }
+    if (serverPid(arena) !== pid) return undefined;
+    send(pid, 'SIGCONT');
+    return { broken: `a frozen server was not replaced within ${REPLACED_MS / 1000} s` };
+  },
+
+  'server-kill-while-booting': async (arena, { amount }) => {
+    const old = serverPid(arena);
+    if (old === undefined) return { note: 'no server' };
+    send(old, 'SIGKILL');
+    const deadline = Date.now() + BOOT_MS;
+    for (;;) {
+      await pause(25);
+      const pid = serverPid(arena);
+      if (pid !== undefined && pid !== old) {
+        await pause(amount);
+        send(pid, 'SIGKILL');
+        return { note: `killed again ${amount} ms into its boot` };
+      }
+      if (Date.now() > deadline) return { broken: `no new server within ${BOOT_MS / 1000} s` };
+    }
+  },
+
+  'both-kill': async (arena, { amount }) => {
+    const pid = serverPid(arena);
+    const ended = arena.manager.end('SIGKILL', amount);
+    if (pid !== undefined) send(pid, 'SIGKILL');
+    await ended;
+    return undefined;
+  },
+
+  'daemon-kill': async ({ manager }, { amount }) => {
+    await manager.end('SIGKILL', amount * 3);
+    return undefined;
+  },
+  'daemon-term': async ({ manager }, { amount }) => {
+    await manager.end('SIGTERM', amount);
+    return undefined;
+  },
+  'daemon-freeze': async ({ manager }, { ms }) => {
+    const { pid } = manager;
+    if (pid === undefined) return { note: 'no daemon' };
+    send(pid, 'SIGSTOP');
+    await pause(ms);
+    send(pid, 'SIGCONT');
+    return undefined;
+  },
+  'daemon-double': async (arena) => {
+    if (arena.manager.pid === undefined) return { note: 'no daemon' };
+    const code = await arena.secondDaemon(CLI, REFUSED_MS);
+    if (code === 1) return undefined;
+    // Where the first had ended meanwhile, the second was right.
+    return { broken: `a second daemon was not refused (exit code ${code ?? 'none'})` };
+  },
+
+  'net-cut': async ({ proxy }, { ms }) => {
+    const until = Date.now() + ms;
+    for (let n = 0; Date.now() < until; n++) {
+      proxy?.cut(n % 2 === 0 ? 'close' : 'reset');
+      await pause(Math.min(1_000, Math.max(0, until - Date.now())));
+    }
+    return undefined;
+  },
+  'net-refuse': (arena, { ms }) => network(arena, { kind: 'refuse' }, ms),
+  'net-blackhole': (arena, { ms }) => network(arena, { kind: 'blackhole' }, ms),
+  'net-delay': (arena, { ms, amount }) => network(arena, { kind: 'delay', ms: amount * 2 }, ms),
+  'net-truncate': (arena, { ms, amount }) =>
+    network(arena, { kind: 'truncate', bytes: amount }, ms),
+  'net-reset': (arena, { ms, amount }) => network(arena, { kind: 'reset', bytes: amount }, ms),
+
+  'disk-daemon': async (arena, { ms }) => {
+    const { daemonDisk } = arena;
+    if (daemonDisk)
+      return fullDisk(
+        () => daemonDisk.fill(),
+        () => daemonDisk.free(),
+        ms,
+      );
+    const { pid } = arena.manager;
+    if (arena.disks === 'none' || pid === undefined) return { note: 'no means to fill a disk' };
+    limitFiles(pid, true);
+    await pause(ms);
+    // What it started meanwhile has inherited the limit.
+    for (const each of arena.witness.look(Date.now()).family) limitFiles(each.pid, false);
+    return { note: 'by a limit on the size of files' };
+  },
+  'disk-server': async ({ serverDisk }, { ms }) => {
+    if (!serverDisk) return { note: 'no disk of its own' };
+    return fullDisk(
+      () => serverDisk.fill(),
+      () => serverDisk.free(),
+      ms,
+    );
+  },
+
+  'provider-down': async ({ provider }, { ms }) => {
+    provider.override = 'down';
+    await pause(ms);
+    provider.override = null;
+    return undefined;
+  },
+  'provider-flap': async ({ provider }, { ms, amount }) => {
+    const until = Date.now() + ms;
+    while (Date.now() < until) {
+      provider.override = provider.override === 'down' ? null : 'down';
+      await pause(amount * 2);
+    }
+    provider.override = null;
+    return undefined;
+  },
+};
+
+function serverPid({ witness }: Arena): number | undefined {
+  return witness.look(Date.now()).servers[0]?.pid;
+}
+
+async function signalServer(arena: Arena, signal: NodeJS.Signals): Promise<FaultEnd | undefined> {
+  const pid = serverPid(arena);
+  if (pid === undefined) return { note: 'no server' };
+  send(pid, signal);
+  return undefined;
+}
+
+/** Whoever is gone by now needs no signal. */
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function network(
+  { proxy }: Arena,
+  mode: Parameters<NonNullable<Arena['proxy']>['set']>[0],
+  ms: number,
+): Promise<undefined> {
+  await proxy?.set(mode);
+  await pause(ms);
+  await proxy?.set({ kind: 'pass' });
+}
+
+async function fullDisk(fill: () => void, free: () => void, ms: number): Promise<undefined> {
+  const until = Date.now() + ms;
+  while (Date.now() < until) {
+    fill();
+    await pause(100);
+  }
+  free();
+}

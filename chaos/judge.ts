@@ -1,0 +1,59 @@
+/** All laws together: shown every piece of evidence in the order in which it was seen. */
+import type { Evidence, Law, Violation } from './evidence.js';
+import { DaemonLives } from './laws/daemon-lives.js';
+import { HealthyUntouched } from './laws/healthy-untouched.js';
+import { Ledger } from './laws/ledger.js';
+import { LoggedOnce } from './laws/logged-once.js';
+import { NoOrphan } from './laws/no-orphan.js';
+import { NoSecret } from './laws/no-secret.js';
+import { OneServer } from './laws/one-server.js';
+import { Recovers } from './laws/recovers.js';
+import { RestartJustified } from './laws/restart-justified.js';
+import { StuckEnded } from './laws/stuck-ended.js';
+import type { Limits } from './limits.js';
+
+export interface JudgeOptions {
+  limits: Limits;
+  secrets: Readonly<Record<string, string>>;
+  /** On top of limit and verification. */
+  slackMs: number;
+  /** From the last fault's end to a healthy server. */
+  recoverMs: number;
+}
+
+export class Judge {
+  readonly ledger = new Ledger();
+  readonly laws: readonly Law[];
+  readonly stuckEnded: StuckEnded;
+  readonly recovers: Recovers;
+
+  constructor({ limits, secrets, slackMs, recoverMs }: JudgeOptions) {
+    const { ledger } = this;
+    this.stuckEnded = new StuckEnded(ledger, limits, slackMs);
+    this.recovers = new Recovers(ledger, recoverMs);
+    this.laws = [
+      new OneServer(),
+      new NoOrphan(),
+      new HealthyUntouched(ledger),
+      new RestartJustified(ledger),
+      this.stuckEnded,
+      new LoggedOnce(ledger),
+      new NoSecret(secrets),
+      new DaemonLives(ledger, limits.healthInterval),
+      this.recovers,
+    ];
+  }
+
+  take(e: Evidence): void {
+    this.ledger.take(e);
+    for (const law of this.laws) law.take(e);
+  }
+
+  finish(at: number): void {
+    for (const law of this.laws) law.finish(at);
+  }
+
+  get violations(): Violation[] {
+    return this.laws.flatMap(({ violations }) => violations).sort((a, b) => a.at - b.at);
+  }
+}

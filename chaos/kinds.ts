@@ -1,0 +1,112 @@
+/** The kinds of session that run under chaos: what each is told, what a person does to it, and what must become of it. */
+import type { NewSession } from '../test/support/opencode-api.js';
+import type { Limits } from './limits.js';
+
+export interface Kind {
+  /** The prompt, in the fake provider's markers. `@` stands for the session's title, which a subagent's prompt needs too. */
+  prompt(limits: Limits): string;
+  /** Healthy sessions are never touched. `subagent`: the session itself is healthy, its subagent is stuck. */
+  fate: 'healthy' | 'stuck' | 'subagent';
+  /** Reasons that the watchdog may give for ending it. */
+  reasons?: readonly string[];
+  /**
+   * The longest that a stuck one may take from its prompt to the verdict where nothing disturbs; a disturbance starts
+   * the count anew, as the watchdog holds only what it has heard against a session.
+   */
+  limit?(limits: Limits): number;
+  permission?: NewSession['permission'];
+  /** What a person does, so long after the prompt. */
+  person?: { does: 'allow' | 'answer' | 'delete'; after(limits: Limits): number };
+  /** How a healthy run ends by itself. */
+  finish?: 'stop' | 'error';
+}
+
+const ASK_BASH: NewSession['permission'] = [{ permission: 'bash', pattern: '*', action: 'ask' }];
+
+/** Longer than a run may be silent: who forgets why it is quiet would end it. */
+const long = ({ silence }: Limits) => Math.round(silence * 1.4);
+const seconds = (ms: number) => Math.ceil(ms / 1000);
+const chunks = (limits: Limits) => `${Math.ceil(long(limits) / 250)} 250`;
+
+/** opencode waits 2 s, then 4 s, and so on; one that is found late may be in its wait of 16 s. */
+const retrying = { reasons: ['attempts', 'duration', 'pileup'], limit: () => 20_000 } as const;
+const silent = { reasons: ['silence'], limit: ({ silence }: Limits) => silence } as const;
+const AT_ONCE_MS = 5_000;
+const ghost = { reasons: ['ghost'], limit: () => AT_ONCE_MS } as const;
+
+export const KINDS = {
+  quick: { fate: 'healthy', finish: 'stop', prompt: () => '[[ok]]' },
+  stream: { fate: 'healthy', finish: 'stop', prompt: (limits) => `[[stream ${chunks(limits)}]]` },
+  reasoning: {
+    fate: 'healthy',
+    finish: 'stop',
+    prompt: (limits) => `[[reason ${chunks(limits)}]]`,
+  },
+  'quiet-tool': {
+    fate: 'healthy',
+    finish: 'stop',
+    prompt: (limits) => `[[bash sleep ${seconds(long(limits))}]]`,
+  },
+  permission: {
+    fate: 'healthy',
+    finish: 'stop',
+    permission: ASK_BASH,
+    person: { does: 'allow', after: long },
+    prompt: () => '[[bash echo allowed]]',
+  },
+  question: {
+    fate: 'healthy',
+    finish: 'stop',
+    person: { does: 'answer', after: long },
+    prompt: () => '[[question]]',
+  },
+  subagent: {
+    fate: 'healthy',
+    finish: 'stop',
+    prompt: (limits) => `[[task {{bash sleep ${seconds(long(limits))}}} @]]`,
+  },
+  recovers: { fate: 'healthy', finish: 'stop', prompt: () => '[[flaky 1 retry-after=1]]' },
+  refused: { fate: 'healthy', finish: 'error', prompt: () => '[[refused]]' },
+
+  'rate-limit': { fate: 'stuck', ...retrying, prompt: () => '[[429]]' },
+  'mid-stream': { fate: 'stuck', ...retrying, prompt: () => '[[midfail 3]]' },
+  'retry-after': {
+    fate: 'stuck',
+    reasons: ['wait', 'pileup', 'duration'],
+    limit: () => AT_ONCE_MS,
+    prompt: () => '[[429 retry-after=3600]]',
+  },
+  hopeless: {
+    fate: 'stuck',
+    reasons: ['hopeless', 'pileup'],
+    limit: () => AT_ONCE_MS,
+    prompt: () => '[[usage-exhausted]]',
+  },
+  hang: { fate: 'stuck', ...silent, prompt: () => '[[hang]]' },
+  stall: { fate: 'stuck', ...silent, prompt: () => '[[stall 3]]' },
+  'endless-tool': {
+    fate: 'stuck',
+    reasons: ['tool_time'],
+    limit: ({ toolTime }) => toolTime,
+    prompt: () => '[[bash sleep 3600]]',
+  },
+  'subagent-hang': { fate: 'subagent', ...silent, prompt: () => '[[task {{hang}} @]]' },
+  'ghost-hang': {
+    fate: 'stuck',
+    reasons: ['ghost', 'silence'],
+    limit: ghost.limit,
+    person: { does: 'delete', after: () => 1_500 },
+    prompt: () => '[[hang]]',
+  },
+  'ghost-retry': {
+    fate: 'stuck',
+    reasons: ['ghost', ...retrying.reasons],
+    limit: ghost.limit,
+    person: { does: 'delete', after: () => 1_500 },
+    prompt: () => '[[429]]',
+  },
+} as const satisfies Record<string, Kind>;
+
+export type KindName = keyof typeof KINDS;
+export const KIND_NAMES = Object.keys(KINDS) as KindName[];
+export const kindOf = (name: KindName): Kind => KINDS[name];

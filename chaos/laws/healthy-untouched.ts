@@ -1,0 +1,95 @@
+/** The watchdog lays hands only on sessions that are stuck, and for a reason that fits what is wrong with them. */
+import { type Evidence, Law, type LogLine } from '../evidence.js';
+import type { Known, Ledger } from './ledger.js';
+
+/** What is said of a session that is being ended. */
+const TOUCHES = [
+  'session.stuck',
+  'session.aborting',
+  'session.aborted',
+  'session.abort_failed',
+  'session.wedged',
+];
+const RETRY_REASONS = ['attempts', 'duration', 'wait', 'pileup'];
+
+export class HealthyUntouched extends Law {
+  readonly name = 'no healthy session touched';
+  readonly #ledger: Ledger;
+  /** Its requests failed at some time: a session that was told to be healthy was not. */
+  readonly #sick = new Set<string>();
+
+  constructor(ledger: Ledger) {
+    super();
+    this.#ledger = ledger;
+  }
+
+  take(e: Evidence): void {
+    if (e.kind === 'log') {
+      const { line } = e;
+      if (line.sessionID !== undefined && TOUCHES.includes(line.event)) this.#touched(e.at, line);
+    } else if (e.kind === 'wire.abort') {
+      this.#sent(e.at, e.sessionID);
+    } else if (e.kind === 'session.ended') {
+      this.#ended(e.at, e.sessionID, e.finish);
+    }
+  }
+
+  #touched(at: number, { sessionID = '', event, reason = '', msg }: LogLine): void {
+    const known = this.#ledger.sessions.get(sessionID);
+    if (known === undefined) {
+      this.check(false, at, `${event} of a session that nobody knows: ${msg}`, sessionID);
+      return;
+    }
+    const { stuck, scenario, kind } = known;
+    if (!stuck) {
+      const excused = this.#isExcused(known, reason);
+      if (excused) this.#sick.add(sessionID);
+      this.check(excused, at, `${event} (${reason}) of a healthy session, ${scenario}: ${msg}`);
+      return;
+    }
+    const since = known.begunAt ?? Number.POSITIVE_INFINITY;
+    // A server that was frozen for a while has retried nothing and answered nothing: that quiet may come first.
+    const quiet =
+      reason === 'silence' &&
+      (this.#ledger.hadTrouble('server frozen', since) ||
+        this.#ledger.hadTrouble('server silent', since));
+    const fits = quiet || (kind.reasons?.includes(reason) ?? false);
+    const what = `${event} of ${scenario} for "${reason}", which is not what ails it: ${msg}`;
+    this.check(fits || this.#isExcused(known, reason), at, what, `${sessionID} ${reason}`);
+  }
+
+  #sent(at: number, sessionID: string): void {
+    const known = this.#ledger.sessions.get(sessionID);
+    const title = known?.scenario ?? 'unknown';
+    const allowed = known !== undefined && (known.stuck || this.#sick.has(sessionID));
+    this.check(allowed, at, `an abort was sent for ${sessionID} (${title})`);
+  }
+
+  /** A healthy run that nothing disturbed ends by itself, as it was told to. */
+  #ended(at: number, sessionID: string, finish: string): void {
+    const known = this.#ledger.sessions.get(sessionID);
+    const expected = known?.kind.finish;
+    if (known === undefined || known.child || expected === undefined || finish === 'unknown')
+      return;
+    if (this.#isSick(known)) return;
+    const what = `${known.scenario} ended with "${finish}" and not "${expected}" (${sessionID})`;
+    this.check(finish === expected, at, what);
+  }
+
+  /** The fault itself made the run fail or fall silent: then the verdict is right. */
+  #isExcused(known: Known, reason: string): boolean {
+    const since = known.begunAt ?? Number.POSITIVE_INFINITY;
+    const had = (...names: string[]) =>
+      this.#ledger.hadFault((fault) => names.includes(fault), since);
+    if (RETRY_REASONS.includes(reason)) return had('provider-down', 'provider-flap');
+    if (reason === 'silence' || reason === 'tool_time') return had('disk-server');
+    return false;
+  }
+
+  #isSick({ sessionID, begunAt = Number.POSITIVE_INFINITY }: Known): boolean {
+    const faults = ['provider-down', 'provider-flap', 'disk-server'];
+    return (
+      this.#sick.has(sessionID) || this.#ledger.hadFault((fault) => faults.includes(fault), begunAt)
+    );
+  }
+}

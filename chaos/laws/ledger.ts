@@ -1,0 +1,119 @@
+/** What several laws must know of the past: which sessions there are, what is wrong just now, which faults came when. */
+import type { Evidence, Trouble } from '../evidence.js';
+import { type Kind, type KindName, kindOf } from '../kinds.js';
+import type { FaultName } from '../schedule.js';
+
+export interface Known {
+  sessionID: string;
+  title: string;
+  scenario: KindName;
+  kind: Kind;
+  child: boolean;
+  /** This very session must be ended by the watchdog. */
+  stuck: boolean;
+  begunAt: number | undefined;
+  /** From when its limit counts. */
+  ripeAt: number | undefined;
+  endedAt: number | undefined;
+  cut: boolean;
+}
+
+export interface PastFault {
+  fault: FaultName;
+  begun: number;
+  ended: number | undefined;
+}
+
+export class Ledger {
+  readonly sessions = new Map<string, Known>();
+  readonly faults = new Map<number, PastFault>();
+  troubles: readonly Trouble[] = [];
+  /** Since when everything works; undefined while something does not. */
+  calmSince: number | undefined;
+  #lastTrouble = new Map<Trouble, number>();
+
+  take(e: Evidence): void {
+    switch (e.kind) {
+      case 'fault.begun':
+        this.faults.set(e.id, { fault: e.fault, begun: e.at, ended: undefined });
+        return;
+      case 'fault.ended': {
+        const fault = this.faults.get(e.id);
+        if (fault) fault.ended = e.at;
+        return;
+      }
+      case 'troubles':
+        for (const trouble of [...this.troubles, ...e.troubles]) {
+          this.#lastTrouble.set(trouble, e.at);
+        }
+        this.troubles = e.troubles;
+        if (e.troubles.length > 0) this.calmSince = undefined;
+        else this.calmSince ??= e.at;
+        return;
+      case 'session.known':
+        this.#known(e);
+        return;
+      case 'session.begun':
+      case 'session.ripe':
+      case 'session.ended':
+      case 'session.cut':
+        this.#session(e);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** Whether one of these faults was in force at some time from `since` on. */
+  hadFault(which: (fault: FaultName) => boolean, since: number): boolean {
+    return [...this.faults.values()].some(
+      ({ fault, ended }) => which(fault) && (ended === undefined || ended >= since),
+    );
+  }
+
+  hadTrouble(trouble: Trouble, since: number): boolean {
+    return (
+      this.troubles.includes(trouble) ||
+      (this.#lastTrouble.get(trouble) ?? Number.NEGATIVE_INFINITY) >= since
+    );
+  }
+
+  #known(e: Extract<Evidence, { kind: 'session.known' }>): void {
+    if (this.sessions.has(e.sessionID)) return;
+    const kind = kindOf(e.scenario);
+    const stuck = kind.fate === 'stuck' || (kind.fate === 'subagent' && e.child);
+    const { sessionID, title, scenario, child } = e;
+    this.sessions.set(sessionID, {
+      sessionID,
+      title,
+      scenario,
+      kind,
+      child,
+      stuck,
+      begunAt: undefined,
+      ripeAt: undefined,
+      endedAt: undefined,
+      cut: false,
+    });
+  }
+
+  #session(
+    e: Extract<
+      Evidence,
+      { kind: 'session.begun' | 'session.ripe' | 'session.ended' | 'session.cut' }
+    >,
+  ): void {
+    const known = this.sessions.get(e.sessionID);
+    if (known === undefined) return;
+    if (e.kind === 'session.begun') {
+      known.begunAt = e.at;
+      // Where a person's act makes it stuck, it is not before that.
+      if (known.kind.person?.does !== 'delete') known.ripeAt = e.at;
+    } else if (e.kind === 'session.ripe') {
+      known.ripeAt = e.at;
+    } else {
+      known.endedAt = e.at;
+      known.cut = e.kind === 'session.cut';
+    }
+  }
+}

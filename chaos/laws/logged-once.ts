@@ -1,0 +1,130 @@
+/** Every decision is in the log, and is there once. */
+import { type Evidence, Law, type LogLine } from '../evidence.js';
+import type { Ledger } from './ledger.js';
+
+/** Decisions and their ends. */
+const DECISIONS = [
+  'session.stuck',
+  'session.aborting',
+  'session.aborted',
+  'session.abort_failed',
+  'session.wedged',
+  'session.interrupted',
+  'server.exited',
+  'server.unresponsive',
+  'server.restarting',
+  'server.restarted',
+  'server.restart_failed',
+  'server.breaker_open',
+];
+/** The same decision said again within this time is one decision said twice; a new one takes longer to be found. */
+const TWICE_MS = 500;
+/** What a full disk did not take is written when it is tried again, this much later at most. */
+const RETRY_MS = 2_000;
+/** A sent abort has its logged end within the verification's limit; three tries and a busy machine. */
+const END_MS = 60_000;
+
+interface Sent {
+  sessionID: string;
+  at: number;
+  generation: number;
+}
+
+export class LoggedOnce extends Law {
+  readonly name = 'every decision logged once';
+  readonly #ledger: Ledger;
+  readonly #last = new Map<string, number>();
+  /** Sessions that this daemon said it aborts. */
+  #announced = new Set<string>();
+  #sent: Sent[] = [];
+  #generation = 0;
+  #starts = 0;
+  #startsSaid = 0;
+  #server: number | undefined;
+  #lostAt = Number.NEGATIVE_INFINITY;
+
+  constructor(ledger: Ledger) {
+    super();
+    this.#ledger = ledger;
+  }
+
+  take(e: Evidence): void {
+    switch (e.kind) {
+      case 'daemon.started':
+        this.#generation = e.generation;
+        this.#announced = new Set();
+        return;
+      case 'daemon.ended':
+        // It can say no more.
+        this.#sent = [];
+        if (this.#ledger.hadFault((fault) => fault === 'disk-daemon', e.at - RETRY_MS)) {
+          this.#lostAt = e.at;
+        }
+        return;
+      case 'log':
+        this.#line(e.at, e.generation, e.line);
+        return;
+      case 'wire.abort':
+        this.checks += 1;
+        this.#sent.push({ sessionID: e.sessionID, at: e.at, generation: this.#generation });
+        return;
+      case 'servers':
+        this.#servers(e.processes.map(({ pid }) => pid));
+        return;
+      case 'tick':
+        this.#overdue(e.at);
+        return;
+      default:
+        return;
+    }
+  }
+
+  override finish(at: number): void {
+    const what = `the server was started ${this.#starts} times, and ${this.#startsSaid} starts were said`;
+    this.check(this.#starts <= this.#startsSaid || this.#lostLines(0), at, what);
+  }
+
+  #line(at: number, generation: number, line: LogLine): void {
+    const { event, sessionID = '', reason = '', pid = '' } = line;
+    if (event === 'server.starting' || event === 'server.restarting') this.#startsSaid += 1;
+    if (event === 'log.dropped') this.#lostAt = at;
+    if (event === 'session.aborting') this.#announced.add(sessionID);
+    if (event === 'session.aborted' || event === 'session.abort_failed') this.#settle(sessionID);
+    if (event === 'server.restarted' || event === 'server.exited') this.#sent = [];
+    if (!DECISIONS.includes(event)) return;
+    const key = [generation, event, sessionID, reason, line.try ?? '', pid].join(' ');
+    const time = Date.parse(line.time);
+    const before = this.#last.get(key);
+    this.#last.set(key, time);
+    const twice = before !== undefined && time - before < TWICE_MS;
+    this.check(!twice, at, `said twice: ${line.msg}`, `${key} ${time}`);
+  }
+
+  #settle(sessionID: string): void {
+    this.#sent = this.#sent.filter((sent) => sent.sessionID !== sessionID);
+  }
+
+  /** The log is read a moment after the wire: what was sent is compared when it has had time to be said. */
+  #overdue(at: number): void {
+    this.#sent = this.#sent.filter((sent) => {
+      if (at - sent.at < END_MS) return true;
+      if (!this.#lostLines(sent.at - END_MS)) {
+        const said = this.#announced.has(sent.sessionID);
+        const what = said ? 'its end was never said' : 'it was never announced';
+        this.violated(at, `an abort of ${sent.sessionID} was sent, and ${what}`);
+      }
+      return false;
+    });
+  }
+
+  #servers(pids: readonly number[]): void {
+    const [pid] = pids;
+    if (pid !== undefined && pid !== this.#server) this.#starts += 1;
+    this.#server = pid;
+  }
+
+  /** Lines that were said and that nobody can read: the daemon says so, or it ended before its full disk had room again. */
+  #lostLines(since: number): boolean {
+    return this.#lostAt >= since;
+  }
+}

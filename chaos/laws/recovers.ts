@@ -1,0 +1,51 @@
+/** When a fault is over, the watchdog has a healthy server again before long, and says so. */
+import { type Evidence, Law } from '../evidence.js';
+import type { Ledger } from './ledger.js';
+
+export class Recovers extends Law {
+  readonly name = 'well again after every fault';
+  readonly #ledger: Ledger;
+  readonly #withinMs: number;
+  #ready = false;
+  #faultsOver: number | undefined;
+  /** From the end of the last fault until ready, ms. */
+  readonly took: number[] = [];
+
+  /** `withinMs`: a boot on a busy machine, after a backoff. */
+  constructor(ledger: Ledger, withinMs: number) {
+    super();
+    this.#ledger = ledger;
+    this.#withinMs = withinMs;
+  }
+
+  take(e: Evidence): void {
+    if (e.kind === 'ready') this.#ready = e.ready;
+    if (e.kind === 'fault.begun') this.#faultsOver = undefined;
+    if (e.kind === 'fault.ended' && e.broken !== undefined) {
+      this.check(false, e.at, `${e.fault}: ${e.broken}`);
+    }
+    if (e.kind === 'fault.ended' && !this.#anyFault()) {
+      this.#faultsOver = e.at;
+      // The last look was before the fault's end.
+      this.#ready = false;
+    }
+    if (e.kind !== 'tick' || this.#faultsOver === undefined) return;
+    const well =
+      this.#ready && !this.#ledger.troubles.some((trouble) => trouble.startsWith('server'));
+    const tookMs = e.at - this.#faultsOver;
+    if (well) {
+      this.checks += 1;
+      this.took.push(tookMs);
+      this.#faultsOver = undefined;
+    } else if (tookMs > this.#withinMs) {
+      this.#faultsOver = undefined;
+      const { troubles } = this.#ledger;
+      const what = `not ready ${Math.round(tookMs / 1000)} s after the last fault ended (troubles: ${troubles.join(', ') || 'none'})`;
+      this.check(false, e.at, what, `${e.at}`);
+    }
+  }
+
+  #anyFault(): boolean {
+    return [...this.#ledger.faults.values()].some(({ ended }) => ended === undefined);
+  }
+}

@@ -1,0 +1,80 @@
+/** The server is restarted only when something was wrong with it, and the watchdog says what. */
+import { type Evidence, Law, type LogLine } from '../evidence.js';
+import { FAULTS } from '../schedule.js';
+import type { Ledger } from './ledger.js';
+
+/** How long a fault may lie back: a frozen server is declared unresponsive when its stream is silent beyond its heartbeat. */
+const MEMORY_MS = 30_000;
+/** A pile-up is made of sessions that retry; the contract's `pileup.minSessions` of this run. */
+const PILE = 3;
+
+export class RestartJustified extends Law {
+  readonly name = 'no restart without a fault';
+  readonly #ledger: Ledger;
+  #servers: number[] = [];
+  /** Pids that were seen and are no more. */
+  readonly #dead = new Set<number>();
+
+  constructor(ledger: Ledger) {
+    super();
+    this.#ledger = ledger;
+  }
+
+  take(e: Evidence): void {
+    if (e.kind === 'servers') this.#changed(e);
+    else if (e.kind === 'log' && e.line.event === 'server.restarting') this.#decided(e.at, e.line);
+  }
+
+  #changed(e: Extract<Evidence, { kind: 'servers' }>): void {
+    const now = e.processes.map(({ pid }) => pid);
+    for (const pid of now) this.#dead.delete(pid);
+    for (const pid of this.#servers.filter((old) => !now.includes(old))) this.#dead.add(pid);
+    this.#servers = now;
+  }
+
+  #decided(at: number, { reason = '', msg, pid }: LogLine): void {
+    const { troubles } = this.#ledger;
+    const since = at - MEMORY_MS;
+    const had = (...groups: string[]) =>
+      this.#ledger.hadFault((fault) => groups.includes(FAULTS[fault]), since);
+    const said = `${msg} (troubles now: ${troubles.join(', ') || 'none'})`;
+    switch (reason) {
+      case 'exited': {
+        const alive = pid !== undefined && this.#servers.includes(pid);
+        this.check(!alive, at, `declared gone, and pid ${pid} lives: ${said}`);
+        return;
+      }
+      case 'unresponsive': {
+        const silent =
+          this.#ledger.hadTrouble('server silent', since) ||
+          this.#ledger.hadTrouble('server frozen', since);
+        this.check(silent || had('network'), at, `declared unresponsive without a fault: ${said}`);
+        return;
+      }
+      case 'pileup': {
+        const retrying = this.#retrying(at);
+        const sick = had('provider');
+        this.check(sick || retrying >= PILE, at, `a pile-up of ${retrying} sessions: ${said}`);
+        return;
+      }
+      case 'wedged':
+        this.check(had('network', 'process', 'disk'), at, `wedged without a fault: ${said}`);
+        return;
+      default:
+        this.check(false, at, `nobody asked for a restart: ${said}`);
+    }
+  }
+
+  /** Sessions whose provider fails, as far as they are at work. */
+  #retrying(at: number): number {
+    return [...this.#ledger.sessions.values()].filter(
+      ({ kind, begunAt, endedAt }) =>
+        kind.reasons?.includes('pileup') &&
+        begunAt !== undefined &&
+        (endedAt === undefined || at - endedAt < PILE_SLACK_MS),
+    ).length;
+  }
+}
+
+/** Our own look at the sessions comes once a second or so. */
+const PILE_SLACK_MS = 5_000;

@@ -1,0 +1,67 @@
+/** The limits that the daemon under chaos runs with: short, so that minutes show what takes hours. All in ms. */
+
+export interface Limits {
+  silence: number;
+  toolTime: number;
+  retryDuration: number;
+  maxAttempts: number;
+  maxWait: number;
+  verify: number;
+  probeInterval: number;
+  probeTimeout: number;
+  probeFailures: number;
+  pollInterval: number;
+  healthInterval: number;
+}
+
+export const LONG: Limits = {
+  silence: 10_000,
+  toolTime: 40_000,
+  retryDuration: 20_000,
+  maxAttempts: 3,
+  maxWait: 60_000,
+  verify: 4_000,
+  probeInterval: 1_000,
+  probeTimeout: 1_500,
+  probeFailures: 3,
+  pollInterval: 2_000,
+  healthInterval: 2_000,
+};
+
+/** For the form that runs in the test suite. */
+export const SHORT: Limits = {
+  ...LONG,
+  silence: 6_000,
+  toolTime: 18_000,
+  pollInterval: 1_000,
+  healthInterval: 1_000,
+};
+
+/** The daemon's configuration, `server.*` and `status.*` apart. */
+export function configOf(limits: Limits): Record<string, unknown> {
+  const ms = (value: number) => `${value}ms`;
+  return {
+    watch: { pollInterval: ms(limits.pollInterval), heartbeatTimeout: '15s' },
+    retry: {
+      maxAttempts: limits.maxAttempts,
+      maxDuration: ms(limits.retryDuration),
+      maxWait: ms(limits.maxWait),
+    },
+    stall: { maxSilence: ms(limits.silence), maxToolTime: ms(limits.toolTime) },
+    abort: { verifyTimeout: ms(limits.verify), maxTries: 3 },
+    pileup: { minSessions: 3, minDuration: '6s', rest: '2m' },
+    probe: {
+      interval: ms(limits.probeInterval),
+      timeout: ms(limits.probeTimeout),
+      maxFailures: limits.probeFailures,
+    },
+    // Chaos restarts more often in a minute than a bad month does: the breaker must not be what ends the run.
+    restart: {
+      maxRestarts: 30,
+      window: '1m',
+      backoff: { initial: '500ms', max: '2s' },
+      cooldown: '10s',
+    },
+    log: { healthInterval: ms(limits.healthInterval) },
+  };
+}

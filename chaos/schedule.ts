@@ -1,0 +1,148 @@
+/** What will happen when, from a seed alone: the same seed gives the same faults and sessions, in the same order. */
+import { KIND_NAMES, type KindName } from './kinds.js';
+import { Deck, Random } from './random.js';
+
+/**
+ * Where the faults of the network come from. `nat`: the kernel turns the daemon's connections to opencode's port into
+ * ones to the proxy, so every fault can come in one world. `direct` and `observed` are the two halves for where that
+ * is not to be had: no proxy at all, then a proxy in the URL, whose process the daemon may not touch.
+ */
+export type Topology = 'nat' | 'direct' | 'observed';
+
+export const FAULTS = {
+  'server-kill': 'process',
+  'server-term': 'process',
+  /** Thawed before the daemon has a reason to restart it, or while it has just found one. */
+  'server-freeze': 'process',
+  /** Nobody thaws it, and what does is undone: only a new server helps. */
+  'server-freeze-for-good': 'process',
+  'server-kill-while-booting': 'process',
+  'daemon-kill': 'daemon',
+  'daemon-term': 'daemon',
+  'daemon-freeze': 'daemon',
+  'daemon-double': 'daemon',
+  'both-kill': 'process',
+  'net-cut': 'network',
+  'net-refuse': 'network',
+  'net-blackhole': 'network',
+  'net-delay': 'network',
+  'net-truncate': 'network',
+  'net-reset': 'network',
+  'disk-daemon': 'disk',
+  'disk-server': 'disk',
+  'provider-down': 'provider',
+  'provider-flap': 'provider',
+} as const;
+
+export type FaultName = keyof typeof FAULTS;
+export type FaultGroup = (typeof FAULTS)[FaultName];
+export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
+export const FAULT_GROUPS = [...new Set(Object.values(FAULTS))] as FaultGroup[];
+
+export interface PlannedFault {
+  /** From the phase's beginning, ms. */
+  at: number;
+  fault: FaultName;
+  /** How long it lasts, where that is ours to say. */
+  ms: number;
+  /** A number of the fault's own: added delay in ms, bytes until a cut. */
+  amount: number;
+}
+
+export interface PlannedSession {
+  at: number;
+  kind: KindName;
+  /** Which of the project folders. */
+  project: number;
+}
+
+export interface Phase {
+  topology: Topology;
+  ms: number;
+  faults: PlannedFault[];
+  sessions: PlannedSession[];
+}
+
+export interface ScheduleOptions {
+  seed: number;
+  ms: number;
+  /** Whether the kernel's NAT can be had. */
+  nat: boolean;
+  /** A fault or a group of faults: no other comes. */
+  only?: readonly string[];
+  /** Faults and sessions come thick and fast: for the short form. */
+  dense?: boolean;
+}
+
+export const PROJECTS = 3;
+
+/** What each topology can do. A server that the daemon only observes must not be killed: nobody would start it again. */
+const POSSIBLE: Record<Topology, (fault: FaultName) => boolean> = {
+  nat: () => true,
+  direct: (fault) => FAULTS[fault] !== 'network',
+  observed: (fault) => !['process', 'disk'].includes(FAULTS[fault]) && fault !== 'daemon-double',
+};
+
+export function possible(topology: Topology, only: readonly string[] = []): FaultName[] {
+  return FAULT_NAMES.filter(
+    (fault) =>
+      POSSIBLE[topology](fault) &&
+      (only.length === 0 || only.includes(fault) || only.includes(FAULTS[fault])),
+  );
+}
+
+export function plan(options: ScheduleOptions): Phase[] {
+  const { seed, ms, nat, only } = options;
+  const topologies: Topology[] = nat ? ['nat'] : ['direct', 'observed'];
+  const usable = topologies.filter((topology) => possible(topology, only).length > 0);
+  return usable.map((topology, index) => {
+    const length = Math.round(ms / usable.length);
+    // Each its own stream of chance: another length or another deck of faults leaves the sessions as they are.
+    const faults = planFaults(new Random(seed * 31 + index), topology, length, options);
+    const sessions = planSessions(new Random(seed * 37 + 1000 + index), length, options);
+    return { topology, ms: length, faults, sessions };
+  });
+}
+
+/** The last faults come early enough that what they did is seen. */
+const TAIL_SHARE = 0.06;
+
+function planFaults(
+  random: Random,
+  topology: Topology,
+  ms: number,
+  { only, dense = false }: ScheduleOptions,
+): PlannedFault[] {
+  const deck = new Deck(possible(topology, only), random);
+  const faults: PlannedFault[] = [];
+  const [least, most] = dense ? [1_500, 5_000] : [2_000, 10_000];
+  let at = random.between(least, most);
+  while (at < ms * (1 - TAIL_SHARE)) {
+    const fault = deck.deal();
+    const length = dense ? random.between(2_000, 4_000) : random.between(2_500, 22_000);
+    faults.push({ at, fault, ms: length, amount: random.between(80, 900) });
+    // One in three comes on top of the last one; one in seven leaves time for everything to be settled.
+    const dice = random.next();
+    if (dense) at += length + random.between(least, most);
+    else if (dice < 0.35) at += random.between(500, length);
+    else if (dice < 0.85) at += length + random.between(least, most);
+    else at += length + random.between(25_000, 45_000);
+  }
+  return faults;
+}
+
+function planSessions(
+  random: Random,
+  ms: number,
+  { dense = false }: ScheduleOptions,
+): PlannedSession[] {
+  const deck = new Deck(KIND_NAMES, random);
+  const sessions: PlannedSession[] = [];
+  const [least, most] = dense ? [300, 1_600] : [1_000, 4_500];
+  // Nothing new in the last moments of a dense run: its end is to come soon.
+  const until = dense ? ms * 0.6 : ms * (1 - TAIL_SHARE);
+  for (let at = random.between(0, least); at < until; at += random.between(least, most)) {
+    sessions.push({ at, kind: deck.deal(), project: random.between(0, PROJECTS - 1) });
+  }
+  return sessions;
+}
