@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
-import { LIMITS } from '../../src/telemetry/status/endpoint.js';
+import { LIMITS } from '../../src/telemetry/status/limits.js';
 import { MAX_LISTENERS } from '../../src/telemetry/status/stream.js';
 import { freePort } from '../support/ports.js';
 import { openWorld, type StatusWorld, type WorldOptions } from '../support/status-world.js';
