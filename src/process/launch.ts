@@ -1,9 +1,11 @@
 /** Starts a server's process so that it outlives this daemon: its own session, its output in files. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import type { Clock } from '../lib/clock.js';
 import { type ControlDeps, ControlError } from './control.js';
+import { markedWith } from './leftovers.js';
 import { OutputTail, type Stream } from './output.js';
 import type { ProcessRef, ProcessTable } from './process-table.js';
 import type { Recipe } from './recipe.js';
@@ -19,6 +21,8 @@ export interface Launched {
   root: ProcessRef;
   /** Absent where an earlier daemon started it. */
   child?: ChildProcess;
+  /** In the environment of all that it starts; absent for a server of a daemon that set none. */
+  mark?: string;
   /** Absent where the state directory cannot be written. */
   tail?: OutputTail;
   /** Aborted when the child has ended, with an `Exit` as its reason; never for an earlier daemon's. */
@@ -43,11 +47,12 @@ export async function launch(recipe: Recipe, options: LaunchOptions): Promise<La
     );
   }
   const files = outputFiles(options);
+  const mark = randomUUID();
   const output = files ? [openNew(files.stdout), openNew(files.stderr)] : [];
   try {
     const child = spawn(program, args, {
       cwd: recipe.cwd,
-      env: recipe.env,
+      env: { ...recipe.env, ...markedWith(mark) },
       // Its own session: a terminal's Ctrl-C and a signal to our group are ours, not the server's.
       detached: true,
       stdio: ['ignore', output[0] ?? 'ignore', output[1] ?? 'ignore'],
@@ -60,8 +65,8 @@ export async function launch(recipe: Recipe, options: LaunchOptions): Promise<La
     if (pid === undefined) throw new Error('a spawned process without a pid');
     // A child that ended already is a zombie or gone; its end is told by `ended`.
     const root = { pid, startTime: (await options.table.read(pid))?.startTime ?? '' };
-    remember(root, files, options);
-    return { root, child, ended, ...(files && { tail: follow(files, 'start', options) }) };
+    remember(root, mark, files, options);
+    return { root, child, ended, mark, ...(files && { tail: follow(files, 'start', options) }) };
   } finally {
     for (const fd of output) closeSync(fd);
   }
@@ -70,11 +75,16 @@ export async function launch(recipe: Recipe, options: LaunchOptions): Promise<La
 /** Takes up what an earlier daemon started: its output goes on to be read. */
 export function relaunched(
   root: ProcessRef,
-  files: ServerRecord['files'],
+  { mark, files }: ServerRecord,
   options: LaunchOptions,
 ): Launched {
   const ended = new AbortController().signal;
-  return { root, ended, ...(files && { tail: follow(files, 'end', options) }) };
+  return {
+    root,
+    ended,
+    ...(mark !== undefined && { mark }),
+    ...(files && { tail: follow(files, 'end', options) }),
+  };
 }
 
 export function exitOf(launched: Launched): Exit | undefined {
@@ -124,13 +134,14 @@ function openNew(file: string): number {
 /** The server runs: that it cannot be written down (a full disk) is no reason to let go of it. */
 function remember(
   root: ProcessRef,
+  mark: string,
   files: ServerRecord['files'],
   { records, deps }: LaunchOptions,
 ): void {
   // Reported above already where the directory cannot be written.
   if (!files) return;
   try {
-    records.write(root, files);
+    records.write(root, mark, files);
   } catch (error) {
     deps.onNotice(
       'warn',

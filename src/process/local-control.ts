@@ -97,6 +97,7 @@ export abstract class LocalControl implements ServerControl {
       // Of an earlier daemon that died while its server booted: a second one would only lose the race for the port.
       const booting = await this.local.booting();
       if (booting) return this.local.awaitLaunched(booting, signal);
+      await this.local.endLeftovers(signal);
     }
     const started = await this.local.launch(recipe, signal);
     return { ...started, tookMs: clock.now() - began };

@@ -21,6 +21,7 @@ import {
   launch,
   relaunched,
 } from './launch.js';
+import { findLeftovers } from './leftovers.js';
 import { treeMemory } from './memory.js';
 import { openProcessTable } from './open-table.js';
 import { type FindHolders, isLocalHost, isPortFree } from './port.js';
@@ -186,6 +187,7 @@ export class LocalServer {
     const [first] = roots;
     if (first === undefined) {
       this.letGo();
+      await this.endLeftovers(signal);
       return undefined;
     }
     // From here its end is no news.
@@ -212,6 +214,22 @@ export class LocalServer {
           ? found.message
           : `nobody listens on port ${this.port}`;
     if (why !== undefined) throw new ControlError(why, { serverAlive: true });
+  }
+
+  /** Ends what a server of ours that died by itself has left running: it would work on beside the next one. */
+  async endLeftovers(signal?: AbortSignal): Promise<void> {
+    const mark = this.#launched?.mark ?? this.#records.read()?.mark;
+    if (mark === undefined) return;
+    const roots = await findLeftovers(mark, this.table);
+    if (roots.length === 0) return;
+    const { killed, survivors } = await this.#kill(roots, signal, false);
+    const { deps } = this.options;
+    deps.onNotice('info', `ended what the last server left running: ${killed.length} processes`, {
+      pids: killed,
+    });
+    if (survivors.length > 0) {
+      deps.onNotice('warn', `of the last server still run: ${survivors.join(', ')}`);
+    }
   }
 
   poke(): void {
@@ -257,7 +275,7 @@ export class LocalServer {
     // The wrapper may have been killed alone: then the server below it is what is left of what was started.
     for (const root of [record.root, record.server]) {
       if (root === null || !(await this.table.isAlive(root))) continue;
-      this.#launched ??= relaunched(root, record.files, this.#launchOptions());
+      this.#launched ??= relaunched(root, record, this.#launchOptions());
       return;
     }
   }

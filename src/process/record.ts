@@ -22,6 +22,8 @@ const recordSchema = z.object({
   root: refSchema,
   /** What listens; null until it is healthy. */
   server: refSchema.nullable(),
+  /** What all that it starts has in its environment (leftovers.ts). */
+  mark: z.string().optional(),
   files: z.object({ stdout: z.string(), stderr: z.string() }).nullable(),
 });
 export type ServerRecord = z.infer<typeof recordSchema>;
@@ -75,13 +77,14 @@ export class ServerRecords {
   }
 
   /** Remembers what was spawned just now. @throws where the directory cannot be written */
-  write({ pid, startTime }: ProcessRef, files: ServerRecord['files']): void {
+  write({ pid, startTime }: ProcessRef, mark: string, files: ServerRecord['files']): void {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     this.#save({
       url: this.#url,
       bootId: bootId(),
       root: { pid, startTime },
       server: null,
+      mark,
       files,
     });
   }

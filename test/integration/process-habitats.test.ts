@@ -58,7 +58,7 @@ describe('adopt', () => {
     expect(restarted).toMatchObject({ oldPid: before.pid, pid: after.pid });
     expect(after.argv).toEqual(before.argv);
     expect(after.cwd).toBe(before.cwd);
-    expect(after.env).toEqual(before.env);
+    expect(after.env).toEqual({ ...before.env, OPENCODE_WATCHED_AS: expect.any(String) });
     expect([before.pid, before.tool!].filter(isAlive)).toEqual([]);
     await habitat.ask('/say');
     await waitFor(() => habitat.lines.includes('said red'));

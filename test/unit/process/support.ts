@@ -10,8 +10,8 @@ import { isAlive, killAll, processesWithEnv } from '../../support/processes.js';
 
 /**
  * Serves `/global/health` on --port. What it does besides is in $FAKE, words of: `ignore-term`, `exit` (at once, with
- * words), `tool` (a child in its own session; its pid is at /tool), `tool-ignore-term`, `slow` (listens after 500 ms),
- * `noisy` (writes without end), `deaf` (listens, answers 500).
+ * words), `tool` (a child in its own session; its pid is at /tool), `tool-ignore-term`, `background` (a child that was
+ * let go of), `slow` (listens after 500 ms), `noisy` (writes without end), `deaf` (listens, answers 500).
  */
 const SERVER = `
 import { spawn } from 'node:child_process';
@@ -29,6 +29,9 @@ if (fake.includes('tool') || fake.includes('tool-ignore-term')) {
   const code = fake.includes('tool') ? 'setInterval(() => {}, 1e6)' : 'process.on("SIGTERM", () => {}); console.log(1); setInterval(() => {}, 1e6)';
   tool = spawn(process.execPath, ['-e', code], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
   if (!fake.includes('tool')) await new Promise((resolve) => tool.stdout.once('data', resolve));
+}
+if (fake.includes('background')) {
+  tool = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { detached: true, stdio: 'ignore' });
 }
 if (fake.includes('slow')) await new Promise((resolve) => setTimeout(resolve, 500));
 if (fake.includes('noisy')) {

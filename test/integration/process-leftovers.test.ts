@@ -1,0 +1,69 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { SpawnControl } from '../../src/process/spawn.js';
+import { isAlive } from '../support/processes.js';
+import { waitFor } from '../support/wait.js';
+import { Habitat } from '../unit/process/support.js';
+
+let habitat: Habitat;
+beforeEach(async () => {
+  habitat = await Habitat.make();
+});
+afterEach(() => habitat.clear());
+
+/** A server with a tool, and then only the tool: what an out-of-memory kill leaves. */
+async function killedServer(fake: string) {
+  const options = habitat.options({ fake });
+  const control = new SpawnControl(options);
+  const { pid } = await control.start(habitat.signal);
+  const tool = (await habitat.ask()).tool!;
+  process.kill(pid!, 'SIGKILL');
+  await waitFor(() => habitat.exits.length === 1, { what: 'its end to be told' });
+  expect(isAlive(tool)).toBe(true);
+  return { control, tool, options };
+}
+
+test('a tool that outlived its killed server is ended before the next one starts', async () => {
+  const { control, tool } = await killedServer('tool');
+  await control.restart(habitat.signal);
+  expect(isAlive(tool)).toBe(false);
+  expect(habitat.notices.join('\n')).toContain('left running: 1 processes');
+  expect(habitat.processes()).toHaveLength(2);
+  await control.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
+});
+
+test('also where the daemon died with the server, and the next daemon starts the next server', async () => {
+  const { tool, options } = await killedServer('tool-ignore-term');
+  const next = new SpawnControl(options);
+  await next.start(habitat.signal);
+  expect(isAlive(tool)).toBe(false);
+  await next.dispose('stop');
+});
+
+test('also where the daemon is told to stop, and no server follows', async () => {
+  const { control } = await killedServer('tool');
+  await control.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
+});
+
+test('what a tool has put into the background lives on', async () => {
+  const { control, tool } = await killedServer('background');
+  await control.restart(habitat.signal);
+  expect(isAlive(tool)).toBe(true);
+  await control.dispose('stop');
+});
+
+test('another server’s tools are left alone', async () => {
+  const other = await Habitat.make();
+  try {
+    const neighbour = new SpawnControl(other.options({ fake: 'tool' }));
+    await neighbour.start(other.signal);
+    const { control } = await killedServer('tool');
+    await control.restart(habitat.signal);
+    expect(isAlive((await other.ask()).tool!)).toBe(true);
+    await neighbour.dispose('stop');
+    await control.dispose('stop');
+  } finally {
+    await other.clear();
+  }
+});
