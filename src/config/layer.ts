@@ -42,8 +42,8 @@ function flattenLevel(
   if (typeof value !== 'object' || Array.isArray(value)) {
     layer.problems.push({
       key: path.join('.') || 'the file',
-      // Not shown at the top: a file that is one piece of text may be a password file.
-      value: path.length === 0 ? undefined : showValue(value),
+      // Neither a list nor text is shown, here and at the top: a webhook's URL or a password may be in it.
+      value: path.length === 0 ? undefined : kindOf(value),
       expected: 'keys with values, one level deeper',
       source: sourceOf(path),
     });
@@ -59,6 +59,11 @@ function flattenLevel(
       layer.entries.push({ path: key, candidates: [child], source });
     } else layer.problems.push(unknownKey(key, source));
   }
+}
+
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'string' ? 'text' : showValue(value);
 }
 
 /** The value of an unknown key is never shown: it may be a password behind a misspelt name. */

@@ -25,18 +25,24 @@ export class ConfigError extends Error {
 /** All problems, aligned, one a line: for a terminal and for the error's message. */
 export function describeProblems(problems: readonly Problem[]): string {
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
-  const width = Math.min(40, Math.max(0, ...problems.map((p) => p.key.length)));
-  const lines = problems.map((p) => {
+  const shown = problems.slice(0, MAX_PROBLEMS);
+  const width = Math.min(40, Math.max(0, ...shown.map((p) => p.key.length)));
+  const lines = shown.map((p) => {
     const found = p.value === undefined ? '' : `is ${p.value}; `;
-    const line = `${p.key.padEnd(width)}  ${found}expected ${p.expected}  (${p.source})`;
+    const line = `${p.key.slice(0, MAX_KEY_CHARS).padEnd(width)}  ${found}expected ${p.expected}  (${p.source})`;
     // A key of the file may hold a line break or a terminal's control sequence.
     return `  ${line.replace(/\p{Cc}/gu, '?')}`;
   });
-  return [`${count} in the configuration:`, ...lines].join('\n');
+  const more = problems.length - shown.length;
+  const rest = more === 0 ? [] : [`  … and ${more} more`];
+  return [`${count} in the configuration:`, ...lines, ...rest].join('\n');
 }
 
+/** Problems of one message: nobody reads further, and a file of another program has thousands. */
+export const MAX_PROBLEMS = 100;
+const MAX_KEY_CHARS = 200;
 /** Longest value that a message shows. */
-const MAX_SHOWN = 120;
+export const MAX_SHOWN = 120;
 
 /** A value as a message shows it: JSON, one line, without userinfo, bounded. */
 export function showValue(value: unknown): string {

@@ -1,6 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MAX_ITEMS } from '../../../src/config/leaf.js';
+import { MAX_PROBLEMS } from '../../../src/config/problem.js';
 import { ConfigHome } from './home.js';
 
 const FILE = 'opencode-watchdog.yaml';
@@ -321,4 +323,30 @@ describe('a wrong configuration', () => {
       `server.passwordFile | is pw; expected ${expected} | (environment OPENCODE_WATCHDOG_SERVER_PASSWORDFILE)`,
     ]);
   });
+});
+
+it('names a hundred problems at most, and no value of a list or text in the place of a group', () => {
+  const home = new ConfigHome();
+  const unknown = Object.fromEntries(
+    Array.from({ length: 3 * MAX_PROBLEMS }, (_, n) => [`no_such_key_${n}${'x'.repeat(500)}`, 1]),
+  );
+  home.write('c', JSON.stringify(unknown));
+  const said = home.problems({ file: 'c' });
+  expect(said).toHaveLength(MAX_PROBLEMS + 1);
+  expect(said.at(-1)).toBe(`… and ${2 * MAX_PROBLEMS} more`);
+  expect(said.join().length).toBeLessThan(50_000);
+  const url = 'https://hooks.example.com/s3cr3t';
+  home.write('c', JSON.stringify({ notify: [{ url }], server: url }));
+  expect(home.problems({ file: 'c' })).toEqual([
+    'notify | is a list; expected keys with values, one level deeper | (file ~/c:1)',
+    'server | is text; expected keys with values, one level deeper | (file ~/c:1)',
+  ]);
+  home.write(
+    'c',
+    JSON.stringify({
+      notify: { webhooks: Array(MAX_ITEMS + 1).fill({ url, events: ['session'] }) },
+    }),
+  );
+  expect(home.problems({ file: 'c' }).join()).toMatch(/at most 20/);
+  home.remove();
 });

@@ -1,0 +1,230 @@
+/**
+ * The event parser under spoiled traffic of the real opencode: bytes → frames → observations → decisions. Never a
+ * crash, nothing kept without bound, and garbage decides nothing.
+ */
+import { createParser } from 'eventsource-parser';
+import { describe, expect, it } from 'vitest';
+import { FrameFilter } from '../../../src/opencode/frame-filter.js';
+import { MAX_ID_CHARS, MAX_PATH_CHARS } from '../../../src/opencode/schemas.js';
+import { MAX_UNKNOWN_TYPES, Oddities } from '../../../src/opencode/status.js';
+import { translate } from '../../../src/opencode/translate.js';
+import { observationSchema } from '../../../src/recording/format.js';
+import { MAX_SESSIONS } from '../../../src/watchdog/book.js';
+import { type Decision, isNote } from '../../../src/watchdog/decision.js';
+import type { Observation } from '../../../src/watchdog/observation.js';
+import { DEFAULT_POLICY, type Policy } from '../../../src/watchdog/policy.js';
+import { Watchdog } from '../../../src/watchdog/watchdog.js';
+import {
+  fuzz,
+  longestText,
+  mutateBytes,
+  mutateJson,
+  nonsense,
+  type Random,
+  rearrange,
+  recordings,
+} from '../../support/mutate.js';
+import { realEvents } from '../opencode/real-events.js';
+
+const NOW = 1_795_343_500_000;
+type Frame = (typeof realEvents)[string];
+/** A retry or a deletion decides, also where a flipped bit made it: whoever is told of one is told a fact. */
+const frames = Object.values(realEvents).filter(
+  (frame) => !/"(retry|session\.deleted)"/.test(JSON.stringify(frame)),
+);
+const text = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
+const everything = Buffer.from(frames.map(text).join(''));
+
+/** Everything between the socket and the watchdog, as `stream.ts` and `senses.ts` put it together. */
+class Ears {
+  readonly oddities = new Oddities();
+  readonly observations: Observation[] = [];
+  readonly #parser = createParser({ onEvent: ({ data }) => this.frame(data) });
+  readonly #decoder = new TextDecoder();
+  readonly filter = new FrameFilter({
+    progress: (sessionID, { directory }) => {
+      expect(sessionID.length).toBeLessThanOrEqual(MAX_ID_CHARS);
+      expect((directory ?? '').length).toBeLessThan(100_000);
+      this.observations.push({ kind: 'session.progress', at: 0, sessionID });
+    },
+    oversized: () => {},
+  });
+
+  bytes(chunk: Uint8Array): void {
+    const passed = this.filter.push(chunk);
+    if (passed) this.#parser.feed(this.#decoder.decode(passed, { stream: true }));
+  }
+
+  frame(data: string): void {
+    let value: unknown;
+    try {
+      value = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (typeof value !== 'object' || value === null) return;
+    const { directory, payload = value } = value as Partial<Frame>;
+    this.payload(typeof directory === 'string' ? directory : undefined, payload);
+  }
+
+  payload(directory: string | undefined, payload: unknown): void {
+    this.observations.push(...translate(directory, payload, 0, NOW, this.oddities));
+  }
+}
+
+/** A watchdog with a healthy server, where every second something is heard. */
+class Judge {
+  readonly watchdog: Watchdog;
+  readonly decisions: Decision[] = [];
+  at = 1_000;
+
+  constructor(policy: Policy = DEFAULT_POLICY) {
+    this.watchdog = new Watchdog({ policy, acts: true });
+    this.take({ kind: 'server.attached', at: this.at, running: true, pid: 1, version: '1.18.33' });
+    this.take({ kind: 'stream.connected', at: this.at, path: '/global/event' });
+    this.take({ kind: 'stream.resynced', at: this.at });
+  }
+
+  take(o: Observation): void {
+    this.decisions.push(...this.watchdog.observe({ ...o, at: this.at }));
+  }
+
+  get acts(): string[] {
+    return this.decisions.flatMap((each) =>
+      isNote(each) || each.act === 'inspect' ? [] : [each.act],
+    );
+  }
+}
+
+function isSound(o: Observation, random: Random): void {
+  if (longestText(o) > MAX_PATH_CHARS) throw new Error(`too long: ${o.kind}`);
+  // A sample: the schema costs more than all the rest.
+  if (!random.chance(0.05)) return;
+  // What a recording's own schema takes is what the watchdog was built for.
+  const bounded =
+    'directory' in o && (o.directory?.length ?? 0) > 4_000 ? { ...o, directory: '/' } : o;
+  const read = observationSchema.safeParse(JSON.parse(JSON.stringify(bounded)));
+  if (!read.success && !/max|200|256/.test(read.error.message)) throw read.error;
+}
+
+describe('the event parser', () => {
+  it('takes spoiled bytes for what they are: 10,000 streams of six real frames', () => {
+    const judge = new Judge();
+    const oddities = new Oddities();
+    let heard = 0;
+    const inputs = fuzz(10_000, (random) => {
+      const ears = new Ears();
+      const chosen = rearrange(
+        random,
+        Array.from({ length: 6 }, () => random.pick(frames)),
+      );
+      const stream = mutateBytes(random, Buffer.from(chosen.map(text).join('')), everything);
+      for (let from = 0; from < stream.length; ) {
+        const to = from + 1 + random.int(2_000);
+        ears.bytes(stream.subarray(from, to));
+        from = to;
+      }
+      // What comes after it is understood again.
+      ears.bytes(Buffer.from(`\n\n${text({ directory: '/p', payload: idle })}`));
+      expect(ears.observations.at(-1)).toMatchObject({
+        kind: 'session.status',
+        sessionID: 'ses_z',
+      });
+      for (const o of ears.observations) {
+        isSound(o, random);
+        judge.at += 1;
+        judge.take(o);
+      }
+      heard += ears.observations.length;
+      oddities.garbage += ears.oddities.garbage;
+    });
+    expect(inputs).toBeGreaterThanOrEqual(10_000);
+    // Neither was everything spoiled beyond reading, nor nothing.
+    expect(heard).toBeGreaterThan(inputs);
+    expect(oddities.garbage).toBeGreaterThan(inputs / 100);
+    expect(judge.acts).toEqual([]);
+    expect(judge.watchdog.sessions(judge.at).length).toBeLessThanOrEqual(MAX_SESSIONS);
+    expect(longestText(judge.watchdog.details(judge.at))).toBeLessThanOrEqual(MAX_PATH_CHARS);
+  });
+
+  it('takes events whose values are nonsense: 60,000 of them', () => {
+    const judge = new Judge();
+    const ears = new Ears();
+    const inputs = fuzz(60_000, (random) => {
+      const frame = mutateJson(random, random.pick(frames)) as Partial<Frame> | null;
+      const { directory, payload } = frame ?? {};
+      ears.payload(directory, payload);
+      for (const o of ears.observations.splice(0)) {
+        isSound(o, random);
+        judge.at += 1;
+        judge.take(o);
+      }
+    });
+    expect(ears.oddities.garbage).toBeGreaterThan(inputs / 20);
+    expect(ears.oddities.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
+    expect(judge.acts).toEqual([]);
+    expect(longestText(judge.watchdog.details(judge.at))).toBeLessThanOrEqual(MAX_PATH_CHARS);
+    expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
+  });
+});
+
+const idle = {
+  type: 'session.status',
+  properties: { sessionID: 'ses_z', status: { type: 'idle' } },
+};
+
+/** Events about a session in which what matters is no such thing. */
+function garbageAbout(random: Random, sessionID: string): unknown {
+  const junk = () => {
+    const value = nonsense(random);
+    return typeof value === 'object' && !Array.isArray(value) ? [value] : value;
+  };
+  const [type, field] = random.pick([
+    ['session.status', 'status'],
+    ['message.updated', 'info'],
+    ['message.part.updated', 'part'],
+    ['session.updated', 'info'],
+    ['permission.asked', 'id'],
+    ['question.asked', 'id'],
+    ['permission.replied', 'requestID'],
+    ['session.next.nonsense', 'x'],
+    ['no.such.event', 'x'],
+  ] as const);
+  // An id may be any text: only what is none is garbage.
+  const value = field === 'id' || field === 'requestID' ? [junk()] : junk();
+  const properties = random.chance(0.1) ? junk() : { sessionID, [field]: value };
+  return { type: random.chance(0.05) ? junk() : type, properties };
+}
+
+describe('garbage in between', () => {
+  const healthy = recordings('healthy-');
+
+  it.each(healthy)('does not change what is decided about $name', ({ lines }) => {
+    const [head = '', ...rest] = lines;
+    const policy = { ...DEFAULT_POLICY, ...JSON.parse(head).policy } as Policy;
+    const observations = rest.map(
+      (line) => observationSchema.parse(JSON.parse(line)) as Observation,
+    );
+    const ids = [...new Set(observations.flatMap((o) => ('sessionID' in o ? [o.sessionID] : [])))];
+    const decide = (random?: Random) => {
+      const watchdog = new Watchdog({ policy, acts: true });
+      return observations
+        .flatMap((o) => [...(random ? between(random, ids, o.at) : []), o])
+        .flatMap((o) => watchdog.observe(o))
+        .filter((each) => !('sessionID' in each) || ids.includes(each.sessionID));
+    };
+    const plain = decide();
+    const inputs = fuzz(15, (random) => expect(decide(random)).toEqual(plain));
+    expect(inputs).toBeGreaterThanOrEqual(15);
+  });
+});
+
+/** Garbage about the sessions at work, and spoiled events of others. */
+function between(random: Random, ids: readonly string[], at: number): Observation[] {
+  const payloads = Array.from({ length: random.int(4) }, () =>
+    random.chance(0.5)
+      ? garbageAbout(random, random.pick(ids))
+      : (mutateJson(random, random.pick(frames)) as Partial<Frame> | null)?.payload,
+  );
+  return payloads.flatMap((payload) => translate('/elsewhere', payload, at, NOW));
+}
