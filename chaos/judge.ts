@@ -24,6 +24,7 @@ export interface JudgeOptions {
 export class Judge {
   readonly ledger = new Ledger();
   readonly laws: readonly Law[];
+  readonly #told: number[] = [];
   readonly stuckEnded: StuckEnded;
   readonly recovers: Recovers;
 
@@ -51,6 +52,15 @@ export class Judge {
 
   finish(at: number): void {
     for (const law of this.laws) law.finish(at);
+  }
+
+  /** Violations since this was asked last. */
+  news(): Violation[] {
+    return this.laws.flatMap((law, index) => {
+      const told = this.#told[index] ?? 0;
+      this.#told[index] = law.violations.length;
+      return law.violations.slice(told);
+    });
   }
 
   get violations(): Violation[] {

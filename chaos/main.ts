@@ -96,6 +96,7 @@ async function main(): Promise<number> {
       timeline: join(folder, `timeline-${phase.topology}.ndjson`),
       stop: stop.signal,
       onProgress: progress(),
+      onViolation: ({ law, what }) => console.error(`\nVIOLATED ${law}: ${what}`),
     });
     results.push({ phase, result, ms: Date.now() - began });
   }

@@ -3,7 +3,7 @@ import { appendFileSync } from 'node:fs';
 import { pause, waitFor } from '../test/support/wait.js';
 import { Actors } from './actors.js';
 import { Arena, type Secrets } from './arena.js';
-import type { Emit, Evidence, Process, Trouble } from './evidence.js';
+import type { Emit, Evidence, Process, Trouble, Violation } from './evidence.js';
 import { doFault } from './faults.js';
 import { Judge } from './judge.js';
 import type { Limits } from './limits.js';
@@ -19,6 +19,7 @@ export interface PhaseOptions {
   timeline: string;
   stop: AbortSignal;
   onProgress(words: string): void;
+  onViolation(violation: Violation): void;
 }
 
 export interface PhaseResult {
@@ -117,6 +118,10 @@ class PhaseRun {
     }
     if (e.kind === 'daemon.started') this.#result.daemons += 1;
     this.#judge.take(e);
+    for (const violation of this.#judge.news()) {
+      appendFileSync(this.#o.timeline, `${JSON.stringify({ kind: 'violation', ...violation })}\n`);
+      this.#o.onViolation(violation);
+    }
   }
 
   async #schedule(emit: Emit): Promise<void> {

@@ -56,6 +56,9 @@ interface Watched {
   watch?: ProcessWatch;
 }
 
+/** A process that dies has no descriptors any more and, for a moment, still its port. */
+const DYING_MS = 1_000;
+const LOOK_MS = 25;
 /** A wrapper ends right behind its server; its exit code is worth this short wait. */
 const EXIT_CODE_WAIT_MS = 200;
 
@@ -90,6 +93,17 @@ export class LocalServer {
   /** Who serves the port now; looks, changes nothing. */
   async find(): Promise<Finding> {
     await this.#recall();
+    const { clock } = this.options;
+    const deadline = clock.now() + DYING_MS;
+    for (;;) {
+      const found = await this.#prove();
+      const mayBeDying = found.kind === 'refused' && found.why === 'unreadable';
+      if (!mayBeDying || clock.now() >= deadline) return found;
+      await sleep(clock, LOOK_MS);
+    }
+  }
+
+  #prove(): Promise<Finding> {
     return proveServer({
       host: this.host,
       port: this.port,

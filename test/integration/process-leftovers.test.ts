@@ -67,3 +67,23 @@ test('another server’s tools are left alone', async () => {
     await other.clear();
   }
 });
+
+test('also where the daemon is told to stop in the middle of a restart', async () => {
+  const control = new SpawnControl(habitat.options({ fake: 'tool-ignore-term' }));
+  const { pid } = await control.start(habitat.signal);
+  const stop = new AbortController();
+  const restart = control.restart(stop.signal).catch((error: unknown) => error);
+  await waitFor(() => !isAlive(pid!), { what: 'the server to end', interval: 5 });
+  stop.abort(new Error('stopping'));
+  await restart;
+  await control.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
+});
+
+test('a port whose holder is just dying is looked at again', async () => {
+  let looks = 0;
+  const holders = async () => (++looks <= 3 ? [{ uid: process.getuid?.() ?? 0 }] : []);
+  const control = new SpawnControl(habitat.options({ holders }));
+  expect(await control.attach(habitat.signal)).toBeNull();
+  expect(habitat.notices).toEqual([]);
+});
