@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { extname } from 'node:path';
 import { parse, YAMLError } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { nearest } from '../config/nearest.js';
 import { parseDuration } from '../config/units.js';
 import { readTextFile } from '../lib/text-file.js';

@@ -1,5 +1,5 @@
 /** What the commands read of `/status`, checked: the daemon may be of another version. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { EXIT, ExitError } from './shared.js';
 
 const text = z.string();

@@ -1,5 +1,5 @@
 /** Every key of the configuration as a flat list, read from the schema: path, schema, default, meaning, variable. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type LeafMeta, leafMeta } from './leaf.js';
 import { configSchema } from './schema.js';
 

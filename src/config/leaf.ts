@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseListen } from './listen.js';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.js';
 

@@ -2,7 +2,7 @@
  * Loads the configuration: flags beat environment, environment beats file, file beats default.
  * Every problem of every source is reported in one run.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { readSecrets, type Secrets } from './credentials.js';
 import { crossCheck } from './cross-checks.js';
 import { readOpencodeVariables, readWatchdogVariables } from './environment.js';

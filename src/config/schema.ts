@@ -4,7 +4,7 @@
  * docs/configuration.md, `config`, the environment's variable names and the "did you mean" of the loader are all read
  * from here. Durations are milliseconds and sizes bytes once parsed.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULT_POLICY, MAX_COOLDOWN, type Policy } from '../watchdog/policy.js';
 import {
   choice,

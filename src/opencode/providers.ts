@@ -1,5 +1,5 @@
 /** Which model providers opencode is connected to, and which models they have. Read on demand only: it is megabytes. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { OpencodeClient } from './client.js';
 import { OpencodeError } from './errors.js';
 

@@ -2,7 +2,7 @@
  * The shapes of opencode's answers, as far as they are read. Unknown keys are ignored and a broken optional field
  * counts as absent: versions differ, and one odd field must not blind the watchdog to the rest.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { bounded } from './errors.js';
 
 /** Absent, or not what it should be: both read as undefined. */

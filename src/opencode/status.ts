@@ -1,5 +1,5 @@
 /** Reads one session's status off the wire, in every spelling that opencode and its documents use (facts, section 5). */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SessionStatus } from '../watchdog/observation.js';
 import { bounded } from './errors.js';
 import { attempt, epochMs } from './schemas.js';

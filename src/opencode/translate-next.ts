@@ -2,7 +2,7 @@
  * Translates the `session.next.*` events that the SDK's newest types announce. No release up to 1.18.34 was seen to
  * send them, so only what cannot do harm is read from them; `session.next.retried` is left to `session.status`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import * as schemas from './schemas.js';
 import type { Context, Said, Translation } from './translate.js';
 

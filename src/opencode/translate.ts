@@ -3,7 +3,7 @@
  *
  * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped without a look.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Observation, SessionObservation } from '../watchdog/observation.js';
 import { isDirectory, normaliseDirectory } from './directories.js';
 import { bounded } from './errors.js';

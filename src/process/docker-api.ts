@@ -1,6 +1,6 @@
 /** Speaks the few words of the Docker Engine API that a restart needs, over the engine's unix socket. */
 import { Client } from 'undici';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ControlError } from './control.js';
 
 const inspectSchema = z.object({

@@ -4,7 +4,7 @@
  * A recording holds what the rules need and nothing else: no prompt text, no titles (opencode makes them from the
  * prompt), no secrets. Reading one back trusts nothing: every line is parsed by a schema.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Observation } from '../watchdog/observation.js';
 
 export const FORMAT_VERSION = 1;

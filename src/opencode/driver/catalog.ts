@@ -2,7 +2,7 @@
  * Which models can be asked. The short list (`/config/providers`: connected ones, 10 kB, 25 ms) answers nearly always;
  * the long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { isMissingRoute, type OpencodeClient } from '../client.js';
 import { type Model, readProviders } from '../providers.js';
 import { DriverError } from './error.js';

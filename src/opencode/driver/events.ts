@@ -5,7 +5,7 @@
  * the runs look at the status all the same.
  */
 import type { Agent } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { openAgent } from '../../lib/http.js';
 import type { OpencodeClient } from '../client.js';

@@ -1,5 +1,5 @@
 /** Puts a reply's text together from the events of its run, as it comes. Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { id } from '../schemas.js';
 
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);

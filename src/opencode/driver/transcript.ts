@@ -1,5 +1,5 @@
 /** A session's messages as the driver reads them: with their text, errors and tools, and as text or Markdown. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { OpencodeClient } from '../client.js';
 import { id, modelOf, message as wireMessage } from '../schemas.js';
 
