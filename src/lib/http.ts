@@ -7,27 +7,39 @@ import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request }
 /** Keep-alive probes of the kernel on idle connections: they cost wake-ups and tell nothing that we do not ask. */
 const TCP_KEEP_ALIVE_MS = 30_000;
 
+/** Where to, taken apart once: making a URL for each request costs as much as the request. */
+export interface Target {
+  protocol: string;
+  hostname: string;
+  port: string;
+}
+
+export function targetOf({ protocol, hostname, port }: URL): Target {
+  return { protocol, hostname: hostname.replace(/^\[(.*)\]$/, '$1'), port };
+}
+
 export interface HttpOptions {
   method?: string;
+  /** With its query. */
+  path: string;
   headers: Readonly<Record<string, string>>;
   agent: HttpAgent;
-  /** For another kind of socket than the URL's. */
-  socketPath?: string;
 }
 
 /** Not loaded for a server on plain HTTP: TLS alone is 3 MB. */
 const https = () => process.getBuiltinModule('node:https');
 
 /** Connections to one server, as many as are wanted at a time, each kept open for `keptMs` after its last use. */
-export function openAgent(url: URL, keptMs: number): HttpAgent {
+export function openAgent({ protocol }: { protocol: string }, keptMs: number): HttpAgent {
   const options = { keepAlive: keptMs > 0, keepAliveMsecs: TCP_KEEP_ALIVE_MS };
   const timed = keptMs > 0 ? { ...options, timeout: keptMs } : options;
-  return url.protocol === 'https:' ? new (https().Agent)(timed) : new HttpAgent(timed);
+  return protocol === 'https:' ? new (https().Agent)(timed) : new HttpAgent(timed);
 }
 
 /** A request that is not sent yet: `end()` sends it, `destroy()` gives it up. */
-export function openRequest(url: URL, options: HttpOptions): ClientRequest {
-  return url.protocol === 'https:' ? https().request(url, options) : request(url, options);
+export function openRequest(target: Target, options: HttpOptions): ClientRequest {
+  const whole = { ...target, ...options };
+  return target.protocol === 'https:' ? https().request(whole) : request(whole);
 }
 
 /** The head of the answer; its body is read from it. Rejects where none comes. */
@@ -45,4 +57,22 @@ export function answerTo(sent: ClientRequest): Promise<IncomingMessage> {
 export function lostKeptConnection(sent: ClientRequest, error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code;
   return sent.reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE');
+}
+
+/** The body's text, or undefined when it is longer than `maxBytes`: reading stops there. */
+export function textOf(answer: IncomingMessage, maxBytes: number): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    answer.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      chunks.push(chunk);
+      if (size <= maxBytes) return;
+      chunks.length = 0;
+      resolve(undefined);
+      answer.destroy();
+    });
+    answer.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+    answer.on('error', reject);
+  });
 }

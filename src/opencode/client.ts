@@ -82,7 +82,7 @@ export class OpencodeClient {
 
   /** For the event stream, which makes its own connection: where to, and with which credentials. */
   streamTarget(path: string): { url: URL; headers: Readonly<Record<string, string>> } {
-    return { url: this.#transport.target(path), headers: this.#transport.headers };
+    return { url: this.#transport.route(path), headers: this.#transport.headers };
   }
 
   /** Never rejects. Where the server is too old for a health route, a cheap one of its other routes is asked. */

@@ -7,7 +7,7 @@
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import type { Clock } from '../lib/clock.js';
-import { answerTo, openRequest } from '../lib/http.js';
+import { answerTo, openRequest, targetOf } from '../lib/http.js';
 import { messageOf } from './errors.js';
 
 /**
@@ -88,7 +88,11 @@ export class EventConnection {
 
   async #ask(): Promise<IncomingMessage> {
     const { url, agent, headers } = this.#options;
-    this.#sent = openRequest(url, { agent, headers: { accept: 'text/event-stream', ...headers } });
+    this.#sent = openRequest(targetOf(url), {
+      path: url.pathname + url.search,
+      agent,
+      headers: { accept: 'text/event-stream', ...headers },
+    });
     const answer = answerTo(this.#sent);
     this.#sent.end();
     return answer;

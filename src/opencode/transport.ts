@@ -2,7 +2,15 @@
 import { setMaxListeners } from 'node:events';
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
-import { answerTo, lostKeptConnection, openAgent, openRequest } from '../lib/http.js';
+import {
+  answerTo,
+  lostKeptConnection,
+  openAgent,
+  openRequest,
+  type Target,
+  targetOf,
+  textOf,
+} from '../lib/http.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 
 const MiB = 1024 * 1024;
@@ -59,6 +67,9 @@ export class Transport {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly #base: URL;
+  readonly #target: Target;
+  /** What the server's own path puts before every route. */
+  readonly #prefix: string;
   readonly #agent: Agent;
   #closed = false;
   readonly #clock: Clock;
@@ -72,6 +83,8 @@ export class Transport {
     this.#base.password = '';
     this.#base.search = '';
     this.#base.hash = '';
+    this.#target = targetOf(this.#base);
+    this.#prefix = this.#base.pathname.replace(/\/+$/, '');
     this.url = withoutCredentials(this.#base).replace(/\/+$/, '');
     const token = password
       ? Buffer.from(`${username}:${password}`, 'utf8').toString('base64')
@@ -88,8 +101,7 @@ export class Transport {
   async json(request: Request): Promise<unknown> {
     const { method = 'GET', path, query, body, signal, maxBytes = MAX_ANSWER_BYTES } = request;
     const timeoutMs = request.timeoutMs ?? this.#timeoutMs;
-    const target = this.target(path, query);
-    const what = `${method} ${withoutCredentials(target)}`;
+    const what = `${method} ${this.url}${path}`;
     let ended: Ended | undefined;
     let sent: ClientRequest | undefined;
     const end = (why: Ended) => {
@@ -108,8 +120,9 @@ export class Transport {
     try {
       const send = (): Promise<IncomingMessage> => {
         if (ended !== undefined) throw new Error(ended);
-        sent = openRequest(target, {
+        sent = openRequest(this.#target, {
           method,
+          path: `${this.#prefix}${path}${queryOf(query)}`,
           agent: this.#agent,
           headers: {
             accept: 'application/json',
@@ -129,10 +142,10 @@ export class Transport {
       const type = String(headers['content-type'] ?? '');
       const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type);
       if (statusCode < 200 || statusCode >= 300) {
-        const text = await readText(response, MAX_ERROR_BYTES).catch(() => undefined);
+        const text = await textOf(response, MAX_ERROR_BYTES).catch(() => undefined);
         throw this.#statusError(what, statusCode, isJson ? text : undefined);
       }
-      const text = await readText(response, maxBytes);
+      const text = await textOf(response, maxBytes);
       if (text === undefined) {
         throw new OpencodeError({
           kind: 'too_large',
@@ -161,13 +174,8 @@ export class Transport {
   }
 
   /** The URL of a route, below whatever path the server's URL has. */
-  target(path: string, query: Request['query'] = {}): URL {
-    const target = new URL(this.#base);
-    target.pathname = `${this.#base.pathname.replace(/\/+$/, '')}${path}`;
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined) target.searchParams.set(name, String(value));
-    }
-    return target;
+  route(path: string): URL {
+    return new URL(`${this.url}${path}`);
   }
 
   /** Forgets pooled connections and ends what is in flight; nothing is asked any more. */
@@ -231,17 +239,8 @@ export class Transport {
   }
 }
 
-/** The body's text, or undefined when it is longer than `maxBytes`: reading stops there. */
-async function readText(
-  body: AsyncIterable<Buffer> & { destroy(): unknown },
-  maxBytes: number,
-): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+function queryOf(query: Request['query'] = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return '';
+  return `?${given.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join('&')}`;
 }

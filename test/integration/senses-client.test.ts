@@ -255,3 +255,36 @@ describe('an answer', () => {
     }
   });
 });
+
+describe('a kept connection that the server closes just as it is used', () => {
+  /** Answers the first request of each connection, and cuts it at the second. */
+  async function fickle() {
+    const seen: string[] = [];
+    const used = new WeakSet<object>();
+    const url = await answering((res) => {
+      const { socket, method } = res.req;
+      seen.push(method ?? '');
+      if (used.has(socket)) {
+        socket.destroy();
+        return;
+      }
+      used.add(socket);
+      json(res, {});
+    });
+    return { api: client(url), seen };
+  }
+
+  it('costs no answer: what only asks is asked again', async () => {
+    const { api, seen } = await fickle();
+    await api.statuses('/p');
+    expect(await api.statuses('/p')).toEqual(new Map());
+    expect(seen).toEqual(['GET', 'GET', 'GET']);
+  });
+
+  it('is an error for what acts: it may have been done', async () => {
+    const { api, seen } = await fickle();
+    await api.statuses('/p');
+    expect((await failure(api.abort('ses_1'))).kind).toBe('network');
+    expect(seen).toEqual(['GET', 'POST']);
+  });
+});
