@@ -44,8 +44,8 @@ export class Connection {
     return passed + deltas + repeated + oversized;
   }
 
-  /** Nothing is reported any more. */
-  close(): void {
-    this.#connection.close();
+  /** Nothing is reported any more. Settles when the connection is gone. */
+  close(): Promise<void> {
+    return this.#connection.close();
   }
 }

@@ -45,6 +45,7 @@ export interface EventConnectionOptions {
 export class EventConnection {
   readonly #options: EventConnectionOptions;
   #sent: ClientRequest | undefined;
+  #gone: Promise<void> = Promise.resolve();
   #isOver = false;
 
   constructor(options: EventConnectionOptions) {
@@ -52,10 +53,11 @@ export class EventConnection {
     void this.#run();
   }
 
-  /** Nothing is reported any more. */
-  close(): void {
+  /** Nothing is reported any more. Settles when the connection is gone. */
+  close(): Promise<void> {
     this.#isOver = true;
     this.#sent?.destroy();
+    return this.#gone;
   }
 
   async #run(): Promise<void> {
@@ -93,8 +95,10 @@ export class EventConnection {
       agent,
       headers: { accept: 'text/event-stream', ...headers },
     });
-    const answer = answerTo(this.#sent);
-    this.#sent.end();
+    const sent = this.#sent;
+    this.#gone = new Promise((resolve) => sent.once('close', resolve));
+    const answer = answerTo(sent);
+    sent.end();
     return answer;
   }
 
@@ -130,7 +134,7 @@ export class EventConnection {
 
   #end(end: ConnectionEnd): void {
     if (this.#isOver) return;
-    this.close();
+    void this.close();
     this.#options.end(end);
   }
 }

@@ -104,9 +104,10 @@ export class EventStream {
   async stop(): Promise<void> {
     const agent = this.#agent;
     this.#agent = undefined;
-    this.#disconnect();
+    const gone = this.#disconnect();
     this.#reconnectTimer?.cancel();
     agent?.destroy();
+    await gone;
   }
 
   #connect(): void {
@@ -145,20 +146,21 @@ export class EventStream {
   /** What made us take `/event` may have been a bad moment of the server's. */
   #recheckLater(): void {
     this.#recheckTimer = this.#options.clock.after(this.#recheckMs, () => {
-      this.#connection?.close();
+      void this.#connection?.close();
       this.#ended({ why: 'failed', reason: `to try ${GLOBAL_PATH} again` }, OLD_PATH);
     });
     this.#recheckMs = Math.min(this.#recheckMs * 2, MAX_RECHECK_MS);
   }
 
-  #disconnect(): void {
+  #disconnect(): Promise<void> {
     this.#recheckTimer?.cancel();
     this.#silenceTimer?.cancel();
     this.#silenceTimer = undefined;
     this.#earlierFrames += this.#connection?.frames ?? 0;
-    this.#connection?.close();
+    const gone = this.#connection?.close() ?? Promise.resolve();
     this.#connection = undefined;
     this.#openedAt = undefined;
+    return gone;
   }
 
   #read(text: string): void {
@@ -193,7 +195,7 @@ export class EventStream {
         return;
       }
       const reason = `silent for ${Math.round(silentMs)} ms`;
-      this.#connection?.close();
+      void this.#connection?.close();
       this.#ended({ why: 'failed', reason }, this.#path);
     });
   }
@@ -203,7 +205,7 @@ export class EventStream {
     const openedAt = this.#openedAt;
     const now = clock.now();
     const silentMs = Math.round(now - this.#lastBytesAt);
-    this.#disconnect();
+    void this.#disconnect();
     if (openedAt !== undefined && now - openedAt >= HEALTHY_AFTER_MS) this.#failures = 0;
     const switched = this.#choosePath(end, openedAt === undefined ? undefined : now - openedAt);
     const wait = switched && !this.#triedOther ? 0 : this.#nextBackoff();

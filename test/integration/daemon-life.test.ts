@@ -101,7 +101,7 @@ describe('told to stop', () => {
 
     expect(await run.stop()).toEqual({ gaveUp: false });
     expect(timers()).toBeLessThanOrEqual(before);
-    expect(server.listeners).toBe(0);
+    await waitFor(() => server.listeners === 0, { what: 'no listener' });
     await waitFor(() => sockets() === 0, { what: 'no socket' });
     expect(run.control.calls.at(-1)?.call).toBe('dispose stop');
     const requests = server.requests.length;

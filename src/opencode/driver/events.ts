@@ -136,9 +136,10 @@ export class SessionEvents {
     this.#holds = 0;
     this.#listeners.clear();
     this.#parents.clear();
-    this.#disconnect();
+    const gone = this.#disconnect();
     this.#settle(false);
     agent?.destroy();
+    await gone;
   }
 
   #open(): void {
@@ -162,7 +163,7 @@ export class SessionEvents {
       },
       end: ({ why }) => {
         if (source !== this.#source) return;
-        this.#disconnect();
+        void this.#disconnect();
         if (why === 'status' || why === 'type') {
           // 1.0.0 has no such stream (facts, section 4).
           this.#isMissing = true;
@@ -184,7 +185,7 @@ export class SessionEvents {
     this.#settle(true);
   }
 
-  #disconnect(): void {
+  #disconnect(): Promise<void> {
     this.#retry?.cancel();
     this.#retry = undefined;
     this.#settling?.cancel();
@@ -193,11 +194,12 @@ export class SessionEvents {
     const wasOpen = this.#isOpen;
     this.#source = undefined;
     this.#isOpen = false;
-    source?.close();
-    if (!wasOpen) return;
+    const gone = source?.close() ?? Promise.resolve();
+    if (!wasOpen) return gone;
     for (const [sessionID, listener] of this.#listeners) {
       listener({ type: GAP, sessionID, directory: undefined, properties: undefined });
     }
+    return gone;
   }
 
   #settle(open: boolean): void {
