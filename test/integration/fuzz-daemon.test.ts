@@ -1,0 +1,105 @@
+/**
+ * The whole daemon beside a server that has gone mad: garbage on the event stream and in every answer. It says so at
+ * most once a second, decides nothing of it, and knows its session again afterwards.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { COMPLAINTS } from '../../src/telemetry/log-rate.js';
+import { mutateBytes, mutateJson, nonsense, Random } from '../support/mutate.js';
+import { waitFor } from '../support/wait.js';
+import { realEvents } from '../unit/opencode/real-events.js';
+import { OWN } from './daemon-support.js';
+import { type Watched, watched } from './status-support.js';
+
+const frames = Object.values(realEvents).filter(
+  (frame) => !/"(retry|session\.deleted)"/.test(JSON.stringify(frame)),
+);
+const text = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
+
+/** Bytes of one burst: real frames with spoiled bytes, spoiled values, and no frames at all. */
+function burst(random: Random): string {
+  const parts = Array.from({ length: 200 }, () => {
+    const frame = random.pick(frames);
+    switch (random.int(3)) {
+      case 0:
+        return mutateBytes(random, Buffer.from(text(frame))).toString('utf8');
+      case 1:
+        return text(mutateJson(random, frame));
+      default:
+        return `data: ${random.pick(['{', '[]', 'null', '{"payload":{"type":7}}', '\0'])}\n\n`;
+    }
+  });
+  return `${parts.join('')}\n\n`;
+}
+
+const BURSTS = 100;
+
+/** A hundred bursts of madness are no flood of lines: twenty that differ, and two a second after them. */
+async function rave(w: Watched, each: () => void): Promise<void> {
+  const from = w.lines.length;
+  const began = performance.now();
+  for (let n = 0; n < BURSTS; n += 1) {
+    each();
+    await sleep(20);
+  }
+  const seconds = Math.ceil((performance.now() - began) / 1_000);
+  // Sessions that spoiled ids invent are facts until they are looked at: their changes have a limit of their own
+  // (unit/telemetry/log-rate), and what is decided about them is taken back by the look before it is done.
+  const said = w.lines
+    .slice(from)
+    .filter(({ event }) => !/^(session\.\w+|health\.summary)$/.test(event));
+  expect(said.length).toBeLessThanOrEqual(COMPLAINTS.all.burst + 2 * seconds);
+}
+
+function nothingWasDone(w: Watched, sessionID: string): void {
+  expect(w.server.count('POST /session/:id/abort')).toBe(0);
+  expect(w.control().calls.filter(({ call }) => /start/.test(call))).toEqual([]);
+  const decided = w.lines.filter(
+    (line) => line.sessionID === sessionID && !/health/.test(line.event),
+  );
+  expect(decided).toEqual([]);
+}
+
+describe('a server that has gone mad', () => {
+  it('on its event stream: 20,000 frames of garbage decide nothing and are no flood of lines', async () => {
+    const w = await watched({ log: { healthInterval: 60_000 } });
+    const ses = w.server.addSession({ directory: OWN });
+    w.server.setStatus(ses.id, { type: 'busy' });
+    await w.saw('session.health', { sessionID: ses.id, health: 'busy' });
+    const random = new Random(20_261_122);
+    await rave(w, () => w.server.streams.sendRaw(burst(random)));
+    nothingWasDone(w, ses.id);
+    const status = await w.status();
+    expect(status.sessions.find(({ id }: { id: string }) => id === ses.id)?.health).toBe('busy');
+    w.server.setStatus(ses.id, { type: 'idle' });
+    await w.saw('session.health', { sessionID: ses.id, health: 'idle' });
+  });
+
+  it('in every answer to a poll: the session stays busy, and the log stays quiet', async () => {
+    const w = await watched({ watch: { pollInterval: 10, heartbeatTimeout: 5_000 } });
+    const ses = w.server.addSession({ directory: OWN });
+    w.server.setStatus(ses.id, { type: 'busy' });
+    await w.saw('session.health', { sessionID: ses.id, health: 'busy' });
+    const random = new Random(20_261_122);
+    const before = w.server.count('GET /session/status');
+    await rave(w, () => {
+      const value = nonsense(random);
+      const whole = { [ses.id]: random.chance(0.5) ? value : { type: value } };
+      // An object without the session would be a plain answer: that it is idle.
+      const isOther = typeof value !== 'object' || Array.isArray(value);
+      const spoiled = random.chance(0.4)
+        ? mutateBytes(random, Buffer.from(`{"${ses.id}":{"type":`)).toString('utf8')
+        : JSON.stringify(isOther && random.chance(0.5) ? value : whole);
+      w.server.fault('GET /session/status', { status: 200, body: spoiled });
+    });
+    w.server.clearFaults();
+    expect(w.server.count('GET /session/status') - before).toBeGreaterThan(20);
+    nothingWasDone(w, ses.id);
+    await waitFor(async () => {
+      const { sessions } = await w.status();
+      return sessions.some(
+        ({ id, health }: { id: string; health: string }) => id === ses.id && health === 'busy',
+      );
+    });
+  });
+});
