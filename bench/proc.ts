@@ -19,3 +19,13 @@ export function cpuSeconds(pid: number): number {
 
 /** Open file descriptors: sockets, files, timers, pipes. @throws where there is no such process. */
 export const openHandles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+
+/**
+ * Time on a CPU in nanoseconds, user and system, of the threads that live: for spans too short for `cpuSeconds`
+ * (Linux, Documentation/scheduler/sched-stats.rst). @throws where there is no such process.
+ */
+export function cpuNanoseconds(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]))
+    .reduce((sum, own) => sum + own, 0);
+}

@@ -7,6 +7,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { FrameHead } from './frame-head.js';
+import { type DeltaSource, KnownDeltas } from './known-deltas.js';
 
 /** The largest frame worth parsing: opencode cuts tool output at 50 kB, a status has a few hundred bytes. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
@@ -18,10 +19,10 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 export interface FrameFilterEvents {
-  /** New text of a session. The head holds during the call only. */
-  progress(sessionID: string, head: FrameHead): void;
+  /** New text of a session. The source holds during the call only. */
+  progress(sessionID: string, source: DeltaSource): void;
   /** A frame beyond `MAX_FRAME_BYTES` was dropped; the head says whose, where its first bytes do. */
-  oversized(head: FrameHead): void;
+  oversized(head: DeltaSource): void;
 }
 
 export class FrameFilter {
@@ -29,6 +30,7 @@ export class FrameFilter {
   readonly counts = { passed: 0, deltas: 0, repeated: 0, oversized: 0 };
   readonly #events: FrameFilterEvents;
   readonly #head = new FrameHead();
+  readonly #known = new KnownDeltas();
   readonly #maxBytes: number;
   /** The beginning of a frame whose end has not come. */
   #held: Buffer[] = [];
@@ -46,23 +48,30 @@ export class FrameFilter {
 
   /** Gives the bytes of the whole frames to pass on, or undefined when there are none. */
   push(chunk: Uint8Array): Buffer | undefined {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const bytes = asBuffer(chunk);
     let passed: Buffer[] | undefined;
     /** Frames [keptFrom, keptTo) of this chunk stand in a row and are passed on in one piece. */
     let keptFrom = 0;
     let keptTo = 0;
     let frameStart = 0;
     let lineStart = 0;
-    for (let lf = bytes.indexOf(LF); lf !== -1; lf = bytes.indexOf(LF, lineStart)) {
-      const isBlank = this.#endsBlankLine(bytes, lineStart, lf);
-      lineStart = lf + 1;
-      if (!isBlank) continue;
-      if (this.#heldBytes > 0 || this.#skipping) {
-        // Only the chunk's first frame can have begun in an earlier one.
-        const frame = this.#finishHeld(bytes.subarray(0, lineStart));
-        if (frame) passed = [frame];
-        keptFrom = lineStart;
-      } else if (!this.#passes(bytes, frameStart, lineStart)) {
+    for (;;) {
+      let isPassed = false;
+      const knownEnd = lineStart === frameStart ? this.#takeKnown(bytes, frameStart) : 0;
+      if (knownEnd > 0) lineStart = knownEnd;
+      else {
+        const lf = bytes.indexOf(LF, lineStart);
+        if (lf === -1) break;
+        const isBlank = this.#endsBlankLine(bytes, lineStart, lf);
+        lineStart = lf + 1;
+        if (!isBlank) continue;
+        if (this.#isUnfinished) {
+          // Only the chunk's first frame can have begun in an earlier one.
+          const frame = this.#finishHeld(bytes.subarray(0, lineStart));
+          if (frame) passed = [frame];
+        } else isPassed = this.#passes(bytes, frameStart, lineStart);
+      }
+      if (!isPassed) {
         if (keptTo > keptFrom) {
           passed ??= [];
           passed.push(bytes.subarray(keptFrom, keptTo));
@@ -82,6 +91,23 @@ export class FrameFilter {
     if (!passed) return undefined;
     const [only] = passed;
     return passed.length === 1 ? only : Buffer.concat(passed);
+  }
+
+  /** The frame at the beginning of these bytes has begun in earlier ones. */
+  get #isUnfinished(): boolean {
+    return this.#heldBytes > 0 || this.#skipping;
+  }
+
+  /** The short way: the end of a delta that looks as earlier ones did; 0 for any other frame. */
+  #takeKnown(bytes: Buffer, start: number): number {
+    if (this.#isUnfinished || start === bytes.length) return 0;
+    const end = this.#known.endOf(bytes, start);
+    if (end === 0 || end - start > this.#maxBytes) return 0;
+    const { source } = this.#known;
+    if (source.sessionID === undefined) return 0;
+    this.counts.deltas += 1;
+    this.#events.progress(source.sessionID, source);
+    return end;
   }
 
   #endsBlankLine(bytes: Buffer, start: number, lf: number): boolean {
@@ -143,7 +169,13 @@ export class FrameFilter {
     const sessionID = head.kind === 'delta' ? head.sessionID : undefined;
     if (sessionID !== undefined) {
       this.counts.deltas += 1;
-      this.#events.progress(sessionID, head);
+      const source = { sessionID, directory: head.directory };
+      const { places } = head;
+      // Of one line, so that its end is the first there is.
+      if (places && bytes.indexOf(LF, start) === end - 2) {
+        this.#known.learn(bytes, start, places, source);
+      }
+      this.#events.progress(sessionID, source);
       return false;
     }
     if (head.kind === 'sync') {
@@ -154,3 +186,6 @@ export class FrameFilter {
     return true;
   }
 }
+
+const asBuffer = (chunk: Uint8Array): Buffer =>
+  Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);

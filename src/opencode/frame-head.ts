@@ -36,21 +36,14 @@ const REASONING = ascii('reasoning');
 /** Up to about 1.1 a `message.part.updated` carried the new text behind the whole part. */
 const OLD_DELTA = ascii('},"delta":"');
 
-/** Between the id's value and the session's, in every delta seen from 1.2 on. */
-const DELTA_MIDDLE = ascii(',"type":"message.part.delta","properties":{"sessionID":"');
-/** Streams of more directories than this at once are read the slower way. */
-export const MAX_OPENINGS = 4;
-/** A path and two ids, with room; what is longer is read the slower way. */
-const MAX_OPENING_BYTES = 8_192;
-
 /** Places for session ids already read; two in one place cost only time. */
-export const NAMES = 64;
+const NAMES = 64;
 
-/** How the last deltas began, up to their id: the same bytes for every delta of a directory. */
-interface Opening {
-  bytes: Buffer;
-  directoryFrom: number;
-  directoryTo: number;
+/** Where in the bytes the ids of a delta stand. */
+export interface DeltaPlaces {
+  idFrom: number;
+  idTo: number;
+  sessionTo: number;
 }
 
 /** One reader serves a whole stream: what it says holds until the next `read`. */
@@ -67,14 +60,15 @@ export class FrameHead {
   #directoryTo = 0;
   #sessionFrom = 0;
   #sessionTo = 0;
-  /** Where the payload's id begins; 0 where it has none. */
+  /** The payload's id; both 0 where it has none. */
   #idFrom = 0;
+  #idTo = 0;
+  /** What stands at the frame's end made it a delta. */
+  #needsEnd = false;
   /** Session ids read of late, so that the same id is the same string: cheaper than decoding it each time. */
   readonly #names: Array<{ bytes: Buffer; text: string } | undefined> = new Array(NAMES).fill(
     undefined,
   );
-  readonly #openings: Opening[] = [];
-  #nextOpening = 0;
 
   get sessionID(): string | undefined {
     const from = this.#sessionFrom;
@@ -110,40 +104,16 @@ export class FrameHead {
     this.#at = start;
     this.#directoryFrom = this.#directoryTo = 0;
     this.#sessionFrom = this.#sessionTo = 0;
+    this.#idFrom = this.#idTo = 0;
+    this.#needsEnd = false;
     this.kind = 'unknown';
-    if (this.#readByOpening(start)) return;
-    this.#idFrom = 0;
     if (this.#findData() && this.#byte(OPEN)) this.#readEnvelope();
-    if ((this.kind as HeadKind) === 'delta' && this.#idFrom > start) this.#learnOpening(start);
   }
 
-  /** The short way, for a delta that begins as an earlier one did. */
-  #readByOpening(start: number): boolean {
-    for (const { bytes, directoryFrom, directoryTo } of this.#openings) {
-      if (!this.#startsWith(bytes, start)) continue;
-      const middle = this.#bytes.indexOf(QUOTE, start + bytes.length) + 1;
-      if (middle === 0 || !this.#startsWith(DELTA_MIDDLE, middle)) return false;
-      const from = middle + DELTA_MIDDLE.length;
-      const to = this.#bytes.indexOf(QUOTE, from);
-      if (to <= from || to >= this.#end) return false;
-      this.#sessionFrom = from;
-      this.#sessionTo = to;
-      this.#directoryFrom = start + directoryFrom;
-      this.#directoryTo = start + directoryTo;
-      this.kind = 'delta';
-      return true;
-    }
-    return false;
-  }
-
-  #learnOpening(start: number): void {
-    if (this.#idFrom - start > MAX_OPENING_BYTES) return;
-    this.#openings[this.#nextOpening] = {
-      bytes: Buffer.from(this.#bytes.subarray(start, this.#idFrom)),
-      directoryFrom: Math.max(0, this.#directoryFrom - start),
-      directoryTo: Math.max(0, this.#directoryTo - start),
-    };
-    this.#nextOpening = (this.#nextOpening + 1) % MAX_OPENINGS;
+  /** Of a delta that is one by what stands up to its session's id; undefined where more of it had to be read. */
+  get places(): DeltaPlaces | undefined {
+    if (this.kind !== 'delta' || this.#idFrom === 0 || this.#needsEnd) return undefined;
+    return { idFrom: this.#idFrom, idTo: this.#idTo, sessionTo: this.#sessionTo };
   }
 
   /** Stands behind `data:` of the first line that has it. */
@@ -175,7 +145,7 @@ export class FrameHead {
       const isId = this.#is(ID);
       if (!this.#string()) return;
       // On `/event` the frame itself is the payload.
-      if (isId) this.#idFrom = this.#from;
+      if (isId) this.#rememberId();
       if (isDirectory) {
         this.#directoryFrom = this.#from;
         this.#directoryTo = this.#to;
@@ -192,8 +162,13 @@ export class FrameHead {
       }
       const isId = this.#is(ID);
       if (!this.#string() || !this.#byte(COMMA)) return;
-      if (isId) this.#idFrom = this.#from;
+      if (isId) this.#rememberId();
     }
+  }
+
+  #rememberId(): void {
+    this.#idFrom = this.#from;
+    this.#idTo = this.#to;
   }
 
   #readType(): void {
@@ -210,6 +185,7 @@ export class FrameHead {
           this.#startsWith(DELTA_SUFFIX, this.#to - DELTA_SUFFIX.length)));
     this.kind = 'other';
     if (!this.#byte(COMMA) || !this.#key() || !this.#is(PROPERTIES) || !this.#byte(OPEN)) return;
+    this.#needsEnd = isUpdated;
     if (this.#readProperties(isUpdated) || (isDelta && this.#sessionTo > 0)) this.kind = 'delta';
   }
 

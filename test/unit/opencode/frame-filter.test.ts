@@ -190,6 +190,70 @@ describe('the frame filter', () => {
     );
   });
 
+  it('judges a frame as if it were the first one, whatever deltas came before it', () => {
+    const ids = ['evt_1', 'evt_2', 'evt', '', 'evt_"', 'evt_\\', '\n\n', '","type":"x","a":{"b":"'];
+    const own = fc.record({
+      directory: fc.constantFrom('/p', '/q', '/q/"r"', '/日本', undefined),
+      payload: fc.record({
+        id: fc.constantFrom(...ids),
+        type: fc.constantFrom('message.part.delta', 'session.next.text.delta', 'session.status'),
+        properties: fc.record({
+          sessionID: fc.constantFrom('ses_a', 'ses_b', 'ses_long', 's', '', 'ses_"', 'ses_\\'),
+          messageID: fc.constantFrom('msg_1', 'msg_2'),
+          field: fc.constantFrom('text', 'x'.repeat(400)),
+          delta: fc.string({ unit: 'grapheme' }),
+        }),
+      }),
+    });
+    const line = fc.constantFrom('\n\n', '\r\n\r\n', '\n\r\n', '\ndata: {}\n\n');
+    const any = fc.tuple(own, line).map(([value, end]) => Buffer.from(frame(value, end)));
+    // Some bytes before a frame's end are others: quotes and ends of lines above all.
+    const damage = fc.tuple(fc.nat(300), fc.constantFrom(0x22, 0x5c, 0x0a, 0x0d, 0x41, 0xff));
+    const damaged = fc.tuple(any, fc.array(damage, { maxLength: 2 })).map(([bytes, changes]) => {
+      for (const [at, to] of changes) if (at < bytes.length - 12) bytes[at] = to;
+      return bytes;
+    });
+    fc.assert(
+      fc.property(fc.array(fc.oneof(any, damaged), { maxLength: 25 }), (frames) => {
+        const alone = frames.map((bytes) => run([bytes]));
+        const total = (name: keyof Run['counts']) =>
+          alone.reduce((sum, { counts }) => sum + counts[name], 0);
+        for (const chunks of [frames, [Buffer.concat(frames)]]) {
+          const seen = run(chunks);
+          expect(seen.progress).toEqual(alone.flatMap(({ progress }) => progress));
+          expect(seen.passed).toBe(alone.map(({ passed }) => passed).join(''));
+          expect(seen.counts.deltas).toBe(total('deltas'));
+          expect(seen.counts.repeated).toBe(total('repeated'));
+        }
+      }),
+      { numRuns: 4_000 },
+    );
+  });
+
+  it('is not deceived by an id that ends early, where a known delta has its own', () => {
+    const known = delta('ses_a', 'x').replace('evt_1', 'evt_0123456789abcdefghijklmnop');
+    const other = known.replace('evt_0123456789abcdefghijklmnop', 'e","type":"session.idle","b":"');
+    const escaped = known.replace('evt_0123456789abcdefghijklmnop', 'evt_0123456789abcdefghijklmno\\');
+    expect(other).toHaveLength(known.length);
+    expect(whole(known, known, other, escaped)).toMatchObject({
+      passed: other + escaped,
+      progress: ['ses_a /p', 'ses_a /p'],
+    });
+  });
+
+  it('knows as many sessions and directories as it has places for, and forgets rather than grows', () => {
+    const names = Array.from({ length: 3_000 }, (_, index) => `ses_${index}`);
+    const seen = run(
+      [...names, ...names].map((name, index) =>
+        Buffer.from(delta(name, 'x', `/project-${index % 200}`)),
+      ),
+    );
+    expect(seen.passed).toBe('');
+    expect(seen.progress).toEqual(
+      [...names, ...names].map((name, index) => `${name} /project-${index % 200}`),
+    );
+  });
+
   it('passes frames with CRLF line ends', () => {
     const crlf = `data: ${JSON.stringify({ payload: { type: 'x' } })}\r\n\r\n`;
     expect(run(split(Buffer.from(crlf + delta('s', 'x') + crlf), 3)).passed).toBe(crlf + crlf);

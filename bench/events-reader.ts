@@ -1,0 +1,39 @@
+/** One reader of the event bench, in a process of its own: `events-reader.ts KIND URL`, with an IPC channel. */
+import { createOpencodeClient } from '@opencode-ai/sdk';
+import { Agent, fetch, request } from 'undici';
+import { startWatchdog } from './events-watchdog.js';
+
+/**
+ * `watchdog`: our senses and state machine. `sdk`: the official SDK's subscription. `raw`: undici's `request`.
+ * `raw-fetch`: its `fetch`. The last two only count bytes.
+ */
+export type Kind = 'watchdog' | 'sdk' | 'raw' | 'raw-fetch';
+
+const [, , kind, url = ''] = process.argv;
+const path = `${url}/global/event`;
+const dispatcher = new Agent({ bodyTimeout: 0 });
+/** Bytes where only these are counted, else events. */
+let seen = 0;
+let count = () => seen;
+process.on('message', () => process.send?.({ seen: count() }));
+process.on('disconnect', () => process.exit());
+
+if (kind === 'watchdog') {
+  count = startWatchdog(url);
+} else if (kind === 'sdk') {
+  const { stream } = await createOpencodeClient({ baseUrl: url }).global.event();
+  for await (const _ of stream) seen += 1;
+} else if (kind === 'raw') {
+  const { body } = await request(path, { dispatcher });
+  body.on('data', (chunk: Buffer) => {
+    seen += chunk.length;
+  });
+} else {
+  const { body } = await fetch(path, { dispatcher });
+  const reader = body?.getReader();
+  for (;;) {
+    const { done, value } = (await reader?.read()) ?? { done: true };
+    if (done) break;
+    seen += (value as Uint8Array).length;
+  }
+}
