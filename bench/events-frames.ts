@@ -30,7 +30,19 @@ const LETTERS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const letters = (count: number) =>
   Array.from({ length: count }, () => LETTERS[Math.floor(next() * LETTERS.length)]).join('');
 const newId = (prefix: string) => `${prefix}_2036dd7c${letters(18)}`;
-const WORDS = ['the', ' function', ' of', ' a', ' \\n\\n', ' const', ' watch', 'dog', ' (', ');', ' ü'];
+const WORDS = [
+  'the',
+  ' function',
+  ' of',
+  ' a',
+  ' \\n\\n',
+  ' const',
+  ' watch',
+  'dog',
+  ' (',
+  ');',
+  ' ü',
+];
 
 export const sessions = Array.from({ length: SESSIONS }, (_, index) => ({
   id: newId('ses'),

@@ -1,13 +1,14 @@
 /** One reader of the event bench, in a process of its own: `events-reader.ts KIND URL`, with an IPC channel. */
+import { get } from 'node:http';
 import { createOpencodeClient } from '@opencode-ai/sdk';
 import { Agent, fetch, request } from 'undici';
 import { startWatchdog } from './events-watchdog.js';
 
 /**
  * `watchdog`: our senses and state machine. `sdk`: the official SDK's subscription. `raw`: undici's `request`.
- * `raw-fetch`: its `fetch`. The last two only count bytes.
+ * `raw-fetch`: its `fetch`; `raw-node`: Node's own HTTP client, which the senses use. These three only count bytes.
  */
-export type Kind = 'watchdog' | 'sdk' | 'raw' | 'raw-fetch';
+export type Kind = 'watchdog' | 'sdk' | 'raw' | 'raw-fetch' | 'raw-node';
 
 const [, , kind, url = ''] = process.argv;
 const path = `${url}/global/event`;
@@ -27,6 +28,12 @@ if (kind === 'watchdog') {
   const { body } = await request(path, { dispatcher });
   body.on('data', (chunk: Buffer) => {
     seen += chunk.length;
+  });
+} else if (kind === 'raw-node') {
+  get(path, (answer) => {
+    answer.on('data', (chunk: Buffer) => {
+      seen += chunk.length;
+    });
   });
 } else {
   const { body } = await fetch(path, { dispatcher });

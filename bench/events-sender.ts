@@ -67,7 +67,9 @@ const server = createServer((request, response) => {
   switch (url.pathname) {
     case '/global/event':
       response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
-      response.write('data: {"payload":{"id":"evt_1","type":"server.connected","properties":{}}}\n\n');
+      response.write(
+        'data: {"payload":{"id":"evt_1","type":"server.connected","properties":{}}}\n\n',
+      );
       listener = response.socket ?? undefined;
       listeners += 1;
       setTimeout(listening, SETTLE_MS);

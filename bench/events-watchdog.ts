@@ -14,7 +14,14 @@ export function startWatchdog(url: string): () => number {
   const watchdog = new Watchdog({ policy: config, acts: false });
   const observe = (o: Observation) => void watchdog.observe(o);
   const { watch, probe } = config;
-  const senses = new Senses({ client, clock, watch, probe, emit: observe, notice: () => undefined });
+  const senses = new Senses({
+    client,
+    clock,
+    watch,
+    probe,
+    emit: observe,
+    notice: () => undefined,
+  });
   clock.start((ms) => observe({ kind: 'gap', at: clock.now(), ms }));
   senses.start();
   observe({ kind: 'server.attached', at: clock.now(), running: true });

@@ -13,9 +13,9 @@ import type { Order, Shape, Told } from './events-sender.js';
 import { median, type Row } from './figures.js';
 import { cpuNanoseconds } from './proc.js';
 
-const REPETITIONS = 5;
+const REPETITIONS = 3;
 /** The readers take turns, so that a noisy minute is everybody's. */
-const READERS: readonly Reader[] = ['watchdog', 'raw', 'raw-fetch', 'sdk', 'daemon'];
+const READERS: readonly Reader[] = ['watchdog', 'raw', 'raw-fetch', 'raw-node', 'sdk', 'daemon'];
 type Reader = Kind | 'daemon';
 /** How long a reader must have used next to no CPU to count as done. */
 const QUIET_MS = 300;
@@ -37,7 +37,8 @@ interface Running {
 /** @throws where a reader has not seen all that was sent. */
 export async function events(repetitions = REPETITIONS): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const shape of Object.keys(SHAPE_NAMES) as Shape[]) rows.push(await ofShape(shape, repetitions));
+  for (const shape of Object.keys(SHAPE_NAMES) as Shape[])
+    rows.push(await ofShape(shape, repetitions));
   return rows;
 }
 
@@ -46,6 +47,7 @@ async function ofShape(shape: Shape, repetitions: number): Promise<Row> {
     watchdog: [],
     raw: [],
     'raw-fetch': [],
+    'raw-node': [],
     sdk: [],
     daemon: [],
   };
@@ -58,8 +60,8 @@ async function ofShape(shape: Shape, repetitions: number): Promise<Row> {
   return {
     measure: `CPU for each event, 300,000 deltas, ${SHAPE_NAMES[shape]}`,
     result: `${us('watchdog')} (the whole daemon: ${us('daemon')})`,
-    against: `SDK ${us('sdk')}; raw bytes ${us('raw')} (by fetch ${us('raw-fetch')})`,
-    ratio: `${ratio('sdk')}x; ${ratio('raw')}x (${ratio('raw-fetch')}x)`,
+    against: `SDK ${us('sdk')}; raw bytes ${us('raw')} (fetch ${us('raw-fetch')}, node:http ${us('raw-node')})`,
+    ratio: `${ratio('sdk')}x; ${ratio('raw')}x (${ratio('raw-fetch')}x, ${ratio('raw-node')}x)`,
     goal: '≤ 0.70x; ≤ 1.45x',
   };
 }
@@ -80,7 +82,9 @@ export async function measure(reader: Reader, shape: Shape): Promise<number> {
       const [after, seenAfter] = [cpuNanoseconds(running.pid), await running.seen()];
       const expected = reader.startsWith('raw') ? sent.bytes : sent.frames;
       if (seenAfter - seenBefore !== expected || connected !== 1) {
-        throw new Error(`${reader} saw ${seenAfter - seenBefore} of ${expected} (${connected} connections)`);
+        throw new Error(
+          `${reader} saw ${seenAfter - seenBefore} of ${expected} (${connected} connections)`,
+        );
       }
       return (after - before) / sent.frames;
     } finally {

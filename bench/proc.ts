@@ -26,6 +26,8 @@ export const openHandles = (pid: number): number => readdirSync(`/proc/${pid}/fd
  */
 export function cpuNanoseconds(pid: number): number {
   return readdirSync(`/proc/${pid}/task`)
-    .map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]))
+    .map((task) =>
+      Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]),
+    )
     .reduce((sum, own) => sum + own, 0);
 }

@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
 import { busy } from './busy.js';
+import { events } from './events.js';
 import { type Row, table } from './figures.js';
 import { freeze } from './freeze.js';
 import { idle } from './idle.js';
@@ -17,12 +18,13 @@ const { values, positionals: wanted } = parseArgs({
 });
 const minutes = Number(values.minutes ?? 10);
 
-const MEASURES: Record<string, () => Promise<Row>> = {
+const MEASURES: Record<string, () => Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
   freeze: () => freeze(),
   busy: () => busy(),
   idle,
+  events: () => events(),
   scale: () => scale({ minutes }),
 };
 
@@ -39,6 +41,6 @@ const rows: Row[] = [];
 for (const [name, measure] of Object.entries(MEASURES)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   console.error(`measuring ${name} …`);
-  rows.push(await measure());
+  rows.push(...[await measure()].flat());
 }
 console.log(table(rows));

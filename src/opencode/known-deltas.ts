@@ -83,7 +83,8 @@ export class KnownDeltas {
   /** Takes a frame of one line, read as a delta, as the pattern for the next ones of its session. */
   learn(bytes: Buffer, start: number, places: DeltaPlaces, source: DeltaSource): void {
     const { idFrom, idTo, sessionTo } = places;
-    if (idFrom - start < WORD || sessionTo - idTo < WORD || sessionTo - start > MAX_HEAD_BYTES) return;
+    if (idFrom - start < WORD || sessionTo - idTo < WORD || sessionTo - start > MAX_HEAD_BYTES)
+      return;
     const head = patternOf(bytes.subarray(start, idFrom));
     const opening = this.#openingOf({ head, idLength: idTo - idFrom, toSession: sessionTo - idTo });
     this.#sessions[placeOf(bytes.readInt32LE(sessionTo - WORD))] = {

@@ -233,7 +233,10 @@ describe('the frame filter', () => {
   it('is not deceived by an id that ends early, where a known delta has its own', () => {
     const known = delta('ses_a', 'x').replace('evt_1', 'evt_0123456789abcdefghijklmnop');
     const other = known.replace('evt_0123456789abcdefghijklmnop', 'e","type":"session.idle","b":"');
-    const escaped = known.replace('evt_0123456789abcdefghijklmnop', 'evt_0123456789abcdefghijklmno\\');
+    const escaped = known.replace(
+      'evt_0123456789abcdefghijklmnop',
+      'evt_0123456789abcdefghijklmno\\',
+    );
     expect(other).toHaveLength(known.length);
     expect(whole(known, known, other, escaped)).toMatchObject({
       passed: other + escaped,
