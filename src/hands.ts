@@ -3,7 +3,9 @@
  *
  * Every act ends in exactly one observation, also when it fails, is withdrawn, or is only pretended (`dryRun`).
  */
+
 import type { Config } from './config/schema.js';
+import { sharedAbort } from './lib/abort.js';
 import type { Clock } from './lib/clock.js';
 import { abortSession } from './opencode/abort.js';
 import type { OpencodeClient } from './opencode/client.js';
@@ -53,7 +55,7 @@ export class Hands {
   readonly #abortTurns = new Turns(MAX_ABORTS);
   readonly #promptTurns = new Turns(MAX_PROMPTS);
   readonly #running = new Set<Promise<void>>();
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbort();
 
   constructor(options: HandsOptions) {
     this.#o = options;

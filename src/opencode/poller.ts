@@ -1,4 +1,5 @@
 /** Asks each live directory for its sessions' status: in a steady rhythm, and all at once after a gap. */
+import { sharedAbort } from '../lib/abort.js';
 import type { Clock, Timer } from '../lib/clock.js';
 import type { Observation, SessionStatus } from '../watchdog/observation.js';
 import type { OpencodeClient } from './client.js';
@@ -39,7 +40,7 @@ export class Poller {
 
   start(): void {
     if (this.#control) return;
-    this.#control = new AbortController();
+    this.#control = sharedAbort();
     this.#schedule();
   }
 

@@ -2,6 +2,7 @@
  * Finds out what the event stream cannot tell, as it replays nothing (facts, section 4): after each connect and each
  * gap the status of every live directory, and the requests that are open where sessions are active.
  */
+import { sharedAbort } from '../lib/abort.js';
 import { type Clock, sleep } from '../lib/clock.js';
 import type { Observation } from '../watchdog/observation.js';
 import { isMissingRoute, type OpencodeClient, type OwnedRequest } from './client.js';
@@ -64,7 +65,7 @@ export class Resync {
   }
 
   start(): void {
-    this.#life ??= new AbortController();
+    this.#life ??= sharedAbort();
     this.findOwnDirectory();
   }
 
@@ -95,7 +96,7 @@ export class Resync {
   run(resynced: () => boolean): Promise<void> {
     if (!this.#life) return Promise.resolve();
     this.cancel();
-    const control = new AbortController();
+    const control = sharedAbort();
     this.#run = control;
     return this.#track(this.#all(resynced, control.signal));
   }

@@ -2,6 +2,7 @@
  * Everything that the watchdog learns from opencode over HTTP: the event stream, probes, polls and close looks, as
  * one flow of observations that can be started, paused and stopped.
  */
+import { sharedAbort } from '../lib/abort.js';
 import type { Clock } from '../lib/clock.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { OpencodeClient } from './client.js';
@@ -148,7 +149,7 @@ export class Senses {
   /** `fresh`: another server process than before, of which nothing is known yet; false where the old one lives on. */
   resume({ fresh = true }: { fresh?: boolean } = {}): void {
     if (this.#control) return;
-    this.#control = new AbortController();
+    this.#control = sharedAbort();
     if (fresh) this.#forget();
     this.#resync.start();
     this.#prober.start();

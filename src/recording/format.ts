@@ -12,8 +12,9 @@ export const FORMAT_VERSION = 1;
 export const MAX_LINE_CHARS = 4 * 1024 * 1024;
 export const MAX_TEXT = 500;
 
-const id = z.string().min(1).max(200);
-const text = z.string().max(4_000);
+/** As long as opencode's may be (`opencode/schemas.ts`). */
+const id = z.string().min(1).max(256);
+const text = z.string().max(4_096);
 const ms = z.number().finite();
 
 export const headerSchema = z.looseObject({

@@ -2,6 +2,7 @@
  * The safe driver: opencode under program control that cannot wedge. Every wait is bounded, every abort and delete is
  * verified, no session is used twice by `prompt`, and nothing fails silently.
  */
+import { BoundedMap } from '../../lib/bounded-map.js';
 import { type Clock, SystemClock } from '../../lib/clock.js';
 import { OpencodeClient } from '../client.js';
 import { isNotFound } from '../errors.js';
@@ -49,7 +50,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const PROBE_TIMEOUT_MS = 10_000;
 const EVENTS_TIMEOUT_MS = 3_000;
 const DEFAULT_LIST = 100;
-/** It matters for a second after each prompt (`rest.ts`). */
+/** Prompts whose moment is remembered: it matters for a second after each prompt (`rest.ts`). */
 export const MAX_SENT = 1_000;
 
 export class OpencodeDriver {
@@ -60,7 +61,7 @@ export class OpencodeDriver {
   readonly #events: SessionEvents;
   readonly #options: DriverOptions;
   /** When the driver itself prompted a session, on its clock. */
-  readonly #sentAt = new Map<string, number>();
+  readonly #sentAt = new BoundedMap<string, number>(MAX_SENT);
 
   constructor(options: DriverOptions = {}) {
     const { url = DEFAULT_URL, username, password, clock = new SystemClock() } = options;
@@ -165,7 +166,7 @@ export class OpencodeDriver {
         if (signal?.aborted)
           throw new DriverError('aborted', 'interrupted before the prompt was sent.');
         // Noted first: a request that fails may have been taken all the same.
-        this.#noteSent(place.id);
+        this.#sentAt.set(place.id, this.#clock.now());
         await this.#client.promptAsync(place.id, place.directory, body);
       } catch (error) {
         run.run.end();
@@ -230,15 +231,6 @@ export class OpencodeDriver {
       const place = await this.#placed(session);
       return readTranscript(this.#client, place.id, place.directory, options);
     });
-  }
-
-  #noteSent(sessionID: string): void {
-    // Entered anew: the Map's order is that of the prompts.
-    this.#sentAt.delete(sessionID);
-    this.#sentAt.set(sessionID, this.#clock.now());
-    if (this.#sentAt.size <= MAX_SENT) return;
-    const [oldest] = this.#sentAt.keys();
-    if (oldest !== undefined) this.#sentAt.delete(oldest);
   }
 
   /** True where a run was ended, and seen to be; false where there was none. @throws DriverError */

@@ -6,6 +6,7 @@
  */
 import type { Agent } from 'node:http';
 import * as z from 'zod';
+import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { openAgent } from '../../lib/http.js';
 import type { OpencodeClient } from '../client.js';
@@ -61,7 +62,7 @@ export class SessionEvents {
   readonly #clock: Clock;
   readonly #listeners = new Map<string, Listener>();
   /** A subagent's session to that of its run. */
-  readonly #parents = new Map<string, string>();
+  readonly #parents = new BoundedMap<string, string>(MAX_SUBAGENTS);
   readonly #waiting = new Set<(open: boolean) => void>();
   #agent: Agent | undefined;
   #source: EventConnection | undefined;
@@ -228,11 +229,7 @@ export class SessionEvents {
 
   #adopt(child: string, parent: string): void {
     const root = this.#parents.get(parent) ?? parent;
-    if (!this.#listeners.has(root)) return;
-    this.#parents.set(child, root);
-    if (this.#parents.size <= MAX_SUBAGENTS) return;
-    const [oldest] = this.#parents.keys();
-    if (oldest !== undefined) this.#parents.delete(oldest);
+    if (this.#listeners.has(root)) this.#parents.set(child, root);
   }
 }
 

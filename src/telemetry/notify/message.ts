@@ -8,7 +8,7 @@ export type WebhookFormat = 'json' | 'slack';
 /** A digest is read on a phone: the first lines tell, the rest is counted. */
 export const MAX_LINES = 10;
 /** Slack cuts a text at 40,000 characters, and shows far less. */
-const MAX_TEXT = 3_000;
+export const MAX_TEXT = 3_000;
 
 export interface Digest {
   records: readonly TelemetryRecord[];

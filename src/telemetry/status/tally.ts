@@ -92,6 +92,11 @@ export class Tally {
     this.#beginAtZero();
   }
 
+  /** Sessions whose beginning of trouble is remembered. */
+  get pending(): number {
+    return this.#stuckSince.size;
+  }
+
   get counts(): Count[] {
     return Object.values(this).filter((value) => value instanceof Count);
   }

@@ -1,4 +1,5 @@
 /** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
+import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock } from '../../lib/clock.js';
 import { countByHealth, type Health } from '../../watchdog/decision.js';
 import type { TelemetryRecord } from '../logger.js';
@@ -61,7 +62,7 @@ export class StatusView {
   readonly #startedAt: number;
   /** When each absolute time that is derived from two clocks was first given, so that it stays the same. */
   #times = new Map<string, number>();
-  readonly #cleaned = new Map<string, string>();
+  readonly #cleaned = new BoundedMap<string, string>(MAX_CLEANED);
 
   constructor(options: ViewOptions) {
     this.#o = options;
@@ -199,7 +200,6 @@ export class StatusView {
     let clean = this.#cleaned.get(value);
     if (clean === undefined) {
       clean = this.#o.redactor.text(value, MAX_TEXT);
-      if (this.#cleaned.size >= MAX_CLEANED) this.#cleaned.clear();
       this.#cleaned.set(value, clean);
     }
     return clean;

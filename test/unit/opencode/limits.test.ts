@@ -1,11 +1,19 @@
 /** Whatever a server sends, what is kept of it is bounded in number and in length. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import type { OpencodeClient } from '../../../src/opencode/client.js';
+import { SystemClock } from '../../../src/lib/clock.js';
+import {
+  MAX_MESSAGES_BYTES,
+  MAX_STATUS_BYTES,
+  MAX_STATUS_ENTRIES,
+  OpencodeClient,
+} from '../../../src/opencode/client.js';
 import { LiveDirectories, MAX_LIVE_DIRECTORIES } from '../../../src/opencode/directories.js';
 import { FrameFilter, MAX_FRAME_BYTES } from '../../../src/opencode/frame-filter.js';
 import { Turns } from '../../../src/opencode/limited.js';
 import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/open-requests.js';
-import { Resync } from '../../../src/opencode/resync.js';
+import { RECENT_SESSIONS, Resync } from '../../../src/opencode/resync.js';
 import {
   MAX_ATTEMPT,
   MAX_ID_CHARS,
@@ -23,6 +31,7 @@ import {
 } from '../../../src/opencode/status.js';
 import { MAX_KEYS, Throttle } from '../../../src/opencode/throttle.js';
 import { translate } from '../../../src/opencode/translate.js';
+import { MAX_ANSWER_BYTES } from '../../../src/opencode/transport.js';
 import { ManualClock, settle } from './support.js';
 
 const NOW = 1_795_343_500_000;
@@ -249,3 +258,69 @@ describe('requests at a time', () => {
     await Promise.all(all);
   });
 });
+
+type Ask = (client: OpencodeClient) => Promise<unknown>;
+const ask = (what: Ask): Ask => what;
+
+describe('answers', () => {
+  it.each([
+    ['statuses', MAX_STATUS_BYTES, ask((client) => client.statuses('/p'))],
+    ['messages', MAX_MESSAGES_BYTES, ask((client) => client.messages('s', '/p', 4))],
+    ['requests', MAX_ANSWER_BYTES, ask((client) => client.permissions('/p'))],
+  ])('of more bytes than %s can have are dropped', async (name, limit, ask) => {
+    const whole = Buffer.alloc(limit, 0x20);
+    whole.write(name === 'statuses' ? '{}' : '[]');
+    await answering(whole, ask);
+    const error = await answering(Buffer.concat([whole, Buffer.from(' ')]), ask).catch((e) => e);
+    expect(error).toMatchObject({ kind: 'too_large' });
+  });
+
+  it('of more sessions than anyone has are refused as a whole: the rest would seem idle', async () => {
+    const body = (amount: number) =>
+      Buffer.from(
+        JSON.stringify(
+          Object.fromEntries(Array.from({ length: amount }, (_, n) => [`s${n}`, { type: 'busy' }])),
+        ),
+      );
+    const ask = (client: OpencodeClient) => client.statuses('/p');
+    expect(await answering(body(MAX_STATUS_ENTRIES), ask)).toHaveProperty(
+      'size',
+      MAX_STATUS_ENTRIES,
+    );
+    const error = await answering(body(MAX_STATUS_ENTRIES + 1), ask).catch((e) => e);
+    expect(error).toMatchObject({ kind: 'too_large' });
+  });
+
+  it('of sessions are read as far as they were asked for, and so are messages', async () => {
+    const sessions = Array.from({ length: 500 }, (_, n) => ({ id: `s${n}` }));
+    const recent = await answering(Buffer.from(JSON.stringify(sessions)), (client) =>
+      client.recentSessions(RECENT_SESSIONS),
+    );
+    expect(recent).toHaveLength(RECENT_SESSIONS);
+    const messages = Array.from({ length: 500 }, (_, n) => ({
+      info: { id: `m${n}`, role: 'user' },
+    }));
+    const read = await answering(Buffer.from(JSON.stringify(messages)), (client) =>
+      client.messages('s', '/p', 4),
+    );
+    expect(read.map(({ id }) => id)).toEqual(['m496', 'm497', 'm498', 'm499']);
+  });
+});
+
+/** What a client makes of this body, whatever it asks for. */
+async function answering<T>(body: Buffer, ask: (client: OpencodeClient) => Promise<T>): Promise<T> {
+  const server = createServer((_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  const client = new OpencodeClient({ url, clock: new SystemClock() });
+  try {
+    return await ask(client);
+  } finally {
+    await client.close();
+    server.closeAllConnections();
+    server.close();
+  }
+}

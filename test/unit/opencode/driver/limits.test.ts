@@ -4,6 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../../src/lib/clock.js';
 import { openAgent } from '../../../../src/lib/http.js';
+import { runBatch } from '../../../../src/opencode/driver/batch.js';
+import type { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
+import type { Listener } from '../../../../src/opencode/driver/events.js';
+import { MAX_OPEN, Run, type RunDeps } from '../../../../src/opencode/driver/run.js';
 import {
   MAX_STREAMED_CHARS,
   MAX_STREAMED_PARTS,
@@ -14,6 +18,7 @@ import {
   EventConnection,
   MAX_UNFINISHED_CHARS,
 } from '../../../../src/opencode/event-connection.js';
+import { MAX_NOTICES } from '../../../../src/opencode/notice.js';
 
 const answer = (id: string) => ({ info: { id, role: 'assistant' } });
 const whole = (id: string, text: string) => ({
@@ -47,6 +52,40 @@ describe('a reply that does not end', () => {
     expect(told).toBeLessThanOrEqual(MAX_STREAMED_PARTS);
     expect(told).toBeGreaterThan(MAX_STREAMED_PARTS - 5);
   });
+});
+
+it('of a run that asks without end a bounded number of requests is remembered', () => {
+  let hear: Listener = () => {};
+  const events = {
+    subscribe: (_: string, listener: Listener) => {
+      hear = listener;
+      return () => {};
+    },
+  };
+  const run = new Run({ client: {}, clock: new SystemClock(), events } as unknown as RunDeps, {
+    session: { id: 's', directory: '/p' },
+    onNotice: () => {},
+    onRequest: 'wait',
+  });
+  const say = (type: string, properties: object) =>
+    hear({ type, sessionID: 's', directory: '/p', properties });
+  for (let n = 0; n < 3 * MAX_OPEN; n += 1) say('permission.asked', { id: `r${n}` });
+  say('permission.asked', { id: 'x'.repeat(10_000) });
+  for (let n = 0; n < MAX_OPEN - 1; n += 1) say('permission.replied', { requestID: `r${n}` });
+  expect(run.waitsFor).toBeDefined();
+  say('permission.replied', { requestID: `r${MAX_OPEN - 1}` });
+  expect(run.waitsFor).toBeUndefined();
+});
+
+it('of the notices of one task of a batch a bounded number is kept', async () => {
+  const driver = {
+    prompt: async ({ onNotice }: { onNotice(message: string): void }) => {
+      for (let n = 0; n < 3 * MAX_NOTICES; n += 1) onNotice(`attempt ${n} failed`);
+      return { text: 'done' };
+    },
+  };
+  const results = runBatch(driver as unknown as OpencodeDriver, [{ prompt: 'x' }]);
+  for await (const { notices } of results) expect(notices).toHaveLength(MAX_NOTICES);
 });
 
 it('a frame without end ends the connection at its limit', async () => {

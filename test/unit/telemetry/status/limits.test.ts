@@ -13,7 +13,9 @@ import {
   MAX_SAYS,
   MAX_STEPS,
 } from '../../../../src/telemetry/status/incidents.js';
-import { MAX_PROVIDERS, Tally } from '../../../../src/telemetry/status/tally.js';
+import { KEPT, LoopLag } from '../../../../src/telemetry/status/lag.js';
+import { MAX_PENDING, MAX_PROVIDERS, Tally } from '../../../../src/telemetry/status/tally.js';
+import { FakeClock } from '../../../support/fake-clock.js';
 
 const LONG = 'x'.repeat(8_192);
 const record = (event: string, fields: object, time = 0) =>
@@ -74,4 +76,27 @@ it('the metrics name a bounded number of providers, the rest as one', () => {
   }
   expect(tally.outage.size).toBe(MAX_PROVIDERS + 1);
   expect(tally.outage.has('other')).toBe(true);
+});
+
+it('the beginnings of trouble are remembered of a bounded number of sessions', () => {
+  const tally = new Tally({ onProbe: () => {} });
+  for (let n = 0; n < 3 * MAX_PENDING; n += 1) {
+    const fields = { sessionID: `s${n}`, reason: 'silence', limit: 1, value: 2 };
+    tally.take(record('session.stuck', fields));
+  }
+  expect(tally.pending).toBe(MAX_PENDING);
+});
+
+it('the loop’s lag is that of the last half minute', async () => {
+  const clock = new FakeClock();
+  const late = clock.now.bind(clock);
+  let lateness = 500;
+  clock.now = () => late() + lateness;
+  const lag = new LoopLag(clock);
+  lateness = 1_200;
+  await clock.advance(1_000);
+  expect(lag.worstMs).toBe(700);
+  await clock.advance(KEPT * 1_000);
+  expect(lag.worstMs).toBe(0);
+  lag.stop();
 });
