@@ -27,6 +27,9 @@ const FOLLOW_MS = 15;
 const SERVER_DISK_MIB = 256;
 const DAEMON_DISK_MIB = 64;
 
+/** `server.startTimeout`: the contract's default. */
+export const START_TIMEOUT_MS = 60_000;
+
 /** Planted where they belong, and looked for everywhere else. */
 export interface Secrets extends Record<string, string> {
   'server password': string;
@@ -114,7 +117,7 @@ export class Arena {
       server: {
         url: `http://127.0.0.1:${observed ? proxy?.port : port}`,
         directory: home.directory,
-        startTimeout: '90s',
+        startTimeout: `${START_TIMEOUT_MS}ms`,
         ...(observed && { control: 'observe' }),
       },
       status: { listen: `127.0.0.1:${statusPort}`, tokenFile },

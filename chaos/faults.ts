@@ -1,7 +1,7 @@
 /** How each fault is done to the world, and undone. Each settles when it is over; an answer is what went wrong with it. */
 import { CLI } from '../test/support/daemon.js';
 import { pause } from '../test/support/wait.js';
-import type { Arena } from './arena.js';
+import { type Arena, START_TIMEOUT_MS } from './arena.js';
 import { limitFiles } from './disk.js';
 import type { FaultName, PlannedFault } from './schedule.js';
 import { isStopped } from './witness.js';
@@ -16,10 +16,12 @@ type Fault = (arena: Arena, planned: PlannedFault) => Promise<FaultEnd | undefin
 
 /**
  * A server that is frozen for good is replaced when its stream is silent beyond 1.2 of opencode's heartbeats of 10 s and
- * three probes failed; then the tree is ended. The rest is for a busy machine.
+ * three probes failed; then the tree is ended. One that froze in its boot has `server.startTimeout` first. The rest is for
+ * a busy machine.
  */
 const REPLACED_MS = 60_000;
 const BOOT_MS = 60_000;
+const HEALTH_MS = 2_000;
 /** A second daemon decides within one look at the lock. */
 const REFUSED_MS = 30_000;
 
@@ -40,14 +42,19 @@ export const doFault: Record<FaultName, Fault> = {
   'server-freeze-for-good': async (arena) => {
     const pid = serverPid(arena);
     if (pid === undefined) return { note: 'no server' };
-    const deadline = Date.now() + REPLACED_MS;
+    const booting = await arena.opencode.health(HEALTH_MS).then(
+      () => false,
+      () => true,
+    );
+    const ms = REPLACED_MS + (booting ? START_TIMEOUT_MS : 0);
+    const deadline = Date.now() + ms;
     while (serverPid(arena) === pid && Date.now() < deadline) {
       send(pid, 'SIGSTOP');
       await pause(100);
     }
     if (serverPid(arena) !== pid) return undefined;
     send(pid, 'SIGCONT');
-    return { broken: `a frozen server was not replaced within ${REPLACED_MS / 1000} s` };
+    return { broken: `a frozen server was not replaced within ${ms / 1000} s` };
   },
 
   'server-kill-while-booting': async (arena, { amount }) => {

@@ -21,13 +21,14 @@ const DECISIONS = [
 const TWICE_MS = 500;
 /** What a full disk did not take is written when it is tried again, this much later at most. */
 const RETRY_MS = 2_000;
+/** An abort is announced before it is sent, and the log is read ten times a second. */
+const ANNOUNCED_MS = 5_000;
 /** A sent abort has its logged end within the verification's limit; three tries and a busy machine. */
 const END_MS = 60_000;
 
 interface Sent {
   sessionID: string;
   at: number;
-  generation: number;
 }
 
 export class LoggedOnce extends Law {
@@ -37,7 +38,6 @@ export class LoggedOnce extends Law {
   /** Sessions that this daemon said it aborts. */
   #announced = new Set<string>();
   #sent: Sent[] = [];
-  #generation = 0;
   #starts = 0;
   #startsSaid = 0;
   #server: number | undefined;
@@ -51,7 +51,6 @@ export class LoggedOnce extends Law {
   take(e: Evidence): void {
     switch (e.kind) {
       case 'daemon.started':
-        this.#generation = e.generation;
         this.#announced = new Set();
         return;
       case 'daemon.ended':
@@ -66,7 +65,7 @@ export class LoggedOnce extends Law {
         return;
       case 'wire.abort':
         this.checks += 1;
-        this.#sent.push({ sessionID: e.sessionID, at: e.at, generation: this.#generation });
+        this.#sent.push({ sessionID: e.sessionID, at: e.at });
         return;
       case 'servers':
         this.#servers(e.processes.map(({ pid }) => pid));
@@ -80,6 +79,8 @@ export class LoggedOnce extends Law {
   }
 
   override finish(at: number): void {
+    // Ends may be missing: a daemon that is told to stop waits for none.
+    for (const sent of this.#sent) this.#mustBeAnnounced(sent, at);
     const what = `the server was started ${this.#starts} times, and ${this.#startsSaid} starts were said`;
     this.check(this.#starts <= this.#startsSaid || this.#lostLines(0), at, what);
   }
@@ -106,15 +107,22 @@ export class LoggedOnce extends Law {
 
   /** The log is read a moment after the wire: what was sent is compared when it has had time to be said. */
   #overdue(at: number): void {
+    for (const sent of this.#sent)
+      if (at - sent.at >= ANNOUNCED_MS) this.#mustBeAnnounced(sent, at);
     this.#sent = this.#sent.filter((sent) => {
       if (at - sent.at < END_MS) return true;
-      if (!this.#lostLines(sent.at - END_MS)) {
-        const said = this.#announced.has(sent.sessionID);
-        const what = said ? 'its end was never said' : 'it was never announced';
-        this.violated(at, `an abort of ${sent.sessionID} was sent, and ${what}`);
-      }
+      const said = this.#lostLines(sent.at - END_MS);
+      if (!said)
+        this.violated(at, `an abort of ${sent.sessionID} was sent, and its end was never said`);
       return false;
     });
+  }
+
+  #mustBeAnnounced({ sessionID, at: sentAt }: Sent, at: number): void {
+    // Just now the log may be kept back for a full disk.
+    const full = this.#ledger.hadFault((fault) => fault === 'disk-daemon', at - RETRY_MS);
+    const said = this.#announced.has(sessionID) || full || this.#lostLines(sentAt);
+    if (!said) this.violated(at, `an abort of ${sessionID} was sent, and it was never announced`);
   }
 
   #servers(pids: readonly number[]): void {

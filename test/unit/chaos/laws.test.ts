@@ -77,7 +77,9 @@ describe('no healthy session touched', () => {
   it('sees an abort on the wire that no log line tells of', () => {
     const story = new Story();
     story.tell({ kind: 'wire.abort', sessionID: story.session('question') });
-    expectOne(story, 'an abort was sent for ses_question');
+    const broken = story.broken().join();
+    expect(broken).toContain('an abort was sent for ses_question');
+    expect(broken).toContain('it was never announced');
   });
 
   it('sees a session that it does not know', () => {
