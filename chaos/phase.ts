@@ -3,12 +3,12 @@ import { appendFileSync } from 'node:fs';
 import { pause, waitFor } from '../test/support/wait.js';
 import { Actors } from './actors.js';
 import { Arena, type Secrets } from './arena.js';
-import type { Emit, Evidence, Process, Trouble, Violation } from './evidence.js';
+import type { Emit, Evidence, Violation } from './evidence.js';
 import { doFault } from './faults.js';
 import { Judge } from './judge.js';
 import type { Limits } from './limits.js';
 import { FAULTS, type FaultGroup, type Phase, type PlannedFault } from './schedule.js';
-import { isStopped, type Sight } from './witness.js';
+import { LOOK_MS, plain, Watch } from './watch.js';
 
 export interface PhaseOptions {
   phase: Phase;
@@ -33,9 +33,6 @@ export interface PhaseResult {
   daemons: number;
 }
 
-const LOOK_MS = 150;
-const PROBE_MS = 500;
-const SHOWN_EVERY_MS = 5_000;
 const FIRST_BOOT_MS = 120_000;
 /** After the last fault: a boot after a backoff on a busy machine. */
 const RECOVER_MS = 90_000;
@@ -54,11 +51,6 @@ class PhaseRun {
   #arena!: Arena;
   #actors!: Actors;
   #faultID = 0;
-  #lastTroubles = '?';
-  #lastServers = '?';
-  #lastOld = '';
-  #serverSilent = true;
-  #statusSilent = true;
   #began = 0;
 
   constructor(options: PhaseOptions) {
@@ -83,10 +75,18 @@ class PhaseRun {
     this.#arena = await Arena.make({ topology, limits, secrets, emit });
     this.#result.disks = this.#arena.disks;
     this.#actors = new Actors(this.#arena, limits, emit, this.#over.signal);
-    const watching = [this.#looks(emit), this.#probes(), this.#shows(emit), this.#actors.watch()];
+    const watch = new Watch({
+      arena: this.#arena,
+      secrets,
+      emit,
+      faults: () => [...this.#active.values()].map(({ fault }) => fault),
+      onGone: () => this.#actors.cutAll(),
+      stop: this.#over.signal,
+    });
+    const watching = [watch.run(), this.#actors.watch()];
     try {
       this.#arena.manager.start();
-      await waitFor(() => !this.#serverSilent && !this.#statusSilent, {
+      await waitFor(() => watch.allWell, {
         what: 'the first server and daemon',
         timeout: FIRST_BOOT_MS,
       });
@@ -164,105 +164,6 @@ class PhaseRun {
     this.#groups.set(group, done);
   }
 
-  /** Processes, and what is wrong just now. */
-  async #looks(emit: Emit): Promise<void> {
-    let doubted = '';
-    while (!this.#over.signal.aborted) {
-      const sight = this.#arena.witness.look(Date.now());
-      const ids = sight.servers.map(({ pid }) => pid).join(' ');
-      // Two that are seen once may be one that forks: they are looked at again.
-      const sure = sight.servers.length <= 1 || doubted === ids;
-      doubted = ids;
-      if (sure && ids !== this.#lastServers) {
-        const gone = this.#lastServers.split(' ').some((pid) => !ids.split(' ').includes(pid));
-        this.#lastServers = ids;
-        emit({ kind: 'servers', processes: sight.servers.map(plain) });
-        if (gone) this.#actors.cutAll();
-      }
-      this.#oldProcesses(sight, emit);
-      this.#troubles(sight, emit);
-      emit({ kind: 'shown', where: 'the process list', text: sight.commands.join('\n') });
-      emit({ kind: 'tick' });
-      await pause(LOOK_MS);
-    }
-  }
-
-  #oldProcesses({ servers, family }: Sight, emit: Emit): void {
-    const [server] = servers;
-    if (server === undefined) return;
-    const old = family.filter(
-      ({ start, command }) => start < server.start && !command.includes('cli.js run'),
-    );
-    const ids = old.map(({ pid }) => pid).join(' ');
-    if (ids === '' && this.#lastOld === '') return;
-    const news = ids !== this.#lastOld;
-    this.#lastOld = ids;
-    emit({ kind: 'old.processes', news, server: plain(server), processes: old.map(plain) });
-  }
-
-  #troubles({ servers }: Sight, emit: Emit): void {
-    const { manager, proxy, provider } = this.#arena;
-    const faults = new Set([...this.#active.values()].map(({ fault }) => FAULTS[fault]));
-    const [server] = servers;
-    const troubles: Trouble[] = [];
-    const add = (trouble: Trouble, holds: boolean) => holds && troubles.push(trouble);
-    add('daemon down', manager.pid === undefined || this.#statusSilent);
-    add('daemon frozen', manager.pid !== undefined && isStopped(manager.pid));
-    add('server down', server === undefined);
-    add('server frozen', server !== undefined && isStopped(server.pid));
-    add('server silent', this.#serverSilent);
-    add('network', faults.has('network') || (proxy !== undefined && proxy.mode.kind !== 'pass'));
-    add('disk', faults.has('disk'));
-    add('provider', faults.has('provider') || provider.override !== null);
-    add('fault', faults.has('process') || faults.has('daemon'));
-    const words = troubles.join(', ');
-    if (words === this.#lastTroubles) return;
-    this.#lastTroubles = words;
-    emit({ kind: 'troubles', troubles });
-  }
-
-  /** Our own look at the server's health, past the network's faults. */
-  async #probes(): Promise<void> {
-    while (!this.#over.signal.aborted) {
-      const began = Date.now();
-      this.#serverSilent = await this.#arena.opencode.health(1_500).then(
-        ({ healthy }) => !healthy,
-        () => true,
-      );
-      await pause(Math.max(0, PROBE_MS - (Date.now() - began)));
-    }
-  }
-
-  /** What the daemon's endpoint says and shows. */
-  async #shows(emit: Emit): Promise<void> {
-    const token = this.#o.secrets['status token'];
-    const ask = (path: string) =>
-      fetch(`http://127.0.0.1:${this.#arena.statusPort}${path}`, {
-        headers: { authorization: `Bearer ${token}` },
-        signal: AbortSignal.timeout(1_500),
-      });
-    let shownAt = 0;
-    let lastReady: boolean | undefined;
-    while (!this.#over.signal.aborted) {
-      try {
-        const ready = (await ask('/readyz')).status === 200;
-        this.#statusSilent = false;
-        if (ready || ready !== lastReady) emit({ kind: 'ready', ready });
-        lastReady = ready;
-        if (Date.now() - shownAt > SHOWN_EVERY_MS) {
-          shownAt = Date.now();
-          for (const path of ['/status', '/metrics', '/', '/readyz', '/no-such-page']) {
-            const answer = await ask(path);
-            emit({ kind: 'shown', where: path, text: await answer.text() });
-          }
-        }
-      } catch {
-        this.#statusSilent = true;
-      }
-      await pause(PROBE_MS);
-    }
-  }
-
   /** Everything that was begun comes to its end, or has had the time to. */
   async #drain(): Promise<void> {
     const { limits, slackMs } = this.#o;
@@ -310,5 +211,3 @@ function isTold(e: Evidence): boolean {
   if (e.kind === 'old.processes') return e.news;
   return e.kind !== 'tick' && e.kind !== 'shown';
 }
-
-const plain = ({ pid, start, command }: Process): Process => ({ pid, start, command });
