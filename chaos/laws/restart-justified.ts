@@ -3,7 +3,9 @@ import { type Evidence, Law, type LogLine } from '../evidence.js';
 import { FAULTS } from '../schedule.js';
 import type { Ledger } from './ledger.js';
 
-/** How long a fault may lie back: a frozen server is declared unresponsive when its stream is silent beyond its heartbeat. */
+/** The last probe failed a moment before the decision: one interval, its timeout, and a busy machine. */
+const JUST_NOW_MS = 6_000;
+/** Aborts that did not work lie further back. */
 const MEMORY_MS = 30_000;
 /** A pile-up is made of sessions that retry; the contract's `pileup.minSessions` of this run. */
 const PILE = 3;
@@ -32,11 +34,12 @@ export class RestartJustified extends Law {
     this.#servers = now;
   }
 
-  #decided(at: number, { reason = '', msg, pid }: LogLine): void {
+  #decided(at: number, { reason = '', msg, pid, time }: LogLine): void {
+    // A line may be read late, where a disk was full.
+    const decidedAt = Date.parse(time);
     const { troubles } = this.#ledger;
-    const since = at - MEMORY_MS;
-    const had = (...groups: string[]) =>
-      this.#ledger.hadFault((fault) => groups.includes(FAULTS[fault]), since);
+    const had = (ms: number, ...groups: string[]) =>
+      this.#ledger.hadFault((fault) => groups.includes(FAULTS[fault]), decidedAt - ms);
     const said = `${msg} (troubles now: ${troubles.join(', ') || 'none'})`;
     switch (reason) {
       case 'exited': {
@@ -45,20 +48,29 @@ export class RestartJustified extends Law {
         return;
       }
       case 'unresponsive': {
+        const since = decidedAt - JUST_NOW_MS;
         const silent =
           this.#ledger.hadTrouble('server silent', since) ||
           this.#ledger.hadTrouble('server frozen', since);
-        this.check(silent || had('network'), at, `declared unresponsive without a fault: ${said}`);
+        this.check(
+          silent || had(JUST_NOW_MS, 'network'),
+          at,
+          `declared unresponsive without a fault: ${said}`,
+        );
         return;
       }
       case 'pileup': {
         const retrying = this.#retrying(at);
-        const sick = had('provider');
+        const sick = had(MEMORY_MS, 'provider');
         this.check(sick || retrying >= PILE, at, `a pile-up of ${retrying} sessions: ${said}`);
         return;
       }
       case 'wedged':
-        this.check(had('network', 'process', 'disk'), at, `wedged without a fault: ${said}`);
+        this.check(
+          had(MEMORY_MS, 'network', 'process', 'disk'),
+          at,
+          `wedged without a fault: ${said}`,
+        );
         return;
       default:
         this.check(false, at, `nobody asked for a restart: ${said}`);
