@@ -19,6 +19,8 @@ export interface JudgeOptions {
   slackMs: number;
   /** From the last fault's end to a healthy server. */
   recoverMs: number;
+  /** False where the daemon only observes. */
+  startsServer?: boolean;
 }
 
 export class Judge {
@@ -28,17 +30,17 @@ export class Judge {
   readonly stuckEnded: StuckEnded;
   readonly recovers: Recovers;
 
-  constructor({ limits, secrets, slackMs, recoverMs }: JudgeOptions) {
+  constructor({ limits, secrets, slackMs, recoverMs, startsServer = true }: JudgeOptions) {
     const { ledger } = this;
     this.stuckEnded = new StuckEnded(ledger, limits, slackMs);
     this.recovers = new Recovers(ledger, recoverMs);
     this.laws = [
       new OneServer(),
       new NoOrphan(),
-      new HealthyUntouched(ledger),
+      new HealthyUntouched(ledger, limits),
       new RestartJustified(ledger),
       this.stuckEnded,
-      new LoggedOnce(ledger),
+      new LoggedOnce(ledger, startsServer),
       new NoSecret(secrets),
       new DaemonLives(ledger, limits.healthInterval),
       this.recovers,

@@ -31,8 +31,8 @@ export const LONG: Limits = {
 /** For the form that runs in the test suite. */
 export const SHORT: Limits = {
   ...LONG,
-  silence: 6_000,
-  toolTime: 18_000,
+  silence: 8_000,
+  toolTime: 20_000,
   pollInterval: 1_000,
   healthInterval: 1_000,
 };

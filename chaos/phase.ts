@@ -55,8 +55,9 @@ class PhaseRun {
 
   constructor(options: PhaseOptions) {
     this.#o = options;
-    const { limits, secrets, slackMs } = options;
-    this.#judge = new Judge({ limits, secrets, slackMs, recoverMs: RECOVER_MS });
+    const { limits, secrets, slackMs, phase } = options;
+    const startsServer = phase.topology !== 'observed';
+    this.#judge = new Judge({ limits, secrets, slackMs, recoverMs: RECOVER_MS, startsServer });
     this.#result = {
       judge: this.#judge,
       faults: {},

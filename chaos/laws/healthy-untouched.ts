@@ -1,5 +1,6 @@
 /** The watchdog lays hands only on sessions that are stuck, and for a reason that fits what is wrong with them. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
+import type { Limits } from '../limits.js';
 import type { Known, Ledger } from './ledger.js';
 
 /** What is said of a session that is being ended. */
@@ -10,17 +11,21 @@ const TOUCHES = [
   'session.abort_failed',
   'session.wedged',
 ];
+/** A probe's interval and its timeout. */
+const PROBE_SLACK_MS = 2_500;
 const RETRY_REASONS = ['attempts', 'duration', 'wait', 'pileup'];
 
 export class HealthyUntouched extends Law {
   readonly name = 'no healthy session touched';
   readonly #ledger: Ledger;
+  readonly #limits: Limits;
   /** Its requests failed at some time: a session that was told to be healthy was not. */
   readonly #sick = new Set<string>();
 
-  constructor(ledger: Ledger) {
+  constructor(ledger: Ledger, limits: Limits) {
     super();
     this.#ledger = ledger;
+    this.#limits = limits;
   }
 
   take(e: Evidence): void {
@@ -42,20 +47,15 @@ export class HealthyUntouched extends Law {
     }
     const { stuck, scenario, kind } = known;
     if (!stuck) {
-      const excused = this.#isExcused(known, reason);
+      const excused = this.#isExcused(known, reason, at);
       if (excused) this.#sick.add(sessionID);
       this.check(excused, at, `${event} (${reason}) of a healthy session, ${scenario}: ${msg}`);
       return;
     }
-    const since = known.begunAt ?? Number.POSITIVE_INFINITY;
     // A server that was frozen for a while has retried nothing and answered nothing: that quiet may come first.
-    const quiet =
-      reason === 'silence' &&
-      (this.#ledger.hadTrouble('server frozen', since) ||
-        this.#ledger.hadTrouble('server silent', since));
-    const fits = quiet || (kind.reasons?.includes(reason) ?? false);
+    const fits = kind.reasons?.includes(reason) ?? false;
     const what = `${event} of ${scenario} for "${reason}", which is not what ails it: ${msg}`;
-    this.check(fits || this.#isExcused(known, reason), at, what, `${sessionID} ${reason}`);
+    this.check(fits || this.#isExcused(known, reason, at), at, what, `${sessionID} ${reason}`);
   }
 
   #sent(at: number, sessionID: string): void {
@@ -78,13 +78,23 @@ export class HealthyUntouched extends Law {
   }
 
   /** The fault itself made the run fail or fall silent: then the verdict is right. */
-  #isExcused(known: Known, reason: string): boolean {
+  #isExcused(known: Known, reason: string, at: number): boolean {
     const since = known.begunAt ?? Number.POSITIVE_INFINITY;
     const had = (...names: string[]) =>
       this.#ledger.hadFault((fault) => names.includes(fault), since);
     if (RETRY_REASONS.includes(reason)) return had('provider-down', 'provider-flap');
+    if (reason === 'silence' && this.#serverWasSilent(at)) return true;
     if (reason === 'silence' || reason === 'tool_time') return had('disk-server');
     return false;
+  }
+
+  /** A server that was frozen or starved within the limit did let its runs fall silent, as our own probes saw. */
+  #serverWasSilent(at: number): boolean {
+    const since = at - this.#limits.silence - PROBE_SLACK_MS;
+    return (
+      this.#ledger.hadTrouble('server silent', since) ||
+      this.#ledger.hadTrouble('server frozen', since)
+    );
   }
 
   #isSick({ sessionID, begunAt = Number.POSITIVE_INFINITY }: Known): boolean {
