@@ -146,10 +146,11 @@ export class Actors {
   }
 
   async #ended({ id, directory, child }: Actor): Promise<void> {
-    this.#open.delete(id);
     const messages = child
       ? undefined
       : await this.#call<Message[]>('GET', `/session/${id}/message`, directory);
+    // Meanwhile its server may have gone.
+    if (!this.#open.delete(id)) return;
     this.#emit({ kind: 'session.ended', sessionID: id, finish: finishOf(messages) });
   }
 

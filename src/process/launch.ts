@@ -23,7 +23,8 @@ export interface Launched {
   child?: ChildProcess;
   /** In the environment of all that it starts; absent for a server of a daemon that set none. */
   mark?: string;
-  /** Absent where the state directory cannot be written. */
+  /** Where its output goes; null where the state directory cannot be written. */
+  files: ServerRecord['files'];
   tail?: OutputTail;
   /** Aborted when the child has ended, with an `Exit` as its reason; never for an earlier daemon's. */
   ended: AbortSignal;
@@ -65,8 +66,14 @@ export async function launch(recipe: Recipe, options: LaunchOptions): Promise<La
     if (pid === undefined) throw new Error('a spawned process without a pid');
     // A child that ended already is a zombie or gone; its end is told by `ended`.
     const root = { pid, startTime: (await options.table.read(pid))?.startTime ?? '' };
-    remember(root, mark, files, options);
-    return { root, child, ended, mark, ...(files && { tail: follow(files, 'start', options) }) };
+    return {
+      root,
+      child,
+      ended,
+      mark,
+      files,
+      ...(files && { tail: follow(files, 'start', options) }),
+    };
   } finally {
     for (const fd of output) closeSync(fd);
   }
@@ -82,6 +89,7 @@ export function relaunched(
   return {
     root,
     ended,
+    files,
     ...(mark !== undefined && { mark }),
     ...(files && { tail: follow(files, 'end', options) }),
   };
@@ -129,25 +137,6 @@ function outputFiles({ records, deps }: LaunchOptions): ServerRecord['files'] {
 /** Appending, so that the reader may empty the file under the writer. */
 function openNew(file: string): number {
   return openSync(file, 'a', 0o600);
-}
-
-/** The server runs: that it cannot be written down (a full disk) is no reason to let go of it. */
-function remember(
-  root: ProcessRef,
-  mark: string,
-  files: ServerRecord['files'],
-  { records, deps }: LaunchOptions,
-): void {
-  // Reported above already where the directory cannot be written.
-  if (!files) return;
-  try {
-    records.write(root, mark, files);
-  } catch (error) {
-    deps.onNotice(
-      'warn',
-      `after a restart of this daemon the server will not be known as its own: ${records.dir} cannot be written (${String(error)})`,
-    );
-  }
 }
 
 function follow(

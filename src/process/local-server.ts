@@ -3,7 +3,7 @@
  *
  * The controls of processes (spawn, adopt, external, command) are thin policies over this one.
  */
-import { type Clock, sleep } from '../lib/clock.js';
+import { type Clock, sleep, type Timer } from '../lib/clock.js';
 import { awaitHealth } from './await-health.js';
 import {
   type ControlDeps,
@@ -56,6 +56,8 @@ interface Watched {
   watch?: ProcessWatch;
 }
 
+/** A full disk is freed by people. */
+const RECORD_AGAIN_MS = 5_000;
 /** A process that dies has no descriptors any more and, for a moment, still its port. */
 const DYING_MS = 1_000;
 const LOOK_MS = 25;
@@ -70,6 +72,7 @@ export class LocalServer {
   readonly #records: ServerRecords;
   #watched: Watched | undefined;
   #launched: Launched | undefined;
+  #recordAgain: Timer | undefined;
 
   constructor(options: LocalOptions) {
     this.options = options;
@@ -153,6 +156,7 @@ export class LocalServer {
     this.#forget();
     const launched = await launch(recipe, this.#launchOptions());
     this.#launched = launched;
+    this.#record(launched, null);
     launched.ended.addEventListener('abort', () => this.#rootEnded(launched), { once: true });
     const started = await this.awaitLaunched(launched, signal);
     return { ...started, tookMs: clock.now() - began };
@@ -260,6 +264,7 @@ export class LocalServer {
   /** Stops watching and reading; the server runs on. */
   release(): void {
     this.letGo();
+    this.#recordAgain?.cancel();
     this.#launched?.tail?.stop();
     this.#launched?.child?.unref();
     this.#launched = undefined;
@@ -294,11 +299,32 @@ export class LocalServer {
     }
   }
 
+  /** Writes down what was started, for the daemon that comes after this one; where a full disk refuses, again later. */
+  #record(launched: Launched, server: ProcessRef | null, again = false): void {
+    this.#recordAgain?.cancel();
+    const { root, mark, files } = launched;
+    // No directory: that was said when it was started.
+    if (files === null) return;
+    const { clock, deps } = this.options;
+    try {
+      this.#records.write({ root, server, files, ...(mark !== undefined && { mark }) });
+    } catch (error) {
+      if (!again) {
+        deps.onNotice(
+          'warn',
+          `until it can be written down, a restart of this daemon would not know the server as its own: ${this.#records.dir} cannot be written (${String(error)})`,
+        );
+      }
+      const retry = () => this.#record(launched, server, true);
+      this.#recordAgain = clock.after(RECORD_AGAIN_MS, retry, { unref: true });
+    }
+  }
+
   async #takeLaunched(launched: Launched): Promise<number> {
     const found = await this.find();
     if (found.kind === 'proven' && (await this.#descends(found.server, launched))) {
       await this.take(found);
-      this.#records.server(found.server);
+      this.#record(launched, found.server);
       return found.server.pid;
     }
     if (found.kind === 'nobody') {
@@ -354,6 +380,7 @@ export class LocalServer {
 
   /** What was started is gone, or is not what serves: its record and its output mean nothing any more. */
   #forget(): void {
+    this.#recordAgain?.cancel();
     this.#launched?.tail?.stop();
     this.#launched = undefined;
     this.#records.remove();

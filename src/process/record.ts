@@ -76,28 +76,18 @@ export class ServerRecords {
     }
   }
 
-  /** Remembers what was spawned just now. @throws where the directory cannot be written */
-  write({ pid, startTime }: ProcessRef, mark: string, files: ServerRecord['files']): void {
+  /** Remembers what was spawned, and which process listens once that is known. @throws where it cannot be written */
+  write(record: Pick<ServerRecord, 'root' | 'server' | 'mark' | 'files'>): void {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+    const { mark, files } = record;
     this.#save({
       url: this.#url,
       bootId: bootId(),
-      root: { pid, startTime },
-      server: null,
-      mark,
+      root: refOf(record.root),
+      server: record.server && refOf(record.server),
+      ...(mark !== undefined && { mark }),
       files,
     });
-  }
-
-  /** Adds which process listens. */
-  server({ pid, startTime }: ProcessRef): void {
-    const record = this.read();
-    if (!record) return;
-    try {
-      this.#save({ ...record, server: { pid, startTime } });
-    } catch {
-      // A full disk. The record has its root already, by which this process is found as long as that lives.
-    }
   }
 
   /** Written aside and renamed: a daemon killed here leaves the old record or the new one, never half of one. */
@@ -121,3 +111,5 @@ export class ServerRecords {
     }
   }
 }
+
+const refOf = ({ pid, startTime }: ProcessRef): ProcessRef => ({ pid, startTime });

@@ -6,6 +6,7 @@ import { SystemClock } from '../../src/lib/clock.js';
 import { acquireLock, LockHeldError } from '../../src/process/lock.js';
 import { SpawnControl } from '../../src/process/spawn.js';
 import { isAlive } from '../support/processes.js';
+import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';
 
 /** As a full disk behaves: a file can be made, and takes nothing. */
@@ -61,6 +62,9 @@ test('a server that was started while the disk was full is watched, and ended wi
       expect.stringContaining('.json'),
     );
     disk.full = undefined;
+    // For the daemon that comes next, as soon as there is room.
+    const record = () => readdirSync(options.stateDir).some((name) => name.endsWith('.json'));
+    await waitFor(record, { what: 'the server to be written down' });
     const again = await control.restart(habitat.signal);
     expect(again.oldPid).toBe(pid);
     expect(isAlive(pid!)).toBe(false);

@@ -52,7 +52,7 @@ test('a record of a started server that is larger than any is none', () => {
   folders.push(dir);
   const url = 'http://localhost:4096';
   const records = new ServerRecords(dir, url);
-  records.write({ pid: 1, startTime: '1' }, 'mark', null);
+  records.write({ root: { pid: 1, startTime: '1' }, server: null, files: null });
   expect(records.read()?.root.pid).toBe(1);
   const huge = {
     url,
