@@ -1,7 +1,6 @@
 /** The options that say what to ask and how: shared by `prompt` and `send`, and read from flags and files here. */
-import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { readTextFile } from '../lib/text-file.js';
+import { readSmallFile, readTextFile } from '../lib/text-file.js';
 import type {
   ContextText,
   FilePart,
@@ -107,15 +106,9 @@ function readBytes(path: string, isText: boolean): Buffer {
     if ('problem' in read) throw refuse(read.problem);
     return Buffer.from(read.text, 'utf8');
   }
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    const { code = 'unknown' } = error as NodeJS.ErrnoException;
-    throw refuse(`a file that can be read, but reading it failed (${code})`);
-  }
-  if (bytes.length > MAX_FILE_BYTES) throw refuse(`a file of at most ${MAX_FILE_BYTES / KiB} KiB`);
-  return bytes;
+  const read = readSmallFile(path, MAX_FILE_BYTES);
+  if ('problem' in read) throw refuse(read.problem);
+  return read.bytes;
 }
 
 /** `bash=deny`, `bash:rm *=ask`. @throws ExitError with code 2 */

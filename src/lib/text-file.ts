@@ -1,10 +1,18 @@
-/** Reads a small text file, or says in one phrase what would have been right. */
+/** Reads a small file, or says in one phrase what would have been right. */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 
 export function readTextFile(
   path: string,
   maxBytes: number,
 ): { text: string } | { problem: string } {
+  const read = readSmallFile(path, maxBytes);
+  return 'bytes' in read ? decode(read.bytes) : read;
+}
+
+export function readSmallFile(
+  path: string,
+  maxBytes: number,
+): { bytes: Buffer } | { problem: string } {
   let fd: number;
   try {
     // Without O_NONBLOCK the open of a pipe that nobody writes to would wait for ever.
@@ -16,7 +24,7 @@ export function readTextFile(
     if (!fstatSync(fd).isFile()) return { problem: 'a regular file' };
     const bytes = readUpTo(fd, maxBytes + 1);
     if (bytes.length > maxBytes) return { problem: `a file of at most ${maxBytes / 1024} KiB` };
-    return decode(bytes);
+    return { bytes };
   } catch (error) {
     return { problem: `a file that can be read, but ${reasonOf(error)}` };
   } finally {

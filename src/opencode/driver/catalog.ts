@@ -8,7 +8,7 @@ import { type Model, readProviders } from '../providers.js';
 import { DriverError } from './error.js';
 import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
 
-const MAX_BYTES = 64 * 1024 * 1024;
+export const MAX_BYTES = 64 * 1024 * 1024;
 
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 const model = z.object({

@@ -10,7 +10,9 @@ import {
   OpencodeClient,
 } from '../../../src/opencode/client.js';
 import { LiveDirectories, MAX_LIVE_DIRECTORIES } from '../../../src/opencode/directories.js';
+import { MAX_DETAIL_CHARS, type OpencodeError } from '../../../src/opencode/errors.js';
 import { FrameFilter, MAX_FRAME_BYTES } from '../../../src/opencode/frame-filter.js';
+import { MAX_OPENINGS } from '../../../src/opencode/known-deltas.js';
 import { Turns } from '../../../src/opencode/limited.js';
 import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/open-requests.js';
 import { RECENT_SESSIONS, Resync } from '../../../src/opencode/resync.js';
@@ -31,7 +33,7 @@ import {
 } from '../../../src/opencode/status.js';
 import { MAX_KEYS, Throttle } from '../../../src/opencode/throttle.js';
 import { translate } from '../../../src/opencode/translate.js';
-import { MAX_ANSWER_BYTES } from '../../../src/opencode/transport.js';
+import { MAX_ANSWER_BYTES, MAX_ERROR_BYTES } from '../../../src/opencode/transport.js';
 import { ManualClock, settle } from './support.js';
 
 const NOW = 1_795_343_500_000;
@@ -124,6 +126,25 @@ describe('frames', () => {
     expect(filter.push(Buffer.from(frame))?.toString()).toBe(frame);
     expect(progress).toEqual([]);
     expect(translate('/p', payload, 0, NOW)).toEqual([]);
+  });
+
+  it('of more directories than are known by heart are read all the same', () => {
+    const seen: string[] = [];
+    const filter = new FrameFilter({
+      progress: (id, { directory }) => seen.push(`${id} ${directory}`),
+      oversized: () => {},
+    });
+    const expected: string[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      for (let n = 0; n < 3 * MAX_OPENINGS; n += 1) {
+        const properties = { sessionID: `ses_${n}`, messageID: 'm', partID: 'p', field: 'text' };
+        const payload = { id: `evt_${n}`, type: 'message.part.delta', properties };
+        const frame = { directory: `/d${n}`, project: 'global', payload };
+        filter.push(Buffer.from(`data: ${JSON.stringify(frame)}\n\n`));
+        expected.push(`ses_${n} /d${n}`);
+      }
+    }
+    expect(seen).toEqual(expected);
   });
 
   it('that come byte by byte are the same frames, and one too large is dropped in the same way', () => {
@@ -275,6 +296,17 @@ describe('answers', () => {
     expect(error).toMatchObject({ kind: 'too_large' });
   });
 
+  it('that are errors are read so far that their words fit, and told without them beyond', async () => {
+    const words = (bytes: number) => Buffer.from(`{"message":"${'x'.repeat(bytes - 14)}"}`);
+    const fails = (body: Buffer) =>
+      answering(body, (client) => client.statuses('/p'), 500).then(
+        () => undefined,
+        (error: OpencodeError) => error.detail,
+      );
+    expect(await fails(words(MAX_ERROR_BYTES))).toHaveLength(MAX_DETAIL_CHARS);
+    expect(await fails(words(MAX_ERROR_BYTES + 1))).toBeUndefined();
+  });
+
   it('of more sessions than anyone has are refused as a whole: the rest would seem idle', async () => {
     const body = (amount: number) =>
       Buffer.from(
@@ -308,9 +340,13 @@ describe('answers', () => {
 });
 
 /** What a client makes of this body, whatever it asks for. */
-async function answering<T>(body: Buffer, ask: (client: OpencodeClient) => Promise<T>): Promise<T> {
+async function answering<T>(
+  body: Buffer,
+  ask: (client: OpencodeClient) => Promise<T>,
+  status = 200,
+): Promise<T> {
   const server = createServer((_, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end(body);
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;

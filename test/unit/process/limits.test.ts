@@ -1,15 +1,18 @@
 /** What is read from processes and from files of our own is bounded, whatever stands in them. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.js';
+import { DockerApi, MAX_ANSWER_BYTES } from '../../../src/process/docker-api.js';
 import { Lines } from '../../../src/process/lines.js';
-import { KEPT_LINES, MAX_LINE_BYTES } from '../../../src/process/output.js';
+import { KEPT_LINES, MAX_LINE_BYTES, OutputTail } from '../../../src/process/output.js';
 import { bootId } from '../../../src/process/proc-table.js';
 import type { ProcessTable } from '../../../src/process/process-table.js';
 import { MAX_RECORD_BYTES, ServerRecords, serverKey } from '../../../src/process/record.js';
 import { MAX_SHOWN_LINES, runCommand } from '../../../src/process/run-command.js';
+import { FakeClock } from '../../support/fake-clock.js';
 
 const folders: string[] = [];
 afterEach(() => {
@@ -64,4 +67,44 @@ test('a record of a started server that is larger than any is none', () => {
   const padded = JSON.stringify({ ...huge, padding: 'x'.repeat(MAX_RECORD_BYTES) });
   writeFileSync(join(dir, `server-${serverKey(url)}.json`), padded);
   expect(records.read()).toBeUndefined();
+});
+
+test('the file of the output is emptied once it was read, beyond its limit', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'watchdog-output-'));
+  folders.push(dir);
+  const files = { stdout: join(dir, 'out'), stderr: join(dir, 'err') };
+  writeFileSync(files.stdout, `${'x'.repeat(1_000)}\n`.repeat(3_000));
+  writeFileSync(files.stderr, `${'x'.repeat(1_000)}\n`.repeat(9_000));
+  let lines = 0;
+  let dropped = 0;
+  const tail = new OutputTail({
+    files,
+    clock: new FakeClock(),
+    from: 'start',
+    onLine: () => {
+      lines += 1;
+    },
+    onDropped: (amount) => {
+      dropped += amount;
+    },
+  });
+  for (let n = 0; n < 4; n += 1) tail.flush();
+  expect(statSync(files.stdout).size).toBe(3_000 * 1_001);
+  expect(statSync(files.stderr).size).toBe(0);
+  // One line was cut in two where a look ended.
+  expect(lines + dropped).toBeGreaterThanOrEqual(12_000);
+  tail.stop();
+});
+
+test('an answer of the Docker engine without end is given up', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'watchdog-docker-'));
+  folders.push(dir);
+  const socket = join(dir, 's');
+  const server = createServer((_, response) =>
+    response.end(Buffer.alloc(MAX_ANSWER_BYTES + 1, 0x20)),
+  );
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  await expect(new DockerApi(socket, 'c').inspect()).rejects.toThrow(/answer larger than 4194304/);
+  server.closeAllConnections();
+  server.close();
 });

@@ -67,7 +67,7 @@ describe('files', () => {
 
   it('that are neither text nor such a type are refused', () => {
     expect(() => filePart(file('a.bin', Buffer.from([0, 1, 2])))).toThrow('the file is binary');
-    expect(() => filePart(join(folder, 'gone.png'))).toThrow('ENOENT');
+    expect(() => filePart(join(folder, 'gone.png'))).toThrow('it does not exist');
   });
 });
 

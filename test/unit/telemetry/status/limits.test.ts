@@ -1,6 +1,7 @@
 /** What the status endpoint remembers and says is bounded, whatever the log brings. */
 import { describe, expect, it } from 'vitest';
-import type { TelemetryRecord } from '../../../../src/telemetry/logger.js';
+import { SystemClock } from '../../../../src/lib/clock.js';
+import { createTelemetry, type TelemetryRecord } from '../../../../src/telemetry/logger.js';
 import { createRedactor, lengthOf } from '../../../../src/telemetry/redact.js';
 import {
   MAX_RESTARTS,
@@ -13,9 +14,15 @@ import {
   MAX_SAYS,
   MAX_STEPS,
 } from '../../../../src/telemetry/status/incidents.js';
+import type { StatusJson } from '../../../../src/telemetry/status/json.js';
 import { KEPT, LoopLag } from '../../../../src/telemetry/status/lag.js';
+import { MAX_EARLY, openStatus } from '../../../../src/telemetry/status/open.js';
 import { MAX_PENDING, MAX_PROVIDERS, Tally } from '../../../../src/telemetry/status/tally.js';
+import { MAX_TEXT } from '../../../../src/telemetry/status/view.js';
 import { FakeClock } from '../../../support/fake-clock.js';
+import { freePort } from '../../../support/ports.js';
+import { TestSource } from '../../../support/status-world.js';
+import { waitFor } from '../../../support/wait.js';
 
 const LONG = 'x'.repeat(8_192);
 const record = (event: string, fields: object, time = 0) =>
@@ -99,4 +106,41 @@ it('the loop’s lag is that of the last half minute', async () => {
   await clock.advance(KEPT * 1_000);
   expect(lag.worstMs).toBe(0);
   lag.stop();
+});
+
+it('a row’s texts are cut, and the early events are bounded while the endpoint loads', async () => {
+  const source = new TestSource();
+  const clock = new SystemClock();
+  source.active.set('s', { sessionID: 's', health: 'busy', forMs: 1, since: 0, title: LONG });
+  const redactor = createRedactor([]);
+  const lines: { event: string }[] = [];
+  const telemetry = createTelemetry({
+    level: 'debug',
+    format: 'json',
+    server: 'http://x',
+    secrets: [],
+    clock,
+    stream: { write: (text) => lines.push(JSON.parse(text)) },
+  });
+  const port = await freePort();
+  const status = openStatus({
+    source,
+    telemetry,
+    clock,
+    redactor,
+    address: { kind: 'tcp', host: '127.0.0.1', port, loopback: true },
+    token: undefined,
+    version: '0',
+    url: 'http://x',
+  });
+  const fields = { sessionID: 's', reason: 'silence', limit: 1, value: 2 } as const;
+  for (let n = 0; n < 2 * MAX_EARLY; n += 1) telemetry.emit('session.stuck', fields);
+  await waitFor(() => lines.some(({ event }) => event === 'status.listening'), { interval: 5 });
+  const answer = await (await fetch(`http://127.0.0.1:${port}/status`)).json();
+  const { counters, sessions } = answer as StatusJson;
+  expect(counters.stuck).toBeLessThanOrEqual(MAX_EARLY);
+  expect(counters.stuck).toBeGreaterThan(0);
+  expect(sessions[0]?.title).toBe(`${'x'.repeat(MAX_TEXT)}… (${LONG.length} characters)`);
+  await status.close();
+  clock.stop();
 });
