@@ -5,7 +5,6 @@
  * a suspended machine, a blocked event loop). Time that nobody observed is held against nobody. A clock step does not
  * move it, because it is not the wall clock.
  */
-import { performance } from 'node:perf_hooks';
 
 export interface Timer {
   cancel(): void;
@@ -17,7 +16,16 @@ export interface Clock {
   /** Wall clock, ms since the epoch: for reading times off the wire and for display only. */
   epoch(): number;
   /** Calls `fn` once after `ms` (at least). The timer does not keep the process alive on its own when `unref` is set. */
-  after(ms: number, fn: () => void, options?: { unref?: boolean }): Timer;
+  after(ms: number, fn: () => void, options?: TimerOptions): Timer;
+}
+
+export interface TimerOptions {
+  unref?: boolean;
+  /**
+   * Up to half a second sooner or later will do, so that all such timers share one wake-up: in an idle process each one
+   * costs more than what it is for. Implies `unref`.
+   */
+  coarse?: boolean;
 }
 
 /** Resolves after `ms`, or rejects with the signal's reason when it is aborted first. */
@@ -53,6 +61,7 @@ export class SystemClock implements Clock {
   #unobserved = 0;
   #beat: NodeJS.Timeout | undefined;
   #onGap: ((ms: number) => void) | undefined;
+  readonly #coarse = new Set<CoarseTimer>();
 
   now(): number {
     const real = performance.now();
@@ -73,10 +82,11 @@ export class SystemClock implements Clock {
     return Date.now();
   }
 
-  after(ms: number, fn: () => void, options?: { unref?: boolean }): Timer {
+  after(ms: number, fn: () => void, options?: TimerOptions): Timer {
+    if (options?.coarse && this.#beat !== undefined) return this.#afterBeats(ms, fn);
     // setTimeout overflows to 1 ms beyond 2^31-1 (Node documentation, "setTimeout").
     const handle = setTimeout(fn, Math.min(Math.max(0, ms), 2_147_483_647));
-    if (options?.unref) handle.unref();
+    if (options?.unref || options?.coarse) handle.unref();
     return { cancel: () => clearTimeout(handle) };
   }
 
@@ -84,11 +94,43 @@ export class SystemClock implements Clock {
   start(onGap: (ms: number) => void): void {
     this.#onGap = onGap;
     this.#lastSeen = performance.now();
-    this.#beat ??= setInterval(() => this.now(), BEAT_MS).unref();
+    this.#beat ??= setInterval(() => this.#onBeat(), BEAT_MS).unref();
   }
 
   stop(): void {
     clearInterval(this.#beat);
     this.#beat = undefined;
+    const now = performance.now();
+    for (const timer of this.#coarse) {
+      timer.instead = this.after(timer.due - now, timer.fn, { unref: true });
+    }
+    this.#coarse.clear();
   }
+
+  #afterBeats(ms: number, fn: () => void): Timer {
+    const timer: CoarseTimer = { due: performance.now() + ms, fn };
+    this.#coarse.add(timer);
+    return {
+      cancel: () => {
+        this.#coarse.delete(timer);
+        timer.instead?.cancel();
+      },
+    };
+  }
+
+  #onBeat(): void {
+    this.now();
+    const soon = performance.now() + BEAT_MS / 2;
+    for (const timer of [...this.#coarse]) {
+      // One of those before it may have cancelled it.
+      if (timer.due <= soon && this.#coarse.delete(timer)) timer.fn();
+    }
+  }
+}
+
+interface CoarseTimer {
+  due: number;
+  fn: () => void;
+  /** What it became when the beat ended. */
+  instead?: Timer;
 }

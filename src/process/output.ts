@@ -84,7 +84,7 @@ export class OutputTail {
   #look(): void {
     for (const file of this.#files) file.read();
     if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
-    this.#timer = this.#options.clock.after(LOOK_MS, () => this.#look(), { unref: true });
+    this.#timer = this.#options.clock.after(LOOK_MS, () => this.#look(), { coarse: true });
   }
 
   #line(stream: Stream, line: string): void {

@@ -63,7 +63,7 @@ export class ProcessWatch {
         await this.#steadyLook();
         if (!this.#ended) this.#schedule();
       },
-      { unref: true },
+      { coarse: true },
     );
   }
 }

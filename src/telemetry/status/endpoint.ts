@@ -16,7 +16,8 @@ export function createEndpoint(options: RouteOptions): Server {
       maxHeaderSize: LIMITS.headerBytes,
       headersTimeout: LIMITS.requestMs,
       requestTimeout: LIMITS.requestMs,
-      connectionsCheckingInterval: 1_000,
+      // Node looks this often for requests that take too long, also while there are none.
+      connectionsCheckingInterval: 5_000,
       keepAliveTimeout: LIMITS.idleMs,
     },
     (request, response) => {

@@ -1,4 +1,4 @@
-/** How late the event loop runs: what a timer says that is due every second. */
+/** How late the event loop runs: what the clock's beat says, which is due every second. */
 import type { Clock, Timer } from '../../lib/clock.js';
 
 const EVERY_MS = 1_000;
@@ -9,6 +9,8 @@ export class LoopLag {
   readonly #clock: Clock;
   readonly #samples: number[] = [];
   #timer: Timer | undefined;
+  /** The beat before: nothing is known of the first one's. */
+  #last: number | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -25,12 +27,13 @@ export class LoopLag {
   }
 
   #arm(): void {
-    const due = this.#clock.now() + EVERY_MS;
     const tick = () => {
-      this.#samples.push(Math.max(0, this.#clock.now() - due));
+      const now = this.#clock.now();
+      if (this.#last !== undefined) this.#samples.push(Math.max(0, now - this.#last - EVERY_MS));
       if (this.#samples.length > KEPT) this.#samples.shift();
+      this.#last = now;
       this.#arm();
     };
-    this.#timer = this.#clock.after(EVERY_MS, tick, { unref: true });
+    this.#timer = this.#clock.after(EVERY_MS, tick, { coarse: true });
   }
 }

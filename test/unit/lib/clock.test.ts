@@ -1,0 +1,85 @@
+/** The real clock, on timers that the test moves. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { SystemClock } from '../../../src/lib/clock.js';
+
+beforeEach(() => {
+  vi.useFakeTimers({
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'],
+  });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('coarse timers', () => {
+  it('share the beat: one wake-up a second serves all of them', () => {
+    const clock = new SystemClock();
+    clock.start(() => {});
+    const times: number[] = [];
+    const look = () => {
+      times.push(performance.now());
+      clock.after(1_000, look, { coarse: true });
+    };
+    const begin = performance.now();
+    for (const delay of [0, 137, 333, 499, 250]) {
+      vi.advanceTimersByTime(delay);
+      clock.after(1_000, look, { coarse: true });
+    }
+    vi.advanceTimersByTime(4_000);
+    expect(times.length).toBeGreaterThanOrEqual(15);
+    expect([...new Set(times.map((time) => (time - begin) % 1_000))]).toEqual([0]);
+    expect(vi.getTimerCount()).toBe(1);
+    clock.stop();
+  });
+
+  it('come within half a second of their time', () => {
+    const clock = new SystemClock();
+    clock.start(() => {});
+    for (const ms of [1_000, 1_200, 2_500, 4_999, 60_000]) {
+      const begin = performance.now();
+      let took: number | undefined;
+      clock.after(
+        ms,
+        () => {
+          took = performance.now() - begin;
+        },
+        { coarse: true },
+      );
+      vi.advanceTimersByTime(ms + 600);
+      expect(Math.abs((took ?? Number.NaN) - ms)).toBeLessThanOrEqual(500);
+    }
+    clock.stop();
+  });
+
+  it('do not fire once they are cancelled, not even by one that fires before them', () => {
+    const clock = new SystemClock();
+    clock.start(() => {});
+    const fired: string[] = [];
+    clock.after(
+      1_000,
+      () => {
+        fired.push('first');
+        second.cancel();
+      },
+      { coarse: true },
+    );
+    const second = clock.after(1_000, () => fired.push('second'), { coarse: true });
+    vi.advanceTimersByTime(5_000);
+    expect(fired).toEqual(['first']);
+    clock.stop();
+  });
+
+  it('fire also where there is no beat, and where it ends before they are due', () => {
+    const clock = new SystemClock();
+    const fired: string[] = [];
+    clock.after(1_000, () => fired.push('before'), { coarse: true });
+    clock.start(() => {});
+    clock.after(1_500, () => fired.push('ended'), { coarse: true });
+    const cancelled = clock.after(1_500, () => fired.push('cancelled'), { coarse: true });
+    clock.stop();
+    cancelled.cancel();
+    vi.advanceTimersByTime(2_000);
+    expect(fired).toEqual(['before', 'ended']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
