@@ -11,6 +11,7 @@ import { freeze } from './freeze.js';
 import { idle } from './idle.js';
 import { recovery } from './recovery.js';
 import { scale } from './scale.js';
+import { statusPoll } from './status-poll.js';
 
 const { values, positionals: wanted } = parseArgs({
   options: { minutes: { type: 'string' } },
@@ -18,13 +19,14 @@ const { values, positionals: wanted } = parseArgs({
 });
 const minutes = Number(values.minutes ?? 10);
 
-const MEASURES: Record<string, () => Promise<Row | Row[]>> = {
+const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
   freeze: () => freeze(),
   busy: () => busy(),
   idle,
   events: () => events(),
+  'status-poll': statusPoll,
   scale: () => scale({ minutes }),
 };
 

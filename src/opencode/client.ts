@@ -9,7 +9,8 @@ import type {
 import { normaliseDirectory } from './directories.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from './errors.js';
 import * as schemas from './schemas.js';
-import { Oddities, readStatus } from './status.js';
+import { Oddities } from './status.js';
+import { readStatuses } from './status-list.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
 import { type Request, Transport } from './transport.js';
 
@@ -18,7 +19,6 @@ const MiB = 1024 * 1024;
 export const MAX_STATUS_BYTES = 16 * MiB;
 /** A message may carry files and tool output; a handful of them stays below this. */
 export const MAX_MESSAGES_BYTES = 32 * MiB;
-export const MAX_STATUS_ENTRIES = 50_000;
 /** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
 const RECHECK_EVERY_PROBES = 12;
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -131,23 +131,13 @@ export class OpencodeClient {
       timeoutMs,
       maxBytes: MAX_STATUS_BYTES,
     });
-    const statuses = new Map<string, SessionStatus>();
-    const epochNow = this.#clock.epoch();
-    const entries = Object.entries(answer);
-    if (entries.length > MAX_STATUS_ENTRIES) {
-      throw new OpencodeError({
-        kind: 'too_large',
-        request: `GET ${this.url}/session/status`,
-        outcome: `listed ${entries.length} sessions`,
-      });
-    }
-    for (const [sessionID, value] of entries) {
-      if (!schemas.id.safeParse(sessionID).success) continue;
-      // Only absence means idle (facts, section 5): whoever is listed is there, whatever is said of it.
-      const status = readStatus(value, epochNow, this.oddities) ?? { type: 'unknown' };
-      statuses.set(sessionID, status);
-    }
-    return statuses;
+    const list = readStatuses(answer, this.#clock.epoch(), this.oddities);
+    if (list.kind === 'read') return list.statuses;
+    throw new OpencodeError({
+      kind: 'too_large',
+      request: `GET ${this.url}/session/status`,
+      outcome: `listed ${list.entries} sessions`,
+    });
   }
 
   /** The sessions of all directories, most recently updated first. */

@@ -105,7 +105,7 @@ export class Poller {
     }
     if (signal.aborted) return false;
     this.#active.delete(directory);
-    if ([...statuses.values()].some(({ type }) => type !== 'idle')) this.#active.add(directory);
+    if (hasActive(statuses)) this.#active.add(directory);
     // One that is polled no more never becomes idle: the one polled longest ago goes.
     if (this.#active.size > MAX_LIVE_DIRECTORIES + 1) {
       const [oldest] = this.#active;
@@ -114,4 +114,10 @@ export class Poller {
     emit({ kind: 'status.polled', at: clock.now(), startedAt, directory, statuses });
     return true;
   }
+}
+
+/** Without a copy: there may be thousands. */
+function hasActive(statuses: ReadonlyMap<string, SessionStatus>): boolean {
+  for (const { type } of statuses.values()) if (type !== 'idle') return true;
+  return false;
 }

@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { SessionStatus } from '../watchdog/observation.js';
 import { bounded } from './errors.js';
-import { attempt, epochMs } from './schemas.js';
+import { attempt, epochMs, MAX_ATTEMPT, MAX_EPOCH_MS, MIN_EPOCH_MS } from './schemas.js';
 
 /** How much of a provider's error text is kept. */
 export const MAX_MESSAGE_CHARS = 300;
@@ -42,36 +42,64 @@ const wireStatus = z.object({
   action: z.unknown().optional(),
 });
 
+const IDLE: SessionStatus = Object.freeze({ type: 'idle' });
+const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
+
+type WireStatus = z.infer<typeof wireStatus>;
+
+/**
+ * What `wireStatus` would give for an object whose fields are all as they should be; undefined leaves it to the schema.
+ * A poll has a status for each of thousands of sessions, and the schema takes longer than `JSON.parse` does. A test
+ * holds the two against each other.
+ */
+export function plainStatus(value: unknown): WireStatus | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { type, attempt, message, next, action } = value as Record<string, unknown>;
+  if (typeof type !== 'string') return undefined;
+  // Of a type other than this one no other field is read.
+  if (type !== 'retry') return { type };
+  if (typeof attempt !== 'number' || !(attempt >= 0 && attempt <= MAX_ATTEMPT)) return undefined;
+  if (typeof next !== 'number' || !(next >= MIN_EPOCH_MS && next <= MAX_EPOCH_MS)) return undefined;
+  return typeof message === 'string' ? { type, attempt, message, next, action } : undefined;
+}
+
+/** Every other value: by the schema. */
+export function schemaStatus(value: unknown): WireStatus | undefined {
+  return wireStatus.safeParse(value).data;
+}
+
 /** The status, or undefined for what is none. An unknown type counts as busy: better watched than overlooked. */
 export function readStatus(
   value: unknown,
   epochNow: number,
   oddities?: Oddities,
 ): SessionStatus | undefined {
-  const parsed = wireStatus.safeParse(value);
-  if (!parsed.success) {
+  const parsed = plainStatus(value) ?? schemaStatus(value);
+  if (!parsed) {
     if (oddities) oddities.garbage += 1;
     return undefined;
   }
-  const { type, attempt, message, next, action } = parsed.data;
+  const { type, attempt, message, next, action } = parsed;
   switch (type) {
     case 'idle':
     case 'ready':
-      return { type: 'idle' };
+      return IDLE;
     case 'busy':
-      return { type: 'busy' };
-    case 'retry':
-      return {
+      return BUSY;
+    case 'retry': {
+      const ahead = next === undefined ? undefined : next - epochNow;
+      const status: Extract<SessionStatus, { type: 'retry' }> = {
         type: 'retry',
         attempt: attempt !== undefined && attempt >= 1 ? Math.floor(attempt) : 1,
         message: bounded(message ?? '', MAX_MESSAGE_CHARS),
-        ...(next !== undefined &&
-          next - epochNow <= MAX_AHEAD_MS && { nextInMs: Math.max(0, next - epochNow) }),
-        // 1.14-1.15 send `action: null`: nobody is asked.
-        ...(typeof action === 'object' && action !== null && { needsPerson: true }),
       };
+      if (ahead !== undefined && ahead <= MAX_AHEAD_MS) status.nextInMs = Math.max(0, ahead);
+      // 1.14-1.15 send `action: null`: nobody is asked.
+      if (typeof action === 'object' && action !== null) status.needsPerson = true;
+      return status;
+    }
     default:
       oddities?.unknownStatus(type);
-      return { type: 'busy' };
+      return BUSY;
   }
 }
