@@ -6,7 +6,6 @@ import { SystemClock } from '../../../src/lib/clock.js';
 import {
   MAX_MESSAGES_BYTES,
   MAX_STATUS_BYTES,
-  MAX_STATUS_ENTRIES,
   OpencodeClient,
 } from '../../../src/opencode/client.js';
 import { LiveDirectories, MAX_LIVE_DIRECTORIES } from '../../../src/opencode/directories.js';
@@ -31,6 +30,7 @@ import {
   Oddities,
   readStatus,
 } from '../../../src/opencode/status.js';
+import { MAX_STATUS_ENTRIES } from '../../../src/opencode/status-list.js';
 import { MAX_KEYS, Throttle } from '../../../src/opencode/throttle.js';
 import { translate } from '../../../src/opencode/translate.js';
 import { MAX_ANSWER_BYTES, MAX_ERROR_BYTES } from '../../../src/opencode/transport.js';
