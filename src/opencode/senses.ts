@@ -61,6 +61,8 @@ export class Senses {
   /** Ends with each pause; absent while paused or stopped. */
   #control: AbortController | undefined;
   #path = '';
+  /** Of what could not be read, how much was said. */
+  #garbageSaid = 0;
   /** Nobody listened on the port since the last connection: whoever answers next is another process. */
   #wasDown = false;
   /** Since when (epoch ms) not every directory's events were heard; undefined while they are. */
@@ -205,6 +207,17 @@ export class Senses {
     }
   }
 
+  /** A change of opencode's formats must show; how much of it there is, is said at most once a minute. */
+  #sayGarbage(): void {
+    const { client, notice } = this.#options;
+    const { garbage } = client.oddities;
+    if (garbage === this.#garbageSaid || !this.#notices.passes('garbage')) return;
+    notice('info', 'some of what the server sent could not be read', {
+      events: garbage - this.#garbageSaid,
+    });
+    this.#garbageSaid = garbage;
+  }
+
   #checkAge(): void {
     const signal = this.#control?.signal;
     if (!signal || !this.#stream.isConnected) return;
@@ -246,12 +259,14 @@ export class Senses {
         const hasNone = end.why === 'status' || end.why === 'type';
         if (hasNone && path === '/event' && this.#resync.needsAttach) void this.resync();
       },
-      alive: (heartbeatMs) =>
+      alive: (heartbeatMs) => {
+        this.#sayGarbage();
         this.#emit({
           kind: 'stream.alive',
           at: clock.now(),
           ...(heartbeatMs !== undefined && { heartbeatMs }),
-        }),
+        });
+      },
       progress: (sessionID, tag) => this.#progress(sessionID, tag),
       oversized: (sessionID, tag) => {
         if (this.#notices.passes(`oversized ${sessionID}`)) {
