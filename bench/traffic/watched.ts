@@ -41,7 +41,7 @@ export async function startWatched(options: WatchedOptions): Promise<Watched> {
     process.execPath,
     [...(options.nodeArgs ?? []), options.cli ?? CLI, 'run', '--config', file],
     {
-      env: { ...env, XDG_CONFIG_HOME: folder },
+      env: { ...env, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
