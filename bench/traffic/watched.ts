@@ -27,6 +27,7 @@ export interface WatchedOptions {
   /** For Node itself: a profiler, an inspector. */
   nodeArgs?: readonly string[];
   cli?: string;
+  env?: Record<string, string>;
   /** Lines on stderr that are no trouble; each is shown. */
   isNoise?(line: string): boolean;
 }
@@ -41,7 +42,7 @@ export async function startWatched(options: WatchedOptions): Promise<Watched> {
     process.execPath,
     [...(options.nodeArgs ?? []), options.cli ?? CLI, 'run', '--config', file],
     {
-      env: { ...env, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder },
+      env: { ...env, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
