@@ -29,9 +29,16 @@ export interface HttpOptions {
 /** Not loaded for a server on plain HTTP: TLS alone is 3 MB. */
 const https = () => process.getBuiltinModule('node:https');
 
-/** Connections to one server, as many as are wanted at a time, each kept open for `keptMs` after its last use. */
-export function openAgent({ protocol }: { protocol: string }, keptMs: number): HttpAgent {
-  const options = { keepAlive: keptMs > 0, keepAliveMsecs: TCP_KEEP_ALIVE_MS };
+/**
+ * Connections to one server, as many as are wanted at a time, each kept open for `keptMs` after its last use.
+ * `highWaterMark`: bytes that a socket reads ahead while it is paused; Node's own measure is 16 KiB and more.
+ */
+export function openAgent(
+  { protocol }: { protocol: string },
+  keptMs: number,
+  socket: { highWaterMark?: number } = {},
+): HttpAgent {
+  const options = { keepAlive: keptMs > 0, keepAliveMsecs: TCP_KEEP_ALIVE_MS, ...socket };
   const timed = keptMs > 0 ? { ...options, timeout: keptMs } : options;
   return protocol === 'https:' ? new (https().Agent)(timed) : new HttpAgent(timed);
 }

@@ -28,6 +28,7 @@ export class Connection {
     this.#filter = new FrameFilter(events);
     this.#connection = new EventConnection({
       ...options,
+      batched: true,
       open: () => events.open(),
       filter: (bytes) => {
         events.bytes();

@@ -8,6 +8,7 @@ import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import type { Clock } from '../lib/clock.js';
 import { answerTo, openRequest, targetOf } from '../lib/http.js';
+import { readInBatches } from './batches.js';
 import { messageOf } from './errors.js';
 
 /**
@@ -34,6 +35,8 @@ export interface EventConnectionOptions {
   headers: Readonly<Record<string, string>>;
   agent: Agent;
   clock: Clock;
+  /** What it says may wait for a few ms; its agent was given `BATCHED_SOCKET`. */
+  batched?: boolean;
   open?(): void;
   /** Takes out what nobody needs to read; all of it is read where this is absent. */
   filter?(bytes: Buffer): Buffer | undefined;
@@ -103,7 +106,7 @@ export class EventConnection {
   }
 
   #read(answer: IncomingMessage): void {
-    const { data, filter } = this.#options;
+    const { clock, batched, data, filter } = this.#options;
     const decoder = new TextDecoder();
     const parser = createParser({
       maxBufferSize: MAX_UNFINISHED_CHARS,
@@ -115,6 +118,7 @@ export class EventConnection {
         if (!this.#isOver && (event === undefined || event === 'message')) data(text);
       },
     });
+    if (batched) readInBatches(answer, clock);
     answer.on('data', (bytes: Buffer) => {
       if (this.#isOver) return;
       try {

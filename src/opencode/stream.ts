@@ -5,6 +5,7 @@
 import type { Agent } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
 import { openAgent } from '../lib/http.js';
+import { BATCHED_SOCKET } from './batches.js';
 import type { OpencodeClient } from './client.js';
 import { Connection } from './connection.js';
 import type { ConnectionEnd } from './event-connection.js';
@@ -92,7 +93,7 @@ export class EventStream {
   start(): void {
     if (this.#agent) return;
     // The stream's own agent, without a timeout: heartbeats do its work.
-    this.#agent = openAgent(this.#options.client.streamTarget(GLOBAL_PATH).url, 0);
+    this.#agent = openAgent(this.#options.client.streamTarget(GLOBAL_PATH).url, 0, BATCHED_SOCKET);
     this.#path = GLOBAL_PATH;
     this.#failures = 0;
     this.#triedOther = false;
