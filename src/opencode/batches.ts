@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../lib/clock.js';
+import { expectWork } from '../lib/engine.js';
 
 /** What a frame may have to wait, ms; far below the 20 ms at which a reaction would begin to be late. */
 const REST_MS = 15;
@@ -34,6 +35,7 @@ export function readInBatches(answer: IncomingMessage, clock: Clock): void {
     const now = clock.now();
     if (now - countedSince >= BUSY_MS) {
       isBusy = bytes >= BUSY_BYTES;
+      if (isBusy) expectWork();
       bytes = 0;
       countedSince = now;
     }

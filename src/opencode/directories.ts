@@ -29,8 +29,11 @@ export function isDirectory(value: unknown): value is string {
 
 export class LiveDirectories {
   #own: string | undefined;
-  /** Least recently heard first: a Map keeps the order of insertion. */
-  readonly #heard = new Map<string, true>();
+  /** With the turn in which each was last heard. */
+  readonly #heard = new Map<string, number>();
+  #turn = 0;
+  /** Known spellings and their directories: the same few come thousands of times a second. */
+  readonly #spellings = new Map<string, string>();
 
   get own(): string | undefined {
     return this.#own;
@@ -44,15 +47,12 @@ export class LiveDirectories {
 
   /** An event named it. True when it was not known as live before. */
   heard(directory: string): boolean {
-    if (!isDirectory(directory)) return false;
-    const key = normaliseDirectory(directory);
-    if (key === this.#own) return false;
-    const isNew = !this.#heard.delete(key);
-    this.#heard.set(key, true);
-    if (this.#heard.size > MAX_LIVE_DIRECTORIES) {
-      const [oldest] = this.#heard.keys();
-      if (oldest !== undefined) this.#heard.delete(oldest);
-    }
+    const key = this.#spellings.get(directory) ?? this.#learn(directory);
+    if (key === undefined || key === this.#own) return false;
+    const isNew = !this.#heard.has(key);
+    this.#turn += 1;
+    this.#heard.set(key, this.#turn);
+    if (this.#heard.size > MAX_LIVE_DIRECTORIES) this.#forgetOldest();
     return isNew;
   }
 
@@ -67,8 +67,22 @@ export class LiveDirectories {
 
   /** The server's own first, then the most recently heard. */
   all(): string[] {
-    const heard = [...this.#heard.keys()].reverse();
+    const heard = [...this.#heard].sort(([, a], [, b]) => b - a).map(([key]) => key);
     return this.#own === undefined ? heard : [this.#own, ...heard];
+  }
+
+  #learn(directory: string): string | undefined {
+    if (!isDirectory(directory)) return undefined;
+    const key = normaliseDirectory(directory);
+    if (this.#spellings.size >= MAX_LIVE_DIRECTORIES) this.#spellings.clear();
+    this.#spellings.set(directory, key);
+    return key;
+  }
+
+  #forgetOldest(): void {
+    let oldest: [key: string, turn: number] | undefined;
+    for (const each of this.#heard) if (oldest === undefined || each[1] < oldest[1]) oldest = each;
+    if (oldest !== undefined) this.#heard.delete(oldest[0]);
   }
 
   /** A new server process: nothing is live but its own directory, which may be another one now. */
