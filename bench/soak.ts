@@ -113,7 +113,7 @@ try {
       say(
         `${Math.round((performance.now() - began) / 1000)} s: ${look.events} events, ${created} sessions, ${runs} runs, ` +
           `live heap ${mb(bytes)}, resident ${mb(look.residentBytes)}, ${look.handles} descriptors, ` +
-          `aborts ${judgement.aborts}, missed ${judgement.missed.length}, harmed ${judgement.harmed.length}`,
+          `aborts ${judgement.aborts}, missed ${judgement.missed.length}, harmed ${judgement.harmed.length} ${judgement.harmed.slice(-3)}`,
       );
     }
     // Spread over the soak; the last samples see a daemon that has settled after the last one.

@@ -187,6 +187,7 @@ export class Loop {
     this.#stopped = true;
     for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
+    this.#report.stop();
     await Promise.all([this.#senses.stop(), this.#hands.stop()]);
     this.#timer?.cancel();
     this.#o.clock.stop();

@@ -1,9 +1,13 @@
 /** The periodic lines: `session.health` for each active session, and one `health.summary`. */
-import type { Clock } from './lib/clock.js';
+import type { Clock, Timer } from './lib/clock.js';
 import type { MemoryWatch } from './memory-watch.js';
 import type { Telemetry } from './telemetry/logger.js';
 import { countByHealth } from './watchdog/decision.js';
 import type { Watchdog } from './watchdog/watchdog.js';
+
+/** A thousand lines in one go would keep whatever is due meanwhile waiting: so many, and a breath (ms). */
+const LINES_AT_ONCE = 10;
+const BREATH_MS = 20;
 
 export interface ReportSources {
   watchdog: Watchdog;
@@ -18,6 +22,9 @@ export class Report {
   readonly #from: ReportSources;
   #lastAt: number;
   #lastEvents: number;
+  /** Sessions whose lines are still to be written. */
+  #waiting: string[] = [];
+  #timer: Timer | undefined;
 
   constructor(sources: ReportSources) {
     this.#from = sources;
@@ -29,7 +36,8 @@ export class Report {
     const { watchdog, telemetry, clock, memory } = this.#from;
     const at = clock.now();
     const active = watchdog.sessions(at);
-    for (const session of active) telemetry.emit('session.health', session);
+    this.#waiting = active.map(({ sessionID }) => sessionID);
+    this.#writeSome();
     const events = this.#from.events();
     const seconds = Math.max(1, at - this.#lastAt) / 1_000;
     telemetry.emit('health.summary', {
@@ -44,5 +52,22 @@ export class Report {
     });
     this.#lastAt = at;
     this.#lastEvents = events;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#waiting = [];
+  }
+
+  #writeSome(): void {
+    const { watchdog, telemetry, clock } = this.#from;
+    this.#timer?.cancel();
+    for (const id of this.#waiting.splice(0, LINES_AT_ONCE)) {
+      // As it is now: a run that has ended meanwhile has said so.
+      const session = watchdog.session(id, clock.now());
+      if (session !== undefined) telemetry.emit('session.health', session);
+    }
+    if (this.#waiting.length === 0) return;
+    this.#timer = clock.after(BREATH_MS, () => this.#writeSome(), { unref: true });
   }
 }

@@ -41,6 +41,9 @@ const PATTERNS: readonly [RegExp, string][] = [
   [/\b(sk|pk|rk)-[\w-]{16,}/g, MASK],
 ];
 
+/** What each of the patterns needs to find anything; nearly all texts have none of it. */
+const HINT = /basic|bearer|authorization|:\/\/|api[-_]?key|passw|secret|token|[spr]k-/i;
+
 export interface Redactor {
   text(value: string, limit?: number): string;
   value(value: unknown): unknown;
@@ -55,7 +58,9 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
   const text = (value: string, limit = bounds.string): string => {
     let result = value.slice(0, MAX_SCRUBBED);
     for (const needle of needles) result = result.replaceAll(needle, MASK);
-    for (const [pattern, replacement] of PATTERNS) result = result.replace(pattern, replacement);
+    if (HINT.test(result)) {
+      for (const [pattern, replacement] of PATTERNS) result = result.replace(pattern, replacement);
+    }
     if (result.length <= limit && value.length <= MAX_SCRUBBED) return result;
     // Not through the middle of a surrogate pair.
     const cut = result.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '');

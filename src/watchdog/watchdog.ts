@@ -87,6 +87,12 @@ export class Watchdog {
     return [...this.#sessions.book.active].map((session) => view(session, at));
   }
 
+  /** One session, where it is active. */
+  session(id: string, at: number): SessionView | undefined {
+    const session = this.#sessions.book.find(id);
+    return session?.run === undefined ? undefined : view(session, at);
+  }
+
   /** The active sessions, with what each waits for or fails on. */
   details(at: number): SessionDetail[] {
     return [...this.#sessions.book.active].map((session) => ({
