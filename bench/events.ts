@@ -6,6 +6,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { startDaemon } from '../test/support/daemon.js';
 import { freePort } from '../test/support/ports.js';
 import type { Kind } from './events-reader.js';
@@ -36,6 +37,7 @@ interface Running {
 
 /** @throws where a reader has not seen all that was sent. */
 export async function events(repetitions = REPETITIONS): Promise<Row[]> {
+  await buildProcesses();
   const rows: Row[] = [];
   for (const shape of Object.keys(SHAPE_NAMES) as Shape[])
     rows.push(await ofShape(shape, repetitions));
@@ -68,7 +70,7 @@ async function ofShape(shape: Shape, repetitions: number): Promise<Row> {
 
 /** Nanoseconds for each event. */
 export async function measure(reader: Reader, shape: Shape): Promise<number> {
-  const sender = forked('events-sender.ts', [shape]);
+  const sender = forked('events-sender', [shape]);
   try {
     const { port } = (await message(sender)) as { port: number };
     const url = `http://127.0.0.1:${port}`;
@@ -115,7 +117,7 @@ async function daemon(url: string): Promise<Running> {
 }
 
 function other(kind: Kind, url: string): Running {
-  const child = forked('events-reader.ts', [kind, url]);
+  const child = forked('events-reader', [kind, url]);
   return {
     pid: child.pid ?? 0,
     seen: async () => {
@@ -126,8 +128,27 @@ function other(kind: Kind, url: string): Running {
   };
 }
 
-const forked = (file: string, args: string[]) =>
-  fork(fileURLToPath(new URL(file, import.meta.url)), args, { execArgv: ['--import', 'tsx'] });
+/** Within reach of the packages. */
+const BUILT = new URL('../node_modules/.cache/opencode-watchdog-bench/', import.meta.url);
+
+/** The readers as they would be installed: what runs a TypeScript file from its source adds calls to hot functions. */
+export async function buildProcesses(): Promise<void> {
+  await build({
+    entryPoints: ['events-reader', 'events-sender'].map((name) =>
+      fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
+    ),
+    outdir: fileURLToPath(BUILT),
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    packages: 'external',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+  });
+}
+
+const forked = (name: 'events-reader' | 'events-sender', args: string[]) =>
+  fork(fileURLToPath(new URL(`${name}.mjs`, BUILT)), args, { execArgv: [] });
 
 async function message(child: ChildProcess): Promise<unknown> {
   const failed = once(child, 'exit').then(([code]) => {

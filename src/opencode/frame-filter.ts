@@ -55,7 +55,7 @@ export class FrameFilter {
     let keptTo = 0;
     let frameStart = 0;
     let lineStart = 0;
-    for (;;) {
+    while (lineStart < bytes.length) {
       let isPassed = false;
       const knownEnd = lineStart === frameStart ? this.#takeKnown(bytes, frameStart) : 0;
       if (knownEnd > 0) lineStart = knownEnd;
@@ -100,7 +100,7 @@ export class FrameFilter {
 
   /** The short way: the end of a delta that looks as earlier ones did; 0 for any other frame. */
   #takeKnown(bytes: Buffer, start: number): number {
-    if (this.#isUnfinished || start === bytes.length) return 0;
+    if (this.#isUnfinished) return 0;
     const end = this.#known.endOf(bytes, start);
     if (end === 0 || end - start > this.#maxBytes) return 0;
     const { source } = this.#known;
