@@ -11,6 +11,14 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
 rmSync(join(dist, 'bundle'), { recursive: true, force: true });
+/** pino's way to write from a worker thread, which is loaded with pino and not used here. */
+const withoutWorkers = {
+  name: 'without-workers',
+  setup({ onLoad }) {
+    onLoad({ filter: /node_modules\/thread-stream\/index\.js$/ }, () => ({ contents: '' }));
+  },
+};
+
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: ['src/cli.ts'],
@@ -29,6 +37,7 @@ const { metafile } = await build({
   sourcesContent: false,
   legalComments: 'none',
   metafile: true,
+  plugins: [withoutWorkers],
   // CommonJS packages ask for Node's own modules so.
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",

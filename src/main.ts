@@ -262,30 +262,42 @@ function commandWords() {
 
 /** @returns the exit code */
 export async function main(argv: readonly string[]): Promise<number> {
-  const version = packageVersion();
-  let code: number = EXIT.done;
-  const program = new Command('opencode-watchdog')
-    .description(
-      'Supervises opencode serve: aborts stuck sessions, restarts the server when it must.',
-    )
-    .version(version, '--version')
-    .helpCommand(false)
-    .exitOverride();
-  for (const entry of COMMANDS) {
-    const command = commandOf(entry).action(async () => {
-      code = await entry.run(command.opts(), command.args);
-    });
-    program.addCommand(command, { isDefault: entry.isDefault ?? false });
-  }
   try {
-    refuseUnknownCommand(program, argv[0]);
-    await program.parseAsync([...argv], { from: 'user' });
-    return code;
+    const { entry, options, args } = parse(argv);
+    return await entry.run(options, args);
   } catch (error) {
     // commander has already said what is wrong; 0 is --help and --version.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return exitCodeOf(error);
   }
+}
+
+interface Chosen {
+  entry: CommandEntry;
+  options: ReturnType<Command['opts']>;
+  args: string[];
+}
+
+/** Which command is to run, and with what. All else that commander made is let go of before it does: a daemon runs long. */
+function parse(argv: readonly string[]): Chosen {
+  let chosen: Chosen | undefined;
+  const program = new Command('opencode-watchdog')
+    .description(
+      'Supervises opencode serve: aborts stuck sessions, restarts the server when it must.',
+    )
+    .version(packageVersion(), '--version')
+    .helpCommand(false)
+    .exitOverride();
+  for (const entry of COMMANDS) {
+    const command = commandOf(entry).action(() => {
+      chosen = { entry, options: command.opts(), args: command.args };
+    });
+    program.addCommand(command, { isDefault: entry.isDefault ?? false });
+  }
+  refuseUnknownCommand(program, argv[0]);
+  program.parse([...argv], { from: 'user' });
+  if (chosen === undefined) throw new Error('commander has chosen no command');
+  return chosen;
 }
 
 /** With a default command, commander takes an unknown word for that command's argument. */
