@@ -161,7 +161,7 @@ export const SECTIONS: readonly Section[] = [
       ],
       [
         'entries of one status poll',
-        ['opencode/client.ts', 'MAX_STATUS_ENTRIES'],
+        ['opencode/status-list.ts', 'MAX_STATUS_ENTRIES'],
         'count',
         'the whole poll is refused and said to have failed: the rest would seem idle',
         OPENCODE,

@@ -6,12 +6,8 @@ import { SystemClock } from '../../../src/lib/clock.js';
 import { OpencodeClient } from '../../../src/opencode/client.js';
 import { OpencodeError } from '../../../src/opencode/errors.js';
 import { MAX_ATTEMPT, MAX_ID_CHARS, statuses } from '../../../src/opencode/schemas.js';
-import {
-  MAX_MESSAGE_CHARS,
-  MAX_UNKNOWN_TYPES,
-  Oddities,
-  readStatus,
-} from '../../../src/opencode/status.js';
+import { MAX_MESSAGE_CHARS, MAX_UNKNOWN_TYPES, Oddities } from '../../../src/opencode/status.js';
+import { readStatuses } from '../../../src/opencode/status-list.js';
 import type { SessionStatus } from '../../../src/watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
@@ -63,13 +59,13 @@ function isSound(status: SessionStatus): void {
 /** As `client.statuses` reads it. */
 function read(body: unknown, oddities: Oddities): Map<string, SessionStatus> | undefined {
   const answer = statuses.safeParse(body);
-  if (!answer.success) return undefined;
-  const entries = Object.entries(answer.data).map(([id, value]) => {
-    const status = readStatus(value, NOW, oddities) ?? { type: 'unknown' as const };
+  const list = answer.success ? readStatuses(answer.data, NOW, oddities) : undefined;
+  if (list?.kind !== 'read') return undefined;
+  for (const [id, status] of list.statuses) {
+    if (id.length > MAX_ID_CHARS) throw new Error(`no id: ${id.slice(0, 300)}`);
     isSound(status);
-    return [id, status] as const;
-  });
-  return new Map(entries);
+  }
+  return list.statuses;
 }
 
 describe('the status schema', () => {
