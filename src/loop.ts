@@ -3,7 +3,7 @@ import type { Config } from './config/schema.js';
 import { Hands } from './hands.js';
 import type { SystemClock, Timer } from './lib/clock.js';
 import { LoopStatus } from './loop-status.js';
-import { MemoryWatch, SAMPLE_EVERY_MS, UNLIMITED_SAMPLE_EVERY_MS } from './memory-watch.js';
+import { MemoryWatch, SAMPLE_EVERY_MS } from './memory-watch.js';
 import type { OpencodeClient, ProbeResult } from './opencode/client.js';
 import { Senses } from './opencode/senses.js';
 import type { ServerControl } from './process/control.js';
@@ -209,10 +209,9 @@ export class Loop {
   #schedule(): void {
     const { clock, config } = this.#o;
     for (const end of this.#endSchedules.splice(0)) end();
-    const sampleEvery = config.recycle.maxMemory > 0 ? SAMPLE_EVERY_MS : UNLIMITED_SAMPLE_EVERY_MS;
     this.#endSchedules.push(
       every(clock, config.log.healthInterval, () => this.#report.write()),
-      every(clock, sampleEvery, () => this.#sample()),
+      every(clock, SAMPLE_EVERY_MS, () => this.#sample()),
     );
     if (config.recycle.schedule !== null) {
       const recycle = () =>

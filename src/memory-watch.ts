@@ -1,11 +1,9 @@
 /** Samples the resident memory of the server's process tree: the last value, its trend, and whether it is over the limit. */
 import type { Clock } from './lib/clock.js';
 
-/** One sample reads a file of each process of the machine, some milliseconds in all, and a leak is slow. */
+/** One sample reads a few files of /proc: cheap, and a leak is slow. */
 export const SAMPLE_EVERY_MS = 30_000;
-/** Where there is no limit to be kept: one for each `health.summary`. */
-export const UNLIMITED_SAMPLE_EVERY_MS = 60_000;
-/** The trend looks at the last half hour, or hour where there is no limit. */
+/** The trend looks at the last half hour. */
 export const MAX_SAMPLES = 60;
 /** Two points make any line; a trend wants some more. */
 const MIN_SAMPLES = 5;
@@ -35,7 +33,7 @@ export class MemoryWatch {
     return this.#samples.at(-1)?.bytes;
   }
 
-  /** Growth in bytes an hour over the samples kept (least squares); undefined where there are too few samples. */
+  /** Growth in bytes an hour over the last half hour (least squares); undefined where there are too few samples. */
   get growthPerHour(): number | undefined {
     const samples = this.#samples;
     if (samples.length < MIN_SAMPLES) return undefined;
@@ -48,7 +46,7 @@ export class MemoryWatch {
     return Math.round((together / spread) * 3_600_000);
   }
 
-  /** Takes one sample. Call it every `SAMPLE_EVERY_MS`, or `UNLIMITED_SAMPLE_EVERY_MS`. */
+  /** Takes one sample. Call it every `SAMPLE_EVERY_MS`. */
   async sample(): Promise<void> {
     const { clock, config, measure, onLimit } = this.#options;
     const { maxMemory } = config;

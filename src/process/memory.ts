@@ -12,7 +12,7 @@ export async function treeMemory(
   table: ProcessTable,
   roots: readonly number[],
 ): Promise<number | undefined> {
-  const family = tree(roots, await table.list());
+  const family = table.family?.(roots) ?? tree(roots, await table.list());
   if (family.length === 0) return undefined;
   return family.reduce((sum, entry) => sum + entry.rssBytes, 0);
 }

@@ -39,6 +39,21 @@ export class ProcTable implements ProcessTable {
     return found;
   }
 
+  /** By `children` (Linux 4.2, proc(5)): a machine may have a thousand processes, and opencode's family are a few. */
+  family(roots: readonly number[]): ProcessStat[] | undefined {
+    const found = new Map<number, ProcessStat>();
+    const queue = [...roots];
+    for (let pid = queue.shift(); pid !== undefined; pid = queue.shift()) {
+      const stat = found.has(pid) ? undefined : this.#stat(pid);
+      if (stat === undefined) continue;
+      const children = this.#children(pid);
+      if (children === undefined && this.#stat(pid) !== undefined) return undefined;
+      found.set(pid, stat);
+      queue.push(...(children ?? []));
+    }
+    return [...found.values()].filter(({ state }) => isAliveState(state));
+  }
+
   async read(pid: number): Promise<ProcessInfo | undefined> {
     const before = this.#stat(pid);
     if (!before) return undefined;
@@ -83,6 +98,20 @@ export class ProcTable implements ProcessTable {
       // Gone, or another user's: either way there is nothing to know.
       return undefined;
     }
+  }
+
+  /** Of all its threads; undefined where nothing is said of them. */
+  #children(pid: number): number[] | undefined {
+    let threads: string[];
+    try {
+      threads = readdirSync(`${this.#root}/${pid}/task`);
+    } catch {
+      return undefined;
+    }
+    const texts = threads.map((thread) => this.#text(pid, `task/${thread}/children`));
+    const known = texts.filter((text) => text !== undefined);
+    if (known.length === 0) return undefined;
+    return known.flatMap((text) => text.trim().split(' ')).flatMap((word) => Number(word) || []);
   }
 
   #link(pid: number, name: string): string | undefined {

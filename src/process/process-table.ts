@@ -39,6 +39,11 @@ export interface ProcessRef {
 export interface ProcessTable {
   readonly kind: 'proc' | 'ps';
   list(): Promise<ProcessStat[]>;
+  /**
+   * The living processes below and including `roots`, without a look at all others; undefined where the system does not
+   * say who is whose child.
+   */
+  family?(roots: readonly number[]): ProcessStat[] | undefined;
   /** One process; undefined where there is none, also where it ended while it was read. */
   read(pid: number): Promise<ProcessInfo | undefined>;
   /** The state of that very process (proc(5), stat field 3; '?' where it is not told); undefined where it has ended. */

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { totalmem } from 'node:os';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { openProcessTable } from '../../../src/process/open-table.js';
 import { ProcTable, parseStat } from '../../../src/process/proc-table.js';
@@ -118,4 +120,31 @@ test('what ps shows of a zombie, of memory and of a path is understood', async (
   expect(init).toMatchObject({ exe: '/sbin/launchd', command: ['/sbin/launchd'], state: '?' });
   expect(gone).toMatchObject({ state: 'Z', rssBytes: Math.round(totalmem() / 2) });
   expect(defunct!.state).toBe('Z');
+});
+
+test('the family of a process is what the whole table says, zombies left out', async () => {
+  const script = 'sleep 0 & sleep 100 & echo $!; exec sh -c "sleep 100 & exec sleep 100"';
+  const shell = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  children.push(shell);
+  await once(shell.stdout!, 'data');
+  const table = new ProcTable();
+  const pids = (family: readonly ProcessStat[]) => family.map(({ pid }) => pid).sort();
+  const whole = async () => tree([shell.pid!], await table.list());
+  await waitFor(async () => (await whole()).length === 3, { what: 'the family of three' });
+  expect(pids(table.family([shell.pid!])!)).toEqual(pids(await whole()));
+  expect(table.family([2 ** 22 + 1])).toEqual([]);
+  for (const { pid } of await whole()) process.kill(pid, 'SIGKILL');
+});
+
+test('the family is unknown where the kernel does not say who is whose child', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'proc-'));
+  try {
+    await mkdir(join(root, '17/task/17'), { recursive: true });
+    await writeFile(join(root, '17/stat'), await readFile('/proc/self/stat'));
+    expect(new ProcTable(root).family([17])).toBeUndefined();
+    await writeFile(join(root, '17/task/17/children'), '');
+    expect(new ProcTable(root).family([17])).toHaveLength(1);
+  } finally {
+    await rm(root, { recursive: true });
+  }
 });
