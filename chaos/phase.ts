@@ -178,7 +178,7 @@ class PhaseRun {
     await manager.stop();
     // The server that a daemon only observed is ours to end.
     if (topology === 'observed') {
-      for (const { pid } of witness.look(Date.now()).servers) process.kill(pid, 'SIGTERM');
+      for (const { pid } of witness.look(Date.now()).servers) process.kill(pid, 'SIGKILL');
     }
     const family = () => witness.look(Date.now()).family;
     const deadline = Date.now() + 10_000;

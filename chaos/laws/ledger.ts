@@ -30,7 +30,8 @@ export class Ledger {
   troubles: readonly Trouble[] = [];
   /** Since when everything works; undefined while something does not. */
   calmSince: number | undefined;
-  #lastTrouble = new Map<Trouble, number>();
+  /** When each trouble was there, oldest first; the last may go on. */
+  readonly #past = new Map<Trouble, { from: number; to: number }[]>();
 
   take(e: Evidence): void {
     switch (e.kind) {
@@ -43,9 +44,7 @@ export class Ledger {
         return;
       }
       case 'troubles':
-        for (const trouble of [...this.troubles, ...e.troubles]) {
-          this.#lastTrouble.set(trouble, e.at);
-        }
+        this.#changed(e.troubles, e.at);
         this.troubles = e.troubles;
         if (e.troubles.length > 0) this.calmSince = undefined;
         else this.calmSince ??= e.at;
@@ -72,10 +71,29 @@ export class Ledger {
   }
 
   hadTrouble(trouble: Trouble, since: number): boolean {
-    return (
-      this.troubles.includes(trouble) ||
-      (this.#lastTrouble.get(trouble) ?? Number.NEGATIVE_INFINITY) >= since
+    return this.troubledMs([trouble], since, Number.POSITIVE_INFINITY) > 0;
+  }
+
+  /** How long one of these was there between the two moments; endless where it goes on and `until` is. */
+  troubledMs(troubles: readonly Trouble[], since: number, until: number): number {
+    const overlaps = troubles.flatMap((trouble) =>
+      (this.#past.get(trouble) ?? []).map(({ from, to }) =>
+        Math.max(0, Math.min(to, until) - Math.max(from, since)),
+      ),
     );
+    return overlaps.reduce((sum, ms) => sum + ms, 0);
+  }
+
+  #changed(now: readonly Trouble[], at: number): void {
+    for (const trouble of this.troubles.filter((each) => !now.includes(each))) {
+      const last = this.#past.get(trouble)?.at(-1);
+      if (last) last.to = at;
+    }
+    for (const trouble of now.filter((each) => !this.troubles.includes(each))) {
+      const past = this.#past.get(trouble) ?? [];
+      past.push({ from: at, to: Number.POSITIVE_INFINITY });
+      this.#past.set(trouble, past);
+    }
   }
 
   #known(e: Extract<Evidence, { kind: 'session.known' }>): void {

@@ -5,6 +5,12 @@ import type { Ledger } from './ledger.js';
 
 /** The last probe failed a moment before the decision: one interval, its timeout, and a busy machine. */
 const JUST_NOW_MS = 6_000;
+/**
+ * Declared unresponsive after three failed probes, one a second, and a stream that is silent beyond a heartbeat of 10 s:
+ * our own probes must have failed for some of that time. A busy machine makes them fail now and then for a second or two.
+ */
+const SILENT_WITHIN_MS = 20_000;
+const SILENT_MS = 3_000;
 /** Aborts that did not work lie further back. */
 const MEMORY_MS = 30_000;
 /** A pile-up is made of sessions that retry; the contract's `pileup.minSessions` of this run. */
@@ -48,10 +54,12 @@ export class RestartJustified extends Law {
         return;
       }
       case 'unresponsive': {
-        const since = decidedAt - JUST_NOW_MS;
-        const silent =
-          this.#ledger.hadTrouble('server silent', since) ||
-          this.#ledger.hadTrouble('server frozen', since);
+        const silentMs = this.#ledger.troubledMs(
+          ['server silent', 'server frozen'],
+          decidedAt - SILENT_WITHIN_MS,
+          decidedAt,
+        );
+        const silent = silentMs >= SILENT_MS;
         this.check(
           silent || had(JUST_NOW_MS, 'network'),
           at,
