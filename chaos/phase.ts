@@ -170,7 +170,8 @@ class PhaseRun {
     const { limits, slackMs } = this.#o;
     const longest = limits.toolTime + limits.verify * 3 + slackMs + RECOVER_MS;
     const deadline = Date.now() + longest;
-    await this.#until(() => this.#actors.open === 0 || Date.now() > deadline);
+    const settled = () => this.#actors.open === 0 && !this.#judge.recovers.pending;
+    await this.#until(() => settled() || Date.now() > deadline);
   }
 
   async #end(emit: Emit): Promise<void> {

@@ -18,6 +18,11 @@ export class Recovers extends Law {
     this.#withinMs = withinMs;
   }
 
+  /** The last fault is over, and what became of it is still open. */
+  get pending(): boolean {
+    return this.#faultsOver !== undefined;
+  }
+
   take(e: Evidence): void {
     if (e.kind === 'ready') this.#ready = e.ready;
     if (e.kind === 'fault.begun') this.#faultsOver = undefined;
