@@ -27,6 +27,7 @@ export class Watch {
   #lastTroubles = '?';
   #lastServers = '?';
   #lastOld = '';
+  #lastStart = 0;
   #serverSilent = true;
   #statusSilent = true;
 
@@ -75,8 +76,11 @@ export class Watch {
       ({ start, command }) => start < server.start && !command.includes('cli.js run'),
     );
     const ids = old.map(({ pid }) => pid).join(' ');
-    if (ids === '' && this.#lastOld === '') return;
-    const news = ids !== this.#lastOld;
+    // Each new server is looked at for what came before it, also where that is nothing.
+    const isNew = server.start !== this.#lastStart;
+    this.#lastStart = server.start;
+    if (ids === '' && this.#lastOld === '' && !isNew) return;
+    const news = isNew || ids !== this.#lastOld;
     this.#lastOld = ids;
     this.#o.emit({ kind: 'old.processes', news, server: plain(server), processes: old.map(plain) });
   }
