@@ -3,14 +3,12 @@ import { type Evidence, Law, type LogLine } from '../evidence.js';
 import { FAULTS } from '../schedule.js';
 import type { Ledger } from './ledger.js';
 
-/** The last probe failed a moment before the decision: one interval, its timeout, and a busy machine. */
-const JUST_NOW_MS = 6_000;
 /**
- * Declared unresponsive after three failed probes, one a second, and a stream that is silent beyond a heartbeat of 10 s:
- * our own probes must have failed for some of that time. A busy machine makes them fail now and then for a second or two.
+ * The third probe in a row failed a moment before the decision: one interval, its timeout, and a busy machine. Our own
+ * probes must have failed for some of that time; a busy machine makes them fail now and then for a blink.
  */
-const SILENT_WITHIN_MS = 20_000;
-const SILENT_MS = 3_000;
+const JUST_NOW_MS = 6_000;
+const SILENT_MS = 1_500;
 /** Aborts that did not work lie further back. */
 const MEMORY_MS = 30_000;
 /** A pile-up is made of sessions that retry; the contract's `pileup.minSessions` of this run. */
@@ -56,7 +54,7 @@ export class RestartJustified extends Law {
       case 'unresponsive': {
         const silentMs = this.#ledger.troubledMs(
           ['server silent', 'server frozen'],
-          decidedAt - SILENT_WITHIN_MS,
+          decidedAt - JUST_NOW_MS,
           decidedAt,
         );
         const silent = silentMs >= SILENT_MS;

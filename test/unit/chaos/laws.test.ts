@@ -131,6 +131,15 @@ describe('no restart without a fault', () => {
     expectOne(story, 'and pid 100 lives');
   });
 
+  it('takes a blink of a busy machine, or a fault of half a minute ago, for no reason', () => {
+    const story = new Story();
+    story.tell({ kind: 'troubles', troubles: ['server silent'] });
+    story.now += 500;
+    story.tell({ kind: 'troubles', troubles: [] });
+    story.wait(1).log('server.restarting', { reason: 'unresponsive', pid: SERVER.pid });
+    expectOne(story, 'declared unresponsive without a fault');
+  });
+
   it('takes a frozen server, and a pile of sessions that retry, for a reason', () => {
     const story = new Story();
     story.tell({ kind: 'troubles', troubles: ['server frozen'] });
