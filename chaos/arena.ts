@@ -38,7 +38,9 @@ export interface Secrets extends Record<string, string> {
 }
 
 export function plantSecrets(): Secrets {
-  const word = () => randomBytes(12).toString('hex');
+  // Letters only: opencode takes an error whose words hold "429" or the like for one that is to be tried again.
+  const word = () =>
+    [...randomBytes(24)].map((byte) => String.fromCharCode(97 + (byte % 26))).join('');
   return {
     'server password': `canary-password-${word()}`,
     'provider key': `sk-canary-${word()}`,
