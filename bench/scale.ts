@@ -39,6 +39,7 @@ const SAMPLE_MS = 5_000;
 /** The small town needs no ten minutes to show what it costs. */
 const MAX_SMALL_MINUTES = 2;
 const STUCK_SHARE = 0.05;
+const REUSE_SHARE = 0.5;
 /** Frames of an ordinary run: at two a second, minutes. */
 const RUN_LENGTH = 300;
 
@@ -67,6 +68,7 @@ export async function watchTown(options: Required<ScaleOptions>): Promise<Measur
     eventsPerSecond,
     runLength: RUN_LENGTH,
     stuckShare: STUCK_SHARE,
+    reuseShare: REUSE_SHARE,
     limits: LIMITS,
     seed: 8,
   });
@@ -149,6 +151,7 @@ function describe(name: string, measured: Measured): string {
     `  stuck ${judgement.stuck}, aborts ${judgement.aborts}, missed ${judgement.missed.length}, ` +
       `late ${judgement.late.length}, harmed ${judgement.harmed.length}`,
     `  limit → abort, median/worst: ${reactions.join(', ')}`,
+    ...list('kept silent by the starved traffic server', judgement.starved),
     ...list('missed', judgement.missed),
     ...list('late', judgement.late),
     ...list('harmed', judgement.harmed),

@@ -49,8 +49,12 @@ const CONFIG = {
 };
 const SESSIONS = 300;
 const DIRECTORIES = 30;
-/** Frames of an ordinary run: 2,000,000 events make some 40,000 runs, half of them of new sessions. */
-const RUN_LENGTH = 45;
+/**
+ * Short runs, mostly of new sessions: a million events make some 25,000 sessions, so that everything that is bounded by
+ * 10,000 sessions is full before the growth is measured.
+ */
+const RUN_LENGTH = 8;
+const REUSE_SHARE = 0.25;
 const STUCK_SHARE = 0.02;
 const SAMPLES = 120;
 /** In the whole soak, evenly. */
@@ -64,6 +68,7 @@ const town = await startTown({
   eventsPerSecond: events / minutes / 60,
   runLength: RUN_LENGTH,
   stuckShare: STUCK_SHARE,
+  reuseShare: REUSE_SHARE,
   limits: LIMITS,
   seed: 8,
 });
@@ -77,7 +82,10 @@ const watched = await startWatched({
     return /Debugger|inspector/.test(line);
   },
 });
+let inspector: Inspector | undefined;
 const stop = async () => {
+  // A process with an inspector at it waits for that to leave before it ends.
+  inspector?.close();
   await watched.stop();
   await town.stop();
 };
@@ -92,7 +100,7 @@ interface Look extends Sample {
 
 try {
   while (url === undefined) await pause(50);
-  const inspector = await Inspector.open(url);
+  inspector = await Inspector.open(url);
   const looks: Look[] = [];
   const began = performance.now();
   const total = minutes * 60_000;
@@ -127,7 +135,6 @@ try {
   const seconds = (performance.now() - began) / 1_000;
   const cpu = cpuSeconds(watched.pid);
   const resources = await inspector.activeResources();
-  inspector.close();
   const report = await town.report();
   const heap = growthOf(looks);
   const resident = growthOf(
@@ -153,6 +160,7 @@ try {
     missed: report.judgement.missed,
     harmed: report.judgement.harmed,
     late: report.judgement.late,
+    starved: report.judgement.starved,
     heapGrowth: heap?.slope,
     residentGrowth: resident?.slope,
     limit: MAX_GROWTH,
@@ -183,6 +191,7 @@ function tableOf(result: {
   [name: string]: unknown;
   growing: string[];
   late: readonly string[];
+  starved: readonly string[];
   missed: readonly string[];
   harmed: readonly string[];
   minutes: number;
@@ -211,6 +220,7 @@ function tableOf(result: {
         ...[result.missed, result.harmed].map((all) => [all.length, ...all.slice(0, 5)].join(' ')),
       ].join(', '),
     ],
+    ['aborts of sessions that the starved traffic server kept silent', result.starved.length],
     ['live heap', `${mb(heapBytes.first)} → ${mb(heapBytes.last)}`],
     ['live heap growth', growth(result.heapGrowth)],
     ['resident memory', `${mb(residentBytes.first)} → ${mb(residentBytes.last)}`],

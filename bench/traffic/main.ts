@@ -10,7 +10,7 @@ const DOWN_MS = 500;
 const LAG_EVERY_MS = 100;
 
 const options = JSON.parse(process.argv[2] ?? '{}') as TownOptions;
-const town = new Town(options.sessions * 5 + 200);
+const town = new Town(options.sessions * 5 + 200, options.limits.silence);
 const server = new TrafficServer(town, '/srv/projects/project-0');
 const play = new Play({ ...options, town, send: (frame) => server.send(frame) });
 let lagMs = 0;

@@ -14,6 +14,8 @@ export interface PlayOptions {
   /** Frames of an ordinary run, about. */
   runLength: number;
   stuckShare: number;
+  /** The share of runs that are the next prompt of a known session. */
+  reuseShare: number;
   limits: Limits;
   seed: number;
   send(frame: Frame): void;
@@ -24,8 +26,6 @@ const RAMP_MS = 10_000;
 const TICK_MS = 1;
 /** After a pause of this process it does not make up for more than this (ms) of events. */
 const MAX_CATCH_UP_MS = 100;
-/** Half of the runs are the next prompt of a session that is known. */
-const REUSE_SHARE = 0.5;
 const MODELS = 20;
 
 interface Playing {
@@ -92,8 +92,8 @@ export class Play {
   }
 
   #session(index: number): TownSession {
-    const { town, directories } = this.#o;
-    if (this.#random() < REUSE_SHARE) {
+    const { town, directories, reuseShare } = this.#o;
+    if (this.#random() < reuseShare) {
       const known = this.#idle.shift();
       if (known && known.run === undefined && !known.deleted) return known;
     }

@@ -216,8 +216,8 @@ const healthy: Record<string, [share: number, script: Script]> = {
       yield* begin(part);
       yield actor.compaction();
       yield actor.ask({ summary: true });
-      yield { wait: Math.min(limits.silence * 1.5, limits.toolTime * 0.7) };
-      yield* says(part, 20);
+      yield { wait: Math.min(limits.silence * 1.1, limits.toolTime * 0.6) };
+      yield* says(part, 3);
       yield frames.compacted(actor.session);
       yield actor.stepFinish('stop');
       yield* end(part);

@@ -11,6 +11,7 @@ export interface TownOptions {
   eventsPerSecond: number;
   runLength: number;
   stuckShare: number;
+  reuseShare: number;
   limits: Limits;
   seed: number;
 }

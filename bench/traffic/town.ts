@@ -6,6 +6,9 @@ const EARLY_MS = 1_000;
 /** A stuck run that is not aborted this long after its limit is missed. */
 export const GRACE_MS = 5_000;
 
+/** Runs that nothing but their own words keep from being taken for silent. */
+const TALKATIVE = new Set(['works', 'slow', 'is deleted when done']);
+
 /** When a run counts as stuck; times of `performance.now()`. */
 export interface Due {
   /** It must be aborted from here on. */
@@ -73,6 +76,8 @@ export interface Judgement {
   /** From the limit to the abort request, ms, by kind of trouble; only where the moment is known. */
   reactions: Record<string, number[]>;
   harmed: string[];
+  /** Aborts of sessions that the traffic server itself, kept from running, left silent for longer than the limit. */
+  starved: string[];
   late: string[];
   missed: string[];
   stuck: number;
@@ -86,6 +91,7 @@ export class Town {
     aborts: 0,
     reactions: {},
     harmed: [],
+    starved: [],
     late: [],
     missed: [],
     stuck: 0,
@@ -97,8 +103,12 @@ export class Town {
   running = 0;
   readonly #maxKept: number;
 
-  constructor(maxKept: number) {
+  readonly #silence: number;
+
+  /** @param silence `stall.maxSilence`, ms */
+  constructor(maxKept: number, silence: number) {
     this.#maxKept = maxKept;
+    this.#silence = silence;
   }
 
   add(session: TownSession): TownSession {
@@ -131,6 +141,14 @@ export class Town {
     judgement.aborts += 1;
     if (run === undefined) return;
     const { kind, due } = run;
+    if (
+      due === undefined &&
+      TALKATIVE.has(kind) &&
+      at - session.saidAt >= this.#silence - EARLY_MS
+    ) {
+      judgement.starved.push(`${kind} ${session.id}`);
+      return;
+    }
     if (due === undefined || at < due.from - EARLY_MS) {
       judgement.harmed.push(`${kind} ${session.id}`);
       return;
