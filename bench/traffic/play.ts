@@ -140,7 +140,8 @@ export class Play {
           resolve();
         },
       };
-      session.run = { kind, startedAt: performance.now(), due: undefined, cancel: playing.end };
+      session.saidAt = performance.now();
+      session.run = { kind, startedAt: session.saidAt, due: undefined, cancel: playing.end };
       this.#talking.push(playing);
     });
   }
@@ -174,7 +175,7 @@ export class Play {
       }
       if ('text' in value) {
         this.#o.send(value);
-        playing.session.saidAt = performance.now();
+        this.#o.town.said(playing.session, performance.now());
         this.sent += 1;
         return;
       }

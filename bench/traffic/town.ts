@@ -31,6 +31,8 @@ export class TownSession {
   updated = this.created;
   /** When its last frame was sent (`performance.now()`). */
   saidAt = 0;
+  /** When it last spoke after a silence that was too long. */
+  lateAt = Number.NEGATIVE_INFINITY;
   deleted = false;
   /** The status as it is on the wire; undefined while idle. */
   status: string | undefined;
@@ -141,11 +143,7 @@ export class Town {
     judgement.aborts += 1;
     if (run === undefined) return;
     const { kind, due } = run;
-    if (
-      due === undefined &&
-      TALKATIVE.has(kind) &&
-      at - session.saidAt >= this.#silence - EARLY_MS
-    ) {
+    if (due === undefined && TALKATIVE.has(kind) && this.#wasStarved(session, at)) {
       judgement.starved.push(`${kind} ${session.id}`);
       return;
     }
@@ -160,6 +158,16 @@ export class Town {
     if (reaction < -EARLY_MS || run.startedAt < this.measuredFrom) return;
     judgement.reactions[kind] ??= [];
     judgement.reactions[kind].push(reaction);
+  }
+
+  said(session: TownSession, at: number): void {
+    if (at - session.saidAt >= this.#silence - EARLY_MS) session.lateAt = at;
+    session.saidAt = at;
+  }
+
+  /** It said nothing for as long as the limit, or did so just before the abort that this led to arrived. */
+  #wasStarved({ saidAt, lateAt }: TownSession, at: number): boolean {
+    return at - saidAt >= this.#silence - EARLY_MS || at - lateAt < GRACE_MS;
   }
 
   /** The stuck runs that should be over by now. */
