@@ -119,17 +119,11 @@ export class EventConnection {
       },
     });
     if (batched) readInBatches(answer, clock);
-    const take = (bytes: Buffer) => {
-      const passed = filter === undefined ? bytes : filter(bytes);
-      if (passed) parser.feed(decoder.decode(passed, { stream: true }));
-    };
-    // Each frame is an HTTP chunk of its own, and would be a 'data' event of its own: `read` gives all that have come.
-    answer.on('readable', () => {
+    answer.on('data', (bytes: Buffer) => {
+      if (this.#isOver) return;
       try {
-        for (let bytes = read(answer); bytes !== null; bytes = read(answer)) {
-          if (this.#isOver) return;
-          take(bytes);
-        }
+        const passed = filter === undefined ? bytes : filter(bytes);
+        if (passed) parser.feed(decoder.decode(passed, { stream: true }));
       } catch (error) {
         this.#end({ why: 'failed', reason: `could not be read: ${messageOf(error)}` });
       }
@@ -148,8 +142,6 @@ export class EventConnection {
     this.#options.end(end);
   }
 }
-
-const read = (answer: IncomingMessage): Buffer | null => answer.read();
 
 function wrongAnswer(status: number, contentType: string | undefined): ConnectionEnd | undefined {
   if (status !== 200) {
