@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those;
- * `npm run bench -- scale --minutes 2` shortens the one that takes longest.
+ * `npm run bench -- scale --minutes 2` shortens the two that take longest.
  */
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
@@ -23,7 +23,7 @@ const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
   freeze: () => freeze(),
-  busy: () => busy(),
+  busy: () => busy(minutes),
   idle,
   events: () => events(),
   'status-poll': statusPoll,

@@ -194,7 +194,10 @@ test('an adopted server comes back with its command line, directory, environment
   const old = look(attached!.pid);
   const restarted = await control.restart(signal);
   expect(restarted.oldPid).toBe(attached!.pid);
-  expect(look(restarted.pid!)).toEqual(old);
+  const now = look(restarted.pid!);
+  const isMark = (entry: string) => entry.startsWith('OPENCODE_WATCHED_AS=');
+  expect({ ...now, env: now.env.filter((entry) => !isMark(entry)) }).toEqual(old);
+  expect(now.env.filter(isMark)).toHaveLength(1);
   expect(old.env).toEqual(
     expect.arrayContaining(['SPECIAL=kept', 'OPENCODE_SERVER_PASSWORD=hunter2']),
   );
