@@ -14,7 +14,8 @@ const EARLY_MS = 50;
  */
 export function at(expression: string, task: () => void): () => void {
   const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
-  const scheduled = cron.schedule(expression, task);
+  // What a gap made it miss is no news of its own (`daemon.gap`), and stderr is no place for it.
+  const scheduled = cron.schedule(expression, task, { suppressMissedWarning: true });
   return () => {
     void scheduled.destroy();
   };

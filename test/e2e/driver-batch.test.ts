@@ -73,7 +73,9 @@ test('of 20 with three stuck at concurrency 4: the stuck are aborted and reporte
   const results = lines(stdout);
   expect(results.map(({ id }) => id).sort()).toHaveLength(20);
   const failed = results.filter(({ ok }) => !ok);
-  expect(failed.map(({ id }) => id).sort()).toEqual(['t15', 't3', 't8']);
+  // With its error, should another fail.
+  expect(failed.filter(({ id }) => !['t15', 't3', 't8'].includes(id))).toEqual([]);
+  expect(failed).toHaveLength(3);
   for (const { error } of failed) {
     expect(error).toMatchObject({ kind: 'timeout', aborted: true, deleted: true });
   }
