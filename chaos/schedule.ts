@@ -1,6 +1,8 @@
 /** What will happen when, from a seed alone: the same seed gives the same faults and sessions, in the same order. */
+
+import { Random } from '../test/support/random.js';
+import { Deck } from './deck.js';
 import { KIND_NAMES, type KindName } from './kinds.js';
-import { Deck, Random } from './random.js';
 
 /**
  * Where the faults of the network come from. `nat`: the kernel turns the daemon's connections to opencode's port into

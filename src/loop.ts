@@ -44,7 +44,6 @@ export class Loop {
   /** The server itself was seen to answer well, with our credentials. */
   #answered = false;
   #turns = 0;
-  /** When the senses last brought anything. */
 
   constructor(options: LoopOptions) {
     this.#o = options;

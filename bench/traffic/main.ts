@@ -1,7 +1,7 @@
 /** The traffic server's process: plays a town until told to stop, and says on request how it went. */
-import { Play } from './play.js';
+import { type Pace, Play } from './play.js';
 import { TrafficServer } from './server.js';
-import type { FromTown, ToTown, TownOptions } from './start.js';
+import type { FromTown, ToTown } from './start.js';
 import { Town } from './town.js';
 
 /** How long a restarted server is gone, ms. */
@@ -9,7 +9,7 @@ const DOWN_MS = 500;
 /** A timer that is later than this means that this process itself was starved. */
 const LAG_EVERY_MS = 100;
 
-const options = JSON.parse(process.argv[2] ?? '{}') as TownOptions;
+const options = JSON.parse(process.argv[2] ?? '{}') as Pace;
 const town = new Town(options.sessions * 5 + 200, options.limits.silence);
 const server = new TrafficServer(town, '/srv/projects/project-0');
 const play = new Play({ ...options, town, send: (frame) => server.send(frame) });

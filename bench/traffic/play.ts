@@ -1,12 +1,13 @@
 /** Plays the scripts: as many sessions at work as asked for, all together at one pace of events. */
+import { randomFrom } from '../../test/support/random.js';
 import { Actor } from './actor.js';
 import type { Frame } from './frames.js';
 import * as frames from './frames.js';
 import { chooseKind, type Limits, scripts } from './scripts.js';
 import { type Step, type Town, TownSession } from './town.js';
 
-export interface PlayOptions {
-  town: Town;
+/** How much is said, by how many. */
+export interface Pace {
   /** At work at once. */
   sessions: number;
   directories: number;
@@ -18,6 +19,10 @@ export interface PlayOptions {
   reuseShare: number;
   limits: Limits;
   seed: number;
+}
+
+export interface PlayOptions extends Pace {
+  town: Town;
   send(frame: Frame): void;
 }
 
@@ -54,7 +59,7 @@ export class Play {
 
   constructor(options: PlayOptions) {
     this.#o = options;
-    this.#random = seeded(options.seed);
+    this.#random = randomFrom(options.seed);
   }
 
   start(): void {
@@ -201,15 +206,4 @@ export class Play {
     }, ms);
     this.#timers.add(timer);
   }
-}
-
-/** mulberry32: small, good enough, and the same on every machine. */
-function seeded(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

@@ -2,19 +2,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Limits } from './scripts.js';
+import type { Pace } from './play.js';
 import type { Judgement } from './town.js';
-
-export interface TownOptions {
-  sessions: number;
-  directories: number;
-  eventsPerSecond: number;
-  runLength: number;
-  stuckShare: number;
-  reuseShare: number;
-  limits: Limits;
-  seed: number;
-}
 
 export interface TownReport {
   /** Events, `sync` repetitions not counted. */
@@ -56,7 +45,7 @@ export interface RunningTown {
   stop(): Promise<void>;
 }
 
-export async function startTown(options: TownOptions): Promise<RunningTown> {
+export async function startTown(options: Pace): Promise<RunningTown> {
   const child = fork(
     fileURLToPath(new URL('main.ts', import.meta.url)),
     [JSON.stringify(options)],

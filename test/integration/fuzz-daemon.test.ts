@@ -5,7 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { COMPLAINTS } from '../../src/telemetry/log-rate.js';
-import { mutateBytes, mutateJson, nonsense, Random } from '../support/mutate.js';
+import { mutateBytes, mutateJson, nonsense } from '../support/mutate.js';
+import { Random } from '../support/random.js';
 import { waitFor } from '../support/wait.js';
 import { realEvents } from '../unit/opencode/real-events.js';
 import { OWN } from './daemon-support.js';

@@ -7,7 +7,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
 import { LIMITS } from '../../src/telemetry/status/limits.js';
 import type { ActResult } from '../../src/telemetry/status/source.js';
-import { fuzzAsync, mutateBytes, type Random } from '../support/mutate.js';
+import { fuzzAsync, mutateBytes } from '../support/mutate.js';
+import type { Random } from '../support/random.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 

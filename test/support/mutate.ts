@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
+import { Random } from './random.js';
 
 /** `WATCHDOG_FUZZ=20` runs twenty times as many inputs, others each time; a failure prints its seed. */
 const TIMES = Number(process.env.WATCHDOG_FUZZ ?? 1);
@@ -34,37 +35,6 @@ export async function fuzzAsync(
   });
   await fc.assert(property, { numRuns: runs(amount), endOnFailure: true, ...SEED });
   return inputs;
-}
-
-/** mulberry32: small, quick, and the same on every machine. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** In [0, 1). */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  /** In [0, below). */
-  int(below: number): number {
-    return Math.floor(this.next() * below);
-  }
-
-  chance(share: number): boolean {
-    return this.next() < share;
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.int(list.length)] as T;
-  }
 }
 
 const BAD_BYTES = [

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { Deck } from '../../../chaos/deck.js';
 import { KIND_NAMES } from '../../../chaos/kinds.js';
-import { Deck, Random } from '../../../chaos/random.js';
 import { FAULT_NAMES, FAULTS, plan, possible } from '../../../chaos/schedule.js';
+import { Random } from '../../support/random.js';
 
 const MINUTES = 60_000;
 const long = { ms: 15 * MINUTES, nat: true };

@@ -20,10 +20,10 @@ import {
   mutateBytes,
   mutateJson,
   nonsense,
-  type Random,
   rearrange,
   recordings,
 } from '../../support/mutate.js';
+import type { Random } from '../../support/random.js';
 import { realEvents } from '../opencode/real-events.js';
 
 const NOW = 1_795_343_500_000;

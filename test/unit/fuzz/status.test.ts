@@ -17,9 +17,9 @@ import {
   mutateBytes,
   mutateJson,
   nonsense,
-  type Random,
   recordings,
 } from '../../support/mutate.js';
+import type { Random } from '../../support/random.js';
 
 const NOW = 1_795_343_500_000;
 const YEAR = 366 * 86_400_000;

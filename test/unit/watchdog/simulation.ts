@@ -13,8 +13,9 @@ import type {
 } from '../../../src/watchdog/observation.js';
 import type { Policy } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
+import { randomFrom } from '../../support/random.js';
 import { BEHAVIOURS, type Behaviour, type BehaviourName, UNTIL_CHILD_ENDS } from './behaviours.js';
-import { Queue, randomFrom } from './queue.js';
+import { Queue } from './queue.js';
 
 export interface Disturbance {
   kind: 'cut' | 'exit' | 'freeze' | 'gap' | 'restart';
