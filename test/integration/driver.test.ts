@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/lib/clock.js';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import { DriverError } from '../../src/opencode/driver/error.js';
+import { CLOSE_LOOK_MS, LAST_WORDS_MS } from '../../src/opencode/driver/run.js';
 import {
   type FakeOpencode,
   type FakeOpencodeOptions,
@@ -68,6 +69,18 @@ function reply(server: FakeOpencode, id: string, text: string, { silently = fals
   server.setStatus(id, { type: 'idle' }, { silently });
 }
 
+/** An answer that was begun, and has no end yet. */
+const BEGUN = {
+  info: {
+    id: 'msg_a',
+    role: 'assistant',
+    providerID: 'fake',
+    modelID: 'm1',
+    time: { created: 1 },
+  },
+  parts: [],
+};
+
 const failure = (promise: Promise<unknown>) =>
   promise.then(
     () => expect.unreachable('it did not fail'),
@@ -93,6 +106,26 @@ describe('a prompt gets its reply', () => {
     const { id } = await prompted();
     server.endStreams();
     reply(server, id, 'yes', { silently: true });
+    expect(await result).toMatchObject({ text: 'yes', deleted: true });
+  });
+
+  it('where the status that says idle is older than the answer’s beginning', async () => {
+    const { server, driver, prompted } = await start();
+    // As on a busy machine: taken, and not begun for seconds.
+    server.fault(PROMPT, { status: 204, body: '' });
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    const looks = server.count(STATUS) + Math.ceil(LAST_WORDS_MS / CLOSE_LOOK_MS) + 5;
+    await waitFor(() => server.count(STATUS) >= looks, { what: 'idle for long', interval: 5 });
+    const hold = server.holdStatus();
+    await waitFor(() => hold.held > 0, { what: 'a look on its way', interval: 5 });
+    server.get(id).messages.push(BEGUN);
+    server.setStatus(id, { type: 'busy' }, { silently: true });
+    hold.release();
+    const seen = server.count(STATUS) + 2;
+    await waitFor(() => server.count(STATUS) >= seen, { what: 'looks that say busy', interval: 5 });
+    server.get(id).messages.pop();
+    reply(server, id, 'yes');
     expect(await result).toMatchObject({ text: 'yes', deleted: true });
   });
 

@@ -19,10 +19,10 @@ import { judgeRun, newestRun, type Verdict } from './verdict.js';
 const LOOK_EVERY_MS = 2_000;
 const LOOK_WITHOUT_EVENTS_MS = 500;
 /** While the end is near. */
-const CLOSE_LOOK_MS = 150;
+export const CLOSE_LOOK_MS = 150;
 const LOOK_TIMEOUT_MS = 5_000;
 /** After idle the last words may still be written, and some errors come only then (1.18.33: 5-50 ms, more under load). */
-const LAST_WORDS_MS = 3_000;
+export const LAST_WORDS_MS = 3_000;
 /** A run that was accepted and is not seen busy yet: on a busy machine the first in a directory took 10 s to begin. */
 const BEGIN_MS = 30_000;
 /** So many looks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
@@ -84,6 +84,8 @@ export class Run {
   #isModelKnown = false;
   #seenBusy = false;
   #isLookDue = true;
+  /** What looks at rest have found, all of them since `since`. */
+  #rest: { as: string; since: number } | undefined;
   #ring: (() => void) | undefined;
 
   constructor(deps: RunDeps, options: RunOptions) {
@@ -123,7 +125,6 @@ export class Run {
     const { clock, events } = this.#deps;
     const end = clock.now() + timeoutMs;
     let lookedAt = Number.NEGATIVE_INFINITY;
-    let idleSince: number | undefined;
     let misses = 0;
     const onAbort = () => this.#ring?.();
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -134,7 +135,7 @@ export class Run {
         if (leftMs <= 0) throw this.#timeout(timeoutMs);
         this.#beImpatient(leftMs, maxAttempts);
         await this.#answer();
-        const pause = this.#pause(idleSince !== undefined || misses > 0, events.isOpen);
+        const pause = this.#pause(this.#rest !== undefined || misses > 0, events.isOpen);
         if (this.#isLookDue || clock.now() - lookedAt >= pause) {
           this.#isLookDue = false;
           lookedAt = clock.now();
@@ -142,11 +143,8 @@ export class Run {
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_LOOKS) throw seen;
           if (seen === 'idle') {
-            idleSince ??= clock.now();
-            const ending = await this.#ending(clock.now() - idleSince);
+            const ending = await this.#ending();
             if (ending) return ending;
-          } else if (seen === 'active') {
-            idleSince = undefined;
           }
           continue;
         }
@@ -189,7 +187,7 @@ export class Run {
       const value = (properties as { status?: unknown } | null)?.status;
       const status = readStatus(value ?? { type: 'idle' }, this.#deps.clock.epoch());
       if (status?.type === 'idle') this.#isLookDue = true;
-      if (status?.type === 'busy') this.#seenBusy = true;
+      if (status?.type === 'busy') this.#noteActive();
       if (status?.type === 'retry') this.#noteRetry(status);
     } else if (type === 'session.error') {
       // The same comes twice, the second time with a stack.
@@ -251,8 +249,13 @@ export class Run {
     }
   }
 
-  #noteRetry(retry: Retry): void {
+  #noteActive(): void {
     this.#seenBusy = true;
+    this.#rest = undefined;
+  }
+
+  #noteRetry(retry: Retry): void {
+    this.#noteActive();
     this.#retry = retry;
     if (retry.attempt <= this.#attempts) return;
     this.#attempts = retry.attempt;
@@ -280,7 +283,7 @@ export class Run {
         session.id,
       );
       if (status === undefined || status.type === 'idle') return 'idle';
-      this.#seenBusy = true;
+      this.#noteActive();
       if (status.type === 'retry') this.#noteRetry(status);
       return 'active';
     } catch (error) {
@@ -297,11 +300,22 @@ export class Run {
     }
   }
 
-  /** The end of a run that is seen idle for `idleMs`; undefined while it may still be told. */
-  async #ending(idleMs: number): Promise<Ending | undefined> {
+  /**
+   * How long a run at rest was found `as` it is. The status that says idle is older than the transcript read after it,
+   * by seconds on a busy machine, and the run may have begun in between: only looks that come later bear it out.
+   */
+  #restedMs(as: string): number {
+    const now = this.#deps.clock.now();
+    if (this.#rest?.as !== as) this.#rest = { as, since: now };
+    return now - this.#rest.since;
+  }
+
+  /** The end of a run whose status says idle; undefined while it may still be told. */
+  async #ending(): Promise<Ending | undefined> {
     const { client } = this.#deps;
     const { session, since } = this.#options;
     let verdict: Verdict;
+    let restedMs: number;
     try {
       const messages = await readTranscript(client, session.id, session.directory, {
         limit: MAX_MESSAGES,
@@ -309,8 +323,9 @@ export class Run {
       });
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       verdict = judgeRun(newestRun(messages, since));
+      restedMs = this.#restedMs(`${verdict.kind} ${messages.at(-1)?.id}`);
     } catch (error) {
-      if (idleMs < LAST_WORDS_MS) return undefined;
+      if (this.#restedMs('unreadable') < LAST_WORDS_MS) return undefined;
       throw asDriverError(error);
     }
     if (verdict.kind === 'reply') {
@@ -318,7 +333,7 @@ export class Run {
       return verdict;
     }
     if (this.#error) return { kind: 'failed', error: this.#error };
-    if (idleMs < LAST_WORDS_MS) return undefined;
+    if (restedMs < LAST_WORDS_MS) return undefined;
     if (this.#seenBusy || verdict.kind !== 'nothing') return verdict;
     // Why it never began may have been told before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
@@ -327,7 +342,7 @@ export class Run {
       const said = `Model not found: ${this.#model}.`;
       if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };
     }
-    return idleMs >= BEGIN_MS ? verdict : undefined;
+    return restedMs >= BEGIN_MS ? verdict : undefined;
   }
 
   #timeout(timeoutMs: number): DriverError {
