@@ -92,9 +92,10 @@ test('it plays all four acts, sums them up from what was seen, and ends with 0',
 const reached = (moment: string | RegExp) =>
   waitFor(() => demo?.output().match(moment), { what: String(moment), timeout: 150_000 });
 
-async function interrupted() {
+async function interrupted(codes = [130]) {
   expect((await leftovers()).length).toBeGreaterThan(0);
-  expect(await demo?.end('SIGINT'), demo?.output()).toBe(130);
+  const code = await demo?.end('SIGINT');
+  expect(codes, demo?.output()).toContain(code);
   await nothingLeft();
 }
 
@@ -117,5 +118,6 @@ test('interrupted during a restart, it leaves no process and no folder behind', 
   await reached('Both are under way');
   process.kill(Number(pid), 'SIGKILL');
   await reached('server.restarting');
-  await interrupted();
+  // It may see that its tool is gone before it hears of the interrupt, and end by itself in the same restart.
+  await interrupted([130, 1]);
 });
