@@ -110,10 +110,17 @@ export const SECTIONS: readonly Section[] = [
         OPENCODE,
       ],
       [
-        'beginnings of frames known by heart',
-        ['opencode/known-deltas.ts', 'MAX_OPENINGS'],
+        'sessions whose deltas are known by heart',
+        ['opencode/known-deltas.ts', 'MAX_KNOWN_SESSIONS'],
         'count',
         'the oldest is replaced; others are read the slower way',
+        OPENCODE,
+      ],
+      [
+        'places in a frame where a session is looked for',
+        ['opencode/known-deltas.ts', 'MAX_DISTANCES'],
+        'count',
+        'the rarest is replaced; others are read the slower way',
         OPENCODE,
       ],
       [

@@ -101,7 +101,7 @@ export class FrameFilter {
   /** The short way: the end of a delta that looks as earlier ones did; 0 for any other frame. */
   #takeKnown(bytes: Buffer, start: number): number {
     if (this.#isUnfinished) return 0;
-    const end = this.#known.endOf(bytes, start);
+    const end = this.#known.endOf(bytes, start, bytes.length);
     if (end === 0 || end - start > this.#maxBytes) return 0;
     const { source } = this.#known;
     if (source.sessionID === undefined) return 0;

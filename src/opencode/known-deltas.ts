@@ -6,6 +6,7 @@
  * (`FrameHead`), and the rest is left to native searches. A frame that differs anywhere is left to that reading.
  */
 import type { Buffer } from 'node:buffer';
+import { BoundedMap } from '../lib/bounded-map.js';
 import type { DeltaPlaces } from './frame-head.js';
 
 const LF = 0x0a;
@@ -13,12 +14,17 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 /** Bytes compared at a time. */
 const WORD = 4;
-/** Directories remembered. Each costs a comparison of some bytes; with more than these the last ones are read whole. */
-export const MAX_OPENINGS = 64;
-/** Places for sessions; two that fall into one cost only time. */
-export const SESSION_BITS = 10;
+/** Sessions known by heart, each some 500 bytes; with more than these the others are read whole. */
+export const MAX_KNOWN_SESSIONS = 4_096;
+/** Distances from a frame's beginning to its session's end. They differ as the directories' lengths do. */
+export const MAX_DISTANCES = 64;
 /** A frame whose session stands further in than this (seen: 230 bytes) is not learnt. */
 export const MAX_HEAD_BYTES = 1_024;
+/**
+ * The end of a session's id is random, and this much before it its time stands: together they tell it from all others
+ * (`ses_1fc8f6ff5ffe` and 14 more characters, 1.18.33).
+ */
+const TIME_FROM_END = 18;
 
 /** What a delta tells besides its being there. */
 export interface DeltaSource {
@@ -26,55 +32,50 @@ export interface DeltaSource {
   readonly directory: string | undefined;
 }
 
-/** How the deltas of one directory begin, up to the value of the event's id. */
-interface Opening {
+/** How the deltas of one session begin: up to the event's id, and from its end to the quote behind the session's id. */
+interface Known {
   head: Pattern;
   idLength: number;
-  /** From the end of the event's id to the end of the session's. */
-  toSession: number;
-}
-
-/** How those of one session go on behind the event's id, up to the quote that ends the session's. */
-interface Session {
-  opening: Opening;
   middle: Pattern;
+  /** From the frame's beginning to the session's end. */
+  distance: number;
   source: DeltaSource;
 }
 
 export class KnownDeltas {
   /** Of the delta found last. */
   source: DeltaSource = { sessionID: undefined, directory: undefined };
-  readonly #openings: Opening[] = [];
-  readonly #sessions: Array<Session | undefined> = new Array(2 ** SESSION_BITS).fill(undefined);
+  readonly #sessions = new BoundedMap<number, Known>(MAX_KNOWN_SESSIONS);
+  /** The ones met often stand in front. */
+  readonly #distances: number[] = [];
   #view: DataView = new DataView(new ArrayBuffer(0));
 
-  /** Where the known delta that begins at `start` ends, behind its blank line; 0 for any other frame, or a cut one. */
-  endOf(bytes: Buffer, start: number): number {
+  /** Where the known delta at `start` ends, behind its blank line; 0 for any other frame, or one not whole at `end`. */
+  endOf(bytes: Buffer, start: number, end: number): number {
     const lineEnd = bytes.indexOf(LF, start);
-    if (lineEnd === -1 || bytes[lineEnd + 1] !== LF) return 0;
+    if (lineEnd === -1 || lineEnd + 1 >= end || bytes[lineEnd + 1] !== LF) return 0;
     // Chunks of one read of the socket share its memory.
     if (bytes.buffer !== this.#view.buffer) this.#view = new DataView(bytes.buffer);
     const view = this.#view;
     const offset = bytes.byteOffset;
-    const openings = this.#openings;
-    for (let index = 0; index < openings.length; index += 1) {
-      const opening = openings[index] as Opening;
-      const idFrom = start + opening.head.length;
-      const idTo = idFrom + opening.idLength;
-      const sessionTo = idTo + opening.toSession;
+    const distances = this.#distances;
+    for (let index = 0; index < distances.length; index += 1) {
+      const distance = distances[index] as number;
+      const sessionTo = start + distance;
       // All that is looked at below stands in this line.
-      if (sessionTo >= lineEnd || !begins(view, offset + start, opening.head)) continue;
-      const last = view.getInt32(offset + sessionTo - WORD, true);
-      const session = this.#sessions[placeOf(last)];
-      if (session?.opening !== opening || !begins(view, offset + idTo, session.middle)) continue;
+      if (sessionTo >= lineEnd) continue;
+      const known = this.#sessions.get(keyAt(view, offset + sessionTo));
+      if (known?.distance !== distance || !begins(view, offset + start, known.head)) continue;
+      const idFrom = start + known.head.length;
+      const idTo = idFrom + known.idLength;
+      if (!begins(view, offset + idTo, known.middle)) continue;
       // The event's id is one string: its first quote is the one that `middle` begins with.
-      if (bytes.indexOf(QUOTE, idFrom) !== idTo || bytes[idTo - 1] === BACKSLASH) continue;
-      // The ones that are met often move to the front.
+      if (!isPlain(bytes, idFrom, idTo)) continue;
       if (index > 0) {
-        openings[index] = openings[index - 1] as Opening;
-        openings[index - 1] = opening;
+        distances[index] = distances[index - 1] as number;
+        distances[index - 1] = distance;
       }
-      this.source = session.source;
+      this.source = known.source;
       return lineEnd + 2;
     }
     return 0;
@@ -83,34 +84,37 @@ export class KnownDeltas {
   /** Takes a frame of one line, read as a delta, as the pattern for the next ones of its session. */
   learn(bytes: Buffer, start: number, places: DeltaPlaces, source: DeltaSource): void {
     const { idFrom, idTo, sessionTo } = places;
-    if (idFrom - start < WORD || sessionTo - idTo < WORD || sessionTo - start > MAX_HEAD_BYTES)
-      return;
-    const head = patternOf(bytes.subarray(start, idFrom));
-    const opening = this.#openingOf({ head, idLength: idTo - idFrom, toSession: sessionTo - idTo });
-    this.#sessions[placeOf(bytes.readInt32LE(sessionTo - WORD))] = {
-      opening,
+    const distance = sessionTo - start;
+    if (idFrom - start < WORD || sessionTo - idTo < WORD || distance > MAX_HEAD_BYTES) return;
+    if (distance < TIME_FROM_END) return;
+    if (!this.#distances.includes(distance)) {
+      if (this.#distances.length >= MAX_DISTANCES) this.#distances.pop();
+      this.#distances.push(distance);
+    }
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#sessions.set(keyAt(view, sessionTo), {
+      head: patternOf(bytes.subarray(start, idFrom)),
+      idLength: idTo - idFrom,
       middle: patternOf(bytes.subarray(idTo, sessionTo + 1)),
+      distance,
       source,
-    };
-  }
-
-  #openingOf(wanted: Opening): Opening {
-    const known = this.#openings.find(
-      ({ head, idLength, toSession }) =>
-        idLength === wanted.idLength &&
-        toSession === wanted.toSession &&
-        head.length === wanted.head.length &&
-        head.words.every((word, index) => word === wanted.head.words[index]),
-    );
-    if (known) return known;
-    if (this.#openings.length >= MAX_OPENINGS) this.#openings.pop();
-    this.#openings.push(wanted);
-    return wanted;
+    });
   }
 }
 
-/** The last characters of a session's id differ most. Which place they choose does not matter, only that it is one. */
-const placeOf = (word: number): number => Math.imul(word, 0x9e3779b1) >>> (32 - SESSION_BITS);
+/** Two sessions with one key, which chance will hardly bring, cost only time. */
+const keyAt = (view: DataView, sessionTo: number): number =>
+  Math.imul(view.getInt32(sessionTo - WORD, true), 0x9e3779b1) ^
+  view.getInt32(sessionTo - TIME_FROM_END, true);
+
+/** A string without a quote or an escape in it. */
+function isPlain(bytes: Buffer, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) {
+    const byte = bytes[at];
+    if (byte === QUOTE || byte === BACKSLASH) return false;
+  }
+  return true;
+}
 
 /** At least a word of bytes; the last word overlaps the one before where they do not come out even. */
 interface Pattern {

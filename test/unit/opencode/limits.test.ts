@@ -11,7 +11,7 @@ import {
 import { LiveDirectories, MAX_LIVE_DIRECTORIES } from '../../../src/opencode/directories.js';
 import { MAX_DETAIL_CHARS, type OpencodeError } from '../../../src/opencode/errors.js';
 import { FrameFilter, MAX_FRAME_BYTES } from '../../../src/opencode/frame-filter.js';
-import { MAX_OPENINGS } from '../../../src/opencode/known-deltas.js';
+import { MAX_DISTANCES, MAX_KNOWN_SESSIONS } from '../../../src/opencode/known-deltas.js';
 import { Turns } from '../../../src/opencode/limited.js';
 import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/open-requests.js';
 import { RECENT_SESSIONS, Resync } from '../../../src/opencode/resync.js';
@@ -128,20 +128,24 @@ describe('frames', () => {
     expect(translate('/p', payload, 0, NOW)).toEqual([]);
   });
 
-  it('of more directories than are known by heart are read all the same', () => {
+  it.each([
+    ['sessions', MAX_KNOWN_SESSIONS, (n: number) => `/d${n}`],
+    ['lengths of directories', MAX_DISTANCES, (n: number) => `/${'d'.repeat(n)}`],
+  ])('of more %s than are known by heart are read all the same', (_, limit, directory) => {
     const seen: string[] = [];
     const filter = new FrameFilter({
-      progress: (id, { directory }) => seen.push(`${id} ${directory}`),
+      progress: (id, source) => seen.push(`${id} ${source.directory}`),
       oversized: () => {},
     });
     const expected: string[] = [];
-    for (let round = 0; round < 3; round += 1) {
-      for (let n = 0; n < 3 * MAX_OPENINGS; n += 1) {
-        const properties = { sessionID: `ses_${n}`, messageID: 'm', partID: 'p', field: 'text' };
+    for (let round = 0; round < 2; round += 1) {
+      for (let n = 0; n < limit + 100; n += 1) {
+        const sessionID = `ses_${(n % 997).toString(36)}0123456789${n.toString(36)}`;
+        const properties = { sessionID, messageID: 'm', partID: 'p', field: 'text' };
         const payload = { id: `evt_${n}`, type: 'message.part.delta', properties };
-        const frame = { directory: `/d${n}`, project: 'global', payload };
+        const frame = { directory: directory(n), project: 'global', payload };
         filter.push(Buffer.from(`data: ${JSON.stringify(frame)}\n\n`));
-        expected.push(`ses_${n} /d${n}`);
+        expected.push(`${sessionID} ${directory(n)}`);
       }
     }
     expect(seen).toEqual(expected);
