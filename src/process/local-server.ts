@@ -3,7 +3,7 @@
  *
  * The controls of processes (spawn, adopt, external, command) are thin policies over this one.
  */
-import { type Clock, sleep, type Timer } from '../lib/clock.js';
+import { type Clock, sleep } from '../lib/clock.js';
 import { awaitHealth } from './await-health.js';
 import {
   type ControlDeps,
@@ -13,20 +13,13 @@ import {
 } from './control.js';
 import { type Finding, proveServer } from './identity.js';
 import { type KillReport, killTree } from './kill-tree.js';
-import {
-  type Exit,
-  exitOf,
-  type Launched,
-  type LaunchOptions,
-  launch,
-  relaunched,
-} from './launch.js';
+import { type Exit, exitOf, type Launched } from './launch.js';
 import { findLeftovers } from './leftovers.js';
 import { treeMemory } from './memory.js';
 import { openProcessTable } from './open-table.js';
+import { lastWords, OwnServer } from './own-server.js';
 import { type FindHolders, isLocalHost, isPortFree } from './port.js';
 import {
-  ancestors,
   type ProcessInfo,
   type ProcessRef,
   type ProcessTable,
@@ -34,7 +27,6 @@ import {
 } from './process-table.js';
 import { ProcessWatch } from './process-watch.js';
 import type { Recipe, RecipeOptions } from './recipe.js';
-import { ServerRecords } from './record.js';
 import { thawTree } from './thaw.js';
 
 export interface LocalOptions extends RecipeOptions {
@@ -56,8 +48,6 @@ interface Watched {
   watch?: ProcessWatch;
 }
 
-/** A full disk is freed by people. */
-const RECORD_AGAIN_MS = 5_000;
 /** A process that dies has no descriptors any more and, for a moment, still its port. */
 const DYING_MS = 1_000;
 const LOOK_MS = 25;
@@ -69,10 +59,8 @@ export class LocalServer {
   readonly table: ProcessTable;
   readonly host: string;
   readonly port: number;
-  readonly #records: ServerRecords;
+  readonly #own: OwnServer;
   #watched: Watched | undefined;
-  #launched: Launched | undefined;
-  #recordAgain: Timer | undefined;
 
   constructor(options: LocalOptions) {
     this.options = options;
@@ -80,7 +68,7 @@ export class LocalServer {
     const { hostname, port, protocol } = new URL(options.url);
     this.host = hostname.replace(/^\[(.*)\]$/, '$1');
     this.port = Number(port || (protocol === 'https:' ? 443 : 80));
-    this.#records = new ServerRecords(options.stateDir, options.url);
+    this.#own = new OwnServer({ ...options, table: this.table });
   }
 
   /** The server that is watched now. */
@@ -90,12 +78,12 @@ export class LocalServer {
 
   /** True where this daemon or one before it started the server. */
   get ours(): boolean {
-    return this.#launched !== undefined;
+    return this.#own.launched !== undefined;
   }
 
   /** Who serves the port now; looks, changes nothing. */
   async find(): Promise<Finding> {
-    await this.#recall();
+    await this.#own.recall();
     const { clock } = this.options;
     const deadline = clock.now() + DYING_MS;
     for (;;) {
@@ -107,12 +95,13 @@ export class LocalServer {
   }
 
   #prove(): Promise<Finding> {
+    const { launched } = this.#own;
     return proveServer({
       host: this.host,
       port: this.port,
       table: this.table,
       command: this.options.command,
-      started: this.#launched ? [this.#launched.root] : [],
+      started: launched ? [launched.root] : [],
       ...(this.options.holders && { holders: this.options.holders }),
     });
   }
@@ -123,7 +112,7 @@ export class LocalServer {
     this.#watched?.watch?.stop();
     const watched: Watched = { server, wrappers };
     this.#watched = watched;
-    if (this.#launched && !(await this.#descends(server, this.#launched))) this.#forget();
+    if (this.#own.launched && !(await this.#own.includes(server))) this.#own.forget();
     watched.watch = new ProcessWatch(this.table, this.options.clock, server, {
       onGone: () => void this.#gone(watched),
       onSuspended: () => this.options.deps.onSuspended({ pid: server.pid }),
@@ -132,10 +121,8 @@ export class LocalServer {
   }
 
   /** What this watchdog started and what still lives of it: also a server that boots and does not listen yet. */
-  async booting(): Promise<Launched | undefined> {
-    await this.#recall();
-    if (this.#launched && (await this.table.isAlive(this.#launched.root))) return this.#launched;
-    return undefined;
+  booting(): Promise<Launched | undefined> {
+    return this.#own.alive();
   }
 
   /** Starts the recipe and waits for health. @throws ControlError */
@@ -153,10 +140,7 @@ export class LocalServer {
       const holder = found.kind === 'refused' ? found.message : `port ${this.port} is taken`;
       throw new ControlError(`cannot start opencode: ${holder}`, { serverAlive: false });
     }
-    this.#forget();
-    const launched = await launch(recipe, this.#launchOptions());
-    this.#launched = launched;
-    this.#record(launched, null);
+    const launched = await this.#own.launch(recipe);
     launched.ended.addEventListener('abort', () => this.#rootEnded(launched), { once: true });
     const started = await this.awaitLaunched(launched, signal);
     return { ...started, tookMs: clock.now() - began };
@@ -180,8 +164,8 @@ export class LocalServer {
     const why = exit
       ? `it ended at once (${describeExit(exit)})`
       : `it did not get healthy within ${startTimeoutMs} ms (server.startTimeout), and was ended`;
-    const last = this.#lastWords(launched);
-    this.#forget();
+    const last = lastWords(launched);
+    this.#own.forget();
     throw new ControlError(`cannot start opencode: ${why}${last}`, { serverAlive: false });
   }
 
@@ -217,7 +201,7 @@ export class LocalServer {
         serverAlive: await this.table.isAlive(first),
       });
     }
-    this.#forget();
+    this.#own.forget();
     return { ...report, oldPid: first.pid };
   }
 
@@ -236,7 +220,7 @@ export class LocalServer {
 
   /** Ends what a server of ours that died by itself has left running: it would work on beside the next one. */
   async endLeftovers(signal?: AbortSignal): Promise<void> {
-    const mark = this.#launched?.mark ?? this.#records.read()?.mark;
+    const { mark } = this.#own;
     if (mark === undefined) return;
     const roots = await findLeftovers(mark, this.table);
     if (roots.length === 0) return;
@@ -255,7 +239,7 @@ export class LocalServer {
   }
 
   async memory(): Promise<number | undefined> {
-    const roots = [this.#watched?.server.pid, this.#launched?.root.pid].filter(
+    const roots = [this.#watched?.server.pid, this.#own.launched?.root.pid].filter(
       (pid) => pid !== undefined,
     );
     return roots.length === 0 ? undefined : treeMemory(this.table, roots);
@@ -264,14 +248,7 @@ export class LocalServer {
   /** Stops watching and reading; the server runs on. */
   release(): void {
     this.letGo();
-    this.#recordAgain?.cancel();
-    this.#launched?.tail?.stop();
-    this.#launched?.child?.unref();
-    this.#launched = undefined;
-  }
-
-  #launchOptions(): LaunchOptions {
-    return { ...this.options, table: this.table, records: this.#records };
+    this.#own.release();
   }
 
   async #kill(roots: readonly ProcessRef[], signal: AbortSignal | undefined, awaitPort = true) {
@@ -286,45 +263,11 @@ export class LocalServer {
     });
   }
 
-  /** Learns from disk what an earlier daemon started. */
-  async #recall(): Promise<void> {
-    if (this.#launched) return;
-    const record = this.#records.read();
-    if (!record) return;
-    // The wrapper may have been killed alone: then the server below it is what is left of what was started.
-    for (const root of [record.root, record.server]) {
-      if (root === null || !(await this.table.isAlive(root))) continue;
-      this.#launched ??= relaunched(root, record, this.#launchOptions());
-      return;
-    }
-  }
-
-  /** Writes down what was started, for the daemon that comes after this one; where a full disk refuses, again later. */
-  #record(launched: Launched, server: ProcessRef | null, again = false): void {
-    this.#recordAgain?.cancel();
-    const { root, mark, files } = launched;
-    // No directory: that was said when it was started.
-    if (files === null) return;
-    const { clock, deps } = this.options;
-    try {
-      this.#records.write({ root, server, files, ...(mark !== undefined && { mark }) });
-    } catch (error) {
-      if (!again) {
-        deps.onNotice(
-          'warn',
-          `until it can be written down, a restart of this daemon would not know the server as its own: ${this.#records.dir} cannot be written (${String(error)})`,
-        );
-      }
-      const retry = () => this.#record(launched, server, true);
-      this.#recordAgain = clock.after(RECORD_AGAIN_MS, retry, { unref: true });
-    }
-  }
-
   async #takeLaunched(launched: Launched): Promise<number> {
     const found = await this.find();
-    if (found.kind === 'proven' && (await this.#descends(found.server, launched))) {
+    if (found.kind === 'proven' && (await this.#own.includes(found.server))) {
       await this.take(found);
-      this.#record(launched, found.server);
+      this.#own.serves(found.server);
       return found.server.pid;
     }
     if (found.kind === 'nobody') {
@@ -335,20 +278,14 @@ export class LocalServer {
     }
     const who = found.kind === 'refused' ? found.message : `pid ${found.server.pid} was faster`;
     await this.#kill([launched.root], undefined);
-    this.#forget();
+    this.#own.forget();
     throw new ControlError(`another process took port ${this.port} during the start: ${who}`, {
       serverAlive: false,
     });
   }
 
-  async #descends(server: ProcessInfo, launched: Launched): Promise<boolean> {
-    if (sameProcess(server, launched.root)) return true;
-    const above = ancestors(server.pid, await this.table.list());
-    return above.some((parent) => sameProcess(parent, launched.root));
-  }
-
   #rootEnded(launched: Launched): void {
-    if (launched !== this.#launched) return;
+    if (launched !== this.#own.launched) return;
     const watched = this.#watched;
     // While it starts nobody is watched yet, and `awaitLaunched` tells.
     if (!watched) return;
@@ -357,17 +294,17 @@ export class LocalServer {
   }
 
   async #gone(watched: Watched): Promise<void> {
-    const launched = this.#launched;
+    const { launched } = this.#own;
     if (launched?.child && !launched.ended.aborted) {
       await sleep(this.options.clock, EXIT_CODE_WAIT_MS, launched.ended).catch(() => undefined);
     }
-    this.#report(watched, launched && exitOf(launched));
+    this.#report(watched, this.#own.exit);
   }
 
   #report(watched: Watched, exit: Exit | undefined): void {
     if (this.#watched !== watched) return;
     this.letGo();
-    this.#launched?.tail?.flush();
+    this.#own.flush();
     const { code = null, signal = null } = exit ?? {};
     this.options.deps.onExit({ pid: watched.server.pid, code, signal });
   }
@@ -376,20 +313,6 @@ export class LocalServer {
   letGo(): void {
     this.#watched?.watch?.stop();
     this.#watched = undefined;
-  }
-
-  /** What was started is gone, or is not what serves: its record and its output mean nothing any more. */
-  #forget(): void {
-    this.#recordAgain?.cancel();
-    this.#launched?.tail?.stop();
-    this.#launched = undefined;
-    this.#records.remove();
-  }
-
-  #lastWords(launched: Launched): string {
-    launched.tail?.flush();
-    const lines = launched.tail?.lastLines() ?? [];
-    return lines.length === 0 ? '; it wrote nothing' : `; its last output:\n${lines.join('\n')}`;
   }
 
   #killFailed({ survivors, denied, portFree }: KillReport): string {

@@ -4,9 +4,10 @@
  */
 import * as z from 'zod';
 import { isMissingRoute, type OpencodeClient } from '../client.js';
-import { type Model, readProviders } from '../providers.js';
+import { type Model, readConfiguredModel, readProviders } from '../providers.js';
 import { DriverError } from './error.js';
 import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
+import type { ModelList } from './types.js';
 
 export const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -62,6 +63,19 @@ export async function readCatalog(
     if (isMissingRoute(error)) return undefined;
     throw error;
   }
+}
+
+/** With the model that a prompt without one gets; `all` reads the long list. */
+export async function listModels(
+  client: OpencodeClient,
+  { all, signal }: { all: boolean; signal: AbortSignal | undefined },
+): Promise<ModelList> {
+  const [catalog, configured] = await Promise.all([
+    all ? undefined : readCatalog(client, undefined, signal),
+    readConfiguredModel(client, signal),
+  ]);
+  const list = catalog ?? (await readProviders(client, signal));
+  return { ...list, ...(configured !== undefined && { configured }) };
 }
 
 /** Why a model that is not among the connected ones cannot be asked, with what to do. */

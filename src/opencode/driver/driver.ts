@@ -6,20 +6,14 @@ import { BoundedMap } from '../../lib/bounded-map.js';
 import { type Clock, SystemClock } from '../../lib/clock.js';
 import { OpencodeClient } from '../client.js';
 import { isNotFound } from '../errors.js';
-import { readConfiguredModel, readProviders } from '../providers.js';
+import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
-import { checkAgent, explainMissing, readCatalog } from './catalog.js';
+import { checkAgent, listModels } from './catalog.js';
+import { chooseModel } from './choose.js';
 import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
-import {
-  checkVariant,
-  chooseThinking,
-  type KnownModel,
-  type ModelRef,
-  modelName,
-  parseModel,
-} from './model.js';
+import { modelName } from './model.js';
 import { runPrompt } from './prompt.js';
 import { bringToRest, removeSession } from './rest.js';
 import { type Ending, Run, type SessionRef } from './run.js';
@@ -47,7 +41,6 @@ export const DEFAULT_TIMEOUT_MS = 60_000;
 export const DEFAULT_MAX_ATTEMPTS = 5;
 /** The first request in a new directory starts an instance there, on a busy machine in many seconds (facts, section 3). */
 const REQUEST_TIMEOUT_MS = 30_000;
-const PROBE_TIMEOUT_MS = 10_000;
 const EVENTS_TIMEOUT_MS = 3_000;
 const DEFAULT_LIST = 100;
 /** Prompts whose moment is remembered: it matters for a second after each prompt (`rest.ts`). */
@@ -85,45 +78,13 @@ export class OpencodeDriver {
   }
 
   /** Whether a prompt can be sent. Never rejects for what it looks at; `start` starts a server that is down. */
-  async check({
-    start = false,
-    signal,
-  }: {
-    start?: boolean;
-    signal?: AbortSignal;
-  } = {}): Promise<Availability> {
-    const binary = await this.#options.findBinary?.();
-    const base = { url: this.url, ...(binary && { binary }) };
-    let server = await this.#probe(signal);
-    let started = false;
-    if (start && server.kind === 'down') {
-      await this.#start(signal);
-      started = true;
-      server = await this.#probe(signal);
-    }
-    if (server.kind !== 'up')
-      return { ok: false, ...base, server: { up: false, error: server.error } };
-    const { version } = server;
-    const up = { up: true as const, ...(version !== undefined && { version }) };
-    const [known, configured] = await this.#ask(() =>
-      Promise.all([
-        readCatalog(this.#client, undefined, signal),
-        readConfiguredModel(this.#client, signal),
-      ]),
-    );
-    const { connected } = known ?? (await this.models({ all: true, ...(signal && { signal }) }));
-    return {
-      ok: connected.length > 0,
-      ...base,
-      server: up,
-      providers: { connected, ...(configured !== undefined && { defaultModel: configured }) },
-      ...(started && { started }),
-    };
+  check(options: CheckOptions = {}): Promise<Availability> {
+    return checkAvailability({ ...this.#options, client: this.#client }, options);
   }
 
   /** @throws DriverError `unreachable`, `unauthorized` */
   async assertUp(signal?: AbortSignal): Promise<void> {
-    const server = await this.#probe(signal);
+    const server = await probeServer(this.#client, signal);
     if (server.kind !== 'up') throw server.failure;
   }
 
@@ -152,8 +113,13 @@ export class OpencodeDriver {
     return this.#ask(async () => {
       const { signal, agent, system, context, files } = options;
       const place = await this.#placed(session);
-      const asked = options.model === undefined ? undefined : parseModel(options.model);
-      const { ref: model, variant } = await this.#choose(asked, options, place.directory);
+      const notice = (message: string) => this.#notice(options, message);
+      const { ref: model, variant } = await chooseModel(
+        this.#client,
+        options,
+        place.directory,
+        notice,
+      );
       if (agent !== undefined) await checkAgent(this.#client, agent, place.directory);
       const body = promptBody({ text, model, agent, system, variant, context, files });
       await this.#calm(place);
@@ -161,7 +127,7 @@ export class OpencodeDriver {
       const run = this.#follow(place, since, options);
       try {
         if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal))) {
-          this.#notice(options, 'there is no event stream: the reply comes at its end');
+          notice('there is no event stream: the reply comes at its end');
         }
         if (signal?.aborted)
           throw new DriverError('aborted', 'interrupted before the prompt was sent.');
@@ -212,14 +178,7 @@ export class OpencodeDriver {
     all?: boolean;
     signal?: AbortSignal;
   } = {}): Promise<ModelList> {
-    return this.#ask(async () => {
-      const [catalog, configured] = await Promise.all([
-        all ? undefined : readCatalog(this.#client, undefined, signal),
-        readConfiguredModel(this.#client, signal),
-      ]);
-      const list = catalog ?? (await readProviders(this.#client, signal));
-      return { ...list, ...(configured !== undefined && { configured }) };
-    });
+    return this.#ask(() => listModels(this.#client, { all, signal }));
   }
 
   /** The transcript, oldest first. @throws DriverError */
@@ -288,43 +247,6 @@ export class OpencodeDriver {
     }
   }
 
-  async #probe(
-    signal: AbortSignal | undefined,
-  ): Promise<
-    | { kind: 'up'; version?: string }
-    | { kind: 'down' | 'unauthorized'; error: string; failure: DriverError }
-  > {
-    const probe = await this.#client.probe(signal, PROBE_TIMEOUT_MS);
-    switch (probe.kind) {
-      case 'ok':
-        return { kind: 'up', ...(probe.version !== undefined && { version: probe.version }) };
-      case 'unauthorized':
-        return {
-          kind: 'unauthorized',
-          error: probe.error,
-          failure: new DriverError('unauthorized', probe.error),
-        };
-      case 'failed': {
-        const error = `${probe.error} "opencode-watchdog check --start" starts it.`;
-        return { kind: 'down', error, failure: new DriverError('unreachable', error) };
-      }
-      case 'aborted':
-        throw new DriverError('aborted', 'the check was interrupted.');
-    }
-  }
-
-  async #start(signal: AbortSignal | undefined): Promise<void> {
-    const { startServer, onNotice } = this.#options;
-    if (!startServer) {
-      throw new DriverError(
-        'usage',
-        'this driver was given no way to start a server (`startServer`).',
-      );
-    }
-    onNotice?.(`starting opencode serve for ${this.url}`);
-    await startServer(signal);
-  }
-
   /** The session with its directory, without which nothing said of it can be believed. */
   async #placed({ id, directory }: SessionRef): Promise<SessionRef> {
     if (directory !== undefined) return { id, directory };
@@ -335,36 +257,6 @@ export class OpencodeDriver {
       `there is no session ${id}: "opencode-watchdog sessions" lists those there are.`,
       { sessionID: id },
     );
-  }
-
-  /** The model and variant to ask for, known to be there. */
-  async #choose(
-    ref: ModelRef | undefined,
-    { variant, thinking, onNotice }: SendOptions,
-    directory: string | undefined,
-  ): Promise<{ ref: ModelRef | undefined; variant: string | undefined }> {
-    if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
-    const known = await readCatalog(this.#client, directory);
-    const wanted = ref ?? (await this.#configured());
-    let model: KnownModel | undefined;
-    if (known && wanted) {
-      model = known.models.find(({ id }) => id === modelName(wanted));
-      if (!model && ref) throw await explainMissing(this.#client, ref, known);
-    }
-    if (variant !== undefined && model) checkVariant(model, variant);
-    if (!thinking) return { ref, variant };
-    if (variant !== undefined) {
-      this.#notice({ onNotice }, `thinking is ignored: the variant "${variant}" was asked for`);
-      return { ref, variant };
-    }
-    const choice = chooseThinking(thinking, model);
-    this.#notice({ onNotice }, choice.says);
-    return { ref, variant: choice.variant };
-  }
-
-  async #configured(): Promise<ModelRef | undefined> {
-    const name = await readConfiguredModel(this.#client);
-    return name === undefined ? undefined : parseModel(name);
   }
 
   /** Before a prompt: a session that still does something is brought to rest; one in retry is not used at all. */

@@ -1,0 +1,96 @@
+/** Whether a prompt can be sent: is the server up, and has it a provider; `start` starts a server that is down. */
+import type { OpencodeClient } from '../client.js';
+import { readConfiguredModel } from '../providers.js';
+import { listModels, readCatalog } from './catalog.js';
+import { asDriverError, DriverError } from './error.js';
+import type { Availability, DriverOptions } from './types.js';
+
+const PROBE_TIMEOUT_MS = 10_000;
+
+export interface AvailabilityContext
+  extends Pick<DriverOptions, 'findBinary' | 'startServer' | 'onNotice'> {
+  client: OpencodeClient;
+}
+
+export interface CheckOptions {
+  start?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Never rejects for what it looks at. @throws DriverError where the start fails or the server's answers cannot be read */
+export async function checkAvailability(
+  context: AvailabilityContext,
+  { start = false, signal }: CheckOptions,
+): Promise<Availability> {
+  const { client } = context;
+  const binary = await context.findBinary?.();
+  const base = { url: client.url, ...(binary && { binary }) };
+  let server = await probeServer(client, signal);
+  let started = false;
+  if (start && server.kind === 'down') {
+    await startServer(context, signal);
+    started = true;
+    server = await probeServer(client, signal);
+  }
+  if (server.kind !== 'up')
+    return { ok: false, ...base, server: { up: false, error: server.error } };
+  const { version } = server;
+  try {
+    const [known, configured] = await Promise.all([
+      readCatalog(client, undefined, signal),
+      readConfiguredModel(client, signal),
+    ]);
+    const { connected } = known ?? (await listModels(client, { all: true, signal }));
+    return {
+      ok: connected.length > 0,
+      ...base,
+      server: { up: true, ...(version !== undefined && { version }) },
+      providers: { connected, ...(configured !== undefined && { defaultModel: configured }) },
+      ...(started && { started }),
+    };
+  } catch (error) {
+    throw asDriverError(error);
+  }
+}
+
+export type ServerState =
+  | { kind: 'up'; version?: string }
+  | { kind: 'down' | 'unauthorized'; error: string; failure: DriverError };
+
+/** @throws DriverError `aborted` */
+export async function probeServer(
+  client: OpencodeClient,
+  signal: AbortSignal | undefined,
+): Promise<ServerState> {
+  const probe = await client.probe(signal, PROBE_TIMEOUT_MS);
+  switch (probe.kind) {
+    case 'ok':
+      return { kind: 'up', ...(probe.version !== undefined && { version: probe.version }) };
+    case 'unauthorized':
+      return {
+        kind: 'unauthorized',
+        error: probe.error,
+        failure: new DriverError('unauthorized', probe.error),
+      };
+    case 'failed': {
+      const error = `${probe.error} "opencode-watchdog check --start" starts it.`;
+      return { kind: 'down', error, failure: new DriverError('unreachable', error) };
+    }
+    case 'aborted':
+      throw new DriverError('aborted', 'the check was interrupted.');
+  }
+}
+
+async function startServer(
+  { client, startServer, onNotice }: AvailabilityContext,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!startServer) {
+    throw new DriverError(
+      'usage',
+      'this driver was given no way to start a server (`startServer`).',
+    );
+  }
+  onNotice?.(`starting opencode serve for ${client.url}`);
+  await startServer(signal);
+}
