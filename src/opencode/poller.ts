@@ -12,10 +12,17 @@ import { Throttle } from './throttle.js';
 /** opencode serves polls from memory; more at once would only queue in its one event loop. */
 export const MAX_CONCURRENT_POLLS = 4;
 
+/** How long before it is due a round is made together with a probe, as a share of the interval. */
+const JOIN_SHARE = 0.1;
+/** Of the same rhythm, a probe may come this share of it after a round is due, or before: timers are not exact. */
+const GRACE_SHARE = 0.01;
+
 export interface PollerOptions {
   client: OpencodeClient;
   clock: Clock;
   intervalMs: number;
+  /** How often `join` is called. */
+  beatMs: number;
   /** The server has no such route (1.0.0): asking would only fail. */
   statusless(): boolean;
   /** The directories to ask now. */
@@ -32,6 +39,7 @@ export class Poller {
   readonly #active = new Set<string>();
   #control: AbortController | undefined;
   #timer: Timer | undefined;
+  #roundAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: PollerOptions) {
     this.#options = options;
@@ -67,15 +75,37 @@ export class Poller {
     return this.#active.has(directory);
   }
 
-  #schedule(): void {
-    const { clock, intervalMs, directories } = this.#options;
-    this.#timer = clock.after(intervalMs, () => {
-      const idle = directories().filter((directory) => !this.#inFlight.has(directory));
-      void eachLimited(idle, MAX_CONCURRENT_POLLS, async (directory) => {
-        await this.#one(directory);
-      });
-      this.#schedule();
+  /**
+   * A probe is being made: polls that are due soon are made with it, because a waking of the process costs as much as a
+   * request. Where both have the same rhythm they keep step from here on.
+   */
+  join(): void {
+    if (!this.#control) return;
+    const { clock, intervalMs } = this.#options;
+    const share = this.#keepsStep ? GRACE_SHARE : 1 - JOIN_SHARE;
+    if (clock.now() - this.#roundAt < intervalMs * share) return;
+    this.#timer?.cancel();
+    this.#round();
+  }
+
+  get #keepsStep(): boolean {
+    return this.#options.beatMs === this.#options.intervalMs;
+  }
+
+  #round(): void {
+    const { clock, directories } = this.#options;
+    this.#roundAt = clock.now();
+    const idle = directories().filter((directory) => !this.#inFlight.has(directory));
+    void eachLimited(idle, MAX_CONCURRENT_POLLS, async (directory) => {
+      await this.#one(directory);
     });
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    const { clock, intervalMs } = this.#options;
+    const wait = intervalMs * (1 + (this.#keepsStep ? GRACE_SHARE : 0));
+    this.#timer = clock.after(wait, () => this.#round());
   }
 
   /** True when the directory answered. Never two at a time for one directory. */

@@ -8,6 +8,8 @@ export interface ProberOptions {
   clock: Clock;
   intervalMs: number;
   timeoutMs: number;
+  /** Called with each probe of the steady rhythm: whatever else is due soon costs no waking of its own then. */
+  onBeat?(): void;
   emit(observation: Observation): void;
 }
 
@@ -52,7 +54,10 @@ export class Prober {
       this.#inFlight = undefined;
       // From start to start: a slow answer does not stretch the rhythm.
       const wait = Math.max(0, startedAt + intervalMs - clock.now());
-      this.#timer = clock.after(wait, () => this.#run(control));
+      this.#timer = clock.after(wait, () => {
+        this.#run(control);
+        this.#options.onBeat?.();
+      });
     });
     this.#inFlight = probe;
   }

@@ -77,10 +77,16 @@ export class Senses {
     this.#old = new OldServer({ client, notice });
     this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
     this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
-    this.#prober = new Prober({ ...common, intervalMs: probe.interval, timeoutMs: probe.timeout });
+    this.#prober = new Prober({
+      ...common,
+      intervalMs: probe.interval,
+      timeoutMs: probe.timeout,
+      onBeat: () => this.#poller.join(),
+    });
     this.#poller = new Poller({
       ...common,
       intervalMs: watch.pollInterval,
+      beatMs: probe.interval,
       statusless: () => this.#old.statusless,
       directories: () => this.#directoriesToPoll(),
     });

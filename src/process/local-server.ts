@@ -235,7 +235,7 @@ export class LocalServer {
   }
 
   poke(): void {
-    void this.#watched?.watch?.look();
+    this.#watched?.watch?.look();
   }
 
   async memory(): Promise<number | undefined> {

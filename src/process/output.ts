@@ -36,8 +36,10 @@ export const MAX_LINES_PER_SECOND = 100;
 /** For the error of a server that exits at once. */
 export const KEPT_LINES = 20;
 const WINDOW_MS = 1_000;
-/** inotify tells of new output; this look catches file systems without it. */
+/** inotify tells of new output, and where it does not work, or has something left to say, a look does. */
 const LOOK_MS = 1_000;
+/** Where inotify works: it may fall silent (its queue is full, the file system is a remote one). */
+const RARE_LOOK_MS = 10_000;
 /** What was read is of no more use: the file is emptied when it is larger, so that it cannot fill the disk. */
 export const MAX_FILE_BYTES = 8 * 2 ** 20;
 const CHUNK_BYTES = 64 * 1024;
@@ -49,6 +51,7 @@ export class OutputTail {
   readonly #files: TailedFile[];
   readonly #kept: string[] = [];
   #timer: Timer | undefined;
+  #looksSoon = false;
   #windowStart: number;
   #inWindow = 0;
   #dropped = 0;
@@ -60,7 +63,7 @@ export class OutputTail {
       (stream) =>
         new TailedFile(options.files[stream], options.from, (line) => this.#line(stream, line)),
     );
-    for (const file of this.#files) file.watch();
+    for (const file of this.#files) file.watch(() => this.#told(file));
     this.#look();
   }
 
@@ -84,7 +87,24 @@ export class OutputTail {
   #look(): void {
     for (const file of this.#files) file.read();
     if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
-    this.#timer = this.#options.clock.after(LOOK_MS, () => this.#look(), { coarse: true });
+    this.#lookAgain();
+  }
+
+  /** In an idle process a look each second costs a fifth of all that it does. */
+  #lookAgain(): void {
+    const isQuiet =
+      this.#dropped === 0 && this.#files.every((file) => file.isWatched && !file.hasMore);
+    this.#looksSoon = !isQuiet;
+    const wait = isQuiet ? RARE_LOOK_MS : LOOK_MS;
+    this.#timer = this.#options.clock.after(wait, () => this.#look(), { coarse: true });
+  }
+
+  #told(file: TailedFile): void {
+    file.read();
+    // What is left is not waited for.
+    if (this.#looksSoon || (this.#dropped === 0 && !file.hasMore)) return;
+    this.#timer?.cancel();
+    this.#lookAgain();
   }
 
   #line(stream: Stream, line: string): void {
@@ -119,6 +139,8 @@ class TailedFile {
   #watcher: FSWatcher | undefined;
   #offset = 0;
   readonly #lines: Lines;
+  /** The last read ended before the file did. */
+  hasMore = false;
 
   constructor(path: string, from: 'start' | 'end', onLine: (line: string) => void) {
     this.#path = path;
@@ -132,11 +154,19 @@ class TailedFile {
     }
   }
 
-  watch(): void {
+  /** A file that is not there needs no watching. */
+  get isWatched(): boolean {
+    return this.#fd === undefined || this.#watcher !== undefined;
+  }
+
+  watch(changed: () => void): void {
     try {
-      this.#watcher = watch(this.#path, { persistent: false }, () => this.read());
+      this.#watcher = watch(this.#path, { persistent: false }, changed);
       // The regular look goes on without it.
-      this.#watcher.on('error', () => this.#watcher?.close());
+      this.#watcher.on('error', () => {
+        this.#watcher?.close();
+        this.#watcher = undefined;
+      });
     } catch {
       // No inotify here, or none left: the regular look is enough.
     }
@@ -146,9 +176,13 @@ class TailedFile {
     if (this.#fd === undefined) return;
     // Emptied by us or by a person: what comes now is new.
     if (fstatSync(this.#fd).size < this.#offset) this.#offset = 0;
+    this.hasMore = true;
     for (let chunk = 0; chunk < MAX_CHUNKS_PER_LOOK; chunk++) {
       const bytes = readSync(this.#fd, this.#buffer, 0, CHUNK_BYTES, this.#offset);
-      if (bytes === 0) break;
+      if (bytes === 0) {
+        this.hasMore = false;
+        break;
+      }
       this.#offset += bytes;
       this.#lines.push(this.#decoder.write(this.#buffer.subarray(0, bytes)));
     }

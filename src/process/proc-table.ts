@@ -4,8 +4,9 @@
  * Everything is read synchronously: what is said of one process is then of one moment as nearly as can be had, and a
  * file of /proc costs about 20 µs. Processes end while they are read; whoever cannot be read is gone.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import {
+  type Followed,
   isAliveState,
   type ProcessInfo,
   type ProcessRef,
@@ -16,6 +17,9 @@ import {
 /** getauxval(3): the type of the entry that holds the page size. */
 const AT_PAGESZ = 6n;
 const DEFAULT_PAGE_BYTES = 4096;
+/** Longer than the pid, the name (64 bytes at most for a kernel thread) and what stands between them and the state. */
+const STAT_HEAD_BYTES = 256;
+const CLOSE_PARENTHESIS = 0x29;
 /** readlink on /proc/PID/exe appends this when the file was unlinked (proc(5)). */
 const DELETED = ' (deleted)';
 
@@ -82,8 +86,43 @@ export class ProcTable implements ProcessTable {
     return stat && same && isAliveState(stat.state) ? stat.state : undefined;
   }
 
+  /**
+   * By a descriptor that is kept open: it stands for that very process, whoever gets its pid afterwards, and reading it
+   * fails (ESRCH) once the process is gone. @throws where it cannot be told
+   */
+  follow(ref: ProcessRef): Followed {
+    let fd = this.#open(ref);
+    const head = Buffer.alloc(STAT_HEAD_BYTES);
+    const close = () => {
+      if (fd !== undefined) closeSync(fd);
+      fd = undefined;
+    };
+    const state = () => {
+      if (fd === undefined) return undefined;
+      const known = stateIn(fd, head);
+      if (known === undefined) close();
+      return known;
+    };
+    return { state, close };
+  }
+
   async isAlive(ref: ProcessRef): Promise<boolean> {
     return (await this.stateOf(ref)) !== undefined;
+  }
+
+  /** Undefined where that very process is not there any more. */
+  #open(ref: ProcessRef): number | undefined {
+    let fd: number;
+    try {
+      fd = openSync(`${this.#root}/${ref.pid}/stat`, 'r');
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+    // Looked at after the opening: whose descriptor it is can change no more.
+    if (this.#stat(ref.pid)?.startTime === ref.startTime) return fd;
+    closeSync(fd);
+    return undefined;
   }
 
   #stat(pid: number): ProcessStat | undefined {
@@ -121,6 +160,26 @@ export class ProcTable implements ProcessTable {
       return undefined;
     }
   }
+}
+
+/** Any other error (too many open files, no memory) says nothing about the process. */
+function isGone(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  return code === 'ENOENT' || code === 'ESRCH';
+}
+
+/** The state of a living process in /proc/PID/stat, without a look at anything else. */
+function stateIn(fd: number, head: Buffer): string | undefined {
+  let length: number;
+  try {
+    length = readSync(fd, head, 0, head.length, 0);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+  const end = head.subarray(0, length).lastIndexOf(CLOSE_PARENTHESIS);
+  const state = end < 0 ? undefined : head.toString('latin1', end + 2, end + 3);
+  return state !== undefined && isAliveState(state) ? state : undefined;
 }
 
 /** Parses /proc/PID/stat; the name in parentheses may itself hold spaces and parentheses, so the last one counts. */

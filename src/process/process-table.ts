@@ -48,8 +48,17 @@ export interface ProcessTable {
   read(pid: number): Promise<ProcessInfo | undefined>;
   /** The state of that very process (proc(5), stat field 3; '?' where it is not told); undefined where it has ended. */
   stateOf(ref: ProcessRef): Promise<string | undefined>;
+  /** For many looks at one process: `stateOf` at its cheapest. Absent where the table has nothing cheaper. */
+  follow?(ref: ProcessRef): Followed;
   /** Whether that very process still runs. A zombie does not: it only waits for its parent to look. */
   isAlive(ref: ProcessRef): Promise<boolean>;
+}
+
+/** One process under a look that is taken again and again. */
+export interface Followed {
+  /** As `ProcessTable.stateOf` says it. @throws where it cannot be told */
+  state(): string | undefined;
+  close(): void;
 }
 
 /** Z: zombie, X and x: dead (proc(5)). */

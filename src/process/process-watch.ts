@@ -5,10 +5,18 @@
  * somebody has a reason to suspect something.
  */
 import type { Clock, Timer } from '../lib/clock.js';
-import { isSuspendedState, type ProcessRef, type ProcessTable } from './process-table.js';
+import {
+  type Followed,
+  isSuspendedState,
+  type ProcessRef,
+  type ProcessTable,
+} from './process-table.js';
 
 /** One small file of /proc each second costs nothing one could measure; `ps` does, so without /proc it is rarer. */
 const LOOK_MS = { proc: 1_000, ps: 5_000 };
+
+/** A table that cannot be read says nothing about the process. */
+const UNKNOWN = '?';
 
 export interface WatchHandlers {
   onGone(): void;
@@ -21,6 +29,7 @@ export class ProcessWatch {
   readonly #clock: Clock;
   readonly #ref: ProcessRef;
   readonly #handlers: WatchHandlers;
+  #followed: Followed | undefined;
   #timer: Timer | undefined;
   #ended = false;
   #wasSuspended = false;
@@ -34,36 +43,53 @@ export class ProcessWatch {
   }
 
   /** Looks now whether it is still there. */
-  async look(): Promise<string | undefined> {
-    // A table that cannot be read says nothing about the process: the next look may tell.
-    const state = await this.#table.stateOf(this.#ref).catch(() => '?');
-    if (!this.#ended && state === undefined) {
-      this.stop();
-      this.#handlers.onGone();
-    }
-    return state;
+  look(): void {
+    this.#look(() => {});
   }
 
   stop(): void {
     this.#ended = true;
     this.#timer?.cancel();
+    this.#followed?.close();
   }
 
-  async #steadyLook(): Promise<void> {
-    const suspended = isSuspendedState(await this.look());
+  /** At once where the table can tell at once: this is done each second of an idle daemon. */
+  #look(then: (suspended: boolean) => void): void {
     if (this.#ended) return;
-    if (suspended && this.#wasSuspended) this.#handlers.onSuspended();
-    this.#wasSuspended = suspended;
+    if (this.#table.follow === undefined) {
+      void this.#table
+        .stateOf(this.#ref)
+        .catch(() => UNKNOWN)
+        .then((state) => this.#saw(state, then));
+      return;
+    }
+    let state: string | undefined = UNKNOWN;
+    try {
+      this.#followed ??= this.#table.follow(this.#ref);
+      state = this.#followed.state();
+    } catch {
+      // The next look may tell.
+    }
+    this.#saw(state, then);
+  }
+
+  #saw(state: string | undefined, then: (suspended: boolean) => void): void {
+    if (this.#ended) return;
+    if (state === undefined) {
+      this.stop();
+      this.#handlers.onGone();
+    } else then(isSuspendedState(state));
   }
 
   #schedule(): void {
-    this.#timer = this.#clock.after(
-      LOOK_MS[this.#table.kind],
-      async () => {
-        await this.#steadyLook();
-        if (!this.#ended) this.#schedule();
-      },
-      { coarse: true },
-    );
+    this.#timer = this.#clock.after(LOOK_MS[this.#table.kind], this.#steadyLook, { coarse: true });
   }
+
+  readonly #steadyLook = () => {
+    this.#look((suspended) => {
+      if (suspended && this.#wasSuspended) this.#handlers.onSuspended();
+      this.#wasSuspended = suspended;
+      if (!this.#ended) this.#schedule();
+    });
+  };
 }

@@ -98,6 +98,49 @@ test('a zombie is listed but not alive', async () => {
   expect(await table.isAlive((await table.read(pid))!)).toBe(false);
 });
 
+test('a process that is followed is known by its descriptor until it has ended', async () => {
+  const shell = spawn('sh', ['-c', 'sleep 100 & echo $!; exec sleep 100'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  children.push(shell);
+  const pid = Number(String((await once(shell.stdout!, 'data'))[0]));
+  const table = new ProcTable();
+  const ref = (await table.read(pid))!;
+  const followed = table.follow(ref);
+  const same = async () => expect(followed.state()).toBe(await table.stateOf(ref));
+  await same();
+  process.kill(pid, 'SIGSTOP');
+  await waitFor(() => followed.state() === 'T', { what: 'its stop' });
+  await same();
+  process.kill(pid, 'SIGKILL');
+  // Its parent never asks: it stays a zombie, which is not alive.
+  await waitFor(() => followed.state() === undefined, { what: 'its end' });
+  expect(followed.state()).toBeUndefined();
+  followed.close();
+
+  const parent = table.follow((await table.read(shell.pid!))!);
+  expect(parent.state()).toBe('S');
+  shell.kill('SIGKILL');
+  await once(shell, 'exit');
+  expect(parent.state()).toBeUndefined();
+  expect(table.follow({ pid: process.pid, startTime: '1' }).state()).toBeUndefined();
+  expect(table.follow({ pid: 2 ** 22 + 1, startTime: '1' }).state()).toBeUndefined();
+});
+
+test('a process does not seem to be gone where it only cannot be looked at', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'proc-'));
+  try {
+    await mkdir(join(root, '17'));
+    await writeFile(join(root, '17/stat'), await readFile('/proc/self/stat'));
+    const self = { ...(await new ProcTable().read(process.pid))!, pid: 17 };
+    expect(new ProcTable(root).follow(self).state()).toMatch(/[RS]/);
+    // No such directory (ENOTDIR): that is no word about the process.
+    expect(() => new ProcTable(join(root, '17/stat')).follow(self)).toThrow();
+  } finally {
+    await rm(root, { recursive: true });
+  }
+});
+
 test('a process that does not exist is undefined, not an error', async () => {
   expect(await new ProcTable().read(2 ** 22 + 1)).toBeUndefined();
 });
