@@ -1,6 +1,6 @@
 /**
- * Node's own HTTP client, as both the API calls and the event stream use it. It is already in every Node, in C++; a
- * client of one's own in JavaScript and WebAssembly would weigh more than the rest of an idle daemon.
+ * Node's own HTTP client, as the API calls use it. It is already in every Node, in C++; another one in JavaScript and
+ * WebAssembly would weigh more than the rest of an idle daemon.
  */
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request } from 'node:http';
 
@@ -29,18 +29,10 @@ export interface HttpOptions {
 /** Not loaded for a server on plain HTTP: TLS alone is 3 MB. */
 const https = () => process.getBuiltinModule('node:https');
 
-/**
- * Connections to one server, as many as are wanted at a time, each kept open for `keptMs` after its last use.
- * `highWaterMark`: bytes that a socket reads ahead while it is paused; Node's own measure is 16 KiB and more.
- */
-export function openAgent(
-  { protocol }: { protocol: string },
-  keptMs: number,
-  socket: { highWaterMark?: number } = {},
-): HttpAgent {
-  const options = { keepAlive: keptMs > 0, keepAliveMsecs: TCP_KEEP_ALIVE_MS, ...socket };
-  const timed = keptMs > 0 ? { ...options, timeout: keptMs } : options;
-  return protocol === 'https:' ? new (https().Agent)(timed) : new HttpAgent(timed);
+/** Connections to one server, as many as are wanted at a time, each kept open for `keptMs` after its last use. */
+export function openAgent({ protocol }: { protocol: string }, keptMs: number): HttpAgent {
+  const options = { keepAlive: true, keepAliveMsecs: TCP_KEEP_ALIVE_MS, timeout: keptMs };
+  return protocol === 'https:' ? new (https().Agent)(options) : new HttpAgent(options);
 }
 
 /** A request that is not sent yet: `end()` sends it, `destroy()` gives it up. */

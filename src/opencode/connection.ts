@@ -1,5 +1,4 @@
 /** One connection to one of opencode's event streams, with the frame filter between the socket and the parser. */
-import type { Agent } from 'node:http';
 import type { Clock } from '../lib/clock.js';
 import { type ConnectionEnd, EventConnection } from './event-connection.js';
 import { FrameFilter, type FrameFilterEvents } from './frame-filter.js';
@@ -15,7 +14,6 @@ export interface ConnectionEvents extends FrameFilterEvents {
 export interface ConnectionOptions {
   url: URL;
   headers: Readonly<Record<string, string>>;
-  agent: Agent;
   clock: Clock;
   events: ConnectionEvents;
 }
@@ -30,10 +28,8 @@ export class Connection {
       ...options,
       batched: true,
       open: () => events.open(),
-      filter: (bytes) => {
-        events.bytes();
-        return this.#filter.push(bytes);
-      },
+      alive: () => events.bytes(),
+      filter: (bytes, from, to) => this.#filter.push(bytes, from, to),
       data: (text) => events.data(text),
       end: (end) => events.end(end),
     });

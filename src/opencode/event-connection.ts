@@ -1,14 +1,9 @@
-/**
- * One connection to an event stream: frames come as text, and its end is told once. It never reconnects.
- *
- * Node's HTTP client and `eventsource-parser` do it without the `EventSource` around them, whose `MessageEvent` makes
- * Node load a whole second HTTP client (11 MB).
- */
-import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
+/** One connection to an event stream: frames come as text, and its end is told once. It never reconnects. */
+import type { Buffer } from 'node:buffer';
 import { createParser } from 'eventsource-parser';
-import type { Clock } from '../lib/clock.js';
-import { answerTo, openRequest, targetOf } from '../lib/http.js';
-import { readInBatches } from './batches.js';
+import type { Clock, Timer } from '../lib/clock.js';
+import { Batches } from './batches.js';
+import { EndlessGet } from './endless-get.js';
 import { messageOf } from './errors.js';
 
 /**
@@ -33,13 +28,14 @@ export interface ConnectionEnd {
 export interface EventConnectionOptions {
   url: URL;
   headers: Readonly<Record<string, string>>;
-  agent: Agent;
   clock: Clock;
-  /** What it says may wait for a few ms; its agent was given `BATCHED_SOCKET`. */
+  /** What it says may wait for a few ms. */
   batched?: boolean;
   open?(): void;
+  /** Bytes came, and are about to be read. */
+  alive?(): void;
   /** Takes out what nobody needs to read; all of it is read where this is absent. */
-  filter?(bytes: Buffer): Buffer | undefined;
+  filter?(bytes: Buffer, from: number, to: number): Buffer | undefined;
   /** A frame's data. */
   data(text: string): void;
   end(end: ConnectionEnd): void;
@@ -47,66 +43,59 @@ export interface EventConnectionOptions {
 
 export class EventConnection {
   readonly #options: EventConnectionOptions;
-  #sent: ClientRequest | undefined;
-  #gone: Promise<void> = Promise.resolve();
+  readonly #get: EndlessGet;
+  readonly #late: Timer;
+  #isOpen = false;
   #isOver = false;
 
   constructor(options: EventConnectionOptions) {
     this.#options = options;
-    void this.#run();
+    const { url, headers, clock, batched } = options;
+    this.#late = clock.after(HEADERS_TIMEOUT_MS, () =>
+      this.#end({ why: 'headers', reason: `no answer within ${HEADERS_TIMEOUT_MS} ms` }),
+    );
+    const batches = new Batches(clock, {
+      pause: () => this.#get.pause(),
+      resume: () => this.#get.resume(),
+    });
+    const take = this.#reader();
+    this.#get = new EndlessGet({
+      url,
+      headers: { accept: 'text/event-stream', ...headers },
+      head: ({ status, contentType }) => this.#answered(status, contentType),
+      body: take,
+      read: (bytes, drained) => {
+        if (this.#isOpen) this.#options.alive?.();
+        if (batched) batches.read(bytes, drained);
+      },
+      end: (error) => this.#end(this.#isOpen ? endOf(error) : connectFailure(error)),
+    });
   }
 
   /** Nothing is reported any more. Settles when the connection is gone. */
   close(): Promise<void> {
     this.#isOver = true;
-    this.#sent?.destroy();
-    return this.#gone;
+    this.#late.cancel();
+    this.#get.destroy();
+    return this.#get.gone;
   }
 
-  async #run(): Promise<void> {
-    const { clock, open } = this.#options;
-    let isLate = false;
-    const timer = clock.after(HEADERS_TIMEOUT_MS, () => {
-      isLate = true;
-      this.#sent?.destroy();
-    });
-    let answer: IncomingMessage;
-    try {
-      answer = await this.#ask();
-    } catch (error) {
-      const late = { why: 'headers', reason: `no answer within ${HEADERS_TIMEOUT_MS} ms` } as const;
-      this.#end(isLate ? late : connectFailure(error));
-      return;
-    } finally {
-      timer.cancel();
-    }
+  /** Whether the body is wanted. */
+  #answered(status: number, contentType: string | undefined): boolean {
     // A redirect is not followed: it would send the credentials elsewhere.
-    const wrong = wrongAnswer(answer.statusCode ?? 0, answer.headers['content-type']);
+    const wrong = wrongAnswer(status, contentType);
     if (wrong !== undefined) {
       this.#end(wrong);
-      return;
+      return false;
     }
-    if (this.#isOver) return;
-    open?.();
-    this.#read(answer);
+    this.#late.cancel();
+    this.#isOpen = true;
+    this.#options.open?.();
+    return !this.#isOver;
   }
 
-  async #ask(): Promise<IncomingMessage> {
-    const { url, agent, headers } = this.#options;
-    this.#sent = openRequest(targetOf(url), {
-      path: url.pathname + url.search,
-      agent,
-      headers: { accept: 'text/event-stream', ...headers },
-    });
-    const sent = this.#sent;
-    this.#gone = new Promise((resolve) => sent.once('close', resolve));
-    const answer = answerTo(sent);
-    sent.end();
-    return answer;
-  }
-
-  #read(answer: IncomingMessage): void {
-    const { clock, batched, data, filter } = this.#options;
+  #reader(): (bytes: Buffer, from: number, to: number) => void {
+    const { data, filter } = this.#options;
     const decoder = new TextDecoder();
     const parser = createParser({
       maxBufferSize: MAX_UNFINISHED_CHARS,
@@ -118,22 +107,14 @@ export class EventConnection {
         if (!this.#isOver && (event === undefined || event === 'message')) data(text);
       },
     });
-    if (batched) readInBatches(answer, clock);
-    answer.on('data', (bytes: Buffer) => {
-      if (this.#isOver) return;
+    return (bytes, from, to) => {
       try {
-        const passed = filter === undefined ? bytes : filter(bytes);
+        const passed = filter === undefined ? bytes.subarray(from, to) : filter(bytes, from, to);
         if (passed) parser.feed(decoder.decode(passed, { stream: true }));
       } catch (error) {
         this.#end({ why: 'failed', reason: `could not be read: ${messageOf(error)}` });
       }
-    });
-    answer.on('end', () => this.#end({ why: 'ended', reason: 'the server ended it' }));
-    answer.on('error', (error) => {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const reason = code === 'ECONNRESET' ? 'the connection broke' : message;
-      this.#end({ why: 'failed', reason });
-    });
+    };
   }
 
   #end(end: ConnectionEnd): void {
@@ -141,6 +122,13 @@ export class EventConnection {
     void this.close();
     this.#options.end(end);
   }
+}
+
+/** How a stream that was open ended. */
+function endOf(error: Error | undefined): ConnectionEnd {
+  if (error === undefined) return { why: 'ended', reason: 'the server ended it' };
+  const { code, message } = error as NodeJS.ErrnoException;
+  return { why: 'failed', reason: code === 'ECONNRESET' ? 'the connection broke' : message };
 }
 
 function wrongAnswer(status: number, contentType: string | undefined): ConnectionEnd | undefined {

@@ -46,28 +46,31 @@ export class FrameFilter {
     this.#maxBytes = maxBytes;
   }
 
-  /** Gives the bytes of the whole frames to pass on, or undefined when there are none. */
-  push(chunk: Uint8Array): Buffer | undefined {
+  /**
+   * Gives the bytes of the whole frames to pass on, or undefined when there are none. They are the chunk's own: whoever
+   * wants to keep them copies them.
+   */
+  push(chunk: Uint8Array, from = 0, to = chunk.length): Buffer | undefined {
     const bytes = asBuffer(chunk);
     let passed: Buffer[] | undefined;
     /** Frames [keptFrom, keptTo) of this chunk stand in a row and are passed on in one piece. */
-    let keptFrom = 0;
-    let keptTo = 0;
-    let frameStart = 0;
-    let lineStart = 0;
-    while (lineStart < bytes.length) {
+    let keptFrom = from;
+    let keptTo = from;
+    let frameStart = from;
+    let lineStart = from;
+    while (lineStart < to) {
       let isPassed = false;
-      const knownEnd = lineStart === frameStart ? this.#takeKnown(bytes, frameStart) : 0;
+      const knownEnd = lineStart === frameStart ? this.#takeKnown(bytes, frameStart, to) : 0;
       if (knownEnd > 0) lineStart = knownEnd;
       else {
         const lf = bytes.indexOf(LF, lineStart);
-        if (lf === -1) break;
+        if (lf === -1 || lf >= to) break;
         const isBlank = this.#endsBlankLine(bytes, lineStart, lf);
         lineStart = lf + 1;
         if (!isBlank) continue;
         if (this.#isUnfinished) {
           // Only the chunk's first frame can have begun in an earlier one.
-          const frame = this.#finishHeld(bytes.subarray(0, lineStart));
+          const frame = this.#finishHeld(bytes.subarray(from, lineStart));
           if (frame) passed = [frame];
         } else isPassed = this.#passes(bytes, frameStart, lineStart);
       }
@@ -81,8 +84,8 @@ export class FrameFilter {
       keptTo = lineStart;
       frameStart = lineStart;
     }
-    this.#rememberLine(bytes, lineStart);
-    if (frameStart < bytes.length) this.#hold(bytes.subarray(frameStart));
+    this.#rememberLine(bytes, lineStart, to);
+    if (frameStart < to) this.#hold(bytes.subarray(frameStart, to));
     if (keptTo > keptFrom) {
       const kept = bytes.subarray(keptFrom, keptTo);
       if (!passed) return kept;
@@ -99,9 +102,9 @@ export class FrameFilter {
   }
 
   /** The short way: the end of a delta that looks as earlier ones did; 0 for any other frame. */
-  #takeKnown(bytes: Buffer, start: number): number {
+  #takeKnown(bytes: Buffer, start: number, to: number): number {
     if (this.#isUnfinished) return 0;
-    const end = this.#known.endOf(bytes, start, bytes.length);
+    const end = this.#known.endOf(bytes, start, to);
     if (end === 0 || end - start > this.#maxBytes) return 0;
     const { source } = this.#known;
     if (source.sessionID === undefined) return 0;
@@ -118,8 +121,8 @@ export class FrameFilter {
     return isBlank;
   }
 
-  #rememberLine(bytes: Buffer, start: number): void {
-    const rest = bytes.length - start;
+  #rememberLine(bytes: Buffer, start: number, to: number): void {
+    const rest = to - start;
     if (rest === 0) return;
     this.#lineIsCr = this.#lineBytes === 0 && bytes[start] === CR;
     this.#lineBytes += rest;

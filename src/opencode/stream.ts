@@ -2,10 +2,7 @@
  * Keeps one event stream to opencode open: chooses the path, reconnects with jittered backoff after every kind of
  * end, and tells a silent connection from a quiet one.
  */
-import type { Agent } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
-import { openAgent } from '../lib/http.js';
-import { BATCHED_SOCKET } from './batches.js';
 import type { OpencodeClient } from './client.js';
 import { Connection } from './connection.js';
 import type { ConnectionEnd } from './event-connection.js';
@@ -60,7 +57,7 @@ export class EventStream {
   readonly #options: StreamOptions;
   readonly #progress: Throttle;
   readonly #alive: Throttle;
-  #agent: Agent | undefined;
+  #isStarted = false;
   #connection: Connection | undefined;
   #earlierFrames = 0;
   #heartbeats = new Heartbeats();
@@ -91,9 +88,8 @@ export class EventStream {
   }
 
   start(): void {
-    if (this.#agent) return;
-    // The stream's own agent, without a timeout: heartbeats do its work.
-    this.#agent = openAgent(this.#options.client.streamTarget(GLOBAL_PATH).url, 0, BATCHED_SOCKET);
+    if (this.#isStarted) return;
+    this.#isStarted = true;
     this.#path = GLOBAL_PATH;
     this.#failures = 0;
     this.#triedOther = false;
@@ -103,21 +99,18 @@ export class EventStream {
 
   /** Settles when the connection is closed; a later `start` begins anew. */
   async stop(): Promise<void> {
-    const agent = this.#agent;
-    this.#agent = undefined;
+    this.#isStarted = false;
     const gone = this.#disconnect();
     this.#reconnectTimer?.cancel();
-    agent?.destroy();
     await gone;
   }
 
   #connect(): void {
     const { client, clock, events } = this.#options;
-    if (!this.#agent) return;
+    if (!this.#isStarted) return;
     const path = this.#path;
     this.#connection = new Connection({
       ...client.streamTarget(path),
-      agent: this.#agent,
       clock,
       events: {
         open: () => {

@@ -4,8 +4,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import { openAgent } from '../../src/lib/http.js';
-import { BATCHED_SOCKET } from '../../src/opencode/batches.js';
+import { restOf } from '../../src/opencode/batches.js';
 import { type ConnectionEnd, EventConnection } from '../../src/opencode/event-connection.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { waitFor } from '../support/wait.js';
@@ -22,14 +21,12 @@ async function open() {
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const url = new URL(`http://127.0.0.1:${port}/global/event`);
-  const agent = openAgent(url, 0, BATCHED_SOCKET);
   const frames: string[] = [];
   const ends: ConnectionEnd[] = [];
   const asked = once(server, 'request');
   const connection = new EventConnection({
     url,
     headers: {},
-    agent,
     clock,
     batched: true,
     data: (text) => void frames.push(text),
@@ -37,7 +34,6 @@ async function open() {
   });
   cleanups.push(
     () => connection.close(),
-    () => agent.destroy(),
     () => new Promise((resolve) => server.close(resolve)),
     () => server.closeAllConnections(),
   );
@@ -104,4 +100,15 @@ test('a quiet stream is read at once', async () => {
     await waitFor(() => stream.frames.length === i);
   }
   expect(numbers(stream.frames)).toEqual(upTo(20));
+});
+
+test('how long a stream rests depends on how much it says', () => {
+  expect(restOf(0)).toBe(0);
+  expect(restOf(29_000)).toBe(0);
+  expect(restOf(30_000)).toBe(15);
+  expect(restOf(135_000)).toBeCloseTo(32.5);
+  expect(restOf(700_000)).toBe(50);
+  // A server that says ever more must not be kept waiting for its reader.
+  expect(restOf(2_000_000)).toBeLessThan(35);
+  expect(restOf(100_000_000)).toBe(15);
 });

@@ -4,11 +4,9 @@
  * It brings the text as it comes, errors that nothing else tells of, and the end at once. It may fail or be missing:
  * the runs look at the status all the same.
  */
-import type { Agent } from 'node:http';
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock, Timer } from '../../lib/clock.js';
-import { openAgent } from '../../lib/http.js';
 import type { OpencodeClient } from '../client.js';
 import { isDirectory, normaliseDirectory } from '../directories.js';
 import { EventConnection } from '../event-connection.js';
@@ -64,7 +62,7 @@ export class SessionEvents {
   /** A subagent's session to that of its run. */
   readonly #parents = new BoundedMap<string, string>(MAX_SUBAGENTS);
   readonly #waiting = new Set<(open: boolean) => void>();
-  #agent: Agent | undefined;
+  #isStarted = false;
   #source: EventConnection | undefined;
   #holds = 0;
   #isOpen = false;
@@ -131,30 +129,27 @@ export class SessionEvents {
 
   /** Nobody hears anything any more. Settles when the connection is gone. */
   async close(): Promise<void> {
-    const agent = this.#agent;
-    this.#agent = undefined;
+    this.#isStarted = false;
     this.#isMissing = false;
     this.#holds = 0;
     this.#listeners.clear();
     this.#parents.clear();
     const gone = this.#disconnect();
     this.#settle(false);
-    agent?.destroy();
     await gone;
   }
 
   #open(): void {
-    if (this.#agent) return;
-    this.#agent = openAgent(this.#client.streamTarget(PATH).url, 0);
-    this.#connect(this.#agent);
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#connect();
   }
 
-  #connect(agent: Agent): void {
+  #connect(): void {
     const { url, headers } = this.#client.streamTarget(PATH);
     const source: EventConnection = new EventConnection({
       url,
       headers,
-      agent,
       clock: this.#clock,
       data: (text) => {
         if (source !== this.#source) return;
@@ -172,7 +167,7 @@ export class SessionEvents {
           return;
         }
         this.#retry = this.#clock.after(RECONNECT_MS, () => {
-          if (this.#agent === agent) this.#connect(agent);
+          if (this.#isStarted && this.#source === undefined) this.#connect();
         });
       },
     });

@@ -3,7 +3,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../../src/lib/clock.js';
-import { openAgent } from '../../../../src/lib/http.js';
 import { runBatch } from '../../../../src/opencode/driver/batch.js';
 import type { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
 import type { Listener } from '../../../../src/opencode/driver/events.js';
@@ -108,14 +107,12 @@ it('a frame without end ends the connection at its limit', async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const url = new URL(`http://127.0.0.1:${port}/`);
-  const agent = openAgent(url, 0);
   const clock = new SystemClock();
   const end = await new Promise<ConnectionEnd>((resolve) => {
-    new EventConnection({ url, headers: {}, agent, clock, data: () => {}, end: resolve });
+    new EventConnection({ url, headers: {}, clock, data: () => {}, end: resolve });
   });
   expect(end).toMatchObject({ why: 'failed', reason: expect.stringContaining('has no end') });
   expect(sent).toBeLessThan(2 * MAX_UNFINISHED_CHARS);
-  agent.destroy();
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
 });
