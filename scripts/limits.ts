@@ -90,6 +90,13 @@ export const SECTIONS: readonly Section[] = [
         'the oldest is forgotten',
         WATCHDOG,
       ],
+      [
+        'times in which the server had no word for anybody',
+        ['watchdog/mute.ts', 'MAX_MUTE_SPANS'],
+        'count',
+        'the oldest is forgotten, and counts as silence of the sessions again',
+        WATCHDOG,
+      ],
     ],
   },
   {

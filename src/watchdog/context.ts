@@ -12,6 +12,10 @@ export interface Context {
   canAct(): boolean;
   /** Whether it answered when it was last asked: what fails now is not for its silence. */
   isAnswering(): boolean;
+  /** Whether it has no word for anybody just now. */
+  isMute(): boolean;
+  /** For how long of the time since then the server had no word for anybody, ms. */
+  muteSince(since: number): number;
   /** Asks to be woken, and for this session to be judged then where one is named. */
   wakeAt(at: number, session?: Session): void;
 }

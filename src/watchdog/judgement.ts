@@ -13,6 +13,8 @@ export interface Surroundings {
   delegating: boolean;
   /** The event stream is connected and resynced and the server answers: silence means silence. */
   listening: boolean;
+  /** For how long of the time since then the server had no word for anybody, ms: nobody's silence. */
+  muteSince(since: number): number;
 }
 
 export interface Crossing {
@@ -242,5 +244,6 @@ function silenceFrom(run: Run, policy: Policy, around: Surroundings): number | u
   // In a retry wait the next attempt is when something is due; before it, quiet is what was announced.
   const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
   const attempt = run.episode === undefined ? 0 : run.statusAt;
-  return Math.max(run.progressAt, run.vouchedSince, announced, attempt);
+  const since = Math.max(run.progressAt, run.vouchedSince, announced, attempt);
+  return since + around.muteSince(since);
 }

@@ -181,6 +181,7 @@ export class Runs {
     return {
       delegating: this.book.isDelegating(session),
       listening: this.listening && this.#context.canAct(),
+      muteSince: this.#context.muteSince,
     };
   }
 

@@ -6,6 +6,7 @@
  */
 import { Breaker } from './breaker.js';
 import type { Decision, RestartReason, ServerHealth } from './decision.js';
+import { Mute } from './mute.js';
 import type { ServerObservation, StreamObservation } from './observation.js';
 import type { Policy } from './policy.js';
 import { Suspension } from './suspension.js';
@@ -38,6 +39,7 @@ export class ServerWatch {
   readonly #out: (decision: Decision) => void;
   readonly breaker: Breaker;
   readonly #suspension: Suspension;
+  readonly #mute = new Mute();
 
   #state: State = { kind: 'unknown' };
   #pid: number | undefined;
@@ -97,6 +99,21 @@ export class ServerWatch {
     return this.#stream.connected;
   }
 
+  /** For how long of the time since then it had no word for anybody, ms: no silence of its sessions'. */
+  muteSince(since: number): number {
+    return this.#mute.msSince(since);
+  }
+
+  /** Nothing at all was heard of it since it was asked and did not answer. */
+  get isMute(): boolean {
+    return this.#mute.isMute;
+  }
+
+  /** It said something, whatever it was. */
+  heard(at: number): void {
+    this.#mute.heard(at, this.#stream.heartbeat * HEARTBEAT_SLACK);
+  }
+
   health(): ServerHealth {
     const { kind } = this.#state;
     const wantsRestart = kind === 'down' || kind === 'unresponsive';
@@ -113,6 +130,7 @@ export class ServerWatch {
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
       case 'probe.ok':
+        this.heard(o.at);
         this.#failures = 0;
         this.#suspension.answered(o.at);
         if (!this.acting && !this.healthy) this.#becomeHealthy(o.at, o.version);
@@ -121,6 +139,7 @@ export class ServerWatch {
         this.#probeFailed(o.at, o.startedAt, o.error);
         return;
       case 'probe.unauthorized':
+        this.heard(o.at);
         this.#failures = 0;
         if (!this.acting && this.#state.kind !== 'unauthorized') this.#refused(o.at, o.status);
         return;
@@ -153,6 +172,7 @@ export class ServerWatch {
         this.#requested = this.acts && !this.acting;
         return;
       case 'stream.connected':
+        this.heard(o.at);
         this.#stream.connected = true;
         this.#stream.aliveAt = o.at;
         return;
@@ -160,6 +180,7 @@ export class ServerWatch {
         this.#stream.connected = false;
         return;
       case 'stream.alive':
+        this.heard(o.at);
         this.#stream.aliveAt = o.at;
         if (o.heartbeatMs !== undefined) this.#stream.heartbeat = o.heartbeatMs;
         this.#failures = 0;
@@ -294,6 +315,7 @@ export class ServerWatch {
 
   #probeFailed(at: number, startedAt: number, error: string): void {
     if (this.acting || startedAt <= this.#gapAt) return;
+    this.#mute.missed(startedAt);
     if (this.#state.kind !== 'healthy' && this.#state.kind !== 'unauthorized') return;
     // A cut connection is probed at once: what fails in the same moment is one failure, not several.
     if (this.#failures > 0 && at - this.#failedAt < this.#policy.probe.interval / 2) return;

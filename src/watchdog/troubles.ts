@@ -19,6 +19,9 @@ const LOST_ABORT_WINDOW = 60_000;
 /** No attempt can succeed, and nothing heals, before the next one is made: that far away, the status is sure to hold. */
 const SURE_WAIT = 1_000;
 
+/** A server that has no word for anybody is looked at again after this many ms: then the next try may tell something. */
+const MUTE_AGAIN = 1_000;
+
 /** Says that the run is stuck, and aborts it as soon as the server can be asked. */
 export function declareStuck(
   context: Context,
@@ -65,6 +68,10 @@ export function sayStuck(
 export function abortIfPossible(context: Context, session: Session, run: Run, at: number): void {
   const { trouble } = run;
   if (trouble?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
+  if (context.isMute()) {
+    context.wakeAt(at + MUTE_AGAIN, session);
+    return;
+  }
   const tries = trouble.tries + 1;
   run.trouble = { ...trouble, phase: 'aborting', tries, withdrawn: false };
   session.aborting = { reason: trouble.reason, try: tries, run, since: at };
@@ -266,7 +273,7 @@ function retryOrWedge(
   if (run.trouble?.phase === 'aborting' && run.trouble.withdrawn) {
     // It came too late to be held back and did nothing; the run is alive and well.
     letGo(context, session, run, at);
-  } else if (!context.canAct()) {
+  } else if (!context.canAct() || context.isMute()) {
     // The server is in trouble itself: this try proves nothing against the session.
     run.trouble = { phase: 'pending', reason, since, tries: tries - 1 };
   } else if (tries < context.policy.abort.maxTries) {

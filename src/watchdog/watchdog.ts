@@ -63,6 +63,8 @@ export class Watchdog {
       say,
       canAct: () => this.server.healthy,
       isAnswering: () => this.server.answering,
+      isMute: () => this.server.isMute,
+      muteSince: (since) => this.server.muteSince(since),
       wakeAt: (at, session) => {
         if (session === undefined) this.#wakeAt(at);
         else this.#agenda.ask(session, at);
@@ -182,6 +184,7 @@ export class Watchdog {
         this.#serverNews(o);
         return;
       case 'status.polled':
+        this.server.heard(o.at);
         if (!this.#isPast(o.startedAt)) this.#sessions.polled(o);
         return;
       case 'directory.disposed':
@@ -198,6 +201,7 @@ export class Watchdog {
         return;
       default:
         // A server that is being killed says many things on its way out, and a dead one's last words come late.
+        if (o.kind === 'session.inspected') this.server.heard(o.at);
         if (!this.server.acting && !this.server.isDown) this.#sessions.observe(o);
     }
   }

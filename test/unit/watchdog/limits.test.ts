@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { MAX_DELETED, MAX_DEPTH, MAX_SESSIONS, SessionBook } from '../../../src/watchdog/book.js';
 import { Gaps, MAX_GAPS } from '../../../src/watchdog/gaps.js';
 import { MAX_TOOLS, noteTool } from '../../../src/watchdog/looks.js';
+import { MAX_MUTE_SPANS, Mute } from '../../../src/watchdog/mute.js';
 import type { SessionStatus } from '../../../src/watchdog/observation.js';
 import { MAX_ENDED, MAX_MODELS, OutageWatch } from '../../../src/watchdog/outage.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
@@ -162,4 +163,14 @@ test('of the times that the daemon did not run a bounded number is remembered', 
   for (let i = 0; i < MAX_GAPS + 50; i += 1) gaps.note(i * SECOND, 10);
   // What began before all of them is put on by those that are remembered.
   expect(gaps.correct(-1)).toBe(-1 + MAX_GAPS * 10);
+});
+
+test('of the times in which the server was mute a bounded number is remembered', () => {
+  const mute = new Mute();
+  for (let i = 0; i <= MAX_MUTE_SPANS + 50; i += 1) {
+    mute.heard(i * MINUTE, 12 * SECOND);
+    mute.missed(i * MINUTE);
+  }
+  expect(mute.msSince(-1)).toBe(MAX_MUTE_SPANS * MINUTE);
+  expect(mute.msSince(150 * MINUTE - SECOND)).toBe(SECOND);
 });

@@ -553,3 +553,63 @@ test('a compaction that goes on across a reconnect is seen by the look that foll
   ended.inspected('s', { compacting: false }).advance(10 * MINUTE);
   expect(ended.acts('inspect').length).toBeGreaterThan(1);
 });
+
+describe('a server that has no word for anybody', () => {
+  /** Twenty seconds in which two probes fail and nothing else is heard. */
+  const starve = (w: World) => w.probeFails(2).advance(10 * SECOND);
+  const healthy = (w: World) => w.tell({ kind: 'probe.ok', startedAt: w.at - 1 });
+  const well = (w: World, ms: number) => {
+    for (let passed = 0; passed < ms; passed += 5 * SECOND) healthy(w.advance(5 * SECOND));
+    return w;
+  };
+
+  test('does not make its sessions silent: that time is held against none', () => {
+    const w = well(world().prompt(), 9 * MINUTE);
+    healthy(starve(w));
+    well(w, 50 * SECOND);
+    expect(w.acts()).toEqual([]);
+    w.advance(10 * SECOND);
+    expect(w.acts('inspect')).toHaveLength(1);
+    w.inspected();
+    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'silence', value: 10 * MINUTE }]);
+  });
+
+  test('is heard again by the answer to a look as by any other word', () => {
+    const w = well(world().prompt(), 10 * MINUTE - 15 * SECOND);
+    starve(w);
+    expect(w.acts('inspect')).toHaveLength(1);
+    w.inspected('s', { mark: 'a' });
+    expect(w.aborts()).toEqual([]);
+    well(w, 15 * SECOND).inspected('s', { mark: 'a' });
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is one thing, one whose stream beats or whose polls are answered another: there silence is silence', () => {
+    for (const word of ['stream.alive', 'poll'] as const) {
+      const w = well(world().prompt(), 10 * MINUTE - 20 * SECOND);
+      for (let i = 0; i < 2; i += 1) {
+        w.probeFails(1, 9 * SECOND).advance(SECOND);
+        if (word === 'poll') w.poll({ s: BUSY });
+        else w.tell({ kind: 'stream.alive', heartbeatMs: 10 * SECOND });
+      }
+      w.inspected();
+      expect(w.stuck(), word).toEqual(['silence']);
+    }
+  });
+
+  test('is not asked to abort, and no abort that failed meanwhile counts', () => {
+    const w = world({ policy: { abort: { maxTries: 2 } } }).prompt();
+    w.fails('s', 1).fails('s', 2).fails('s', 3).fails('s', 4).fails('s', 5);
+    const failed = () => w.tell({ kind: 'abort.failed', sessionID: 's', error: 'no answer' });
+    expect(w.aborts()).toHaveLength(1);
+    w.probeFails(1);
+    failed().advance(4 * SECOND);
+    expect(w.aborts()).toHaveLength(1);
+    healthy(w).advance(SECOND);
+    expect(w.aborts()).toMatchObject([{ try: 1 }, { try: 1 }]);
+    failed();
+    expect(w.aborts()).toHaveLength(3);
+    failed();
+    expect(w.notes('session.wedged')).toMatchObject([{ tries: 2 }]);
+  });
+});

@@ -37,6 +37,8 @@ export const HORIZON = 6 * 60_000;
 const POLL_EVERY = 10_000;
 const PROBE_EVERY = 5_000;
 const HEARTBEAT_EVERY = 10_000;
+/** A freeze that is shorter is within what a limit must bear; of a longer one no session is to blame for any of it. */
+const HICCUP = 15_000;
 const DIRECTORIES = ['/a', '/b'] as const;
 
 /** One session as it truly is. */
@@ -136,6 +138,8 @@ export class Simulation {
   readonly #inspect: (act: Act, sim: Simulation) => void;
   #serving = true;
   #frozenUntil = 0;
+  /** How long all freezes so far last, short ones left out. */
+  #frozenMs = 0;
   /** Each death of the server begins a new generation: what was under way is lost. */
   #generation = 0;
   #connected = false;
@@ -242,7 +246,17 @@ export class Simulation {
     const { value, done } = life.next();
     if (done || typeof value !== 'number') session.end();
     else if (value === UNTIL_CHILD_ENDS) session.onChildEnd = () => this.#live(session, life);
-    else this.after(value, () => this.#live(session, life));
+    else this.#wait(value, () => this.#live(session, life));
+  }
+
+  /** Of a session's time: while the server is frozen for long, it stands still. */
+  #wait(ms: number, fn: () => void): void {
+    const before = this.#frozenMs;
+    this.after(ms, () => {
+      const lost = this.#frozenMs - before;
+      if (lost === 0) fn();
+      else this.#wait(lost, fn);
+    });
   }
 
   /** An event on its way: delivered in order, unless the stream is cut meanwhile. */
@@ -317,6 +331,9 @@ export class Simulation {
         this.observe({ kind: 'server.exited', code: 1, signal: null, at: this.now });
         return;
       case 'freeze':
+        if (ms > HICCUP) {
+          this.#frozenMs += Math.max(0, this.now + ms - Math.max(this.now, this.#frozenUntil));
+        }
         this.#frozenUntil = Math.max(this.#frozenUntil, this.now + ms);
         this.disturbedUntil = Number.POSITIVE_INFINITY;
         this.after(ms + 1, () => {
