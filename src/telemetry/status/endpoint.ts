@@ -10,7 +10,12 @@ import type { Answering, RouteOptions } from './routes.js';
 /** Ready to listen; whoever calls says where. */
 export function createEndpoint(options: RouteOptions): Server {
   let routes: Promise<Answering> | undefined;
-  const load = async () => (await import('./routes.js')).createRoutes(options);
+  const load = async () => {
+    const { createRoutes } = await import('./routes.js');
+    // Loading takes tens of milliseconds, and so does making the routes: timers that became due meanwhile come first.
+    await new Promise((resolve) => setTimeout(resolve));
+    return createRoutes(options);
+  };
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
