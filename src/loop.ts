@@ -261,7 +261,9 @@ export class Loop {
     this.#timerAt = deadline;
     if (!Number.isFinite(deadline)) return;
     const { clock } = this.#o;
-    this.#timer = clock.after(deadline - clock.now(), () => {
+    // A busy stream wakes us soon after it anyway, and what it says then brings the review that is due.
+    const wait = deadline - clock.now() + this.#senses.restMs;
+    this.#timer = clock.after(wait, () => {
       this.#timerAt = Number.POSITIVE_INFINITY;
       this.observe({ kind: 'tick', at: clock.now() });
     });

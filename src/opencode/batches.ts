@@ -7,8 +7,8 @@ import { expectWork } from '../lib/engine.js';
 
 /** What a frame may have to wait, ms, on a stream that is just busy: far below the 20 ms of a reaction that is late. */
 const SHORT_REST_MS = 15;
-/** And on one that says so much that the reading of it is felt. */
-const LONG_REST_MS = 50;
+/** And on one that says so much that the reading of it is felt: each waking of the process costs 0.3 ms and more. */
+const LONG_REST_MS = 60;
 /** A stream that says less than this (some 90 deltas a second) is read at once: bytes a second. */
 const BUSY_BYTES = 30_000;
 /** From here on it rests long; in between the longer, the more it says. Some 700 deltas a second. */
@@ -28,7 +28,8 @@ export class Batches {
   readonly #stream: Paced;
   #bytes = 0;
   #countedSince: number;
-  #restMs = 0;
+  /** How long it rests after each reading; 0: not at all. */
+  restMs = 0;
   #isResting = false;
 
   constructor(clock: Clock, stream: Paced) {
@@ -43,19 +44,19 @@ export class Batches {
     const now = this.#clock.now();
     const passed = now - this.#countedSince;
     if (passed >= COUNTED_MS) {
-      this.#restMs = restOf((this.#bytes / passed) * 1_000);
-      if (this.#restMs > 0) expectWork();
+      this.restMs = restOf((this.#bytes / passed) * 1_000);
+      if (this.restMs > 0) expectWork();
       this.#bytes = 0;
       this.#countedSince = now;
     }
-    if (this.#restMs === 0 || this.#isResting || !drained) return;
+    if (this.restMs === 0 || this.#isResting || !drained) return;
     this.#isResting = true;
     this.#stream.pause();
     const goOn = () => {
       this.#isResting = false;
       this.#stream.resume();
     };
-    this.#clock.after(this.#restMs, goOn, { unref: true });
+    this.#clock.after(this.restMs, goOn, { unref: true });
   }
 }
 

@@ -41,6 +41,11 @@ export class Connection {
     return passed + deltas + repeated + oversized;
   }
 
+  /** How long what it says may wait, ms: 0 where it is read at once. */
+  get restMs(): number {
+    return this.#connection.restMs;
+  }
+
   /** Nothing is reported any more. Settles when the connection is gone. */
   close(): Promise<void> {
     return this.#connection.close();

@@ -45,6 +45,7 @@ export class EventConnection {
   readonly #options: EventConnectionOptions;
   readonly #get: EndlessGet;
   readonly #late: Timer;
+  readonly #batches: Batches;
   #isOpen = false;
   #isOver = false;
 
@@ -54,7 +55,7 @@ export class EventConnection {
     this.#late = clock.after(HEADERS_TIMEOUT_MS, () =>
       this.#end({ why: 'headers', reason: `no answer within ${HEADERS_TIMEOUT_MS} ms` }),
     );
-    const batches = new Batches(clock, {
+    this.#batches = new Batches(clock, {
       pause: () => this.#get.pause(),
       resume: () => this.#get.resume(),
     });
@@ -66,10 +67,15 @@ export class EventConnection {
       body: take,
       read: (bytes, drained) => {
         if (this.#isOpen) this.#options.alive?.();
-        if (batched) batches.read(bytes, drained);
+        if (batched) this.#batches.read(bytes, drained);
       },
       end: (error) => this.#end(this.#isOpen ? endOf(error) : connectFailure(error)),
     });
+  }
+
+  /** How long what it says may wait, ms: 0 where it is read at once. */
+  get restMs(): number {
+    return this.#batches.restMs;
   }
 
   /** Nothing is reported any more. Settles when the connection is gone. */

@@ -221,8 +221,8 @@ export class FrameHead {
       if (!this.#byte(COMMA)) return false;
     }
     if (!isText || this.#sessionTo === 0) return false;
-    const delta = this.#bytes.lastIndexOf(OLD_DELTA, this.#end);
-    return delta > this.#at;
+    // Within the frame: what stands before it may be 60 kB of others.
+    return this.#bytes.subarray(this.#at, this.#end).lastIndexOf(OLD_DELTA) > 0;
   }
 
   /** A key and its colon. */

@@ -124,6 +124,11 @@ export class Senses {
     return this.#stream.frames;
   }
 
+  /** On a busy stream: the next thing that it says is told after at most so many ms. */
+  get restMs(): number {
+    return this.#stream.restMs;
+  }
+
   start(): void {
     this.resume();
   }

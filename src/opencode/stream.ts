@@ -87,6 +87,11 @@ export class EventStream {
     return this.#openedAt !== undefined;
   }
 
+  /** How long what is said may wait before it is read, ms: 0 on a stream that is not busy. */
+  get restMs(): number {
+    return this.#connection?.restMs ?? 0;
+  }
+
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;

@@ -106,8 +106,8 @@ test('how long a stream rests depends on how much it says', () => {
   expect(restOf(0)).toBe(0);
   expect(restOf(29_000)).toBe(0);
   expect(restOf(30_000)).toBe(15);
-  expect(restOf(135_000)).toBeCloseTo(32.5);
-  expect(restOf(700_000)).toBe(50);
+  expect(restOf(135_000)).toBeCloseTo(37.5);
+  expect(restOf(700_000)).toBe(60);
   // A server that says ever more must not be kept waiting for its reader.
   expect(restOf(2_000_000)).toBeLessThan(35);
   expect(restOf(100_000_000)).toBe(15);
