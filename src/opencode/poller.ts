@@ -49,6 +49,8 @@ export class Poller {
   start(): void {
     if (this.#control) return;
     this.#control = sharedAbort();
+    // What is true at the start is asked for by whoever starts us.
+    this.#roundAt = this.#options.clock.now();
     this.#schedule();
   }
 
