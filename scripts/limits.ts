@@ -277,6 +277,13 @@ export const SECTIONS: readonly Section[] = [
     title: 'Requests at a time',
     limits: [
       [
+        'connections kept for small requests',
+        ['opencode/kept-gets.ts', 'MAX_KEPT'],
+        'count',
+        'a request beyond them is made by Node’s own client',
+        'integration/senses-kept-gets.test.ts',
+      ],
+      [
         'status polls',
         ['opencode/poller.ts', 'MAX_CONCURRENT_POLLS'],
         'count',

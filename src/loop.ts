@@ -73,7 +73,10 @@ export class Loop {
       inspect: (sessionID, directory) => this.#senses.inspect(sessionID, directory),
       probe: () => this.#senses.probe(),
       pauseSenses: () => this.#senses.pause(),
-      resumeSenses: (fresh) => this.#senses.resume({ fresh }),
+      resumeSenses: (fresh) => {
+        // A restart that was cut short by the end wakes nobody.
+        if (!this.#stopped) this.#senses.resume({ fresh });
+      },
       giveUp,
     });
     this.status = new LoopStatus({

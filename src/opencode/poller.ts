@@ -39,7 +39,8 @@ export class Poller {
   readonly #active = new Set<string>();
   #control: AbortController | undefined;
   #timer: Timer | undefined;
-  #roundAt = Number.NEGATIVE_INFINITY;
+  /** When the last round was made; at first, when the rhythm began. */
+  #roundAt = 0;
 
   constructor(options: PollerOptions) {
     this.#options = options;

@@ -1,6 +1,6 @@
 /** One JSON request to opencode at a time: credentials, deadline, size bound, content type, and errors that explain. */
 import { setMaxListeners } from 'node:events';
-import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
+import type { Agent, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
 import {
   answerTo,
@@ -12,6 +12,7 @@ import {
   textOf,
 } from '../lib/http.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
+import { type KeptAnswer, KeptGets } from './kept-gets.js';
 
 const MiB = 1024 * 1024;
 /** What an ordinary answer may weigh. */
@@ -71,6 +72,10 @@ export class Transport {
   /** What the server's own path puts before every route. */
   readonly #prefix: string;
   readonly #agent: Agent;
+  /** Absent where TLS is spoken. */
+  readonly #kept: KeptGets | undefined;
+  /** Of every request. */
+  readonly #fields: Readonly<Record<string, string>>;
   #closed = false;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
@@ -95,6 +100,16 @@ export class Transport {
     this.#timeoutMs = timeoutMs;
     // Not bounded: a request that hangs must not keep a probe from its connection. Callers bound themselves.
     this.#agent = openAgent(this.#base, KEEP_ALIVE_MS);
+    this.#fields = { accept: 'application/json', ...this.headers };
+    const { hostname, port, protocol } = this.#target;
+    if (protocol !== 'http:') return;
+    this.#kept = new KeptGets({
+      host: hostname,
+      port: Number(port || 80),
+      headers: { host: this.#base.host, ...this.#fields },
+      keptMs: KEEP_ALIVE_MS,
+      clock,
+    });
   }
 
   /** The parsed JSON of a 2xx answer; undefined for an empty one (204). Rejects with `OpencodeError` only. */
@@ -103,10 +118,10 @@ export class Transport {
     const timeoutMs = request.timeoutMs ?? this.#timeoutMs;
     const what = `${method} ${this.url}${path}`;
     let ended: Ended | undefined;
-    let sent: ClientRequest | undefined;
+    let asking: { destroy(): void } | undefined;
     const end = (why: Ended) => {
       ended ??= why;
-      sent?.destroy();
+      asking?.destroy();
     };
     const onAbort = () => end('aborted');
     if (signal?.aborted) ended = 'aborted';
@@ -118,34 +133,40 @@ export class Transport {
     if (this.#closed) ended ??= 'closed';
     const deadline = this.#deadline(timeoutMs, () => end('deadline'));
     try {
+      const route = `${this.#prefix}${path}${queryOf(query)}`;
+      const begun = (by: { destroy(): void }) => {
+        asking = by;
+      };
+      const kept =
+        ended === undefined && method === 'GET' && body === undefined
+          ? await this.#kept?.get(route, maxBytes, begun)
+          : undefined;
       const send = (): Promise<IncomingMessage> => {
+        if (this.#closed) ended ??= 'closed';
         if (ended !== undefined) throw new Error(ended);
-        sent = openRequest(this.#target, {
+        const sent = openRequest(this.#target, {
           method,
-          path: `${this.#prefix}${path}${queryOf(query)}`,
+          path: route,
           agent: this.#agent,
           headers: {
-            accept: 'application/json',
-            ...this.headers,
+            ...this.#fields,
             ...(body !== undefined && { 'content-type': 'application/json' }),
           },
         });
+        asking = sent;
         const answer = answerTo(sent);
         sent.end(body === undefined ? undefined : JSON.stringify(body));
-        return answer;
+        return answer.catch((error: unknown) => {
+          if (method !== 'GET' || !lostKeptConnection(sent, error)) throw error;
+          return send();
+        });
       };
-      const response = await send().catch((error: unknown) => {
-        if (method !== 'GET' || !sent || !lostKeptConnection(sent, error)) throw error;
-        return send();
-      });
-      const { statusCode = 0, headers } = response;
-      const type = String(headers['content-type'] ?? '');
+      const { status: statusCode, contentType: type, text } = kept ?? (await read(send, maxBytes));
       const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type);
       if (statusCode < 200 || statusCode >= 300) {
-        const text = await textOf(response, MAX_ERROR_BYTES).catch(() => undefined);
-        throw this.#statusError(what, statusCode, isJson ? text : undefined);
+        const isShort = text !== undefined && text.length <= MAX_ERROR_BYTES;
+        throw this.#statusError(what, statusCode, isJson && isShort ? text : undefined);
       }
-      const text = await textOf(response, maxBytes);
       if (text === undefined) {
         throw new OpencodeError({
           kind: 'too_large',
@@ -153,6 +174,7 @@ export class Transport {
           outcome: `answered more than ${maxBytes} bytes`,
         });
       }
+      if (method === 'GET') this.#kept?.allow();
       if (statusCode === 204 || (text === '' && !type)) return undefined;
       if (!isJson) {
         throw this.notOpencode(
@@ -182,6 +204,7 @@ export class Transport {
   async close(): Promise<void> {
     this.#closed = true;
     this.#agent.destroy();
+    this.#kept?.close();
   }
 
   notOpencode(request: string, outcome: string): OpencodeError {
@@ -237,6 +260,18 @@ export class Transport {
   #scrub(text: string): string {
     return this.#secrets.reduce((clean, secret) => clean.replaceAll(secret, '***'), text);
   }
+}
+
+/** What came by Node's client; of an error's text only what may be of use. */
+async function read(send: () => Promise<IncomingMessage>, maxBytes: number): Promise<KeptAnswer> {
+  const response = await send();
+  const { statusCode: status = 0, headers } = response;
+  const contentType = String(headers['content-type'] ?? '');
+  const isError = status < 200 || status >= 300;
+  const text = isError
+    ? await textOf(response, MAX_ERROR_BYTES).catch(() => undefined)
+    : await textOf(response, maxBytes);
+  return { status, contentType, text };
 }
 
 function queryOf(query: Request['query'] = {}): string {

@@ -276,9 +276,9 @@ describe('a kept connection that the server closes just as it is used', () => {
 
   it('costs no answer: what only asks is asked again', async () => {
     const { api, seen } = await fickle();
-    await api.statuses('/p');
-    expect(await api.statuses('/p')).toEqual(new Map());
-    expect(seen).toEqual(['GET', 'GET', 'GET']);
+    for (let i = 0; i < 6; i += 1) expect(await api.statuses('/p')).toEqual(new Map());
+    expect(seen.length).toBeGreaterThan(6);
+    expect(new Set(seen)).toEqual(new Set(['GET']));
   });
 
   it('is an error for what acts: it may have been done', async () => {

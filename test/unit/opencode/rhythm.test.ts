@@ -96,6 +96,15 @@ test('with rhythms of their own polls keep to theirs, and join a probe that come
   await rarely.stop();
 });
 
+test('polls that are rare are not made early for the first probes', async () => {
+  const { clock, polls, stop } = senses({ probeMs: 5_000, pollMs: 60_000 });
+  await clock.advance(50_000);
+  expect(polls).toEqual([]);
+  await clock.advance(10_000);
+  expect(polls).toHaveLength(1);
+  await stop();
+});
+
 test('nothing is polled any more after the end', async () => {
   const { clock, poller, polls, stop } = senses({ probeMs: 5_000, pollMs: 5_000 });
   await clock.advance(6_000);
