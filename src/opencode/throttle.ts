@@ -1,7 +1,7 @@
 /** Lets each key through at most once in an interval. */
 import type { Clock } from '../lib/clock.js';
 
-/** Keys remembered; beyond it the oldest are forgotten, and may pass early. */
+/** Keys remembered; beyond it those known longest are forgotten, and may pass early. */
 export const MAX_KEYS = 10_000;
 
 export class Throttle {
@@ -17,8 +17,7 @@ export class Throttle {
   passes(key: string, now = this.#clock.now()): boolean {
     const last = this.#passedAt.get(key);
     if (last !== undefined && now - last < this.#everyMs) return false;
-    // Deleted first: the Map's order is then the order of passing.
-    this.#passedAt.delete(key);
+    // In its place: to put it at the end, each time, costs more than it is worth where thousands pass.
     this.#passedAt.set(key, now);
     if (this.#passedAt.size > MAX_KEYS) {
       const [oldest] = this.#passedAt.keys();
