@@ -100,7 +100,10 @@ export class SessionInfos {
         this.#tell(sessionID, directory, session);
         return;
       }
-      // Active, and there is no such session: a ghost (facts, section 6).
+      // Said to be active, and there is no such session. Whoever is not listed either does not run: the next poll ends it.
+      if (directory !== undefined && !(await this.#isListed(sessionID, directory, signal))) return;
+      if (signal.aborted) return;
+      // A ghost (facts, section 6).
       emit({
         kind: 'session.inspected',
         at: clock.now(),
@@ -112,6 +115,15 @@ export class SessionInfos {
     } catch (error) {
       if (signal.aborted) return;
       notice('info', 'a session could not be read', { sessionID, error: messageOf(error) });
+    }
+  }
+
+  /** True also where the server does not say: then what it said before stands. */
+  async #isListed(sessionID: string, directory: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      return (await this.#options.client.statuses(directory, signal)).has(sessionID);
+    } catch {
+      return true;
     }
   }
 

@@ -129,6 +129,16 @@ describe('a stuck session', () => {
     expect(aborts(server)).toEqual([{ id, directory: '/other' }]);
   });
 
+  it('that is said to be busy, and neither exists nor runs, is no ghost', async () => {
+    const { server, run } = await start();
+    const properties = { sessionID: 'ses_never', status: { type: 'busy' } };
+    server.emit({ type: 'session.status', properties });
+    await run.saw('session.health', { sessionID: 'ses_never', health: 'idle' });
+    expect(server.count('GET /session/:id')).toBeGreaterThan(0);
+    expect(run.events('session.stuck')).toEqual([]);
+    expect(run.events('session.aborting')).toEqual([]);
+  });
+
   it('that is well again at the last look before the abort is not aborted', async () => {
     const { server, run } = await start({ config: { watch: { pollInterval: 60_000 } } });
     const { id } = server.addSession();
