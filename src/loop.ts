@@ -15,6 +15,9 @@ import { type Health, isNote, type ServerHealth } from './watchdog/decision.js';
 import type { Observation } from './watchdog/observation.js';
 import { Watchdog } from './watchdog/watchdog.js';
 
+/** A deadline so near is the next step of what is being done. */
+const NEAR_MS = 5;
+
 export interface LoopOptions {
   config: Config;
   telemetry: Telemetry;
@@ -265,7 +268,8 @@ export class Loop {
     if (!Number.isFinite(deadline)) return;
     const { clock } = this.#o;
     // A busy stream wakes us soon after it anyway, and what it says then brings the review that is due.
-    const wait = deadline - clock.now() + this.#senses.restMs;
+    const left = deadline - clock.now();
+    const wait = left < NEAR_MS ? left : left + this.#senses.restMs;
     this.#timer = clock.after(wait, () => {
       this.#timerAt = Number.POSITIVE_INFINITY;
       this.observe({ kind: 'tick', at: clock.now() });
