@@ -178,7 +178,7 @@ describe('a webhook', () => {
     const h = hook(url, {
       events: ['notify', 'session.stuck'],
       // Longer than this test may take: a stop that waited for the receiver would not end in time.
-      limits: { farewellMs: 100, timeoutMs: 600_000 },
+      limits: { farewellMs: 1_000, timeoutMs: 600_000 },
     });
     h.telemetry.emit('notify.failed', { host: 'x', events: 1, tries: 1, error: 'x' });
     h.stuck('ses_1');
