@@ -36,14 +36,16 @@ export function readAnswerHead(bytes: Buffer): AnswerHead | undefined {
     // So long, and no end: also where the end has come with more of the body.
     if (length > MAX_ANSWER_HEAD_BYTES) throw new Error('the head of its answer is too long');
     if (end === -1) return undefined;
-    const head = readOne(bytes.toString('latin1', from, end), length);
+    const { isCurrent, ...head } = readOne(bytes.toString('latin1', from, end), length);
     // An interim answer (RFC 9110, section 15.2): the one that counts follows.
     if (head.status >= 200 || head.status === PROTOCOLS_SWITCHED) return head;
+    // HTTP/1.0 had none: whatever said this, it cannot be told what follows.
+    if (!isCurrent) throw new Error('it gives an interim answer in HTTP/1.0');
     from = length;
   }
 }
 
-function readOne(text: string, bodyFrom: number): AnswerHead {
+function readOne(text: string, bodyFrom: number): AnswerHead & { isCurrent: boolean } {
   const [first = '', ...lines] = text.split('\r\n');
   const [, minor, status] = STATUS_LINE.exec(first) ?? [];
   if (status === undefined) throw new Error('it does not answer in HTTP/1.1');
@@ -57,12 +59,13 @@ function readOne(text: string, bodyFrom: number): AnswerHead {
     fields.set(name, known === undefined ? value : `${known}, ${value}`);
   }
   const contentType = fields.get('content-type');
+  const isCurrent = minor === '1';
   const framing = framingOf(
     fields.get('transfer-encoding'),
     fields.get('content-length'),
-    minor === '1',
+    isCurrent,
   );
-  return { status: Number(status), contentType, framing, bodyFrom };
+  return { status: Number(status), contentType, framing, bodyFrom, isCurrent };
 }
 
 /** Of spaces and tabs alone: what else `trim` takes for space is none here. */

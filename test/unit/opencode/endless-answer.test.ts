@@ -44,6 +44,9 @@ describe('the head of an answer', () => {
     const bytes = Buffer.from(`${interim}${interim}HTTP/1.1 204 No Content\r\n\r\n`);
     expect(readAnswerHead(bytes)).toMatchObject({ status: 204, bodyFrom: bytes.length });
     expect(head('HTTP/1.1 101 Switching Protocols')).toMatchObject({ status: 101 });
+    expect(() => readAnswerHead(Buffer.from(`HTTP/1.0 103 Early Hints\r\n\r\n${bytes}`))).toThrow(
+      'interim',
+    );
   });
 
   it.each([

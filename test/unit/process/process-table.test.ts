@@ -173,7 +173,12 @@ test('the family of a process is what the whole table says, zombies left out', a
   const table = new ProcTable();
   const pids = (family: readonly ProcessStat[]) => family.map(({ pid }) => pid).sort();
   const whole = async () => tree([shell.pid!], await table.list());
-  await waitFor(async () => (await whole()).length === 3, { what: 'the family of three' });
+  // Neither with the first `sleep`, nor with a shell that is about to start the last.
+  const settled = async () => {
+    const all = await Promise.all((await whole()).map(({ pid }) => table.read(pid)));
+    return all.length === 3 && all.every((each) => each?.command.join(' ') === 'sleep 100');
+  };
+  await waitFor(settled, { what: 'the family of three' });
   expect(pids(table.family([shell.pid!])!)).toEqual(pids(await whole()));
   expect(table.family([2 ** 22 + 1])).toEqual([]);
   for (const { pid } of await whole()) process.kill(pid, 'SIGKILL');
