@@ -5,6 +5,7 @@ import { applyLive } from '../config/reload.js';
 import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon.js';
 import { SystemClock } from '../lib/clock.js';
+import { messageOf } from '../opencode/errors.js';
 import { createControl } from '../process/auto.js';
 import { whyMissing } from '../process/binary.js';
 import type { ControlDeps } from '../process/control.js';
@@ -148,14 +149,21 @@ function recorderFor(
 ): Recorder | undefined {
   if (file === undefined) return undefined;
   const redactor = createRedactor(secretsOf(loaded));
-  return new Recorder({
-    file,
-    header: { version: packageVersion(), acts, policy: policyKeys(loaded.config) },
-    now: () => new Date().toISOString(),
-    clean: (text) => redactor.text(text),
-    onError: (err) =>
-      telemetry.emit('error', { err, doing: `recording to ${file}, which ends here` }),
-  });
+  try {
+    return new Recorder({
+      file,
+      header: { version: packageVersion(), acts, policy: policyKeys(loaded.config) },
+      now: () => new Date().toISOString(),
+      clean: (text) => redactor.text(text),
+      onError: (err) =>
+        telemetry.emit('error', { err, doing: `recording to ${file}, which ends here` }),
+    });
+  } catch (error) {
+    throw new ExitError(
+      EXIT.usage,
+      `--record ${file}: it cannot be written (${messageOf(error)}). Name a file in a folder that is there and is yours.`,
+    );
+  }
 }
 
 /** What the state machine decides by: the part of the configuration that a replay needs. */

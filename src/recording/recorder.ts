@@ -1,5 +1,6 @@
 /** `run --record FILE`: writes every observation as it is taken in. Bounded: at its limit the file is put aside once. */
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import { isDiskFull } from '../lib/disk.js';
 import type { Observation } from '../watchdog/observation.js';
 import { FORMAT_VERSION, type Header, MAX_LINE_CHARS, toLine } from './format.js';
 
@@ -25,11 +26,20 @@ export class Recorder {
   #bytes = 0;
   #saidLeftOut = false;
 
-  /** @throws where the file cannot be opened: a recording that was asked for and not made is an error at start. */
+  /**
+   * @throws where the file cannot be opened: a recording that was asked for and not made is an error at start. Not
+   * where the disk is full: a daemon that is started again by its service manager watches on, without a recording.
+   */
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#maxBytes = options.maxBytes ?? MAX_RECORDING_BYTES;
-    this.#open();
+    try {
+      this.#open();
+    } catch (error) {
+      this.close();
+      if (!isDiskFull(error)) throw error;
+      options.onError(error);
+    }
   }
 
   take(o: Observation): void {

@@ -4,6 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import type { Clock, Timer } from '../lib/clock.js';
+import { isDiskFull } from '../lib/disk.js';
 
 /** What a slow reader can be behind before whole lines are dropped. */
 export const MAX_PENDING_BYTES = 1024 * 1024;
@@ -12,8 +13,6 @@ const RETRY_MS = 50;
 const DISK_RETRY_MS = 1_000;
 /** The pipe has no room just now. */
 const SLOW: readonly unknown[] = ['EAGAIN', 'EBUSY', 'EINTR'];
-/** The disk, a quota or a limit on the size of files leaves no room (write(2)). */
-const FULL: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 /** `flush` waits for a slow reader at most this long: the last lines of a stop are worth half a second. */
 const FLUSH_MS = 500;
 
@@ -93,7 +92,7 @@ export class FileDescriptorSink implements Sink {
   #failed(error: unknown): void {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     // What was written of a line stays written: its rest is kept too, so that no line is ever cut in two.
-    if (SLOW.includes(code) || FULL.includes(code)) {
+    if (SLOW.includes(code) || isDiskFull(error)) {
       const wait = SLOW.includes(code) ? RETRY_MS : DISK_RETRY_MS;
       this.#retry = this.#clock.after(wait, () => this.#drain(), { unref: true });
       return;

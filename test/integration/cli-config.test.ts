@@ -143,6 +143,19 @@ describe('the command line', () => {
     );
   });
 
+  it('does not run where it cannot write the recording that was asked for, and says so without a stack', async () => {
+    const file = join(dir, 'missing', 'r.ndjson');
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const { code, err } = await run(['run', '--dry-run', '--url', url, '--record', file], {
+      OPENCODE_WATCHDOG_SERVER_CONTROL: 'observe',
+      OPENCODE_WATCHDOG_STATUS_LISTEN: 'off',
+    });
+    expect(code).toBe(2);
+    expect(err).toMatch(
+      /^opencode-watchdog: --record \S+r\.ndjson: it cannot be written \(ENOENT.*\)\. Name a file .*\n$/,
+    );
+  });
+
   it('prints version and help of every command to stdout', async () => {
     expect(await run(['--version'])).toMatchObject({
       code: 0,

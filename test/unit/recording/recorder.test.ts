@@ -152,3 +152,13 @@ test('what fails in the middle is said once, ends the recording, and nothing els
   expect(errors).toHaveLength(1);
   expect(readFileSync(file, 'utf8').trimEnd().split('\n')).toHaveLength(1);
 });
+
+test('a disk that is full from the start is told, and no reason not to start', () => {
+  errors.length = 0;
+  // Writing to it fails with ENOSPC (full(4)).
+  const { recorder: made } = recorder({ file: '/dev/full' });
+  expect(errors).toMatchObject([{ code: 'ENOSPC' }]);
+  made.take(info);
+  made.close();
+  expect(errors).toHaveLength(1);
+});
