@@ -9,8 +9,8 @@ import { Buffer } from 'node:buffer';
 import { connect, isIP, type OnReadOpts, type Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { targetOf } from '../lib/http.js';
-import { type AnswerHead, type Framing, readAnswerHead } from './answer-head.js';
-import { ChunkedBody } from './chunked-body.js';
+import { AnswerBody } from './answer-body.js';
+import { type AnswerHead, readAnswerHead } from './answer-head.js';
 
 /** One read of the socket. */
 const READ_BYTES = 64 * 1024;
@@ -35,8 +35,7 @@ export class EndlessGet {
   readonly gone: Promise<void>;
   /** What came of the head; undefined when the body has begun. */
   #head: Buffer | undefined = Buffer.alloc(0);
-  #framing: Framing = { by: 'close' };
-  #chunks = new ChunkedBody();
+  #body: AnswerBody | undefined;
   #isOver = false;
 
   constructor(options: EndlessGetOptions) {
@@ -89,28 +88,15 @@ export class EndlessGet {
     const head = readAnswerHead(all);
     this.#head = head ? undefined : all;
     if (head === undefined) return count;
-    this.#framing = head.framing;
+    this.#body = new AnswerBody(head.framing);
     if (!this.#options.head(head)) this.destroy();
     return head.bodyFrom - before;
   }
 
   #readBody(bytes: Buffer, from: number, to: number): void {
     if (this.#isOver) return;
-    const framing = this.#framing;
-    if (framing.by === 'chunks') {
-      this.#chunks.push(bytes, from, to, this.#piece);
-      if (this.#chunks.isDone) this.#end();
-      return;
-    }
-    if (framing.by === 'close') {
-      this.#piece(bytes, from, to);
-      return;
-    }
-    const end = Math.min(to, from + framing.bytes);
-    framing.bytes -= end - from;
-    this.#piece(bytes, from, end);
-    if (end < to) throw new Error('it went on behind its end');
-    if (framing.bytes === 0) this.#end();
+    this.#body?.push(bytes, from, to, this.#piece);
+    if (this.#body?.isWhole) this.#end();
   }
 
   readonly #piece = (bytes: Buffer, from: number, to: number): void => {
@@ -119,8 +105,7 @@ export class EndlessGet {
 
   /** The other side has said its last word. */
   #closed(): void {
-    const isWhole = this.#head === undefined && this.#framing.by === 'close';
-    this.#end(isWhole ? undefined : new Error('the connection broke'));
+    this.#end(this.#body?.endsByClose ? undefined : new Error('the connection broke'));
   }
 
   #end(error?: Error): void {

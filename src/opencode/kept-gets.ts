@@ -8,8 +8,8 @@
 import { Buffer } from 'node:buffer';
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../lib/clock.js';
-import { type AnswerHead, readAnswerHead } from './answer-head.js';
-import { ChunkedBody } from './chunked-body.js';
+import { AnswerBody } from './answer-body.js';
+import { type AnswerHead, type Framing, readAnswerHead } from './answer-head.js';
 
 /** As many as polls and a probe need at a time. */
 export const MAX_KEPT = 5;
@@ -107,7 +107,7 @@ class KeptConnection {
   /** What came of the head. */
   #before: Buffer = Buffer.alloc(0);
   #head: AnswerHead | undefined;
-  #chunks = new ChunkedBody();
+  #body: AnswerBody | undefined;
   #pieces: Buffer[] = [];
   #size = 0;
   usedAt = 0;
@@ -137,7 +137,7 @@ class KeptConnection {
   ask(request: string, maxBytes: number): Promise<KeptAnswer | undefined> {
     this.#before = Buffer.alloc(0);
     this.#head = undefined;
-    this.#chunks = new ChunkedBody();
+    this.#body = undefined;
     this.#pieces = [];
     this.#size = 0;
     return new Promise((settle) => {
@@ -184,35 +184,29 @@ class KeptConnection {
       }
       from = this.#head.bodyFrom;
     }
-    const { status, contentType = '', framing } = this.#head;
-    const isWhole = this.#takeBody(this.#head, all, from);
-    if (this.#size > asking.maxBytes) {
+    const { status, contentType = '' } = this.#head;
+    this.#body ??= new AnswerBody(framingOf(this.#head));
+    this.#body.push(all, from, all.length, this.#keep);
+    if (this.#body.endsByClose) {
+      // Node's client can wait for that as well.
+      this.destroy();
+    } else if (this.#size > asking.maxBytes) {
       this.#settle({ status, contentType, text: undefined });
       this.destroy();
-    } else if (isWhole) {
+    } else if (this.#body.isWhole) {
       const text = Buffer.concat(this.#pieces).toString('utf8');
       this.#pieces = [];
       this.#settle({ status, contentType, text });
-    } else if (framing.by === 'close') this.destroy();
-  }
-
-  /** True where the body is whole. @throws where more came than there may be */
-  #takeBody({ status, framing }: AnswerHead, bytes: Buffer, from: number): boolean {
-    if (framing.by === 'chunks') {
-      this.#chunks.push(bytes, from, bytes.length, (all, start, end) =>
-        this.#keep(all, start, end),
-      );
-      return this.#chunks.isDone;
     }
-    const due = framing.by === 'length' && !NO_BODY.has(status) ? framing.bytes : 0;
-    this.#keep(bytes, from, bytes.length);
-    if (this.#size > due) throw new Error('it went on behind its end');
-    return this.#size === due && (framing.by === 'length' || NO_BODY.has(status));
   }
 
   /** The bytes are others as soon as this read is over. */
-  #keep(bytes: Buffer, from: number, to: number): void {
-    if (to > from) this.#pieces.push(Buffer.from(bytes.subarray(from, to)));
+  readonly #keep = (bytes: Buffer, from: number, to: number): void => {
+    this.#pieces.push(Buffer.from(bytes.subarray(from, to)));
     this.#size += to - from;
-  }
+  };
+}
+
+function framingOf({ status, framing }: AnswerHead): Framing {
+  return framing.by !== 'chunks' && NO_BODY.has(status) ? { by: 'length', bytes: 0 } : framing;
 }
