@@ -8,7 +8,7 @@ import { realEvents } from '../test/unit/opencode/real-events.js';
 const DELTAS_PER_ANSWER = 1_000;
 /** Sessions that answer at the same time. */
 const SESSIONS = 8;
-const DIRECTORIES = ['/home/me/work/api', '/home/me/work/web', '/srv/projects/opencode-watchdog'];
+const DIRECTORIES = ['/home/me/code/api', '/home/me/code/web', '/srv/projects/opencode-watchdog'];
 /** opencode sends one every 10 s; at the rate of these sessions that is one in so many deltas. */
 const DELTAS_PER_HEARTBEAT = 4_000;
 

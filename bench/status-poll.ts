@@ -15,7 +15,7 @@ const REPETITIONS = 200;
 /** Not counted: until the compiler is done. */
 const WARM_UP = 50;
 const EPOCH = 1_795_343_500_000;
-const DIRECTORY = '/home/me/work/api';
+const DIRECTORY = '/home/me/code/api';
 const MESSAGES = [
   'Rate limit reached',
   'Service Unavailable',
