@@ -5,8 +5,8 @@ import { Agent, fetch, request } from 'undici';
 import { startWatchdog } from './events-watchdog.js';
 
 /**
- * `watchdog`: our senses and state machine. `sdk`: the official SDK's subscription. `raw`: undici's `request`.
- * `raw-fetch`: its `fetch`; `raw-node`: Node's own HTTP client, which the senses use. These three only count bytes.
+ * `watchdog`: our monitor and state machine. `sdk`: the official SDK's subscription. `raw`: undici's `request`.
+ * `raw-fetch`: its `fetch`; `raw-node`: Node's own HTTP client, which the monitor uses. These three only count bytes.
  */
 export type Kind = 'watchdog' | 'sdk' | 'raw' | 'raw-fetch' | 'raw-node';
 

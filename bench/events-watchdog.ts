@@ -1,8 +1,8 @@
 /** What the daemon does with a stream, from the socket to the decisions of the state machine: all but log and acts. */
 import { defaultConfig } from '../src/config/schema.js';
 import { SystemClock } from '../src/lib/clock.js';
-import { OpencodeClient } from '../src/opencode/client.js';
-import { Senses } from '../src/opencode/senses.js';
+import { Monitor } from '../src/opencode/monitor/monitor.js';
+import { OpencodeClient } from '../src/opencode/v1/client.js';
 import type { Observation } from '../src/watchdog/observation.js';
 import { Watchdog } from '../src/watchdog/watchdog.js';
 
@@ -14,7 +14,7 @@ export function startWatchdog(url: string): () => number {
   const watchdog = new Watchdog({ policy: config, acts: false });
   const observe = (o: Observation) => void watchdog.observe(o);
   const { watch, probe } = config;
-  const senses = new Senses({
+  const monitor = new Monitor({
     client,
     clock,
     watch,
@@ -23,7 +23,7 @@ export function startWatchdog(url: string): () => number {
     notice: () => undefined,
   });
   clock.start((ms) => observe({ kind: 'gap', at: clock.now(), ms }));
-  senses.start();
+  monitor.start();
   observe({ kind: 'server.attached', at: clock.now(), running: true });
-  return () => senses.events;
+  return () => monitor.events;
 }

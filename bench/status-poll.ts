@@ -3,9 +3,9 @@
  * `JSON.parse` of the same bytes. What the state machine then does with a poll that tells nothing new is told beside it.
  */
 import { defaultConfig } from '../src/config/schema.js';
-import * as schemas from '../src/opencode/schemas.js';
-import { Oddities } from '../src/opencode/status.js';
-import { readStatuses } from '../src/opencode/status-list.js';
+import * as schemas from '../src/opencode/v1/schemas.js';
+import { ParseStats } from '../src/opencode/v1/status.js';
+import { readStatuses } from '../src/opencode/v1/status-list.js';
 import type { SessionStatus } from '../src/watchdog/observation.js';
 import { Watchdog } from '../src/watchdog/watchdog.js';
 import { median, ms, type Row } from './figures.js';
@@ -40,7 +40,7 @@ function body(): Buffer {
 
 const parse = (bytes: Buffer): unknown => JSON.parse(bytes.toString('utf8'));
 
-function read(bytes: Buffer, oddities: Oddities): Map<string, SessionStatus> {
+function read(bytes: Buffer, oddities: ParseStats): Map<string, SessionStatus> {
   const answer = schemas.statuses.safeParse(parse(bytes));
   const list = answer.success ? readStatuses(answer.data, EPOCH, oddities) : undefined;
   if (list?.kind !== 'read' || list.statuses.size !== SESSIONS)
@@ -50,7 +50,7 @@ function read(bytes: Buffer, oddities: Oddities): Map<string, SessionStatus> {
 
 export function statusPoll(): Row {
   const bytes = body();
-  const oddities = new Oddities();
+  const oddities = new ParseStats();
   const watchdog = new Watchdog({ policy: defaultConfig(), acts: false });
   let at = 0;
   const observe = (statuses: Map<string, SessionStatus>) =>

@@ -1,7 +1,7 @@
 /** Looks at the world the whole time, past the faults of the network: processes, health, and what the daemon shows. */
 import { pause } from '../test/support/wait.js';
 import type { Arena, Secrets } from './arena.js';
-import type { Emit, Process, Trouble } from './evidence.js';
+import type { AbortFlow, Emit, Process } from './evidence.js';
 import { FAULTS, type FaultName } from './schedule.js';
 import { isStopped, type Sight } from './witness.js';
 
@@ -89,8 +89,8 @@ export class Watch {
     const { manager, proxy, provider } = this.#o.arena;
     const faults = new Set(this.#o.faults().map((fault) => FAULTS[fault]));
     const [server] = servers;
-    const troubles: Trouble[] = [];
-    const add = (trouble: Trouble, holds: boolean) => holds && troubles.push(trouble);
+    const troubles: AbortFlow[] = [];
+    const add = (trouble: AbortFlow, holds: boolean) => holds && troubles.push(trouble);
     add('daemon down', manager.pid === undefined || this.#statusSilent);
     add('daemon frozen', manager.pid !== undefined && isStopped(manager.pid));
     add('server down', server === undefined);

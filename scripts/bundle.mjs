@@ -61,8 +61,8 @@ const { metafile } = await build({
   },
 });
 
-// Files of the status page, where the bundle looks for them: `../page/`.
-cpSync(join(root, 'src/telemetry/page'), join(dist, 'page'), { recursive: true });
+// Files of the status page, where the bundle looks for them: `./page/`.
+cpSync(join(root, 'src/status/page'), join(dist, 'bundle/page'), { recursive: true });
 
 // The licences of what is in the bundle go with it.
 const packages = new Set(
@@ -83,7 +83,7 @@ writeFileSync(join(dist, 'THIRD-PARTY-LICENSES.txt'), notices.join(`\n${'-'.repe
 for (const name of ['main', 'runtime']) {
   for (const end of ['.js', '.js.map', '.d.ts']) rmSync(join(dist, name + end), { force: true });
 }
-for (const folder of ['commands', 'telemetry/page', 'telemetry/status', 'telemetry/notify']) {
+for (const folder of ['commands', 'status', 'telemetry/notify']) {
   rmSync(join(dist, folder), { recursive: true, force: true });
 }
 rmSync(join(dist, 'cli.d.ts'), { force: true });

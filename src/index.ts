@@ -2,12 +2,12 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { SystemClock } from './lib/clock.js';
-import { OpencodeClient } from './opencode/client.js';
 import { OpencodeDriver as Driver } from './opencode/driver/driver.js';
 import { DriverError } from './opencode/driver/error.js';
 import type { DriverOptions } from './opencode/driver/types.js';
-import { createControl } from './process/auto.js';
-import { checkBinary } from './process/binary.js';
+import { OpencodeClient } from './opencode/v1/client.js';
+import { createControl } from './process/control/auto.js';
+import { checkBinary } from './process/identity/binary.js';
 
 export type { BatchOptions, BatchResult, BatchTask } from './opencode/driver/batch.js';
 export {
@@ -20,7 +20,7 @@ export type { ModelRef, ModelSpec, Thinking } from './opencode/driver/model.js';
 export type { OnRequest, SessionRef } from './opencode/driver/run.js';
 export { type Message, renderTranscript } from './opencode/driver/transcript.js';
 export type * from './opencode/driver/types.js';
-export { OpencodeError, type OpencodeErrorKind } from './opencode/errors.js';
+export { OpencodeError, type OpencodeErrorKind } from './opencode/http/errors.js';
 
 export interface OpencodeDriverOptions extends DriverOptions {
   /** How opencode is started by `check({ start: true })`; `--hostname` and `--port` are appended from the URL. */

@@ -1,7 +1,7 @@
 /** The command line: words to calls. Adding a command is one entry in `COMMANDS`. */
 import { Command, CommanderError } from 'commander';
 import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
-import { nearest } from './config/nearest.js';
+import { nearest } from './config/suggest.js';
 
 interface CommandEntry {
   name: string;

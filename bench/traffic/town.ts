@@ -1,7 +1,7 @@
 /** What the traffic server knows: its sessions, what runs in them, what people are asked, and the judgement of aborts. */
 import { type Frame, json, newId } from './frames.js';
 
-/** An abort this much before its limit is no harm: a sign of life is told at most this late (src/opencode/stream.ts). */
+/** An abort this much before its limit is no harm: a sign of life is told at most this late (src/opencode/monitor/event-stream.ts). */
 const EARLY_MS = 1_000;
 /** A stuck run that is not aborted this long after its limit is missed. */
 export const GRACE_MS = 5_000;

@@ -1,4 +1,4 @@
-/** The watchdog lays hands only on sessions that are stuck, and for a reason that fits what is wrong with them. */
+/** The watchdog acts only on sessions that are stuck, and for a reason that fits what is wrong with them. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { Limits } from '../limits.js';
 import type { Known, Ledger } from './ledger.js';

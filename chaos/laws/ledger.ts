@@ -1,5 +1,5 @@
 /** What several laws must know of the past: which sessions there are, what is wrong just now, which faults came when. */
-import type { Evidence, Trouble } from '../evidence.js';
+import type { AbortFlow, Evidence } from '../evidence.js';
 import { type Kind, type KindName, kindOf } from '../kinds.js';
 import type { FaultName } from '../schedule.js';
 
@@ -27,11 +27,11 @@ export interface PastFault {
 export class Ledger {
   readonly sessions = new Map<string, Known>();
   readonly faults = new Map<number, PastFault>();
-  troubles: readonly Trouble[] = [];
+  troubles: readonly AbortFlow[] = [];
   /** Since when everything works; undefined while something does not. */
   calmSince: number | undefined;
   /** When each trouble was there, oldest first; the last may go on. */
-  readonly #past = new Map<Trouble, { from: number; to: number }[]>();
+  readonly #past = new Map<AbortFlow, { from: number; to: number }[]>();
 
   take(e: Evidence): void {
     switch (e.kind) {
@@ -70,12 +70,12 @@ export class Ledger {
     );
   }
 
-  hadTrouble(trouble: Trouble, since: number): boolean {
+  hadTrouble(trouble: AbortFlow, since: number): boolean {
     return this.troubledMs([trouble], since, Number.POSITIVE_INFINITY) > 0;
   }
 
   /** How long one of these was there between the two moments; endless where it goes on and `until` is. */
-  troubledMs(troubles: readonly Trouble[], since: number, until: number): number {
+  troubledMs(troubles: readonly AbortFlow[], since: number, until: number): number {
     const overlaps = troubles.flatMap((trouble) =>
       (this.#past.get(trouble) ?? []).map(({ from, to }) =>
         Math.max(0, Math.min(to, until) - Math.max(from, since)),
@@ -84,7 +84,7 @@ export class Ledger {
     return overlaps.reduce((sum, ms) => sum + ms, 0);
   }
 
-  #changed(now: readonly Trouble[], at: number): void {
+  #changed(now: readonly AbortFlow[], at: number): void {
     for (const trouble of this.troubles.filter((each) => !now.includes(each))) {
       const last = this.#past.get(trouble)?.at(-1);
       if (last) last.to = at;

@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import { extname } from 'node:path';
 import { parse, YAMLError } from 'yaml';
 import * as z from 'zod';
-import { nearest } from '../config/nearest.js';
+import { nearest } from '../config/suggest.js';
 import { parseDuration } from '../config/units.js';
 import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
 import { parseModel } from '../opencode/driver/model.js';
-import { contextFile, directoryOf, filePart } from './prompt-words.js';
+import { contextFile, directoryOf, filePart } from './prompt-options.js';
 import { EXIT, ExitError } from './shared.js';
 
 export const MAX_BYTES = 64 * 1024 * 1024;

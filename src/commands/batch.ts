@@ -2,7 +2,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import type { BatchResult } from '../opencode/driver/batch.js';
 import { finishedTasks, type PlannedTask, readInput, readTasks } from './batch-tasks.js';
-import { countOf, type DrivingOptions, drive, durationOf } from './driving.js';
+import { countOf, type DrivingOptions, drive, durationOf } from './driver-commands.js';
 import { Progress } from './progress.js';
 import { complain, EXIT, ExitError, print } from './shared.js';
 

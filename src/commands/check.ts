@@ -1,10 +1,10 @@
 /** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
-import { nearest } from '../config/nearest.js';
+import { nearest } from '../config/suggest.js';
 import { SystemClock } from '../lib/clock.js';
-import type { OpencodeClient } from '../opencode/client.js';
-import { readConfiguredModel, readProviders } from '../opencode/providers.js';
-import { createControl } from '../process/auto.js';
-import { type BinaryCheck, checkBinary } from '../process/binary.js';
+import type { OpencodeClient } from '../opencode/v1/client.js';
+import { readConfiguredModel, readProviders } from '../opencode/v1/providers.js';
+import { createControl } from '../process/control/auto.js';
+import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
 import { clientFor, controlOptions, onceDeps } from './server.js';
 import {
   type ConfigOptions,

@@ -1,7 +1,7 @@
 /** `pause`, `resume`, `restart`, and the daemon's part of `abort`: what a person asks of the running daemon. */
 import type { LoadedConfig } from '../config/load.js';
 import { SystemClock, sleep } from '../lib/clock.js';
-import { createControl } from '../process/auto.js';
+import { createControl } from '../process/control/auto.js';
 import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
 import { clientFor, controlOptions, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadForCommand, printJson } from './shared.js';

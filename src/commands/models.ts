@@ -1,6 +1,6 @@
 /** `models`: what can be asked for: the connected providers' models first, with their limits. */
 import type { ModelList } from '../opencode/driver/types.js';
-import { type DrivingOptions, drive } from './driving.js';
+import { type DrivingOptions, drive } from './driver-commands.js';
 import { plainTable, rowsOf } from './sessions.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 

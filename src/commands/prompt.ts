@@ -1,13 +1,13 @@
 /** `prompt`: one safe automation run; the reply goes to stdout, and no session is left behind. */
-import { MAX_NOTICES } from '../opencode/notice.js';
-import { type DrivingOptions, drive } from './driving.js';
+import { MAX_NOTICES } from '../opencode/monitor/notice.js';
+import { type DrivingOptions, drive } from './driver-commands.js';
 import {
   directoryOf,
   type PromptFlags,
   permissionRule,
   promptText,
   sendOptions,
-} from './prompt-words.js';
+} from './prompt-options.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
 export interface PromptCommandOptions extends DrivingOptions, PromptFlags {

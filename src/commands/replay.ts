@@ -1,7 +1,7 @@
 /** `replay FILE`: feeds a recording to the state machine and prints each decision with the numbers that led to it. */
 import { configSchema } from '../config/schema.js';
 import { type ReplayedDecision, readRecording, replay } from '../recording/replay.js';
-import { messageOf } from '../telemetry/catalogue.js';
+import { messageOf } from '../telemetry/catalogue/catalogue.js';
 import type { Decision } from '../watchdog/decision.js';
 import { isNote } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';

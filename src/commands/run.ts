@@ -3,20 +3,20 @@ import { readableConfig } from '../config/explain.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
 import { applyLive } from '../config/reload.js';
 import type { Config } from '../config/schema.js';
-import { Daemon } from '../daemon.js';
+import { Daemon } from '../daemon/daemon.js';
+import { openStatusFor, startNotices } from '../daemon/outputs.js';
+import { SdNotify } from '../daemon/sd-notify.js';
+import { ServiceManager } from '../daemon/service-manager.js';
 import { SystemClock } from '../lib/clock.js';
-import { messageOf } from '../opencode/errors.js';
-import { createControl } from '../process/auto.js';
-import { whyMissing } from '../process/binary.js';
-import type { ControlDeps } from '../process/control.js';
+import { messageOf } from '../opencode/http/errors.js';
+import { createControl } from '../process/control/auto.js';
+import type { ControlDeps } from '../process/control/control.js';
+import { whyMissing } from '../process/identity/binary.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
-import { defaultStateDir } from '../process/record.js';
+import { defaultStateDir } from '../process/server/state-file.js';
 import { Recorder } from '../recording/recorder.js';
-import { ServiceReport } from '../service.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
-import { createRedactor } from '../telemetry/redact.js';
-import { SdNotify } from '../telemetry/sd-notify.js';
-import { openStatusFor, startNotices } from '../watchers.js';
+import { createRedactor } from '../telemetry/redaction.js';
 import { controlOptions } from './server.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
@@ -44,7 +44,7 @@ export async function run(options: RunOptions): Promise<number> {
     config: readableConfig(config),
   });
 
-  const service = new ServiceReport({
+  const service = new ServiceManager({
     notify: new SdNotify({
       env: process.env,
       onError: (err) =>

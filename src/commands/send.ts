@@ -1,8 +1,8 @@
 /** `create`, `send`, `wait`: the steps of `prompt` one by one, for programs that keep a session. */
 
 import type { Reply } from '../opencode/driver/types.js';
-import { MAX_NOTICES } from '../opencode/notice.js';
-import { type DrivingOptions, drive } from './driving.js';
+import { MAX_NOTICES } from '../opencode/monitor/notice.js';
+import { type DrivingOptions, drive } from './driver-commands.js';
 import { liveText } from './prompt.js';
 import {
   directoryOf,
@@ -11,7 +11,7 @@ import {
   promptText,
   sendOptions,
   waitOptions,
-} from './prompt-words.js';
+} from './prompt-options.js';
 import { type SessionActOptions, sessionOf } from './session-acts.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 

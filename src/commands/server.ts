@@ -1,11 +1,11 @@
 /** How commands reach the server and its process: the client, and the controls with what the configuration says. */
 import type { LoadedConfig } from '../config/load.js';
-import { isHealthy } from '../daemon.js';
+import { isHealthy } from '../daemon/daemon.js';
 import type { Clock } from '../lib/clock.js';
-import { OpencodeClient } from '../opencode/client.js';
-import type { createControl } from '../process/auto.js';
-import type { ControlDeps } from '../process/control.js';
-import { defaultStateDir } from '../process/record.js';
+import { OpencodeClient } from '../opencode/v1/client.js';
+import type { createControl } from '../process/control/auto.js';
+import type { ControlDeps } from '../process/control/control.js';
+import { defaultStateDir } from '../process/server/state-file.js';
 import { complain } from './shared.js';
 
 export function clientFor({ config, secrets }: LoadedConfig, clock: Clock): OpencodeClient {

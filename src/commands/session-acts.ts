@@ -1,7 +1,7 @@
 /** `abort`, `delete`, `messages`: one session, now. */
 import { renderTranscript, type TranscriptForm } from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
-import { countOf, type DrivingOptions, drive } from './driving.js';
+import { countOf, type DrivingOptions, drive } from './driver-commands.js';
 import { complain, EXIT, ExitError, loadForCommand, print, printJson } from './shared.js';
 
 export interface SessionActOptions extends DrivingOptions {

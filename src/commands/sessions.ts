@@ -1,8 +1,8 @@
 /** `sessions`: the server's sessions and what each is doing, over all directories; with an id, that one alone. */
 import Table from 'cli-table3';
-import { isActive } from '../opencode/driver/survey.js';
+import { isActive } from '../opencode/driver/list-sessions.js';
 import type { SessionState } from '../opencode/driver/types.js';
-import { countOf, type DrivingOptions, drive } from './driving.js';
+import { countOf, type DrivingOptions, drive } from './driver-commands.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
 export interface SessionsOptions extends DrivingOptions {

@@ -3,7 +3,7 @@ import { SystemClock, sleep } from '../lib/clock.js';
 import { DaemonClient, NoDaemonError } from './daemon-client.js';
 import { EXIT, loadForCommand, print, printJson } from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
-import { statusLines } from './status-words.js';
+import { statusLines } from './status-text.js';
 
 export interface StatusOptions {
   config?: string;

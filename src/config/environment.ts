@@ -1,8 +1,8 @@
 /** The environment as a layer: `OPENCODE_WATCHDOG_<PATH>`, and below it opencode's own variables. */
 import { parseDocument } from 'yaml';
 import { ENV_PREFIX, GROUPS, KEYS_BY_VARIABLE } from './keys.js';
-import { type Layer, passwordProblem } from './layer.js';
-import { nearest } from './nearest.js';
+import { type Layer, passwordProblem } from './source.js';
+import { nearest } from './suggest.js';
 
 export const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
 const PASSWORD_VARIABLES = new Set([`${ENV_PREFIX}SERVER_PASSWORD`, `${ENV_PREFIX}PASSWORD`]);
@@ -38,7 +38,7 @@ export function readWatchdogVariables(env: NodeJS.ProcessEnv): Layer {
     const key = KEYS_BY_VARIABLE.get(variable);
     const source = `environment ${variable}`;
     if (key !== undefined) {
-      layer.entries.push({ path: key.path, candidates: readings(value), source });
+      layer.entries.push({ path: key.path, candidates: collectors(value), source });
     } else if (PASSWORD_VARIABLES.has(variable)) {
       layer.problems.push(passwordProblem(variable, 'environment'));
     } else if (!FOREIGN.test(variable)) {
@@ -68,7 +68,7 @@ function expectedInstead(variable: string): string {
  * `3` is a number, `[a, b]` a list, `true` a flag; but `12345` may also be a user's name, and in `/srv/a #1` YAML would
  * see a comment: the text as it stands is the other reading.
  */
-export function readings(text: string): unknown[] {
+export function collectors(text: string): unknown[] {
   const document = parseDocument(text, {
     prettyErrors: false,
     stringKeys: true,

@@ -4,8 +4,8 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { LineCounter, parseDocument, type YAMLError } from 'yaml';
 import { readTextFile } from '../lib/text-file.js';
-import { flatten, type Layer } from './layer.js';
 import type { Problem } from './problem.js';
+import { flatten, type Layer } from './source.js';
 
 export const MAX_FILE_BYTES = 1024 * 1024;
 

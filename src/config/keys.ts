@@ -1,7 +1,7 @@
 /** Every key of the configuration as a flat list, read from the schema: path, schema, default, meaning, variable. */
 import * as z from 'zod';
-import { type LeafMeta, leafMeta } from './leaf.js';
 import { configSchema } from './schema.js';
+import { type LeafMeta, leafMeta } from './value-types.js';
 
 export interface Key extends LeafMeta {
   /** `restart.backoff.initial` */

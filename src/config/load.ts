@@ -8,11 +8,11 @@ import { crossCheck } from './cross-checks.js';
 import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
 import { findConfigFile, readConfigFile } from './file.js';
 import { KEYS, nest } from './keys.js';
-import type { Entry, Layer } from './layer.js';
-import { nearest } from './nearest.js';
 import { ConfigError, type Problem, showValue } from './problem.js';
 import { type Config, configSchema } from './schema.js';
 import { MASK, Secret } from './secret.js';
+import type { Entry, Layer } from './source.js';
+import { nearest } from './suggest.js';
 
 /** A value given on the command line. */
 export interface Flag {

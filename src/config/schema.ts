@@ -20,7 +20,7 @@ import {
   serverUrl,
   size,
   text,
-} from './leaf.js';
+} from './value-types.js';
 
 const P = DEFAULT_POLICY;
 const PATH = 'the path of a file';

@@ -14,10 +14,10 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { type Clock, sleep } from '../lib/clock.js';
 import { readTextFile } from '../lib/text-file.js';
-import { openProcessTable } from './open-table.js';
-import { bootId } from './proc-table.js';
-import type { ProcessTable } from './process-table.js';
-import { MAX_RECORD_BYTES, serverKey } from './record.js';
+import { MAX_RECORD_BYTES, serverKey } from './server/state-file.js';
+import { openProcessTable } from './table/open-table.js';
+import { bootId } from './table/proc-table.js';
+import type { ProcessTable } from './table/process-table.js';
 
 export class LockHeldError extends Error {
   override readonly name = 'LockHeldError';

@@ -2,10 +2,10 @@
 import { spawn } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../lib/clock.js';
-import { killTree } from './kill-tree.js';
-import { Lines } from './lines.js';
-import { KEPT_LINES, MAX_LINE_BYTES } from './output.js';
-import type { ProcessTable } from './process-table.js';
+import { Lines } from './server/lines.js';
+import { KEPT_LINES, MAX_LINE_BYTES } from './server/output.js';
+import { killTree } from './signal/kill-tree.js';
+import type { ProcessTable } from './table/process-table.js';
 
 export type CommandResult = { lastLines: string[] } & (
   | { kind: 'exit'; code: number | null; signal: NodeJS.Signals | null }

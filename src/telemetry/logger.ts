@@ -2,12 +2,12 @@
 import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import type { Clock } from '../lib/clock.js';
-import { levelOf, messageOf } from './catalogue.js';
-import type { EventFields, EventName, Level, LogFields } from './events.js';
+import { levelOf, messageOf } from './catalogue/catalogue.js';
+import type { EventFields, EventName, Level, LogFields } from './catalogue/events.js';
 import { isJournal, withPriority } from './journal.js';
-import { LogRate } from './log-rate.js';
+import { LogRate } from './rate-limit.js';
 import { createReadableFormat } from './readable.js';
-import { createRedactor, type Revealable } from './redact.js';
+import { createRedactor, type Revealable } from './redaction.js';
 import { FileDescriptorSink, type Sink } from './sink.js';
 
 /** A line of the server's own output may be longer than other fields. */

@@ -1,5 +1,5 @@
 /**
- * The watchdog's output vocabulary: acts for the hands, and notes for the log.
+ * The watchdog's output vocabulary: acts for the executor, and notes for the log.
  *
  * Every act is answered by an observation (`abort.done`, `restart.failed`, `session.inspected`, …), so the state
  * machine never assumes that something worked. Notes carry the names and fields of the contract's structured log.

@@ -1,5 +1,5 @@
 /**
- * The watchdog's input vocabulary: everything that the senses can tell the state machine.
+ * The watchdog's input vocabulary: everything that the monitor can tell the state machine.
  *
  * Times named `at`, `startedAt` are milliseconds on the *observed clock*: monotonic, and standing still while the
  * daemon itself was suspended or stalled (see `src/lib/clock.ts`). Wall-clock times never enter; a wire time such as

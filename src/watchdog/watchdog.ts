@@ -4,17 +4,18 @@
  * It has no clock, no I/O and no logger. Every observation carries its time; every answer is a list of decisions, and
  * `deadline` is when it wants to be asked again if nothing happens. One timer therefore serves any number of sessions.
  */
-import { Agenda } from './agenda.js';
+
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
-import { type Detail, detail } from './detail.js';
-import { Drain } from './drain.js';
+import { ProviderOutages } from './group/provider-outage.js';
 import type { Observation } from './observation.js';
-import { OutageWatch } from './outage.js';
 import type { Policy } from './policy.js';
-import type { Cut } from './recovery.js';
-import { ServerWatch } from './server.js';
-import { fieldsOf, type Session } from './session.js';
-import { SessionWatch } from './sessions.js';
+import { Drain } from './server/drain.js';
+import { ServerWatch } from './server/health.js';
+import { type Detail, detail } from './session/detail.js';
+import type { Cut } from './session/recovery.js';
+import { SessionWatch } from './session/reducer.js';
+import { fieldsOf, type Session } from './session/state.js';
+import { TimerQueue } from './timer-queue.js';
 
 const NOTHING: readonly Decision[] = [];
 
@@ -43,7 +44,7 @@ export class Watchdog {
   readonly #drain: Drain;
   #out: Decision[] = [];
   /** When each session may change without any news. */
-  readonly #agenda = new Agenda<Session>();
+  readonly #agenda = new TimerQueue<Session>();
   /** When the server, a pile-up or a recycle may. */
   #serverAt = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
@@ -59,7 +60,7 @@ export class Watchdog {
     this.server = new ServerWatch(options.policy, options.acts, say);
     this.#sessions = new SessionWatch({
       policy: options.policy,
-      outages: new OutageWatch(options.policy.pileup, say),
+      outages: new ProviderOutages(options.policy.pileup, say),
       say,
       canAct: () => this.server.healthy,
       isAnswering: () => this.server.answering,
@@ -108,7 +109,7 @@ export class Watchdog {
     return this.#sessions.book.size - this.#sessions.book.active.size;
   }
 
-  /** Whether an abort of this session is still wanted: asked by the hands right before they send it. */
+  /** Whether an abort of this session is still wanted: asked by the executor right before it sends it. */
   wantsAbort(sessionID: string): boolean {
     if (!this.server.healthy) return false;
     const trouble = this.#sessions.book.find(sessionID)?.run?.trouble;
@@ -289,7 +290,7 @@ export class Watchdog {
     this.#sessions.piles.review(at, (detail) => this.#restart('pileup', at, detail));
   }
 
-  /** True where the hands are now busy with the process. */
+  /** True where the executor is now busy with the process. */
   #reviewDrain(at: number): boolean {
     const { wanted } = this.#drain;
     const answer = this.#drain.judge(this.#sessions.book.active, at);
@@ -299,7 +300,7 @@ export class Watchdog {
     return false;
   }
 
-  /** True where the hands are now busy with the process. */
+  /** True where the executor is now busy with the process. */
   #restart(reason: RestartReason, at: number, detail: string): boolean {
     let interrupted = this.#cut;
     // Asked for only where it comes to a restart: this is tried with every observation while a reason stands.

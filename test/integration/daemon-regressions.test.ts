@@ -1,6 +1,6 @@
 /** Regressions: each of these was once seen to go wrong in the whole daemon. */
 import { describe, expect, it } from 'vitest';
-import { ControlError } from '../../src/process/control.js';
+import { ControlError } from '../../src/process/control/control.js';
 import { pause, waitFor } from '../support/wait.js';
 import { fake, retry, start, watch } from './daemon-support.js';
 

@@ -1,6 +1,6 @@
 /** The daemon and its server: what counts as health, what leads to a restart, and what comes of restarts that fail. */
 import { describe, expect, it } from 'vitest';
-import { ControlError } from '../../src/process/control.js';
+import { ControlError } from '../../src/process/control/control.js';
 import type { FakeOpencode } from '../support/fake-opencode.js';
 import { waitFor } from '../support/wait.js';
 import { aborts, FIRST_PID, fake, retry, start, watch } from './daemon-support.js';

@@ -1,12 +1,12 @@
 /**
- * Runs the daemon in this process against a fake opencode: senses, watchdog and log are real, and so are the aborts;
+ * Runs the daemon in this process against a fake opencode: monitor, watchdog and log are real, and so are the aborts;
  * only the server's process is pretended, by a control that records what it is told.
  */
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect } from 'vitest';
 import { type Config, defaultConfig } from '../../src/config/schema.js';
 import { Secret } from '../../src/config/secret.js';
-import { Daemon } from '../../src/daemon.js';
+import { Daemon } from '../../src/daemon/daemon.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import type {
   ControlDeps,
@@ -14,7 +14,7 @@ import type {
   RestartedServer,
   ServerControl,
   StartedServer,
-} from '../../src/process/control.js';
+} from '../../src/process/control/control.js';
 import { createTelemetry } from '../../src/telemetry/logger.js';
 import type { LogLine } from '../support/daemon.js';
 import {

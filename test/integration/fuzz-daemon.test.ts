@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { COMPLAINTS } from '../../src/telemetry/log-rate.js';
+import { COMPLAINTS } from '../../src/telemetry/rate-limit.js';
 import { mutateBytes, mutateJson, nonsense } from '../support/mutate.js';
 import { Random } from '../support/random.js';
 import { waitFor } from '../support/wait.js';

@@ -5,8 +5,8 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
-import { LIMITS } from '../../src/telemetry/status/limits.js';
-import type { ActResult } from '../../src/telemetry/status/source.js';
+import { LIMITS } from '../../src/status/limits.js';
+import type { ActResult } from '../../src/status/source.js';
 import { fuzzAsync, mutateBytes } from '../support/mutate.js';
 import type { Random } from '../support/random.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { DockerControl, type DockerOptions } from '../../src/process/docker.js';
+import { DockerControl, type DockerOptions } from '../../src/process/control/docker.js';
 import { waitFor } from '../support/wait.js';
 
 /** Answers in the shapes of the Docker Engine API reference (v1.50), cut to what is read here. No real engine was asked. */

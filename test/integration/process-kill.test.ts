@@ -4,12 +4,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { proveServer } from '../../src/process/identity.js';
-import { killTree } from '../../src/process/kill-tree.js';
-import { ProcTable } from '../../src/process/proc-table.js';
-import type { ProcessInfo, ProcessTable } from '../../src/process/process-table.js';
-import { PsTable } from '../../src/process/ps-table.js';
-import { Signaller } from '../../src/process/signal.js';
+import { proveServer } from '../../src/process/identity/identity.js';
+import { killTree } from '../../src/process/signal/kill-tree.js';
+import { Signaller } from '../../src/process/signal/signal.js';
+import { ProcTable } from '../../src/process/table/proc-table.js';
+import type { ProcessInfo, ProcessTable } from '../../src/process/table/process-table.js';
+import { PsTable } from '../../src/process/table/ps-table.js';
 import { isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 

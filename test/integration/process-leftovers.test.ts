@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { SpawnControl } from '../../src/process/spawn.js';
+import { SpawnControl } from '../../src/process/control/spawn.js';
 import { isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';

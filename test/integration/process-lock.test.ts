@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { acquireLock, LockHeldError } from '../../src/process/lock.js';
-import { bootId, ProcTable } from '../../src/process/proc-table.js';
-import { serverKey } from '../../src/process/record.js';
+import { serverKey } from '../../src/process/server/state-file.js';
+import { bootId, ProcTable } from '../../src/process/table/proc-table.js';
 
 let dir: string;
 const sleepers: ChildProcess[] = [];

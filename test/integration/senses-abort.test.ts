@@ -1,8 +1,8 @@
 /** Aborting a session: sent to its own directory, believed only when its status shows it. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { type AbortRequest, abortSession } from '../../src/opencode/abort.js';
-import { OpencodeClient } from '../../src/opencode/client.js';
+import { type AbortRequest, abortSession } from '../../src/opencode/actions/abort.js';
+import { OpencodeClient } from '../../src/opencode/v1/client.js';
 import {
   type FakeOpencode,
   type FakeSession,

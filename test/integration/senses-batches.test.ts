@@ -4,8 +4,8 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import { restOf } from '../../src/opencode/batches.js';
-import { type ConnectionEnd, EventConnection } from '../../src/opencode/event-connection.js';
+import { restOf } from '../../src/opencode/http/batches.js';
+import { type ConnectionEnd, EventConnection } from '../../src/opencode/http/event-connection.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { waitFor } from '../support/wait.js';
 

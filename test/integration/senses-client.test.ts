@@ -4,8 +4,8 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { type ClientOptions, OpencodeClient } from '../../src/opencode/client.js';
-import { OpencodeError } from '../../src/opencode/errors.js';
+import { OpencodeError } from '../../src/opencode/http/errors.js';
+import { type ClientOptions, OpencodeClient } from '../../src/opencode/v1/client.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 
 const clock = new SystemClock();

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import tls from 'node:tls';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { EndlessGet } from '../../src/opencode/endless-get.js';
+import { EndlessGet } from '../../src/opencode/http/endless-get.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

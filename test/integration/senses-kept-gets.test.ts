@@ -4,8 +4,8 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { KeptGets, MAX_KEPT } from '../../src/opencode/kept-gets.js';
-import { Transport } from '../../src/opencode/transport.js';
+import { KeptGets, MAX_KEPT } from '../../src/opencode/http/kept-gets.js';
+import { Transport } from '../../src/opencode/http/transport.js';
 import { waitFor } from '../support/wait.js';
 
 const clock = new SystemClock();

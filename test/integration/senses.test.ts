@@ -1,11 +1,11 @@
-/** The senses against a fake opencode that cuts, falls silent, refuses, and is another version than expected. */
+/** The monitor against a fake opencode that cuts, falls silent, refuses, and is another version than expected. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { OpencodeClient } from '../../src/opencode/client.js';
-import { Senses, type SensesOptions } from '../../src/opencode/senses.js';
+import { Monitor, type MonitorOptions } from '../../src/opencode/monitor/monitor.js';
+import { OpencodeClient } from '../../src/opencode/v1/client.js';
 import type { Observation } from '../../src/watchdog/observation.js';
 import {
   type FakeOpencode,
@@ -35,15 +35,15 @@ class Watch {
   readonly seen: Observation[] = [];
   readonly notices: string[] = [];
   readonly client: OpencodeClient;
-  readonly senses: Senses;
+  readonly monitor: Monitor;
 
   constructor(
     url: string,
-    options: { password?: string; timeoutMs?: number } & Partial<SensesOptions>,
+    options: { password?: string; timeoutMs?: number } & Partial<MonitorOptions>,
   ) {
     const { password, timeoutMs = 2_000, ...rest } = options;
     this.client = new OpencodeClient({ url, clock, timeoutMs, ...(password && { password }) });
-    this.senses = new Senses({
+    this.monitor = new Monitor({
       client: this.client,
       clock,
       watch: { pollInterval: 100, heartbeatTimeout: 100 },
@@ -52,9 +52,9 @@ class Watch {
       notice: (_, message) => this.notices.push(message),
       ...rest,
     });
-    this.senses.start();
+    this.monitor.start();
     ends.push(async () => {
-      await this.senses.stop();
+      await this.monitor.stop();
       const after = this.seen.length;
       await pause(30);
       expect(this.seen.slice(after)).toEqual([]);
@@ -173,7 +173,7 @@ describe('after a start', () => {
     const asked = server.ask('permission', other.id);
     const watch = new Watch(server.url, {});
     await watch.until('stream.resynced');
-    expect(watch.senses.liveDirectories).toEqual(['/fake/project', '/other']);
+    expect(watch.monitor.liveDirectories).toEqual(['/fake/project', '/other']);
     expect(await watch.until('request.asked')).toMatchObject({
       sessionID: other.id,
       directory: '/other',
@@ -192,7 +192,7 @@ describe('after a start', () => {
     await watch.until('status.polled', ({ directory }) => directory === '/new');
     server.emit({ type: 'server.instance.disposed', properties: { directory: '/new' } }, '/new');
     await watch.until('directory.disposed', ({ directory }) => directory === '/new');
-    expect(watch.senses.liveDirectories).toEqual(['/fake/project']);
+    expect(watch.monitor.liveDirectories).toEqual(['/fake/project']);
   });
 });
 
@@ -214,7 +214,7 @@ describe('the event stream', () => {
       status: { type: 'retry', attempt: 1 },
     });
     expect(watch.all('session.progress').length).toBeLessThanOrEqual(4);
-    expect(watch.senses.events).toBeGreaterThanOrEqual(503);
+    expect(watch.monitor.events).toBeGreaterThanOrEqual(503);
   });
 
   it('that ends is opened again, polled after, and probed for at once', async () => {
@@ -405,20 +405,20 @@ describe('the server', () => {
     ends.push(() => second.stop());
     await watch.until('directory.disposed', ({ directory }) => directory === '/other');
     await watch.until('probe.ok', ({ version }) => version === '1.19.0');
-    await waitFor(() => watch.senses.liveDirectories.length === 1);
+    await waitFor(() => watch.monitor.liveDirectories.length === 1);
     expect(second.requests.some(({ query }) => query.directory === '/other')).toBe(false);
   });
 
-  it('is left alone while the senses are paused', async () => {
+  it('is left alone while the monitor is paused', async () => {
     const { server, watch } = await start();
     await watch.until('stream.resynced');
-    await watch.senses.pause();
+    await watch.monitor.pause();
     expect(watch.seen.at(-1)).toMatchObject({ kind: 'stream.lost' });
     const [requests, seen] = [server.requests.length, watch.seen.length];
     await pause(300);
     expect(server.requests.length).toBe(requests);
     expect(watch.seen.length).toBe(seen);
-    watch.senses.resume();
+    watch.monitor.resume();
     await watch.until('stream.resynced', undefined, seen);
   });
 });
@@ -440,7 +440,7 @@ describe('a close look', () => {
       ],
     });
     const asked = server.ask('question', id);
-    await watch.senses.inspect(id, '/fake/project');
+    await watch.monitor.inspect(id, '/fake/project');
     const [look] = watch.all('session.inspected');
     expect(look).toMatchObject({
       sessionID: id,
@@ -456,10 +456,10 @@ describe('a close look', () => {
     });
     const started = look?.result.found ? look.result.tools[0]?.startedAt : undefined;
     expect(look!.at - started!).toBeGreaterThanOrEqual(4_990);
-    await watch.senses.inspect('ses_gone', '/fake/project');
+    await watch.monitor.inspect('ses_gone', '/fake/project');
     expect(watch.all('session.inspected').at(-1)?.result).toEqual({ found: false });
     server.fault('GET /session/:id', { status: 503 });
-    await watch.senses.inspect(id, '/fake/project');
+    await watch.monitor.inspect(id, '/fake/project');
     expect((await watch.until('session.inspect_failed')).error).toContain('503');
   });
 

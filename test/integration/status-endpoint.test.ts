@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
-import { LIMITS } from '../../src/telemetry/status/limits.js';
-import { MAX_LISTENERS } from '../../src/telemetry/status/stream.js';
+import { LIMITS } from '../../src/status/limits.js';
+import { MAX_LISTENERS } from '../../src/status/stream.js';
 import { freePort } from '../support/ports.js';
 import { openWorld, type StatusWorld, type WorldOptions } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
@@ -58,13 +58,13 @@ async function ask(
 const json = (got: Got) => JSON.parse(got.body);
 
 describe('what it answers', () => {
-  it('healthz while the loop turns, and 503 where the senses have died', async () => {
+  it('healthz while the loop turns, and 503 where the monitor has died', async () => {
     const w = await world();
     expect(await ask(w, '/healthz')).toMatchObject({ status: 200, body: '{"ok":true}' });
     w.source.deafMs = 90_000;
     const got = await ask(w, '/healthz');
     expect(got.status).toBe(503);
-    expect(json(got).reason).toBe('the senses have been silent for 90 s');
+    expect(json(got).reason).toBe('the monitor has been silent for 90 s');
   });
 
   it('readyz while the server is healthy, else 503 with the reason', async () => {

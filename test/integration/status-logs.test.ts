@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { EVENT_NAMES } from '../../src/telemetry/catalogue.js';
+import { EVENT_NAMES } from '../../src/telemetry/catalogue/catalogue.js';
 import { waitFor } from '../support/wait.js';
 import { retry } from './daemon-support.js';
 import { watched } from './status-support.js';

@@ -1,10 +1,10 @@
 /** A daemon that watches a fake opencode and answers at its status endpoint, with its log. */
 import { expect } from 'vitest';
-import { Daemon } from '../../src/daemon.js';
+import { Daemon } from '../../src/daemon/daemon.js';
 import { SystemClock } from '../../src/lib/clock.js';
+import { openStatus } from '../../src/status/open.js';
 import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
-import { createRedactor } from '../../src/telemetry/redact.js';
-import { openStatus } from '../../src/telemetry/status/open.js';
+import { createRedactor } from '../../src/telemetry/redaction.js';
 import type { LogLine } from '../support/daemon.js';
 import type { FakeOpencode } from '../support/fake-opencode.js';
 import { freePort } from '../support/ports.js';

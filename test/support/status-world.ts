@@ -1,15 +1,15 @@
 /** A status endpoint without a daemon behind it: a source whose facts the test sets, and events that it emits. */
 import { SystemClock } from '../../src/lib/clock.js';
-import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
-import { createRedactor, type Revealable } from '../../src/telemetry/redact.js';
-import type { Address } from '../../src/telemetry/status/listen.js';
-import { openStatus } from '../../src/telemetry/status/open.js';
+import type { Address } from '../../src/status/listen.js';
+import { openStatus } from '../../src/status/open.js';
 import type {
   ActResult,
   ServerFacts,
   SessionFacts,
   StatusSource,
-} from '../../src/telemetry/status/source.js';
+} from '../../src/status/source.js';
+import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
+import { createRedactor, type Revealable } from '../../src/telemetry/redaction.js';
 import type { Health } from '../../src/watchdog/decision.js';
 import { freePort } from './ports.js';
 import { waitFor } from './wait.js';

@@ -1,6 +1,6 @@
 /** Whether a prompt can be sent: is the server up, and has it a provider; `start` starts a server that is down. */
-import type { OpencodeClient } from '../client.js';
-import { readConfiguredModel } from '../providers.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { readConfiguredModel } from '../v1/providers.js';
 import { listModels, readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import type { Availability, DriverOptions } from './types.js';

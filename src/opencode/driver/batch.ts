@@ -1,5 +1,5 @@
 /** Many prompts, a bounded number at a time, each a safe run of its own; a result for each as it ends. */
-import { MAX_NOTICES } from '../notice.js';
+import { MAX_NOTICES } from '../monitor/notice.js';
 import type { OpencodeDriver } from './driver.js';
 import { asDriverError, type DriverError } from './error.js';
 import type { PromptOptions, PromptResult } from './types.js';

@@ -3,8 +3,8 @@
  * the long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
  */
 import * as z from 'zod';
-import { isMissingRoute, type OpencodeClient } from '../client.js';
-import { type Model, readConfiguredModel, readProviders } from '../providers.js';
+import { isMissingRoute, type OpencodeClient } from '../v1/client.js';
+import { type Model, readConfiguredModel, readProviders } from '../v1/providers.js';
 import { DriverError } from './error.js';
 import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
 import type { ModelList } from './types.js';

@@ -4,20 +4,21 @@
  */
 import { BoundedMap } from '../../lib/bounded-map.js';
 import { type Clock, SystemClock } from '../../lib/clock.js';
-import { OpencodeClient } from '../client.js';
-import { isNotFound } from '../errors.js';
+import { isNotFound } from '../http/errors.js';
+import { OpencodeClient } from '../v1/client.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
 import { checkAgent, listModels } from './catalog.js';
-import { chooseModel } from './choose.js';
+import { bringToRest, removeSession } from './end-session.js';
 import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
+import { surveySession, surveySessions } from './list-sessions.js';
 import { modelName } from './model.js';
+import { chooseModel } from './model-choice.js';
 import { runPrompt } from './prompt.js';
-import { bringToRest, removeSession } from './rest.js';
+import { promptBody, sessionBody } from './request-bodies.js';
 import { type Ending, Run, type SessionRef } from './run.js';
-import { surveySession, surveySessions } from './survey.js';
 import { type Message, readTranscript } from './transcript.js';
 import type {
   Availability,
@@ -33,7 +34,6 @@ import type {
   SessionState,
   WaitOptions,
 } from './types.js';
-import { promptBody, sessionBody } from './wire.js';
 
 const DEFAULT_URL = 'http://localhost:4096';
 export const DEFAULT_TIMEOUT_MS = 60_000;

@@ -1,5 +1,5 @@
 /** What can go wrong in driving opencode, told apart by `kind`; each message says what to do. */
-import { bounded, messageOf, OpencodeError } from '../errors.js';
+import { bounded, messageOf, OpencodeError } from '../http/errors.js';
 
 export type DriverErrorKind =
   /** Nothing that can be asked: an empty prompt, a file that is too large. */

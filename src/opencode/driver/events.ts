@@ -7,10 +7,10 @@
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock, Timer } from '../../lib/clock.js';
-import type { OpencodeClient } from '../client.js';
-import { isDirectory, normaliseDirectory } from '../directories.js';
-import { EventConnection } from '../event-connection.js';
-import { id } from '../schemas.js';
+import { EventConnection } from '../http/event-connection.js';
+import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { id } from '../v1/schemas.js';
 
 const PATH = '/global/event';
 const RECONNECT_MS = 500;

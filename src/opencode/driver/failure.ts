@@ -1,5 +1,5 @@
 /** Why a run ended without a reply, told so that the reader knows what to do next. */
-import type { OpencodeClient } from '../client.js';
+import type { OpencodeClient } from '../v1/client.js';
 import { explainMissing, readCatalog } from './catalog.js';
 import { DriverError, firstLine } from './error.js';
 import { parseModel } from './model.js';

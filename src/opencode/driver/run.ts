@@ -3,17 +3,17 @@
  * directory is believed (facts, section 6), and only its transcript says how it ended.
  */
 import type { Clock } from '../../lib/clock.js';
-import type { OpencodeClient } from '../client.js';
-import { messageOf, OpencodeError } from '../errors.js';
-import { MAX_ID_CHARS, message, modelOf } from '../schemas.js';
-import { readStatus } from '../status.js';
+import { messageOf, OpencodeError } from '../http/errors.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { MAX_ID_CHARS, message, modelOf } from '../v1/schemas.js';
+import { readStatus } from '../v1/status.js';
 import { readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import { GAP, type SessionEvent, type SessionEvents } from './events.js';
-import { giveUpOn, type Retry } from './patience.js';
+import { giveUpOn, type Retry } from './give-up-policy.js';
+import { judgeRun, newestRun, type Verdict } from './run-outcome.js';
 import { StreamedText } from './streamed-text.js';
 import { type RunError, readError, readTranscript } from './transcript.js';
-import { judgeRun, newestRun, type Verdict } from './verdict.js';
 
 /** With events, a look is only for what they missed. */
 const LOOK_EVERY_MS = 2_000;

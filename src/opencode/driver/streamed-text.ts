@@ -1,6 +1,6 @@
 /** Puts a reply's text together from the events of its run, as it comes. Pure. */
 import * as z from 'zod';
-import { id } from '../schemas.js';
+import { id } from '../v1/schemas.js';
 
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 const info = z.object({ info: z.object({ id, role: z.string() }) });

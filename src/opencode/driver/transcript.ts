@@ -1,7 +1,7 @@
 /** A session's messages as the driver reads them: with their text, errors and tools, and as text or Markdown. */
 import * as z from 'zod';
-import type { OpencodeClient } from '../client.js';
-import { id, modelOf, message as wireMessage } from '../schemas.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { id, modelOf, message as wireMessage } from '../v1/schemas.js';
 
 export const MAX_BYTES = 64 * 1024 * 1024;
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);

@@ -1,7 +1,7 @@
 /** The words of the driver's interface: what is asked of it, and what it answers. */
 import type { Clock } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
-import type { Model } from '../providers.js';
+import type { Model } from '../v1/providers.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
 import type { OnRequest, SessionRef } from './run.js';

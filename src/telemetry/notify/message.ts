@@ -1,7 +1,7 @@
 /** What a webhook is sent: one message about one event or about many, as JSON or as Slack takes it. */
 import { hostname } from 'node:os';
 import type { TelemetryRecord } from '../logger.js';
-import { counted } from '../words.js';
+import { counted } from '../number-text.js';
 
 export type WebhookFormat = 'json' | 'slack';
 

@@ -15,8 +15,8 @@ import {
   MAX_FILE_BYTES,
   MAX_STDIN_BYTES,
   promptText,
-} from '../../../src/commands/prompt-words.js';
-import { MAX_PROMPT_CHARS, promptBody } from '../../../src/opencode/driver/wire.js';
+} from '../../../src/commands/prompt-options.js';
+import { MAX_PROMPT_CHARS, promptBody } from '../../../src/opencode/driver/request-bodies.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'watchdog-limits-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

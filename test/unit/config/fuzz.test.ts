@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { parseConfig } from '../../../src/config/file.js';
 import { KEYS, KEYS_BY_VARIABLE, nest } from '../../../src/config/keys.js';
-import { flatten } from '../../../src/config/layer.js';
 import { ConfigError } from '../../../src/config/problem.js';
+import { flatten } from '../../../src/config/source.js';
 import { ConfigHome } from './home.js';
 
 /** Loads, and lets nothing but a ConfigError pass. */

@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_ITEMS } from '../../../src/config/leaf.js';
 import { MAX_PROBLEMS } from '../../../src/config/problem.js';
+import { MAX_ITEMS } from '../../../src/config/value-types.js';
 import { ConfigHome } from './home.js';
 
 const FILE = 'opencode-watchdog.yaml';

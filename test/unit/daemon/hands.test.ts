@@ -1,9 +1,9 @@
-/** The hands: every act that is decided ends in exactly one observation, whatever becomes of it. */
+/** The executor: every act that is decided ends in exactly one observation, whatever becomes of it. */
 import { describe, expect, it } from 'vitest';
 import { type Config, defaultConfig } from '../../../src/config/schema.js';
-import { Hands, type HandsOptions, MAX_ABORTS } from '../../../src/hands.js';
-import type { OpencodeClient } from '../../../src/opencode/client.js';
-import { ControlError, type ServerControl } from '../../../src/process/control.js';
+import { Executor, type ExecutorOptions, MAX_ABORTS } from '../../../src/daemon/executor.js';
+import type { OpencodeClient } from '../../../src/opencode/v1/client.js';
+import { ControlError, type ServerControl } from '../../../src/process/control/control.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
 import type { Act } from '../../../src/watchdog/decision.js';
 import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
@@ -29,7 +29,7 @@ const REJECT: Act = {
   request: { requestID: 'per_1', on: 'permission' },
 };
 
-/** The hands, and around them a world of one session. */
+/** The executor, and around it a world of one session. */
 class World {
   readonly clock = new FakeClock(1_000);
   readonly seen: Observation[] = [];
@@ -42,9 +42,9 @@ class World {
   /** Held back until this settles. */
   answer: Promise<void> | undefined;
   abortWorks = true;
-  readonly hands: Hands;
+  readonly executor: Executor;
 
-  constructor(options: Partial<HandsOptions> = {}) {
+  constructor(options: Partial<ExecutorOptions> = {}) {
     const client = {
       statuses: async () => {
         await this.answer;
@@ -72,7 +72,7 @@ class World {
         await this.act(new AbortController().signal);
       },
     };
-    this.hands = new Hands({
+    this.executor = new Executor({
       client: client as unknown as OpencodeClient,
       control: control as unknown as ServerControl,
       clock: this.clock,
@@ -87,10 +87,10 @@ class World {
       inspect: async (sessionID) => {
         this.did.push(`inspect ${sessionID}`);
       },
-      pauseSenses: async () => {
+      pauseMonitor: async () => {
         this.did.push('pause');
       },
-      resumeSenses: (fresh) => this.did.push(fresh ? 'resume anew' : 'resume'),
+      resumeMonitor: (fresh) => this.did.push(fresh ? 'resume anew' : 'resume'),
       giveUp: (restarts) => this.did.push(`give up ${restarts}`),
       ...options,
     });
@@ -104,7 +104,7 @@ class World {
 describe('an abort', () => {
   it('that is seen to work is done', async () => {
     const world = new World();
-    world.hands.do(ABORT);
+    world.executor.do(ABORT);
     await world.clock.advance(1_000);
     expect(world.seen).toEqual([
       { kind: 'abort.done', at: expect.any(Number), sessionID: 'ses_1', tookMs: 20 },
@@ -115,7 +115,7 @@ describe('an abort', () => {
   it('that does nothing has failed after abort.verifyTimeout', async () => {
     const world = new World();
     world.abortWorks = false;
-    world.hands.do(ABORT);
+    world.executor.do(ABORT);
     await world.clock.advance(999);
     expect(world.seen).toEqual([]);
     await world.clock.advance(1);
@@ -128,10 +128,10 @@ describe('an abort', () => {
   it('is not sent where the run has ended, or an attempt is under way', async () => {
     const world = new World();
     world.status = undefined;
-    world.hands.do(ABORT);
+    world.executor.do(ABORT);
     await settle();
     world.status = { type: 'busy' };
-    world.hands.do(ABORT);
+    world.executor.do(ABORT);
     await settle();
     expect(world.seen).toMatchObject([
       { kind: 'abort.withdrawn', seen: 'idle' },
@@ -144,7 +144,7 @@ describe('an abort', () => {
     const sent = async (waits: boolean) => {
       const world = new World();
       world.answer = new Promise(() => {});
-      world.hands.do({ ...ABORT, waits });
+      world.executor.do({ ...ABORT, waits });
       await world.clock.advance(10);
       return world.did;
     };
@@ -155,7 +155,7 @@ describe('an abort', () => {
   it('of a session that is sure to wait is not sent either where its end is seen at once', async () => {
     const world = new World();
     world.status = undefined;
-    world.hands.do({ ...ABORT, waits: true });
+    world.executor.do({ ...ABORT, waits: true });
     await world.clock.advance(5_000);
     expect(world.seen).toMatchObject([{ kind: 'abort.withdrawn', seen: 'idle' }]);
     expect(world.did).toEqual([]);
@@ -164,8 +164,8 @@ describe('an abort', () => {
 
   it('is not sent where it is withdrawn in time', async () => {
     const world = new World();
-    world.hands.do(ABORT);
-    world.hands.do({ act: 'withdraw', sessionID: 'ses_1' });
+    world.executor.do(ABORT);
+    world.executor.do({ act: 'withdraw', sessionID: 'ses_1' });
     await world.clock.advance(5_000);
     expect(world.seen).toMatchObject([{ kind: 'abort.withdrawn', seen: 'withdrawn' }]);
     expect(world.did).toEqual([]);
@@ -173,11 +173,11 @@ describe('an abort', () => {
 
   it('cannot be withdrawn any more when it was sent, nor when there is none', async () => {
     const world = new World();
-    world.hands.do({ act: 'withdraw', sessionID: 'ses_1' });
+    world.executor.do({ act: 'withdraw', sessionID: 'ses_1' });
     world.abortWorks = false;
-    world.hands.do(ABORT);
+    world.executor.do(ABORT);
     await world.clock.advance(10);
-    world.hands.do({ act: 'withdraw', sessionID: 'ses_1' });
+    world.executor.do({ act: 'withdraw', sessionID: 'ses_1' });
     world.status = undefined;
     await world.clock.advance(5_000);
     expect(world.kinds()).toEqual(['abort.done']);
@@ -185,9 +185,9 @@ describe('an abort', () => {
 });
 
 describe('a restart', () => {
-  it('happens while the senses rest, and is reported when they are awake: what follows may put them to rest again', async () => {
+  it('happens while the monitor rests, and is reported when it is awake: what follows may put it to rest again', async () => {
     const world = new World({ observe: (o) => world.did.push(o.kind) });
-    world.hands.do(RESTART);
+    world.executor.do(RESTART);
     await settle();
     expect(world.did).toEqual(['pause', 'restart', 'resume anew', 'restart.done']);
   });
@@ -195,26 +195,29 @@ describe('a restart', () => {
   it.each([
     [false, 'resume anew'],
     [true, 'resume'],
-  ])('that fails with serverAlive %s says so, and wakes the senses', async (serverAlive, woken) => {
-    const world = new World();
-    world.act = async () => {
-      throw new ControlError('the port is taken', { serverAlive });
-    };
-    world.hands.do({ act: 'start' });
-    await settle();
-    expect(world.seen).toMatchObject([
-      { kind: 'restart.failed', error: 'the port is taken', serverAlive },
-    ]);
-    expect(world.did).toEqual(['pause', 'start', woken]);
-    expect(world.logged).toEqual([]);
-  });
+  ])(
+    'that fails with serverAlive %s says so, and wakes the monitor',
+    async (serverAlive, woken) => {
+      const world = new World();
+      world.act = async () => {
+        throw new ControlError('the port is taken', { serverAlive });
+      };
+      world.executor.do({ act: 'start' });
+      await settle();
+      expect(world.seen).toMatchObject([
+        { kind: 'restart.failed', error: 'the port is taken', serverAlive },
+      ]);
+      expect(world.did).toEqual(['pause', 'start', woken]);
+      expect(world.logged).toEqual([]);
+    },
+  );
 
   it('that fails by a fault of ours ends as a failed one, and is logged as an error', async () => {
     const world = new World();
     world.act = async () => {
       throw new TypeError('x is not a function');
     };
-    world.hands.do(RESTART);
+    world.executor.do(RESTART);
     await settle();
     expect(world.seen).toMatchObject([{ kind: 'restart.failed', serverAlive: false }]);
     expect(world.logged).toMatchObject([{ event: 'error', fields: { doing: 'restart' } }]);
@@ -227,7 +230,7 @@ describe('a thaw', () => {
 
   it('is followed by a probe at once, which shows whether the server serves', async () => {
     const world = new World();
-    world.hands.do(THAW);
+    world.executor.do(THAW);
     await settle();
     expect(world.did).toEqual(['thaw', 'probe']);
     expect(world.seen).toMatchObject([{ kind: 'thaw.done' }]);
@@ -236,7 +239,7 @@ describe('a thaw', () => {
   it('that cannot be done says why', async () => {
     const world = new World();
     world.act = () => Promise.reject(new ControlError('nobody listens', { serverAlive: true }));
-    world.hands.do(THAW);
+    world.executor.do(THAW);
     await settle();
     expect(world.seen).toMatchObject([{ kind: 'thaw.failed', error: 'nobody listens' }]);
     expect(world.logged).toEqual([]);
@@ -245,7 +248,7 @@ describe('a thaw', () => {
   it('is left in a dry run and in a pause', async () => {
     for (const options of [{ config: { ...CONFIG, dryRun: true } }, { paused: () => true }]) {
       const world = new World(options);
-      world.hands.do(THAW);
+      world.executor.do(THAW);
       await settle();
       expect(world.did).toEqual([]);
       expect(world.seen).toMatchObject([{ kind: 'thaw.skipped' }]);
@@ -257,9 +260,9 @@ describe('a thaw', () => {
 describe('other acts', () => {
   it('are passed on', async () => {
     const world = new World();
-    world.hands.do({ act: 'inspect', sessionID: 'ses_1', directory: '/a' });
-    world.hands.do(REJECT);
-    world.hands.do({ act: 'give_up', restarts: 5 });
+    world.executor.do({ act: 'inspect', sessionID: 'ses_1', directory: '/a' });
+    world.executor.do(REJECT);
+    world.executor.do({ act: 'give_up', restarts: 5 });
     await settle();
     expect(world.did).toEqual(['inspect ses_1', 'reject', 'give up 5']);
     expect(world.seen).toEqual([]);
@@ -269,7 +272,7 @@ describe('other acts', () => {
 describe('a dry run', () => {
   it('says each act, does none, and answers after the decision is over', async () => {
     const world = new World({ config: { ...CONFIG, dryRun: true } });
-    for (const act of [ABORT, RESTART, { act: 'start' } as const, REJECT]) world.hands.do(act);
+    for (const act of [ABORT, RESTART, { act: 'start' } as const, REJECT]) world.executor.do(act);
     expect(world.seen).toEqual([]);
     await settle();
     expect(world.kinds()).toEqual(['abort.skipped', 'restart.skipped', 'restart.skipped']);
@@ -284,7 +287,7 @@ describe('a dry run', () => {
 
   it('still looks: that changes nothing', async () => {
     const world = new World({ config: { ...CONFIG, dryRun: true } });
-    world.hands.do({ act: 'inspect', sessionID: 'ses_1', directory: undefined });
+    world.executor.do({ act: 'inspect', sessionID: 'ses_1', directory: undefined });
     expect(world.did).toEqual(['inspect ses_1']);
   });
 });
@@ -292,8 +295,8 @@ describe('a dry run', () => {
 describe('a pause', () => {
   it('lets the same acts be, but for what a person asks', async () => {
     const world = new World({ paused: () => true });
-    for (const act of [ABORT, RESTART, REJECT]) world.hands.do(act);
-    world.hands.do({ act: 'restart', reason: 'manual' });
+    for (const act of [ABORT, RESTART, REJECT]) world.executor.do(act);
+    world.executor.do({ act: 'restart', reason: 'manual' });
     await settle();
     expect(world.kinds()).toEqual(['abort.skipped', 'restart.skipped', 'restart.done']);
     expect(world.did).toEqual(['pause', 'restart', 'resume anew']);
@@ -304,25 +307,25 @@ describe('told to stop', () => {
   it('they end what is under way, and begin nothing more', async () => {
     const world = new World();
     world.abortWorks = false;
-    world.hands.do(ABORT);
+    world.executor.do(ABORT);
     await world.clock.advance(10);
-    const stop = world.hands.stop();
-    for (const act of [ABORT, RESTART, { act: 'start' } as const]) world.hands.do(act);
+    const stop = world.executor.stop();
+    for (const act of [ABORT, RESTART, { act: 'start' } as const]) world.executor.do(act);
     // Not one moment passes: nobody waits for the verification.
     await stop;
     expect(world.did).toEqual(['abort']);
     expect(world.clock.pending).toBe(0);
   });
 
-  it('they end a restart, say nothing of it, and leave the senses at rest', async () => {
+  it('they end a restart, say nothing of it, and leave the monitor at rest', async () => {
     const world = new World();
     world.act = (signal) =>
       new Promise((_, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true });
       });
-    world.hands.do(RESTART);
+    world.executor.do(RESTART);
     await settle();
-    await world.hands.stop();
+    await world.executor.stop();
     expect(world.did).toEqual(['pause', 'restart']);
     expect(world.seen).toEqual([]);
     expect(world.logged).toEqual([]);
@@ -349,13 +352,13 @@ describe('many acts at once', () => {
     };
     const w = new World({ client: client as unknown as OpencodeClient });
     const total = 5 * MAX_ABORTS;
-    for (let n = 0; n < total; n += 1) w.hands.do({ ...ABORT, sessionID: `ses_${n}` });
-    w.hands.do({ act: 'withdraw', sessionID: `ses_${total - 1}` });
+    for (let n = 0; n < total; n += 1) w.executor.do({ ...ABORT, sessionID: `ses_${n}` });
+    w.executor.do({ act: 'withdraw', sessionID: `ses_${total - 1}` });
     await new Promise((resolve) => setImmediate(resolve));
     expect(most).toBe(MAX_ABORTS);
     expect(w.seen.filter(({ kind }) => kind === 'abort.withdrawn')).toHaveLength(total);
     expect(w.seen.at(-1)).toMatchObject({ sessionID: `ses_${total - 1}`, seen: 'withdrawn' });
     expect(sent).toEqual([]);
-    await w.hands.stop();
+    await w.executor.stop();
   });
 });

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { defaultConfig } from '../../../src/config/schema.js';
+import { EventLoop } from '../../../src/daemon/event-loop.js';
 import { SystemClock } from '../../../src/lib/clock.js';
-import { Loop } from '../../../src/loop.js';
-import { OpencodeClient } from '../../../src/opencode/client.js';
-import type { ServerControl } from '../../../src/process/control.js';
+import { OpencodeClient } from '../../../src/opencode/v1/client.js';
+import type { ServerControl } from '../../../src/process/control/control.js';
 import type { Recorder } from '../../../src/recording/recorder.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
 
@@ -15,7 +15,7 @@ describe('a turn of the loop, which feeds the service manager', () => {
   let client: OpencodeClient;
   let now: number;
   let broken: boolean;
-  let loop: Loop;
+  let loop: EventLoop;
 
   beforeEach(() => {
     now = 0;
@@ -28,7 +28,7 @@ describe('a turn of the loop, which feeds the service manager', () => {
         if (broken) throw new Error('a bug');
       },
     };
-    loop = new Loop({
+    loop = new EventLoop({
       config: defaultConfig(),
       clock,
       client,
@@ -60,7 +60,7 @@ describe('a turn of the loop, which feeds the service manager', () => {
     expect(loop.turn()).toBe(true);
   });
 
-  it('does not count when the senses have brought nothing for a minute', () => {
+  it('does not count when the monitor has brought nothing for a minute', () => {
     now = DEAF_MS;
     expect(loop.turn()).toBe(true);
     now = DEAF_MS + 1;

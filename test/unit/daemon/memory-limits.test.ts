@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { MAX_SAMPLES, MemoryWatch, SAMPLE_EVERY_MS } from '../../../src/memory-watch.js';
+import { MAX_SAMPLES, MemoryMonitor, SAMPLE_EVERY_MS } from '../../../src/daemon/memory-monitor.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 test('the trend of the server’s memory is that of the last half hour', async () => {
   const clock = new FakeClock();
   let bytes = 0;
-  const watch = new MemoryWatch({
+  const watch = new MemoryMonitor({
     clock,
     config: { maxMemory: 0 },
     measure: async () => bytes,

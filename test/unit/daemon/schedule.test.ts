@@ -1,6 +1,6 @@
 /** Calling something every so often: on the wall clock where the period divides an hour, by a timer elsewhere. */
 import { describe, expect, it } from 'vitest';
-import { at, every } from '../../../src/schedule.js';
+import { at, every } from '../../../src/daemon/scheduler.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const SECOND = 1_000;

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ServiceReport, statusLine, type Watched } from '../../../src/service.js';
+import { SdNotify } from '../../../src/daemon/sd-notify.js';
+import { ServiceManager, statusLine, type Watched } from '../../../src/daemon/service-manager.js';
 import type { Listener } from '../../../src/telemetry/logger.js';
-import { SdNotify } from '../../../src/telemetry/sd-notify.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -35,7 +35,7 @@ describe('the report to the service manager', () => {
   let listener: Listener | undefined;
   let view: ReturnType<Watched['view']>;
   let turns: boolean;
-  let report: ServiceReport;
+  let report: ServiceManager;
 
   const loop: Watched = { view: () => view, turn: () => turns };
   const event = (name: string) => listener?.({ event: name } as never);
@@ -50,7 +50,7 @@ describe('the report to the service manager', () => {
       onError: () => {},
       send: async (lines) => void messages.push(lines.join(' ')),
     });
-    report = new ServiceReport({
+    report = new ServiceManager({
       notify,
       clock,
       telemetry: {

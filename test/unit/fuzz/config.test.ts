@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { parseConfig } from '../../../src/config/file.js';
-import { MAX_ITEMS } from '../../../src/config/leaf.js';
 import { ConfigError } from '../../../src/config/problem.js';
+import { MAX_ITEMS } from '../../../src/config/value-types.js';
 import { fuzz, mutateBytes, mutateJson } from '../../support/mutate.js';
 import { ConfigHome } from '../config/home.js';
 

@@ -4,15 +4,15 @@
  */
 import { createParser } from 'eventsource-parser';
 import { describe, expect, it } from 'vitest';
-import { FrameFilter } from '../../../src/opencode/frame-filter.js';
-import { MAX_ID_CHARS, MAX_PATH_CHARS } from '../../../src/opencode/schemas.js';
-import { MAX_UNKNOWN_TYPES, Oddities } from '../../../src/opencode/status.js';
-import { translate } from '../../../src/opencode/translate.js';
+import { DeltaFilter } from '../../../src/opencode/http/delta-filter.js';
+import { MAX_ID_CHARS, MAX_PATH_CHARS } from '../../../src/opencode/v1/schemas.js';
+import { MAX_UNKNOWN_TYPES, ParseStats } from '../../../src/opencode/v1/status.js';
+import { translate } from '../../../src/opencode/v1/translate.js';
 import { observationSchema } from '../../../src/recording/format.js';
-import { MAX_SESSIONS } from '../../../src/watchdog/book.js';
 import { type Decision, isNote } from '../../../src/watchdog/decision.js';
 import type { Observation } from '../../../src/watchdog/observation.js';
 import { DEFAULT_POLICY, type Policy } from '../../../src/watchdog/policy.js';
+import { MAX_SESSIONS } from '../../../src/watchdog/session/registry.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
 import {
   fuzz,
@@ -35,13 +35,13 @@ const frames = Object.values(realEvents).filter(
 const text = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
 const everything = Buffer.from(frames.map(text).join(''));
 
-/** Everything between the socket and the watchdog, as `stream.ts` and `senses.ts` put it together. */
+/** Everything between the socket and the watchdog, as `stream.ts` and `monitor.ts` put it together. */
 class Ears {
-  readonly oddities = new Oddities();
+  readonly oddities = new ParseStats();
   readonly observations: Observation[] = [];
   readonly #parser = createParser({ onEvent: ({ data }) => this.frame(data) });
   readonly #decoder = new TextDecoder();
-  readonly filter = new FrameFilter({
+  readonly filter = new DeltaFilter({
     progress: (sessionID, { directory }) => {
       expect(sessionID.length).toBeLessThanOrEqual(MAX_ID_CHARS);
       expect((directory ?? '').length).toBeLessThan(100_000);
@@ -110,7 +110,7 @@ function isSound(o: Observation, random: Random): void {
 describe('the event parser', () => {
   it('takes spoiled bytes for what they are: 10,000 streams of six real frames', () => {
     const judge = new Judge();
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     let heard = 0;
     const inputs = fuzz(10_000, (random) => {
       const ears = new Ears();

@@ -3,11 +3,15 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.js';
-import { OpencodeClient } from '../../../src/opencode/client.js';
-import { OpencodeError } from '../../../src/opencode/errors.js';
-import { MAX_ATTEMPT, MAX_ID_CHARS, statuses } from '../../../src/opencode/schemas.js';
-import { MAX_MESSAGE_CHARS, MAX_UNKNOWN_TYPES, Oddities } from '../../../src/opencode/status.js';
-import { readStatuses } from '../../../src/opencode/status-list.js';
+import { OpencodeError } from '../../../src/opencode/http/errors.js';
+import { OpencodeClient } from '../../../src/opencode/v1/client.js';
+import { MAX_ATTEMPT, MAX_ID_CHARS, statuses } from '../../../src/opencode/v1/schemas.js';
+import {
+  MAX_MESSAGE_CHARS,
+  MAX_UNKNOWN_TYPES,
+  ParseStats,
+} from '../../../src/opencode/v1/status.js';
+import { readStatuses } from '../../../src/opencode/v1/status-list.js';
 import type { SessionStatus } from '../../../src/watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
@@ -57,7 +61,7 @@ function isSound(status: SessionStatus): void {
 }
 
 /** As `client.statuses` reads it. */
-function read(body: unknown, oddities: Oddities): Map<string, SessionStatus> | undefined {
+function read(body: unknown, oddities: ParseStats): Map<string, SessionStatus> | undefined {
   const answer = statuses.safeParse(body);
   const list = answer.success ? readStatuses(answer.data, NOW, oddities) : undefined;
   if (list?.kind !== 'read') return undefined;
@@ -70,7 +74,7 @@ function read(body: unknown, oddities: Oddities): Map<string, SessionStatus> | u
 
 describe('the status schema', () => {
   it('reads or refuses whatever stands in the place of a status: 20,000 answers', () => {
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     let readWell = 0;
     const inputs = fuzz(20_000, (random) => {
       if (read(mutateJson(random, random.pick(real)), oddities)) readWell += 1;
@@ -100,7 +104,7 @@ describe('the status schema', () => {
       const said = [];
       for (let n = 0; n < 5; n += 1) {
         const body = Object.fromEntries(ids.map((id) => [id, statusless(random)]));
-        const all = read(body, new Oddities());
+        const all = read(body, new ParseStats());
         if (all) said.push(...watchdog.observe(poll(5_000 * (n + 1), all)));
       }
       expect(said.filter((each) => !('act' in each) || each.act !== 'inspect')).toEqual([]);

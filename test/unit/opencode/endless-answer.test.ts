@@ -1,12 +1,12 @@
 /** The head and the chunks of an endless answer, read from bytes: RFC 9112, and nothing that could be two things. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_ANSWER_HEAD_BYTES, readAnswerHead } from '../../../src/opencode/answer-head.js';
+import { MAX_ANSWER_HEAD_BYTES, readAnswerHead } from '../../../src/opencode/http/answer-head.js';
 import {
   ChunkedBody,
   MAX_CHUNK_EXTENSION_BYTES,
   MAX_TRAILER_BYTES,
-} from '../../../src/opencode/chunked-body.js';
+} from '../../../src/opencode/http/chunked-body.js';
 
 const head = (...lines: string[]) => readAnswerHead(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`));
 

@@ -1,20 +1,20 @@
 /** The frame filter: whatever the chunks, the same frames; never a frame lost that is not a delta. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FrameFilter } from '../../../src/opencode/frame-filter.js';
+import { DeltaFilter } from '../../../src/opencode/http/delta-filter.js';
 import { realEvents } from './real-events.js';
 
 interface Run {
   passed: string;
   progress: string[];
   oversized: Array<string | undefined>;
-  counts: FrameFilter['counts'];
+  counts: DeltaFilter['counts'];
 }
 
 function run(chunks: Uint8Array[], maxBytes?: number): Run {
   const progress: string[] = [];
   const oversized: Array<string | undefined> = [];
-  const filter = new FrameFilter(
+  const filter = new DeltaFilter(
     {
       progress: (sessionID, { directory }) => progress.push(`${sessionID} ${directory}`),
       oversized: ({ sessionID }) => oversized.push(sessionID),
@@ -133,7 +133,7 @@ describe('the frame filter', () => {
   });
 
   it('does not keep more than the bound, however long a frame goes on', () => {
-    const filter = new FrameFilter({ progress: () => {}, oversized: () => {} }, 1_000);
+    const filter = new DeltaFilter({ progress: () => {}, oversized: () => {} }, 1_000);
     for (let sent = 0; sent < 1_000_000; sent += 500) filter.push(Buffer.alloc(500, 0x61));
     expect(filter.counts.oversized).toBe(1);
   });

@@ -3,37 +3,40 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.js';
+import { Turns } from '../../../src/lib/semaphore.js';
+import { MAX_KEYS, Throttle } from '../../../src/lib/throttle.js';
+import { DeltaFilter, MAX_FRAME_BYTES } from '../../../src/opencode/http/delta-filter.js';
+import { MAX_DETAIL_CHARS, type OpencodeError } from '../../../src/opencode/http/errors.js';
+import { MAX_DISTANCES, MAX_KNOWN_SESSIONS } from '../../../src/opencode/http/known-deltas.js';
+import { MAX_ANSWER_BYTES, MAX_ERROR_BYTES } from '../../../src/opencode/http/transport.js';
+import {
+  LiveDirectories,
+  MAX_LIVE_DIRECTORIES,
+} from '../../../src/opencode/monitor/directories.js';
+import { MAX_INSPECTIONS, Monitor } from '../../../src/opencode/monitor/monitor.js';
+import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/monitor/open-requests.js';
+import { RECENT_SESSIONS, Resync } from '../../../src/opencode/monitor/resync.js';
+import { MAX_KNOWN, SessionInfos } from '../../../src/opencode/monitor/session-infos.js';
 import {
   MAX_MESSAGES_BYTES,
   MAX_STATUS_BYTES,
   OpencodeClient,
-} from '../../../src/opencode/client.js';
-import { LiveDirectories, MAX_LIVE_DIRECTORIES } from '../../../src/opencode/directories.js';
-import { MAX_DETAIL_CHARS, type OpencodeError } from '../../../src/opencode/errors.js';
-import { FrameFilter, MAX_FRAME_BYTES } from '../../../src/opencode/frame-filter.js';
-import { MAX_DISTANCES, MAX_KNOWN_SESSIONS } from '../../../src/opencode/known-deltas.js';
-import { Turns } from '../../../src/opencode/limited.js';
-import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/open-requests.js';
-import { RECENT_SESSIONS, Resync } from '../../../src/opencode/resync.js';
+} from '../../../src/opencode/v1/client.js';
 import {
   MAX_ATTEMPT,
   MAX_ID_CHARS,
   MAX_NAME_CHARS,
   MAX_PATH_CHARS,
   MAX_TITLE_CHARS,
-} from '../../../src/opencode/schemas.js';
-import { MAX_INSPECTIONS, Senses } from '../../../src/opencode/senses.js';
-import { MAX_KNOWN, SessionInfos } from '../../../src/opencode/session-infos.js';
+} from '../../../src/opencode/v1/schemas.js';
 import {
   MAX_TYPE_CHARS,
   MAX_UNKNOWN_TYPES,
-  Oddities,
+  ParseStats,
   readStatus,
-} from '../../../src/opencode/status.js';
-import { MAX_STATUS_ENTRIES } from '../../../src/opencode/status-list.js';
-import { MAX_KEYS, Throttle } from '../../../src/opencode/throttle.js';
-import { translate } from '../../../src/opencode/translate.js';
-import { MAX_ANSWER_BYTES, MAX_ERROR_BYTES } from '../../../src/opencode/transport.js';
+} from '../../../src/opencode/v1/status.js';
+import { MAX_STATUS_ENTRIES } from '../../../src/opencode/v1/status-list.js';
+import { translate } from '../../../src/opencode/v1/translate.js';
 import { ManualClock, settle } from './support.js';
 
 const NOW = 1_795_343_500_000;
@@ -51,7 +54,7 @@ const mute = (asked: string[]): OpencodeClient => {
       return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal)));
     };
   const own: Record<string, unknown> = {
-    oddities: new Oddities(),
+    oddities: new ParseStats(),
     // Nobody listens there: the stream is none of this file's concern.
     streamTarget: () => ({ url: new URL('http://127.0.0.1:1'), headers: {} }),
     forgetVersion: () => {},
@@ -89,7 +92,7 @@ describe('texts', () => {
   });
 
   it('of unknown status types are few and short', () => {
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     for (let n = 0; n < 100; n += 1) readStatus({ type: `${n} ${LONG}` }, NOW, oddities);
     expect(oddities.unknownStatusTypes).toHaveLength(MAX_UNKNOWN_TYPES);
     for (const type of oddities.unknownStatusTypes) expect(type).toHaveLength(MAX_TYPE_CHARS);
@@ -122,7 +125,7 @@ describe('frames', () => {
     const payload = { id: 'e', type: 'message.part.delta', properties };
     const frame = `data: ${JSON.stringify({ directory: '/p', payload })}\n\n`;
     const progress: string[] = [];
-    const filter = new FrameFilter({ progress: (id) => progress.push(id), oversized: () => {} });
+    const filter = new DeltaFilter({ progress: (id) => progress.push(id), oversized: () => {} });
     expect(filter.push(Buffer.from(frame))?.toString()).toBe(frame);
     expect(progress).toEqual([]);
     expect(translate('/p', payload, 0, NOW)).toEqual([]);
@@ -133,7 +136,7 @@ describe('frames', () => {
     ['lengths of directories', MAX_DISTANCES, (n: number) => `/${'d'.repeat(n)}`],
   ])('of more %s than are known by heart are read all the same', (_, limit, directory) => {
     const seen: string[] = [];
-    const filter = new FrameFilter({
+    const filter = new DeltaFilter({
       progress: (id, source) => seen.push(`${id} ${source.directory}`),
       oversized: () => {},
     });
@@ -155,7 +158,7 @@ describe('frames', () => {
     const progress: string[] = [];
     let oversized = 0;
     const events = { progress: (id: string) => progress.push(id), oversized: () => oversized++ };
-    const filter = new FrameFilter(events, 4_000);
+    const filter = new DeltaFilter(events, 4_000);
     const frame = `data: ${JSON.stringify({ payload: { type: 'x', text: 'y'.repeat(3_000) } })}\n\n`;
     const large = `data: ${'z'.repeat(5_000)}\n\n`;
     const passed: string[] = [];
@@ -237,7 +240,7 @@ describe('requests at a time', () => {
   it('are limited for close looks, and a session that waits for one is not entered twice', async () => {
     const asked: string[] = [];
     const client = mute(asked);
-    const senses = new Senses({
+    const monitor = new Monitor({
       client,
       clock: new ManualClock(),
       watch: { pollInterval: 5_000, heartbeatTimeout: 30_000 },
@@ -245,17 +248,17 @@ describe('requests at a time', () => {
       emit: () => {},
       notice: () => {},
     });
-    senses.start();
+    monitor.start();
     const looks = new Set<Promise<void>>();
     for (let round = 0; round < 3; round += 1) {
-      for (let n = 0; n < 1_000; n += 1) looks.add(senses.inspect(`s${n}`, '/p'));
+      for (let n = 0; n < 1_000; n += 1) looks.add(monitor.inspect(`s${n}`, '/p'));
     }
     await settle();
     const sessions = asked.filter((each) => each.startsWith('session '));
     expect(sessions).toHaveLength(MAX_INSPECTIONS);
     // Of those whose look is on its way, one more is wanted; of the others not.
     expect(looks.size).toBe(1_000 + MAX_INSPECTIONS);
-    await senses.stop();
+    await monitor.stop();
     expect(asked.filter((each) => each.startsWith('session '))).toHaveLength(MAX_INSPECTIONS);
   });
 

@@ -1,8 +1,8 @@
 /** Events that are read by hand say what the schemas would have said of them. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { plainMessage, plainPart, plainSession } from '../../../src/opencode/plain-events.js';
-import * as schemas from '../../../src/opencode/schemas.js';
+import { plainMessage, plainPart, plainSession } from '../../../src/opencode/v1/plain-events.js';
+import * as schemas from '../../../src/opencode/v1/schemas.js';
 import { realEvents } from './real-events.js';
 
 const KINDS = {

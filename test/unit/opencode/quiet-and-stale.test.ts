@@ -1,16 +1,16 @@
 /** What the e2e on the real binary taught about quiet compactions and requests that outlive their run. */
 import { expect, test } from 'vitest';
-import type { OpencodeClient, OwnedRequest } from '../../../src/opencode/client.js';
-import { inspectSession } from '../../../src/opencode/inspect.js';
-import type { Oddities } from '../../../src/opencode/status.js';
-import type { TranscriptMessage } from '../../../src/opencode/transcript.js';
-import { translate } from '../../../src/opencode/translate.js';
+import { inspectSession } from '../../../src/opencode/monitor/inspection.js';
+import type { OpencodeClient, OwnedRequest } from '../../../src/opencode/v1/client.js';
+import type { ParseStats } from '../../../src/opencode/v1/status.js';
+import type { TranscriptMessage } from '../../../src/opencode/v1/transcript.js';
+import { translate } from '../../../src/opencode/v1/translate.js';
 import { ManualClock } from './support.js';
 
 const kinds = (info: Record<string, unknown>) =>
   translate('/d', { type: 'message.updated', properties: { sessionID: 'ses_1', info } }, 1, 1, {
     garbage: 0,
-  } as Oddities).map(({ kind }) => kind);
+  } as ParseStats).map(({ kind }) => kind);
 
 test('the assistant message of a compaction says that one is under way, until it is complete', () => {
   const info = { id: 'msg_1', sessionID: 'ses_1', role: 'assistant', summary: true };

@@ -1,9 +1,9 @@
 /** Polls and probes keep step where they can: each waking of an idle process costs as much as the request itself. */
 import { expect, test } from 'vitest';
 import type { Clock } from '../../../src/lib/clock.js';
-import type { OpencodeClient } from '../../../src/opencode/client.js';
-import { Poller } from '../../../src/opencode/poller.js';
-import { Prober } from '../../../src/opencode/prober.js';
+import { Poller } from '../../../src/opencode/monitor/poller.js';
+import { Prober } from '../../../src/opencode/monitor/prober.js';
+import type { OpencodeClient } from '../../../src/opencode/v1/client.js';
 import { ManualClock, settle } from './support.js';
 
 interface Options {
@@ -13,7 +13,7 @@ interface Options {
   lateMs?: () => number;
 }
 
-function senses({ probeMs, pollMs, lateMs = () => 0 }: Options) {
+function monitor({ probeMs, pollMs, lateMs = () => 0 }: Options) {
   const clock = new ManualClock();
   const late: Clock = {
     now: () => clock.now(),
@@ -52,7 +52,7 @@ const gaps = (times: readonly number[]) => times.slice(1).map((at, i) => at - (t
 
 test('polls of the same rhythm are made in the moment of the probes, also where timers are late', async () => {
   let turn = 0;
-  const { clock, probes, polls, stop } = senses({
+  const { clock, probes, polls, stop } = monitor({
     probeMs: 5_000,
     pollMs: 5_000,
     lateMs: () => [1, 3, 0, 2][turn++ % 4] ?? 0,
@@ -65,7 +65,7 @@ test('polls of the same rhythm are made in the moment of the probes, also where 
 });
 
 test('after a probe out of turn the polls follow it, and are never further apart than their interval', async () => {
-  const { clock, prober, probes, polls, stop } = senses({ probeMs: 5_000, pollMs: 5_000 });
+  const { clock, prober, probes, polls, stop } = monitor({ probeMs: 5_000, pollMs: 5_000 });
   await clock.advance(12_000);
   prober.hurry();
   await settle();
@@ -76,7 +76,7 @@ test('after a probe out of turn the polls follow it, and are never further apart
 });
 
 test('polls go on by themselves where no probe comes', async () => {
-  const { clock, prober, polls, stop } = senses({ probeMs: 5_000, pollMs: 5_000 });
+  const { clock, prober, polls, stop } = monitor({ probeMs: 5_000, pollMs: 5_000 });
   await prober.stop();
   await clock.advance(30_000);
   expect(polls.length).toBeGreaterThanOrEqual(5);
@@ -85,19 +85,19 @@ test('polls go on by themselves where no probe comes', async () => {
 });
 
 test('with rhythms of their own polls keep to theirs, and join a probe that comes shortly before', async () => {
-  const often = senses({ probeMs: 5_000, pollMs: 2_000 });
+  const often = monitor({ probeMs: 5_000, pollMs: 2_000 });
   await often.clock.advance(60_000);
   for (const gap of gaps(often.polls)) expect(gap).toBeLessThanOrEqual(2_000);
   expect(often.polls.length).toBeLessThanOrEqual(33);
   await often.stop();
-  const rarely = senses({ probeMs: 4_900, pollMs: 10_000 });
+  const rarely = monitor({ probeMs: 4_900, pollMs: 10_000 });
   await rarely.clock.advance(60_000);
   for (const at of rarely.polls) expect(rarely.probes).toContain(at);
   await rarely.stop();
 });
 
 test('polls that are rare are not made early for the first probes', async () => {
-  const { clock, polls, stop } = senses({ probeMs: 5_000, pollMs: 60_000 });
+  const { clock, polls, stop } = monitor({ probeMs: 5_000, pollMs: 60_000 });
   await clock.advance(50_000);
   expect(polls).toEqual([]);
   await clock.advance(10_000);
@@ -106,7 +106,7 @@ test('polls that are rare are not made early for the first probes', async () => 
 });
 
 test('nothing is polled any more after the end', async () => {
-  const { clock, poller, polls, stop } = senses({ probeMs: 5_000, pollMs: 5_000 });
+  const { clock, poller, polls, stop } = monitor({ probeMs: 5_000, pollMs: 5_000 });
   await clock.advance(6_000);
   await stop();
   const before = polls.length;

@@ -1,13 +1,13 @@
-/** The small parts that the senses are made of. */
+/** The small parts that the monitor is made of. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OpencodeError, withoutCredentials } from '../../../src/opencode/errors.js';
-import { Heartbeats } from '../../../src/opencode/heartbeats.js';
-import { eachLimited } from '../../../src/opencode/limited.js';
-import { OpenRequests } from '../../../src/opencode/open-requests.js';
-import { Oddities, readStatus } from '../../../src/opencode/status.js';
-import { Throttle } from '../../../src/opencode/throttle.js';
-import { readMessages, transcriptState } from '../../../src/opencode/transcript.js';
+import { eachLimited } from '../../../src/lib/semaphore.js';
+import { Throttle } from '../../../src/lib/throttle.js';
+import { OpencodeError, withoutCredentials } from '../../../src/opencode/http/errors.js';
+import { Heartbeats } from '../../../src/opencode/monitor/heartbeats.js';
+import { OpenRequests } from '../../../src/opencode/monitor/open-requests.js';
+import { ParseStats, readStatus } from '../../../src/opencode/v1/status.js';
+import { readMessages, transcriptState } from '../../../src/opencode/v1/transcript.js';
 import { ManualClock, settle } from './support.js';
 
 describe('heartbeats', () => {
@@ -98,7 +98,7 @@ describe('a status off the wire', () => {
 
   it('tells of each unknown type once', () => {
     const told: string[] = [];
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     oddities.onUnknownStatus = (type) => told.push(type);
     for (let n = 0; n < 3; n += 1) readStatus({ type: 'dreaming' }, 0, oddities);
     for (let n = 0; n < 100; n += 1) readStatus({ type: `t${n}` }, 0, oddities);

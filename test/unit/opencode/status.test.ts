@@ -7,9 +7,14 @@ import {
   MAX_ATTEMPT,
   MAX_EPOCH_MS,
   MIN_EPOCH_MS,
-} from '../../../src/opencode/schemas.js';
-import { Oddities, plainStatus, readStatus, schemaStatus } from '../../../src/opencode/status.js';
-import { MAX_STATUS_ENTRIES, readStatuses } from '../../../src/opencode/status-list.js';
+} from '../../../src/opencode/v1/schemas.js';
+import {
+  ParseStats,
+  plainStatus,
+  readStatus,
+  schemaStatus,
+} from '../../../src/opencode/v1/status.js';
+import { MAX_STATUS_ENTRIES, readStatuses } from '../../../src/opencode/v1/status-list.js';
 
 const NOW = 1_795_343_500_000;
 const numbers = fc.oneof(
@@ -61,7 +66,7 @@ describe('a status that is as it should be', () => {
 
 describe('the list of statuses', () => {
   it('has everybody whose id is one, whatever is said of it', () => {
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     const retry = { type: 'retry', attempt: 2, message: 'm', next: NOW + 1_000 };
     const answer = {
       ses_a: { type: 'busy' },

@@ -1,8 +1,8 @@
 /** Events to observations: each shape that opencode has sent, and that nothing it could send breaks us. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Oddities } from '../../../src/opencode/status.js';
-import { translate } from '../../../src/opencode/translate.js';
+import { ParseStats } from '../../../src/opencode/v1/status.js';
+import { translate } from '../../../src/opencode/v1/translate.js';
 import { realEvents } from './real-events.js';
 
 const AT = 50_000;
@@ -228,7 +228,7 @@ describe('the ends of things', () => {
 
 describe('garbage', () => {
   it('is counted and says nothing', () => {
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     for (const payload of [null, 1, 'x', [], { type: 3 }, { type: 'session.status' }]) {
       expect(translate('/p', payload, AT, EPOCH, oddities)).toEqual([]);
     }
@@ -241,7 +241,7 @@ describe('garbage', () => {
       type: fc.constantFrom(...types),
       properties: fc.jsonValue({ maxDepth: 4 }),
     });
-    const oddities = new Oddities();
+    const oddities = new ParseStats();
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue({ maxDepth: 4 }), wild, mutated()), (payload) => {
         for (const observation of translate('/p', payload, AT, EPOCH, oddities)) {

@@ -5,13 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.js';
-import { DockerApi, MAX_ANSWER_BYTES } from '../../../src/process/docker-api.js';
-import { Lines } from '../../../src/process/lines.js';
-import { KEPT_LINES, MAX_LINE_BYTES, OutputTail } from '../../../src/process/output.js';
-import { bootId } from '../../../src/process/proc-table.js';
-import type { ProcessTable } from '../../../src/process/process-table.js';
-import { MAX_RECORD_BYTES, ServerRecords, serverKey } from '../../../src/process/record.js';
+import { DockerApi, MAX_ANSWER_BYTES } from '../../../src/process/control/docker-api.js';
 import { MAX_SHOWN_LINES, runCommand } from '../../../src/process/run-command.js';
+import { Lines } from '../../../src/process/server/lines.js';
+import { KEPT_LINES, MAX_LINE_BYTES, OutputTail } from '../../../src/process/server/output.js';
+import {
+  MAX_RECORD_BYTES,
+  ServerRecords,
+  serverKey,
+} from '../../../src/process/server/state-file.js';
+import { bootId } from '../../../src/process/table/proc-table.js';
+import type { ProcessTable } from '../../../src/process/table/process-table.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const folders: string[] = [];

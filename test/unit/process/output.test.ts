@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { MAX_LINES_PER_SECOND, OutputTail } from '../../../src/process/output.js';
+import { MAX_LINES_PER_SECOND, OutputTail } from '../../../src/process/server/output.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { waitFor } from '../../support/wait.js';
 

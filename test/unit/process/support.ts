@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemClock } from '../../../src/lib/clock.js';
-import type { ControlDeps } from '../../../src/process/control.js';
-import type { LocalOptions } from '../../../src/process/local-server.js';
+import type { ControlDeps } from '../../../src/process/control/control.js';
+import type { LocalOptions } from '../../../src/process/server/local-server.js';
 import { freePort } from '../../support/ports.js';
 import { isAlive, killAll, processesWithEnv } from '../../support/processes.js';
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { CATALOGUE, EVENT_NAMES, messageOf } from '../../../src/telemetry/catalogue.js';
-import { logEventsPage } from '../../../src/telemetry/docs.js';
+import { CATALOGUE, EVENT_NAMES, messageOf } from '../../../src/telemetry/catalogue/catalogue.js';
+import { logEventsPage } from '../../../src/telemetry/catalogue/docs.js';
 import type { StuckReason } from '../../../src/watchdog/decision.js';
 
 /** The contract's table, "Structured log". */

@@ -5,7 +5,7 @@ import {
   LogRate,
   MAX_SENTENCES,
   SAY_EVERY_MS,
-} from '../../../src/telemetry/log-rate.js';
+} from '../../../src/telemetry/rate-limit.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { captured } from './fixtures.js';
 

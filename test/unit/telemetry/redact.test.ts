@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRedactor } from '../../../src/telemetry/redact.js';
+import { createRedactor } from '../../../src/telemetry/redaction.js';
 import { captured } from './fixtures.js';
 
 const secret = { reveal: () => 'hunter2 "+/?' };

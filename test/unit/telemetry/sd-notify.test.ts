@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SdNotify } from '../../../src/telemetry/sd-notify.js';
+import { SdNotify } from '../../../src/daemon/sd-notify.js';
 
 const INSIDE = { NOTIFY_SOCKET: '/run/systemd/notify' };
 

@@ -70,7 +70,7 @@ describe('an abort', () => {
     ]);
   });
 
-  test('whose run ended while the hands saw its successor has worked', () => {
+  test('whose run ended while the executor saw its successor has worked', () => {
     const w = aborting().status('s', 'idle').prompt();
     w.advance(5 * SECOND).abortFailed();
     expect(w.notes('session.aborted')).toHaveLength(1);

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Agenda } from '../../../src/watchdog/agenda.js';
+import { TimerQueue } from '../../../src/watchdog/timer-queue.js';
 
-const taken = (agenda: Agenda<string>, at: number) => {
+const taken = (agenda: TimerQueue<string>, at: number) => {
   const items: string[] = [];
   for (let item = agenda.take(at); item !== undefined; item = agenda.take(at)) items.push(item);
   return items;
@@ -10,7 +10,7 @@ const taken = (agenda: Agenda<string>, at: number) => {
 
 describe('the agenda', () => {
   it('gives who is due, the earliest first, and nobody else', () => {
-    const agenda = new Agenda<string>();
+    const agenda = new TimerQueue<string>();
     agenda.ask('c', 30);
     agenda.ask('a', 10);
     agenda.ask('b', 20);
@@ -20,7 +20,7 @@ describe('the agenda', () => {
   });
 
   it('keeps the earlier of two times, and gives it once', () => {
-    const agenda = new Agenda<string>();
+    const agenda = new TimerQueue<string>();
     agenda.ask('a', 50);
     agenda.ask('a', 10);
     agenda.ask('a', 90);
@@ -29,7 +29,7 @@ describe('the agenda', () => {
   });
 
   it('gives those of one moment in the order in which they asked', () => {
-    const agenda = new Agenda<string>();
+    const agenda = new TimerQueue<string>();
     for (const item of ['d', 'b', 'a', 'c']) agenda.ask(item, 5);
     expect(taken(agenda, 5)).toEqual(['d', 'b', 'a', 'c']);
   });
@@ -38,7 +38,7 @@ describe('the agenda', () => {
     const step = fc.record({ item: fc.nat(8), at: fc.nat(100), take: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
-        const agenda = new Agenda<number>();
+        const agenda = new TimerQueue<number>();
         const plain = new Map<number, number>();
         for (const { item, at, take } of steps) {
           if (!take) {

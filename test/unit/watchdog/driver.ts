@@ -1,6 +1,6 @@
 /**
  * A scripted world around the watchdog, so that a test reads like a story: what opencode says, how time passes, and
- * what the hands report; then what was decided.
+ * what the executor reports; then what was decided.
  */
 import { type Act, type Decision, isNote, type Note } from '../../../src/watchdog/decision.js';
 import type {
@@ -208,7 +208,7 @@ export class World {
     });
   }
 
-  // --- what the hands report -------------------------------------------------------------------------------------
+  // --- what the executor reports -------------------------------------------------------------------------------------
 
   inspected(sessionID = 's', result: Partial<Inspected> | 'gone' = {}, startedAt = this.at): this {
     return this.tell({

@@ -1,14 +1,26 @@
 /** What is remembered is bounded, and at the bound nobody who is being watched is let go. */
 import { describe, expect, test } from 'vitest';
-import { MAX_DELETED, MAX_DEPTH, MAX_SESSIONS, SessionBook } from '../../../src/watchdog/book.js';
-import { Gaps, MAX_GAPS } from '../../../src/watchdog/gaps.js';
-import { MAX_TOOLS, noteTool } from '../../../src/watchdog/looks.js';
-import { MAX_MUTE_SPANS, Mute } from '../../../src/watchdog/mute.js';
+import { ClockGaps, MAX_GAPS } from '../../../src/watchdog/clock-gaps.js';
+import {
+  MAX_ENDED,
+  MAX_MODELS,
+  ProviderOutages,
+} from '../../../src/watchdog/group/provider-outage.js';
 import type { SessionStatus } from '../../../src/watchdog/observation.js';
-import { MAX_ENDED, MAX_MODELS, OutageWatch } from '../../../src/watchdog/outage.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
-import { MAX_REQUESTS } from '../../../src/watchdog/requests.js';
-import { newRun } from '../../../src/watchdog/session.js';
+import {
+  MAX_MUTE_SPANS,
+  UnresponsivePeriods,
+} from '../../../src/watchdog/server/unresponsive-periods.js';
+import { MAX_TOOLS, noteTool } from '../../../src/watchdog/session/inspection.js';
+import {
+  MAX_DELETED,
+  MAX_DEPTH,
+  MAX_SESSIONS,
+  SessionRegistry,
+} from '../../../src/watchdog/session/registry.js';
+import { MAX_REQUESTS } from '../../../src/watchdog/session/requests.js';
+import { newRun } from '../../../src/watchdog/session/state.js';
 import { MINUTE, SECOND, world } from './driver.js';
 
 describe('sessions', () => {
@@ -21,7 +33,7 @@ describe('sessions', () => {
   });
 
   test('are forgotten in the order of their ends, not of their beginnings', () => {
-    const book = new SessionBook();
+    const book = new SessionRegistry();
     const enter = (id: string) => {
       const session = book.enter(id, 0);
       if (session === undefined) throw new Error('there is no room');
@@ -67,7 +79,7 @@ describe('sessions', () => {
   });
 
   test('that are deleted are known for a while, and a bounded number of them', () => {
-    const book = new SessionBook();
+    const book = new SessionRegistry();
     for (let i = 0; i <= MAX_DELETED; i += 1) {
       const session = book.enter(`s${i}`, 0);
       if (session === undefined) throw new Error('there is no room');
@@ -93,7 +105,7 @@ describe('parents', () => {
   });
 
   test(`are followed ${MAX_DEPTH} deep: what claims to lie deeper has none`, () => {
-    const book = new SessionBook();
+    const book = new SessionRegistry();
     for (let i = 0; i <= MAX_DEPTH + 1; i += 1) {
       const session = book.enter(`s${i}`, 0);
       if (session && i > 0) book.learn(session, { parentID: `s${i - 1}` });
@@ -134,7 +146,7 @@ describe('of one run', () => {
 describe('provider outages', () => {
   test('are remembered of a bounded number of models, and each of a bounded number of sessions', () => {
     const said: string[] = [];
-    const outages = new OutageWatch(DEFAULT_POLICY.pileup, (decision) => {
+    const outages = new ProviderOutages(DEFAULT_POLICY.pileup, (decision) => {
       if ('note' in decision) said.push(decision.note);
     });
     const run = (model: string, startedAt: number) => {
@@ -159,14 +171,14 @@ describe('provider outages', () => {
 });
 
 test('of the times that the daemon did not run a bounded number is remembered', () => {
-  const gaps = new Gaps();
+  const gaps = new ClockGaps();
   for (let i = 0; i < MAX_GAPS + 50; i += 1) gaps.note(i * SECOND, 10);
   // What began before all of them is put on by those that are remembered.
   expect(gaps.correct(-1)).toBe(-1 + MAX_GAPS * 10);
 });
 
 test('of the times in which the server was mute a bounded number is remembered', () => {
-  const mute = new Mute();
+  const mute = new UnresponsivePeriods();
   for (let i = 0; i <= MAX_MUTE_SPANS + 50; i += 1) {
     mute.heard(i * MINUTE, 12 * SECOND);
     mute.missed(i * MINUTE);

@@ -25,7 +25,7 @@ const NONSENSE_RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 60_000);
 const SEED = process.env.WATCHDOG_HISTORIES === undefined ? { seed: 20_261_122 } : {};
 const TIMEOUT = 120_000 + RUNS * 20;
 
-/** What the senses and hands may take on top of a limit: latencies, a poll that comes first, a look that is repeated. */
+/** What the monitor and the executor may take on top of a limit: latencies, a poll that comes first, a look that is repeated. */
 const SLACK = 3_000;
 
 const policies: fc.Arbitrary<Policy> = fc

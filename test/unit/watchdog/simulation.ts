@@ -274,7 +274,7 @@ export class Simulation {
   #connection = 0;
   readonly #gaps: { at: number; ms: number }[] = [];
 
-  /** A tool as the senses read it: its start by the wall clock, which went on through every gap since. */
+  /** A tool as the monitor reads it: its start by the wall clock, which went on through every gap since. */
   #read(tool: RunningTool): RunningTool {
     const since = this.#gaps.filter(({ at }) => at >= tool.startedAt);
     return { ...tool, startedAt: tool.startedAt - since.reduce((sum, { ms }) => sum + ms, 0) };
@@ -349,7 +349,7 @@ export class Simulation {
     }
   }
 
-  // --- senses ----------------------------------------------------------------------------------------------------
+  // --- monitor ----------------------------------------------------------------------------------------------------
 
   #poll(): void {
     for (const directory of DIRECTORIES) this.#pollOne(directory);
@@ -389,7 +389,7 @@ export class Simulation {
     });
   }
 
-  // --- hands -----------------------------------------------------------------------------------------------------
+  // --- executor -----------------------------------------------------------------------------------------------------
 
   #obey(decision: Decision): void {
     if (isNote(decision)) return;

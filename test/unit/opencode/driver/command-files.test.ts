@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { finishedTasks, readTasks } from '../../../../src/commands/batch-tasks.js';
-import { filePart, permissionRule, sendOptions } from '../../../../src/commands/prompt-words.js';
+import { filePart, permissionRule, sendOptions } from '../../../../src/commands/prompt-options.js';
 import { ExitError } from '../../../../src/commands/shared.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'driver-files-'));

@@ -16,8 +16,8 @@ import {
   type ConnectionEnd,
   EventConnection,
   MAX_UNFINISHED_CHARS,
-} from '../../../../src/opencode/event-connection.js';
-import { MAX_NOTICES } from '../../../../src/opencode/notice.js';
+} from '../../../../src/opencode/http/event-connection.js';
+import { MAX_NOTICES } from '../../../../src/opencode/monitor/notice.js';
 
 const answer = (id: string) => ({ info: { id, role: 'assistant' } });
 const whole = (id: string, text: string) => ({

@@ -1,15 +1,15 @@
 /** The driver's pure parts: patience, verdict, the text as it comes, the transcript, errors. */
 import { describe, expect, it } from 'vitest';
 import { asDriverError, DriverError, firstLine } from '../../../../src/opencode/driver/error.js';
-import { giveUpOn, type Retry } from '../../../../src/opencode/driver/patience.js';
+import { giveUpOn, type Retry } from '../../../../src/opencode/driver/give-up-policy.js';
+import { judgeRun, newestRun } from '../../../../src/opencode/driver/run-outcome.js';
 import { StreamedText } from '../../../../src/opencode/driver/streamed-text.js';
 import {
   type Message,
   readMessage,
   renderTranscript,
 } from '../../../../src/opencode/driver/transcript.js';
-import { judgeRun, newestRun } from '../../../../src/opencode/driver/verdict.js';
-import { OpencodeError } from '../../../../src/opencode/errors.js';
+import { OpencodeError } from '../../../../src/opencode/http/errors.js';
 
 describe('patience', () => {
   const patience = { leftMs: 60_000, maxAttempts: 5 };

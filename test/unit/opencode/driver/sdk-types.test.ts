@@ -14,15 +14,15 @@ import type {
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import type { z } from 'zod';
 import type { ModelRef } from '../../../../src/opencode/driver/model.js';
-import { readMessage } from '../../../../src/opencode/driver/transcript.js';
-import type { FilePart, PermissionRule } from '../../../../src/opencode/driver/types.js';
 import {
   type PromptWire,
   promptBody,
   type SessionBody,
-} from '../../../../src/opencode/driver/wire.js';
-import type * as schemas from '../../../../src/opencode/schemas.js';
-import { readStatus } from '../../../../src/opencode/status.js';
+} from '../../../../src/opencode/driver/request-bodies.js';
+import { readMessage } from '../../../../src/opencode/driver/transcript.js';
+import type { FilePart, PermissionRule } from '../../../../src/opencode/driver/types.js';
+import type * as schemas from '../../../../src/opencode/v1/schemas.js';
+import { readStatus } from '../../../../src/opencode/v1/status.js';
 
 type PromptRequest = NonNullable<SessionPromptAsyncData['body']>;
 type CreateRequest = NonNullable<SessionCreateData['body']>;

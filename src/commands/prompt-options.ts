@@ -1,0 +1,128 @@
+/** The options that say what to ask and how: shared by `prompt` and `send`, and read from flags and files here. */
+import { basename, resolve } from 'node:path';
+import { readSmallFile, readTextFile } from '../lib/text-file.js';
+import type {
+  ContextText,
+  FilePart,
+  PermissionRule,
+  SendOptions,
+  WaitOptions,
+} from '../opencode/driver/types.js';
+import { countOf, durationOf } from './driver-commands.js';
+import { EXIT, ExitError } from './shared.js';
+
+export interface PromptFlags {
+  model?: string;
+  variant?: string;
+  thinking?: string;
+  agent?: string;
+  system?: string;
+  context?: string[];
+  file?: string[];
+  timeout?: string;
+  maxAttempts?: string;
+  waitForPeople?: boolean;
+}
+
+const KiB = 1024;
+export const MAX_CONTEXT_BYTES = 2 * 1024 * KiB;
+export const MAX_FILE_BYTES = 10 * 1024 * KiB;
+export const MAX_STDIN_BYTES = 2 * 1024 * KiB;
+
+/** What opencode passes to a model as it is; everything else goes as text. */
+const MIME: Readonly<Record<string, string>> = {
+  png: 'image/png',
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+  gif: 'image/gif',
+  webp: 'image/webp',
+  pdf: 'application/pdf',
+};
+
+/** @throws ExitError with code 2 */
+export function sendOptions(flags: PromptFlags): SendOptions & WaitOptions {
+  const { model, variant, thinking, agent, system, context, file } = flags;
+  return {
+    ...(model !== undefined && { model }),
+    ...(variant !== undefined && { variant }),
+    ...(thinking !== undefined && {
+      thinking: { type: 'enabled', budget_tokens: countOf('--thinking', thinking) },
+    }),
+    ...(agent !== undefined && { agent }),
+    ...(system !== undefined && { system }),
+    ...(context && { context: context.map(contextFile) }),
+    ...(file && { files: file.map(filePart) }),
+    ...waitOptions(flags),
+  };
+}
+
+/** @throws ExitError with code 2 */
+export function waitOptions({ timeout, maxAttempts, waitForPeople }: PromptFlags): WaitOptions {
+  return {
+    ...(timeout !== undefined && { timeoutMs: durationOf('--timeout', timeout) }),
+    ...(maxAttempts !== undefined && { maxAttempts: countOf('--max-attempts', maxAttempts) }),
+    ...(waitForPeople && { onRequest: 'wait' }),
+  };
+}
+
+/** The words given, or with `-` those of stdin. @throws ExitError with code 2 */
+export async function promptText(words: string): Promise<string> {
+  if (words !== '-') return words;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_STDIN_BYTES) {
+      throw new ExitError(
+        EXIT.usage,
+        `stdin has more than ${MAX_STDIN_BYTES / KiB} KiB: give it as --file`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** @throws ExitError with code 2 */
+export function contextFile(path: string): ContextText {
+  const read = readTextFile(path, MAX_CONTEXT_BYTES);
+  if ('text' in read) return { name: basename(path), text: read.text };
+  throw new ExitError(EXIT.usage, `--context "${path}": expected ${read.problem}`);
+}
+
+/** As a `data:` URL, because the server may be on another machine. @throws ExitError with code 2 */
+export function filePart(path: string): FilePart {
+  const filename = basename(path);
+  const mime = MIME[filename.slice(filename.lastIndexOf('.') + 1).toLowerCase()] ?? 'text/plain';
+  const bytes = readBytes(path, mime === 'text/plain');
+  return { type: 'file', mime, filename, url: `data:${mime};base64,${bytes.toString('base64')}` };
+}
+
+function readBytes(path: string, isText: boolean): Buffer {
+  const refuse = (problem: string) =>
+    new ExitError(EXIT.usage, `--file "${path}": expected ${problem}`);
+  if (isText) {
+    const read = readTextFile(path, MAX_FILE_BYTES);
+    if ('problem' in read) throw refuse(read.problem);
+    return Buffer.from(read.text, 'utf8');
+  }
+  const read = readSmallFile(path, MAX_FILE_BYTES);
+  if ('problem' in read) throw refuse(read.problem);
+  return read.bytes;
+}
+
+/** `bash=deny`, `bash:rm *=ask`. @throws ExitError with code 2 */
+export function permissionRule(text: string): PermissionRule {
+  const [, permission, pattern = '*', action] =
+    /^([^:=]+)(?::(.+))?=(allow|deny|ask)$/.exec(text) ?? [];
+  if (permission !== undefined && action !== undefined) {
+    return { permission, pattern, action: action as PermissionRule['action'] };
+  }
+  throw new ExitError(
+    EXIT.usage,
+    `--permission "${text}": expected TOOL=allow|deny|ask or TOOL:PATTERN=allow|deny|ask, e.g. bash=deny`,
+  );
+}
+
+/** An absolute path: the server's working directory is another than ours. */
+export const directoryOf = (path: string) => resolve(path);

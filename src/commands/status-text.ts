@@ -1,0 +1,209 @@
+/** The daemon's status as some twenty lines for a terminal of any width. */
+import { styleText } from 'node:util';
+import Table from 'cli-table3';
+import { bytes, counted, time } from '../telemetry/number-text.js';
+import type { DaemonStatus } from './status-schema.js';
+
+/** With the head lines and the incidents at most twenty lines. */
+export const MAX_SESSIONS = 9;
+export const MAX_INCIDENTS = 4;
+/** Below this width, a table's columns are too narrow to be read. */
+const NARROW = 70;
+
+export interface View {
+  columns: number;
+  colours: boolean;
+}
+
+type Colour = Parameters<typeof styleText>[0];
+
+const COLOUR_OF: Readonly<Record<string, Colour>> = {
+  healthy: 'green',
+  busy: 'green',
+  delegating: 'cyan',
+  waiting: 'blue',
+  starting: 'yellow',
+  restarting: 'yellow',
+  retrying: 'yellow',
+  stalled: 'yellow',
+  unauthorized: 'red',
+  unresponsive: 'red',
+  down: 'red',
+  held: 'red',
+  stuck: 'red',
+  wedged: 'magenta',
+  paused: 'yellow',
+};
+
+const WORST_FIRST = [
+  'wedged',
+  'stuck',
+  'stalled',
+  'retrying',
+  'waiting',
+  'delegating',
+  'busy',
+  'idle',
+];
+
+export function statusLines(status: DaemonStatus, { columns, colours }: View): string[] {
+  const paint = (word: string, as = word) => {
+    const colour = COLOUR_OF[as];
+    return colours && colour !== undefined
+      ? styleText(colour, word, { validateStream: false })
+      : word;
+  };
+  const now = Date.parse(status.time);
+  const lines = [
+    ...head(status, now, paint),
+    sessionsLine(status, paint),
+    ...(columns < NARROW ? list : table)(status, now, columns, paint),
+    ...incidents(status, paint),
+  ];
+  return lines.map((line) => cutTo(line, columns));
+}
+
+type Paint = (word: string, as?: string) => string;
+
+function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): string[] {
+  const facts = [
+    server.since === undefined ? undefined : `for ${time(now - Date.parse(server.since))}`,
+    server.version,
+    server.pid === undefined ? undefined : `pid ${server.pid}`,
+    server.memoryBytes === undefined ? undefined : bytes(server.memoryBytes),
+    counted(server.restarts, 'restart'),
+    server.stream.connected ? undefined : paint('event stream lost', 'down'),
+  ];
+  const { state, until } = server.breaker;
+  const breaker =
+    state === 'closed'
+      ? undefined
+      : `breaker ${state.replace('_', ' ')}${until === undefined ? '' : `, again in ${time(Math.max(0, Date.parse(until) - now))}`}`;
+  const own = [
+    watchdog.version,
+    `up ${time(now - Date.parse(watchdog.startedAt))}`,
+    `pid ${watchdog.pid}`,
+    bytes(watchdog.memoryBytes),
+    breaker === undefined ? undefined : paint(breaker, 'held'),
+    watchdog.dryRun ? paint('dry run: acts never', 'paused') : undefined,
+    watchdog.paused ? paint('PAUSED: acts no more until resumed', 'paused') : undefined,
+  ];
+  return [
+    `server    ${paint(server.health)}  ${join(facts)}  ${server.url}`,
+    `watchdog  ${join(own)}`,
+  ];
+}
+
+function sessionsLine({ counts }: DaemonStatus, paint: Paint): string {
+  const words = WORST_FIRST.filter((health) => (counts[health] ?? 0) > 0).map(
+    (health) => `${counts[health]} ${paint(health)}`,
+  );
+  return `sessions  ${words.join(', ') || 'none'}`;
+}
+
+function table({ sessions }: DaemonStatus, now: number, columns: number, paint: Paint): string[] {
+  const active = sessions.filter(({ health }) => health !== 'idle');
+  if (active.length === 0) return [];
+  const shown = active.slice(0, MAX_SESSIONS);
+  const healthWidth = 10;
+  const forWidth = 13;
+  const idWidth = Math.max(...shown.map(({ id }) => id.length), 7);
+  const rest = Math.max(20, columns - healthWidth - forWidth - idWidth - 2 * 5);
+  const titleWidth = Math.max(8, Math.floor(rest * 0.4));
+  const none = Object.fromEntries(PLACES.map((place) => [place, '']));
+  const drawn = new Table({
+    head: ['HEALTH', 'FOR', 'SESSION', 'TITLE', 'DOING'],
+    chars: { ...none, middle: '  ' },
+    colWidths: [healthWidth, forWidth, idWidth, titleWidth, rest - titleWidth],
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  });
+  for (const session of shown) {
+    drawn.push([
+      paint(session.health),
+      time(now - session.since),
+      session.id,
+      session.title ?? '',
+      doing(session, now),
+    ]);
+  }
+  return ['', ...drawn.toString().split('\n'), ...more(active.length - shown.length)];
+}
+
+/** Where there is no room for columns. */
+function list({ sessions }: DaemonStatus, now: number, _columns: number, paint: Paint): string[] {
+  const active = sessions.filter(({ health }) => health !== 'idle');
+  const shown = active.slice(0, Math.floor(MAX_SESSIONS / 2));
+  return [
+    ...shown.flatMap((session) => [
+      `${paint(session.health)} ${time(now - session.since)}  ${session.id}`,
+      `  ${join([session.title, doing(session, now)])}`,
+    ]),
+    ...more(active.length - shown.length),
+  ];
+}
+
+function more(hidden: number): string[] {
+  return hidden > 0 ? [`… and ${hidden} more`] : [];
+}
+
+function incidents({ incidents, openIncidents }: DaemonStatus, paint: Paint): string[] {
+  if (incidents.length === 0) return ['incidents none'];
+  const open = incidents.filter(({ endedAt }) => endedAt === undefined);
+  const over = incidents.filter(({ endedAt }) => endedAt !== undefined);
+  const shown = [...open, ...over].slice(0, MAX_INCIDENTS);
+  return [
+    '',
+    `incidents ${openIncidents === 0 ? 'none open' : paint(`${openIncidents} open`, 'stuck')}, ${incidents.length} since the start`,
+    ...shown.map(({ startedAt, kind, says, outcome }) => {
+      const ending = outcome ?? paint('open', 'stuck');
+      return `  ${clock(startedAt)} ${kind.replace('_', ' ')}, ${ending}: ${says}`;
+    }),
+  ];
+}
+
+/** What a session waits for or fails on. */
+export function doing(session: DaemonStatus['sessions'][number], now: number): string {
+  const { attempt, message, nextAt, reason, tool, waitingFor, model } = session;
+  const next = nextAt === undefined || nextAt <= now ? undefined : `next in ${time(nextAt - now)}`;
+  return join([
+    waitingFor === undefined ? undefined : `waits for a ${waitingFor}`,
+    reason === undefined ? undefined : `${reason}`,
+    attempt === undefined ? undefined : `attempt ${attempt}`,
+    message,
+    next,
+    tool === undefined ? undefined : `runs ${tool}`,
+    model,
+  ]);
+}
+
+function join(parts: readonly (string | undefined)[]): string {
+  return parts.filter((part) => part !== undefined && part !== '').join(', ');
+}
+
+function clock(iso: string): string {
+  const at = new Date(iso);
+  return `${String(at.getHours()).padStart(2, '0')}:${String(at.getMinutes()).padStart(2, '0')}`;
+}
+
+/** Cut to the terminal's width, colours not counted. */
+function cutTo(line: string, columns: number): string {
+  const parts = line.split(ESCAPE);
+  let left = columns;
+  let cut = false;
+  const kept = parts.map((part, at) => {
+    // Every other part is an escape sequence, which takes no room.
+    if (at % 2 === 1) return part;
+    const piece = part.slice(0, left);
+    cut ||= piece.length < part.length;
+    left -= piece.length;
+    return piece;
+  });
+  const text = kept.join('').trimEnd();
+  return cut && columns > 1 ? text.replace(/.((?:\p{Cc}\[[\d;]*m)*)$/u, '…$1') : text;
+}
+
+const ESCAPE = /(\p{Cc}\[[\d;]*m)/u;
+const PLACES =
+  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid'.split(
+    ' ',
+  );

@@ -1,0 +1,129 @@
+/** The daemon's life: reach the server, take control of its process, watch until told to stop, leave nothing behind. */
+import type { Secrets } from '../config/credentials.js';
+import type { Config } from '../config/schema.js';
+import type { SystemClock } from '../lib/clock.js';
+import { OpencodeClient } from '../opencode/v1/client.js';
+import type { ControlDeps, ServerControl } from '../process/control/control.js';
+import type { Recorder } from '../recording/recorder.js';
+import type { StatusSource } from '../status/source.js';
+import type { Telemetry } from '../telemetry/logger.js';
+import { EventLoop } from './event-loop.js';
+import type { ServiceManager } from './service-manager.js';
+
+/** How long one health probe may take while a server starts: it may accept a connection and never answer it. */
+const START_PROBE_MS = 1_000;
+
+export interface DaemonOptions {
+  config: Config;
+  secrets: Secrets;
+  telemetry: Telemetry;
+  clock: SystemClock;
+  /** Chooses and makes the control of the server's process. */
+  makeControl(deps: ControlDeps, signal: AbortSignal): Promise<ServerControl>;
+  /** Takes every observation down, for `replay`. */
+  makeRecorder?(acts: boolean): Recorder | undefined;
+  /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
+  openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
+  /** Tells the service manager. */
+  service?: ServiceManager;
+}
+
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #client: OpencodeClient;
+  #loop: EventLoop | undefined;
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    const { url, username } = options.config.server;
+    const password = options.secrets.password?.reveal();
+    this.#client = new OpencodeClient({
+      url,
+      username,
+      ...(password === undefined ? {} : { password }),
+      clock: options.clock,
+    });
+  }
+
+  /** The configuration was changed in place: decide anew by it. */
+  reconfigured(): void {
+    this.#loop?.reconfigured();
+  }
+
+  /** What is known just now; undefined before the watch has begun. */
+  snapshot(): Record<string, unknown> | undefined {
+    return this.#loop?.snapshot();
+  }
+
+  /**
+   * Watches until `signal` is aborted or it gives up; settles when everything has truly stopped.
+   * @returns whether it gave up restarting (`restart.giveUp: exit`)
+   */
+  async run(signal: AbortSignal): Promise<{ gaveUp: boolean }> {
+    const { config, telemetry, clock, makeControl, makeRecorder, openStatus } = this.#options;
+    const gaveUp = new AbortController();
+    const stopped = AbortSignal.any([signal, gaveUp.signal]);
+    let loop: EventLoop | undefined;
+    let control: ServerControl | undefined;
+    let recorder: Recorder | undefined;
+    let status: { close(): Promise<void> } | undefined;
+    const deps: ControlDeps = {
+      isHealthy: (within) => isHealthy(this.#client, within),
+      onExit: (exit) => loop?.observe({ kind: 'server.exited', at: clock.now(), ...exit }),
+      onSuspended: ({ pid }) => loop?.observe({ kind: 'server.suspended', at: clock.now(), pid }),
+      onOutput: (line) => telemetry.emit('server.output', line),
+      onNotice: (severity, notice, detail) =>
+        telemetry.emit('server.notice', { severity, notice, ...(detail ? { detail } : {}) }),
+    };
+    try {
+      control = await makeControl(deps, stopped);
+      // Whether it can act at all is known only when it has seen whom it would act on.
+      const identity = await control.attach(stopped);
+      recorder = makeRecorder?.(control.acts);
+      loop = new EventLoop({
+        config,
+        telemetry,
+        clock,
+        client: this.#client,
+        control,
+        recorder,
+        giveUp: () => gaveUp.abort(new Error('gave up restarting')),
+      });
+      this.#loop = loop;
+      status = openStatus?.(loop.status);
+      this.#options.service?.watch(loop);
+      const probe = await this.#client.probe(stopped, START_PROBE_MS);
+      stopped.throwIfAborted();
+      loop.start(probe, identity?.pid);
+      await aborted(stopped);
+    } catch (error) {
+      // Told to stop before it had begun: that is no failure.
+      if (!stopped.aborted) throw error;
+    } finally {
+      await status?.close();
+      await loop?.stop();
+      await control?.dispose(gaveUp.signal.aborted ? 'leave' : config.server.onExit);
+      recorder?.close();
+      await this.#client.close();
+    }
+    return { gaveUp: gaveUp.signal.aborted };
+  }
+}
+
+/** One health probe as the controls need it: anything that answers as opencode does, also with 401, is alive. */
+export async function isHealthy(
+  client: OpencodeClient,
+  signal: AbortSignal,
+): Promise<{ version?: string } | null> {
+  const probe = await client.probe(signal, START_PROBE_MS);
+  if (probe.kind === 'unauthorized') return {};
+  if (probe.kind !== 'ok') return null;
+  return probe.version === undefined ? {} : { version: probe.version };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,278 @@
+/** The loop: monitor → watchdog → executor, one observation at a time, and one timer for every deadline. */
+import type { Config } from '../config/schema.js';
+import type { SystemClock, Timer } from '../lib/clock.js';
+import { Monitor } from '../opencode/monitor/monitor.js';
+import type { OpencodeClient, ProbeResult } from '../opencode/v1/client.js';
+import type { ServerControl } from '../process/control/control.js';
+import type { Recorder } from '../recording/recorder.js';
+import type { Telemetry } from '../telemetry/logger.js';
+import { type Health, isNote, type ServerHealth } from '../watchdog/decision.js';
+import type { Observation } from '../watchdog/observation.js';
+import { Watchdog } from '../watchdog/watchdog.js';
+import { Executor } from './executor.js';
+import { HealthReporter } from './health-reporter.js';
+import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
+import { at, every } from './scheduler.js';
+import { DaemonStatusSource } from './status-source.js';
+
+/** A deadline so near is the next step of what is being done. */
+const NEAR_MS = 5;
+
+export interface EventLoopOptions {
+  config: Config;
+  telemetry: Telemetry;
+  clock: SystemClock;
+  client: OpencodeClient;
+  control: ServerControl;
+  recorder: Recorder | undefined;
+  /** `restart.giveUp: exit`. */
+  giveUp(): void;
+}
+
+export class EventLoop {
+  readonly #o: EventLoopOptions;
+  readonly #watchdog: Watchdog;
+  readonly #monitor: Monitor;
+  readonly #executor: Executor;
+  readonly #queue: Observation[] = [];
+  #stopped = false;
+  #timer: Timer | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+  readonly #memory: MemoryMonitor;
+  readonly #report: HealthReporter;
+  /** What the status endpoint shows, and may do. */
+  readonly status: DaemonStatusSource;
+  /** Ends what runs on a schedule. */
+  #endSchedules: (() => void)[] = [];
+  /** The server itself was seen to answer well, with our credentials. */
+  #answered = false;
+  #turns = 0;
+
+  constructor(options: EventLoopOptions) {
+    this.#o = options;
+    const { config, telemetry, clock, client, control, giveUp } = options;
+    this.#watchdog = new Watchdog({ policy: config, acts: control.acts });
+    this.#monitor = new Monitor({
+      client,
+      clock,
+      watch: config.watch,
+      probe: config.probe,
+      emit: (o) => this.observe(o),
+      notice: (severity, notice, detail) =>
+        telemetry.emit('server.notice', {
+          severity,
+          notice: typeof detail.error === 'string' ? `${notice}: ${detail.error}` : notice,
+          detail,
+        }),
+    });
+    this.#executor = new Executor({
+      client,
+      control,
+      clock,
+      telemetry,
+      config,
+      paused: () => this.status.paused,
+      observe: (o) => this.observe(o),
+      inspect: (sessionID, directory) => this.#monitor.inspect(sessionID, directory),
+      probe: () => this.#monitor.probe(),
+      pauseMonitor: () => this.#monitor.pause(),
+      resumeMonitor: (fresh) => {
+        // A restart that was cut short by the end wakes nobody.
+        if (!this.#stopped) this.#monitor.resume({ fresh });
+      },
+      giveUp,
+    });
+    this.status = new DaemonStatusSource({
+      watchdog: this.#watchdog,
+      client,
+      control,
+      clock,
+      telemetry,
+      config,
+      events: () => this.#monitor.events,
+      observe: (o) => this.observe(o),
+    });
+    this.#memory = new MemoryMonitor({
+      clock,
+      config: config.recycle,
+      measure: () => control.memory(),
+      onLimit: () => this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'memory' }),
+    });
+    this.#report = new HealthReporter({
+      watchdog: this.#watchdog,
+      telemetry,
+      clock,
+      events: () => this.#monitor.events,
+      memory: this.#memory,
+    });
+  }
+
+  /** `probe`: what came of asking the server just now. */
+  start(probe: ProbeResult, pid: number | undefined): void {
+    const { clock } = this.#o;
+    clock.start((ms) => this.#gap(ms));
+    // First the monitor, so that a start of the server finds it awake and puts it to rest.
+    this.#monitor.start();
+    this.observe({
+      kind: 'server.attached',
+      at: clock.now(),
+      running: probe.kind === 'ok' || probe.kind === 'unauthorized',
+      ...(probe.kind === 'unauthorized' ? { unauthorized: probe.status } : {}),
+      ...(pid === undefined ? {} : { pid }),
+      ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),
+    });
+    this.#sample();
+    this.#schedule();
+  }
+
+  /** The configuration was changed in place (SIGHUP): decide anew by it. */
+  reconfigured(): void {
+    this.#schedule();
+    this.observe({ kind: 'policy.changed', at: this.#o.clock.now() });
+  }
+
+  /** What is known just now, for people. */
+  snapshot(): Record<string, unknown> {
+    const { server } = this.#watchdog;
+    const at = this.#o.clock.now();
+    return {
+      server: {
+        url: this.#o.config.server.url,
+        health: server.health(),
+        pid: server.pid,
+        version: server.version,
+        restarts: server.restarts,
+        breaker: server.breaker.state.kind,
+        memoryBytes: this.#memory.latest,
+        streamConnected: this.#monitor.streamConnected,
+      },
+      directories: this.#monitor.liveDirectories,
+      sessions: this.#watchdog.sessions(at),
+      idleSessions: this.#watchdog.idleSessions,
+    };
+  }
+
+  /** What the service manager is told. */
+  view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] } {
+    return {
+      server: this.#watchdog.server.health(),
+      answered: this.#answered,
+      sessions: this.#watchdog.sessions(this.#o.clock.now()),
+    };
+  }
+
+  /** Takes one turn, and says whether it really turned: a tick was taken in, and the monitor is not deaf. */
+  turn(): boolean {
+    const before = this.#turns;
+    this.observe({ kind: 'tick', at: this.#o.clock.now() });
+    return this.#turns > before && this.status.deafMs === undefined;
+  }
+
+  /** Takes one observation at a time: what an act reports while it is being carried out comes after it. */
+  observe(o: Observation): void {
+    // Nothing is decided any more that nobody would do.
+    if (this.#stopped) return;
+    this.#queue.push(o);
+    if (this.#queue.length > 1) return;
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      try {
+        this.#take(next);
+        this.#turns += 1;
+      } catch (err) {
+        // Nothing that the monitor brings may stop the daemon, a bug of ours least of all.
+        this.#o.telemetry.emit('error', { err, doing: `taking in ${next.kind}` });
+      }
+      this.#queue.shift();
+    }
+    this.#arm();
+  }
+
+  /** Settles when nothing is under way any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const end of this.#endSchedules.splice(0)) end();
+    this.#timer?.cancel();
+    this.#report.stop();
+    await Promise.all([this.#monitor.stop(), this.#executor.stop()]);
+    this.#timer?.cancel();
+    this.#o.clock.stop();
+  }
+
+  #take(o: Observation): void {
+    this.#o.recorder?.take(o);
+    this.status.saw(o);
+    this.#tell(o);
+    for (const decision of this.#watchdog.observe(o)) {
+      if (isNote(decision)) {
+        const { note, ...fields } = decision;
+        this.#o.telemetry.emit(note, fields as never);
+      } else this.#executor.do(decision);
+    }
+  }
+
+  /** (Re)starts what happens every so often or at set times. */
+  #schedule(): void {
+    const { clock, config } = this.#o;
+    for (const end of this.#endSchedules.splice(0)) end();
+    this.#endSchedules.push(
+      every(clock, config.log.healthInterval, () => this.#report.write()),
+      every(clock, SAMPLE_EVERY_MS, () => this.#sample()),
+    );
+    if (config.recycle.schedule !== null) {
+      const recycle = () =>
+        this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'schedule' });
+      this.#endSchedules.push(at(config.recycle.schedule, recycle));
+    }
+  }
+
+  #sample(): void {
+    this.#memory
+      .sample()
+      .catch((err: unknown) => this.#o.telemetry.emit('error', { err, doing: 'measuring memory' }));
+  }
+
+  /** What the log says of the monitor itself. */
+  #tell(o: Observation): void {
+    switch (o.kind) {
+      case 'probe.ok':
+        this.#answered = true;
+        return;
+      case 'restart.done':
+        this.#memory.reset();
+        return;
+      case 'stream.connected':
+        this.#o.telemetry.emit('stream.connected', { path: o.path });
+        return;
+      case 'stream.lost': {
+        const { path = '', reason, silentMs } = o;
+        if (o.planned) return;
+        this.#o.telemetry.emit('stream.lost', { path, reason, silentMs });
+        // The stream is the first to notice a dying process.
+        this.#o.control.poke();
+        return;
+      }
+    }
+  }
+
+  #gap(ms: number): void {
+    this.#o.telemetry.emit('daemon.gap', { gapMs: ms });
+    this.observe({ kind: 'gap', at: this.#o.clock.now(), ms });
+    void this.#monitor.resync();
+  }
+
+  #arm(): void {
+    const deadline = this.#watchdog.deadline ?? Number.POSITIVE_INFINITY;
+    if (deadline === this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = deadline;
+    if (!Number.isFinite(deadline)) return;
+    const { clock } = this.#o;
+    // A busy stream wakes us soon after it anyway, and what it says then brings the review that is due.
+    const left = deadline - clock.now();
+    const wait = left < NEAR_MS ? left : left + this.#monitor.restMs;
+    this.#timer = clock.after(wait, () => {
+      this.#timerAt = Number.POSITIVE_INFINITY;
+      this.observe({ kind: 'tick', at: clock.now() });
+    });
+  }
+}

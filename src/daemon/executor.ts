@@ -1,0 +1,251 @@
+/**
+ * The executor: carries out each act that the watchdog decides, and reports how it really ended.
+ *
+ * Every act ends in exactly one observation, also when it fails, is withdrawn, or is only pretended (`dryRun`).
+ */
+
+import type { Config } from '../config/schema.js';
+import { sharedAbort } from '../lib/abort.js';
+import type { Clock } from '../lib/clock.js';
+import { Turns } from '../lib/semaphore.js';
+import { abortSession } from '../opencode/actions/abort.js';
+import { continueSession } from '../opencode/actions/continue.js';
+import type { OpencodeClient } from '../opencode/v1/client.js';
+import { ControlError, type ServerControl } from '../process/control/control.js';
+import type { Telemetry } from '../telemetry/logger.js';
+import type { Act } from '../watchdog/decision.js';
+import type { Observation } from '../watchdog/observation.js';
+
+/** What the model is told when a request was rejected in a person's place, so that the run goes on (facts, section 7). */
+const NOBODY_THERE =
+  'Nobody is there to answer. Go on without it if you can, else say what you need and end.';
+
+/** Aborts on their way at a time; where more sessions are stuck at once, the rest wait for their turn. */
+export const MAX_ABORTS = 64;
+/** Prompts and answers in a person's place, the same. */
+export const MAX_PROMPTS = 16;
+
+/** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */
+const CONTINUE_BEGINS_MS = 30_000;
+
+export interface ExecutorOptions {
+  client: OpencodeClient;
+  control: ServerControl;
+  clock: Clock;
+  telemetry: Telemetry;
+  /** Read at each act: a reload may change it. */
+  config: Pick<Config, 'abort' | 'recover' | 'dryRun'>;
+  /** A person told the daemon to act no more for now. */
+  paused(): boolean;
+  observe(o: Observation): void;
+  /** Looks closely at one session; the answer comes as an observation. */
+  inspect(sessionID: string, directory: string | undefined): Promise<void>;
+  /** Asks the server for its health now, not at the next turn. */
+  probe(): void;
+  /** The monitor rests while the server is being restarted. */
+  pauseMonitor(): Promise<void>;
+  /** `fresh`: another process than before, of which nothing is known yet. */
+  resumeMonitor(fresh: boolean): void;
+  giveUp(restarts: number): void;
+}
+
+export class Executor {
+  readonly #o: ExecutorOptions;
+  readonly #aborts = new Map<string, AbortController>();
+  readonly #abortTurns = new Turns(MAX_ABORTS);
+  readonly #promptTurns = new Turns(MAX_PROMPTS);
+  readonly #running = new Set<Promise<void>>();
+  readonly #stopping = sharedAbort();
+
+  constructor(options: ExecutorOptions) {
+    this.#o = options;
+  }
+
+  do(act: Act): void {
+    if (this.#stopping.signal.aborted) return;
+    switch (act.act) {
+      case 'inspect':
+        this.#start(this.#o.inspect(act.sessionID, act.directory), 'inspecting a session');
+        return;
+      case 'withdraw':
+        this.#aborts.get(act.sessionID)?.abort();
+        return;
+      case 'give_up':
+        this.#o.giveUp(act.restarts);
+        return;
+      default:
+        if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
+        // What a person asks for is done also in a pause.
+        else if (this.#o.paused() && !isManual(act)) this.#pretend(act, 'paused');
+        else this.#start(this.#perform(act), act.act);
+    }
+  }
+
+  /** Lets go of everything under way and waits until it has ended. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('the daemon is stopping'));
+    for (const abort of this.#aborts.values()) abort.abort();
+    await Promise.allSettled([...this.#running]);
+  }
+
+  #pretend(
+    act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>,
+    because: 'dryRun' | 'paused',
+  ): void {
+    const { clock, observe, telemetry } = this.#o;
+    const { act: name, ...fields } = act;
+    telemetry.emit('act.skipped', {
+      act: name,
+      ...('sessionID' in fields ? { sessionID: fields.sessionID } : {}),
+      ...('directory' in fields && fields.directory ? { directory: fields.directory } : {}),
+      ...('reason' in fields ? { reason: fields.reason } : {}),
+      because,
+    });
+    // The watchdog is in the middle of deciding: its answer comes after that.
+    queueMicrotask(() => {
+      const at = clock.now();
+      if (act.act === 'abort') {
+        observe({ kind: 'abort.skipped', at, sessionID: act.sessionID });
+      } else if (act.act === 'start' || act.act === 'restart') {
+        observe({ kind: 'restart.skipped', at });
+      } else if (act.act === 'thaw') {
+        observe({ kind: 'thaw.skipped', at });
+      }
+    });
+  }
+
+  #perform(act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>): Promise<void> {
+    switch (act.act) {
+      case 'abort':
+        return this.#abort(act);
+      case 'start':
+      case 'restart':
+        return this.#restart(act.act);
+      case 'thaw':
+        return this.#thaw();
+      case 'continue':
+        return this.#promptTurns.take(() => this.#continue(act));
+      case 'reject':
+        return this.#promptTurns.take(() =>
+          this.#o.client.rejectRequest(
+            act.request,
+            act.directory,
+            NOBODY_THERE,
+            this.#stopping.signal,
+          ),
+        );
+    }
+  }
+
+  #start(work: Promise<void>, doing: string): void {
+    const tracked = work
+      .catch((err: unknown) => {
+        if (!this.#stopping.signal.aborted) this.#o.telemetry.emit('error', { err, doing });
+      })
+      .finally(() => this.#running.delete(tracked));
+    this.#running.add(tracked);
+  }
+
+  async #abort(act: Extract<Act, { act: 'abort' }>): Promise<void> {
+    const { client, clock, observe, config } = this.#o;
+    const { sessionID } = act;
+    const withdraw = new AbortController();
+    this.#aborts.set(sessionID, withdraw);
+    try {
+      const end = await this.#abortTurns.take(() => {
+        this.#stopping.signal.throwIfAborted();
+        return abortSession(client, clock, {
+          sessionID,
+          directory: act.directory,
+          expect: act.expect,
+          waits: act.waits,
+          verifyTimeoutMs: config.abort.verifyTimeout,
+          signal: withdraw.signal,
+          stop: this.#stopping.signal,
+        });
+      });
+      // A restart cut the run, and another of the same session is being aborted by now: this end is not that one's.
+      if (this.#aborts.get(sessionID) !== withdraw) return;
+      const at = clock.now();
+      switch (end.outcome) {
+        case 'done':
+          observe({ kind: 'abort.done', at, sessionID, tookMs: end.tookMs });
+          return;
+        case 'withdrawn':
+          observe({ kind: 'abort.withdrawn', at, sessionID, seen: end.seen });
+          return;
+        case 'failed':
+          observe({ kind: 'abort.failed', at, sessionID, error: end.error });
+          return;
+      }
+    } catch (err) {
+      // Not expected of it, but a lost answer would leave the session in `aborting` for ever.
+      observe({ kind: 'abort.failed', at: clock.now(), sessionID, error: String(err) });
+      throw err;
+    } finally {
+      if (this.#aborts.get(sessionID) === withdraw) this.#aborts.delete(sessionID);
+    }
+  }
+
+  async #thaw(): Promise<void> {
+    const { clock, control, observe } = this.#o;
+    try {
+      await control.thaw();
+      observe({ kind: 'thaw.done', at: clock.now() });
+      this.#o.probe();
+    } catch (error) {
+      const known = error instanceof ControlError;
+      observe({
+        kind: 'thaw.failed',
+        at: clock.now(),
+        error: known ? error.message : String(error),
+      });
+      if (!known) throw error;
+    }
+  }
+
+  async #continue(act: Extract<Act, { act: 'continue' }>): Promise<void> {
+    const { client, clock, observe, config } = this.#o;
+    const { sessionID, directory, model, agent } = act;
+    const end = await continueSession(client, clock, {
+      sessionID,
+      directory,
+      prompt: config.recover.prompt,
+      ...(model === undefined ? {} : { model }),
+      ...(agent === undefined ? {} : { agent }),
+      timeoutMs: Math.max(config.abort.verifyTimeout, CONTINUE_BEGINS_MS),
+      signal: this.#stopping.signal,
+    });
+    const of = { at: clock.now(), sessionID, ...(model === undefined ? {} : { model }) };
+    if (end.outcome === 'started') observe({ kind: 'continue.done', ...of });
+    else observe({ kind: 'continue.failed', ...of, error: end.error });
+  }
+
+  async #restart(what: 'start' | 'restart'): Promise<void> {
+    const { clock, control, observe } = this.#o;
+    const { signal } = this.#stopping;
+    await this.#o.pauseMonitor();
+    // The monitor wakes before the end is told: what follows may put it to rest again.
+    try {
+      const server = what === 'start' ? await control.start(signal) : await control.restart(signal);
+      this.#o.resumeMonitor(true);
+      observe({ kind: 'restart.done', at: clock.now(), ...server });
+    } catch (error) {
+      if (signal.aborted) return;
+      const known = error instanceof ControlError;
+      const serverAlive = known && error.serverAlive;
+      this.#o.resumeMonitor(!serverAlive);
+      observe({
+        kind: 'restart.failed',
+        at: clock.now(),
+        error: error instanceof Error ? error.message : String(error),
+        serverAlive,
+      });
+      if (!known) throw error;
+    }
+  }
+}
+
+function isManual(act: Act): boolean {
+  return act.act === 'restart' && act.reason === 'manual';
+}

@@ -1,0 +1,73 @@
+/** The periodic lines: `session.health` for each active session, and one `health.summary`. */
+import type { Clock, Timer } from '../lib/clock.js';
+import type { Telemetry } from '../telemetry/logger.js';
+import { countByHealth } from '../watchdog/decision.js';
+import type { Watchdog } from '../watchdog/watchdog.js';
+import type { MemoryMonitor } from './memory-monitor.js';
+
+/** A thousand lines in one go would keep whatever is due meanwhile waiting: so many, and a breath (ms). */
+const LINES_AT_ONCE = 10;
+const BREATH_MS = 20;
+
+export interface ReportSources {
+  watchdog: Watchdog;
+  telemetry: Telemetry;
+  clock: Clock;
+  /** Events of the stream so far. */
+  events(): number;
+  memory: MemoryMonitor;
+}
+
+export class HealthReporter {
+  readonly #from: ReportSources;
+  #lastAt: number;
+  #lastEvents: number;
+  /** Sessions whose lines are still to be written. */
+  #waiting: string[] = [];
+  #timer: Timer | undefined;
+
+  constructor(sources: ReportSources) {
+    this.#from = sources;
+    this.#lastAt = sources.clock.now();
+    this.#lastEvents = sources.events();
+  }
+
+  write(): void {
+    const { watchdog, telemetry, clock, memory } = this.#from;
+    const at = clock.now();
+    const active = watchdog.sessions(at);
+    this.#waiting = active.map(({ sessionID }) => sessionID);
+    this.#writeSome();
+    const events = this.#from.events();
+    const seconds = Math.max(1, at - this.#lastAt) / 1_000;
+    telemetry.emit('health.summary', {
+      ...countByHealth(watchdog.idleSessions, active),
+      eventsPerSec: Math.round(((events - this.#lastEvents) / seconds) * 10) / 10,
+      ...(memory.latest === undefined ? {} : { serverMemoryBytes: memory.latest }),
+      ...(memory.growthPerHour === undefined
+        ? {}
+        : { serverMemoryGrowthBytesPerHour: memory.growthPerHour }),
+      watchdogMemoryBytes: process.memoryUsage.rss(),
+      restarts: watchdog.server.restarts,
+    });
+    this.#lastAt = at;
+    this.#lastEvents = events;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#waiting = [];
+  }
+
+  #writeSome(): void {
+    const { watchdog, telemetry, clock } = this.#from;
+    this.#timer?.cancel();
+    for (const id of this.#waiting.splice(0, LINES_AT_ONCE)) {
+      // As it is now: a run that has ended meanwhile has said so.
+      const session = watchdog.session(id, clock.now());
+      if (session !== undefined) telemetry.emit('session.health', session);
+    }
+    if (this.#waiting.length === 0) return;
+    this.#timer = clock.after(BREATH_MS, () => this.#writeSome(), { unref: true });
+  }
+}

@@ -1,0 +1,74 @@
+/** Who looks on and is told besides the log: the status endpoint and the webhooks, as the configuration has them. */
+
+import { parseListen } from '../config/listen.js';
+import { type LoadedConfig, secretsOf } from '../config/load.js';
+import { nearest } from '../config/suggest.js';
+import type { Clock } from '../lib/clock.js';
+import { openStatus } from '../status/open.js';
+import type { StatusSource } from '../status/source.js';
+import { EVENT_NAMES } from '../telemetry/catalogue/catalogue.js';
+import type { Telemetry } from '../telemetry/logger.js';
+import { Webhook } from '../telemetry/notify/webhook.js';
+import { createRedactor } from '../telemetry/redaction.js';
+
+interface WatcherOptions {
+  loaded: LoadedConfig;
+  telemetry: Telemetry;
+  clock: Clock;
+  version: string;
+}
+
+/** Opens the endpoint of `status.listen`, if any. */
+export function openStatusFor(
+  { loaded, telemetry, clock, version }: WatcherOptions,
+  source: StatusSource,
+): { close(): Promise<void> } | undefined {
+  const { config, secrets } = loaded;
+  const address = parseListen(config.status.listen);
+  // The schema lets only the three forms pass.
+  if (address === undefined || address.kind === 'off') return undefined;
+  return openStatus({
+    source,
+    telemetry,
+    clock,
+    redactor: createRedactor(secretsOf(loaded)),
+    address,
+    token: secrets.statusToken,
+    version,
+    url: config.server.url,
+  });
+}
+
+/** Tells the webhooks of the configuration, if any. */
+export function startNotices({ loaded, telemetry, clock }: WatcherOptions): {
+  stop(): Promise<void>;
+} {
+  const { notify, server } = loaded.config;
+  const hooks = notify.webhooks.map(
+    (webhook) => new Webhook({ ...webhook, server: server.url, telemetry, clock }),
+  );
+  if (hooks.length === 0) return { stop: () => Promise.resolve() };
+  const unsubscribe = telemetry.subscribe((record) => {
+    for (const hook of hooks) hook.take(record);
+  });
+  complainOfUnknown(
+    notify.webhooks.flatMap(({ events }) => events),
+    telemetry,
+  );
+  return {
+    async stop() {
+      await Promise.all(hooks.map((hook) => hook.stop()));
+      unsubscribe();
+    },
+  };
+}
+
+/** A misspelt event would never be told of, and nobody would know. */
+function complainOfUnknown(events: readonly string[], telemetry: Telemetry): void {
+  for (const name of new Set(events)) {
+    const known = EVENT_NAMES.some((event) => event === name || event.startsWith(`${name}.`));
+    if (known) continue;
+    const notice = `notify.webhooks asks for ${name}, which is no event; the nearest is ${nearest(name, EVENT_NAMES)}`;
+    telemetry.emit('server.notice', { severity: 'warn', notice });
+  }
+}

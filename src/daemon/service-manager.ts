@@ -1,0 +1,158 @@
+/**
+ * Tells the service manager how the daemon is: ready once the server is healthy, one line of status, and a sign of life
+ * that stands for the loop's own turning.
+ */
+import type { Clock, Timer } from '../lib/clock.js';
+import type { Telemetry } from '../telemetry/logger.js';
+import { countByHealth, HEALTHS, type Health, type ServerHealth } from '../watchdog/decision.js';
+import type { SdNotify } from './sd-notify.js';
+
+/** What the loop shows. */
+export interface Watched {
+  /** How the server is; `answered` when it has been seen to answer well itself, not just to be there. */
+  view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] };
+  /** Takes one turn of the loop; false where it did not really turn. */
+  turn(): boolean;
+}
+
+export interface ServiceOptions {
+  notify: SdNotify;
+  telemetry: Pick<Telemetry, 'subscribe'>;
+  clock: Clock;
+}
+
+/** `systemctl start` waits for the first good answer: no longer than one notices. */
+const LOOK_UNTIL_READY_MS = 250;
+/** A status line is for people. */
+const LOOK_MS = 5_000;
+/** Signs of life in one `WatchdogSec=`: sd_watchdog_enabled(3) asks for two, the third is for a busy machine. */
+const SIGNS_PER_LIMIT = 3;
+
+const SERVER_WORDS: Record<ServerHealth, string> = {
+  unknown: 'waiting for the server',
+  starting: 'starting the server',
+  healthy: 'healthy',
+  unauthorized: 'the server refuses the credentials',
+  unresponsive: 'the server does not answer',
+  down: 'the server is down',
+  restarting: 'restarting the server',
+  held: 'the server is down, restarts are held by the breaker',
+};
+
+export interface Today {
+  aborts: number;
+  restarts: number;
+}
+
+/** `healthy, 3 busy, 1 retrying, 2 aborts today` */
+export function statusLine(
+  server: ServerHealth,
+  sessions: readonly { health: Health }[],
+  { aborts, restarts }: Today,
+): string {
+  const byHealth = countByHealth(0, sessions);
+  const counts = HEALTHS.map((health) => ({ health, count: byHealth[health] })).filter(
+    ({ count }) => count > 0,
+  );
+  return [
+    SERVER_WORDS[server],
+    ...counts.map(({ health, count }) => `${count} ${health}`),
+    ...(aborts > 0 ? [`${aborts} ${aborts === 1 ? 'abort' : 'aborts'} today`] : []),
+    ...(restarts > 0 ? [`${restarts} ${restarts === 1 ? 'restart' : 'restarts'} today`] : []),
+  ].join(', ');
+}
+
+export class ServiceManager {
+  readonly #options: ServiceOptions;
+  #watched: Watched | undefined;
+  #unsubscribe: (() => void) | undefined;
+  #timers = new Map<'look' | 'sign', Timer>();
+  #ready = false;
+  #said = '';
+  #day = '';
+  #today: Today = { aborts: 0, restarts: 0 };
+
+  constructor(options: ServiceOptions) {
+    this.#options = options;
+    options.notify.status(SERVER_WORDS.unknown);
+  }
+
+  /** Begins to report. */
+  watch(watched: Watched): void {
+    const { notify, telemetry } = this.#options;
+    if (!notify.enabled) return;
+    this.#watched = watched;
+    this.#unsubscribe = telemetry.subscribe(({ event }) => this.#count(event));
+    this.#look();
+    this.#sign();
+  }
+
+  reloading(): void {
+    if (this.#ready) this.#options.notify.reloading();
+  }
+
+  reloaded(): void {
+    if (this.#ready) this.#options.notify.ready();
+  }
+
+  stopping(): void {
+    this.#end();
+    this.#options.notify.stopping();
+    this.#options.notify.status('stopping');
+  }
+
+  /** Settles when nothing is left to be sent. */
+  async stop(): Promise<void> {
+    this.#end();
+    await this.#options.notify.settled();
+  }
+
+  #end(): void {
+    this.#unsubscribe?.();
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#timers.clear();
+    this.#watched = undefined;
+  }
+
+  #look(): void {
+    const { notify } = this.#options;
+    if (!this.#watched) return;
+    const { server, answered, sessions } = this.#watched.view();
+    if (!this.#ready && answered && server === 'healthy') {
+      this.#ready = true;
+      notify.ready();
+    }
+    this.#turnOfDay();
+    const line = statusLine(server, sessions, this.#today);
+    if (line !== this.#said) {
+      this.#said = line;
+      notify.status(line);
+    }
+    this.#after('look', this.#ready ? LOOK_MS : LOOK_UNTIL_READY_MS, () => this.#look());
+  }
+
+  #sign(): void {
+    const { notify } = this.#options;
+    if (notify.watchdogMs === undefined || !this.#watched) return;
+    if (this.#watched.turn()) notify.alive();
+    this.#after('sign', notify.watchdogMs / SIGNS_PER_LIMIT, () => this.#sign());
+  }
+
+  #after(name: 'look' | 'sign', ms: number, fn: () => void): void {
+    this.#timers.set(name, this.#options.clock.after(ms, fn, { unref: true }));
+  }
+
+  #count(event: string): void {
+    this.#turnOfDay();
+    if (event === 'session.aborted') this.#today.aborts += 1;
+    if (event === 'server.restarted') this.#today.restarts += 1;
+  }
+
+  /** Today is the reader's day: the machine's time zone. */
+  #turnOfDay(): void {
+    const day = new Date(this.#options.clock.epoch()).toDateString();
+    if (day === this.#day) return;
+    this.#day = day;
+    this.#today = { aborts: 0, restarts: 0 };
+  }
+}

@@ -1,0 +1,84 @@
+/** Brings sessions to rest: aborted and seen idle, deleted and seen gone, so that no run goes on unseen. */
+import { type Clock, sleep } from '../../lib/clock.js';
+import { abortSession } from '../actions/abort.js';
+import { isNotFound, messageOf } from '../http/errors.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { asDriverError, DriverError } from './error.js';
+import type { SessionRef } from './run.js';
+
+/** Contract, `abort.verifyTimeout` and `abort.maxTries`. */
+const VERIFY_TIMEOUT_MS = 5_000;
+const MAX_TRIES = 3;
+/** An abort in the first 300 ms of a run can be lost (facts, section 6): what is idle then is looked at again. */
+const EARLY_MS = 1_000;
+
+export interface RestDeps {
+  client: OpencodeClient;
+  clock: Clock;
+}
+
+/** True where there was something to abort. @throws DriverError `abort_failed` */
+export async function bringToRest(
+  { client, clock }: RestDeps,
+  session: SessionRef,
+  /** On the clock; where the driver itself has sent the prompt. */
+  sentAt?: number,
+): Promise<boolean> {
+  let aborted = false;
+  let error = '';
+  for (let failures = 0; failures < MAX_TRIES; ) {
+    const outcome = await abortSession(client, clock, {
+      sessionID: session.id,
+      directory: session.directory,
+      verifyTimeoutMs: VERIFY_TIMEOUT_MS,
+    });
+    if (outcome.outcome === 'failed') {
+      failures += 1;
+      error = outcome.error;
+      continue;
+    }
+    aborted ||= outcome.outcome === 'done';
+    const early = sentAt === undefined ? 0 : sentAt + EARLY_MS - clock.now();
+    if (early <= 0) return aborted;
+    await sleep(clock, early);
+  }
+  throw new DriverError(
+    'abort_failed',
+    `the session ${session.id} could not be aborted (${MAX_TRIES} tries: ${error}): it goes on. ` +
+      'The watchdog ends it by a restart ("opencode-watchdog run").',
+    { sessionID: session.id, aborted: false },
+  );
+}
+
+/** Aborts first: the run of a session that is only deleted goes on unseen (facts, section 6). @throws DriverError */
+export async function removeSession(
+  deps: RestDeps,
+  session: SessionRef,
+  sentAt?: number,
+): Promise<void> {
+  await bringToRest(deps, session, sentAt);
+  const { client } = deps;
+  const { id, directory } = session;
+  try {
+    await client.remove(id, directory);
+  } catch (error) {
+    if (!isNotFound(error)) throw deleteFailed(id, messageOf(error));
+  }
+  const [left, statuses] = await Promise.all([
+    client.session(id, directory),
+    client.statuses(directory),
+  ]).catch((error: unknown) => {
+    throw asDriverError(error, { sessionID: id });
+  });
+  if (left) throw deleteFailed(id, 'it is still there');
+  // It began again between the two: a ghost, which an abort in its directory ends.
+  if ((statuses.get(id)?.type ?? 'idle') !== 'idle') await bringToRest(deps, session);
+}
+
+function deleteFailed(sessionID: string, why: string): DriverError {
+  return new DriverError(
+    'delete_failed',
+    `the session ${sessionID} could not be deleted: ${why}. "opencode-watchdog delete ${sessionID}" tries again.`,
+    { sessionID, deleted: false },
+  );
+}

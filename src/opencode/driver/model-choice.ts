@@ -1,0 +1,51 @@
+/** The model and variant that a prompt asks for, known to be there before it is sent. */
+import type { OpencodeClient } from '../v1/client.js';
+import { readConfiguredModel } from '../v1/providers.js';
+import { explainMissing, readCatalog } from './catalog.js';
+import {
+  checkVariant,
+  chooseThinking,
+  type KnownModel,
+  type ModelRef,
+  modelName,
+  parseModel,
+} from './model.js';
+import type { SendOptions } from './types.js';
+
+export interface Choice {
+  /** Undefined where the server chooses. */
+  ref: ModelRef | undefined;
+  variant: string | undefined;
+}
+
+/** @throws DriverError `bad_model_spec`, `model_unknown`, `provider_not_connected`, `variant_unknown` */
+export async function chooseModel(
+  client: OpencodeClient,
+  { model: spec, variant, thinking }: Pick<SendOptions, 'model' | 'variant' | 'thinking'>,
+  directory: string | undefined,
+  notice: (message: string) => void,
+): Promise<Choice> {
+  const ref = spec === undefined ? undefined : parseModel(spec);
+  if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
+  const known = await readCatalog(client, directory);
+  const wanted = ref ?? (await configuredModel(client));
+  let model: KnownModel | undefined;
+  if (known && wanted) {
+    model = known.models.find(({ id }) => id === modelName(wanted));
+    if (!model && ref) throw await explainMissing(client, ref, known);
+  }
+  if (variant !== undefined && model) checkVariant(model, variant);
+  if (!thinking) return { ref, variant };
+  if (variant !== undefined) {
+    notice(`thinking is ignored: the variant "${variant}" was asked for`);
+    return { ref, variant };
+  }
+  const choice = chooseThinking(thinking, model);
+  notice(choice.says);
+  return { ref, variant: choice.variant };
+}
+
+async function configuredModel(client: OpencodeClient): Promise<ModelRef | undefined> {
+  const name = await readConfiguredModel(client);
+  return name === undefined ? undefined : parseModel(name);
+}

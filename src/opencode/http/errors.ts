@@ -1,0 +1,108 @@
+/** What can go wrong between us and opencode's HTTP API, told so that the reader knows what to do next. */
+import type { ProbeFailure } from '../../watchdog/observation.js';
+
+export type OpencodeErrorKind =
+  | 'refused'
+  | 'timeout'
+  | 'unauthorized'
+  | 'http'
+  | 'not_opencode'
+  | 'too_large'
+  | 'network'
+  | 'aborted';
+
+/** How much of a server's own error text is repeated. */
+export const MAX_DETAIL_CHARS = 200;
+
+/** What the reader can do, by kind. An `aborted` request was ours to end: nothing to do. */
+const ADVICE: Record<OpencodeErrorKind, string | undefined> = {
+  refused: 'Is `opencode serve` running, and is the URL its own?',
+  timeout: 'The server may be busy, frozen, or still starting.',
+  unauthorized:
+    'Set OPENCODE_SERVER_PASSWORD (or server.passwordFile) to the password of the server.',
+  http: undefined,
+  not_opencode:
+    'Does the URL lead to `opencode serve` itself, not to a proxy, a web page or another program?',
+  too_large: 'No healthy opencode answers this much; the answer was dropped.',
+  network: 'The connection broke; the server may have just stopped.',
+  aborted: undefined,
+};
+
+export interface OpencodeErrorDetails {
+  kind: OpencodeErrorKind;
+  /** What was tried: `GET http://host:4096/session/status`, without credentials. */
+  request: string;
+  /** What came back, as a phrase: `answered 500`. */
+  outcome: string;
+  statusCode?: number;
+  /** The server's own words, bounded here. */
+  detail?: string;
+  cause?: unknown;
+}
+
+export class OpencodeError extends Error {
+  override readonly name = 'OpencodeError';
+  readonly kind: OpencodeErrorKind;
+  readonly statusCode?: number;
+  readonly detail?: string;
+
+  constructor({ kind, request, outcome, statusCode, detail, cause }: OpencodeErrorDetails) {
+    const words = detail ? bounded(detail, MAX_DETAIL_CHARS) : undefined;
+    const advice = ADVICE[kind];
+    super(
+      `${request} ${outcome}${words ? `: ${words}` : ''}.${advice ? ` ${advice}` : ''}`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.kind = kind;
+    if (statusCode !== undefined) this.statusCode = statusCode;
+    if (words !== undefined) this.detail = words;
+  }
+}
+
+/** At most `max` characters, on one line. */
+export function bounded(text: string, max: number): string {
+  const line = text
+    .slice(0, max + 1)
+    .replace(/\s+/g, ' ')
+    .trim();
+  const words = line.length > max ? `${line.slice(0, max - 1)}…` : line;
+  // V8 keeps the whole of a text alive for a piece of it: a copy lets go.
+  return text.length > max ? Buffer.from(words, 'utf8').toString('utf8') : words;
+}
+
+/** The URL for messages: no user name, no password, no query. */
+export function withoutCredentials(url: string | URL): string {
+  const target = new URL(url);
+  return `${target.origin}${target.pathname}`;
+}
+
+/** True for errors that say: the session (or request) asked for does not exist. */
+export function isNotFound(error: unknown): boolean {
+  if (!(error instanceof OpencodeError) || error.kind !== 'http') return false;
+  // Before 1.1 some routes answered an unknown id with 500 or 400 and a `NotFoundError` in the body.
+  return error.statusCode === 404 || (error.detail?.includes('NotFoundError') ?? false);
+}
+
+/** The error's message, or the text of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The probe's word for a failed request; undefined where it was no answer about the server at all. */
+export function probeFailure(error: OpencodeError): ProbeFailure | undefined {
+  switch (error.kind) {
+    case 'refused':
+    case 'timeout':
+    case 'http':
+    case 'not_opencode':
+    case 'network':
+      return error.kind;
+    case 'too_large':
+      return 'not_opencode';
+    case 'unauthorized':
+    case 'aborted':
+      return undefined;
+    default:
+      return error.kind satisfies never;
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The directories that the server has an instance for. Asking about any other would create one (facts, section 3),
+ * so this set decides what is polled.
+ */
+
+import { MAX_PATH_CHARS } from '../v1/schemas.js';
+
+/** Far more projects than anyone serves at once; each costs one request per poll interval. */
+export const MAX_LIVE_DIRECTORIES = 256;
+/** After an attach, sessions updated within this time may still run. */
+export const RECENT_MS = 24 * 60 * 60_000;
+/** Asking creates instances (5-20 MiB each): only the most recent directories are worth that. */
+export const MAX_RECENT_DIRECTORIES = 20;
+
+/** One spelling for one directory: without trailing slashes. */
+export function normaliseDirectory(directory: string): string {
+  const trimmed = directory.replace(/[/\\]+$/, '');
+  return trimmed === '' ? directory.slice(0, 1) : trimmed;
+}
+
+/** Events about no directory are tagged `global` (seen on 1.18.33): only an absolute path is one. */
+export function isDirectory(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length <= MAX_PATH_CHARS &&
+    /^(\/|[A-Za-z]:[\\/]|\\\\)/.test(value)
+  );
+}
+
+export class LiveDirectories {
+  #own: string | undefined;
+  /** With the turn in which each was last heard. */
+  readonly #heard = new Map<string, number>();
+  #turn = 0;
+  /** Known spellings and their directories: the same few come thousands of times a second. */
+  readonly #spellings = new Map<string, string>();
+
+  get own(): string | undefined {
+    return this.#own;
+  }
+
+  /** The server's own working directory: always live, never dropped. */
+  setOwn(directory: string): void {
+    this.#own = normaliseDirectory(directory);
+    this.#heard.delete(this.#own);
+  }
+
+  /** An event named it. True when it was not known as live before. */
+  heard(directory: string): boolean {
+    const key = this.#spellings.get(directory) ?? this.#learn(directory);
+    if (key === undefined || key === this.#own) return false;
+    const isNew = !this.#heard.has(key);
+    this.#turn += 1;
+    this.#heard.set(key, this.#turn);
+    if (this.#heard.size > MAX_LIVE_DIRECTORIES) this.#forgetOldest();
+    return isNew;
+  }
+
+  disposed(directory: string): void {
+    this.#heard.delete(normaliseDirectory(directory));
+  }
+
+  has(directory: string): boolean {
+    const key = normaliseDirectory(directory);
+    return key === this.#own || this.#heard.has(key);
+  }
+
+  /** The server's own first, then the most recently heard. */
+  all(): string[] {
+    const heard = [...this.#heard].sort(([, a], [, b]) => b - a).map(([key]) => key);
+    return this.#own === undefined ? heard : [this.#own, ...heard];
+  }
+
+  #learn(directory: string): string | undefined {
+    if (!isDirectory(directory)) return undefined;
+    const key = normaliseDirectory(directory);
+    if (this.#spellings.size >= MAX_LIVE_DIRECTORIES) this.#spellings.clear();
+    this.#spellings.set(directory, key);
+    return key;
+  }
+
+  #forgetOldest(): void {
+    let oldest: [key: string, turn: number] | undefined;
+    for (const each of this.#heard) if (oldest === undefined || each[1] < oldest[1]) oldest = each;
+    if (oldest !== undefined) this.#heard.delete(oldest[0]);
+  }
+
+  /** A new server process: nothing is live but its own directory, which may be another one now. */
+  reset(): void {
+    this.#own = undefined;
+    this.#heard.clear();
+  }
+
+  /** At attach: the directories of recently updated sessions, where runs may be going on. */
+  attach(sessions: readonly { directory?: string; updated?: number }[], epochNow: number): void {
+    const recent = sessions
+      .filter(({ updated }) => updated !== undefined && updated >= epochNow - RECENT_MS)
+      .sort((a, b) => (b.updated ?? 0) - (a.updated ?? 0))
+      .flatMap(({ directory }) => (isDirectory(directory) ? [normaliseDirectory(directory)] : []));
+    const distinct = [...new Set(recent)].slice(0, MAX_RECENT_DIRECTORIES);
+    // The most recent is heard last, and so is the last to be dropped.
+    for (const directory of distinct.reverse()) this.heard(directory);
+  }
+}

@@ -1,0 +1,378 @@
+/**
+ * Everything that the watchdog learns from opencode over HTTP: the event stream, probes, polls and close looks, as
+ * one flow of observations that can be started, paused and stopped.
+ */
+import { sharedAbort } from '../../lib/abort.js';
+import type { Clock } from '../../lib/clock.js';
+import { Turns } from '../../lib/semaphore.js';
+import { Throttle } from '../../lib/throttle.js';
+import type { Observation } from '../../watchdog/observation.js';
+import { messageOf } from '../http/errors.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { OldServer } from '../v1/legacy-server.js';
+import { translate } from '../v1/translate.js';
+import { LiveDirectories } from './directories.js';
+import { EventStream } from './event-stream.js';
+import { inspectSession } from './inspection.js';
+import { NOTICE_EVERY_MS, type Notice } from './notice.js';
+import { OpenRequests } from './open-requests.js';
+import { Poller } from './poller.js';
+import { Prober } from './prober.js';
+import { Resync } from './resync.js';
+import { SessionInfos } from './session-infos.js';
+
+/** A session whose frames are too large to read is looked at this often. */
+const INSPECT_OVERSIZED_EVERY_MS = 60_000;
+
+/** Close looks at a time: each is four requests. With thousands of sessions at once the rest wait. */
+export const MAX_INSPECTIONS = 16;
+
+/** A session is updated before we notice that the stream is dead: the missed time begins this much earlier. */
+const DEAF_MARGIN_MS = 60_000;
+
+export interface MonitorOptions {
+  client: OpencodeClient;
+  clock: Clock;
+  /** Milliseconds. */
+  watch: { pollInterval: number; heartbeatTimeout: number };
+  probe: { interval: number; timeout: number };
+  emit(observation: Observation): void;
+  notice: Notice;
+  /** In [0, 1): for the jitter of reconnects. */
+  random?: () => number;
+}
+
+export class Monitor {
+  readonly #options: MonitorOptions;
+  readonly #directories = new LiveDirectories();
+  readonly #requests = new OpenRequests();
+  readonly #infos: SessionInfos;
+  readonly #old: OldServer;
+  readonly #stream: EventStream;
+  readonly #prober: Prober;
+  readonly #poller: Poller;
+  readonly #resync: Resync;
+  readonly #oversized: Throttle;
+  readonly #notices: Throttle;
+  readonly #inspections = new Set<Promise<void>>();
+  /** Close looks that wait for their turn, by session. */
+  readonly #looks = new Map<string, Promise<void>>();
+  readonly #turns = new Turns(MAX_INSPECTIONS);
+  /** Ends with each pause; absent while paused or stopped. */
+  #control: AbortController | undefined;
+  #path = '';
+  /** Of what could not be read, how much was said. */
+  #garbageSaid = 0;
+  /** Nobody listened on the port since the last connection: whoever answers next is another process. */
+  #wasDown = false;
+  /** Since when (epoch ms) not every directory's events were heard; undefined while they are. */
+  #deafSince: number | undefined;
+
+  constructor(options: MonitorOptions) {
+    this.#options = options;
+    const { client, clock, watch, probe, notice, random } = options;
+    const emit = (observation: Observation) => this.#emit(observation);
+    const common = { client, clock, emit, notice };
+    this.#infos = new SessionInfos(common);
+    this.#old = new OldServer({ client, notice });
+    this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
+    this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
+    this.#prober = new Prober({
+      ...common,
+      intervalMs: probe.interval,
+      timeoutMs: probe.timeout,
+      onBeat: () => this.#poller.join(),
+    });
+    this.#poller = new Poller({
+      ...common,
+      intervalMs: watch.pollInterval,
+      beatMs: probe.interval,
+      statusless: () => this.#old.statusless,
+      directories: () => this.#directoriesToPoll(),
+    });
+    this.#resync = new Resync({
+      ...common,
+      directories: this.#directories,
+      requests: this.#requests,
+      infos: this.#infos,
+      poller: this.#poller,
+      retryMs: watch.pollInterval,
+    });
+    this.#stream = new EventStream({
+      client,
+      clock,
+      oddities: client.oddities,
+      heartbeatTimeoutMs: watch.heartbeatTimeout,
+      ...(random && { random }),
+      events: this.#streamEvents(),
+    });
+    client.oddities.onUnknownStatus = (type) =>
+      notice('warn', 'an unknown session status counts as busy', { type });
+  }
+
+  /** Directories that are polled. */
+  get liveDirectories(): string[] {
+    return this.#directories.all();
+  }
+
+  get streamConnected(): boolean {
+    return this.#stream.isConnected;
+  }
+
+  /** Frames that the event stream has brought since the beginning. */
+  get events(): number {
+    return this.#stream.frames;
+  }
+
+  /** On a busy stream: the next thing that it says is told after at most so many ms. */
+  get restMs(): number {
+    return this.#stream.restMs;
+  }
+
+  start(): void {
+    this.resume();
+  }
+
+  /** Settles when no request is on its way and no timer is set. */
+  async stop(): Promise<void> {
+    this.#control?.abort();
+    this.#control = undefined;
+    this.#infos.reset();
+    await Promise.all([
+      this.#stream.stop(),
+      this.#prober.stop(),
+      this.#poller.stop(),
+      this.#resync.stop(),
+      ...this.#inspections,
+    ]);
+  }
+
+  /** The server is about to be restarted: nothing is asked until `resume`. */
+  async pause(): Promise<void> {
+    const wasConnected = this.#stream.isConnected;
+    const stopped = this.stop();
+    if (wasConnected) {
+      const at = this.#options.clock.now();
+      const reason = 'paused for a restart';
+      this.#emit({ kind: 'stream.lost', at, path: this.#path, reason, silentMs: 0, planned: true });
+    }
+    await stopped;
+  }
+
+  /** `fresh`: another server process than before, of which nothing is known yet; false where the old one lives on. */
+  resume({ fresh = true }: { fresh?: boolean } = {}): void {
+    if (this.#control) return;
+    this.#control = sharedAbort();
+    if (fresh) this.#forget();
+    this.#resync.start();
+    this.#prober.start();
+    this.#poller.start();
+    this.#stream.start();
+  }
+
+  /** Asks for the server's health now; nothing while paused or stopped. */
+  probe(): void {
+    this.#prober.hurry();
+  }
+
+  /** Asks for everything anew, because events may have been missed; `stream.resynced` follows if the stream is up. */
+  resync(): Promise<void> {
+    return this.#resync.run(() => this.#stream.isConnected);
+  }
+
+  /** Emits `session.inspected` or `session.inspect_failed`; nothing while paused or stopped. */
+  inspect(sessionID: string, directory: string | undefined): Promise<void> {
+    const { client, clock } = this.#options;
+    const signal = this.#control?.signal;
+    if (!signal) return Promise.resolve();
+    const known = this.#looks.get(sessionID);
+    if (known) return known;
+    let begun = false;
+    const inspection = this.#turns
+      .take(async () => {
+        begun = true;
+        // Whoever asks from here on wants to know what is after this look.
+        this.#looks.delete(sessionID);
+        if (signal.aborted) return;
+        const seen = await inspectSession(client, clock, sessionID, directory, signal);
+        if (seen && !signal.aborted) this.#emit(seen);
+      })
+      .finally(() => this.#inspections.delete(inspection));
+    if (!begun) this.#looks.set(sessionID, inspection);
+    this.#inspections.add(inspection);
+    return inspection;
+  }
+
+  #emit(observation: Observation): void {
+    this.#options.emit(observation);
+    if (observation.kind === 'status.polled') {
+      for (const [sessionID, status] of observation.statuses) {
+        if (status.type !== 'idle') this.#infos.want(sessionID, observation.directory);
+      }
+    } else if (observation.kind === 'probe.failed') {
+      if (observation.failure === 'refused' && !this.#stream.isConnected) this.#wasDown = true;
+    } else if (observation.kind === 'probe.ok') {
+      // The first good answer of a server that was not there when we began.
+      if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
+      if (observation.version === undefined) this.#checkAge();
+    }
+  }
+
+  /** A change of opencode's formats must show; how much of it there is, is said at most once a minute. */
+  #sayGarbage(): void {
+    const { client, notice } = this.#options;
+    const { garbage } = client.oddities;
+    if (garbage === this.#garbageSaid || !this.#notices.passes('garbage')) return;
+    notice('info', 'some of what the server sent could not be read', {
+      events: garbage - this.#garbageSaid,
+    });
+    this.#garbageSaid = garbage;
+  }
+
+  #checkAge(): void {
+    const signal = this.#control?.signal;
+    if (!signal || !this.#stream.isConnected) return;
+    const check = this.#old
+      .check(this.#path, signal)
+      .finally(() => this.#inspections.delete(check));
+    this.#inspections.add(check);
+  }
+
+  #streamEvents(): ConstructorParameters<typeof EventStream>[0]['events'] {
+    const { clock, notice } = this.#options;
+    return {
+      connected: (path) => {
+        this.#path = path;
+        this.#emit({ kind: 'stream.connected', at: clock.now(), path });
+        if (this.#wasDown) this.#serverWasReplaced();
+        // What began in directories that nobody told us of, while we did not listen to all of them.
+        else if (path !== '/event' && this.#deafSince !== undefined) {
+          this.#resync.forget(this.#deafSince);
+        }
+        // `/event` tells of one directory alone.
+        if (path === '/event') this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
+        else this.#deafSince = undefined;
+        void this.resync();
+      },
+      lost: (reason, silentMs) => {
+        this.#resync.cancel();
+        this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
+        this.#emit({ kind: 'stream.lost', at: clock.now(), path: this.#path, reason, silentMs });
+        this.#prober.hurry();
+      },
+      failed: (end, path) => {
+        if (end.why === 'refused') this.#wasDown = true;
+        // A server that is down is the probe's to tell.
+        if (end.why !== 'refused' && this.#notices.passes(`${path} ${end.why}`)) {
+          notice('warn', 'the event stream could not be opened', { path, reason: end.reason });
+        }
+        // A server without a stream is watched by polls alone: then they must know where to look.
+        const hasNone = end.why === 'status' || end.why === 'type';
+        if (hasNone && path === '/event' && this.#resync.needsAttach) void this.resync();
+      },
+      alive: (heartbeatMs) => {
+        this.#sayGarbage();
+        this.#emit({
+          kind: 'stream.alive',
+          at: clock.now(),
+          ...(heartbeatMs !== undefined && { heartbeatMs }),
+        });
+      },
+      progress: (sessionID, tag) => this.#progress(sessionID, tag),
+      oversized: (sessionID, tag) => {
+        if (this.#notices.passes(`oversized ${sessionID}`)) {
+          notice('info', 'an event was too large to read', { sessionID });
+        }
+        if (sessionID === undefined) return;
+        this.#progress(sessionID, tag);
+        if (this.#oversized.passes(sessionID)) {
+          this.inspect(sessionID, this.#place(tag)).catch((error: unknown) =>
+            notice('warn', 'a session could not be inspected', { error: messageOf(error) }),
+          );
+        }
+      },
+      event: (tag, payload) => this.#event(tag, payload),
+    };
+  }
+
+  /** Asking makes an instance (facts, section 3): a server that may be a new one is asked about none but its own. */
+  #directoriesToPoll(): string[] {
+    const { own } = this.#directories;
+    if (!this.#wasDown) return this.#directories.all();
+    return own === undefined ? [] : [own];
+  }
+
+  /** `/event` tells of the server's own directory without naming it. */
+  #place(tag: string | undefined): string | undefined {
+    return tag ?? (this.#path === '/event' ? this.#directories.own : undefined);
+  }
+
+  #progress(sessionID: string, tag: string | undefined): void {
+    const directory = this.#place(tag);
+    const at = this.#options.clock.now();
+    if (directory !== undefined) this.#heard(directory);
+    this.#emit({
+      kind: 'session.progress',
+      at,
+      sessionID,
+      ...(directory !== undefined && { directory }),
+    });
+  }
+
+  #event(tag: string | undefined, payload: unknown): void {
+    const { client, clock } = this.#options;
+    const place = this.#place(tag);
+    const type = (payload as { type?: unknown } | null)?.type;
+    if (type === 'global.disposed') {
+      this.#disposed([...this.#directories.all()]);
+      return;
+    }
+    const isDisposal = type === 'server.instance.disposed';
+    if (place !== undefined && !isDisposal) this.#heard(place);
+    const listed = typeof type !== 'string' || !type.includes('.v2.');
+    const said = translate(place, payload, clock.now(), clock.epoch(), client.oddities);
+    for (const observation of said.flatMap((each) => this.#old.fill(each))) {
+      this.#requests.note(observation, listed);
+      if (observation.kind === 'directory.disposed') {
+        this.#disposed([observation.directory]);
+        continue;
+      }
+      this.#emit(observation);
+      if (observation.kind === 'session.info') this.#infos.told(observation.sessionID);
+      if (observation.kind === 'session.status' && observation.status.type !== 'idle') {
+        this.#infos.want(observation.sessionID, observation.directory);
+      }
+    }
+  }
+
+  /** A directory that was not known has an instance: its sessions may have run before we listened. */
+  #heard(directory: string): void {
+    if (this.#directories.heard(directory)) this.#resync.lookInto(directory);
+  }
+
+  #disposed(directories: readonly string[]): void {
+    const at = this.#options.clock.now();
+    for (const directory of directories) {
+      this.#directories.disposed(directory);
+      this.#emit({ kind: 'directory.disposed', at, directory });
+    }
+  }
+
+  /** The server was restarted, and not by us: what ran in the directories that we drop is gone. */
+  #serverWasReplaced(): void {
+    const dropped = this.#directories.all();
+    this.#forget();
+    this.#disposed(dropped);
+  }
+
+  #forget(): void {
+    this.#wasDown = false;
+    this.#deafSince = undefined;
+    this.#options.client.forgetVersion();
+    this.#directories.reset();
+    this.#requests.reset();
+    this.#infos.reset();
+    this.#old.forget();
+    this.#resync.forget();
+  }
+}

@@ -1,0 +1,14 @@
+/** How the monitor speaks to whoever runs it, about itself and not about a session or the server's health. */
+export type NoticeLevel = 'info' | 'warn' | 'error';
+
+/** A notice that would repeat is given at most this often. */
+export const NOTICE_EVERY_MS = 60_000;
+
+/** Kept of one run of the driver: one for each failed attempt and each request. */
+export const MAX_NOTICES = 200;
+
+export type Notice = (
+  level: NoticeLevel,
+  message: string,
+  fields: Readonly<Record<string, unknown>>,
+) => void;

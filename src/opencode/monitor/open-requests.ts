@@ -1,0 +1,82 @@
+/**
+ * Remembers which permissions and questions are open, so that those answered while nobody listened are noticed when
+ * the lists are read again.
+ */
+import type { Observation } from '../../watchdog/observation.js';
+import type { OwnedRequest } from '../v1/client.js';
+
+/** No person is asked this much at once; beyond it the oldest are forgotten, and found again by a close look. */
+export const MAX_REMEMBERED = 1_000;
+
+type Kind = OwnedRequest['on'];
+
+interface Open {
+  sessionID: string;
+  on: Kind;
+  directory: string | undefined;
+  at: number;
+}
+
+export class OpenRequests {
+  readonly #open = new Map<string, Open>();
+  /** Answered ids: a list that was on its way meanwhile may still have them. */
+  readonly #answered = new Set<string>();
+
+  /** Open requests remembered. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** `listed`: false for requests of a kind that the lists do not show (`permission.v2`). */
+  note(observation: Observation, listed = true): void {
+    if (observation.kind === 'request.asked' && listed) {
+      const { sessionID, directory, at, request } = observation;
+      this.#open.set(request.requestID, { sessionID, on: request.on, directory, at });
+      forgetOldest(this.#open);
+    } else if (observation.kind === 'request.answered') {
+      this.#open.delete(observation.requestID);
+      this.#answered.add(observation.requestID);
+      forgetOldest(this.#answered);
+    }
+  }
+
+  /** What a directory's list of one kind, asked for at `startedAt`, says that was not known. */
+  compare(
+    on: Kind,
+    directory: string,
+    requests: readonly OwnedRequest[],
+    startedAt: number,
+    at: number,
+  ): Observation[] {
+    const listed = new Set(requests.map(({ requestID }) => requestID));
+    const news: Observation[] = requests
+      .filter(({ requestID }) => !this.#answered.has(requestID) && !this.#open.has(requestID))
+      .map(({ sessionID, requestID }) => ({
+        kind: 'request.asked',
+        at,
+        sessionID,
+        directory,
+        request: { requestID, on },
+      }));
+    for (const [requestID, open] of this.#open) {
+      if (open.on !== on || open.directory !== directory) continue;
+      if (open.at >= startedAt || listed.has(requestID)) continue;
+      const { sessionID } = open;
+      news.push({ kind: 'request.answered', at, sessionID, directory, requestID });
+    }
+    for (const observation of news) this.note(observation);
+    return news;
+  }
+
+  /** A new server process has no requests of the old one. */
+  reset(): void {
+    this.#open.clear();
+    this.#answered.clear();
+  }
+}
+
+function forgetOldest(all: Map<string, Open> | Set<string>): void {
+  if (all.size <= MAX_REMEMBERED) return;
+  const [oldest] = all.keys();
+  if (oldest !== undefined) all.delete(oldest);
+}

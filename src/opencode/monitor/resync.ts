@@ -1,0 +1,231 @@
+/**
+ * Finds out what the event stream cannot tell, as it replays nothing (facts, section 4): after each connect and each
+ * gap the status of every live directory, and the requests that are open where sessions are active.
+ */
+import { sharedAbort } from '../../lib/abort.js';
+import { type Clock, sleep } from '../../lib/clock.js';
+import { Throttle } from '../../lib/throttle.js';
+import type { Observation } from '../../watchdog/observation.js';
+import { messageOf, OpencodeError } from '../http/errors.js';
+import { isMissingRoute, type OpencodeClient, type OwnedRequest } from '../v1/client.js';
+import {
+  isDirectory,
+  type LiveDirectories,
+  MAX_LIVE_DIRECTORIES,
+  normaliseDirectory,
+} from './directories.js';
+import { NOTICE_EVERY_MS, type Notice } from './notice.js';
+import type { OpenRequests } from './open-requests.js';
+import type { Poller } from './poller.js';
+import type { SessionInfos } from './session-infos.js';
+
+/** Enough to find the 20 most recent directories among the sessions of busy ones. */
+export const RECENT_SESSIONS = 200;
+/** A directory that fails this often is left to the ordinary polls: one broken project must not blind us to the rest. */
+const MAX_ROUNDS = 3;
+/** Directories heard of for the first time are looked into this many at a time. */
+export const MAX_LOOKS = 4;
+
+export interface ResyncOptions {
+  client: OpencodeClient;
+  clock: Clock;
+  emit(observation: Observation): void;
+  notice: Notice;
+  directories: LiveDirectories;
+  requests: OpenRequests;
+  infos: SessionInfos;
+  poller: Poller;
+  /** Between two rounds for directories that did not answer. */
+  retryMs: number;
+}
+
+export class Resync {
+  readonly #options: ResyncOptions;
+  readonly #work = new Set<Promise<void>>();
+  readonly #notices: Throttle;
+  /** Ends with `stop`. */
+  #life: AbortController | undefined;
+  /** The run that is on its way: a newer one takes its place. */
+  #run: AbortController | undefined;
+  #attached = false;
+  #since: number | undefined;
+  #findingOwn: Promise<void> | undefined;
+  /** Directories to look into, first heard of first. */
+  readonly #unseen = new Set<string>();
+  #lookers = 0;
+
+  constructor(options: ResyncOptions) {
+    this.#options = options;
+    this.#notices = new Throttle(options.clock, NOTICE_EVERY_MS);
+  }
+
+  /** Whether recently updated sessions of other directories are still to be looked for. */
+  get needsAttach(): boolean {
+    return !this.#attached;
+  }
+
+  start(): void {
+    this.#life ??= sharedAbort();
+    this.findOwnDirectory();
+  }
+
+  async stop(): Promise<void> {
+    this.#life?.abort();
+    this.#life = undefined;
+    this.#unseen.clear();
+    this.cancel();
+    await Promise.all(this.#work);
+  }
+
+  /**
+   * The next run attaches anew: it looks for sessions that were updated lately, or since we last heard of every
+   * directory (`since`, epoch ms).
+   */
+  forget(since?: number): void {
+    this.#attached = false;
+    this.#since = since;
+  }
+
+  /** The stream is gone: the run has lost its point. */
+  cancel(): void {
+    this.#run?.abort();
+    this.#run = undefined;
+  }
+
+  /** `resynced` is asked at the end, whether `stream.resynced` is true to say. */
+  run(resynced: () => boolean): Promise<void> {
+    if (!this.#life) return Promise.resolve();
+    this.cancel();
+    const control = sharedAbort();
+    this.#run = control;
+    return this.#track(this.#all(resynced, control.signal));
+  }
+
+  /** A directory that was not known: its sessions and open requests. */
+  lookInto(directory: string): void {
+    const signal = this.#life?.signal;
+    // Those beyond are live too, so the ordinary polls find what runs there.
+    if (!signal || this.#unseen.size >= MAX_LIVE_DIRECTORIES) return;
+    this.#unseen.add(directory);
+    if (this.#lookers < MAX_LOOKS) void this.#track(this.#lookOn(signal));
+  }
+
+  async #lookOn(signal: AbortSignal): Promise<void> {
+    this.#lookers += 1;
+    // What is added meanwhile is taken, too.
+    for (const directory of this.#unseen) {
+      if (signal.aborted) break;
+      this.#unseen.delete(directory);
+      await this.#look([directory], signal);
+    }
+    this.#lookers -= 1;
+  }
+
+  findOwnDirectory(): void {
+    if (this.#life) this.#track(this.#findOwn());
+  }
+
+  async #all(resynced: () => boolean, signal: AbortSignal): Promise<void> {
+    const { clock, directories, emit, notice, retryMs } = this.#options;
+    await this.#findOwn();
+    if (!this.#attached && !signal.aborted) await this.#attach(signal);
+    let left = directories.all();
+    for (let round = 1; !signal.aborted; round += 1) {
+      left = await this.#look(left, signal);
+      if (left.length === 0) break;
+      if (round === MAX_ROUNDS) {
+        notice('warn', 'some directories do not tell their status', { directories: left });
+        break;
+      }
+      await sleep(clock, retryMs, signal).catch(() => undefined);
+      left = left.filter((directory) => directories.has(directory));
+    }
+    if (!signal.aborted && resynced()) emit({ kind: 'stream.resynced', at: clock.now() });
+  }
+
+  /** Polls, then asks for open requests where sessions are active; gives the directories that did not answer. */
+  async #look(places: readonly string[], signal: AbortSignal): Promise<string[]> {
+    const failed = await this.#options.poller.poll(places);
+    for (const directory of places) {
+      if (signal.aborted) return [];
+      if (failed.includes(directory) || !this.#options.poller.hasActive(directory)) continue;
+      await this.#lookForRequests(directory, signal);
+    }
+    return signal.aborted ? [] : failed;
+  }
+
+  async #lookForRequests(directory: string, signal: AbortSignal): Promise<void> {
+    const { client, clock, emit, notice, requests } = this.#options;
+    const startedAt = clock.now();
+    try {
+      const [permissions, questions] = await Promise.all([
+        orMissing(client.permissions(directory, signal)),
+        orMissing(client.questions(directory, signal)),
+      ]);
+      if (signal.aborted) return;
+      const at = clock.now();
+      const compare = (on: OwnedRequest['on'], list: OwnedRequest[] | undefined) =>
+        list ? requests.compare(on, directory, list, startedAt, at) : [];
+      const news = [...compare('permission', permissions), ...compare('question', questions)];
+      for (const observation of news) emit(observation);
+    } catch (error) {
+      if (signal.aborted) return;
+      notice('warn', 'open requests could not be read', { directory, error: messageOf(error) });
+    }
+  }
+
+  async #attach(signal: AbortSignal): Promise<void> {
+    const { client, clock, directories, infos, notice } = this.#options;
+    try {
+      const sessions = await client.recentSessions(RECENT_SESSIONS, signal);
+      if (signal.aborted) return;
+      infos.listed(sessions);
+      const since = this.#since ?? 0;
+      const missed = sessions.filter(({ updated }) => (updated ?? since) >= since);
+      directories.attach(missed, clock.epoch());
+      this.#attached = true;
+    } catch (error) {
+      if (signal.aborted) return;
+      notice('warn', 'recent sessions could not be listed', { error: messageOf(error) });
+    }
+  }
+
+  #findOwn(): Promise<void> {
+    const signal = this.#life?.signal;
+    if (!signal || this.#options.directories.own !== undefined) return Promise.resolve();
+    this.#findingOwn ??= this.#askOwn(signal).finally(() => {
+      this.#findingOwn = undefined;
+    });
+    return this.#findingOwn;
+  }
+
+  async #askOwn(signal: AbortSignal): Promise<void> {
+    const { client, directories, notice } = this.#options;
+    try {
+      const own = await client.serverDirectory(signal);
+      if (!isDirectory(own)) throw new Error(`it is said to be ${JSON.stringify(own)}`);
+      directories.setOwn(normaliseDirectory(own));
+    } catch (error) {
+      // Asked again at the next good probe and the next connect. A server that is down is the probe's to tell.
+      const isDown = error instanceof OpencodeError && error.kind === 'refused';
+      if (signal.aborted || isDown || !this.#notices.passes('own')) return;
+      notice('warn', "the server's directory is not known", { error: messageOf(error) });
+    }
+  }
+
+  #track(work: Promise<void>): Promise<void> {
+    const tracked = work.finally(() => this.#work.delete(tracked));
+    this.#work.add(tracked);
+    return tracked;
+  }
+}
+
+/** Old versions have no questions. A missing list says nothing, and so does a broken one: neither is empty. */
+async function orMissing(list: Promise<OwnedRequest[]>): Promise<OwnedRequest[] | undefined> {
+  try {
+    return await list;
+  } catch (error) {
+    if (isMissingRoute(error)) return undefined;
+    throw error;
+  }
+}

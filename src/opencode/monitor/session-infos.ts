@@ -1,0 +1,143 @@
+/** Fetches what is not known of active sessions (title, parent), once each, when they are first seen. */
+import type { Clock } from '../../lib/clock.js';
+import { Throttle } from '../../lib/throttle.js';
+import type { Observation, SessionInfo } from '../../watchdog/observation.js';
+import { messageOf } from '../http/errors.js';
+import type { OpencodeClient, SessionSummary } from '../v1/client.js';
+import type { Notice } from './notice.js';
+
+/** A session whose information cannot be had is asked for this often. */
+const RETRY_MS = 60_000;
+export const MAX_CONCURRENT = 2;
+/** Sessions whose information was told, or waits to be fetched: as many as the watchdog remembers. */
+export const MAX_KNOWN = 10_000;
+
+export interface SessionInfosOptions {
+  client: OpencodeClient;
+  clock: Clock;
+  emit(observation: Observation): void;
+  notice: Notice;
+}
+
+export class SessionInfos {
+  readonly #options: SessionInfosOptions;
+  /** Sessions whose information was told. */
+  readonly #told = new Set<string>();
+  /** Information that came with a list, told when its session turns out to be active. */
+  readonly #listed = new Map<string, SessionSummary>();
+  readonly #tries: Throttle;
+  readonly #queue = new Map<string, string | undefined>();
+  #running = 0;
+  #control = new AbortController();
+
+  constructor(options: SessionInfosOptions) {
+    this.#options = options;
+    this.#tries = new Throttle(options.clock, RETRY_MS);
+  }
+
+  /** Sessions whose information waits to be fetched. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  /** An event has told it already. */
+  told(sessionID: string): void {
+    this.#told.add(sessionID);
+    if (this.#told.size <= MAX_KNOWN) return;
+    const [oldest] = this.#told;
+    if (oldest !== undefined) this.#told.delete(oldest);
+  }
+
+  listed(sessions: readonly SessionSummary[]): void {
+    this.#listed.clear();
+    for (const session of sessions) this.#listed.set(session.id, session);
+  }
+
+  /** The session is active: tells its information, now or when it was fetched. */
+  want(sessionID: string, directory: string | undefined): void {
+    if (this.#told.has(sessionID)) return;
+    const listed = this.#listed.get(sessionID);
+    if (listed) {
+      this.#tell(sessionID, directory, listed);
+      return;
+    }
+    // Where it waits in vain, the next poll asks again.
+    if (this.#queue.has(sessionID) || this.#queue.size >= MAX_KNOWN) return;
+    if (!this.#tries.passes(sessionID)) return;
+    this.#queue.set(sessionID, directory);
+    this.#work();
+  }
+
+  /** Drops the queue and what is on its way. */
+  reset(): void {
+    this.#control.abort();
+    this.#control = new AbortController();
+    this.#queue.clear();
+    this.#listed.clear();
+  }
+
+  #work(): void {
+    while (this.#running < MAX_CONCURRENT) {
+      const [next] = this.#queue;
+      if (!next) return;
+      this.#queue.delete(next[0]);
+      this.#running += 1;
+      void this.#fetch(...next).finally(() => {
+        this.#running -= 1;
+        this.#work();
+      });
+    }
+  }
+
+  async #fetch(sessionID: string, directory: string | undefined): Promise<void> {
+    const { client, clock, emit, notice } = this.#options;
+    const { signal } = this.#control;
+    const startedAt = clock.now();
+    try {
+      const session = await client.session(sessionID, directory, signal);
+      if (signal.aborted) return;
+      if (session) {
+        this.#tell(sessionID, directory, session);
+        return;
+      }
+      // Said to be active, and there is no such session. Whoever is not listed either does not run: the next poll ends it.
+      if (directory !== undefined && !(await this.#isListed(sessionID, directory, signal))) return;
+      if (signal.aborted) return;
+      // A ghost (facts, section 6).
+      emit({
+        kind: 'session.inspected',
+        at: clock.now(),
+        startedAt,
+        sessionID,
+        ...(directory !== undefined && { directory }),
+        result: { found: false },
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      notice('info', 'a session could not be read', { sessionID, error: messageOf(error) });
+    }
+  }
+
+  /** True also where the server does not say: then what it said before stands. */
+  async #isListed(sessionID: string, directory: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      return (await this.#options.client.statuses(directory, signal)).has(sessionID);
+    } catch {
+      return true;
+    }
+  }
+
+  #tell(sessionID: string, directory: string | undefined, session: SessionSummary): void {
+    const { clock, emit } = this.#options;
+    this.told(sessionID);
+    const { id: _, updated: __, ...info } = session;
+    const place = directory ?? session.directory;
+    emit({
+      kind: 'session.info',
+      at: clock.now(),
+      sessionID,
+      ...(place !== undefined && { directory: place }),
+      info: info satisfies SessionInfo,
+    });
+  }
+}

@@ -1,0 +1,394 @@
+/** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
+import type { Clock } from '../../lib/clock.js';
+import type {
+  PendingRequest,
+  ProbeFailure,
+  SessionInfo,
+  SessionStatus,
+} from '../../watchdog/observation.js';
+import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
+import { type Request, Transport } from '../http/transport.js';
+import { normaliseDirectory } from '../monitor/directories.js';
+import * as schemas from './schemas.js';
+import { ParseStats } from './status.js';
+import { readStatuses } from './status-list.js';
+import { readMessages, type TranscriptMessage } from './transcript.js';
+
+const MiB = 1024 * 1024;
+/** 50,000 entries of 200 bytes are 10 MB: beyond this it is no status. */
+export const MAX_STATUS_BYTES = 16 * MiB;
+/** A message may carry files and tool output; a handful of them stays below this. */
+export const MAX_MESSAGES_BYTES = 32 * MiB;
+/** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
+const RECHECK_EVERY_PROBES = 12;
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+export interface ClientOptions {
+  url: string;
+  username?: string;
+  password?: string;
+  clock: Clock;
+  /** Per request, from sending to the last byte of the answer. */
+  timeoutMs?: number;
+}
+
+export type ProbeResult =
+  | { kind: 'ok'; version?: string }
+  | { kind: 'unauthorized'; status: number; error: string }
+  | { kind: 'failed'; failure: ProbeFailure; error: string }
+  /** Our own signal ended the probe: it says nothing about the server. */
+  | { kind: 'aborted' };
+
+export interface SessionSummary extends SessionInfo {
+  id: string;
+  /** Epoch ms of the last change. */
+  updated?: number;
+}
+
+export interface OwnedRequest extends PendingRequest {
+  sessionID: string;
+  /** The tool call that it holds up, where opencode says so. */
+  call?: { messageID: string; callID: string };
+}
+
+export interface PromptBody {
+  /** What goes before the text, or instead of it. */
+  parts?: readonly { type: string }[];
+  text?: string;
+  model?: { providerID: string; modelID: string };
+  agent?: string;
+  system?: string;
+  variant?: string;
+}
+
+type Signal = AbortSignal | undefined;
+
+export class OpencodeClient {
+  /** The server's address, without credentials. */
+  readonly url: string;
+  /** What could not be read in answers. */
+  readonly oddities = new ParseStats();
+  readonly #clock: Clock;
+  readonly #transport: Transport;
+  #healthRoute: '/global/health' | '/path' = '/global/health';
+  #probes = 0;
+  #sessionsRoute: '/experimental/session' | '/session' = '/experimental/session';
+
+  constructor({ timeoutMs = DEFAULT_TIMEOUT_MS, ...options }: ClientOptions) {
+    this.#clock = options.clock;
+    this.#transport = new Transport({ ...options, timeoutMs });
+    this.url = this.#transport.url;
+  }
+
+  /** For the event stream, which makes its own connection: where to, and with which credentials. */
+  streamTarget(path: string): { url: URL; headers: Readonly<Record<string, string>> } {
+    return { url: this.#transport.route(path), headers: this.#transport.headers };
+  }
+
+  /** Never rejects. Where the server is too old for a health route, a cheap one of its other routes is asked. */
+  async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
+    // What made us take the other route may have been a bad moment of the server's.
+    this.#probes += 1;
+    if (this.#probes % RECHECK_EVERY_PROBES === 0) this.#healthRoute = '/global/health';
+    try {
+      return await this.#probeBy(this.#healthRoute, signal, timeoutMs);
+    } catch (error) {
+      const other = this.#healthRoute === '/path' ? '/global/health' : '/path';
+      if (isMissingRoute(error)) {
+        try {
+          const result = await this.#probeBy(other, signal, timeoutMs);
+          this.#healthRoute = other;
+          return result;
+        } catch (second) {
+          // `/path` answers like any web page where something else serves: the first error says more.
+          if (other === '/global/health') return probeError(second);
+        }
+      }
+      return probeError(error);
+    }
+  }
+
+  async #probeBy(path: string, signal: Signal, timeoutMs?: number): Promise<ProbeResult> {
+    const request = { path, signal, timeoutMs };
+    if (path === '/path') {
+      await this.#ask(schemas.paths, request);
+      return { kind: 'ok' };
+    }
+    const { version } = await this.#ask(schemas.health, request);
+    return { kind: 'ok', ...(version !== undefined && { version }) };
+  }
+
+  /** One directory's sessions that are not idle (facts, section 5). `undefined` asks the server's own directory. */
+  async statuses(
+    directory: string | undefined,
+    signal?: Signal,
+    timeoutMs?: number,
+  ): Promise<Map<string, SessionStatus>> {
+    const answer = await this.#ask(schemas.statuses, {
+      path: '/session/status',
+      query: { directory },
+      signal,
+      timeoutMs,
+      maxBytes: MAX_STATUS_BYTES,
+    });
+    const list = readStatuses(answer, this.#clock.epoch(), this.oddities);
+    if (list.kind === 'read') return list.statuses;
+    throw new OpencodeError({
+      kind: 'too_large',
+      request: `GET ${this.url}/session/status`,
+      outcome: `listed ${list.entries} sessions`,
+    });
+  }
+
+  /** The sessions of all directories, most recently updated first. */
+  async recentSessions(limit: number, signal?: Signal): Promise<SessionSummary[]> {
+    const read = (path: string) =>
+      this.#list({ path, query: { limit }, signal }, schemas.session).then((sessions) =>
+        sessions.slice(0, limit).map(summary),
+      );
+    try {
+      return await read(this.#sessionsRoute);
+    } catch (error) {
+      if (this.#sessionsRoute === '/session' || !isMissingRoute(error)) throw error;
+      const sessions = await read('/session');
+      this.#sessionsRoute = '/session';
+      return sessions;
+    }
+  }
+
+  /** Null where there is no such session (deleted, or never was). */
+  async session(
+    sessionID: string,
+    directory?: string,
+    signal?: Signal,
+  ): Promise<SessionSummary | null> {
+    const path = sessionPath(sessionID);
+    try {
+      return summary(await this.#ask(schemas.session, { path, query: { directory }, signal }));
+    } catch (error) {
+      if (isNotFound(error)) return null;
+      throw error;
+    }
+  }
+
+  /** The last `limit` messages, oldest first. */
+  async messages(
+    sessionID: string,
+    directory: string | undefined,
+    limit: number,
+    signal?: Signal,
+  ): Promise<TranscriptMessage[]> {
+    const values = await this.#ask(schemas.list, {
+      path: sessionPath(sessionID, '/message'),
+      query: { directory, limit },
+      signal,
+      maxBytes: MAX_MESSAGES_BYTES,
+    });
+    return readMessages(values.slice(-limit), () => this.#skip());
+  }
+
+  async children(
+    sessionID: string,
+    directory?: string,
+    signal?: Signal,
+  ): Promise<SessionSummary[]> {
+    const path = sessionPath(sessionID, '/children');
+    const sessions = await this.#list({ path, query: { directory }, signal }, schemas.session);
+    return sessions.map(summary);
+  }
+
+  permissions(directory?: string, signal?: Signal): Promise<OwnedRequest[]> {
+    return this.#pending('permission', directory, signal);
+  }
+
+  questions(directory?: string, signal?: Signal): Promise<OwnedRequest[]> {
+    return this.#pending('question', directory, signal);
+  }
+
+  /** Its answer `true` is no evidence (facts, section 6): look at the status. */
+  async abort(
+    sessionID: string,
+    directory?: string,
+    signal?: Signal,
+    timeoutMs?: number,
+  ): Promise<unknown> {
+    return this.#transport.json({
+      method: 'POST',
+      path: sessionPath(sessionID, '/abort'),
+      query: { directory },
+      signal,
+      timeoutMs,
+    });
+  }
+
+  /**
+   * Answers no in a person's place, so that the run goes on (facts, section 7): a permission is refused with a
+   * message; a question is answered with it, as a rejection would end the run.
+   */
+  async rejectRequest(
+    { requestID, on }: PendingRequest,
+    directory: string | undefined,
+    message: string,
+    signal?: Signal,
+  ): Promise<void> {
+    const body =
+      on === 'permission'
+        ? { reply: 'reject', message }
+        : { answers: await this.#refusals(requestID, directory, message, signal) };
+    await this.#transport.json({
+      method: 'POST',
+      path: `/${on}/${encodeURIComponent(requestID)}/reply`,
+      query: { directory },
+      body,
+      signal,
+    });
+  }
+
+  /** One request may ask several questions: each wants an answer. */
+  async #refusals(
+    requestID: string,
+    directory: string | undefined,
+    message: string,
+    signal: Signal,
+  ): Promise<string[][]> {
+    const request = { path: '/question', query: { directory }, signal };
+    const open = await this.#list(request, schemas.pendingQuestion);
+    const asked = open.find(({ id }) => id === requestID)?.questions.length ?? 1;
+    return Array.from({ length: Math.max(1, asked) }, () => [message]);
+  }
+
+  /** The server's own working directory. */
+  async serverDirectory(signal?: Signal): Promise<string> {
+    const { directory } = await this.#ask(schemas.paths, { path: '/path', signal });
+    return normaliseDirectory(directory);
+  }
+
+  async remove(sessionID: string, directory?: string, signal?: Signal): Promise<void> {
+    const path = sessionPath(sessionID);
+    await this.#transport.json({ method: 'DELETE', path, query: { directory }, signal });
+  }
+
+  async createSession(
+    body: { title?: string; parentID?: string; agent?: string; permission?: unknown },
+    directory?: string,
+    signal?: Signal,
+  ): Promise<SessionSummary> {
+    return summary(
+      await this.#ask(schemas.session, {
+        method: 'POST',
+        path: '/session',
+        query: { directory },
+        body,
+        signal,
+      }),
+    );
+  }
+
+  /** Returns when the server has taken the prompt. An unknown model fails later, by `session.error` (facts, section 8). */
+  async promptAsync(
+    sessionID: string,
+    directory: string | undefined,
+    { parts = [], text, ...rest }: PromptBody,
+    signal?: Signal,
+  ): Promise<void> {
+    await this.#transport.json({
+      method: 'POST',
+      path: sessionPath(sessionID, '/prompt_async'),
+      query: { directory },
+      body: { ...rest, parts: text === undefined ? parts : [...parts, { type: 'text', text }] },
+      signal,
+    });
+  }
+
+  /** Any other JSON route, unchecked. */
+  raw(request: Request): Promise<unknown> {
+    return this.#transport.json(request);
+  }
+
+  /** Forgets which routes this server has: after a restart it may be another version. */
+  forgetVersion(): void {
+    this.#healthRoute = '/global/health';
+    this.#sessionsRoute = '/experimental/session';
+  }
+
+  /** Ends every request in flight. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  async #pending(
+    on: PendingRequest['on'],
+    directory: string | undefined,
+    signal: Signal,
+  ): Promise<OwnedRequest[]> {
+    const requests = await this.#list(
+      { path: `/${on}`, query: { directory }, signal },
+      schemas.pending,
+    );
+    return requests.map(({ id, sessionID, tool }) => ({
+      requestID: id,
+      sessionID,
+      on,
+      ...(tool && { call: tool }),
+    }));
+  }
+
+  async #list<T>(
+    request: Request,
+    schema: Parameters<typeof schemas.readList<T>>[0],
+  ): Promise<T[]> {
+    return schemas.readList(schema, await this.#ask(schemas.list, request), () => this.#skip());
+  }
+
+  #skip(): void {
+    this.oddities.garbage += 1;
+  }
+
+  async #ask<T>(
+    schema: { safeParse(value: unknown): { success: true; data: T } | { success: false } },
+    request: Request,
+  ): Promise<T> {
+    const answer = schema.safeParse(await this.#transport.json(request));
+    if (answer.success) return answer.data;
+    throw this.#transport.notOpencode(
+      `${request.method ?? 'GET'} ${this.url}${request.path}`,
+      'answered with JSON of another shape than opencode gives',
+    );
+  }
+}
+
+const sessionPath = (sessionID: string, rest = '') =>
+  `/session/${encodeURIComponent(sessionID)}${rest}`;
+
+function summary({ id, directory, parentID, title, time }: schemas.WireSession): SessionSummary {
+  return {
+    id,
+    ...(directory !== undefined && { directory: normaliseDirectory(directory) }),
+    ...(parentID !== undefined && { parentID }),
+    ...(title !== undefined && { title }),
+    ...(time?.updated !== undefined && { updated: time.updated }),
+  };
+}
+
+/** 404, the old versions' 500, or the newer ones' web page with 200: the route is not there (facts, section 2). */
+export function isMissingRoute(error: unknown): boolean {
+  if (!(error instanceof OpencodeError)) return false;
+  return (
+    error.kind === 'not_opencode' ||
+    (error.kind === 'http' &&
+      (error.statusCode === 404 ||
+        error.statusCode === 405 ||
+        (error.statusCode !== undefined && error.statusCode >= 500)))
+  );
+}
+
+function probeError(error: unknown): ProbeResult {
+  if (!(error instanceof OpencodeError)) {
+    return { kind: 'failed', failure: 'network', error: messageOf(error) };
+  }
+  if (error.kind === 'unauthorized') {
+    return { kind: 'unauthorized', status: error.statusCode ?? 401, error: error.message };
+  }
+  const failure = probeFailure(error);
+  return failure ? { kind: 'failed', failure, error: error.message } : { kind: 'aborted' };
+}

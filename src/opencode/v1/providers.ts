@@ -1,0 +1,88 @@
+/** Which model providers opencode is connected to, and which models they have. Read on demand only: it is megabytes. */
+import * as z from 'zod';
+import { OpencodeError } from '../http/errors.js';
+import type { OpencodeClient } from './client.js';
+
+/** models.dev lists thousands of models; 1.18 answers 3 MB (facts, section 2). */
+export const MAX_PROVIDERS_BYTES = 64 * 1024 * 1024;
+/** Megabytes that are put together on the spot: on a busy machine that has taken 10 s. */
+const PROVIDERS_TIMEOUT_MS = 60_000;
+
+const model = z.looseObject({
+  name: z.string().optional().catch(undefined),
+  limit: z
+    .looseObject({ context: z.number().optional(), output: z.number().optional() })
+    .optional()
+    .catch(undefined),
+});
+const provider = z.looseObject({ id: z.string(), models: z.record(z.string(), model).catch({}) });
+const providers = z.looseObject({
+  all: z.array(provider.nullable().catch(null)),
+  connected: z.array(z.string()),
+  default: z.record(z.string(), z.string()).catch({}),
+});
+const settings = z.looseObject({ model: z.string().optional().catch(undefined) });
+
+export interface Model {
+  /** `provider/model`, as every command takes it. */
+  id: string;
+  name?: string;
+  connected: boolean;
+  /** Tokens. */
+  contextLimit?: number;
+  outputLimit?: number;
+}
+
+export interface Providers {
+  /** Ids of the providers that have what they need to answer. */
+  connected: string[];
+  /** Connected providers' models first. */
+  models: Model[];
+  /** Each provider's default model. */
+  defaults: Record<string, string>;
+}
+
+/** @throws OpencodeError */
+export async function readProviders(
+  client: OpencodeClient,
+  signal?: AbortSignal,
+): Promise<Providers> {
+  const answer = providers.safeParse(
+    await client.raw({
+      path: '/provider',
+      signal,
+      maxBytes: MAX_PROVIDERS_BYTES,
+      timeoutMs: PROVIDERS_TIMEOUT_MS,
+    }),
+  );
+  if (!answer.success) {
+    throw new OpencodeError({
+      kind: 'not_opencode',
+      request: `GET ${client.url}/provider`,
+      outcome: 'answered with JSON of another shape than opencode gives',
+    });
+  }
+  const connected = new Set(answer.data.connected);
+  const models = answer.data.all.flatMap((each) =>
+    each === null
+      ? []
+      : Object.entries(each.models).map(([id, { name, limit }]) => ({
+          id: `${each.id}/${id}`,
+          ...(name === undefined ? {} : { name }),
+          connected: connected.has(each.id),
+          ...(limit?.context === undefined ? {} : { contextLimit: limit.context }),
+          ...(limit?.output === undefined ? {} : { outputLimit: limit.output }),
+        })),
+  );
+  models.sort((a, b) => Number(b.connected) - Number(a.connected) || a.id.localeCompare(b.id));
+  return { connected: [...connected].sort(), models, defaults: answer.data.default };
+}
+
+/** The model that opencode's own configuration names (`provider/model`), if it names one. */
+export async function readConfiguredModel(
+  client: OpencodeClient,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  const answer = settings.safeParse(await client.raw({ path: '/config', signal }));
+  return answer.success ? answer.data.model : undefined;
+}

@@ -1,0 +1,156 @@
+/**
+ * The shapes of opencode's answers, as far as they are read. Unknown keys are ignored and a broken optional field
+ * counts as absent: versions differ, and one odd field must not blind the watchdog to the rest.
+ */
+import * as z from 'zod';
+import { bounded } from '../http/errors.js';
+
+/** Absent, or not what it should be: both read as undefined. */
+const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+
+/** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
+export const MAX_ID_CHARS = 256;
+export const id = z.string().min(1).max(MAX_ID_CHARS);
+/** The same for thousands at a time. The schema counts characters, of which a string never has more than its length. */
+export const isId = (text: string): boolean =>
+  text.length > 0 && (text.length <= MAX_ID_CHARS || id.safeParse(text).success);
+/** A path on Linux is at most this long (limits.h, PATH_MAX): a longer one is none. */
+export const MAX_PATH_CHARS = 4_096;
+const path = z.string().max(MAX_PATH_CHARS);
+/** opencode makes titles of at most 100 characters; people may give longer ones. */
+export const MAX_TITLE_CHARS = 300;
+/** Names of models, providers, agents and tools. */
+export const MAX_NAME_CHARS = 200;
+/** Milliseconds since the epoch: from 2001 (before it, it was in another unit) to the last that a Date can say. */
+export const MIN_EPOCH_MS = 1e12;
+export const MAX_EPOCH_MS = 8.64e15;
+export const epochMs = z.number().min(MIN_EPOCH_MS).max(MAX_EPOCH_MS);
+/** opencode tries every 30 s at most, so this is a year of attempts: more is no counter. */
+export const MAX_ATTEMPT = 1_000_000;
+export const attempt = z.number().max(MAX_ATTEMPT);
+const words = (max: number) => z.string().transform((text) => bounded(text, max));
+const name = words(MAX_NAME_CHARS);
+export const toolName = name;
+
+export const health = z.object({ healthy: z.literal(true), version: maybe(z.string().max(100)) });
+
+/** `GET /path`: `state` and `config` make it opencode's and nobody else's. */
+export const paths = z.object({
+  directory: path.min(1),
+  state: z.string(),
+  config: z.string(),
+});
+
+/** Any object, as it is: a schema would copy it, which takes longer than all the rest of a poll. */
+export const statuses = {
+  safeParse: (
+    value: unknown,
+  ): { success: true; data: Readonly<Record<string, unknown>> } | { success: false } =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? { success: true, data: value as Readonly<Record<string, unknown>> }
+      : { success: false },
+};
+
+export const session = z.object({
+  id,
+  directory: maybe(path),
+  parentID: maybe(id),
+  title: maybe(words(MAX_TITLE_CHARS)),
+  time: maybe(
+    z.object({
+      created: maybe(z.number()),
+      updated: maybe(z.number()),
+      compacting: maybe(z.number()),
+    }),
+  ),
+});
+export type WireSession = z.infer<typeof session>;
+
+export const list = z.array(z.unknown());
+
+/** `tool` is the call that it holds up; absent where none does, and in versions that do not say. */
+export const pending = z.object({
+  id,
+  sessionID: id,
+  tool: maybe(z.object({ messageID: id, callID: id })),
+});
+export const pendingQuestion = z.object({ id, questions: z.array(z.unknown()).catch([]) });
+
+/** `agent` and `model` of a user message; `modelID` and `providerID` of an assistant's. */
+export const message = z.object({
+  id,
+  sessionID: maybe(id),
+  role: z.string(),
+  parentID: maybe(id),
+  agent: maybe(name),
+  modelID: maybe(name),
+  providerID: maybe(name),
+  model: maybe(z.object({ providerID: name, modelID: name })),
+  finish: maybe(name),
+  /** `true` on the assistant message of a compaction; an object on every user message. */
+  summary: z.unknown().optional(),
+  error: z.unknown().optional(),
+  time: maybe(z.object({ created: maybe(z.number()), completed: maybe(z.number()) })),
+});
+export type WireMessage = z.infer<typeof message>;
+
+const toolState = z.object({
+  status: z.string(),
+  time: maybe(z.object({ start: maybe(epochMs), end: maybe(z.number()) })),
+  /** The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. */
+  metadata: maybe(
+    z.object({ sessionId: maybe(id), sessionID: maybe(id), output: maybe(z.string()) }),
+  ),
+});
+
+export const part = z.object({
+  id: maybe(id),
+  sessionID: maybe(id),
+  messageID: maybe(id),
+  type: z.string(),
+  callID: maybe(id),
+  tool: maybe(name),
+  text: maybe(z.string()),
+  state: maybe(toolState),
+  attempt: maybe(attempt),
+  error: z.unknown().optional(),
+  time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
+});
+export type WirePart = z.infer<typeof part>;
+
+export const messageWithParts = z.object({ info: message, parts: z.array(z.unknown()).catch([]) });
+
+/** The named errors of `session.error` and of retry parts. */
+export const namedError = z.object({
+  name: z.string(),
+  data: maybe(
+    z.object({
+      message: maybe(z.string()),
+      statusCode: maybe(z.number()),
+      isRetryable: maybe(z.boolean()),
+    }),
+  ),
+});
+
+export const directoryDisposed = z.object({ directory: maybe(path) });
+
+/** `provider/model` of a message of either role. */
+export function modelOf(info: WireMessage): string | undefined {
+  const provider = info.providerID ?? info.model?.providerID;
+  const model = info.modelID ?? info.model?.modelID;
+  return provider !== undefined && model !== undefined ? `${provider}/${model}` : undefined;
+}
+
+/** The values of a list that fit the schema; the others are told to `skipped`. */
+export function readList<T>(
+  schema: z.ZodType<T>,
+  values: readonly unknown[],
+  skipped?: () => void,
+): T[] {
+  return values.flatMap((value) => {
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return [parsed.data];
+    skipped?.();
+    return [];
+  });
+}

@@ -1,0 +1,30 @@
+/** Reads the answer of `/session/status`: every session of a directory that is not idle (facts, section 5). */
+import type { SessionStatus } from '../../watchdog/observation.js';
+import { isId } from './schemas.js';
+import { type ParseStats, readStatus } from './status.js';
+
+/** More sessions than any server has at work; at 200 bytes each they are 10 MB. */
+export const MAX_STATUS_ENTRIES = 50_000;
+
+const UNKNOWN: SessionStatus = Object.freeze({ type: 'unknown' });
+
+export type StatusList =
+  | { kind: 'read'; statuses: Map<string, SessionStatus> }
+  | { kind: 'too_large'; entries: number };
+
+/** `answer`: what the schema `statuses` has let pass. Whoever has no possible id is left out. */
+export function readStatuses(
+  answer: Readonly<Record<string, unknown>>,
+  epochNow: number,
+  oddities?: ParseStats,
+): StatusList {
+  const ids = Object.keys(answer);
+  if (ids.length > MAX_STATUS_ENTRIES) return { kind: 'too_large', entries: ids.length };
+  const statuses = new Map<string, SessionStatus>();
+  for (const sessionID of ids) {
+    if (!isId(sessionID)) continue;
+    // Only absence means idle (facts, section 5): whoever is listed is there, whatever is said of it.
+    statuses.set(sessionID, readStatus(answer[sessionID], epochNow, oddities) ?? UNKNOWN);
+  }
+  return { kind: 'read', statuses };
+}

@@ -1,0 +1,105 @@
+/** Reads one session's status off the wire, in every spelling that opencode and its documents use (facts, section 5). */
+import * as z from 'zod';
+import type { SessionStatus } from '../../watchdog/observation.js';
+import { bounded } from '../http/errors.js';
+import { attempt, epochMs, MAX_ATTEMPT, MAX_EPOCH_MS, MIN_EPOCH_MS } from './schemas.js';
+
+/** How much of a provider's error text is kept. */
+export const MAX_MESSAGE_CHARS = 300;
+/** A next attempt further ahead than this (a year) is no time that anybody meant. */
+const MAX_AHEAD_MS = 365 * 24 * 60 * 60_000;
+/** Names of unknown status types kept, so that a broken server cannot fill memory. */
+export const MAX_UNKNOWN_TYPES = 32;
+export const MAX_TYPE_CHARS = 60;
+
+/** Counts what could not be read, so that a change of opencode's formats shows. */
+export class ParseStats {
+  /** Events or entries that had not the shape that their type asks for. */
+  garbage = 0;
+  /** Told of each unknown status type once. */
+  onUnknownStatus: ((type: string) => void) | undefined;
+  readonly #types = new Set<string>();
+
+  /** Status types never seen before, each once. */
+  get unknownStatusTypes(): readonly string[] {
+    return [...this.#types];
+  }
+
+  unknownStatus(type: string): void {
+    if (this.#types.size >= MAX_UNKNOWN_TYPES) return;
+    const name = bounded(type, MAX_TYPE_CHARS);
+    if (this.#types.has(name)) return;
+    this.#types.add(name);
+    this.onUnknownStatus?.(name);
+  }
+}
+
+const wireStatus = z.object({
+  type: z.string(),
+  attempt: attempt.optional().catch(undefined),
+  message: z.string().optional().catch(undefined),
+  next: epochMs.optional().catch(undefined),
+  action: z.unknown().optional(),
+});
+
+const IDLE: SessionStatus = Object.freeze({ type: 'idle' });
+const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
+
+type WireStatus = z.infer<typeof wireStatus>;
+
+/**
+ * What `wireStatus` would give for an object whose fields are all as they should be; undefined leaves it to the schema.
+ * A poll has a status for each of thousands of sessions, and the schema takes longer than `JSON.parse` does. A test
+ * holds the two against each other.
+ */
+export function plainStatus(value: unknown): WireStatus | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { type, attempt, message, next, action } = value as Record<string, unknown>;
+  if (typeof type !== 'string') return undefined;
+  // Of a type other than this one no other field is read.
+  if (type !== 'retry') return { type };
+  if (typeof attempt !== 'number' || !(attempt >= 0 && attempt <= MAX_ATTEMPT)) return undefined;
+  if (typeof next !== 'number' || !(next >= MIN_EPOCH_MS && next <= MAX_EPOCH_MS)) return undefined;
+  return typeof message === 'string' ? { type, attempt, message, next, action } : undefined;
+}
+
+/** Every other value: by the schema. */
+export function schemaStatus(value: unknown): WireStatus | undefined {
+  return wireStatus.safeParse(value).data;
+}
+
+/** The status, or undefined for what is none. An unknown type counts as busy: better watched than overlooked. */
+export function readStatus(
+  value: unknown,
+  epochNow: number,
+  oddities?: ParseStats,
+): SessionStatus | undefined {
+  const parsed = plainStatus(value) ?? schemaStatus(value);
+  if (!parsed) {
+    if (oddities) oddities.garbage += 1;
+    return undefined;
+  }
+  const { type, attempt, message, next, action } = parsed;
+  switch (type) {
+    case 'idle':
+    case 'ready':
+      return IDLE;
+    case 'busy':
+      return BUSY;
+    case 'retry': {
+      const ahead = next === undefined ? undefined : next - epochNow;
+      const status: Extract<SessionStatus, { type: 'retry' }> = {
+        type: 'retry',
+        attempt: attempt !== undefined && attempt >= 1 ? Math.floor(attempt) : 1,
+        message: bounded(message ?? '', MAX_MESSAGE_CHARS),
+      };
+      if (ahead !== undefined && ahead <= MAX_AHEAD_MS) status.nextInMs = Math.max(0, ahead);
+      // 1.14-1.15 send `action: null`: nobody is asked.
+      if (typeof action === 'object' && action !== null) status.needsPerson = true;
+      return status;
+    }
+    default:
+      oddities?.unknownStatus(type);
+      return BUSY;
+  }
+}

@@ -1,0 +1,122 @@
+/** Reads a session's last messages: what it is doing, and a mark that changes whenever they do. */
+import { createHash } from 'node:crypto';
+import type { RunningTool } from '../../watchdog/observation.js';
+import { messageWithParts, modelOf, part, type WireMessage, type WirePart } from './schemas.js';
+
+export interface TranscriptMessage {
+  id: string;
+  role: string;
+  /** Epoch ms. */
+  created?: number;
+  completed?: number;
+  finish?: string;
+  model?: string;
+  agent?: string;
+  /** True where opencode ended the message with an error. */
+  failed: boolean;
+  /** True for the summary that a compaction writes. */
+  summary?: true;
+  parts: WirePart[];
+}
+
+/** The messages that have a readable shape, oldest first. */
+export function readMessages(
+  values: readonly unknown[],
+  skipped?: () => void,
+): TranscriptMessage[] {
+  return values.flatMap((value) => {
+    const parsed = messageWithParts.safeParse(value);
+    if (!parsed.success) {
+      skipped?.();
+      return [];
+    }
+    const { info, parts } = parsed.data;
+    return [{ ...trim(info), parts: parts.flatMap((raw) => part.safeParse(raw).data ?? []) }];
+  });
+}
+
+function trim(info: WireMessage): Omit<TranscriptMessage, 'parts'> {
+  const model = modelOf(info);
+  return {
+    id: info.id,
+    role: info.role,
+    failed: info.error !== undefined && info.error !== null,
+    ...(info.summary === true && { summary: true as const }),
+    ...(info.time?.created !== undefined && { created: info.time.created }),
+    ...(info.time?.completed !== undefined && { completed: info.time.completed }),
+    ...(info.finish !== undefined && { finish: info.finish }),
+    ...(model !== undefined && { model }),
+    ...(info.agent !== undefined && { agent: info.agent }),
+  };
+}
+
+/** True while the model is being asked: the message is begun and neither finished nor failed. */
+export function isAsking(info: WireMessage): boolean {
+  return (
+    info.role === 'assistant' &&
+    info.time?.completed === undefined &&
+    info.finish === undefined &&
+    (info.error === undefined || info.error === null)
+  );
+}
+
+/** The tool call of a part that is running; its wire start becomes a time on the observed clock. */
+export function runningTool(
+  value: WirePart,
+  at: number,
+  epochNow: number,
+): RunningTool | undefined {
+  if (value.type !== 'tool' || value.state?.status !== 'running' || !value.callID) return undefined;
+  const { time, metadata } = value.state;
+  const childID = metadata?.sessionId ?? metadata?.sessionID;
+  return {
+    callID: value.callID,
+    tool: value.tool ?? 'unknown',
+    // The server's clock may be ahead of ours: a tool never starts in the future.
+    startedAt: time?.start === undefined ? at : at - Math.max(0, epochNow - time.start),
+    ...(childID !== undefined && { childID }),
+  };
+}
+
+export interface TranscriptState {
+  tools: RunningTool[];
+  /** The last message is the user's: no assistant message was begun yet. */
+  preparing: boolean;
+  /** The answer under way is a compaction's summary. */
+  compacting: boolean;
+  model?: string;
+  mark: string;
+}
+
+export function transcriptState(
+  messages: readonly TranscriptMessage[],
+  at: number,
+  epochNow: number,
+): TranscriptState {
+  const last = messages.findLast(({ role }) => role === 'assistant');
+  const model = messages.findLast((item) => item.model !== undefined)?.model;
+  return {
+    tools: last?.parts.flatMap((item) => runningTool(item, at, epochNow) ?? []) ?? [],
+    preparing: messages.at(-1)?.role === 'user',
+    compacting: last?.summary === true && last.completed === undefined && !last.failed,
+    ...(model !== undefined && { model }),
+    mark: markOf(messages),
+  };
+}
+
+/** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
+function markOf(messages: readonly TranscriptMessage[]): string {
+  const hash = createHash('sha1');
+  for (const item of messages) {
+    hash.update(
+      `${item.id} ${item.completed} ${item.finish} ${item.failed} ${item.parts.length}\n`,
+    );
+    for (const { id, type, text, state, time } of item.parts) {
+      hash.update(
+        `${id} ${type} ${text?.length} ${state?.status} ${state?.metadata?.output?.length} ` +
+          `${time?.end} ${state?.time?.end}\n`,
+      );
+    }
+  }
+  return hash.digest('hex');
+}

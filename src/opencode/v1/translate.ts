@@ -1,0 +1,282 @@
+/**
+ * Turns opencode's events into the watchdog's observations: all differences between versions live here. Pure.
+ *
+ * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped without a look.
+ */
+import * as z from 'zod';
+import type { Observation, SessionObservation } from '../../watchdog/observation.js';
+import { bounded } from '../http/errors.js';
+import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { fieldsOf, isPlainId, plainMessage, plainPart, plainSession } from './plain-events.js';
+import * as schemas from './schemas.js';
+import { MAX_MESSAGE_CHARS, type ParseStats, readStatus } from './status.js';
+import { isAsking, runningTool } from './transcript.js';
+import { translateNext } from './translate-next.js';
+
+/** Distributes over the union, so that each kind keeps its own fields. */
+type WithoutPlace<T> = T extends unknown ? Omit<T, 'at' | 'sessionID' | 'directory'> : never;
+/** An observation of a session before its time, session and directory are added. */
+export type Said = WithoutPlace<Extract<SessionObservation, { sessionID: string }>>;
+
+export interface Context {
+  at: number;
+  epochNow: number;
+  oddities: ParseStats | undefined;
+}
+
+/** What an event says of one session; undefined where it has not the shape that its type asks for. */
+export interface Translation {
+  sessionID: string;
+  said: Said[];
+}
+type Translator = (properties: unknown, context: Context) => Translation | undefined;
+
+export function translate(
+  directory: string | undefined,
+  payload: unknown,
+  at: number,
+  epochNow: number,
+  oddities?: ParseStats,
+): Observation[] {
+  const { type, properties } = fieldsOf(payload) ?? {};
+  if (typeof type !== 'string') {
+    if (oddities) oddities.garbage += 1;
+    return [];
+  }
+  const place = isDirectory(directory) ? normaliseDirectory(directory) : undefined;
+  if (type === 'server.instance.disposed') {
+    const named = schemas.directoryDisposed.safeParse(properties).data?.directory ?? place;
+    return isDirectory(named)
+      ? [{ kind: 'directory.disposed', at, directory: normaliseDirectory(named) }]
+      : [];
+  }
+  const translator = type.startsWith('session.next.')
+    ? (value: unknown, context: Context) => translateNext(type, value, context)
+    : TRANSLATORS.get(type);
+  if (!translator) return [];
+  const translation = translator(properties, { at, epochNow, oddities });
+  if (!translation) {
+    if (oddities) oddities.garbage += 1;
+    return [];
+  }
+  const { sessionID, said } = translation;
+  const where = { at, sessionID, ...(place !== undefined && { directory: place }) };
+  return said.map((observation) => ({ ...observation, ...where }));
+}
+
+const owned = z.object({ sessionID: schemas.id });
+const ownerOf = (properties: unknown): string | undefined => {
+  const sessionID = fieldsOf(properties)?.sessionID;
+  return isPlainId(sessionID) ? sessionID : owned.safeParse(properties).data?.sessionID;
+};
+
+/** For events whose type and session say all there is to say. */
+const always =
+  (...said: Said[]): Translator =>
+  (properties) => {
+    const sessionID = ownerOf(properties);
+    return sessionID === undefined ? undefined : { sessionID, said };
+  };
+
+const status: Translator = (properties, { epochNow, oddities }) => {
+  const sessionID = ownerOf(properties);
+  if (sessionID === undefined) return undefined;
+  // Whatever `readStatus` cannot read it has counted itself.
+  const read = readStatus(fieldsOf(properties)?.status, epochNow, oddities);
+  return { sessionID, said: read ? [{ kind: 'session.status', status: read }] : [] };
+};
+
+const infoEvent = z.object({ info: schemas.session });
+const info: Translator = (properties) => {
+  const session =
+    plainSession(fieldsOf(properties)?.info) ?? infoEvent.safeParse(properties).data?.info;
+  if (!session) return undefined;
+  const { directory, title, parentID, time } = session;
+  const known = {
+    ...(directory !== undefined && { directory: normaliseDirectory(directory) }),
+    ...(title !== undefined && { title }),
+    ...(parentID !== undefined && { parentID }),
+  };
+  return {
+    sessionID: session.id,
+    said: [
+      { kind: 'session.info', info: known },
+      // 1.0 and 1.1 show a compaction here; later ones by a message part.
+      ...(time?.compacting !== undefined ? [{ kind: 'session.compacting' } as const] : []),
+    ],
+  };
+};
+
+const deletedEvent = z.object({
+  sessionID: schemas.id.optional().catch(undefined),
+  info: schemas.session.optional().catch(undefined),
+});
+const deleted: Translator = (properties) => {
+  const event = deletedEvent.safeParse(properties).data;
+  const sessionID = event?.sessionID ?? event?.info?.id;
+  return sessionID === undefined ? undefined : { sessionID, said: [{ kind: 'session.deleted' }] };
+};
+
+/** A failed query of opencode's own database is told with its values: a message's text may be among them (1.18.33). */
+const QUERY_VALUES = /\bparams: .*$/s;
+
+const errorEvent = z.object({
+  sessionID: schemas.id.optional().catch(undefined),
+  error: schemas.namedError.optional().catch(undefined),
+});
+const error: Translator = (properties) => {
+  const event = errorEvent.safeParse(properties).data;
+  if (!event) return undefined;
+  // An error of no session is the server's own affair.
+  if (event.sessionID === undefined) return { sessionID: '', said: [] };
+  const { message, statusCode, isRetryable } = event.error?.data ?? {};
+  return {
+    sessionID: event.sessionID,
+    said: [
+      {
+        kind: 'session.error',
+        name: bounded(event.error?.name ?? 'UnknownError', MAX_MESSAGE_CHARS),
+        message: bounded((message ?? '').replace(QUERY_VALUES, 'params: …'), MAX_MESSAGE_CHARS),
+        ...(statusCode !== undefined && { statusCode }),
+        ...(isRetryable !== undefined && { retryable: isRetryable }),
+      },
+    ],
+  };
+};
+
+const messageEvent = z.object({
+  sessionID: schemas.id.optional().catch(undefined),
+  info: schemas.message,
+});
+const readMessage = (properties: unknown): z.infer<typeof messageEvent> | undefined => {
+  const { sessionID, info } = fieldsOf(properties) ?? {};
+  const plain = plainMessage(info);
+  return plain && isPlainId(sessionID)
+    ? { sessionID, info: plain }
+    : messageEvent.safeParse(properties).data;
+};
+/**
+ * A user's message comes again and again (with its summary, after each step): `messageID` lets the watchdog count it
+ * once. An assistant's message that has ended says nothing that `step-finish` and the status do not say better.
+ */
+const message: Translator = (properties) => {
+  const event = readMessage(properties);
+  const sessionID = event?.sessionID ?? event?.info.sessionID;
+  if (!event || sessionID === undefined) return undefined;
+  const { id, role, agent } = event.info;
+  const model = schemas.modelOf(event.info);
+  const details = {
+    messageID: id,
+    ...(model !== undefined && { model }),
+    ...(agent !== undefined && { agent }),
+  };
+  if (role === 'user') return { sessionID, said: [{ kind: 'session.prompted', ...details }] };
+  if (!isAsking(event.info)) return { sessionID, said: [] };
+  const said: Said[] = [{ kind: 'session.asking_model', ...details }];
+  // The part that tells of a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
+  if (event.info.summary === true) said.push({ kind: 'session.compacting' });
+  return { sessionID, said };
+};
+
+const partEvent = z.object({
+  sessionID: schemas.id.optional().catch(undefined),
+  part: schemas.part,
+});
+const readPart = (properties: unknown): z.infer<typeof partEvent> | undefined => {
+  const { sessionID, part } = fieldsOf(properties) ?? {};
+  const plain = plainPart(part);
+  return plain && isPlainId(sessionID)
+    ? { sessionID, part: plain }
+    : partEvent.safeParse(properties).data;
+};
+const part: Translator = (properties, context) => {
+  const event = readPart(properties);
+  const sessionID = event?.sessionID ?? event?.part.sessionID;
+  if (!event || sessionID === undefined) return undefined;
+  return { sessionID, said: partSays(event.part, context) };
+};
+
+function partSays(value: schemas.WirePart, { at, epochNow }: Context): Said[] {
+  switch (value.type) {
+    case 'tool':
+      return toolSays(value, at, epochNow);
+    case 'step-finish':
+      return [{ kind: 'session.step_finished' }];
+    case 'text':
+      // The user's own text has no time: it is the prompt, not progress (seen on 1.18.33).
+      return value.time === undefined ? [] : [{ kind: 'session.progress' }];
+    case 'reasoning':
+    case 'step-start':
+      return [{ kind: 'session.progress' }];
+    case 'compaction':
+      return [{ kind: 'session.compacting' }];
+    case 'retry': {
+      // 1.0.0 has no `session.status`: this is how it tells of a retry.
+      const reason = schemas.namedError.safeParse(value.error).data?.data?.message ?? '';
+      const attempt = Math.max(1, Math.floor(value.attempt ?? 1));
+      const retry = {
+        type: 'retry',
+        attempt,
+        message: bounded(reason, MAX_MESSAGE_CHARS),
+      } as const;
+      return [{ kind: 'session.status', status: retry }];
+    }
+    default:
+      return [];
+  }
+}
+
+function toolSays(value: schemas.WirePart, at: number, epochNow: number): Said[] {
+  const { callID, state } = value;
+  const progress = { kind: 'session.progress' } as const;
+  const tool = runningTool(value, at, epochNow);
+  if (tool) return [{ kind: 'tool.running', tool }, progress];
+  const hasEnded = state?.status === 'completed' || state?.status === 'error';
+  return hasEnded && callID !== undefined ? [{ kind: 'tool.ended', callID }, progress] : [progress];
+}
+
+const asked =
+  (on: 'permission' | 'question'): Translator =>
+  (properties) => {
+    const event = schemas.pending.safeParse(properties).data;
+    if (!event) return undefined;
+    const request = { requestID: event.id, on };
+    return { sessionID: event.sessionID, said: [{ kind: 'request.asked', request }] };
+  };
+
+/** `permissionID` up to 1.0. */
+const answeredEvent = z.object({
+  sessionID: schemas.id,
+  requestID: schemas.id.optional().catch(undefined),
+  permissionID: schemas.id.optional().catch(undefined),
+});
+const answered: Translator = (properties) => {
+  const event = answeredEvent.safeParse(properties).data;
+  const requestID = event?.requestID ?? event?.permissionID;
+  if (!event || requestID === undefined) return undefined;
+  return { sessionID: event.sessionID, said: [{ kind: 'request.answered', requestID }] };
+};
+
+const TRANSLATORS: ReadonlyMap<string, Translator> = new Map([
+  ['session.status', status],
+  ['session.idle', always({ kind: 'session.status', status: { type: 'idle' } })],
+  ['session.created', info],
+  ['session.updated', info],
+  ['session.deleted', deleted],
+  ['session.error', error],
+  ['session.compacted', always({ kind: 'session.compacted' })],
+  ['message.updated', message],
+  ['message.part.updated', part],
+  ['message.part.delta', always({ kind: 'session.progress' })],
+  ['permission.asked', asked('permission')],
+  ['permission.v2.asked', asked('permission')],
+  ['permission.updated', asked('permission')],
+  ['permission.replied', answered],
+  ['permission.v2.replied', answered],
+  ['question.asked', asked('question')],
+  ['question.v2.asked', asked('question')],
+  ['question.replied', answered],
+  ['question.rejected', answered],
+  ['question.v2.replied', answered],
+  ['question.v2.rejected', answered],
+]);

@@ -1,0 +1,97 @@
+/**
+ * `server.control: adopt`: somebody else started the server; it is watched, and when it must be restarted, its
+ * successor is ours, with the same command line, working directory and environment.
+ */
+
+import { describeProcess } from '../identity/describe.js';
+import { awaitHealth } from '../server/await-health.js';
+import {
+  configuredLaunchSpec,
+  type LaunchSpec,
+  type ReadLaunchSpec,
+  readLaunchSpec,
+} from '../server/launch-spec.js';
+import type { Proven } from '../server/local-server.js';
+import { ControlError, type RestartedServer, type StartedServer } from './control.js';
+import { LocalControl } from './local-control.js';
+
+export class AdoptControl extends LocalControl {
+  readonly mode = 'adopt';
+  #read: ReadLaunchSpec | undefined;
+  #person: string | undefined;
+
+  /** False for an opencode with its terminal face: it belongs to the person in front of it. */
+  override get acts(): boolean {
+    return this.#person === undefined;
+  }
+
+  async start(signal: AbortSignal): Promise<StartedServer> {
+    this.#refusePerson();
+    if (this.#read) return this.startBy(this.#spec(this.#read), signal);
+    return this.#waitForOne(signal);
+  }
+
+  async restart(signal: AbortSignal): Promise<RestartedServer> {
+    const found = await this.local.find();
+    if (found.kind === 'proven') this.onFound(found);
+    this.#refusePerson();
+    if (found.kind === 'nobody' && !this.#read) {
+      throw new ControlError('the server is not restarted: no opencode was found to adopt', {
+        serverAlive: false,
+      });
+    }
+    const fallback = configuredLaunchSpec(this.local.options);
+    return this.restartBy(this.#read ? this.#spec(this.#read) : fallback, signal);
+  }
+
+  /** Read while it lives: after its end the kernel has forgotten how it was started. */
+  protected override onFound({ server, wrappers, role }: Proven): void {
+    // What our own wrapper started is restarted by the wrapper's command, as the user typed it.
+    this.#read = readLaunchSpec(
+      wrappers.at(-1) ?? server,
+      configuredLaunchSpec(this.local.options),
+    );
+    const person = role === 'tui' ? describeProcess(server) : undefined;
+    if (person && !this.#person) {
+      this.notice(
+        'warn',
+        `${person} is opencode with its terminal face: it is watched, not restarted`,
+      );
+    }
+    this.#person = person;
+  }
+
+  #spec({ spec, missing }: ReadLaunchSpec): LaunchSpec {
+    if (missing.length > 0) {
+      this.notice('warn', `could not read of the old server: ${missing.join(', ')}`, { missing });
+    }
+    return spec;
+  }
+
+  #refusePerson(): void {
+    if (this.#person === undefined) return;
+    throw new ControlError(
+      `${this.#person} is opencode with its terminal face, which only the person in front of it can restart; for a server without one start \`opencode serve\``,
+      { serverAlive: true },
+    );
+  }
+
+  async #waitForOne(signal: AbortSignal): Promise<StartedServer> {
+    const { deps, clock, startTimeoutMs } = this.local.options;
+    const outcome = await awaitHealth({ deps, clock, timeoutMs: startTimeoutMs, signal });
+    const { tookMs } = outcome;
+    if (outcome.kind !== 'healthy') {
+      throw new ControlError(
+        `no opencode to adopt: nothing answered within ${startTimeoutMs} ms, and server.control "adopt" starts none; start it, or use "auto" or "spawn"`,
+        { serverAlive: false },
+      );
+    }
+    const identity = await this.attach(signal);
+    const { version } = outcome;
+    return {
+      tookMs,
+      ...(identity && { pid: identity.pid }),
+      ...(version !== undefined && { version }),
+    };
+  }
+}

@@ -1,0 +1,136 @@
+/** Chooses the control: the configured one, or for `auto` the one that fits what is seen, with the reason. */
+
+import { describeProcess } from '../identity/describe.js';
+import type { Finding } from '../identity/identity.js';
+import { type LocalOptions, LocalServer } from '../server/local-server.js';
+import { isLocalHost } from '../table/port.js';
+import { AdoptControl } from './adopt.js';
+import { CommandControl } from './command.js';
+import { ControlError, type ControlMode, type ServerControl } from './control.js';
+import { ExternalControl } from './external.js';
+import { ObserveControl } from './observe.js';
+import { SpawnControl } from './spawn.js';
+
+export interface ControlFacts {
+  /** The URL's host is this machine (or this network namespace). */
+  local: boolean;
+  /** Something healthy answers at the URL. */
+  answers: boolean;
+  found: Finding;
+  /** An earlier daemon of ours started a server that still lives. */
+  ours: boolean;
+}
+
+export interface Choice {
+  mode: ControlMode;
+  /** One sentence for the log. */
+  reason: string;
+}
+
+export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): Choice {
+  if (mode !== 'auto') return { mode, reason: 'configured as server.control' };
+  const { local, answers, found, ours } = facts;
+  if (!local) {
+    return {
+      mode: 'observe',
+      reason: 'the server is on another host, where no process can be seen or signalled',
+    };
+  }
+  if (ours) return { mode: 'spawn', reason: 'an earlier run of this daemon started the server' };
+  switch (found.kind) {
+    case 'proven':
+      return found.role === 'tui'
+        ? {
+            mode: 'observe',
+            reason: `${describeProcess(found.server)} belongs to the person at its terminal`,
+          }
+        : { mode: 'adopt', reason: `opencode runs already: ${describeProcess(found.server)}` };
+    case 'refused':
+      // Where nothing healthy answers, the port may become free; until then every start says who holds it.
+      return answers || found.why === 'pid1' || found.why === 'inside'
+        ? { mode: 'observe', reason: found.message }
+        : { mode: 'spawn', reason: `nothing healthy answers; ${found.message}` };
+    case 'nobody':
+      return answers
+        ? {
+            mode: 'observe',
+            reason:
+              'a server answers, but no process that can be seen listens: it may run in a container (use "docker", "external" or "command") or in another network namespace',
+          }
+        : { mode: 'spawn', reason: 'nothing answers at the URL' };
+  }
+}
+
+export interface CreateOptions extends LocalOptions {
+  mode: ControlMode | 'auto';
+  /** For `command`. */
+  restartCommand?: readonly string[];
+  restartCommandTimeoutMs?: number;
+  /** For `docker`. */
+  container?: string;
+  dockerSocket?: string;
+}
+
+export interface CreatedControl extends Choice {
+  control: ServerControl;
+}
+
+const DEFAULT_COMMAND_TIMEOUT_MS = 60_000;
+
+/** @throws ControlError where the mode lacks what it needs */
+export async function createControl(
+  options: CreateOptions,
+  signal: AbortSignal,
+): Promise<CreatedControl> {
+  const choice = chooseControl(options.mode, await gatherFacts(options, signal));
+  return { ...choice, control: await build(choice, options) };
+}
+
+async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise<ControlFacts> {
+  if (options.mode !== 'auto') {
+    return { local: true, answers: false, found: { kind: 'nobody' }, ours: false };
+  }
+  const server = new LocalServer(options);
+  const local = await isLocalHost(server.host);
+  const answers = (await options.deps.isHealthy(signal)) !== null;
+  const found = await server.find();
+  const ours = (await server.booting()) !== undefined;
+  // This look takes nothing: the control that is chosen looks again.
+  server.release();
+  return { local, answers, found, ours };
+}
+
+async function build(choice: Choice, options: CreateOptions): Promise<ServerControl> {
+  switch (choice.mode) {
+    case 'spawn':
+      return new SpawnControl(options);
+    case 'adopt':
+      return new AdoptControl(options);
+    case 'external':
+      return new ExternalControl(options);
+    case 'observe':
+      return new ObserveControl(options, choice.reason);
+    case 'command': {
+      const { restartCommand, restartCommandTimeoutMs: commandTimeoutMs } = options;
+      if (!restartCommand?.length) throw missing('command', 'a restart command');
+      return new CommandControl({
+        ...options,
+        restartCommand,
+        commandTimeoutMs: commandTimeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS,
+      });
+    }
+    case 'docker': {
+      const { container, dockerSocket: socketPath } = options;
+      if (!container) throw missing('docker', "the container's name");
+      // Loaded by whoever uses it.
+      const { DockerControl } = await import('./docker.js');
+      return new DockerControl({ ...options, container, ...(socketPath && { socketPath }) });
+    }
+  }
+}
+
+function missing(mode: ControlMode, what: string): ControlError {
+  return new ControlError(`server.control "${mode}" needs ${what} in the configuration`, {
+    serverAlive: false,
+  });
+}

@@ -1,0 +1,107 @@
+/** `server.control: command`: the user's own command restarts the server (`systemctl restart opencode`, a script). */
+
+import { scrubCommand } from '../identity/describe.js';
+import { type CommandResult, runCommand } from '../run-command.js';
+import { awaitHealth } from '../server/await-health.js';
+import type { LocalOptions } from '../server/local-server.js';
+import { type ProcessRef, sameProcess } from '../table/process-table.js';
+import { ControlError, type RestartedServer, type StartedServer } from './control.js';
+import { LocalControl } from './local-control.js';
+
+export interface CommandOptions extends LocalOptions {
+  restartCommand: readonly string[];
+  /** How long the command itself may take; health has `startTimeoutMs` after it. */
+  commandTimeoutMs: number;
+}
+
+export class CommandControl extends LocalControl {
+  readonly mode = 'command';
+  readonly #options: CommandOptions;
+
+  constructor(options: CommandOptions) {
+    super(options);
+    this.#options = options;
+  }
+
+  start(signal: AbortSignal): Promise<StartedServer> {
+    return this.#run(signal, undefined);
+  }
+
+  async restart(signal: AbortSignal): Promise<RestartedServer> {
+    const found = await this.local.find();
+    const old = found.kind === 'proven' ? found.server : undefined;
+    // Its end is now expected.
+    this.local.letGo();
+    const started = await this.#run(signal, old);
+    return { ...started, ...(old && { oldPid: old.pid }) };
+  }
+
+  /** What the command started is its own manager's. */
+  override async dispose(): Promise<void> {
+    this.local.release();
+  }
+
+  async #run(signal: AbortSignal, old: ProcessRef | undefined): Promise<StartedServer> {
+    const { deps, clock, startTimeoutMs, restartCommand, commandTimeoutMs } = this.#options;
+    const began = clock.now();
+    const words = scrubCommand(restartCommand);
+    const result = await runCommand(restartCommand, {
+      ...this.#options,
+      table: this.local.table,
+      timeoutMs: commandTimeoutMs,
+      cwd: this.#options.directory,
+      signal,
+      onLine: (line) => deps.onNotice('info', `${restartCommand[0]}: ${line}`, { line }),
+    });
+    const failure = describeFailure(result, commandTimeoutMs);
+    if (failure) await this.#fail(`the restart command \`${words}\` ${failure}`, old, signal);
+
+    const outcome = await awaitHealth({
+      deps,
+      clock,
+      timeoutMs: startTimeoutMs,
+      signal,
+      accept: async () => !(await this.#isSame(old)),
+    });
+    if (outcome.kind !== 'healthy') {
+      const why = (await this.#isSame(old))
+        ? `the old server still runs (pid ${old?.pid})`
+        : `no healthy server was seen within ${startTimeoutMs} ms (server.startTimeout)`;
+      await this.#fail(`the restart command \`${words}\` said success, but ${why}`, old, signal);
+    }
+    const identity = await this.attach(signal);
+    return {
+      tookMs: clock.now() - began,
+      ...(identity && { pid: identity.pid }),
+      ...(outcome.kind === 'healthy' &&
+        outcome.version !== undefined && { version: outcome.version }),
+    };
+  }
+
+  async #isSame(old: ProcessRef | undefined): Promise<boolean> {
+    if (!old) return false;
+    const found = await this.local.find();
+    return found.kind === 'proven' && sameProcess(found.server, old);
+  }
+
+  async #fail(message: string, old: ProcessRef | undefined, signal: AbortSignal): Promise<never> {
+    const serverAlive = old !== undefined && (await this.local.table.isAlive(old));
+    // Still the same server: go on watching it.
+    if (serverAlive) await this.attach(signal);
+    throw new ControlError(message, { serverAlive });
+  }
+}
+
+function describeFailure(result: CommandResult, timeoutMs: number): string | undefined {
+  const said =
+    result.lastLines.length === 0 ? '' : `; its last output:\n${result.lastLines.join('\n')}`;
+  switch (result.kind) {
+    case 'not-started':
+      return `could not be started: ${result.why}`;
+    case 'timeout':
+      return `did not end within ${timeoutMs} ms and was ended${said}`;
+    case 'exit':
+      if (result.code === 0) return undefined;
+      return `failed (${result.signal ?? `exit code ${result.code}`})${said}`;
+  }
+}

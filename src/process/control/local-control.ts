@@ -1,0 +1,123 @@
+/** What the controls of a process on this machine have in common; each adds only how a server comes to be. */
+
+import { describeProcess } from '../identity/describe.js';
+import { awaitHealth } from '../server/await-health.js';
+import type { LaunchSpec } from '../server/launch-spec.js';
+import { type LocalOptions, LocalServer, type Proven } from '../server/local-server.js';
+import {
+  ControlError,
+  type ControlMode,
+  type ProcessIdentity,
+  type RestartedServer,
+  type ServerControl,
+  type StartedServer,
+} from './control.js';
+
+export abstract class LocalControl implements ServerControl {
+  abstract readonly mode: ControlMode;
+  protected readonly local: LocalServer;
+  #refused: string | undefined;
+
+  constructor(options: LocalOptions) {
+    this.local = new LocalServer(options);
+  }
+
+  get acts(): boolean {
+    return true;
+  }
+
+  abstract start(signal: AbortSignal): Promise<StartedServer>;
+  abstract restart(signal: AbortSignal): Promise<RestartedServer>;
+
+  async attach(_signal: AbortSignal): Promise<ProcessIdentity | null> {
+    const found = await this.local.find();
+    if (found.kind === 'proven') {
+      this.onFound(found);
+      return this.local.take(found);
+    }
+    // Attaching is tried again and again; the same answer is news once.
+    if (found.kind === 'refused' && found.message !== this.#refused) {
+      this.notice('warn', found.message);
+    }
+    this.#refused = found.kind === 'refused' ? found.message : undefined;
+    return null;
+  }
+
+  thaw(): Promise<void> {
+    return this.local.thaw();
+  }
+
+  poke(): void {
+    this.local.poke();
+  }
+
+  memory(): Promise<number | undefined> {
+    return this.local.memory();
+  }
+
+  async dispose(onExit: 'stop' | 'leave'): Promise<void> {
+    try {
+      if (onExit === 'stop' && (await this.isOurs())) await this.local.end();
+    } catch (error) {
+      this.notice('error', `the server could not be stopped: ${(error as Error).message}`);
+    } finally {
+      this.local.release();
+    }
+  }
+
+  /** Called with a server that was found, before it is watched. */
+  protected onFound(_found: Proven): void {}
+
+  protected notice(
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Record<string, unknown>,
+  ): void {
+    this.local.options.deps.onNotice(level, message, fields);
+  }
+
+  /** Starts by this spec, unless a server runs already: then that one is taken, or replaced where it is dead. */
+  protected async startBy(spec: LaunchSpec, signal: AbortSignal): Promise<StartedServer> {
+    const { deps, clock, startTimeoutMs } = this.local.options;
+    const began = clock.now();
+    const found = await this.local.find();
+    if (found.kind === 'refused') {
+      throw new ControlError(`cannot start opencode: ${found.message}`, { serverAlive: false });
+    }
+    if (found.kind === 'proven') {
+      this.notice('info', `opencode runs already: ${describeProcess(found.server)}`);
+      const outcome = await awaitHealth({ deps, clock, timeoutMs: startTimeoutMs, signal });
+      if (outcome.kind === 'healthy') {
+        const { pid } = await this.local.take(found);
+        const { version, tookMs } = outcome;
+        return { pid, tookMs, ...(version !== undefined && { version }) };
+      }
+      this.notice('warn', `it did not get healthy within ${startTimeoutMs} ms and is replaced`);
+      await this.local.end(signal);
+    } else {
+      // Of an earlier daemon that died while its server booted: a second one would only lose the race for the port.
+      const booting = await this.local.booting();
+      if (booting) return this.local.awaitLaunched(booting, signal);
+      await this.local.endLeftovers(signal);
+    }
+    const started = await this.local.launch(spec, signal);
+    return { ...started, tookMs: clock.now() - began };
+  }
+
+  protected async restartBy(spec: LaunchSpec, signal: AbortSignal): Promise<RestartedServer> {
+    const { clock } = this.local.options;
+    const began = clock.now();
+    const ended = await this.local.end(signal);
+    const started = await this.local.launch(spec, signal);
+    return {
+      ...started,
+      tookMs: clock.now() - began,
+      ...(ended && { oldPid: ended.oldPid }),
+    };
+  }
+
+  /** Whether this daemon or one before it started the server; known only after a look. */
+  private async isOurs(): Promise<boolean> {
+    return (await this.local.booting()) !== undefined || this.local.ours;
+  }
+}

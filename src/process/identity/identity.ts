@@ -1,0 +1,181 @@
+/**
+ * Proves which process serves a port, and that it is opencode and ours to signal, or says why not.
+ *
+ * Every act on a process starts here. A pid from yesterday, from a file or from a guess is never enough: the pid, its
+ * start time and its command are read in one moment from the socket's owner.
+ */
+
+import { type FindHolders, findHolders, isLocalHost, type PortHolder } from '../table/port.js';
+import {
+  ancestors,
+  type ProcessInfo,
+  type ProcessRef,
+  type ProcessStat,
+  type ProcessTable,
+  sameProcess,
+  tree,
+} from '../table/process-table.js';
+import { describeProcess } from './describe.js';
+import {
+  isOpencode,
+  isWrapper,
+  type OpencodeRole,
+  opencodeRole,
+  runsCommand,
+} from './opencode-command.js';
+
+export type Refusal =
+  /** The port's holder is not opencode. */
+  | 'stranger'
+  /** It is another user's, and we are not root. */
+  | 'other-user'
+  /** Nothing about the holder may be read. */
+  | 'unreadable'
+  /** PID 1 of our own PID namespace: the kernel drops every signal that we could send (facts, section 1). */
+  | 'pid1'
+  /** This daemon runs inside the server's own process tree: to end it is to end ourselves. */
+  | 'inside';
+
+export type Finding =
+  | {
+      kind: 'proven';
+      server: ProcessInfo;
+      /** npm's wrapper processes above the server, nearest first; they end with it. */
+      wrappers: ProcessInfo[];
+      role: OpencodeRole;
+    }
+  /** No process that we can see listens there. */
+  | { kind: 'nobody' }
+  | { kind: 'refused'; why: Refusal; message: string; holder?: ProcessInfo };
+
+export interface ProveOptions {
+  host: string;
+  port: number;
+  table: ProcessTable;
+  /** The configured command: what the user says opencode is, whatever it is called. */
+  command?: readonly string[];
+  /** Processes that we started ourselves: they and their descendants are trusted by descent, whatever they are called. */
+  started?: readonly ProcessRef[];
+  holders?: FindHolders;
+}
+
+export async function proveServer(options: ProveOptions): Promise<Finding> {
+  const { host, port, table } = options;
+  // A listener on 0.0.0.0 here has nothing to do with the same port of another machine.
+  if (!(await isLocalHost(host))) return { kind: 'nobody' };
+  const holders = await (options.holders ?? findHolders)(host, port);
+  if (holders.length === 0) return { kind: 'nobody' };
+
+  const known = (
+    await Promise.all(holders.map(({ pid }) => (pid === undefined ? undefined : table.read(pid))))
+  ).filter((holder) => holder !== undefined);
+  if (known.length === 0) return unreadable(holders, port);
+
+  const all = await table.list();
+  const trusted = trustedPids(options.started ?? [], all);
+  const accepted = known.filter(
+    (holder) =>
+      trusted.has(holder.pid) ||
+      isOpencode(holder) ||
+      (options.command !== undefined && runsCommand(holder, options.command)),
+  );
+  // A child may have inherited the socket: the server is the holder that no other holder is above.
+  const server = accepted.find(
+    (holder) =>
+      !ancestors(holder.pid, all).some((parent) =>
+        accepted.some((other) => other.pid === parent.pid),
+      ),
+  );
+  if (server === undefined) return stranger(known, port);
+  return refuse(server, port, all) ?? (await proven(server, all, table));
+}
+
+async function proven(
+  server: ProcessInfo,
+  all: readonly ProcessStat[],
+  table: ProcessTable,
+): Promise<Finding> {
+  const wrappers: ProcessInfo[] = [];
+  for (const parent of ancestors(server.pid, all)) {
+    const info = await table.read(parent.pid);
+    if (info === undefined || !isWrapper(info)) break;
+    // A wrapper that is PID 1 takes no signal, but it ends by itself when its server does.
+    if (info.pid > 1) wrappers.push(info);
+  }
+  return { kind: 'proven', server, wrappers, role: opencodeRole(server) };
+}
+
+/** Reasons not to signal a process that is opencode. */
+function refuse(
+  server: ProcessInfo,
+  port: number,
+  all: readonly ProcessStat[],
+): Finding | undefined {
+  if (server.pid <= 1) {
+    return { kind: 'refused', why: 'pid1', message: pid1Message(port), holder: server };
+  }
+  const self = process.geteuid?.();
+  if (self !== undefined && self !== 0 && server.uid !== undefined && server.uid !== self) {
+    return {
+      kind: 'refused',
+      why: 'other-user',
+      message: `port ${port} is served by opencode, ${describeProcess(server)}, but this daemon runs as uid ${self} and may not signal it: run the daemon as that user, or use server.control "command" or "external"`,
+      holder: server,
+    };
+  }
+  const inside =
+    server.pid === process.pid || ancestors(process.pid, all).some(({ pid }) => pid === server.pid);
+  if (inside) {
+    return {
+      kind: 'refused',
+      why: 'inside',
+      message: `this daemon was started by the opencode that it shall watch (${describeProcess(server)}) and would end with it: start the daemon from a shell or a service manager`,
+      holder: server,
+    };
+  }
+  return undefined;
+}
+
+export function pid1Message(port: number): string {
+  return (
+    `the opencode that listens on port ${port} is PID 1 of this PID namespace: the kernel drops every signal sent to it from inside, SIGKILL too, so it cannot be restarted from here. ` +
+    'Give its container an init (Docker or Compose `init: true`, `docker run --init`), in Kubernetes set `shareProcessNamespace: true` on the pod, or use server.control "docker"'
+  );
+}
+
+function stranger(known: readonly ProcessInfo[], port: number): Finding {
+  const names = known.map(describeProcess).join(', ');
+  const proxy = known.some((holder) => holder.name === 'docker-proxy');
+  const hint = proxy
+    ? ': it forwards to a container; use server.control "docker"'
+    : '; it is left alone. Stop it, or set server.url to another port';
+  return {
+    kind: 'refused',
+    why: 'stranger',
+    message: `port ${port} is held by ${names}, which is not opencode${hint}`,
+    ...(known[0] && { holder: known[0] }),
+  };
+}
+
+function unreadable(holders: readonly PortHolder[], port: number): Finding {
+  const uids = [...new Set(holders.map(({ uid }) => uid))].filter((uid) => uid !== undefined);
+  const self = process.geteuid?.();
+  const other = uids.some((uid) => uid !== self);
+  return {
+    kind: 'refused',
+    why: other ? 'other-user' : 'unreadable',
+    message: other
+      ? `port ${port} is held by a process of another user (uid ${uids.join(', ')}), which this daemon (uid ${self}) may neither read nor signal: run the daemon as that user, or use server.control "command" or "external"`
+      : `port ${port} is held by a process whose descriptors may not be read (uid ${uids.join(', ')}), perhaps in another PID namespace: use server.control "command", "docker" or "external"`,
+  };
+}
+
+function trustedPids(started: readonly ProcessRef[], all: readonly ProcessStat[]): Set<number> {
+  const roots = all.filter((entry) => started.some((ref) => sameProcess(ref, entry)));
+  return new Set(
+    tree(
+      roots.map(({ pid }) => pid),
+      all,
+    ).map(({ pid }) => pid),
+  );
+}

@@ -1,0 +1,68 @@
+/**
+ * Tells by its command whether a process is opencode, and in which role.
+ *
+ * The executable counts more than argv, which any process may write as it likes.
+ */
+import { basename } from 'node:path';
+import type { ProcessInfo } from '../table/process-table.js';
+
+/** `server`: serve or web. `tui`: opencode with its terminal face, which serves too but belongs to a person. */
+export type OpencodeRole = 'server' | 'tui';
+
+/** The binary itself: npm's opencode.exe, a global install, a platform package, Nix's wrapped name. */
+const BINARY = /^\.?opencode(-(linux|darwin|windows)-[\w-]+)?(-wrapped)?(\.exe)?$/;
+const RUNTIME = /^(node|nodejs|bun|deno)(-?\d+(\.\d+)*)?(\.exe)?$/;
+const SCRIPT = /^opencode(\.[cm]?[jt]s)?$/;
+/** A folder that only opencode's own packages have on a script's path. */
+const PACKAGE_FOLDER =
+  /(^|\/)(opencode-ai|packages\/opencode|opencode-(linux|darwin|windows)-[\w-]+)\//;
+const SERVE_WORDS: ReadonlySet<string> = new Set(['serve', 'web']);
+
+/** True for opencode's binary, and for a JavaScript runtime that runs opencode's script (npm's wrapper, a checkout). */
+export function isOpencode(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>): boolean {
+  return isBinary(process) || isScript(process);
+}
+
+/** npm's `opencode`: a runtime that started the binary as its child and waits for it. */
+export function isWrapper(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>): boolean {
+  return isScript(process);
+}
+
+export function opencodeRole(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>): OpencodeRole {
+  const words = isBinary(process) ? process.command.slice(1) : afterScript(process.command);
+  // Options may come first (`opencode --print-logs serve`), so any word of the command line counts up to the first
+  // that is a command; `serve` as the value of an option is not worth the doubt.
+  return words.some((word) => SERVE_WORDS.has(word)) ? 'server' : 'tui';
+}
+
+/** True where the process was started by exactly this command, with or without more arguments behind it. */
+export function runsCommand(process: ProcessInfo, command: readonly string[]): boolean {
+  const [program, ...args] = command;
+  const [argv0, ...argv] = process.command;
+  if (program === undefined || argv0 === undefined) return false;
+  const sameProgram = basename(argv0) === basename(program);
+  return sameProgram && args.every((word, index) => argv[index] === word);
+}
+
+function isBinary({ command, exe }: Pick<ProcessInfo, 'command' | 'exe'>): boolean {
+  if (exe !== undefined) return BINARY.test(basename(exe));
+  return BINARY.test(basename(command[0] ?? ''));
+}
+
+function isScript({ command, exe }: Pick<ProcessInfo, 'command' | 'exe'>): boolean {
+  const runtime = basename(exe ?? command[0] ?? '');
+  if (!RUNTIME.test(runtime)) return false;
+  const script = scriptOf(command);
+  if (script === undefined) return false;
+  return SCRIPT.test(basename(script)) || PACKAGE_FOLDER.test(script);
+}
+
+/** The first argument that is a path or a file, behind the runtime's own flags and `run`. */
+function scriptOf(command: readonly string[]): string | undefined {
+  return command.slice(1).find((word) => !word.startsWith('-') && word !== 'run');
+}
+
+function afterScript(command: readonly string[]): readonly string[] {
+  const script = scriptOf(command);
+  return script === undefined ? [] : command.slice(command.indexOf(script) + 1);
+}

@@ -1,0 +1,89 @@
+/** Waits until a server answers well, or until there is no more reason to wait. */
+import { type Clock, sleep } from '../../lib/clock.js';
+import type { ControlDeps } from '../control/control.js';
+
+/** opencode boots in 1-5 s (facts, section 1): looking this often adds nothing one could notice. */
+const PROBE_EVERY_MS = 50;
+/**
+ * Connections that opencode accepts in its first 0.3-0.8 s of listening are never answered (seen on 1.18.33), so a
+ * silent probe is soon given up and tried anew. After PATIENT_AFTER of them the machine may just be slow: then each
+ * gets twice the time of the one before.
+ */
+const FIRST_PROBE_MS = 250;
+const PATIENT_AFTER = 8;
+const MAX_PROBE_MS = 5_000;
+
+export interface AwaitHealthOptions {
+  deps: Pick<ControlDeps, 'isHealthy'>;
+  clock: Clock;
+  timeoutMs: number;
+  signal: AbortSignal;
+  /** Aborted when waiting has become pointless, because the process has ended: a probe under way is cut. */
+  ended?: AbortSignal;
+  /** Whether a healthy answer counts; for a server that must be a new process. */
+  accept?: () => Promise<boolean>;
+}
+
+export type HealthOutcome =
+  | { kind: 'healthy'; version?: string; tookMs: number }
+  | { kind: 'ended' | 'timeout'; tookMs: number };
+
+type Answer = { kind: 'answer'; health: { version?: string } | null } | { kind: 'silent' };
+
+/** @throws the signal's reason when aborted */
+export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOutcome> {
+  const { deps, clock, timeoutMs, signal, ended, accept } = options;
+  const began = clock.now();
+  const tookMs = () => clock.now() - began;
+  const cut = ended ? AbortSignal.any([signal, ended]) : signal;
+  let silent = 0;
+  for (;;) {
+    signal.throwIfAborted();
+    if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
+    const answer = await probe(deps, clock, patience(silent), cut);
+    if (answer.kind === 'silent') silent += 1;
+    else if (answer.health && !ended?.aborted && (await (accept?.() ?? true))) {
+      return { kind: 'healthy', ...answer.health, tookMs: tookMs() };
+    }
+    signal.throwIfAborted();
+    if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
+    if (tookMs() >= timeoutMs) return { kind: 'timeout', tookMs: tookMs() };
+    await sleep(clock, PROBE_EVERY_MS, cut).catch(() => signal.throwIfAborted());
+  }
+}
+
+function patience(silent: number): number {
+  return Math.min(MAX_PROBE_MS, FIRST_PROBE_MS * 2 ** Math.max(0, silent - PATIENT_AFTER));
+}
+
+/** One probe, given up after `ms` or when cut, whether it listens to its signal or not. */
+async function probe(
+  deps: AwaitHealthOptions['deps'],
+  clock: Clock,
+  ms: number,
+  cut: AbortSignal,
+): Promise<Answer> {
+  const over = new AbortController();
+  const giveUp = () => over.abort();
+  const timer = clock.after(ms, giveUp);
+  cut.addEventListener('abort', giveUp, { once: true });
+  try {
+    return await Promise.race([
+      deps
+        .isHealthy(over.signal)
+        .then(
+          (health): Answer =>
+            health === null && over.signal.aborted
+              ? { kind: 'silent' }
+              : { kind: 'answer', health },
+        ),
+      new Promise<Answer>((resolve) => {
+        over.signal.addEventListener('abort', () => resolve({ kind: 'silent' }), { once: true });
+        if (cut.aborted) giveUp();
+      }),
+    ]);
+  } finally {
+    timer.cancel();
+    cut.removeEventListener('abort', giveUp);
+  }
+}

@@ -1,0 +1,115 @@
+/** How a server is started: the command, the working directory, the environment. From the configuration, or read from a running process. */
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
+import type { ProcessInfo } from '../table/process-table.js';
+
+export interface LaunchSpec {
+  argv: readonly string[];
+  cwd: string;
+  env: NodeJS.ProcessEnv;
+}
+
+export interface LaunchSpecOptions {
+  url: string;
+  command: readonly string[];
+  directory: string;
+  /** The daemon's own environment. */
+  env: NodeJS.ProcessEnv;
+  username?: string;
+  password?: string;
+}
+
+/** What is the daemon's alone: a child that speaks to the service manager in our name would confuse it. */
+const PRIVATE =
+  /^(OPENCODE_WATCHDOG_.*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES)|CREDENTIALS_DIRECTORY|INVOCATION_ID|JOURNAL_STREAM)$/;
+
+export function configuredLaunchSpec(options: LaunchSpecOptions): LaunchSpec {
+  return {
+    argv: withAddress(options.command, options.url),
+    cwd: options.directory,
+    env: serverEnv(options),
+  };
+}
+
+/** Appends what of `--hostname` and `--port` the command does not already say. */
+export function withAddress(command: readonly string[], url: string): string[] {
+  const { hostname, port, protocol } = new URL(url);
+  const says = (name: string) =>
+    command.some((word) => word === name || word.startsWith(`${name}=`));
+  // One address, whatever `localhost` resolves to first on this machine.
+  const host = hostname === 'localhost' ? '127.0.0.1' : hostname.replace(/^\[(.*)\]$/, '$1');
+  return [
+    ...command,
+    ...(says('--hostname') ? [] : ['--hostname', host]),
+    ...(says('--port') ? [] : ['--port', port || (protocol === 'https:' ? '443' : '80')]),
+  ];
+}
+
+/** The credentials reach the server by its environment only: argv is for everyone on the machine to read. */
+function serverEnv({ env, username, password }: LaunchSpecOptions): NodeJS.ProcessEnv {
+  const own = Object.fromEntries(Object.entries(env).filter(([name]) => !PRIVATE.test(name)));
+  return {
+    ...own,
+    ...(password && { OPENCODE_SERVER_PASSWORD: password }),
+    ...(password && username && { OPENCODE_SERVER_USERNAME: username }),
+  };
+}
+
+export interface ReadLaunchSpec {
+  spec: LaunchSpec;
+  /** What could not be read and was taken from the configuration instead, in words. */
+  missing: string[];
+}
+
+/** How a running process was started, as far as the kernel tells, so that its successor can be the same. */
+export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): ReadLaunchSpec {
+  const missing: string[] = [];
+  const cwd = attempt(() => existing(readlinkSync(`/proc/${process.pid}/cwd`)));
+  if (cwd === undefined) missing.push(`its working directory (now: ${fallback.cwd})`);
+  const environ = attempt(() => parseEnviron(readFileSync(`/proc/${process.pid}/environ`, 'utf8')));
+  if (environ === undefined) missing.push("its environment (now: the daemon's own)");
+  const env = environ ?? fallback.env;
+  if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
+  const argv = process.command.length > 0 ? runnable(process, env) : fallback.argv;
+  return { spec: { argv, cwd: cwd ?? fallback.cwd, env }, missing };
+}
+
+/** argv[0] where it can still be found, else the executable that really ran: argv[0] may be any name. */
+function runnable(process: ProcessInfo, env: NodeJS.ProcessEnv): readonly string[] {
+  const [program = '', ...args] = process.command;
+  // A relative path counts from the same working directory again.
+  if (program.includes('/') && !isAbsolute(program)) return process.command;
+  const found = isAbsolute(program)
+    ? isFile(program)
+    : (env.PATH ?? '').split(delimiter).some((dir) => dir !== '' && isFile(join(dir, program)));
+  return found || process.exe === undefined ? process.command : [process.exe, ...args];
+}
+
+function parseEnviron(text: string): NodeJS.ProcessEnv {
+  // A process that has none is a kernel thread or hides it.
+  if (text === '') throw new Error('empty');
+  return Object.fromEntries(
+    text
+      .split('\0')
+      .filter((entry) => entry.indexOf('=') > 0)
+      .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  );
+}
+
+function existing(path: string): string {
+  if (!statSync(path).isDirectory()) throw new Error('not a directory');
+  return path;
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    // Another user's, or gone: the caller says what was missing.
+    return undefined;
+  }
+}

@@ -1,0 +1,328 @@
+/**
+ * The server's process on this machine: found and proven, watched, started, measured and ended.
+ *
+ * The controls of processes (spawn, adopt, external, command) are thin policies over this one.
+ */
+import { type Clock, sleep } from '../../lib/clock.js';
+import {
+  type ControlDeps,
+  ControlError,
+  type ProcessIdentity,
+  type StartedServer,
+} from '../control/control.js';
+import { type Finding, proveServer } from '../identity/identity.js';
+import { thawTree } from '../signal/continue-process.js';
+import { type KillReport, killTree } from '../signal/kill-tree.js';
+import { findOrphans } from '../signal/orphans.js';
+import { treeMemory } from '../table/memory.js';
+import { openProcessTable } from '../table/open-table.js';
+import { type FindHolders, isLocalHost, isPortFree } from '../table/port.js';
+import {
+  type ProcessInfo,
+  type ProcessRef,
+  type ProcessTable,
+  sameProcess,
+} from '../table/process-table.js';
+import { awaitHealth } from './await-health.js';
+import { type Exit, exitOf, type Launched } from './launch.js';
+import type { LaunchSpec, LaunchSpecOptions } from './launch-spec.js';
+import { ProcessWatch } from './process-watch.js';
+import { lastWords, SpawnedServer } from './spawned-server.js';
+
+export interface LocalOptions extends LaunchSpecOptions {
+  deps: ControlDeps;
+  clock: Clock;
+  startTimeoutMs: number;
+  stopGraceMs: number;
+  /** Where the record of what was started and its output are kept. */
+  stateDir: string;
+  table?: ProcessTable;
+  holders?: FindHolders;
+}
+
+export type Proven = Extract<Finding, { kind: 'proven' }>;
+
+interface Watched {
+  server: ProcessInfo;
+  wrappers: ProcessInfo[];
+  watch?: ProcessWatch;
+}
+
+/** A process that dies has no descriptors any more and, for a moment, still its port. */
+const DYING_MS = 1_000;
+const LOOK_MS = 25;
+/** A wrapper ends right behind its server; its exit code is worth this short wait. */
+const EXIT_CODE_WAIT_MS = 200;
+
+export class LocalServer {
+  readonly options: LocalOptions;
+  readonly table: ProcessTable;
+  readonly host: string;
+  readonly port: number;
+  readonly #own: SpawnedServer;
+  #watched: Watched | undefined;
+
+  constructor(options: LocalOptions) {
+    this.options = options;
+    this.table = options.table ?? openProcessTable();
+    const { hostname, port, protocol } = new URL(options.url);
+    this.host = hostname.replace(/^\[(.*)\]$/, '$1');
+    this.port = Number(port || (protocol === 'https:' ? 443 : 80));
+    this.#own = new SpawnedServer({ ...options, table: this.table });
+  }
+
+  /** The server that is watched now. */
+  get current(): ProcessInfo | undefined {
+    return this.#watched?.server;
+  }
+
+  /** True where this daemon or one before it started the server. */
+  get ours(): boolean {
+    return this.#own.launched !== undefined;
+  }
+
+  /** Who serves the port now; looks, changes nothing. */
+  async find(): Promise<Finding> {
+    await this.#own.recall();
+    const { clock } = this.options;
+    const deadline = clock.now() + DYING_MS;
+    for (;;) {
+      const found = await this.#prove();
+      const mayBeDying = found.kind === 'refused' && found.why === 'unreadable';
+      if (!mayBeDying || clock.now() >= deadline) return found;
+      await sleep(clock, LOOK_MS);
+    }
+  }
+
+  #prove(): Promise<Finding> {
+    const { launched } = this.#own;
+    return proveServer({
+      host: this.host,
+      port: this.port,
+      table: this.table,
+      command: this.options.command,
+      started: launched ? [launched.root] : [],
+      ...(this.options.holders && { holders: this.options.holders }),
+    });
+  }
+
+  /** Watches a proven server for its end. */
+  async take({ server, wrappers }: Proven): Promise<ProcessIdentity> {
+    if (this.#watched && sameProcess(this.#watched.server, server)) return this.#watched.server;
+    this.#watched?.watch?.stop();
+    const watched: Watched = { server, wrappers };
+    this.#watched = watched;
+    if (this.#own.launched && !(await this.#own.includes(server))) this.#own.forget();
+    watched.watch = new ProcessWatch(this.table, this.options.clock, server, {
+      onGone: () => void this.#gone(watched),
+      onSuspended: () => this.options.deps.onSuspended({ pid: server.pid }),
+    });
+    return server;
+  }
+
+  /** What this watchdog started and what still lives of it: also a server that boots and does not listen yet. */
+  booting(): Promise<Launched | undefined> {
+    return this.#own.alive();
+  }
+
+  /** Starts the spec and waits for health. @throws ControlError */
+  async launch(spec: LaunchSpec, signal: AbortSignal): Promise<StartedServer> {
+    const { clock } = this.options;
+    const began = clock.now();
+    if (!(await isLocalHost(this.host))) {
+      throw new ControlError(
+        `cannot start opencode: the host of ${this.options.url} (server.url) is not this machine`,
+        { serverAlive: false },
+      );
+    }
+    if (!(await isPortFree(this.host, this.port))) {
+      const found = await this.find();
+      const holder = found.kind === 'refused' ? found.message : `port ${this.port} is taken`;
+      throw new ControlError(`cannot start opencode: ${holder}`, { serverAlive: false });
+    }
+    const launched = await this.#own.launch(spec);
+    launched.ended.addEventListener('abort', () => this.#rootEnded(launched), { once: true });
+    const started = await this.awaitLaunched(launched, signal);
+    return { ...started, tookMs: clock.now() - began };
+  }
+
+  /** Waits until what was launched is healthy; ends it where it does not get so in time. @throws ControlError */
+  async awaitLaunched(launched: Launched, signal: AbortSignal): Promise<StartedServer> {
+    const { startTimeoutMs, deps, clock } = this.options;
+    const { ended } = launched;
+    const timeoutMs = startTimeoutMs;
+    const outcome = await awaitHealth({ deps, clock, timeoutMs, signal, ended });
+    if (outcome.kind === 'healthy') {
+      const pid = await this.#takeLaunched(launched);
+      const { version, tookMs } = outcome;
+      const diedUnwatched = ended.aborted && this.#watched?.server.pid === launched.root.pid;
+      if (!diedUnwatched) return { pid, tookMs, ...(version !== undefined && { version }) };
+      this.letGo();
+    }
+    const exit = exitOf(launched);
+    if (!exit) await this.#kill([launched.root], undefined);
+    const why = exit
+      ? `it ended at once (${describeExit(exit)})`
+      : `it did not get healthy within ${startTimeoutMs} ms (server.startTimeout), and was ended`;
+    const last = lastWords(launched);
+    this.#own.forget();
+    throw new ControlError(`cannot start opencode: ${why}${last}`, { serverAlive: false });
+  }
+
+  /** Ends the server and its whole family. Returns the report, or undefined where nothing ran. @throws ControlError */
+  async end(
+    signal?: AbortSignal,
+    { awaitPort = true } = {},
+  ): Promise<(KillReport & { oldPid: number }) | undefined> {
+    const found = await this.find();
+    if (found.kind === 'refused') {
+      const answers = await this.options.deps.isHealthy(signal ?? new AbortController().signal);
+      throw new ControlError(`the server is not ended: ${found.message}`, {
+        serverAlive: answers !== null && found.why !== 'stranger',
+      });
+    }
+    const booting = await this.booting();
+    const proven = found.kind === 'proven' ? [found.server, ...found.wrappers] : [];
+    const roots = [...proven, ...(booting ? [booting.root] : [])].filter(
+      (ref, index, all) => all.findIndex((other) => other.pid === ref.pid) === index,
+    );
+    const [first] = roots;
+    if (first === undefined) {
+      this.letGo();
+      await this.endLeftovers(signal);
+      return undefined;
+    }
+    // From here its end is no news.
+    this.letGo();
+    const report = await this.#kill(roots, signal, awaitPort);
+    if (report.survivors.length > 0 || !report.portFree) {
+      if (found.kind === 'proven' && (await this.table.isAlive(first))) await this.take(found);
+      throw new ControlError(this.#killFailed(report), {
+        serverAlive: await this.table.isAlive(first),
+      });
+    }
+    this.#own.forget();
+    return { ...report, oldPid: first.pid };
+  }
+
+  /** Lets the server run on where a signal has stopped it. @throws ControlError */
+  async thaw(): Promise<void> {
+    const found = await this.find();
+    const { clock } = this.options;
+    const why =
+      found.kind === 'proven'
+        ? await thawTree({ table: this.table, clock, roots: [found.server, ...found.wrappers] })
+        : found.kind === 'refused'
+          ? found.message
+          : `nobody listens on port ${this.port}`;
+    if (why !== undefined) throw new ControlError(why, { serverAlive: true });
+  }
+
+  /** Ends what a server of ours that died by itself has left running: it would work on beside the next one. */
+  async endLeftovers(signal?: AbortSignal): Promise<void> {
+    const { mark } = this.#own;
+    if (mark === undefined) return;
+    const roots = await findOrphans(mark, this.table);
+    if (roots.length === 0) return;
+    const { killed, survivors } = await this.#kill(roots, signal, false);
+    const { deps } = this.options;
+    deps.onNotice('info', `ended what the last server left running: ${killed.length} processes`, {
+      pids: killed,
+    });
+    if (survivors.length > 0) {
+      deps.onNotice('warn', `of the last server still run: ${survivors.join(', ')}`);
+    }
+  }
+
+  poke(): void {
+    this.#watched?.watch?.look();
+  }
+
+  async memory(): Promise<number | undefined> {
+    const roots = [this.#watched?.server.pid, this.#own.launched?.root.pid].filter(
+      (pid) => pid !== undefined,
+    );
+    return roots.length === 0 ? undefined : treeMemory(this.table, roots);
+  }
+
+  /** Stops watching and reading; the server runs on. */
+  release(): void {
+    this.letGo();
+    this.#own.release();
+  }
+
+  async #kill(roots: readonly ProcessRef[], signal: AbortSignal | undefined, awaitPort = true) {
+    const { clock, stopGraceMs } = this.options;
+    return killTree({
+      table: this.table,
+      clock,
+      roots,
+      stopGraceMs,
+      ...(awaitPort && { isPortFree: () => isPortFree(this.host, this.port) }),
+      ...(signal && { signal }),
+    });
+  }
+
+  async #takeLaunched(launched: Launched): Promise<number> {
+    const found = await this.find();
+    if (found.kind === 'proven' && (await this.#own.includes(found.server))) {
+      await this.take(found);
+      this.#own.serves(found.server);
+      return found.server.pid;
+    }
+    if (found.kind === 'nobody') {
+      // It answers, so it listens, but where we cannot see it (a container, sudo): its end is that of the command.
+      const info = await this.table.read(launched.root.pid);
+      if (info) await this.take({ kind: 'proven', server: info, wrappers: [], role: 'server' });
+      return launched.root.pid;
+    }
+    const who = found.kind === 'refused' ? found.message : `pid ${found.server.pid} was faster`;
+    await this.#kill([launched.root], undefined);
+    this.#own.forget();
+    throw new ControlError(`another process took port ${this.port} during the start: ${who}`, {
+      serverAlive: false,
+    });
+  }
+
+  #rootEnded(launched: Launched): void {
+    if (launched !== this.#own.launched) return;
+    const watched = this.#watched;
+    // While it starts nobody is watched yet, and `awaitLaunched` tells.
+    if (!watched) return;
+    if (watched.server.pid === launched.root.pid) this.#report(watched, exitOf(launched));
+    else void watched.watch?.look();
+  }
+
+  async #gone(watched: Watched): Promise<void> {
+    const { launched } = this.#own;
+    if (launched?.child && !launched.ended.aborted) {
+      await sleep(this.options.clock, EXIT_CODE_WAIT_MS, launched.ended).catch(() => undefined);
+    }
+    this.#report(watched, this.#own.exit);
+  }
+
+  #report(watched: Watched, exit: Exit | undefined): void {
+    if (this.#watched !== watched) return;
+    this.letGo();
+    this.#own.flush();
+    const { code = null, signal = null } = exit ?? {};
+    this.options.deps.onExit({ pid: watched.server.pid, code, signal });
+  }
+
+  /** Stops watching: from here the server's end is no news. */
+  letGo(): void {
+    this.#watched?.watch?.stop();
+    this.#watched = undefined;
+  }
+
+  #killFailed({ survivors, denied, portFree }: KillReport): string {
+    const who = survivors.length > 0 ? `still alive: ${survivors.join(', ')}` : '';
+    const why = denied.length > 0 ? ` (${denied.join('; ')})` : '';
+    const port = portFree ? '' : `port ${this.port} is still taken`;
+    return `the server could not be ended: ${[who + why, port].filter(Boolean).join('; ')}`;
+  }
+}
+
+function describeExit({ code, signal }: Exit): string {
+  return signal ? `by ${signal}` : `exit code ${code}`;
+}

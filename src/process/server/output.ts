@@ -1,0 +1,206 @@
+/**
+ * Follows the two files that a spawned server writes its output to, as bounded lines at a bounded rate.
+ *
+ * Files, not pipes: with a pipe the reader's death breaks the server's stdout (the wrapper and tools that inherit it
+ * may die of EPIPE), a frozen reader blocks the server once the pipe is full, and the next daemon could not read on.
+ */
+import {
+  closeSync,
+  type FSWatcher,
+  fstatSync,
+  openSync,
+  readSync,
+  truncateSync,
+  watch,
+} from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
+import { stripVTControlCharacters } from 'node:util';
+import type { Clock, Timer } from '../../lib/clock.js';
+import { Lines } from './lines.js';
+
+export type Stream = 'stdout' | 'stderr';
+
+export interface OutputOptions {
+  files: Record<Stream, string>;
+  clock: Clock;
+  /** `end`: an earlier daemon has shown what is there already. */
+  from: 'start' | 'end';
+  onLine(line: { stream: Stream; line: string }): void;
+  /** So many lines were left out because they came faster than MAX_LINES_PER_SECOND. */
+  onDropped(lines: number): void;
+}
+
+export const MAX_LINE_BYTES = 8 * 1024;
+/** A server in debug mode writes thousands a second; a log that repeats them all hides what matters. */
+export const MAX_LINES_PER_SECOND = 100;
+/** For the error of a server that exits at once. */
+export const KEPT_LINES = 20;
+const WINDOW_MS = 1_000;
+/** inotify tells of new output, and where it does not work, or has something left to say, a look does. */
+const LOOK_MS = 1_000;
+/** Where inotify works: it may fall silent (its queue is full, the file system is a remote one). */
+const RARE_LOOK_MS = 10_000;
+/** What was read is of no more use: the file is emptied when it is larger, so that it cannot fill the disk. */
+export const MAX_FILE_BYTES = 8 * 2 ** 20;
+const CHUNK_BYTES = 64 * 1024;
+/** A writer that is faster than we read must not keep the event loop. */
+const MAX_CHUNKS_PER_LOOK = 64;
+
+export class OutputTail {
+  readonly #options: OutputOptions;
+  readonly #files: TailedFile[];
+  readonly #kept: string[] = [];
+  #timer: Timer | undefined;
+  #looksSoon = false;
+  #windowStart: number;
+  #inWindow = 0;
+  #dropped = 0;
+
+  constructor(options: OutputOptions) {
+    this.#options = options;
+    this.#windowStart = options.clock.now();
+    this.#files = (['stdout', 'stderr'] as const).map(
+      (stream) =>
+        new TailedFile(options.files[stream], options.from, (line) => this.#line(stream, line)),
+    );
+    for (const file of this.#files) file.watch(() => this.#told(file));
+    this.#look();
+  }
+
+  /** Reads what is there now, also an unfinished last line. */
+  flush(): void {
+    for (const file of this.#files) file.read(true);
+    this.#report();
+  }
+
+  /** The last lines of both streams, oldest first. */
+  lastLines(): string[] {
+    return [...this.#kept];
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.flush();
+    for (const file of this.#files) file.close();
+  }
+
+  #look(): void {
+    for (const file of this.#files) file.read();
+    if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
+    this.#lookAgain();
+  }
+
+  /** In an idle process a look each second costs a fifth of all that it does. */
+  #lookAgain(): void {
+    const isQuiet =
+      this.#dropped === 0 && this.#files.every((file) => file.isWatched && !file.hasMore);
+    this.#looksSoon = !isQuiet;
+    const wait = isQuiet ? RARE_LOOK_MS : LOOK_MS;
+    this.#timer = this.#options.clock.after(wait, () => this.#look(), { coarse: true });
+  }
+
+  #told(file: TailedFile): void {
+    file.read();
+    // What is left is not waited for.
+    if (this.#looksSoon || (this.#dropped === 0 && !file.hasMore)) return;
+    this.#timer?.cancel();
+    this.#lookAgain();
+  }
+
+  #line(stream: Stream, line: string): void {
+    this.#kept.push(line);
+    if (this.#kept.length > KEPT_LINES) this.#kept.shift();
+    if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
+    if (this.#inWindow >= MAX_LINES_PER_SECOND) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#inWindow += 1;
+    this.#options.onLine({ stream, line });
+  }
+
+  #report(): void {
+    this.#windowStart = this.#options.clock.now();
+    this.#inWindow = 0;
+    if (this.#dropped === 0) return;
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    this.#options.onDropped(dropped);
+  }
+}
+
+/** One growing file, read from where the last read ended. */
+class TailedFile {
+  readonly #path: string;
+  readonly #onLine: (line: string) => void;
+  readonly #decoder = new StringDecoder('utf8');
+  readonly #buffer = Buffer.alloc(CHUNK_BYTES);
+  #fd: number | undefined;
+  #watcher: FSWatcher | undefined;
+  #offset = 0;
+  readonly #lines: Lines;
+  /** The last read ended before the file did. */
+  hasMore = false;
+
+  constructor(path: string, from: 'start' | 'end', onLine: (line: string) => void) {
+    this.#path = path;
+    this.#onLine = onLine;
+    this.#lines = new Lines(MAX_LINE_BYTES, (line) => this.#emit(line));
+    try {
+      this.#fd = openSync(path, 'r');
+      if (from === 'end') this.#offset = fstatSync(this.#fd).size;
+    } catch {
+      // Without its file a server just has no output to show; whoever made the file reports why it is missing.
+    }
+  }
+
+  /** A file that is not there needs no watching. */
+  get isWatched(): boolean {
+    return this.#fd === undefined || this.#watcher !== undefined;
+  }
+
+  watch(changed: () => void): void {
+    try {
+      this.#watcher = watch(this.#path, { persistent: false }, changed);
+      // The regular look goes on without it.
+      this.#watcher.on('error', () => {
+        this.#watcher?.close();
+        this.#watcher = undefined;
+      });
+    } catch {
+      // No inotify here, or none left: the regular look is enough.
+    }
+  }
+
+  read(unfinished = false): void {
+    if (this.#fd === undefined) return;
+    // Emptied by us or by a person: what comes now is new.
+    if (fstatSync(this.#fd).size < this.#offset) this.#offset = 0;
+    this.hasMore = true;
+    for (let chunk = 0; chunk < MAX_CHUNKS_PER_LOOK; chunk++) {
+      const bytes = readSync(this.#fd, this.#buffer, 0, CHUNK_BYTES, this.#offset);
+      if (bytes === 0) {
+        this.hasMore = false;
+        break;
+      }
+      this.#offset += bytes;
+      this.#lines.push(this.#decoder.write(this.#buffer.subarray(0, bytes)));
+    }
+    if (unfinished) this.#lines.end();
+    // The server's descriptor appends (O_APPEND), so it goes on at the new end. What it writes between the last read
+    // and this line is lost: output of a server that has written megabytes.
+    if (this.#offset > MAX_FILE_BYTES) truncateSync(this.#path);
+  }
+
+  close(): void {
+    this.#watcher?.close();
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #emit(line: string): void {
+    const text = stripVTControlCharacters(line.replace(/\r$/, ''));
+    if (text === '') return;
+    this.#onLine(text.length > MAX_LINE_BYTES ? `${text.slice(0, MAX_LINE_BYTES - 1)}…` : text);
+  }
+}

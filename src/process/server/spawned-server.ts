@@ -1,0 +1,144 @@
+/** What this watchdog has started: in hand, and written down for the daemon that comes after it. */
+import type { Clock, Timer } from '../../lib/clock.js';
+import type { ControlDeps } from '../control/control.js';
+import {
+  ancestors,
+  type ProcessInfo,
+  type ProcessRef,
+  type ProcessTable,
+  sameProcess,
+} from '../table/process-table.js';
+import { type Exit, exitOf, type Launched, launch, relaunched } from './launch.js';
+import type { LaunchSpec } from './launch-spec.js';
+import { ServerRecords } from './state-file.js';
+
+/** A full disk is freed by people. */
+const RECORD_AGAIN_MS = 5_000;
+
+export interface OwnOptions {
+  url: string;
+  deps: ControlDeps;
+  clock: Clock;
+  table: ProcessTable;
+  /** Where the record and the server's output are kept. */
+  stateDir: string;
+}
+
+export class SpawnedServer {
+  readonly #options: OwnOptions;
+  readonly #records: ServerRecords;
+  #launched: Launched | undefined;
+  #recordAgain: Timer | undefined;
+
+  constructor(options: OwnOptions) {
+    this.#options = options;
+    this.#records = new ServerRecords(options.stateDir, options.url);
+  }
+
+  get launched(): Launched | undefined {
+    return this.#launched;
+  }
+
+  /** Also that of a server which has ended since, as long as no other was started. */
+  get mark(): string | undefined {
+    return this.#launched?.mark ?? this.#records.read()?.mark;
+  }
+
+  /** Undefined while it runs, and where it cannot be known. */
+  get exit(): Exit | undefined {
+    return this.#launched && exitOf(this.#launched);
+  }
+
+  /** @throws ControlError */
+  async launch(spec: LaunchSpec): Promise<Launched> {
+    this.forget();
+    const launched = await launch(spec, this.#launchOptions());
+    this.#launched = launched;
+    this.#record(launched, null);
+    return launched;
+  }
+
+  /** Learns from disk what an earlier daemon started. */
+  async recall(): Promise<void> {
+    if (this.#launched) return;
+    const record = this.#records.read();
+    if (!record) return;
+    // The wrapper may have been killed alone: then the server below it is what is left of what was started.
+    for (const root of [record.root, record.server]) {
+      if (root === null || !(await this.#options.table.isAlive(root))) continue;
+      this.#launched ??= relaunched(root, record, this.#launchOptions());
+      return;
+    }
+  }
+
+  /** What was started and still lives: also a server that boots and does not listen yet. */
+  async alive(): Promise<Launched | undefined> {
+    await this.recall();
+    const launched = this.#launched;
+    return launched && (await this.#options.table.isAlive(launched.root)) ? launched : undefined;
+  }
+
+  /** Whether a process is what was started, or descends from it. */
+  async includes(server: ProcessInfo): Promise<boolean> {
+    const root = this.#launched?.root;
+    if (!root) return false;
+    if (sameProcess(server, root)) return true;
+    const above = ancestors(server.pid, await this.#options.table.list());
+    return above.some((parent) => sameProcess(parent, root));
+  }
+
+  /** It is healthy, and this is the process that listens. */
+  serves(server: ProcessRef): void {
+    if (this.#launched) this.#record(this.#launched, server);
+  }
+
+  /** What was started is gone, or is not what serves: its record and its output mean nothing any more. */
+  forget(): void {
+    this.release();
+    this.#records.remove();
+  }
+
+  /** Stops reading; what was started runs on, and its record stays. */
+  release(): void {
+    this.#recordAgain?.cancel();
+    this.#launched?.tail?.stop();
+    this.#launched?.child?.unref();
+    this.#launched = undefined;
+  }
+
+  /** Reads what was written until now. */
+  flush(): void {
+    this.#launched?.tail?.flush();
+  }
+
+  #launchOptions() {
+    return { ...this.#options, records: this.#records };
+  }
+
+  /** Where a full disk refuses, again later. */
+  #record(launched: Launched, server: ProcessRef | null, again = false): void {
+    this.#recordAgain?.cancel();
+    const { root, mark, files } = launched;
+    // No directory: that was said when it was started.
+    if (files === null) return;
+    const { clock, deps } = this.#options;
+    try {
+      this.#records.write({ root, server, files, ...(mark !== undefined && { mark }) });
+    } catch (error) {
+      if (!again) {
+        deps.onNotice(
+          'warn',
+          `until it can be written down, a restart of this daemon would not know the server as its own: ${this.#records.dir} cannot be written (${String(error)})`,
+        );
+      }
+      const retry = () => this.#record(launched, server, true);
+      this.#recordAgain = clock.after(RECORD_AGAIN_MS, retry, { unref: true });
+    }
+  }
+}
+
+export function lastWords({ tail }: Launched): string {
+  tail?.flush();
+  const lines = tail?.lastLines() ?? [];
+  return lines.length === 0 ? '; it wrote nothing' : `; its last output:\n${lines.join('\n')}`;
+}

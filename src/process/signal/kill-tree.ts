@@ -1,0 +1,158 @@
+/**
+ * Ends a server and everything that it started, and says what was really ended.
+ *
+ * Signals to the process group are not enough: opencode gives each tool a session of its own (facts, section 1). So
+ * the family is listed before the first signal, watched while it dies, and remembered: whoever was in it once stays in
+ * it, also when init has become its parent.
+ */
+import { type Clock, sleep } from '../../lib/clock.js';
+import { describeProcess } from '../identity/describe.js';
+import {
+  type ProcessRef,
+  type ProcessStat,
+  type ProcessTable,
+  tree,
+} from '../table/process-table.js';
+import { Signaller } from './signal.js';
+
+export interface KillOptions {
+  table: ProcessTable;
+  clock: Clock;
+  /** The server first, then its wrappers: these get SIGTERM first, and all that descends from them dies with them. */
+  roots: readonly ProcessRef[];
+  stopGraceMs: number;
+  /** Whether the port can be listened on again; omitted where there is no port to free. */
+  isPortFree?: () => Promise<boolean>;
+  signal?: AbortSignal;
+}
+
+export interface KillReport {
+  /** Processes that were alive at the begin or joined the family later, and are proven gone. */
+  killed: number[];
+  /** Still alive, each in words. Empty when the kill worked. */
+  survivors: string[];
+  /** Signals that the kernel refused. */
+  denied: string[];
+  portFree: boolean;
+  /** True where SIGTERM was not enough. */
+  forced: boolean;
+  tookMs: number;
+}
+
+/** How often the family is looked at while it dies; one look costs a few ms. */
+const LOOK_MS = 25;
+/** SIGKILL is instant except for a process in uninterruptible sleep; those are reported, not waited out. */
+const KILL_WAIT_MS = 5_000;
+/** The kernel closes a dead process's sockets before its parent hears of it; this is for a slow machine. */
+const PORT_WAIT_MS = 2_000;
+
+export async function killTree(options: KillOptions): Promise<KillReport> {
+  const { clock, stopGraceMs } = options;
+  const began = clock.now();
+  const family = await Family.list(options);
+
+  await family.send(options.roots, 'SIGTERM');
+  await family.waitUntil(stopGraceMs, async () => !(await family.anyAlive(options.roots)));
+  // What outlived the server was not told yet: a tool in its own session hears nothing of its end.
+  const orphans = await family.alive();
+  if (orphans.length > 0 && !(await family.anyAlive(options.roots))) {
+    await family.send(orphans, 'SIGTERM');
+    await family.waitUntil(stopGraceMs, async () => (await family.alive()).length === 0);
+  }
+
+  const forced = (await family.alive()).length > 0;
+  if (forced) {
+    for (const root of options.roots) await family.signaller.killTree(root);
+    // Again and again: a family may fork while it is killed.
+    await family.waitUntil(KILL_WAIT_MS, async () => {
+      const left = await family.alive();
+      await family.send(left, 'SIGKILL');
+      return left.length === 0;
+    });
+  }
+  let portFree = true;
+  const { isPortFree } = options;
+  if (isPortFree && (await family.alive()).length === 0) {
+    await family.waitUntil(PORT_WAIT_MS, async () => {
+      portFree = await isPortFree();
+      return portFree;
+    });
+  }
+  return { ...(await family.count()), portFree, forced, tookMs: clock.now() - began };
+}
+
+/** Everyone who belongs to the server, remembered by pid and start time. */
+class Family {
+  readonly signaller: Signaller;
+  readonly #options: KillOptions;
+  readonly #members = new Map<string, ProcessStat>();
+  readonly #denied = new Set<string>();
+
+  private constructor(options: KillOptions, signaller: Signaller) {
+    this.#options = options;
+    this.signaller = signaller;
+  }
+
+  static async list(options: KillOptions): Promise<Family> {
+    const family = new Family(options, await Signaller.open(options.table));
+    await family.alive();
+    return family;
+  }
+
+  /** Looks again: who of the family lives, with those born since. */
+  async alive(): Promise<ProcessStat[]> {
+    const all = await this.#options.table.list();
+    const known = new Set([...this.#members.keys(), ...this.#options.roots.map(key)]);
+    const roots = all.filter((entry) => known.has(key(entry)));
+    const pids = roots.map(({ pid }) => pid);
+    const living = tree(pids, all).filter(({ pid }) => !this.signaller.isProtected(pid));
+    for (const entry of living) this.#members.set(key(entry), entry);
+    return living;
+  }
+
+  async anyAlive(refs: readonly ProcessRef[]): Promise<boolean> {
+    for (const ref of refs) {
+      if (await this.#options.table.isAlive(ref)) return true;
+    }
+    return false;
+  }
+
+  async send(refs: readonly ProcessRef[], signal: NodeJS.Signals): Promise<void> {
+    for (const ref of refs) {
+      const outcome = await this.signaller.send(ref, signal);
+      if (!outcome.sent && outcome.why !== 'gone') this.#denied.add(outcome.message);
+      // A stopped process (SIGSTOP, a debugger's leftovers) handles SIGTERM only once it runs again.
+      if (outcome.sent && signal === 'SIGTERM') await this.signaller.send(ref, 'SIGCONT');
+    }
+  }
+
+  /** Looks every LOOK_MS, keeping the family up to date, until `done` or for `ms`. */
+  async waitUntil(ms: number, done: () => Promise<boolean>): Promise<void> {
+    const { clock, signal } = this.#options;
+    const deadline = clock.now() + ms;
+    while (!(await done())) {
+      if (clock.now() >= deadline) return;
+      await sleep(clock, LOOK_MS, signal);
+      await this.alive();
+    }
+  }
+
+  async count(): Promise<Pick<KillReport, 'killed' | 'survivors' | 'denied'>> {
+    const living = await this.alive();
+    const survivors = await Promise.all(
+      living.map(async (entry) => {
+        const info = await this.#options.table.read(entry.pid);
+        return info ? describeProcess(info) : `pid ${entry.pid} (${entry.name})`;
+      }),
+    );
+    const left = new Set(living.map(key));
+    const killed = [...this.#members.values()]
+      .filter((entry) => !left.has(key(entry)))
+      .map(({ pid }) => pid);
+    return { killed, survivors, denied: [...this.#denied] };
+  }
+}
+
+function key(ref: ProcessRef): string {
+  return `${ref.pid}:${ref.startTime}`;
+}

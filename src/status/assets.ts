@@ -1,0 +1,43 @@
+/** The page's files, as they lie in `./page`: read when first asked for, then served from memory. */
+import { readFileSync } from 'node:fs';
+
+const TYPES = {
+  html: 'text/html; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+} as const;
+
+const FILES = [
+  'index.html',
+  'page.css',
+  'page.js',
+  'state.js',
+  'sessions.js',
+  'server.js',
+  'incidents.js',
+  'words.js',
+  'icon.svg',
+] as const;
+
+export interface Asset {
+  /** Of the URL. */
+  path: string;
+  type: string;
+  body(): Buffer;
+}
+
+export function pageAssets(): Asset[] {
+  return FILES.map((name) => {
+    const ending = name.slice(name.lastIndexOf('.') + 1) as keyof typeof TYPES;
+    let body: Buffer | undefined;
+    return {
+      path: name === 'index.html' ? '/' : `/${name}`,
+      type: TYPES[ending],
+      body() {
+        body ??= readFileSync(new URL(`./page/${name}`, import.meta.url));
+        return body;
+      },
+    };
+  });
+}

@@ -1,0 +1,39 @@
+/** How late the event loop runs: what the clock's beat says, which is due every second. */
+import type { Clock, Timer } from '../lib/clock.js';
+
+const EVERY_MS = 1_000;
+/** The worst of the last half minute is what counts: a scrape must not miss a spike between two. */
+export const KEPT = 30;
+
+export class LoopLag {
+  readonly #clock: Clock;
+  readonly #samples: number[] = [];
+  #timer: Timer | undefined;
+  /** The beat before: nothing is known of the first one's. */
+  #last: number | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#arm();
+  }
+
+  /** Milliseconds, over the last half minute. */
+  get worstMs(): number {
+    return Math.round(Math.max(0, ...this.#samples) * 10) / 10;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+  }
+
+  #arm(): void {
+    const tick = () => {
+      const now = this.#clock.now();
+      if (this.#last !== undefined) this.#samples.push(Math.max(0, now - this.#last - EVERY_MS));
+      if (this.#samples.length > KEPT) this.#samples.shift();
+      this.#last = now;
+      this.#arm();
+    };
+    this.#timer = this.#clock.after(EVERY_MS, tick, { coarse: true });
+  }
+}

@@ -1,0 +1,102 @@
+/** The server's last hour: its states, its memory and its restarts, made of log events. Bounded. */
+
+import type { TelemetryRecord } from '../telemetry/logger.js';
+import { lengthOf } from '../telemetry/redaction.js';
+import type { ServerHealth } from '../watchdog/decision.js';
+
+export const HOUR_MS = 3_600_000;
+/** A point each ten seconds at most, for an hour. */
+const MEMORY_EVERY_MS = 10_000;
+export const MAX_STATES = 500;
+export const MAX_RESTARTS = 50;
+
+export interface RestartEntry {
+  at: string;
+  reason: string;
+  /** The numbers behind the reason, as a phrase. */
+  detail?: string;
+  /** How many sessions' runs it cut. */
+  interrupted: number;
+  tookMs?: number;
+  error?: string;
+}
+
+const STATE_AFTER: Partial<Record<TelemetryRecord['event'], ServerHealth>> = {
+  'server.starting': 'starting',
+  'server.healthy': 'healthy',
+  'server.suspended': 'unresponsive',
+  'server.thawed': 'healthy',
+  'server.unresponsive': 'unresponsive',
+  'server.unauthorized': 'unauthorized',
+  'server.exited': 'down',
+  'server.restarting': 'restarting',
+  'server.restart_failed': 'down',
+  'server.breaker_open': 'held',
+};
+
+export class ServerHistory {
+  /** `[epoch ms, state from then on]`, oldest first. */
+  readonly states: [number, ServerHealth][] = [];
+  /** `[epoch ms, bytes]`, oldest first. */
+  readonly memory: [number, number][] = [];
+  /** Oldest first. */
+  readonly restarts: RestartEntry[] = [];
+
+  take(record: TelemetryRecord): void {
+    const state = STATE_AFTER[record.event];
+    // A server that somebody else started is announced as starting, and healthy at once.
+    if (state !== undefined) this.#enter(record.time, state);
+    switch (record.event) {
+      case 'health.summary':
+        if (record.fields.serverMemoryBytes !== undefined) {
+          this.remember(record.time, record.fields.serverMemoryBytes);
+        }
+        return;
+      case 'server.restarting':
+        this.restarts.push({
+          at: new Date(record.time).toISOString(),
+          reason: record.fields.reason,
+          ...(record.fields.detail === '' ? {} : { detail: record.fields.detail }),
+          interrupted: lengthOf(record.fields.interrupted),
+        });
+        if (this.restarts.length > MAX_RESTARTS) this.restarts.shift();
+        return;
+      case 'server.restarted':
+        this.#last((entry) => {
+          entry.tookMs = record.fields.tookMs;
+        });
+        return;
+      case 'server.restart_failed':
+        this.#last((entry) => {
+          entry.error = record.fields.error;
+        });
+        return;
+    }
+  }
+
+  /** Memory of the server's process tree, seen at `time`. */
+  remember(time: number, bytes: number): void {
+    const last = this.memory.at(-1);
+    if (last !== undefined && time - last[0] < MEMORY_EVERY_MS) return;
+    this.memory.push([time, bytes]);
+    while ((this.memory[0]?.[0] ?? time) < time - HOUR_MS) this.memory.shift();
+  }
+
+  /** The states of the last hour, with the one that it began in. */
+  since(time: number): [number, ServerHealth][] {
+    const from = time - HOUR_MS;
+    const begin = this.states.findLastIndex(([at]) => at <= from);
+    return this.states.slice(Math.max(0, begin));
+  }
+
+  #enter(time: number, state: ServerHealth): void {
+    if (this.states.at(-1)?.[1] === state) return;
+    this.states.push([time, state]);
+    if (this.states.length > MAX_STATES) this.states.shift();
+  }
+
+  #last(change: (entry: RestartEntry) => void): void {
+    const entry = this.restarts.at(-1);
+    if (entry !== undefined && entry.tookMs === undefined) change(entry);
+  }
+}

@@ -1,0 +1,208 @@
+/** Incidents, from their start to their end with what was done (contract, "Terms"), made of log events. Bounded. */
+import type { TelemetryRecord } from '../telemetry/logger.js';
+
+export type IncidentKind =
+  | 'stuck'
+  | 'wedged'
+  | 'suspended'
+  | 'unresponsive'
+  | 'exited'
+  | 'breaker_open'
+  | 'outage';
+
+export interface Step {
+  at: string;
+  event: string;
+  says: string;
+}
+
+export interface Incident {
+  id: number;
+  kind: IncidentKind;
+  startedAt: string;
+  endedAt?: string;
+  /** How it ended: aborted, recovered, restarted, thawed, failed, idle, healthy, closed, back. */
+  outcome?: string;
+  reason?: string;
+  sessionID?: string;
+  directory?: string;
+  title?: string;
+  /** What happened, in a sentence. */
+  says: string;
+  /** What was done about it, oldest first. */
+  steps: Step[];
+}
+
+export const MAX_INCIDENTS = 200;
+/** Of one incident; a session that is aborted over and over keeps its newest. */
+export const MAX_STEPS = 20;
+/** Characters of a sentence in an incident: 200 incidents of 20 steps stay below 3 MB. */
+export const MAX_SAYS = 500;
+
+export class Incidents {
+  /** Oldest first. */
+  readonly #all: Incident[] = [];
+  readonly #open = new Map<string, Incident>();
+  #lastId = 0;
+
+  /** Newest first. */
+  get list(): readonly Incident[] {
+    return this.#all.toReversed();
+  }
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  /** @returns the incident that this event belongs to, where there is one */
+  take(record: TelemetryRecord): Incident | undefined {
+    switch (record.event) {
+      case 'session.stuck':
+        return this.#begin(`session ${record.fields.sessionID}`, 'stuck', record, record.fields);
+      case 'session.wedged': {
+        const key = `session ${record.fields.sessionID}`;
+        const incident = this.#begin(key, 'wedged', record, record.fields);
+        incident.kind = 'wedged';
+        return incident;
+      }
+      case 'session.aborting':
+      case 'session.abort_failed':
+      case 'session.continued':
+        return this.#step(`session ${record.fields.sessionID}`, record);
+      case 'session.aborted':
+        return this.#aborted(record);
+      case 'session.recovered':
+        return this.#end(`session ${record.fields.sessionID}`, 'recovered', record);
+      case 'session.failed':
+        return this.#end(`session ${record.fields.sessionID}`, 'failed', record);
+      case 'session.interrupted':
+        return this.#end(`session ${record.fields.sessionID}`, 'restarted', record);
+      case 'session.health':
+        if (record.fields.health !== 'idle') return undefined;
+        return this.#end(`session ${record.fields.sessionID}`, 'idle', record, { step: false });
+      case 'act.skipped':
+      case 'act.requested':
+      case 'act.done': {
+        const { sessionID } = record.fields;
+        return this.#step(sessionID === undefined ? 'server' : `session ${sessionID}`, record);
+      }
+      case 'server.suspended':
+        return this.#begin('server', 'suspended', record, {});
+      case 'server.unresponsive':
+        return this.#begin('server', 'unresponsive', record, {});
+      case 'server.exited':
+        return this.#begin('server', 'exited', record, {});
+      case 'server.thaw_failed':
+      case 'server.restarting':
+      case 'server.restart_failed':
+        return this.#step('server', record);
+      case 'server.thawed':
+        return this.#end('server', 'thawed', record);
+      case 'server.restarted':
+        return this.#end('server', 'restarted', record);
+      case 'server.healthy':
+        return this.#end('server', 'healthy', record);
+      case 'server.breaker_open':
+        return this.#begin('breaker', 'breaker_open', record, record.fields);
+      case 'server.breaker_closed':
+        return this.#end('breaker', 'closed', record);
+      case 'provider.outage':
+        return this.#begin(outageKey(record.fields), 'outage', record, {
+          reason: `${record.fields.provider}/${record.fields.model}`,
+        });
+      case 'provider.back':
+        return this.#end(outageKey(record.fields), 'back', record);
+      default:
+        return undefined;
+    }
+  }
+
+  #begin(
+    key: string,
+    kind: IncidentKind,
+    record: TelemetryRecord,
+    about: { reason?: string; sessionID?: string; directory?: string; title?: string },
+  ): Incident {
+    const open = this.#open.get(key);
+    if (open !== undefined) {
+      addStep(open, record);
+      return open;
+    }
+    const { reason, sessionID, directory, title } = about;
+    this.#lastId += 1;
+    const incident: Incident = {
+      id: this.#lastId,
+      kind,
+      startedAt: iso(record),
+      ...(reason === undefined ? {} : { reason }),
+      ...(sessionID === undefined ? {} : { sessionID }),
+      ...(directory === undefined ? {} : { directory }),
+      ...(title === undefined ? {} : { title }),
+      says: record.msg.slice(0, MAX_SAYS),
+      steps: [],
+    };
+    this.#all.push(incident);
+    this.#open.set(key, incident);
+    if (this.#all.length > MAX_INCIDENTS) this.#forget();
+    return incident;
+  }
+
+  #step(key: string, record: TelemetryRecord): Incident | undefined {
+    const incident = this.#open.get(key);
+    if (incident !== undefined) addStep(incident, record);
+    return incident;
+  }
+
+  #end(
+    key: string,
+    outcome: string,
+    record: TelemetryRecord,
+    { step = true } = {},
+  ): Incident | undefined {
+    const incident = this.#open.get(key);
+    if (incident === undefined) return undefined;
+    if (step) addStep(incident, record);
+    incident.endedAt = iso(record);
+    incident.outcome = outcome;
+    this.#open.delete(key);
+    return incident;
+  }
+
+  /** The event stream shows the end before the abort's own proof does: what was idle was aborted, then. */
+  #aborted(record: Extract<TelemetryRecord, { event: 'session.aborted' }>): Incident | undefined {
+    const { sessionID } = record.fields;
+    const ended = this.#end(`session ${sessionID}`, 'aborted', record);
+    if (ended !== undefined) return ended;
+    const last = this.#all.findLast((incident) => incident.sessionID === sessionID);
+    if (last?.outcome !== 'idle') return undefined;
+    last.outcome = 'aborted';
+    addStep(last, record);
+    return last;
+  }
+
+  /** The oldest that is over goes first; where all are open, the oldest. */
+  #forget(): void {
+    const over = this.#all.findIndex((incident) => incident.endedAt !== undefined);
+    const [gone] = this.#all.splice(Math.max(0, over), 1);
+    for (const [key, incident] of this.#open) {
+      if (incident === gone) this.#open.delete(key);
+    }
+  }
+}
+
+function addStep(incident: Incident, record: TelemetryRecord): void {
+  incident.steps.push({
+    at: iso(record),
+    event: record.event,
+    says: record.msg.slice(0, MAX_SAYS),
+  });
+  if (incident.steps.length > MAX_STEPS) incident.steps.shift();
+}
+
+function outageKey({ provider, model }: { provider: string; model: string }): string {
+  return `outage ${provider}/${model}`;
+}
+
+function iso(record: TelemetryRecord): string {
+  return new Date(record.time).toISOString();
+}

@@ -1,0 +1,72 @@
+/** The shape of `/status`, which the page and the commands read. */
+import type { Health, ServerHealth } from '../watchdog/decision.js';
+import type { RestartEntry } from './history.js';
+import type { Incident } from './incidents.js';
+
+export interface SessionRow {
+  id: string;
+  health: Health;
+  /** Epoch ms, as all times of a row. */
+  since: number;
+  directory?: string;
+  title?: string;
+  parentID?: string;
+  attempt?: number;
+  model?: string;
+  tool?: string;
+  toolSince?: number;
+  message?: string;
+  nextAt?: number;
+  reason?: string;
+  waitingFor?: string;
+  /** Health over the last hour, see `strips.ts`. */
+  strip: string;
+}
+
+export interface StatusJson {
+  time: string;
+  watchdog: {
+    version: string;
+    pid: number;
+    startedAt: string;
+    paused: boolean;
+    dryRun: boolean;
+    memoryBytes: number;
+    loopLagMs: number;
+  };
+  server: {
+    url: string;
+    health: ServerHealth;
+    since?: string;
+    version?: string;
+    pid?: number;
+    memoryBytes?: number;
+    restarts: number;
+    recentRestarts: number;
+    breaker: { state: string; until?: string };
+    stream: { connected: boolean; silentMs?: number; events: number };
+  };
+  counts: Record<Health, number>;
+  /** Slot length of the strips, and the number of their last slot (epoch ms divided by it). */
+  strips: { slotMs: number; lastSlot: number };
+  sessions: SessionRow[];
+  sessionsTotal: number;
+  incidents: readonly Incident[];
+  openIncidents: number;
+  restarts: readonly RestartEntry[];
+  history: { states: [number, ServerHealth][]; memory: [number, number][] };
+  counters: Counters;
+}
+
+export interface Counters {
+  stuck: number;
+  aborted: number;
+  abortsFailed: number;
+  wedged: number;
+  recovered: number;
+  failed: number;
+  continued: number;
+  interrupted: number;
+  streamLost: number;
+  restarts: number;
+}

@@ -1,0 +1,149 @@
+/** Opens the status endpoint beside the watch: it loads, listens, tries again and closes without ever being waited for. */
+import type { Server } from 'node:http';
+import type { Clock, Timer } from '../lib/clock.js';
+import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
+import type { Redactor, Revealable } from '../telemetry/redaction.js';
+import { LoopLag } from './event-loop-lag.js';
+import { type Address, closeServer, listen } from './listen.js';
+import type { Metrics } from './metrics.js';
+import type { StatusSource } from './source.js';
+import { StatusView } from './view.js';
+
+/** A taken port may be that of a daemon on its way out. */
+const RETRY_MS = 30_000;
+/** Events that come while the endpoint's modules are loading. */
+export const MAX_EARLY = 1_000;
+
+export interface StatusOptions {
+  source: StatusSource;
+  telemetry: Telemetry;
+  clock: Clock;
+  redactor: Redactor;
+  address: Address;
+  token: Revealable | undefined;
+  version: string;
+  /** URL of the watched server. */
+  url: string;
+}
+
+export function openStatus(options: StatusOptions): { close(): Promise<void> } {
+  const opening = new StatusService(options);
+  return { close: () => opening.close() };
+}
+
+class StatusService {
+  readonly #o: StatusOptions;
+  readonly #lag: LoopLag;
+  readonly #view: StatusView;
+  readonly #unsubscribe: () => void;
+  readonly #loaded: Promise<void>;
+  #early: TelemetryRecord[] | undefined = [];
+  #onRecord: (record: TelemetryRecord) => void;
+  #retry: Timer | undefined;
+  #server: Server | undefined;
+  #endStream: () => void = () => {};
+  #closed = false;
+  #saidFailed = false;
+
+  constructor(options: StatusOptions) {
+    this.#o = options;
+    const { telemetry, clock } = options;
+    this.#lag = new LoopLag(clock);
+    this.#view = new StatusView({ ...options, lag: this.#lag });
+    this.#onRecord = (record) => {
+      if (this.#early !== undefined && this.#early.length < MAX_EARLY) this.#early.push(record);
+    };
+    this.#unsubscribe = telemetry.subscribe((record) => this.#onRecord(record));
+    this.#loaded = this.#load().catch((err: unknown) =>
+      telemetry.emit('error', { err, doing: 'opening the status endpoint' }),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#unsubscribe();
+    this.#retry?.cancel();
+    this.#lag.stop();
+    await this.#loaded;
+    this.#endStream();
+    if (this.#server !== undefined) await closeServer(this.#server);
+  }
+
+  /** What it takes is loaded only here: a daemon without a status endpoint does not pay for it. */
+  async #load(): Promise<void> {
+    const [{ createEndpoint }, { EventCounters }, { LiveStream }, { Auth }] = await Promise.all([
+      import('./endpoint.js'),
+      import('./counters.js'),
+      import('./stream.js'),
+      import('./auth.js'),
+    ]);
+    const { source, telemetry, clock, address, token } = this.#o;
+    const view = this.#view;
+    const onError = (err: unknown, doing: string) => telemetry.emit('error', { err, doing });
+    const tally = new EventCounters(source);
+    let metrics: Promise<Metrics> | undefined;
+    // The library behind it is loaded for the first who asks: most daemons are never scraped.
+    const loadMetrics = async () => {
+      const { Metrics } = await import('./metrics.js');
+      return new Metrics(tally, { ...this.#o, view, lag: this.#lag });
+    };
+    const stream = new LiveStream(view, clock, (err) => onError(err, 'telling the status page'));
+    this.#endStream = () => stream.close();
+    this.#onRecord = (record) => {
+      tally.take(record);
+      stream.changed(view.take(record));
+    };
+    for (const record of this.#early ?? []) this.#onRecord(record);
+    this.#early = undefined;
+    const host = address.kind === 'tcp' ? address.host : undefined;
+    const loopback = address.kind === 'unix' || address.loopback;
+    const guard = new Auth({ host, loopback, token });
+    this.#server = createEndpoint({
+      source,
+      view,
+      metrics: () => {
+        metrics ??= loadMetrics();
+        return metrics;
+      },
+      stream,
+      guard,
+      onError,
+    });
+    await this.#listen(this.#server);
+  }
+
+  async #listen(server: Server): Promise<void> {
+    const { address, telemetry, clock } = this.#o;
+    if (this.#closed) return;
+    const name = nameOf(address);
+    try {
+      await listen(server, address);
+      server.on('error', (err) => telemetry.emit('error', { err, doing: 'serving the status' }));
+      telemetry.emit('status.listening', { address: name });
+    } catch (error) {
+      if (!this.#saidFailed) {
+        this.#saidFailed = true;
+        telemetry.emit('status.failed', {
+          address: name,
+          error: words(error),
+          retryInMs: RETRY_MS,
+        });
+      }
+      this.#retry = clock.after(RETRY_MS, () => void this.#listen(server), { unref: true });
+    }
+  }
+}
+
+function nameOf(address: Address): string {
+  if (address.kind === 'unix') return `unix:${address.path}`;
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return `${host}:${address.port}`;
+}
+
+function words(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') return 'the address is taken by another process';
+  if (code === 'EACCES') return 'this user may not listen there';
+  return error.message;
+}

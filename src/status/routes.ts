@@ -1,0 +1,173 @@
+/** The routes of the status endpoint. It runs beside the watch in one process, so every answer is small work. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { pageAssets } from './assets.js';
+import type { Auth } from './auth.js';
+import { LIMITS } from './limits.js';
+import type { Metrics } from './metrics.js';
+import type { ActResult, StatusSource } from './source.js';
+import type { LiveStream } from './stream.js';
+import type { StatusView } from './view.js';
+
+const HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=()',
+  'cache-control': 'no-store',
+} as const;
+
+const noSchemas = () => {
+  throw new Error('the status endpoint has no schemas');
+};
+/** No route has a schema, so what compiles them is not loaded: it is half of fastify. */
+const SCHEMALESS = {
+  compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas },
+};
+
+export interface RouteOptions {
+  source: StatusSource;
+  view: StatusView;
+  metrics(): Promise<Metrics>;
+  stream: LiveStream;
+  guard: Auth;
+  onError(err: unknown, doing: string): void;
+}
+
+/** Answers one request, whatever comes. */
+export type Answering = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Settles when every route is ready. The server whose requests it answers is not its own. */
+export async function createRoutes(options: RouteOptions): Promise<Answering> {
+  const app = fastify({ bodyLimit: LIMITS.bodyBytes, logger: false, schemaController: SCHEMALESS });
+  guardAll(app, options);
+  healthRoutes(app, options);
+  dataRoutes(app, options);
+  actRoutes(app, options.source);
+  for (const { path, type, body } of pageAssets()) {
+    app.get(path, (_request, reply) => reply.type(type).send(body()));
+  }
+  await app.ready();
+  return (request, response) => app.routing(request, response);
+}
+
+function guardAll(app: FastifyInstance, { guard, onError }: RouteOptions): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(HEADERS);
+    const path = request.url.split('?', 1)[0] ?? '';
+    const verdict = guard.check(request.method, path, request.headers);
+    if (verdict.pass) return;
+    if (verdict.status === 401) reply.header('www-authenticate', 'Basic realm="opencode-watchdog"');
+    await reply.code(verdict.status).send({ error: verdict.says });
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send({ error: `there is no ${request.method} ${request.url.slice(0, 100)}` }),
+  );
+  app.setErrorHandler((error, request, reply) => {
+    const status = statusOf(error);
+    if (status >= 500) onError(error, `answering ${request.method} ${request.routeOptions.url}`);
+    const says =
+      status < 500 && error instanceof Error ? error.message : 'this failed; see the log';
+    return reply.code(status).send({ error: says });
+  });
+}
+
+function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
+  app.get('/healthz', (_request, reply) => {
+    const { deafMs } = source;
+    if (deafMs === undefined) return reply.send({ ok: true });
+    const says = `the monitor has been silent for ${Math.round(deafMs / 1_000)} s`;
+    return reply.code(503).send({ ok: false, reason: says });
+  });
+  app.get('/readyz', (_request, reply) => {
+    const { health } = source.server();
+    if (health === 'healthy') return reply.send({ ready: true });
+    return reply.code(503).send({ ready: false, reason: health });
+  });
+}
+
+function dataRoutes(app: FastifyInstance, { view, metrics, stream }: RouteOptions): void {
+  const status = fresh(async () => JSON.stringify(await view.json()));
+  const scrape = fresh(async () => (await metrics()).text());
+  app.get('/status', async (_request, reply) => {
+    return reply.type('application/json; charset=utf-8').send(await status());
+  });
+  app.get('/metrics', async (_request, reply) => {
+    return reply.type((await metrics()).contentType).send(await scrape());
+  });
+  app.get('/stream', async (request, reply) => {
+    if (stream.full) {
+      return reply.code(503).send({ error: 'enough pages are listening already' });
+    }
+    const type = 'text/event-stream; charset=utf-8';
+    // It would never end.
+    if (request.method === 'HEAD') return reply.type(type).send('');
+    reply.hijack();
+    reply.raw.writeHead(200, { ...HEADERS, 'content-type': type, 'x-accel-buffering': 'no' });
+    await stream.add(reply.raw);
+    return reply;
+  });
+}
+
+function actRoutes(app: FastifyInstance, source: StatusSource): void {
+  // A body is not asked for; whatever type it has is read, within the limit, and dropped.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, _body, done) => done(null));
+  const act = (path: string, does: () => ActResult) =>
+    app.post(path, (_request, reply) => answer(reply, does()));
+  act('/restart', () => source.restart());
+  act('/pause', () => source.pause());
+  act('/resume', () => source.resume());
+  let aborts = 0;
+  app.post<{ Params: { id: string } }>('/sessions/:id/abort', async (request, reply) => {
+    const { id } = request.params;
+    if (!/^[\w.-]{1,200}$/.test(id)) {
+      return reply.code(404).send({ ok: false, error: 'there is no such session' });
+    }
+    if (aborts >= LIMITS.acts) {
+      return reply.code(429).send({ ok: false, error: 'enough aborts are on their way already' });
+    }
+    aborts += 1;
+    try {
+      return answer(reply, await source.abort(id));
+    } finally {
+      aborts -= 1;
+    }
+  });
+}
+
+function answer(reply: FastifyReply, { status, ok, says, ...rest }: ActResult): FastifyReply {
+  return ok
+    ? reply.send({ ok, says, ...rest })
+    : reply.code(status ?? 502).send({ ok, error: says, ...rest });
+}
+
+/** Makes it once for all who ask within `freshMs`. */
+function fresh(make: () => Promise<string>): () => Promise<string> {
+  let last: { at: number; value: Promise<string> } | undefined;
+  return () => {
+    const at = performance.now();
+    if (last === undefined || at - last.at > LIMITS.freshMs) {
+      const value = make();
+      last = { at, value };
+      // A failure is not kept for the next.
+      value.catch(() => {
+        last = undefined;
+      });
+    }
+    return last.value;
+  };
+}
+
+function statusOf(error: unknown): number {
+  return typeof error === 'object' &&
+    error !== null &&
+    'statusCode' in error &&
+    typeof error.statusCode === 'number'
+    ? error.statusCode
+    : 500;
+}

@@ -1,0 +1,63 @@
+/** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
+import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.js';
+
+export interface ServerFacts {
+  health: ServerHealth;
+  /** How long it has had this state, ms; undefined where nothing is known yet. */
+  forMs?: number;
+  pid?: number;
+  version?: string;
+  /** Restarts since the daemon started. */
+  restarts: number;
+  /** Restarts in `restart.window`. */
+  recentRestarts: number;
+  breaker: { state: 'closed' | 'open' | 'half_open'; opensAgainInMs?: number };
+  stream: { connected: boolean; silentMs?: number; events: number };
+}
+
+/** One active session, with what it waits for or fails on. */
+export interface SessionFacts extends SessionFields {
+  health: Health;
+  forMs: number;
+  attempt?: number;
+  model?: string;
+  tool?: string;
+  toolForMs?: number;
+  /** What opencode says about the retry. */
+  message?: string;
+  nextInMs?: number;
+  /** Why it counts as stuck. */
+  reason?: string;
+  waitingFor?: 'permission' | 'question';
+}
+
+export interface ActResult {
+  ok: boolean;
+  /** Where it is not ok: the HTTP status that says why. */
+  status?: 404 | 409 | 502;
+  /** One plain sentence. */
+  says: string;
+  outcome?: string;
+  tookMs?: number;
+}
+
+export interface StatusSource {
+  server(): ServerFacts;
+  /** The active sessions; the idle ones are only counted. */
+  sessions(): SessionFacts[];
+  readonly idleSessions: number;
+  /** Resident memory of the server's process tree, at most some seconds old. */
+  memory(): Promise<number | undefined>;
+  readonly paused: boolean;
+  readonly dryRun: boolean;
+  /** Observations taken in so far, by kind. */
+  readonly observations: ReadonlyMap<string, number>;
+  /** For how long the monitor has brought nothing, where that is too long; undefined where all is well. */
+  readonly deafMs: number | undefined;
+  /** Called with how long each answered health probe took, ms. */
+  onProbe(listener: (tookMs: number) => void): void;
+  abort(sessionID: string): Promise<ActResult>;
+  restart(): ActResult;
+  pause(): ActResult;
+  resume(): ActResult;
+}

@@ -1,0 +1,178 @@
+/** `/stream`: what changed, to each page that listens, a few times a second at most. */
+import type { ServerResponse } from 'node:http';
+import type { Clock, Timer } from '../lib/clock.js';
+import { type Incident, MAX_INCIDENTS } from './incidents.js';
+import type { SessionRow, StatusJson } from './json.js';
+import type { StatusView } from './view.js';
+
+export const MAX_LISTENERS = 16;
+/** Changes are gathered this long, so that a burst is one message. */
+const GATHER_MS = 200;
+/** Something comes at least this often: the page knows that it is connected, and the memory curve goes on. */
+const PULSE_MS = 5_000;
+/** A page that reads this much slower than it is written to is cut; it connects again and gets a fresh start. */
+export const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
+
+export interface ChangeMessage {
+  time: string;
+  watchdog?: StatusJson['watchdog'];
+  server: StatusJson['server'];
+  counts: StatusJson['counts'];
+  counters: StatusJson['counters'];
+  sessionsTotal: number;
+  lastSlot: number;
+  sessions: SessionRow[];
+  gone: string[];
+  incidents: Incident[];
+  restarts?: StatusJson['restarts'];
+  history?: StatusJson['history'];
+}
+
+export class LiveStream {
+  readonly #view: StatusView;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<ServerResponse>();
+  /** Each row as it was last sent. */
+  #sent = new Map<string, string>();
+  #incidents = new Set<Incident>();
+  #restarts = '';
+  #gather: Timer | undefined;
+  #pulse: Timer | undefined;
+  #flushing = false;
+  /** Something changed while a message was being made. */
+  #again = false;
+
+  readonly #onError: (err: unknown) => void;
+
+  constructor(view: StatusView, clock: Clock, onError: (err: unknown) => void) {
+    this.#view = view;
+    this.#clock = clock;
+    this.#onError = onError;
+  }
+
+  get size(): number {
+    return this.#listeners.size;
+  }
+
+  get full(): boolean {
+    return this.#listeners.size >= MAX_LISTENERS;
+  }
+
+  /** Takes over the response of one page. */
+  async add(response: ServerResponse): Promise<void> {
+    this.#listeners.add(response);
+    response.on('close', () => this.#drop(response)).on('error', () => this.#drop(response));
+    response.write('retry: 2000\n\n');
+    if (this.#listeners.size === 1) {
+      this.#sent = new Map();
+      this.#beat();
+    }
+    const status = await this.#view.json();
+    // It may be gone by now, or the daemon stopping.
+    if (!this.#listeners.has(response)) return;
+    // What changed before is in the status; what changes while it is on its way comes after it.
+    this.#send(response, 'status', JSON.stringify(status));
+  }
+
+  /** Something changed that pages show. */
+  changed(incident?: Incident): void {
+    if (this.#listeners.size === 0) return;
+    // Beyond those the newest are in the next whole status; it is a moment's worth of them.
+    if (incident !== undefined && this.#incidents.size < MAX_INCIDENTS) {
+      this.#incidents.add(incident);
+    }
+    this.#gather ??= this.#clock.after(GATHER_MS, () => this.#flush(), { unref: true });
+  }
+
+  close(): void {
+    for (const response of [...this.#listeners]) {
+      response.end();
+      this.#drop(response);
+    }
+  }
+
+  #beat(): void {
+    this.#pulse = this.#clock.after(
+      PULSE_MS,
+      () => {
+        this.#flush(true);
+        this.#beat();
+      },
+      { unref: true },
+    );
+  }
+
+  #flush(whole = false): void {
+    this.#gather?.cancel();
+    this.#gather = undefined;
+    if (this.#flushing) {
+      this.#again = true;
+      return;
+    }
+    this.#flushing = true;
+    this.#message(whole)
+      .then((message) => {
+        const text = JSON.stringify(message);
+        for (const response of this.#listeners) this.#send(response, 'change', text);
+      })
+      .catch(this.#onError)
+      .finally(() => {
+        this.#flushing = false;
+        if (!this.#again) return;
+        this.#again = false;
+        this.changed();
+      });
+  }
+
+  async #message(whole: boolean): Promise<ChangeMessage> {
+    const status = await this.#view.json();
+    const rows: SessionRow[] = [];
+    const sent = new Map<string, string>();
+    for (const row of status.sessions) {
+      // The strip moves on by itself; it changes for good only with the health.
+      const { strip, ...rest } = row;
+      const text = JSON.stringify(rest);
+      sent.set(row.id, text);
+      if (this.#sent.get(row.id) !== text) rows.push(row);
+    }
+    const gone = [...this.#sent.keys()].filter((id) => !sent.has(id));
+    this.#sent = sent;
+    const incidents = [...this.#incidents];
+    this.#incidents.clear();
+    const restarts = JSON.stringify(status.restarts);
+    const restartsChanged = restarts !== this.#restarts;
+    this.#restarts = restarts;
+    const { time, watchdog, server, counts, counters, sessionsTotal, history } = status;
+    return {
+      time,
+      watchdog,
+      server,
+      counts,
+      counters,
+      sessionsTotal,
+      lastSlot: status.strips.lastSlot,
+      sessions: rows,
+      gone,
+      incidents,
+      ...(restartsChanged ? { restarts: status.restarts } : {}),
+      ...(whole || restartsChanged ? { history } : {}),
+    };
+  }
+
+  #send(response: ServerResponse, event: string, data: string): void {
+    if (response.writableLength > MAX_UNREAD_BYTES) {
+      response.destroy();
+      return;
+    }
+    response.write(`event: ${event}\ndata: ${data}\n\n`);
+  }
+
+  #drop(response: ServerResponse): void {
+    this.#listeners.delete(response);
+    if (this.#listeners.size > 0) return;
+    this.#gather?.cancel();
+    this.#gather = undefined;
+    this.#pulse?.cancel();
+    this.#incidents.clear();
+  }
+}

@@ -1,0 +1,236 @@
+/** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
+import { BoundedMap } from '../lib/bounded-map.js';
+import type { Clock } from '../lib/clock.js';
+import type { TelemetryRecord } from '../telemetry/logger.js';
+import type { Redactor } from '../telemetry/redaction.js';
+import { countByHealth, type Health } from '../watchdog/decision.js';
+import type { LoopLag } from './event-loop-lag.js';
+import { HealthTimeline, SLOT_MS } from './health-timeline.js';
+import { HOUR_MS, ServerHistory } from './history.js';
+import { type Incident, Incidents } from './incidents.js';
+import type { Counters, SessionRow, StatusJson } from './json.js';
+import type { SessionFacts, StatusSource } from './source.js';
+
+/** Rows of `/status`; the worst come first, and `sessionsTotal` says how many there are. */
+export const MAX_ROWS = 1_000;
+export const MAX_TEXT = 300;
+/** Texts remembered as they may be shown. */
+export const MAX_CLEANED = 5_000;
+/** Two clocks give the same moment with a little jitter: a change within this is none. */
+const JITTER_MS = 1_500;
+
+const COUNTED: Partial<Record<TelemetryRecord['event'], keyof Counters>> = {
+  'session.stuck': 'stuck',
+  'session.aborted': 'aborted',
+  'session.abort_failed': 'abortsFailed',
+  'session.wedged': 'wedged',
+  'session.recovered': 'recovered',
+  'session.failed': 'failed',
+  'session.continued': 'continued',
+  'session.interrupted': 'interrupted',
+  'stream.lost': 'streamLost',
+  'server.restarting': 'restarts',
+};
+
+export interface ViewOptions {
+  source: StatusSource;
+  clock: Clock;
+  redactor: Redactor;
+  lag: LoopLag;
+  version: string;
+  /** URL of the watched server, without credentials. */
+  url: string;
+}
+
+export class StatusView {
+  readonly #o: ViewOptions;
+  readonly incidents = new Incidents();
+  readonly history = new ServerHistory();
+  readonly strips = new HealthTimeline();
+  readonly counters: Counters = {
+    stuck: 0,
+    aborted: 0,
+    abortsFailed: 0,
+    wedged: 0,
+    recovered: 0,
+    failed: 0,
+    continued: 0,
+    interrupted: 0,
+    streamLost: 0,
+    restarts: 0,
+  };
+  readonly #startedAt: number;
+  /** When each absolute time that is derived from two clocks was first given, so that it stays the same. */
+  #times = new Map<string, number>();
+  readonly #cleaned = new BoundedMap<string, string>(MAX_CLEANED);
+
+  constructor(options: ViewOptions) {
+    this.#o = options;
+    this.#startedAt = options.clock.epoch();
+  }
+
+  /** @returns the incident that the event changed, where it changed one */
+  take(record: TelemetryRecord): Incident | undefined {
+    this.history.take(record);
+    if (record.event === 'session.health') {
+      this.strips.set(record.fields, record.fields.health, record.time);
+    } else if (record.event === 'health.summary') {
+      this.strips.prune(record.time);
+    }
+    const counter = COUNTED[record.event];
+    if (counter !== undefined) this.counters[counter] += 1;
+    return this.incidents.take(record);
+  }
+
+  /** Measures the server's memory, at most every few seconds. */
+  async refresh(): Promise<number | undefined> {
+    const bytes = await this.#o.source.memory();
+    if (bytes !== undefined) this.history.remember(this.#o.clock.epoch(), bytes);
+    return bytes;
+  }
+
+  async json(): Promise<StatusJson> {
+    const memoryBytes = await this.refresh();
+    const { source, clock, lag, version } = this.#o;
+    const now = clock.epoch();
+    const rows = this.rows();
+    return {
+      time: new Date(now).toISOString(),
+      watchdog: {
+        version,
+        pid: process.pid,
+        startedAt: new Date(this.#startedAt).toISOString(),
+        paused: source.paused,
+        dryRun: source.dryRun,
+        memoryBytes: process.memoryUsage.rss(),
+        loopLagMs: lag.worstMs,
+      },
+      server: { ...this.server(), ...(memoryBytes === undefined ? {} : { memoryBytes }) },
+      counts: this.counts(rows),
+      strips: { slotMs: SLOT_MS, lastSlot: Math.floor(now / SLOT_MS) },
+      sessions: rows.slice(0, MAX_ROWS),
+      sessionsTotal: rows.length,
+      incidents: this.incidents.list,
+      openIncidents: this.incidents.openCount,
+      restarts: this.history.restarts.toReversed(),
+      history: { states: this.history.since(now), memory: this.history.memory },
+      counters: this.counters,
+    };
+  }
+
+  server(): StatusJson['server'] {
+    const { clock, url, redactor } = this.#o;
+    const now = clock.epoch();
+    const { health, forMs, pid, version, restarts, recentRestarts, breaker, stream } =
+      this.#o.source.server();
+    const { state, opensAgainInMs } = breaker;
+    const since = forMs === undefined ? undefined : this.#steady(`server ${health}`, now - forMs);
+    const until =
+      opensAgainInMs === undefined ? undefined : this.#steady('breaker', now + opensAgainInMs);
+    return {
+      url: redactor.text(url),
+      health,
+      ...(since === undefined ? {} : { since: new Date(since).toISOString() }),
+      ...(version === undefined ? {} : { version }),
+      ...(pid === undefined ? {} : { pid }),
+      restarts,
+      recentRestarts,
+      breaker: { state, ...(until === undefined ? {} : { until: new Date(until).toISOString() }) },
+      stream,
+    };
+  }
+
+  /** Every session that is active or was within the last hour, worst and longest first. */
+  rows(): SessionRow[] {
+    const now = this.#o.clock.epoch();
+    const times = new Map<string, number>();
+    const active = this.#o.source.sessions().map((facts) => this.#row(facts, now, times));
+    const ids = new Set(active.map(({ id }) => id));
+    const idle: SessionRow[] = [];
+    for (const { fields, since } of this.strips.values()) {
+      if (ids.has(fields.sessionID) || now - since > HOUR_MS) continue;
+      idle.push({
+        id: fields.sessionID,
+        // Its last word may have been lost with the server.
+        health: 'idle',
+        since,
+        ...this.#texts(fields),
+        strip: this.strips.text(fields.sessionID, now),
+      });
+    }
+    this.#times = new Map([...this.#times].filter(([key]) => !key.startsWith('session ')));
+    for (const [key, time] of times) this.#times.set(key, time);
+    return [...active, ...idle].sort(
+      (a, b) => RANK[b.health] - RANK[a.health] || a.since - b.since || (a.id < b.id ? -1 : 1),
+    );
+  }
+
+  counts(rows: readonly { health: Health }[]): Record<Health, number> {
+    return countByHealth(this.#o.source.idleSessions, rows);
+  }
+
+  #row(facts: SessionFacts, now: number, times: Map<string, number>): SessionRow {
+    const { sessionID: id, health, attempt, model, tool, reason, waitingFor } = facts;
+    const time = (name: string, value: number) => {
+      const key = `session ${id} ${name}`;
+      const steady = this.#steady(key, value);
+      times.set(key, steady);
+      return steady;
+    };
+    const text = (value: string) => this.#clean(value);
+    return {
+      id,
+      health,
+      since: time(health, now - facts.forMs),
+      ...this.#texts(facts),
+      ...(attempt === undefined ? {} : { attempt }),
+      ...(model === undefined ? {} : { model: text(model) }),
+      ...(tool === undefined ? {} : { tool: text(tool) }),
+      ...(facts.toolForMs === undefined ? {} : { toolSince: time('tool', now - facts.toolForMs) }),
+      ...(facts.message === undefined ? {} : { message: text(facts.message) }),
+      ...(facts.nextInMs === undefined ? {} : { nextAt: time('next', now + facts.nextInMs) }),
+      ...(reason === undefined ? {} : { reason }),
+      ...(waitingFor === undefined ? {} : { waitingFor }),
+      strip: this.strips.text(id, now),
+    };
+  }
+
+  /** Titles and directories stay the same from look to look: they are searched for secrets once. */
+  #clean(value: string): string {
+    let clean = this.#cleaned.get(value);
+    if (clean === undefined) {
+      clean = this.#o.redactor.text(value, MAX_TEXT);
+      this.#cleaned.set(value, clean);
+    }
+    return clean;
+  }
+
+  #texts(fields: { directory?: string; title?: string; parentID?: string }) {
+    const { directory, title, parentID } = fields;
+    const text = (value: string) => this.#clean(value);
+    return {
+      ...(directory === undefined ? {} : { directory: text(directory) }),
+      ...(title === undefined ? {} : { title: text(title) }),
+      ...(parentID === undefined ? {} : { parentID }),
+    };
+  }
+
+  #steady(key: string, value: number): number {
+    const known = this.#times.get(key);
+    const steady =
+      known !== undefined && Math.abs(known - value) < JITTER_MS ? known : Math.round(value);
+    this.#times.set(key, steady);
+    return steady;
+  }
+}
+
+const RANK: Readonly<Record<Health, number>> = {
+  idle: 0,
+  busy: 1,
+  delegating: 2,
+  waiting: 3,
+  retrying: 4,
+  stalled: 5,
+  stuck: 6,
+  wedged: 7,
+};

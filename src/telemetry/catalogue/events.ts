@@ -1,0 +1,90 @@
+/** The types of everything that can be logged: what each event is emitted with, and what stands in the log. */
+import type { Health, NoteFields, SessionFields } from '../../watchdog/decision.js';
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+
+/** The events that come from the daemon around the state machine. */
+export interface DaemonEventFields {
+  'daemon.started': { version: string; pid: number; config: Record<string, unknown> };
+  'daemon.stopping': { signal: string };
+  'daemon.stopped': { signal: string; exitCode: number };
+  'daemon.gap': { gapMs: number };
+  'server.starting': { pid?: number; startedBy?: 'spawn' | 'adopt' | 'external' };
+  'server.output': { stream: 'stdout' | 'stderr'; line: string };
+  'server.notice': {
+    severity: 'debug' | 'info' | 'warn' | 'error';
+    notice: string;
+    detail?: Record<string, unknown>;
+  };
+  'server.unknown': { what: string; detail?: string };
+  'stream.connected': { path: string };
+  'stream.lost': { path: string; reason: string; silentMs: number };
+  'health.summary': Record<Health, number> & {
+    eventsPerSec: number;
+    serverMemoryBytes?: number;
+    watchdogMemoryBytes: number;
+    serverMemoryGrowthBytesPerHour?: number;
+    restarts: number;
+  };
+  'log.dropped': { lines: number };
+  'log.suppressed': { lines: number; events: Record<string, number>; forMs: number };
+  'config.invalid': { err: unknown };
+  'config.reloaded': { applied: string[]; needRestart: string[] };
+  'daemon.state': { state: Record<string, unknown> };
+  error: { err: unknown; doing?: string };
+}
+
+/** What people ask of the daemon, and what it tells them unasked. */
+export interface StatusEventFields {
+  'status.listening': { address: string };
+  'status.failed': { address: string; error: string; retryInMs: number };
+  'act.skipped': {
+    act: string;
+    sessionID?: string;
+    directory?: string;
+    reason?: string;
+    because: 'dryRun' | 'paused';
+  };
+  'act.requested': { act: 'abort' | 'restart'; sessionID?: string };
+  'act.done': {
+    act: 'abort';
+    sessionID: string;
+    outcome: 'done' | 'idle' | 'failed';
+    tookMs?: number;
+    error?: string;
+  };
+  'daemon.paused': Record<never, never>;
+  'daemon.resumed': { pausedMs: number };
+  'notify.sent': { host: string; events: number; tries: number };
+  'notify.failed': { host: string; events: number; tries: number; error: string };
+}
+
+/** What each event is emitted with: the state machine's notes as they are, and the daemon's own. */
+export type EventFields = NoteFields & DaemonEventFields & StatusEventFields;
+export type EventName = keyof EventFields;
+
+/**
+ * What stands in the log: as emitted, but where the state machine, which has no wall clock, says how far away the next
+ * attempt is, the log says when it is.
+ */
+export type LogFields<E extends EventName> = 'nextInMs' extends keyof EventFields[E]
+  ? Omit<EventFields[E], 'nextInMs'> & { nextAt?: string }
+  : EventFields[E];
+
+/** The names that a catalogue entry documents: all but those which every session event has. */
+export type DocumentedField<E extends EventName> = Exclude<
+  keyof LogFields<E>,
+  E extends `session.${string}` ? keyof SessionFields : never
+>;
+
+export interface CatalogueEntry<E extends EventName> {
+  level: Level | ((fields: EventFields[E]) => Level);
+  /** When it is logged, as a phrase. */
+  when: string;
+  /** What each field means. */
+  fields: { readonly [F in DocumentedField<E>]-?: string };
+  /** One plain sentence, with the numbers. */
+  message(fields: EventFields[E]): string;
+}
+
+export type CatalogueOf<E extends EventName> = { readonly [K in E]: CatalogueEntry<K> };

@@ -1,0 +1,188 @@
+/** The catalogue's entries about the server, its event stream and its restarts. */
+import type { RestartReason } from '../../watchdog/decision.js';
+import { aside, capitalised, counted, phrase, time } from '../number-text.js';
+import type { CatalogueOf, EventName } from './events.js';
+
+type ServerEvent = Extract<EventName, `server.${string}` | `stream.${string}`>;
+
+const REASON = 'pileup, wedged, unresponsive, exited, memory, schedule or manual';
+
+export const serverEvents: CatalogueOf<ServerEvent> = {
+  'server.starting': {
+    level: 'info',
+    when: 'the server is spawned, or one that runs is taken on',
+    fields: { pid: 'process id', startedBy: 'spawn, adopt or external' },
+    message: (f) => `${STARTED_BY[f.startedBy ?? 'spawn']}${pid(f.pid)}.`,
+  },
+  'server.healthy': {
+    level: 'info',
+    when: 'first good answer',
+    fields: {
+      version: 'opencode’s version',
+      pid: 'process id',
+      tookMs: 'from the start to this answer',
+    },
+    message: (f) =>
+      `The server${f.version === undefined ? '' : `, opencode ${f.version},`} is healthy${f.tookMs === undefined ? '' : ` after ${time(f.tookMs)}`}${pid(f.pid)}.`,
+  },
+  'server.unresponsive': {
+    level: 'error',
+    when: '`probe.maxFailures` probes failed in a row and the event stream is silent too',
+    fields: {
+      failures: 'consecutive failures',
+      lastError: 'how the last one failed',
+      silentMs: 'silence on the event stream',
+    },
+    message: (f) =>
+      `The server does not respond: ${counted(f.failures, 'probe')} failed, the last with: ${f.lastError}.`,
+  },
+  'server.unauthorized': {
+    level: 'error',
+    when: 'the server refuses the credentials; it is alive, so it is not restarted',
+    fields: { status: 'HTTP status' },
+    message: (f) =>
+      `The server refuses the credentials (status ${f.status}): check server.username and the password.`,
+  },
+  'server.exited': {
+    level: 'error',
+    when: 'the process is gone',
+    fields: { pid: 'process id', code: 'exit code', signal: 'the signal that ended it' },
+    message: (f) =>
+      `The server process${f.pid === undefined ? '' : ` ${f.pid}`} is gone${aside(
+        phrase(f.code !== null && `exit code ${f.code}`, f.signal !== null && `signal ${f.signal}`),
+      )}.`,
+  },
+  'server.suspended': {
+    level: 'warn',
+    when: 'the server process is stopped by a signal (SIGSTOP, Ctrl-Z); it is let run on (SIGCONT)',
+    fields: { pid: 'process id' },
+    message: (f) => `The server process ${f.pid} is stopped by a signal and answers nothing.`,
+  },
+  'server.thawed': {
+    level: 'info',
+    when: 'a suspended server answers again',
+    fields: { pid: 'process id', tookMs: 'since it was seen to be stopped' },
+    message: (f) => `The server process ${f.pid} runs and answers again after ${time(f.tookMs)}.`,
+  },
+  'server.thaw_failed': {
+    level: 'error',
+    when: 'a suspended server could not be let run; failing probes lead to a restart',
+    fields: { pid: 'process id', try: 'from 1', error: 'what went wrong' },
+    message: (f) => `The stopped server process ${f.pid} could not be let run: ${f.error}.`,
+  },
+  'server.draining': {
+    level: 'info',
+    when: 'a recycle restart is wanted and waits for the sessions at work',
+    fields: {
+      reason: 'memory or schedule',
+      sessions: 'sessions at work now',
+      drainTimeoutMs: 'the longest that it waits',
+    },
+    message: (f) =>
+      `A restart (${f.reason}) waits for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
+  },
+  'server.restarting': {
+    level: 'warn',
+    when: 'the watchdog decides to restart',
+    fields: {
+      reason: REASON,
+      pid: 'process that is ended',
+      interrupted: 'ids of the sessions whose run this cuts',
+      sessions: 'sessions that led to it',
+      restarts: 'restarts in `restart.window`, with this one',
+      detail: 'the numbers behind the reason, as a phrase',
+    },
+    message: (f) =>
+      `Restarting the server because ${BECAUSE[f.reason]}${aside(f.detail)}; this cuts ${counted(f.interrupted.length, 'session')}, restart ${f.restarts} in the window.`,
+  },
+  'server.restarted': {
+    level: 'info',
+    when: 'healthy again after a restart',
+    fields: {
+      reason: REASON,
+      tookMs: 'from the decision to health',
+      oldPid: 'process before',
+      pid: 'process now',
+    },
+    message: (f) => `The server is back after ${time(f.tookMs)} (${f.reason})${pid(f.pid)}.`,
+  },
+  'server.restart_failed': {
+    level: 'error',
+    when: 'a restart did not lead to health',
+    fields: { reason: `start, ${REASON}`, error: 'what went wrong' },
+    message: (f) =>
+      `${f.reason === 'start' ? 'Starting the server' : `The restart of the server (${f.reason})`} failed: ${f.error}.`,
+  },
+  'server.breaker_open': {
+    level: 'error',
+    when: '`restart.maxRestarts` restarts in `restart.window`',
+    fields: {
+      reason: REASON,
+      restarts: 'restarts in the window',
+      cooldownMs: 'how long no restart is made',
+    },
+    message: (f) =>
+      `Too many restarts (${f.restarts}): no more for ${time(f.cooldownMs)}. The next would have been because ${BECAUSE[f.reason]}.`,
+  },
+  'server.breaker_closed': {
+    level: 'info',
+    when: 'the server stayed well, restarts are allowed again',
+    fields: { restarts: 'restarts in the window' },
+    message: (f) => `Restarts are allowed again (${f.restarts} in the window).`,
+  },
+  'server.output': {
+    level: 'info',
+    when: 'a line of a spawned server’s own output',
+    fields: { stream: 'stdout or stderr', line: 'the line, cut at 8 KiB' },
+    message: (f) => `opencode: ${f.line}`,
+  },
+  'server.notice': {
+    level: (f) => f.severity,
+    when: 'something about the server’s process that a person should know',
+    fields: {
+      severity: 'debug, info, warn or error; also the level',
+      notice: 'what it is, in a sentence',
+      detail: 'the facts behind it',
+    },
+    message: (f) => capitalised(f.notice),
+  },
+  'server.unknown': {
+    level: 'warn',
+    when: 'the server sent something that this version does not know, once for each kind',
+    fields: { what: 'what was not understood', detail: 'what it was taken for' },
+    message: (f) => `The server sent ${f.what}, which is unknown here${aside(f.detail)}.`,
+  },
+  'stream.connected': {
+    level: 'info',
+    when: 'the event stream is connected',
+    fields: { path: 'the route' },
+    message: (f) => `Listening to ${f.path}.`,
+  },
+  'stream.lost': {
+    level: 'warn',
+    when: 'the event stream ended, failed or fell silent; it is connected again',
+    fields: { path: 'the route', reason: 'how it was lost', silentMs: 'time since its last frame' },
+    message: (f) =>
+      `Lost ${f.path}: ${f.reason} (last frame ${time(f.silentMs)} ago). Connecting again.`,
+  },
+};
+
+const STARTED_BY = {
+  spawn: 'Starting the server',
+  adopt: 'Taking on the server that runs',
+  external: 'Watching a server that others start',
+} as const;
+
+const BECAUSE: Readonly<Record<RestartReason, string>> = {
+  pileup: 'sessions pile up in retries',
+  wedged: 'a session cannot be aborted',
+  unresponsive: 'it does not respond',
+  exited: 'its process is gone',
+  memory: 'it uses too much memory',
+  schedule: 'the schedule says so',
+  manual: 'a person asked for it',
+};
+
+function pid(value: number | undefined): string {
+  return value === undefined ? '' : `, pid ${value}`;
+}

@@ -1,0 +1,224 @@
+/** The catalogue's entries about sessions and their providers. */
+import type { StuckReason } from '../../watchdog/decision.js';
+import { aside, counted, phrase, time } from '../number-text.js';
+import type { CatalogueOf, EventFields, EventName } from './events.js';
+
+type SessionEvent = Extract<EventName, `session.${string}` | `provider.${string}`>;
+
+const REASON =
+  'why it counts as stuck: attempts, duration, wait, hopeless, silence, tool_time, run_time, waiting, ghost or pileup';
+const RESTART_REASON =
+  'why the server was restarted: pileup, wedged, unresponsive, exited, memory, schedule or manual';
+const HEALTH = 'idle, busy, waiting, delegating, retrying, stalled, stuck or wedged';
+
+export const sessionEvents: CatalogueOf<SessionEvent> = {
+  'session.health': {
+    level: 'info',
+    when: 'every `log.healthInterval` for each active session, and at every change of health',
+    fields: {
+      health: HEALTH,
+      previous: 'the health before, at a change',
+      forMs: 'how long it has had this health',
+      attempt: 'opencode’s retry attempt counter',
+      model: 'provider/model of the run',
+      tool: 'the tool that runs',
+    },
+    message: (f) =>
+      `Session ${f.sessionID} is ${f.health}${f.previous === undefined ? '' : `, was ${f.previous}`}${aside(
+        phrase(
+          f.previous === undefined && `for ${time(f.forMs)}`,
+          f.attempt !== undefined && `attempt ${f.attempt}`,
+          f.tool !== undefined && `tool ${f.tool}`,
+          f.model !== undefined && `on ${f.model}`,
+        ),
+      )}.`,
+  },
+  'session.stuck': {
+    level: 'warn',
+    when: 'a limit is crossed',
+    fields: {
+      reason: REASON,
+      limit: 'the limit that was crossed, in ms; a count where `reason` is attempts',
+      value: 'what was measured against it, in the same unit',
+      attempt: 'opencode’s retry attempt counter',
+      message: 'what opencode says about the retry',
+      nextAt: 'when opencode would try again (ISO 8601)',
+      episodeMs: 'age of the retry episode',
+      tool: 'the tool that runs',
+    },
+    message: (f) =>
+      `Session ${f.sessionID} is stuck: ${stuckBecause(f)}${aside(f.message?.trim())}.`,
+  },
+  'session.aborting': {
+    level: 'warn',
+    when: 'the watchdog decides to abort',
+    fields: { reason: REASON, try: 'which try this is, from 1' },
+    message: (f) =>
+      `Aborting session ${f.sessionID}, try ${f.try}, because of ${REASON_WORDS[f.reason]}.`,
+  },
+  'session.aborted': {
+    level: 'info',
+    when: 'the session was seen idle after the abort',
+    fields: {
+      reason: REASON,
+      try: 'the try that worked',
+      tookMs: 'from sending the abort to the proof',
+    },
+    message: (f) =>
+      `Session ${f.sessionID} is aborted: seen idle ${time(f.tookMs)} after the abort was sent, at try ${f.try}.`,
+  },
+  'session.abort_failed': {
+    level: 'warn',
+    when: 'the abort was not seen to work within `abort.verifyTimeout`',
+    fields: { reason: REASON, try: 'the try that failed', error: 'what went wrong' },
+    message: (f) => `Abort of session ${f.sessionID} failed at try ${f.try}: ${f.error}.`,
+  },
+  'session.wedged': {
+    level: 'error',
+    when: '`abort.maxTries` aborts did not work',
+    fields: { reason: REASON, tries: 'aborts tried' },
+    message: (f) =>
+      `Session ${f.sessionID} is wedged: ${counted(f.tries, 'abort')} did not end its run.`,
+  },
+  'session.waiting': {
+    level: 'info',
+    when: 'a permission or question is pending',
+    fields: { on: 'permission or question', requestID: 'id of the request' },
+    message: (f) =>
+      `Session ${f.sessionID} waits for a person to answer a ${f.on} (${f.requestID}).`,
+  },
+  'session.answered': {
+    level: 'info',
+    when: 'the permission or question is answered',
+    fields: {
+      on: 'permission or question',
+      requestID: 'id of the request',
+      by: 'person or watchdog',
+      forMs: 'how long it was pending',
+    },
+    message: (f) =>
+      `The ${f.on} of session ${f.sessionID} was answered by ${f.by === 'person' ? 'a person' : 'the watchdog'} after ${time(f.forMs)}.`,
+  },
+  'session.recovered': {
+    level: 'info',
+    when: 'a retry episode or a silence ended by itself',
+    fields: {
+      reason: 'the limit it had crossed, where it had crossed one',
+      attempts: 'highest attempt of the episode',
+      episodeMs: 'how long the episode lasted',
+    },
+    message: (f) =>
+      `Session ${f.sessionID} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'attempt')}` : ''}.`,
+  },
+  'session.failed': {
+    level: 'warn',
+    when: 'opencode ended the run with an error',
+    fields: {
+      error: 'what opencode reported',
+      statusCode: 'HTTP status of the provider',
+      attempts: 'retry attempts before it',
+    },
+    message: (f) =>
+      `The run of session ${f.sessionID} failed${f.attempts > 0 ? ` after ${counted(f.attempts, 'retry attempt')}` : ''}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
+  },
+  'session.interrupted': {
+    level: 'warn',
+    when: 'a restart cut this session’s run',
+    fields: { restartReason: RESTART_REASON, health: `its health before: ${HEALTH}` },
+    message: (f) =>
+      `A restart (${f.restartReason}) cut the run of session ${f.sessionID}, which was ${f.health}.`,
+  },
+  'session.continue_failed': {
+    level: 'warn',
+    when: '`recover` prompted the session again, and no run began',
+    fields: {
+      model: 'provider/model that was asked for',
+      count: 'how often this session was continued',
+      error: 'why, as far as it is known',
+    },
+    message: (f) => `Session ${f.sessionID} could not be continued: ${f.error}.`,
+  },
+  'session.unwatched': {
+    level: 'error',
+    when: 'more sessions are active at once than can be watched (docs/limits.md); said at most once a minute',
+    fields: { watched: 'sessions that are active and watched' },
+    message: (f) =>
+      `Session ${f.sessionID}, and perhaps others, is not watched: ${f.watched} are active already, and that is the limit. It is watched as soon as one of them ends.`,
+  },
+  'session.continued': {
+    level: 'info',
+    when: '`recover` prompted the session again',
+    fields: {
+      model: 'provider/model of the new run',
+      count: 'how often this session was continued',
+    },
+    message: (f) =>
+      `Session ${f.sessionID} was told to go on${f.model === undefined ? '' : ` with ${f.model}`} (${f.count} so far).`,
+  },
+  'provider.outage': {
+    level: 'warn',
+    when: 'several sessions fail on one provider',
+    fields: {
+      provider: 'id of the provider',
+      model: 'id of the model',
+      sessions: 'sessions that fail on it',
+      message: 'what opencode says about the retries',
+    },
+    message: (f) =>
+      `Provider ${f.provider} is failing ${counted(f.sessions, 'session')} on ${f.model}${aside(f.message.trim())}.`,
+  },
+  'provider.back': {
+    level: 'info',
+    when: 'a run on the provider goes on again',
+    fields: {
+      provider: 'id of the provider',
+      model: 'id of the model',
+      outageMs: 'how long the outage lasted',
+    },
+    message: (f) => `Provider ${f.provider} answers again on ${f.model} after ${time(f.outageMs)}.`,
+  },
+};
+
+const REASON_WORDS: Readonly<Record<StuckReason, string>> = {
+  attempts: 'too many attempts',
+  duration: 'retrying too long',
+  wait: 'a next attempt too far away',
+  hopeless: 'an error that no retry can mend',
+  silence: 'silence',
+  tool_time: 'a tool running too long',
+  run_time: 'a run lasting too long',
+  waiting: 'a request left unanswered',
+  ghost: 'a run that outlived its deleted session',
+  pileup: 'a pile-up',
+};
+
+/** The measured value against its limit. */
+function stuckBecause(f: EventFields['session.stuck']): string {
+  const overLimit = `${time(f.value)}, limit ${time(f.limit)}`;
+  switch (f.reason) {
+    case 'attempts':
+      return `attempt ${f.value} of at most ${f.limit}`;
+    case 'duration':
+      return `retrying for ${overLimit}`;
+    case 'wait':
+      return `the next attempt is ${time(f.value)} away, limit ${time(f.limit)}`;
+    case 'hopeless':
+      return 'no retry can mend this error';
+    case 'silence':
+      return `busy without a sign of life for ${overLimit}`;
+    case 'tool_time':
+      return `${f.tool === undefined ? 'a tool' : `tool ${f.tool}`} has been running for ${overLimit}`;
+    case 'run_time':
+      return `its run has lasted ${overLimit}`;
+    case 'waiting':
+      return `a request has waited for an answer for ${overLimit}`;
+    case 'ghost':
+      return 'it was deleted, but its run goes on';
+    case 'pileup':
+      return `it is part of a pile-up, retrying for ${time(f.value)}`;
+    default: {
+      const unknown: never = f.reason;
+      return String(unknown);
+    }
+  }
+}

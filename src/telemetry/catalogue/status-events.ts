@@ -1,0 +1,95 @@
+/** The catalogue's entries about people and programs that look at the daemon, steer it, or are told by it. */
+
+import { aside, counted, phrase, time } from '../number-text.js';
+import type { CatalogueOf, EventName } from './events.js';
+
+export type StatusEvent = Extract<
+  EventName,
+  `status.${string}` | `notify.${string}` | `act.${string}` | `daemon.paused` | `daemon.resumed`
+>;
+
+export const statusEvents: CatalogueOf<StatusEvent> = {
+  'status.listening': {
+    level: 'info',
+    when: 'the status endpoint answers',
+    fields: { address: 'where, as in `status.listen`' },
+    message: (f) => `The status endpoint listens on ${f.address}.`,
+  },
+  'status.failed': {
+    level: 'warn',
+    when: 'the status endpoint cannot listen, for example because its port is taken; the daemon watches on',
+    fields: {
+      address: 'where it was to listen',
+      error: 'what stands in its way',
+      retryInMs: 'when it is tried again',
+    },
+    message: (f) =>
+      `The status endpoint cannot listen on ${f.address}: ${f.error}. The watchdog works on without it and tries again in ${time(f.retryInMs)}.`,
+  },
+  'act.skipped': {
+    level: 'warn',
+    when: 'an act that was decided and not done, because of `dryRun` or a pause',
+    fields: {
+      act: 'abort, restart, start, reject or continue',
+      sessionID: 'the session it was for',
+      directory: 'its directory',
+      reason: 'why it was decided',
+      because: 'dryRun or paused',
+    },
+    message: (f) =>
+      `${f.because === 'paused' ? 'Paused' : 'Dry run'}, not done: ${phrase(f.act, f.sessionID)}${aside(f.reason)}.`,
+  },
+  'act.requested': {
+    level: 'warn',
+    when: 'a person asks the daemon to act, over the status endpoint',
+    fields: { act: 'abort or restart', sessionID: 'the session it is for' },
+    message: (f) => `A person asks for this: ${phrase(f.act, f.sessionID ?? 'the server')}.`,
+  },
+  'act.done': {
+    level: 'info',
+    when: 'the end of an abort that a person asked for',
+    fields: {
+      act: 'abort',
+      sessionID: 'the session it was for',
+      outcome: 'done, idle or failed',
+      tookMs: 'from the request to the proof',
+      error: 'what went wrong',
+    },
+    message: (f) =>
+      `${phrase(f.act, f.sessionID)}, asked for by a person: ${f.outcome}${f.tookMs === undefined ? '' : ` after ${time(f.tookMs)}`}${aside(f.error)}.`,
+  },
+  'daemon.paused': {
+    level: 'warn',
+    when: 'a person told the daemon to act no more until it is resumed; it watches and decides on',
+    fields: {},
+    message: () => 'Paused: decisions are logged, and nothing is done until a person resumes.',
+  },
+  'daemon.resumed': {
+    level: 'info',
+    when: 'a person told the daemon to act again',
+    fields: { pausedMs: 'how long it was paused' },
+    message: (f) => `Resumed after ${time(f.pausedMs)}: what still stands is acted on again.`,
+  },
+  'notify.sent': {
+    level: 'debug',
+    when: 'a webhook took a notice',
+    fields: {
+      host: 'of the webhook',
+      events: 'how many events it told of',
+      tries: 'how many it took',
+    },
+    message: (f) => `Told ${f.host} of ${counted(f.events, 'event')}.`,
+  },
+  'notify.failed': {
+    level: 'warn',
+    when: 'a webhook did not take a notice, and it is given up',
+    fields: {
+      host: 'of the webhook',
+      events: 'how many events it would have told of',
+      tries: 'how often it was tried',
+      error: 'how the last try failed',
+    },
+    message: (f) =>
+      `${f.host} was not told of ${counted(f.events, 'event')} after ${counted(f.tries, 'try').replace(/trys$/, 'tries')}: ${f.error}.`,
+  },
+};

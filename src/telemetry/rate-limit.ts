@@ -1,0 +1,160 @@
+/**
+ * How fast the log may grow. What the outside can make us say over and over is written once and then counted, and the
+ * count is said afterwards. Decisions and acts are never left out: they have limits of their own (aborts, restarts).
+ *
+ * Only lines are held back: subscribers (metrics, webhooks, the status page) hear of every event.
+ */
+import type { Clock, Timer } from '../lib/clock.js';
+import type { EventName } from './catalogue/events.js';
+
+/** A bucket of lines: so many at once, and so many a second from then on. */
+export interface Rate {
+  burst: number;
+  perSecond: number;
+}
+
+interface Rates {
+  /** The same sentence, whatever its numbers. */
+  same: Rate;
+  /** All lines of the event's name. */
+  all: Rate;
+}
+
+/** What goes wrong over and over: one line a second, and a handful of different ones at once. */
+export const COMPLAINTS: Rates = {
+  same: { burst: 1, perSecond: 1 },
+  all: { burst: 20, perSecond: 1 },
+};
+/** A stream that comes and goes: its reconnects slow down by themselves. */
+export const STREAM: Rates = {
+  same: { burst: 5, perSecond: 1 },
+  all: { burst: 20, perSecond: 1 },
+};
+/** The server's own words have a limit of 100 lines a second already (`process/output.ts`). */
+export const OUTPUT: Rates = {
+  same: { burst: 10, perSecond: 1 },
+  all: { burst: 200, perSecond: 100 },
+};
+/** A session that changes all the time, and many sessions that change at once: 10,000 begin with one poll. */
+export const CHANGES: Rates = {
+  same: { burst: 20, perSecond: 1 },
+  all: { burst: 10_000, perSecond: 500 },
+};
+
+const LIMITED: Partial<Record<EventName, Rates>> = {
+  error: COMPLAINTS,
+  'server.notice': COMPLAINTS,
+  'server.unknown': COMPLAINTS,
+  'status.failed': COMPLAINTS,
+  'notify.sent': COMPLAINTS,
+  'notify.failed': COMPLAINTS,
+  'stream.connected': STREAM,
+  'stream.lost': STREAM,
+  'server.output': OUTPUT,
+  'session.health': CHANGES,
+  'session.waiting': CHANGES,
+  'session.answered': CHANGES,
+  'session.recovered': CHANGES,
+  'session.failed': CHANGES,
+};
+
+/** Sentences remembered; beyond it the one said longest ago is forgotten, and the limit of its name holds. */
+export const MAX_SENTENCES = 2_000;
+/** Of a sentence, what tells it from others. */
+const MAX_SENTENCE = 200;
+/** While lines are being left out, this often it is said how many. */
+export const SAY_EVERY_MS = 30_000;
+
+interface Bucket {
+  left: number;
+  at: number;
+}
+
+export interface LogRateOptions {
+  clock: Clock;
+  /** So many lines were left out, by event, in so many ms. */
+  onSuppressed(lines: number, events: Record<string, number>, forMs: number): void;
+}
+
+export class LogRate {
+  readonly #options: LogRateOptions;
+  readonly #names = new Map<EventName, Bucket>();
+  readonly #sentences = new Map<string, Bucket>();
+  #suppressed = new Map<EventName, number>();
+  #since = 0;
+  #timer: Timer | undefined;
+
+  constructor(options: LogRateOptions) {
+    this.#options = options;
+  }
+
+  /** Sentences remembered. */
+  get size(): number {
+    return this.#sentences.size;
+  }
+
+  /** Whether this line may be written now. `subject`: the session that it is about. */
+  passes(event: EventName, sentence: string, subject = ''): boolean {
+    const rates = LIMITED[event];
+    if (rates === undefined) return true;
+    const now = this.#options.clock.now();
+    const exact = event === 'server.output';
+    const words = sentence.slice(0, MAX_SENTENCE);
+    // Ids differ by their numbers, so those of the session stay.
+    const kind = exact ? words : words.replace(/\d+(\.\d+)?/g, '#');
+    const key = `${event} ${subject} ${kind}`;
+    // Both are asked only where the first has room: a sentence too many costs its name nothing.
+    const passes =
+      take(this.#sentence(key, rates.same, now), rates.same, now) &&
+      take(this.#name(event, rates.all, now), rates.all, now);
+    if (!passes) this.#count(event, now);
+    return passes;
+  }
+
+  /** Says what was left out so far. */
+  flush(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#suppressed.size === 0) return;
+    const events = Object.fromEntries(this.#suppressed);
+    const lines = [...this.#suppressed.values()].reduce((sum, count) => sum + count, 0);
+    this.#suppressed = new Map();
+    this.#options.onSuppressed(lines, events, this.#options.clock.now() - this.#since);
+  }
+
+  #name(event: EventName, { burst }: Rate, now: number): Bucket {
+    let bucket = this.#names.get(event);
+    if (bucket === undefined) {
+      bucket = { left: burst, at: now };
+      this.#names.set(event, bucket);
+    }
+    return bucket;
+  }
+
+  #sentence(key: string, { burst }: Rate, now: number): Bucket {
+    const bucket = this.#sentences.get(key) ?? { left: burst, at: now };
+    // Entered anew: the Map's order is then the order of saying.
+    this.#sentences.delete(key);
+    this.#sentences.set(key, bucket);
+    if (this.#sentences.size > MAX_SENTENCES) {
+      const [oldest] = this.#sentences.keys();
+      if (oldest !== undefined) this.#sentences.delete(oldest);
+    }
+    return bucket;
+  }
+
+  #count(event: EventName, now: number): void {
+    if (this.#suppressed.size === 0) this.#since = now;
+    this.#suppressed.set(event, (this.#suppressed.get(event) ?? 0) + 1);
+    this.#timer ??= this.#options.clock.after(SAY_EVERY_MS, () => this.flush(), { unref: true });
+  }
+}
+
+function take(bucket: Bucket, { burst, perSecond }: Rate, now: number): boolean {
+  const gained = (Math.max(0, now - bucket.at) / 1_000) * perSecond;
+  bucket.left = Math.min(burst, bucket.left + gained);
+  bucket.at = now;
+  if (bucket.left < 1) return false;
+  bucket.left -= 1;
+  return true;
+}

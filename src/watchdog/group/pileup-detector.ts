@@ -1,0 +1,77 @@
+/**
+ * Pile-ups: several sessions retrying at once, over all directories.
+ *
+ * One session in retry is its own trouble; several at once may be the server's. A pile-up is answered by a restart,
+ * unless a restart was tried for one within `pileup.rest`: then restarting did not help, and only aborts follow.
+ * Where healthy runs would be lost, the stuck ones are aborted first and the restart comes only if that did not do.
+ */
+import type { Policy } from '../policy.js';
+
+export type PileupAnswer =
+  | { kind: 'none'; askAgainAt?: number }
+  /** Abort the piled sessions; no restart now. */
+  | { kind: 'abort'; askAgainAt?: number }
+  | { kind: 'restart'; detail: string };
+
+export interface PileupFacts {
+  /** When each retrying session's episode began. */
+  episodes: readonly number[];
+  /** Whether sessions are active that are neither retrying nor stuck: a restart would cut them. */
+  healthy(): boolean;
+  /** A provider is known to be down: restarts rest. */
+  outage: boolean;
+}
+
+export class PileupDetector {
+  readonly #policy: Policy;
+  #abortingSince: number | undefined;
+  #restartedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(policy: Policy) {
+    this.#policy = policy;
+  }
+
+  /** A pile-up restart was decided. */
+  restarted(at: number): void {
+    this.#restartedAt = at;
+    this.#abortingSince = undefined;
+  }
+
+  /** Too few sessions are retrying for any pile-up. */
+  clear(): void {
+    this.#abortingSince = undefined;
+  }
+
+  /** Whether a restart for a pile-up was tried so lately that another would not help. */
+  resting(at: number): boolean {
+    return at - this.#restartedAt < this.#policy.pileup.rest;
+  }
+
+  judge(facts: PileupFacts, at: number): PileupAnswer {
+    const { minSessions, minDuration } = this.#policy.pileup;
+    const due = facts.episodes.map((startedAt) => startedAt + minDuration).sort((a, b) => a - b);
+    const formsAt = due[minSessions - 1];
+    if (formsAt === undefined || at < formsAt) {
+      this.#abortingSince = undefined;
+      return formsAt === undefined ? { kind: 'none' } : { kind: 'none', askAgainAt: formsAt };
+    }
+    if (this.resting(at) || facts.outage) {
+      this.#abortingSince = undefined;
+      return { kind: 'abort' };
+    }
+    const piled = due.filter((each) => each <= at).length;
+    if (this.#abortingSince !== undefined || facts.healthy()) {
+      this.#abortingSince ??= at;
+      const standsAt = this.#abortingSince + this.#policy.abort.verifyTimeout;
+      if (at < standsAt) return { kind: 'abort', askAgainAt: standsAt };
+      return {
+        kind: 'restart',
+        detail: `${piled} sessions retrying, aborts did not end them`,
+      };
+    }
+    return {
+      kind: 'restart',
+      detail: `${piled} sessions retrying for at least ${minDuration / 1_000} s`,
+    };
+  }
+}

@@ -1,0 +1,103 @@
+/** Who is in a pile-up, and what follows from `pileup.ts`'s answer to it: a restart, or an abort of each. */
+
+import { declareStuck } from '../session/abort-flow.js';
+import type { Context } from '../session/rule-context.js';
+import { isRetrying } from '../session/rules.js';
+import type { Runs } from '../session/runs.js';
+import type { Run, Session } from '../session/state.js';
+import { PileupDetector } from './pileup-detector.js';
+
+interface Piled {
+  session: Session;
+  run: Run;
+  since: number;
+}
+
+export class Pileups {
+  readonly #context: Context;
+  readonly #runs: Runs;
+  readonly #pileup: PileupDetector;
+  /** There is no pile-up before then, as long as no episode changes. */
+  #none = { until: Number.NEGATIVE_INFINITY, news: -1 };
+
+  constructor(context: Context, runs: Runs) {
+    this.#context = context;
+    this.#runs = runs;
+    this.#pileup = new PileupDetector(context.policy);
+  }
+
+  /** A pile-up restart was decided. */
+  restarted(at: number): void {
+    this.#pileup.restarted(at);
+  }
+
+  /** `restart` tries one, and says whether it was decided. */
+  review(at: number, restart: (detail: string) => boolean): void {
+    const { policy, outages, wakeAt } = this.#context;
+    const { active, retrying, episodeNews } = this.#runs.book;
+    const { minSessions, minDuration } = policy.pileup;
+    if (retrying.size < minSessions) {
+      this.#pileup.clear();
+      return;
+    }
+    // Asked with nearly every observation of a thousand sessions: looked into only where the answer may be another.
+    if (at < this.#none.until && episodeNews === this.#none.news) {
+      wakeAt(this.#none.until);
+      return;
+    }
+    const piled = this.#piled();
+    const formedElsewhere = piled.filter(
+      ({ run, since }) => at - since >= minDuration && !outages.isOut(run),
+    );
+    const answer = this.#pileup.judge(
+      {
+        episodes: piled.map(({ since }) => since),
+        healthy: () => someHealthy(active),
+        outage: formedElsewhere.length < minSessions,
+      },
+      at,
+    );
+    if (answer.kind !== 'restart') {
+      if (answer.askAgainAt !== undefined) wakeAt(answer.askAgainAt);
+      if (answer.kind === 'none') {
+        this.#none = { until: answer.askAgainAt ?? Number.POSITIVE_INFINITY, news: episodeNews };
+        return;
+      }
+    } else if (restart(answer.detail)) {
+      return;
+    }
+    // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
+    for (const each of piled) this.#abort(each, at);
+  }
+
+  /** Where nobody listens, only a status proves that a session retries. */
+  #piled(): Piled[] {
+    return [...this.#runs.book.retrying].flatMap((session) => {
+      const { run } = session;
+      if (run?.episode === undefined || !isRetrying(run)) return [];
+      if (run.status === 'busy' && !this.#runs.listening) return [];
+      return [{ session, run, since: run.episode.startedAt }];
+    });
+  }
+
+  /** Each when it has been in the pile for `pileup.minDuration`, and has no attempt in flight that may work. */
+  #abort({ session, run, since }: Piled, at: number): void {
+    if (run.trouble !== undefined) return;
+    const { minDuration } = this.#context.policy.pileup;
+    const due = Math.max(since + minDuration, this.#runs.sparedUntil(session, run));
+    if (at >= due) {
+      const crossing = { reason: 'pileup', limit: minDuration, value: at - since } as const;
+      declareStuck(this.#context, session, run, crossing, at);
+      this.#runs.review(session, at);
+    } else if (Number.isFinite(due)) {
+      this.#context.wakeAt(due);
+    }
+  }
+}
+
+function someHealthy(active: Iterable<Session>): boolean {
+  for (const { run, health } of active) {
+    if (run?.trouble === undefined && health !== 'retrying') return true;
+  }
+  return false;
+}

@@ -1,0 +1,116 @@
+/**
+ * Provider outages: sessions that end badly one after the other on the same model, whatever is done about them.
+ *
+ * A first pile-up may be the server's fault, and a restart is the answer to it. When `pileup.minSessions` sessions
+ * have ended badly within `pileup.rest` and a session that began to retry *after that* fares no better, neither aborts
+ * nor a restart have helped: it is the provider. That is said once, and restarts for its sake rest until a step
+ * finishes on it.
+ */
+import type { Decision } from '../decision.js';
+import type { Policy } from '../policy.js';
+import type { Run } from '../session/state.js';
+
+/** Models remembered with their failures; beyond it the one known longest that is not out is forgotten, or else that. */
+export const MAX_MODELS = 200;
+/** Sessions remembered that ended badly on one model; a handful decides. */
+export const MAX_ENDED = 1_000;
+
+interface FailingModel {
+  /** When each session last ended badly on it, oldest first. */
+  readonly ended: Map<string, number>;
+  /** Since when it is said to be out. */
+  outSince: number | undefined;
+}
+
+export class ProviderOutages {
+  readonly #policy: Policy['pileup'];
+  readonly #say: (decision: Decision) => void;
+  readonly #models = new Map<string, FailingModel>();
+
+  constructor(policy: Policy['pileup'], say: (decision: Decision) => void) {
+    this.#policy = policy;
+    this.#say = say;
+  }
+
+  /** Models remembered. */
+  get size(): number {
+    return this.#models.size;
+  }
+
+  /** Whether the run's model is said to be out. */
+  isOut(run: Run): boolean {
+    return run.model !== undefined && this.#models.get(run.model)?.outSince !== undefined;
+  }
+
+  /** A run was aborted for a failing provider, gave up, or was cut by a pile-up restart while it was retrying. */
+  endedBadly(sessionID: string, run: Run, at: number): void {
+    if (run.model === undefined) return;
+    const model = this.#models.get(run.model) ?? this.#enter(run.model);
+    // Entered anew, so that the oldest stay first.
+    model.ended.delete(sessionID);
+    model.ended.set(sessionID, at);
+    if (model.ended.size > MAX_ENDED) forgetFirst(model.ended);
+    this.#prune(model, at);
+  }
+
+  /** A session is in retry: another one, or the same in another run. */
+  retrying(sessionID: string, run: Run, at: number): void {
+    const { model: name, episode } = run;
+    const model = name === undefined ? undefined : this.#models.get(name);
+    if (name === undefined || model === undefined || episode === undefined) return;
+    if (model.outSince !== undefined) return;
+    this.#prune(model, at);
+    const before = [...model.ended.values()].filter((ended) => ended <= episode.startedAt);
+    if (before.length < this.#policy.minSessions) return;
+    model.outSince = at;
+    this.#say({
+      note: 'provider.outage',
+      ...namesOf(name),
+      sessions: new Set([...model.ended.keys(), sessionID]).size,
+      message: episode.message,
+    });
+  }
+
+  /** The provider answers: whatever was held against it is forgotten. */
+  stepFinished(run: Run, at: number): void {
+    const model = run.model === undefined ? undefined : this.#models.get(run.model);
+    if (run.model === undefined || model === undefined) return;
+    this.#models.delete(run.model);
+    if (model.outSince === undefined) return;
+    this.#say({ note: 'provider.back', ...namesOf(run.model), outageMs: at - model.outSince });
+  }
+
+  #enter(name: string): FailingModel {
+    if (this.#models.size >= MAX_MODELS) this.#makeRoom();
+    const model: FailingModel = { ended: new Map(), outSince: undefined };
+    this.#models.set(name, model);
+    return model;
+  }
+
+  #makeRoom(): void {
+    for (const [known, { outSince }] of this.#models) {
+      if (outSince !== undefined) continue;
+      this.#models.delete(known);
+      return;
+    }
+    forgetFirst(this.#models);
+  }
+
+  #prune(model: FailingModel, at: number): void {
+    for (const [sessionID, ended] of model.ended) {
+      if (at - ended < this.#policy.rest) break;
+      model.ended.delete(sessionID);
+    }
+  }
+}
+
+function forgetFirst<T>(map: Map<string, T>): void {
+  const [first] = map.keys();
+  if (first !== undefined) map.delete(first);
+}
+
+/** `provider/model`; a model's own name may have slashes too. */
+function namesOf(name: string): { provider: string; model: string } {
+  const slash = name.indexOf('/');
+  return { provider: name.slice(0, Math.max(0, slash)), model: name.slice(slash + 1) };
+}

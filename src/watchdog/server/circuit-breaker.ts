@@ -1,0 +1,120 @@
+/**
+ * The restart budget: a backoff between restarts, and a breaker that opens when they do not help.
+ *
+ * The first restart in a quiet `window` is immediate, because most crashes are single and every second counts; the
+ * second waits `backoff.initial`, each further one twice as long up to `backoff.max`. After `maxRestarts` in one
+ * `window` the breaker opens for `cooldown`, doubling with every opening until the server stayed healthy for a whole
+ * `window`. When the cooldown is over, one trial restart is let through (half-open).
+ */
+import { MAX_COOLDOWN, type Policy } from '../policy.js';
+
+type State =
+  | { kind: 'closed' }
+  | { kind: 'open'; until: number; cooldown: number; restarts: number }
+  | { kind: 'half_open' };
+
+export type Admission =
+  | { kind: 'go' }
+  | { kind: 'wait'; until: number }
+  | { kind: 'opened'; until: number; cooldown: number; restarts: number }
+  | { kind: 'held'; until: number };
+
+export class CircuitBreaker {
+  readonly #policy: Policy['restart'];
+  #state: State = { kind: 'closed' };
+  /** When each restart of the last `window` was let through, oldest first. */
+  #restarts: number[] = [];
+  /** How often it opened since the server was last healthy for a whole window. */
+  #openings = 0;
+  #healthySince: number | undefined;
+  #failedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(policy: Policy['restart']) {
+    this.#policy = policy;
+  }
+
+  get state(): Readonly<State> {
+    return this.#state;
+  }
+
+  /** Restarts within the last window. */
+  recent(at: number): number {
+    this.#prune(at);
+    return this.#restarts.length;
+  }
+
+  /** Asks for one restart now; only `go` counts it. */
+  admit(at: number): Admission {
+    this.#prune(at);
+    this.#settle(at);
+    if (this.#state.kind === 'open') {
+      if (at < this.#state.until) return { kind: 'held', until: this.#state.until };
+      this.#state = { kind: 'half_open' };
+      return this.#go(at);
+    }
+    if (this.#state.kind === 'half_open' || this.#restarts.length >= this.#policy.maxRestarts) {
+      return this.#open(at);
+    }
+    const earliest = this.#earliest();
+    return at < earliest ? { kind: 'wait', until: earliest } : this.#go(at);
+  }
+
+  /** The server answered well. True where that closes the breaker. */
+  healthy(at: number): boolean {
+    this.#healthySince ??= at;
+    if (this.#state.kind !== 'half_open' && this.#state.kind !== 'open') return false;
+    // A server that came back by itself ends the need to hold.
+    this.#state = { kind: 'closed' };
+    return true;
+  }
+
+  /** A restart (or first start) did not lead to health: the next one's backoff counts from here. */
+  failed(at: number): void {
+    this.#failedAt = at;
+  }
+
+  /** The server is not healthy any more. */
+  unhealthy(at: number): void {
+    this.#settle(at);
+    this.#healthySince = undefined;
+  }
+
+  #go(at: number): Admission {
+    this.#restarts.push(at);
+    this.#healthySince = undefined;
+    return { kind: 'go' };
+  }
+
+  #open(at: number): Admission {
+    const cooldown = Math.min(this.#policy.cooldown * 2 ** this.#openings, MAX_COOLDOWN);
+    this.#openings += 1;
+    // Never more than maxRestarts in any window, even where the cooldown is shorter than the window.
+    const room = this.#restarts[this.#restarts.length - this.#policy.maxRestarts];
+    const until = Math.max(at + cooldown, room === undefined ? 0 : room + this.#policy.window + 1);
+    const restarts = this.#restarts.length;
+    this.#state = { kind: 'open', until, cooldown: until - at, restarts };
+    return { kind: 'opened', until, cooldown: until - at, restarts };
+  }
+
+  #earliest(): number {
+    const last = this.#restarts.at(-1);
+    if (last === undefined) return 0;
+    const { initial, max } = this.#policy.backoff;
+    // A start that took a minute to fail is no reason to try again at once.
+    return (
+      Math.max(last, this.#failedAt) + Math.min(initial * 2 ** (this.#restarts.length - 1), max)
+    );
+  }
+
+  #prune(at: number): void {
+    const from = at - this.#policy.window;
+    while ((this.#restarts[0] ?? at) < from) this.#restarts.shift();
+  }
+
+  #settle(at: number): void {
+    if (this.#healthySince === undefined || at - this.#healthySince < this.#policy.window) return;
+    this.#openings = 0;
+    // It opened over a server that was healthy all the while, and nobody asked again.
+    if (this.#state.kind === 'open' && at >= this.#state.until) this.#state = { kind: 'closed' };
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Recycling: a restart that is wanted (memory, schedule) and not urgent. It waits until no session is at work.
+ *
+ * At `recycle.drainTimeout` it comes all the same, unless a run has only just begun: whoever starts one at the wrong
+ * moment gets `YOUNG` to finish it, and a second `drainTimeout` bounds how long new runs can hold it off.
+ */
+import type { RestartReason } from '../decision.js';
+import type { Policy } from '../policy.js';
+import type { Session } from '../session/state.js';
+
+/** A run younger than this (ms) is not cut for a recycle. */
+export const YOUNG = 60_000;
+/** At most one recycle for memory in this time (ms). */
+export const RECYCLE_REST = 30 * 60_000;
+
+export type DrainAnswer =
+  | { kind: 'restart'; detail: string }
+  | { kind: 'wait'; askAgainAt: number };
+
+interface Wanted {
+  reason: Extract<RestartReason, 'memory' | 'schedule'>;
+  since: number;
+}
+
+export class Drain {
+  readonly #policy: Policy['recycle'];
+  #wanted: Wanted | undefined;
+  #recycledAt = Number.NEGATIVE_INFINITY;
+
+  constructor(policy: Policy['recycle']) {
+    this.#policy = policy;
+  }
+
+  get wanted(): Readonly<Wanted> | undefined {
+    return this.#wanted;
+  }
+
+  want(reason: Wanted['reason'], at: number): void {
+    this.#wanted ??= { reason, since: at };
+  }
+
+  /** A recycle for memory did not help for long: a limit below what the server needs must not restart it for ever. */
+  rests(reason: Wanted['reason'], at: number): boolean {
+    return reason === 'memory' && at - this.#recycledAt < RECYCLE_REST;
+  }
+
+  /** The server is another process now: whatever was wanted of the old one is done. */
+  clear(at: number): void {
+    if (this.#wanted !== undefined) this.#recycledAt = at;
+    this.#wanted = undefined;
+  }
+
+  judge(active: Iterable<Session>, at: number): DrainAnswer | undefined {
+    if (this.#wanted === undefined) return undefined;
+    const { drainTimeout } = this.#policy;
+    const waited = at - this.#wanted.since;
+    const holding = this.holding(active);
+    if (holding.length === 0) {
+      return { kind: 'restart', detail: `no session is at work, after ${Math.round(waited)} ms` };
+    }
+    const timeoutAt = this.#wanted.since + drainTimeout;
+    if (at < timeoutAt) return { kind: 'wait', askAgainAt: timeoutAt };
+    const oldEnoughAt = Math.max(...holding.map(({ run }) => (run?.startedAt ?? 0) + YOUNG));
+    const lastAt = timeoutAt + drainTimeout;
+    if (at < oldEnoughAt && at < lastAt) {
+      return { kind: 'wait', askAgainAt: Math.min(oldEnoughAt, lastAt) };
+    }
+    const sessions = holding.map(({ id }) => id).join(', ');
+    return { kind: 'restart', detail: `still at work after ${drainTimeout} ms: ${sessions}` };
+  }
+
+  /** The sessions that the restart waits for. */
+  holding(active: Iterable<Session>): Session[] {
+    return [...active].filter((session) => this.#holds(session));
+  }
+
+  /** Whether this session keeps the server from being recycled. */
+  #holds({ health }: Session): boolean {
+    switch (health) {
+      case 'idle':
+      // A restart is what ends these.
+      case 'stuck':
+      case 'wedged':
+        return false;
+      case 'waiting':
+        return this.#policy.waitForPeople;
+      default:
+        return true;
+    }
+  }
+}

@@ -1,0 +1,396 @@
+/**
+ * The server's side of the state machine: what its health is, and when it must be restarted.
+ *
+ * It is told of probes, exits and finished acts, and is asked by `watchdog.ts` whether a restart for a reason is due.
+ * While an act is under way nothing else is decided about the server.
+ */
+
+import type { Decision, RestartReason, ServerHealth } from '../decision.js';
+import type { ServerObservation, StreamObservation } from '../observation.js';
+import type { Policy } from '../policy.js';
+import { CircuitBreaker } from './circuit-breaker.js';
+import { Suspension } from './suspension.js';
+import { UnresponsivePeriods } from './unresponsive-periods.js';
+
+type Settled =
+  | { kind: 'unknown' }
+  | { kind: 'healthy'; since: number }
+  | { kind: 'unauthorized'; since: number }
+  | { kind: 'unresponsive'; since: number; failures: number; lastError: string }
+  | { kind: 'down'; since: number; lastError: string };
+type State =
+  | Settled
+  | { kind: 'starting'; since: number }
+  /** `before` is what it goes back to where the old process turns out to serve on. */
+  | { kind: 'restarting'; since: number; reason: RestartReason; before: Settled };
+
+/**
+ * opencode's heartbeat interval where it was not measured yet (facts, section 4), and how far beyond the interval a
+ * stream may be silent before it stops vouching for a slow probe.
+ */
+const DEFAULT_HEARTBEAT = 10_000;
+const HEARTBEAT_SLACK = 1.2;
+/** Reasons that stand until something is done: what `dryRun` left is not decided again and again. */
+const STANDING: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive', 'wedged']);
+
+export class ServerWatch {
+  readonly #policy: Policy;
+  /** False where the process is never touched (`server.control: observe`). */
+  readonly acts: boolean;
+  readonly #out: (decision: Decision) => void;
+  readonly breaker: CircuitBreaker;
+  readonly #suspension: Suspension;
+  readonly #mute = new UnresponsivePeriods();
+
+  #state: State = { kind: 'unknown' };
+  #pid: number | undefined;
+  /** The process whose end was seen: the one that a restart replaces. */
+  #exitedPid: number | undefined;
+  #version: string | undefined;
+  #failures = 0;
+  #failedAt = Number.NEGATIVE_INFINITY;
+  #stream: { connected: boolean; aliveAt: number; heartbeat: number } = {
+    connected: false,
+    aliveAt: Number.NEGATIVE_INFINITY,
+    heartbeat: DEFAULT_HEARTBEAT,
+  };
+  /** The first start is nobody's failure and costs no budget. */
+  #startedOnce = false;
+  /** A person asked for a restart, and it is not decided yet. */
+  #requested = false;
+  #gapAt = Number.NEGATIVE_INFINITY;
+  /** `dryRun` left a dead or frozen server as it is: the same is not decided again until something changes. */
+  #skipped = false;
+  restarts = 0;
+
+  constructor(policy: Policy, acts: boolean, out: (decision: Decision) => void) {
+    this.#policy = policy;
+    this.acts = acts;
+    this.#out = out;
+    this.breaker = new CircuitBreaker(policy.restart);
+    this.#suspension = new Suspension(out);
+  }
+
+  get state(): Readonly<State> {
+    return this.#state;
+  }
+  get pid(): number | undefined {
+    return this.#pid;
+  }
+  get version(): string | undefined {
+    return this.#version;
+  }
+  /** Acts on sessions make sense only now. */
+  get healthy(): boolean {
+    return this.#state.kind === 'healthy';
+  }
+  /** It answered the last probe. */
+  get answering(): boolean {
+    return this.healthy && this.#failures === 0;
+  }
+  /** Its process is known to be gone. */
+  get isDown(): boolean {
+    return this.#state.kind === 'down';
+  }
+  /** Whether the executor is busy with the process. */
+  get acting(): boolean {
+    return this.#state.kind === 'starting' || this.#state.kind === 'restarting';
+  }
+  get streamConnected(): boolean {
+    return this.#stream.connected;
+  }
+
+  /** For how long of the time since then it had no word for anybody, ms: no silence of its sessions'. */
+  muteSince(since: number): number {
+    return this.#mute.msSince(since);
+  }
+
+  /** Nothing at all was heard of it since it was asked and did not answer. */
+  get isMute(): boolean {
+    return this.#mute.isMute;
+  }
+
+  /** It said something, whatever it was. */
+  heard(at: number): void {
+    this.#mute.heard(at, this.#stream.heartbeat * HEARTBEAT_SLACK);
+  }
+
+  health(): ServerHealth {
+    const { kind } = this.#state;
+    const wantsRestart = kind === 'down' || kind === 'unresponsive';
+    return wantsRestart && this.breaker.state.kind === 'open' ? 'held' : kind;
+  }
+
+  observe(o: ServerObservation | StreamObservation): void {
+    switch (o.kind) {
+      case 'server.attached':
+        if (this.acting) return;
+        this.#pid = o.pid;
+        if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized);
+        else if (o.running) this.#becomeHealthy(o.at, o.version);
+        else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
+        return;
+      case 'probe.ok':
+        this.heard(o.at);
+        this.#failures = 0;
+        this.#suspension.answered(o.at);
+        if (!this.acting && !this.healthy) this.#becomeHealthy(o.at, o.version);
+        return;
+      case 'probe.failed':
+        this.#probeFailed(o.at, o.startedAt, o.error);
+        return;
+      case 'probe.unauthorized':
+        this.heard(o.at);
+        this.#failures = 0;
+        if (!this.acting && this.#state.kind !== 'unauthorized') this.#refused(o.at, o.status);
+        return;
+      case 'server.exited':
+        this.#exited(o);
+        return;
+      case 'server.suspended':
+      case 'thaw.done':
+      case 'thaw.skipped':
+      case 'thaw.failed':
+        if (!this.acting) this.#suspension.observe(o, this.acts);
+        return;
+      case 'restart.done':
+        this.#restartDone(o);
+        return;
+      case 'restart.failed':
+        this.#restartFailed(o);
+        return;
+      case 'restart.skipped':
+        if (!this.acting) return;
+        this.#skipped = true;
+        if (this.#state.kind === 'restarting') this.restarts -= 1;
+        this.#state =
+          this.#state.kind === 'restarting'
+            ? this.#state.before
+            : { kind: 'down', since: o.at, lastError: 'nothing answers' };
+        return;
+      case 'restart.requested':
+        // The restart under way is the one that was asked for; where none can come, none is remembered.
+        this.#requested = this.acts && !this.acting;
+        return;
+      case 'stream.connected':
+        this.heard(o.at);
+        this.#stream.connected = true;
+        this.#stream.aliveAt = o.at;
+        return;
+      case 'stream.lost':
+        this.#stream.connected = false;
+        return;
+      case 'stream.alive':
+        this.heard(o.at);
+        this.#stream.aliveAt = o.at;
+        if (o.heartbeatMs !== undefined) this.#stream.heartbeat = o.heartbeatMs;
+        this.#failures = 0;
+        return;
+      case 'stream.resynced':
+        return;
+    }
+  }
+
+  /** What `dryRun` or a pause left undone is decided anew. */
+  takeUpLeft(): void {
+    this.#skipped = false;
+    this.#suspension.takeUpLeft();
+  }
+
+  /** What failed during a gap was not the server's fault. */
+  gap(at: number): void {
+    this.#gapAt = at;
+    this.#failures = 0;
+    // A stream's silence during the gap proves nothing either way: it gets a fresh chance.
+    this.#stream.aliveAt = at;
+  }
+
+  /** The server's own reason for a restart, none where it serves. A person's wish comes first: no budget holds it. */
+  ownReason(): RestartReason | undefined {
+    if (this.#requested) return 'manual';
+    if (this.#state.kind === 'down') return 'exited';
+    if (this.#state.kind === 'unresponsive') return 'unresponsive';
+    return undefined;
+  }
+
+  /** The numbers behind `ownReason`, in words. */
+  detail(): string {
+    const state = this.#state;
+    switch (this.ownReason()) {
+      case 'exited':
+        return state.kind === 'down' ? state.lastError : '';
+      case 'unresponsive':
+        return state.kind === 'unresponsive'
+          ? `${state.failures} probes failed: ${state.lastError}`
+          : '';
+      default:
+        return 'asked for';
+    }
+  }
+
+  /**
+   * Restarts for this reason if the budget allows it now. Returns when to ask again, or undefined where it was decided
+   * (or never will be).
+   */
+  tryRestart(
+    reason: RestartReason,
+    at: number,
+    detail: string,
+    interrupted: () => string[],
+  ): number | undefined {
+    const before = this.#state;
+    if (!this.acts || before.kind === 'unknown') return undefined;
+    if (before.kind === 'starting' || before.kind === 'restarting') return undefined;
+    if (this.#skipped && STANDING.has(reason)) return undefined;
+    if (before.kind === 'down' && !this.#startedOnce) {
+      this.#startedOnce = true;
+      this.#requested = false;
+      this.#state = { kind: 'starting', since: at };
+      this.#out({ note: 'server.starting' });
+      this.#out({ act: 'start' });
+      return undefined;
+    }
+    if (reason !== 'manual') {
+      const admission = this.breaker.admit(at);
+      switch (admission.kind) {
+        case 'go':
+          break;
+        case 'wait':
+          return admission.until;
+        case 'held':
+          return admission.until;
+        case 'opened':
+          this.#out({
+            note: 'server.breaker_open',
+            reason,
+            restarts: admission.restarts,
+            cooldownMs: admission.cooldown,
+          });
+          if (this.#policy.restart.giveUp === 'exit') {
+            this.#out({ act: 'give_up', restarts: admission.restarts });
+          }
+          return admission.until;
+      }
+    }
+    this.#requested = false;
+    this.#suspension.clear();
+    this.restarts += 1;
+    const pid = this.#pid;
+    this.#state = { kind: 'restarting', since: at, reason, before };
+    this.#failures = 0;
+    this.#out({
+      note: 'server.restarting',
+      reason,
+      ...(pid === undefined ? {} : { pid }),
+      interrupted: interrupted(),
+      restarts: this.breaker.recent(at),
+      detail,
+    });
+    this.#out({ act: 'restart', reason });
+    return undefined;
+  }
+
+  #becomeHealthy(at: number, version: string | undefined, tookMs?: number): void {
+    this.#startedOnce = true;
+    this.#skipped = false;
+    this.#failures = 0;
+    this.#state = { kind: 'healthy', since: at };
+    this.#version = version ?? this.#version;
+    if (this.breaker.healthy(at)) {
+      this.#out({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
+    }
+    this.#out({
+      note: 'server.healthy',
+      ...(this.#version === undefined ? {} : { version: this.#version }),
+      ...(this.#pid === undefined ? {} : { pid: this.#pid }),
+      ...(tookMs === undefined ? {} : { tookMs }),
+    });
+  }
+
+  /** It is alive and lets nobody in: never a reason to restart (facts, section 2). */
+  #refused(at: number, status: number): void {
+    this.#startedOnce = true;
+    this.#state = { kind: 'unauthorized', since: at };
+    this.#out({ note: 'server.unauthorized', status });
+  }
+
+  #probeFailed(at: number, startedAt: number, error: string): void {
+    if (this.acting || startedAt <= this.#gapAt) return;
+    this.#mute.missed(startedAt);
+    if (this.#state.kind !== 'healthy' && this.#state.kind !== 'unauthorized') return;
+    // A cut connection is probed at once: what fails in the same moment is one failure, not several.
+    if (this.#failures > 0 && at - this.#failedAt < this.#policy.probe.interval / 2) return;
+    this.#failedAt = at;
+    this.#failures += 1;
+    if (this.#failures < this.#policy.probe.maxFailures) return;
+    const silentMs = at - this.#stream.aliveAt;
+    // A live event stream outvotes a slow probe: a busy server is not a dead one.
+    if (this.#stream.connected && silentMs < this.#stream.heartbeat * HEARTBEAT_SLACK) return;
+    this.breaker.unhealthy(at);
+    this.#skipped = false;
+    this.#state = { kind: 'unresponsive', since: at, failures: this.#failures, lastError: error };
+    this.#out({
+      note: 'server.unresponsive',
+      failures: this.#failures,
+      lastError: error,
+      ...(Number.isFinite(silentMs) ? { silentMs } : {}),
+    });
+  }
+
+  #exited(o: Extract<ServerObservation, { kind: 'server.exited' }>): void {
+    // The death that our own restart ordered is no news; one of an older process neither.
+    if (this.acting || this.#state.kind === 'down') return;
+    if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
+    this.breaker.unhealthy(o.at);
+    this.#skipped = false;
+    this.#suspension.clear();
+    this.#state = { kind: 'down', since: o.at, lastError: 'the process ended' };
+    this.#out({
+      note: 'server.exited',
+      ...(o.pid === undefined ? {} : { pid: o.pid }),
+      code: o.code,
+      signal: o.signal,
+    });
+    this.#exitedPid = o.pid ?? this.#pid;
+    this.#pid = undefined;
+  }
+
+  #restartDone(o: Extract<ServerObservation, { kind: 'restart.done' }>): void {
+    const was = this.#state;
+    const oldPid = o.oldPid ?? this.#exitedPid;
+    this.#exitedPid = undefined;
+    this.#pid = o.pid;
+    this.#stream.aliveAt = o.at;
+    if (was.kind === 'restarting') {
+      this.#out({
+        note: 'server.restarted',
+        reason: was.reason,
+        tookMs: o.tookMs,
+        ...(oldPid === undefined ? {} : { oldPid }),
+        ...(o.pid === undefined ? {} : { pid: o.pid }),
+      });
+    }
+    this.#becomeHealthy(o.at, o.version, o.tookMs);
+  }
+
+  #restartFailed(o: Extract<ServerObservation, { kind: 'restart.failed' }>): void {
+    const was = this.#state;
+    if (was.kind !== 'restarting' && was.kind !== 'starting') return;
+    this.#out({
+      note: 'server.restart_failed',
+      reason: was.kind === 'restarting' ? was.reason : 'start',
+      error: o.error,
+    });
+    this.#failures = 0;
+    this.breaker.failed(o.at);
+    if (o.serverAlive) {
+      // Nothing was done: a probe tells soon enough whether it serves.
+      this.#state =
+        was.kind === 'restarting' ? was.before : { kind: 'down', since: o.at, lastError: o.error };
+    } else {
+      this.#pid = undefined;
+      this.breaker.unhealthy(o.at);
+      this.#state = { kind: 'down', since: o.at, lastError: o.error };
+    }
+  }
+}

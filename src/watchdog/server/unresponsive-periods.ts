@@ -1,0 +1,47 @@
+/**
+ * When the server had no word for anybody: no answer, no event, no heartbeat, and a probe failed meanwhile. A machine
+ * without CPU or memory to spare does that. The runs in it cannot have shown life, so that time is held against none.
+ *
+ * A server that only leaves its health route unanswered is not mute: its polls or heartbeats are words.
+ */
+
+/** More spans than this within one run's silence are a server that hardly runs; the oldest are forgotten. */
+export const MAX_MUTE_SPANS = 100;
+
+export class UnresponsivePeriods {
+  /** On the observed clock, oldest first. */
+  readonly #spans: { from: number; to: number }[] = [];
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #missed = false;
+
+  /** The server said something. `ordinaryMs`: the longest time for which a server that is well says nothing at all. */
+  heard(at: number, ordinaryMs: number): void {
+    if (this.#missed && at - this.#heardAt > ordinaryMs) {
+      this.#spans.push({ from: this.#heardAt, to: at });
+      if (this.#spans.length > MAX_MUTE_SPANS) this.#spans.shift();
+    }
+    this.#heardAt = Math.max(this.#heardAt, at);
+    this.#missed = false;
+  }
+
+  /** It was asked then, and gave no answer. */
+  missed(askedAt: number): void {
+    if (askedAt >= this.#heardAt) this.#missed = true;
+  }
+
+  /** Since its last word it was asked for its health, in vain. */
+  get isMute(): boolean {
+    return this.#missed;
+  }
+
+  /** For how long of the time since `since` it was mute, ms. */
+  msSince(since: number): number {
+    let ms = 0;
+    for (let i = this.#spans.length - 1; i >= 0; i--) {
+      const span = this.#spans[i];
+      if (span === undefined || span.to <= since) break;
+      ms += span.to - Math.max(span.from, since);
+    }
+    return ms;
+  }
+}

@@ -1,0 +1,296 @@
+/**
+ * What is done about a stuck run: declared once, aborted, verified, tried again, and wedged when nothing helps.
+ *
+ * The steps of one session's abort; that at most one is under way for a session is kept here.
+ */
+
+import type { StuckReason } from '../decision.js';
+import type { ActObservation } from '../observation.js';
+import { continueAfterAbort } from './recovery.js';
+import type { Context } from './rule-context.js';
+import { isRetryReason, type LimitExceeded } from './rules.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** After so many aborts held back for an attempt in flight, attempts this short will never be seen waiting. */
+const MAX_HOLDS = 2;
+/** A run that is back within this many ms of its verified abort, unprompted, shows that the abort was lost (facts, section 6). */
+const LOST_ABORT_WINDOW = 60_000;
+
+/** No attempt can succeed, and nothing heals, before the next one is made: that far away, the status is sure to hold. */
+const SURE_WAIT = 1_000;
+
+/** A server that has no word for anybody is looked at again after this many ms: then the next try may tell something. */
+const MUTE_AGAIN = 1_000;
+
+/** Says that the run is stuck, and aborts it as soon as the server can be asked. */
+export function declareStuck(
+  context: Context,
+  session: Session,
+  run: Run,
+  crossing: LimitExceeded,
+  at: number,
+): void {
+  run.trouble = { phase: 'pending', reason: crossing.reason, since: at, tries: 0 };
+  if (run.said !== crossing.reason) {
+    run.said = crossing.reason;
+    sayStuck(context, session, run, crossing, at);
+  }
+  abortIfPossible(context, session, run, at);
+}
+
+export function sayStuck(
+  context: Context,
+  session: Session,
+  run: Run,
+  crossing: LimitExceeded,
+  at: number,
+): void {
+  const { episode } = run;
+  context.say({
+    note: 'session.stuck',
+    ...fieldsOf(session),
+    reason: crossing.reason,
+    limit: crossing.limit,
+    value: crossing.value,
+    ...(crossing.tool === undefined ? {} : { tool: crossing.tool }),
+    ...(episode === undefined
+      ? {}
+      : {
+          attempt: episode.attempts,
+          message: episode.message,
+          episodeMs: at - episode.startedAt,
+          ...(episode.nextAt === undefined ? {} : { nextInMs: Math.max(0, episode.nextAt - at) }),
+        }),
+  });
+}
+
+/** Sends the abort of a run that waits for one, where nothing stands in its way. */
+export function abortIfPossible(context: Context, session: Session, run: Run, at: number): void {
+  const { trouble } = run;
+  if (trouble?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
+  if (context.isMute()) {
+    context.wakeAt(at + MUTE_AGAIN, session);
+    return;
+  }
+  const tries = trouble.tries + 1;
+  run.trouble = { ...trouble, phase: 'aborting', tries, withdrawn: false };
+  session.aborting = { reason: trouble.reason, try: tries, run, since: at };
+  context.say({
+    note: 'session.aborting',
+    ...fieldsOf(session),
+    reason: trouble.reason,
+    try: tries,
+  });
+  // What was decided while an attempt was in flight was decided against that attempt.
+  const spared =
+    isRetryReason(trouble.reason) &&
+    run.status === 'retry' &&
+    (run.episode?.holds ?? 0) < MAX_HOLDS;
+  context.say({
+    act: 'abort',
+    sessionID: session.id,
+    directory: run.directory ?? session.info.directory,
+    reason: trouble.reason,
+    try: tries,
+    expect: spared ? 'retry' : 'active',
+    waits: waitsForSure(run, at),
+  });
+}
+
+function waitsForSure(run: Run, at: number): boolean {
+  const nextAt = run.episode?.nextAt;
+  return (
+    run.status === 'retry' &&
+    run.statusAt === at &&
+    nextAt !== undefined &&
+    nextAt - at >= SURE_WAIT
+  );
+}
+
+/** The run shows life again: what was decided against it is taken back, as far as it was not done yet. */
+export function takeBack(context: Context, session: Session, run: Run, at: number): void {
+  const { trouble } = run;
+  if (trouble === undefined) return;
+  if (trouble.phase !== 'aborting') {
+    letGo(context, session, run, at);
+  } else if (!trouble.withdrawn) {
+    trouble.withdrawn = true;
+    context.say({ act: 'withdraw', sessionID: session.id });
+  }
+}
+
+/**
+ * The trouble is over, with a word where it was a quiet of its own. A retry episode is not over by a sign of life:
+ * `episodeEnded` says when it is.
+ */
+function letGo(context: Context, session: Session, run: Run, at: number): void {
+  const { trouble } = run;
+  run.trouble = undefined;
+  if (trouble === undefined || isRetryReason(trouble.reason)) return;
+  run.said = undefined;
+  context.say({
+    note: 'session.recovered',
+    ...fieldsOf(session),
+    reason: trouble.reason,
+    attempts: 0,
+    episodeMs: at - trouble.since,
+  });
+}
+
+/** The run's retry episode ended by itself. */
+export function episodeEnded(context: Context, session: Session, run: Run, at: number): void {
+  const { trouble, episode } = run;
+  if (episode === undefined) return;
+  const ofEpisode = trouble !== undefined && isRetryReason(trouble.reason);
+  const reason = ofEpisode ? trouble.reason : run.said;
+  run.episode = undefined;
+  run.said = undefined;
+  context.say({
+    note: 'session.recovered',
+    ...fieldsOf(session),
+    ...(reason === undefined ? {} : { reason }),
+    attempts: episode.attempts,
+    episodeMs: at - episode.startedAt,
+  });
+  if (ofEpisode) takeBack(context, session, run, at);
+}
+
+/** Nobody knows whether the run's retry episode goes on: its next failure begins another. */
+export function episodeUnheard(context: Context, session: Session, run: Run, at: number): void {
+  if (run.episode === undefined) return;
+  run.episode = undefined;
+  if (run.trouble && isRetryReason(run.trouble.reason)) takeBack(context, session, run, at);
+}
+
+/**
+ * The executor reports the end of an abort. Returns true where the run is known to have ended, by the only evidence that
+ * counts: its directory's status.
+ */
+export function abortEnded(
+  context: Context,
+  session: Session,
+  o: Extract<ActObservation, { kind: `abort.${string}` }>,
+): boolean {
+  const { aborting } = session;
+  if (aborting === undefined) return false;
+  session.aborting = undefined;
+  const { reason, try: tries, run } = aborting;
+  // A run that began after the one that was aborted is another run: it is not judged by this result.
+  const same = session.run === run ? run : undefined;
+  switch (o.kind) {
+    case 'abort.done':
+      // Whatever error came before, this end is ours.
+      run.error = undefined;
+      aborted(context, session, o.tookMs, o.at, aborting);
+      return same !== undefined;
+    case 'abort.withdrawn':
+      if (same === undefined) return false;
+      if (o.seen === 'idle') {
+        // An earlier try was sent: that one ended it, only late.
+        if (tries > 1) aborted(context, session, o.at - aborting.since, o.at, aborting);
+        else endedFirst(context, session, same, o.at);
+        return true;
+      }
+      if (o.seen === 'busy' && isRetryReason(reason)) hold(same, o.at);
+      else letGo(context, session, same, o.at);
+      return false;
+    case 'abort.skipped':
+      if (same) same.trouble = { phase: 'left', reason, since: o.at, tries };
+      return false;
+    case 'abort.failed':
+      if (same !== undefined) retryOrWedge(context, session, same, reason, tries, o);
+      // Its end was seen on the stream, only the executor saw what came after: the abort worked.
+      else aborted(context, session, o.at - aborting.since, o.at, aborting);
+      return false;
+  }
+}
+
+/** The run ended by itself before the abort was sent; where it ended with an error, that is its end's to say. */
+function endedFirst(context: Context, session: Session, run: Run, at: number): void {
+  if (run.error !== undefined) return;
+  if (run.episode !== undefined) episodeEnded(context, session, run, at);
+  else letGo(context, session, run, at);
+}
+
+/** An attempt is in flight that may be the one that works: the verdict waits for its outcome. */
+function hold(run: Run, at: number): void {
+  run.trouble = undefined;
+  if (run.status !== 'busy') {
+    run.status = 'busy';
+    run.statusAt = at;
+  }
+  if (run.episode) run.episode.holds += 1;
+}
+
+/** A run that comes back after a verified abort, unprompted, is the old one: that abort was lost, and is tried again. */
+export function abortWasLost(
+  context: Context,
+  session: Session,
+  run: Run,
+  listeningSince: number | undefined,
+  at: number,
+): void {
+  const last = session.lastAbort;
+  if (last === undefined || run.trouble !== undefined || session.aborting?.run === run) return;
+  session.lastAbort = undefined;
+  const promptMissed = listeningSince === undefined || listeningSince > last.at;
+  if (promptMissed || at - last.at > LOST_ABORT_WINDOW) return;
+  const { reason, tries } = last;
+  run.said = reason;
+  if (tries < context.policy.abort.maxTries) {
+    run.trouble = { phase: 'pending', reason, since: at, tries };
+  } else {
+    wedge(context, session, run, { reason, since: at, tries });
+  }
+}
+
+function aborted(
+  context: Context,
+  session: Session,
+  tookMs: number,
+  at: number,
+  { reason, try: tries, run }: NonNullable<Session['aborting']>,
+): void {
+  // A prompt that waited behind the run comes next: a run that follows is its own.
+  const promptWaits = session.lastPrompt?.taken === false;
+  session.lastAbort = promptWaits ? undefined : { at, reason, tries };
+  if (isRetryReason(reason)) context.outages.endedBadly(session.id, run, at);
+  context.say({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
+  continueAfterAbort(context, session, run, reason);
+}
+
+function retryOrWedge(
+  context: Context,
+  session: Session,
+  run: Run,
+  reason: StuckReason,
+  tries: number,
+  o: Extract<ActObservation, { kind: 'abort.failed' }>,
+): void {
+  const { at, error } = o;
+  context.say({ note: 'session.abort_failed', ...fieldsOf(session), reason, try: tries, error });
+  const since = run.trouble?.since ?? at;
+  if (run.trouble?.phase === 'aborting' && run.trouble.withdrawn) {
+    // It came too late to be held back and did nothing; the run is alive and well.
+    letGo(context, session, run, at);
+  } else if (!context.canAct() || context.isMute()) {
+    // The server is in trouble itself: this try proves nothing against the session.
+    run.trouble = { phase: 'pending', reason, since, tries: tries - 1 };
+  } else if (tries < context.policy.abort.maxTries) {
+    run.trouble = { phase: 'pending', reason, since, tries };
+    abortIfPossible(context, session, run, at);
+  } else {
+    wedge(context, session, run, { reason, since, tries });
+  }
+}
+
+function wedge(
+  context: Context,
+  session: Session,
+  run: Run,
+  trouble: { reason: StuckReason; since: number; tries: number },
+): void {
+  run.trouble = { phase: 'wedged', ...trouble };
+  const { reason, tries } = trouble;
+  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries });
+}

@@ -1,0 +1,29 @@
+/** What a session waits for or fails on just now, for people who look. */
+import type { StuckReason } from '../decision.js';
+import type { Session } from './state.js';
+
+export interface Detail {
+  /** How long the tool has been running, ms. */
+  toolForMs?: number;
+  /** What opencode says about the retry. */
+  message?: string;
+  nextInMs?: number;
+  reason?: StuckReason;
+  waitingFor?: 'permission' | 'question';
+}
+
+export function detail({ run }: Session, at: number): Detail {
+  if (run === undefined) return {};
+  const tool = run.tools.values().next().value;
+  const request = run.requests.values().next().value;
+  const { episode, trouble } = run;
+  return {
+    ...(tool === undefined ? {} : { toolForMs: Math.max(0, at - tool.startedAt) }),
+    ...(episode === undefined ? {} : { message: episode.message }),
+    ...(episode?.nextAt === undefined || run.status !== 'retry'
+      ? {}
+      : { nextInMs: Math.max(0, episode.nextAt - at) }),
+    ...(trouble === undefined ? {} : { reason: trouble.reason }),
+    ...(request === undefined ? {} : { waitingFor: request.on }),
+  };
+}

@@ -1,0 +1,110 @@
+/**
+ * Close looks: a session's transcript and open requests, asked for where events alone do not prove a verdict, and what
+ * their answer changes in a run.
+ */
+
+import type { RunningTool, SessionObservation } from '../observation.js';
+import type { Context } from './rule-context.js';
+import { type LimitExceeded, needsInspection } from './rules.js';
+import type { Run, Session } from './state.js';
+
+/** Tool calls remembered of one run: an answer asks for a dozen at once. More say nothing that these do not. */
+export const MAX_TOOLS = 100;
+/** A close look that failed is tried again after this many ms ... */
+const LOOK_AGAIN = 5_000;
+/** ... and after so many failures in a row of a server that answers otherwise, what the events said must do. */
+const MAX_LOOK_FAILURES = 3;
+/** A look that was never answered is asked for again after this many ms. */
+const LOOK_LOST = 60_000;
+/** A close look older than this (ms) proves nothing about now. */
+const LOOK_FRESH = 10_000;
+
+type Found = Extract<
+  Extract<SessionObservation, { kind: 'session.inspected' }>['result'],
+  { found: true }
+>;
+
+export function requestInspection(context: Context, session: Session, run: Run, at: number): void {
+  const failures = run.inspection?.state === 'failed' ? run.inspection.failures : 0;
+  run.inspection = { state: 'asked', at, failures };
+  context.say({
+    act: 'inspect',
+    sessionID: session.id,
+    directory: run.directory ?? session.info.directory,
+  });
+}
+
+/** Whether a crossed limit may be acted on; asks for a look where one must confirm it. */
+export function isConfirmed(
+  context: Context,
+  session: Session,
+  run: Run,
+  crossing: LimitExceeded,
+  at: number,
+): boolean {
+  if (!needsInspection(crossing.reason)) return true;
+  // A server in trouble cannot be asked: once it is healthy, everything is judged again.
+  if (!context.canAct()) return false;
+  const look = run.inspection;
+  if (look?.state === 'answered' && at - look.at <= LOOK_FRESH) return true;
+  const lookIsInVain = look?.state === 'failed' && look.failures >= MAX_LOOK_FAILURES;
+  if (lookIsInVain && context.isAnswering()) return true;
+  const patience = look?.state === 'asked' ? LOOK_LOST : LOOK_AGAIN;
+  if (look === undefined || look.state === 'answered' || at - look.at >= patience) {
+    requestInspection(context, session, run, at);
+  }
+  context.wakeAt(Math.max((run.inspection?.at ?? at) + patience, at + 1), session);
+  return false;
+}
+
+export function inspectionFailed(run: Run, at: number): void {
+  if (run.inspection === undefined) return;
+  run.inspection = { state: 'failed', at, failures: run.inspection.failures + 1 };
+}
+
+/** The transcript as it was between `startedAt` and `at`; its requests are for `requests.ts`. */
+export function inspectionAnswered(run: Run, found: Found, startedAt: number, at: number): void {
+  run.inspection = { state: 'answered', at, failures: 0 };
+  run.model = found.model ?? run.model;
+  compareMark(run, found.mark, startedAt, at);
+  const present = new Map(found.tools.map((tool) => [tool.callID, tool]));
+  for (const tool of run.tools.values()) {
+    if (tool.startedAt <= startedAt && !present.has(tool.callID)) run.tools.delete(tool.callID);
+  }
+  // What was heard since then is newer than the rest of what was seen.
+  if (run.progressAt > startedAt) return;
+  for (const tool of present.values()) noteTool(run, tool);
+  // A prompt that waits behind an answer under way is the last message too, but prepares nothing.
+  run.preparing = found.preparing && run.askedMessageID === undefined;
+  run.compactingSince = found.compacting ? (run.compactingSince ?? at) : undefined;
+}
+
+/**
+ * A tool runs. Its start may have been moved on for the time that a person took, and is never moved back; one that is
+ * found later than the last answer may have been what was asked about.
+ */
+export function noteTool(run: Run, tool: RunningTool): void {
+  const known = run.tools.get(tool.callID);
+  // As long as one runs, the run is at work, and the longest known is the one that is limited.
+  if (known === undefined && run.tools.size >= MAX_TOOLS) return;
+  const earliest = known?.startedAt ?? run.answeredAt;
+  run.tools.set(tool.callID, { ...tool, startedAt: Math.max(earliest, tool.startedAt) });
+}
+
+/**
+ * A transcript that is as it was at an earlier look proves the silence in between, whoever listened. One that moved
+ * while somebody listened and heard nothing proves life.
+ */
+function compareMark(run: Run, value: string, startedAt: number, at: number): void {
+  if (run.progressAt > startedAt) return;
+  const { mark } = run;
+  const heardSince = mark !== undefined && run.progressAt > mark.since;
+  if (mark !== undefined && !heardSince) {
+    if (mark.value === value) {
+      run.vouchedSince = Math.min(run.vouchedSince, mark.since);
+      return;
+    }
+    if (mark.since >= run.vouchedSince) run.progressAt = startedAt;
+  }
+  run.mark = { value, since: at };
+}

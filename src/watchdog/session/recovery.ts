@@ -1,0 +1,89 @@
+/**
+ * Recovery, when asked for (`recover`, off by default): a run that the watchdog aborted, or that a restart cut while it
+ * was healthy, is prompted to go on.
+ *
+ * Never a subagent (its parent goes on), never a ghost, never one that waited for a person, that has new input since,
+ * or whose whole run was over its time; and each session at most `recover.maxPerSession` times.
+ */
+
+import type { Health, StuckReason } from '../decision.js';
+import type { ActObservation } from '../observation.js';
+import type { Context } from './rule-context.js';
+import { isRetryReason } from './rules.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** A run that ended for one of these must not be begun again by a program. */
+const NOT_CONTINUED: ReadonlySet<StuckReason> = new Set(['ghost', 'waiting', 'run_time']);
+
+/** Called with the verified end of an abort. */
+export function continueAfterAbort(
+  context: Context,
+  session: Session,
+  run: Run,
+  reason: StuckReason,
+): void {
+  if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
+  // Another run has begun behind it: somebody wanted something else.
+  if (session.run !== undefined && session.run !== run) return;
+  // The same model again is no help where an account is empty or its limit is hours away.
+  const needsOther = reason === 'hopeless' || reason === 'wait';
+  if (needsOther && context.policy.recover.models.length === 0) return;
+  proceed(context, session, run, isRetryReason(reason) || reason === 'silence');
+}
+
+/** What a restart cut, to be continued when the new server is healthy. */
+export interface Cut {
+  session: Session;
+  run: Run;
+  health: Health;
+  at: number;
+}
+
+export function continueAfterRestart(context: Context, cut: readonly Cut[]): void {
+  if (context.policy.recover.afterRestart === 'none') return;
+  for (const { session, run, health, at } of cut) {
+    const wasHealthy = health === 'busy' || health === 'delegating';
+    const promptedSince = (session.lastPrompt?.at ?? at) > at;
+    if (wasHealthy && !promptedSince && session.run === undefined) {
+      proceed(context, session, run, false);
+    }
+  }
+}
+
+/** `otherModel`: the run failed on its model, so the fallback chain is walked where there is one. */
+function proceed(context: Context, session: Session, run: Run, otherModel: boolean): void {
+  const { models, maxPerSession } = context.policy.recover;
+  const { parentID } = session.info;
+  const promptWaits = session.lastPrompt?.taken === false;
+  if (session.deleted || parentID !== undefined || promptWaits || run.requests.size > 0) return;
+  if (session.continues >= maxPerSession) return;
+  const chosen = otherModel ? models[Math.min(session.continues, models.length - 1)] : undefined;
+  const model = chosen ?? run.model;
+  session.continues += 1;
+  // A run that follows is wanted: it is not the old one come back.
+  session.lastAbort = undefined;
+  context.say({
+    act: 'continue',
+    sessionID: session.id,
+    directory: run.directory ?? session.info.directory,
+    ...(model === undefined ? {} : { model }),
+    ...(run.agent === undefined ? {} : { agent: run.agent }),
+    count: session.continues,
+  });
+}
+
+/** The executor reports whether the continued run has begun. */
+export function continued(
+  context: Context,
+  session: Session,
+  o: Extract<ActObservation, { kind: 'continue.done' | 'continue.failed' }>,
+): void {
+  const { model } = o;
+  const fields = {
+    ...fieldsOf(session),
+    ...(model === undefined ? {} : { model }),
+    count: session.continues,
+  };
+  if (o.kind === 'continue.done') context.say({ note: 'session.continued', ...fields });
+  else context.say({ note: 'session.continue_failed', ...fields, error: o.error });
+}

@@ -1,0 +1,340 @@
+/**
+ * The sessions' side of the state machine: what each observation changes, in one session or in all.
+ *
+ * How a run begins, is judged and ends is in `runs.ts`, what is done about a stuck one in `troubles.ts`, close looks in
+ * `looks.ts`, people's answers in `requests.ts`.
+ */
+
+import { ClockGaps } from '../clock-gaps.js';
+import type { Interrupted, RestartReason } from '../decision.js';
+import { Pileups } from '../group/pileup.js';
+import type { ActObservation, RunningTool, SessionObservation } from '../observation.js';
+import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
+import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
+import { type Cut, continueAfterRestart, continued } from './recovery.js';
+import type { SessionRegistry } from './registry.js';
+import { requestAnswered, requestAsked } from './requests.js';
+import type { Context } from './rule-context.js';
+import { hasExcuse, isRetrying } from './rules.js';
+import { errorHeard } from './run-end.js';
+import { Runs } from './runs.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** That there is no room for more sessions is said at most this often, ms. */
+const SAY_FULL_EVERY = 60_000;
+/** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is looked at. */
+const QUIET_SHARE = 0.25;
+
+type OfOneSession = Exclude<
+  SessionObservation | ActObservation,
+  { kind: 'status.polled' | 'directory.disposed' }
+>;
+
+export class SessionWatch {
+  readonly book: SessionRegistry;
+  readonly piles: Pileups;
+  readonly #gaps = new ClockGaps();
+  readonly #context: Context;
+  readonly #runs: Runs;
+  #saidFullAt = Number.NEGATIVE_INFINITY;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#runs = new Runs(context);
+    this.book = this.#runs.book;
+    this.piles = new Pileups(context, this.#runs);
+  }
+
+  /**
+   * Text is most of the traffic: for a run without trouble it moves one number. False where more is to be done.
+   */
+  plainProgress(sessionID: string, at: number): boolean {
+    const session = this.book.find(sessionID);
+    const run = session?.run;
+    if (run === undefined || session?.health !== 'busy') return false;
+    if (run.episode || run.preparing || run.error) return false;
+    run.progressAt = at;
+    return true;
+  }
+
+  streamLost(): void {
+    this.#runs.stopListening();
+  }
+
+  /**
+   * The stream is back. A session's silence counts from now, unless its transcript proves that nothing was missed, and
+   * what was said to explain a quiet may have ended meanwhile: such runs are looked at.
+   */
+  resynced(at: number): void {
+    this.#runs.listen(at);
+    const { maxSilence } = this.#context.policy.stall;
+    for (const session of [...this.book.active]) {
+      const { run } = session;
+      if (run === undefined) continue;
+      const quiet = maxSilence > 0 && at - run.progressAt > maxSilence * QUIET_SHARE;
+      // A look from before the reconnect missed what happened between the two.
+      if (quiet || run.unheard || hasExcuse(run))
+        requestInspection(this.#context, session, run, at);
+      run.unheard = false;
+      run.vouchedSince = at;
+      this.#runs.review(session, at);
+    }
+  }
+
+  /** The server answers again: what was silent meanwhile was the server's silence. */
+  serverBack(at: number): void {
+    for (const session of [...this.book.active]) {
+      if (session.run) session.run.vouchedSince = at;
+      this.#runs.review(session, at);
+    }
+  }
+
+  /** What `dryRun` or a pause left undone is taken up where it still stands. */
+  takeUpLeft(at: number): void {
+    for (const session of [...this.book.active]) {
+      const { run } = session;
+      if (run?.trouble?.phase !== 'left') continue;
+      run.trouble = { ...run.trouble, phase: 'pending', tries: run.trouble.tries - 1 };
+      abortIfPossible(this.#context, session, run, at);
+    }
+  }
+
+  review(session: Session, at: number): void {
+    this.#runs.review(session, at);
+  }
+
+  reviewAll(at: number): void {
+    for (const session of [...this.book.active]) this.#runs.review(session, at);
+  }
+
+  polled(o: Extract<SessionObservation, { kind: 'status.polled' }>): void {
+    for (const [id, status] of o.statuses) {
+      if (status.type === 'unknown') continue;
+      const session = this.#enter(id, o.at);
+      if (session === undefined) continue;
+      // An event that came after the poll was sent knows better.
+      if (session.eventStatusAt > o.startedAt) continue;
+      const known = session.run;
+      // Where nobody listens, a busy session may have recovered unheard.
+      if (status.type === 'busy' && !this.#runs.listening && known) {
+        episodeUnheard(this.#context, session, known, o.at);
+      }
+      this.#runs.status(session, status, o.directory, o.at);
+      // Its beginning was not seen: tools may be running and people may have been asked.
+      if (known === undefined && session.run)
+        requestInspection(this.#context, session, session.run, o.at);
+      this.#runs.review(session, o.at);
+    }
+    for (const session of [...this.book.active]) {
+      const { run } = session;
+      if (run?.directory !== o.directory || o.statuses.has(session.id)) continue;
+      if (session.eventStatusAt > o.startedAt || run.startedAt > o.startedAt) continue;
+      this.#runs.end(session, o.at);
+    }
+  }
+
+  disposed(directory: string, at: number): void {
+    for (const session of [...this.book.active]) {
+      if (session.run?.directory === directory) this.#runs.end(session, at);
+    }
+  }
+
+  observe(o: OfOneSession): void {
+    // opencode stumbles over the end of a deleted session's run (1.18.33): that is no failure, and nobody's.
+    if (o.kind === 'session.error' && this.book.isGone(o.sessionID)) return;
+    const session = this.#enter(o.sessionID, o.at);
+    if (session === undefined) return;
+    const { run } = session;
+    const context = this.#context;
+    switch (o.kind) {
+      case 'session.info':
+        this.book.learn(session, o.info);
+        this.#runs.reviewParent(session, o.at);
+        break;
+      case 'session.status': {
+        // An idle for another directory than the run's is no evidence (facts, section 6).
+        const elsewhere = run?.directory !== undefined && o.directory !== run.directory;
+        if (o.status.type === 'idle' && o.directory !== undefined && elsewhere) return;
+        session.eventStatusAt = o.at;
+        this.#runs.status(session, o.status, o.directory, o.at);
+        break;
+      }
+      case 'session.prompted':
+        if (session.lastPrompt?.messageID === o.messageID) return;
+        session.lastPrompt = { messageID: o.messageID, at: o.at, model: o.model, taken: false };
+        session.lastAbort = undefined;
+        session.lastFailure = undefined;
+        break;
+      case 'session.asking_model':
+        if (session.lastPrompt) session.lastPrompt.taken = true;
+        if (run) this.#asksModel(session, run, o);
+        break;
+      case 'session.progress':
+        if (run) this.#runs.progressed(session, run, o.at);
+        break;
+      case 'session.step_finished':
+        if (run === undefined) break;
+        context.outages.stepFinished(run, o.at);
+        episodeEnded(context, session, run, o.at);
+        this.#runs.progressed(session, run, o.at);
+        break;
+      case 'tool.running':
+        if (run === undefined) break;
+        if (!run.tools.has(o.tool.callID)) this.#runs.progressed(session, run, o.at);
+        noteTool(run, this.#placed(o.tool));
+        this.#adopt(session, o.tool, o.at);
+        break;
+      case 'tool.ended':
+        if (run === undefined) break;
+        run.tools.delete(o.callID);
+        this.#runs.progressed(session, run, o.at);
+        break;
+      case 'request.asked':
+        if (run === undefined) break;
+        if (requestAsked(context, session, run, o.request, this.#runs.listening, o.at)) {
+          this.#runs.reconsider(session, run, o.at);
+        }
+        break;
+      case 'request.answered':
+        if (run === undefined) break;
+        requestAnswered(context, session, run, o.requestID, o.at);
+        this.#runs.progressed(session, run, o.at);
+        break;
+      case 'session.compacting':
+        if (run) run.compactingSince ??= o.at;
+        break;
+      case 'session.compacted':
+        if (run === undefined) break;
+        run.compactingSince = undefined;
+        this.#runs.progressed(session, run, o.at);
+        break;
+      case 'session.error':
+        errorHeard(context, session, o);
+        break;
+      case 'session.deleted':
+        session.deleted = true;
+        break;
+      case 'session.inspected':
+        this.#inspected(session, o);
+        break;
+      case 'session.inspect_failed':
+        if (run) inspectionFailed(run, o.at);
+        break;
+      case 'continue.done':
+      case 'continue.failed':
+        continued(context, session, o);
+        break;
+      default:
+        if (abortEnded(context, session, o)) this.#runs.end(session, o.at);
+    }
+    if (session.deleted && session.run === undefined) this.#runs.forgetDeleted(session);
+    else this.#runs.review(session, o.at);
+  }
+
+  /** What a restart of the server would cut now. */
+  interrupted(): Interrupted[] {
+    return [...this.book.active].map((session) => ({
+      ...fieldsOf(session),
+      health: session.health,
+    }));
+  }
+
+  /** The server process is gone: so is every run. */
+  cut(
+    interrupted: readonly Interrupted[],
+    restartReason: RestartReason,
+    at: number,
+  ): readonly Cut[] {
+    const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
+    const cut: Cut[] = [];
+    for (const each of interrupted) {
+      this.#context.say({ note: 'session.interrupted', restartReason, ...each });
+    }
+    for (const session of [...this.book.active]) {
+      const { run } = session;
+      if (restartReason === 'pileup' && run && isRetrying(run)) {
+        this.#context.outages.endedBadly(session.id, run, at);
+      }
+      const health = healths.get(session.id) ?? session.health;
+      if (run) cut.push({ session, run, health, at });
+      session.aborting = undefined;
+      session.lastAbort = undefined;
+      this.#runs.close(session, at);
+    }
+    this.streamLost();
+    return cut;
+  }
+
+  /** The new server is healthy: what `recover` says of the runs that were cut. */
+  continueCut(cut: readonly Cut[]): void {
+    continueAfterRestart(this.#context, cut);
+  }
+
+  /** The daemon did not run for `ms`, until now. */
+  gap(at: number, ms: number): void {
+    this.#gaps.note(at, ms);
+  }
+
+  /** Where there is no room, that is said; the session is watched as soon as there is, with the next poll or event. */
+  #enter(sessionID: string, at: number): Session | undefined {
+    const session = this.book.enter(sessionID, at);
+    if (session === undefined && at - this.#saidFullAt >= SAY_FULL_EVERY) {
+      this.#saidFullAt = at;
+      this.#context.say({ note: 'session.unwatched', sessionID, watched: this.book.active.size });
+    }
+    return session;
+  }
+
+  /** With its start where the observed clock has it. */
+  #placed(tool: RunningTool): RunningTool {
+    return { ...tool, startedAt: this.#gaps.correct(tool.startedAt) };
+  }
+
+  /** The tool's subagent belongs to this session, also where nobody said so. */
+  #adopt(parent: Session, tool: RunningTool, at: number): void {
+    if (tool.childID === undefined) return;
+    const child = this.#enter(tool.childID, at);
+    if (child && child.info.parentID === undefined) this.book.learn(child, { parentID: parent.id });
+  }
+
+  #asksModel(
+    session: Session,
+    run: Run,
+    o: Extract<SessionObservation, { kind: 'session.asking_model' }>,
+  ): void {
+    run.model = o.model ?? run.model;
+    run.agent = o.agent ?? run.agent;
+    run.preparing = false;
+    // A new message is a sign of life, the repetition of a known one is not.
+    if (run.askedMessageID !== o.messageID) this.#runs.alive(session, run, o.at);
+    run.askedMessageID = o.messageID;
+  }
+
+  #inspected(
+    session: Session,
+    o: Extract<SessionObservation, { kind: 'session.inspected' }>,
+  ): void {
+    const { result } = o;
+    if (!result.found) {
+      session.deleted = true;
+      return;
+    }
+    this.book.learn(session, result.info);
+    this.#runs.reviewParent(session, o.at);
+    const { run } = session;
+    if (run === undefined) return;
+    const tools = result.tools.map((tool) => this.#placed(tool));
+    inspectionAnswered(run, { ...result, tools }, o.startedAt, o.at);
+    for (const tool of result.tools) this.#adopt(session, tool, o.at);
+    const pending = new Set(result.requests.map((request) => request.requestID));
+    const current = run.answeredAt <= o.startedAt ? result.requests : [];
+    for (const request of current) {
+      requestAsked(this.#context, session, run, request, false, o.at);
+    }
+    for (const { requestID, since } of [...run.requests.values()]) {
+      if (since > o.startedAt || pending.has(requestID)) continue;
+      requestAnswered(this.#context, session, run, requestID, o.at);
+      this.#runs.progressed(session, run, o.at);
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/** Permissions and questions: a run that waits for a person, for how long, and what is done when nobody answers. */
+
+import type { PendingRequest } from '../observation.js';
+import { sayStuck } from './abort-flow.js';
+import type { Context } from './rule-context.js';
+import { type LimitExceeded, oldestUnhandled } from './rules.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** Open requests remembered of one run; those beyond are found by a close look once these are answered. */
+export const MAX_REQUESTS = 100;
+
+/** True where the request was not known yet. `heard`: now is when it was asked; else it may be much older. */
+export function requestAsked(
+  context: Context,
+  session: Session,
+  run: Run,
+  request: PendingRequest,
+  heard: boolean,
+  at: number,
+): boolean {
+  if (run.requests.has(request.requestID) || run.requests.size >= MAX_REQUESTS) return false;
+  run.requests.set(request.requestID, { ...request, since: at, heard, handled: undefined });
+  run.preparing = false;
+  context.say({
+    note: 'session.waiting',
+    ...fieldsOf(session),
+    on: request.on,
+    requestID: request.requestID,
+  });
+  return true;
+}
+
+/** A request was answered, perhaps one whose asking went unheard. */
+export function requestAnswered(
+  context: Context,
+  session: Session,
+  run: Run,
+  requestID: string,
+  at: number,
+): void {
+  const request = run.requests.get(requestID);
+  run.requests.delete(requestID);
+  run.answeredAt = at;
+  // opencode starts a tool's clock before it asks: the time that a person took is not the tool's.
+  const waited = request?.heard ? at - request.since : Number.POSITIVE_INFINITY;
+  for (const [id, tool] of run.tools) {
+    run.tools.set(id, { ...tool, startedAt: Math.min(at, tool.startedAt + waited) });
+  }
+  if (request === undefined) return;
+  context.say({
+    note: 'session.answered',
+    ...fieldsOf(session),
+    on: request.on,
+    requestID,
+    by: request.handled === 'rejected' ? 'watchdog' : 'person',
+    forMs: at - request.since,
+  });
+}
+
+/** `waiting.action` report and reject: each request once. (abort is a verdict like any other.) */
+export function answerForPeople(context: Context, session: Session, run: Run, at: number): void {
+  const { maxDuration, action } = context.policy.waiting;
+  if (maxDuration === 0 || action === 'abort') return;
+  for (;;) {
+    const request = oldestUnhandled(run);
+    if (request === undefined || at - request.since < maxDuration) return;
+    // A server in trouble cannot be told: once it is healthy, this is asked again.
+    if (action === 'reject' && !context.canAct()) return;
+    request.handled = action === 'reject' ? 'rejected' : 'reported';
+    const value = at - request.since;
+    const crossing: LimitExceeded = { reason: 'waiting', limit: maxDuration, value };
+    sayStuck(context, session, run, crossing, at);
+    if (action === 'reject') {
+      context.say({
+        act: 'reject',
+        sessionID: session.id,
+        directory: run.directory ?? session.info.directory,
+        request: { requestID: request.requestID, on: request.on },
+      });
+    }
+  }
+}

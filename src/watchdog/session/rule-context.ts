@@ -1,0 +1,21 @@
+/** What the rules about sessions share: the limits, a voice, and what they must know of the server. */
+import type { Decision } from '../decision.js';
+import type { ProviderOutages } from '../group/provider-outage.js';
+import type { Policy } from '../policy.js';
+import type { Session } from './state.js';
+
+export interface Context {
+  readonly policy: Policy;
+  readonly outages: ProviderOutages;
+  say(decision: Decision): void;
+  /** Whether the server can be asked to abort now. */
+  canAct(): boolean;
+  /** Whether it answered when it was last asked: what fails now is not for its silence. */
+  isAnswering(): boolean;
+  /** Whether it has no word for anybody just now. */
+  isMute(): boolean;
+  /** For how long of the time since then the server had no word for anybody, ms. */
+  muteSince(since: number): number;
+  /** Asks to be woken, and for this session to be judged then where one is named. */
+  wakeAt(at: number, session?: Session): void;
+}

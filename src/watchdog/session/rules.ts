@@ -1,0 +1,249 @@
+/**
+ * The judgement of one session: how healthy it is, which limit it has crossed, and when to ask again.
+ *
+ * Pure questions about the data of `session.ts`; every rule of `docs/judgement.md` that concerns one session is here.
+ */
+import type { Health, StuckReason } from '../decision.js';
+import type { Policy } from '../policy.js';
+import type { Episode, Request, Run, Session } from './state.js';
+
+/** What a session's judgement needs to know from outside of it. */
+export interface RuleContext {
+  /** A subagent of it is active, at any depth. */
+  delegating: boolean;
+  /** The event stream is connected and resynced and the server answers: silence means silence. */
+  listening: boolean;
+  /** For how long of the time since then the server had no word for anybody, ms: nobody's silence. */
+  muteSince(since: number): number;
+}
+
+export interface LimitExceeded {
+  reason: StuckReason;
+  limit: number;
+  value: number;
+  tool?: string;
+}
+
+/** A session is `stalled` when half of `stall.maxSilence` has passed: visible before it is acted on. */
+const STALLED_SHARE = 0.5;
+
+/**
+ * Messages that waiting never heals: an account without credit, a spent quota. Plain rate limits are not among them.
+ */
+const HOPELESS =
+  /insufficient[ _](credit|balance|quota|funds)|credit balance|out of credits?|no (more )?credits|credits? (are |is |have been )?(exhausted|required)|usage (limit )?(is |has been )?exhausted|free usage exceeded|add (more )?credits|exceeded your current quota|payment required|billing (hard )?limit|subscription (has )?(expired|ended)/i;
+
+export function isHopeless(episode: Episode): boolean {
+  return episode.needsPerson || HOPELESS.test(episode.message);
+}
+
+export function healthOf(
+  run: Run | undefined,
+  policy: Policy,
+  around: RuleContext,
+  at: number,
+): Health {
+  if (run === undefined) return 'idle';
+  if (run.trouble !== undefined) return run.trouble.phase === 'wedged' ? 'wedged' : 'stuck';
+  if (run.requests.size > 0) return 'waiting';
+  if (isRetrying(run)) return 'retrying';
+  if (around.delegating) return 'delegating';
+  const silence = silenceFrom(run, policy, around);
+  if (silence !== undefined && at - silence >= policy.stall.maxSilence * STALLED_SHARE)
+    return 'stalled';
+  return 'busy';
+}
+
+/** In an episode, and not in an attempt that has shown signs of life. */
+export function isRetrying(run: Run): boolean {
+  return run.episode !== undefined && (run.status === 'retry' || !run.episode.progressed);
+}
+
+/** The first limit that the run has crossed at `at`, gravest first; undefined where it is within all of them. */
+export function judge(
+  session: Session,
+  run: Run,
+  policy: Policy,
+  around: RuleContext,
+  at: number,
+): LimitExceeded | undefined {
+  if (session.deleted) return { reason: 'ghost', limit: 0, value: at - run.startedAt };
+  const { episode } = run;
+  if (episode !== undefined) {
+    const crossing = judgeEpisode(run, episode, policy, around, at);
+    if (crossing !== undefined) return crossing;
+  }
+  const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
+  const runMs = at - run.startedAt;
+  if (maxRunTime > 0 && runMs >= maxRunTime) {
+    return { reason: 'run_time', limit: maxRunTime, value: runMs };
+  }
+  if (run.requests.size > 0) {
+    const { maxDuration, action } = policy.waiting;
+    const oldest = oldestUnhandled(run);
+    if (maxDuration > 0 && action === 'abort' && oldest && at - oldest.since >= maxDuration) {
+      return { reason: 'waiting', limit: maxDuration, value: at - oldest.since };
+    }
+    return undefined;
+  }
+  const slow = slowestActivity(run, around);
+  if (maxToolTime > 0 && slow !== undefined && at - slow.startedAt >= maxToolTime) {
+    return { reason: 'tool_time', limit: maxToolTime, value: at - slow.startedAt, tool: slow.tool };
+  }
+  const silence = silenceFrom(run, policy, around);
+  if (silence !== undefined && at - silence >= maxSilence) {
+    return { reason: 'silence', limit: maxSilence, value: at - silence };
+  }
+  return undefined;
+}
+
+function judgeEpisode(
+  run: Run,
+  episode: Episode,
+  policy: Policy,
+  around: RuleContext,
+  at: number,
+): LimitExceeded | undefined {
+  if (run.status === 'retry') {
+    if (isHopeless(episode)) return { reason: 'hopeless', limit: 0, value: episode.attempts };
+    const { maxAttempts, maxWait } = policy.retry;
+    if (episode.attempts >= maxAttempts) {
+      return { reason: 'attempts', limit: maxAttempts, value: episode.attempts };
+    }
+    // Measured from the moment the wait was announced, not from now: a long wait does not become short by waiting.
+    const wait = episode.nextAt === undefined ? 0 : episode.nextAt - run.statusAt;
+    if (maxWait > 0 && wait > maxWait && episode.nextAt !== undefined && episode.nextAt > at) {
+      return { reason: 'wait', limit: maxWait, value: wait };
+    }
+  }
+  const due = episodeDue(run, episode, policy, around);
+  if (due !== undefined && at >= due) {
+    return { reason: 'duration', limit: policy.retry.maxDuration, value: at - episode.startedAt };
+  }
+  return undefined;
+}
+
+/**
+ * When the episode's age counts against it. An attempt that is in flight may be the one that works: it is left alone
+ * while it makes progress, and for `abort.verifyTimeout` before it has made any.
+ */
+function episodeDue(
+  run: Run,
+  episode: Episode,
+  policy: Policy,
+  around: RuleContext,
+): number | undefined {
+  if (policy.retry.maxDuration === 0) return undefined;
+  if (run.status === 'busy' && episode.progressed) return undefined;
+  return Math.max(episode.startedAt + policy.retry.maxDuration, sparedUntil(run, policy, around));
+}
+
+/** Until when an attempt in flight that has shown nothing yet is left alone; where nobody listens, that proves nothing. */
+export function sparedUntil(run: Run, policy: Policy, around: RuleContext): number {
+  if (run.episode === undefined || run.status === 'retry') return Number.NEGATIVE_INFINITY;
+  return around.listening ? run.statusAt + policy.abort.verifyTimeout : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * When `judge` or `healthOf` may next change its answer without any news; undefined where never. Always after `at`:
+ * what is due already was judged, and waits for news or for a look.
+ */
+export function deadlineOf(
+  run: Run,
+  policy: Policy,
+  around: RuleContext,
+  at: number,
+): number | undefined {
+  let deadline: number | undefined;
+  const consider = (due: number) => {
+    if (Number.isFinite(due) && due > at && (deadline === undefined || due < deadline))
+      deadline = due;
+  };
+  const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
+  if (run.episode !== undefined) {
+    const due = episodeDue(run, run.episode, policy, around);
+    if (due !== undefined) consider(due);
+  }
+  if (maxRunTime > 0) consider(run.startedAt + maxRunTime);
+  if (run.requests.size > 0) {
+    const oldest = oldestUnhandled(run);
+    if (policy.waiting.maxDuration > 0 && oldest) {
+      consider(oldest.since + policy.waiting.maxDuration);
+    }
+    return deadline;
+  }
+  const slow = slowestActivity(run, around);
+  if (maxToolTime > 0 && slow !== undefined) consider(slow.startedAt + maxToolTime);
+  const silence = silenceFrom(run, policy, around);
+  if (silence !== undefined) {
+    consider(silence + maxSilence * STALLED_SHARE);
+    consider(silence + maxSilence);
+  }
+  return deadline;
+}
+
+export function oldestUnhandled(run: Run): Request | undefined {
+  let oldest: Request | undefined;
+  for (const request of run.requests.values()) {
+    if (request.handled === undefined && (oldest === undefined || request.since < oldest.since))
+      oldest = request;
+  }
+  return oldest;
+}
+
+/** Whether a reason is about a failing provider: its evidence is the status itself, and an attempt in flight is spared. */
+export function isRetryReason(reason: StuckReason): boolean {
+  return (
+    reason === 'attempts' ||
+    reason === 'duration' ||
+    reason === 'wait' ||
+    reason === 'hopeless' ||
+    reason === 'pileup'
+  );
+}
+
+/** Whether a reason rests on not having heard something, and is therefore confirmed by a close look first. */
+export function needsInspection(reason: StuckReason): boolean {
+  return reason === 'silence' || reason === 'tool_time' || reason === 'waiting';
+}
+
+/** Whether something other than progress is believed to explain the quiet: what a cut stream may have made untrue. */
+export function hasExcuse(run: Run): boolean {
+  const { tools, requests, preparing, compactingSince } = run;
+  return tools.size > 0 || requests.size > 0 || preparing || compactingSince !== undefined;
+}
+
+/** opencode's tool for subagents (facts, section 7); not every version names the subagent's session on it. */
+const TASK_TOOL = 'task';
+
+/**
+ * The longest-running thing that explains the quiet: a tool that does not delegate, the preparation of a first
+ * prompt, a compaction. Each is bounded by `stall.maxToolTime`. (A tool that delegates is explained by its subagent.)
+ */
+function slowestActivity(
+  run: Run,
+  around: RuleContext,
+): { tool: string; startedAt: number } | undefined {
+  let slow: { tool: string; startedAt: number } | undefined;
+  const consider = (tool: string, startedAt: number) => {
+    if (slow === undefined || startedAt < slow.startedAt) slow = { tool, startedAt };
+  };
+  for (const tool of run.tools.values()) {
+    const delegates = tool.childID !== undefined || (around.delegating && tool.tool === TASK_TOOL);
+    if (!delegates) consider(tool.tool, tool.startedAt);
+  }
+  if (run.preparing) consider('(preparing)', run.startedAt);
+  if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
+  return slow;
+}
+
+/** Where unexplained silence counts from; undefined where something explains it or nobody listened. */
+function silenceFrom(run: Run, policy: Policy, around: RuleContext): number | undefined {
+  if (policy.stall.maxSilence === 0 || !around.listening || around.delegating) return undefined;
+  if (run.requests.size > 0 || slowestActivity(run, around) !== undefined) return undefined;
+  // In a retry wait the next attempt is when something is due; before it, quiet is what was announced.
+  const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
+  const attempt = run.episode === undefined ? 0 : run.statusAt;
+  const since = Math.max(run.progressAt, run.vouchedSince, announced, attempt);
+  return since + around.muteSince(since);
+}

@@ -1,0 +1,215 @@
+/**
+ * Every session's run, from its beginning to its end: begun and ended by a status, judged whenever something may have
+ * changed, given up when the server goes.
+ *
+ * Judgement is in `judgement.ts`, what is done about a stuck run in `troubles.ts`, failures in `endings.ts`.
+ */
+
+import type { SessionStatus } from '../observation.js';
+import {
+  abortIfPossible,
+  abortWasLost,
+  declareStuck,
+  episodeEnded,
+  takeBack,
+} from './abort-flow.js';
+import { isConfirmed } from './inspection.js';
+import { SessionRegistry } from './registry.js';
+import { answerForPeople } from './requests.js';
+import type { Context } from './rule-context.js';
+import {
+  deadlineOf,
+  healthOf,
+  isRetryReason,
+  judge,
+  type RuleContext,
+  sparedUntil,
+} from './rules.js';
+import { judgeRunEnd } from './run-end.js';
+import { fieldsOf, newRun, type Run, type Session } from './state.js';
+
+export class Runs {
+  readonly book = new SessionRegistry();
+  readonly #context: Context;
+  /** The event stream is connected and resynced since then; undefined where it is not. */
+  #listeningSince: number | undefined;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  get listening(): boolean {
+    return this.#listeningSince !== undefined;
+  }
+  listen(at: number): void {
+    this.#listeningSince ??= at;
+  }
+  stopListening(): void {
+    this.#listeningSince = undefined;
+  }
+
+  /** The session's status is this, in this directory. */
+  status(session: Session, status: SessionStatus, directory: string | undefined, at: number): void {
+    if (status.type === 'unknown') return;
+    if (status.type === 'idle') {
+      this.end(session, at);
+      return;
+    }
+    const run = session.run ?? this.#beginRun(session, directory, at);
+    // Where it began is where it runs: a status tagged with another directory moves nothing.
+    run.directory ??= directory;
+    if (status.type === 'busy') {
+      if (run.status !== 'busy') run.statusAt = at;
+      run.status = 'busy';
+      return;
+    }
+    // opencode counts from 1 for each step: a lower count means that the step finished unheard.
+    if (status.attempt < (run.episode?.attempts ?? 0)) {
+      episodeEnded(this.#context, session, run, at);
+    }
+    const { episode } = run;
+    const repeated = run.status === 'retry' && episode?.attempts === status.attempt;
+    if (!repeated) run.statusAt = at;
+    run.status = 'retry';
+    run.preparing = false;
+    run.episode = {
+      startedAt: episode?.startedAt ?? at,
+      attempts: status.attempt,
+      message: status.message,
+      nextAt: status.nextInMs === undefined ? undefined : at + status.nextInMs,
+      needsPerson: status.needsPerson ?? false,
+      holds: episode?.holds ?? 0,
+      progressed: false,
+    };
+    abortWasLost(this.#context, session, run, this.#listeningSince, at);
+    this.#context.outages.retrying(session.id, run, at);
+  }
+
+  /** The session is idle. */
+  end(session: Session, at: number): void {
+    const { run } = session;
+    if (run === undefined) return;
+    judgeRunEnd(this.#context, session, run, at);
+    const parent = this.book.activeParent(session);
+    this.close(session, at);
+    // The subagent's end is the parent's life sign: from here on the parent must go on.
+    if (parent?.run) this.alive(parent, parent.run, at);
+    if (parent) this.review(parent, at);
+  }
+
+  /** The run is no more, and nothing is said about how it ended. */
+  close(session: Session, at: number): void {
+    const { run } = session;
+    this.book.deactivate(session);
+    session.run = undefined;
+    this.#sayHealth(session, at, run);
+    if (session.deleted) this.forgetDeleted(session);
+  }
+
+  forgetDeleted(session: Session): void {
+    // An abort under way has still to be said to its end.
+    if (session.aborting === undefined) this.book.forget(session);
+  }
+
+  /** Judges one session now: acts on a crossed limit, says a change of health, and sets when to look again. */
+  review(session: Session, at: number): void {
+    const { run } = session;
+    if (run === undefined) return;
+    const { policy } = this.#context;
+    const around = this.#around(session);
+    if (run.trouble === undefined) {
+      answerForPeople(this.#context, session, run, at);
+      const crossing = judge(session, run, policy, around, at);
+      if (crossing && isConfirmed(this.#context, session, run, crossing, at)) {
+        declareStuck(this.#context, session, run, crossing, at);
+      } else {
+        const deadline = deadlineOf(run, policy, around, at);
+        if (deadline !== undefined) this.#context.wakeAt(deadline, session);
+      }
+    } else {
+      abortIfPossible(this.#context, session, run, at);
+    }
+    this.#sayHealth(session, at);
+    this.book.sort(session);
+  }
+
+  /** The run produced something: whatever attempt is in flight may be the one that works. */
+  progressed(session: Session, run: Run, at: number): void {
+    run.preparing = false;
+    run.error = undefined;
+    if (run.episode) run.episode.progressed = true;
+    this.alive(session, run, at);
+  }
+
+  /** Proof of life of any kind. */
+  alive(session: Session, run: Run, at: number): void {
+    run.progressAt = Math.max(run.progressAt, at);
+    this.reconsider(session, run, at);
+  }
+
+  /** Life after a verdict: does it still stand? */
+  reconsider(session: Session, run: Run, at: number): void {
+    const { trouble } = run;
+    if (trouble === undefined) return;
+    // Where nothing can be done anyway, a little text does not end a retry episode's trouble: its end does.
+    const idleHands = trouble.phase === 'left' || trouble.phase === 'wedged';
+    if (idleHands && run.episode !== undefined && isRetryReason(trouble.reason)) return;
+    const crossing = judge(session, run, this.#context.policy, this.#around(session), at);
+    if (crossing?.reason !== trouble.reason) takeBack(this.#context, session, run, at);
+  }
+
+  /** Until when an attempt in flight is left alone. */
+  sparedUntil(session: Session, run: Run): number {
+    return sparedUntil(run, this.#context.policy, this.#around(session));
+  }
+
+  /** An active session's parent may have become delegating. */
+  reviewParent(session: Session, at: number): void {
+    const parent = session.run && this.book.activeParent(session);
+    if (parent) this.review(parent, at);
+  }
+
+  #beginRun(session: Session, directory: string | undefined, at: number): Run {
+    const run = newRun(at, directory ?? session.info.directory);
+    run.unheard = !this.listening;
+    // Its prompt was seen, so its first message will be too: until then the model was not asked.
+    if (session.lastPrompt?.taken === false) {
+      run.preparing = this.listening;
+      run.model = session.lastPrompt.model;
+    }
+    session.run = run;
+    session.lastFailure = undefined;
+    this.book.activate(session);
+    this.reviewParent(session, at);
+    return run;
+  }
+
+  #around(session: Session): RuleContext {
+    return {
+      delegating: this.book.isDelegating(session),
+      listening: this.listening && this.#context.canAct(),
+      muteSince: this.#context.muteSince,
+    };
+  }
+
+  #sayHealth(session: Session, at: number, ended?: Run): void {
+    const { run } = session;
+    const health = healthOf(run, this.#context.policy, this.#around(session), at);
+    const previous = session.health;
+    if (health === previous) return;
+    const of = run ?? ended;
+    const tool = of?.tools.values().next().value?.tool;
+    this.#context.say({
+      note: 'session.health',
+      ...fieldsOf(session),
+      health,
+      previous,
+      forMs: at - session.healthSince,
+      ...(of?.episode === undefined ? {} : { attempt: of.episode.attempts }),
+      ...(of?.model === undefined ? {} : { model: of.model }),
+      ...(tool === undefined ? {} : { tool }),
+    });
+    session.health = health;
+    session.healthSince = at;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * What is known of one session and of its run: plain data.
+ *
+ * All times are on the observed clock, in ms.
+ */
+import type { Health, SessionFields, StuckReason } from '../decision.js';
+import type { PendingRequest, RunningTool, SessionInfo } from '../observation.js';
+
+/** From a run's first `retry` to its next finished step, or idle; the busy blips between attempts do not end it. */
+export interface Episode {
+  startedAt: number;
+  /** opencode's attempt counter, the highest seen. */
+  attempts: number;
+  message: string;
+  /** When the next attempt is due; undefined where opencode did not say. */
+  nextAt: number | undefined;
+  needsPerson: boolean;
+  /** How often an abort was held back because an attempt was in flight. */
+  holds: number;
+  /** Text or tools came since the last `retry` status: this attempt may be the one that works. */
+  progressed: boolean;
+}
+
+export interface Request extends PendingRequest {
+  since: number;
+  /** Its asking was heard; false where it was found pending and may be older than `since`. */
+  heard: boolean;
+  /** What `waiting.maxDuration` led to, once; undefined before. */
+  handled: 'reported' | 'rejected' | undefined;
+}
+
+/** What is being done about a stuck run. */
+export type AbortFlow =
+  /** Decided, but the server cannot be asked just now. */
+  | { phase: 'pending'; reason: StuckReason; since: number; tries: number }
+  | { phase: 'aborting'; reason: StuckReason; since: number; tries: number; withdrawn: boolean }
+  /** `dryRun`: said, and left. */
+  | { phase: 'left'; reason: StuckReason; since: number; tries: number }
+  | { phase: 'wedged'; reason: StuckReason; since: number; tries: number };
+
+/** A close look that must confirm a limit which events alone would not prove. */
+export interface Inspection {
+  state: 'asked' | 'answered' | 'failed';
+  at: number;
+  failures: number;
+}
+
+export interface Run {
+  startedAt: number;
+  /** Where opencode runs it: the directory of the status that named it, else the session's own. */
+  directory: string | undefined;
+  status: 'busy' | 'retry';
+  /** When `status` (or the attempt) last changed. */
+  statusAt: number;
+  /** The last proof of life that was heard. */
+  progressAt: number;
+  /** Nothing can have been missed since: silence counts from here at the earliest. */
+  vouchedSince: number;
+  /** Nobody listened when it began: what it began with is yet to be looked at. */
+  unheard: boolean;
+  /** The prompt is in, the model was not asked yet: plugins install, context is gathered. */
+  preparing: boolean;
+  compactingSince: number | undefined;
+  tools: Map<string, RunningTool>;
+  requests: Map<string, Request>;
+  /** When a request was last answered: an older look may still show it as pending. */
+  answeredAt: number;
+  episode: Episode | undefined;
+  error: { name: string; message: string; statusCode?: number } | undefined;
+  trouble: AbortFlow | undefined;
+  /** The reason last said to be stuck, so that a decision held back and taken again is said once. */
+  said: StuckReason | undefined;
+  inspection: Inspection | undefined;
+  /** The transcript's mark at the last close look, and when it was first seen: as long as it stays, nothing happened. */
+  mark: { value: string; since: number } | undefined;
+  /** The assistant message under way: a new one is a life sign, a retried one is not. */
+  askedMessageID: string | undefined;
+  model: string | undefined;
+  agent: string | undefined;
+}
+
+export interface Session {
+  readonly id: string;
+  info: SessionInfo;
+  run: Run | undefined;
+  health: Health;
+  healthSince: number;
+  /** When the last status came by event: a poll sent before it does not overrule it. */
+  eventStatusAt: number;
+  deleted: boolean;
+  /** The abort that the executor is busy with; at most one at a time. */
+  aborting: { reason: StuckReason; try: number; run: Run; since: number } | undefined;
+  /** The run that our last abort ended, while nobody prompted since: if it comes back, the abort was lost. */
+  lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
+  /** `taken` once the model was asked after it. One that is not may wait behind the run under way. */
+  lastPrompt:
+    | { messageID: string; at: number; model: string | undefined; taken: boolean }
+    | undefined;
+  /** How often `recover` has prompted it to go on. */
+  continues: number;
+  /** The last failure said, so that repeated error events count once. */
+  lastFailure: string | undefined;
+}
+
+export function newSession(id: string, at: number): Session {
+  return {
+    id,
+    info: {},
+    run: undefined,
+    health: 'idle',
+    healthSince: at,
+    eventStatusAt: Number.NEGATIVE_INFINITY,
+    deleted: false,
+    aborting: undefined,
+    lastAbort: undefined,
+    lastPrompt: undefined,
+    continues: 0,
+    lastFailure: undefined,
+  };
+}
+
+export function newRun(at: number, directory: string | undefined): Run {
+  return {
+    startedAt: at,
+    directory,
+    status: 'busy',
+    statusAt: at,
+    progressAt: at,
+    vouchedSince: at,
+    unheard: false,
+    preparing: false,
+    compactingSince: undefined,
+    tools: new Map(),
+    requests: new Map(),
+    answeredAt: Number.NEGATIVE_INFINITY,
+    episode: undefined,
+    error: undefined,
+    trouble: undefined,
+    said: undefined,
+    inspection: undefined,
+    mark: undefined,
+    askedMessageID: undefined,
+    model: undefined,
+    agent: undefined,
+  };
+}
+
+/** The fields that every note of a session carries. */
+export function fieldsOf(session: Session): SessionFields {
+  const { directory, title, parentID } = session.info;
+  const where = directory ?? session.run?.directory;
+  return {
+    sessionID: session.id,
+    ...(where === undefined ? {} : { directory: where }),
+    ...(title === undefined ? {} : { title }),
+    ...(parentID === undefined ? {} : { parentID }),
+  };
+}
