@@ -1,7 +1,6 @@
 /** The library face of opencode-watchdog: the safe driver, with what it needs to find and start opencode here. */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { SystemClock } from './lib/clock.js';
+import { serverStateDir } from './lib/state-dir.js';
 import { OpencodeDriver as Driver } from './opencode/driver/driver.js';
 import { DriverError } from './opencode/driver/error.js';
 import type { DriverOptions } from './opencode/driver/types.js';
@@ -73,10 +72,7 @@ async function startServer(
       ...credentials,
       startTimeoutMs: options.startTimeoutMs ?? START_TIMEOUT_MS,
       stopGraceMs: STOP_GRACE_MS,
-      stateDir: join(
-        process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'),
-        'opencode-watchdog',
-      ),
+      stateDir: serverStateDir(process.env, url),
       clock,
       deps: {
         async isHealthy(probeSignal) {

@@ -8,12 +8,12 @@ import { openStatusFor, startNotices } from '../daemon/outputs.js';
 import { SdNotify } from '../daemon/sd-notify.js';
 import { ServiceManager } from '../daemon/service-manager.js';
 import { SystemClock } from '../lib/clock.js';
+import { serverStateDir } from '../lib/state-dir.js';
 import { messageOf } from '../opencode/http/errors.js';
 import { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { whyMissing } from '../process/identity/binary.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
-import { defaultStateDir } from '../process/server/state-file.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redaction.js';
@@ -115,7 +115,7 @@ async function refuseMissingProgram(
 /** Two daemons that act on one server would undo each other's work; one that only looks harms nobody. */
 async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
   if (config.dryRun || config.server.control === 'observe') return undefined;
-  const stateDir = defaultStateDir(process.env);
+  const stateDir = serverStateDir(process.env, config.server.url);
   try {
     return await acquireLock({ url: config.server.url, env: process.env, stateDir, clock });
   } catch (error) {

@@ -2,10 +2,10 @@
 import type { LoadedConfig } from '../config/load.js';
 import { isHealthy } from '../daemon/daemon.js';
 import type { Clock } from '../lib/clock.js';
+import { serverStateDir } from '../lib/state-dir.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
-import { defaultStateDir } from '../process/server/state-file.js';
 import { complain } from './shared.js';
 
 export function clientFor({ config, secrets }: LoadedConfig, clock: Clock): OpencodeClient {
@@ -49,7 +49,7 @@ export function controlOptions(
     ...(password === undefined ? {} : { password }),
     startTimeoutMs: server.startTimeout,
     stopGraceMs: server.stopGrace,
-    stateDir: defaultStateDir(process.env),
+    stateDir: serverStateDir(process.env, server.url),
     ...(server.restartCommand === null ? {} : { restartCommand: server.restartCommand }),
     restartCommandTimeoutMs: server.restartTimeout,
     ...(server.container === null ? {} : { container: server.container }),

@@ -21,14 +21,26 @@ export function readSmallFile(
     return { problem: `a file that can be read, but ${reasonOf(error)}` };
   }
   try {
+    return bytesOf(fd, maxBytes);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The same of a file that somebody has opened, and closes. */
+export function readOpenFile(fd: number, maxBytes: number): { text: string } | { problem: string } {
+  const read = bytesOf(fd, maxBytes);
+  return 'bytes' in read ? decode(read.bytes) : read;
+}
+
+function bytesOf(fd: number, maxBytes: number): { bytes: Buffer } | { problem: string } {
+  try {
     if (!fstatSync(fd).isFile()) return { problem: 'a regular file' };
     const bytes = readUpTo(fd, maxBytes + 1);
     if (bytes.length > maxBytes) return { problem: `a file of at most ${maxBytes / 1024} KiB` };
     return { bytes };
   } catch (error) {
     return { problem: `a file that can be read, but ${reasonOf(error)}` };
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -127,7 +127,7 @@ test('a server and the wrapper’s server live on when their daemon is SIGKILLed
   };
   writeFileSync(
     script,
-    `import { SpawnControl } from '${root}process/spawn.ts';
+    `import { SpawnControl } from '${root}process/control/spawn.ts';
      import { SystemClock } from '${root}lib/clock.ts';
      const isHealthy = async () => (await fetch('${url}/global/health', { signal: AbortSignal.timeout(1000) }).catch(() => null))?.ok ? {} : null;
      const control = new SpawnControl({ ...${JSON.stringify(plain)}, clock: new SystemClock(),

@@ -13,12 +13,19 @@ import { Habitat } from '../unit/process/support.js';
 const disk = vi.hoisted(() => ({ full: undefined as string | undefined }));
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
+  const paths = new Map<unknown, string>();
+  const openSync: typeof fs.openSync = (path, flags, mode) => {
+    const fd = fs.openSync(path, flags, mode);
+    paths.set(fd, String(path));
+    return fd;
+  };
   const writeFileSync: typeof fs.writeFileSync = (file, data, options) => {
-    const isFull = disk.full !== undefined && String(file).startsWith(disk.full);
+    const path = typeof file === 'number' ? (paths.get(file) ?? '') : String(file);
+    const isFull = disk.full !== undefined && path.startsWith(disk.full);
     fs.writeFileSync(file, isFull ? '' : data, options);
     if (isFull) throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' });
   };
-  return { ...fs, default: { ...fs, writeFileSync }, writeFileSync };
+  return { ...fs, default: { ...fs, openSync, writeFileSync }, openSync, writeFileSync };
 });
 
 let dir: string;

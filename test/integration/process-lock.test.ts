@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
+import { serverKey } from '../../src/lib/state-dir.js';
 import { acquireLock, LockHeldError } from '../../src/process/lock.js';
-import { serverKey } from '../../src/process/server/state-file.js';
 import { bootId, ProcTable } from '../../src/process/table/proc-table.js';
 
 let dir: string;

@@ -2,12 +2,10 @@
  * Remembers on disk which process this watchdog started for a URL, so that the next daemon knows its own: it may stop
  * such a server when it is stopped itself, and goes on reading its output.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { readTextFile } from '../../lib/text-file.js';
+import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from '../../lib/state-dir.js';
 import { bootId } from '../table/proc-table.js';
 import type { ProcessRef } from '../table/process-table.js';
 
@@ -28,26 +26,6 @@ const recordSchema = z.object({
 });
 export type ServerRecord = z.infer<typeof recordSchema>;
 
-/** The same for every spelling of one server's address: the names of loopback are one. */
-export function serverKey(url: string): string {
-  const { hostname, port, protocol } = new URL(url);
-  const loopback = /^(localhost|127(\.\d+){3}|\[::1\]|0\.0\.0\.0|\[::\])$/.test(hostname);
-  const effectivePort = port || (protocol === 'https:' ? '443' : '80');
-  const name = `${loopback ? 'localhost' : hostname}:${effectivePort}`;
-  const hash = createHash('sha256').update(name).digest('hex').slice(0, 8);
-  return `${name.replace(/[^\w.-]/g, '-')}-${hash}`;
-}
-
-/** systemd's StateDirectory=, else the XDG base directory for state. */
-export function defaultStateDir(env: NodeJS.ProcessEnv): string {
-  const fromSystemd = env.STATE_DIRECTORY?.split(':')[0];
-  if (fromSystemd) return fromSystemd;
-  return join(
-    env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state'),
-    'opencode-watchdog',
-  );
-}
-
 export class ServerRecords {
   readonly #path: string;
   readonly #url: string;
@@ -56,19 +34,19 @@ export class ServerRecords {
   constructor(dir: string, url: string) {
     this.dir = dir;
     this.#url = url;
-    this.#path = join(dir, `server-${serverKey(url)}.json`);
+    this.#path = join(dir, 'server.json');
   }
 
   /** The file that a stream of a newly started server is written to. */
   outputFile(stream: 'stdout' | 'stderr'): string {
-    return join(this.dir, `server-${serverKey(this.#url)}.${stream}.log`);
+    return join(this.dir, `server.${stream}.log`);
   }
 
   /** What was started last; undefined where nothing was, in an earlier boot, or where the file is no record. */
   read(): ServerRecord | undefined {
     try {
-      const file = readTextFile(this.#path, MAX_RECORD_BYTES);
-      if (!('text' in file)) return undefined;
+      const file = readPrivateFile(this.#path, MAX_RECORD_BYTES);
+      if (file.kind !== 'text') return undefined;
       const record = recordSchema.parse(JSON.parse(file.text));
       return record.bootId === bootId() ? record : undefined;
     } catch {
@@ -78,29 +56,17 @@ export class ServerRecords {
 
   /** Remembers what was spawned, and which process listens once that is known. @throws where it cannot be written */
   write(record: Pick<ServerRecord, 'root' | 'server' | 'mark' | 'files'>): void {
-    mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+    ensurePrivateDirectory(this.dir);
     const { mark, files } = record;
-    this.#save({
+    const whole: ServerRecord = {
       url: this.#url,
       bootId: bootId(),
       root: refOf(record.root),
       server: record.server && refOf(record.server),
       ...(mark !== undefined && { mark }),
       files,
-    });
-  }
-
-  /** Written aside and renamed: a daemon killed here leaves the old record or the new one, never half of one. */
-  #save(record: ServerRecord): void {
-    const draft = `${this.#path}.${randomUUID()}`;
-    try {
-      writeFileSync(draft, JSON.stringify(record), { mode: 0o600, flag: 'wx' });
-      renameSync(draft, this.#path);
-    } catch (error) {
-      // What a full disk took of it is no record.
-      rmSync(draft, { force: true });
-      throw error;
-    }
+    };
+    writePrivateFile(this.#path, JSON.stringify(whole));
   }
 
   remove(): void {

@@ -9,11 +9,7 @@ import { DockerApi, MAX_ANSWER_BYTES } from '../../../src/process/control/docker
 import { MAX_SHOWN_LINES, runCommand } from '../../../src/process/run-command.js';
 import { Lines } from '../../../src/process/server/lines.js';
 import { KEPT_LINES, MAX_LINE_BYTES, OutputTail } from '../../../src/process/server/output.js';
-import {
-  MAX_RECORD_BYTES,
-  ServerRecords,
-  serverKey,
-} from '../../../src/process/server/state-file.js';
+import { MAX_RECORD_BYTES, ServerRecords } from '../../../src/process/server/state-file.js';
 import { bootId } from '../../../src/process/table/proc-table.js';
 import type { ProcessTable } from '../../../src/process/table/process-table.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -69,7 +65,7 @@ test('a record of a started server that is larger than any is none', () => {
     files: null,
   };
   const padded = JSON.stringify({ ...huge, padding: 'x'.repeat(MAX_RECORD_BYTES) });
-  writeFileSync(join(dir, `server-${serverKey(url)}.json`), padded);
+  writeFileSync(join(dir, 'server.json'), padded);
   expect(records.read()).toBeUndefined();
 });
 
