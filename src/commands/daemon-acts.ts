@@ -5,7 +5,7 @@ import { createControl } from '../process/control/auto.js';
 import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
 import { clientFor, controlOptions, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadForCommand, printJson } from './shared.js';
-import { readStatus } from './status-schema.js';
+import { type DaemonStatus, readStatus } from './status-schema.js';
 
 export interface DaemonActOptions {
   config?: string;
@@ -30,7 +30,7 @@ export async function restart(options: DaemonActOptions): Promise<number> {
   const loaded = load(options);
   const daemon = await daemonOf(loaded);
   if (daemon === undefined) return report(options, await restartOurselves(loaded));
-  const before = readStatus((await daemon.get('/status')).body).server.restarts;
+  const before = readStatus((await daemon.get('/status')).body);
   const answer = await daemon.post('/restart');
   if (answer.status !== 200) return report(options, outcomeOf(answer));
   return report(options, await seeRestarted(daemon, loaded, before));
@@ -91,25 +91,49 @@ function sameServer(a: string, b: string): boolean {
   return URL.canParse(a) && URL.canParse(b) && origin(a) === origin(b);
 }
 
+/** Waits for the end of the restart that was asked for, or of the one that was under way already. */
 async function seeRestarted(
   daemon: DaemonClient,
   { config }: LoadedConfig,
-  before: number,
+  before: DaemonStatus,
 ): Promise<Outcome> {
   complain('the daemon restarts the server …');
   const clock = new SystemClock();
-  const { startTimeout, stopGrace } = config.server;
-  const end = clock.now() + startTimeout + stopGrace + RESTART_SLACK_MS;
+  const { startTimeout, stopGrace, restartTimeout } = config.server;
+  const end = clock.now() + restartTimeout + startTimeout + stopGrace + RESTART_SLACK_MS;
   while (clock.now() < end) {
-    const { server, restarts } = readStatus((await daemon.get('/status')).body);
-    const [last] = restarts;
-    if (server.restarts > before && server.health === 'healthy' && last?.tookMs !== undefined) {
-      const pid = server.pid === undefined ? '' : `, pid ${server.pid}`;
-      return { ok: true, says: `the server is healthy again${pid}`, tookMs: last.tookMs };
-    }
+    const now = readStatus((await daemon.get('/status')).body);
+    const outcome = outcomeOfRestart(before, now);
+    if (outcome !== undefined) return outcome;
     await sleep(clock, LOOK_EVERY_MS);
   }
   return { ok: false, says: 'the server was not seen healthy again; the daemon’s log says why' };
+}
+
+/** What became of it; undefined while it is under way. `restarts` is newest first. */
+export function outcomeOfRestart(
+  before: Pick<DaemonStatus, 'server' | 'restarts'>,
+  { server, restarts }: Pick<DaemonStatus, 'server' | 'restarts'>,
+): Outcome | undefined {
+  const [newest] = before.restarts;
+  const newer = restarts.filter(({ at }) => newest === undefined || at > newest.at);
+  const underWay = newest !== undefined && !isOver(newest) && before.server.health === 'restarting';
+  const ours = underWay ? restarts.find(({ at }) => at === newest.at) : newer.at(-1);
+  const pid = server.pid === undefined ? '' : `, pid ${server.pid}`;
+  const says = `the server is healthy again${pid}`;
+  if (ours?.error !== undefined) {
+    return { ok: false, says: `the restart failed: ${ours.error}`, error: ours.error };
+  }
+  if (ours?.tookMs !== undefined && server.health === 'healthy') {
+    return { ok: true, says, tookMs: ours.tookMs };
+  }
+  // A server that was not there was started, which is no restart.
+  const started = ours === undefined && before.server.health !== 'healthy';
+  return started && server.health === 'healthy' ? { ok: true, says } : undefined;
+}
+
+function isOver({ tookMs, error }: DaemonStatus['restarts'][number]): boolean {
+  return tookMs !== undefined || error !== undefined;
 }
 
 async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {

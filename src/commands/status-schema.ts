@@ -54,7 +54,9 @@ const schema = z.object({
     }),
   ),
   openIncidents: count,
-  restarts: z.array(z.object({ at: text, reason: text, tookMs: count.optional() })),
+  restarts: z.array(
+    z.object({ at: text, reason: text, tookMs: count.optional(), error: text.optional() }),
+  ),
 });
 
 export type DaemonStatus = z.infer<typeof schema>;

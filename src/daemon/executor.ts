@@ -11,7 +11,7 @@ import { Turns } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
 import { continueSession } from '../opencode/actions/continue.js';
 import type { OpencodeClient } from '../opencode/v1/client.js';
-import { ControlError, type ServerControl } from '../process/control/control.js';
+import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Act } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';
@@ -27,6 +27,9 @@ export const MAX_PROMPTS = 16;
 
 /** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */
 const CONTINUE_BEGINS_MS = 30_000;
+
+/** A probe of a busy server may take this long. */
+const ASK_MS = 5_000;
 
 export interface ExecutorOptions {
   client: OpencodeClient;
@@ -233,7 +236,9 @@ export class Executor {
     } catch (error) {
       if (signal.aborted) return;
       const known = error instanceof ControlError;
-      const serverAlive = known && error.serverAlive;
+      const serverAlive = await this.#isAlive(known ? error.serverAlive : 'unknown');
+      // Told to stop meanwhile: the end of this act interests nobody.
+      if (signal.aborted) return;
       this.#o.resumeMonitor(!serverAlive);
       observe({
         kind: 'restart.failed',
@@ -242,6 +247,22 @@ export class Executor {
         serverAlive,
       });
       if (!known) throw error;
+    }
+  }
+
+  /** A restart that did not happen is no death: where the control cannot tell, the server is asked itself. */
+  async #isAlive(seen: ServerAlive): Promise<boolean> {
+    if (seen !== 'unknown') return seen;
+    const probe = await this.#o.client.probe(this.#stopping.signal, ASK_MS);
+    switch (probe.kind) {
+      case 'ok':
+      case 'unauthorized':
+        return true;
+      case 'failed':
+        // Whatever it answers, it answers.
+        return probe.failure === 'http' || probe.failure === 'not_opencode';
+      case 'aborted':
+        return false;
     }
   }
 }

@@ -67,6 +67,7 @@ export class ServerHistory {
         });
         return;
       case 'server.restart_failed':
+        if (record.fields.reason === 'start') return;
         this.#last((entry) => {
           entry.error = record.fields.error;
         });
@@ -97,6 +98,7 @@ export class ServerHistory {
 
   #last(change: (entry: RestartEntry) => void): void {
     const entry = this.restarts.at(-1);
-    if (entry !== undefined && entry.tookMs === undefined) change(entry);
+    const isUnderWay = entry?.tookMs === undefined && entry?.error === undefined;
+    if (entry !== undefined && isUnderWay) change(entry);
   }
 }

@@ -40,6 +40,31 @@ describe('a server that refuses the password', () => {
   });
 });
 
+describe('a restart that did not happen', () => {
+  it('is no death: the server is asked, no session is interrupted, and none follows at once', async () => {
+    const { server, run } = await start({
+      config: { restart: { backoff: { initial: 60_000, max: 60_000 } } },
+      control: {
+        restart: () => {
+          throw new ControlError('the restart command failed', { serverAlive: 'unknown' });
+        },
+      },
+    });
+    const wedged = server.addSession({ status: retry(30) });
+    const healthy = server.addSession({ status: { type: 'busy' } });
+    server.fault('POST /session/:id/abort', { status: 500 });
+    await run.saw('session.health', { sessionID: healthy.id, health: 'busy' });
+    await run.saw('server.restarting', { reason: 'wedged' });
+    await run.saw('server.restart_failed', { error: 'the restart command failed' });
+    await run.polled(3);
+    expect(run.events('session.interrupted')).toEqual([]);
+    expect(run.events('server.restarting')).toHaveLength(1);
+    expect(run.events('server.healthy')).toHaveLength(1);
+    expect(run.events('session.health', { sessionID: healthy.id })).toHaveLength(1);
+    expect(run.events('session.wedged', { sessionID: wedged.id })).toHaveLength(1);
+  });
+});
+
 describe('a server that does not answer well', () => {
   it('is restarted once where it answers 500 and the stream is cut', async () => {
     const { server, run } = await start({ control: { restart: () => server.clearFaults() } });

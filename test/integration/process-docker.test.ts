@@ -169,6 +169,14 @@ test('an engine that did not restart is found out by the start time', async () =
   });
 });
 
+test('an engine that cannot be asked says nothing of the server', async () => {
+  const socketPath = join(dir, 'none.sock');
+  await expect(make({ socketPath }).restart(signal)).rejects.toMatchObject({
+    message: expect.stringContaining('there is no Docker socket'),
+    serverAlive: 'unknown',
+  });
+});
+
 test('a container that never gets healthy is an error that says where to look', async () => {
   healthy = false;
   await expect(make({ startTimeoutMs: 200 }).restart(signal)).rejects.toThrow(

@@ -204,6 +204,14 @@ describe('command', () => {
     await waitFor(() => habitat.exits.length === 1);
   });
 
+  test('a command that fails behind a server that cannot be seen says that nobody knows', async () => {
+    const { pid } = await foreign();
+    const command = control('exit 4', { holders: async () => [] });
+    await command.attach(habitat.signal);
+    expect((await failure(command.restart(habitat.signal))).serverAlive).toBe('unknown');
+    expect(isAlive(pid)).toBe(true);
+  });
+
   test('a command that hangs is ended with all that it started', async () => {
     const command = control('sh -c "trap \'\' TERM; sleep 1000" & sleep 1000', {
       commandTimeoutMs: 300,

@@ -190,6 +190,28 @@ describe('acts', () => {
   });
 });
 
+describe('restart', () => {
+  it('ends with what became of it, where the restart command fails', async () => {
+    const config = {
+      server: { url: server.url, control: 'command', restartCommand: ['sh', '-c', 'exit 7'] },
+      status: { listen: `unix:${join(folder, 'command.sock')}` },
+    };
+    const path = join(folder, 'command.yaml');
+    await writeFile(path, stringify(config));
+    const commanded = await startDaemon({ config, env: env() });
+    try {
+      await Promise.all([commanded.saw('status.listening'), commanded.saw('server.healthy')]);
+      const { code, err } = await run('restart', '--config', path);
+      expect(code).toBe(1);
+      expect(err).toMatch(/the restart failed: the restart command .* failed \(exit code 7\)/);
+      expect(commanded.events('session.interrupted')).toEqual([]);
+      expect(commanded.events('server.restarting')).toHaveLength(1);
+    } finally {
+      await commanded.stop();
+    }
+  });
+});
+
 describe('completion', () => {
   it('knows every command and option, in a script that bash can read', async () => {
     const { out } = await run('completion', 'bash');

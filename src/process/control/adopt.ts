@@ -37,7 +37,7 @@ export class AdoptControl extends LocalControl {
     this.#refusePerson();
     if (found.kind === 'nobody' && !this.#read) {
       throw new ControlError('the server is not restarted: no opencode was found to adopt', {
-        serverAlive: false,
+        serverAlive: 'unknown',
       });
     }
     const fallback = configuredLaunchSpec(this.local.options);

@@ -85,9 +85,10 @@ export class CommandControl extends LocalControl {
   }
 
   async #fail(message: string, old: ProcessRef | undefined, signal: AbortSignal): Promise<never> {
-    const serverAlive = old !== undefined && (await this.local.table.isAlive(old));
+    // A process that could not be seen before the command may serve on behind it.
+    const serverAlive = old === undefined ? 'unknown' : await this.local.table.isAlive(old);
     // Still the same server: go on watching it.
-    if (serverAlive) await this.attach(signal);
+    if (serverAlive === true) await this.attach(signal);
     throw new ControlError(message, { serverAlive });
   }
 }

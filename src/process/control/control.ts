@@ -27,13 +27,17 @@ export interface RestartedServer extends StartedServer {
 }
 
 /**
- * A control that could not do what was asked. `message` says what was tried, what came back and what to do.
- * `serverAlive` is true where the old server is known to serve on.
+ * What a failed control knows of the server that was there before: true: it serves on; false: it was seen to be gone,
+ * or this control ended it; `unknown`: nobody looked, or it cannot be seen. Then the server itself must be asked before
+ * anybody believes that it is gone.
  */
+export type ServerAlive = boolean | 'unknown';
+
+/** A control that could not do what was asked. `message` says what was tried, what came back and what to do. */
 export class ControlError extends Error {
   override readonly name = 'ControlError';
-  readonly serverAlive: boolean;
-  constructor(message: string, options: { serverAlive: boolean; cause?: unknown }) {
+  readonly serverAlive: ServerAlive;
+  constructor(message: string, options: { serverAlive: ServerAlive; cause?: unknown }) {
     super(message, { cause: options.cause });
     this.serverAlive = options.serverAlive;
   }

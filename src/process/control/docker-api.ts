@@ -106,7 +106,7 @@ export class DockerApi {
       status === 404
         ? `the Docker engine knows no container "${this.#container}": look at the NAMES in \`docker ps -a\``
         : `the Docker engine at ${this.#socketPath} answered ${status} for container "${this.#container}": ${said}`;
-    return new ControlError(what, { serverAlive: false });
+    return new ControlError(what, { serverAlive: 'unknown' });
   }
 
   #unreachable(error: unknown): ControlError {
@@ -119,7 +119,7 @@ export class DockerApi {
     };
     return new ControlError(
       (code && what[code]) ?? `the Docker engine at ${socket} could not be asked: ${message}`,
-      { serverAlive: false, cause: error },
+      { serverAlive: 'unknown', cause: error },
     );
   }
 }

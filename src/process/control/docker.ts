@@ -70,7 +70,13 @@ export class DockerControl implements ServerControl {
     const old = await this.#api.inspect(signal);
     this.#unwatch();
     const graceSeconds = Math.ceil(stopGraceMs / 1000);
-    await this.#api.restart(graceSeconds, stopGraceMs + ENGINE_TIMEOUT_MS, signal);
+    try {
+      await this.#api.restart(graceSeconds, stopGraceMs + ENGINE_TIMEOUT_MS, signal);
+    } catch (error) {
+      // Where the engine refused, the old container runs on, and its end is news again.
+      if (!signal.aborted && old.State.Running) this.#watch(identityOf(old));
+      throw error;
+    }
     const started = await this.#healthy(began, old, signal);
     return { ...started, ...(old.State.Running && { oldPid: old.State.Pid }) };
   }
@@ -100,7 +106,7 @@ export class DockerControl implements ServerControl {
       const state = now.State.Running ? 'runs' : `has ended (exit code ${now.State.ExitCode})`;
       throw new ControlError(
         `container "${container}" was started and ${state}, but no healthy server was seen within ${startTimeoutMs} ms (server.startTimeout): look at \`docker logs ${container}\``,
-        { serverAlive: false },
+        { serverAlive: old?.State.StartedAt === now.State.StartedAt ? 'unknown' : false },
       );
     }
     if (old?.State.Running && old.State.StartedAt === now.State.StartedAt) {

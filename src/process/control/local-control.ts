@@ -82,7 +82,7 @@ export abstract class LocalControl implements ServerControl {
     const began = clock.now();
     const found = await this.local.find();
     if (found.kind === 'refused') {
-      throw new ControlError(`cannot start opencode: ${found.message}`, { serverAlive: false });
+      throw new ControlError(`cannot start opencode: ${found.message}`, { serverAlive: 'unknown' });
     }
     if (found.kind === 'proven') {
       this.notice('info', `opencode runs already: ${describeProcess(found.server)}`);

@@ -132,13 +132,14 @@ export class LocalServer {
     if (!(await isLocalHost(this.host))) {
       throw new ControlError(
         `cannot start opencode: the host of ${this.options.url} (server.url) is not this machine`,
-        { serverAlive: false },
+        { serverAlive: 'unknown' },
       );
     }
     if (!(await isPortFree(this.host, this.port))) {
       const found = await this.find();
       const holder = found.kind === 'refused' ? found.message : `port ${this.port} is taken`;
-      throw new ControlError(`cannot start opencode: ${holder}`, { serverAlive: false });
+      // Who holds the port may be the very server, where it cannot be seen from here.
+      throw new ControlError(`cannot start opencode: ${holder}`, { serverAlive: 'unknown' });
     }
     const launched = await this.#own.launch(spec);
     launched.ended.addEventListener('abort', () => this.#rootEnded(launched), { once: true });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Config, defaultConfig } from '../../../src/config/schema.js';
 import { Executor, type ExecutorOptions, MAX_ABORTS } from '../../../src/daemon/executor.js';
-import type { OpencodeClient } from '../../../src/opencode/v1/client.js';
+import type { OpencodeClient, ProbeResult } from '../../../src/opencode/v1/client.js';
 import { ControlError, type ServerControl } from '../../../src/process/control/control.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
 import type { Act } from '../../../src/watchdog/decision.js';
@@ -42,6 +42,7 @@ class World {
   /** Held back until this settles. */
   answer: Promise<void> | undefined;
   abortWorks = true;
+  probe: ProbeResult = { kind: 'failed', failure: 'refused', error: 'could not connect' };
   readonly executor: Executor;
 
   constructor(options: Partial<ExecutorOptions> = {}) {
@@ -55,6 +56,7 @@ class World {
         this.did.push('abort');
         if (this.abortWorks) this.status = undefined;
       },
+      probe: async () => this.probe,
       rejectRequest: async () => {
         this.did.push('reject');
       },
@@ -209,6 +211,30 @@ describe('a restart', () => {
       ]);
       expect(world.did).toEqual(['pause', 'start', woken]);
       expect(world.logged).toEqual([]);
+    },
+  );
+
+  it.each<[string, ProbeResult, boolean]>([
+    ['answers', { kind: 'ok', version: '1.18.33' }, true],
+    ['refuses us', { kind: 'unauthorized', status: 401, error: 'no' }, true],
+    ['answers strangely', { kind: 'failed', failure: 'http', error: 'answered 503' }, true],
+    ['is silent', { kind: 'failed', failure: 'timeout', error: 'no answer' }, false],
+    ['is gone', { kind: 'failed', failure: 'refused', error: 'could not connect' }, false],
+  ])(
+    'that fails where nobody looked is believed to be a death only after the server was asked: it %s',
+    async (_, probe, serverAlive) => {
+      for (const error of [
+        new ControlError('the command failed', { serverAlive: 'unknown' }),
+        new Error('ours'),
+      ]) {
+        const world = new World();
+        world.probe = probe;
+        world.act = () => Promise.reject(error);
+        world.executor.do(RESTART);
+        await settle();
+        expect(world.seen).toMatchObject([{ kind: 'restart.failed', serverAlive }]);
+        expect(world.did.at(-1)).toBe(serverAlive ? 'resume' : 'resume anew');
+      }
     },
   );
 
