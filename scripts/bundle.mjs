@@ -2,7 +2,7 @@
  * Puts the command and all that it imports into few files, in the place of the one that tsc made: what is loaded in a
  * hundred small files weighs 15 MB more in a running daemon. The library (`dist/index.js`) is left as tsc made it.
  */
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -60,6 +60,9 @@ const { metafile } = await build({
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
   },
 });
+
+// `npx opencode-watchdog` in a clone runs the file itself.
+chmodSync(join(dist, 'cli.js'), 0o755);
 
 // Files of the status page, where the bundle looks for them: `./page/`.
 cpSync(join(root, 'src/status/page'), join(dist, 'bundle/page'), { recursive: true });
