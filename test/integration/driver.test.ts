@@ -138,6 +138,17 @@ describe('a prompt gets its reply', () => {
     expect(notices).toEqual([expect.stringContaining('no event stream')]);
   });
 
+  it('by an event stream that answered 503 once', async () => {
+    const { server, driver, notices, prompted } = await start();
+    server.fault('GET /global/event', { status: 503, times: 1 });
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    expect(server.listeners).toBe(1);
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes' });
+    expect(notices).toEqual([]);
+  });
+
   it('where another directory calls it idle while it works', async () => {
     const { server, driver, prompted } = await start();
     const result = driver.prompt({ prompt: 'hello', directory: '/own' });

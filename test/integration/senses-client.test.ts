@@ -176,26 +176,39 @@ describe('a probe', () => {
     expect(await client(broken).probe()).toMatchObject({ kind: 'failed', failure: 'http' });
   });
 
-  it.each([404, 500])(
-    'asks an old server (%i) by another route, and remembers it',
-    async (status) => {
-      const asked: string[] = [];
-      const url = await answering((res, path) => {
-        asked.push(path);
-        if (path === '/path')
-          json(res, { directory: '/p', state: '/s', config: '/c', worktree: '/' });
-        else json(res, {}, status);
-      });
-      const made = client(url);
-      expect(await made.probe()).toEqual({ kind: 'ok' });
-      expect(await made.probe()).toEqual({ kind: 'ok' });
-      expect(asked).toEqual(['/global/health', '/path', '/path']);
-      made.forgetVersion();
-      await made.probe();
-      expect(asked.at(-2)).toBe('/global/health');
-    },
-  );
+  it('asks a server without a health route (404) by another one, and remembers it', async () => {
+    const { url, asked } = await withoutHealth(() => 404);
+    const made = client(url);
+    expect(await made.probe()).toEqual({ kind: 'ok' });
+    expect(await made.probe()).toEqual({ kind: 'ok' });
+    expect(asked).toEqual(['/global/health', '/path', '/path']);
+    made.forgetVersion();
+    await made.probe();
+    expect(asked.at(-2)).toBe('/global/health');
+  });
+
+  it.each([500, 503])('asks for the health again after one %i of that route', async (status) => {
+    let sick = true;
+    const { url, asked } = await withoutHealth(() => (sick ? status : 200));
+    const made = client(url);
+    expect(await made.probe()).toEqual({ kind: 'ok' });
+    sick = false;
+    expect(await made.probe()).toEqual({ kind: 'ok', version: '1.18.33' });
+    expect(asked).toEqual(['/global/health', '/path', '/global/health']);
+  });
 });
+
+/** A server whose health route answers with the status given, and whose `/path` answers well. */
+async function withoutHealth(status: () => number) {
+  const asked: string[] = [];
+  const url = await answering((res, path) => {
+    asked.push(path);
+    const paths = { directory: '/p', state: '/s', config: '/c', worktree: '/' };
+    if (path === '/path') json(res, paths);
+    else json(res, status() === 200 ? { healthy: true, version: '1.18.33' } : {}, status());
+  });
+  return { url, asked };
+}
 
 describe('an answer', () => {
   it('gives every status that is listed, also one that cannot be read, and counts those', async () => {
@@ -231,6 +244,29 @@ describe('an answer', () => {
     }
     expect(server.requests.filter(({ path }) => path === '/experimental/session')).toHaveLength(1);
   });
+
+  it.each([500, 503])(
+    'of %i to the list of all sessions is an error, and pins no older route',
+    async (status) => {
+      let sick = true;
+      const asked: string[] = [];
+      const url = await answering((res, path) => {
+        asked.push(path);
+        if (path === '/global/health') json(res, { healthy: true, version: '1.18.33' });
+        else if (sick) json(res, {}, status);
+        else json(res, [{ id: 'ses_a', directory: '/p' }]);
+      });
+      const made = client(url);
+      await made.probe();
+      await expect(made.recentSessions(10)).rejects.toMatchObject({ statusCode: status });
+      sick = false;
+      expect(await made.recentSessions(10)).toMatchObject([{ id: 'ses_a' }]);
+      expect(asked.slice(1).map((path) => path.split('?')[0])).toEqual([
+        '/experimental/session',
+        '/experimental/session',
+      ]);
+    },
+  );
 
   it('of a session that is not there is null', async () => {
     const server = await fake();

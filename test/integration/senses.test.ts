@@ -124,6 +124,21 @@ describe('an opencode before 1.1', () => {
     expect(watch.notices.filter((words) => words.includes('older'))).toEqual([]);
   });
 
+  it('is not believed to be one for a moment in which everything but its paths answers 500', async () => {
+    const { server, watch } = await start();
+    await watch.until('stream.resynced');
+    for (const route of ['GET /global/health', 'GET /permission', 'GET /session/status']) {
+      server.fault(route, { status: 500, times: 2 });
+    }
+    const from = watch.seen.length;
+    await watch.until('probe.ok', ({ version }) => version === undefined, from);
+    await watch.until('probe.ok', ({ version }) => version !== undefined, from);
+    const { id } = server.addSession();
+    server.setStatus(id, { type: 'busy' }, { silently: true });
+    await watch.until('status.polled', ({ statuses }) => statuses.has(id), from);
+    expect(watch.notices.filter((words) => words.includes('older'))).toEqual([]);
+  });
+
   it('that has no status of sessions either is followed by its messages, and polled no more', async () => {
     const server = await startFakeOpencode({ globalEvent: false, heartbeatMs: null });
     ends.push(() => server.stop());
@@ -279,7 +294,7 @@ describe('the event stream', () => {
   it('goes back from an /event that ends at once to the global one', async () => {
     const server = await startFakeOpencode({ eventEndsAtOnce: true });
     ends.push(() => server.stop());
-    server.fault('GET /global/event', { status: 500, times: 1 });
+    server.fault('GET /global/event', { status: 404, times: 1 });
     const watch = new Watch(server.url, {});
     await watch.until('stream.connected', ({ path }) => path === '/event');
     await watch.until('stream.connected', ({ path }) => path === '/global/event');
@@ -294,6 +309,18 @@ describe('the event stream', () => {
     expect(await watch.until('stream.connected')).toMatchObject({ path: '/global/event' });
     expect(server.count('GET /event')).toBe(0);
   });
+
+  it.each([400, 429, 500, 503])(
+    'stays with the global path through one %i, which says nothing about the path',
+    async (status) => {
+      const server = await startFakeOpencode();
+      ends.push(() => server.stop());
+      server.fault('GET /global/event', { status, times: 1 });
+      const watch = new Watch(server.url, {});
+      expect(await watch.until('stream.connected')).toMatchObject({ path: '/global/event' });
+      expect(server.count('GET /event')).toBe(0);
+    },
+  );
 
   it('survives broken frames, comments and half a frame before its end', async () => {
     const { server, watch } = await start();

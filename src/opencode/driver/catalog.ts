@@ -3,7 +3,8 @@
  * the long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
  */
 import * as z from 'zod';
-import { isMissingRoute, type OpencodeClient } from '../v1/client.js';
+import { OpencodeError } from '../http/errors.js';
+import type { OpencodeClient } from '../v1/client.js';
 import { type Model, readConfiguredModel, readProviders } from '../v1/providers.js';
 import { DriverError } from './error.js';
 import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
@@ -59,8 +60,7 @@ export async function readCatalog(
     models.sort((a, b) => a.id.localeCompare(b.id));
     return { connected: providers.map(({ id }) => id).sort(), models, defaults };
   } catch (error) {
-    // An old server: the run itself will say whether the model is there.
-    if (isMissingRoute(error)) return undefined;
+    if (cannotBeRead(error)) return undefined;
     throw error;
   }
 }
@@ -110,6 +110,16 @@ export async function explainMissing(
   );
 }
 
+/**
+ * The server has no such list, or none just now: what would be checked by it is then told by the run itself. Nothing
+ * is remembered of it, so the next prompt is checked again.
+ */
+function cannotBeRead(error: unknown): boolean {
+  if (!(error instanceof OpencodeError)) return false;
+  const { kind, statusCode = 0 } = error;
+  return kind === 'not_opencode' || (kind === 'http' && (statusCode === 404 || statusCode >= 500));
+}
+
 const agents = z.array(z.object({ name: z.string() }));
 
 /** opencode accepts an unknown agent, and fails by an event alone. @throws DriverError `agent_unknown` */
@@ -122,8 +132,7 @@ export async function checkAgent(
   try {
     answer = await client.raw({ path: '/agent', query: { directory } });
   } catch (error) {
-    // The run itself will say it.
-    if (isMissingRoute(error)) return;
+    if (cannotBeRead(error)) return;
     throw error;
   }
   const names = agents.safeParse(answer).data?.map(({ name }) => name);

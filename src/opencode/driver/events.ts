@@ -9,11 +9,14 @@ import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { EventConnection } from '../http/event-connection.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { saysNoSuchPath } from '../monitor/stream-path.js';
 import type { OpencodeClient } from '../v1/client.js';
 import { id } from '../v1/schemas.js';
 
 const PATH = '/global/event';
 const RECONNECT_MS = 500;
+/** A server without the stream (1.0.0) is asked for it again after this time: another version may serve there by then. */
+const RECHECK_MS = 60_000;
 /**
  * What happens in the first moments after `server.connected` is not told (seen on 1.18.33: lost after 2 ms, told after
  * 10 ms on an idle machine). Any other event proves that the stream tells; without one this time must do.
@@ -157,16 +160,13 @@ export class SessionEvents {
         else if (!this.#isOpen) this.#settling = this.#clock.after(SETTLE_MS, () => this.#tells());
         this.#read(text);
       },
-      end: ({ why }) => {
+      end: (end) => {
         if (source !== this.#source) return;
         void this.#disconnect();
-        if (why === 'status' || why === 'type') {
-          // 1.0.0 has no such stream (facts, section 4).
-          this.#isMissing = true;
-          this.#settle(false);
-          return;
-        }
-        this.#retry = this.#clock.after(RECONNECT_MS, () => {
+        // One 503 is a moment of the server's or its proxy's; 1.0.0 has no such stream (facts, section 4), and says so.
+        this.#isMissing = saysNoSuchPath(end);
+        if (this.#isMissing) this.#settle(false);
+        this.#retry = this.#clock.after(this.#isMissing ? RECHECK_MS : RECONNECT_MS, () => {
           if (this.#isStarted && this.#source === undefined) this.#connect();
         });
       },

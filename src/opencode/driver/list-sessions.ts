@@ -3,7 +3,7 @@ import type { Clock } from '../../lib/clock.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import { LiveDirectories, normaliseDirectory } from '../monitor/directories.js';
-import { isMissingRoute, type OpencodeClient, type SessionSummary } from '../v1/client.js';
+import type { OpencodeClient, SessionSummary } from '../v1/client.js';
 import { DriverError } from './error.js';
 import type { SessionRef } from './run.js';
 import type { SessionState } from './types.js';
@@ -92,7 +92,7 @@ async function liveStatuses(
     directories.setOwn(await client.serverDirectory(signal));
   } catch (error) {
     // Without that route the sessions' own directories are all there is to ask.
-    if (!isMissingRoute(error)) throw error;
+    if (!client.isMissingRoute(error)) throw error;
   }
   directories.attach(sessions, clock.epoch());
   const statuses: Statuses = new Map();

@@ -9,6 +9,7 @@ import { Connection } from '../http/event-source.js';
 import type { OpencodeClient } from '../v1/client.js';
 import type { ParseStats } from '../v1/status.js';
 import { Heartbeats } from './heartbeats.js';
+import { saysNoSuchPath } from './stream-path.js';
 
 const GLOBAL_PATH = '/global/event';
 /** The only stream of 1.0.0; it tells of the server's own directory alone. */
@@ -22,9 +23,8 @@ const ENDS_AT_ONCE_MS = 1_000;
 /** `/event` blinds us to other directories, so the better path is tried again, first soon and then ever more rarely. */
 const FIRST_RECHECK_MS = 5_000;
 const MAX_RECHECK_MS = 10 * 60_000;
-/** A proxy's words for a server that is down: they say nothing about the path. */
-const PROXY_STATUS = new Set([502, 503, 504]);
-const UNAUTHORIZED = new Set([401, 403]);
+/** So many other refusals of a path in a row, and the other one is tried: an old server's 500 may mean "no such route". */
+const MAX_REFUSALS = 3;
 /** At most one `progress` a session in this time, and one `alive`: far below any limit anyone sets (seconds). */
 export const COALESCE_MS = 250;
 
@@ -67,6 +67,8 @@ export class EventStream {
   #failures = 0;
   /** Both paths are tried before the first wait. */
   #triedOther = false;
+  /** Refusals of the global path in a row, of which none said that it is not there. */
+  #refusals = 0;
   #reconnectTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
   #recheckTimer: Timer | undefined;
@@ -98,6 +100,7 @@ export class EventStream {
     this.#path = GLOBAL_PATH;
     this.#failures = 0;
     this.#triedOther = false;
+    this.#refusals = 0;
     this.#recheckMs = FIRST_RECHECK_MS;
     this.#connect();
   }
@@ -217,17 +220,23 @@ export class EventStream {
 
   /** True where the end was the path's own fault, and the other one is to be tried at once. */
   #choosePath(end: ConnectionEnd, openMs: number | undefined): boolean {
-    const status = end.statusCode ?? 0;
-    const isMissing =
-      end.why === 'type' ||
-      (end.why === 'status' && !PROXY_STATUS.has(status) && !UNAUTHORIZED.has(status));
+    const isMissing = saysNoSuchPath(end) || this.#isRefusedOften(end);
     const endsAtOnce = end.why === 'ended' && openMs !== undefined && openMs < ENDS_AT_ONCE_MS;
     const before = this.#path;
-    if (before === OLD_PATH && (isMissing || endsAtOnce)) this.#path = GLOBAL_PATH;
-    else if (before === GLOBAL_PATH && isMissing) this.#path = OLD_PATH;
-    // After a good connection the better path is tried first again: the server may be another version.
-    else if (openMs !== undefined) this.#path = GLOBAL_PATH;
+    if (before === GLOBAL_PATH && isMissing) this.#path = OLD_PATH;
+    // After anything else the better path is tried first again: it may have been a bad moment, or be another version now.
+    else this.#path = GLOBAL_PATH;
     return (isMissing || endsAtOnce) && this.#path !== before;
+  }
+
+  /** A single 500 or 503 is a moment of the server's or its proxy's, and no word about the path. */
+  #isRefusedOften({ why, statusCode = 0 }: ConnectionEnd): boolean {
+    // A proxy's words for a server that is down, and a server's for wrong credentials.
+    const saysNothing = why !== 'status' || [401, 403, 502, 503, 504].includes(statusCode);
+    this.#refusals = saysNothing ? 0 : this.#refusals + 1;
+    if (this.#refusals < MAX_REFUSALS) return false;
+    this.#refusals = 0;
+    return true;
   }
 
   #nextBackoff(): number {

@@ -74,7 +74,7 @@ export class Monitor {
     const emit = (observation: Observation) => this.#emit(observation);
     const common = { client, clock, emit, notice };
     this.#infos = new SessionInfos(common);
-    this.#old = new OldServer({ client, notice });
+    this.#old = new OldServer({ client, clock, notice });
     this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
     this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
     this.#prober = new Prober({
@@ -215,6 +215,7 @@ export class Monitor {
       // The first good answer of a server that was not there when we began.
       if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
       if (observation.version === undefined) this.#checkAge();
+      else this.#old.isNewer();
     }
   }
 

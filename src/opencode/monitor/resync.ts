@@ -7,7 +7,7 @@ import { type Clock, sleep } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
-import { isMissingRoute, type OpencodeClient, type OwnedRequest } from '../v1/client.js';
+import type { OpencodeClient, OwnedRequest } from '../v1/client.js';
 import {
   isDirectory,
   type LiveDirectories,
@@ -159,8 +159,8 @@ export class Resync {
     const startedAt = clock.now();
     try {
       const [permissions, questions] = await Promise.all([
-        orMissing(client.permissions(directory, signal)),
-        orMissing(client.questions(directory, signal)),
+        orMissing(client, client.permissions(directory, signal)),
+        orMissing(client, client.questions(directory, signal)),
       ]);
       if (signal.aborted) return;
       const at = clock.now();
@@ -221,11 +221,14 @@ export class Resync {
 }
 
 /** Old versions have no questions. A missing list says nothing, and so does a broken one: neither is empty. */
-async function orMissing(list: Promise<OwnedRequest[]>): Promise<OwnedRequest[] | undefined> {
+async function orMissing(
+  client: OpencodeClient,
+  list: Promise<OwnedRequest[]>,
+): Promise<OwnedRequest[] | undefined> {
   try {
     return await list;
   } catch (error) {
-    if (isMissingRoute(error)) return undefined;
+    if (client.isMissingRoute(error)) return undefined;
     throw error;
   }
 }

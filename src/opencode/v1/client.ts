@@ -10,6 +10,7 @@ import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/erro
 import { type Request, Transport } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
 import * as schemas from './schemas.js';
+import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
 import { ParseStats } from './status.js';
 import { readStatuses } from './status-list.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
@@ -21,6 +22,11 @@ export const MAX_STATUS_BYTES = 16 * MiB;
 export const MAX_MESSAGES_BYTES = 32 * MiB;
 /** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
 const RECHECK_EVERY_PROBES = 12;
+const HEALTH = '/global/health';
+/** Answers fast in every version, and lists no session. */
+const CHEAP = '/path';
+/** The newer list of all directories' sessions; `/session` is the older one. */
+const ALL_SESSIONS = '/experimental/session';
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 export interface ClientOptions {
@@ -70,12 +76,14 @@ export class OpencodeClient {
   readonly oddities = new ParseStats();
   readonly #clock: Clock;
   readonly #transport: Transport;
-  #healthRoute: '/global/health' | '/path' = '/global/health';
+  /** What was found out about the server's routes. */
+  readonly #routes: ServerRoutes;
+  #healthRoute: typeof HEALTH | typeof CHEAP = HEALTH;
   #probes = 0;
-  #sessionsRoute: '/experimental/session' | '/session' = '/experimental/session';
 
   constructor({ timeoutMs = DEFAULT_TIMEOUT_MS, ...options }: ClientOptions) {
     this.#clock = options.clock;
+    this.#routes = new ServerRoutes(options.clock);
     this.#transport = new Transport({ ...options, timeoutMs });
     this.url = this.#transport.url;
   }
@@ -85,37 +93,44 @@ export class OpencodeClient {
     return { url: this.#transport.route(path), headers: this.#transport.headers };
   }
 
-  /** Never rejects. Where the server is too old for a health route, a cheap one of its other routes is asked. */
+  /**
+   * Never rejects. Where the server has no health route, or that route alone fails, a cheap one of its other routes is
+   * asked; only a server that says that it has none is asked by the other one from then on.
+   */
   async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
-    // What made us take the other route may have been a bad moment of the server's.
     this.#probes += 1;
-    if (this.#probes % RECHECK_EVERY_PROBES === 0) this.#healthRoute = '/global/health';
+    if (this.#probes % RECHECK_EVERY_PROBES === 0) this.#healthRoute = HEALTH;
     try {
       return await this.#probeBy(this.#healthRoute, signal, timeoutMs);
     } catch (error) {
-      const other = this.#healthRoute === '/path' ? '/global/health' : '/path';
-      if (isMissingRoute(error)) {
-        try {
-          const result = await this.#probeBy(other, signal, timeoutMs);
-          this.#healthRoute = other;
-          return result;
-        } catch (second) {
-          // `/path` answers like any web page where something else serves: the first error says more.
-          if (other === '/global/health') return probeError(second);
-        }
+      if (!failsItself(error)) return probeError(error);
+      const other = this.#healthRoute === CHEAP ? HEALTH : CHEAP;
+      try {
+        const result = await this.#probeBy(other, signal, timeoutMs);
+        if (other === CHEAP) this.#routes.healthFailed(error);
+        this.#healthRoute = saysNoSuchRoute(error) ? other : HEALTH;
+        return result;
+      } catch (second) {
+        // `/path` answers like any web page where something else serves: the first error says more.
+        return probeError(other === HEALTH ? second : error);
       }
-      return probeError(error);
     }
   }
 
   async #probeBy(path: string, signal: Signal, timeoutMs?: number): Promise<ProbeResult> {
     const request = { path, signal, timeoutMs };
-    if (path === '/path') {
+    if (path === CHEAP) {
       await this.#ask(schemas.paths, request);
       return { kind: 'ok' };
     }
     const { version } = await this.#ask(schemas.health, request);
+    this.#routes.healthTold(version);
     return { kind: 'ok', ...(version !== undefined && { version }) };
+  }
+
+  /** Whether the error says that this server has no such route: one 500 or 503 does not. */
+  isMissingRoute(error: unknown): boolean {
+    return this.#routes.isMissing(error);
   }
 
   /** One directory's sessions that are not idle (facts, section 5). `undefined` asks the server's own directory. */
@@ -146,14 +161,16 @@ export class OpencodeClient {
       this.#list({ path, query: { limit }, signal }, schemas.session).then((sessions) =>
         sessions.slice(0, limit).map(summary),
       );
-    try {
-      return await read(this.#sessionsRoute);
-    } catch (error) {
-      if (this.#sessionsRoute === '/session' || !isMissingRoute(error)) throw error;
-      const sessions = await read('/session');
-      this.#sessionsRoute = '/session';
-      return sessions;
+    if (!this.#routes.lacks(ALL_SESSIONS)) {
+      try {
+        return await read(ALL_SESSIONS);
+      } catch (error) {
+        if (!this.isMissingRoute(error)) throw error;
+      }
     }
+    const sessions = await read('/session');
+    if (!this.#routes.lacks(ALL_SESSIONS)) this.#routes.remember(ALL_SESSIONS);
+    return sessions;
   }
 
   /** Null where there is no such session (deleted, or never was). */
@@ -307,8 +324,8 @@ export class OpencodeClient {
 
   /** Forgets which routes this server has: after a restart it may be another version. */
   forgetVersion(): void {
-    this.#healthRoute = '/global/health';
-    this.#sessionsRoute = '/experimental/session';
+    this.#healthRoute = HEALTH;
+    this.#routes.forget();
   }
 
   /** Ends every request in flight. */
@@ -370,15 +387,13 @@ function summary({ id, directory, parentID, title, time }: schemas.WireSession):
   };
 }
 
-/** 404, the old versions' 500, or the newer ones' web page with 200: the route is not there (facts, section 2). */
-export function isMissingRoute(error: unknown): boolean {
+/** The route's own failure, which says nothing about the others. */
+function failsItself(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return false;
   return (
+    saysNoSuchRoute(error) ||
     error.kind === 'not_opencode' ||
-    (error.kind === 'http' &&
-      (error.statusCode === 404 ||
-        error.statusCode === 405 ||
-        (error.statusCode !== undefined && error.statusCode >= 500)))
+    (error.kind === 'http' && error.statusCode !== undefined && error.statusCode >= 500)
   );
 }
 

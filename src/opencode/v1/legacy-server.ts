@@ -2,19 +2,24 @@
  * What an opencode before 1.1 cannot tell: found out once for each server process, said in one warning, and made up
  * for where that is possible.
  */
+import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
-import { OpencodeError } from '../http/errors.js';
+import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { Notice } from '../monitor/notice.js';
-import { isMissingRoute, type OpencodeClient } from './client.js';
+import type { OpencodeClient } from './client.js';
+import { RECHECK_ROUTE_MS } from './server-routes.js';
 
 export interface OldServerOptions {
   client: OpencodeClient;
+  clock: Clock;
   notice: Notice;
 }
 
 export class OldServer {
   readonly #options: OldServerOptions;
-  #checked = false;
+  /** When it is to be found out again. */
+  #checkAt = Number.NEGATIVE_INFINITY;
+  #isSaid = false;
   #statusless = false;
 
   constructor(options: OldServerOptions) {
@@ -28,26 +33,35 @@ export class OldServer {
 
   /** Another process may be another version. */
   forget(): void {
-    this.#checked = false;
+    this.#checkAt = Number.NEGATIVE_INFINITY;
+    this.#isSaid = false;
+    this.#statusless = false;
+  }
+
+  /** It has told its version, so it is none of these. */
+  isNewer(): void {
+    this.#checkAt = Number.NEGATIVE_INFINITY;
     this.#statusless = false;
   }
 
   /** Called with each sign of an old server: a health answer without a version. `path` is the event stream's. */
   async check(path: string, signal: AbortSignal): Promise<void> {
-    if (this.#checked) return;
-    this.#checked = true;
-    const { client, notice } = this.#options;
+    const { client, clock, notice } = this.#options;
+    if (clock.now() < this.#checkAt) return;
+    this.#checkAt = clock.now() + RECHECK_ROUTE_MS;
     const [permissions, status] = await Promise.all([
-      isMissing(client.permissions(undefined, signal)),
-      isMissing(client.statuses(undefined, signal)),
+      isMissing(client, client.permissions(undefined, signal)),
+      isMissing(client, client.statuses(undefined, signal)),
     ]);
     if (signal.aborted) return;
+    this.#statusless = permissions && status;
     // Every release from 1.1 on has the list: then it was a bad moment of the server's, and not its age.
     if (!permissions) {
-      this.#checked = false;
+      this.#checkAt = Number.NEGATIVE_INFINITY;
       return;
     }
-    this.#statusless = status;
+    if (this.#isSaid) return;
+    this.#isSaid = true;
     const missing = [
       'its version',
       'permissions that were asked before the watchdog came, and answers to them (waiting.action: reject)',
@@ -73,13 +87,13 @@ export class OldServer {
   }
 }
 
-async function isMissing(answer: Promise<unknown>): Promise<boolean> {
+async function isMissing(client: OpencodeClient, answer: Promise<unknown>): Promise<boolean> {
   try {
     await answer;
     return false;
   } catch (error) {
     // 1.0.0 takes `/session/status` for a session called "status", and says 400.
     const isBadRequest = error instanceof OpencodeError && error.statusCode === 400;
-    return isBadRequest || isMissingRoute(error);
+    return isBadRequest || isNotFound(error) || client.isMissingRoute(error);
   }
 }
