@@ -153,5 +153,10 @@ function follow(
       deps.onNotice('warn', `the server writes faster than is logged: ${lines} lines left out`, {
         lines,
       }),
+    onLost: (stream, error) =>
+      deps.onNotice(
+        'warn',
+        `what the server writes to ${stream} is shown no more: ${files[stream]} cannot be read (${String(error)})`,
+      ),
   });
 }

@@ -8,9 +8,9 @@ import {
   closeSync,
   type FSWatcher,
   fstatSync,
+  ftruncateSync,
   openSync,
   readSync,
-  truncateSync,
   watch,
 } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
@@ -28,6 +28,8 @@ export interface OutputOptions {
   onLine(line: { stream: Stream; line: string }): void;
   /** So many lines were left out because they came faster than MAX_LINES_PER_SECOND. */
   onDropped(lines: number): void;
+  /** A stream that is shown no more, because its file cannot be read (EIO, ESTALE). Told once for each. */
+  onLost(stream: Stream, error: unknown): void;
 }
 
 export const MAX_LINE_BYTES = 8 * 1024;
@@ -61,7 +63,10 @@ export class OutputTail {
     this.#windowStart = options.clock.now();
     this.#files = (['stdout', 'stderr'] as const).map(
       (stream) =>
-        new TailedFile(options.files[stream], options.from, (line) => this.#line(stream, line)),
+        new TailedFile(options.files[stream], options.from, {
+          line: (line) => this.#line(stream, line),
+          lost: (error) => options.onLost(stream, error),
+        }),
     );
     for (const file of this.#files) file.watch(() => this.#told(file));
     this.#look();
@@ -129,10 +134,16 @@ export class OutputTail {
   }
 }
 
+interface Told {
+  line(line: string): void;
+  /** It cannot be read any more. */
+  lost(error: unknown): void;
+}
+
 /** One growing file, read from where the last read ended. */
 class TailedFile {
   readonly #path: string;
-  readonly #onLine: (line: string) => void;
+  readonly #tell: Told;
   readonly #decoder = new StringDecoder('utf8');
   readonly #buffer = Buffer.alloc(CHUNK_BYTES);
   #fd: number | undefined;
@@ -142,12 +153,14 @@ class TailedFile {
   /** The last read ended before the file did. */
   hasMore = false;
 
-  constructor(path: string, from: 'start' | 'end', onLine: (line: string) => void) {
+  constructor(path: string, from: 'start' | 'end', tell: Told) {
     this.#path = path;
-    this.#onLine = onLine;
+    this.#tell = tell;
     this.#lines = new Lines(MAX_LINE_BYTES, (line) => this.#emit(line));
     try {
-      this.#fd = openSync(path, 'r');
+      // For writing too: a file that was removed is still written to by the server, and can only be emptied by its
+      // descriptor.
+      this.#fd = openSync(path, 'r+');
       if (from === 'end') this.#offset = fstatSync(this.#fd).size;
     } catch {
       // Without its file a server just has no output to show; whoever made the file reports why it is missing.
@@ -172,13 +185,24 @@ class TailedFile {
     }
   }
 
+  /** Called by timers and by a watch: a file that cannot be read is let go of, and said. */
   read(unfinished = false): void {
     if (this.#fd === undefined) return;
+    try {
+      this.#read(this.#fd, unfinished);
+    } catch (error) {
+      this.hasMore = false;
+      this.close();
+      this.#tell.lost(error);
+    }
+  }
+
+  #read(fd: number, unfinished: boolean): void {
     // Emptied by us or by a person: what comes now is new.
-    if (fstatSync(this.#fd).size < this.#offset) this.#offset = 0;
+    if (fstatSync(fd).size < this.#offset) this.#offset = 0;
     this.hasMore = true;
     for (let chunk = 0; chunk < MAX_CHUNKS_PER_LOOK; chunk++) {
-      const bytes = readSync(this.#fd, this.#buffer, 0, CHUNK_BYTES, this.#offset);
+      const bytes = readSync(fd, this.#buffer, 0, CHUNK_BYTES, this.#offset);
       if (bytes === 0) {
         this.hasMore = false;
         break;
@@ -189,18 +213,25 @@ class TailedFile {
     if (unfinished) this.#lines.end();
     // The server's descriptor appends (O_APPEND), so it goes on at the new end. What it writes between the last read
     // and this line is lost: output of a server that has written megabytes.
-    if (this.#offset > MAX_FILE_BYTES) truncateSync(this.#path);
+    if (this.#offset > MAX_FILE_BYTES) ftruncateSync(fd);
   }
 
   close(): void {
     this.#watcher?.close();
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#watcher = undefined;
+    const fd = this.#fd;
     this.#fd = undefined;
+    if (fd === undefined) return;
+    try {
+      closeSync(fd);
+    } catch {
+      // close(2): the descriptor is gone all the same, and what it reports (EIO) is about writing, which we do not.
+    }
   }
 
   #emit(line: string): void {
     const text = stripVTControlCharacters(line.replace(/\r$/, ''));
     if (text === '') return;
-    this.#onLine(text.length > MAX_LINE_BYTES ? `${text.slice(0, MAX_LINE_BYTES - 1)}…` : text);
+    this.#tell.line(text.length > MAX_LINE_BYTES ? `${text.slice(0, MAX_LINE_BYTES - 1)}…` : text);
   }
 }

@@ -1,9 +1,18 @@
 /** What a spawned server writes is read when it is there, and costs nothing while it is not. */
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { MAX_LINES_PER_SECOND, OutputTail } from '../../../src/process/server/output.js';
+import { MAX_FILE_BYTES, MAX_LINES_PER_SECOND, OutputTail } from '../../../src/process/server/output.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { waitFor } from '../../support/wait.js';
 
@@ -22,14 +31,15 @@ class CountingClock extends FakeClock {
   }
 }
 
-function follow() {
+function follow(stdout?: string) {
   const dir = mkdtempSync(join(tmpdir(), 'watchdog-output-'));
   ends.push(() => rmSync(dir, { recursive: true, force: true }));
-  const files = { stdout: join(dir, 'out'), stderr: join(dir, 'err') };
-  writeFileSync(files.stdout, '');
+  const files = { stdout: stdout ?? join(dir, 'out'), stderr: join(dir, 'err') };
+  if (stdout === undefined) writeFileSync(files.stdout, '');
   writeFileSync(files.stderr, '');
   const clock = new CountingClock();
   const lines: string[] = [];
+  const lost: string[] = [];
   let dropped = 0;
   const tail = new OutputTail({
     files,
@@ -39,9 +49,10 @@ function follow() {
     onDropped: (amount) => {
       dropped += amount;
     },
+    onLost: (stream, error) => lost.push(`${stream}: ${String(error)}`),
   });
   ends.push(() => tail.stop());
-  return { files, clock, lines, dropped: () => dropped };
+  return { files, clock, lines, lost, tail, dropped: () => dropped };
 }
 
 test('new output is read at once, without a look', async () => {
@@ -72,3 +83,30 @@ test('what was too much for one look is read by the next, soon', async () => {
   await clock.advance(3_000);
   expect(lines.length + dropped()).toBeGreaterThanOrEqual(count);
 });
+
+test('a file that was removed is read on, and emptied by its descriptor when it is large', async () => {
+  const { files, clock, lines, lost } = follow();
+  const server = openSync(files.stdout, 'a');
+  ends.push(() => closeSync(server));
+  rmSync(files.stdout);
+  const line = `${'x'.repeat(4_095)}\n`;
+  writeSync(server, line.repeat(MAX_FILE_BYTES / line.length + 1));
+  for (let look = 0; look < 5; look += 1) await clock.advance(10_000);
+  expect(fstatSync(server).size).toBe(0);
+  writeSync(server, 'after it was emptied\n');
+  await clock.advance(10_000);
+  expect(lines.at(-1)).toBe('after it was emptied');
+  expect(lost).toEqual([]);
+});
+
+// The one file that opens and cannot be read (EIO at address 0): proc(5).
+test.skipIf(process.platform !== 'linux')(
+  'a file that cannot be read is said once, and the other is read on (needs Linux: /proc/self/mem)',
+  async () => {
+    const { files, clock, lines, lost } = follow('/proc/self/mem');
+    appendFileSync(files.stderr, 'one\n');
+    await clock.advance(30_000);
+    expect(lines).toEqual(['one']);
+    expect(lost).toEqual([expect.stringMatching(/^stdout: .*EIO/)]);
+  },
+);
