@@ -22,7 +22,7 @@ export function at(expression: string, task: () => void): () => void {
 }
 
 /**
- * Runs `task` every `periodMs` until the returned function is called. The task must not throw.
+ * Runs `task` every `periodMs` until the returned function is called; also after a time when it threw.
  *
  * On the wall clock the lines of many machines fall on the same seconds, which makes them easy to lay side by side.
  */
@@ -36,8 +36,11 @@ export function every(clock: Clock, periodMs: number, task: () => void): () => v
   };
   const tick = () => {
     if (stopped) return;
-    task();
-    if (!stopped) timer = arm();
+    try {
+      task();
+    } finally {
+      if (!stopped) timer = arm();
+    }
   };
   let timer = arm();
   return () => {

@@ -117,6 +117,8 @@ export class ServiceManager {
   #look(): void {
     const { notify } = this.#options;
     if (!this.#watched) return;
+    // First of all: the rhythm goes on whatever becomes of this look.
+    this.#after('look', this.#ready ? LOOK_MS : LOOK_UNTIL_READY_MS, () => this.#look());
     const { server, answered, sessions } = this.#watched.view();
     if (!this.#ready && answered && server === 'healthy') {
       this.#ready = true;
@@ -128,14 +130,13 @@ export class ServiceManager {
       this.#said = line;
       notify.status(line);
     }
-    this.#after('look', this.#ready ? LOOK_MS : LOOK_UNTIL_READY_MS, () => this.#look());
   }
 
   #sign(): void {
     const { notify } = this.#options;
     if (notify.watchdogMs === undefined || !this.#watched) return;
-    if (this.#watched.turn()) notify.alive();
     this.#after('sign', notify.watchdogMs / SIGNS_PER_LIMIT, () => this.#sign());
+    if (this.#watched.turn()) notify.alive();
   }
 
   #after(name: 'look' | 'sign', ms: number, fn: () => void): void {

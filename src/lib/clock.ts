@@ -61,6 +61,7 @@ export class SystemClock implements Clock {
   #unobserved = 0;
   #beat: NodeJS.Timeout | undefined;
   #onGap: ((ms: number) => void) | undefined;
+  #onError: ((error: unknown) => void) | undefined;
   readonly #coarse = new Set<CoarseTimer>();
 
   now(): number {
@@ -72,7 +73,7 @@ export class SystemClock implements Clock {
         const gap = passed - BEAT_MS;
         this.#unobserved += gap;
         // Reported before the caller gets its time: whatever it saw fail during the gap must be judged after it.
-        this.#onGap?.(gap);
+        this.#call(() => this.#onGap?.(gap));
       }
     }
     return real - this.#unobserved;
@@ -85,9 +86,17 @@ export class SystemClock implements Clock {
   after(ms: number, fn: () => void, options?: TimerOptions): Timer {
     if (options?.coarse && this.#beat !== undefined) return this.#afterBeats(ms, fn);
     // setTimeout overflows to 1 ms beyond 2^31-1 (Node documentation, "setTimeout").
-    const handle = setTimeout(fn, Math.min(Math.max(0, ms), 2_147_483_647));
+    const handle = setTimeout(() => this.#call(fn), Math.min(Math.max(0, ms), 2_147_483_647));
     if (options?.unref || options?.coarse) handle.unref();
     return { cancel: () => clearTimeout(handle) };
+  }
+
+  /**
+   * From now on what a timer's callback throws is told here and ends nothing: for a daemon, whose other timers go on.
+   * Without it, such an error is an uncaught exception, which ends a command as it should.
+   */
+  reportErrors(report: (error: unknown) => void): void {
+    this.#onError = report;
   }
 
   /** Begins watching for gaps; `onGap` gets the length in ms of each. */
@@ -123,7 +132,19 @@ export class SystemClock implements Clock {
     const soon = performance.now() + BEAT_MS / 2;
     for (const timer of [...this.#coarse]) {
       // One of those before it may have cancelled it.
-      if (timer.due <= soon && this.#coarse.delete(timer)) timer.fn();
+      if (timer.due <= soon && this.#coarse.delete(timer)) this.#call(timer.fn);
+    }
+  }
+
+  #call(fn: () => void): void {
+    if (this.#onError === undefined) {
+      fn();
+      return;
+    }
+    try {
+      fn();
+    } catch (error) {
+      this.#onError(error);
     }
   }
 }

@@ -95,8 +95,8 @@ export class LiveStream {
     this.#pulse = this.#clock.after(
       PULSE_MS,
       () => {
-        this.#flush(true);
         this.#beat();
+        this.#flush(true);
       },
       { unref: true },
     );

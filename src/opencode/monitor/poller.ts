@@ -98,11 +98,12 @@ export class Poller {
   #round(): void {
     const { clock, directories } = this.#options;
     this.#roundAt = clock.now();
+    // First of all: the rhythm goes on whatever becomes of this round.
+    this.#schedule();
     const idle = directories().filter((directory) => !this.#inFlight.has(directory));
     void eachLimited(idle, MAX_CONCURRENT_POLLS, async (directory) => {
       await this.#one(directory);
     });
-    this.#schedule();
   }
 
   #schedule(): void {

@@ -90,9 +90,12 @@ export class OutputTail {
   }
 
   #look(): void {
-    for (const file of this.#files) file.read();
-    if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
-    this.#lookAgain();
+    try {
+      for (const file of this.#files) file.read();
+      if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
+    } finally {
+      this.#lookAgain();
+    }
   }
 
   /** In an idle process a look each second costs a fifth of all that it does. */

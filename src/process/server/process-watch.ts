@@ -87,9 +87,10 @@ export class ProcessWatch {
 
   readonly #steadyLook = () => {
     this.#look((suspended) => {
-      if (suspended && this.#wasSuspended) this.#handlers.onSuspended();
+      this.#schedule();
+      const wasSuspended = this.#wasSuspended;
       this.#wasSuspended = suspended;
-      if (!this.#ended) this.#schedule();
+      if (suspended && wasSuspended) this.#handlers.onSuspended();
     });
   };
 }

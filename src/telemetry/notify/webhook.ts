@@ -112,10 +112,12 @@ export class Webhook {
 
   #go(): void {
     this.#timer = undefined;
-    this.#sending = this.#deliver().finally(() => {
-      this.#sending = undefined;
-      if (this.#pending.length > 0 && !this.#stopping.signal.aborted) this.#arm();
-    });
+    this.#sending = this.#deliver()
+      .catch((err: unknown) => this.#o.telemetry.emit('error', { err, doing: 'telling a webhook' }))
+      .finally(() => {
+        this.#sending = undefined;
+        if (this.#pending.length > 0 && !this.#stopping.signal.aborted) this.#arm();
+      });
   }
 
   async #deliver(): Promise<void> {

@@ -22,6 +22,19 @@ describe('a task with a period that does not divide an hour', () => {
     expect(at).toHaveLength(3);
   });
 
+  it('goes on after a time when it threw', async () => {
+    const clock = new FakeClock();
+    let runs = 0;
+    const end = every(clock, 1_500, () => {
+      runs += 1;
+      if (runs === 1) throw new Error('once');
+    });
+    await expect(clock.advance(1_500)).rejects.toThrow('once');
+    await clock.advance(1_500);
+    expect(runs).toBe(2);
+    end();
+  });
+
   it('may end itself', async () => {
     const clock = new FakeClock();
     let runs = 0;

@@ -83,3 +83,39 @@ describe('coarse timers', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+describe('a callback that throws', () => {
+  const failing = () => {
+    throw new TypeError('a fault of ours');
+  };
+
+  it.each([
+    ['a timer', {}],
+    ['a coarse timer', { coarse: true }],
+  ])('of %s is reported, and the other timers go on', (_what, options) => {
+    const clock = new SystemClock();
+    const errors: unknown[] = [];
+    clock.reportErrors((error) => errors.push(error));
+    clock.start(() => {});
+    let called = 0;
+    clock.after(1_000, failing, options);
+    clock.after(1_000, () => (called += 1), options);
+    vi.advanceTimersByTime(3_000);
+    expect({ errors: errors.map(String), called }).toEqual({
+      errors: ['TypeError: a fault of ours'],
+      called: 1,
+    });
+    clock.stop();
+  });
+
+  it('of a gap is reported, and the time is given all the same', () => {
+    const clock = new SystemClock();
+    const errors: unknown[] = [];
+    clock.reportErrors((error) => errors.push(error));
+    clock.start(failing);
+    vi.setSystemTime(Date.now() + 60_000);
+    vi.advanceTimersToNextTimer();
+    expect(clock.now()).toBeGreaterThan(0);
+    clock.stop();
+  });
+});

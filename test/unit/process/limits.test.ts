@@ -87,6 +87,7 @@ test('the file of the output is emptied once it was read, beyond its limit', () 
     onDropped: (amount) => {
       dropped += amount;
     },
+    onLost: () => {},
   });
   for (let n = 0; n < 4; n += 1) tail.flush();
   expect(statSync(files.stdout).size).toBe(3_000 * 1_001);

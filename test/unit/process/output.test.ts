@@ -12,7 +12,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { MAX_FILE_BYTES, MAX_LINES_PER_SECOND, OutputTail } from '../../../src/process/server/output.js';
+import {
+  MAX_FILE_BYTES,
+  MAX_LINES_PER_SECOND,
+  OutputTail,
+} from '../../../src/process/server/output.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { waitFor } from '../../support/wait.js';
 
