@@ -40,6 +40,8 @@ class StatusService {
   #early: TelemetryRecord[] | undefined = [];
   #onRecord: (record: TelemetryRecord) => void;
   #retry: Timer | undefined;
+  /** The try to listen that is under way. */
+  #listening: Promise<void> = Promise.resolve();
   #server: Server | undefined;
   #endStream: () => void = () => {};
   #closed = false;
@@ -65,6 +67,8 @@ class StatusService {
     this.#retry?.cancel();
     this.#lag.stop();
     await this.#loaded;
+    // Cancelled in vain where it was due already.
+    await this.#listening;
     this.#endStream();
     if (this.#server !== undefined) await closeServer(this.#server);
   }
@@ -109,7 +113,12 @@ class StatusService {
       guard,
       onError,
     });
-    await this.#listen(this.#server);
+    await this.#tryListening(this.#server);
+  }
+
+  #tryListening(server: Server): Promise<void> {
+    this.#listening = this.#listen(server);
+    return this.#listening;
   }
 
   async #listen(server: Server): Promise<void> {
@@ -118,9 +127,11 @@ class StatusService {
     const name = nameOf(address);
     try {
       await listen(server, address);
+      if (this.#closed) return;
       server.on('error', (err) => telemetry.emit('error', { err, doing: 'serving the status' }));
       telemetry.emit('status.listening', { address: name });
     } catch (error) {
+      if (this.#closed) return;
       if (!this.#saidFailed) {
         this.#saidFailed = true;
         telemetry.emit('status.failed', {
@@ -129,7 +140,7 @@ class StatusService {
           retryInMs: RETRY_MS,
         });
       }
-      this.#retry = clock.after(RETRY_MS, () => void this.#listen(server), { unref: true });
+      this.#retry = clock.after(RETRY_MS, () => void this.#tryListening(server), { unref: true });
     }
   }
 }
