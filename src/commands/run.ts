@@ -4,10 +4,12 @@ import { type LoadedConfig, secretsOf } from '../config/load.js';
 import { applyLive } from '../config/reload.js';
 import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon/daemon.js';
+import { Faults } from '../daemon/faults.js';
 import { openStatusFor, startNotices } from '../daemon/outputs.js';
 import { SdNotify } from '../daemon/sd-notify.js';
 import { ServiceManager } from '../daemon/service-manager.js';
 import { SystemClock } from '../lib/clock.js';
+import { endAll } from '../lib/end-all.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { messageOf } from '../opencode/http/errors.js';
 import { createControl } from '../process/control/auto.js';
@@ -36,6 +38,7 @@ export async function run(options: RunOptions): Promise<number> {
     secrets: secretsOf(loaded),
     clock,
   });
+  clock.reportErrors((err) => telemetry.emit('error', { err, doing: 'calling what was due' }));
   const watchers = { loaded, telemetry, clock, version: packageVersion() };
   const notices = startNotices(watchers);
   telemetry.emit('daemon.started', {
@@ -55,7 +58,7 @@ export async function run(options: RunOptions): Promise<number> {
   });
   const stop = new AbortController();
   let told: string | undefined;
-  const onSignal = (signal: NodeJS.Signals) => {
+  const onSignal = (signal: string) => {
     // A second signal changes nothing: stopping is bounded, and half a stop leaves orphans.
     if (told !== undefined) return;
     told = signal;
@@ -64,6 +67,14 @@ export async function run(options: RunOptions): Promise<number> {
     stop.abort(new Error(signal));
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  const faults = new Faults({
+    telemetry,
+    clock,
+    stopGraceMs: config.server.stopGrace,
+    stop: () => onSignal('fault'),
+    process,
+    exit: (code) => process.exit(code),
+  });
 
   const daemon = new Daemon({
     config,
@@ -89,15 +100,29 @@ export async function run(options: RunOptions): Promise<number> {
     service.reloaded();
   });
   process.on('SIGUSR2', () => telemetry.emit('daemon.state', { state: daemon.snapshot() ?? {} }));
-  const { gaveUp } = await daemon.run(stop.signal);
-  const exitCode = gaveUp ? EXIT.gaveUp : EXIT.done;
-  telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
-  await notices.stop();
-  telemetry.flush();
-  await service.stop();
-  clock.stop();
-  lock?.release();
-  return exitCode;
+  try {
+    const { gaveUp } = await daemon.run(stop.signal);
+    const exitCode = faults.happened ? EXIT.failed : gaveUp ? EXIT.gaveUp : EXIT.done;
+    telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
+    return exitCode;
+  } catch (err) {
+    // Bad usage is told to whoever typed it; all else belongs in the log.
+    if (err instanceof ExitError) throw err;
+    telemetry.emit('error', { err, doing: 'running; the daemon ends with exit code 1' });
+    return EXIT.failed;
+  } finally {
+    await endAll(
+      [
+        { doing: 'telling the webhooks', end: () => notices.stop() },
+        { doing: 'writing the last lines', end: () => telemetry.flush() },
+        { doing: 'telling the service manager', end: () => service.stop() },
+        { doing: 'stopping the clock', end: () => clock.stop() },
+        { doing: 'releasing the lock', end: () => lock?.release() },
+      ],
+      (err, doing) => telemetry.emit('error', { err, doing }),
+    );
+    faults.end();
+  }
 }
 
 /** A command that is nowhere to be found will not be found by trying again: it is a wrong configuration. */

@@ -2,6 +2,7 @@
 import type { Secrets } from '../config/credentials.js';
 import type { Config } from '../config/schema.js';
 import type { SystemClock } from '../lib/clock.js';
+import { endAll } from '../lib/end-all.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { ControlDeps, ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
@@ -100,11 +101,17 @@ export class Daemon {
       // Told to stop before it had begun: that is no failure.
       if (!stopped.aborted) throw error;
     } finally {
-      await status?.close();
-      await loop?.stop();
-      await control?.dispose(gaveUp.signal.aborted ? 'leave' : config.server.onExit);
-      recorder?.close();
-      await this.#client.close();
+      const onExit = gaveUp.signal.aborted ? 'leave' : config.server.onExit;
+      await endAll(
+        [
+          { doing: 'closing the status endpoint', end: () => status?.close() },
+          { doing: 'ending the watch', end: () => loop?.stop() },
+          { doing: 'letting go of the server', end: () => control?.dispose(onExit) },
+          { doing: 'closing the recording', end: () => recorder?.close() },
+          { doing: 'closing the connections', end: () => this.#client.close() },
+        ],
+        (err, doing) => telemetry.emit('error', { err, doing }),
+      );
     }
     return { gaveUp: gaveUp.signal.aborted };
   }

@@ -1,7 +1,7 @@
 /** The daemon's own life: what it says of every session's health as time passes, and how it stops. */
 import { describe, expect, it } from 'vitest';
 import { waitFor } from '../support/wait.js';
-import { aborts, fake, OWN, retry, start, watch } from './daemon-support.js';
+import { aborts, fake, OWN, retry, start, TestRun, watch } from './daemon-support.js';
 
 describe('the health lines', () => {
   it('say every change of health, and each active session again and again', async () => {
@@ -116,6 +116,23 @@ describe('told to stop', () => {
     const { run } = await start({ config: { server: { onExit: 'leave' } } });
     await run.stop();
     expect(run.control.calls.at(-1)?.call).toBe('dispose leave');
+  });
+
+  it('what fails to end is said, and keeps nothing else from being ended', async () => {
+    const server = await fake();
+    const run = new TestRun(server, {
+      control: {
+        dispose: () => {
+          throw new Error('the control cannot let go');
+        },
+      },
+    });
+    await run.settled();
+    expect(await run.stop()).toEqual({ gaveUp: false });
+    expect(run.events('error').map(({ msg }) => msg)).toEqual([
+      'Failed while letting go of the server: the control cannot let go',
+    ]);
+    await waitFor(() => sockets() === 0, { what: 'no socket' });
   });
 
   it('it does not wait for a server that answers nothing', async () => {

@@ -66,6 +66,7 @@ export interface FakeControlOptions {
   attach?(signal: AbortSignal): unknown;
   thaw?(nth: number): unknown;
   memory?(): Promise<number | undefined>;
+  dispose?(): unknown;
 }
 
 /** A process that is not there: it gets a new pid at each start and says what it was told. */
@@ -129,6 +130,7 @@ export class FakeControl implements ServerControl {
 
   async dispose(onExit: 'stop' | 'leave'): Promise<void> {
     this.#note(`dispose ${onExit}`);
+    await this.#options.dispose?.();
   }
 
   #note(call: string): number {
