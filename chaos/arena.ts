@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { withUnits } from '../test/support/durations.js';
 import { type FakeProvider, startFakeProvider } from '../test/support/fake-provider.js';
 import { api, type OpencodeApi } from '../test/support/opencode-api.js';
 import { type Home, opencodeEnv, prepareHome } from '../test/support/opencode-home.js';
@@ -124,7 +125,7 @@ export class Arena {
       },
       status: { listen: `127.0.0.1:${statusPort}`, tokenFile },
     };
-    await writeFile(config, stringify(settings));
+    await writeFile(config, stringify(withUnits(settings)));
     const disk = join(home.path, 'state');
     const manager = new Manager({ config, env, disk, emit });
     cleanups.push(() => manager.stop());

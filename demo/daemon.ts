@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { withUnits } from '../test/support/durations.js';
 import { waitFor } from '../test/support/wait.js';
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
@@ -50,7 +51,7 @@ export interface DaemonOptions {
 
 export async function startDaemon({ folder, config, env, onLine }: DaemonOptions): Promise<Daemon> {
   const file = join(folder, 'watchdog.yaml');
-  await writeFile(file, stringify(config));
+  await writeFile(file, stringify(withUnits(config)));
   const child = spawn(process.execPath, [CLI, 'run', '--config', file], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import { CLI } from '../../test/support/daemon.js';
+import { withUnits } from '../../test/support/durations.js';
 import { freePort } from '../../test/support/ports.js';
 
 /** Lines of other events are counted only; of these the last ones are kept. */
@@ -36,7 +37,7 @@ export async function startWatched(options: WatchedOptions): Promise<Watched> {
   const folder = await mkdtemp(join(tmpdir(), 'watchdog-bench-'));
   const file = join(folder, 'config.yaml');
   const listen = `127.0.0.1:${await freePort()}`;
-  await writeFile(file, stringify({ status: { listen }, ...options.config }));
+  await writeFile(file, stringify(withUnits({ status: { listen }, ...options.config })));
   const { OPENCODE_API_URL: _, ...env } = process.env;
   const child = spawn(
     process.execPath,

@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import { parse, YAMLError } from 'yaml';
 import * as z from 'zod';
 import { nearest } from '../config/suggest.js';
-import { parseDuration } from '../config/units.js';
+import { missingUnit, parseDuration } from '../config/units.js';
 import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
@@ -19,9 +19,9 @@ const model = z.union([
   z.strictObject({ providerID: z.string(), modelID: z.string() }),
 ]);
 const duration = z.union([z.string(), z.number()]).transform((value, context) => {
-  const ms = parseDuration(value);
+  const ms = missingUnit(value) === undefined ? parseDuration(value) : undefined;
   if (ms !== undefined && ms > 0) return ms;
-  context.addIssue('expected a duration like 90s, 5m or 500ms');
+  context.addIssue(`expected ${missingUnit(value) ?? 'a duration like 90s, 5m or 500ms'}`);
   return z.NEVER;
 });
 const task = z.strictObject({

@@ -1,6 +1,6 @@
 /** What the commands that drive opencode share: the driver, Ctrl-C, and errors turned into exit codes. */
 
-import { parseDuration } from '../config/units.js';
+import { missingUnit, parseDuration } from '../config/units.js';
 import { OpencodeDriver } from '../index.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
 import {
@@ -88,6 +88,10 @@ export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
 /** A flag's duration. @throws ExitError with code 2 */
 export function durationOf(flag: string, text: string): number {
   const ms = parseDuration(text);
+  const unitless = missingUnit(text);
+  if (unitless !== undefined) {
+    throw new ExitError(EXIT.usage, `${flag} is ${text}; expected ${unitless}`);
+  }
   if (ms !== undefined && ms > 0) return ms;
   throw new ExitError(
     EXIT.usage,

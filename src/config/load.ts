@@ -104,6 +104,12 @@ function readValue(entry: Entry): { value: unknown } | { problems: Problem[] } {
     throw new Error(`A source gave a value for ${entry.path}, which is no key.`);
   let problems: Problem[] | undefined;
   for (const candidate of entry.candidates) {
+    const lint = key.lint?.(candidate);
+    if (lint !== undefined) {
+      const { path, source } = entry;
+      problems ??= [{ key: path, value: showValue(candidate), expected: lint, source }];
+      continue;
+    }
     // Undefined would be taken for "not given" and pass as the default.
     const result = key.schema.safeParse(candidate === undefined ? null : candidate);
     if (result.success) return { value: candidate };

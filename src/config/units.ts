@@ -1,6 +1,6 @@
 /**
  * Durations (`500ms`, `30s`, `5m`, `2h`, `1d`) and sizes (`512MiB`, `4GiB`) as people write them, to numbers and back.
- * A bare number is milliseconds, or bytes.
+ * A bare number is milliseconds, or bytes: in code and in recordings. People write durations with a unit (`missingUnit`).
  */
 
 const DURATION_UNITS: Readonly<Record<string, number>> = {
@@ -26,6 +26,19 @@ export function parseDuration(value: unknown): number | undefined {
   return parseQuantity(value, DURATION_UNITS);
 }
 
+/**
+ * What to say of a duration that a person wrote as a bare number; undefined where it has a unit, is 0 or is no number.
+ * Nobody means 60 ms by `60`: from 1000 on it is taken for the milliseconds that 0.1 read, below for seconds.
+ */
+export function missingUnit(value: unknown): string | undefined {
+  const text = typeof value === 'number' ? String(value) : value;
+  if (typeof text !== 'string' || !/^\d+(\.\d+)?$/.test(text.trim())) return undefined;
+  const amount = Number(text);
+  if (amount === 0) return undefined;
+  const ms = amount >= 1_000 ? amount : amount * 1_000;
+  return `a duration with its unit: say ${formatDuration(Math.round(ms))}`;
+}
+
 /** Bytes, or undefined where the text is no size. */
 export function parseSize(value: unknown): number | undefined {
   return parseQuantity(value, SIZE_UNITS);
@@ -34,7 +47,11 @@ export function parseSize(value: unknown): number | undefined {
 /** Exact, in the unit that people use: 90000 is `90s`, 60000 is `60s`, 7200000 is `2h`, 0 is `0`. */
 export function formatDuration(ms: number): string {
   // One of a unit is said in the smaller one (`60s`, `60m`), as the contract does; but 1 s is `1s`.
-  return formatQuantity(ms, DURATION_UNITS, (amount, unit) => amount > 1 || unit === 's');
+  return formatQuantity(
+    ms,
+    DURATION_UNITS,
+    (amount, unit) => amount > 1 || unit === 's' || unit === 'ms',
+  );
 }
 
 /** Exact, in the largest unit that fits: 4294967296 is `4GiB`. */

@@ -6,12 +6,14 @@ import { createRequire } from 'node:module';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { parseListen } from './listen.js';
-import { formatDuration, formatSize, parseDuration, parseSize } from './units.js';
+import { formatDuration, formatSize, missingUnit, parseDuration, parseSize } from './units.js';
 
 export interface LeafMeta {
   description: string;
   /** The value as a person writes it in the file. */
   print: (value: unknown) => string;
+  /** What is wrong with how a person wrote it, though the schema would take it; undefined where nothing is. */
+  lint?: (value: unknown) => string | undefined;
 }
 
 /** Description and printed form of every key's schema. */
@@ -62,8 +64,10 @@ export function duration(
   const schema = reads((value) => {
     const ms = parseDuration(value);
     return ms === undefined || ms < least || ms > max ? undefined : ms;
-  }, `a duration such as 500ms, 30s, 5m or 2h (a bare number is milliseconds)${atLeast}${atMost}`);
-  return withMeta(schema.default(initial), description, asNumber(formatDuration));
+  }, `a duration such as 500ms, 30s, 5m or 2h${atLeast}${atMost}`);
+  const written = schema.default(initial);
+  leafMeta.add(written, { description, print: asNumber(formatDuration), lint: missingUnit });
+  return written;
 }
 
 export function size(initial: number, description: string) {

@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { withUnits } from '../support/durations.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 import { waitFor } from '../support/wait.js';
 
@@ -32,7 +33,7 @@ beforeAll(async () => {
     status: { listen: `unix:${join(folder, 'status.sock')}` },
   };
   file = join(folder, 'config.yaml');
-  await writeFile(file, stringify(config));
+  await writeFile(file, stringify(withUnits(config)));
   daemon = await startDaemon({ config, env: env() });
   await Promise.all([daemon.saw('status.listening'), daemon.saw('stream.connected')]);
 });

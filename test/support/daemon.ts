@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { withUnits } from './durations.js';
 import { waitFor } from './wait.js';
 
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
@@ -49,7 +50,7 @@ export interface TestDaemon {
 export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const folder = await mkdtemp(join(tmpdir(), 'watchdog-test-'));
   const file = join(folder, 'config.yaml');
-  await writeFile(file, stringify(options.config));
+  await writeFile(file, stringify(withUnits(options.config)));
   const child = spawn(process.execPath, [CLI, 'run', '--config', file, ...(options.args ?? [])], {
     env: options.env,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -39,7 +39,7 @@ describe('the explained configuration', () => {
         ),
         (ms, directory, command) => {
           const given = {
-            retry: { maxWait: ms },
+            retry: { maxWait: `${ms}ms` },
             recycle: { maxMemory: ms },
             server: { directory, command },
           };

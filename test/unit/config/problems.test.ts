@@ -6,7 +6,7 @@ import { MAX_ITEMS } from '../../../src/config/value-types.js';
 import { ConfigHome } from './home.js';
 
 const FILE = 'opencode-watchdog.yaml';
-const DURATION = 'a duration such as 500ms, 30s, 5m or 2h (a bare number is milliseconds)';
+const DURATION = 'a duration such as 500ms, 30s, 5m or 2h';
 const NO_PASSWORD =
   'no password in a configuration file, flag or OPENCODE_WATCHDOG_ variable: set OPENCODE_SERVER_PASSWORD, name a file in server.passwordFile, or give the systemd credential opencode-server-password';
 
@@ -41,6 +41,16 @@ const WRONG: [title: string, yaml: string, ...lines: string[]][] = [
     'a cooldown beyond its maximum',
     'restart: { cooldown: 1d }',
     `restart.cooldown | is "1d"; expected ${DURATION}, at least 100ms, at most 4h | (file ~/${FILE}:1)`,
+  ],
+  [
+    'seconds without a unit',
+    'abort: { verifyTimeout: 60 }',
+    `abort.verifyTimeout | is 60; expected a duration with its unit: say 60s | (file ~/${FILE}:1)`,
+  ],
+  [
+    'the milliseconds that 0.1 read',
+    "stall: { maxSilence: '90000' }",
+    `stall.maxSilence | is "90000"; expected a duration with its unit: say 90s | (file ~/${FILE}:1)`,
   ],
   [
     'a negative limit',

@@ -31,6 +31,7 @@ describe('tasks', () => {
     ['no JSON', 't.ndjson, line 2: expected one JSON object a line, got no JSON'],
     ['{"prompt":""}', 't.ndjson, line 2: prompt: '],
     ['{"prompt":"x","timeout":"soon"}', 'timeout: expected a duration'],
+    ['{"prompt":"x","timeout":60}', 'timeout: expected a duration with its unit: say 60s'],
     ['{"prompt":"x","model":"m1"}', '"provider/model"'],
     ['{"prompt":"x","modle":"a/b"}', 'unknown key "modle", did you mean "model"?'],
     ['{"prompt":"x","id":"1"}', 'two tasks have the id "1"'],
