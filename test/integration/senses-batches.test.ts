@@ -25,8 +25,7 @@ async function open() {
   const ends: ConnectionEnd[] = [];
   const asked = once(server, 'request');
   const connection = new EventConnection({
-    url,
-    headers: {},
+    target: Promise.resolve({ url, headers: {} }),
     clock,
     batched: true,
     data: (text) => void frames.push(text),

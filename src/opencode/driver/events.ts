@@ -149,10 +149,8 @@ export class SessionEvents {
   }
 
   #connect(): void {
-    const { url, headers } = this.#client.streamTarget(PATH);
     const source: EventConnection = new EventConnection({
-      url,
-      headers,
+      target: this.#client.streamTarget(PATH),
       clock: this.#clock,
       data: (text) => {
         if (source !== this.#source) return;

@@ -38,6 +38,8 @@ export interface OpencodeErrorDetails {
   /** The server's own words, bounded here. */
   detail?: string;
   cause?: unknown;
+  /** What the reader can do, where that is not what the kind says. */
+  advice?: string;
 }
 
 export class OpencodeError extends Error {
@@ -46,16 +48,27 @@ export class OpencodeError extends Error {
   readonly statusCode?: number;
   readonly detail?: string;
 
-  constructor({ kind, request, outcome, statusCode, detail, cause }: OpencodeErrorDetails) {
+  readonly #details: OpencodeErrorDetails;
+
+  constructor(details: OpencodeErrorDetails) {
+    const { kind, request, outcome, statusCode, detail, cause } = details;
     const words = detail ? bounded(detail, MAX_DETAIL_CHARS) : undefined;
-    const advice = ADVICE[kind];
+    const advice = details.advice ?? ADVICE[kind];
     super(
       `${request} ${outcome}${words ? `: ${words}` : ''}.${advice ? ` ${advice}` : ''}`,
       cause === undefined ? undefined : { cause },
     );
+    this.#details = details;
     this.kind = kind;
     if (statusCode !== undefined) this.statusCode = statusCode;
     if (words !== undefined) this.detail = words;
+  }
+
+  /** The same where the password was withheld, if that is what the answer was about. */
+  withAdvice(withheld: string | undefined): OpencodeError {
+    const { kind } = this;
+    if (withheld === undefined || (kind !== 'unauthorized' && kind !== 'not_opencode')) return this;
+    return new OpencodeError({ ...this.#details, advice: withheld });
   }
 }
 

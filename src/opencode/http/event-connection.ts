@@ -25,9 +25,15 @@ export interface ConnectionEnd {
   reason: string;
 }
 
-export interface EventConnectionOptions {
+/** Where a stream is opened, and with which credentials. */
+export interface StreamTarget {
   url: URL;
   headers: Readonly<Record<string, string>>;
+}
+
+export interface EventConnectionOptions {
+  /** Asked once, before the connection is made. */
+  target: Promise<StreamTarget>;
   clock: Clock;
   /** What it says may wait for a few ms. */
   batched?: boolean;
@@ -43,7 +49,7 @@ export interface EventConnectionOptions {
 
 export class EventConnection {
   readonly #options: EventConnectionOptions;
-  readonly #get: EndlessGet;
+  #get: EndlessGet | undefined;
   readonly #late: Timer;
   readonly #batches: Batches;
   #isOpen = false;
@@ -51,20 +57,28 @@ export class EventConnection {
 
   constructor(options: EventConnectionOptions) {
     this.#options = options;
-    const { url, headers, clock, batched } = options;
+    const { clock } = options;
     this.#late = clock.after(HEADERS_TIMEOUT_MS, () =>
       this.#end({ why: 'headers', reason: `no answer within ${HEADERS_TIMEOUT_MS} ms` }),
     );
     this.#batches = new Batches(clock, {
-      pause: () => this.#get.pause(),
-      resume: () => this.#get.resume(),
+      pause: () => this.#get?.pause(),
+      resume: () => this.#get?.resume(),
     });
-    const take = this.#reader();
+    options.target.then(
+      (target) => this.#open(target),
+      (error: unknown) => this.#end(connectFailure(error)),
+    );
+  }
+
+  #open({ url, headers }: StreamTarget): void {
+    if (this.#isOver) return;
+    const { batched } = this.#options;
     this.#get = new EndlessGet({
       url,
       headers: { accept: 'text/event-stream', ...headers },
       head: ({ status, contentType }) => this.#answered(status, contentType),
-      body: take,
+      body: this.#reader(),
       read: (bytes, drained) => {
         if (this.#isOpen) this.#options.alive?.();
         if (batched) this.#batches.read(bytes, drained);
@@ -82,8 +96,8 @@ export class EventConnection {
   close(): Promise<void> {
     this.#isOver = true;
     this.#late.cancel();
-    this.#get.destroy();
-    return this.#get.gone;
+    this.#get?.destroy();
+    return this.#get?.gone ?? Promise.resolve();
   }
 
   /** Whether the body is wanted. */

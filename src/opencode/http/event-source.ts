@@ -1,7 +1,7 @@
 /** One connection to one of opencode's event streams, with the frame filter between the socket and the parser. */
 import type { Clock } from '../../lib/clock.js';
 import { DeltaFilter, type DeltaFilterEvents } from './delta-filter.js';
-import { type ConnectionEnd, EventConnection } from './event-connection.js';
+import { type ConnectionEnd, EventConnection, type StreamTarget } from './event-connection.js';
 
 export interface ConnectionEvents extends DeltaFilterEvents {
   open(): void;
@@ -12,8 +12,7 @@ export interface ConnectionEvents extends DeltaFilterEvents {
 }
 
 export interface ConnectionOptions {
-  url: URL;
-  headers: Readonly<Record<string, string>>;
+  target: Promise<StreamTarget>;
   clock: Clock;
   events: ConnectionEvents;
 }

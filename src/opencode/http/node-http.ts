@@ -14,8 +14,10 @@ export interface Target {
   port: string;
 }
 
+/** `localhost` is 127.0.0.1, where opencode listens: [::1] may be another process's. */
 export function targetOf({ protocol, hostname, port }: URL): Target {
-  return { protocol, hostname: hostname.replace(/^\[(.*)\]$/, '$1'), port };
+  const bare = hostname.replace(/^\[(.*)\]$/, '$1');
+  return { protocol, hostname: bare === 'localhost' ? '127.0.0.1' : bare, port };
 }
 
 export interface HttpOptions {
@@ -23,7 +25,8 @@ export interface HttpOptions {
   /** With its query. */
   path: string;
   headers: Readonly<Record<string, string>>;
-  agent: HttpAgent;
+  /** `false`: a connection for this request alone. */
+  agent: HttpAgent | false;
 }
 
 /** Not loaded for a server on plain HTTP: TLS alone is 3 MB. */

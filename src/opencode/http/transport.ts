@@ -1,6 +1,7 @@
 /** One JSON request to opencode at a time: credentials, deadline, size bound, content type, and errors that explain. */
 import { setMaxListeners } from 'node:events';
 import type { Agent, IncomingMessage } from 'node:http';
+import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 import { type KeptAnswer, KeptGets } from './kept-gets.js';
@@ -28,6 +29,17 @@ export interface TransportOptions {
   password?: string;
   clock: Clock;
   timeoutMs: number;
+  /** Whether the password may be sent now; always, where this is absent. */
+  authorise?: Authorise;
+}
+
+/** Where to, and with what: of this moment, as another process may hold the port in the next. */
+export interface Authorised {
+  hostname: string;
+  /** Empty where there is no password, or where it is withheld. */
+  headers: Readonly<Record<string, string>>;
+  /** Why a password that there is was not sent. */
+  withheld?: string;
 }
 
 export interface Request {
@@ -66,7 +78,8 @@ type Ended = 'deadline' | 'aborted' | 'closed';
 export class Transport {
   /** The server's address without credentials or a trailing slash: for messages and logs. */
   readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #authorise: Authorise | undefined;
   readonly #base: URL;
   readonly #target: Target;
   /** What the server's own path puts before every route. */
@@ -74,14 +87,13 @@ export class Transport {
   readonly #agent: Agent;
   /** Absent where TLS is spoken. */
   readonly #kept: KeptGets | undefined;
-  /** Of every request. */
-  readonly #fields: Readonly<Record<string, string>>;
   #closed = false;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #secrets: string[];
 
-  constructor({ url, username = 'opencode', password, clock, timeoutMs }: TransportOptions) {
+  constructor(options: TransportOptions) {
+    const { url, username = 'opencode', password, clock, timeoutMs, authorise } = options;
     this.#base = new URL(url);
     // Credentials come from the options alone; those of a URL would end up in messages.
     this.#base.username = '';
@@ -94,19 +106,20 @@ export class Transport {
     const token = password
       ? Buffer.from(`${username}:${password}`, 'utf8').toString('base64')
       : undefined;
-    this.headers = token ? { authorization: `Basic ${token}` } : {};
+    this.#authorise = authorise;
+    this.#headers = token ? { authorization: `Basic ${token}` } : {};
     this.#secrets = [password, token].filter((secret): secret is string => Boolean(secret));
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     // Not bounded: a request that hangs must not keep a probe from its connection. Callers bound themselves.
     this.#agent = openAgent(this.#base, KEEP_ALIVE_MS);
-    this.#fields = { accept: 'application/json', ...this.headers };
     const { hostname, port, protocol } = this.#target;
-    if (protocol !== 'http:') return;
+    // Its connections send the same head each time, so it serves where nobody asks.
+    if (protocol !== 'http:' || authorise !== undefined) return;
     this.#kept = new KeptGets({
       host: hostname,
       port: Number(port || 80),
-      headers: { host: this.#base.host, ...this.#fields },
+      headers: { host: this.#base.host, accept: 'application/json', ...this.#headers },
       keptMs: KEEP_ALIVE_MS,
       clock,
     });
@@ -132,6 +145,7 @@ export class Transport {
     }
     if (this.#closed) ended ??= 'closed';
     const deadline = this.#deadline(timeoutMs, () => end('deadline'));
+    let withheld: string | undefined;
     try {
       const route = `${this.#prefix}${path}${queryOf(query)}`;
       const begun = (by: { destroy(): void }) => {
@@ -141,15 +155,21 @@ export class Transport {
         ended === undefined && method === 'GET' && body === undefined
           ? await this.#kept?.get(route, maxBytes, begun)
           : undefined;
-      const send = (): Promise<IncomingMessage> => {
+      const send = async (): Promise<IncomingMessage> => {
+        const authorised = await this.authorised();
+        withheld = authorised.withheld;
         if (this.#closed) ended ??= 'closed';
         if (ended !== undefined) throw new Error(ended);
-        const sent = openRequest(this.#target, {
+        const target = { ...this.#target, hostname: authorised.hostname };
+        const sent = openRequest(target, {
           method,
           path: route,
-          agent: this.#agent,
+          // A connection that was made without the password may lead to another process than the next one's: never reused.
+          agent: withheld === undefined ? this.#agent : false,
           headers: {
-            ...this.#fields,
+            host: this.#base.host,
+            accept: 'application/json',
+            ...authorised.headers,
             ...(body !== undefined && { 'content-type': 'application/json' }),
           },
         });
@@ -188,11 +208,21 @@ export class Transport {
         throw this.notOpencode(what, `answered ${statusCode} with JSON that does not parse`);
       }
     } catch (error) {
-      throw this.#explain(error, what, timeoutMs, ended);
+      throw this.#explain(error, what, timeoutMs, ended).withAdvice(withheld);
     } finally {
       deadline.cancel();
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Asked anew for each request and each connection. */
+  async authorised(): Promise<Authorised> {
+    const answer = await this.#authorise?.();
+    const hostname = answer?.hostname ?? this.#target.hostname;
+    const hasPassword = this.#headers.authorization !== undefined;
+    return answer?.kind === 'withheld' && hasPassword
+      ? { hostname, headers: {}, withheld: answer.why }
+      : { hostname, headers: this.#headers };
   }
 
   /** The URL of a route, below whatever path the server's URL has. */

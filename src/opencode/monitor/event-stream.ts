@@ -118,7 +118,7 @@ export class EventStream {
     if (!this.#isStarted) return;
     const path = this.#path;
     this.#connection = new Connection({
-      ...client.streamTarget(path),
+      target: client.streamTarget(path),
       clock,
       events: {
         open: () => {

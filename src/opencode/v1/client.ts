@@ -1,4 +1,5 @@
 /** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
+import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import type {
   PendingRequest,
@@ -7,6 +8,7 @@ import type {
   SessionStatus,
 } from '../../watchdog/observation.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
+import type { StreamTarget } from '../http/event-connection.js';
 import { type Request, Transport } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
 import * as schemas from './schemas.js';
@@ -36,6 +38,8 @@ export interface ClientOptions {
   clock: Clock;
   /** Per request, from sending to the last byte of the answer. */
   timeoutMs?: number;
+  /** Whether the password may be sent now; always, where this is absent. */
+  authorise?: Authorise;
 }
 
 export type ProbeResult =
@@ -89,8 +93,12 @@ export class OpencodeClient {
   }
 
   /** For the event stream, which makes its own connection: where to, and with which credentials. */
-  streamTarget(path: string): { url: URL; headers: Readonly<Record<string, string>> } {
-    return { url: this.#transport.route(path), headers: this.#transport.headers };
+  async streamTarget(path: string): Promise<StreamTarget> {
+    const url = this.#transport.route(path);
+    const { host } = url;
+    const { hostname, headers } = await this.#transport.authorised();
+    url.hostname = hostname.includes(':') ? `[${hostname}]` : hostname;
+    return { url, headers: { host, ...headers } };
   }
 
   /**

@@ -56,7 +56,7 @@ const mute = (asked: string[]): OpencodeClient => {
   const own: Record<string, unknown> = {
     oddities: new ParseStats(),
     // Nobody listens there: the stream is none of this file's concern.
-    streamTarget: () => ({ url: new URL('http://127.0.0.1:1'), headers: {} }),
+    streamTarget: async () => ({ url: new URL('http://127.0.0.1:1'), headers: {} }),
     forgetVersion: () => {},
     probe: (signal: AbortSignal) => ask('probe')(signal).catch(() => ({ kind: 'aborted' })),
   };

@@ -109,7 +109,8 @@ it('a frame without end ends the connection at its limit', async () => {
   const url = new URL(`http://127.0.0.1:${port}/`);
   const clock = new SystemClock();
   const end = await new Promise<ConnectionEnd>((resolve) => {
-    new EventConnection({ url, headers: {}, clock, data: () => {}, end: resolve });
+    const target = Promise.resolve({ url, headers: {} });
+    new EventConnection({ target, clock, data: () => {}, end: resolve });
   });
   expect(end).toMatchObject({ why: 'failed', reason: expect.stringContaining('has no end') });
   expect(sent).toBeLessThan(2 * MAX_UNFINISHED_CHARS);

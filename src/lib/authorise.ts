@@ -1,0 +1,12 @@
+/** The question that every request asks before it carries a password: who would get it? */
+
+interface Where {
+  /** The address to connect to where the URL says `localhost`; 127.0.0.1 where this is absent. */
+  hostname?: '::1';
+}
+
+/** `why` names who would have got the password, and which setting allows that. */
+export type Authorisation = Where & ({ kind: 'granted' } | { kind: 'withheld'; why: string });
+
+/** Asked before each request, and before each connection of an event stream. Never rejects. */
+export type Authorise = () => Promise<Authorisation>;

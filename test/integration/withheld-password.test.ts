@@ -1,0 +1,106 @@
+/** The password goes out only where the guard grants it, with requests and with the event stream alike. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+import type { Authorisation } from '../../src/lib/authorise.js';
+import { SystemClock } from '../../src/lib/clock.js';
+import { EventConnection } from '../../src/opencode/http/event-connection.js';
+import { OpencodeClient } from '../../src/opencode/v1/client.js';
+import { waitFor } from '../support/wait.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const clock = new SystemClock();
+const WITHHELD: Authorisation = {
+  kind: 'withheld',
+  why: 'The password was withheld from pid 7 (nc), uid 65534.',
+};
+
+/** Answers 401 to whoever shows no password. */
+async function server(host = '127.0.0.1') {
+  const asked: IncomingMessage[] = [];
+  const http = createServer((request, response) => {
+    asked.push(request);
+    response.statusCode = request.headers.authorization === undefined ? 401 : 200;
+    if (request.url === '/global/event') response.setHeader('content-type', 'text/event-stream');
+    else response.setHeader('content-type', 'application/json');
+    response.end('{"healthy":true,"version":"1.2.3"}');
+  }).listen(0, host);
+  await once(http, 'listening');
+  cleanups.push(
+    () => new Promise((resolve) => http.close(resolve)),
+    () => http.closeAllConnections(),
+  );
+  return { asked, port: (http.address() as AddressInfo).port };
+}
+
+function client(url: string, authorise?: () => Promise<Authorisation>) {
+  const made = new OpencodeClient({
+    url,
+    password: 'hunter2',
+    clock,
+    ...(authorise && { authorise }),
+  });
+  cleanups.push(() => made.close());
+  return made;
+}
+
+test('a withheld password is in no request, and the error says from whom', async () => {
+  const { asked, port } = await server();
+  const probe = await client(`http://localhost:${port}`, async () => WITHHELD).probe();
+  expect(probe).toMatchObject({ kind: 'unauthorized', status: 401 });
+  expect(probe.kind === 'unauthorized' && probe.error).toContain(
+    'answered 401. The password was withheld from pid 7 (nc), uid 65534.',
+  );
+  expect(asked.map(({ headers }) => headers.authorization)).toEqual([undefined]);
+});
+
+test('the guard is asked for each request, and no password follows on a connection made without one', async () => {
+  const { asked, port } = await server();
+  const answers: Authorisation[] = [WITHHELD, { kind: 'granted' }, WITHHELD];
+  const asking = client(`http://localhost:${port}`, async () => answers.shift()!);
+  expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
+  expect(await asking.probe()).toMatchObject({ kind: 'ok', version: '1.2.3' });
+  expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
+  expect(asked.map(({ headers }) => headers.authorization !== undefined)).toEqual([
+    false,
+    true,
+    false,
+  ]);
+  // Who was not trusted may have kept the connection open, and have let go of the port to somebody who is.
+  expect(asked[1]?.socket).not.toBe(asked[0]?.socket);
+});
+
+test('the event stream asks the guard for each connection', async () => {
+  const { asked, port } = await server();
+  const answers: Authorisation[] = [WITHHELD, { kind: 'granted' }];
+  const asking = client(`http://localhost:${port}`, async () => answers.shift()!);
+  for (const expected of [1, 2]) {
+    let ended = false;
+    const connection = new EventConnection({
+      target: asking.streamTarget('/global/event'),
+      clock,
+      data: () => {},
+      end: () => {
+        ended = true;
+      },
+    });
+    cleanups.push(() => connection.close());
+    await waitFor(() => ended && asked.length === expected);
+  }
+  expect(asked.map(({ headers }) => headers.authorization !== undefined)).toEqual([false, true]);
+  expect(asked[0]?.headers.host).toBe(`localhost:${port}`);
+});
+
+test('localhost is 127.0.0.1, and [::1] only where the guard says so', async () => {
+  const { asked, port } = await server('::1');
+  const url = `http://localhost:${port}`;
+  expect(await client(url).probe()).toMatchObject({ kind: 'failed', failure: 'refused' });
+  expect(asked).toEqual([]);
+  const proven: Authorisation = { kind: 'granted', hostname: '::1' };
+  expect(await client(url, async () => proven).probe()).toMatchObject({ kind: 'ok' });
+});
