@@ -231,7 +231,7 @@ function daemonOptions(command: Command): Command {
   return command
     .option('--control <mode>', 'who starts and stops the server (server.control)')
     .option('--directory <path>', 'working directory of a spawned server (server.directory)')
-    .option('--dry-run', 'decide and log, act never')
+    .option('--dry-run', 'say what would be done, and do nothing')
     .option('--log-level <level>', 'least level that is logged')
     .option('--log-format <format>', 'auto, json or pretty');
 }

@@ -37,6 +37,7 @@ export async function run(options: RunOptions): Promise<number> {
     server: config.server.url,
     secrets: secretsOf(loaded),
     clock,
+    dryRun: config.dryRun,
   });
   clock.reportErrors((err) => telemetry.emit('error', { err, doing: 'calling what was due' }));
   const watchers = { loaded, telemetry, clock, version: packageVersion() };

@@ -47,6 +47,7 @@ export function controlOptions(
     env: process.env,
     username: server.username,
     ...(password === undefined ? {} : { password }),
+    readOnly: config.dryRun,
     startTimeoutMs: server.startTimeout,
     stopGraceMs: server.stopGrace,
     stateDir: serverStateDir(process.env, server.url),

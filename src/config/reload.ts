@@ -18,7 +18,6 @@ const LIVE = [
   'recover',
   'log.level',
   'log.healthInterval',
-  'dryRun',
 ];
 
 export interface Reload {

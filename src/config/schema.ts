@@ -248,7 +248,7 @@ export const configSchema = group({
       min: 1_000,
     }),
   }),
-  dryRun: flag(false, 'Decide and log, act never.'),
+  dryRun: flag(false, 'Say what would be done, and do nothing: own, start and end nothing.'),
 });
 
 export type Config = z.output<typeof configSchema>;

@@ -5,6 +5,7 @@ import type { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { ControlDeps, ServerControl } from '../process/control/control.js';
+import { DryRunControl } from '../process/control/dry-run.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -77,7 +78,8 @@ export class Daemon {
         telemetry.emit('server.notice', { severity, notice, ...(detail ? { detail } : {}) }),
     };
     try {
-      control = await makeControl(deps, stopped);
+      const real = await makeControl(deps, stopped);
+      control = config.dryRun ? new DryRunControl(real) : real;
       // Whether it can act at all is known only when it has seen whom it would act on.
       const identity = await control.attach(stopped);
       recorder = makeRecorder?.(control.acts);
@@ -95,6 +97,13 @@ export class Daemon {
       this.#options.service?.watch(loop);
       const probe = await this.#client.probe(stopped, START_PROBE_MS);
       stopped.throwIfAborted();
+      if (config.dryRun && probe.kind === 'failed') {
+        telemetry.emit('server.notice', {
+          severity: 'warn',
+          notice: `a dry run starts no server, so it waits until one answers well at ${this.#client.url}`,
+          detail: { error: probe.error },
+        });
+      }
       loop.start(probe, identity?.pid);
       await aborted(stopped);
     } catch (error) {

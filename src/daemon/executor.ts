@@ -74,7 +74,8 @@ export class Executor {
         this.#aborts.get(act.sessionID)?.abort();
         return;
       case 'give_up':
-        this.#o.giveUp(act.restarts);
+        if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
+        else this.#o.giveUp(act.restarts);
         return;
       default:
         if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
@@ -91,10 +92,7 @@ export class Executor {
     await Promise.allSettled([...this.#running]);
   }
 
-  #pretend(
-    act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>,
-    because: 'dryRun' | 'paused',
-  ): void {
+  #pretend(act: Exclude<Act, { act: 'inspect' | 'withdraw' }>, because: 'dryRun' | 'paused'): void {
     const { clock, observe, telemetry } = this.#o;
     const { act: name, ...fields } = act;
     telemetry.emit('act.skipped', {

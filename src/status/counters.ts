@@ -108,6 +108,8 @@ export class EventCounters {
 
   take(record: TelemetryRecord): void {
     this.logEvents.add({ event: record.event });
+    // Of what a dry run would do, nothing was done.
+    if (record.would) return;
     switch (record.event) {
       case 'session.health':
         if (record.fields.previous !== undefined && record.fields.health === 'retrying') {

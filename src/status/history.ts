@@ -43,6 +43,8 @@ export class ServerHistory {
   readonly restarts: RestartEntry[] = [];
 
   take(record: TelemetryRecord): void {
+    // Of what a dry run would do, nothing was done.
+    if (record.would) return;
     const state = STATE_AFTER[record.event];
     // A server that somebody else started is announced as starting, and healthy at once.
     if (state !== undefined) this.#enter(record.time, state);

@@ -122,7 +122,7 @@ class StatusService {
   }
 
   async #listen(server: Server): Promise<void> {
-    const { address, telemetry, clock } = this.#o;
+    const { address, telemetry, clock, source } = this.#o;
     if (this.#closed) return;
     const name = nameOf(address);
     try {
@@ -137,9 +137,11 @@ class StatusService {
         telemetry.emit('status.failed', {
           address: name,
           error: words(error),
-          retryInMs: RETRY_MS,
+          ...(source.dryRun ? {} : { retryInMs: RETRY_MS }),
         });
       }
+      // The address may be that of the daemon beside which it is tried: that one must find it free when it comes back.
+      if (source.dryRun) return;
       this.#retry = clock.after(RETRY_MS, () => void this.#tryListening(server), { unref: true });
     }
   }

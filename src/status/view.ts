@@ -78,7 +78,7 @@ export class StatusView {
       this.strips.prune(record.time);
     }
     const counter = COUNTED[record.event];
-    if (counter !== undefined) this.counters[counter] += 1;
+    if (counter !== undefined && !record.would) this.counters[counter] += 1;
     return this.incidents.take(record);
   }
 

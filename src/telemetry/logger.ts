@@ -2,7 +2,7 @@
 import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import type { Clock } from '../lib/clock.js';
-import { levelOf, messageOf } from './catalogue/catalogue.js';
+import { isAct, levelOf, messageOf } from './catalogue/catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './catalogue/events.js';
 import { isJournal, withPriority } from './journal.js';
 import { LogRate } from './rate-limit.js';
@@ -28,6 +28,8 @@ export interface TelemetryOptions {
   /** Values that no line may show. */
   secrets: readonly Revealable[];
   clock: Clock;
+  /** Nothing is ever done: the sentences about acts say what would be. */
+  dryRun?: boolean;
   /** Where lines go; stdout where none is given. */
   stream?: { write(text: string): unknown; isTTY?: boolean };
   env?: NodeJS.ProcessEnv;
@@ -41,6 +43,8 @@ export type TelemetryRecord = {
     /** ms since the epoch */
     time: number;
     msg: string;
+    /** A dry run's: it says what would be done, and nothing is. */
+    would?: true;
     fields: LogFields<E>;
   };
 }[EventName];
@@ -57,7 +61,7 @@ export interface Telemetry {
 }
 
 export function createTelemetry(options: TelemetryOptions): Telemetry {
-  const { clock, server } = options;
+  const { clock, server, dryRun = false } = options;
   const redactor = createRedactor(options.secrets);
   const listeners = new Set<Listener>();
   const sink = createSink(options, (lines) => emit('log.dropped', { lines }));
@@ -80,14 +84,15 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   function emit<E extends EventName>(event: E, fields: EventFields[E]): void {
     const time = clock.epoch();
     const level = levelOf(event, fields);
-    const msg = redactor.text(messageOf(event, fields), MAX_OUTPUT_LINE);
+    const msg = redactor.text(messageOf(event, fields, { dryRun }), MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
     // What is below the log's level costs the rest nothing.
     if (log.isLevelEnabled(level) && mayWrite(event, msg, fields)) {
       log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
     }
     // The redactor keeps the shape of what it is given, bounds apart, so the fields still have their types.
-    notify({ event, level, time, msg, fields: safe } as unknown as TelemetryRecord);
+    const would = dryRun && isAct(event) ? { would: true } : {};
+    notify({ event, level, time, msg, ...would, fields: safe } as unknown as TelemetryRecord);
   }
 
   function mayWrite<E extends EventName>(event: E, msg: string, fields: EventFields[E]): boolean {

@@ -376,4 +376,47 @@ describe('a dry run', () => {
     const from = run.lines.length;
     await run.saw('stream.connected', {}, from);
   });
+
+  it('says "would" of all that it would do, and leaves the server as it ends', async () => {
+    const { server, run } = await start({ config: { dryRun: true } });
+    const { id } = server.addSession();
+    server.setStatus(id, retry(30));
+    die(server);
+    run.control.exit();
+    await run.saw('act.skipped', { act: 'restart', reason: 'exited' });
+    const acts = ['session.aborting', 'server.restarting', 'act.skipped', 'server.starting'];
+    const said = run.lines.filter(({ event }) => acts.includes(event));
+    expect(said.length).toBeGreaterThan(1);
+    for (const { msg } of said) expect(msg).toMatch(/\bwould\b/i);
+    await run.stop();
+    expect(run.control.calls.at(-1)?.call).toBe('dispose leave');
+  });
+
+  it('says once why it waits where there is no server', async () => {
+    const server = await fake();
+    server.fault('*', { cut: true });
+    const run = watch(server, { config: { dryRun: true, server: { onExit: 'stop' } } });
+    await run.saw('act.skipped', { act: 'start' });
+    await run.asked('GET /global/health', 5);
+    expect(run.lines.filter(({ msg }) => /a dry run starts no server/i.test(msg))).toHaveLength(1);
+    expect(run.events('act.skipped')).toHaveLength(1);
+    server.clearFaults();
+    await run.saw('server.healthy');
+  });
+
+  it('never gives up, however often it would have restarted', async () => {
+    const { server, run } = await start({
+      config: { dryRun: true, restart: { maxRestarts: 1, giveUp: 'exit' } },
+    });
+    for (let nth = 1; nth <= 3; nth += 1) {
+      const from = run.lines.length;
+      die(server);
+      run.control.exit();
+      await run.saw('act.skipped', { act: 'restart' }, from);
+      server.clearFaults();
+      await run.saw('server.healthy', {}, from);
+    }
+    expect(run.events('server.breaker_open')).toEqual([]);
+    expect(run.events('daemon.stopped')).toEqual([]);
+  });
 });

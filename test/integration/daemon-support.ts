@@ -170,6 +170,7 @@ export class TestRun {
       level: 'debug',
       format: 'json',
       server: config.server.url,
+      dryRun: config.dryRun,
       secrets: password ? [password] : [],
       clock: this.#clock,
       stream: {

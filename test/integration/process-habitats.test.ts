@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -7,6 +7,7 @@ import { AdoptControl } from '../../src/process/control/adopt.js';
 import { createControl } from '../../src/process/control/auto.js';
 import { CommandControl } from '../../src/process/control/command.js';
 import { ControlError } from '../../src/process/control/control.js';
+import { DryRunControl } from '../../src/process/control/dry-run.js';
 import { ExternalControl } from '../../src/process/control/external.js';
 import { ObserveControl } from '../../src/process/control/observe.js';
 import { SpawnControl } from '../../src/process/control/spawn.js';
@@ -261,6 +262,32 @@ describe('observe', () => {
     expect((await failure(control.restart())).serverAlive).toBe(true);
     await control.dispose();
     expect(isAlive(pid)).toBe(true);
+  });
+});
+
+describe('a dry run', () => {
+  test('beside the daemon that started the server leaves the server, its record and its output alone', async () => {
+    const own = new SpawnControl(habitat.options());
+    const { pid } = await own.start(habitat.signal);
+    const files = () =>
+      readdirSync(habitat.options().stateDir, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ parentPath, name }) => [name, readFileSync(join(parentPath, name), 'utf8')]);
+    const before = files();
+    for (const mode of ['auto', 'spawn', 'adopt'] as const) {
+      const { control } = await createControl(
+        { ...habitat.options({ readOnly: true }), mode },
+        habitat.signal,
+      );
+      const dry = new DryRunControl(control);
+      expect(await dry.attach(habitat.signal)).toMatchObject({ pid });
+      expect((await failure(dry.restart())).message).toContain('dryRun');
+      await dry.dispose();
+      expect(isAlive(pid!)).toBe(true);
+    }
+    expect(files()).toEqual(before);
+    await own.dispose('stop');
+    expect(isAlive(pid!)).toBe(false);
   });
 });
 

@@ -94,6 +94,23 @@ describe('the status of a daemon that watches', () => {
     expect((await dry.post('/sessions/ses_1/abort')).status).toBe(409);
   });
 
+  it('counts nothing that a dry run would have done', async () => {
+    const w = await watched({ dryRun: true });
+    const { id } = w.server.addSession();
+    w.server.setStatus(id, retry(30, 60_000));
+    await w.saw('act.skipped', { act: 'abort' });
+    w.control().exit();
+    await w.saw('act.skipped', { act: 'restart' });
+    const status = await w.status();
+    expect(status).toMatchObject({
+      restarts: [],
+      server: { restarts: 0, recentRestarts: 0 },
+      counters: { restarts: 0, aborted: 0 },
+    });
+    const metrics = await (await w.get('/metrics')).text();
+    expect(metrics).toMatch(/server_restarts_total\{[^}]*reason="exited"[^}]*\} 0/);
+  });
+
   it('does nothing while it is paused, and takes up what still stands when it is resumed', async () => {
     const w = await watched();
     const stays = w.server.addSession();

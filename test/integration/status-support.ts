@@ -39,6 +39,7 @@ export async function watched(change: Groups = {}, acts = true): Promise<Watched
     level: 'debug',
     format: 'json',
     server: server.url,
+    dryRun: config.dryRun,
     secrets: [],
     clock,
     stream: { write: (text) => lines.push(JSON.parse(text) as LogLine) },

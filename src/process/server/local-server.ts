@@ -36,6 +36,8 @@ export interface LocalOptions extends LaunchSpecOptions {
   stopGraceMs: number;
   /** Where the record of what was started and its output are kept. */
   stateDir: string;
+  /** Who only looks: what a daemon wrote down of its server is read and never changed, its output is not followed. */
+  readOnly?: boolean;
   table?: ProcessTable;
   holders?: FindHolders;
 }

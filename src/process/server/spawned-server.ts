@@ -22,6 +22,8 @@ export interface OwnOptions {
   table: ProcessTable;
   /** Where the record and the server's output are kept. */
   stateDir: string;
+  /** Another daemon's record and output are its own: neither is touched. */
+  readOnly?: boolean;
 }
 
 export class SpawnedServer {
@@ -66,7 +68,9 @@ export class SpawnedServer {
     // The wrapper may have been killed alone: then the server below it is what is left of what was started.
     for (const root of [record.root, record.server]) {
       if (root === null || !(await this.#options.table.isAlive(root))) continue;
-      this.#launched ??= relaunched(root, record, this.#launchOptions());
+      // Following the output empties its file in the end: that is for its owner.
+      const known = this.#options.readOnly ? { ...record, files: null } : record;
+      this.#launched ??= relaunched(root, known, this.#launchOptions());
       return;
     }
   }
@@ -89,13 +93,13 @@ export class SpawnedServer {
 
   /** It is healthy, and this is the process that listens. */
   serves(server: ProcessRef): void {
-    if (this.#launched) this.#record(this.#launched, server);
+    if (this.#launched && !this.#options.readOnly) this.#record(this.#launched, server);
   }
 
   /** What was started is gone, or is not what serves: its record and its output mean nothing any more. */
   forget(): void {
     this.release();
-    this.#records.remove();
+    if (!this.#options.readOnly) this.#records.remove();
   }
 
   /** Stops reading; what was started runs on, and its record stays. */

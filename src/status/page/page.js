@@ -69,13 +69,13 @@ function drawLive() {
   if (status === undefined) return;
   const { watchdog, server } = status;
   const offline = state.live !== 'live';
-  by('pause').disabled = offline;
+  by('pause').disabled = offline || watchdog.dryRun;
   by('restart').disabled = offline || watchdog.dryRun;
   say(by('pause'), watchdog.paused ? 'Resume' : 'Pause');
   const words = watchdog.paused
     ? 'Paused: the watchdog watches and decides, and acts no more until it is resumed.'
     : watchdog.dryRun
-      ? 'Dry run: the watchdog decides and logs, and acts never.'
+      ? 'Dry run: the watchdog says what it would do, and does nothing.'
       : server.breaker.state === 'open'
         ? 'The restart breaker is open: the server was restarted too often, and rests.'
         : '';

@@ -23,8 +23,18 @@ export function levelOf<E extends EventName>(event: E, fields: EventFields[E]): 
   return typeof entry.level === 'function' ? entry.level(fields) : entry.level;
 }
 
-export function messageOf<E extends EventName>(event: E, fields: EventFields[E]): string {
+/** Whether the event says what is being done, of which a dry run does nothing. */
+export function isAct(event: EventName): boolean {
+  return CATALOGUE[event].would !== undefined;
+}
+
+export function messageOf<E extends EventName>(
+  event: E,
+  fields: EventFields[E],
+  { dryRun = false } = {},
+): string {
   const entry: CatalogueEntry<E> = CATALOGUE[event];
+  const message = dryRun ? (entry.would?.(fields) ?? entry.message(fields)) : entry.message(fields);
   // Messages from elsewhere may bring their own full stop.
-  return entry.message(fields).replace(/([.!?…])\.$/, '$1');
+  return message.replace(/([.!?…])\.$/, '$1');
 }

@@ -37,7 +37,7 @@ export interface DaemonEventFields {
 /** What people ask of the daemon, and what it tells them unasked. */
 export interface StatusEventFields {
   'status.listening': { address: string };
-  'status.failed': { address: string; error: string; retryInMs: number };
+  'status.failed': { address: string; error: string; retryInMs?: number };
   'act.skipped': {
     act: string;
     sessionID?: string;
@@ -85,6 +85,8 @@ export interface CatalogueEntry<E extends EventName> {
   fields: { readonly [F in DocumentedField<E>]-?: string };
   /** One plain sentence, with the numbers. */
   message(fields: EventFields[E]): string;
+  /** For an event that says what is being done: the sentence of a dry run, which does nothing of it. */
+  would?(fields: EventFields[E]): string;
 }
 
 export type CatalogueOf<E extends EventName> = { readonly [K in E]: CatalogueEntry<K> };

@@ -13,6 +13,7 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     when: 'the server is spawned, or one that runs is taken on',
     fields: { pid: 'process id', startedBy: 'spawn, adopt or external' },
     message: (f) => `${STARTED_BY[f.startedBy ?? 'spawn']}${pid(f.pid)}.`,
+    would: () => 'Would start the server.',
   },
   'server.healthy': {
     level: 'info',
@@ -80,6 +81,8 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     },
     message: (f) =>
       `A restart (${f.reason}) waits for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
+    would: (f) =>
+      `A restart (${f.reason}) would wait for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
   },
   'server.restarting': {
     level: 'warn',
@@ -94,6 +97,8 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     },
     message: (f) =>
       `Restarting the server because ${BECAUSE[f.reason]}${aside(f.detail)}; this cuts ${counted(f.interrupted.length, 'session')}, restart ${f.restarts} in the window.`,
+    would: (f) =>
+      `Would restart the server because ${BECAUSE[f.reason]}${aside(f.detail)}; this would cut ${counted(f.interrupted.length, 'session')}.`,
   },
   'server.restarted': {
     level: 'info',
@@ -123,6 +128,8 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     },
     message: (f) =>
       `Too many restarts (${f.restarts}): no more for ${time(f.cooldownMs)}. The next would have been because ${BECAUSE[f.reason]}.`,
+    would: (f) =>
+      `There would be too many restarts (${f.restarts}): no more would be made for ${time(f.cooldownMs)}.`,
   },
   'server.breaker_closed': {
     level: 'info',

@@ -55,6 +55,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     fields: { reason: REASON, try: 'which try this is, from 1' },
     message: (f) =>
       `Aborting session ${f.sessionID}, try ${f.try}, because of ${REASON_WORDS[f.reason]}.`,
+    would: (f) => `Would abort session ${f.sessionID} because of ${REASON_WORDS[f.reason]}.`,
   },
   'session.aborted': {
     level: 'info',

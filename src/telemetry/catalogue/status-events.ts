@@ -21,23 +21,25 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
     fields: {
       address: 'where it was to listen',
       error: 'what stands in its way',
-      retryInMs: 'when it is tried again',
+      retryInMs: 'when it is tried again; a dry run leaves the address to others, and does not',
     },
     message: (f) =>
-      `The status endpoint cannot listen on ${f.address}: ${f.error}. The watchdog works on without it and tries again in ${time(f.retryInMs)}.`,
+      `The status endpoint cannot listen on ${f.address}: ${f.error}. The watchdog works on without it${f.retryInMs === undefined ? '' : ` and tries again in ${time(f.retryInMs)}`}.`,
   },
   'act.skipped': {
     level: 'warn',
     when: 'an act that was decided and not done, because of `dryRun` or a pause',
     fields: {
-      act: 'abort, restart, start, reject or continue',
+      act: 'abort, restart, start, reject, continue or give_up',
       sessionID: 'the session it was for',
       directory: 'its directory',
       reason: 'why it was decided',
       because: 'dryRun or paused',
     },
     message: (f) =>
-      `${f.because === 'paused' ? 'Paused' : 'Dry run'}, not done: ${phrase(f.act, f.sessionID)}${aside(f.reason)}.`,
+      f.because === 'paused'
+        ? `Paused, not done: ${phrase(f.act, f.sessionID)}${aside(f.reason)}.`
+        : `Dry run: would ${WORDS[f.act] ?? f.act} ${f.sessionID === undefined ? 'the server' : `session ${f.sessionID}`}${aside(f.reason)}; nothing is done.`,
   },
   'act.requested': {
     level: 'warn',
@@ -92,4 +94,11 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
     message: (f) =>
       `${f.host} was not told of ${counted(f.events, 'event')} after ${counted(f.tries, 'try').replace(/trys$/, 'tries')}: ${f.error}.`,
   },
+};
+
+/** Acts by what a dry run says that it would do; any other is said by its name. */
+const WORDS: Readonly<Record<string, string>> = {
+  reject: 'answer no for',
+  thaw: 'continue',
+  give_up: 'give up',
 };

@@ -27,6 +27,8 @@ export class CircuitBreaker {
   /** How often it opened since the server was last healthy for a whole window. */
   #openings = 0;
   #healthySince: number | undefined;
+  /** What it was before the last restart was let through. */
+  #before: { state: State; healthySince: number | undefined } | undefined;
   #failedAt = Number.NEGATIVE_INFINITY;
 
   constructor(policy: Policy['restart']) {
@@ -49,14 +51,25 @@ export class CircuitBreaker {
     this.#settle(at);
     if (this.#state.kind === 'open') {
       if (at < this.#state.until) return { kind: 'held', until: this.#state.until };
+      const open = this.#state;
       this.#state = { kind: 'half_open' };
-      return this.#go(at);
+      return this.#go(at, open);
     }
     if (this.#state.kind === 'half_open' || this.#restarts.length >= this.#policy.maxRestarts) {
       return this.#open(at);
     }
     const earliest = this.#earliest();
     return at < earliest ? { kind: 'wait', until: earliest } : this.#go(at);
+  }
+
+  /** What was let through last was not done (`dryRun`, a pause): it counts as no restart. */
+  withdraw(): void {
+    const before = this.#before;
+    if (before === undefined) return;
+    this.#before = undefined;
+    this.#restarts.pop();
+    this.#state = before.state;
+    this.#healthySince = before.healthySince;
   }
 
   /** The server answered well. True where that closes the breaker. */
@@ -79,7 +92,8 @@ export class CircuitBreaker {
     this.#healthySince = undefined;
   }
 
-  #go(at: number): Admission {
+  #go(at: number, state: State = this.#state): Admission {
+    this.#before = { state, healthySince: this.#healthySince };
     this.#restarts.push(at);
     this.#healthySince = undefined;
     return { kind: 'go' };

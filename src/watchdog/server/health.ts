@@ -162,7 +162,11 @@ export class ServerWatch {
       case 'restart.skipped':
         if (!this.acting) return;
         this.#skipped = true;
-        if (this.#state.kind === 'restarting') this.restarts -= 1;
+        if (this.#state.kind === 'restarting') {
+          this.restarts -= 1;
+          // A person's own restart asks no budget.
+          if (this.#state.reason !== 'manual') this.breaker.withdraw();
+        }
         this.#state =
           this.#state.kind === 'restarting'
             ? this.#state.before

@@ -8,10 +8,18 @@ const configWith = (value: object) => configSchema.parse(value);
 test('a changed limit is in force for whoever holds its level', () => {
   const config = defaultConfig();
   const { retry } = config;
-  const result = applyLive(config, configWith({ retry: { maxAttempts: 2 }, dryRun: true }));
-  expect(result).toEqual({ applied: ['retry.maxAttempts', 'dryRun'], needRestart: [] });
+  const result = applyLive(config, configWith({ retry: { maxAttempts: 2 } }));
+  expect(result).toEqual({ applied: ['retry.maxAttempts'], needRestart: [] });
   expect(retry.maxAttempts).toBe(2);
-  expect(config.dryRun).toBe(true);
+});
+
+test('a dry run neither begins nor ends in a daemon that may own a server, or has no claim on it', () => {
+  const config = defaultConfig();
+  expect(applyLive(config, configWith({ dryRun: true }))).toEqual({
+    applied: [],
+    needRestart: ['dryRun'],
+  });
+  expect(config.dryRun).toBe(false);
 });
 
 test('a key that is read once at start is named and left', () => {

@@ -101,6 +101,8 @@ const onlyCuts: fc.Arbitrary<History> = fc.record({
 class Laws {
   readonly #restarts: number[] = [];
   #acting = false;
+  /** Whether the restart under way is one of the budget. */
+  #counted = false;
   readonly #aborting = new Set<string>();
 
   constructor(
@@ -114,6 +116,8 @@ class Laws {
       case 'restart.done':
       case 'restart.failed':
       case 'restart.skipped':
+        // What was left undone is no restart.
+        if (o.kind === 'restart.skipped' && this.#acting && this.#counted) this.#restarts.pop();
         // A restart that ended, well or not, has ended every abort with it, unless the old server serves on.
         if (o.kind === 'restart.done' || (o.kind === 'restart.failed' && !o.serverAlive)) {
           if (this.#acting) this.#aborting.clear();
@@ -147,7 +151,8 @@ class Laws {
       case 'restart': {
         if (this.#acting) throw new Error(`a restart while one is under way, at ${now}`);
         this.#acting = true;
-        if (act.act === 'start' || act.reason === 'manual') return;
+        this.#counted = act.act === 'restart' && act.reason !== 'manual';
+        if (!this.#counted) return;
         this.#restarts.push(now);
         const { maxRestarts, window } = this.policy.restart;
         const recent = this.#restarts.filter((each) => now - each <= window).length;

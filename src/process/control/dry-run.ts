@@ -1,0 +1,59 @@
+/** Any control in a dry run (`dryRun`): it sees what the real one sees, and owns, starts and ends nothing. */
+import {
+  ControlError,
+  type ControlMode,
+  type ProcessIdentity,
+  type RestartedServer,
+  type ServerControl,
+  type StartedServer,
+} from './control.js';
+
+export class DryRunControl implements ServerControl {
+  readonly #real: ServerControl;
+
+  constructor(real: ServerControl) {
+    this.#real = real;
+  }
+
+  get mode(): ControlMode {
+    return this.#real.mode;
+  }
+
+  /** What the real one would do is decided, and said. */
+  get acts(): boolean {
+    return this.#real.acts;
+  }
+
+  attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
+    return this.#real.attach(signal);
+  }
+
+  poke(): void {
+    this.#real.poke();
+  }
+
+  memory(): Promise<number | undefined> {
+    return this.#real.memory();
+  }
+
+  /** Also a server that a daemon of ours started: it is that daemon's. */
+  dispose(): Promise<void> {
+    return this.#real.dispose('leave');
+  }
+
+  async start(): Promise<StartedServer> {
+    throw refused('start');
+  }
+
+  async restart(): Promise<RestartedServer> {
+    throw refused('restart');
+  }
+
+  async thaw(): Promise<void> {
+    throw refused('continue');
+  }
+}
+
+function refused(what: string): ControlError {
+  return new ControlError(`dryRun is on: no ${what}`, { serverAlive: 'unknown' });
+}
