@@ -26,8 +26,8 @@ const PROCESS = 'unit/process/limits.test.ts';
 const STATUS = 'unit/status/limits.test.ts';
 const ENDPOINT = 'integration/status-endpoint.test.ts';
 const RAW = 'integration/fuzz-endpoint.test.ts';
-const RATE = 'unit/telemetry/log-rate.test.ts';
-const REDACT = 'unit/telemetry/redact.test.ts';
+const RATE = 'unit/telemetry/rate-limit.test.ts';
+const REDACT = 'unit/telemetry/redaction.test.ts';
 const OUTPUT = 'integration/process-spawn.test.ts';
 
 export const SECTIONS: readonly Section[] = [
@@ -107,7 +107,7 @@ export const SECTIONS: readonly Section[] = [
         ['opencode/http/delta-filter.ts', 'MAX_FRAME_BYTES'],
         'bytes',
         'dropped unread; counts as progress of its session, which is looked at closely, at most once a minute',
-        'unit/opencode/frame-filter.test.ts',
+        'unit/opencode/http/delta-filter.test.ts',
       ],
       [
         'the head of the event stream’s answer, interim answers included',
@@ -178,7 +178,7 @@ export const SECTIONS: readonly Section[] = [
         ['opencode/v1/status.ts', 'MAX_MESSAGE_CHARS'],
         'chars',
         'cut',
-        'unit/opencode/translate.test.ts',
+        'unit/opencode/v1/translate.test.ts',
       ],
       [
         'opencode’s attempt counter',
@@ -234,14 +234,14 @@ export const SECTIONS: readonly Section[] = [
         ['opencode/monitor/directories.ts', 'MAX_LIVE_DIRECTORIES'],
         'count',
         'the one not heard of for longest is polled no more, until it is heard of again',
-        'unit/opencode/directories.test.ts',
+        'unit/opencode/monitor/directories.test.ts',
       ],
       [
         'directories looked for at an attach',
         ['opencode/monitor/directories.ts', 'MAX_RECENT_DIRECTORIES'],
         'count',
         'the most recent ones; others are found by their events',
-        'unit/opencode/directories.test.ts',
+        'unit/opencode/monitor/directories.test.ts',
       ],
       [
         'sessions listed at an attach',
@@ -288,7 +288,7 @@ export const SECTIONS: readonly Section[] = [
         ['opencode/monitor/poller.ts', 'MAX_CONCURRENT_POLLS'],
         'count',
         'the rest wait; one directory is never polled twice at once',
-        'unit/opencode/small-parts.test.ts',
+        'unit/lib/semaphore.test.ts',
       ],
       [
         'directories heard of for the first time',
@@ -316,7 +316,7 @@ export const SECTIONS: readonly Section[] = [
         ['daemon/executor.ts', 'MAX_ABORTS'],
         'count',
         'the rest wait, and may still be withdrawn',
-        'unit/daemon/hands.test.ts',
+        'unit/daemon/executor.test.ts',
       ],
       [
         'prompts of `recover` and answers of `waiting.action: reject`',
@@ -464,7 +464,7 @@ hear of every event.`,
         ['daemon/memory-monitor.ts', 'MAX_SAMPLES'],
         'count',
         'the oldest is forgotten',
-        'unit/daemon/memory-limits.test.ts',
+        'unit/daemon/memory-monitor.test.ts',
       ],
     ],
   },
@@ -514,7 +514,7 @@ hear of every event.`,
         ['status/health-timeline.ts', 'MAX_STRIPS'],
         'count',
         'the idle one that changed longest ago is forgotten, else the one that changed longest ago',
-        'unit/status/strips.test.ts',
+        'unit/status/health-timeline.test.ts',
       ],
       [
         'a text of `/status` (title, directory, message)',
@@ -542,7 +542,7 @@ hear of every event.`,
         ['status/health-timeline.ts', 'SLOTS'],
         'count',
         'the oldest is forgotten',
-        'unit/status/strips.test.ts',
+        'unit/status/health-timeline.test.ts',
       ],
       [
         'incidents kept',
@@ -728,21 +728,21 @@ hear of every event.`,
         ['opencode/driver/transcript.ts', 'MAX_BYTES'],
         'bytes',
         'reading stops; the request failed',
-        'integration/senses-client.test.ts',
+        'integration/client.test.ts',
       ],
       [
         'the list of providers and models',
         ['opencode/v1/providers.ts', 'MAX_PROVIDERS_BYTES'],
         'bytes',
         'reading stops; the request failed',
-        'integration/senses-client.test.ts',
+        'integration/client.test.ts',
       ],
       [
         'the list of models, variants and agents',
         ['opencode/driver/catalog.ts', 'MAX_BYTES'],
         'bytes',
         'reading stops; the request failed',
-        'integration/senses-client.test.ts',
+        'integration/client.test.ts',
       ],
       [
         'a prompt',

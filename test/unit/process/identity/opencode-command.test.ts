@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { describeProcess, scrubCommand } from '../../../src/process/identity/describe.js';
+import { describeProcess, scrubCommand } from '../../../../src/process/identity/describe.js';
 import {
   isOpencode,
   isWrapper,
   opencodeRole,
   runsCommand,
-} from '../../../src/process/identity/opencode-command.js';
+} from '../../../../src/process/identity/opencode-command.js';
 
 const process = (command: string[], exe?: string) => ({
   name: 'x',

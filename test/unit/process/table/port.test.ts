@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { lsofHolders, parseLsof } from '../../../src/process/table/lsof.js';
+import { lsofHolders, parseLsof } from '../../../../src/process/table/lsof.js';
 import {
   addressesOf,
   findHolders,
   isLocalHost,
   isPortFree,
-} from '../../../src/process/table/port.js';
-import { parseNetTcp } from '../../../src/process/table/proc-net.js';
+} from '../../../../src/process/table/port.js';
+import { parseNetTcp } from '../../../../src/process/table/proc-net.js';
 
 const servers: Server[] = [];
 afterEach(() => {

@@ -1,33 +1,9 @@
-/** What the e2e on the real binary taught about quiet compactions and requests that outlive their run. */
+/** Which requests an inspection takes for open: one that has outlived its run is not. */
 import { expect, test } from 'vitest';
-import { inspectSession } from '../../../src/opencode/monitor/inspection.js';
-import type { OpencodeClient, OwnedRequest } from '../../../src/opencode/v1/client.js';
-import type { ParseStats } from '../../../src/opencode/v1/status.js';
-import type { TranscriptMessage } from '../../../src/opencode/v1/transcript.js';
-import { translate } from '../../../src/opencode/v1/translate.js';
-import { ManualClock } from './support.js';
-
-const kinds = (info: Record<string, unknown>) =>
-  translate('/d', { type: 'message.updated', properties: { sessionID: 'ses_1', info } }, 1, 1, {
-    garbage: 0,
-  } as ParseStats).map(({ kind }) => kind);
-
-test('the assistant message of a compaction says that one is under way, until it is complete', () => {
-  const info = { id: 'msg_1', sessionID: 'ses_1', role: 'assistant', summary: true };
-  expect(kinds({ ...info, time: { created: 1 } })).toEqual([
-    'session.asking_model',
-    'session.compacting',
-  ]);
-  expect(kinds({ ...info, time: { created: 1, completed: 2 }, finish: 'stop' })).toEqual([]);
-  expect(kinds({ ...info, summary: undefined, time: { created: 1 } })).toEqual([
-    'session.asking_model',
-  ]);
-});
-
-test('the summary of a user message is no compaction', () => {
-  const info = { id: 'msg_1', sessionID: 'ses_1', role: 'user', summary: { diffs: [] } };
-  expect(kinds({ ...info, time: { created: 1 } })).toEqual(['session.prompted']);
-});
+import { inspectSession } from '../../../../src/opencode/monitor/inspection.js';
+import type { OpencodeClient, OwnedRequest } from '../../../../src/opencode/v1/client.js';
+import type { TranscriptMessage } from '../../../../src/opencode/v1/transcript.js';
+import { ManualClock } from '../support.js';
 
 const REQUEST = { requestID: 'per_1', sessionID: 'ses_1', on: 'permission' } as const;
 

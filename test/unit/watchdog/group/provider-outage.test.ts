@@ -1,6 +1,6 @@
 /** Provider outages: several sessions ended badly on one model, and the next one retries as well. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const abortOne = (w: World, id: string, model = 'fake/m1') =>
   w.prompt(id, { model }).fails(id, 5).abortDone(id);

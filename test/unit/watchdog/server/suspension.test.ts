@@ -1,6 +1,6 @@
 /** A server process that a signal has stopped. */
 import { describe, expect, test } from 'vitest';
-import { SECOND, world } from './driver.js';
+import { SECOND, world } from '../driver.js';
 
 const THAW = { act: 'thaw' };
 

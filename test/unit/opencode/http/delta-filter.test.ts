@@ -1,8 +1,8 @@
 /** The frame filter: whatever the chunks, the same frames; never a frame lost that is not a delta. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DeltaFilter } from '../../../src/opencode/http/delta-filter.js';
-import { realEvents } from './real-events.js';
+import { DeltaFilter } from '../../../../src/opencode/http/delta-filter.js';
+import { realEvents } from '../real-events.js';
 
 interface Run {
   passed: string;

@@ -1,7 +1,7 @@
 /** Several sessions retrying at once: restart, or aborts where a restart would cost or not help. */
 import { describe, expect, test } from 'vitest';
-import { MAX_SESSIONS } from '../../../src/watchdog/session/registry.js';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { MAX_SESSIONS } from '../../../../src/watchdog/session/registry.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const PATIENT = { retry: { maxAttempts: 100, maxDuration: 0, maxWait: 0 } };
 const ids = ['a', 'b', 'c'];

@@ -7,7 +7,7 @@ import {
   MAX_RECENT_DIRECTORIES,
   normaliseDirectory,
   RECENT_MS,
-} from '../../../src/opencode/monitor/directories.js';
+} from '../../../../src/opencode/monitor/directories.js';
 
 const NOW = 1_700_000_000_000;
 

@@ -1,7 +1,7 @@
 /** Recycling: a restart that is wanted and not urgent waits for the sessions at work. */
 import { expect, test } from 'vitest';
-import { RECYCLE_REST } from '../../../src/watchdog/server/drain.js';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { RECYCLE_REST } from '../../../../src/watchdog/server/drain.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const wants = (w: World, reason: 'memory' | 'schedule') =>
   w.tell({ kind: 'restart.requested', reason });

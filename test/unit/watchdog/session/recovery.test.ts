@@ -1,6 +1,6 @@
 /** Recovery, when asked for: which runs are continued, with which model, and which never. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, type PolicyChange, type World, world } from './driver.js';
+import { MINUTE, type PolicyChange, type World, world } from '../driver.js';
 
 const on = (recover: PolicyChange['recover'] = {}): PolicyChange => ({
   recover: { afterAbort: 'continue', afterRestart: 'continue', ...recover },

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { type ControlFacts, chooseControl } from '../../../src/process/control/auto.js';
-import type { Finding } from '../../../src/process/identity/identity.js';
+import { type ControlFacts, chooseControl } from '../../../../src/process/control/auto.js';
+import type { Finding } from '../../../../src/process/identity/identity.js';
 
 const process = {
   pid: 7,

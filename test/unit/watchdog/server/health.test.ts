@@ -1,6 +1,6 @@
 /** The server: probes against the stream, exits, restarts and their budget. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 describe('a server that does not answer', () => {
   test('is restarted after maxFailures probes where no stream vouches for it', () => {

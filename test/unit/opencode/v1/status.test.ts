@@ -7,14 +7,14 @@ import {
   MAX_ATTEMPT,
   MAX_EPOCH_MS,
   MIN_EPOCH_MS,
-} from '../../../src/opencode/v1/schemas.js';
+} from '../../../../src/opencode/v1/schemas.js';
 import {
   ParseStats,
   plainStatus,
   readStatus,
   schemaStatus,
-} from '../../../src/opencode/v1/status.js';
-import { MAX_STATUS_ENTRIES, readStatuses } from '../../../src/opencode/v1/status-list.js';
+} from '../../../../src/opencode/v1/status.js';
+import { MAX_STATUS_ENTRIES, readStatuses } from '../../../../src/opencode/v1/status-list.js';
 
 const NOW = 1_795_343_500_000;
 const numbers = fc.oneof(
@@ -103,5 +103,41 @@ describe('the list of statuses', () => {
         expect(isId(text)).toBe(id.safeParse(text).success);
       }),
     );
+  });
+});
+
+describe('a status off the wire', () => {
+  it('never has a negative distance or an attempt below 1, whatever the server says', () => {
+    const wild = fc.record({
+      type: fc.string(),
+      attempt: fc.double(),
+      next: fc.double(),
+      message: fc.string(),
+    });
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          wild,
+          wild.map((value) => ({ ...value, type: 'retry' })),
+        ),
+        (value) => {
+          const status = readStatus(JSON.parse(JSON.stringify(value)), 1_000);
+          if (status?.type !== 'retry') return;
+          expect(status.attempt).toBeGreaterThanOrEqual(1);
+          expect(status.nextInMs ?? 0).toBeGreaterThanOrEqual(0);
+          expect(status.message.length).toBeLessThanOrEqual(300);
+        },
+      ),
+    );
+  });
+
+  it('tells of each unknown type once', () => {
+    const told: string[] = [];
+    const oddities = new ParseStats();
+    oddities.onUnknownStatus = (type) => told.push(type);
+    for (let n = 0; n < 3; n += 1) readStatus({ type: 'dreaming' }, 0, oddities);
+    for (let n = 0; n < 100; n += 1) readStatus({ type: `t${n}` }, 0, oddities);
+    expect(told[0]).toBe('dreaming');
+    expect(told).toHaveLength(32);
   });
 });

@@ -1,7 +1,7 @@
 /** Which messages waiting never heals: as opencode shows them where it has no `action` to tell it by. */
 import { expect, test } from 'vitest';
-import { isHopeless } from '../../../src/watchdog/session/rules.js';
-import type { Episode } from '../../../src/watchdog/session/state.js';
+import { isHopeless } from '../../../../src/watchdog/session/rules.js';
+import type { Episode } from '../../../../src/watchdog/session/state.js';
 
 const of = (message: string, needsPerson = false): Episode => ({
   startedAt: 0,

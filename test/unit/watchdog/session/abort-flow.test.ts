@@ -1,6 +1,6 @@
 /** The abort of a stuck run: sent, verified, tried again, wedged, withdrawn, lost. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 /** A session that has just been decided to be aborted, for its attempts. */
 const aborting = (w: World = world()): World => w.prompt().fails('s', 5);

@@ -1,6 +1,6 @@
 /** Retry episodes: when they begin and end, which limits apply, what is held back. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, world } from './driver.js';
+import { MINUTE, SECOND, world } from '../driver.js';
 
 describe('a retry episode', () => {
   test('survives the busy blip before each attempt', () => {

@@ -16,9 +16,9 @@ import {
   MAX_FILE_BYTES,
   MAX_LINES_PER_SECOND,
   OutputTail,
-} from '../../../src/process/server/output.js';
-import { FakeClock } from '../../support/fake-clock.js';
-import { waitFor } from '../../support/wait.js';
+} from '../../../../src/process/server/output.js';
+import { FakeClock } from '../../../support/fake-clock.js';
+import { waitFor } from '../../../support/wait.js';
 
 const ends: (() => void)[] = [];
 afterEach(() => {

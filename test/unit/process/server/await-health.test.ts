@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { SystemClock } from '../../../src/lib/clock.js';
-import { awaitHealth } from '../../../src/process/server/await-health.js';
+import { SystemClock } from '../../../../src/lib/clock.js';
+import { awaitHealth } from '../../../../src/process/server/await-health.js';
 
 const clock = new SystemClock();
 const { signal } = new AbortController();

@@ -1,10 +1,10 @@
 /** Polls and probes keep step where they can: each waking of an idle process costs as much as the request itself. */
 import { expect, test } from 'vitest';
-import type { Clock } from '../../../src/lib/clock.js';
-import { Poller } from '../../../src/opencode/monitor/poller.js';
-import { Prober } from '../../../src/opencode/monitor/prober.js';
-import type { OpencodeClient } from '../../../src/opencode/v1/client.js';
-import { ManualClock, settle } from './support.js';
+import type { Clock } from '../../../../src/lib/clock.js';
+import { Poller } from '../../../../src/opencode/monitor/poller.js';
+import { Prober } from '../../../../src/opencode/monitor/prober.js';
+import type { OpencodeClient } from '../../../../src/opencode/v1/client.js';
+import { ManualClock, settle } from '../support.js';
 
 interface Options {
   probeMs: number;

@@ -4,11 +4,11 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { openProcessTable } from '../../../src/process/table/open-table.js';
-import { ProcTable, parseStat } from '../../../src/process/table/proc-table.js';
-import { ancestors, type ProcessStat, tree } from '../../../src/process/table/process-table.js';
-import { PsTable } from '../../../src/process/table/ps-table.js';
-import { waitFor } from '../../support/wait.js';
+import { openProcessTable } from '../../../../src/process/table/open-table.js';
+import { ProcTable, parseStat } from '../../../../src/process/table/proc-table.js';
+import { ancestors, type ProcessStat, tree } from '../../../../src/process/table/process-table.js';
+import { PsTable } from '../../../../src/process/table/ps-table.js';
+import { waitFor } from '../../../support/wait.js';
 
 const children: Array<ReturnType<typeof spawn>> = [];
 afterEach(() => {

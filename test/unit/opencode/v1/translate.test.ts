@@ -1,9 +1,9 @@
 /** Events to observations: each shape that opencode has sent, and that nothing it could send breaks us. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ParseStats } from '../../../src/opencode/v1/status.js';
-import { translate } from '../../../src/opencode/v1/translate.js';
-import { realEvents } from './real-events.js';
+import { ParseStats } from '../../../../src/opencode/v1/status.js';
+import { translate } from '../../../../src/opencode/v1/translate.js';
+import { realEvents } from '../real-events.js';
 
 const AT = 50_000;
 const EPOCH = 1_795_343_500_000;

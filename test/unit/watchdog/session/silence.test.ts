@@ -1,6 +1,6 @@
 /** Silence, and everything that explains it: tools, people, subagents, preparation, compaction, and not having listened. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const BUSY = { type: 'busy' } as const;
 /** Cut and back within `ms`, with the session still busy. */
