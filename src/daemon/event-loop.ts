@@ -243,6 +243,11 @@ export class EventLoop {
       case 'stream.connected':
         this.#o.telemetry.emit('stream.connected', { path: o.path });
         return;
+      case 'stream.unavailable': {
+        const { path, reason, silentMs } = o;
+        this.#o.telemetry.emit('stream.unavailable', { path, reason, silentMs });
+        return;
+      }
       case 'stream.lost': {
         const { path = '', reason, silentMs } = o;
         if (o.planned) return;

@@ -50,6 +50,7 @@ const LIMITED: Partial<Record<EventName, Rates>> = {
   'notify.failed': COMPLAINTS,
   'stream.connected': STREAM,
   'stream.lost': STREAM,
+  'stream.unavailable': STREAM,
   'server.output': OUTPUT,
   'session.health': CHANGES,
   'session.waiting': CHANGES,

@@ -111,6 +111,8 @@ export type StreamObservation =
    * between the server's heartbeats, once two were seen.
    */
   | (At & { kind: 'stream.alive'; heartbeatMs?: number })
+  /** The server answers, and its stream does not for so long that sessions are judged without it: by looks alone. */
+  | (At & { kind: 'stream.unavailable'; path: string; reason: string; silentMs: number })
   /** The polls that follow a connect are all in: from here on silence means silence. */
   | (At & { kind: 'stream.resynced' });
 
@@ -166,6 +168,8 @@ export type SessionObservation =
             preparing: boolean;
             /** The answer under way is a compaction's summary. */
             compacting?: boolean;
+            /** Since when a part of the answer is under way, of which the transcript shows nothing before its end. */
+            answeringSince?: number;
             model?: string;
             /** Changes whenever the transcript does; equal marks mean no progress in between. */
             mark: string;

@@ -151,6 +151,9 @@ export class Watchdog {
         this.server.observe(o);
         this.#sessions.streamLost();
         return;
+      case 'stream.unavailable':
+        this.#sessions.streamUnavailable(o.at);
+        return;
       case 'stream.resynced':
         this.#sessions.resynced(o.at);
         return;

@@ -18,6 +18,11 @@ const INITIAL_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** A connection that lasted this long was a good one: the next failure starts the backoff anew. */
 const HEALTHY_AFTER_MS = 5_000;
+/**
+ * Every version says `server.connected` at once. An answer whose body does not begin is one that something on the way
+ * holds back (a proxy that buffers): no event would come through in time.
+ */
+const FIRST_BYTES_MS = 5_000;
 /** 1.14.48's `/event` ends within milliseconds (facts, section 4). */
 const ENDS_AT_ONCE_MS = 1_000;
 /** `/event` blinds us to other directories, so the better path is tried again, first soon and then ever more rarely. */
@@ -71,6 +76,7 @@ export class EventStream {
   #refusals = 0;
   #reconnectTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
+  #firstBytesTimer: Timer | undefined;
   #recheckTimer: Timer | undefined;
   #recheckMs = FIRST_RECHECK_MS;
 
@@ -122,15 +128,15 @@ export class EventStream {
       clock,
       events: {
         open: () => {
-          this.#openedAt = clock.now();
-          this.#lastBytesAt = this.#openedAt;
-          this.#heartbeats = new Heartbeats(this.#openedAt);
-          if (path === OLD_PATH) this.#recheckLater();
-          else this.#recheckMs = FIRST_RECHECK_MS;
-          events.connected(path);
+          this.#firstBytesTimer = clock.after(FIRST_BYTES_MS, () => {
+            void this.#connection?.close();
+            const reason = `it opened, and said nothing for ${FIRST_BYTES_MS} ms`;
+            this.#ended({ why: 'headers', reason }, path);
+          });
         },
         bytes: () => {
           this.#lastBytesAt = clock.now();
+          if (this.#openedAt === undefined) this.#opened(path);
           if (this.#alive.passes('', this.#lastBytesAt)) events.alive(this.#heartbeats.intervalMs);
         },
         progress: (sessionID, head) => {
@@ -145,6 +151,17 @@ export class EventStream {
     });
   }
 
+  /** Its first bytes are here. */
+  #opened(path: string): void {
+    const { clock, events } = this.#options;
+    this.#firstBytesTimer?.cancel();
+    this.#openedAt = clock.now();
+    this.#heartbeats = new Heartbeats(this.#openedAt);
+    if (path === OLD_PATH) this.#recheckLater();
+    else this.#recheckMs = FIRST_RECHECK_MS;
+    events.connected(path);
+  }
+
   /** What made us take `/event` may have been a bad moment of the server's. */
   #recheckLater(): void {
     this.#recheckTimer = this.#options.clock.after(this.#recheckMs, () => {
@@ -156,6 +173,7 @@ export class EventStream {
 
   #disconnect(): Promise<void> {
     this.#recheckTimer?.cancel();
+    this.#firstBytesTimer?.cancel();
     this.#silenceTimer?.cancel();
     this.#silenceTimer = undefined;
     this.#earlierFrames += this.#connection?.frames ?? 0;

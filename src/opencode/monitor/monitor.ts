@@ -24,6 +24,11 @@ import { SessionInfos } from './session-infos.js';
 /** A session whose frames are too large to read is looked at this often. */
 const INSPECT_OVERSIZED_EVERY_MS = 60_000;
 
+/** A server that answers, and whose stream does not come up within this time, is watched without one. */
+const WITHOUT_STREAM_AFTER_MS = 10_000;
+/** Without a stream, live directories are looked for every so many poll intervals. */
+const RELIST_EVERY_POLLS = 3;
+
 /** Close looks at a time: each is four requests. With thousands of sessions at once the rest wait. */
 export const MAX_INSPECTIONS = 16;
 
@@ -54,6 +59,7 @@ export class Monitor {
   readonly #resync: Resync;
   readonly #oversized: Throttle;
   readonly #notices: Throttle;
+  readonly #relists: Throttle;
   readonly #inspections = new Set<Promise<void>>();
   /** Close looks that wait for their turn, by session. */
   readonly #looks = new Map<string, Promise<void>>();
@@ -63,6 +69,12 @@ export class Monitor {
   #path = '';
   /** Of what could not be read, how much was said. */
   #garbageSaid = 0;
+  /** Since when (observed clock) there is no stream, though somebody listens; undefined while there is one. */
+  #streamlessSince: number | undefined;
+  /** What came of the last try to open it. */
+  #streamFailure = { path: '', reason: 'not connected yet' };
+  /** The stream was said to be unavailable: polls and looks are all there is. */
+  #isStreamless = false;
   /** Nobody listened on the port since the last connection: whoever answers next is another process. */
   #wasDown = false;
   /** Since when (epoch ms) not every directory's events were heard; undefined while they are. */
@@ -77,6 +89,7 @@ export class Monitor {
     this.#old = new OldServer({ client, clock, notice });
     this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
     this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
+    this.#relists = new Throttle(clock, watch.pollInterval * RELIST_EVERY_POLLS);
     this.#prober = new Prober({
       ...common,
       intervalMs: probe.interval,
@@ -164,6 +177,8 @@ export class Monitor {
     if (this.#control) return;
     this.#control = sharedAbort();
     if (fresh) this.#forget();
+    this.#streamlessSince = this.#options.clock.now();
+    this.#isStreamless = false;
     this.#resync.start();
     this.#prober.start();
     this.#poller.start();
@@ -212,11 +227,28 @@ export class Monitor {
     } else if (observation.kind === 'probe.failed') {
       if (observation.failure === 'refused' && !this.#stream.isConnected) this.#wasDown = true;
     } else if (observation.kind === 'probe.ok') {
+      this.#goOnWithoutStream();
       // The first good answer of a server that was not there when we began.
       if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
       if (observation.version === undefined) this.#checkAge();
       else this.#old.isNewer();
     }
+  }
+
+  /** The server answers. Where its stream does not, polls and looks must do: they have to know where to look. */
+  #goOnWithoutStream(): void {
+    const { clock, watch } = this.#options;
+    const now = clock.now();
+    const silentMs = now - (this.#streamlessSince ?? now);
+    const limit = Math.min(WITHOUT_STREAM_AFTER_MS, watch.heartbeatTimeout);
+    if (!this.#isStreamless && silentMs >= limit) {
+      this.#isStreamless = true;
+      this.#emit({ kind: 'stream.unavailable', at: now, ...this.#streamFailure, silentMs });
+    }
+    // With a stream, its reconnect would tell of a new process.
+    if (this.#isStreamless && this.#wasDown) this.#serverWasReplaced();
+    const mustList = this.#isStreamless || this.#resync.needsAttach;
+    if (mustList && this.#relists.passes('')) this.#resync.relist();
   }
 
   /** A change of opencode's formats must show; how much of it there is, is said at most once a minute. */
@@ -244,6 +276,8 @@ export class Monitor {
     return {
       connected: (path) => {
         this.#path = path;
+        this.#streamlessSince = undefined;
+        this.#isStreamless = false;
         this.#emit({ kind: 'stream.connected', at: clock.now(), path });
         if (this.#wasDown) this.#serverWasReplaced();
         // What began in directories that nobody told us of, while we did not listen to all of them.
@@ -257,19 +291,25 @@ export class Monitor {
       },
       lost: (reason, silentMs) => {
         this.#resync.cancel();
+        this.#streamlessSince = clock.now();
+        this.#streamFailure = { path: this.#path, reason };
         this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
         this.#emit({ kind: 'stream.lost', at: clock.now(), path: this.#path, reason, silentMs });
         this.#prober.hurry();
       },
       failed: (end, path) => {
-        if (end.why === 'refused') this.#wasDown = true;
+        this.#streamFailure = { path, reason: end.reason };
+        if (end.why === 'refused') {
+          this.#wasDown = true;
+          // Nobody is there: no stream is missing.
+          this.#streamlessSince = clock.now();
+        }
         // A server that is down is the probe's to tell.
         if (end.why !== 'refused' && this.#notices.passes(`${path} ${end.why}`)) {
           notice('warn', 'the event stream could not be opened', { path, reason: end.reason });
         }
-        // A server without a stream is watched by polls alone: then they must know where to look.
-        const hasNone = end.why === 'status' || end.why === 'type';
-        if (hasNone && path === '/event' && this.#resync.needsAttach) void this.resync();
+        // Whatever ails the stream, the polls go on: they must know where to look.
+        if (end.why !== 'refused' && this.#resync.needsAttach) this.#resync.relist();
       },
       alive: (heartbeatMs) => {
         this.#sayGarbage();

@@ -23,6 +23,8 @@ import type { SessionInfos } from './session-infos.js';
 export const RECENT_SESSIONS = 200;
 /** A directory that fails this often is left to the ordinary polls: one broken project must not blind us to the rest. */
 const MAX_ROUNDS = 3;
+/** The server's clock may be behind ours by so much. */
+const LIST_MARGIN_MS = 60_000;
 /** Directories heard of for the first time are looked into this many at a time. */
 export const MAX_LOOKS = 4;
 
@@ -50,6 +52,9 @@ export class Resync {
   #attached = false;
   #since: number | undefined;
   #findingOwn: Promise<void> | undefined;
+  #listing: Promise<void> | undefined;
+  /** When (epoch ms) the sessions were last listed: what runs since then was updated since then. */
+  #listedAt: number | undefined;
   /** Directories to look into, first heard of first. */
   readonly #unseen = new Set<string>();
   #lookers = 0;
@@ -84,6 +89,7 @@ export class Resync {
   forget(since?: number): void {
     this.#attached = false;
     this.#since = since;
+    this.#listedAt = undefined;
   }
 
   /** The stream is gone: the run has lost its point. */
@@ -98,7 +104,23 @@ export class Resync {
     this.cancel();
     const control = sharedAbort();
     this.#run = control;
-    return this.#track(this.#all(resynced, control.signal));
+    const all = this.#all(resynced, control.signal).finally(() => {
+      if (this.#run === control) this.#run = undefined;
+    });
+    return this.#track(all);
+  }
+
+  /**
+   * Looks for directories where sessions were updated since the last list: without an event stream nothing else tells
+   * of them. Once at a time, and not while a run does so.
+   */
+  relist(): void {
+    const signal = this.#life?.signal;
+    if (!signal || this.#run || this.#listing) return;
+    if (this.#listedAt !== undefined) this.#since = this.#listedAt - LIST_MARGIN_MS;
+    this.#listing = this.#track(this.#attach(signal)).finally(() => {
+      this.#listing = undefined;
+    });
   }
 
   /** A directory that was not known: its sessions and open requests. */
@@ -176,16 +198,18 @@ export class Resync {
 
   async #attach(signal: AbortSignal): Promise<void> {
     const { client, clock, directories, infos, notice } = this.#options;
+    const startedAt = clock.epoch();
     try {
       const sessions = await client.recentSessions(RECENT_SESSIONS, signal);
       if (signal.aborted) return;
       infos.listed(sessions);
+      this.#listedAt = startedAt;
       const since = this.#since ?? 0;
       const missed = sessions.filter(({ updated }) => (updated ?? since) >= since);
       directories.attach(missed, clock.epoch());
       this.#attached = true;
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted || !this.#notices.passes('list')) return;
       notice('warn', 'recent sessions could not be listed', { error: messageOf(error) });
     }
   }

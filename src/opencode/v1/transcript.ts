@@ -84,6 +84,8 @@ export interface TranscriptState {
   preparing: boolean;
   /** The answer under way is a compaction's summary. */
   compacting: boolean;
+  /** Since when a part of the answer is under way, on the observed clock. */
+  answeringSince?: number;
   model?: string;
   mark: string;
 }
@@ -95,13 +97,37 @@ export function transcriptState(
 ): TranscriptState {
   const last = messages.findLast(({ role }) => role === 'assistant');
   const model = messages.findLast((item) => item.model !== undefined)?.model;
+  const answeringSince = last && answering(last, at, epochNow);
   return {
     tools: last?.parts.flatMap((item) => runningTool(item, at, epochNow) ?? []) ?? [],
     preparing: messages.at(-1)?.role === 'user',
     compacting: last?.summary === true && last.completed === undefined && !last.failed,
+    ...(answeringSince !== undefined && { answeringSince }),
     ...(model !== undefined && { model }),
     mark: markOf(messages),
   };
+}
+
+/**
+ * Since when text, reasoning or a tool's input is being written. opencode tells of it by deltas alone; the transcript
+ * shows an empty part, and the whole of it at its end (seen on 1.18.33).
+ */
+function answering(
+  { parts, completed, failed, created }: TranscriptMessage,
+  at: number,
+  epochNow: number,
+): number | undefined {
+  if (completed !== undefined || failed) return undefined;
+  const open = parts.find(isUnderWay);
+  if (open === undefined) return undefined;
+  const start = open.time?.start ?? created;
+  return start === undefined ? at : at - Math.max(0, epochNow - start);
+}
+
+function isUnderWay({ type, time, state }: WirePart): boolean {
+  if (type === 'tool') return state?.status === 'pending';
+  const isText = type === 'text' || type === 'reasoning';
+  return isText && time?.start !== undefined && time.end === undefined;
 }
 
 /** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */

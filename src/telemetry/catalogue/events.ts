@@ -19,6 +19,7 @@ export interface DaemonEventFields {
   'server.unknown': { what: string; detail?: string };
   'stream.connected': { path: string };
   'stream.lost': { path: string; reason: string; silentMs: number };
+  'stream.unavailable': { path: string; reason: string; silentMs: number };
   'health.summary': Record<Health, number> & {
     eventsPerSec: number;
     serverMemoryBytes?: number;

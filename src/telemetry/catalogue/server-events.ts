@@ -172,6 +172,17 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     message: (f) =>
       `Lost ${f.path}: ${f.reason} (last frame ${time(f.silentMs)} ago). Connecting again.`,
   },
+  'stream.unavailable': {
+    level: 'warn',
+    when: 'the server answers and its event stream does not (a proxy that buffers it, for instance): sessions are judged by polls and by looks at their transcripts until it is connected',
+    fields: {
+      path: 'the route',
+      reason: 'what came of the last try',
+      silentMs: 'since when it is missing',
+    },
+    message: (f) =>
+      `No event stream for ${time(f.silentMs)} (${f.path}: ${f.reason}). Retries are judged by polls, silence by two equal looks at a transcript; an answer under way shows nothing before its end, and has stall.maxToolTime.`,
+  },
 };
 
 const STARTED_BY = {

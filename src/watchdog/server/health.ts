@@ -190,6 +190,7 @@ export class ServerWatch {
         if (o.heartbeatMs !== undefined) this.#stream.heartbeat = o.heartbeatMs;
         this.#failures = 0;
         return;
+      case 'stream.unavailable':
       case 'stream.resynced':
         return;
     }

@@ -18,6 +18,9 @@ const MAX_LOOK_FAILURES = 3;
 const LOOK_LOST = 60_000;
 /** A close look older than this (ms) proves nothing about now. */
 const LOOK_FRESH = 10_000;
+/** Without an event stream each run is looked at this often, as a share of `stall.maxSilence`, and at least so many ms apart. */
+const LOOK_SHARE = 0.25;
+const MIN_LOOK_EVERY = 5_000;
 
 type Found = Extract<
   Extract<SessionObservation, { kind: 'session.inspected' }>['result'],
@@ -40,6 +43,7 @@ export function isConfirmed(
   session: Session,
   run: Run,
   crossing: LimitExceeded,
+  listening: boolean,
   at: number,
 ): boolean {
   if (!needsInspection(crossing.reason)) return true;
@@ -48,13 +52,31 @@ export function isConfirmed(
   const look = run.inspection;
   if (look?.state === 'answered' && at - look.at <= LOOK_FRESH) return true;
   const lookIsInVain = look?.state === 'failed' && look.failures >= MAX_LOOK_FAILURES;
-  if (lookIsInVain && context.isAnswering()) return true;
+  // Where nobody listens, a look is all the proof there is.
+  if (lookIsInVain && listening && context.isAnswering()) return true;
   const patience = look?.state === 'asked' ? LOOK_LOST : LOOK_AGAIN;
   if (look === undefined || look.state === 'answered' || at - look.at >= patience) {
     requestInspection(context, session, run, at);
   }
   context.wakeAt(Math.max((run.inspection?.at ?? at) + patience, at + 1), session);
   return false;
+}
+
+/**
+ * Without an event stream nothing else tells what a run does: it is looked at again and again, so that life is seen,
+ * and tools and requests that have ended explain no quiet any more.
+ */
+export function inspectRegularly(context: Context, session: Session, run: Run, at: number): void {
+  const { maxSilence } = context.policy.stall;
+  if (maxSilence === 0 || !context.canAct()) return;
+  const look = run.inspection;
+  const every = Math.max(MIN_LOOK_EVERY, maxSilence * LOOK_SHARE);
+  const patience =
+    look?.state === 'asked' ? LOOK_LOST : look?.state === 'failed' ? LOOK_AGAIN : every;
+  if (look === undefined || at - look.at >= patience) {
+    requestInspection(context, session, run, at);
+    context.wakeAt(at + LOOK_LOST, session);
+  } else context.wakeAt(look.at + patience, session);
 }
 
 export function inspectionFailed(run: Run, at: number): void {
@@ -66,7 +88,7 @@ export function inspectionFailed(run: Run, at: number): void {
 export function inspectionAnswered(run: Run, found: Found, startedAt: number, at: number): void {
   run.inspection = { state: 'answered', at, failures: 0 };
   run.model = found.model ?? run.model;
-  compareMark(run, found.mark, startedAt, at);
+  compareMark(run, found, startedAt, at);
   const present = new Map(found.tools.map((tool) => [tool.callID, tool]));
   for (const tool of run.tools.values()) {
     if (tool.startedAt <= startedAt && !present.has(tool.callID)) run.tools.delete(tool.callID);
@@ -77,6 +99,7 @@ export function inspectionAnswered(run: Run, found: Found, startedAt: number, at
   // A prompt that waits behind an answer under way is the last message too, but prepares nothing.
   run.preparing = found.preparing && run.askedMessageID === undefined;
   run.compactingSince = found.compacting ? (run.compactingSince ?? at) : undefined;
+  run.answeringSince = found.answeringSince;
 }
 
 /**
@@ -92,16 +115,19 @@ export function noteTool(run: Run, tool: RunningTool): void {
 }
 
 /**
- * A transcript that is as it was at an earlier look proves the silence in between, whoever listened. One that moved
- * while somebody listened and heard nothing proves life.
+ * A transcript that is as it was at an earlier look proves the silence in between, whoever listened, unless an answer
+ * was under way. One that moved while somebody listened and heard nothing proves life.
  */
-function compareMark(run: Run, value: string, startedAt: number, at: number): void {
+function compareMark(run: Run, found: Found, startedAt: number, at: number): void {
   if (run.progressAt > startedAt) return;
   const { mark } = run;
+  const value = found.mark;
   const heardSince = mark !== undefined && run.progressAt > mark.since;
   if (mark !== undefined && !heardSince) {
     if (mark.value === value) {
-      run.vouchedSince = Math.min(run.vouchedSince, mark.since);
+      if (found.answeringSince === undefined) {
+        run.vouchedSince = Math.min(run.vouchedSince, mark.since);
+      }
       return;
     }
     if (mark.since >= run.vouchedSince) run.progressAt = startedAt;

@@ -61,6 +61,12 @@ export class SessionWatch {
     this.#runs.stopListening();
   }
 
+  /** There is none, while the server answers: what runs is judged by looks from here on. */
+  streamUnavailable(at: number): void {
+    this.#runs.lookInstead();
+    this.reviewAll(at);
+  }
+
   /**
    * The stream is back. A session's silence counts from now, unless its transcript proves that nothing was missed, and
    * what was said to explain a quiet may have ended meanwhile: such runs are looked at.

@@ -13,6 +13,8 @@ export interface RuleContext {
   delegating: boolean;
   /** The event stream is connected and resynced and the server answers: silence means silence. */
   listening: boolean;
+  /** There is no event stream, and the server answers: two equal looks at a transcript prove the silence between them. */
+  looking: boolean;
   /** For how long of the time since then the server had no word for anybody, ms: nobody's silence. */
   muteSince(since: number): number;
 }
@@ -218,7 +220,7 @@ const TASK_TOOL = 'task';
 
 /**
  * The longest-running thing that explains the quiet: a tool that does not delegate, the preparation of a first
- * prompt, a compaction. Each is bounded by `stall.maxToolTime`. (A tool that delegates is explained by its subagent.)
+ * prompt, a compaction, and where nobody listens an answer under way. Each is bounded by `stall.maxToolTime`. (A tool that delegates is explained by its subagent.)
  */
 function slowestActivity(
   run: Run,
@@ -234,16 +236,28 @@ function slowestActivity(
   }
   if (run.preparing) consider('(preparing)', run.startedAt);
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
+  // Text that streams is in the transcript at its end (seen on 1.18.33): where nobody listens it may be coming all the time.
+  if (!around.listening && run.answeringSince !== undefined) {
+    consider('(answering)', run.answeringSince);
+  }
   return slow;
 }
 
 /** Where unexplained silence counts from; undefined where something explains it or nobody listened. */
 function silenceFrom(run: Run, policy: Policy, around: RuleContext): number | undefined {
-  if (policy.stall.maxSilence === 0 || !around.listening || around.delegating) return undefined;
+  const quiet = quietSince(run, around);
+  if (policy.stall.maxSilence === 0 || quiet === undefined || around.delegating) return undefined;
   if (run.requests.size > 0 || slowestActivity(run, around) !== undefined) return undefined;
   // In a retry wait the next attempt is when something is due; before it, quiet is what was announced.
   const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
   const attempt = run.episode === undefined ? 0 : run.statusAt;
-  const since = Math.max(run.progressAt, run.vouchedSince, announced, attempt);
+  const since = Math.max(quiet, announced, attempt);
   return since + around.muteSince(since);
+}
+
+/** Since when nothing has come of the run, as far as that is known; undefined where it is not. */
+function quietSince(run: Run, around: RuleContext): number | undefined {
+  if (around.listening) return Math.max(run.progressAt, run.vouchedSince);
+  if (!around.looking || run.mark === undefined) return undefined;
+  return Math.max(run.progressAt, run.mark.since);
 }

@@ -13,7 +13,7 @@ import {
   episodeEnded,
   takeBack,
 } from './abort-flow.js';
-import { isConfirmed } from './inspection.js';
+import { inspectRegularly, isConfirmed } from './inspection.js';
 import { SessionRegistry } from './registry.js';
 import { answerForPeople } from './requests.js';
 import type { Context } from './rule-context.js';
@@ -33,6 +33,8 @@ export class Runs {
   readonly #context: Context;
   /** The event stream is connected and resynced since then; undefined where it is not. */
   #listeningSince: number | undefined;
+  /** There is no event stream: runs are judged by looks. */
+  #looking = false;
 
   constructor(context: Context) {
     this.#context = context;
@@ -43,9 +45,14 @@ export class Runs {
   }
   listen(at: number): void {
     this.#listeningSince ??= at;
+    this.#looking = false;
   }
   stopListening(): void {
     this.#listeningSince = undefined;
+    this.#looking = false;
+  }
+  lookInstead(): void {
+    this.#looking = this.#listeningSince === undefined;
   }
 
   /** The session's status is this, in this directory. */
@@ -120,11 +127,13 @@ export class Runs {
     if (run.trouble === undefined) {
       answerForPeople(this.#context, session, run, at);
       const crossing = judge(session, run, policy, around, at);
-      if (crossing && isConfirmed(this.#context, session, run, crossing, at)) {
+      const { listening } = around;
+      if (crossing && isConfirmed(this.#context, session, run, crossing, listening, at)) {
         declareStuck(this.#context, session, run, crossing, at);
       } else {
         const deadline = deadlineOf(run, policy, around, at);
         if (deadline !== undefined) this.#context.wakeAt(deadline, session);
+        if (around.looking) inspectRegularly(this.#context, session, run, at);
       }
     } else {
       abortIfPossible(this.#context, session, run, at);
@@ -188,6 +197,7 @@ export class Runs {
     return {
       delegating: this.book.isDelegating(session),
       listening: this.listening && this.#context.canAct(),
+      looking: this.#looking && this.#context.canAct(),
       muteSince: this.#context.muteSince,
     };
   }

@@ -61,6 +61,8 @@ export interface Run {
   /** The prompt is in, the model was not asked yet: plugins install, context is gathered. */
   preparing: boolean;
   compactingSince: number | undefined;
+  /** At the last look, a part of the answer was under way since then. */
+  answeringSince: number | undefined;
   tools: Map<string, RunningTool>;
   requests: Map<string, Request>;
   /** When a request was last answered: an older look may still show it as pending. */
@@ -130,6 +132,7 @@ export function newRun(at: number, directory: string | undefined): Run {
     unheard: false,
     preparing: false,
     compactingSince: undefined,
+    answeringSince: undefined,
     tools: new Map(),
     requests: new Map(),
     answeredAt: Number.NEGATIVE_INFINITY,

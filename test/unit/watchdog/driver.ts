@@ -281,6 +281,16 @@ export class World {
   lost(): this {
     return this.tell({ kind: 'stream.lost', reason: 'end', silentMs: 0 });
   }
+  /** The stream was missing for long, while the server answers. */
+  unavailable(): this {
+    const reason = 'no answer within 5000 ms';
+    return this.tell({
+      kind: 'stream.unavailable',
+      path: '/global/event',
+      reason,
+      silentMs: 10_000,
+    });
+  }
   /** Connected, and the polls that follow are in. */
   connected(): this {
     this.tell({ kind: 'stream.connected', path: '/global/event' });

@@ -1,0 +1,137 @@
+/** No event stream: silence is proven by equal looks at the transcript, and by nothing less. */
+import { describe, expect, test } from 'vitest';
+import { MINUTE, SECOND, type World, world } from './driver.js';
+
+const BUSY = { type: 'busy' } as const;
+type Look = Parameters<World['inspected']>[1];
+
+/** A server whose stream never came up, with a session found by a poll. */
+const found = (): World =>
+  world({ attached: false })
+    .tell({ kind: 'server.attached', running: true, pid: 100 })
+    .poll({ s: BUSY })
+    .unavailable();
+
+/** Time passes in steps; each look that is asked for is answered by what `look` says then, or fails. */
+function live(w: World, ms: number, look: (at: number) => Look | 'fails' = () => ({})): World {
+  const start = w.at;
+  let answered = 0;
+  const answer = () => {
+    for (; answered < w.acts('inspect').length; answered += 1) {
+      const says = look(w.at - start);
+      if (says === 'fails') w.tell({ kind: 'session.inspect_failed', sessionID: 's', error: 'x' });
+      else w.inspected('s', says);
+    }
+  };
+  answer();
+  while (w.at < start + ms) {
+    w.advance(SECOND).poll({ s: BUSY });
+    answer();
+  }
+  return w;
+}
+
+describe('without an event stream', () => {
+  test('a session whose transcript stays as it is for the limit is stuck', () => {
+    const w = live(found(), 10 * MINUTE - SECOND);
+    expect(w.stuck()).toEqual([]);
+    live(w, 2 * SECOND);
+    expect(w.stuck()).toEqual(['silence']);
+    expect(w.aborts()).toMatchObject([{ reason: 'silence' }]);
+  });
+
+  test('it is shown as stalled before, and looked at a few times only', () => {
+    const w = live(found(), 6 * MINUTE);
+    expect(w.health()).toBe('stalled');
+    expect(w.acts('inspect').length).toBeLessThanOrEqual(4);
+  });
+
+  test('a session whose transcript changes is never touched', () => {
+    const w = live(found(), 60 * MINUTE, (at) => ({ mark: `${Math.floor(at / (4 * MINUTE))}` }));
+    expect(w.stuck()).toEqual([]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('one that changes at last, and then no more, is stuck a limit after the change', () => {
+    const w = live(found(), 18 * MINUTE, (at) => ({ mark: at < 9 * MINUTE ? 'a' : 'b' }));
+    expect(w.stuck()).toEqual([]);
+    live(w, 5 * MINUTE, () => ({ mark: 'b' }));
+    expect(w.stuck()).toEqual(['silence']);
+  });
+
+  test('an answer under way shows nothing before its end, and proves no silence', () => {
+    const w = found();
+    const answeringSince = w.at;
+    live(w, 50 * MINUTE, () => ({ answeringSince }));
+    expect(w.stuck()).toEqual([]);
+    live(w, 11 * MINUTE, () => ({ answeringSince }));
+    expect(w.stuck()).toEqual(['tool_time']);
+  });
+
+  test('a running tool explains the quiet until it has ended', () => {
+    const w = found();
+    const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at }];
+    live(w, 30 * MINUTE, () => ({ tools }));
+    expect(w.stuck()).toEqual([]);
+    live(w, 13 * MINUTE, () => ({ mark: 'ended' }));
+    expect(w.stuck()).toEqual(['silence']);
+  });
+
+  test('a pending permission is waited for', () => {
+    const requests = [{ requestID: 'r1', on: 'permission' as const }];
+    const w = live(found(), 60 * MINUTE, () => ({ requests }));
+    expect(w.health()).toBe('waiting');
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('looks that fail prove nothing', () => {
+    const w = live(found(), 60 * MINUTE, () => 'fails');
+    expect(w.stuck()).toEqual([]);
+    expect(w.acts('inspect').length).toBeGreaterThan(10);
+  });
+
+  test('that was there before, silence counts from the first look', () => {
+    const w = world()
+      .prompt()
+      .advance(9 * MINUTE)
+      .lost()
+      .unavailable();
+    live(w, 9 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+    live(w, 2 * MINUTE);
+    expect(w.stuck()).toEqual(['silence']);
+  });
+
+  test('that comes back, it is what counts again', () => {
+    const w = live(found(), 9 * MINUTE)
+      .poll({ s: BUSY })
+      .connected()
+      .forget();
+    w.text().advance(9 * MINUTE);
+    expect(w.acts('inspect')).toEqual([]);
+    expect(w.health()).toBe('stalled');
+  });
+
+  test('nothing is looked at where the server does not answer', () => {
+    const w = found();
+    w.inspected()
+      .probeFails(3)
+      .forget()
+      .advance(5 * MINUTE);
+    expect(w.acts('inspect')).toEqual([]);
+  });
+});
+
+test('equal looks around a gap of the stream prove no silence where an answer was under way', () => {
+  const gone = (look: Look) => {
+    const w = world().prompt().lost().advance(SECOND).inspected('s', look);
+    w.advance(9 * MINUTE)
+      .poll({ s: BUSY })
+      .connected()
+      .inspected('s', look)
+      .forget();
+    return w.advance(2 * MINUTE).acts('inspect').length;
+  };
+  expect(gone({})).toBeGreaterThan(0);
+  expect(gone({ answeringSince: 1 })).toBe(0);
+});
