@@ -31,6 +31,8 @@ const LIMITS: Limits = {
   firstWait: 2_000,
 };
 const CONFIG = {
+  retry: { maxAttempts: LIMITS.attempts, maxDuration: `${LIMITS.retryDuration}ms` },
+  pileup: { minDuration: `${LIMITS.pileup}ms` },
   stall: { maxSilence: `${LIMITS.silence}ms`, maxToolTime: `${LIMITS.toolTime}ms` },
 };
 /** Sessions begin over ten seconds; what the start costs is told apart. */

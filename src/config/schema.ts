@@ -100,9 +100,13 @@ export const configSchema = group({
   retry: group({
     maxAttempts: count(
       P.retry.maxAttempts,
-      'opencode’s own attempt counter reaches this: stuck. `1` is the strict rule: abort at the first retry.',
+      'So many requests of one step have failed: stuck. `1` is the strict rule: abort at the first retry.',
     ),
-    maxDuration: duration(P.retry.maxDuration, 'Or the retry episode is this old.', { off: true }),
+    maxDuration: duration(
+      P.retry.maxDuration,
+      'Or the retry episode is this old, waits for a near time that the provider named left out.',
+      { off: true },
+    ),
     maxWait: duration(P.retry.maxWait, 'Or the next attempt is further away than this.', {
       off: true,
     }),
@@ -143,9 +147,11 @@ export const configSchema = group({
   }),
   pileup: group({
     minSessions: count(P.pileup.minSessions, 'This many sessions retrying at once …'),
-    minDuration: duration(P.pileup.minDuration, '… each for at least this long: restart.', {
-      min: 0,
-    }),
+    minDuration: duration(
+      P.pileup.minDuration,
+      '… each for at least this long: restart. One that waits for a near time that the provider named does not count.',
+      { min: 0 },
+    ),
     rest: duration(
       P.pileup.rest,
       'A pile-up that is back within this time of a pile-up restart is answered by aborts only.',

@@ -98,7 +98,7 @@ describe('a webhook', () => {
     expect(taken[0]!.body).toMatchObject({
       source: 'opencode-watchdog',
       server: 'http://opencode.test:4096',
-      text: '🟠 Session ses_1 is stuck: attempt 5 of at most 5 (Rate limit). (http://opencode.test:4096)',
+      text: '🟠 Session ses_1 is stuck: 5 requests have failed, limit 5 (Rate limit). (http://opencode.test:4096)',
       events: [{ event: 'session.stuck', sessionID: 'ses_1', reason: 'attempts', level: 'warn' }],
       more: 0,
     });

@@ -40,7 +40,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       reason: REASON,
       limit: 'the limit that was crossed, in ms; a count where `reason` is attempts',
       value: 'what was measured against it, in the same unit',
-      attempt: 'opencode’s retry attempt counter',
+      attempt: 'requests of this step that have failed (opencode’s attempt counter)',
       message: 'what opencode says about the retry',
       nextAt: 'when opencode would try again (ISO 8601)',
       episodeMs: 'age of the retry episode',
@@ -105,11 +105,11 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     when: 'a retry episode or a silence ended by itself',
     fields: {
       reason: 'the limit it had crossed, where it had crossed one',
-      attempts: 'highest attempt of the episode',
+      attempts: 'requests that failed in the episode',
       episodeMs: 'how long the episode lasted',
     },
     message: (f) =>
-      `Session ${f.sessionID} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'attempt')}` : ''}.`,
+      `Session ${f.sessionID} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'failed request')}` : ''}.`,
   },
   'session.failed': {
     level: 'warn',
@@ -117,10 +117,10 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     fields: {
       error: 'what opencode reported',
       statusCode: 'HTTP status of the provider',
-      attempts: 'retry attempts before it',
+      attempts: 'requests that had failed before it',
     },
     message: (f) =>
-      `The run of session ${f.sessionID} failed${f.attempts > 0 ? ` after ${counted(f.attempts, 'retry attempt')}` : ''}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
+      `The run of session ${f.sessionID} failed${f.attempts > 0 ? ` after ${counted(f.attempts, 'failed request')}` : ''}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
   },
   'session.interrupted': {
     level: 'warn',
@@ -198,7 +198,7 @@ function stuckBecause(f: EventFields['session.stuck']): string {
   const overLimit = `${time(f.value)}, limit ${time(f.limit)}`;
   switch (f.reason) {
     case 'attempts':
-      return `attempt ${f.value} of at most ${f.limit}`;
+      return `${counted(f.value, 'request')} ${f.value === 1 ? 'has' : 'have'} failed, limit ${f.limit}`;
     case 'duration':
       return `retrying for ${overLimit}`;
     case 'wait':

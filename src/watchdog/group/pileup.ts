@@ -52,7 +52,7 @@ export class Pileups {
     const answer = this.#pileup.judge(
       {
         episodes: piled.map(({ since }) => since),
-        healthy: () => someHealthy(active),
+        healthy: () => someHealthy(active, piled),
         outage: formedElsewhere.length < minSessions,
       },
       at,
@@ -70,11 +70,15 @@ export class Pileups {
     for (const each of piled) this.#abort(each, at);
   }
 
-  /** Where nobody listens, only a status proves that a session retries. */
+  /**
+   * Where nobody listens, only a status proves that a session retries. One that waits for a near time that its provider
+   * named heals by waiting, and counts in no pile-up.
+   */
   #piled(): Piled[] {
     return [...this.#runs.book.retrying].flatMap((session) => {
       const { run } = session;
       if (run?.episode === undefined || !isRetrying(run)) return [];
+      if (run.episode.named !== undefined) return [];
       if (run.status === 'busy' && !this.#runs.listening) return [];
       return [{ session, run, since: run.episode.startedAt }];
     });
@@ -95,9 +99,10 @@ export class Pileups {
   }
 }
 
-function someHealthy(active: Iterable<Session>): boolean {
-  for (const { run, health } of active) {
-    if (run?.trouble === undefined && health !== 'retrying') return true;
+function someHealthy(active: Iterable<Session>, piled: readonly Piled[]): boolean {
+  const inPile = new Set(piled.map(({ session }) => session));
+  for (const session of active) {
+    if (session.run?.trouble === undefined && !inPile.has(session)) return true;
   }
   return false;
 }

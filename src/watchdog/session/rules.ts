@@ -5,6 +5,7 @@
  */
 import type { Health, StuckReason } from '../decision.js';
 import type { Policy } from '../policy.js';
+import { isHopeless } from './hopeless.js';
 import type { Episode, Request, Run, Session } from './state.js';
 
 /** What a session's judgement needs to know from outside of it. */
@@ -28,16 +29,6 @@ export interface LimitExceeded {
 
 /** A session is `stalled` when half of `stall.maxSilence` has passed: visible before it is acted on. */
 const STALLED_SHARE = 0.5;
-
-/**
- * Messages that waiting never heals: an account without credit, a spent quota. Plain rate limits are not among them.
- */
-const HOPELESS =
-  /insufficient[ _](credit|balance|quota|funds)|credit balance|out of credits?|no (more )?credits|credits? (are |is |have been )?(exhausted|required)|usage (limit )?(is |has been )?exhausted|free usage exceeded|add (more )?credits|exceeded your current quota|payment required|billing (hard )?limit|subscription (has )?(expired|ended)/i;
-
-export function isHopeless(episode: Episode): boolean {
-  return episode.needsPerson || HOPELESS.test(episode.message);
-}
 
 export function healthOf(
   run: Run | undefined,
@@ -120,14 +111,16 @@ function judgeEpisode(
   }
   const due = episodeDue(run, episode, policy, around);
   if (due !== undefined && at >= due) {
-    return { reason: 'duration', limit: policy.retry.maxDuration, value: at - episode.startedAt };
+    const value = at - episode.startedAt - namedMs(episode, at);
+    return { reason: 'duration', limit: policy.retry.maxDuration, value };
   }
   return undefined;
 }
 
 /**
  * When the episode's age counts against it. An attempt that is in flight may be the one that works: it is left alone
- * while it makes progress, and for `abort.verifyTimeout` before it has made any.
+ * while it makes progress, and for `abort.verifyTimeout` before it has made any. What it waited for near times that the
+ * provider named is no part of its age: opencode was told to.
  */
 function episodeDue(
   run: Run,
@@ -137,7 +130,16 @@ function episodeDue(
 ): number | undefined {
   if (policy.retry.maxDuration === 0) return undefined;
   if (run.status === 'busy' && episode.progressed) return undefined;
-  return Math.max(episode.startedAt + policy.retry.maxDuration, sparedUntil(run, policy, around));
+  const named = namedMs(episode, Number.POSITIVE_INFINITY);
+  return Math.max(
+    episode.startedAt + policy.retry.maxDuration + named,
+    sparedUntil(run, policy, around),
+  );
+}
+
+/** For how long of the time until `at` the episode waited for near times that the provider named, ms. */
+export function namedMs({ named, namedBeforeMs }: Episode, at: number): number {
+  return namedBeforeMs + (named === undefined ? 0 : Math.min(at, named.until) - named.from);
 }
 
 /** Until when an attempt in flight that has shown nothing yet is left alone; where nobody listens, that proves nothing. */

@@ -13,6 +13,7 @@ import {
   episodeEnded,
   takeBack,
 } from './abort-flow.js';
+import { namedWait } from './hopeless.js';
 import { inspectRegularly, isConfirmed } from './inspection.js';
 import { SessionRegistry } from './registry.js';
 import { answerForPeople } from './requests.js';
@@ -22,11 +23,12 @@ import {
   healthOf,
   isRetryReason,
   judge,
+  namedMs,
   type RuleContext,
   sparedUntil,
 } from './rules.js';
 import { judgeRunEnd } from './run-end.js';
-import { fieldsOf, newRun, type Run, type Session } from './state.js';
+import { type Episode, fieldsOf, newRun, type Run, type Session } from './state.js';
 
 export class Runs {
   readonly book = new SessionRegistry();
@@ -85,11 +87,31 @@ export class Runs {
       message: status.message,
       nextAt: status.nextInMs === undefined ? undefined : at + status.nextInMs,
       needsPerson: status.needsPerson ?? false,
+      named: this.#named(run, status, at),
+      namedBeforeMs:
+        episode === undefined ? 0 : repeated ? episode.namedBeforeMs : namedMs(episode, at),
       holds: episode?.holds ?? 0,
       progressed: false,
     };
     abortWasLost(this.#context, session, run, this.#listeningSince, at);
     this.#context.outages.retrying(session.id, run, at);
+  }
+
+  /** The wait that was announced, where the provider named its end and it is near. */
+  #named(
+    run: Run,
+    status: Extract<SessionStatus, { type: 'retry' }>,
+    at: number,
+  ): Episode['named'] {
+    const { maxWait } = this.#context.policy.retry;
+    const { attempt, message, nextInMs } = status;
+    const from = run.statusAt;
+    // A poll says what is left of it.
+    const waitMs = nextInMs === undefined ? undefined : nextInMs + at - from;
+    const before = run.episode?.named !== undefined || (run.episode?.namedBeforeMs ?? 0) > 0;
+    const named = namedWait(attempt, message, waitMs, before);
+    if (named === undefined || (maxWait > 0 && named > maxWait)) return undefined;
+    return { from, until: from + (waitMs ?? named) };
   }
 
   /** The session is idle. */

@@ -9,12 +9,16 @@ import type { PendingRequest, RunningTool, SessionInfo } from '../observation.js
 /** From a run's first `retry` to its next finished step, or idle; the busy blips between attempts do not end it. */
 export interface Episode {
   startedAt: number;
-  /** opencode's attempt counter, the highest seen. */
+  /** Requests of this step that have failed: opencode's attempt counter, the highest seen. */
   attempts: number;
   message: string;
   /** When the next attempt is due; undefined where opencode did not say. */
   nextAt: number | undefined;
   needsPerson: boolean;
+  /** The wait for this attempt, where the provider named a near time for it (`hopeless.ts`). */
+  named: { from: number; until: number } | undefined;
+  /** How long it waited for such times before this attempt, ms. */
+  namedBeforeMs: number;
   /** How often an abort was held back because an attempt was in flight. */
   holds: number;
   /** Text or tools came since the last `retry` status: this attempt may be the one that works. */

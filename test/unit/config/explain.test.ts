@@ -23,7 +23,7 @@ describe('the explained configuration', () => {
     expect(text).toMatch(
       /^ {2}# password: \[secret\] +# from environment OPENCODE_SERVER_PASSWORD$/m,
     );
-    expect(text).toMatch(/^ {2}maxDuration: 60s +# from default$/m);
+    expect(text).toMatch(/^ {2}maxDuration: 2m {2,}# from default$/m);
     expect(text).not.toContain('hunter2');
   });
 

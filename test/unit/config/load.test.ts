@@ -100,8 +100,8 @@ describe('the file', () => {
     };
     expect(attempts('{\n\t"retry": {\n\t\t"maxAttempts": 7\n\t}\n}\n')).toBe(7);
     expect(attempts('\uFEFFretry: { maxAttempts: 8 }')).toBe(8);
-    expect(attempts('')).toBe(5);
-    expect(attempts('retry:\n  # maxAttempts: 3\n')).toBe(5);
+    expect(attempts('')).toBe(12);
+    expect(attempts('retry:\n  # maxAttempts: 3\n')).toBe(12);
   });
 });
 

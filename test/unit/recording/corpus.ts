@@ -200,7 +200,6 @@ export const DECIDED: Record<string, readonly string[]> = {
 
 /** What would have been done under the default limits, where anything. */
 export const BY_DEFAULT: Record<string, readonly string[]> = {
-  'failed-retries-spent': ['→ abort ses_1 attempts'],
   'server-frozen': ['→ restart unresponsive'],
   'server-killed': ['→ restart exited'],
   'stuck-ghost-before-attach': ['→ abort ses_1 ghost'],

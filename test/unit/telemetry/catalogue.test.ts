@@ -36,7 +36,7 @@ describe('a message', () => {
   const session = { sessionID: 'ses_x' };
 
   it.each<[StuckReason, number, number, string]>([
-    ['attempts', 5, 5, 'attempt 5 of at most 5'],
+    ['attempts', 5, 5, '5 requests have failed, limit 5'],
     ['duration', 60_000, 61_200, 'retrying for 1 min 1 s, limit 1 min'],
     ['wait', 300_000, 3_540_000, 'the next attempt is 59 min away, limit 5 min'],
     ['hopeless', 0, 0, 'no retry can mend this error'],

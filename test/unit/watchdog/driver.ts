@@ -16,12 +16,19 @@ import { Watchdog } from '../../../src/watchdog/watchdog.js';
 export const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;
 
-/** The default policy with the groups that a test cares about overlaid. */
+/** Shorter than the defaults, so that a story stays short; `hopeless.test.ts` has the defaults' own. */
+const SHORT: PolicyChange = {
+  retry: { maxAttempts: 5, maxDuration: MINUTE },
+  pileup: { minDuration: 30 * SECOND },
+};
+
+/** The default policy, with short limits for retries, and with the groups that a test cares about overlaid. */
 export type PolicyChange = { [G in keyof Policy]?: Partial<Policy[G]> };
 export function policyWith(change: PolicyChange = {}): Policy {
   const merged: Record<string, object> = {};
   for (const [group, values] of Object.entries(DEFAULT_POLICY)) {
-    merged[group] = { ...values, ...change[group as keyof Policy] };
+    const name = group as keyof Policy;
+    merged[group] = { ...values, ...SHORT[name], ...change[name] };
   }
   return merged as unknown as Policy;
 }
@@ -32,6 +39,9 @@ export interface WorldOptions {
   /** False: nothing answers yet and nothing is connected. */
   attached?: boolean;
 }
+
+/** As `nextInMs`: opencode does not say when it tries again. */
+export const UNSAID = Number.POSITIVE_INFINITY;
 
 type Where = { directory?: string | undefined };
 type Retry = Omit<Extract<SessionStatus, { type: 'retry' }>, 'type'>;
@@ -130,10 +140,11 @@ export class World {
   status(sessionID: string, type: 'busy' | 'idle', where?: Where): this;
   status(sessionID: string, type: 'retry', retry?: Partial<Retry> & Where): this;
   status(sessionID: string, type: SessionStatus['type'], rest: Partial<Retry> & Where = {}): this {
-    const { directory = '/p', ...retry } = rest;
+    const { directory = '/p', nextInMs = 2_000, ...retry } = rest;
+    const next = Number.isFinite(nextInMs) ? { nextInMs } : {};
     const status: SessionStatus =
       type === 'retry'
-        ? { type, attempt: 1, message: 'Rate limit reached', nextInMs: 2_000, ...retry }
+        ? { type, attempt: 1, message: 'Rate limit reached', ...next, ...retry }
         : { type };
     return this.tell({ kind: 'session.status', sessionID, status, directory });
   }

@@ -151,7 +151,13 @@ describe('provider outages', () => {
     });
     const run = (model: string, startedAt: number) => {
       const episode = { startedAt, attempts: 1, message: '', nextAt: undefined };
-      const rest = { needsPerson: false, holds: 0, progressed: false };
+      const rest = {
+        needsPerson: false,
+        named: undefined,
+        namedBeforeMs: 0,
+        holds: 0,
+        progressed: false,
+      };
       return { ...newRun(0, '/p'), model, episode: { ...episode, ...rest } };
     };
     const fail = (model: string, sessions: number) => {

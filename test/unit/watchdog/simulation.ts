@@ -96,13 +96,6 @@ export class SimSession {
   child(behaviour: Behaviour): SimSession {
     return this.sim.spawn(behaviour, this.directory, 'works', this.id);
   }
-  /** What `/session/status` says now. */
-  shown(): SessionStatus {
-    const { nextAt, ...status } = this.status;
-    return status.type === 'retry' && nextAt !== undefined
-      ? { ...status, nextInMs: Math.max(0, nextAt - this.now) }
-      : status;
-  }
   /** The run is over. */
   end(): void {
     this.life = undefined;
@@ -124,6 +117,13 @@ type WithoutPlace = Observation extends infer O
     ? Omit<O, 'at' | 'sessionID' | 'directory'>
     : never
   : never;
+
+/** A status as the monitor reads it: `next` is a time on the wire, and a distance where it arrives. */
+function readAt({ nextAt, ...status }: SimSession['status'], now: number): SessionStatus {
+  return status.type === 'retry' && nextAt !== undefined
+    ? { ...status, nextInMs: Math.max(0, nextAt - now) }
+    : status;
+}
 
 export class Simulation {
   readonly watchdog: Watchdog;
@@ -361,14 +361,12 @@ export class Simulation {
     const generation = this.#generation;
     this.after(this.random(0, 400), () => {
       if (!this.serving || generation !== this.#generation) return;
-      const statuses = new Map<string, SessionStatus>();
-      for (const session of this.sessions.values()) {
-        if (session.directory === directory && session.status.type !== 'idle') {
-          statuses.set(session.id, session.shown());
-        }
-      }
+      const shown = [...this.sessions.values()]
+        .filter((session) => session.directory === directory && session.status.type !== 'idle')
+        .map(({ id, status }) => ({ id, status: { ...status } }));
       this.after(this.random(0, 400), () => {
         if (generation !== this.#generation) return;
+        const statuses = new Map(shown.map(({ id, status }) => [id, readAt(status, this.now)]));
         this.observe({ kind: 'status.polled', at: this.now, startedAt, directory, statuses });
         then?.();
       });

@@ -1,12 +1,12 @@
 /** Several sessions retrying at once: restart, or aborts where a restart would cost or not help. */
 import { describe, expect, test } from 'vitest';
 import { MAX_SESSIONS } from '../../../../src/watchdog/session/registry.js';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
 const PATIENT = { retry: { maxAttempts: 100, maxDuration: 0, maxWait: 0 } };
 const ids = ['a', 'b', 'c'];
 const pile = (w: World, sessions: readonly string[] = ids, model = 'fake/m1'): World => {
-  for (const id of sessions) w.prompt(id, { model }).fails(id, 1, { nextInMs: 4 * MINUTE });
+  for (const id of sessions) w.prompt(id, { model }).fails(id, 1, { nextInMs: UNSAID });
   return w;
 };
 const reasons = (w: World) => w.acts('restart').map((each) => each.reason);
@@ -24,7 +24,7 @@ describe('a pile-up', () => {
 
   test('is one over two directories', () => {
     const w = pile(world(), ['a', 'b']).prompt('c', { directory: '/q' });
-    w.fails('c', 1, { directory: '/q', nextInMs: 4 * MINUTE }).advance(30 * SECOND);
+    w.fails('c', 1, { directory: '/q', nextInMs: UNSAID }).advance(30 * SECOND);
     expect(reasons(w)).toEqual(['pileup']);
   });
 

@@ -1,6 +1,6 @@
 /** Provider outages: several sessions ended badly on one model, and the next one retries as well. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
 const abortOne = (w: World, id: string, model = 'fake/m1') =>
   w.prompt(id, { model }).fails(id, 5).abortDone(id);
@@ -73,7 +73,7 @@ describe('a provider outage', () => {
   test('lets restarts rest: pile-ups on it are answered by aborts, its limits hold', () => {
     const w = world({ policy: { pileup: { rest: 20 * MINUTE } } });
     for (const id of ['a', 'b', 'c']) abortOne(w, id);
-    for (const id of ['d', 'e', 'f']) w.prompt(id).fails(id, 1, { nextInMs: 4 * MINUTE });
+    for (const id of ['d', 'e', 'f']) w.prompt(id).fails(id, 1, { nextInMs: UNSAID });
     w.forget().advance(30 * SECOND);
     expect(w.acts('restart')).toEqual([]);
     expect(w.acts('abort').map((each) => each.sessionID)).toEqual(['d', 'e', 'f']);
@@ -82,9 +82,9 @@ describe('a provider outage', () => {
   test('does not rest the restarts of a pile-up on other models', () => {
     const w = world();
     for (const id of ['a', 'b', 'c']) abortOne(w, id);
-    w.prompt('d').fails('d', 1, { nextInMs: 4 * MINUTE });
+    w.prompt('d').fails('d', 1, { nextInMs: UNSAID });
     for (const id of ['e', 'f', 'g']) {
-      w.prompt(id, { model: 'other/m' }).fails(id, 1, { nextInMs: 4 * MINUTE });
+      w.prompt(id, { model: 'other/m' }).fails(id, 1, { nextInMs: UNSAID });
     }
     expect(w.advance(30 * SECOND).acts('restart')).toMatchObject([{ reason: 'pileup' }]);
   });
@@ -92,7 +92,7 @@ describe('a provider outage', () => {
   test('is not said in the middle of a first pile-up, which must still lead to a restart', () => {
     const w = world({ policy: { retry: { maxAttempts: 100, maxDuration: 0 } } }).prompt('well');
     const six = ['a', 'b', 'c', 'd', 'e', 'f'];
-    for (const id of six) w.prompt(id).fails(id, 1, { nextInMs: 4 * MINUTE });
+    for (const id of six) w.prompt(id).fails(id, 1, { nextInMs: UNSAID });
     w.advance(30 * SECOND);
     for (const id of ['a', 'b', 'c']) w.abortDone(id);
     for (const id of ['d', 'e', 'f']) w.fails(id, 2);

@@ -1,6 +1,6 @@
 /** The server: probes against the stream, exits, restarts and their budget. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
 describe('a server that does not answer', () => {
   test('is restarted after maxFailures probes where no stream vouches for it', () => {
@@ -178,7 +178,7 @@ describe('a restart that is asked for', () => {
       .prompt('a')
       .prompt('b')
       .prompt('c');
-    for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: 4 * MINUTE });
+    for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: UNSAID });
     w.advance(30 * SECOND);
     expect(w.acts('restart')).toEqual([]);
     expect(w.acts('abort')).toHaveLength(3);
@@ -339,7 +339,7 @@ describe('dryRun', () => {
 
   test('still decides about a server that froze after a pile-up was left', () => {
     const w = world().prompt('a').prompt('b').prompt('c');
-    for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: 4 * MINUTE });
+    for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: UNSAID });
     skipped(w.advance(30 * SECOND))
       .lost()
       .probeFails(3);

@@ -1,6 +1,6 @@
 /** Retry episodes: when they begin and end, which limits apply, what is held back. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, world } from '../driver.js';
+import { MINUTE, SECOND, UNSAID, world } from '../driver.js';
 
 describe('a retry episode', () => {
   test('survives the busy blip before each attempt', () => {
@@ -127,18 +127,14 @@ describe('a session that is stuck', () => {
   });
 
   test('is not sure to wait by what was said some time ago', () => {
-    const w = world()
-      .prompt()
-      .status('s', 'retry', { attempt: 1, nextInMs: 4 * MINUTE });
+    const w = world().prompt().status('s', 'retry', { attempt: 1, nextInMs: UNSAID });
     expect(w.advance(MINUTE).aborts()).toMatchObject([{ reason: 'duration', waits: false }]);
   });
 });
 
 describe('the limit by duration', () => {
   test('aborts a session that waits for its next attempt, at the very moment', () => {
-    const w = world()
-      .prompt()
-      .status('s', 'retry', { attempt: 1, nextInMs: 4 * MINUTE });
+    const w = world().prompt().status('s', 'retry', { attempt: 1, nextInMs: UNSAID });
     w.advance(MINUTE - 1);
     expect(w.acts()).toEqual([]);
     w.advance(1);
@@ -250,12 +246,12 @@ describe('a poll', () => {
   });
 
   test('that repeats the same attempt does not begin its wait anew', () => {
-    const w = world()
+    const w = world({ policy: { retry: { maxAttempts: 100 } } })
       .prompt()
-      .status('s', 'retry', { attempt: 1, nextInMs: 4 * MINUTE });
+      .status('s', 'retry', { attempt: 8, nextInMs: 256 * SECOND });
     for (let i = 1; i < 12; i += 1) {
       w.advance(5 * SECOND);
-      w.poll({ s: { type: 'retry', attempt: 1, message: 'x', nextInMs: 4 * MINUTE - i * 5_000 } });
+      w.poll({ s: { type: 'retry', attempt: 8, message: 'x', nextInMs: 256_000 - i * 5_000 } });
     }
     expect(w.acts()).toEqual([]);
     expect(w.advance(5 * SECOND).stuck()).toEqual(['duration']);
