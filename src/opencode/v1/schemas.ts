@@ -11,9 +11,6 @@ const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefi
 /** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
 export const MAX_ID_CHARS = 256;
 export const id = z.string().min(1).max(MAX_ID_CHARS);
-/** The same for thousands at a time. The schema counts characters, of which a string never has more than its length. */
-export const isId = (text: string): boolean =>
-  text.length > 0 && (text.length <= MAX_ID_CHARS || id.safeParse(text).success);
 /** A path on Linux is at most this long (limits.h, PATH_MAX): a longer one is none. */
 export const MAX_PATH_CHARS = 4_096;
 const path = z.string().max(MAX_PATH_CHARS);
@@ -22,8 +19,8 @@ export const MAX_TITLE_CHARS = 300;
 /** Names of models, providers, agents and tools. */
 export const MAX_NAME_CHARS = 200;
 /** Milliseconds since the epoch: from 2001 (before it, it was in another unit) to the last that a Date can say. */
-export const MIN_EPOCH_MS = 1e12;
-export const MAX_EPOCH_MS = 8.64e15;
+const MIN_EPOCH_MS = 1e12;
+const MAX_EPOCH_MS = 8.64e15;
 export const epochMs = z.number().min(MIN_EPOCH_MS).max(MAX_EPOCH_MS);
 /** opencode tries every 30 s at most, so this is a year of attempts: more is no counter. */
 export const MAX_ATTEMPT = 1_000_000;
@@ -41,15 +38,7 @@ export const paths = z.object({
   config: z.string(),
 });
 
-/** Any object, as it is: a schema would copy it, which takes longer than all the rest of a poll. */
-export const statuses = {
-  safeParse: (
-    value: unknown,
-  ): { success: true; data: Readonly<Record<string, unknown>> } | { success: false } =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? { success: true, data: value as Readonly<Record<string, unknown>> }
-      : { success: false },
-};
+export const statuses = z.record(z.string(), z.unknown());
 
 export const session = z.object({
   id,

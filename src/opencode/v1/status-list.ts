@@ -1,6 +1,6 @@
 /** Reads the answer of `/session/status`: every session of a directory that is not idle (facts, section 5). */
 import type { SessionStatus } from '../../watchdog/observation.js';
-import { isId } from './schemas.js';
+import { id } from './schemas.js';
 import { type ParseStats, readStatus } from './status.js';
 
 /** More sessions than any server has at work; at 200 bytes each they are 10 MB. */
@@ -22,7 +22,7 @@ export function readStatuses(
   if (ids.length > MAX_STATUS_ENTRIES) return { kind: 'too_large', entries: ids.length };
   const statuses = new Map<string, SessionStatus>();
   for (const sessionID of ids) {
-    if (!isId(sessionID)) continue;
+    if (!id.safeParse(sessionID).success) continue;
     // Only absence means idle (facts, section 5): whoever is listed is there, whatever is said of it.
     statuses.set(sessionID, readStatus(answer[sessionID], epochNow, oddities) ?? UNKNOWN);
   }

@@ -7,7 +7,6 @@ import * as z from 'zod';
 import type { Observation, SessionObservation } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
-import { fieldsOf, isPlainId, plainMessage, plainPart, plainSession } from './plain-events.js';
 import * as schemas from './schemas.js';
 import { MAX_MESSAGE_CHARS, type ParseStats, readStatus } from './status.js';
 import { isAsking, runningTool } from './transcript.js';
@@ -31,6 +30,8 @@ export interface Translation {
 }
 type Translator = (properties: unknown, context: Context) => Translation | undefined;
 
+const anyEvent = z.object({ type: z.string(), properties: z.unknown().optional() });
+
 export function translate(
   directory: string | undefined,
   payload: unknown,
@@ -38,11 +39,12 @@ export function translate(
   epochNow: number,
   oddities?: ParseStats,
 ): Observation[] {
-  const { type, properties } = fieldsOf(payload) ?? {};
-  if (typeof type !== 'string') {
+  const event = anyEvent.safeParse(payload).data;
+  if (!event) {
     if (oddities) oddities.garbage += 1;
     return [];
   }
+  const { type, properties } = event;
   const place = isDirectory(directory) ? normaliseDirectory(directory) : undefined;
   if (type === 'server.instance.disposed') {
     const named = schemas.directoryDisposed.safeParse(properties).data?.directory ?? place;
@@ -65,31 +67,30 @@ export function translate(
 }
 
 const owned = z.object({ sessionID: schemas.id });
-const ownerOf = (properties: unknown): string | undefined => {
-  const sessionID = fieldsOf(properties)?.sessionID;
-  return isPlainId(sessionID) ? sessionID : owned.safeParse(properties).data?.sessionID;
-};
 
 /** For events whose type and session say all there is to say. */
 const always =
   (...said: Said[]): Translator =>
   (properties) => {
-    const sessionID = ownerOf(properties);
+    const sessionID = owned.safeParse(properties).data?.sessionID;
     return sessionID === undefined ? undefined : { sessionID, said };
   };
 
+const statusEvent = owned.extend({ status: z.unknown().optional() });
 const status: Translator = (properties, { epochNow, oddities }) => {
-  const sessionID = ownerOf(properties);
-  if (sessionID === undefined) return undefined;
+  const event = statusEvent.safeParse(properties).data;
+  if (!event) return undefined;
   // Whatever `readStatus` cannot read it has counted itself.
-  const read = readStatus(fieldsOf(properties)?.status, epochNow, oddities);
-  return { sessionID, said: read ? [{ kind: 'session.status', status: read }] : [] };
+  const read = readStatus(event.status, epochNow, oddities);
+  return {
+    sessionID: event.sessionID,
+    said: read ? [{ kind: 'session.status', status: read }] : [],
+  };
 };
 
 const infoEvent = z.object({ info: schemas.session });
 const info: Translator = (properties) => {
-  const session =
-    plainSession(fieldsOf(properties)?.info) ?? infoEvent.safeParse(properties).data?.info;
+  const session = infoEvent.safeParse(properties).data?.info;
   if (!session) return undefined;
   const { directory, title, parentID, time } = session;
   const known = {
@@ -148,19 +149,12 @@ const messageEvent = z.object({
   sessionID: schemas.id.optional().catch(undefined),
   info: schemas.message,
 });
-const readMessage = (properties: unknown): z.infer<typeof messageEvent> | undefined => {
-  const { sessionID, info } = fieldsOf(properties) ?? {};
-  const plain = plainMessage(info);
-  return plain && isPlainId(sessionID)
-    ? { sessionID, info: plain }
-    : messageEvent.safeParse(properties).data;
-};
 /**
  * A user's message comes again and again (with its summary, after each step): `messageID` lets the watchdog count it
  * once. An assistant's message that has ended says nothing that `step-finish` and the status do not say better.
  */
 const message: Translator = (properties) => {
-  const event = readMessage(properties);
+  const event = messageEvent.safeParse(properties).data;
   const sessionID = event?.sessionID ?? event?.info.sessionID;
   if (!event || sessionID === undefined) return undefined;
   const { id, role, agent } = event.info;
@@ -182,15 +176,8 @@ const partEvent = z.object({
   sessionID: schemas.id.optional().catch(undefined),
   part: schemas.part,
 });
-const readPart = (properties: unknown): z.infer<typeof partEvent> | undefined => {
-  const { sessionID, part } = fieldsOf(properties) ?? {};
-  const plain = plainPart(part);
-  return plain && isPlainId(sessionID)
-    ? { sessionID, part: plain }
-    : partEvent.safeParse(properties).data;
-};
 const part: Translator = (properties, context) => {
-  const event = readPart(properties);
+  const event = partEvent.safeParse(properties).data;
   const sessionID = event?.sessionID ?? event?.part.sessionID;
   if (!event || sessionID === undefined) return undefined;
   return { sessionID, said: partSays(event.part, context) };
