@@ -11,31 +11,6 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
 rmSync(join(dist, 'bundle'), { recursive: true, force: true });
-/** What is loaded with a package, or parsed with it, and not used here. */
-const UNUSED = [
-  // pino's way to write from a worker thread.
-  'thread-stream/index.js',
-  // fastify's compilers of schemas, of which the status endpoint has none, and its way to be tested.
-  '@fastify/ajv-compiler/index.js',
-  '@fastify/fast-json-stringify-compiler/index.js',
-  'light-my-request/index.js',
-];
-/** fastify loads what servers of TLS need, which it is never asked for: half of the time that it takes to load. */
-const UNUSED_BY_FASTIFY = /^node:(https|http2)$/;
-const withoutUnused = {
-  name: 'without-unused',
-  setup({ onLoad, onResolve }) {
-    const files = UNUSED.map((file) => file.replaceAll(/[/.]/g, '\\$&')).join('|');
-    onLoad({ filter: new RegExp(`node_modules/(${files})$`) }, () => ({ contents: '' }));
-    onResolve({ filter: UNUSED_BY_FASTIFY }, ({ path, importer }) =>
-      importer.endsWith('node_modules/fastify/lib/server.js')
-        ? { path, namespace: 'unused' }
-        : undefined,
-    );
-    onLoad({ filter: /^/, namespace: 'unused' }, () => ({ contents: '' }));
-  },
-};
-
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: ['src/cli.ts'],
@@ -54,7 +29,6 @@ const { metafile } = await build({
   sourcesContent: false,
   legalComments: 'none',
   metafile: true,
-  plugins: [withoutUnused],
   // CommonJS packages ask for Node's own modules so.
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
@@ -83,9 +57,6 @@ const notices = [...packages].sort().map((folder) => {
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES.txt'), notices.join(`\n${'-'.repeat(80)}\n\n`));
 
 // What tsc made of what is in the bundle, and is no part of the library: nothing would run it.
-for (const name of ['main', 'runtime']) {
-  for (const end of ['.js', '.js.map', '.d.ts']) rmSync(join(dist, name + end), { force: true });
-}
 for (const folder of ['commands', 'status', 'telemetry/notify']) {
   rmSync(join(dist, folder), { recursive: true, force: true });
 }

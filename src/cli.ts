@@ -1,6 +1,312 @@
 #!/usr/bin/env node
-/** The command's entry: what must be said to V8 before anything else is loaded, then `main.ts`. */
-import './runtime.js';
+/** The command line: words to calls. Adding a command is one entry in `COMMANDS`. */
+import { Command, CommanderError } from 'commander';
+import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
+import { nearest } from './config/suggest.js';
 
-const { main } = await import('./main.js');
+interface CommandEntry {
+  name: string;
+  summary: string;
+  /** Runs when no command is named. */
+  isDefault?: true;
+  /** Adds arguments and options beyond the common ones. */
+  configure?(command: Command): Command;
+  /**
+   * Loads its file only when it runs, so that no command pays for another; the number is the exit code.
+   * `options` and `args` are what commander parsed by `configure`.
+   */
+  run(options: ReturnType<Command['opts']>, args: string[]): Promise<number>;
+}
+
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    summary: 'watch over the server, in the foreground (the default command)',
+    isDefault: true,
+    configure: (command) =>
+      daemonOptions(command).option('--record <file>', 'write every observation, for replay'),
+    run: async (options) => (await import('./commands/run.js')).run(options),
+  },
+  {
+    name: 'check',
+    summary: 'is opencode installed, the server up, its providers connected, its model known',
+    configure: (command) =>
+      daemonOptions(command)
+        .option('--start', 'start a server that is down, and leave it running')
+        .option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/check.js')).check(options),
+  },
+  {
+    name: 'replay',
+    summary: 'feed a recording to the state machine and print each decision',
+    configure: (command) =>
+      command
+        .argument('<file>', 'made by "run --record"')
+        .option('--diff <config>', 'also show what this configuration would have decided')
+        .option('--json', 'print NDJSON'),
+    run: async (options, args) =>
+      (await import('./commands/replay.js')).replayCommand(args, options),
+  },
+  {
+    name: 'prompt',
+    summary: 'one safe run: new session, send, bounded wait, print the reply, delete',
+    configure: (command) =>
+      newSessionOptions(promptOptions(command))
+        .argument('<text>', 'the prompt; - reads it from stdin')
+        .option('--fallback <model>', 'tried in a new session when a model is down', collect)
+        .option('--keep', 'do not delete the session'),
+    run: async (options, args) => (await import('./commands/prompt.js')).prompt(args, options),
+  },
+  {
+    name: 'batch',
+    summary: 'many prompts from a file, one NDJSON result for each as it ends',
+    configure: (command) =>
+      command
+        .argument(
+          '<file>',
+          'tasks as NDJSON, or YAML (.yaml): prompt, model, directory, timeout, …',
+        )
+        .option('--concurrency <n>', 'so many at a time (4)')
+        .option('--output <file>', 'append the results there (else: stdout)')
+        .option('--resume', 'skip what --output says is done')
+        .option('--model <provider/model>', 'for tasks that name none')
+        .option('--timeout <duration>', 'for tasks that name none (60s)')
+        .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)"),
+    run: async (options, args) => (await import('./commands/batch.js')).batchCommand(args, options),
+  },
+  {
+    name: 'create',
+    summary: 'a new session; prints its id',
+    configure: (command) =>
+      newSessionOptions(command)
+        .option('--agent <name>', 'which agent')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/send.js')).create(args, options),
+  },
+  {
+    name: 'send',
+    summary: 'a prompt to a session; waits for the reply',
+    configure: (command) =>
+      sessionOptions(promptOptions(command))
+        .argument('<text>', 'the prompt; - reads it from stdin')
+        .option('--async', 'only send; "wait" follows it to its end'),
+    run: async (options, args) => (await import('./commands/send.js')).send(args, options),
+  },
+  {
+    name: 'wait',
+    summary: 'follow the newest run of a session to its end, and print the reply',
+    configure: (command) => sessionOptions(waitOptions(command)),
+    run: async (options, args) => (await import('./commands/send.js')).wait(args, options),
+  },
+  {
+    name: 'sessions',
+    summary: 'the sessions of all directories, and what each is doing',
+    configure: (command) =>
+      command
+        .argument('[session]', 'only this one')
+        .option('--active', 'only those that are not ready')
+        .option('--limit <n>', 'the most recent ones (50)')
+        .option('--directory <path>', 'where the session lives (else: found out)')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/sessions.js')).sessions(args, options),
+  },
+  {
+    name: 'models',
+    summary: 'the models that can be asked, with their limits',
+    configure: (command) =>
+      command
+        .option('--all', 'those of providers that are not connected, too')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/models.js')).models(args, options),
+  },
+  {
+    name: 'messages',
+    summary: 'the transcript of a session',
+    configure: (command) =>
+      sessionOptions(command)
+        .option('--format <form>', 'text, markdown or json (text)')
+        .option('--limit <n>', 'only the last ones')
+        .option('--json', 'print JSON'),
+    run: async (options, args) =>
+      (await import('./commands/session-acts.js')).messages(args, options),
+  },
+  {
+    name: 'abort',
+    summary: 'end the run of a session, and see that it has ended',
+    configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/session-acts.js')).abort(args, options),
+  },
+  {
+    name: 'delete',
+    summary: 'abort a session, then delete it, and see that it is gone',
+    configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
+    run: async (options, args) =>
+      (await import('./commands/session-acts.js')).remove(args, options),
+  },
+  {
+    name: 'status',
+    summary: "the running daemon's view: server, sessions with health, incidents",
+    configure: (command) =>
+      command
+        .option('--watch', 'refresh it in place, until Ctrl-C')
+        .option('--json', 'print JSON; with --watch, one line each time'),
+    run: async (options) => (await import('./commands/status.js')).status(options),
+  },
+  {
+    name: 'healthcheck',
+    summary: "exit 0 while the running daemon's own loop turns, for a container's health check",
+    run: async (options) => (await import('./commands/healthcheck.js')).healthcheck(options),
+  },
+  {
+    name: 'restart',
+    summary: 'restart the server now: by the running daemon, else with the same steps',
+    configure: (command) => command.option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/daemon-acts.js')).restart(options),
+  },
+  {
+    name: 'pause',
+    summary: 'the running daemon watches and decides on, and acts no more until it is resumed',
+    configure: (command) => command.option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/daemon-acts.js')).pause(options),
+  },
+  {
+    name: 'resume',
+    summary: 'the running daemon acts again',
+    configure: (command) => command.option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/daemon-acts.js')).resume(options),
+  },
+  {
+    name: 'completion',
+    summary: 'print a script that completes commands and options in your shell',
+    configure: (command) => command.argument('<shell>', 'bash, zsh or fish'),
+    run: async (_options, args) =>
+      (await import('./commands/completion.js')).completion(args, commandWords()),
+  },
+  {
+    name: 'config',
+    summary: 'print the effective configuration with where each value came from',
+    configure: (command) =>
+      daemonOptions(command).option('--check', 'only validate').option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/config.js')).config(options),
+  },
+];
+
+const collect = (value: string, earlier: string[] = []) => [...earlier, value];
+
+/** How a run is waited for. */
+function waitOptions(command: Command): Command {
+  return command
+    .option('--timeout <duration>', 'abort a run without a reply after this long (60s)')
+    .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)")
+    .option('--wait-for-people', 'leave permissions and questions to a person (else: answer no)')
+    .option('--json', 'print JSON');
+}
+
+/** What is asked, and how. */
+function promptOptions(command: Command): Command {
+  return waitOptions(command)
+    .option('--model <provider/model>', "which model (else opencode's own choice)")
+    .option('--variant <name>', "one of the model's variants")
+    .option('--thinking <tokens>', 'a thinking budget, where a variant of the model has one')
+    .option('--agent <name>', 'which agent')
+    .option('--system <text>', 'further system text')
+    .option('--context <file>', 'text that goes before the prompt, e.g. an earlier plan', collect)
+    .option('--file <file>', 'a file that goes with the prompt', collect);
+}
+
+function sessionOptions(command: Command): Command {
+  return command
+    .argument('<session>', 'its id')
+    .option('--directory <path>', 'where it lives (else: found out)');
+}
+
+function newSessionOptions(command: Command): Command {
+  return command
+    .option('--title <text>', 'the title of the session')
+    .option('--directory <path>', "the project (else the server's own working directory)")
+    .option('--permission <rule>', 'TOOL=allow|deny|ask or TOOL:PATTERN=…', collect);
+}
+
+/** The options that stand for keys of the configuration; `run` takes them, and `config` shows what they would do. */
+function daemonOptions(command: Command): Command {
+  return command
+    .option('--control <mode>', 'who starts and stops the server (server.control)')
+    .option('--directory <path>', 'working directory of a spawned server (server.directory)')
+    .option('--dry-run', 'say what would be done, and do nothing')
+    .option('--log-level <level>', 'least level that is logged')
+    .option('--log-format <format>', 'auto, json or pretty');
+}
+
+/** A command with its own options and the common ones. */
+function commandOf(entry: CommandEntry): Command {
+  const command = new Command(entry.name)
+    .description(entry.summary)
+    .option('--config <file>', 'configuration file')
+    .option('--url <url>', 'where opencode listens (server.url)')
+    .version(packageVersion(), '--version')
+    .exitOverride();
+  return entry.configure?.(command) ?? command;
+}
+
+/** What can be completed. */
+function commandWords() {
+  return COMMANDS.map((entry) => ({
+    name: entry.name,
+    summary: entry.summary,
+    options: commandOf(entry).options.map(({ long, description, required }) => ({
+      flag: long ?? '',
+      summary: description,
+      takesValue: required,
+    })),
+  }));
+}
+
+/** @returns the exit code */
+async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const { entry, options, args } = parse(argv);
+    return await entry.run(options, args);
+  } catch (error) {
+    // commander has already said what is wrong; 0 is --help and --version.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    return exitCodeOf(error);
+  }
+}
+
+interface Chosen {
+  entry: CommandEntry;
+  options: ReturnType<Command['opts']>;
+  args: string[];
+}
+
+/** Which command is to run, and with what. All else that commander made is let go of before it does: a daemon runs long. */
+function parse(argv: readonly string[]): Chosen {
+  let chosen: Chosen | undefined;
+  const program = new Command('opencode-watchdog')
+    .description(
+      'Supervises opencode serve: aborts stuck sessions, restarts the server when it must.',
+    )
+    .version(packageVersion(), '--version')
+    .helpCommand(false)
+    .exitOverride();
+  for (const entry of COMMANDS) {
+    const command = commandOf(entry).action(() => {
+      chosen = { entry, options: command.opts(), args: command.args };
+    });
+    program.addCommand(command, { isDefault: entry.isDefault ?? false });
+  }
+  refuseUnknownCommand(program, argv[0]);
+  program.parse([...argv], { from: 'user' });
+  if (chosen === undefined) throw new Error('commander has chosen no command');
+  return chosen;
+}
+
+/** With a default command, commander takes an unknown word for that command's argument. */
+function refuseUnknownCommand(program: Command, word: string | undefined): void {
+  if (word === undefined || word.startsWith('-')) return;
+  const names = COMMANDS.map(({ name }) => name);
+  if (names.includes(word)) return;
+  program.error(`error: unknown command '${word}'\n(Did you mean ${nearest(word, names)}?)`);
+}
+
 process.exitCode = await main(process.argv.slice(2));
