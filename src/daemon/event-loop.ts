@@ -15,9 +15,6 @@ import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
 import { at, every } from './scheduler.js';
 import { DaemonStatusSource } from './status-source.js';
 
-/** A deadline so near is the next step of what is being done. */
-const NEAR_MS = 5;
-
 export interface EventLoopOptions {
   config: Config;
   telemetry: Telemetry;
@@ -272,10 +269,7 @@ export class EventLoop {
     this.#timerAt = deadline;
     if (!Number.isFinite(deadline)) return;
     const { clock } = this.#o;
-    // A busy stream wakes us soon after it anyway, and what it says then brings the review that is due.
-    const left = deadline - clock.now();
-    const wait = left < NEAR_MS ? left : left + this.#monitor.restMs;
-    this.#timer = clock.after(wait, () => {
+    this.#timer = clock.after(deadline - clock.now(), () => {
       this.#timerAt = Number.POSITIVE_INFINITY;
       this.observe({ kind: 'tick', at: clock.now() });
     });

@@ -509,7 +509,7 @@ it('a server that accepts and never answers the stream is asked again', {
     if (req.url === '/global/event') {
       streams += 1;
       if (streams === 1) return;
-      res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+      res.writeHead(200, { 'content-type': 'text/event-stream' }).write(': begun\n\n');
       return;
     }
     res.writeHead(200, { 'content-type': 'application/json' }).end('{}');

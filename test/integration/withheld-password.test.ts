@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import type { Authorisation } from '../../src/lib/authorise.js';
 import { SystemClock } from '../../src/lib/clock.js';
-import { EventConnection } from '../../src/opencode/http/event-connection.js';
+import { EventConnection } from '../../src/opencode/http/event-source.js';
 import { OpencodeClient } from '../../src/opencode/v1/client.js';
 import { waitFor } from '../support/wait.js';
 
@@ -84,8 +84,8 @@ test('the event stream asks the guard for each connection', async () => {
     const connection = new EventConnection({
       target: asking.streamTarget('/global/event'),
       clock,
-      data: () => {},
-      end: () => {
+      onData: () => {},
+      onEnd: () => {
         ended = true;
       },
     });

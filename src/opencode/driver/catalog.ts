@@ -10,8 +10,6 @@ import { DriverError } from './error.js';
 import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
 import type { ModelList } from './types.js';
 
-export const MAX_BYTES = 64 * 1024 * 1024;
-
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 const model = z.object({
   name: maybe(z.string()),
@@ -42,7 +40,6 @@ export async function readCatalog(
         path: '/config/providers',
         query: { directory },
         signal,
-        maxBytes: MAX_BYTES,
       }),
     );
     if (!answer.success) return undefined;

@@ -7,7 +7,7 @@
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock, Timer } from '../../lib/clock.js';
-import { EventConnection } from '../http/event-connection.js';
+import { EventConnection } from '../http/event-source.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import { saysNoSuchPath } from '../monitor/stream-path.js';
 import type { OpencodeClient } from '../v1/client.js';
@@ -152,13 +152,13 @@ export class SessionEvents {
     const source: EventConnection = new EventConnection({
       target: this.#client.streamTarget(PATH),
       clock: this.#clock,
-      data: (text) => {
+      onData: (text) => {
         if (source !== this.#source) return;
         if (this.#settling) this.#tells();
         else if (!this.#isOpen) this.#settling = this.#clock.after(SETTLE_MS, () => this.#tells());
         this.#read(text);
       },
-      end: (end) => {
+      onEnd: (end) => {
         if (source !== this.#source) return;
         void this.#disconnect();
         // One 503 is a moment of the server's or its proxy's; 1.0.0 has no such stream (facts, section 4), and says so.

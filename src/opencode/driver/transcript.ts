@@ -3,7 +3,6 @@ import * as z from 'zod';
 import type { OpencodeClient } from '../v1/client.js';
 import { id, modelOf, message as wireMessage } from '../v1/schemas.js';
 
-export const MAX_BYTES = 64 * 1024 * 1024;
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
 const part = z.object({
@@ -76,7 +75,6 @@ export async function readTranscript(
       query: { directory, limit },
       signal,
       timeoutMs,
-      maxBytes: MAX_BYTES,
     }),
   );
   const values = answer.data ?? [];

@@ -1,193 +1,108 @@
 /**
- * Takes the frames nobody needs to read out of an event stream's bytes, before a parser sees them.
- *
- * Deltas are nearly all of the traffic (facts, section 4), and all that they tell the watchdog is that their session
- * makes progress. They are recognised by the first bytes of the frame, reported, and dropped; so are `sync` frames,
- * which repeat others. What is not understood at once is passed on: the filter never loses any other frame.
+ * Takes the frames that nobody needs to read out of an event stream's bytes, before a parser sees them: those that its
+ * owner calls redundant by their first bytes (deltas are nine of ten frames), and those beyond a bound.
  */
 import { Buffer } from 'node:buffer';
-import { FrameHead } from './frame-head.js';
-import { type DeltaSource, KnownDeltas } from './known-deltas.js';
 
-/** The largest frame worth parsing: opencode cuts tool output at 50 kB, a status has a few hundred bytes. */
+/** Of one frame, bytes: opencode cuts tool output at 50 kB, a status has a few hundred bytes. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
-
-/** Pieces in which the beginning of a frame is kept. */
-export const MAX_PIECES = 256;
-
+/** Bytes of a frame's beginning that tell what it is: a delta's session stands some 230 bytes in (1.18.33). */
+const HEAD_BYTES = 1_024;
+/** The most that a frame's end (a blank line, after LF or CRLF) can have in the bytes before. */
+const OVERLAP = 2;
 const LF = 0x0a;
 const CR = 0x0d;
 
-export interface DeltaFilterEvents {
-  /** New text of a session. The source holds during the call only. */
-  progress(sessionID: string, source: DeltaSource): void;
-  /** A frame beyond `MAX_FRAME_BYTES` was dropped; the head says whose, where its first bytes do. */
-  oversized(head: DeltaSource): void;
+export interface DeltaFilterOptions {
+  /** Whether a whole frame need not be read. `head` is its beginning, one character for each byte. Must not throw. */
+  isRedundant?(head: string): boolean;
+  /** A frame beyond `MAX_FRAME_BYTES` was dropped. */
+  onOversized?(head: string): void;
 }
 
 export class DeltaFilter {
-  /** Frames that were passed on, taken for progress, taken for repetitions, and dropped for their size. */
-  readonly counts = { passed: 0, deltas: 0, repeated: 0, oversized: 0 };
-  readonly #events: DeltaFilterEvents;
-  readonly #head = new FrameHead();
-  readonly #known = new KnownDeltas();
+  /** Frames so far, dropped ones included. */
+  frames = 0;
+  readonly #options: DeltaFilterOptions;
   readonly #maxBytes: number;
-  /** The beginning of a frame whose end has not come. */
-  #held: Buffer[] = [];
-  #heldBytes = 0;
-  /** The frame is too large: its rest is dropped up to the next blank line. */
-  #skipping = false;
-  /** Bytes of the unfinished line at the end of the last chunk, and whether it is a lone CR. */
-  #lineBytes = 0;
-  #lineIsCr = false;
+  /** The beginning of a frame whose end has not come: the first `#size` bytes. It grows by doubling. */
+  #held = Buffer.alloc(0);
+  #size = 0;
+  /** The frame was too large: its rest is dropped up to its end. */
+  #isSkipping = false;
 
-  constructor(events: DeltaFilterEvents, maxBytes = MAX_FRAME_BYTES) {
-    this.#events = events;
+  constructor(options: DeltaFilterOptions = {}, maxBytes = MAX_FRAME_BYTES) {
+    this.#options = options;
     this.#maxBytes = maxBytes;
   }
 
-  /**
-   * Gives the bytes of the whole frames to pass on, or undefined when there are none. They are the chunk's own: whoever
-   * wants to keep them copies them.
-   */
-  push(chunk: Uint8Array, from = 0, to = chunk.length): Buffer | undefined {
-    const bytes = asBuffer(chunk);
-    let passed: Buffer[] | undefined;
-    /** Frames [keptFrom, keptTo) of this chunk stand in a row and are passed on in one piece. */
-    let keptFrom = from;
-    let keptTo = from;
-    let frameStart = from;
-    let lineStart = from;
-    while (lineStart < to) {
-      let isPassed = false;
-      const knownEnd = lineStart === frameStart ? this.#takeKnown(bytes, frameStart, to) : 0;
-      if (knownEnd > 0) lineStart = knownEnd;
-      else {
-        const lf = bytes.indexOf(LF, lineStart);
-        if (lf === -1 || lf >= to) break;
-        const isBlank = this.#endsBlankLine(bytes, lineStart, lf);
-        lineStart = lf + 1;
-        if (!isBlank) continue;
-        if (this.#isUnfinished) {
-          // Only the chunk's first frame can have begun in an earlier one.
-          const frame = this.#finishHeld(bytes.subarray(from, lineStart));
-          if (frame) passed = [frame];
-        } else isPassed = this.#passes(bytes, frameStart, lineStart);
-      }
-      if (!isPassed) {
-        if (keptTo > keptFrom) {
-          passed ??= [];
-          passed.push(bytes.subarray(keptFrom, keptTo));
-        }
-        keptFrom = lineStart;
-      }
-      keptTo = lineStart;
-      frameStart = lineStart;
+  /** Gives the whole frames to pass on, or undefined where there are none. */
+  push(chunk: Uint8Array): Buffer | undefined {
+    const isHeld = this.#size > 0;
+    let searchFrom = isHeld ? Math.max(0, this.#size - OVERLAP) : 0;
+    if (isHeld) this.#hold(chunk);
+    const bytes = isHeld ? this.#held.subarray(0, this.#size) : asBuffer(chunk);
+    const passed: Buffer[] = [];
+    let from = 0;
+    for (let to = endOf(bytes, searchFrom); to !== -1; to = endOf(bytes, searchFrom)) {
+      if (this.#passes(bytes, from, to)) passed.push(bytes.subarray(from, to));
+      from = searchFrom = to;
     }
-    this.#rememberLine(bytes, lineStart, to);
-    if (frameStart < to) this.#hold(bytes.subarray(frameStart, to));
-    if (keptTo > keptFrom) {
-      const kept = bytes.subarray(keptFrom, keptTo);
-      if (!passed) return kept;
-      passed.push(kept);
-    }
-    if (!passed) return undefined;
     const [only] = passed;
-    return passed.length === 1 ? only : Buffer.concat(passed);
+    // What is held is written over: its frames are copied.
+    const result = passed.length === 1 && !isHeld ? only : Buffer.concat(passed);
+    this.#size = 0;
+    this.#hold(bytes.subarray(from));
+    if (this.#isSkipping || this.#size > this.#maxBytes) this.#skip();
+    return passed.length === 0 ? undefined : result;
   }
 
-  /** The frame at the beginning of these bytes has begun in earlier ones. */
-  get #isUnfinished(): boolean {
-    return this.#heldBytes > 0 || this.#skipping;
+  #passes(bytes: Buffer, from: number, to: number): boolean {
+    const isRest = this.#isSkipping;
+    this.#isSkipping = false;
+    if (isRest) return false;
+    this.frames += 1;
+    const head = bytes.toString('latin1', from, Math.min(to, from + HEAD_BYTES));
+    if (to - from <= this.#maxBytes) return !this.#options.isRedundant?.(head);
+    this.#options.onOversized?.(head);
+    return false;
   }
 
-  /** The short way: the end of a delta that looks as earlier ones did; 0 for any other frame. */
-  #takeKnown(bytes: Buffer, start: number, to: number): number {
-    if (this.#isUnfinished) return 0;
-    const end = this.#known.endOf(bytes, start, to);
-    if (end === 0 || end - start > this.#maxBytes) return 0;
-    const { source } = this.#known;
-    if (source.sessionID === undefined) return 0;
-    this.counts.deltas += 1;
-    this.#events.progress(source.sessionID, source);
-    return end;
-  }
-
-  #endsBlankLine(bytes: Buffer, start: number, lf: number): boolean {
-    const length = this.#lineBytes + lf - start;
-    const isBlank =
-      length === 0 || (length === 1 && (lf > start ? bytes[start] === CR : this.#lineIsCr));
-    this.#lineBytes = 0;
-    return isBlank;
-  }
-
-  #rememberLine(bytes: Buffer, start: number, to: number): void {
-    const rest = to - start;
-    if (rest === 0) return;
-    this.#lineIsCr = this.#lineBytes === 0 && bytes[start] === CR;
-    this.#lineBytes += rest;
-  }
-
-  #hold(rest: Buffer): void {
-    if (this.#skipping) return;
-    if (this.#heldBytes + rest.length > this.#maxBytes) {
-      this.#drop(Buffer.concat([...this.#held, rest.subarray(0, this.#maxBytes)]));
-      this.#skipping = true;
-      return;
+  #hold(rest: Uint8Array): void {
+    const size = this.#size + rest.length;
+    // The room of a large frame is not kept.
+    if (size === 0) this.#held = Buffer.alloc(0);
+    if (size > this.#held.length) {
+      const larger = Buffer.allocUnsafe(2 * size);
+      this.#held.copy(larger, 0, 0, this.#size);
+      this.#held = larger;
     }
-    // Copied: a small rest must not keep the whole chunk of the socket alive.
-    this.#held.push(Buffer.from(rest));
-    this.#heldBytes += rest.length;
-    // A million pieces of one byte would weigh a hundred times what they hold.
-    if (this.#held.length > MAX_PIECES) this.#held = [Buffer.concat(this.#held)];
+    this.#held.set(rest, this.#size);
+    this.#size = size;
   }
 
-  #finishHeld(end: Buffer): Buffer | undefined {
-    if (this.#skipping) {
-      this.#skipping = false;
-      return undefined;
+  /** Only what may be the beginning of the frame's end is kept. */
+  #skip(): void {
+    if (!this.#isSkipping) {
+      this.frames += 1;
+      this.#options.onOversized?.(this.#held.toString('latin1', 0, HEAD_BYTES));
     }
-    const frame = Buffer.concat([...this.#held, end]);
-    this.#held = [];
-    this.#heldBytes = 0;
-    return this.#passes(frame, 0, frame.length) ? frame : undefined;
+    this.#isSkipping = true;
+    this.#held = Buffer.from(this.#held.subarray(this.#size - OVERLAP, this.#size));
+    this.#size = OVERLAP;
   }
+}
 
-  #drop(beginning: Buffer): void {
-    this.#held = [];
-    this.#heldBytes = 0;
-    this.counts.oversized += 1;
-    this.#head.read(beginning, 0, beginning.length);
-    this.#events.oversized(this.#head);
+/**
+ * Behind the first blank line from `from` on; -1 where there is none (HTML standard, section 9.2.5; a lone CR, which no
+ * opencode sends, ends no line here).
+ */
+function endOf(bytes: Buffer, from: number): number {
+  for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1)) {
+    if (bytes[at + 1] === LF) return at + 2;
+    if (bytes[at + 1] === CR && bytes[at + 2] === LF) return at + 3;
   }
-
-  /** Whether a whole frame is for the parser; tells of what it holds back. */
-  #passes(bytes: Buffer, start: number, end: number): boolean {
-    if (end - start > this.#maxBytes) {
-      this.#drop(bytes.subarray(start, end));
-      return false;
-    }
-    const head = this.#head;
-    head.read(bytes, start, end);
-    const sessionID = head.kind === 'delta' ? head.sessionID : undefined;
-    if (sessionID !== undefined) {
-      this.counts.deltas += 1;
-      const source = { sessionID, directory: head.directory };
-      const { places } = head;
-      // Of one line, so that its end is the first there is.
-      if (places && bytes.indexOf(LF, start) === end - 2) {
-        this.#known.learn(bytes, start, places, source);
-      }
-      this.#events.progress(sessionID, source);
-      return false;
-    }
-    if (head.kind === 'sync') {
-      this.counts.repeated += 1;
-      return false;
-    }
-    this.counts.passed += 1;
-    return true;
-  }
+  return -1;
 }
 
 const asBuffer = (chunk: Uint8Array): Buffer =>

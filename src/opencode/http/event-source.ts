@@ -1,52 +1,187 @@
-/** One connection to one of opencode's event streams, with the frame filter between the socket and the parser. */
-import type { Clock } from '../../lib/clock.js';
-import { DeltaFilter, type DeltaFilterEvents } from './delta-filter.js';
-import { type ConnectionEnd, EventConnection, type StreamTarget } from './event-connection.js';
+/**
+ * One connection to one event stream: eventsource over undici, with the delta filter between the bytes and the parser.
+ * It never reconnects: its end is told once, and what follows is the owner's to decide.
+ */
+import { EventSource, type FetchLikeResponse } from 'eventsource';
+import { Client } from 'undici';
+import type { Clock, Timer } from '../../lib/clock.js';
+import { DeltaFilter, type DeltaFilterOptions } from './delta-filter.js';
+import { messageOf } from './errors.js';
+import type { StreamTarget } from './transport.js';
 
-export interface ConnectionEvents extends DeltaFilterEvents {
-  open(): void;
-  bytes(): void;
-  /** A frame's data. */
-  data(text: string): void;
-  end(end: ConnectionEnd): void;
+/**
+ * A connection made while the server is about to listen is accepted and never answered (seen on 1.18.33), and a
+ * frozen server answers nothing. A healthy one sends the headers at once.
+ */
+const HEADERS_TIMEOUT_MS = 5_000;
+/** Of filtered frames, bytes, that wait for the parser: beyond this the server waits. */
+export const MAX_UNREAD_BYTES = 256 * 1024;
+
+export interface ConnectionEnd {
+  /**
+   * `status`, `type`: the path is not what it should be. `refused`: nobody listens. `headers`: accepted, not
+   * answered. `ended`: the server closed it. `failed`: anything else.
+   */
+  why: 'status' | 'type' | 'refused' | 'headers' | 'ended' | 'failed';
+  statusCode?: number;
+  reason: string;
 }
 
-export interface ConnectionOptions {
-  target: Promise<StreamTarget>;
+export interface EventConnectionOptions extends DeltaFilterOptions {
+  target: StreamTarget;
   clock: Clock;
-  events: ConnectionEvents;
+  onOpen?(): void;
+  /** Bytes came, comments (the heartbeat of OpenCode 2) included, and are about to be read. */
+  onBytes?(): void;
+  /** A frame's data. */
+  onData(text: string): void;
+  onEnd(end: ConnectionEnd): void;
 }
 
-export class Connection {
-  readonly #connection: EventConnection;
+export class EventConnection {
+  readonly #options: EventConnectionOptions;
   readonly #filter: DeltaFilter;
+  /** One connection, never used for anything else. An event stream may be silent for as long as its owner allows. */
+  #client: Client | undefined;
+  readonly #source: EventSource;
+  readonly #late: Timer;
+  /** What the fetch saw go wrong: the source's own error event says less. */
+  #failure: ConnectionEnd | undefined;
+  #isOver = false;
 
-  constructor({ events, ...options }: ConnectionOptions) {
-    this.#filter = new DeltaFilter(events);
-    this.#connection = new EventConnection({
-      ...options,
-      batched: true,
-      open: () => events.open(),
-      alive: () => events.bytes(),
-      filter: (bytes, from, to) => this.#filter.push(bytes, from, to),
-      data: (text) => events.data(text),
-      end: (end) => events.end(end),
+  constructor(options: EventConnectionOptions) {
+    this.#options = options;
+    const { target, clock } = options;
+    this.#filter = new DeltaFilter(options);
+    this.#late = clock.after(HEADERS_TIMEOUT_MS, () =>
+      this.#end({ why: 'headers', reason: `no answer within ${HEADERS_TIMEOUT_MS} ms` }),
+    );
+    this.#source = new EventSource(target.url, { fetch: () => this.#fetch() });
+    const listen = (type: string, listener: (event: Event) => void) =>
+      this.#source.addEventListener(type, (event) => this.#guarded(() => listener(event)));
+    // A frame with `event: open` or `event: error` comes to these listeners as a MessageEvent.
+    listen('open', (event) => {
+      if (!(event instanceof MessageEvent)) this.#opened();
+    });
+    listen('error', (event) => {
+      if (event instanceof MessageEvent) return;
+      this.#end(this.#failure ?? { why: 'ended', reason: 'the server ended it' });
+    });
+    listen('message', (event) => {
+      if (event instanceof MessageEvent) options.onData(String(event.data));
     });
   }
 
-  /** Frames so far. */
+  /** Frames so far, filtered ones included. */
   get frames(): number {
-    const { passed, deltas, repeated, oversized } = this.#filter.counts;
-    return passed + deltas + repeated + oversized;
-  }
-
-  /** How long what it says may wait, ms: 0 where it is read at once. */
-  get restMs(): number {
-    return this.#connection.restMs;
+    return this.#filter.frames;
   }
 
   /** Nothing is reported any more. Settles when the connection is gone. */
   close(): Promise<void> {
-    return this.#connection.close();
+    this.#isOver = true;
+    this.#late.cancel();
+    this.#source.close();
+    // In its error event the source has yet to set its timer for a reconnect, of a length that the server chose.
+    queueMicrotask(() => this.#source.close());
+    return this.#client?.destroy() ?? Promise.resolve();
   }
+
+  /** The `fetch` of the source: what it would do of its own, follow a redirect or ask for gzip, is not done. */
+  async #fetch(): Promise<FetchLikeResponse> {
+    const { target } = this.#options;
+    try {
+      const authorised = await target.authorised();
+      if (this.#isOver) throw new Error('it was closed before it was made');
+      this.#client = new Client(authorised.origin, { headersTimeout: 0, bodyTimeout: 0 });
+      const { statusCode, headers, body } = await this.#client.request({
+        method: 'GET',
+        path: `${target.url.pathname}${target.url.search}`,
+        headers: { accept: 'text/event-stream', ...authorised.headers },
+      });
+      const type = headers['content-type'];
+      const contentType = typeof type === 'string' ? type : null;
+      this.#failure = wrongAnswer(statusCode, contentType);
+      return {
+        status: statusCode,
+        url: target.url.href,
+        redirected: false,
+        headers: { get: (name) => (name.toLowerCase() === 'content-type' ? contentType : null) },
+        body: this.#filtered(body),
+      };
+    } catch (error) {
+      this.#failure = connectFailure(error);
+      throw error;
+    }
+  }
+
+  /** The frames of the body that the filter passes on; the body waits while they do. */
+  #filtered(body: NodeJS.ReadableStream): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          body.on('data', (chunk: Buffer) =>
+            this.#guarded(() => {
+              if (this.#isOver) return;
+              this.#options.onBytes?.();
+              const passed = this.#filter.push(chunk);
+              if (passed === undefined || this.#isOver) return;
+              controller.enqueue(passed);
+              if ((controller.desiredSize ?? 0) <= 0) body.pause();
+            }),
+          );
+          body.on('end', () => {
+            if (!this.#isOver) controller.close();
+          });
+          body.on('error', (error) => {
+            this.#failure ??= { why: 'failed', reason: brokenReason(error) };
+            if (!this.#isOver) controller.error(error);
+          });
+        },
+        pull: () => void body.resume(),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: MAX_UNREAD_BYTES }),
+    );
+  }
+
+  #opened(): void {
+    this.#late.cancel();
+    this.#options.onOpen?.();
+  }
+
+  /** Whatever is thrown in a listener would end the process. */
+  #guarded(listener: () => void): void {
+    if (this.#isOver) return;
+    try {
+      listener();
+    } catch (error) {
+      this.#end({ why: 'failed', reason: `could not be read: ${messageOf(error)}` });
+    }
+  }
+
+  #end(end: ConnectionEnd): void {
+    if (this.#isOver) return;
+    void this.close();
+    this.#options.onEnd(end);
+  }
+}
+
+function brokenReason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === 'ECONNRESET' || code === 'UND_ERR_SOCKET' ? 'the connection broke' : message;
+}
+
+function wrongAnswer(status: number, contentType: string | null): ConnectionEnd | undefined {
+  if (status !== 200) {
+    return { why: 'status', statusCode: status, reason: `it answered ${status}` };
+  }
+  if (contentType?.startsWith('text/event-stream')) return undefined;
+  return { why: 'type', reason: `it answered with ${contentType ?? 'no content type'}` };
+}
+
+function connectFailure(error: unknown): ConnectionEnd {
+  const { code, message } = error as NodeJS.ErrnoException;
+  // Node's happy-eyeballs wraps the refusals of each address, and takes the code of the first.
+  if (code === 'ECONNREFUSED') return { why: 'refused', reason: 'connection refused' };
+  return { why: 'failed', reason: message || code || String(error) };
 }

@@ -1,27 +1,16 @@
-/** One JSON request to opencode at a time: credentials, deadline, size bound, content type, and errors that explain. */
+/** JSON requests to opencode over undici: credentials, deadline, size bound, content type, and errors that explain. */
 import { setMaxListeners } from 'node:events';
-import type { Agent, IncomingMessage } from 'node:http';
+import { Agent } from 'undici';
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
-import { type KeptAnswer, KeptGets } from './kept-gets.js';
-import {
-  answerTo,
-  lostKeptConnection,
-  openAgent,
-  openRequest,
-  type Target,
-  targetOf,
-  textOf,
-} from './node-http.js';
 
-const MiB = 1024 * 1024;
-/** What an ordinary answer may weigh. */
-export const MAX_ANSWER_BYTES = 4 * MiB;
-/** Of an error answer only this much is read: it is for the message. */
-export const MAX_ERROR_BYTES = 16 * 1024;
+/** Of one answer, bytes: the longest are transcripts, whose messages carry files and tool output. */
+export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** Idle connections are kept beyond the poll and probe intervals (5 s), so that each poll finds one open. */
 const KEEP_ALIVE_MS = 30_000;
+/** A GET is sent so often in all where its connection breaks: several kept ones may have been closed by the server. */
+const MAX_TRIES = 3;
 
 export interface TransportOptions {
   url: string;
@@ -35,8 +24,8 @@ export interface TransportOptions {
 
 /** Where to, and with what: of this moment, as another process may hold the port in the next. */
 export interface Authorised {
-  hostname: string;
-  /** Empty where there is no password, or where it is withheld. */
+  origin: string;
+  /** Without credentials where there is no password, or where it is withheld. */
   headers: Readonly<Record<string, string>>;
   /** Why a password that there is was not sent. */
   withheld?: string;
@@ -49,10 +38,23 @@ export interface Request {
   body?: unknown;
   signal?: AbortSignal | undefined;
   timeoutMs?: number | undefined;
-  maxBytes?: number;
 }
 
-/** Node's and the system's codes, by what they mean for us. */
+/** Where an event stream is. */
+export interface StreamTarget {
+  url: URL;
+  /** Asked before each connection. */
+  authorised(): Promise<Authorised>;
+}
+
+interface Answer {
+  status: number;
+  contentType: string;
+  /** Undefined where an error's text could not be read. */
+  text: string | undefined;
+}
+
+/** Codes of Node, the system and undici, by what they mean for us. */
 const KIND_BY_CODE: Record<string, OpencodeErrorKind> = {
   ECONNREFUSED: 'refused',
   ENOTFOUND: 'refused',
@@ -60,17 +62,13 @@ const KIND_BY_CODE: Record<string, OpencodeErrorKind> = {
   EHOSTUNREACH: 'refused',
   ENETUNREACH: 'refused',
   ETIMEDOUT: 'timeout',
+  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'not_opencode',
   HPE_HEADER_OVERFLOW: 'not_opencode',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'too_large',
 };
-const codeOf = (error: unknown) => {
-  const code = (error as { code?: unknown } | null)?.code;
-  if (typeof code === 'string') return code;
-  // Node's happy-eyeballs wraps the refusals of each address.
-  const first = (error as { errors?: unknown[] } | null)?.errors?.[0] as
-    | { code?: unknown }
-    | undefined;
-  return typeof first?.code === 'string' ? first.code : undefined;
-};
+/** The connection broke: the server may have closed it just as it was used. */
+const BROKEN: ReadonlySet<unknown> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 /** Why we ended a request ourselves. */
 type Ended = 'deadline' | 'aborted' | 'closed';
@@ -78,167 +76,158 @@ type Ended = 'deadline' | 'aborted' | 'closed';
 export class Transport {
   /** The server's address without credentials or a trailing slash: for messages and logs. */
   readonly url: string;
-  readonly #headers: Readonly<Record<string, string>>;
-  readonly #authorise: Authorise | undefined;
   readonly #base: URL;
-  readonly #target: Target;
   /** What the server's own path puts before every route. */
   readonly #prefix: string;
   readonly #agent: Agent;
-  /** Absent where TLS is spoken. */
-  readonly #kept: KeptGets | undefined;
-  #closed = false;
+  readonly #authorise: Authorise | undefined;
+  readonly #credentials: Readonly<Record<string, string>>;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #secrets: string[];
+  /** Ends everything that is in flight. */
+  readonly #closing = new AbortController();
 
   constructor(options: TransportOptions) {
     const { url, username = 'opencode', password, clock, timeoutMs, authorise } = options;
-    this.#base = new URL(url);
     // Credentials come from the options alone; those of a URL would end up in messages.
-    this.#base.username = '';
-    this.#base.password = '';
-    this.#base.search = '';
-    this.#base.hash = '';
-    this.#target = targetOf(this.#base);
+    this.url = withoutCredentials(url).replace(/\/+$/, '');
+    this.#base = new URL(this.url);
     this.#prefix = this.#base.pathname.replace(/\/+$/, '');
-    this.url = withoutCredentials(this.#base).replace(/\/+$/, '');
     const token = password
       ? Buffer.from(`${username}:${password}`, 'utf8').toString('base64')
       : undefined;
     this.#authorise = authorise;
-    this.#headers = token ? { authorization: `Basic ${token}` } : {};
+    this.#credentials = token ? { authorization: `Basic ${token}` } : {};
     this.#secrets = [password, token].filter((secret): secret is string => Boolean(secret));
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-    // Not bounded: a request that hangs must not keep a probe from its connection. Callers bound themselves.
-    this.#agent = openAgent(this.#base, KEEP_ALIVE_MS);
-    const { hostname, port, protocol } = this.#target;
-    // Its connections send the same head each time, so it serves where nobody asks.
-    if (protocol !== 'http:' || authorise !== undefined) return;
-    this.#kept = new KeptGets({
-      host: hostname,
-      port: Number(port || 80),
-      headers: { host: this.#base.host, accept: 'application/json', ...this.#headers },
-      keptMs: KEEP_ALIVE_MS,
-      clock,
+    setMaxListeners(0, this.#closing.signal);
+    // Connections are not bounded: a request that hangs must not keep a probe from its own. Callers bound themselves.
+    this.#agent = new Agent({
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxResponseSize: MAX_ANSWER_BYTES,
+      // The deadline of each request is kept by the clock.
+      headersTimeout: 0,
+      bodyTimeout: 0,
     });
   }
 
   /** The parsed JSON of a 2xx answer; undefined for an empty one (204). Rejects with `OpencodeError` only. */
   async json(request: Request): Promise<unknown> {
-    const { method = 'GET', path, query, body, signal, maxBytes = MAX_ANSWER_BYTES } = request;
+    const { method = 'GET', path, signal } = request;
     const timeoutMs = request.timeoutMs ?? this.#timeoutMs;
     const what = `${method} ${this.url}${path}`;
+    const control = new AbortController();
     let ended: Ended | undefined;
-    let asking: { destroy(): void } | undefined;
     const end = (why: Ended) => {
       ended ??= why;
-      asking?.destroy();
+      control.abort();
     };
     const onAbort = () => end('aborted');
-    if (signal?.aborted) ended = 'aborted';
-    else if (signal) {
-      // Many requests of one caller end with one signal; Node would take more than ten for a leak, on stderr.
-      setMaxListeners(0, signal);
-      signal.addEventListener('abort', onAbort, { once: true });
-    }
-    if (this.#closed) ended ??= 'closed';
+    const onClose = () => end('closed');
+    // Many requests of one caller end with one signal; Node would take more than ten for a leak, on stderr.
+    if (signal) setMaxListeners(0, signal);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#closing.signal.addEventListener('abort', onClose, { once: true });
+    if (signal?.aborted) onAbort();
+    if (this.#closing.signal.aborted) onClose();
     const deadline = this.#deadline(timeoutMs, () => end('deadline'));
     let withheld: string | undefined;
     try {
-      const route = `${this.#prefix}${path}${queryOf(query)}`;
-      const begun = (by: { destroy(): void }) => {
-        asking = by;
-      };
-      const kept =
-        ended === undefined && method === 'GET' && body === undefined
-          ? await this.#kept?.get(route, maxBytes, begun)
-          : undefined;
-      const send = async (): Promise<IncomingMessage> => {
-        const authorised = await this.authorised();
+      const answer = await this.#send(request, control.signal, (authorised) => {
         withheld = authorised.withheld;
-        if (this.#closed) ended ??= 'closed';
-        if (ended !== undefined) throw new Error(ended);
-        const target = { ...this.#target, hostname: authorised.hostname };
-        const sent = openRequest(target, {
-          method,
-          path: route,
-          // A connection that was made without the password may lead to another process than the next one's: never reused.
-          agent: withheld === undefined ? this.#agent : false,
-          headers: {
-            host: this.#base.host,
-            accept: 'application/json',
-            ...authorised.headers,
-            ...(body !== undefined && { 'content-type': 'application/json' }),
-          },
-        });
-        asking = sent;
-        const answer = answerTo(sent);
-        sent.end(body === undefined ? undefined : JSON.stringify(body));
-        return answer.catch((error: unknown) => {
-          if (method !== 'GET' || !lostKeptConnection(sent, error)) throw error;
-          return send();
-        });
-      };
-      const { status: statusCode, contentType: type, text } = kept ?? (await read(send, maxBytes));
-      const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type);
-      if (statusCode < 200 || statusCode >= 300) {
-        const isShort = text !== undefined && text.length <= MAX_ERROR_BYTES;
-        throw this.#statusError(what, statusCode, isJson && isShort ? text : undefined);
-      }
-      if (text === undefined) {
-        throw new OpencodeError({
-          kind: 'too_large',
-          request: what,
-          outcome: `answered more than ${maxBytes} bytes`,
-        });
-      }
-      if (method === 'GET') this.#kept?.allow();
-      if (statusCode === 204 || (text === '' && !type)) return undefined;
-      if (!isJson) {
-        throw this.notOpencode(
-          what,
-          `answered ${statusCode} with ${type || 'no content type'}, not JSON`,
-        );
-      }
-      try {
-        return JSON.parse(text);
-      } catch {
-        throw this.notOpencode(what, `answered ${statusCode} with JSON that does not parse`);
-      }
+      });
+      return this.#read(what, answer);
     } catch (error) {
       throw this.#explain(error, what, timeoutMs, ended).withAdvice(withheld);
     } finally {
       deadline.cancel();
       signal?.removeEventListener('abort', onAbort);
+      this.#closing.signal.removeEventListener('abort', onClose);
     }
   }
 
-  /** Asked anew for each request and each connection. */
-  async authorised(): Promise<Authorised> {
-    const answer = await this.#authorise?.();
-    const hostname = answer?.hostname ?? this.#target.hostname;
-    const hasPassword = this.#headers.authorization !== undefined;
-    return answer?.kind === 'withheld' && hasPassword
-      ? { hostname, headers: {}, withheld: answer.why }
-      : { hostname, headers: this.#headers };
-  }
-
-  /** The URL of a route, below whatever path the server's URL has. */
-  route(path: string): URL {
-    return new URL(`${this.url}${path}`);
+  /** For an event stream, which has a connection of its own. */
+  streamTarget(path: string): StreamTarget {
+    return { url: new URL(`${this.url}${path}`), authorised: () => this.#authorised() };
   }
 
   /** Forgets pooled connections and ends what is in flight; nothing is asked any more. */
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#agent.destroy();
-    this.#kept?.close();
+    this.#closing.abort();
+    await this.#agent.destroy();
   }
 
   notOpencode(request: string, outcome: string): OpencodeError {
     return new OpencodeError({ kind: 'not_opencode', request, outcome });
+  }
+
+  /** The one place where credentials are fetched: for each request, and for each connection of an event stream. */
+  async #authorised(): Promise<Authorised> {
+    const answer = await this.#authorise?.();
+    const origin = originOf(this.#base, answer?.hostname);
+    const { host } = this.#base;
+    const hasPassword = this.#credentials.authorization !== undefined;
+    return answer?.kind === 'withheld' && hasPassword
+      ? { origin, headers: { host }, withheld: answer.why }
+      : { origin, headers: { host, ...this.#credentials } };
+  }
+
+  /** Asks, and again what only asks where the connection broke before the answer. No redirect is followed. */
+  async #send(
+    { method = 'GET', path, query, body }: Request,
+    signal: AbortSignal,
+    onAuthorised: (authorised: Authorised) => void,
+  ): Promise<Answer> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const authorised = await this.#authorised();
+        onAuthorised(authorised);
+        signal.throwIfAborted();
+        const answer = await this.#agent.request({
+          origin: authorised.origin,
+          path: `${this.#prefix}${path}${queryOf(query)}`,
+          method,
+          headers: {
+            accept: 'application/json',
+            ...(body !== undefined && { 'content-type': 'application/json' }),
+            ...authorised.headers,
+          },
+          // A connection that was made without the password may lead to another process than the next one's.
+          reset: authorised.withheld !== undefined,
+          body: body === undefined ? null : JSON.stringify(body),
+          signal,
+        });
+        const status = answer.statusCode;
+        const contentType = String(answer.headers['content-type'] ?? '');
+        const isError = status < 200 || status >= 300;
+        // What an error says is for the message alone: the status counts also where the words cannot be read.
+        const text = isError
+          ? await answer.body.text().catch(() => undefined)
+          : await answer.body.text();
+        return { status, contentType, text };
+      } catch (error) {
+        if (method !== 'GET' || tries >= MAX_TRIES || !BROKEN.has(codeOf(error))) throw error;
+      }
+    }
+  }
+
+  #read(request: string, { status, contentType, text = '' }: Answer): unknown {
+    const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(contentType);
+    if (status < 200 || status >= 300) {
+      throw this.#statusError(request, status, isJson ? text : undefined);
+    }
+    if (status === 204 || (text === '' && !contentType)) return undefined;
+    if (!isJson) {
+      const type = contentType || 'no content type';
+      throw this.notOpencode(request, `answered ${status} with ${type}, not JSON`);
+    }
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw this.notOpencode(request, `answered ${status} with JSON that does not parse`);
+    }
   }
 
   /** Fires after `ms` of observed time: a timer that is late because this process stood still is set again. */
@@ -273,18 +262,28 @@ export class Transport {
 
   #explain(error: unknown, request: string, timeoutMs: number, ended?: Ended): OpencodeError {
     if (error instanceof OpencodeError) return error;
-    if (ended === 'deadline') {
-      const outcome = `did not answer within ${timeoutMs} ms`;
-      return new OpencodeError({ kind: 'timeout', request, outcome });
+    switch (ended) {
+      case 'deadline': {
+        const outcome = `did not answer within ${timeoutMs} ms`;
+        return new OpencodeError({ kind: 'timeout', request, outcome });
+      }
+      case 'aborted':
+        return new OpencodeError({ kind: 'aborted', request, outcome: 'was given up by us' });
+      case 'closed':
+      case undefined: {
+        const code = codeOf(error);
+        const kind = (code && KIND_BY_CODE[code]) || 'network';
+        if (kind === 'too_large') {
+          const outcome = `answered more than ${MAX_ANSWER_BYTES} bytes`;
+          return new OpencodeError({ kind, request, outcome });
+        }
+        const outcome = kind === 'refused' ? 'could not connect' : 'failed';
+        const detail = this.#scrub((error as Error)?.message || code || String(error));
+        return new OpencodeError({ kind, request, outcome, detail, cause: error });
+      }
+      default:
+        return ended satisfies never;
     }
-    if (ended === 'aborted') {
-      return new OpencodeError({ kind: 'aborted', request, outcome: 'was given up by us' });
-    }
-    const code = codeOf(error);
-    const kind = (code && KIND_BY_CODE[code]) || 'network';
-    const outcome = kind === 'refused' ? 'could not connect' : 'failed';
-    const detail = this.#scrub((error as Error)?.message || code || String(error));
-    return new OpencodeError({ kind, request, outcome, detail, cause: error });
   }
 
   #scrub(text: string): string {
@@ -292,16 +291,17 @@ export class Transport {
   }
 }
 
-/** What came by Node's client; of an error's text only what may be of use. */
-async function read(send: () => Promise<IncomingMessage>, maxBytes: number): Promise<KeptAnswer> {
-  const response = await send();
-  const { statusCode: status = 0, headers } = response;
-  const contentType = String(headers['content-type'] ?? '');
-  const isError = status < 200 || status >= 300;
-  const text = isError
-    ? await textOf(response, MAX_ERROR_BYTES).catch(() => undefined)
-    : await textOf(response, maxBytes);
-  return { status, contentType, text };
+/** `localhost` is 127.0.0.1, where opencode listens: [::1] may be another process's. Behind TLS it is a name. */
+function originOf({ protocol, hostname, port, origin }: URL, loopback = '127.0.0.1'): string {
+  if (protocol !== 'http:' || hostname !== 'localhost') return origin;
+  return `http://${loopback.includes(':') ? `[${loopback}]` : loopback}${port && `:${port}`}`;
+}
+
+function codeOf(error: unknown): string | undefined {
+  const { code, errors } = (error ?? {}) as { code?: unknown; errors?: unknown[] };
+  if (typeof code === 'string') return code;
+  // Node's happy-eyeballs wraps the refusals of each address.
+  return errors?.[0] === undefined ? undefined : codeOf(errors[0]);
 }
 
 function queryOf(query: Request['query'] = {}): string {

@@ -4,9 +4,9 @@
  */
 import type { Clock, Timer } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
-import type { ConnectionEnd } from '../http/event-connection.js';
-import { Connection } from '../http/event-source.js';
+import { type ConnectionEnd, EventConnection } from '../http/event-source.js';
 import type { OpencodeClient } from '../v1/client.js';
+import { directoryOf, isDelta, readHead } from '../v1/frame-head.js';
 import type { ParseStats } from '../v1/status.js';
 import { Heartbeats } from './heartbeats.js';
 import { saysNoSuchPath } from './stream-path.js';
@@ -30,7 +30,7 @@ const FIRST_RECHECK_MS = 5_000;
 const MAX_RECHECK_MS = 10 * 60_000;
 /** So many other refusals of a path in a row, and the other one is tried: an old server's 500 may mean "no such route". */
 const MAX_REFUSALS = 3;
-/** At most one `progress` a session in this time, and one `alive`: far below any limit anyone sets (seconds). */
+/** At most one delta a session in this time, and one `alive`: far below any limit anyone sets (seconds). */
 export const COALESCE_MS = 250;
 
 export interface StreamEvents {
@@ -41,7 +41,6 @@ export interface StreamEvents {
   failed(end: ConnectionEnd, path: string): void;
   /** Bytes arrived. `heartbeatMs` once the interval is known. */
   alive(heartbeatMs: number | undefined): void;
-  progress(sessionID: string, directory: string | undefined): void;
   /** A frame too large to read; the watchdog had better look at the session itself. */
   oversized(sessionID: string | undefined, directory: string | undefined): void;
   event(directory: string | undefined, payload: unknown): void;
@@ -60,10 +59,10 @@ export interface StreamOptions {
 
 export class EventStream {
   readonly #options: StreamOptions;
-  readonly #progress: Throttle;
+  readonly #deltas: Throttle;
   readonly #alive: Throttle;
   #isStarted = false;
-  #connection: Connection | undefined;
+  #connection: EventConnection | undefined;
   #earlierFrames = 0;
   #heartbeats = new Heartbeats();
   #path = GLOBAL_PATH;
@@ -82,7 +81,7 @@ export class EventStream {
 
   constructor(options: StreamOptions) {
     this.#options = options;
-    this.#progress = new Throttle(options.clock, COALESCE_MS);
+    this.#deltas = new Throttle(options.clock, COALESCE_MS);
     this.#alive = new Throttle(options.clock, COALESCE_MS);
   }
 
@@ -93,11 +92,6 @@ export class EventStream {
 
   get isConnected(): boolean {
     return this.#openedAt !== undefined;
-  }
-
-  /** How long what is said may wait before it is read, ms: 0 on a stream that is not busy. */
-  get restMs(): number {
-    return this.#connection?.restMs ?? 0;
   }
 
   start(): void {
@@ -123,31 +117,28 @@ export class EventStream {
     const { client, clock, events } = this.#options;
     if (!this.#isStarted) return;
     const path = this.#path;
-    this.#connection = new Connection({
+    this.#connection = new EventConnection({
       target: client.streamTarget(path),
       clock,
-      events: {
-        open: () => {
-          this.#firstBytesTimer = clock.after(FIRST_BYTES_MS, () => {
-            void this.#connection?.close();
-            const reason = `it opened, and said nothing for ${FIRST_BYTES_MS} ms`;
-            this.#ended({ why: 'headers', reason }, path);
-          });
-        },
-        bytes: () => {
-          this.#lastBytesAt = clock.now();
-          if (this.#openedAt === undefined) this.#opened(path);
-          if (this.#alive.passes('', this.#lastBytesAt)) events.alive(this.#heartbeats.intervalMs);
-        },
-        progress: (sessionID, head) => {
-          if (this.#progress.passes(sessionID, this.#lastBytesAt)) {
-            events.progress(sessionID, head.directory);
-          }
-        },
-        oversized: ({ sessionID, directory }) => events.oversized(sessionID, directory),
-        data: (text) => this.#read(text),
-        end: (end) => this.#ended(end, path),
+      onOpen: () => {
+        this.#firstBytesTimer = clock.after(FIRST_BYTES_MS, () => {
+          void this.#connection?.close();
+          const reason = `it opened, and said nothing for ${FIRST_BYTES_MS} ms`;
+          this.#ended({ why: 'headers', reason }, path);
+        });
       },
+      onBytes: () => {
+        this.#lastBytesAt = clock.now();
+        if (this.#openedAt === undefined) this.#opened(path);
+        if (this.#alive.passes('', this.#lastBytesAt)) events.alive(this.#heartbeats.intervalMs);
+      },
+      isRedundant: (head) => this.#isRedundant(head),
+      onOversized: (head) => {
+        const known = readHead(head);
+        events.oversized(known?.sessionID, known && directoryOf(known));
+      },
+      onData: (text) => this.#read(text),
+      onEnd: (end) => this.#ended(end, path),
     });
   }
 
@@ -160,6 +151,14 @@ export class EventStream {
     if (path === OLD_PATH) this.#recheckLater();
     else this.#recheckMs = FIRST_RECHECK_MS;
     events.connected(path);
+  }
+
+  /** `sync` frames repeat others (facts, section 4); of a session's deltas one in a while says that it lives. */
+  #isRedundant(head: string): boolean {
+    const { type = '', sessionID } = readHead(head) ?? {};
+    if (type === 'sync') return true;
+    if (sessionID === undefined || !isDelta(type)) return false;
+    return !this.#deltas.passes(sessionID, this.#lastBytesAt);
   }
 
   /** What made us take `/event` may have been a bad moment of the server's. */

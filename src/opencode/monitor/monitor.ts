@@ -137,11 +137,6 @@ export class Monitor {
     return this.#stream.frames;
   }
 
-  /** On a busy stream: the next thing that it says is told after at most so many ms. */
-  get restMs(): number {
-    return this.#stream.restMs;
-  }
-
   start(): void {
     this.resume();
   }
@@ -319,7 +314,6 @@ export class Monitor {
           ...(heartbeatMs !== undefined && { heartbeatMs }),
         });
       },
-      progress: (sessionID, tag) => this.#progress(sessionID, tag),
       oversized: (sessionID, tag) => {
         if (this.#notices.passes(`oversized ${sessionID}`)) {
           notice('info', 'an event was too large to read', { sessionID });

@@ -8,8 +8,7 @@ import type {
   SessionStatus,
 } from '../../watchdog/observation.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
-import type { StreamTarget } from '../http/event-connection.js';
-import { type Request, Transport } from '../http/transport.js';
+import { type Request, type StreamTarget, Transport } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
 import * as schemas from './schemas.js';
 import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
@@ -17,11 +16,6 @@ import { ParseStats } from './status.js';
 import { readStatuses } from './status-list.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
 
-const MiB = 1024 * 1024;
-/** 50,000 entries of 200 bytes are 10 MB: beyond this it is no status. */
-export const MAX_STATUS_BYTES = 16 * MiB;
-/** A message may carry files and tool output; a handful of them stays below this. */
-export const MAX_MESSAGES_BYTES = 32 * MiB;
 /** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
 const RECHECK_EVERY_PROBES = 12;
 const HEALTH = '/global/health';
@@ -93,12 +87,8 @@ export class OpencodeClient {
   }
 
   /** For the event stream, which makes its own connection: where to, and with which credentials. */
-  async streamTarget(path: string): Promise<StreamTarget> {
-    const url = this.#transport.route(path);
-    const { host } = url;
-    const { hostname, headers } = await this.#transport.authorised();
-    url.hostname = hostname.includes(':') ? `[${hostname}]` : hostname;
-    return { url, headers: { host, ...headers } };
+  streamTarget(path: string): StreamTarget {
+    return this.#transport.streamTarget(path);
   }
 
   /**
@@ -152,7 +142,6 @@ export class OpencodeClient {
       query: { directory },
       signal,
       timeoutMs,
-      maxBytes: MAX_STATUS_BYTES,
     });
     const list = readStatuses(answer, this.#clock.epoch(), this.oddities);
     if (list.kind === 'read') return list.statuses;
@@ -207,7 +196,6 @@ export class OpencodeClient {
       path: sessionPath(sessionID, '/message'),
       query: { directory, limit },
       signal,
-      maxBytes: MAX_MESSAGES_BYTES,
     });
     return readMessages(values.slice(-limit), () => this.#skip());
   }

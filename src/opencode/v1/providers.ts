@@ -3,8 +3,6 @@ import * as z from 'zod';
 import { OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from './client.js';
 
-/** models.dev lists thousands of models; 1.18 answers 3 MB (facts, section 2). */
-export const MAX_PROVIDERS_BYTES = 64 * 1024 * 1024;
 /** Megabytes that are put together on the spot: on a busy machine that has taken 10 s. */
 const PROVIDERS_TIMEOUT_MS = 60_000;
 
@@ -51,7 +49,6 @@ export async function readProviders(
     await client.raw({
       path: '/provider',
       signal,
-      maxBytes: MAX_PROVIDERS_BYTES,
       timeoutMs: PROVIDERS_TIMEOUT_MS,
     }),
   );

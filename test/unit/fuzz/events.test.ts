@@ -5,6 +5,7 @@
 import { createParser } from 'eventsource-parser';
 import { describe, expect, it } from 'vitest';
 import { DeltaFilter } from '../../../src/opencode/http/delta-filter.js';
+import { readHead } from '../../../src/opencode/v1/frame-head.js';
 import { MAX_ID_CHARS, MAX_PATH_CHARS } from '../../../src/opencode/v1/schemas.js';
 import { MAX_UNKNOWN_TYPES, ParseStats } from '../../../src/opencode/v1/status.js';
 import { translate } from '../../../src/opencode/v1/translate.js';
@@ -35,19 +36,19 @@ const frames = Object.values(realEvents).filter(
 const text = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
 const everything = Buffer.from(frames.map(text).join(''));
 
-/** Everything between the socket and the watchdog, as `stream.ts` and `monitor.ts` put it together. */
+/** Everything between the socket and the watchdog, as `event-stream.ts` and `monitor.ts` put it together. */
 class Ears {
   readonly oddities = new ParseStats();
   readonly observations: Observation[] = [];
   readonly #parser = createParser({ onEvent: ({ data }) => this.frame(data) });
   readonly #decoder = new TextDecoder();
   readonly filter = new DeltaFilter({
-    progress: (sessionID, { directory }) => {
+    isRedundant: (head) => {
+      const { type, sessionID = '', directory = '' } = readHead(head) ?? {};
       expect(sessionID.length).toBeLessThanOrEqual(MAX_ID_CHARS);
-      expect((directory ?? '').length).toBeLessThan(100_000);
-      this.observations.push({ kind: 'session.progress', at: 0, sessionID });
+      expect(directory.length).toBeLessThan(MAX_PATH_CHARS);
+      return type === 'sync';
     },
-    oversized: () => {},
   });
 
   bytes(chunk: Uint8Array): void {

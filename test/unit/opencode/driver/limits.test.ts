@@ -1,6 +1,3 @@
-/** The driver's buffers: a reply, its parts and its stream are bounded, and what is beyond comes with the transcript. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../../src/lib/clock.js';
 import { runBatch } from '../../../../src/opencode/driver/batch.js';
@@ -12,11 +9,6 @@ import {
   MAX_STREAMED_PARTS,
   StreamedText,
 } from '../../../../src/opencode/driver/streamed-text.js';
-import {
-  type ConnectionEnd,
-  EventConnection,
-  MAX_UNFINISHED_CHARS,
-} from '../../../../src/opencode/http/event-connection.js';
 import { MAX_NOTICES } from '../../../../src/opencode/monitor/notice.js';
 
 const answer = (id: string) => ({ info: { id, role: 'assistant' } });
@@ -85,35 +77,4 @@ it('of the notices of one task of a batch a bounded number is kept', async () =>
   };
   const results = runBatch(driver as unknown as OpencodeDriver, [{ prompt: 'x' }]);
   for await (const { notices } of results) expect(notices).toHaveLength(MAX_NOTICES);
-});
-
-it('a frame without end ends the connection at its limit', async () => {
-  const chunk = Buffer.alloc(1024 * 1024, 0x61);
-  let sent = 0;
-  const server = createServer((_, response) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.write('data: ');
-    const more = () => {
-      while (!response.destroyed) {
-        sent += chunk.length;
-        if (!response.write(chunk)) {
-          response.once('drain', more);
-          return;
-        }
-      }
-    };
-    more();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  const url = new URL(`http://127.0.0.1:${port}/`);
-  const clock = new SystemClock();
-  const end = await new Promise<ConnectionEnd>((resolve) => {
-    const target = Promise.resolve({ url, headers: {} });
-    new EventConnection({ target, clock, data: () => {}, end: resolve });
-  });
-  expect(end).toMatchObject({ why: 'failed', reason: expect.stringContaining('has no end') });
-  expect(sent).toBeLessThan(2 * MAX_UNFINISHED_CHARS);
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
 });
