@@ -141,7 +141,7 @@ export const configSchema = group({
   abort: group({
     verifyTimeout: duration(
       P.abort.verifyTimeout,
-      'An abort has worked when the session is seen idle within this time.',
+      'An abort has worked when the session is seen idle within this time; longer where the server answers slowly.',
     ),
     maxTries: count(P.abort.maxTries, 'Then the session is wedged.'),
   }),
@@ -181,6 +181,11 @@ export const configSchema = group({
       P.restart.cooldown,
       'The breaker stays open this long, doubling to at most 4h.',
       { max: MAX_COOLDOWN },
+    ),
+    waitForHealthy: duration(
+      P.restart.waitForHealthy,
+      'A restart for wedged or piled-up sessions waits this long for healthy runs to end; after that it is made only where it cuts fewer healthy runs than it ends stuck ones.',
+      { min: 0 },
     ),
     giveUp: choice(
       ['hold', 'exit'],

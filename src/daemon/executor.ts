@@ -148,7 +148,7 @@ export class Executor {
   }
 
   async #abort(act: Extract<Act, { act: 'abort' }>): Promise<void> {
-    const { client, clock, observe, config } = this.#o;
+    const { client, clock, observe } = this.#o;
     const { sessionID } = act;
     const withdraw = new AbortController();
     this.#aborts.set(sessionID, withdraw);
@@ -160,7 +160,7 @@ export class Executor {
           directory: act.directory,
           expect: act.expect,
           waits: act.waits,
-          verifyTimeoutMs: config.abort.verifyTimeout,
+          verifyTimeoutMs: act.verifyTimeoutMs,
           signal: withdraw.signal,
           stop: this.#stopping.signal,
         });

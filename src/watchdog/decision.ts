@@ -82,6 +82,8 @@ export type Act =
        * in flight may be the one that works), `active` elsewhere.
        */
       expect: 'retry' | 'active';
+      /** It must be seen idle within this time after sending, ms: `abort.verifyTimeout`, longer on a slow server. */
+      verifyTimeoutMs: number;
       /** True where opencode said in this very moment that the next attempt is still some time away. */
       waits: boolean;
     }
@@ -138,6 +140,12 @@ export interface NoteFields {
     sessions: number;
     drainTimeoutMs: number;
   };
+  'server.restart_deferred': {
+    reason: RestartReason;
+    /** The healthy runs that it would cut, by session. */
+    waitsFor: string[];
+    waitForHealthyMs: number;
+  };
   'server.restarting': {
     reason: RestartReason;
     pid?: number;
@@ -171,7 +179,12 @@ export interface NoteFields {
   'session.aborting': SessionFields & { reason: StuckReason; try: number };
   'session.aborted': SessionFields & { reason: StuckReason; try: number; tookMs: number };
   'session.abort_failed': SessionFields & { reason: StuckReason; try: number; error: string };
-  'session.wedged': SessionFields & { reason: StuckReason; tries: number };
+  'session.wedged': SessionFields & {
+    reason: StuckReason;
+    tries: number;
+    /** What follows; said again where it becomes `nothing`: then a person must see to it. */
+    next: 'restart' | 'nothing';
+  };
   'session.waiting': SessionFields & { on: 'permission' | 'question'; requestID: string };
   'session.answered': SessionFields & {
     on: 'permission' | 'question';

@@ -25,7 +25,7 @@ export interface Policy {
     action: 'report' | 'reject' | 'abort';
   };
   abort: {
-    /** An abort has worked when the session is seen idle within this time. */
+    /** An abort has worked when the session is seen idle within this time, or longer where the server answers slowly. */
     verifyTimeout: number;
     /** Then the session is wedged. */
     maxTries: number;
@@ -49,6 +49,8 @@ export interface Policy {
     backoff: { initial: number; max: number };
     /** The breaker stays open this long, doubling each time to at most `MAX_COOLDOWN`. */
     cooldown: number;
+    /** A restart for wedged or piled-up sessions waits this long for healthy runs to end; 0 = not at all. */
+    waitForHealthy: number;
     giveUp: 'hold' | 'exit';
   };
   recycle: {
@@ -87,6 +89,7 @@ export const DEFAULT_POLICY: Policy = {
     window: 10 * 60_000,
     backoff: { initial: 1_000, max: 60_000 },
     cooldown: 15 * 60_000,
+    waitForHealthy: 10 * 60_000,
     giveUp: 'hold',
   },
   recycle: { drainTimeout: 30 * 60_000, waitForPeople: true },

@@ -9,6 +9,8 @@ import type { Decision, Health, Interrupted, RestartReason, SessionFields } from
 import { ProviderOutages } from './group/provider-outage.js';
 import type { Observation } from './observation.js';
 import type { Policy } from './policy.js';
+import { AnswerTimes } from './server/answer-times.js';
+import { Deferral } from './server/deferral.js';
 import { Drain } from './server/drain.js';
 import { ServerWatch } from './server/health.js';
 import { type Detail, detail } from './session/detail.js';
@@ -42,6 +44,8 @@ export class Watchdog {
   readonly #sessions: SessionWatch;
   readonly server: ServerWatch;
   readonly #drain: Drain;
+  readonly #deferral: Deferral;
+  readonly #answers = new AnswerTimes();
   #out: Decision[] = [];
   /** When each session may change without any news. */
   readonly #agenda = new TimerQueue<Session>();
@@ -64,6 +68,8 @@ export class Watchdog {
       say,
       canAct: () => this.server.healthy,
       isAnswering: () => this.server.answering,
+      canRestart: () => this.server.acts,
+      verifyMs: (at) => this.#answers.verifyMs(this.#policy.abort.verifyTimeout, at),
       isMute: () => this.server.isMute,
       muteSince: (since) => this.server.muteSince(since),
       wakeAt: (at, session) => {
@@ -72,6 +78,7 @@ export class Watchdog {
       },
     });
     this.#drain = new Drain(options.policy.recycle);
+    this.#deferral = new Deferral(options.policy.restart);
   }
 
   /** When to send a `tick`, on the observed clock; undefined where only news can change anything. */
@@ -127,6 +134,7 @@ export class Watchdog {
       }
     }
     this.#out = [];
+    if ('startedAt' in o) this.#answers.note(o.at - o.startedAt, o.at);
     this.#take(o);
     this.#reviewDue(o.at);
     this.#reviewServer(o.at);
@@ -285,12 +293,47 @@ export class Watchdog {
     if (own !== undefined && this.#restart(own, at, this.server.detail())) return;
     if (!this.server.healthy) return;
     const { wedged } = this.#sessions.book;
-    if (wedged.size > 0) {
+    let wanted = wedged.size > 0;
+    if (wanted) {
       const ids = [...wedged].map((each) => each.id).join(', ');
-      if (this.#restart('wedged', at, `aborts do not end ${ids}`)) return;
+      if (this.#restartSparing('wedged', at, `aborts do not end ${ids}`, wedged)) return;
     }
     if (this.#reviewDrain(at)) return;
-    this.#sessions.piles.review(at, (detail) => this.#restart('pileup', at, detail));
+    this.#sessions.piles.review(at, (detail, piled) => {
+      wanted = true;
+      return this.#restartSparing('pileup', at, detail, piled);
+    });
+    if (!wanted) this.#deferral.clear();
+  }
+
+  /** A restart that waits for healthy runs. True where the executor is now busy with the process. */
+  #restartSparing(
+    reason: 'wedged' | 'pileup',
+    at: number,
+    detail: string,
+    stuck: ReadonlySet<Session>,
+  ): boolean {
+    if (!this.server.acts) return false;
+    const healthy = this.#sessions.book.healthy(stuck);
+    const answer = this.#deferral.judge(stuck.size, healthy.length, at);
+    switch (answer.kind) {
+      case 'restart':
+        return this.#restart(reason, at, detail);
+      case 'wait':
+        this.#wakeAt(answer.askAgainAt);
+        if (answer.isNew) {
+          this.#out.push({
+            note: 'server.restart_deferred',
+            reason,
+            waitsFor: healthy.map(({ id }) => id),
+            waitForHealthyMs: this.#policy.restart.waitForHealthy,
+          });
+        }
+        return false;
+      case 'nothing':
+        this.#sessions.nothingHelps();
+        return false;
+    }
   }
 
   /** True where the executor is now busy with the process. */
@@ -316,6 +359,7 @@ export class Watchdog {
     this.#cut = interrupted;
     // Whatever the restart is for, it recycles too.
     this.#drain.clear(at);
+    this.#deferral.clear();
     if (reason === 'pileup') this.#sessions.piles.restarted(at);
     return true;
   }

@@ -25,7 +25,7 @@ beforeAll(async () => {
   telemetry.emit('session.abort_failed', { ...session, reason: 'attempts', try: 1, error: 'x' });
   telemetry.emit('session.aborted', { ...session, reason: 'attempts', try: 2, tookMs: 40 });
   telemetry.emit('session.stuck', { ...session, reason: 'silence', limit: 5, value: 5 });
-  telemetry.emit('session.wedged', { ...session, reason: 'silence', tries: 3 });
+  telemetry.emit('session.wedged', { ...session, reason: 'silence', tries: 3, next: 'restart' });
   telemetry.emit('session.failed', { ...session, error: 'x', attempts: 1 });
   telemetry.emit('server.exited', { code: 1, signal: null });
   telemetry.emit('server.restarting', {

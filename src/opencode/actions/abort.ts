@@ -4,8 +4,9 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';
 
-/** The last look before sending must not hold up an abort for longer than this. */
+/** The last look before sending must not hold up an abort for longer than this, or this share of its limit. */
 const MAX_LOOK_MS = 2_000;
+const LOOK_SHARE = 0.25;
 /** Where the run is known to wait, the look is a courtesy to whoever ended it in the same moment, and no more. */
 const SHORT_LOOK_MS = 10;
 /** An abort takes effect within 50 ms as a rule (seen on 1.18.33): the first looks come quickly. */
@@ -43,8 +44,9 @@ export async function abortSession(
   request: AbortRequest,
 ): Promise<AbortOutcome> {
   const { sessionID, verifyTimeoutMs, expect = 'active', signal, stop, onSent } = request;
+  const lookBeforeMs = Math.max(MAX_LOOK_MS, verifyTimeoutMs * LOOK_SHARE);
   const lookBefore = async (place: string | undefined) => {
-    const looking = look(client, sessionID, place, MAX_LOOK_MS, signal);
+    const looking = look(client, sessionID, place, lookBeforeMs, signal);
     if (!request.waits) return looking;
     // Not cut off: a look that is given up would take its connection along, and the abort wants one.
     const seen = new AbortController();

@@ -84,6 +84,19 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     would: (f) =>
       `A restart (${f.reason}) would wait for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
   },
+  'server.restart_deferred': {
+    level: 'warn',
+    when: 'a restart for wedged or piled-up sessions waits for the healthy runs that it would cut',
+    fields: {
+      reason: 'pileup or wedged',
+      waitsFor: 'ids of the sessions with these runs',
+      waitForHealthyMs: 'the longest that it waits (`restart.waitForHealthy`)',
+    },
+    message: (f) =>
+      `A restart (${f.reason}) waits for ${counted(f.waitsFor.length, 'healthy run')} to end, at most ${time(f.waitForHealthyMs)}.`,
+    would: (f) =>
+      `A restart (${f.reason}) would wait for ${counted(f.waitsFor.length, 'healthy run')} to end, at most ${time(f.waitForHealthyMs)}.`,
+  },
   'server.restarting': {
     level: 'warn',
     when: 'the watchdog decides to restart',

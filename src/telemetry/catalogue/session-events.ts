@@ -76,10 +76,14 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   },
   'session.wedged': {
     level: 'error',
-    when: '`abort.maxTries` aborts did not work',
-    fields: { reason: REASON, tries: 'aborts tried' },
+    when: '`abort.maxTries` aborts did not work; said again where `next` becomes nothing',
+    fields: {
+      reason: REASON,
+      tries: 'aborts tried',
+      next: 'restart, or nothing: a restart would cut as many healthy runs or more, or is not ours to make, and a person must see to it',
+    },
     message: (f) =>
-      `Session ${f.sessionID} is wedged: ${counted(f.tries, 'abort')} did not end its run.`,
+      `Session ${f.sessionID} is wedged: ${counted(f.tries, 'abort')} did not end its run${f.next === 'nothing' ? ', and a restart would cost more than it ends or is not ours to make: a person must see to it' : ''}.`,
   },
   'session.waiting': {
     level: 'info',

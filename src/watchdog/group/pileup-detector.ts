@@ -16,8 +16,10 @@ export type PileupAnswer =
 export interface PileupFacts {
   /** When each retrying session's episode began. */
   episodes: readonly number[];
-  /** Whether sessions are active that are neither retrying nor stuck: a restart would cut them. */
+  /** Whether runs are active that are neither in the pile nor stuck: a restart would cut them. */
   healthy(): boolean;
+  /** How long an abort may take to be seen to work just now, ms. */
+  verifyMs: number;
   /** A provider is known to be down: restarts rest. */
   outage: boolean;
 }
@@ -62,7 +64,7 @@ export class PileupDetector {
     const piled = due.filter((each) => each <= at).length;
     if (this.#abortingSince !== undefined || facts.healthy()) {
       this.#abortingSince ??= at;
-      const standsAt = this.#abortingSince + this.#policy.abort.verifyTimeout;
+      const standsAt = this.#abortingSince + facts.verifyMs;
       if (at < standsAt) return { kind: 'abort', askAgainAt: standsAt };
       return {
         kind: 'restart',

@@ -32,9 +32,9 @@ export class Pileups {
   }
 
   /** `restart` tries one, and says whether it was decided. */
-  review(at: number, restart: (detail: string) => boolean): void {
+  review(at: number, restart: (detail: string, piled: ReadonlySet<Session>) => boolean): void {
     const { policy, outages, wakeAt } = this.#context;
-    const { active, retrying, episodeNews } = this.#runs.book;
+    const { retrying, episodeNews } = this.#runs.book;
     const { minSessions, minDuration } = policy.pileup;
     if (retrying.size < minSessions) {
       this.#pileup.clear();
@@ -46,13 +46,15 @@ export class Pileups {
       return;
     }
     const piled = this.#piled();
+    const inPile = new Set(piled.map(({ session }) => session));
     const formedElsewhere = piled.filter(
       ({ run, since }) => at - since >= minDuration && !outages.isOut(run),
     );
     const answer = this.#pileup.judge(
       {
         episodes: piled.map(({ since }) => since),
-        healthy: () => someHealthy(active, piled),
+        healthy: () => this.#runs.book.healthy(inPile).length > 0,
+        verifyMs: this.#context.verifyMs(at),
         outage: formedElsewhere.length < minSessions,
       },
       at,
@@ -63,7 +65,7 @@ export class Pileups {
         this.#none = { until: answer.askAgainAt ?? Number.POSITIVE_INFINITY, news: episodeNews };
         return;
       }
-    } else if (restart(answer.detail)) {
+    } else if (restart(answer.detail, inPile)) {
       return;
     }
     // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
@@ -97,12 +99,4 @@ export class Pileups {
       this.#context.wakeAt(due);
     }
   }
-}
-
-function someHealthy(active: Iterable<Session>, piled: readonly Piled[]): boolean {
-  const inPile = new Set(piled.map(({ session }) => session));
-  for (const session of active) {
-    if (session.run?.trouble === undefined && !inPile.has(session)) return true;
-  }
-  return false;
 }

@@ -93,6 +93,7 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
     reason: trouble.reason,
     try: tries,
     expect: spared ? 'retry' : 'active',
+    verifyTimeoutMs: context.verifyMs(at),
     waits: waitsForSure(run, at),
   });
 }
@@ -290,7 +291,17 @@ function wedge(
   run: Run,
   trouble: { reason: StuckReason; since: number; tries: number },
 ): void {
-  run.trouble = { phase: 'wedged', ...trouble };
+  const next = context.canRestart() ? 'restart' : 'nothing';
+  run.trouble = { phase: 'wedged', ...trouble, next };
   const { reason, tries } = trouble;
-  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries });
+  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
+}
+
+/** No restart comes for it either: a person is told, once. */
+export function nothingHelps(context: Context, session: Session): void {
+  const trouble = session.run?.trouble;
+  if (trouble?.phase !== 'wedged' || trouble.next === 'nothing') return;
+  trouble.next = 'nothing';
+  const { reason, tries, next } = trouble;
+  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
 }

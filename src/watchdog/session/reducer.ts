@@ -9,7 +9,13 @@ import { ClockGaps } from '../clock-gaps.js';
 import type { Interrupted, RestartReason } from '../decision.js';
 import { Pileups } from '../group/pileup.js';
 import type { ActObservation, RunningTool, SessionObservation } from '../observation.js';
-import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
+import {
+  abortEnded,
+  abortIfPossible,
+  episodeEnded,
+  episodeUnheard,
+  nothingHelps,
+} from './abort-flow.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { type Cut, continueAfterRestart, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
@@ -235,6 +241,11 @@ export class SessionWatch {
     }
     if (session.deleted && session.run === undefined) this.#runs.forgetDeleted(session);
     else this.#runs.review(session, o.at);
+  }
+
+  /** No restart comes for the wedged sessions: a person is told. */
+  nothingHelps(): void {
+    for (const session of this.book.wedged) nothingHelps(this.#context, session);
   }
 
   /** What a restart of the server would cut now. */

@@ -122,6 +122,21 @@ export class SessionRegistry {
     return (this.#children.get(session.id)?.size ?? 0) > 0;
   }
 
+  /**
+   * The runs that a restart would cut and that do well: neither stuck nor about to be ended, and not waiting for nothing
+   * but a subagent that is.
+   */
+  healthy(except: ReadonlySet<Session> = new Set()): Session[] {
+    const isStuck = (session: Session): boolean => {
+      if (session.run?.trouble !== undefined || except.has(session)) return true;
+      const children = this.#children.get(session.id);
+      return (
+        session.health === 'delegating' && children !== undefined && [...children].every(isStuck)
+      );
+    };
+    return [...this.#active].filter((session) => !isStuck(session));
+  }
+
   #link(session: Session): void {
     const { parentID } = session.info;
     if (parentID === undefined) return;

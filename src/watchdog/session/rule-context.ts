@@ -12,6 +12,10 @@ export interface Context {
   canAct(): boolean;
   /** Whether it answered when it was last asked: what fails now is not for its silence. */
   isAnswering(): boolean;
+  /** Whether the server's process may be restarted at all. */
+  canRestart(): boolean;
+  /** How long an abort that is sent now may take to be seen to work, ms. */
+  verifyMs(at: number): number;
   /** Whether it has no word for anybody just now. */
   isMute(): boolean;
   /** For how long of the time since then the server had no word for anybody, ms. */

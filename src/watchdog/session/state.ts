@@ -40,7 +40,13 @@ export type AbortFlow =
   | { phase: 'aborting'; reason: StuckReason; since: number; tries: number; withdrawn: boolean }
   /** `dryRun`: said, and left. */
   | { phase: 'left'; reason: StuckReason; since: number; tries: number }
-  | { phase: 'wedged'; reason: StuckReason; since: number; tries: number };
+  | {
+      phase: 'wedged';
+      reason: StuckReason;
+      since: number;
+      tries: number;
+      next: 'restart' | 'nothing';
+    };
 
 /** A close look that must confirm a limit which events alone would not prove. */
 export interface Inspection {

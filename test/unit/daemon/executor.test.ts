@@ -19,6 +19,7 @@ const ABORT: Act = {
   reason: 'attempts',
   try: 1,
   expect: 'retry',
+  verifyTimeoutMs: 1_000,
   waits: false,
 };
 const RESTART: Act = { act: 'restart', reason: 'wedged' };

@@ -56,7 +56,7 @@ describe('a pile-up', () => {
   });
 
   test('that stands although it was aborted is restarted after verifyTimeout', () => {
-    const w = pile(world())
+    const w = pile(world({ policy: { restart: { waitForHealthy: 0 } } }))
       .prompt('well')
       .advance(30 * SECOND);
     w.advance(5 * SECOND - 1);

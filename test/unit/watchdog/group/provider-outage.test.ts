@@ -102,7 +102,7 @@ describe('a provider outage', () => {
   });
 
   test('is over with the first finished step on it', () => {
-    const w = world();
+    const w = world({ policy: { restart: { waitForHealthy: 0 } } });
     for (const id of ['a', 'b', 'c']) abortOne(w, id);
     w.prompt('d').fails('d', 1).advance(MINUTE);
     w.prompt('other', { model: 'fake/m2' }).stepFinished('other');
