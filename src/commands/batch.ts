@@ -4,7 +4,7 @@ import type { BatchResult } from '../opencode/driver/batch.js';
 import { finishedTasks, type PlannedTask, readInput, readTasks } from './batch-tasks.js';
 import { countOf, type DrivingOptions, drive, durationOf } from './driver-commands.js';
 import { Progress } from './progress.js';
-import { complain, EXIT, ExitError, print } from './shared.js';
+import { complain, EXIT, ExitError, printJsonLine } from './shared.js';
 
 export interface BatchCommandOptions extends DrivingOptions {
   concurrency?: string;
@@ -54,7 +54,7 @@ export async function batchCommand(
       for await (const result of results) {
         ended += 1;
         if (!result.ok) failed += 1;
-        const line = JSON.stringify(resultLine(result, todo[result.index]));
+        const line = resultLine(result, todo[result.index]);
         progress.around(() => out.write(line));
         progress.ended(result.ok);
       }
@@ -101,12 +101,12 @@ function resultLine(result: BatchResult, task: PlannedTask | undefined): Record<
 }
 
 interface Output {
-  write(line: string): void;
+  write(line: Record<string, unknown>): void;
   close(): void;
 }
 
 function openOutput(path: string | undefined): Output {
-  if (path === undefined) return { write: print, close() {} };
+  if (path === undefined) return { write: printJsonLine, close() {} };
   let fd: number;
   try {
     fd = openSync(path, 'a+', 0o600);
@@ -116,7 +116,10 @@ function openOutput(path: string | undefined): Output {
   }
   // An earlier batch that was killed may have left half a line.
   if (!endsWithNewline(fd)) writeSync(fd, '\n');
-  return { write: (line) => writeSync(fd, `${line}\n`), close: () => closeSync(fd) };
+  return {
+    write: (line) => writeSync(fd, `${JSON.stringify(line)}\n`),
+    close: () => closeSync(fd),
+  };
 }
 
 function endsWithNewline(fd: number): boolean {

@@ -1,6 +1,7 @@
 /** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
 import { nearest } from '../config/suggest.js';
 import { SystemClock } from '../lib/clock.js';
+import { printable } from '../lib/printable.js';
 import type { OpencodeClient } from '../opencode/v1/client.js';
 import { readConfiguredModel, readProviders } from '../opencode/v1/providers.js';
 import { createControl } from '../process/control/auto.js';
@@ -57,7 +58,7 @@ export async function check(options: CheckOptions): Promise<number> {
 
 function line({ ok, step, says }: Step): string {
   const mark = ok === null ? '-   ' : ok ? 'ok  ' : 'FAIL';
-  return `${mark}  ${step.padEnd(9)}  ${says}`;
+  return `${mark}  ${step.padEnd(9)}  ${printable(says, 'line')}`;
 }
 
 /** Where somebody else runs the server, its binary need not be here. */

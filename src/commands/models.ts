@@ -1,4 +1,5 @@
 /** `models`: what can be asked for: the connected providers' models first, with their limits. */
+import { printableDeep } from '../lib/printable.js';
 import type { ModelList } from '../opencode/driver/types.js';
 import { type DrivingOptions, drive } from './driver-commands.js';
 import { plainTable, rowsOf } from './sessions.js';
@@ -19,7 +20,8 @@ export async function models(_args: string[], options: ModelsOptions): Promise<n
   });
 }
 
-function tableOf({ models: shown, configured }: ModelList): string {
+function tableOf(list: ModelList): string {
+  const { models: shown, configured } = printableDeep(list);
   const table = plainTable(['model', 'context', 'output', 'variants', '']);
   for (const { id, connected, contextLimit, outputLimit, variants = {} } of shown) {
     const marks = [id === configured ? 'default' : '', connected ? '' : 'not connected'];

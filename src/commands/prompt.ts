@@ -1,4 +1,5 @@
 /** `prompt`: one safe automation run; the reply goes to stdout, and no session is left behind. */
+import { printable } from '../lib/printable.js';
 import { MAX_NOTICES } from '../opencode/monitor/notice.js';
 import { type DrivingOptions, drive } from './driver-commands.js';
 import {
@@ -8,7 +9,7 @@ import {
   promptText,
   sendOptions,
 } from './prompt-options.js';
-import { complain, EXIT, print, printJson } from './shared.js';
+import { complain, EXIT, printJson, printReply } from './shared.js';
 
 export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
   title?: string;
@@ -44,7 +45,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
       });
       live.pause();
       if (json) printJson({ ok: true, text: reply, ...result, notices });
-      else if (!live.onText) print(reply);
+      else if (!live.onText) printReply(reply);
       if (keep) complain(`the session ${result.sessionID} is kept: ${driver.url}`);
       return EXIT.done;
     } catch (error) {
@@ -68,7 +69,7 @@ export function liveText(wanted: boolean): LiveText {
     onText:
       wanted && process.stdout.isTTY
         ? (text) => {
-            process.stdout.write(text);
+            process.stdout.write(printable(text, 'block'));
             isOpen = !text.endsWith('\n');
           }
         : undefined,

@@ -6,7 +6,7 @@ import type { Decision } from '../watchdog/decision.js';
 import { isNote } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
-import { EXIT, ExitError, loadForCommand, print } from './shared.js';
+import { EXIT, ExitError, loadForCommand, print, printJsonLine } from './shared.js';
 
 export interface ReplayCommandOptions {
   config?: string;
@@ -39,7 +39,8 @@ export async function replayCommand(
   let count = 0;
   for (const each of decide(policy, options.config === undefined)) {
     count += 1;
-    print(options.json ? JSON.stringify({ atMs: each.atMs, ...each.decision }) : line(each));
+    if (options.json) printJsonLine({ atMs: each.atMs, ...each.decision });
+    else print(line(each));
   }
   if (!options.json) print(summary(observations, count));
   return EXIT.done;
@@ -73,7 +74,8 @@ function printDiff(
   ].sort((a, b) => a.each.atMs - b.each.atMs);
   for (const { sign, each } of rows) {
     const { atMs, decision } = each;
-    print(json ? JSON.stringify({ sign, atMs, ...decision }) : `${sign} ${line(each)}`);
+    if (json) printJsonLine({ sign, atMs, ...decision });
+    else print(`${sign} ${line(each)}`);
   }
 }
 

@@ -13,7 +13,7 @@ import {
   waitOptions,
 } from './prompt-options.js';
 import { type SessionActOptions, sessionOf } from './session-acts.js';
-import { complain, EXIT, print, printJson } from './shared.js';
+import { complain, EXIT, print, printJson, printReply } from './shared.js';
 
 export interface CreateOptions extends DrivingOptions {
   title?: string;
@@ -93,7 +93,7 @@ async function reportReply(
       complain(message);
     });
     if (json) printJson({ ok: true, text, ...reply, notices });
-    else if (!live.onText) print(text);
+    else if (!live.onText) printReply(text);
     return EXIT.done;
   } finally {
     live.pause();

@@ -1,4 +1,5 @@
 /** `abort`, `delete`, `messages`: one session, now. */
+import { isId } from '../lib/id.js';
 import { renderTranscript, type TranscriptForm } from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
 import { countOf, type DrivingOptions, drive } from './driver-commands.js';
@@ -8,11 +9,19 @@ export interface SessionActOptions extends DrivingOptions {
   directory?: string;
 }
 
-/** Only commander calls these, which sees to the argument. */
-export const sessionOf = ([id = '']: string[], { directory }: SessionActOptions) => ({
-  id,
-  ...(directory !== undefined && { directory }),
-});
+/** Only commander calls these, which sees to the argument. @throws ExitError with code 2 */
+export function sessionOf([id = '']: string[], { directory }: SessionActOptions) {
+  return { id: sessionID(id), ...(directory !== undefined && { directory }) };
+}
+
+/** @throws ExitError with code 2 */
+export function sessionID(id: string): string {
+  if (isId(id)) return id;
+  throw new ExitError(
+    EXIT.usage,
+    `the session ${JSON.stringify(id.slice(0, 80))}: expected an id such as ses_6f0a1b2c, as "opencode-watchdog sessions" lists them`,
+  );
+}
 
 export async function abort(args: string[], options: SessionActOptions): Promise<number> {
   const session = sessionOf(args, options);

@@ -1,8 +1,10 @@
 /** `sessions`: the server's sessions and what each is doing, over all directories; with an id, that one alone. */
 import Table from 'cli-table3';
+import { printableDeep } from '../lib/printable.js';
 import { isActive } from '../opencode/driver/list-sessions.js';
 import type { SessionState } from '../opencode/driver/types.js';
 import { countOf, type DrivingOptions, drive } from './driver-commands.js';
+import { sessionID } from './session-acts.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
 export interface SessionsOptions extends DrivingOptions {
@@ -18,7 +20,10 @@ export async function sessions([id]: string[], options: SessionsOptions): Promis
   const limit = options.limit === undefined ? DEFAULT_LIMIT : countOf('--limit', options.limit);
   return drive(options, async ({ driver, signal }) => {
     if (id !== undefined) {
-      const state = await driver.status({ id, ...(directory && { directory }) }, signal);
+      const state = await driver.status(
+        { id: sessionID(id), ...(directory && { directory }) },
+        signal,
+      );
       if (json) printJson(state);
       else print(tableOf([state]));
       return EXIT.done;
@@ -34,7 +39,7 @@ export async function sessions([id]: string[], options: SessionsOptions): Promis
 
 function tableOf(states: readonly SessionState[]): string {
   const table = plainTable(['session', 'status', 'updated', 'directory', 'title']);
-  for (const state of states) {
+  for (const state of printableDeep(states)) {
     const { id, updated, directory = '', title = '', parentID } = state;
     const name = parentID === undefined ? title : `↳ ${title}`;
     table.push([id, statusWords(state), timeWords(updated), directory, name.slice(0, 60)]);

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { type Flag, type LoadedConfig, loadConfig } from '../config/load.js';
 import { ConfigError } from '../config/problem.js';
+import { printable, printableJson } from '../lib/printable.js';
+import { createRedactor } from '../telemetry/redaction.js';
 
 /** Contract, "Command line". */
 export const EXIT = {
@@ -70,25 +72,53 @@ export function exitCodeOf(error: unknown): ExitCode {
   return EXIT.failed;
 }
 
+/** What looks like a secret: an error may repeat a server's words, or a URL that somebody typed. */
+const redactor = createRedactor([]);
+const MAX_COMPLAINT = 65_536;
+
 export function complain(message: string): void {
-  process.stderr.write(`opencode-watchdog: ${message}\n`);
+  const words = printable(redactor.text(message, MAX_COMPLAINT), 'block');
+  process.stderr.write(`opencode-watchdog: ${words}\n`);
 }
 
 let guarded = false;
 
-/** Data, to stdout. A reader that went away (`… | head`) ends the output, not the command. */
+/** Text for people, to stdout: what is not printable in it is left out. */
 export function print(text: string): void {
-  if (!guarded) {
-    guarded = true;
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-    });
-  }
-  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  write(printable(text, 'block'));
+}
+
+/** The words of a model: exactly as they are for a program, without what a terminal would obey for a terminal. */
+export function printReply(text: string): void {
+  write(process.stdout.isTTY ? printable(text, 'block') : text);
+}
+
+/** Lines that are printable already, with colours of our own. */
+export function printPainted(text: string): void {
+  write(text);
 }
 
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value, null, 2));
+  write(printableJson(JSON.stringify(value, null, 2)));
+}
+
+/** NDJSON. */
+export function printJsonLine(value: unknown): void {
+  write(printableJson(JSON.stringify(value)));
+}
+
+/** A reader that went away (`… | head`) ends the output, not the command. */
+function write(text: string): void {
+  if (!guarded) {
+    guarded = true;
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      // Nobody can be told on stdout, and a listener does not throw.
+      if (error.code === 'EPIPE') return;
+      complain(`the output cannot be written: ${error.message}`);
+      process.exitCode = EXIT.failed;
+    });
+  }
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
 
 /** From package.json, which lies beside `src/` and `dist/` alike. */

@@ -1,6 +1,7 @@
 /** The daemon's status as some twenty lines for a terminal of any width. */
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
+import { printableDeep } from '../lib/printable.js';
 import { bytes, counted, time } from '../telemetry/number-text.js';
 import type { DaemonStatus } from './status-schema.js';
 
@@ -46,7 +47,9 @@ const WORST_FIRST = [
   'idle',
 ];
 
-export function statusLines(status: DaemonStatus, { columns, colours }: View): string[] {
+/** Painted with our own colours only: what the answer holds is made printable first. */
+export function statusLines(answer: DaemonStatus, { columns, colours }: View): string[] {
+  const status = printableDeep(answer);
   const paint = (word: string, as = word) => {
     const colour = COLOUR_OF[as];
     return colours && colour !== undefined

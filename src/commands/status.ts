@@ -1,7 +1,8 @@
 /** `status`: the running daemon's view, once or refreshed in place. */
 import { SystemClock, sleep } from '../lib/clock.js';
+import { printable } from '../lib/printable.js';
 import { DaemonClient, NoDaemonError } from './daemon-client.js';
-import { EXIT, loadForCommand, print, printJson } from './shared.js';
+import { EXIT, loadForCommand, printJson, printJsonLine, printPainted } from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 import { statusLines } from './status-text.js';
 
@@ -32,7 +33,7 @@ export async function status({ config, url, watch, json }: StatusOptions): Promi
   const { body } = await client.get('/status');
   const seen = readStatus(body);
   if (json) printJson(body);
-  else print(statusLines(seen, terminal()).join('\n'));
+  else printPainted(statusLines(seen, terminal()).join('\n'));
   return EXIT.done;
 }
 
@@ -46,11 +47,11 @@ async function watchStatus(client: DaemonClient, json: boolean): Promise<number>
   if (screen) process.stdout.write(ENTER_SCREEN);
   try {
     while (!stop.signal.aborted) {
-      if (json) print(JSON.stringify((await client.get('/status')).body));
+      if (json) printJsonLine((await client.get('/status')).body);
       else {
         last = await frame(client);
         if (screen) draw(last);
-        else print(`${last.join('\n')}\n`);
+        else printPainted(`${last.join('\n')}\n`);
       }
       await sleep(clock, REFRESH_MS, stop.signal).catch(() => {
         // Told to stop: the loop's condition sees it.
@@ -71,7 +72,7 @@ async function frame(client: DaemonClient): Promise<string[]> {
     seen = readStatus((await client.get('/status')).body);
   } catch (error) {
     if (!(error instanceof NoDaemonError)) throw error;
-    return [error.message];
+    return [printable(error.message, 'line')];
   }
   return statusLines(seen, terminal());
 }

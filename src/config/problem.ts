@@ -1,4 +1,5 @@
 /** What is wrong with a configuration: every problem of one run, each with key, value, expectation and source. */
+import { printable } from '../lib/printable.js';
 import { maskUserinfo } from './secret.js';
 
 export interface Problem {
@@ -31,7 +32,7 @@ export function describeProblems(problems: readonly Problem[]): string {
     const found = p.value === undefined ? '' : `is ${p.value}; `;
     const line = `${p.key.slice(0, MAX_KEY_CHARS).padEnd(width)}  ${found}expected ${p.expected}  (${p.source})`;
     // A key of the file may hold a line break or a terminal's control sequence.
-    return `  ${line.replace(/\p{Cc}/gu, '?')}`;
+    return `  ${printable(line, 'line')}`;
   });
   const more = problems.length - shown.length;
   const rest = more === 0 ? [] : [`  … and ${more} more`];

@@ -2,6 +2,7 @@
 import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import type { Clock } from '../lib/clock.js';
+import { printableJson } from '../lib/printable.js';
 import { isAct, levelOf, messageOf } from './catalogue/catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './catalogue/events.js';
 import { isJournal, withPriority } from './journal.js';
@@ -158,8 +159,15 @@ function createSink(options: TelemetryOptions, onDropped: (lines: number) => voi
       ? new FileDescriptorSink(STDOUT, clock, onDropped)
       : { write: (line) => stream.write(line), flush: () => {} };
   if (options.format === 'json' || (options.format === 'auto' && !isTerminal)) {
-    if (stream !== undefined || !isJournal(STDOUT, env)) return target;
-    return { write: (line) => target.write(withPriority(line)), flush: () => target.flush() };
+    const prefix = stream === undefined && isJournal(STDOUT, env) ? withPriority : undefined;
+    return {
+      // A person may well look at it in a terminal (`journalctl`, `docker logs`).
+      write: (line) => {
+        const safe = printableJson(line);
+        target.write(prefix === undefined ? safe : prefix(safe));
+      },
+      flush: () => target.flush(),
+    };
   }
   // NO_COLOR counts when it is there and not empty (no-color.org).
   const format = createReadableFormat(isTerminal && !env.NO_COLOR);

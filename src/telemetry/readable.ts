@@ -1,7 +1,7 @@
 /** The readable form of a log line, for a terminal: `12:03:04 WARN  session.stuck  Session … is stuck: …`. */
 import { createRequire } from 'node:module';
-import { stripVTControlCharacters } from 'node:util';
 import type { PrettyOptions } from 'pino-pretty';
+import { printable } from '../lib/printable.js';
 
 /** Long enough for most names, so that the sentences stand below each other. */
 const EVENT_WIDTH = 20;
@@ -33,7 +33,8 @@ export function createReadableFormat(colour: boolean): (line: string) => string 
         colors.gray(clockTime(log)),
         paint === undefined ? word : colors[paint](word),
         String(log.event).padEnd(EVENT_WIDTH),
-        oneLine(String(log.msg)),
+        // Nothing of opencode's output or of an error's line breaks reaches the terminal as more than words.
+        printable(String(log.msg), 'line').trimEnd(),
       ].join(' ');
     },
   };
@@ -46,12 +47,4 @@ function clockTime(log: Record<string, unknown>): string {
   return [time.getHours(), time.getMinutes(), time.getSeconds()]
     .map((part) => String(part).padStart(2, '0'))
     .join(':');
-}
-
-/** Neither colours nor cursor movements of opencode's output, nor line breaks of an error, reach the terminal. */
-function oneLine(text: string): string {
-  return stripVTControlCharacters(text)
-    .replace(/\s*[\r\n]+\s*/g, ' | ')
-    .replace(/\p{Cc}/gu, ' ')
-    .trimEnd();
 }

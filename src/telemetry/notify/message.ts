@@ -1,5 +1,6 @@
 /** What a webhook is sent: one message about one event or about many, as JSON or as Slack takes it. */
 import { hostname } from 'node:os';
+import { printable } from '../../lib/printable.js';
 import type { TelemetryRecord } from '../logger.js';
 import { counted } from '../number-text.js';
 
@@ -19,7 +20,7 @@ export interface Digest {
 }
 
 export function messageFor(format: WebhookFormat, digest: Digest): Record<string, unknown> {
-  const text = textOf(digest);
+  const text = printable(textOf(digest), 'block');
   if (format === 'slack') return { text: escapeSlack(text) };
   const { records, more, server } = digest;
   return {
@@ -41,12 +42,14 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
 function textOf({ records, more, server }: Digest): string {
   const [first] = records;
   if (records.length === 1 && more === 0 && first !== undefined) {
-    return `${sign(first)} ${first.msg} (${server})`.slice(0, MAX_TEXT);
+    return `${sign(first)} ${printable(first.msg, 'line')} (${server})`.slice(0, MAX_TEXT);
   }
   const kinds = new Map<string, number>();
   for (const { event } of records) kinds.set(event, (kinds.get(event) ?? 0) + 1);
   const summary = [...kinds].map(([event, amount]) => `${amount} × ${event}`).join(', ');
-  const lines = records.slice(0, MAX_LINES).map((record) => `${sign(record)} ${record.msg}`);
+  const lines = records
+    .slice(0, MAX_LINES)
+    .map((record) => `${sign(record)} ${printable(record.msg, 'line')}`);
   const rest = records.length - lines.length + more;
   return [
     `${counted(records.length + more, 'event')} at ${server}: ${summary}`,

@@ -1,0 +1,15 @@
+/**
+ * The shape of opencode's ids (`ses_6f0a…`, `per_…`, `que_…`): letters, digits, `_` and `-`, and no more.
+ *
+ * Everything that names a session or a request is held to it before it is used: an id becomes a part of a URL's path,
+ * where `..` means another route, and a key of maps, where length is memory.
+ */
+
+/** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
+export const MAX_ID_CHARS = 256;
+
+const SHAPE = /^[A-Za-z0-9][\w-]{0,255}$/;
+
+export function isId(text: string): boolean {
+  return SHAPE.test(text);
+}

@@ -1,0 +1,59 @@
+/**
+ * Text from elsewhere (titles, models' words, a server's output), made safe for a terminal and for people's eyes. Every
+ * printer goes through here.
+ *
+ * What is taken out: escape sequences (ECMA-48), the other control characters of C0 and C1, and the characters that
+ * change the order or hide what is read: bidi controls and marks (UAX #9, 2.1 to 2.6), line and paragraph separators,
+ * tag characters. A terminal that gets them can be made to paint, to answer, or to show a lie.
+ */
+import { stripVTControlCharacters } from 'node:util';
+
+/** `line`: one line, a line break shows as " | ". `block`: line breaks and tabs stay. */
+export type PrintableForm = 'line' | 'block';
+
+const LINE_BREAK = /\r\n?|\n|\u0085|\u2028|\u2029/g;
+const BROKEN_LINE = /[^\S\n]*\n\s*/g;
+const UNPRINTABLE = new RegExp(
+  [
+    // C0, DEL and C1 but for tab and line feed.
+    '[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]',
+    // Bidi marks, embeddings, overrides and isolates.
+    '[\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]',
+    // Not seen at all: byte order mark, tags.
+    '\\ufeff|[\\u{e0000}-\\u{e007f}]',
+  ].join('|'),
+  'gu',
+);
+/** Nearly all texts have none of it. */
+const SUSPECT = /[^\t\n\x20-\x7e\u00a0-\u0619\u061d-\u1fff\u2010-\u2027\u2030-\u2065\u2070-\ud7ff]/;
+
+export function printable(text: string, form: PrintableForm): string {
+  const clean = SUSPECT.test(text)
+    ? stripVTControlCharacters(text).replace(LINE_BREAK, '\n').replace(UNPRINTABLE, ' ')
+    : text;
+  return form === 'block' ? clean : clean.replace(BROKEN_LINE, ' | ').replaceAll('\t', ' ');
+}
+
+/** Every string in it, keys included, as one line each: for an answer that is about to be laid out. */
+export function printableDeep<T>(value: T): T {
+  if (typeof value === 'string') return printable(value, 'line') as T;
+  if (Array.isArray(value)) return value.map(printableDeep) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(([key, child]) => [
+    printable(key, 'line'),
+    printableDeep(child),
+  ]);
+  return Object.fromEntries(entries) as T;
+}
+
+/** JSON that means the same, with all that is not printable written as `\uXXXX`: JSON itself escapes C0 only. */
+export function printableJson(json: string): string {
+  if (!SUSPECT.test(json)) return json;
+  return json.replace(JSON_UNPRINTABLE, (character) =>
+    [...Array(character.length).keys()]
+      .map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
+}
+
+const JSON_UNPRINTABLE = new RegExp(`${UNPRINTABLE.source}|[\\u2028\\u2029]`, 'gu');
