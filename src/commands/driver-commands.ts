@@ -56,6 +56,10 @@ export async function drive(
     if (!(error instanceof DriverError)) throw error;
     if (options.json) printJson({ ok: false, error });
     complain(error.message);
+    // A bug: the stack is what a report needs.
+    if (error.kind === 'internal' && error.cause instanceof Error) {
+      complain(error.cause.stack ?? error.cause.message);
+    }
     return EXIT_OF[error.kind];
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
@@ -83,6 +87,7 @@ export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
   run_failed: EXIT.failed,
   timeout: EXIT.failed,
   aborted: EXIT.failed,
+  internal: EXIT.failed,
 };
 
 /** A flag's duration. @throws ExitError with code 2 */

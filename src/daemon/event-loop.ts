@@ -187,6 +187,7 @@ export class EventLoop {
   /** Settles when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.status.stop();
     for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
     this.#report.stop();

@@ -34,11 +34,18 @@ export class DaemonStatusSource implements StatusSource {
   #sensedAt: number;
   #aliveAt: number | undefined;
   #pausedAt: number | undefined;
+  /** An abort that a person asked for is not waited for when the daemon stops. */
+  readonly #stopping = new AbortController();
   #memory: { at: number; bytes: Promise<number | undefined> } | undefined;
 
   constructor(options: DaemonStatusSourceOptions) {
     this.#o = options;
     this.#sensedAt = options.clock.now();
+  }
+
+  /** Lets go of what a person asked for and is still being verified. */
+  stop(): void {
+    this.#stopping.abort(new Error('the daemon is stopping'));
   }
 
   /** Every observation that the loop takes in. */
@@ -122,6 +129,8 @@ export class DaemonStatusSource implements StatusSource {
       sessionID,
       directory: known?.directory,
       verifyTimeoutMs: config.abort.verifyTimeout,
+      signal: this.#stopping.signal,
+      stop: this.#stopping.signal,
     });
     const act = { act: 'abort', sessionID } as const;
     switch (end.outcome) {
@@ -134,6 +143,9 @@ export class DaemonStatusSource implements StatusSource {
           tookMs: end.tookMs,
         };
       case 'withdrawn':
+        if (end.seen === 'withdrawn') {
+          return { ok: false, status: 502, says: 'the daemon is stopping: nothing was aborted' };
+        }
         telemetry.emit('act.done', { ...act, outcome: 'idle' });
         if (known === undefined && (await this.#isUnknown(sessionID))) {
           return { ok: false, status: 404, says: `there is no session ${sessionID}` };

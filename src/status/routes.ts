@@ -1,6 +1,7 @@
 /** The routes of the status endpoint. It runs beside the watch in one process, so every answer is small work. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { isId } from '../lib/id.js';
 import { pageAssets } from './assets.js';
 import type { Auth } from './auth.js';
 import { LIMITS } from './limits.js';
@@ -58,6 +59,11 @@ export async function createRoutes(options: RouteOptions): Promise<Answering> {
 function guardAll(app: FastifyInstance, { guard, onError }: RouteOptions): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(HEADERS);
+    // Node takes the first; a proxy before us may have judged the other (RFC 9112, section 3.2).
+    if (hostHeaders(request.raw) > 1) {
+      await reply.code(400).send({ error: 'more than one Host header' });
+      return;
+    }
     const path = request.url.split('?', 1)[0] ?? '';
     const verdict = guard.check(request.method, path, request.headers);
     if (verdict.pass) return;
@@ -65,7 +71,9 @@ function guardAll(app: FastifyInstance, { guard, onError }: RouteOptions): void 
     await reply.code(verdict.status).send({ error: verdict.says });
   });
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).send({ error: `there is no ${request.method} ${request.url.slice(0, 100)}` }),
+    reply.code(404).send({
+      error: `there is no ${request.method} ${request.url.split('?', 1)[0]?.slice(0, 100)}`,
+    }),
   );
   app.setErrorHandler((error, request, reply) => {
     const status = statusOf(error);
@@ -74,6 +82,11 @@ function guardAll(app: FastifyInstance, { guard, onError }: RouteOptions): void 
       status < 500 && error instanceof Error ? error.message : 'this failed; see the log';
     return reply.code(status).send({ error: says });
   });
+}
+
+function hostHeaders({ rawHeaders }: IncomingMessage): number {
+  // Names and values take turns.
+  return rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length;
 }
 
 function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
@@ -125,7 +138,7 @@ function actRoutes(app: FastifyInstance, source: StatusSource): void {
   let aborts = 0;
   app.post<{ Params: { id: string } }>('/sessions/:id/abort', async (request, reply) => {
     const { id } = request.params;
-    if (!/^[\w.-]{1,200}$/.test(id)) {
+    if (!isId(id)) {
       return reply.code(404).send({ ok: false, error: 'there is no such session' });
     }
     if (aborts >= LIMITS.acts) {

@@ -90,6 +90,69 @@ const failure = (promise: Promise<unknown>) =>
     },
   );
 
+describe('a fault of the driver’s own', () => {
+  it('in a callback ends the run as what it is, and is answered with no other model', async () => {
+    const { server, driver, prompted } = await start();
+    const run = driver
+      .prompt({
+        prompt: 'x',
+        model: 'fake/m1',
+        fallback: ['fake/m1'],
+        timeoutMs: 60_000,
+        onText: () => {
+          throw new TypeError('not a function');
+        },
+      })
+      .catch((error: unknown) => error);
+    const { id } = await prompted();
+    server.setStatus(id, { type: 'busy' });
+    server.emit({
+      type: 'message.updated',
+      properties: { info: { id: 'msg_a', sessionID: id, role: 'assistant' } },
+    });
+    server.emit({
+      type: 'message.part.updated',
+      properties: {
+        part: { id: 'prt_a', messageID: 'msg_a', sessionID: id, type: 'text', text: 'hello' },
+      },
+    });
+    const error = (await run) as DriverError;
+    expect(error).toBeInstanceOf(DriverError);
+    expect(error).toMatchObject({ kind: 'internal', cause: { name: 'TypeError' } });
+    expect(error.message).toContain('TypeError: not a function');
+    expect(server.count(PROMPT)).toBe(1);
+    expect(server.count(ABORT)).toBe(1);
+  });
+});
+
+describe('a prompt that nobody waits for', () => {
+  it('is heard for a moment only, and can be waited for all the same', async () => {
+    const { server, driver, prompted } = await start();
+    const { id } = await driver.createSession();
+    const sent = await driver.sendAsync({ id }, 'x');
+    await prompted();
+    server.setStatus(id, { type: 'busy' });
+    await waitFor(() => server.listeners === 0, { what: 'the stream to be let go of' });
+    const waiting = sent.wait({ timeoutMs: 60_000 });
+    reply(server, id, 'the answer');
+    expect(await waiting).toMatchObject({ text: 'the answer' });
+  });
+
+  it('is refused for what is no id', async () => {
+    const { server, driver } = await start();
+    const before = server.requests.length;
+    for (const each of [
+      driver.sendAsync({ id: '..', directory: '/x' }, 'x'),
+      driver.status({ id: '../..' }),
+      driver.abort({ id: 'a/b' }),
+      driver.delete({ id: '' }),
+    ]) {
+      await expect(each).rejects.toMatchObject({ kind: 'usage' });
+    }
+    expect(server.requests.length).toBe(before);
+  });
+});
+
 describe('a prompt gets its reply', () => {
   it('by the event that says idle, and deletes its session', async () => {
     const { server, driver, prompted } = await start();

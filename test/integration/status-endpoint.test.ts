@@ -239,6 +239,30 @@ describe('whom it refuses', () => {
     }
   });
 
+  it('two Host headers, of which a proxy may have judged the other', async () => {
+    const w = await world();
+    const socket = connect(w.port, '127.0.0.1');
+    socket.write(
+      'GET /healthz HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\nConnection: close\r\n\r\n',
+    );
+    const answer = await text(socket);
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer).toContain('more than one Host header');
+  });
+
+  it.each(['..', '%2e%2e', '.', 'a.b', 'a%2Fb', '-a', 'a%00', 'x'.repeat(257)])(
+    'an abort of %s, which is no id',
+    async (id) => {
+      const w = await world();
+      const socket = connect(w.port, '127.0.0.1');
+      // As it stands: a client would resolve the dots.
+      socket.write(
+        `POST /sessions/${id}/abort HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+      );
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 4\d\d /);
+    },
+  );
+
   it('a foreign Origin, for looks and acts alike', async () => {
     const w = await world();
     const host = `127.0.0.1:${w.port}`;

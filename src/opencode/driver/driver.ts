@@ -4,6 +4,7 @@
  */
 import { BoundedMap } from '../../lib/bounded-map.js';
 import { type Clock, SystemClock } from '../../lib/clock.js';
+import { isId } from '../../lib/id.js';
 import { isNotFound } from '../http/errors.js';
 import { OpencodeClient } from '../v1/client.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
@@ -42,6 +43,8 @@ export const DEFAULT_MAX_ATTEMPTS = 5;
 /** The first request in a new directory starts an instance there, on a busy machine in many seconds (facts, section 3). */
 const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
+/** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
+const UNAWAITED_MS = 1_000;
 const DEFAULT_LIST = 100;
 /** Prompts whose moment is remembered: it matters for a second after each prompt (`rest.ts`). */
 export const MAX_SENT = 1_000;
@@ -139,10 +142,16 @@ export class OpencodeDriver {
         throw error;
       }
       const name = model && modelName(model);
+      // A caller that never waits must not be kept alive by a stream that it does not read.
+      const unawaited = this.#clock.after(UNAWAITED_MS, () => run.run.end(), { unref: true });
       return {
         session: place,
         ...(name !== undefined && { model: name }),
-        wait: (more: WaitOptions = {}) => this.#conclude(run, place, name, { ...more }),
+        wait: (more: WaitOptions = {}) => {
+          unawaited.cancel();
+          run.run.resume();
+          return this.#conclude(run, place, name, { ...more });
+        },
       };
     });
   }
@@ -156,7 +165,7 @@ export class OpencodeDriver {
 
   /** @throws DriverError `session_not_found` */
   status(session: SessionRef, signal?: AbortSignal): Promise<SessionState> {
-    return this.#ask(() => surveySession(this.#deps, session, signal));
+    return this.#ask(() => surveySession(this.#deps, checked(session), signal));
   }
 
   /** All directories' sessions, the most recent first; active ones and ghosts are never left out. */
@@ -195,7 +204,7 @@ export class OpencodeDriver {
   /** True where a run was ended, and seen to be; false where there was none. @throws DriverError */
   abort(session: SessionRef): Promise<boolean> {
     return this.#ask(async () => {
-      const { id, directory } = await surveySession(this.#deps, session);
+      const { id, directory } = await surveySession(this.#deps, checked(session));
       return bringToRest(this.#deps, place(id, directory), this.#sentAt.get(id));
     });
   }
@@ -203,7 +212,7 @@ export class OpencodeDriver {
   /** Aborts first, so that no ghost is left, and looks whether it is gone. A ghost is ended. @throws DriverError */
   delete(session: SessionRef): Promise<void> {
     return this.#ask(async () => {
-      const { id, directory } = await surveySession(this.#deps, session);
+      const { id, directory } = await surveySession(this.#deps, checked(session));
       await removeSession(this.#deps, place(id, directory), this.#sentAt.get(id));
       this.#sentAt.delete(id);
     });
@@ -249,6 +258,7 @@ export class OpencodeDriver {
 
   /** The session with its directory, without which nothing said of it can be believed. */
   async #placed({ id, directory }: SessionRef): Promise<SessionRef> {
+    checkId(id);
     if (directory !== undefined) return { id, directory };
     const session = await this.#client.session(id);
     if (session) return place(id, session.directory);
@@ -371,6 +381,20 @@ interface Followed {
     onNotice: ((message: string) => void) | undefined;
     startedAt: number;
   };
+}
+
+/** @throws DriverError `usage` */
+function checkId(id: string): void {
+  if (isId(id)) return;
+  throw new DriverError(
+    'usage',
+    `the session ${JSON.stringify(id.slice(0, 80))}: expected an id such as ses_6f0a1b2c.`,
+  );
+}
+
+function checked(session: SessionRef): SessionRef {
+  checkId(session.id);
+  return session;
 }
 
 const place = (id: string, directory: string | undefined): SessionRef => ({

@@ -29,7 +29,9 @@ export type DriverErrorKind =
   | 'run_failed'
   | 'timeout'
   /** The caller's signal ended it. */
-  | 'aborted';
+  | 'aborted'
+  /** A fault of the driver itself, or of a callback that it was given; `cause` has the error and its stack. */
+  | 'internal';
 
 /** What became of one session that was tried. */
 export interface Attempt {
@@ -86,10 +88,16 @@ export class DriverError extends Error {
 /** Any error as one of ours; one of ours stays as it is. */
 export function asDriverError(error: unknown, details: DriverErrorDetails = {}): DriverError {
   if (error instanceof DriverError) return error;
-  const kind = error instanceof OpencodeError ? KIND[error.kind] : 'run_failed';
+  if (!(error instanceof OpencodeError)) {
+    const says = `the driver itself failed, or a callback that it was given: ${nameOf(error)}${messageOf(error)}.`;
+    return new DriverError('internal', says, { ...details, cause: error });
+  }
+  const kind = KIND[error.kind];
   const hint = kind === 'unreachable' ? ' "opencode-watchdog check --start" starts it.' : '';
   return new DriverError(kind, `${messageOf(error)}${hint}`, { ...details, cause: error });
 }
+
+const nameOf = (error: unknown) => (error instanceof Error ? `${error.name}: ` : '');
 
 const KIND: Record<OpencodeError['kind'], DriverErrorKind> = {
   refused: 'unreachable',
@@ -125,6 +133,7 @@ export function isModelsFault({ kind }: DriverError): boolean {
     case 'abort_failed':
     case 'delete_failed':
     case 'aborted':
+    case 'internal':
       return false;
   }
 }

@@ -74,7 +74,7 @@ export class Run {
   readonly #deps: RunDeps;
   readonly #options: RunOptions;
   readonly #text: StreamedText;
-  readonly #unsubscribe: () => void;
+  #unsubscribe: () => void;
   readonly #open = new Map<string, Asked>();
   readonly #unanswered: Asked[] = [];
   #retry: Retry | undefined;
@@ -87,6 +87,9 @@ export class Run {
   /** What looks at rest have found, all of them since `since`. */
   #rest: { as: string; since: number } | undefined;
   #ring: (() => void) | undefined;
+  /** What was thrown while an event was taken in, by us or by the caller's `onText`. */
+  #fault: { error: unknown } | undefined;
+  #isListening = true;
 
   constructor(deps: RunDeps, options: RunOptions) {
     this.#deps = deps;
@@ -117,7 +120,18 @@ export class Run {
   }
 
   end(): void {
+    this.#isListening = false;
     this.#unsubscribe();
+  }
+
+  /** Listens again after `end`; what was said meanwhile is looked up. */
+  resume(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    this.#text.gap();
+    this.#isLookDue = true;
+    const { events } = this.#deps;
+    this.#unsubscribe = events.subscribe(this.#options.session.id, (event) => this.#hear(event));
   }
 
   /** @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, or the provider's: the run may go on then */
@@ -131,6 +145,7 @@ export class Run {
     try {
       for (;;) {
         if (signal?.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
+        if (this.#fault) throw this.#fault.error;
         const leftMs = end - clock.now();
         if (leftMs <= 0) throw this.#timeout(timeoutMs);
         this.#beImpatient(leftMs, maxAttempts);
@@ -161,7 +176,7 @@ export class Run {
   }
 
   #wait(ms: number): Promise<void> {
-    if (this.#isLookDue || this.#unanswered.length > 0) return Promise.resolve();
+    if (this.#isLookDue || this.#fault || this.#unanswered.length > 0) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#deps.clock.after(Math.max(1, ms), () => this.#ring?.());
       this.#ring = () => {
@@ -172,7 +187,17 @@ export class Run {
     });
   }
 
-  #hear({ type, sessionID, directory, properties }: SessionEvent): void {
+  /** Called by the connection: what it throws is the run's to tell, not the connection's. */
+  #hear(event: SessionEvent): void {
+    try {
+      this.#take(event);
+    } catch (error) {
+      this.#fault ??= { error };
+      this.#ring?.();
+    }
+  }
+
+  #take({ type, sessionID, directory, properties }: SessionEvent): void {
     const { session } = this.#options;
     if (type === GAP) {
       this.#text.gap();

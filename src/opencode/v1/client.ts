@@ -1,6 +1,7 @@
 /** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
+import { isId } from '../../lib/id.js';
 import type {
   PendingRequest,
   ProbeFailure,
@@ -250,7 +251,7 @@ export class OpencodeClient {
         : { answers: await this.#refusals(requestID, directory, message, signal) };
     await this.#transport.json({
       method: 'POST',
-      path: `/${on}/${encodeURIComponent(requestID)}/reply`,
+      path: `/${on}/${segment(requestID)}/reply`,
       query: { directory },
       body,
       signal,
@@ -370,8 +371,18 @@ export class OpencodeClient {
   }
 }
 
-const sessionPath = (sessionID: string, rest = '') =>
-  `/session/${encodeURIComponent(sessionID)}${rest}`;
+const sessionPath = (sessionID: string, rest = '') => `/session/${segment(sessionID)}${rest}`;
+
+/** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
+function segment(id: string): string {
+  if (isId(id)) return id;
+  throw new OpencodeError({
+    kind: 'http',
+    request: `the id ${JSON.stringify(id.slice(0, 80))}`,
+    outcome: 'was not asked for: opencode has ids of letters, digits, "_" and "-"',
+    statusCode: 404,
+  });
+}
 
 function summary({ id, directory, parentID, title, time }: schemas.WireSession): SessionSummary {
   return {
