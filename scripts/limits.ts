@@ -287,7 +287,7 @@ hear of every event.`,
       ],
       ['`server.output`', ['telemetry/rate-limit.ts', 'OUTPUT'], 'rates', 'counted', RATE],
       [
-        'changes of sessions: `session.health`, `.waiting`, `.answered`, `.recovered`, `.failed`',
+        'changes of sessions, all together: `session.health`, `.waiting`, `.answered`, `.recovered`, `.failed`',
         ['telemetry/rate-limit.ts', 'CHANGES'],
         'rates',
         'counted',

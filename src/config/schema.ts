@@ -74,7 +74,15 @@ const webhook = z.strictObject(
   {
     url: z
       .string('an http or https URL')
-      .refine((url) => /^https?:\/\//i.test(url) && URL.canParse(url), 'an http or https URL'),
+      .refine((url) => /^https?:\/\//i.test(url) && URL.canParse(url), {
+        error: 'an http or https URL',
+        abort: true,
+      })
+      // `fetch` refuses such a URL, so every message would fail.
+      .refine(
+        (url) => new URL(url).username === '' && new URL(url).password === '',
+        'a URL without user and password before the host: put the token into the path or the query, as the service says',
+      ),
     events: z
       .array(
         z

@@ -29,11 +29,13 @@ export class Secret {
 }
 
 /**
- * A value's JSON without the `user:password@` of any string in it; also of a string that is too broken to be a URL, and
- * rather too much than too little.
+ * A value's JSON without the `user:password@` of any string in it, and without the query and the fragment of a URL
+ * (`?token=…`); also of a string that is too broken to be a URL, and rather too much than too little.
  */
 export function maskUserinfo(json: string): string {
-  return json.replace(/"([a-z][\w+.-]*:\/\/)?(?:[^"\\]|\\.)*@/gi, `"$1${MASK}@`);
+  return json
+    .replace(/"([a-z][\w+.-]*:\/\/)?(?:[^"\\]|\\.)*@/gi, `"$1${MASK}@`)
+    .replace(/(:\/\/(?:[^"\\?#]|\\.)*[?#])(?:[^"\\]|\\.)+/g, `$1${MASK}`);
 }
 
 /** A webhook's URL carries its token in the path: only the host may be shown. */

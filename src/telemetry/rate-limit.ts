@@ -18,6 +18,8 @@ interface Rates {
   same: Rate;
   /** All lines of the event's name. */
   all: Rate;
+  /** Names of one group have the second limit together: a flood that spreads over all of them is one flood. */
+  group?: string;
 }
 
 /** What goes wrong over and over: one line a second, and a handful of different ones at once. */
@@ -35,10 +37,14 @@ export const OUTPUT: Rates = {
   same: { burst: 10, perSecond: 1 },
   all: { burst: 200, perSecond: 100 },
 };
-/** A session that changes all the time, and many sessions that change at once: 10,000 begin with one poll. */
+/**
+ * A session that changes all the time, and many sessions that change at once. Ids are the server's to invent: whatever
+ * it says of them, all of it together is at most so many lines. A thousand sessions may begin with one poll.
+ */
 export const CHANGES: Rates = {
   same: { burst: 20, perSecond: 1 },
-  all: { burst: 10_000, perSecond: 500 },
+  all: { burst: 2_000, perSecond: 20 },
+  group: 'changes of sessions',
 };
 
 const LIMITED: Partial<Record<EventName, Rates>> = {
@@ -79,7 +85,8 @@ export interface LogRateOptions {
 
 export class LogRate {
   readonly #options: LogRateOptions;
-  readonly #names = new Map<EventName, Bucket>();
+  /** By the event's name, or by its group. */
+  readonly #names = new Map<string, Bucket>();
   readonly #sentences = new Map<string, Bucket>();
   #suppressed = new Map<EventName, number>();
   #since = 0;
@@ -107,7 +114,7 @@ export class LogRate {
     // Both are asked only where the first has room: a sentence too many costs its name nothing.
     const passes =
       take(this.#sentence(key, rates.same, now), rates.same, now) &&
-      take(this.#name(event, rates.all, now), rates.all, now);
+      take(this.#name(rates.group ?? event, rates.all, now), rates.all, now);
     if (!passes) this.#count(event, now);
     return passes;
   }
@@ -123,11 +130,11 @@ export class LogRate {
     this.#options.onSuppressed(lines, events, this.#options.clock.now() - this.#since);
   }
 
-  #name(event: EventName, { burst }: Rate, now: number): Bucket {
-    let bucket = this.#names.get(event);
+  #name(name: string, { burst }: Rate, now: number): Bucket {
+    let bucket = this.#names.get(name);
     if (bucket === undefined) {
       bucket = { left: burst, at: now };
-      this.#names.set(event, bucket);
+      this.#names.set(name, bucket);
     }
     return bucket;
   }

@@ -39,10 +39,18 @@ const PATTERNS: readonly [RegExp, string][] = [
     `$1${MASK}`,
   ],
   [/\b(sk|pk|rk)-[\w-]{16,}/g, MASK],
+  // `server password <43 characters>`, as OpenCode 2 prints the password that it has made up, and its like.
+  [/\b((?:password|secret|token)\s{1,8}["']?)[\w+/=.~-]{20,}/gi, `$1${MASK}`],
+  // In the query of a URL, whatever it is called that is a secret.
+  [
+    /([?&#;](?:[\w.-]{0,40}(?:token|key|secret|passw(?:or)?d|pwd|auth|signature|credential)|sig|code)=)[^\s&#;"'<>]+/gi,
+    `$1${MASK}`,
+  ],
 ];
 
 /** What each of the patterns needs to find anything; nearly all texts have none of it. */
-const HINT = /basic|bearer|authorization|:\/\/|api[-_]?key|passw|secret|token|[spr]k-/i;
+const HINT =
+  /basic|bearer|authorization|:\/\/|api[-_]?key|passw|secret|token|[spr]k-|[?&#;][\w.-]{1,60}=/i;
 
 export interface Redactor {
   text(value: string, limit?: number): string;

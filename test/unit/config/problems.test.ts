@@ -198,6 +198,16 @@ const WRONG: [title: string, yaml: string, ...lines: string[]][] = [
     `recover.models[1] | is "claude"; expected a model as "provider/model" | (file ~/${FILE}:1)`,
   ],
   [
+    'a webhook with credentials, which no message could be sent to',
+    'notify: { webhooks: [{ url: "https://me:hunter2@chat.example/x", events: [server] }] }',
+    `notify.webhooks[0].url | is [secret]; expected a URL without user and password before the host: put the token into the path or the query, as the service says | (file ~/${FILE}:1)`,
+  ],
+  [
+    'a server URL with a token in its query',
+    'server: { url: "http://localhost:4096/?token=hunter2" }',
+    `server.url | is "http://localhost:4096/?[secret]"; expected an http or https URL such as http://localhost:4096, without ? and # | (file ~/${FILE}:1)`,
+  ],
+  [
     'a webhook that is wrong in every part',
     'notify: { webhooks: [{ url: hunter2, events: [Stuck], form: slack }] }',
     `notify.webhooks[0].url | is [secret]; expected an http or https URL | (file ~/${FILE}:1)`,

@@ -91,7 +91,7 @@ describe('the changes of sessions', () => {
   const change = (sessionID: string) =>
     ({ sessionID, health: 'busy', previous: 'idle', forMs: 5 }) as const;
 
-  it('are all written where ten thousand sessions begin at once', () => {
+  it('are all written where two thousand sessions begin at once', () => {
     const { telemetry, written } = world();
     for (let n = 0; n < CHANGES.all.burst; n += 1) {
       telemetry.emit('session.health', change(`ses_${n}`));
@@ -105,6 +105,26 @@ describe('the changes of sessions', () => {
     telemetry.emit('session.health', change('ses_2'));
     expect(lines()).toHaveLength(CHANGES.same.burst + 1);
     expect(lines().at(-1)).toMatchObject({ sessionID: 'ses_2' });
+  });
+
+  it('are a few lines a second however many ids the server invents, and what is left out is said', async () => {
+    const { clock, telemetry, lines } = world();
+    for (let second = 0; second < 60; second += 1) {
+      for (let n = 0; n < 200; n += 1) {
+        const sessionID = `ses_${second}_${n}`;
+        telemetry.emit('session.health', change(sessionID));
+        telemetry.emit('session.waiting', { sessionID, on: 'question', requestID: `que_${n}` });
+        telemetry.emit('session.recovered', { sessionID, attempts: 2, episodeMs: 5 });
+      }
+      await clock.advance(1_000);
+    }
+    telemetry.flush();
+    const { burst, perSecond } = CHANGES.all;
+    const said = named(lines(), 'log.suppressed');
+    const written = lines().length - said.length;
+    expect(written).toBeLessThanOrEqual(burst + 60 * perSecond);
+    const left = said.reduce((sum, line) => sum + Number(line.lines), 0);
+    expect(written + left).toBe(60 * 600);
   });
 
   it('leave the periodic lines alone', () => {

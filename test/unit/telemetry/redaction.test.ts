@@ -32,6 +32,10 @@ describe('redaction', () => {
     ['{"apiKey":"abc","x":1}', '{"apiKey":"[secret]","x":1}'],
     ['https://x/?api_key=abc&y=1', 'https://x/?api_key=[secret]&y=1'],
     ['key sk-abcdefghijklmnop1234 refused', 'key [secret] refused'],
+    ['server password Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE', 'server password [secret]'],
+    ['http://h/x?a=1&session_token=abc#top', 'http://h/x?a=1&session_token=[secret]#top'],
+    ['http://h/?token=abc is refused', 'http://h/?token=[secret] is refused'],
+    ['the password prompt, a token limit of 4096', 'the password prompt, a token limit of 4096'],
     ['nothing of the kind: user@host, /path', 'nothing of the kind: user@host, /path'],
   ])('finds what nobody told it about: %s', (text, shown) => {
     expect(redactor.text(text)).toBe(shown);
