@@ -8,13 +8,18 @@
  * case (Lamport's bakery).
  */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { type Clock, sleep } from '../lib/clock.js';
-import { serverKey } from '../lib/state-dir.js';
-import { readTextFile } from '../lib/text-file.js';
+import {
+  ensurePrivateDirectory,
+  isPrivateDirectory,
+  readPrivateFile,
+  serverKey,
+  writePrivateFile,
+} from '../lib/state-dir.js';
 import { MAX_RECORD_BYTES } from './server/state-file.js';
 import { openProcessTable } from './table/open-table.js';
 import { bootId } from './table/proc-table.js';
@@ -121,7 +126,9 @@ function firstWritable(dirs: readonly string[], claim: Claim): string {
   for (const dir of dirs) {
     const probe = join(dir, `.${randomUUID()}`);
     try {
-      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      // Others may have made either in a shared temporary folder before us: then it is not a place of ours.
+      ensurePrivateDirectory(dirname(dir));
+      ensurePrivateDirectory(dir);
       writeFileSync(probe, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
       return dir;
     } catch (error) {
@@ -135,14 +142,7 @@ function firstWritable(dirs: readonly string[], claim: Claim): string {
 
 /** Written aside and renamed: a reader sees a whole claim or none. */
 function write(path: string, claim: Claim): void {
-  const draft = join(path, `../.${randomUUID()}`);
-  try {
-    writeFileSync(draft, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
-    renameSync(draft, path);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    throw error;
-  }
+  writePrivateFile(path, JSON.stringify(claim));
 }
 
 /** The claims of daemons that live; those of the dead are removed, which is safe: nobody writes another's claim. */
@@ -166,8 +166,9 @@ async function living(
   return found;
 }
 
-/** A place that is not there, or may not be looked into, has nobody's claim that we could honour. */
+/** A place that is not there, or that others could fill, has nobody's claim that we could honour. */
 function namesIn(dir: string): string[] {
+  if (!isPrivateDirectory(dirname(dir)) || !isPrivateDirectory(dir)) return [];
   try {
     return readdirSync(dir);
   } catch {
@@ -177,8 +178,8 @@ function namesIn(dir: string): string[] {
 
 function read(path: string): Claim | undefined {
   try {
-    const file = readTextFile(path, MAX_RECORD_BYTES);
-    return 'text' in file ? claimSchema.parse(JSON.parse(file.text)) : undefined;
+    const file = readPrivateFile(path, MAX_RECORD_BYTES);
+    return file.kind === 'text' ? claimSchema.parse(JSON.parse(file.text)) : undefined;
   } catch {
     // Withdrawn meanwhile, or no claim of ours.
     return undefined;

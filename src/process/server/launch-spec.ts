@@ -1,12 +1,16 @@
 /** How a server is started: the command, the working directory, the environment. From the configuration, or read from a running process. */
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
+import { serverEnvironment } from '../../lib/child-env.js';
+import { environmentOf, type ServerUser } from '../identity/user.js';
 import type { ProcessInfo } from '../table/process-table.js';
 
 export interface LaunchSpec {
   argv: readonly string[];
   cwd: string;
   env: NodeJS.ProcessEnv;
+  /** As whom, where that is not the daemon's own user. */
+  user?: ServerUser;
 }
 
 export interface LaunchSpecOptions {
@@ -17,17 +21,16 @@ export interface LaunchSpecOptions {
   env: NodeJS.ProcessEnv;
   username?: string;
   password?: string;
+  /** `server.user`; set by root only. */
+  user?: ServerUser;
 }
-
-/** What is the daemon's alone: a child that speaks to the service manager in our name would confuse it. */
-const PRIVATE =
-  /^(OPENCODE_WATCHDOG_.*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES)|CREDENTIALS_DIRECTORY|INVOCATION_ID|JOURNAL_STREAM)$/;
 
 export function configuredLaunchSpec(options: LaunchSpecOptions): LaunchSpec {
   return {
     argv: withAddress(options.command, options.url),
     cwd: options.directory,
     env: serverEnv(options),
+    ...(options.user && { user: options.user }),
   };
 }
 
@@ -46,8 +49,9 @@ export function withAddress(command: readonly string[], url: string): string[] {
 }
 
 /** The credentials reach the server by its environment only: argv is for everyone on the machine to read. */
-function serverEnv({ env, username, password }: LaunchSpecOptions): NodeJS.ProcessEnv {
-  const own = Object.fromEntries(Object.entries(env).filter(([name]) => !PRIVATE.test(name)));
+function serverEnv({ env, username, password, user }: LaunchSpecOptions): NodeJS.ProcessEnv {
+  const passed = serverEnvironment(env);
+  const own = user ? environmentOf(user, passed) : passed;
   return {
     ...own,
     ...(password && { OPENCODE_SERVER_PASSWORD: password }),
@@ -71,7 +75,8 @@ export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): Read
   const env = environ ?? fallback.env;
   if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
   const argv = process.command.length > 0 ? runnable(process, env) : fallback.argv;
-  return { spec: { argv, cwd: cwd ?? fallback.cwd, env }, missing };
+  const { user } = fallback;
+  return { spec: { argv, cwd: cwd ?? fallback.cwd, env, ...(user && { user }) }, missing };
 }
 
 /** argv[0] where it can still be found, else the executable that really ran: argv[0] may be any name. */

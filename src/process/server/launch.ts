@@ -2,14 +2,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, rmSync, statSync } from 'node:fs';
 import type { Clock } from '../../lib/clock.js';
+import { ensurePrivateDirectory, openPrivateFile } from '../../lib/state-dir.js';
 import { type ControlDeps, ControlError } from '../control/control.js';
 import { markedWith } from '../signal/orphans.js';
 import type { ProcessRef, ProcessTable } from '../table/process-table.js';
 import type { LaunchSpec } from './launch-spec.js';
 import { OutputTail, type Stream } from './output.js';
-import type { ServerRecord, ServerRecords } from './state-file.js';
+import type { OutputFiles, ServerRecords } from './state-file.js';
 
 export interface Exit {
   code: number | null;
@@ -24,7 +25,7 @@ export interface Launched {
   /** In the environment of all that it starts; absent for a server of a daemon that set none. */
   mark?: string;
   /** Where its output goes; null where the state directory cannot be written. */
-  files: ServerRecord['files'];
+  files: OutputFiles | null;
   tail?: OutputTail;
   /** Aborted when the child has ended, with an `Exit` as its reason; never for an earlier daemon's. */
   ended: AbortSignal;
@@ -49,13 +50,15 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
   }
   const files = outputFiles(options);
   const mark = randomUUID();
-  const output = files ? [openNew(files.stdout), openNew(files.stderr)] : [];
+  const output = files ? [openOutput(files.stdout), openOutput(files.stderr)] : [];
   try {
     const child = spawn(program, args, {
       cwd: spec.cwd,
       env: { ...spec.env, ...markedWith(mark) },
       // Its own session: a terminal's Ctrl-C and a signal to our group are ours, not the server's.
       detached: true,
+      // Node also leaves root's supplementary groups (setgroups(2)) before it becomes that user.
+      ...(spec.user && { uid: spec.user.uid, gid: spec.user.gid }),
       stdio: ['ignore', output[0] ?? 'ignore', output[1] ?? 'ignore'],
     });
     const ended = endOf(child);
@@ -82,7 +85,8 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
 /** Takes up what an earlier daemon started: its output goes on to be read. */
 export function relaunched(
   root: ProcessRef,
-  { mark, files }: ServerRecord,
+  mark: string,
+  files: OutputFiles | null,
   options: LaunchOptions,
 ): Launched {
   const ended = new AbortController().signal;
@@ -90,7 +94,7 @@ export function relaunched(
     root,
     ended,
     files,
-    ...(mark !== undefined && { mark }),
+    mark,
     ...(files && { tail: follow(files, 'end', options) }),
   };
 }
@@ -115,14 +119,14 @@ function spawnError(program: string, error: NodeJS.ErrnoException): ControlError
   return new ControlError(`cannot start opencode: ${what}`, { serverAlive: false, cause: error });
 }
 
-function outputFiles({ records, deps }: LaunchOptions): ServerRecord['files'] {
+function outputFiles({ records, deps }: LaunchOptions): OutputFiles | null {
   try {
-    mkdirSync(records.dir, { recursive: true, mode: 0o700 });
-    const files = { stdout: records.outputFile('stdout'), stderr: records.outputFile('stderr') };
+    ensurePrivateDirectory(records.dir);
+    const files = records.outputFiles();
     // A new file for each server: what still runs of the old one keeps writing to the old.
     for (const file of Object.values(files)) {
       rmSync(file, { force: true });
-      closeSync(openNew(file));
+      closeSync(openOutput(file));
     }
     return files;
   } catch (error) {
@@ -135,8 +139,8 @@ function outputFiles({ records, deps }: LaunchOptions): ServerRecord['files'] {
 }
 
 /** Appending, so that the reader may empty the file under the writer. */
-function openNew(file: string): number {
-  return openSync(file, 'a', 0o600);
+function openOutput(file: string): number {
+  return openPrivateFile(file, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT);
 }
 
 function follow(

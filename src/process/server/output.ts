@@ -6,16 +6,17 @@
  */
 import {
   closeSync,
+  constants,
   type FSWatcher,
   fstatSync,
   ftruncateSync,
-  openSync,
   readSync,
   watch,
 } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock, Timer } from '../../lib/clock.js';
+import { openPrivateFile } from '../../lib/state-dir.js';
 import { Lines } from './lines.js';
 
 export type Stream = 'stdout' | 'stderr';
@@ -163,7 +164,7 @@ class TailedFile {
     try {
       // For writing too: a file that was removed is still written to by the server, and can only be emptied by its
       // descriptor.
-      this.#fd = openSync(path, 'r+');
+      this.#fd = openPrivateFile(path, constants.O_RDWR);
       if (from === 'end') this.#offset = fstatSync(this.#fd).size;
     } catch {
       // Without its file a server just has no output to show; whoever made the file reports why it is missing.

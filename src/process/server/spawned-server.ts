@@ -1,6 +1,8 @@
 /** What this watchdog has started: in hand, and written down for the daemon that comes after it. */
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { ControlDeps } from '../control/control.js';
+import { isOpencode, runsCommand } from '../identity/opencode-command.js';
+import { isMarked } from '../signal/orphans.js';
 import {
   ancestors,
   type ProcessInfo,
@@ -20,6 +22,8 @@ export interface OwnOptions {
   deps: ControlDeps;
   clock: Clock;
   table: ProcessTable;
+  /** `server.command`. */
+  command: readonly string[];
   /** Where the record and the server's output are kept. */
   stateDir: string;
   /** Another daemon's record and output are its own: neither is touched. */
@@ -67,12 +71,22 @@ export class SpawnedServer {
     if (!record) return;
     // The wrapper may have been killed alone: then the server below it is what is left of what was started.
     for (const root of [record.root, record.server]) {
-      if (root === null || !(await this.#options.table.isAlive(root))) continue;
+      if (root === null || !(await this.#isOurs(root, record.mark))) continue;
       // Following the output empties its file in the end: that is for its owner.
-      const known = this.#options.readOnly ? { ...record, files: null } : record;
-      this.#launched ??= relaunched(root, known, this.#launchOptions());
+      const files = this.#options.readOnly ? null : this.#records.outputFiles();
+      this.#launched ??= relaunched(root, record.mark, files, this.#launchOptions());
       return;
     }
+  }
+
+  /** A record alone proves nothing, as others may have written it: the process itself must show its mark. */
+  async #isOurs(ref: ProcessRef, mark: string): Promise<boolean> {
+    const { table, command } = this.#options;
+    if (!(await table.isAlive(ref))) return false;
+    if (table.kind === 'proc') return isMarked(ref.pid, mark);
+    // No other process's environment can be read here: its command is the next best.
+    const info = await table.read(ref.pid);
+    return info !== undefined && (runsCommand(info, command) || isOpencode(info));
   }
 
   /** What was started and still lives: also a server that boots and does not listen yet. */
@@ -124,10 +138,10 @@ export class SpawnedServer {
     this.#recordAgain?.cancel();
     const { root, mark, files } = launched;
     // No directory: that was said when it was started.
-    if (files === null) return;
+    if (files === null || mark === undefined) return;
     const { clock, deps } = this.#options;
     try {
-      this.#records.write({ root, server, files, ...(mark !== undefined && { mark }) });
+      this.#records.write({ root, server, mark });
     } catch (error) {
       if (!again) {
         deps.onNotice(

@@ -20,11 +20,16 @@ const recordSchema = z.object({
   root: refSchema,
   /** What listens; null until it is healthy. */
   server: refSchema.nullable(),
-  /** What all that it starts has in its environment (leftovers.ts). */
-  mark: z.string().optional(),
-  files: z.object({ stdout: z.string(), stderr: z.string() }).nullable(),
+  /** What all that it starts has in its environment (orphans.ts): a record is believed of a process that shows it. */
+  mark: z.uuid(),
 });
 export type ServerRecord = z.infer<typeof recordSchema>;
+
+/** Where a started server's output goes. */
+export interface OutputFiles {
+  stdout: string;
+  stderr: string;
+}
 
 export class ServerRecords {
   readonly #path: string;
@@ -37,9 +42,12 @@ export class ServerRecords {
     this.#path = join(dir, 'server.json');
   }
 
-  /** The file that a stream of a newly started server is written to. */
-  outputFile(stream: 'stdout' | 'stderr'): string {
-    return join(this.dir, `server.${stream}.log`);
+  /** Computed, never read from the record: who could write that could have any file read and emptied. */
+  outputFiles(): OutputFiles {
+    return {
+      stdout: join(this.dir, 'server.stdout.log'),
+      stderr: join(this.dir, 'server.stderr.log'),
+    };
   }
 
   /** What was started last; undefined where nothing was, in an earlier boot, or where the file is no record. */
@@ -55,16 +63,15 @@ export class ServerRecords {
   }
 
   /** Remembers what was spawned, and which process listens once that is known. @throws where it cannot be written */
-  write(record: Pick<ServerRecord, 'root' | 'server' | 'mark' | 'files'>): void {
+  write(record: Pick<ServerRecord, 'root' | 'server' | 'mark'>): void {
     ensurePrivateDirectory(this.dir);
-    const { mark, files } = record;
+    const { mark } = record;
     const whole: ServerRecord = {
       url: this.#url,
       bootId: bootId(),
       root: refOf(record.root),
       server: record.server && refOf(record.server),
-      ...(mark !== undefined && { mark }),
-      files,
+      mark,
     };
     writePrivateFile(this.#path, JSON.stringify(whole));
   }

@@ -23,7 +23,8 @@ export async function findOrphans(mark: string, table: ProcessTable): Promise<Pr
   return marked.filter(({ pid, ppid }) => !pids.has(ppid) && talksToSomebody(pid));
 }
 
-function isMarked(pid: number, mark: string): boolean {
+/** Whether a process was started with this mark; false where its environment may not be read. Linux only. */
+export function isMarked(pid: number, mark: string): boolean {
   return (attempt(() => readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? '')
     .split('\0')
     .includes(`${MARK}=${mark}`);

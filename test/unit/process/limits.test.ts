@@ -1,4 +1,5 @@
 /** What is read from processes and from files of our own is bounded, whatever stands in them. */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -55,14 +56,15 @@ test('a record of a started server that is larger than any is none', () => {
   folders.push(dir);
   const url = 'http://localhost:4096';
   const records = new ServerRecords(dir, url);
-  records.write({ root: { pid: 1, startTime: '1' }, server: null, files: null });
+  const mark = randomUUID();
+  records.write({ root: { pid: 1, startTime: '1' }, server: null, mark });
   expect(records.read()?.root.pid).toBe(1);
   const huge = {
     url,
     bootId: bootId(),
     root: { pid: 1, startTime: '1' },
     server: null,
-    files: null,
+    mark,
   };
   const padded = JSON.stringify({ ...huge, padding: 'x'.repeat(MAX_RECORD_BYTES) });
   writeFileSync(join(dir, 'server.json'), padded);

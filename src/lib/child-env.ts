@@ -1,0 +1,20 @@
+/** What of the daemon's own environment a child process may inherit. */
+
+/** What is the daemon's alone: a child that speaks to the service manager in our name would confuse it. */
+const PRIVATE =
+  /^(OPENCODE_WATCHDOG_.*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES)|CREDENTIALS_DIRECTORY|INVOCATION_ID|JOURNAL_STREAM)$/;
+const PASSWORD = /^OPENCODE(_SERVER)?_PASSWORD$/;
+
+/** For a server: it needs the password, which it is given by itself. */
+export function serverEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return without(env, (name) => PRIVATE.test(name));
+}
+
+/** For the user's commands and hooks: they need neither the password nor where notifications go. */
+export function commandEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return without(env, (name) => PRIVATE.test(name) || PASSWORD.test(name));
+}
+
+function without(env: NodeJS.ProcessEnv, isHidden: (name: string) => boolean): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isHidden(name)));
+}
