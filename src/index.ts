@@ -1,12 +1,13 @@
 /** The library face of opencode-watchdog: the safe driver, with what it needs to find and start opencode here. */
 import { SystemClock } from './lib/clock.js';
 import { serverStateDir } from './lib/state-dir.js';
-import { OpencodeDriver as Driver } from './opencode/driver/driver.js';
+import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.js';
 import { DriverError } from './opencode/driver/error.js';
 import type { DriverOptions } from './opencode/driver/types.js';
 import { OpencodeClient } from './opencode/v1/client.js';
 import { createControl } from './process/control/auto.js';
 import { checkBinary } from './process/identity/binary.js';
+import { PasswordGuard } from './process/identity/password-guard.js';
 
 export type { BatchOptions, BatchResult, BatchTask } from './opencode/driver/batch.js';
 export {
@@ -38,8 +39,14 @@ const START_PROBE_MS = 1_000;
 /** Drives an opencode server from a program: every wait bounded, every abort verified, nothing left behind. */
 export class OpencodeDriver extends Driver {
   constructor(options: OpencodeDriverOptions = {}) {
-    const { command = ['opencode', 'serve'] } = options;
+    const {
+      command = ['opencode', 'serve'],
+      url = DEFAULT_URL,
+      clock = new SystemClock(),
+    } = options;
+    const { authorise } = new PasswordGuard({ url, command, clock, caller: 'command' });
     super({
+      authorise,
       findBinary: () => checkBinary(command, process.env, process.cwd()),
       startServer: (signal) => startServer(this.url, command, options, signal),
       ...options,
@@ -61,7 +68,9 @@ async function startServer(
   };
   const binary = await checkBinary(command, process.env, process.cwd());
   if (!binary.found) throw new DriverError('binary_not_found', binary.error);
-  const client = new OpencodeClient({ url, ...credentials, clock });
+  const guard = new PasswordGuard({ url, command, clock, caller: 'daemon' });
+  const { authorise } = guard;
+  const client = new OpencodeClient({ url, ...credentials, clock, authorise });
   const { control } = await createControl(
     {
       mode: 'spawn',
@@ -87,6 +96,7 @@ async function startServer(
     },
     signal,
   );
+  guard.follow(control);
   try {
     await control.start(signal);
   } catch (cause) {

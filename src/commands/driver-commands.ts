@@ -2,7 +2,9 @@
 
 import { missingUnit, parseDuration } from '../config/units.js';
 import { OpencodeDriver } from '../index.js';
+import { SystemClock } from '../lib/clock.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
+import { guardFor } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -34,7 +36,9 @@ export async function drive(
   const loaded = loadForCommand({ config: options.config, url: options.url } as ConfigOptions);
   const { server } = loaded.config;
   const password = loaded.secrets.password?.reveal();
+  const { authorise } = guardFor(loaded, new SystemClock());
   const driver = new OpencodeDriver({
+    authorise,
     url: server.url,
     username: server.username,
     ...(password === undefined ? {} : { password }),

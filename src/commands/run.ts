@@ -15,11 +15,12 @@ import { messageOf } from '../opencode/http/errors.js';
 import { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { whyMissing } from '../process/identity/binary.js';
+import { PasswordGuard } from '../process/identity/password-guard.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redaction.js';
-import { controlOptions } from './server.js';
+import { controlOptions, serverUser } from './server.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
 
 export interface RunOptions extends ConfigOptions {
@@ -30,6 +31,16 @@ export async function run(options: RunOptions): Promise<number> {
   const loaded = loadForCommand(options);
   const { config, secrets } = loaded;
   const clock = new SystemClock();
+  const user = serverUser(loaded);
+  const { url, control, command } = config.server;
+  const guard = new PasswordGuard({
+    url,
+    mode: control,
+    command,
+    clock,
+    caller: 'daemon',
+    ...(user && { user }),
+  });
   const lock = await lockServer(loaded, clock);
   const telemetry = createTelemetry({
     level: config.log.level,
@@ -83,6 +94,7 @@ export async function run(options: RunOptions): Promise<number> {
     telemetry,
     clock,
     service,
+    guard,
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
     openStatus: (source) => openStatusFor(watchers, source),
     async makeControl(deps, signal) {

@@ -6,15 +6,44 @@ import { serverStateDir } from '../lib/state-dir.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
-import { complain } from './shared.js';
+import { PasswordGuard } from '../process/identity/password-guard.js';
+import { findUser, type ServerUser } from '../process/identity/user.js';
+import { complain, EXIT, ExitError } from './shared.js';
 
-export function clientFor({ config, secrets }: LoadedConfig, clock: Clock): OpencodeClient {
+/** For a command that acts once; the daemon's guard learns more from its control. */
+export function guardFor({ config }: LoadedConfig, clock: Clock): PasswordGuard {
+  const { url, control, command } = config.server;
+  return new PasswordGuard({ url, mode: control, command, clock, caller: 'command' });
+}
+
+/** `server.user`, where it is set. @throws ExitError, exit code 2, where it is of no use */
+export function serverUser({ config }: LoadedConfig): ServerUser | undefined {
+  const { user: name } = config.server;
+  if (name === null) return undefined;
+  if (process.geteuid?.() !== 0) {
+    throw new ExitError(
+      EXIT.usage,
+      `server.user: "${name}" is only for a daemon that runs as root; this one runs as uid ${process.geteuid?.()}. Remove it: the server then runs as the daemon's own user.`,
+    );
+  }
+  const user = findUser(name);
+  if (user !== undefined) return user;
+  throw new ExitError(
+    EXIT.usage,
+    `server.user: this system knows no user "${name}"; expected a name or uid that \`id ${name}\` knows.`,
+  );
+}
+
+export function clientFor(loaded: LoadedConfig, clock: Clock): OpencodeClient {
+  const { config, secrets } = loaded;
+  const { authorise } = guardFor(loaded, clock);
   const password = secrets.password?.reveal();
   return new OpencodeClient({
     url: config.server.url,
     username: config.server.username,
     ...(password === undefined ? {} : { password }),
     clock,
+    authorise,
   });
 }
 
@@ -33,11 +62,13 @@ type CreateOptions = Parameters<typeof createControl>[0];
 
 /** The configuration of the server's process, as the controls take it. */
 export function controlOptions(
-  { config, secrets }: LoadedConfig,
+  loaded: LoadedConfig,
   clock: Clock,
   deps: ControlDeps,
 ): CreateOptions {
+  const { config, secrets } = loaded;
   const { server } = config;
+  const user = serverUser(loaded);
   const password = secrets.password?.reveal();
   return {
     mode: server.control,
@@ -48,6 +79,7 @@ export function controlOptions(
     username: server.username,
     ...(password === undefined ? {} : { password }),
     readOnly: config.dryRun,
+    ...(user && { user }),
     startTimeoutMs: server.startTimeout,
     stopGraceMs: server.stopGrace,
     stateDir: serverStateDir(process.env, server.url),

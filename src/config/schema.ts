@@ -30,6 +30,11 @@ const group = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefa
 
 const server = group({
   url: serverUrl('http://localhost:4096', 'Where opencode listens.'),
+  user: optionalText(
+    'As root only: the user whose opencode may be adopted, and as whom it is started. Root leaves other users’ processes alone else.',
+    'the name or uid of a user',
+    /^[\w.][\w.@-]*\$?$/,
+  ),
   username: text(
     'opencode',
     'User of the Basic authentication; `OPENCODE_SERVER_USERNAME` sets it too.',

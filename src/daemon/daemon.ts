@@ -6,6 +6,7 @@ import { endAll } from '../lib/end-all.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { ControlDeps, ServerControl } from '../process/control/control.js';
 import { DryRunControl } from '../process/control/dry-run.js';
+import type { PasswordGuard } from '../process/identity/password-guard.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -26,6 +27,8 @@ export interface DaemonOptions {
   makeRecorder?(acts: boolean): Recorder | undefined;
   /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
+  /** Says whether the password may be sent; told of the control once it is chosen. */
+  guard?: PasswordGuard;
   /** Tells the service manager. */
   service?: ServiceManager;
 }
@@ -44,6 +47,7 @@ export class Daemon {
       username,
       ...(password === undefined ? {} : { password }),
       clock: options.clock,
+      ...(options.guard && { authorise: options.guard.authorise }),
     });
   }
 
@@ -80,6 +84,7 @@ export class Daemon {
     try {
       const real = await makeControl(deps, stopped);
       control = config.dryRun ? new DryRunControl(real) : real;
+      this.#options.guard?.follow(real);
       // Whether it can act at all is known only when it has seen whom it would act on.
       const identity = await control.attach(stopped);
       recorder = makeRecorder?.(control.acts);

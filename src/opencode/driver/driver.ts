@@ -36,7 +36,7 @@ import type {
   WaitOptions,
 } from './types.js';
 
-const DEFAULT_URL = 'http://localhost:4096';
+export const DEFAULT_URL = 'http://localhost:4096';
 export const DEFAULT_TIMEOUT_MS = 60_000;
 /** Contract, `retry.maxAttempts`. */
 export const DEFAULT_MAX_ATTEMPTS = 5;
@@ -60,7 +60,7 @@ export class OpencodeDriver {
   readonly #sentAt = new BoundedMap<string, number>(MAX_SENT);
 
   constructor(options: DriverOptions = {}) {
-    const { url = DEFAULT_URL, username, password, clock = new SystemClock() } = options;
+    const { url = DEFAULT_URL, username, password, clock = new SystemClock(), authorise } = options;
     this.#options = options;
     this.#clock = clock;
     this.#client = new OpencodeClient({
@@ -69,6 +69,7 @@ export class OpencodeDriver {
       timeoutMs: REQUEST_TIMEOUT_MS,
       ...(username !== undefined && { username }),
       ...(password !== undefined && { password }),
+      ...(authorise && { authorise }),
     });
     this.#events = new SessionEvents(this.#client, clock);
     this.url = this.#client.url;

@@ -1,4 +1,5 @@
 /** The words of the driver's interface: what is asked of it, and what it answers. */
+import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import type { Model } from '../v1/providers.js';
@@ -12,6 +13,8 @@ export interface DriverOptions {
   username?: string;
   password?: string;
   clock?: Clock;
+  /** Whether the password may be sent now. Default: to a process of our own user or of root, where the URL is local. */
+  authorise?: Authorise;
   /** Looks for the `opencode` command; without it `check` says nothing about it. */
   findBinary?: () => Promise<BinaryState>;
   /** Starts a server on the URL's host and port, and settles when it is healthy. */

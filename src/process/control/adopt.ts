@@ -11,12 +11,17 @@ import {
   type ReadLaunchSpec,
   readLaunchSpec,
 } from '../server/launch-spec.js';
-import type { Proven } from '../server/local-server.js';
+import type { LocalOptions, Proven } from '../server/local-server.js';
 import { ControlError, type RestartedServer, type StartedServer } from './control.js';
 import { LocalControl } from './local-control.js';
 
 export class AdoptControl extends LocalControl {
   readonly mode = 'adopt';
+
+  constructor(options: LocalOptions) {
+    super({ ...options, owner: 'ours' });
+  }
+
   #read: ReadLaunchSpec | undefined;
   #person: string | undefined;
 

@@ -1,5 +1,6 @@
 /** `server.control: command`: the user's own command restarts the server (`systemctl restart opencode`, a script). */
 
+import { commandEnvironment } from '../../lib/child-env.js';
 import { scrubCommand } from '../identity/describe.js';
 import { type CommandResult, runCommand } from '../run-command.js';
 import { awaitHealth } from '../server/await-health.js';
@@ -19,7 +20,7 @@ export class CommandControl extends LocalControl {
   readonly #options: CommandOptions;
 
   constructor(options: CommandOptions) {
-    super(options);
+    super({ ...options, owner: 'anybody' });
     this.#options = options;
   }
 
@@ -47,6 +48,7 @@ export class CommandControl extends LocalControl {
     const words = scrubCommand(restartCommand);
     const result = await runCommand(restartCommand, {
       ...this.#options,
+      env: commandEnvironment(this.#options.env),
       table: this.local.table,
       timeoutMs: commandTimeoutMs,
       cwd: this.#options.directory,

@@ -3,6 +3,8 @@
  * stopped and measured. What to do is the watchdog's to decide; that it was really done is proven here.
  */
 
+import type { Finding } from '../identity/identity.js';
+
 export type ControlMode = 'spawn' | 'adopt' | 'external' | 'command' | 'docker' | 'observe';
 
 /** The proof of identity of a process: a pid alone may be recycled (proc(5): `starttime` is field 22 of stat). */
@@ -62,6 +64,8 @@ export interface ControlDeps {
 }
 
 export interface ServerControl {
+  /** Who serves the port just now, for the guard of the password; absent where no process is seen. Changes nothing. */
+  look?(): Promise<Finding>;
   readonly mode: ControlMode;
   /** False where this control never touches the process (`observe`): restarts are then not decided at all. */
   readonly acts: boolean;

@@ -3,6 +3,7 @@
  * service manager). We end it and wait for the new one; we never start one, because then there would be two.
  */
 import { awaitHealth, type HealthOutcome } from '../server/await-health.js';
+import type { LocalOptions } from '../server/local-server.js';
 import { isLocalHost } from '../table/port.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
 import { ControlError, type RestartedServer, type StartedServer } from './control.js';
@@ -10,6 +11,10 @@ import { LocalControl } from './local-control.js';
 
 export class ExternalControl extends LocalControl {
   readonly mode = 'external';
+
+  constructor(options: LocalOptions) {
+    super({ ...options, owner: 'anybody' });
+  }
 
   async start(signal: AbortSignal): Promise<StartedServer> {
     const outcome = await this.#await(signal, undefined);

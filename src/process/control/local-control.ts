@@ -1,6 +1,7 @@
 /** What the controls of a process on this machine have in common; each adds only how a server comes to be. */
 
 import { describeProcess } from '../identity/describe.js';
+import type { Finding } from '../identity/identity.js';
 import { awaitHealth } from '../server/await-health.js';
 import type { LaunchSpec } from '../server/launch-spec.js';
 import { type LocalOptions, LocalServer, type Proven } from '../server/local-server.js';
@@ -41,6 +42,10 @@ export abstract class LocalControl implements ServerControl {
     }
     this.#refused = found.kind === 'refused' ? found.message : undefined;
     return null;
+  }
+
+  look(): Promise<Finding> {
+    return this.local.look();
   }
 
   thaw(): Promise<void> {

@@ -9,7 +9,7 @@ export class ObserveControl extends LocalControl {
   readonly #reason: string;
 
   constructor(options: LocalOptions, reason: string) {
-    super(options);
+    super({ ...options, owner: 'anybody' });
     this.#reason = reason;
   }
 

@@ -23,11 +23,12 @@ import {
   opencodeRole,
   runsCommand,
 } from './opencode-command.js';
+import type { ServerUser } from './user.js';
 
 export type Refusal =
   /** The port's holder is not opencode. */
   | 'stranger'
-  /** It is another user's, and we are not root. */
+  /** It is another user's: not ours to signal, or not ours to start again. */
   | 'other-user'
   /** Nothing about the holder may be read. */
   | 'unreadable'
@@ -57,7 +58,18 @@ export interface ProveOptions {
   /** Processes that we started ourselves: they and their descendants are trusted by descent, whatever they are called. */
   started?: readonly ProcessRef[];
   holders?: FindHolders;
+  /** Whose process counts. Default: `started`. */
+  owner?: Owner;
+  /** `server.user`: whose opencode is ours where we are root. */
+  user?: ServerUser;
 }
+
+/**
+ * Whose process may be acted on. `ours`: one of our own user, or of `server.user`, as what is started again must run as
+ * whom it ran before. `started`: also one that our own command started, as whomever. `anybody`: whomever we may signal,
+ * where somebody else starts the next one.
+ */
+export type Owner = 'ours' | 'started' | 'anybody';
 
 export async function proveServer(options: ProveOptions): Promise<Finding> {
   const { host, port, table } = options;
@@ -87,7 +99,8 @@ export async function proveServer(options: ProveOptions): Promise<Finding> {
       ),
   );
   if (server === undefined) return stranger(known, port);
-  return refuse(server, port, all) ?? (await proven(server, all, table));
+  const isForeign = foreign(server, options, trusted.has(server.pid));
+  return isForeign ?? refuse(server, port, all) ?? (await proven(server, all, table));
 }
 
 async function proven(
@@ -98,11 +111,36 @@ async function proven(
   const wrappers: ProcessInfo[] = [];
   for (const parent of ancestors(server.pid, all)) {
     const info = await table.read(parent.pid);
-    if (info === undefined || !isWrapper(info)) break;
+    // Another user's is none of the server's: it would be started again in the server's place.
+    if (info === undefined || !isWrapper(info) || info.uid !== server.uid) break;
     // A wrapper that is PID 1 takes no signal, but it ends by itself when its server does.
     if (info.pid > 1) wrappers.push(info);
   }
   return { kind: 'proven', server, wrappers, role: opencodeRole(server) };
+}
+
+/** Another user's opencode: who is not root may not signal it, and root must not run that user's program as root. */
+function foreign(
+  server: ProcessInfo,
+  { port, owner = 'started', user }: ProveOptions,
+  isStarted: boolean,
+): Finding | undefined {
+  const self = process.geteuid?.();
+  if (self === undefined || server.uid === undefined || server.uid === self) return undefined;
+  const served = `port ${port} is served by opencode, ${describeProcess(server)}, but this daemon runs as`;
+  const refused = { kind: 'refused', why: 'other-user', holder: server } as const;
+  if (self !== 0) {
+    return {
+      ...refused,
+      message: `${served} uid ${self} and may not signal it: run the daemon as that user, or use server.control "command" or "external"`,
+    };
+  }
+  if (owner === 'anybody' || (owner === 'started' && isStarted)) return undefined;
+  if (server.uid === user?.uid) return undefined;
+  return {
+    ...refused,
+    message: `${served} root and starts no other user's program again${user ? ` than that of ${user.name} (server.user)` : ''}: name that user as server.user, run the daemon as that user, or use server.control "external", "command" or "docker", where something else starts it`,
+  };
 }
 
 /** Reasons not to signal a process that is opencode. */
@@ -113,15 +151,6 @@ function refuse(
 ): Finding | undefined {
   if (server.pid <= 1) {
     return { kind: 'refused', why: 'pid1', message: pid1Message(port), holder: server };
-  }
-  const self = process.geteuid?.();
-  if (self !== undefined && self !== 0 && server.uid !== undefined && server.uid !== self) {
-    return {
-      kind: 'refused',
-      why: 'other-user',
-      message: `port ${port} is served by opencode, ${describeProcess(server)}, but this daemon runs as uid ${self} and may not signal it: run the daemon as that user, or use server.control "command" or "external"`,
-      holder: server,
-    };
   }
   const inside =
     server.pid === process.pid || ancestors(process.pid, all).some(({ pid }) => pid === server.pid);

@@ -10,7 +10,7 @@ import {
   type ProcessIdentity,
   type StartedServer,
 } from '../control/control.js';
-import { type Finding, proveServer } from '../identity/identity.js';
+import { type Finding, type Owner, proveServer } from '../identity/identity.js';
 import { thawTree } from '../signal/continue-process.js';
 import { type KillReport, killTree } from '../signal/kill-tree.js';
 import { findOrphans } from '../signal/orphans.js';
@@ -40,6 +40,8 @@ export interface LocalOptions extends LaunchSpecOptions {
   readOnly?: boolean;
   table?: ProcessTable;
   holders?: FindHolders;
+  /** Whose process may be acted on. */
+  owner?: Owner;
 }
 
 export type Proven = Extract<Finding, { kind: 'proven' }>;
@@ -83,6 +85,12 @@ export class LocalServer {
     return this.#own.launched !== undefined;
   }
 
+  /** As `find`, without waiting for a process that is dying. */
+  async look(): Promise<Finding> {
+    await this.#own.recall();
+    return this.#prove();
+  }
+
   /** Who serves the port now; looks, changes nothing. */
   async find(): Promise<Finding> {
     await this.#own.recall();
@@ -96,15 +104,26 @@ export class LocalServer {
     }
   }
 
-  #prove(): Promise<Finding> {
+  async #prove(): Promise<Finding> {
+    const found = await this.#proveAt(this.host);
+    if (this.host !== 'localhost' || found.kind !== 'nobody') return found;
+    // opencode listens on 127.0.0.1; one that was told to use [::1] counts, and nobody else there does.
+    const other = await this.#proveAt('::1');
+    return other.kind === 'proven' ? other : found;
+  }
+
+  #proveAt(host: string): Promise<Finding> {
     const { launched } = this.#own;
+    const { command, holders, owner, user } = this.options;
     return proveServer({
-      host: this.host,
+      host,
       port: this.port,
       table: this.table,
-      command: this.options.command,
+      command,
       started: launched ? [launched.root] : [],
-      ...(this.options.holders && { holders: this.options.holders }),
+      ...(holders && { holders }),
+      ...(owner && { owner }),
+      ...(user && { user }),
     });
   }
 

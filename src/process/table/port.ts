@@ -69,6 +69,8 @@ async function canBind(address: string, port: number): Promise<boolean> {
 export async function addressesOf(host: string): Promise<string[]> {
   const bare = host.replace(/^\[(.*)\]$/, '$1');
   if (isIP(bare)) return [bare];
+  // Where opencode listens, and where every request goes.
+  if (bare === 'localhost') return ['127.0.0.1'];
   try {
     return [...new Set((await lookup(bare, { all: true })).map((entry) => entry.address))];
   } catch {

@@ -15,20 +15,25 @@ export interface ListeningSocket {
 }
 
 export function procHolders(addresses: readonly string[], port: number): PortHolder[] {
+  const wanted = listeningSockets(addresses, port);
+  if (wanted.length === 0) return [];
+
+  const owners = ownersOf(new Set(wanted.map((socket) => socket.inode)));
+  return wanted.flatMap((socket): PortHolder[] => {
+    const pids = owners.get(socket.inode) ?? [];
+    if (pids.length === 0) return [{ uid: socket.uid }];
+    return pids.map((pid) => ({ pid, uid: socket.uid }));
+  });
+}
+
+/** Without their holders, which takes a look at every process: the inode names a socket as long as it is open. */
+export function listeningSockets(addresses: readonly string[], port: number): ListeningSocket[] {
   const sockets = [
     ...parseNetTcp(read('/proc/net/tcp')),
     ...parseNetTcp(read('/proc/net/tcp6')),
   ].filter((socket) => socket.port === port);
   // An exact address takes precedence over the wildcard, for each address asked about.
-  const wanted = new Set(addresses.flatMap((address) => accepting(address, sockets)));
-  if (wanted.size === 0) return [];
-
-  const owners = ownersOf(new Set([...wanted].map((socket) => socket.inode)));
-  return [...wanted].flatMap((socket): PortHolder[] => {
-    const pids = owners.get(socket.inode) ?? [];
-    if (pids.length === 0) return [{ uid: socket.uid }];
-    return pids.map((pid) => ({ pid, uid: socket.uid }));
-  });
+  return [...new Set(addresses.flatMap((address) => accepting(address, sockets)))];
 }
 
 /** Which of the sockets of one port takes a connection to `address`. */

@@ -1,0 +1,177 @@
+/**
+ * Decides who may be sent the server's password: another local user may hold the port that the server has left.
+ *
+ * With `spawn` and `adopt` only a proven opencode gets it. Elsewhere a socket of our own user or of root may have it,
+ * as both can read it anyway (tunnels, docker-proxy and local proxies are such). A control that the user has set, and
+ * that has its server outside of what can be proven here, vouches for whoever answers.
+ */
+import type { Authorisation, Authorise } from '../../lib/authorise.js';
+import type { Clock } from '../../lib/clock.js';
+import type { ControlMode, ServerControl } from '../control/control.js';
+import { openProcessTable } from '../table/open-table.js';
+import { addressesOf, type FindHolders, findHolders, isLocalHost } from '../table/port.js';
+import { listeningSockets } from '../table/proc-net.js';
+import type { ProcessRef, ProcessTable } from '../table/process-table.js';
+import { describeProcess } from './describe.js';
+import { type Finding, proveServer } from './identity.js';
+import type { ServerUser } from './user.js';
+
+export interface GuardOptions {
+  url: string;
+  /** `server.control`; absent for the driver as a library. */
+  mode?: ControlMode | 'auto';
+  /** A daemon starts servers and works for days: it wants proof until its control turns out to look on only. */
+  caller: 'daemon' | 'command';
+  command?: readonly string[];
+  user?: ServerUser;
+  clock: Clock;
+  table?: ProcessTable;
+  holders?: FindHolders;
+}
+
+type Where = Pick<Authorisation, 'hostname'>;
+
+/** What the decision rests on: it holds for as long as the same sockets listen. */
+interface Decision {
+  sockets: string;
+  at: number;
+  /** The proven server: a socket may outlive it by a moment. */
+  server: ProcessRef | undefined;
+  answer: Authorisation;
+}
+
+/** Where sockets have no names to compare (no /proc), a look is believed this long: `lsof` takes its time. */
+const BELIEVED_MS = 1_000;
+const VOUCHES: ReadonlySet<string> = new Set(['external', 'command', 'docker', 'observe']);
+const ALLOWED =
+  'Where the server is another user’s or in a container on purpose, set server.control to "external", "command", "docker" or "observe": whoever answers then gets it.';
+
+export class PasswordGuard {
+  readonly #options: GuardOptions;
+  readonly #table: ProcessTable;
+  readonly #host: string;
+  readonly #port: number;
+  #control: Pick<ServerControl, 'mode' | 'look'> | undefined;
+  #decision: Decision | undefined;
+  #isGuarded: boolean | undefined;
+
+  constructor(options: GuardOptions) {
+    this.#options = options;
+    this.#table = options.table ?? openProcessTable();
+    const { hostname, port, protocol } = new URL(options.url);
+    this.#host = hostname.replace(/^\[(.*)\]$/, '$1');
+    this.#port = Number(port || (protocol === 'https:' ? 443 : 80));
+  }
+
+  /** From here the control says who serves: it knows what it has started. */
+  follow(control: Pick<ServerControl, 'mode' | 'look'>): void {
+    this.#control = control;
+    this.#decision = undefined;
+  }
+
+  readonly authorise: Authorise = async () => {
+    try {
+      return await this.#authorise();
+    } catch (error) {
+      return withheld(`who listens on port ${this.#port} cannot be found out (${String(error)})`);
+    }
+  };
+
+  async #authorise(): Promise<Authorisation> {
+    this.#isGuarded ??= await this.#leadsHere();
+    if (!this.#isGuarded) return { kind: 'granted' };
+    const sockets = await this.#sockets();
+    const now = this.#options.clock.now();
+    const known = this.#decision;
+    const isFresh = known !== undefined && now - known.at < BELIEVED_MS;
+    // A refusal is never believed for long: a process that begins or ends shows less than it will.
+    const stands = sockets === undefined || known?.answer.kind === 'withheld' ? isFresh : true;
+    if (known && stands && known.sockets === (sockets ?? '') && (await this.#lives(known))) {
+      return known.answer;
+    }
+    const decided = await this.#decide();
+    this.#decision = { ...decided, sockets: sockets ?? '', at: now };
+    return decided.answer;
+  }
+
+  async #lives({ server }: Decision): Promise<boolean> {
+    return server === undefined || this.#table.kind !== 'proc' || this.#table.isAlive(server);
+  }
+
+  async #decide(): Promise<Pick<Decision, 'answer' | 'server'>> {
+    const { mode } = this.#options;
+    const { found, where } = await this.#find();
+    if (found.kind === 'proven') {
+      return { answer: { kind: 'granted', ...where }, server: found.server };
+    }
+    const granted = { answer: { kind: 'granted' }, server: undefined } as const;
+    if (mode !== undefined && VOUCHES.has(mode)) return granted;
+    const needsProof = this.#options.caller === 'daemon' && this.#control?.mode !== 'observe';
+    if (!needsProof && (await this.#isOwnOrRoots())) return granted;
+    return { answer: withheld(describe(found, this.#port)), server: undefined };
+  }
+
+  async #find(): Promise<{ found: Finding; where: Where }> {
+    const found = (await this.#control?.look?.()) ?? (await this.#prove(this.#host));
+    if (this.#host !== 'localhost' || found.kind === 'refused') return { found, where: {} };
+    const anywhere = found.kind === 'proven' ? found : await this.#prove('::1');
+    if (anywhere.kind !== 'proven') return { found, where: {} };
+    const isHere = (await this.#holders('127.0.0.1')).length > 0;
+    return { found: anywhere, where: isHere ? {} : { hostname: '::1' } };
+  }
+
+  #prove(host: string): Promise<Finding> {
+    const { command, user, holders } = this.#options;
+    return proveServer({
+      host,
+      port: this.#port,
+      table: this.#table,
+      ...(command && { command }),
+      ...(user && { user }),
+      ...(holders && { holders }),
+    });
+  }
+
+  #holders(host: string) {
+    return (this.#options.holders ?? findHolders)(host, this.#port);
+  }
+
+  async #isOwnOrRoots(): Promise<boolean> {
+    const self = process.geteuid?.();
+    const holders = await this.#holders(this.#host);
+    return holders.length > 0 && holders.every(({ uid }) => uid === 0 || uid === self);
+  }
+
+  /** The sockets that a connection may reach, by inode; undefined where the system does not name them. */
+  async #sockets(): Promise<string | undefined> {
+    if (this.#table.kind !== 'proc' || this.#options.holders) return undefined;
+    const hosts = this.#host === 'localhost' ? ['127.0.0.1', '::1'] : await addressesOf(this.#host);
+    const inodes = listeningSockets(hosts, this.#port).map(({ inode }) => inode);
+    return inodes.sort().join();
+  }
+
+  /** Another machine's server is known by its address alone, as ever. */
+  async #leadsHere(): Promise<boolean> {
+    const addresses = await addressesOf(this.#host);
+    const isLoopback = addresses.some(
+      (address) =>
+        address.startsWith('127.') || address === '::1' || /^(0\.0\.0\.0|::)$/.test(address),
+    );
+    return isLoopback || (await isLocalHost(this.#host));
+  }
+}
+
+function withheld(from: string): Authorisation {
+  return { kind: 'withheld', why: `The password was withheld: ${from}. ${ALLOWED}` };
+}
+
+function describe(found: Finding, port: number): string {
+  switch (found.kind) {
+    case 'proven':
+      return `port ${port} is served by ${describeProcess(found.server)}`;
+    case 'refused':
+      return found.message;
+    case 'nobody':
+      return `nobody that can be seen from here listens on port ${port}`;
+  }
+}
