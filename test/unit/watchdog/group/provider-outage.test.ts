@@ -90,7 +90,12 @@ describe('a provider outage', () => {
   });
 
   test('is not said in the middle of a first pile-up, which must still lead to a restart', () => {
-    const w = world({ policy: { retry: { maxAttempts: 100, maxDuration: 0 } } }).prompt('well');
+    const w = world({
+      policy: {
+        retry: { maxAttempts: 100, maxDuration: 0 },
+        restart: { waitForHealthy: 0 },
+      },
+    }).prompt('well');
     const six = ['a', 'b', 'c', 'd', 'e', 'f'];
     for (const id of six) w.prompt(id).fails(id, 1, { nextInMs: UNSAID });
     w.advance(30 * SECOND);
@@ -102,7 +107,7 @@ describe('a provider outage', () => {
   });
 
   test('is over with the first finished step on it', () => {
-    const w = world({ policy: { restart: { waitForHealthy: 0 } } });
+    const w = world();
     for (const id of ['a', 'b', 'c']) abortOne(w, id);
     w.prompt('d').fails('d', 1).advance(MINUTE);
     w.prompt('other', { model: 'fake/m2' }).stepFinished('other');
