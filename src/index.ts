@@ -4,6 +4,7 @@ import { serverStateDir } from './lib/state-dir.js';
 import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.js';
 import { DriverError } from './opencode/driver/error.js';
 import type { DriverOptions } from './opencode/driver/types.js';
+import { isHealthy } from './opencode/is-healthy.js';
 import { OpencodeClient } from './opencode/v1/client.js';
 import { createControl } from './process/control/auto.js';
 import { checkBinary } from './process/identity/binary.js';
@@ -33,8 +34,6 @@ export interface OpencodeDriverOptions extends DriverOptions {
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_GRACE_MS = 2_000;
-/** A starting server may accept a connection and never answer it (seen on 1.18.33). */
-const START_PROBE_MS = 1_000;
 
 /** Drives an opencode server from a program: every wait bounded, every abort verified, nothing left behind. */
 export class OpencodeDriver extends Driver {
@@ -85,8 +84,7 @@ async function startServer(
       clock,
       deps: {
         async isHealthy(probeSignal) {
-          const probe = await client.probe(probeSignal, START_PROBE_MS);
-          return probe.kind === 'ok' || probe.kind === 'unauthorized' ? {} : null;
+          return isHealthy(client, probeSignal);
         },
         onExit: () => {},
         onSuspended: () => {},

@@ -87,6 +87,11 @@ async function serverStep(client: OpencodeClient): Promise<ServerStep> {
     }
     case 'unauthorized':
       return { step: { step, ok: false, says: probe.error }, code: EXIT.unauthorized };
+    case 'unsupported': {
+      const { answered, version } = probe;
+      const fact = { ok: false, says: probe.error, answered, version: version ?? null };
+      return { step: { step, ...fact }, code: EXIT.failed };
+    }
     case 'failed': {
       const hint = probe.failure === 'refused' ? ' Start it with "check --start" or "run".' : '';
       const says = `${probe.error}${hint}`;

@@ -1,4 +1,5 @@
 /** `run`: the daemon, in the foreground. */
+import { isatty } from 'node:tty';
 import { readableConfig } from '../config/explain.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
 import { applyLive } from '../config/reload.js';
@@ -22,6 +23,8 @@ import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redaction.js';
 import { controlOptions, serverUser } from './server.js';
 import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
+
+const STDOUT = 1;
 
 export interface RunOptions extends ConfigOptions {
   record?: string;
@@ -96,6 +99,12 @@ export async function run(options: RunOptions): Promise<number> {
     service,
     guard,
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
+    // A person is there to read it; a service goes on asking, as the server may be replaced.
+    ...(isatty(STDOUT) && {
+      onUnsupported: (says: string) => {
+        throw new ExitError(EXIT.failed, says);
+      },
+    }),
     openStatus: (source) => openStatusFor(watchers, source),
     async makeControl(deps, signal) {
       const chosen = await createControl(controlOptions(loaded, clock, deps), signal);

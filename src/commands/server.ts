@@ -1,8 +1,8 @@
 /** How commands reach the server and its process: the client, and the controls with what the configuration says. */
 import type { LoadedConfig } from '../config/load.js';
-import { isHealthy } from '../daemon/daemon.js';
 import type { Clock } from '../lib/clock.js';
 import { serverStateDir } from '../lib/state-dir.js';
+import { isHealthy } from '../opencode/is-healthy.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';

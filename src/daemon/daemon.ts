@@ -3,6 +3,7 @@ import type { Secrets } from '../config/credentials.js';
 import type { Config } from '../config/schema.js';
 import type { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
+import { isHealthy } from '../opencode/is-healthy.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { ControlDeps, ServerControl } from '../process/control/control.js';
 import { DryRunControl } from '../process/control/dry-run.js';
@@ -29,6 +30,8 @@ export interface DaemonOptions {
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
   /** Says whether the password may be sent; told of the control once it is chosen. */
   guard?: PasswordGuard;
+  /** Called where the server that is there at the start is not understood; what it throws ends the daemon. */
+  onUnsupported?(says: string): void;
   /** Tells the service manager. */
   service?: ServiceManager;
 }
@@ -109,6 +112,8 @@ export class Daemon {
           detail: { error: probe.error },
         });
       }
+      if (probe.kind === 'unsupported' && !probe.starting)
+        this.#options.onUnsupported?.(probe.error);
       loop.start(probe, identity?.pid);
       await aborted(stopped);
     } catch (error) {
@@ -129,17 +134,6 @@ export class Daemon {
     }
     return { gaveUp: gaveUp.signal.aborted };
   }
-}
-
-/** One health probe as the controls need it: anything that answers as opencode does, also with 401, is alive. */
-export async function isHealthy(
-  client: OpencodeClient,
-  signal: AbortSignal,
-): Promise<{ version?: string } | null> {
-  const probe = await client.probe(signal, START_PROBE_MS);
-  if (probe.kind === 'unauthorized') return {};
-  if (probe.kind !== 'ok') return null;
-  return probe.version === undefined ? {} : { version: probe.version };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

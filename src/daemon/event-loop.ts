@@ -7,7 +7,7 @@ import type { ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { type Health, isNote, type ServerHealth } from '../watchdog/decision.js';
-import type { Observation } from '../watchdog/observation.js';
+import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
@@ -24,6 +24,11 @@ export interface EventLoopOptions {
   recorder: Recorder | undefined;
   /** `restart.giveUp: exit`. */
   giveUp(): void;
+}
+
+function unsupportedOf(probe: Extract<ProbeResult, { kind: 'unsupported' }>): Unsupported {
+  const { kind: _, error: __, ...unsupported } = probe;
+  return unsupported;
 }
 
 export class EventLoop {
@@ -113,7 +118,8 @@ export class EventLoop {
     this.observe({
       kind: 'server.attached',
       at: clock.now(),
-      running: probe.kind === 'ok' || probe.kind === 'unauthorized',
+      running: probe.kind === 'ok' || probe.kind === 'unauthorized' || probe.kind === 'unsupported',
+      ...(probe.kind === 'unsupported' ? { unsupported: unsupportedOf(probe) } : {}),
       ...(probe.kind === 'unauthorized' ? { unauthorized: probe.status } : {}),
       ...(pid === undefined ? {} : { pid }),
       ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),

@@ -14,7 +14,7 @@ import type { OpencodeClient } from '../opencode/v1/client.js';
 import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Act } from '../watchdog/decision.js';
-import type { Observation } from '../watchdog/observation.js';
+import type { Observation, Unsupported } from '../watchdog/observation.js';
 
 /** What the model is told when a request was rejected in a person's place, so that the run goes on (facts, section 7). */
 const NOBODY_THERE =
@@ -229,8 +229,14 @@ export class Executor {
     // The monitor wakes before the end is told: what follows may put it to rest again.
     try {
       const server = what === 'start' ? await control.start(signal) : await control.restart(signal);
+      const unsupported = await this.#notUnderstood();
       this.#o.resumeMonitor(true);
-      observe({ kind: 'restart.done', at: clock.now(), ...server });
+      observe({
+        kind: 'restart.done',
+        at: clock.now(),
+        ...server,
+        ...(unsupported && { unsupported }),
+      });
     } catch (error) {
       if (signal.aborted) return;
       const known = error instanceof ControlError;
@@ -248,6 +254,14 @@ export class Executor {
     }
   }
 
+  /** What answers now may be another opencode than before, by an upgrade in its place. */
+  async #notUnderstood(): Promise<Unsupported | undefined> {
+    const probe = await this.#o.client.probe(this.#stopping.signal, ASK_MS);
+    if (probe.kind !== 'unsupported') return undefined;
+    const { kind: _, error: __, ...unsupported } = probe;
+    return unsupported;
+  }
+
   /** A restart that did not happen is no death: where the control cannot tell, the server is asked itself. */
   async #isAlive(seen: ServerAlive): Promise<boolean> {
     if (seen !== 'unknown') return seen;
@@ -255,10 +269,10 @@ export class Executor {
     switch (probe.kind) {
       case 'ok':
       case 'unauthorized':
+      // Whatever it answers, it answers.
+      case 'unsupported':
         return true;
       case 'failed':
-        // Whatever it answers, it answers.
-        return probe.failure === 'http' || probe.failure === 'not_opencode';
       case 'aborted':
         return false;
     }

@@ -33,6 +33,7 @@ const SERVER_WORDS: Record<ServerHealth, string> = {
   starting: 'starting the server',
   healthy: 'healthy',
   unauthorized: 'the server refuses the credentials',
+  unsupported: 'answers, and is not understood',
   unresponsive: 'the server does not answer',
   down: 'the server is down',
   restarting: 'restarting the server',

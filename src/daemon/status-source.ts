@@ -68,6 +68,7 @@ export class DaemonStatusSource implements StatusSource {
     const { state, breaker } = server;
     return {
       health: server.health(),
+      ...(state.kind === 'unsupported' ? { says: `${state.answered}: ${state.means}` } : {}),
       ...(state.kind === 'unknown' ? {} : { forMs: at - state.since }),
       ...(server.pid === undefined ? {} : { pid: server.pid }),
       ...(server.version === undefined ? {} : { version: server.version }),

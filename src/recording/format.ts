@@ -65,10 +65,19 @@ const ofSession = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S)
 const version = text.optional();
 const pid = z.number().optional();
 
+const unsupported = z.object({
+  answered: text,
+  means: text,
+  version,
+  starting: z.boolean().optional(),
+  certain: z.boolean().optional(),
+});
+
 export const observationSchema = z.discriminatedUnion('kind', [
   of('server.attached', {
     running: z.boolean(),
     unauthorized: z.number().optional(),
+    unsupported: unsupported.optional(),
     pid,
     version,
   }),
@@ -79,6 +88,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     error: text,
   }),
   of('probe.unauthorized', { startedAt: ms, status: z.number() }),
+  of('probe.unsupported', { startedAt: ms, ...unsupported.shape }),
   of('server.exited', {
     pid: z.number().optional(),
     code: z.number().nullable(),
@@ -88,7 +98,13 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('thaw.done', {}),
   of('thaw.skipped', {}),
   of('thaw.failed', { error: text }),
-  of('restart.done', { pid, oldPid: pid, version, tookMs: ms }),
+  of('restart.done', {
+    pid,
+    oldPid: pid,
+    version,
+    tookMs: ms,
+    unsupported: unsupported.optional(),
+  }),
   of('restart.failed', { error: text, serverAlive: z.boolean() }),
   of('restart.skipped', {}),
   of('restart.requested', { reason: z.enum(['manual', 'memory', 'schedule']) }),

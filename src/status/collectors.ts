@@ -11,6 +11,7 @@ const SERVER_HEALTHS: readonly ServerHealth[] = [
   'starting',
   'healthy',
   'unauthorized',
+  'unsupported',
   'unresponsive',
   'down',
   'restarting',

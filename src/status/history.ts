@@ -28,6 +28,7 @@ const STATE_AFTER: Partial<Record<TelemetryRecord['event'], ServerHealth>> = {
   'server.thawed': 'healthy',
   'server.unresponsive': 'unresponsive',
   'server.unauthorized': 'unauthorized',
+  'server.unsupported': 'unsupported',
   'server.exited': 'down',
   'server.restarting': 'restarting',
   'server.restart_failed': 'down',

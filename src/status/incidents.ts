@@ -6,6 +6,7 @@ export type IncidentKind =
   | 'wedged'
   | 'suspended'
   | 'unresponsive'
+  | 'unsupported'
   | 'exited'
   | 'breaker_open'
   | 'outage';
@@ -90,6 +91,8 @@ export class Incidents {
         return this.#begin('server', 'suspended', record, {});
       case 'server.unresponsive':
         return this.#begin('server', 'unresponsive', record, {});
+      case 'server.unsupported':
+        return this.#begin('server', 'unsupported', record, {});
       case 'server.exited':
         return this.#begin('server', 'exited', record, {});
       case 'server.thaw_failed':

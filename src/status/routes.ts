@@ -97,9 +97,9 @@ function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
     return reply.code(503).send({ ok: false, reason: says });
   });
   app.get('/readyz', (_request, reply) => {
-    const { health } = source.server();
+    const { health, says } = source.server();
     if (health === 'healthy') return reply.send({ ready: true });
-    return reply.code(503).send({ ready: false, reason: health });
+    return reply.code(503).send({ ready: false, reason: health, ...(says && { says }) });
   });
 }
 

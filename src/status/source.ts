@@ -3,6 +3,8 @@ import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.j
 
 export interface ServerFacts {
   health: ServerHealth;
+  /** Why it is not understood, where it is not. */
+  says?: string;
   /** How long it has had this state, ms; undefined where nothing is known yet. */
   forMs?: number;
   pid?: number;

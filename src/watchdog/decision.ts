@@ -56,6 +56,7 @@ export type ServerHealth =
   | 'starting'
   | 'healthy'
   | 'unauthorized'
+  | 'unsupported'
   | 'unresponsive'
   | 'down'
   | 'restarting'
@@ -130,6 +131,7 @@ export interface NoteFields {
   'server.healthy': { version?: string; pid?: number; tookMs?: number };
   'server.unresponsive': { failures: number; lastError: string; silentMs?: number };
   'server.unauthorized': { status: number };
+  'server.unsupported': { version?: string; answered: string; means: string };
   'server.exited': { pid?: number; code: number | null; signal: string | null };
   'server.suspended': { pid: number };
   'server.thawed': { pid: number; tookMs: number };

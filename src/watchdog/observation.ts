@@ -48,6 +48,20 @@ export interface SessionInfo {
 /** Why a health probe did not count as an answer. */
 export type ProbeFailure = 'refused' | 'timeout' | 'http' | 'not_opencode' | 'network';
 
+/** A server that answers over HTTP, and not as an opencode that is understood. It is alive. */
+export interface Unsupported {
+  /** What it answered, as a phrase. */
+  answered: string;
+  /** What that means, as a phrase. */
+  means: string;
+  /** Where one is told. */
+  version?: string;
+  /** It says itself that it is starting: no fault, and no news. */
+  starting?: boolean;
+  /** What it is was recognised: waiting does not change it. */
+  certain?: boolean;
+}
+
 interface At {
   at: number;
 }
@@ -64,12 +78,15 @@ export type ServerObservation =
       running: boolean;
       /** It runs and refuses our credentials with this status. */
       unauthorized?: number;
+      /** It runs and is not understood. */
+      unsupported?: Unsupported;
       pid?: number;
       version?: string;
     })
   | (At & { kind: 'probe.ok'; startedAt: number; version?: string })
   | (At & { kind: 'probe.failed'; startedAt: number; failure: ProbeFailure; error: string })
   | (At & { kind: 'probe.unauthorized'; startedAt: number; status: number })
+  | (At & { kind: 'probe.unsupported'; startedAt: number } & Unsupported)
   | (At & {
       kind: 'server.exited';
       pid?: number | undefined;
@@ -84,7 +101,15 @@ export type ServerObservation =
   | (At & { kind: 'thaw.skipped' })
   | (At & { kind: 'thaw.failed'; error: string })
   /** The end of a `start` or `restart` act. */
-  | (At & { kind: 'restart.done'; pid?: number; oldPid?: number; version?: string; tookMs: number })
+  | (At & {
+      kind: 'restart.done';
+      pid?: number;
+      oldPid?: number;
+      version?: string;
+      tookMs: number;
+      /** What runs now is not understood. */
+      unsupported?: Unsupported;
+    })
   | (At & {
       kind: 'restart.failed';
       error: string;

@@ -186,6 +186,7 @@ export class Watchdog {
       case 'probe.ok':
       case 'probe.failed':
       case 'probe.unauthorized':
+      case 'probe.unsupported':
       case 'restart.skipped':
       case 'server.suspended':
       case 'thaw.done':
@@ -266,7 +267,7 @@ export class Watchdog {
       const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
       this.#cutRuns = [...this.#cutRuns, ...runs];
     }
-    if (o.kind === 'restart.done') this.#continueCut();
+    if (o.kind === 'restart.done' && this.server.healthy) this.#continueCut();
     this.#cut = [];
   }
 

@@ -171,9 +171,15 @@ describe('a probe', () => {
     const page = await answering((res) =>
       res.writeHead(200, { 'content-type': 'text/html' }).end('x'),
     );
-    expect(await client(page).probe()).toMatchObject({ kind: 'failed', failure: 'not_opencode' });
+    expect(await client(page).probe()).toMatchObject({
+      kind: 'unsupported',
+      answered: expect.stringContaining('text/html'),
+    });
     const broken = await answering((res) => json(res, {}, 500));
-    expect(await client(broken).probe()).toMatchObject({ kind: 'failed', failure: 'http' });
+    expect(await client(broken).probe()).toMatchObject({
+      kind: 'unsupported',
+      answered: expect.stringContaining('answered 500'),
+    });
   });
 
   it('asks a server without a health route (404) by another one, and remembers it', async () => {

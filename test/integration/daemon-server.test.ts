@@ -66,54 +66,53 @@ describe('a restart that did not happen', () => {
 });
 
 describe('a server that does not answer well', () => {
-  it('is restarted once where it answers 500 and the stream is cut', async () => {
-    const { server, run } = await start({ control: { restart: () => server.clearFaults() } });
+  it('is alive, and never restarted, where it answers 500 to everything and the stream is cut', async () => {
+    const { server, run } = await start();
     const { id } = server.addSession({ status: { type: 'busy' } });
     await run.saw('session.health', { health: 'busy' });
     server.fault('*', { status: 500 });
     server.endStreams();
-    expect(await run.saw('server.unresponsive')).toMatchObject({
-      failures: 3,
-      lastError: expect.stringMatching(/global\/health.*500/),
+    expect(await run.saw('server.unsupported')).toMatchObject({
+      answered: expect.stringMatching(/global\/health.* 500/),
     });
-    expect(await run.saw('server.restarting')).toMatchObject({
-      reason: 'unresponsive',
-      interrupted: [id],
-    });
-    await run.saw('server.restarted', { reason: 'unresponsive' });
-    await run.saw('session.interrupted', { sessionID: id, restartReason: 'unresponsive' });
     await run.asked('GET /global/health', 6);
-    expect(run.control.count('restart')).toBe(1);
-    expect(run.events('server.healthy')).toHaveLength(2);
+    expect(run.events('server.unsupported')).toHaveLength(1);
+    server.clearFaults();
+    const from = run.lines.length;
+    await run.saw('server.healthy', {}, from);
+    expect(run.control.count('restart')).toBe(0);
+    expect(run.events('session.interrupted', { sessionID: id })).toEqual([]);
   });
 
-  it('is not healthy where all that it has is a web page', async () => {
+  it('is said once where all that it has is a web page, and neither started nor restarted', async () => {
     const server = await fake();
     for (const route of ['GET /path', 'GET /global/event', 'GET /event', 'GET /session/status']) {
       server.fault(route, HTML);
     }
     const mendHealth = server.fault('GET /global/health', HTML);
-    const refuse = () => {
-      throw new ControlError('port taken by something that is not opencode', {
-        serverAlive: false,
-      });
-    };
-    const run = watch(server, { control: { start: refuse, restart: refuse } });
-    await run.saw('server.restart_failed');
-    await waitFor(() => server.requests.length > 10, { interval: 5 });
+    const run = watch(server);
+    expect(await run.saw('server.unsupported')).toMatchObject({
+      answered: expect.stringContaining('text/html'),
+      means: expect.stringContaining('does server.url lead to'),
+    });
+    await run.asked('GET /global/health', 4);
+    expect(run.events('server.unsupported')).toHaveLength(1);
     expect(run.events('server.healthy')).toEqual([]);
+    expect(run.control.count('start') + run.control.count('restart')).toBe(0);
     mendHealth();
     await run.saw('server.healthy', { version: '1.18.33' });
   });
 
-  it('is restarted where it became a web page', async () => {
-    const { server, run } = await start({ control: { restart: () => server.clearFaults() } });
+  it('is said again where its answer changes: a web page, then OpenCode 2', async () => {
+    const { server, run } = await start();
     server.fault('*', HTML);
     server.endStreams();
-    expect(await run.saw('server.unresponsive')).toMatchObject({
-      lastError: expect.stringContaining('text/html'),
-    });
-    await run.saw('server.restarted', { reason: 'unresponsive' });
+    await run.saw('server.unsupported', { version: undefined });
+    const from = run.lines.length;
+    const info = { version: '2.0.26', pid: 4242, urls: [], paths: {} };
+    server.fault('*', { status: 200, body: info });
+    expect(await run.saw('server.unsupported', {}, from)).toMatchObject({ version: '2.0.26' });
+    expect(run.control.count('restart')).toBe(0);
   });
 
   it('is alive as long as its event stream is, however slow its probe', async () => {

@@ -265,6 +265,29 @@ describe('observe', () => {
   });
 });
 
+test('a server whose answers are strange is taken on as it is, and never replaced', async () => {
+  const { pid } = await foreign();
+  const options = habitat.options({ startTimeoutMs: 300 });
+  options.deps.isHealthy = async () => ({ strange: 'unclear' });
+  for (const control of [new AdoptControl(options), new SpawnControl(options)]) {
+    expect(await control.start(habitat.signal)).toMatchObject({ pid });
+    await control.dispose('stop');
+    expect(isAlive(pid)).toBe(true);
+  }
+});
+
+test('a spawned server whose answers are strange is not ended for them', async () => {
+  const options = habitat.options({ startTimeoutMs: 2_000 });
+  const { isHealthy } = options.deps;
+  options.deps.isHealthy = async (within) =>
+    (await isHealthy(within)) === null ? null : { strange: 'certain' };
+  const control = new SpawnControl(options);
+  const { pid } = await control.start(habitat.signal);
+  expect(isAlive(pid!)).toBe(true);
+  await control.dispose('stop');
+  expect(isAlive(pid!)).toBe(false);
+});
+
 describe('a dry run', () => {
   test('beside the daemon that started the server leaves the server, its record and its output alone', async () => {
     const own = new SpawnControl(habitat.options());

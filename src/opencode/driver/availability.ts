@@ -72,6 +72,12 @@ export async function probeServer(
         error: probe.error,
         failure: new DriverError('unauthorized', probe.error),
       };
+    case 'unsupported':
+      return {
+        kind: 'down',
+        error: probe.error,
+        failure: new DriverError('unreachable', probe.error),
+      };
     case 'failed': {
       const error = `${probe.error} "opencode-watchdog check --start" starts it.`;
       return { kind: 'down', error, failure: new DriverError('unreachable', error) };

@@ -47,6 +47,8 @@ export class OpencodeError extends Error {
   readonly kind: OpencodeErrorKind;
   readonly statusCode?: number;
   readonly detail?: string;
+  /** What was tried and what came back, without the server's address and without advice. */
+  readonly answered: string;
 
   readonly #details: OpencodeErrorDetails;
 
@@ -60,6 +62,7 @@ export class OpencodeError extends Error {
     );
     this.#details = details;
     this.kind = kind;
+    this.answered = `${request.replace(/https?:\/\/[^/]*/, '')} ${outcome}`;
     if (statusCode !== undefined) this.statusCode = statusCode;
     if (words !== undefined) this.detail = words;
   }

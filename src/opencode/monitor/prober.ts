@@ -3,6 +3,11 @@ import type { Clock, Timer } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import type { OpencodeClient } from '../v1/client.js';
 
+/** So many strange answers in a row come in the usual rhythm: a proxy may have a bad moment. */
+const STRANGE_IN_ROW = 5;
+/** Below what the daemon takes for a sign that its own monitor has stopped (60 s). */
+const MAX_STRANGE_PAUSE_MS = 30_000;
+
 export interface ProberOptions {
   client: OpencodeClient;
   clock: Clock;
@@ -17,6 +22,8 @@ export class Prober {
   readonly #options: ProberOptions;
   #control: AbortController | undefined;
   #timer: Timer | undefined;
+  /** Answers in a row that were not understood. */
+  #strange = 0;
   #inFlight: Promise<void> | undefined;
 
   constructor(options: ProberOptions) {
@@ -53,7 +60,7 @@ export class Prober {
       if (this.#control !== control) return;
       this.#inFlight = undefined;
       // From start to start: a slow answer does not stretch the rhythm.
-      const wait = Math.max(0, startedAt + intervalMs - clock.now());
+      const wait = Math.max(0, startedAt + this.#pause(intervalMs) - clock.now());
       this.#timer = clock.after(wait, () => {
         this.#run(control);
         this.#options.onBeat?.();
@@ -62,11 +69,18 @@ export class Prober {
     this.#inFlight = probe;
   }
 
+  /** What is not understood is asked less and less often: it is hardly going to change. */
+  #pause(intervalMs: number): number {
+    const doublings = Math.max(0, this.#strange - STRANGE_IN_ROW);
+    return Math.max(intervalMs, Math.min(intervalMs * 2 ** doublings, MAX_STRANGE_PAUSE_MS));
+  }
+
   async #probe(startedAt: number, signal: AbortSignal): Promise<void> {
     const { client, clock, timeoutMs, emit } = this.#options;
     const result = await client.probe(signal, timeoutMs);
     if (signal.aborted) return;
     const at = clock.now();
+    if (result.kind !== 'unsupported') this.#strange = 0;
     switch (result.kind) {
       case 'ok': {
         const { version } = result;
@@ -76,6 +90,13 @@ export class Prober {
       case 'unauthorized':
         emit({ kind: 'probe.unauthorized', at, startedAt, status: result.status });
         return;
+      case 'unsupported': {
+        const { error: _, ...seen } = result;
+        // What says that it is starting is awaited in the usual rhythm.
+        this.#strange = seen.starting ? 0 : this.#strange + 1;
+        emit({ ...seen, kind: 'probe.unsupported', at, startedAt });
+        return;
+      }
       case 'failed':
         emit({ kind: 'probe.failed', at, startedAt, failure: result.failure, error: result.error });
         return;

@@ -7,10 +7,13 @@ import type {
   ProbeFailure,
   SessionInfo,
   SessionStatus,
+  Unsupported,
 } from '../../watchdog/observation.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
 import { type Request, type StreamTarget, Transport } from '../http/transport.js';
+import { lookAtServer } from '../look-at-server.js';
 import { normaliseDirectory } from '../monitor/directories.js';
+import { recognise, unsupportedOf } from '../recognise.js';
 import * as schemas from './schemas.js';
 import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
 import { ParseStats } from './status.js';
@@ -40,6 +43,8 @@ export interface ClientOptions {
 export type ProbeResult =
   | { kind: 'ok'; version?: string }
   | { kind: 'unauthorized'; status: number; error: string }
+  /** It answers over HTTP, and not as an opencode 1.x does: it is alive. `error` says it for people. */
+  | ({ kind: 'unsupported'; error: string } & Unsupported)
   | { kind: 'failed'; failure: ProbeFailure; error: string }
   /** Our own signal ended the probe: it says nothing about the server. */
   | { kind: 'aborted' };
@@ -102,7 +107,7 @@ export class OpencodeClient {
     try {
       return await this.#probeBy(this.#healthRoute, signal, timeoutMs);
     } catch (error) {
-      if (!failsItself(error)) return probeError(error);
+      if (!failsItself(error)) return this.#probeError(error, signal, timeoutMs);
       const other = this.#healthRoute === CHEAP ? HEALTH : CHEAP;
       try {
         const result = await this.#probeBy(other, signal, timeoutMs);
@@ -111,9 +116,29 @@ export class OpencodeClient {
         return result;
       } catch (second) {
         // `/path` answers like any web page where something else serves: the first error says more.
-        return probeError(other === HEALTH ? second : error);
+        return this.#probeError(other === HEALTH ? second : error, signal, timeoutMs);
       }
     }
+  }
+
+  /** Where something answered, it is looked at: what it is decides what the answer means. */
+  async #probeError(
+    error: unknown,
+    signal: Signal,
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+  ): Promise<ProbeResult> {
+    const answered =
+      error instanceof OpencodeError &&
+      ['unauthorized', 'http', 'not_opencode', 'too_large'].includes(error.kind);
+    if (!answered) return probeError(error);
+    const answers = await lookAtServer(this.streamTarget('').url, timeoutMs, signal);
+    if (signal?.aborted) return { kind: 'aborted' };
+    if (error.kind === 'unauthorized' && recognise(answers).kind !== 'opencode-2') {
+      return probeError(error);
+    }
+    const unsupported = unsupportedOf(answers, error.answered);
+    const says = `${error.message} ${unsupported.means}.`;
+    return { kind: 'unsupported', ...unsupported, error: says };
   }
 
   async #probeBy(path: string, signal: Signal, timeoutMs?: number): Promise<ProbeResult> {

@@ -14,8 +14,10 @@ import { SpawnControl } from './spawn.js';
 export interface ControlFacts {
   /** The URL's host is this machine (or this network namespace). */
   local: boolean;
-  /** Something healthy answers at the URL. */
+  /** Something answers at the URL. */
   answers: boolean;
+  /** It is not understood: perhaps not an opencode at all. */
+  strange?: boolean;
   found: Finding;
   /** An earlier daemon of ours started a server that still lives. */
   ours: boolean;
@@ -29,7 +31,7 @@ export interface Choice {
 
 export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): Choice {
   if (mode !== 'auto') return { mode, reason: 'configured as server.control' };
-  const { local, answers, found, ours } = facts;
+  const { local, answers, strange = false, found, ours } = facts;
   if (!local) {
     return {
       mode: 'observe',
@@ -47,7 +49,7 @@ export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): 
         : { mode: 'adopt', reason: `opencode runs already: ${describeProcess(found.server)}` };
     case 'refused':
       // Where nothing healthy answers, the port may become free; until then every start says who holds it.
-      return answers || found.why === 'pid1' || found.why === 'inside'
+      return (answers && !strange) || found.why === 'pid1' || found.why === 'inside'
         ? { mode: 'observe', reason: found.message }
         : { mode: 'spawn', reason: `nothing healthy answers; ${found.message}` };
     case 'nobody':
@@ -92,12 +94,12 @@ async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise
   }
   const server = new LocalServer(options);
   const local = await isLocalHost(server.host);
-  const answers = (await options.deps.isHealthy(signal)) !== null;
+  const answer = await options.deps.isHealthy(signal);
   const found = await server.find();
   const ours = (await server.booting()) !== undefined;
   // This look takes nothing: the control that is chosen looks again.
   server.release();
-  return { local, answers, found, ours };
+  return { local, answers: answer !== null, strange: answer?.strange !== undefined, found, ours };
 }
 
 async function build(choice: Choice, options: CreateOptions): Promise<ServerControl> {

@@ -45,10 +45,19 @@ export class ControlError extends Error {
   }
 }
 
+/**
+ * An answer over HTTP: whoever gives it is alive. `strange`: it is not understood; `boots`: it says that it is starting,
+ * `certain`: waiting does not change it, `unclear`: it may.
+ */
+export interface Answering {
+  version?: string;
+  strange?: 'boots' | 'certain' | 'unclear';
+}
+
 /** What a control needs from the outside; injected, so that this room knows neither HTTP nor logs. */
 export interface ControlDeps {
-  /** One health probe, bounded in time; resolves to null where nothing healthy answers. Never rejects. A 401 counts as an answer. */
-  isHealthy(signal: AbortSignal): Promise<{ version?: string } | null>;
+  /** One health probe, bounded in time; resolves to null where nothing answers over HTTP. Never rejects. A 401 counts as an answer. */
+  isHealthy(signal: AbortSignal): Promise<Answering | null>;
   /** A supervised process ended without being told to. */
   onExit(exit: { pid: number; code: number | null; signal: NodeJS.Signals | null }): void;
   /** A signal has stopped the process (state T), and it is still so: told at each look, until it runs. */

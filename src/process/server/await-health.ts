@@ -1,6 +1,6 @@
 /** Waits until a server answers well, or until there is no more reason to wait. */
 import { type Clock, sleep } from '../../lib/clock.js';
-import type { ControlDeps } from '../control/control.js';
+import type { Answering, ControlDeps } from '../control/control.js';
 
 /** opencode boots in 1-5 s (facts, section 1): looking this often adds nothing one could notice. */
 const PROBE_EVERY_MS = 50;
@@ -28,7 +28,7 @@ export type HealthOutcome =
   | { kind: 'healthy'; version?: string; tookMs: number }
   | { kind: 'ended' | 'timeout'; tookMs: number };
 
-type Answer = { kind: 'answer'; health: { version?: string } | null } | { kind: 'silent' };
+type Answer = { kind: 'answer'; health: Answering | null } | { kind: 'silent' };
 
 /** @throws the signal's reason when aborted */
 export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOutcome> {
@@ -37,17 +37,29 @@ export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOu
   const tookMs = () => clock.now() - began;
   const cut = ended ? AbortSignal.any([signal, ended]) : signal;
   let silent = 0;
+  let strange = false;
   for (;;) {
     signal.throwIfAborted();
     if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
     const answer = await probe(deps, clock, patience(silent), cut);
     if (answer.kind === 'silent') silent += 1;
-    else if (answer.health && !ended?.aborted && (await (accept?.() ?? true))) {
-      return { kind: 'healthy', ...answer.health, tookMs: tookMs() };
+    strange = false;
+    if (
+      answer.kind === 'answer' &&
+      answer.health &&
+      !ended?.aborted &&
+      (await (accept?.() ?? true))
+    ) {
+      const { version } = answer.health;
+      strange = answer.health.strange !== undefined && answer.health.strange !== 'certain';
+      if (!strange) {
+        return { kind: 'healthy', ...(version !== undefined && { version }), tookMs: tookMs() };
+      }
     }
     signal.throwIfAborted();
     if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
-    if (tookMs() >= timeoutMs) return { kind: 'timeout', tookMs: tookMs() };
+    // What answers is alive, whatever it answers: it is taken as it is, and said to be not understood.
+    if (tookMs() >= timeoutMs) return { kind: strange ? 'healthy' : 'timeout', tookMs: tookMs() };
     await sleep(clock, PROBE_EVERY_MS, cut).catch(() => signal.throwIfAborted());
   }
 }

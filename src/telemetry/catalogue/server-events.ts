@@ -44,6 +44,17 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     message: (f) =>
       `The server refuses the credentials (status ${f.status}): check server.username and the password.`,
   },
+  'server.unsupported': {
+    level: 'error',
+    when: 'the server answers, and not as an opencode that this version understands; said again when the answer changes. It is alive, so it is not restarted',
+    fields: {
+      version: 'its version, where it tells one',
+      answered: 'what it answered',
+      means: 'what that means',
+    },
+    message: (f) =>
+      `The server is not understood${aside(f.version === undefined ? undefined : `version ${f.version}`)}: ${f.answered}. That means: ${f.means}.`,
+  },
   'server.exited': {
     level: 'error',
     when: 'the process is gone',

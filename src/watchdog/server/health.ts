@@ -6,7 +6,7 @@
  */
 
 import type { Decision, RestartReason, ServerHealth } from '../decision.js';
-import type { ServerObservation, StreamObservation } from '../observation.js';
+import type { ServerObservation, StreamObservation, Unsupported } from '../observation.js';
 import type { Policy } from '../policy.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import { Suspension } from './suspension.js';
@@ -16,6 +16,7 @@ type Settled =
   | { kind: 'unknown' }
   | { kind: 'healthy'; since: number }
   | { kind: 'unauthorized'; since: number }
+  | ({ kind: 'unsupported'; since: number } & Unsupported)
   | { kind: 'unresponsive'; since: number; failures: number; lastError: string }
   | { kind: 'down'; since: number; lastError: string };
 type State =
@@ -47,6 +48,8 @@ export class ServerWatch {
   /** The process whose end was seen: the one that a restart replaces. */
   #exitedPid: number | undefined;
   #version: string | undefined;
+  /** It was healthy once: its silence means something. */
+  #understood = false;
   #failures = 0;
   #failedAt = Number.NEGATIVE_INFINITY;
   #stream: { connected: boolean; aliveAt: number; heartbeat: number } = {
@@ -117,6 +120,7 @@ export class ServerWatch {
 
   health(): ServerHealth {
     const { kind } = this.#state;
+    if (this.#state.kind === 'unsupported' && this.#state.starting) return 'starting';
     const wantsRestart = kind === 'down' || kind === 'unresponsive';
     return wantsRestart && this.breaker.state.kind === 'open' ? 'held' : kind;
   }
@@ -126,7 +130,8 @@ export class ServerWatch {
       case 'server.attached':
         if (this.acting) return;
         this.#pid = o.pid;
-        if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized);
+        if (o.unsupported !== undefined) this.#becomeUnsupported(o.at, o.unsupported);
+        else if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized);
         else if (o.running) this.#becomeHealthy(o.at, o.version);
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
@@ -137,12 +142,15 @@ export class ServerWatch {
         if (!this.acting && !this.healthy) this.#becomeHealthy(o.at, o.version);
         return;
       case 'probe.failed':
-        this.#probeFailed(o.at, o.startedAt, o.error);
+        this.#probeFailed(o);
         return;
       case 'probe.unauthorized':
         this.heard(o.at);
         this.#failures = 0;
         if (!this.acting && this.#state.kind !== 'unauthorized') this.#refused(o.at, o.status);
+        return;
+      case 'probe.unsupported':
+        this.#answeredStrangely(o);
         return;
       case 'server.exited':
         this.#exited(o);
@@ -297,6 +305,7 @@ export class ServerWatch {
 
   #becomeHealthy(at: number, version: string | undefined, tookMs?: number): void {
     this.#startedOnce = true;
+    this.#understood = true;
     this.#skipped = false;
     this.#failures = 0;
     this.#state = { kind: 'healthy', since: at };
@@ -319,18 +328,71 @@ export class ServerWatch {
     this.#out({ note: 'server.unauthorized', status });
   }
 
-  #probeFailed(at: number, startedAt: number, error: string): void {
-    if (this.acting || startedAt <= this.#gapAt) return;
-    this.#mute.missed(startedAt);
-    if (this.#state.kind !== 'healthy' && this.#state.kind !== 'unauthorized') return;
+  /** It answers, so it is alive: never a reason to restart. One bad answer of a healthy one is a moment, no change. */
+  #answeredStrangely(o: Extract<ServerObservation, { kind: 'probe.unsupported' }>): void {
+    this.heard(o.at);
+    this.#suspension.answered(o.at);
+    if (this.acting) return;
+    if (this.#state.kind === 'healthy') {
+      if (o.startedAt <= this.#gapAt || !this.#tooManyFailures(o.at)) return;
+      this.breaker.unhealthy(o.at);
+    }
+    this.#failures = 0;
+    const { answered, means, version, starting, certain } = o;
+    this.#becomeUnsupported(o.at, {
+      answered,
+      means,
+      ...(version !== undefined && { version }),
+      ...(starting !== undefined && { starting }),
+      ...(certain !== undefined && { certain }),
+    });
+  }
+
+  #becomeUnsupported(at: number, unsupported: Unsupported): void {
+    const was = this.#state;
+    this.#startedOnce = true;
+    this.#skipped = false;
+    if (was.kind === 'unsupported' && was.answered === unsupported.answered) return;
+    this.#state = { kind: 'unsupported', since: at, ...unsupported };
+    this.#version = unsupported.version ?? this.#version;
+    if (unsupported.starting) return;
+    const { answered, means, version } = unsupported;
+    this.#out({
+      note: 'server.unsupported',
+      ...(version === undefined ? {} : { version }),
+      answered,
+      means,
+    });
+  }
+
+  /** Whether what failed now was one failure too many. A live event stream outvotes a slow probe: a busy server is not a dead one. */
+  #tooManyFailures(at: number): boolean {
     // A cut connection is probed at once: what fails in the same moment is one failure, not several.
-    if (this.#failures > 0 && at - this.#failedAt < this.#policy.probe.interval / 2) return;
+    if (this.#failures > 0 && at - this.#failedAt < this.#policy.probe.interval / 2) return false;
     this.#failedAt = at;
     this.#failures += 1;
-    if (this.#failures < this.#policy.probe.maxFailures) return;
+    if (this.#failures < this.#policy.probe.maxFailures) return false;
     const silentMs = at - this.#stream.aliveAt;
-    // A live event stream outvotes a slow probe: a busy server is not a dead one.
-    if (this.#stream.connected && silentMs < this.#stream.heartbeat * HEARTBEAT_SLACK) return;
+    return !(this.#stream.connected && silentMs < this.#stream.heartbeat * HEARTBEAT_SLACK);
+  }
+
+  #probeFailed(o: Extract<ServerObservation, { kind: 'probe.failed' }>): void {
+    const { at, startedAt, error, failure } = o;
+    if (this.acting || startedAt <= this.#gapAt) return;
+    this.#mute.missed(startedAt);
+    switch (this.#state.kind) {
+      case 'healthy':
+      case 'unauthorized':
+        break;
+      case 'unsupported':
+        // Nobody knows what the silence of a server means that was never understood; that nobody listens any more is clear.
+        if (!this.#understood && failure !== 'refused') return;
+        break;
+      default:
+        return;
+    }
+    if (!this.#tooManyFailures(at)) return;
+    const silentMs = at - this.#stream.aliveAt;
     this.breaker.unhealthy(at);
     this.#skipped = false;
     this.#state = { kind: 'unresponsive', since: at, failures: this.#failures, lastError: error };
@@ -366,6 +428,16 @@ export class ServerWatch {
     this.#exitedPid = undefined;
     this.#pid = o.pid;
     this.#stream.aliveAt = o.at;
+    this.#understood = false;
+    if (o.unsupported !== undefined) {
+      this.#out({
+        note: 'server.restart_failed',
+        reason: was.kind === 'restarting' ? was.reason : 'start',
+        error: `what runs now is not understood: ${o.unsupported.answered}`,
+      });
+      this.#becomeUnsupported(o.at, o.unsupported);
+      return;
+    }
     if (was.kind === 'restarting') {
       this.#out({
         note: 'server.restarted',

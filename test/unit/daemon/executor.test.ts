@@ -215,10 +215,19 @@ describe('a restart', () => {
     },
   );
 
+  it('that brings up what is not understood says so with its end', async () => {
+    const world = new World();
+    const unsupported = { answered: 'GET /api/info 200', means: 'it is OpenCode 2', certain: true };
+    world.probe = { kind: 'unsupported', ...unsupported, error: 'x' };
+    world.executor.do(RESTART);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'restart.done', unsupported }]);
+  });
+
   it.each<[string, ProbeResult, boolean]>([
     ['answers', { kind: 'ok', version: '1.18.33' }, true],
     ['refuses us', { kind: 'unauthorized', status: 401, error: 'no' }, true],
-    ['answers strangely', { kind: 'failed', failure: 'http', error: 'answered 503' }, true],
+    ['is odd', { kind: 'unsupported', answered: '503', means: 'x', error: '503' }, true],
     ['is silent', { kind: 'failed', failure: 'timeout', error: 'no answer' }, false],
     ['is gone', { kind: 'failed', failure: 'refused', error: 'could not connect' }, false],
   ])(

@@ -68,3 +68,15 @@ test('a healthy answer of the old process does not count', async () => {
   });
   expect(looks).toBe(3);
 });
+
+test.each([
+  ['that waiting does not change is taken at once', 'certain', 30_000],
+  ['that may still change is taken as it is when time is up', 'unclear', 100],
+  ['that boots is not taken for dead when time is up', 'boots', 100],
+] as const)('a strange answer %s', async (_, strange, timeoutMs) => {
+  const deps = { isHealthy: async () => ({ strange }) };
+  const outcome = await awaitHealth({ deps, clock, timeoutMs, signal });
+  expect(outcome).toMatchObject({ kind: 'healthy' });
+  expect(outcome).not.toHaveProperty('version');
+  expect(outcome.tookMs < timeoutMs).toBe(strange === 'certain');
+});

@@ -320,6 +320,83 @@ describe('where the process is never touched', () => {
   });
 });
 
+describe('a server that is not understood', () => {
+  const strange = { answered: 'GET /global/health answered 200 with text/html', means: 'a page' };
+  const answers = (w: World, more: object = {}) =>
+    w.advance(5 * SECOND).tell({
+      kind: 'probe.unsupported',
+      startedAt: Number.MAX_SAFE_INTEGER,
+      ...strange,
+      ...more,
+    } as never);
+  const notes = (w: World) => w.notes('server.unsupported');
+
+  test('is said once where it was so from the beginning, and never restarted', () => {
+    const w = world({ attached: false }).tell({
+      kind: 'server.attached',
+      running: true,
+      unsupported: strange,
+    });
+    for (let nth = 0; nth < 20; nth += 1) answers(w);
+    expect(notes(w)).toHaveLength(1);
+    expect(w.acts()).toEqual([]);
+    answers(w, { answered: 'GET /api/info 200', version: '2.0.26' });
+    expect(notes(w)).toHaveLength(2);
+    expect(w.watchdog.server.health()).toBe('unsupported');
+  });
+
+  test('is news of a healthy one only after as many answers as probes may fail', () => {
+    const w = world().lost();
+    answers(answers(w));
+    expect(w.watchdog.server.health()).toBe('healthy');
+    answers(w);
+    expect(w.watchdog.server.health()).toBe('unsupported');
+    expect(w.acts()).toEqual([]);
+    w.probeOk();
+    expect(w.watchdog.server.health()).toBe('healthy');
+  });
+
+  test('is no news while it says that it is starting', () => {
+    const w = world({ attached: false }).tell({
+      kind: 'server.attached',
+      running: true,
+      unsupported: { ...strange, starting: true },
+    });
+    expect(notes(w)).toEqual([]);
+    expect(w.watchdog.server.health()).toBe('starting');
+    expect(answers(w, { starting: true }).acts()).toEqual([]);
+    w.probeOk();
+    expect(w.watchdog.server.health()).toBe('healthy');
+  });
+
+  test('is not judged by its silence, and is missed only when nobody listens any more', () => {
+    const w = world({ attached: false }).tell({
+      kind: 'server.attached',
+      running: true,
+      unsupported: strange,
+    });
+    w.probeFails(10);
+    expect(w.acts()).toEqual([]);
+    for (let nth = 0; nth < 3; nth += 1) {
+      w.advance(5 * SECOND).tell({
+        kind: 'probe.failed',
+        startedAt: Number.MAX_SAFE_INTEGER,
+        failure: 'refused',
+        error: 'could not connect',
+      } as never);
+    }
+    expect(w.acts('restart')).toMatchObject([{ reason: 'unresponsive' }]);
+  });
+
+  test('that a restart brought up has failed the restart, and no second follows', () => {
+    const w = world().tell({ kind: 'restart.requested', reason: 'manual' });
+    w.tell({ kind: 'restart.done', pid: 2, tookMs: 9, unsupported: strange });
+    expect(w.notes('server.restart_failed')).toHaveLength(1);
+    expect(w.watchdog.server.health()).toBe('unsupported');
+    expect(answers(w).acts('restart')).toHaveLength(1);
+  });
+});
+
 describe('dryRun', () => {
   const skipped = (w: World) => w.tell({ kind: 'restart.skipped' });
 
