@@ -204,9 +204,9 @@ test('no permission: by the file system, and by a proxy before the engine', asyn
     'answered 403 for container "forbidden": denied by the socket proxy',
   );
   // Root may open any socket, so the kernel's answer is put in its place.
-  const { Client } = await import('undici');
+  const { Agent } = await import('undici');
   const request = vi
-    .spyOn(Client.prototype, 'request')
+    .spyOn(Agent.prototype, 'request')
     .mockRejectedValue(Object.assign(new Error('connect EACCES'), { code: 'EACCES' }));
   try {
     await expect(make().restart(signal)).rejects.toThrow("add the user to the socket's group");

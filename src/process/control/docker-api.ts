@@ -1,5 +1,5 @@
 /** Speaks the few words of the Docker Engine API that a restart needs, over the engine's unix socket. */
-import { Client } from 'undici';
+import { Agent } from 'undici';
 import * as z from 'zod';
 import { ControlError } from './control.js';
 
@@ -77,9 +77,13 @@ export class DockerApi {
     path: string,
     { signal, timeoutMs = REQUEST_TIMEOUT_MS }: { signal?: AbortSignal; timeoutMs?: number },
   ): Promise<unknown> {
-    const client = new Client('http://docker', { socketPath: this.#socketPath });
+    const agent = new Agent({
+      connect: { socketPath: this.#socketPath },
+      maxResponseSize: MAX_ANSWER_BYTES,
+    });
     try {
-      const answer = await client.request({
+      const answer = await agent.request({
+        origin: 'http://docker',
         method,
         // Without a version the engine speaks its own newest; each new engine refuses some old ones, and what is used
         // here has been in all of them.
@@ -88,7 +92,7 @@ export class DockerApi {
         bodyTimeout: timeoutMs,
         signal,
       });
-      const text = await bounded(answer.body);
+      const text = await answer.body.text();
       // 304: already started, or already stopped.
       if (answer.statusCode >= 400) throw this.#refused(answer.statusCode, text);
       return text === '' ? {} : JSON.parse(text);
@@ -96,7 +100,7 @@ export class DockerApi {
       if (error instanceof ControlError || signal?.aborted) throw error;
       throw this.#unreachable(error);
     } finally {
-      await client.destroy();
+      await agent.destroy();
     }
   }
 
@@ -122,17 +126,6 @@ export class DockerApi {
       { serverAlive: 'unknown', cause: error },
     );
   }
-}
-
-async function bounded(body: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) throw new Error(`answer larger than ${MAX_ANSWER_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function parseError(text: string): string {

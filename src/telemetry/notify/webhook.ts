@@ -4,6 +4,7 @@
  * The first event waits a moment for those that come with it; after a message, what follows within the interval is one
  * digest. So an outage that touches a hundred sessions is a message or two. Nothing here is ever waited for.
  */
+import { Agent } from 'undici';
 import { type Clock, sleep, type Timer } from '../../lib/clock.js';
 import type { Telemetry, TelemetryRecord } from '../logger.js';
 import { messageFor, type WebhookFormat } from './message.js';
@@ -57,6 +58,8 @@ export class Webhook {
   readonly #wanted: ReadonlySet<string>;
   /** Its path may hold a token: only the host is ever named. */
   readonly #host: string;
+  /** A token in the path must not travel on to somebody else: undici's `request` follows no redirect. */
+  readonly #agent = new Agent();
   readonly #stopping = new AbortController();
   #pending: TelemetryRecord[] = [];
   #more = 0;
@@ -99,6 +102,7 @@ export class Webhook {
     over.abort();
     await late;
     this.#stopping.abort();
+    await this.#agent.destroy();
   }
 
   #arm(): void {
@@ -155,22 +159,24 @@ export class Webhook {
   async #post(body: string): Promise<PostEnd> {
     const { timeoutMs } = this.#limits;
     try {
-      const response = await fetch(this.#o.url, {
+      const { origin, pathname, search } = new URL(this.#o.url);
+      const response = await this.#agent.request({
+        origin,
+        path: `${pathname}${search}`,
         method: 'POST',
         headers: { 'content-type': 'application/json', 'user-agent': 'opencode-watchdog' },
         body,
-        // A token in the path must not travel on to somebody else.
-        redirect: 'error',
         signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#stopping.signal]),
       });
-      await response.body?.cancel();
-      if (response.ok) return { kind: 'taken' };
-      const { status } = response;
+      // Bounded by undici, 128 KiB: of an answer only the status counts.
+      await response.body.dump();
+      const status = response.statusCode;
+      if (status >= 200 && status < 300) return { kind: 'taken' };
       const error = `status ${status}`;
       // Too early, too many, or its own trouble: worth another try. Anything else will not get better.
       const passing = status === 408 || status === 425 || status === 429 || status >= 500;
       if (!passing) return { kind: 'refused', error };
-      const afterMs = retryAfter(response.headers.get('retry-after'), this.#o.clock.epoch());
+      const afterMs = retryAfter(response.headers['retry-after'], this.#o.clock.epoch());
       return { kind: 'failed', error, ...(afterMs === undefined ? {} : { afterMs }) };
     } catch (error) {
       return { kind: 'failed', error: wordsOf(error, timeoutMs) };
@@ -184,17 +190,15 @@ type PostEnd =
   | { kind: 'failed'; error: string; afterMs?: number };
 
 /** Seconds, or a date (RFC 9110, section 10.2.3). */
-function retryAfter(header: string | null, now: number): number | undefined {
-  if (header === null) return undefined;
+function retryAfter(header: string | string[] | undefined, now: number): number | undefined {
+  if (typeof header !== 'string') return undefined;
   const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
-/** `fetch failed` says nothing; its cause does. */
 function wordsOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
-  const { cause } = error;
-  const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
-  return cause instanceof Error && cause.message !== '' ? cause.message : `${error.message}${code}`;
+  // Node's happy-eyeballs wraps the refusals of each address, and leaves its own message empty.
+  return error.message || String((error as NodeJS.ErrnoException).code);
 }
