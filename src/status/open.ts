@@ -5,7 +5,6 @@ import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
 import type { Redactor, Revealable } from '../telemetry/redaction.js';
 import { LoopLag } from './event-loop-lag.js';
 import { type Address, closeServer, listen } from './listen.js';
-import type { Metrics } from './metrics.js';
 import type { StatusSource } from './source.js';
 import { StatusView } from './view.js';
 
@@ -75,26 +74,31 @@ class StatusService {
 
   /** What it takes is loaded only here: a daemon without a status endpoint does not pay for it. */
   async #load(): Promise<void> {
-    const [{ createEndpoint }, { EventCounters }, { LiveStream }, { Auth }] = await Promise.all([
+    const [
+      { createEndpoint },
+      { Instruments },
+      { EventCounters },
+      { collectors },
+      { LiveStream },
+      { Auth },
+    ] = await Promise.all([
       import('./endpoint.js'),
+      import('./instruments.js'),
       import('./counters.js'),
+      import('./collectors.js'),
       import('./stream.js'),
       import('./auth.js'),
     ]);
     const { source, telemetry, clock, address, token } = this.#o;
     const view = this.#view;
     const onError = (err: unknown, doing: string) => telemetry.emit('error', { err, doing });
-    const tally = new EventCounters(source);
-    let metrics: Promise<Metrics> | undefined;
-    // The library behind it is loaded for the first who asks: most daemons are never scraped.
-    const loadMetrics = async () => {
-      const { Metrics } = await import('./metrics.js');
-      return new Metrics(tally, { ...this.#o, view, lag: this.#lag });
-    };
+    const make = new Instruments();
+    const counters = new EventCounters(make, source);
+    collectors(make, { ...this.#o, view, lag: this.#lag });
     const stream = new LiveStream(view, clock, (err) => onError(err, 'telling the status page'));
     this.#endStream = () => stream.close();
     this.#onRecord = (record) => {
-      tally.take(record);
+      counters.take(record);
       stream.changed(view.take(record));
     };
     for (const record of this.#early ?? []) this.#onRecord(record);
@@ -105,10 +109,7 @@ class StatusService {
     this.#server = createEndpoint({
       source,
       view,
-      metrics: () => {
-        metrics ??= loadMetrics();
-        return metrics;
-      },
+      metrics: make.registry,
       stream,
       guard,
       onError,

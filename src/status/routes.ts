@@ -1,11 +1,11 @@
 /** The routes of the status endpoint. It runs beside the watch in one process, so every answer is small work. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import type { Registry } from 'prom-client';
 import { isId } from '../lib/id.js';
 import { pageAssets } from './assets.js';
 import type { Auth } from './auth.js';
 import { LIMITS } from './limits.js';
-import type { Metrics } from './metrics.js';
 import type { ActResult, StatusSource } from './source.js';
 import type { LiveStream } from './stream.js';
 import type { StatusView } from './view.js';
@@ -33,7 +33,7 @@ const SCHEMALESS = {
 export interface RouteOptions {
   source: StatusSource;
   view: StatusView;
-  metrics(): Promise<Metrics>;
+  metrics: Registry;
   stream: LiveStream;
   guard: Auth;
   onError(err: unknown, doing: string): void;
@@ -105,12 +105,12 @@ function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
 
 function dataRoutes(app: FastifyInstance, { view, metrics, stream }: RouteOptions): void {
   const status = fresh(async () => JSON.stringify(await view.json()));
-  const scrape = fresh(async () => (await metrics()).text());
+  const scrape = fresh(() => metrics.metrics());
   app.get('/status', async (_request, reply) => {
     return reply.type('application/json; charset=utf-8').send(await status());
   });
   app.get('/metrics', async (_request, reply) => {
-    return reply.type((await metrics()).contentType).send(await scrape());
+    return reply.type(metrics.contentType).send(await scrape());
   });
   app.get('/stream', async (request, reply) => {
     if (stream.full) {

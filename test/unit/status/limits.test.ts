@@ -5,6 +5,7 @@ import { EventCounters, MAX_PENDING, MAX_PROVIDERS } from '../../../src/status/c
 import { KEPT, LoopLag } from '../../../src/status/event-loop-lag.js';
 import { MAX_RESTARTS, MAX_STATES, ServerHistory } from '../../../src/status/history.js';
 import { Incidents, MAX_INCIDENTS, MAX_SAYS, MAX_STEPS } from '../../../src/status/incidents.js';
+import { Instruments } from '../../../src/status/instruments.js';
 import type { StatusJson } from '../../../src/status/json.js';
 import { MAX_EARLY, openStatus } from '../../../src/status/open.js';
 import { MAX_TEXT } from '../../../src/status/view.js';
@@ -66,23 +67,29 @@ describe('the server’s history', () => {
   });
 });
 
-it('the metrics name a bounded number of providers, the rest as one', () => {
-  const tally = new EventCounters({ onProbe: () => {} });
+it('the metrics name a bounded number of providers, the rest as one', async () => {
+  const make = new Instruments();
+  const counters = new EventCounters(make, { onProbe: () => {} });
   for (let n = 0; n < 3 * MAX_PROVIDERS; n += 1) {
     const outage = { provider: `p${n}`, model: 'm', sessions: 3, message: '' };
-    tally.take(record('provider.outage', outage));
+    counters.take(record('provider.outage', outage));
   }
-  expect(tally.outage.size).toBe(MAX_PROVIDERS + 1);
-  expect(tally.outage.has('other')).toBe(true);
+  const text = await make.registry.getSingleMetricAsString('opencode_watchdog_provider_outage');
+  const providers = [...text.matchAll(/provider="(\w+)"/g)].map(([, name]) => name);
+  expect(providers).toHaveLength(MAX_PROVIDERS + 1);
+  expect(providers).toContain('other');
 });
 
-it('the beginnings of trouble are remembered of a bounded number of sessions', () => {
-  const tally = new EventCounters({ onProbe: () => {} });
-  for (let n = 0; n < 3 * MAX_PENDING; n += 1) {
-    const fields = { sessionID: `s${n}`, reason: 'silence', limit: 1, value: 2 };
-    tally.take(record('session.stuck', fields));
-  }
-  expect(tally.pending).toBe(MAX_PENDING);
+it('the beginnings of trouble are remembered of a bounded number of sessions', async () => {
+  const make = new Instruments();
+  const counters = new EventCounters(make, { onProbe: () => {} });
+  const about = (n: number) => ({ sessionID: `s${n}`, reason: 'silence', limit: 1, value: 2 });
+  for (let n = 0; n < 3 * MAX_PENDING; n += 1) counters.take(record('session.stuck', about(n)));
+  for (let n = 0; n < 3 * MAX_PENDING; n += 1) counters.take(record('session.aborted', about(n)));
+  // How long an abort took is known of the newest alone.
+  expect(await make.registry.metrics()).toContain(
+    `opencode_watchdog_abort_duration_seconds_count ${MAX_PENDING}\n`,
+  );
 });
 
 it('the loop’s lag is that of the last half minute', async () => {
