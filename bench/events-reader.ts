@@ -1,14 +1,10 @@
 /** One reader of the event bench, in a process of its own: `events-reader.ts KIND URL`, with an IPC channel. */
-import { get } from 'node:http';
 import { createOpencodeClient } from '@opencode-ai/sdk';
-import { Agent, fetch, request } from 'undici';
+import { Agent, request } from 'undici';
 import { startWatchdog } from './events-watchdog.js';
 
-/**
- * `watchdog`: our monitor and state machine. `sdk`: the official SDK's subscription. `raw`: undici's `request`.
- * `raw-fetch`: its `fetch`; `raw-node`: Node's own HTTP client, which the monitor uses. These three only count bytes.
- */
-export type Kind = 'watchdog' | 'sdk' | 'raw' | 'raw-fetch' | 'raw-node';
+/** `watchdog`: our monitor and state machine. `sdk`: the official SDK's subscription. `raw`: undici's bytes, only counted. */
+export type Kind = 'watchdog' | 'sdk' | 'raw';
 
 const [, , kind, url = ''] = process.argv;
 const path = `${url}/global/event`;
@@ -24,23 +20,9 @@ if (kind === 'watchdog') {
 } else if (kind === 'sdk') {
   const { stream } = await createOpencodeClient({ baseUrl: url }).global.event();
   for await (const _ of stream) seen += 1;
-} else if (kind === 'raw') {
+} else {
   const { body } = await request(path, { dispatcher });
   body.on('data', (chunk: Buffer) => {
     seen += chunk.length;
   });
-} else if (kind === 'raw-node') {
-  get(path, (answer) => {
-    answer.on('data', (chunk: Buffer) => {
-      seen += chunk.length;
-    });
-  });
-} else {
-  const { body } = await fetch(path, { dispatcher });
-  const reader = body?.getReader();
-  for (;;) {
-    const { done, value } = (await reader?.read()) ?? { done: true };
-    if (done) break;
-    seen += (value as Uint8Array).length;
-  }
 }

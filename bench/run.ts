@@ -1,17 +1,15 @@
 /**
  * `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those;
- * `npm run bench -- scale --minutes 2` shortens the two that take longest.
+ * `npm run bench -- scale --minutes 2` shortens the one that takes longest.
  */
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
-import { busy } from './busy.js';
 import { events } from './events.js';
 import { type Row, table } from './figures.js';
 import { freeze } from './freeze.js';
 import { idle } from './idle.js';
 import { recovery } from './recovery.js';
 import { scale } from './scale.js';
-import { statusPoll } from './status-poll.js';
 
 const { values, positionals: wanted } = parseArgs({
   options: { minutes: { type: 'string' } },
@@ -23,10 +21,8 @@ const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
   freeze: () => freeze(),
-  busy: () => busy(minutes),
   idle,
   events: () => events(),
-  'status-poll': statusPoll,
   scale: () => scale({ minutes }),
 };
 
