@@ -2,10 +2,10 @@
  * Tries the daemon on several versions of opencode: `npm run build && npx tsx scripts/compat.ts [VERSION...]`.
  *
  * Each version is installed if needed (`install-opencode.mjs`) and must show every pattern of
- * `test/e2e/compat-patterns.ts`. Prints a table in Markdown; ends with 1 where something was not as expected.
+ * `test/long/compat-patterns.ts`. Prints a table in Markdown; ends with 1 where something was not as expected.
  * `current` is the version of node_modules.
  */
-import { type Report, tryPatterns } from '../test/e2e/compat-patterns.js';
+import { type Report, tryPatterns } from '../test/long/compat-patterns.js';
 // @ts-expect-error: a script without types
 import { installOpencode } from './install-opencode.mjs';
 

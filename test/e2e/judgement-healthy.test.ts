@@ -20,9 +20,9 @@ beforeAll(async () => {
   await world.serve();
   await world.warmUp(world.directory, world.other);
   watchdog = await world.daemon({
-    retry: { maxAttempts: 3, maxDuration: '40s', maxWait: '1m' },
-    stall: { maxSilence: '10s', maxToolTime: '24s' },
-    pileup: { minSessions: 3, minDuration: '10s' },
+    retry: { maxAttempts: 3, maxDuration: world.time(40), maxWait: world.time(60) },
+    stall: { maxSilence: world.time(10), maxToolTime: world.time(24) },
+    pileup: { minSessions: 3, minDuration: world.time(10) },
     // So that a wrong verdict would do even more harm.
     recover: { afterAbort: 'continue', afterRestart: 'continue' },
   });
@@ -38,27 +38,29 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   });
   await world.finished(compacted);
 
+  const chunks = world.count(280);
+  const quiet = `bash sleep ${world.count(15)}`;
   const begin = (title: string, text: string, where = directory) =>
     world.begin({ title, text, directory: where });
   const compaction = opencode.call('POST', `/session/${compacted.id}/summarize`, other, {
     providerID: 'fake',
     modelID: 'm1',
   });
-  const stream = await begin('long stream', '[[stream 280 100]]');
-  const reasoning = await begin('long reasoning', '[[reason 280 100]]', other);
-  const sleep = await begin('quiet tool', '[[bash sleep 15]]');
-  const sleeps = await begin('two quiet tools', '[[bash sleep 15]] [[bash sleep 15]]', other);
+  const stream = await begin('long stream', `[[stream ${chunks} 100]]`);
+  const reasoning = await begin('long reasoning', `[[reason ${chunks} 100]]`, other);
+  const sleep = await begin('quiet tool', `[[${quiet}]]`);
+  const sleeps = await begin('two quiet tools', `[[${quiet}]] [[${quiet}]]`, other);
   const permission = await world.begin({
     title: 'permission',
     text: '[[bash sleep 5]]',
     permission: ASK_BASH,
   });
   const question = await begin('question', '[[question]]', other);
-  const delegating = await begin('delegating', '[[task {{stream 280 100}} @]]');
-  const deep = await begin('deep', '[[task {{task ((bash sleep 15)) @}} @]]', other);
+  const delegating = await begin('delegating', `[[task {{stream ${chunks} 100}} @]]`);
+  const deep = await begin('deep', `[[task {{task ((${quiet})) @}} @]]`, other);
   const flaky = await begin('flaky', '[[flaky 2]]');
   const refused = await begin('refused', '[[401]]', other);
-  const stopped = await begin('stopped by a person', '[[stream 500 100]]');
+  const stopped = await begin('stopped by a person', `[[stream ${2 * chunks} 100]]`);
   const hung = await begin('hung', '[[hang]]');
   const limited = await begin('limited', '[[429]]', other);
 

@@ -40,8 +40,8 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   await opencode.remove(oldGhost.id, other);
 
   const watchdog: TestDaemon = await world.daemon({
-    retry: { maxAttempts: 3, maxDuration: '15s', maxWait: '1m' },
-    stall: { maxSilence: '8s', maxToolTime: '10s' },
+    retry: { maxAttempts: 3, maxDuration: world.time(15), maxWait: world.time(60) },
+    stall: { maxSilence: world.time(8), maxToolTime: world.time(10) },
     pileup: { minSessions: 99 },
   });
 
@@ -64,7 +64,12 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   await opencode.remove(retryGhost.id, retryGhost.directory);
 
   await stuck('attempts', 'rate limit', '[[429]]');
-  const slow = await stuck('duration', 'slow retries', '[[429 retry-after=10]]', other);
+  const slow = await stuck(
+    'duration',
+    'slow retries',
+    `[[429 retry-after=${world.count(10)}]]`,
+    other,
+  );
   const later = await stuck('wait', 'retry in an hour', '[[429 retry-after=3600]]');
   // Decided in the run's first moments, when an abort can be lost.
   const spent = [

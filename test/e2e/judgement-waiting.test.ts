@@ -28,7 +28,9 @@ async function ask(about: string) {
 }
 
 test('what nobody answers is rejected with a word, and the run goes on to its end', async () => {
-  const watchdog = await world.daemon({ waiting: { maxDuration: '2s', action: 'reject' } });
+  const watchdog = await world.daemon({
+    waiting: { maxDuration: world.time(2), action: 'reject' },
+  });
   const { permission, question } = await ask('rejected');
   for (const [each, on] of [
     [permission, 'permission'],
@@ -52,8 +54,8 @@ test('what nobody answers is rejected with a word, and the run goes on to its en
 
 test('what nobody answers is aborted where that is wanted, and excuses no later run', async () => {
   const watchdog = await world.daemon({
-    waiting: { maxDuration: '2s', action: 'abort' },
-    stall: { maxSilence: '5s' },
+    waiting: { maxDuration: world.time(2), action: 'abort' },
+    stall: { maxSilence: world.time(5) },
   });
   const { permission, question } = await ask('aborted');
   for (const each of [permission, question]) {
@@ -71,7 +73,7 @@ test('what nobody answers is aborted where that is wanted, and excuses no later 
 
 test('what nobody answers is only reported where that is wanted, once', async () => {
   const watchdog = await world.daemon({
-    waiting: { maxDuration: '2s', action: 'report' },
+    waiting: { maxDuration: world.time(2), action: 'report' },
     log: { healthInterval: '1s' },
   });
   const { permission, question } = await ask('reported');
@@ -90,7 +92,7 @@ test('what nobody answers is only reported where that is wanted, once', async ()
 });
 
 test('a run that never ends is ended at the limit for runs, however lively it is', async () => {
-  const watchdog = await world.daemon({ stall: { maxRunTime: '8s' } });
+  const watchdog = await world.daemon({ stall: { maxRunTime: world.time(8) } });
   const endless = await world.begin({ title: 'endless', text: '[[stream 100000 100]]' });
   const short = await world.begin({
     title: 'short',

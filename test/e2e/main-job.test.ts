@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { api, startOpencode } from '../support/opencode.js';
 import { isAlive, keepStopped } from '../support/processes.js';
+import { measureSlowness, stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
 import { createWorld, type World } from '../support/world.js';
 
@@ -10,7 +11,11 @@ afterEach(async () => {
   for (const each of worlds.splice(0)) await each.end();
 });
 
+/** A healthy answer in so many chunks, a tenth of a second each: more on a slow machine, where it must outlast the same. */
+const stream = (chunks: number) => `[[stream ${stretched(chunks)} 100]]`;
+
 async function world(): Promise<World> {
+  await measureSlowness();
   const created = await createWorld();
   worlds.push(created);
   return created;
@@ -23,7 +28,8 @@ test('one stuck of two sessions is aborted, and the other streams on to its end'
   const opencode = api(url);
   const stuck = await opencode.createSession({ directory, title: 'stuck' });
   const healthy = await opencode.createSession({ directory, title: 'healthy' });
-  await opencode.promptAsync(healthy.id, directory, '[[stream 150 100]]');
+  const lively = stream(150);
+  await opencode.promptAsync(healthy.id, directory, lively);
   await opencode.promptAsync(stuck.id, directory, '[[429]]');
 
   const decided = await watchdog.saw('session.stuck', { sessionID: stuck.id });
@@ -41,7 +47,7 @@ test('one stuck of two sessions is aborted, and the other streams on to its end'
   const asked = provider.count('[[429]]');
   await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
   expect(provider.count('[[429]]')).toBe(asked);
-  const answer = provider.about('[[stream 150 100]]');
+  const answer = provider.about(lively);
   expect(answer).toMatchObject([{ aborted: false, open: false }]);
   expect(watchdog.events('session.aborting', { sessionID: healthy.id })).toEqual([]);
   expect(watchdog.events('server.restarting')).toEqual([]);
@@ -87,7 +93,8 @@ test('a pile-up beside a healthy run is answered by aborts, not by a restart', a
   await watchdog.saw('server.healthy', {}, 120_000);
   const opencode = api(url);
   const healthy = await opencode.createSession({ directory });
-  await opencode.promptAsync(healthy.id, directory, '[[stream 120 100]]');
+  const lively = stream(120);
+  await opencode.promptAsync(healthy.id, directory, lively);
   const stuck: string[] = [];
   for (let index = 0; index < 3; index++) {
     const session = await opencode.createSession({ directory });
@@ -98,7 +105,7 @@ test('a pile-up beside a healthy run is answered by aborts, not by a restart', a
     await watchdog.saw('session.aborted', { sessionID, reason: 'pileup' });
   }
   await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
-  expect(provider.about('[[stream 120 100]]')).toMatchObject([{ aborted: false, open: false }]);
+  expect(provider.about(lively)).toMatchObject([{ aborted: false, open: false }]);
   expect(watchdog.events('server.restarting')).toEqual([]);
 });
 
@@ -115,13 +122,14 @@ test('a killed server is brought back, a stopped one is let run, and one that st
   expect((await api(url).health()).healthy).toBe(true);
 
   const session = await api(url).createSession({ directory });
-  await api(url).promptAsync(session.id, directory, '[[stream 100 100]]');
-  await waitFor(() => provider.about('[[stream 100 100]]').length > 0, { what: 'a run' });
+  const lively = stream(100);
+  await api(url).promptAsync(session.id, directory, lively);
+  await waitFor(() => provider.about(lively).length > 0, { what: 'a run' });
   process.kill(second.pid!, 'SIGSTOP');
   await watchdog.saw('server.suspended', { pid: second.pid! });
   await watchdog.saw('server.thawed', { pid: second.pid! });
   await watchdog.saw('session.health', { sessionID: session.id, health: 'idle' });
-  expect(provider.about('[[stream 100 100]]')).toMatchObject([{ aborted: false, open: false }]);
+  expect(provider.about(lively)).toMatchObject([{ aborted: false, open: false }]);
   expect(watchdog.events('server.restarting')).toHaveLength(1);
 
   keepStopped(second.pid!);

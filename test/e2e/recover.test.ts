@@ -39,19 +39,19 @@ test('an aborted run is continued on the fallback model, and finishes there', as
   provider.setDefault('[[only m2]]');
   const watchdog = await world.daemon({
     retry: { maxAttempts: 2 },
-    stall: { maxSilence: '8s' },
+    stall: { maxSilence: world.time(8) },
     pileup: { minSessions: 99 },
     recover: { afterAbort: 'continue', models: ['fake/m2'], prompt: 'Please continue.' },
   });
   // A person is quicker than the limits.
   const stopped = await world.begin({
     title: 'stopped by a person',
-    text: '[[stream 600 100]]',
+    text: `[[stream ${world.count(600)} 100]]`,
     directory: other,
   });
   await world.asked(stopped);
   await opencode.abort(stopped.id, stopped.directory);
-  const ghost = await world.begin({ title: 'ghost', text: '[[stream 600 100]]' });
+  const ghost = await world.begin({ title: 'ghost', text: `[[stream ${world.count(600)} 100]]` });
   await world.asked(ghost);
   await opencode.remove(ghost.id, ghost.directory);
   const down = await world.begin({ title: 'm1 is down', text: '[[only m2]]' });
@@ -99,13 +99,16 @@ test('a healthy run that a dead server cut is continued by the next one, and not
   });
   await world.warmUp(directory, other);
   const { pid } = watchdog.events('server.healthy')[0]!;
-  const stream = await world.begin({ title: 'stream', text: '[[stream 600 100]]' });
+  const stream = await world.begin({ title: 'stream', text: `[[stream ${world.count(600)} 100]]` });
   const elsewhere = await world.begin({
     title: 'elsewhere',
-    text: '[[stream 600 100]]',
+    text: `[[stream ${world.count(600)} 100]]`,
     directory: other,
   });
-  const parent = await world.begin({ title: 'parent', text: '[[task {{stream 600 100}} @]]' });
+  const parent = await world.begin({
+    title: 'parent',
+    text: `[[task {{stream ${world.count(600)} 100}} @]]`,
+  });
   const waiting = await world.begin({
     title: 'waiting',
     text: '[[bash true]]',

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
 import { LIMITS } from '../../src/status/limits.js';
 import type { ActResult } from '../../src/status/source.js';
-import { fuzzAsync, mutateBytes } from '../support/mutate.js';
+import { fuzzAsync, mutateBytes, runs } from '../support/mutate.js';
 import type { Random } from '../support/random.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
@@ -166,7 +166,7 @@ async function survives(w: StatusWorld, heads: readonly string[], amount: number
     expect(got).not.toContain('root:');
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
   });
-  expect(inputs).toBeGreaterThanOrEqual(amount);
+  expect(inputs).toBeGreaterThanOrEqual(runs(amount));
   const health = await fetch(`${w.url}/healthz`);
   expect([health.status, await health.json()]).toEqual([200, { ok: true }]);
   expect(w.source.acts).toEqual([]);
@@ -175,7 +175,7 @@ async function survives(w: StatusWorld, heads: readonly string[], amount: number
 }
 
 describe('the status endpoint', () => {
-  it('without a token: 600 raw requests that nobody may make', async () => {
+  it('without a token: raw requests that nobody may make', async () => {
     const w = await world();
     const statuses = await survives(w, POISON, 600, false);
     expect([...statuses.keys()].sort((a, b) => a - b)).toEqual(
@@ -183,7 +183,7 @@ describe('the status endpoint', () => {
     );
   });
 
-  it('with a token that is not shown: 900 raw requests, half of them of spoiled bytes', async () => {
+  it('with a token that is not shown: raw requests, half of them of spoiled bytes', async () => {
     const w = await world({ token: new Secret('token-of-enough-characters') });
     const statuses = await survives(
       w,

@@ -7,6 +7,7 @@ import { api, binary, type Opencode, opencodeEnv, prepareHome, startOpencode } f
 import type { NewSession, OpencodeApi } from './opencode-api.js';
 import type { Home, HomeOptions } from './opencode-home.js';
 import { freePort } from './ports.js';
+import { measureSlowness, noteBoot, slowness, stretched } from './slowness.js';
 import { waitFor } from './wait.js';
 
 /** A session that was prompted. Its title is what it is about; its prompt is told from all others by it. */
@@ -83,6 +84,19 @@ export class JudgedWorld {
     return server;
   }
 
+  /**
+   * A time for the daemon's configuration, longer on a slow machine: what is healthy must be quicker than its limit there
+   * too, and what the provider does must last beyond it (`count`).
+   */
+  time(seconds: number): string {
+    return `${stretched(seconds * 1_000)}ms`;
+  }
+
+  /** A number of chunks, or of seconds, in a marker of the provider; grows as `time` does. */
+  count(amount: number): number {
+    return Math.ceil(amount * slowness());
+  }
+
   /** Resolves when it finds the server healthy and listens to it; a server that is not there is spawned. */
   async daemon(config: Record<string, unknown>): Promise<TestDaemon> {
     // One server has one: that of an earlier test goes.
@@ -103,7 +117,8 @@ export class JudgedWorld {
     });
     this.#watchdog = watchdog;
     this.#cleanups.push(() => watchdog.stop());
-    await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
+    const { tookMs } = await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
+    if (typeof tookMs === 'number') noteBoot(tookMs);
     await watchdog.saw('stream.connected', {}, START_TIMEOUT_MS);
     return watchdog;
   }
@@ -124,6 +139,7 @@ export class JudgedWorld {
 
   /** Plugins and all else that a directory's first prompt brings, so that what follows is not held up by it. */
   async warmUp(...directories: string[]): Promise<void> {
+    await measureSlowness();
     for (const directory of directories) {
       await this.finished(await this.begin({ title: 'warm-up', text: '[[ok]]', directory }));
     }

@@ -5,6 +5,7 @@ import { api, type OpencodeApi } from './opencode-api.js';
 import { type Home, type HomeOptions, opencodeEnv, prepareHome } from './opencode-home.js';
 import { freePort } from './ports.js';
 import { descendants, isAlive, killAll } from './processes.js';
+import { noteBoot } from './slowness.js';
 import { waitFor } from './wait.js';
 
 export { api } from './opencode-api.js';
@@ -50,6 +51,7 @@ export async function startOpencode(options: StartOptions): Promise<Opencode> {
   const port = options.port ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
 
+  const began = Date.now();
   const child = spawn(home.command, ['serve', '--hostname', '127.0.0.1', '--port', String(port)], {
     cwd: directory,
     env: {
@@ -83,6 +85,7 @@ export async function startOpencode(options: StartOptions): Promise<Opencode> {
       },
       { what: `opencode at ${url} to be healthy`, timeout: START_TIMEOUT_MS, interval: 100 },
     );
+    noteBoot(Date.now() - began);
     if (exited()) throw new Error(`opencode exited with ${child.exitCode ?? child.signalCode}`);
   } catch (error) {
     await stop();

@@ -1,9 +1,10 @@
 /** Polling until something observable is true: the tests' only way of waiting. */
+import { measureSlowness } from './slowness.js';
 
 export interface WaitOptions {
   /** What is waited for, in words: the error's subject. */
   what?: string;
-  /** Milliseconds until giving up. */
+  /** Milliseconds until giving up on a quiet machine; a slow one has as many times more as it is slower. */
   timeout?: number;
   /** Milliseconds between two looks. */
   interval?: number;
@@ -20,7 +21,8 @@ export async function waitFor<T>(
   look: () => T | Promise<T>,
   { what = 'a condition', timeout = 30_000, interval = 50 }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
-  const deadline = Date.now() + timeout;
+  const began = Date.now();
+  let limit = timeout;
   let last: unknown;
   for (;;) {
     try {
@@ -30,10 +32,14 @@ export async function waitFor<T>(
     } catch (error) {
       last = error;
     }
-    if (Date.now() >= deadline) break;
+    // Measured when it matters: a wait that is over in time costs nothing.
+    if (Date.now() - began >= limit) {
+      limit = timeout * (await measureSlowness());
+      if (Date.now() - began >= limit) break;
+    }
     await pause(interval);
   }
-  throw new Error(`waited ${timeout} ms for ${what}; last seen: ${show(last)}`, {
+  throw new Error(`waited ${Date.now() - began} ms for ${what}; last seen: ${show(last)}`, {
     cause: last instanceof Error ? last : undefined,
   });
 }

@@ -5,6 +5,7 @@ import { parseConfig } from '../../../src/config/file.js';
 import { KEYS, KEYS_BY_VARIABLE, nest } from '../../../src/config/keys.js';
 import { ConfigError } from '../../../src/config/problem.js';
 import { flatten } from '../../../src/config/source.js';
+import { runs } from '../../support/mutate.js';
 import { ConfigHome } from './home.js';
 
 /** Loads, and lets nothing but a ConfigError pass. */
@@ -37,7 +38,7 @@ describe('the loader', () => {
         home.write('c', content);
         tryLoad(home, { file: 'c' });
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 
@@ -48,7 +49,7 @@ describe('the loader', () => {
         home.write('c', JSON.stringify(object));
         tryLoad(home, { file: 'c' });
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 
@@ -60,7 +61,7 @@ describe('the loader', () => {
         home.write('c', stringify(nest(entries)));
         tryLoad(home, { file: 'c' });
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 
@@ -73,7 +74,7 @@ describe('the loader', () => {
       fc.property(fc.dictionary(name, fc.string({ unit: 'binary' })), (env) =>
         tryLoad(home, { env }),
       ),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 

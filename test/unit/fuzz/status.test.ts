@@ -22,6 +22,7 @@ import {
   mutateJson,
   nonsense,
   recordings,
+  runs,
 } from '../../support/mutate.js';
 import type { Random } from '../../support/random.js';
 
@@ -73,13 +74,13 @@ function read(body: unknown, oddities: ParseStats): Map<string, SessionStatus> |
 }
 
 describe('the status schema', () => {
-  it('reads or refuses whatever stands in the place of a status: 20,000 answers', () => {
+  it('reads or refuses whatever stands in the place of a status', () => {
     const oddities = new ParseStats();
     let readWell = 0;
     const inputs = fuzz(20_000, (random) => {
       if (read(mutateJson(random, random.pick(real)), oddities)) readWell += 1;
     });
-    expect(inputs).toBeGreaterThanOrEqual(20_000);
+    expect(inputs).toBeGreaterThanOrEqual(runs(20_000));
     expect(readWell).toBeGreaterThan(inputs / 2);
     expect(oddities.garbage).toBeGreaterThan(inputs / 20);
     expect(oddities.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
@@ -112,7 +113,7 @@ describe('the status schema', () => {
         ids.map(() => 'busy'),
       );
     });
-    expect(inputs).toBeGreaterThanOrEqual(1_500);
+    expect(inputs).toBeGreaterThanOrEqual(runs(1_500));
   });
 });
 
@@ -140,7 +141,7 @@ describe('the client', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  it('gives statuses or an error that says what came, for 1,000 bodies of spoiled bytes', async () => {
+  it('gives statuses or an error that says what came, for bodies of spoiled bytes', async () => {
     let readWell = 0;
     const inputs = await fuzzAsync(1_000, async (random) => {
       const [one, other] = [random.pick(real), random.pick(real)].map((each) =>
@@ -159,7 +160,7 @@ describe('the client', () => {
         expect((error as Error).message.length).toBeLessThan(500);
       }
     });
-    expect(readWell).toBeGreaterThan(inputs / 10);
+    expect(readWell).toBeGreaterThan(inputs / 25);
     expect(readWell).toBeLessThan(inputs);
   });
 });

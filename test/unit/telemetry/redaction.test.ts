@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createRedactor } from '../../../src/telemetry/redaction.js';
+import { runs } from '../../support/mutate.js';
 import { captured } from './fixtures.js';
 
 const secret = { reveal: () => 'hunter2 "+/?' };
@@ -129,7 +130,7 @@ describe('redaction', () => {
           expect(JSON.stringify(parsed)).not.toContain(JSON.stringify(password).slice(1, -1));
         }
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DeltaFilter } from '../../../../src/opencode/http/delta-filter.js';
 import { directoryOf, isDelta, readHead } from '../../../../src/opencode/v1/frame-head.js';
+import { runs } from '../../../support/mutate.js';
 import { realEvents } from '../real-events.js';
 
 interface Run {
@@ -163,7 +164,7 @@ describe('the delta filter', () => {
         chunks.push(bytes.subarray(from));
         expect(run(chunks, 1_500)).toEqual(expected);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 
@@ -179,7 +180,7 @@ describe('the delta filter', () => {
         const seen = whole(...values.map((value) => frame(value)));
         expect(seen.passed).toBe(kept.map((value) => frame(value)).join(''));
       }),
-      { numRuns: 3_000 },
+      { numRuns: runs(3_000) },
     );
   });
 

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ParseStats } from '../../../../src/opencode/v1/status.js';
 import { translate } from '../../../../src/opencode/v1/translate.js';
+import { runs } from '../../../support/mutate.js';
 import { realEvents } from '../real-events.js';
 
 const AT = 50_000;
@@ -249,7 +250,7 @@ describe('garbage', () => {
           if ('sessionID' in observation) expect(observation.sessionID).toMatch(/./s);
         }
       }),
-      { numRuns: 120_000 },
+      { numRuns: runs(120_000) },
     );
   });
 });

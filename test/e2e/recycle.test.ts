@@ -1,0 +1,33 @@
+/** Recycling on a real opencode: a server over its memory limit. */
+import { afterEach, expect, test } from 'vitest';
+import { api, startOpencode } from '../support/opencode.js';
+import { createWorld, type World } from '../support/world.js';
+
+const worlds: World[] = [];
+afterEach(async () => {
+  for (const each of worlds.splice(0)) await each.end();
+});
+
+async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
+  const created = await createWorld(options);
+  worlds.push(created);
+  return created;
+}
+
+test('a server over its memory limit is recycled, when the session at work has ended', async () => {
+  const it = await world();
+  const { provider, url, directory } = it;
+  const server = await startOpencode({ provider, home: it.home, port: it.port });
+  it.defer(() => server.stop());
+  const session = await server.api.createSession({ directory });
+  await server.api.promptAsync(session.id, directory, '[[stream 120 100]]');
+  // Any opencode is larger than this.
+  const watchdog = await it.daemon({ recycle: { maxMemory: '50MiB' } });
+  const draining = await watchdog.saw('server.draining', { reason: 'memory' }, 120_000);
+  const restarting = await watchdog.saw('server.restarting', {}, 120_000);
+  expect(restarting).toMatchObject({ reason: 'memory', pid: server.pid, interrupted: [] });
+  expect(provider.about('[[stream 120 100]]')).toMatchObject([{ aborted: false, open: false }]);
+  expect(Date.parse(restarting.time)).toBeGreaterThanOrEqual(Date.parse(draining.time));
+  await watchdog.saw('server.restarted', { reason: 'memory', oldPid: server.pid }, 120_000);
+  expect((await api(url).health()).healthy).toBe(true);
+});

@@ -1,0 +1,62 @@
+/** A daemon that is killed at all kinds of moments, on a real opencode. */
+import { afterEach, expect, test } from 'vitest';
+import { api } from '../support/opencode.js';
+import { commandLine, isAlive } from '../support/processes.js';
+import { pause, waitFor } from '../support/wait.js';
+import { createWorld, type World } from '../support/world.js';
+
+const worlds: World[] = [];
+afterEach(async () => {
+  for (const each of worlds.splice(0)) await each.end();
+});
+
+async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
+  const created = await createWorld(options);
+  worlds.push(created);
+  return created;
+}
+
+/** The living `opencode serve` processes of a home. */
+const servers = ({ home }: World) =>
+  home.processes().filter((pid) => isAlive(pid) && commandLine(pid).includes('serve'));
+
+const TIMES = 20;
+
+test(`a daemon that is killed ${TIMES} times at all kinds of moments leaves one server, which each next one adopts`, async () => {
+  const it = await world();
+  const { provider, url, directory } = it;
+  const config = { retry: { maxAttempts: 3 }, pileup: { minSessions: 50 } };
+  let watchdog = await it.daemon(config);
+  const { pid } = await watchdog.saw('server.healthy', {}, 120_000);
+  const opencode = api(url);
+  const healthy = await opencode.createSession({ directory });
+  await opencode.promptAsync(healthy.id, directory, '[[stream 500 100]]');
+  const touched: string[] = [];
+  for (let round = 0; round < TIMES; round++) {
+    // A stuck session each round, so that many a daemon dies in the middle of an abort.
+    const stuck = await opencode.createSession({ directory });
+    await opencode.promptAsync(stuck.id, directory, `[[429]] ${round}`);
+    // Not a wait for something: the moment of the kill is what this test varies, the same way each time.
+    const moment = (round * 397) % 900;
+    await pause(moment);
+    watchdog.child.kill('SIGKILL');
+    await watchdog.stop();
+    touched.push(
+      ...watchdog.events('session.aborting', { sessionID: healthy.id }).map(({ msg }) => msg),
+      ...watchdog.events('server.restarting').map(({ msg }) => `${msg} (killed at ${moment} ms)`),
+    );
+    expect(servers(it)).toEqual([pid]);
+    watchdog = await it.daemon(config);
+  }
+  expect((await watchdog.saw('server.healthy')).pid).toBe(pid);
+  expect(touched).toEqual([]);
+  // The last daemon cleans up after all the dead ones: nothing stuck is left, and the healthy one streams on.
+  await waitFor(async () => Object.keys(await opencode.status(directory)).length <= 1, {
+    what: 'every stuck session to be ended',
+    timeout: 90_000,
+  });
+  await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' }, 90_000);
+  expect(provider.about('[[stream 500 100]]')).toMatchObject([{ aborted: false, open: false }]);
+  expect(await watchdog.stop()).toBe(0);
+  await waitFor(() => servers(it).length === 0, { what: 'no server left' });
+});
