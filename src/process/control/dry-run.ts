@@ -1,4 +1,5 @@
 /** Any control in a dry run (`dryRun`): it sees what the real one sees, and owns, starts and ends nothing. */
+import type { Finding } from '../identity/identity.js';
 import {
   ControlError,
   type ControlMode,
@@ -26,6 +27,10 @@ export class DryRunControl implements ServerControl {
 
   attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
     return this.#real.attach(signal);
+  }
+
+  async look(): Promise<Finding> {
+    return (await this.#real.look?.()) ?? { kind: 'nobody' };
   }
 
   poke(): void {
