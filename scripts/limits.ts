@@ -84,6 +84,13 @@ export const SECTIONS: readonly Section[] = [
         WATCHDOG,
       ],
       [
+        'runs aborted elsewhere, of which it is not known yet whether they were cut together',
+        ['watchdog/group/cuts-elsewhere.ts', 'MAX_ENDS'],
+        'count',
+        'the oldest is forgotten',
+        WATCHDOG,
+      ],
+      [
         'times that the daemon did not run, for tools’ starts',
         ['watchdog/clock-gaps.ts', 'MAX_GAPS'],
         'count',

@@ -164,7 +164,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     ]),
   }),
   ofSession('session.inspect_failed', { error: text }),
-  of('directory.disposed', { directory: text }),
+  of('directory.disposed', { directory: text, replaced: z.boolean().optional() }),
   ofSession('abort.done', { tookMs: ms }),
   ofSession('abort.failed', { error: text }),
   ofSession('abort.withdrawn', { seen: z.enum(['idle', 'busy', 'withdrawn']) }),

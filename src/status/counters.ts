@@ -148,7 +148,7 @@ export class EventCounters {
         this.#failed.inc();
         return;
       case 'session.interrupted':
-        this.#interrupted.inc({ reason: record.fields.restartReason });
+        this.#interrupted.inc({ reason: record.fields.restartReason ?? record.fields.by });
         return;
       case 'server.exited':
       case 'server.unresponsive':

@@ -51,6 +51,9 @@ export type RestartReason =
   | 'schedule'
   | 'manual';
 
+/** `elsewhere`: several at once, and nothing says why (a dispose or a reload of opencode's configuration, most likely). */
+export type InterruptedBy = 'restart' | 'dispose' | 'elsewhere';
+
 export type ServerHealth =
   | 'unknown'
   | 'starting'
@@ -204,7 +207,11 @@ export interface NoteFields {
     statusCode?: number;
     attempts: number;
   };
-  'session.interrupted': SessionFields & { restartReason: RestartReason; health: Health };
+  'session.interrupted': SessionFields & {
+    by: InterruptedBy;
+    restartReason?: RestartReason;
+    health: Health;
+  };
   /** More sessions are active at once than can be watched. */
   'session.unwatched': SessionFields & { watched: number };
   'session.continued': SessionFields & { model?: string; count: number };

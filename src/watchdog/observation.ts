@@ -201,8 +201,8 @@ export type SessionObservation =
           };
     })
   | (OfSession & { kind: 'session.inspect_failed'; error: string })
-  /** opencode dropped a directory's instance: its sessions' runs are gone. */
-  | (At & { kind: 'directory.disposed'; directory: string });
+  /** opencode dropped a directory's instance: its sessions' runs are gone. `replaced`: with the whole server process. */
+  | (At & { kind: 'directory.disposed'; directory: string; replaced?: boolean });
 
 export type ActObservation =
   /** The end of an `abort` act. */

@@ -6,6 +6,7 @@
  */
 
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
+import { CutsElsewhere } from './group/cuts-elsewhere.js';
 import { ProviderOutages } from './group/provider-outage.js';
 import type { Observation } from './observation.js';
 import type { Policy } from './policy.js';
@@ -43,6 +44,7 @@ export class Watchdog {
   readonly #policy: Policy;
   readonly #sessions: SessionWatch;
   readonly server: ServerWatch;
+  readonly #cuts: CutsElsewhere;
   readonly #drain: Drain;
   readonly #deferral: Deferral;
   readonly #answers = new AnswerTimes();
@@ -62,8 +64,10 @@ export class Watchdog {
       this.#out.push(decision);
     };
     this.server = new ServerWatch(options.policy, options.acts, say);
+    this.#cuts = new CutsElsewhere({ say, wakeAt: (at) => this.#wakeAt(at) });
     this.#sessions = new SessionWatch({
       policy: options.policy,
+      cuts: this.#cuts,
       outages: new ProviderOutages(options.policy.pileup, say),
       say,
       canAct: () => this.server.healthy,
@@ -138,6 +142,7 @@ export class Watchdog {
     this.#take(o);
     this.#reviewDue(o.at);
     this.#reviewServer(o.at);
+    this.#cuts.review(o.at);
     return this.#out;
   }
 
@@ -201,7 +206,7 @@ export class Watchdog {
         if (!this.#isPast(o.startedAt)) this.#sessions.polled(o);
         return;
       case 'directory.disposed':
-        this.#sessions.disposed(o.directory, o.at);
+        this.#sessions.disposed(o.directory, o.replaced ? 'restart' : 'dispose', o.at);
         return;
       case 'abort.done':
       case 'abort.failed':

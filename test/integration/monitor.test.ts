@@ -337,6 +337,22 @@ describe('the event stream', () => {
   });
 });
 
+describe('a full disk of the server', () => {
+  it('is said once, though every session fails on it', async () => {
+    const { server, watch } = await start();
+    await watch.until('stream.resynced');
+    const message = 'SqliteError: database or disk is full\n    at run (/opencode/db.ts:1:1)';
+    for (let n = 0; n < 3; n += 1) {
+      const { id } = server.addSession();
+      const error = { name: 'UnknownError', data: { message } };
+      server.emit({ type: 'session.error', properties: { sessionID: id, error } });
+      const said = await watch.until('session.error', ({ sessionID }) => sessionID === id);
+      expect(said.message).toBe('SqliteError: database or disk is full');
+    }
+    expect(watch.notices.filter((words) => words.includes('disk is full'))).toHaveLength(1);
+  });
+});
+
 describe('polls and events', () => {
   it('a poll that crosses an event says when it was sent', async () => {
     const { server, watch } = await start();

@@ -34,7 +34,12 @@ beforeAll(async () => {
     restarts: 1,
     detail: '',
   });
-  telemetry.emit('session.interrupted', { ...session, restartReason: 'exited', health: 'wedged' });
+  telemetry.emit('session.interrupted', {
+    ...session,
+    by: 'restart',
+    restartReason: 'exited',
+    health: 'wedged',
+  });
   telemetry.emit('server.restart_failed', { reason: 'exited', error: 'x' });
   telemetry.emit('server.breaker_open', { reason: 'exited', restarts: 5, cooldownMs: 1 });
   telemetry.emit('server.healthy', {});

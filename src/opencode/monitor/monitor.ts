@@ -29,6 +29,9 @@ const WITHOUT_STREAM_AFTER_MS = 10_000;
 /** Without a stream, live directories are looked for every so many poll intervals. */
 const RELIST_EVERY_POLLS = 3;
 
+/** SQLite's and the system's words for it. Health stays good, and every write fails (facts, section 14). */
+const FULL_DISK = /SQLITE_FULL|database or disk is full|\bENOSPC\b|no space left on device/i;
+
 /** Close looks at a time: each is four requests. With thousands of sessions at once the rest wait. */
 export const MAX_INSPECTIONS = 16;
 
@@ -373,6 +376,7 @@ export class Monitor {
         continue;
       }
       this.#emit(observation);
+      if (observation.kind === 'session.error') this.#noteBrokenStore(observation.message);
       if (observation.kind === 'session.info') this.#infos.told(observation.sessionID);
       if (observation.kind === 'session.status' && observation.status.type !== 'idle') {
         this.#infos.want(observation.sessionID, observation.directory);
@@ -380,16 +384,25 @@ export class Monitor {
     }
   }
 
+  /** What a session fails on is the server's own trouble: every other one fails on it, too. */
+  #noteBrokenStore(message: string): void {
+    if (!FULL_DISK.test(message) || !this.#notices.passes('full disk')) return;
+    this.#options.notice('error', 'the server cannot write: its disk is full', {
+      error: message,
+      advice: 'Make room where opencode keeps its data (~/.local/share/opencode).',
+    });
+  }
+
   /** A directory that was not known has an instance: its sessions may have run before we listened. */
   #heard(directory: string): void {
     if (this.#directories.heard(directory)) this.#resync.lookInto(directory);
   }
 
-  #disposed(directories: readonly string[]): void {
+  #disposed(directories: readonly string[], replaced = false): void {
     const at = this.#options.clock.now();
     for (const directory of directories) {
       this.#directories.disposed(directory);
-      this.#emit({ kind: 'directory.disposed', at, directory });
+      this.#emit({ kind: 'directory.disposed', at, directory, ...(replaced && { replaced }) });
     }
   }
 
@@ -397,7 +410,7 @@ export class Monitor {
   #serverWasReplaced(): void {
     const dropped = this.#directories.all();
     this.#forget();
-    this.#disposed(dropped);
+    this.#disposed(dropped, true);
   }
 
   #forget(): void {

@@ -121,6 +121,9 @@ const deleted: Translator = (properties) => {
 /** A failed query of opencode's own database is told with its values: a message's text may be among them (1.18.33). */
 const QUERY_VALUES = /\bparams: .*$/s;
 
+/** opencode puts a stack behind some of its messages: the sentence before it is what a reader needs. */
+const STACK = /\s*\n\s*at\s.*$/s;
+
 const errorEvent = z.object({
   sessionID: schemas.id.optional().catch(undefined),
   error: schemas.namedError.optional().catch(undefined),
@@ -137,13 +140,17 @@ const error: Translator = (properties) => {
       {
         kind: 'session.error',
         name: bounded(event.error?.name ?? 'UnknownError', MAX_MESSAGE_CHARS),
-        message: bounded((message ?? '').replace(QUERY_VALUES, 'params: …'), MAX_MESSAGE_CHARS),
+        message: bounded(sentenceOf(message ?? ''), MAX_MESSAGE_CHARS),
         ...(statusCode !== undefined && { statusCode }),
         ...(isRetryable !== undefined && { retryable: isRetryable }),
       },
     ],
   };
 };
+
+function sentenceOf(message: string): string {
+  return message.replace(STACK, '').replace(QUERY_VALUES, 'params: …');
+}
 
 const messageEvent = z.object({
   sessionID: schemas.id.optional().catch(undefined),

@@ -1,5 +1,5 @@
 /** The catalogue's entries about sessions and their providers. */
-import type { StuckReason } from '../../watchdog/decision.js';
+import type { InterruptedBy, StuckReason } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 
@@ -128,10 +128,14 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   },
   'session.interrupted': {
     level: 'warn',
-    when: 'a restart cut this session’s run',
-    fields: { restartReason: RESTART_REASON, health: `its health before: ${HEALTH}` },
+    when: 'a restart, a dispose or somebody else cut this session’s run',
+    fields: {
+      by: 'restart; dispose (its directory was disposed, as by a reload of opencode’s configuration); elsewhere (several runs of the directory were aborted at once, and nothing says by whom)',
+      restartReason: RESTART_REASON,
+      health: `its health before: ${HEALTH}`,
+    },
     message: (f) =>
-      `A restart (${f.restartReason}) cut the run of session ${f.sessionID}, which was ${f.health}.`,
+      `${CUT[f.by](f.restartReason)} the run of session ${f.sessionID}, which was ${f.health}.`,
   },
   'session.continue_failed': {
     level: 'warn',
@@ -227,3 +231,9 @@ function stuckBecause(f: EventFields['session.stuck']): string {
     }
   }
 }
+
+const CUT: Readonly<Record<InterruptedBy, (reason: string | undefined) => string>> = {
+  restart: (reason) => `A restart${aside(reason)} cut`,
+  dispose: () => 'A dispose of its directory, not the watchdog’s, cut',
+  elsewhere: () => 'Together with others of its directory, and not by the watchdog, was cut',
+};

@@ -22,7 +22,7 @@ import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';
 import type { Context } from './rule-context.js';
 import { hasExcuse, isRetrying } from './rules.js';
-import { errorHeard } from './run-end.js';
+import { disposedUnder, errorHeard } from './run-end.js';
 import { Runs } from './runs.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
@@ -145,9 +145,13 @@ export class SessionWatch {
     }
   }
 
-  disposed(directory: string, at: number): void {
+  disposed(directory: string, by: 'dispose' | 'restart', at: number): void {
+    this.#context.cuts.disposed(directory, at);
     for (const session of [...this.book.active]) {
-      if (session.run?.directory === directory) this.#runs.end(session, at);
+      const { run } = session;
+      if (run?.directory !== directory) continue;
+      disposedUnder(this.#context, session, run, by);
+      this.#runs.end(session, at);
     }
   }
 
@@ -265,7 +269,7 @@ export class SessionWatch {
     const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
     const cut: Cut[] = [];
     for (const each of interrupted) {
-      this.#context.say({ note: 'session.interrupted', restartReason, ...each });
+      this.#context.say({ note: 'session.interrupted', by: 'restart', restartReason, ...each });
     }
     for (const session of [...this.book.active]) {
       const { run } = session;

@@ -1,5 +1,6 @@
 /** What the rules about sessions share: the limits, a voice, and what they must know of the server. */
 import type { Decision } from '../decision.js';
+import type { CutsElsewhere } from '../group/cuts-elsewhere.js';
 import type { ProviderOutages } from '../group/provider-outage.js';
 import type { Policy } from '../policy.js';
 import type { Session } from './state.js';
@@ -7,6 +8,7 @@ import type { Session } from './state.js';
 export interface Context {
   readonly policy: Policy;
   readonly outages: ProviderOutages;
+  readonly cuts: CutsElsewhere;
   say(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;

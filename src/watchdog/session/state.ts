@@ -111,7 +111,7 @@ export interface Session {
   /** How often `recover` has prompted it to go on. */
   continues: number;
   /** The last failure said, so that repeated error events count once. */
-  lastFailure: string | undefined;
+  lastFailure: { text: string; at: number } | undefined;
 }
 
 export function newSession(id: string, at: number): Session {

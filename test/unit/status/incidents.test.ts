@@ -59,7 +59,12 @@ describe('an incident of a session', () => {
     say('session.stuck', stuck);
     say('session.abort_failed', { ...ses, reason: 'attempts', try: 1, error: 'still busy' });
     say('session.wedged', { ...ses, reason: 'attempts', tries: 1, next: 'restart' });
-    say('session.interrupted', { ...ses, restartReason: 'wedged', health: 'wedged' });
+    say('session.interrupted', {
+      ...ses,
+      by: 'restart',
+      restartReason: 'wedged',
+      health: 'wedged',
+    });
     expect(brief()).toEqual([
       ['wedged', 'restarted', 'session.abort_failed', 'session.wedged', 'session.interrupted'],
     ]);

@@ -1,12 +1,12 @@
 /** Which routes a server lacks: only what says so counts, and is asked again later. */
 import { expect, it } from 'vitest';
-import { OpencodeError } from '../../../src/opencode/http/errors.js';
+import { OpencodeError } from '../../../../src/opencode/http/errors.js';
 import {
   RECHECK_ROUTE_MS,
   ServerRoutes,
   saysNoSuchRoute,
-} from '../../../src/opencode/v1/server-routes.js';
-import { FakeClock } from '../../support/fake-clock.js';
+} from '../../../../src/opencode/v1/server-routes.js';
+import { FakeClock } from '../../../support/fake-clock.js';
 
 const http = (statusCode: number) =>
   new OpencodeError({

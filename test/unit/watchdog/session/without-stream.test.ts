@@ -1,6 +1,6 @@
 /** No event stream: silence is proven by equal looks at the transcript, and by nothing less. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from './driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const BUSY = { type: 'busy' } as const;
 type Look = Parameters<World['inspected']>[1];

@@ -1,0 +1,94 @@
+/**
+ * Runs that somebody else cut: a dispose of their directory, or a reload of opencode's configuration (facts, section 12).
+ *
+ * opencode calls their end an abort, as it calls a person's. What tells them apart: the directory is said to be disposed
+ * afterwards, or several runs of one directory end so at once, not counting the subagents of one another.
+ */
+import type { Decision, Health, SessionFields } from '../decision.js';
+import type { Session } from '../session/state.js';
+
+/** Ends within this time (ms) of each other are one cut; whatever else is to tell of it has come by then. */
+const AT_ONCE = 3_000;
+const MIN_AT_ONCE = 2;
+/** `server.instance.disposed` follows the ends after 1.5–1.8 s (facts, section 12), later on a busy machine. */
+const DISPOSED_WITHIN = 10_000;
+/** More ends than this within seconds are one cut for certain; the oldest were said, or are no news any more. */
+export const MAX_ENDS = 1_000;
+
+interface End {
+  session: Session;
+  fields: SessionFields;
+  health: Health;
+  directory: string | undefined;
+  at: number;
+  isJudged: boolean;
+}
+
+export interface CutsElsewhereOptions {
+  say(decision: Decision): void;
+  wakeAt(at: number): void;
+}
+
+export class CutsElsewhere {
+  readonly #options: CutsElsewhereOptions;
+  #ends: End[] = [];
+
+  constructor(options: CutsElsewhereOptions) {
+    this.#options = options;
+  }
+
+  /** A run was aborted, and not by us. */
+  aborted(
+    session: Session,
+    fields: SessionFields,
+    directory: string | undefined,
+    at: number,
+  ): void {
+    if (this.#ends.length >= MAX_ENDS) this.#ends.shift();
+    const { health } = session;
+    this.#ends.push({ session, fields, health, directory, at, isJudged: false });
+    this.#options.wakeAt(at + AT_ONCE);
+  }
+
+  /** The directory's instance is gone: whatever was aborted there just now was cut by that. */
+  disposed(directory: string, at: number): void {
+    const cut = (end: End) => end.directory === directory && at - end.at <= DISPOSED_WITHIN;
+    for (const end of this.#ends) if (cut(end)) this.#say(end, 'dispose');
+    this.#ends = this.#ends.filter((end) => !cut(end));
+  }
+
+  review(at: number): void {
+    if (this.#ends.length === 0) return;
+    this.#ends = this.#ends.filter((end) => at - end.at <= DISPOSED_WITHIN);
+    for (const end of this.#ends) {
+      if (end.isJudged) continue;
+      if (at - end.at < AT_ONCE) {
+        this.#options.wakeAt(end.at + AT_ONCE);
+        continue;
+      }
+      const together = this.#ends.filter(
+        ({ directory, at: other }) =>
+          directory === end.directory && Math.abs(other - end.at) <= AT_ONCE,
+      );
+      end.isJudged = true;
+      if (this.#isOneCut(together)) this.#say(end, 'elsewhere');
+    }
+    this.#ends = this.#ends.filter((end) => !this.#said.has(end));
+  }
+  readonly #said = new WeakSet<End>();
+
+  /** A person who aborts a session aborts its subagents with it, and a client deletes what it has aborted itself. */
+  #isOneCut(ends: readonly End[]): boolean {
+    const ids = new Set(ends.map(({ session }) => session.id));
+    const own = ends.filter(({ session }) => {
+      const { parentID } = session.info;
+      return !session.deleted && (parentID === undefined || !ids.has(parentID));
+    });
+    return own.length >= MIN_AT_ONCE;
+  }
+
+  #say(end: End, by: 'dispose' | 'elsewhere'): void {
+    this.#said.add(end);
+    this.#options.say({ note: 'session.interrupted', ...end.fields, by, health: end.health });
+  }
+}
