@@ -29,7 +29,7 @@ const ENDS_AT_ONCE_MS = 1_000;
 const FIRST_RECHECK_MS = 5_000;
 const MAX_RECHECK_MS = 10 * 60_000;
 /** So many other refusals of a path in a row, and the other one is tried: an old server's 500 may mean "no such route". */
-const MAX_REFUSALS = 3;
+const REFUSALS_IN_A_ROW = 3;
 /** At most one delta a session in this time, and one `alive`: far below any limit anyone sets (seconds). */
 export const COALESCE_MS = 250;
 
@@ -251,7 +251,7 @@ export class EventStream {
     // A proxy's words for a server that is down, and a server's for wrong credentials.
     const saysNothing = why !== 'status' || [401, 403, 502, 503, 504].includes(statusCode);
     this.#refusals = saysNothing ? 0 : this.#refusals + 1;
-    if (this.#refusals < MAX_REFUSALS) return false;
+    if (this.#refusals < REFUSALS_IN_A_ROW) return false;
     this.#refusals = 0;
     return true;
   }
