@@ -43,14 +43,16 @@ describe('a server that refuses the password', () => {
 describe('a restart that did not happen', () => {
   it('is no death: the server is asked, no session is interrupted, and none follows at once', async () => {
     const { server, run } = await start({
-      config: { restart: { backoff: { initial: 60_000, max: 60_000 } } },
+      config: { restart: { backoff: { initial: 60_000, max: 60_000 }, waitForHealthy: 1 } },
       control: {
         restart: () => {
           throw new ControlError('the restart command failed', { serverAlive: 'unknown' });
         },
       },
     });
+    // Two: the restart is made, although it would cut a healthy one.
     const wedged = server.addSession({ status: retry(30) });
+    server.addSession({ status: retry(30) });
     const healthy = server.addSession({ status: { type: 'busy' } });
     server.fault('POST /session/:id/abort', { status: 500 });
     await run.saw('session.health', { sessionID: healthy.id, health: 'busy' });
@@ -361,7 +363,7 @@ describe('a dry run', () => {
   it('decides and does nothing', async () => {
     const { server, run } = await start({ config: { dryRun: true } });
     const { id } = server.addSession();
-    server.setStatus(id, retry(5));
+    server.setStatus(id, retry(30));
     expect(await run.saw('act.skipped')).toMatchObject({ act: 'abort', sessionID: id });
     die(server);
     run.control.exit();
