@@ -74,10 +74,10 @@ export function exitCodeOf(error: unknown): ExitCode {
 
 /** What looks like a secret: an error may repeat a server's words, or a URL that somebody typed. */
 const redactor = createRedactor([]);
-const MAX_COMPLAINT = 65_536;
+const COMPLAINT_CHARS = 65_536;
 
 export function complain(message: string): void {
-  const words = printable(redactor.text(message, MAX_COMPLAINT), 'block');
+  const words = printable(redactor.text(message, COMPLAINT_CHARS), 'block');
   process.stderr.write(`opencode-watchdog: ${words}\n`);
 }
 

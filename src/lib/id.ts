@@ -5,9 +5,7 @@
  * where `..` means another route, and a key of maps, where length is memory.
  */
 
-/** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
-export const MAX_ID_CHARS = 256;
-
+/** About 30 characters as a rule; the bound keeps a broken server from filling maps with huge keys. */
 const SHAPE = /^[A-Za-z0-9][\w-]{0,255}$/;
 
 export function isId(text: string): boolean {
