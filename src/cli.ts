@@ -153,6 +153,12 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/status.js')).status(options),
   },
   {
+    name: 'page',
+    summary: 'print the link to the status page, with what it needs to act',
+    configure: (command) => command.option('--open', 'open it in the browser, too'),
+    run: async (options) => (await import('./commands/page.js')).page(options),
+  },
+  {
     name: 'healthcheck',
     summary: "exit 0 while the running daemon's own loop turns, for a container's health check",
     run: async (options) => (await import('./commands/healthcheck.js')).healthcheck(options),
@@ -186,8 +192,12 @@ const COMMANDS: readonly CommandEntry[] = [
     name: 'config',
     summary: 'print the effective configuration with where each value came from',
     configure: (command) =>
-      daemonOptions(command).option('--check', 'only validate').option('--json', 'print JSON'),
-    run: async (options) => (await import('./commands/config.js')).config(options),
+      daemonOptions(command)
+        .argument('[trust]', '"trust": a file of the working directory counts as it is now')
+        .argument('[file]', 'which one (./opencode-watchdog.yaml)')
+        .option('--check', 'only validate')
+        .option('--json', 'print JSON'),
+    run: async (options, args) => (await import('./commands/config.js')).config(args, options),
   },
 ];
 

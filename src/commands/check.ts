@@ -13,6 +13,7 @@ import {
   EXIT,
   type ExitCode,
   loadForCommand,
+  loadToAct,
   print,
   printJson,
 } from './shared.js';
@@ -32,7 +33,7 @@ interface Step {
 }
 
 export async function check(options: CheckOptions): Promise<number> {
-  const loaded = loadForCommand(options);
+  const loaded = options.start ? await loadToAct(options) : loadForCommand(options);
   const { config } = loaded;
   const clock = new SystemClock();
   const client = clientFor(loaded, clock);

@@ -1,14 +1,30 @@
 /** `config`: prints the effective configuration with where each value came from; `--check` only validates. */
 import { explainJson, explainText } from '../config/explain.js';
 import { ConfigError } from '../config/problem.js';
-import { type ConfigOptions, complain, EXIT, loadForCommand, print, printJson } from './shared.js';
+import { trust } from './config-trust.js';
+import {
+  type ConfigOptions,
+  complain,
+  EXIT,
+  ExitError,
+  loadForCommand,
+  print,
+  printJson,
+} from './shared.js';
 
 export interface ConfigCommandOptions extends ConfigOptions {
   check?: boolean;
   json?: boolean;
 }
 
-export async function config(options: ConfigCommandOptions): Promise<number> {
+export async function config(
+  [word, file]: readonly string[],
+  options: ConfigCommandOptions,
+): Promise<number> {
+  if (word === 'trust') return trust(file);
+  if (word !== undefined) {
+    throw new ExitError(EXIT.usage, `config "${word}": expected nothing, or trust [FILE]`);
+  }
   try {
     const loaded = loadForCommand(options);
     if (options.check && options.json) printJson({ ok: true, file: loaded.file ?? null });

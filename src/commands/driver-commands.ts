@@ -12,6 +12,7 @@ import {
   type ExitCode,
   ExitError,
   loadForCommand,
+  loadToAct,
   printJson,
 } from './shared.js';
 
@@ -27,13 +28,18 @@ export interface Driving {
   signal: AbortSignal;
 }
 
+/** For a command that changes nothing: it goes on without what needs trust. */
+export const READS = { reads: true } as const;
+
 /** Runs a command with a driver of the configured server; its errors become the exit codes of the contract. */
 export async function drive(
   options: DrivingOptions,
   work: (driving: Driving) => Promise<number>,
+  { reads = false }: { reads?: boolean } = {},
 ): Promise<number> {
   // `--directory` means a session's here, not that of a server to start: only these two are configuration.
-  const loaded = loadForCommand({ config: options.config, url: options.url } as ConfigOptions);
+  const wanted = { config: options.config, url: options.url } as ConfigOptions;
+  const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
   const { server } = loaded.config;
   const password = loaded.secrets.password?.reveal();
   const { authorise } = guardFor(loaded, new SystemClock());

@@ -1,7 +1,7 @@
 /** `models`: what can be asked for: the connected providers' models first, with their limits. */
 import { printableDeep } from '../lib/printable.js';
 import type { ModelList } from '../opencode/driver/types.js';
-import { type DrivingOptions, drive } from './driver-commands.js';
+import { type DrivingOptions, drive, READS } from './driver-commands.js';
 import { plainTable, rowsOf } from './sessions.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
@@ -11,13 +11,17 @@ export interface ModelsOptions extends DrivingOptions {
 
 export async function models(_args: string[], options: ModelsOptions): Promise<number> {
   const { all = false, json = false } = options;
-  return drive(options, async ({ driver, signal }) => {
-    const list = await driver.models({ all, signal });
-    if (json) printJson(list);
-    else print(tableOf(list));
-    if (!all && !json) complain('--all lists those of providers that are not connected, too');
-    return EXIT.done;
-  });
+  return drive(
+    options,
+    async ({ driver, signal }) => {
+      const list = await driver.models({ all, signal });
+      if (json) printJson(list);
+      else print(tableOf(list));
+      if (!all && !json) complain('--all lists those of providers that are not connected, too');
+      return EXIT.done;
+    },
+    READS,
+  );
 }
 
 function tableOf(list: ModelList): string {

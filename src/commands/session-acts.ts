@@ -2,8 +2,8 @@
 import { isId } from '../lib/id.js';
 import { renderTranscript, type TranscriptForm } from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
-import { countOf, type DrivingOptions, drive } from './driver-commands.js';
-import { complain, EXIT, ExitError, loadForCommand, print, printJson } from './shared.js';
+import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
+import { complain, EXIT, ExitError, loadToAct, print, printJson } from './shared.js';
 
 export interface SessionActOptions extends DrivingOptions {
   directory?: string;
@@ -27,7 +27,7 @@ export async function abort(args: string[], options: SessionActOptions): Promise
   const session = sessionOf(args, options);
   const { config, url } = options;
   const byDaemon = await abortByDaemon(
-    loadForCommand({
+    await loadToAct({
       ...(config === undefined ? {} : { config }),
       ...(url === undefined ? {} : { url }),
     }),
@@ -74,14 +74,18 @@ export async function messages(args: string[], options: MessagesOptions): Promis
   if (!json && format !== 'json' && !FORMS.includes(format)) {
     throw new ExitError(EXIT.usage, `--format "${format}": expected text, markdown or json`);
   }
-  return drive(options, async ({ driver, signal }) => {
-    const found = await driver.messages(sessionOf(args, options), {
-      signal,
-      ...(limit !== undefined && { limit }),
-    });
-    if (json || format === 'json') printJson(found);
-    else if (found.length > 0) print(renderTranscript(found, format as TranscriptForm));
-    else complain('the session has no messages');
-    return EXIT.done;
-  });
+  return drive(
+    options,
+    async ({ driver, signal }) => {
+      const found = await driver.messages(sessionOf(args, options), {
+        signal,
+        ...(limit !== undefined && { limit }),
+      });
+      if (json || format === 'json') printJson(found);
+      else if (found.length > 0) print(renderTranscript(found, format as TranscriptForm));
+      else complain('the session has no messages');
+      return EXIT.done;
+    },
+    READS,
+  );
 }

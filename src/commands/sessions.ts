@@ -3,7 +3,7 @@ import Table from 'cli-table3';
 import { printableDeep } from '../lib/printable.js';
 import { isActive } from '../opencode/driver/list-sessions.js';
 import type { SessionState } from '../opencode/driver/types.js';
-import { countOf, type DrivingOptions, drive } from './driver-commands.js';
+import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
 import { sessionID } from './session-acts.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
@@ -18,23 +18,27 @@ const DEFAULT_LIMIT = 50;
 export async function sessions([id]: string[], options: SessionsOptions): Promise<number> {
   const { active = false, json = false, directory } = options;
   const limit = options.limit === undefined ? DEFAULT_LIMIT : countOf('--limit', options.limit);
-  return drive(options, async ({ driver, signal }) => {
-    if (id !== undefined) {
-      const state = await driver.status(
-        { id: sessionID(id), ...(directory && { directory }) },
-        signal,
-      );
-      if (json) printJson(state);
-      else print(tableOf([state]));
+  return drive(
+    options,
+    async ({ driver, signal }) => {
+      if (id !== undefined) {
+        const state = await driver.status(
+          { id: sessionID(id), ...(directory && { directory }) },
+          signal,
+        );
+        if (json) printJson(state);
+        else print(tableOf([state]));
+        return EXIT.done;
+      }
+      const all = await driver.sessions({ limit, signal });
+      const shown = all.filter(({ status }) => !active || isActive(status));
+      if (json) printJson(shown);
+      else if (shown.length > 0) print(tableOf(shown));
+      else complain(active ? 'no session is active' : 'there are no sessions');
       return EXIT.done;
-    }
-    const all = await driver.sessions({ limit, signal });
-    const shown = all.filter(({ status }) => !active || isActive(status));
-    if (json) printJson(shown);
-    else if (shown.length > 0) print(tableOf(shown));
-    else complain(active ? 'no session is active' : 'there are no sessions');
-    return EXIT.done;
-  });
+    },
+    READS,
+  );
 }
 
 function tableOf(states: readonly SessionState[]): string {

@@ -1,7 +1,8 @@
 /** What every command needs: the common options, the configuration, and errors turned into exit codes. */
 import { readFileSync } from 'node:fs';
-import { type Flag, type LoadedConfig, loadConfig } from '../config/load.js';
+import { type Flag, type LoadedConfig, loadConfig, type Untrusted } from '../config/load.js';
 import { ConfigError } from '../config/problem.js';
+import { NEED_NO_TRUST } from '../config/trust.js';
 import { printable, printableJson } from '../lib/printable.js';
 import { createRedactor } from '../telemetry/redaction.js';
 
@@ -48,13 +49,64 @@ const FLAGS: readonly { option: keyof ConfigOptions; flag: string; key: string }
   { option: 'logFormat', flag: '--log-format', key: 'log.format' },
 ];
 
-/** The configuration for a command. @throws ConfigError, which `exitCodeOf` turns into exit code 2 */
+/**
+ * The configuration for a command that only reads: it goes on without what needs trust, and says so. The status token is
+ * not read.
+ * @throws ConfigError, which `exitCodeOf` turns into exit code 2
+ */
 export function loadForCommand(options: ConfigOptions): LoadedConfig {
+  const loaded = load(options, { token: false });
+  for (const warning of loaded.warnings) complain(warning);
+  if (loaded.untrusted !== undefined) complain(leftOut(loaded.untrusted));
+  return loaded;
+}
+
+/**
+ * The configuration for a command that acts. What needs trust is asked about on a terminal, and refused elsewhere.
+ * @throws ConfigError and ExitError, both with exit code 2
+ */
+export async function loadToAct(
+  options: ConfigOptions,
+  { token = false }: { token?: boolean } = {},
+): Promise<LoadedConfig> {
+  let loaded = load(options, { token });
+  if (loaded.untrusted !== undefined) {
+    const { askForTrust } = await import('./ask-trust.js');
+    if (await askForTrust(loaded.untrusted)) loaded = load(options, { token });
+  }
+  for (const warning of loaded.warnings) complain(warning);
+  return trusted(loaded);
+}
+
+/** The changed configuration of a daemon that runs. @throws ConfigError and ExitError where it must stay as it was */
+export function loadAgain(options: ConfigOptions): LoadedConfig {
+  return trusted(load(options, { token: true }));
+}
+
+function load(options: ConfigOptions, { token }: { token: boolean }): LoadedConfig {
   const flags: Flag[] = FLAGS.flatMap(({ option, flag, key }) => {
     const value = options[option];
     return value === undefined ? [] : [{ key, flag, value }];
   });
-  return loadConfig({ file: options.config, flags });
+  return loadConfig({ file: options.config, flags, token });
+}
+
+function trusted(loaded: LoadedConfig): LoadedConfig {
+  if (loaded.untrusted === undefined) return loaded;
+  throw new ExitError(EXIT.usage, whyRefused(loaded.untrusted));
+}
+
+/** Why an act is refused, and what to do. */
+function whyRefused({ file, keys }: Untrusted): string {
+  return `${file} sets ${namesOf(keys)}: expected only ${NEED_NO_TRUST.join(', ')} in a file of the working directory that is not trusted. Look at it; if it is yours: opencode-watchdog config trust`;
+}
+
+function leftOut({ file, keys }: Untrusted): string {
+  return `${file} is not trusted, so ${namesOf(keys)} of it ${keys.length === 1 ? 'is' : 'are'} left out (opencode-watchdog config trust)`;
+}
+
+function namesOf(keys: Untrusted['keys']): string {
+  return keys.map(({ key }) => key).join(', ');
 }
 
 /** Says on stderr what went wrong, and gives the exit code for it. */

@@ -23,6 +23,7 @@ export function readSecrets(
   origins: Map<string, string>,
   env: NodeJS.ProcessEnv,
   cwd: string,
+  { token: wantsToken }: { token: boolean },
 ): { secrets: Secrets; problems: Problem[] } {
   const secrets: Secrets = {};
   const problems: Problem[] = [];
@@ -47,7 +48,7 @@ export function readSecrets(
     origins.set('server.password', place.origin);
   }
 
-  if (config.status.tokenFile !== null && config.status.listen !== 'off') {
+  if (wantsToken && config.status.tokenFile !== null && config.status.listen !== 'off') {
     const source = origins.get('status.tokenFile') ?? 'default';
     const token = fromFile('status.tokenFile', config.status.tokenFile, source);
     if (token !== undefined) secrets.statusToken = token;
@@ -89,7 +90,7 @@ function firstCredential(directory: string): Secret | undefined {
   return undefined;
 }
 
-function readSecretFile(path: string): { secret: Secret } | { problem: string } {
+export function readSecretFile(path: string): { secret: Secret } | { problem: string } {
   const read = readTextFile(path, MAX_SECRET_BYTES);
   if ('problem' in read) return read;
   // Editors and `echo` end a file with a newline that is not part of the password.

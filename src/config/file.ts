@@ -6,6 +6,7 @@ import { LineCounter, parseDocument, type YAMLError } from 'yaml';
 import { readTextFile } from '../lib/text-file.js';
 import type { Problem } from './problem.js';
 import { flatten, type Layer } from './source.js';
+import { digestOf } from './trust.js';
 
 export const MAX_FILE_BYTES = 1024 * 1024;
 
@@ -16,6 +17,13 @@ export interface FoundFile {
   path: string;
   /** How the file was named: `flag --config`; undefined for one that was found by looking. */
   namedBy?: string;
+  /** It was found in the working directory, and may be anybody's (trust.ts). */
+  ofWorkingDirectory?: true;
+}
+
+export interface FileLayer extends Layer {
+  /** Of the text that was read (trust.ts); undefined where none was. */
+  digest?: string;
 }
 
 /** The first that exists of: the flag, the variable, the working directory, the user's, the system's. */
@@ -30,7 +38,8 @@ export function findConfigFile(
     return { path: resolve(cwd, named), namedBy: 'environment OPENCODE_WATCHDOG_CONFIG' };
   }
   for (const path of searchPath(env, cwd)) {
-    if (exists(path)) return { path };
+    if (!exists(path)) continue;
+    return path === workingDirectoryFile(cwd) ? { path, ofWorkingDirectory: true } : { path };
   }
   return undefined;
 }
@@ -40,10 +49,14 @@ export function searchPath(env: NodeJS.ProcessEnv, cwd: string): string[] {
   // A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification).
   const base = xdg && isAbsolute(xdg) ? xdg : join(env.HOME || homeOfAccount(), '.config');
   return [
-    join(cwd, 'opencode-watchdog.yaml'),
+    workingDirectoryFile(cwd),
     join(base, 'opencode-watchdog', 'config.yaml'),
     '/etc/opencode-watchdog/config.yaml',
   ];
+}
+
+export function workingDirectoryFile(cwd: string): string {
+  return join(cwd, 'opencode-watchdog.yaml');
 }
 
 function homeOfAccount(): string {
@@ -66,13 +79,13 @@ function exists(path: string): boolean {
   return stats !== undefined;
 }
 
-export function readConfigFile(file: FoundFile): Layer {
+export function readConfigFile(file: FoundFile): FileLayer {
   const read = readTextFile(file.path, MAX_FILE_BYTES);
   if ('problem' in read) {
     const source = file.namedBy ?? 'found by looking';
     return { entries: [], problems: [{ key: file.path, expected: read.problem, source }] };
   }
-  return parseConfig(read.text, file.path);
+  return { ...parseConfig(read.text, file.path), digest: digestOf(read.text) };
 }
 
 /** YAML; JSON is read as the YAML that it is. */

@@ -2,17 +2,20 @@
  * Loads the configuration: flags beat environment, environment beats file, file beats default.
  * Every problem of every source is reported in one run.
  */
+import { resolve } from 'node:path';
 import type * as z from 'zod';
 import { readSecrets, type Secrets } from './credentials.js';
 import { crossCheck } from './cross-checks.js';
 import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
-import { findConfigFile, readConfigFile } from './file.js';
+import { type FoundFile, findConfigFile, readConfigFile } from './file.js';
+import { inContainer, othersWhoMayWrite } from './file-mode.js';
 import { KEYS, nest } from './keys.js';
 import { ConfigError, type Problem, showValue } from './problem.js';
 import { type Config, configSchema } from './schema.js';
 import { MASK, Secret } from './secret.js';
 import type { Entry, Layer } from './source.js';
 import { nearest } from './suggest.js';
+import { isTrusted, needsTrust } from './trust.js';
 
 /** A value given on the command line. */
 export interface Flag {
@@ -29,6 +32,20 @@ export interface LoadOptions {
   flags?: readonly Flag[];
   env?: NodeJS.ProcessEnv;
   cwd?: string;
+  /** Whether a file of the working directory is trusted; the state directory's list says so where it is not given. */
+  isTrusted?(path: string, digest: string): boolean;
+  /** False where `status.tokenFile` is not read: by commands, which may not be allowed to. */
+  token?: boolean;
+  /** Files that others may write are refused: true for root outside a container. */
+  strictModes?: boolean;
+}
+
+/** A file of the working directory that nobody has trusted yet. */
+export interface Untrusted {
+  file: string;
+  digest: string;
+  /** Keys that it sets, and that were left out, with their values as they may be shown. */
+  keys: { key: string; value: string }[];
 }
 
 export interface LoadedConfig {
@@ -38,15 +55,19 @@ export interface LoadedConfig {
   origins: ReadonlyMap<string, string>;
   /** The configuration file that was read. */
   file?: string;
+  untrusted?: Untrusted;
+  /** One sentence each. */
+  warnings: string[];
 }
 
 /** @throws ConfigError with every problem found */
 export function loadConfig(options: LoadOptions = {}): LoadedConfig {
-  const { env = process.env, cwd = process.cwd(), flags = [] } = options;
+  const { env = process.env, cwd = process.cwd(), flags = [], token = true } = options;
   const file = findConfigFile(options.file, env, cwd);
+  const read = file === undefined ? undefined : trustedPart(file, options, env);
   // Lowest first.
   const layers: Layer[] = [
-    ...(file === undefined ? [] : [readConfigFile(file)]),
+    ...(read === undefined ? [] : [read.layer]),
     readOpencodeVariables(env),
     readWatchdogVariables(env),
     readFlags(flags),
@@ -71,10 +92,51 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const bad = new Set(problems.map((problem) => problem.key));
   const sourceOf = (path: string) => origins.get(path) ?? 'default';
   problems.push(...crossCheck(config, bad, sourceOf));
-  const { secrets, problems: secretProblems } = readSecrets(config, origins, env, cwd);
+  const { secrets, problems: secretProblems } = readSecrets(config, origins, env, cwd, { token });
   problems.push(...secretProblems);
+  const { passwordFile } = config.server;
+  const believed = [file?.path, passwordFile === null ? undefined : resolve(cwd, passwordFile)];
+  const warnings: string[] = [];
+  const strict = options.strictModes ?? (process.geteuid?.() === 0 && !inContainer(env));
+  for (const path of believed) {
+    const who = path === undefined ? undefined : othersWhoMayWrite(path);
+    if (path === undefined || who === undefined) continue;
+    if (strict) {
+      const expected = `a file that only its owner may write, but ${who} may: chmod go-w ${path}`;
+      problems.push({ key: path, expected, source: 'read as root' });
+    } else warnings.push(`${path} may be written by ${who}: chmod go-w ${path}`);
+  }
   if (problems.length > 0) throw new ConfigError(problems);
-  return { config, secrets, origins, ...(file === undefined ? {} : { file: file.path }) };
+  return {
+    config,
+    secrets,
+    origins,
+    warnings,
+    ...(file === undefined ? {} : { file: file.path }),
+    ...(read?.untrusted === undefined ? {} : { untrusted: read.untrusted }),
+  };
+}
+
+/** The file's values; of a working directory's that nobody has trusted, those that need no trust. */
+function trustedPart(
+  file: FoundFile,
+  options: LoadOptions,
+  env: NodeJS.ProcessEnv,
+): { layer: Layer; untrusted?: Untrusted } {
+  const layer = readConfigFile(file);
+  const { digest } = layer;
+  if (!file.ofWorkingDirectory || digest === undefined) return { layer };
+  const left = layer.entries.filter(({ path }) => needsTrust(path));
+  const trusts = options.isTrusted ?? ((path: string, of: string) => isTrusted(env, path, of));
+  if (left.length === 0 || trusts(file.path, digest)) return { layer };
+  const keys = left.map(({ path, candidates }) => ({
+    key: path,
+    value: shown(path, candidates[0]),
+  }));
+  return {
+    layer: { ...layer, entries: layer.entries.filter(({ path }) => !needsTrust(path)) },
+    untrusted: { file: file.path, digest, keys },
+  };
 }
 
 /** Everything that no output may show: for the log's redaction. Webhook URLs carry their token in the path. */

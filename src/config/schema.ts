@@ -253,9 +253,10 @@ export const configSchema = group({
       'Address of the status endpoint: `host:port`, `unix:/path` or `off`.',
     ),
     tokenFile: optionalText(
-      'File that holds the token; needed where `listen` is not loopback.',
+      'File that holds the token; else one is made in the state directory. Needed where `listen` is not loopback.',
       PATH,
     ),
+    acts: flag(true, '`false`: nobody acts over HTTP.'),
   }),
   log: group({
     level: choice(

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type Flag, loadConfig } from '../../../src/config/load.js';
+import { type LoadOptions, loadConfig } from '../../../src/config/load.js';
 import { ConfigError } from '../../../src/config/problem.js';
 
 export class ConfigHome {
@@ -15,8 +15,16 @@ export class ConfigHome {
     return path;
   }
 
-  load(options: { env?: NodeJS.ProcessEnv; flags?: Flag[]; file?: string } = {}) {
-    return loadConfig({ ...options, env: { HOME: this.dir, ...options.env }, cwd: this.dir });
+  /** The working directory's file is trusted, and modes are no matter, unless a test says otherwise. */
+  load(options: Omit<LoadOptions, 'cwd'> = {}) {
+    const env = { HOME: this.dir, ...options.env };
+    return loadConfig({
+      isTrusted: () => true,
+      strictModes: false,
+      ...options,
+      env,
+      cwd: this.dir,
+    });
   }
 
   /** The lines of the problems, the directory's name replaced by `~`. */

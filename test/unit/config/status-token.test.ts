@@ -1,0 +1,71 @@
+/** The status token: made once, kept to its user, and read back by commands. */
+import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { defaultConfig } from '../../../src/config/schema.js';
+import {
+  makeStatusToken,
+  readStatusToken,
+  statusTokenFile,
+} from '../../../src/config/status-token.js';
+import { ConfigHome } from './home.js';
+
+describe('the status token', () => {
+  let home = new ConfigHome();
+  beforeEach(() => {
+    home.remove();
+    home = new ConfigHome();
+  });
+  afterAll(() => home.remove());
+  const config = defaultConfig();
+  const env = () => ({ HOME: home.dir });
+  const file = () => statusTokenFile(config, env(), home.dir);
+
+  it('is made in the state directory with mode 0600, and stays the same', () => {
+    const made = makeStatusToken(config, env());
+    if (made.kind === 'none') throw new Error(made.why);
+    expect(made.file).toBe(file());
+    expect(statSync(made.file).mode & 0o777).toBe(0o600);
+    expect(made.token.reveal()).toMatch(/^[\w-]{43}$/);
+    expect(readFileSync(made.file, 'utf8')).toBe(`${made.token.reveal()}\n`);
+    expect(makeStatusToken(config, env())).toEqual(made);
+    const read = readStatusToken(config, env(), home.dir);
+    expect(read.kind === 'token' && read.token.reveal()).toBe(made.token.reveal());
+  });
+
+  it('is another for another server', () => {
+    const other = { ...config, server: { ...config.server, url: 'http://localhost:5000' } };
+    const [one, two] = [makeStatusToken(config, env()), makeStatusToken(other, env())];
+    if (one.kind === 'none' || two.kind === 'none') throw new Error('none');
+    expect(one.token.reveal()).not.toBe(two.token.reveal());
+  });
+
+  it('that a full disk cut is made anew', () => {
+    mkdirSync(dirname(file()), { recursive: true });
+    writeFileSync(file(), 'abc');
+    const made = makeStatusToken(config, env());
+    expect(made.kind === 'made' && made.token.reveal()).toMatch(/^[\w-]{43}$/);
+  });
+
+  it('is none where a link is in its place, or the state directory cannot be made', () => {
+    mkdirSync(dirname(file()), { recursive: true });
+    symlinkSync('/etc/hostname', file());
+    expect(makeStatusToken(config, env())).toMatchObject({ kind: 'none' });
+    expect(readStatusToken(config, env(), home.dir).kind).toBe('refused');
+    const nowhere = { HOME: home.dir, XDG_STATE_HOME: home.write('no-folder', '') };
+    expect(makeStatusToken(config, nowhere)).toMatchObject({
+      kind: 'none',
+      why: expect.stringContaining('the state directory cannot be written'),
+    });
+    expect(readStatusToken(config, nowhere, home.dir)).toMatchObject({ kind: 'absent' });
+  });
+
+  it('of status.tokenFile may be a link, as Kubernetes’ secrets are', () => {
+    home.write('real', 'from-kubernetes\n');
+    symlinkSync('real', `${home.dir}/link`);
+    chmodSync(`${home.dir}/real`, 0o440);
+    const named = { ...config, status: { ...config.status, tokenFile: 'link' } };
+    const read = readStatusToken(named, env(), home.dir);
+    expect(read.kind === 'token' && read.token.reveal()).toBe('from-kubernetes');
+  });
+});
