@@ -1,5 +1,8 @@
 /** `healthcheck`: whether the running daemon's own loop turns, for a container's HEALTHCHECK or a probe that is a command. */
-import { DaemonClient } from './daemon-client.js';
+import { lstatSync } from 'node:fs';
+import { healthSocketPath } from '../config/health-socket.js';
+import type { Config } from '../config/schema.js';
+import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
 import { complain, EXIT, loadForCommand } from './shared.js';
 
 export interface HealthcheckOptions {
@@ -12,12 +15,28 @@ const TIMEOUT_MS = 5_000;
 /** Exits with 1 for everything that is not good: 2 is reserved by Docker (Dockerfile reference, HEALTHCHECK). */
 export async function healthcheck({ config }: HealthcheckOptions): Promise<number> {
   try {
-    const client = new DaemonClient(loadForCommand(config === undefined ? {} : { config }));
-    const { status, body } = await client.get('/healthz', TIMEOUT_MS);
+    const loaded = loadForCommand(config === undefined ? {} : { config });
+    const { status, body } = await askHealth(loaded.config);
     if (status === 200) return EXIT.done;
     complain(`the daemon says ${status}: ${JSON.stringify(body)}`);
   } catch (error) {
     complain(error instanceof Error ? error.message : String(error));
   }
   return EXIT.failed;
+}
+
+/** Over the unix socket where the daemon has one: others can fill up the connections of a TCP port. */
+async function askHealth(config: Config): Promise<Answer> {
+  const path = healthSocketPath(process.env, config.server.url);
+  const stat = path === undefined ? undefined : lstatSync(path, { throwIfNoEntry: false });
+  if (stat?.isSocket() && stat.uid === process.geteuid?.()) {
+    const status = { ...config.status, listen: `unix:${path}` };
+    try {
+      return await new DaemonClient({ config: { ...config, status } }).get('/healthz', TIMEOUT_MS);
+    } catch (error) {
+      // A daemon that was killed left it behind.
+      if (!(error instanceof NoDaemonError)) throw error;
+    }
+  }
+  return new DaemonClient({ config }).get('/healthz', TIMEOUT_MS);
 }

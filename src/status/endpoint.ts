@@ -4,11 +4,13 @@
  * heaviest things that an idle one would hold.
  */
 import { createServer, type Server } from 'node:http';
+import type { Clock } from '../lib/clock.js';
+import { limitConnections } from './connections.js';
 import { LIMITS } from './limits.js';
 import type { Answering, RouteOptions } from './routes.js';
 
 /** Ready to listen; whoever calls says where. */
-export function createEndpoint(options: RouteOptions): Server {
+export function createEndpoint(options: RouteOptions, clock: Clock): Server {
   let routes: Promise<Answering> | undefined;
   const load = async () => {
     const { createRoutes } = await import('./routes.js');
@@ -38,7 +40,7 @@ export function createEndpoint(options: RouteOptions): Server {
         });
     },
   );
-  server.maxConnections = LIMITS.connections;
+  limitConnections(server, clock, LIMITS);
   // A connection on which nothing moves; the stream's pulse keeps its own alive.
   server.setTimeout(LIMITS.idleMs);
   return server;

@@ -1,6 +1,8 @@
 /** What bounds the status endpoint. */
 export const LIMITS = {
   connections: 100,
+  /** A connection that has sent nothing. */
+  silentMs: 3_000,
   /** An act has no body worth the name. */
   bodyBytes: 1_024,
   headerBytes: 8_192,

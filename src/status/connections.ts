@@ -1,0 +1,53 @@
+/** Bounds the connections of a server so that who opens many cannot keep others out. */
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Clock } from '../lib/clock.js';
+
+export interface ConnectionLimits {
+  connections: number;
+  /** A connection that has sent no byte after this long is closed, ms. */
+  silentMs: number;
+}
+
+/**
+ * Where there are too many, the newcomer stays: it may be the service manager's probe. The oldest that has sent nothing
+ * goes; where all have sent something, the oldest that waits for no answer; else the oldest.
+ */
+export function limitConnections(server: Server, clock: Clock, limits: ConnectionLimits): void {
+  /** Oldest first, with the number of requests that are being answered. */
+  const open = new Map<Socket, number>();
+  const change = (socket: Socket, by: number) => {
+    const answering = open.get(socket);
+    if (answering !== undefined) open.set(socket, answering + by);
+  };
+  server.on('connection', (socket: Socket) => {
+    if (open.size >= limits.connections) oldest(open)?.destroy();
+    open.set(socket, 0);
+    const silence = clock.after(
+      limits.silentMs,
+      () => {
+        if (socket.bytesRead === 0) socket.destroy();
+      },
+      { unref: true },
+    );
+    socket.on('close', () => {
+      silence.cancel();
+      open.delete(socket);
+    });
+  });
+  server.on('request', ({ socket }, response) => {
+    change(socket, 1);
+    response.on('close', () => change(socket, -1));
+  });
+}
+
+function oldest(open: Map<Socket, number>): Socket | undefined {
+  const all = [...open.keys()];
+  const found =
+    all.find((socket) => socket.bytesRead === 0) ??
+    all.find((socket) => open.get(socket) === 0) ??
+    all[0];
+  // At once, not when it has closed: several may come in one turn.
+  if (found !== undefined) open.delete(found);
+  return found;
+}
