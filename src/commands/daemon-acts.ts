@@ -2,9 +2,9 @@
 import type { LoadedConfig } from '../config/load.js';
 import { SystemClock, sleep } from '../lib/clock.js';
 import { createControl } from '../process/control/auto.js';
-import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
+import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
 import { clientFor, controlOptions, onceDeps } from './server.js';
-import { complain, EXIT, type ExitCode, ExitError, loadForCommand, printJson } from './shared.js';
+import { complain, EXIT, type ExitCode, ExitError, loadToAct, printJson } from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 
 export interface DaemonActOptions {
@@ -27,7 +27,7 @@ export function resume(options: DaemonActOptions): Promise<number> {
 
 /** By the daemon where one watches this server, else with the same steps ourselves. */
 export async function restart(options: DaemonActOptions): Promise<number> {
-  const loaded = load(options);
+  const loaded = await load(options);
   const daemon = await daemonOf(loaded);
   if (daemon === undefined) return report(options, await restartOurselves(loaded));
   const before = readStatus((await daemon.get('/status')).body);
@@ -45,8 +45,8 @@ export async function abortByDaemon(
   sessionID: string,
 ): Promise<Outcome | undefined> {
   const daemon = await daemonOf(loaded).catch((error: unknown) => {
-    if (!(error instanceof ExitError)) throw error;
-    // Something else listens there, or the daemon refuses us: the server is asked itself.
+    if (!(error instanceof ExitError) || error instanceof NoTokenError) throw error;
+    // Something else listens there: the server is asked itself.
     complain(error.message);
     return undefined;
   });
@@ -63,11 +63,11 @@ export interface Outcome {
 }
 
 async function ask(options: DaemonActOptions, path: string): Promise<number> {
-  return report(options, outcomeOf(await new DaemonClient(load(options)).post(path)));
+  return report(options, outcomeOf(await new DaemonClient(await load(options)).post(path)));
 }
 
-function load({ config, url }: DaemonActOptions): LoadedConfig {
-  return loadForCommand({
+function load({ config, url }: DaemonActOptions): Promise<LoadedConfig> {
+  return loadToAct({
     ...(config === undefined ? {} : { config }),
     ...(url === undefined ? {} : { url }),
   });

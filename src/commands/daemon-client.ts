@@ -1,7 +1,10 @@
 /** Talks to the running daemon over its status endpoint, for the commands that look at it or steer it. */
+import { lstatSync, readFileSync } from 'node:fs';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
-import { type Listen, parseListen } from '../config/listen.js';
+import { isLoopback, type Listen, parseListen } from '../config/listen.js';
 import type { LoadedConfig } from '../config/load.js';
+import { type ReadToken, readStatusToken } from '../config/status-token.js';
+import { findHolders } from '../process/table/port.js';
 import { EXIT, ExitError } from './shared.js';
 
 const TIMEOUT_MS = 10_000;
@@ -21,19 +24,35 @@ export class NoDaemonError extends ExitError {
   }
 }
 
+/** The daemon wants the token, and this user has none that it takes. */
+export class NoTokenError extends ExitError {
+  constructor(message: string) {
+    super(EXIT.unauthorized, message);
+  }
+}
+
 export class DaemonClient {
+  readonly #listen: Exclude<Listen, { kind: 'off' }>;
   readonly #target: Pick<RequestOptions, 'socketPath' | 'host' | 'port'>;
-  readonly #token: string | undefined;
+  readonly #found: ReadToken;
+  /** The user whose socket it is is asked for once. */
+  #authorization: Promise<string | undefined> | undefined;
   readonly address: string;
 
-  constructor({ config, secrets }: LoadedConfig) {
+  constructor({ config }: Pick<LoadedConfig, 'config'>) {
     this.address = config.status.listen;
     const listen = parseListen(config.status.listen);
     if (listen === undefined || listen.kind === 'off') {
       throw new NoDaemonError(this.address, 'it has no status endpoint');
     }
+    this.#listen = listen;
     this.#target = targetOf(listen);
-    this.#token = secrets.statusToken?.reveal();
+    this.#found = readStatusToken(config, process.env, process.cwd());
+  }
+
+  /** The token and its file; undefined where there is none for us. */
+  get token(): string | undefined {
+    return this.#found.kind === 'token' ? this.#found.token.reveal() : undefined;
   }
 
   /** @throws NoDaemonError, or ExitError where the daemon refuses us */
@@ -45,23 +64,85 @@ export class DaemonClient {
     return this.#ask('POST', path, timeoutMs);
   }
 
-  async #ask(method: string, path: string, timeoutMs: number): Promise<Answer> {
-    const response = await this.#send(method, path, timeoutMs);
-    const status = response.statusCode ?? 0;
-    const text = await readText(response);
-    if (status === 401 || status === 403) {
-      const says = `the daemon at ${this.address} refuses us (status ${status}): status.tokenFile must name the file that it reads itself`;
-      throw new ExitError(EXIT.unauthorized, says);
-    }
-    try {
-      return { status, body: JSON.parse(text) as unknown };
-    } catch (cause) {
-      const says = `what answers at ${this.address} (status.listen) is no opencode-watchdog`;
-      throw new ExitError(EXIT.failed, says, { cause });
-    }
+  /** Where an answer lacks what the token would show: which file has it, and how to come by it. */
+  async missingToken(body: unknown): Promise<NoTokenError | undefined> {
+    if (!isRecord(body) || body.withheld === undefined) return undefined;
+    const named = fileNamedBy(body);
+    if (named === undefined && this.#found.kind === 'absent') return undefined;
+    return this.#noToken(named, `${this.address} hides titles and messages without its token`);
   }
 
-  #send(method: string, path: string, timeoutMs: number): Promise<IncomingMessage> {
+  async #ask(method: string, path: string, timeoutMs: number): Promise<Answer> {
+    const response = await this.#send(method, path, timeoutMs, await this.#header());
+    const status = response.statusCode ?? 0;
+    const text = await readText(response);
+    let body: unknown;
+    try {
+      body = JSON.parse(text);
+    } catch (cause) {
+      const says = `what answers at ${this.address} (status.listen) is no opencode-watchdog`;
+      const code = status === 401 || status === 403 ? EXIT.unauthorized : EXIT.failed;
+      throw new ExitError(code, says, { cause });
+    }
+    if (status !== 401 && status !== 403) return { status, body };
+    const reason = isRecord(body) && typeof body.error === 'string' ? body.error : `${status}`;
+    const says = `the daemon at ${this.address} refuses us (status ${status}): ${reason.replace(/\p{Cc}/gu, '?').slice(0, 300)}`;
+    if (status === 401) throw await this.#noToken(fileNamedBy(body), says);
+    throw new ExitError(EXIT.unauthorized, says);
+  }
+
+  #header(): Promise<string | undefined> {
+    this.#authorization ??= this.#authorize();
+    return this.#authorization;
+  }
+
+  /** Not to a stranger: whoever listens there while the daemon is down would have the token of the next one. */
+  async #authorize(): Promise<string | undefined> {
+    if (this.#found.kind !== 'token') return undefined;
+    const { owner, token, file } = this.#found;
+    const stranger = (await this.#users()).find(
+      (uid) => uid !== 0 && uid !== owner && uid !== process.geteuid?.(),
+    );
+    if (stranger === undefined) return `Bearer ${token.reveal()}`;
+    throw new NoTokenError(
+      `the token of ${file} is withheld: ${this.address} (status.listen) belongs to ${userName(stranger)}, not to the daemon`,
+    );
+  }
+
+  /** Whose socket it is; none where that cannot be seen, or where it is another machine's. */
+  async #users(): Promise<number[]> {
+    if (this.#listen.kind === 'unix') {
+      const stat = lstatSync(this.#listen.path, { throwIfNoEntry: false });
+      return stat === undefined ? [] : [stat.uid];
+    }
+    const host = String(this.#target.host);
+    if (!isLoopback(host)) return [];
+    const holders = await findHolders(host, this.#listen.port);
+    return [...new Set(holders.flatMap(({ uid }) => (uid === undefined ? [] : [uid])))];
+  }
+
+  /** Names the file, and the user who may read it: that of the file, else that of the socket, as the kernel has them. */
+  async #noToken(named: string | undefined, says: string): Promise<NoTokenError> {
+    const found = this.#found;
+    const file = found.kind === 'refused' ? found.file : (named ?? found.file);
+    const owner = found.kind === 'refused' && found.owner >= 0 ? found.owner : undefined;
+    const uid = owner ?? (await this.#users())[0];
+    if (uid === undefined || uid === process.geteuid?.()) {
+      return new NoTokenError(`${says}\nThe token is in ${file}; status.tokenFile may name it.`);
+    }
+    const variable = file === found.file ? '' : `env OPENCODE_WATCHDOG_STATUS_TOKENFILE=${file} `;
+    const words = process.argv.slice(2).map(quoted).join(' ');
+    return new NoTokenError(
+      `${says}\nThe token is in ${file}, which this user may not read. As the daemon's user:\n  sudo -u ${userName(uid)} ${variable}opencode-watchdog ${words}`,
+    );
+  }
+
+  #send(
+    method: string,
+    path: string,
+    timeoutMs: number,
+    authorization: string | undefined,
+  ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const outgoing = request(
         {
@@ -72,7 +153,7 @@ export class DaemonClient {
           agent: false,
           headers: {
             host: 'localhost',
-            ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+            ...(authorization === undefined ? {} : { authorization }),
           },
           signal: AbortSignal.timeout(timeoutMs),
         },
@@ -110,4 +191,31 @@ function wordsOf(error: Error): string {
   if (code === 'EACCES') return 'this user may not open the socket';
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return 'it does not answer';
   return error.message;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+/** The path is printed in a line that people paste into a shell: nothing that one would read differently. */
+function fileNamedBy(body: unknown): string | undefined {
+  const named = isRecord(body) ? body.tokenFile : undefined;
+  return typeof named === 'string' && /^\/[\w./@:+-]{1,300}$/.test(named) ? named : undefined;
+}
+
+function quoted(word: string): string {
+  return /^[\w./@:=,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** As sudo takes it: the account's name, else `#1000`. */
+function userName(uid: number): string {
+  try {
+    const line = readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .find((each) => each.split(':')[2] === String(uid));
+    if (line !== undefined) return line.slice(0, line.indexOf(':'));
+  } catch {
+    // No such file: the number does as well.
+  }
+  return `'#${uid}'`;
 }

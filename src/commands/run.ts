@@ -1,12 +1,20 @@
 /** `run`: the daemon, in the foreground. */
 import { isatty } from 'node:tty';
 import { readableConfig } from '../config/explain.js';
+import { parseListen } from '../config/listen.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
+import { pageLink } from '../config/page-link.js';
 import { applyLive } from '../config/reload.js';
 import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon/daemon.js';
 import { Faults } from '../daemon/faults.js';
-import { openStatusFor, startNotices } from '../daemon/outputs.js';
+import {
+  openStatusFor,
+  type StatusAccess,
+  secretsOfStatus,
+  startNotices,
+  statusAccess,
+} from '../daemon/outputs.js';
 import { SdNotify } from '../daemon/sd-notify.js';
 import { ServiceManager } from '../daemon/service-manager.js';
 import { SystemClock } from '../lib/clock.js';
@@ -22,7 +30,15 @@ import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { createRedactor } from '../telemetry/redaction.js';
 import { controlOptions, serverUser } from './server.js';
-import { type ConfigOptions, EXIT, ExitError, loadForCommand, packageVersion } from './shared.js';
+import {
+  type ConfigOptions,
+  complain,
+  EXIT,
+  ExitError,
+  loadAgain,
+  loadToAct,
+  packageVersion,
+} from './shared.js';
 
 const STDOUT = 1;
 
@@ -31,7 +47,7 @@ export interface RunOptions extends ConfigOptions {
 }
 
 export async function run(options: RunOptions): Promise<number> {
-  const loaded = loadForCommand(options);
+  const loaded = await loadToAct(options, { token: true });
   const { config, secrets } = loaded;
   const clock = new SystemClock();
   const user = serverUser(loaded);
@@ -45,22 +61,25 @@ export async function run(options: RunOptions): Promise<number> {
     ...(user && { user }),
   });
   const lock = await lockServer(loaded, clock);
+  const access = statusAccess(loaded, process.env, process.cwd());
   const telemetry = createTelemetry({
     level: config.log.level,
     format: config.log.format,
     server: config.server.url,
-    secrets: secretsOf(loaded),
+    secrets: [...secretsOf(loaded), ...secretsOfStatus(access)],
     clock,
     dryRun: config.dryRun,
   });
   clock.reportErrors((err) => telemetry.emit('error', { err, doing: 'calling what was due' }));
-  const watchers = { loaded, telemetry, clock, version: packageVersion() };
+  const watchers = { loaded, access, telemetry, clock, version: packageVersion() };
   const notices = startNotices(watchers);
   telemetry.emit('daemon.started', {
     version: packageVersion(),
     pid: process.pid,
     config: readableConfig(config),
   });
+
+  sayLink(loaded, access, telemetry);
 
   const service = new ServiceManager({
     notify: new SdNotify({
@@ -147,6 +166,22 @@ export async function run(options: RunOptions): Promise<number> {
   }
 }
 
+/** To the person at the terminal, once the page is there; never to a log, which others may read. */
+function sayLink({ config }: LoadedConfig, { token, why }: StatusAccess, telemetry: Telemetry) {
+  if (why !== undefined) {
+    const notice = `nobody can act over HTTP or see content there: ${why}; status.tokenFile may name a token`;
+    telemetry.emit('server.notice', { severity: 'warn', notice });
+  }
+  const terminal = process.stdout.isTTY === true && process.stderr.isTTY === true;
+  if (!terminal || config.log.format === 'json' || token === undefined) return;
+  if (parseListen(config.status.listen)?.kind !== 'tcp') return;
+  const unsubscribe = telemetry.subscribe(({ event }) => {
+    if (event !== 'status.listening') return;
+    unsubscribe();
+    complain(`the status page: ${pageLink(config, token.reveal())}`);
+  });
+}
+
 /** A command that is nowhere to be found will not be found by trying again: it is a wrong configuration. */
 async function refuseMissingProgram(
   { config }: LoadedConfig,
@@ -179,7 +214,7 @@ function reload(
   telemetry: Telemetry,
 ): void {
   try {
-    const result = applyLive(config, loadForCommand(options).config);
+    const result = applyLive(config, loadAgain(options).config);
     telemetry.setLevel(config.log.level);
     telemetry.emit('config.reloaded', result);
     daemon.reconfigured();

@@ -50,10 +50,12 @@ const schema = z.object({
       startedAt: text,
       endedAt: text.optional(),
       outcome: text.optional(),
-      says: text,
+      /** Hidden without the token. */
+      says: text.optional(),
     }),
   ),
   openIncidents: count,
+  withheld: text.optional(),
   restarts: z.array(
     z.object({ at: text, reason: text, tookMs: count.optional(), error: text.optional() }),
   ),

@@ -2,7 +2,14 @@
 import { SystemClock, sleep } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
 import { DaemonClient, NoDaemonError } from './daemon-client.js';
-import { EXIT, loadForCommand, printJson, printJsonLine, printPainted } from './shared.js';
+import {
+  complain,
+  EXIT,
+  loadForCommand,
+  printJson,
+  printJsonLine,
+  printPainted,
+} from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 import { statusLines } from './status-text.js';
 
@@ -34,6 +41,10 @@ export async function status({ config, url, watch, json }: StatusOptions): Promi
   const seen = readStatus(body);
   if (json) printJson(body);
   else printPainted(statusLines(seen, terminal()).join('\n'));
+  const missing = await client.missingToken(body);
+  // What may be seen without it has been printed.
+  if (missing !== undefined) throw missing;
+  if (seen.withheld !== undefined) complain(seen.withheld);
   return EXIT.done;
 }
 

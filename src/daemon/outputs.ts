@@ -1,7 +1,10 @@
 /** Who looks on and is told besides the log: the status endpoint and the webhooks, as the configuration has them. */
 
+import { healthSocketPath } from '../config/health-socket.js';
 import { parseListen } from '../config/listen.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
+import type { Secret } from '../config/secret.js';
+import { makeStatusToken, statusTokenFile } from '../config/status-token.js';
 import { nearest } from '../config/suggest.js';
 import type { Clock } from '../lib/clock.js';
 import { openStatus } from '../status/open.js';
@@ -11,8 +14,31 @@ import type { Telemetry } from '../telemetry/logger.js';
 import { Webhook } from '../telemetry/notify/webhook.js';
 import { createRedactor } from '../telemetry/redaction.js';
 
+/** The token of the status endpoint, and where it is. */
+export interface StatusAccess {
+  token?: Secret;
+  file?: string;
+  /** Why there is no token. */
+  why?: string;
+}
+
+/** Over TCP a token is needed; a unix socket guards itself by its mode, unless `status.tokenFile` asks for one. */
+export function statusAccess(
+  { config, secrets }: LoadedConfig,
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+): StatusAccess {
+  if (secrets.statusToken !== undefined) {
+    return { token: secrets.statusToken, file: statusTokenFile(config, env, cwd) };
+  }
+  if (parseListen(config.status.listen)?.kind !== 'tcp') return {};
+  const made = makeStatusToken(config, env);
+  return made.kind === 'none' ? { why: made.why } : { token: made.token, file: made.file };
+}
+
 interface WatcherOptions {
   loaded: LoadedConfig;
+  access: StatusAccess;
   telemetry: Telemetry;
   clock: Clock;
   version: string;
@@ -20,10 +46,10 @@ interface WatcherOptions {
 
 /** Opens the endpoint of `status.listen`, if any. */
 export function openStatusFor(
-  { loaded, telemetry, clock, version }: WatcherOptions,
+  { loaded, access, telemetry, clock, version }: WatcherOptions,
   source: StatusSource,
 ): { close(): Promise<void> } | undefined {
-  const { config, secrets } = loaded;
+  const { config } = loaded;
   const address = parseListen(config.status.listen);
   // The schema lets only the three forms pass.
   if (address === undefined || address.kind === 'off') return undefined;
@@ -31,16 +57,28 @@ export function openStatusFor(
     source,
     telemetry,
     clock,
-    redactor: createRedactor(secretsOf(loaded)),
+    redactor: createRedactor([...secretsOf(loaded), ...secretsOfStatus(access)]),
     address,
-    token: secrets.statusToken,
+    token: access.token,
+    tokenFile: access.file,
+    noToken: access.why,
+    acts: config.status.acts,
+    healthSocket: healthSocketPath(process.env, config.server.url),
     version,
     url: config.server.url,
   });
 }
 
+export function secretsOfStatus({ token }: StatusAccess): Secret[] {
+  return token === undefined ? [] : [token];
+}
+
 /** Tells the webhooks of the configuration, if any. */
-export function startNotices({ loaded, telemetry, clock }: WatcherOptions): {
+export function startNotices({
+  loaded,
+  telemetry,
+  clock,
+}: Pick<WatcherOptions, 'loaded' | 'telemetry' | 'clock'>): {
   stop(): Promise<void>;
 } {
   const { notify, server } = loaded.config;

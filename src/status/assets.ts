@@ -13,6 +13,7 @@ const FILES = [
   'page.css',
   'page.js',
   'state.js',
+  'token.js',
   'sessions.js',
   'server.js',
   'incidents.js',

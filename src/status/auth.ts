@@ -1,24 +1,36 @@
-/** Who may ask: the name that was called (`Host`), the page that calls (`Origin`), the token that is shown. */
+/** Who may ask for what: the name that was called (`Host`), the page that calls (`Origin`), the token that is shown. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import type { Revealable } from '../telemetry/redaction.js';
+import { pageAssets } from './assets.js';
 
 export interface AuthOptions {
   /** What is listened on; undefined for a unix socket, whose file mode is its guard. */
   host: string | undefined;
   loopback: boolean;
-  /** Where there is one, everything but health asks for it. */
+  /** Needed for every act and for content, and for all reading where the address is not loopback. */
   token: Revealable | undefined;
+  /** Whoever can connect is the daemon's own user or root, as the mode of a unix socket has it: no token is needed. */
+  trusted?: boolean;
+  /** `status.acts`; true where it is not given. */
+  acts?: boolean;
+  /** How to come by the token, or why there is none; a sentence's end for those who lack it. */
+  hint?: string;
 }
 
-export type Verdict = { pass: true } | { pass: false; status: 401 | 403; says: string };
+export type Verdict =
+  /** `content`: titles, last words, tool arguments and the like may be in the answer. */
+  { pass: true; content: boolean } | { pass: false; status: 401 | 403; says: string };
 
-const PASS: Verdict = { pass: true };
+type Shown = 'none' | 'wrong' | 'basic' | 'bearer';
 
-/** What says no more than "alive" and "ready": probes of service managers carry no token. */
-const OPEN = new Set(['/healthz', '/readyz']);
+/**
+ * What says no more than "alive" and "ready": probes of service managers carry no token. The page's own files hold
+ * nothing: a browser loads them before the page can show its token.
+ */
+const OPEN = new Set(['/healthz', '/readyz', ...pageAssets().map(({ path }) => path)]);
 
 export class Auth {
   readonly #o: AuthOptions;
@@ -30,18 +42,23 @@ export class Auth {
   }
 
   check(method: string, path: string, headers: IncomingHttpHeaders): Verdict {
-    const hasToken = this.#showsToken(headers.authorization);
+    const { loopback, trusted = false, acts = true, hint = '' } = this.#o;
+    const shown = this.#shown(headers.authorization);
+    const hasToken = shown === 'bearer' || shown === 'basic';
     if (!this.#knowsHost(headers.host, hasToken)) {
       return refuse(403, `the Host "${short(headers.host)}" is not this daemon's`);
     }
-    if (!sameOrigin(method, headers)) {
+    // A browser adds Basic credentials that it has kept to what a foreign page asks for; a Bearer token it never adds.
+    if (shown !== 'bearer' && !sameOrigin(method, headers)) {
       return refuse(403, `requests from the page ${short(headers.origin)} are refused`);
     }
-    if (this.#token === undefined || hasToken || OPEN.has(path)) return PASS;
-    return refuse(
-      401,
-      'a token is needed: "Authorization: Bearer …", or as the password of Basic authentication',
-    );
+    const isAct = method !== 'GET' && method !== 'HEAD';
+    if (isAct && !acts) return refuse(403, 'status.acts is false: nobody acts over HTTP');
+    if (!isAct && OPEN.has(path)) return { pass: true, content: trusted || hasToken };
+    if (trusted || hasToken) return { pass: true, content: true };
+    if (shown === 'wrong') return refuse(401, `this token is not the daemon's${hint}`);
+    if (!isAct && loopback) return { pass: true, content: false };
+    return refuse(401, `a token is needed: "Authorization: Bearer …"${hint}`);
   }
 
   /**
@@ -50,28 +67,32 @@ export class Auth {
    */
   #knowsHost(header: string | undefined, hasToken: boolean): boolean {
     const { host, loopback } = this.#o;
-    if (host === undefined) return true;
+    if (host === undefined || hasToken) return true;
     const name = nameOf(header);
     if (name === undefined) return false;
     const isOwn = name === host.toLowerCase() || name === 'localhost';
     if (loopback) return isOwn || name === '::1' || /^127\.\d+\.\d+\.\d+$/.test(name);
-    return isOwn || isIP(name) !== 0 || name === hostname().toLowerCase() || hasToken;
+    return isOwn || isIP(name) !== 0 || name === hostname().toLowerCase();
   }
 
-  #showsToken(header: string | undefined): boolean {
-    if (this.#token === undefined || header === undefined) return false;
+  #shown(header: string | undefined): Shown {
+    if (header === undefined) return 'none';
     const [scheme = '', value = ''] = header.split(' ', 2);
     switch (scheme.toLowerCase()) {
       case 'bearer':
-        return timingSafeEqual(digest(value), this.#token);
+        return this.#is(value) ? 'bearer' : 'wrong';
       case 'basic': {
-        // What a browser sends after its own password dialog; the user's name is of no account.
+        // As curl -u and Prometheus' basic_auth send it; the user's name is of no account.
         const text = Buffer.from(value, 'base64').toString('utf8');
-        return timingSafeEqual(digest(text.slice(text.indexOf(':') + 1)), this.#token);
+        return this.#is(text.slice(text.indexOf(':') + 1)) ? 'basic' : 'wrong';
       }
       default:
-        return false;
+        return 'wrong';
     }
+  }
+
+  #is(value: string): boolean {
+    return this.#token !== undefined && timingSafeEqual(digest(value), this.#token);
   }
 }
 

@@ -31,6 +31,8 @@ export interface StatusJson {
     startedAt: string;
     paused: boolean;
     dryRun: boolean;
+    /** `status.acts`: whether anybody may act over HTTP. */
+    acts: boolean;
     memoryBytes: number;
     loopLagMs: number;
   };

@@ -19,7 +19,16 @@ export interface StatusOptions {
   clock: Clock;
   redactor: Redactor;
   address: Address;
+  /** Undefined on a unix socket that guards itself by its mode, and where none could be made. */
   token: Revealable | undefined;
+  /** The file that the token is in. */
+  tokenFile?: string | undefined;
+  /** Why there is no token. */
+  noToken?: string | undefined;
+  /** `status.acts`; true where it is not given. */
+  acts?: boolean;
+  /** A unix socket for health checks alone: nobody else can take its connections. */
+  healthSocket?: string | undefined;
   version: string;
   /** URL of the watched server. */
   url: string;
@@ -42,6 +51,7 @@ class StatusService {
   /** The try to listen that is under way. */
   #listening: Promise<void> = Promise.resolve();
   #server: Server | undefined;
+  #health: Server | undefined;
   #endStream: () => void = () => {};
   #closed = false;
   #saidFailed = false;
@@ -69,6 +79,7 @@ class StatusService {
     // Cancelled in vain where it was due already.
     await this.#listening;
     this.#endStream();
+    if (this.#health !== undefined) await closeServer(this.#health);
     if (this.#server !== undefined) await closeServer(this.#server);
   }
 
@@ -89,13 +100,16 @@ class StatusService {
       import('./stream.js'),
       import('./auth.js'),
     ]);
-    const { source, telemetry, clock, address, token } = this.#o;
+    const { source, telemetry, clock, address, token, tokenFile, acts = true } = this.#o;
+    const { healthSocket } = this.#o;
     const view = this.#view;
     const onError = (err: unknown, doing: string) => telemetry.emit('error', { err, doing });
     const make = new Instruments();
     const counters = new EventCounters(make, source);
     collectors(make, { ...this.#o, view, lag: this.#lag });
-    const stream = new LiveStream(view, clock, (err) => onError(err, 'telling the status page'));
+    const hint = hintFor(this.#o);
+    const onStreamError = (err: unknown) => onError(err, 'telling the status page');
+    const stream = new LiveStream(view, clock, onStreamError, hint);
     this.#endStream = () => stream.close();
     this.#onRecord = (record) => {
       counters.take(record);
@@ -105,16 +119,37 @@ class StatusService {
     this.#early = undefined;
     const host = address.kind === 'tcp' ? address.host : undefined;
     const loopback = address.kind === 'unix' || address.loopback;
-    const guard = new Auth({ host, loopback, token });
-    this.#server = createEndpoint({
+    const trusted = address.kind === 'unix' && token === undefined;
+    const guard = new Auth({ host, loopback, token, trusted, acts, hint });
+    const routes = {
       source,
       view,
       metrics: make.registry,
       stream,
-      guard,
+      hint,
+      tokenFile: loopback ? tokenFile : undefined,
       onError,
-    });
+    };
+    this.#server = createEndpoint({ ...routes, guard }, clock);
+    if (healthSocket !== undefined && address.kind === 'tcp') {
+      const health = new Auth({ host: undefined, loopback: true, token: undefined, acts: false });
+      this.#health = createEndpoint({ ...routes, guard: health }, clock);
+      await this.#listenForHealth(this.#health, healthSocket);
+    }
     await this.#tryListening(this.#server);
+  }
+
+  /** Where this fails, `healthcheck` asks at `status.listen`, as it does where there is no folder for the socket. */
+  async #listenForHealth(server: Server, path: string): Promise<void> {
+    if (this.#closed) return;
+    try {
+      await listen(server, { kind: 'unix', path });
+      server.on('error', (err) =>
+        this.#o.telemetry.emit('error', { err, doing: 'serving the health check' }),
+      );
+    } catch {
+      // Another daemon of this server has it, or the folder cannot be written.
+    }
   }
 
   #tryListening(server: Server): Promise<void> {
@@ -146,6 +181,15 @@ class StatusService {
       this.#retry = clock.after(RETRY_MS, () => void this.#tryListening(server), { unref: true });
     }
   }
+}
+
+/** How to come by the token, as a sentence's end; who asks from elsewhere is told no path. */
+function hintFor({ address, token, tokenFile, noToken }: StatusOptions): string {
+  if (token === undefined) {
+    return noToken === undefined ? '' : `, and there is none (${noToken}): set status.tokenFile`;
+  }
+  if (tokenFile === undefined || (address.kind === 'tcp' && !address.loopback)) return '';
+  return `: it is in ${tokenFile}, and in the link that "opencode-watchdog page" prints`;
 }
 
 function nameOf(address: Address): string {

@@ -5,6 +5,7 @@ import type { Registry } from 'prom-client';
 import { isId } from '../lib/id.js';
 import { pageAssets } from './assets.js';
 import type { Auth } from './auth.js';
+import { withheldWords, withoutContent } from './content.js';
 import { LIMITS } from './limits.js';
 import type { ActResult, StatusSource } from './source.js';
 import type { LiveStream } from './stream.js';
@@ -36,8 +37,15 @@ export interface RouteOptions {
   metrics: Registry;
   stream: LiveStream;
   guard: Auth;
+  /** How to come by the token, as a sentence's end. */
+  hint: string;
+  /** The file that the token is in, where who asks may be told. */
+  tokenFile: string | undefined;
   onError(err: unknown, doing: string): void;
 }
+
+/** Whether an answer may hold content, for each request that passed. */
+const mayReadContent = new WeakMap<IncomingMessage, boolean>();
 
 /** Answers one request, whatever comes. */
 export type Answering = (request: IncomingMessage, response: ServerResponse) => void;
@@ -56,7 +64,7 @@ export async function createRoutes(options: RouteOptions): Promise<Answering> {
   return (request, response) => app.routing(request, response);
 }
 
-function guardAll(app: FastifyInstance, { guard, onError }: RouteOptions): void {
+function guardAll(app: FastifyInstance, { guard, tokenFile, onError }: RouteOptions): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(HEADERS);
     // Node takes the first; a proxy before us may have judged the other (RFC 9112, section 3.2).
@@ -66,9 +74,16 @@ function guardAll(app: FastifyInstance, { guard, onError }: RouteOptions): void 
     }
     const path = request.url.split('?', 1)[0] ?? '';
     const verdict = guard.check(request.method, path, request.headers);
-    if (verdict.pass) return;
-    if (verdict.status === 401) reply.header('www-authenticate', 'Basic realm="opencode-watchdog"');
-    await reply.code(verdict.status).send({ error: verdict.says });
+    if (verdict.pass) {
+      mayReadContent.set(request.raw, verdict.content);
+      return;
+    }
+    // No Basic: a browser would ask for it, keep it, and add it to what other pages ask for.
+    if (verdict.status === 401) {
+      reply.header('www-authenticate', 'Bearer realm="opencode-watchdog"');
+    }
+    const where = verdict.status === 401 && tokenFile !== undefined ? { tokenFile } : {};
+    await reply.code(verdict.status).send({ error: verdict.says, ...where });
   });
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
@@ -103,11 +118,19 @@ function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
   });
 }
 
-function dataRoutes(app: FastifyInstance, { view, metrics, stream }: RouteOptions): void {
+function dataRoutes(
+  app: FastifyInstance,
+  { view, metrics, stream, hint, tokenFile }: RouteOptions,
+): void {
   const status = fresh(async () => JSON.stringify(await view.json()));
+  const bare = fresh(async () => {
+    const shown = withoutContent(await view.json()) as object;
+    return JSON.stringify({ ...shown, withheld: withheldWords(hint), tokenFile });
+  });
   const scrape = fresh(() => metrics.metrics());
-  app.get('/status', async (_request, reply) => {
-    return reply.type('application/json; charset=utf-8').send(await status());
+  app.get('/status', async (request, reply) => {
+    const answer = mayReadContent.get(request.raw) === true ? status : bare;
+    return reply.type('application/json; charset=utf-8').send(await answer());
   });
   app.get('/metrics', async (_request, reply) => {
     return reply.type(metrics.contentType).send(await scrape());
@@ -121,7 +144,7 @@ function dataRoutes(app: FastifyInstance, { view, metrics, stream }: RouteOption
     if (request.method === 'HEAD') return reply.type(type).send('');
     reply.hijack();
     reply.raw.writeHead(200, { ...HEADERS, 'content-type': type, 'x-accel-buffering': 'no' });
-    await stream.add(reply.raw);
+    await stream.add(reply.raw, mayReadContent.get(request.raw) === true);
     return reply;
   });
 }

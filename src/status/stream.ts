@@ -1,6 +1,7 @@
 /** `/stream`: what changed, to each page that listens, a few times a second at most. */
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
+import { withheldWords, withoutContent } from './content.js';
 import { type Incident, MAX_INCIDENTS } from './incidents.js';
 import type { SessionRow, StatusJson } from './json.js';
 import type { StatusView } from './view.js';
@@ -31,7 +32,8 @@ export interface ChangeMessage {
 export class LiveStream {
   readonly #view: StatusView;
   readonly #clock: Clock;
-  readonly #listeners = new Set<ServerResponse>();
+  /** With whether each may read content. */
+  readonly #listeners = new Map<ServerResponse, boolean>();
   /** Each row as it was last sent. */
   #sent = new Map<string, string>();
   #incidents = new Set<Incident>();
@@ -43,11 +45,14 @@ export class LiveStream {
   #again = false;
 
   readonly #onError: (err: unknown) => void;
+  /** How to come by the token. */
+  readonly #hint: string;
 
-  constructor(view: StatusView, clock: Clock, onError: (err: unknown) => void) {
+  constructor(view: StatusView, clock: Clock, onError: (err: unknown) => void, hint = '') {
     this.#view = view;
     this.#clock = clock;
     this.#onError = onError;
+    this.#hint = hint;
   }
 
   get size(): number {
@@ -58,9 +63,9 @@ export class LiveStream {
     return this.#listeners.size >= MAX_LISTENERS;
   }
 
-  /** Takes over the response of one page. */
-  async add(response: ServerResponse): Promise<void> {
-    this.#listeners.add(response);
+  /** Takes over the response of one page; without `content` it hears ids, health and numbers. */
+  async add(response: ServerResponse, content: boolean): Promise<void> {
+    this.#listeners.set(response, content);
     response.on('close', () => this.#drop(response)).on('error', () => this.#drop(response));
     response.write('retry: 2000\n\n');
     if (this.#listeners.size === 1) {
@@ -71,7 +76,10 @@ export class LiveStream {
     // It may be gone by now, or the daemon stopping.
     if (!this.#listeners.has(response)) return;
     // What changed before is in the status; what changes while it is on its way comes after it.
-    this.#send(response, 'status', JSON.stringify(status));
+    const shown = content
+      ? status
+      : { ...(withoutContent(status) as object), withheld: withheldWords(this.#hint) };
+    this.#send(response, 'status', JSON.stringify(shown));
   }
 
   /** Something changed that pages show. */
@@ -85,7 +93,7 @@ export class LiveStream {
   }
 
   close(): void {
-    for (const response of [...this.#listeners]) {
+    for (const response of [...this.#listeners.keys()]) {
       response.end();
       this.#drop(response);
     }
@@ -112,8 +120,12 @@ export class LiveStream {
     this.#flushing = true;
     this.#message(whole)
       .then((message) => {
-        const text = JSON.stringify(message);
-        for (const response of this.#listeners) this.#send(response, 'change', text);
+        const whole = JSON.stringify(message);
+        let bare: string | undefined;
+        for (const [response, content] of this.#listeners) {
+          if (!content) bare ??= JSON.stringify(withoutContent(message));
+          this.#send(response, 'change', content ? whole : (bare ?? ''));
+        }
       })
       .catch(this.#onError)
       .finally(() => {

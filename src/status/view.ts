@@ -38,6 +38,8 @@ export interface ViewOptions {
   redactor: Redactor;
   lag: LoopLag;
   version: string;
+  /** `status.acts`; true where it is not given. */
+  acts?: boolean;
   /** URL of the watched server, without credentials. */
   url: string;
 }
@@ -102,6 +104,7 @@ export class StatusView {
         startedAt: new Date(this.#startedAt).toISOString(),
         paused: source.paused,
         dryRun: source.dryRun,
+        acts: this.#o.acts ?? true,
         memoryBytes: process.memoryUsage.rss(),
         loopLagMs: lag.worstMs,
       },

@@ -3,7 +3,6 @@ import { mkdirSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { Secret } from '../../src/config/secret.js';
 import type { StuckReason } from '../../src/watchdog/decision.js';
 import { launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
@@ -45,7 +44,7 @@ async function visit(w: StatusWorld, options: PageOptions = {}): Promise<Page> {
     const isNetwork = message.text().includes('net::ERR_');
     if (message.type() === 'error' && !isNetwork) complaints.push(message.text());
   });
-  await page.goto(w.url);
+  await page.goto(w.link);
   await page.locator('#live[data-live="live"]').waitFor();
   page.on('close', () => expect(complaints).toEqual([]));
   return page;
@@ -157,21 +156,25 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     expect(await table.getByRole('columnheader').count()).toBe(6);
   });
 
-  it('works with a token, which the browser asks for as a password', async () => {
-    const w = await openWorld({ token: new Secret('a token of its own') });
-    worlds.push(w);
+  it('shows ids and numbers without the token, and what it lacks; the link lets it act, and keeps no token in the address', async () => {
+    const w = await world();
     w.health('ses_1', 'busy', { title: 'Write the docs' });
-    const page = await visit(w, {
-      httpCredentials: { username: 'me', password: 'a token of its own' },
-    });
+    const bare = await (await browser.newContext()).newPage();
+    await bare.goto(w.url);
+    await row(bare, 'ses_1').getByText('busy').waitFor();
+    await bare.getByText('open the link that “opencode-watchdog page” prints').waitFor();
+    expect(await bare.content()).not.toContain('Write the docs');
+    expect(await bare.getByRole('button', { name: 'Restart server' }).isDisabled()).toBe(true);
+    expect(await row(bare, 'ses_1').getByRole('button').isVisible()).toBe(false);
+    const page = await visit(w);
+    expect(page.url()).toBe(`${w.url}/`);
     await page.getByRole('button', { name: 'Abort Write the docs' }).click();
     await page.locator('dialog').getByRole('button', { name: 'Abort session' }).click();
     await page.getByText('Session ses_1 is aborted').waitFor();
-    const other = await browser.newContext({
-      httpCredentials: { username: 'me', password: 'wrong' },
-    });
-    const response = await (await other.newPage()).goto(w.url);
-    expect(response?.status()).toBe(401);
+    // For this tab, also after a reload; and in no cookie.
+    await page.reload();
+    await page.getByRole('button', { name: 'Abort Write the docs' }).waitFor();
+    expect(await page.context().cookies()).toEqual([]);
   });
 
   it('says that the connection is lost, and goes on by itself when the daemon is back', async () => {

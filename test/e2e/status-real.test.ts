@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import type { Config } from '../../src/config/schema.js';
+import { readStatusToken } from '../../src/config/status-token.js';
 import { launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { CLI, type TestDaemon } from '../support/daemon.js';
 import { api } from '../support/opencode.js';
@@ -43,7 +45,13 @@ async function prompted(title: string, prompt: string): Promise<string> {
 describe.skipIf(NO_BROWSER !== '')(`the page${NO_BROWSER}`, () => {
   it('shows a session retry, get stuck and be aborted, without a reload; and aborts one itself', async () => {
     const page = await browser.newPage();
-    await page.goto(`http://127.0.0.1:${port}/`);
+    const found = readStatusToken(
+      { status: { tokenFile: null }, server: { url: world.url } } as Config,
+      world.env,
+      '/',
+    );
+    if (found.kind !== 'token') throw new Error(`no token in ${found.file}`);
+    await page.goto(`http://127.0.0.1:${port}/#token=${found.token.reveal()}`);
     await page.locator('#live[data-live="live"]').waitFor();
     await page.evaluate('window.notReloaded = true');
     // The page keeps what it has shown: no state is too short to be seen.

@@ -33,16 +33,19 @@ interface Got {
 
 /** By hand: fetch would not let us forge `Host`. */
 async function ask(
-  { port }: StatusWorld,
+  { port, headers: token }: StatusWorld,
   path: string,
   options: {
     method?: string;
     headers?: Record<string, string>;
     body?: string;
     socketPath?: string;
+    /** Without the token. */
+    bare?: boolean;
   } = {},
 ): Promise<Got> {
-  const { method = 'GET', headers = {}, body, socketPath } = options;
+  const { method = 'GET', body, socketPath, bare = false } = options;
+  const headers = { ...(bare ? {} : token), ...options.headers };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const target = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath };
     const outgoing = httpRequest({ ...target, path, method, headers, agent: false }, resolve);
@@ -230,13 +233,15 @@ describe('whom it refuses', () => {
       'a b',
       'localhost@evil.example',
     ]) {
-      expect((await ask(w, '/status', { headers: { host } })).status, host).toBeGreaterThanOrEqual(
-        400,
-      );
+      const got = await ask(w, '/status', { headers: { host }, bare: true });
+      expect(got.status, host).toBeGreaterThanOrEqual(400);
     }
     for (const host of ['localhost', 'localhost:8080', '127.0.0.1', '[::1]:4097', 'LOCALHOST']) {
-      expect((await ask(w, '/status', { headers: { host } })).status, host).toBe(200);
+      const got = await ask(w, '/status', { headers: { host }, bare: true });
+      expect(got.status, host).toBe(200);
     }
+    // Who shows the token has come by the right way, by whatever name.
+    expect((await ask(w, '/status', { headers: { host: 'evil.example' } })).status).toBe(200);
   });
 
   it('two Host headers, of which a proxy may have judged the other', async () => {
@@ -268,26 +273,95 @@ describe('whom it refuses', () => {
     const host = `127.0.0.1:${w.port}`;
     const foreign = ['https://evil.example', 'null', 'http://127.0.0.1:1', 'http://localhost'];
     for (const origin of foreign) {
-      const headers = { host, origin };
-      expect((await ask(w, '/restart', { method: 'POST', headers })).status, origin).toBe(403);
-      expect((await ask(w, '/status', { headers })).status, origin).toBe(403);
+      const forged = { headers: { host, origin }, bare: true };
+      expect((await ask(w, '/restart', { method: 'POST', ...forged })).status, origin).toBe(403);
+      expect((await ask(w, '/status', forged)).status, origin).toBe(403);
     }
     const crossSite = { host, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' };
-    expect((await ask(w, '/stream', { headers: crossSite })).status).toBe(403);
+    expect((await ask(w, '/stream', { headers: crossSite, bare: true })).status).toBe(403);
+    // A browser adds Basic credentials by itself, so they make no page ours.
+    const password = Buffer.from(`:${w.headers.authorization.slice(7)}`).toString('base64');
+    const kept = { host, origin: 'https://evil.example', authorization: `Basic ${password}` };
+    expect((await ask(w, '/restart', { method: 'POST', headers: kept })).status).toBe(403);
     expect(w.source.acts).toEqual([]);
     const own = { host, origin: `http://${host}`, 'sec-fetch-site': 'same-origin' };
     expect((await ask(w, '/restart', { method: 'POST', headers: own })).status).toBe(200);
     // A link from elsewhere may lead to the page.
     const link = { host, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' };
-    expect((await ask(w, '/', { headers: link })).status).toBe(200);
+    expect((await ask(w, '/', { headers: link, bare: true })).status).toBe(200);
   });
 
-  it('everyone without the token, where there is one; but for health', async () => {
+  it('every act without the token, also on loopback, and with status.acts: false every act', async () => {
+    const w = await world();
+    w.health('ses_1', 'busy');
+    const acts = ['/restart', '/pause', '/resume', '/sessions/ses_1/abort'];
+    for (const path of acts) {
+      const got = await ask(w, path, { method: 'POST', bare: true });
+      expect([got.status, json(got).tokenFile], path).toEqual([401, '/run/watchdog/token']);
+      const wrong = { authorization: 'Bearer wrong', cookie: 'token=the-token-of-this-world' };
+      expect((await ask(w, path, { method: 'POST', headers: wrong })).status, path).toBe(401);
+      const query = `${path}?token=the-token-of-this-world`;
+      expect((await ask(w, query, { method: 'POST', bare: true })).status, path).toBe(401);
+    }
+    const none = await world({ acts: false });
+    for (const path of acts) {
+      const got = await ask(none, path, { method: 'POST' });
+      expect([got.status, json(got).error]).toEqual([
+        403,
+        'status.acts is false: nobody acts over HTTP',
+      ]);
+    }
+    expect([...w.source.acts, ...none.source.acts]).toEqual([]);
+  });
+
+  it('content without the token, on loopback too: there ids, health and numbers remain', async () => {
+    const w = await world();
+    const about = { title: 'Buy the rival', directory: '/home/ada/rival' };
+    w.health('ses_1', 'retrying', {
+      ...about,
+      attempt: 3,
+      tool: 'bash',
+      model: 'acme/large',
+      message: 'Rate limit of Buy the rival',
+    });
+    w.telemetry.emit('session.stuck', {
+      ...about,
+      sessionID: 'ses_1',
+      reason: 'attempts',
+      limit: 3,
+      value: 3,
+    });
+    const got = await ask(w, '/status', { bare: true });
+    expect(json(got)).toMatchObject({
+      server: { health: 'healthy', pid: 4242, version: '1.18.33' },
+      counts: { retrying: 1 },
+      sessions: [{ id: 'ses_1', health: 'retrying', attempt: 3 }],
+      incidents: [{ kind: 'stuck', sessionID: 'ses_1', reason: 'attempts' }],
+      withheld: expect.stringContaining('opencode-watchdog page'),
+      tokenFile: '/run/watchdog/token',
+    });
+    const events = await listen(w, true);
+    const first = await events.next('status');
+    w.health('ses_1', 'busy', { ...about, tool: 'bash' });
+    const change = await events.next('change', ({ sessions }) => sessions.length > 0);
+    events.end();
+    for (const text of [got.body, JSON.stringify(first), JSON.stringify(change)]) {
+      expect(text).not.toMatch(/rival|acme|bash|Rate limit/);
+    }
+    expect(json(await ask(w, '/status')).sessions[0]).toMatchObject(about);
+  });
+
+  it('everyone without the token on any other address; but for health and the empty page', async () => {
     const token = new Secret('correct horse battery');
     const address = { kind: 'tcp', host: '0.0.0.0', port: 0, loopback: false } as const;
     const w = await world({ token, address: { ...address, port: await freePort() } });
     const status = async (authorization?: string, host = '127.0.0.1', path = '/status') =>
-      (await ask(w, path, { headers: { host, ...(authorization && { authorization }) } })).status;
+      (
+        await ask(w, path, {
+          headers: { host, ...(authorization && { authorization }) },
+          bare: true,
+        })
+      ).status;
     const basic = (value: string) => `Basic ${Buffer.from(value).toString('base64')}`;
     expect(await status()).toBe(401);
     expect(await status('Bearer wrong')).toBe(401);
@@ -295,15 +369,20 @@ describe('whom it refuses', () => {
     expect(await status(basic('me:wrong'))).toBe(401);
     expect(await status('Digest x')).toBe(401);
     expect(await status('Bearer correct horse battery')).toBe(401);
-    const w401 = await ask(w, '/', { headers: { host: '127.0.0.1' } });
-    expect(w401.headers['www-authenticate']).toMatch(/^Basic /);
+    expect(await status('correct horse battery')).toBe(401);
+    const w401 = await ask(w, '/status', { headers: { host: '127.0.0.1' }, bare: true });
+    expect(w401.headers['www-authenticate']).toMatch(/^Bearer /);
+    // Where the file is, is nobody's business elsewhere.
+    expect(w401.body).not.toContain('/run/watchdog');
     expect(await status(basic('me:correct horse battery'))).toBe(200);
     for (const path of ['/healthz', '/readyz'])
       expect(await status(undefined, '10.1.2.3', path)).toBe(200);
-    for (const path of ['/', '/metrics', '/stream', '/page.js']) {
+    for (const path of ['/metrics', '/stream'])
       expect(await status(undefined, '127.0.0.1', path), path).toBe(401);
-    }
-    expect((await ask(w, '/restart', { method: 'POST' })).status).toBe(401);
+    // The page's own files hold nothing: a browser loads them before the page can show its token.
+    for (const path of ['/', '/page.js'])
+      expect(await status(undefined, '127.0.0.1', path), path).toBe(200);
+    expect((await ask(w, '/restart', { method: 'POST', bare: true })).status).toBe(401);
     // Who shows the token has come by the right way, by whatever name.
     expect(await status(basic(':correct horse battery'), 'watchdog.internal')).toBe(200);
     expect(await status(undefined, 'watchdog.internal', '/healthz')).toBe(403);
@@ -483,9 +562,10 @@ describe('where it listens', () => {
 });
 
 /** Reads `/stream` as a page does. */
-async function listen(w: StatusWorld) {
+async function listen(w: StatusWorld, bare = false) {
   const stop = new AbortController();
-  const response = await fetch(`${w.url}/stream`, { signal: stop.signal });
+  const headers = bare ? {} : w.headers;
+  const response = await fetch(`${w.url}/stream`, { signal: stop.signal, headers });
   expect(response.headers.get('content-type')).toContain('text/event-stream');
   // biome-ignore lint/suspicious/noExplicitAny: parsed JSON of a test
   const heard: Array<{ event: string; data: any }> = [];

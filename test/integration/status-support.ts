@@ -1,5 +1,6 @@
 /** A daemon that watches a fake opencode and answers at its status endpoint, with its log. */
 import { expect } from 'vitest';
+import { Secret } from '../../src/config/secret.js';
 import { Daemon } from '../../src/daemon/daemon.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import { openStatus } from '../../src/status/open.js';
@@ -12,6 +13,8 @@ import { waitFor } from '../support/wait.js';
 import { afterwards, configWith, FakeControl, fake } from './daemon-support.js';
 
 type Groups = NonNullable<Parameters<typeof configWith>[0]>;
+
+const TOKEN = new Secret('the-token-of-this-daemon');
 
 export interface Watched {
   server: FakeOpencode;
@@ -61,7 +64,7 @@ export async function watched(change: Groups = {}, acts = true): Promise<Watched
         clock,
         redactor: createRedactor([]),
         address: { kind: 'tcp', host: '127.0.0.1', port, loopback: true },
-        token: undefined,
+        token: TOKEN,
         version: '0.1.0',
         url: server.url,
       }),
@@ -86,6 +89,7 @@ export async function watched(change: Groups = {}, acts = true): Promise<Watched
     );
   await Promise.all([saw('status.listening'), saw('stream.connected'), saw('server.healthy')]);
   const url = `http://127.0.0.1:${port}`;
+  const headers = { authorization: `Bearer ${TOKEN.reveal()}` };
   return {
     server,
     lines,
@@ -93,8 +97,8 @@ export async function watched(change: Groups = {}, acts = true): Promise<Watched
     emit: telemetry.emit,
     saw,
     control: () => control!,
-    get: (path) => fetch(url + path),
-    status: async () => (await fetch(`${url}/status`)).json(),
-    post: (path) => fetch(url + path, { method: 'POST' }),
+    get: (path) => fetch(url + path, { headers }),
+    status: async () => (await fetch(`${url}/status`, { headers })).json(),
+    post: (path) => fetch(url + path, { method: 'POST', headers }),
   };
 }

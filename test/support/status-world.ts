@@ -1,4 +1,5 @@
 /** A status endpoint without a daemon behind it: a source whose facts the test sets, and events that it emits. */
+import { Secret } from '../../src/config/secret.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import type { Address } from '../../src/status/listen.js';
 import { openStatus } from '../../src/status/open.js';
@@ -91,7 +92,10 @@ export class TestSource implements StatusSource {
 
 export interface WorldOptions {
   address?: Address;
+  /** One is made where none is given. */
   token?: Revealable;
+  acts?: boolean;
+  healthSocket?: string;
   secrets?: readonly Revealable[];
   /** It started so many ms ago. */
   back?: number;
@@ -106,6 +110,10 @@ export interface StatusWorld {
   /** Where it listens; for a unix socket only the path counts. */
   url: string;
   port: number;
+  /** What shows the token. */
+  headers: { authorization: string };
+  /** To the page, with the token. */
+  link: string;
   /** The session has this health from now on, and the log says so. */
   health(sessionID: string, health: Health, facts?: Partial<SessionFacts>): void;
   close(): Promise<void>;
@@ -115,7 +123,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
   const clock = new TestClock();
   clock.back = options.back ?? 0;
   const source = new TestSource();
-  const secrets = [...(options.secrets ?? []), ...(options.token ? [options.token] : [])];
+  const token = options.token ?? new Secret('the-token-of-this-world');
+  const secrets = [...(options.secrets ?? []), token];
   const lines: StatusWorld['lines'] = [];
   const telemetry = createTelemetry({
     level: 'debug',
@@ -137,7 +146,10 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     clock,
     redactor: createRedactor(secrets),
     address,
-    token: options.token,
+    token: options.address?.kind === 'unix' ? options.token : token,
+    tokenFile: '/run/watchdog/token',
+    ...(options.acts === undefined ? {} : { acts: options.acts }),
+    healthSocket: options.healthSocket,
     version: '0.1.0',
     url: 'http://opencode.test:4096',
   });
@@ -154,6 +166,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     lines,
     port,
     url: `http://127.0.0.1:${port}`,
+    headers: { authorization: `Bearer ${token.reveal()}` },
+    link: `http://127.0.0.1:${port}/#token=${encodeURIComponent(token.reveal())}`,
     health(sessionID, health, facts = {}) {
       const before = source.active.get(sessionID);
       const since = performance.now() - clock.back;

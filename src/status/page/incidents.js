@@ -82,8 +82,8 @@ function elementOf(incident) {
             el(
               'ol',
               {},
-              ...steps.map(({ at, says: words }) =>
-                el('li', {}, el('time', { datetime: at }, clockSeconds(at)), ' ', words),
+              ...steps.map(({ at, event, says: words }) =>
+                el('li', {}, el('time', { datetime: at }, clockSeconds(at)), ' ', words ?? event),
               ),
             ),
           ),
@@ -94,7 +94,9 @@ function elementOf(incident) {
 }
 
 /** With the title in the place of the id, where there is one. */
-function sentence({ says, title, sessionID }) {
+function sentence({ says, title, sessionID, reason }) {
+  // Hidden without the token.
+  if (says === undefined) return [[sessionID, reason].filter(Boolean).join(' · ')];
   const subject = `Session ${sessionID} `;
   if (title === undefined || !says.startsWith(subject)) return [says];
   return [el('i', { title: sessionID }, title), ` ${says.slice(subject.length)}`];
@@ -148,8 +150,8 @@ export function announce(fresh = []) {
   if (fresh.length === 0) return;
   const words =
     fresh.length === 1
-      ? fresh[0].says
-      : `${fresh.length} new incidents, the last: ${fresh.at(-1).says}`;
+      ? (fresh[0].says ?? fresh[0].kind)
+      : `${fresh.length} new incidents, the last: ${fresh.at(-1).says ?? fresh.at(-1).kind}`;
   document.getElementById('news').replaceChildren(el('span', {}, words));
 }
 

@@ -3,12 +3,14 @@ import { announce, drawCounters, drawIncidents, drawRestarts, pageTitle } from '
 import { drawHistory, drawServer, startChart } from './server.js';
 import { drawSessions, startSessions, tickSessions } from './sessions.js';
 import { connect, now, state } from './state.js';
+import { credentials } from './token.js';
 import { counted, say, span } from './words.js';
 
 const by = (id) => document.getElementById(id);
 /** The curves move by a pixel every few seconds; more often is of no use. */
 const HISTORY_EVERY_MS = 5_000;
 const TOAST_MS = 6_000;
+const LINK = 'open the link that “opencode-watchdog page” prints.';
 
 let pending = {};
 let scheduled = false;
@@ -66,9 +68,15 @@ function drawLive() {
   say(live, state.live === 'lost' ? `no connection${since}` : state.live);
   document.body.classList.toggle('stale', state.live !== 'live');
   if (document.title !== pageTitle()) document.title = pageTitle();
-  if (status === undefined) return;
-  const { watchdog, server } = status;
-  const offline = state.live !== 'live';
+  if (status === undefined) {
+    by('banner').hidden = !state.refused;
+    say(by('banner'), state.refused ? `Nothing is shown without the token: ${LINK}` : '');
+    return;
+  }
+  const { watchdog, server, withheld } = status;
+  const locked = withheld !== undefined || !watchdog.acts;
+  const offline = state.live !== 'live' || locked;
+  document.body.classList.toggle('locked', locked);
   by('pause').disabled = offline || watchdog.dryRun;
   by('restart').disabled = offline || watchdog.dryRun;
   say(by('pause'), watchdog.paused ? 'Resume' : 'Pause');
@@ -78,7 +86,9 @@ function drawLive() {
       ? 'Dry run: the watchdog says what it would do, and does nothing.'
       : server.breaker.state === 'open'
         ? 'The restart breaker is open: the server was restarted too often, and rests.'
-        : '';
+        : withheld !== undefined
+          ? `Titles and messages are hidden, and nothing can be done from here: ${LINK}`
+          : '';
   by('banner').hidden = words === '';
   say(by('banner'), words);
 }
@@ -129,7 +139,7 @@ function asked(title, text, yes) {
 async function act(path) {
   toast('…');
   try {
-    const response = await fetch(path, { method: 'POST' });
+    const response = await fetch(path, { method: 'POST', headers: credentials() });
     const body = await response.json();
     toast(body.says ?? body.error ?? `status ${response.status}`, response.ok);
   } catch {

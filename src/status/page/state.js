@@ -1,5 +1,7 @@
 /** What the daemon says, kept up to date: the stream, its reconnects, and one object with everything known. */
 
+import { credentials, refused } from './token.js';
+
 /** The stream's pulse comes every 5 s; without it the connection is dead, whatever the browser thinks. */
 const SILENCE_MS = 16_000;
 const AGAIN_MS = 3_000;
@@ -7,6 +9,8 @@ const AGAIN_MS = 3_000;
 export const state = {
   /** `connecting`, `live` or `lost`. */
   live: 'connecting',
+  /** The daemon shows nothing without the token. */
+  refused: false,
   /** The daemon's clock minus ours, ms. */
   offset: 0,
   /** The last whole status, with every change since. */
@@ -22,14 +26,21 @@ export const now = () => Date.now() + state.offset;
 
 /** Calls `onChange(news)` after every message; `news` is what changed. */
 export function connect(onChange) {
-  let source;
+  let stop;
   let watch;
   const open = () => {
-    source?.close();
-    source = new EventSource('stream');
-    source.addEventListener('status', (event) => heard(whole(JSON.parse(event.data))));
-    source.addEventListener('change', (event) => heard(change(JSON.parse(event.data))));
-    source.onerror = lost;
+    stop?.abort();
+    const current = new AbortController();
+    stop = current;
+    const isCurrent = () => !current.signal.aborted;
+    listenTo('stream', current.signal, (event, data) => {
+      if (!isCurrent()) return;
+      if (event === 'status') heard(whole(JSON.parse(data)));
+      else if (event === 'change') heard(change(JSON.parse(data)));
+    }).then(
+      () => isCurrent() && lost(),
+      () => isCurrent() && lost(),
+    );
     listen();
   };
   const listen = () => {
@@ -38,7 +49,7 @@ export function connect(onChange) {
   };
   const lost = () => {
     state.live = 'lost';
-    source.close();
+    stop?.abort();
     clearTimeout(watch);
     watch = setTimeout(open, AGAIN_MS);
     onChange({});
@@ -53,6 +64,27 @@ export function connect(onChange) {
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && state.live === 'lost') open();
   });
+}
+
+/** Server-sent events over fetch: an EventSource cannot show a token. Settles when the stream ends. */
+async function listenTo(path, signal, onEvent) {
+  const response = await fetch(path, { headers: credentials(), signal });
+  state.refused = response.status === 401;
+  if (state.refused) refused();
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const frames = (rest + value).split('\n\n');
+    rest = frames.pop();
+    for (const frame of frames) {
+      const event = /^event: (.*)$/m.exec(frame)?.[1];
+      const data = /^data: (.*)$/m.exec(frame)?.[1];
+      if (event !== undefined && data !== undefined) onEvent(event, data);
+    }
+  }
 }
 
 function whole(status) {

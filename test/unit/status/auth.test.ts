@@ -6,7 +6,7 @@ import { Auth } from '../../../src/status/auth.js';
 
 const here = new Auth({ host: '127.0.0.1', loopback: true, token: undefined });
 const open = new Auth({ host: '0.0.0.0', loopback: false, token: new Secret('t0ken-of-mine') });
-const socket = new Auth({ host: undefined, loopback: true, token: undefined });
+const socket = new Auth({ host: undefined, loopback: true, token: undefined, trusted: true });
 
 const status = (guard: Auth, headers: Record<string, string>, method = 'GET', path = '/status') => {
   const verdict = guard.check(method, path, headers);
@@ -53,7 +53,12 @@ describe('the guard', () => {
   it('knows its own page behind a proxy that keeps the Host', () => {
     const headers = { host: 'watch.example', authorization: 'Bearer t0ken-of-mine' };
     expect(status(open, { ...headers, origin: 'https://watch.example' }, 'POST')).toBe(200);
-    expect(status(open, { ...headers, origin: 'https://other.example' }, 'POST')).toBe(403);
+    const other = { host: 'watch.example', origin: 'https://other.example' };
+    expect(status(open, other, 'POST')).toBe(403);
+    // A page cannot show the token without knowing it: a browser adds only Basic credentials by itself.
+    expect(status(open, { ...headers, origin: 'https://other.example' }, 'POST')).toBe(200);
+    const basic = `Basic ${Buffer.from(':t0ken-of-mine').toString('base64')}`;
+    expect(status(open, { ...other, authorization: basic }, 'POST')).toBe(403);
   });
 
   it('takes the token only whole', () => {

@@ -1,5 +1,6 @@
 /** What the status endpoint remembers and says is bounded, whatever the log brings. */
 import { describe, expect, it } from 'vitest';
+import { Secret } from '../../../src/config/secret.js';
 import { SystemClock } from '../../../src/lib/clock.js';
 import { EventCounters, MAX_PENDING, MAX_PROVIDERS } from '../../../src/status/counters.js';
 import { KEPT, LoopLag } from '../../../src/status/event-loop-lag.js';
@@ -129,14 +130,16 @@ it('a row’s texts are cut, and the early events are bounded while the endpoint
     clock,
     redactor,
     address: { kind: 'tcp', host: '127.0.0.1', port, loopback: true },
-    token: undefined,
+    token: new Secret('a-token'),
     version: '0',
     url: 'http://x',
   });
   const fields = { sessionID: 's', reason: 'silence', limit: 1, value: 2 } as const;
   for (let n = 0; n < 2 * MAX_EARLY; n += 1) telemetry.emit('session.stuck', fields);
   await waitFor(() => lines.some(({ event }) => event === 'status.listening'), { interval: 5 });
-  const answer = await (await fetch(`http://127.0.0.1:${port}/status`)).json();
+  const answer = await (
+    await fetch(`http://127.0.0.1:${port}/status`, { headers: { authorization: 'Bearer a-token' } })
+  ).json();
   const { counters, sessions } = answer as StatusJson;
   expect(counters.stuck).toBeLessThanOrEqual(MAX_EARLY);
   expect(counters.stuck).toBeGreaterThan(0);

@@ -50,7 +50,7 @@ function stream() {
     clock,
     page,
     errors,
-    open: () => live.add(page as unknown as ServerResponse),
+    open: () => live.add(page as unknown as ServerResponse, true),
     hold: () => {
       slow = true;
     },
