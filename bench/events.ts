@@ -131,10 +131,7 @@ const BUILT = new URL('../node_modules/.cache/opencode-watchdog-bench/', import.
 
 /** The readers as they would be installed: what runs a TypeScript file from its source adds calls to hot functions. */
 export async function buildProcesses(): Promise<void> {
-  await build({
-    entryPoints: ['events-reader', 'events-sender'].map((name) =>
-      fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
-    ),
+  const common = {
     outdir: fileURLToPath(BUILT),
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -142,7 +139,13 @@ export async function buildProcesses(): Promise<void> {
     format: 'esm',
     platform: 'node',
     target: 'node20',
-  });
+  } as const;
+  const source = (name: string) => fileURLToPath(new URL(`${name}.ts`, import.meta.url));
+  await build({ ...common, entryPoints: [source('events-reader')] });
+  // The captured frames are read from a file beside where the module stood.
+  const url = new URL('../test/unit/opencode/real-events.ts', import.meta.url).href;
+  const define = { 'import.meta.url': JSON.stringify(url) };
+  await build({ ...common, entryPoints: [source('events-sender')], define });
 }
 
 const forked = (name: 'events-reader' | 'events-sender', args: string[]) =>
