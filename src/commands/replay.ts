@@ -48,9 +48,9 @@ export async function replayCommand(
 
 const policyOf = (file: string): Policy => loadForCommand({ config: file }).config;
 
-/** The header holds the limits as they were at first: after a reload the daemon may have decided by others. */
+/** Recordings of 0.1 do not hold the limits of a reload: from then on the daemon may have decided by others. */
 function warnOfChanges(observations: readonly Observation[]): void {
-  const change = observations.find(({ kind }) => kind === 'policy.changed');
+  const change = observations.find((o) => o.kind === 'policy.changed' && o.policy === undefined);
   if (change === undefined) return;
   const since = clock(change.at - (observations[0]?.at ?? 0));
   process.stderr.write(

@@ -8,6 +8,7 @@ import type { Recorder } from '../recording/recorder.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { type Health, isNote, type ServerHealth } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
+import { copyPolicy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
@@ -131,7 +132,11 @@ export class EventLoop {
   /** The configuration was changed in place (SIGHUP): decide anew by it. */
   reconfigured(): void {
     this.#schedule();
-    this.observe({ kind: 'policy.changed', at: this.#o.clock.now() });
+    this.observe({
+      kind: 'policy.changed',
+      at: this.#o.clock.now(),
+      policy: copyPolicy(this.#o.config),
+    });
   }
 
   /** What is known just now, for people. */

@@ -7,6 +7,7 @@ import type { ServerControl } from '../process/control/control.js';
 import type { ActResult, ServerFacts, SessionFacts, StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Observation } from '../watchdog/observation.js';
+import { copyPolicy } from '../watchdog/policy.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 
 /** Measuring reads every process of the machine: not for each look. */
@@ -187,7 +188,7 @@ export class DaemonStatusSource implements StatusSource {
     const at = clock.now();
     telemetry.emit('daemon.resumed', { pausedMs: Math.round(at - this.#pausedAt) });
     this.#pausedAt = undefined;
-    observe({ kind: 'policy.changed', at });
+    observe({ kind: 'policy.changed', at, policy: copyPolicy(this.#o.config) });
     return { ok: true, says: 'resumed: the daemon acts again' };
   }
 

@@ -6,6 +6,7 @@
  */
 import * as z from 'zod';
 import type { Observation } from '../watchdog/observation.js';
+import { DEFAULT_POLICY, type Policy } from '../watchdog/policy.js';
 
 export const FORMAT_VERSION = 1;
 /** A line longer than this is no observation of ours: a poll of 10,000 sessions takes half of it. */
@@ -72,6 +73,15 @@ const unsupported = z.object({
   starting: z.boolean().optional(),
   certain: z.boolean().optional(),
 });
+/** What has the same keys, with values of the same types; a key that a newer version knows has its default. */
+function like(shape: unknown): z.ZodType {
+  if (Array.isArray(shape)) return z.array(text).default(shape as string[]);
+  if (typeof shape === 'number') return z.number().finite().min(0).default(shape);
+  if (typeof shape === 'boolean') return z.boolean().default(shape);
+  if (typeof shape === 'string') return text.default(shape);
+  const parts = Object.entries(shape as object).map(([key, part]) => [key, like(part)]);
+  return z.object(Object.fromEntries(parts)).prefault({});
+}
 
 export const observationSchema = z.discriminatedUnion('kind', [
   of('server.attached', {
@@ -172,7 +182,9 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('continue.done', { model: text.optional() }),
   ofSession('continue.failed', { model: text.optional(), error: text }),
   of('tick', {}),
-  of('policy.changed', {}),
+  of('policy.changed', {
+    policy: like(DEFAULT_POLICY).optional() as z.ZodType<Policy | undefined>,
+  }),
   of('gap', { ms }),
 ]);
 

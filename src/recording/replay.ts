@@ -150,6 +150,8 @@ export function* replay(
       continue;
     }
     if (o.kind === 'tick') continue;
+    // Another policy than the recorded one stays in force.
+    if (o.kind === 'policy.changed') delete o.policy;
     for (let due = watchdog.deadline; due !== undefined && due < o.at; due = watchdog.deadline) {
       yield* take({ kind: 'tick', at: due });
     }

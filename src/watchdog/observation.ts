@@ -5,6 +5,7 @@
  * daemon itself was suspended or stalled (see `src/lib/clock.ts`). Wall-clock times never enter; a wire time such as
  * a retry's `next` is turned into a distance from now where it is read.
  */
+import type { Policy } from './policy.js';
 
 /** What `/session/status` or a `session.status` event says of one session (opencode-facts section 5). */
 export type SessionStatus =
@@ -222,8 +223,11 @@ export type ActObservation =
 export type TimeObservation =
   /** The deadline that was asked for has come. */
   | (At & { kind: 'tick' })
-  /** The limits were changed in place (a reload of the configuration): everything is judged anew. */
-  | (At & { kind: 'policy.changed' })
+  /**
+   * A reload, or the end of a pause: everything is judged anew, by this policy. Recordings of 0.1 do not have it: theirs
+   * goes on by the one before.
+   */
+  | (At & { kind: 'policy.changed'; policy?: Policy })
   /** The daemon did not run for this long (SIGSTOP, suspend, a blocked loop); the observed clock left it out. */
   | (At & { kind: 'gap'; ms: number });
 

@@ -95,3 +95,25 @@ export const DEFAULT_POLICY: Policy = {
   recycle: { drainTimeout: 30 * 60_000, waitForPeople: true },
   recover: { afterAbort: 'none', afterRestart: 'none', models: [], maxPerSession: 2 },
 };
+
+/** A copy that nobody else holds, of the policy's own keys alone: what a configuration has beside them is not taken along. */
+export function copyPolicy(policy: Policy): Policy {
+  return keysOf(DEFAULT_POLICY, policy) as Policy;
+}
+
+/** Gives `own` the values of `next`, in place: whoever holds a part of it decides by the new ones. */
+export function adoptPolicy(own: Policy, next: Policy): void {
+  const groups = copyPolicy(next);
+  for (const [name, group] of Object.entries(own)) {
+    Object.assign(group, groups[name as keyof Policy]);
+  }
+}
+
+function keysOf(shape: unknown, value: unknown): unknown {
+  if (Array.isArray(value)) return [...value];
+  if (typeof shape !== 'object' || shape === null) return value;
+  const from = value as Record<string, unknown>;
+  return Object.fromEntries(
+    Object.entries(shape).map(([key, part]) => [key, keysOf(part, from[key])]),
+  );
+}

@@ -9,7 +9,7 @@ import type { Decision, Health, Interrupted, RestartReason, SessionFields } from
 import { CutsElsewhere } from './group/cuts-elsewhere.js';
 import { ProviderOutages } from './group/provider-outage.js';
 import type { Observation } from './observation.js';
-import type { Policy } from './policy.js';
+import { adoptPolicy, copyPolicy, type Policy } from './policy.js';
 import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
 import { Drain } from './server/drain.js';
@@ -59,16 +59,18 @@ export class Watchdog {
   #cutRuns: readonly Cut[] = [];
 
   constructor(options: WatchdogOptions) {
-    this.#policy = options.policy;
+    // Its own: nobody changes it but an observation, so that a replay is exact.
+    const policy = copyPolicy(options.policy);
+    this.#policy = policy;
     const say = (decision: Decision) => {
       this.#out.push(decision);
     };
-    this.server = new ServerWatch(options.policy, options.acts, say);
+    this.server = new ServerWatch(policy, options.acts, say);
     this.#cuts = new CutsElsewhere({ say, wakeAt: (at) => this.#wakeAt(at) });
     this.#sessions = new SessionWatch({
-      policy: options.policy,
+      policy,
       cuts: this.#cuts,
-      outages: new ProviderOutages(options.policy.pileup, say),
+      outages: new ProviderOutages(policy.pileup, say),
       say,
       canAct: () => this.server.healthy,
       isAnswering: () => this.server.answering,
@@ -81,8 +83,8 @@ export class Watchdog {
         else this.#agenda.ask(session, at);
       },
     });
-    this.#drain = new Drain(options.policy.recycle);
-    this.#deferral = new Deferral(options.policy.restart);
+    this.#drain = new Drain(policy.recycle);
+    this.#deferral = new Deferral(policy.restart);
   }
 
   /** When to send a `tick`, on the observed clock; undefined where only news can change anything. */
@@ -151,6 +153,7 @@ export class Watchdog {
       case 'tick':
         return;
       case 'policy.changed':
+        if (o.policy !== undefined) adoptPolicy(this.#policy, o.policy);
         // What was left undone (`dryRun`, a pause) may be done now.
         this.server.takeUpLeft();
         this.#sessions.takeUpLeft(o.at);
