@@ -16,6 +16,7 @@ import {
   MAX_STDIN_BYTES,
   promptText,
 } from '../../../src/commands/prompt-options.js';
+import { defaultConfig } from '../../../src/config/schema.js';
 import { MAX_PROMPT_CHARS, promptBody } from '../../../src/opencode/driver/request-bodies.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'watchdog-limits-'));
@@ -60,10 +61,9 @@ it('an answer larger than any of the daemon’s is given up', async () => {
   );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const client = new DaemonClient({
-    config: { status: { listen: `127.0.0.1:${port}` } },
-    secrets: {},
-  } as unknown as ConstructorParameters<typeof DaemonClient>[0]);
+  const config = defaultConfig();
+  const status = { ...config.status, listen: `127.0.0.1:${port}`, tokenFile: join(folder, 'none') };
+  const client = new DaemonClient({ config: { ...config, status } });
   await expect(client.get('/status')).rejects.toThrow('the answer is too large');
   server.closeAllConnections();
   server.close();
