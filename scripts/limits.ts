@@ -722,6 +722,13 @@ hear of every event.`,
 
 /** Constants named like limits that bound nothing that is kept: tries, and how much of something is drawn or asked for. */
 export const NO_LIMITS: readonly string[] = [
+  'watchdog/server/answer-times.ts KEPT',
+  'watchdog/session/loops.ts MAX_CYCLE',
+  'watchdog/session/loops.ts MAX_STEPS_BETWEEN_COMPACTIONS',
+  'watchdog/session/loops.ts MAX_RUN_STARTS',
+  'opencode/v1/step-reader.ts MAX_OPEN_STEPS',
+  'opencode/v1/step-reader.ts MAX_STEP_TOOLS',
+  'lib/repeats-at-end.ts MAX_TAIL_CHARS',
   'commands/status-text.ts MAX_INCIDENTS',
   'commands/status-text.ts MAX_SESSIONS',
   'config/file.ts MAX_SYNTAX_PROBLEMS',

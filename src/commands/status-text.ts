@@ -26,6 +26,7 @@ const COLOUR_OF: Readonly<Record<string, Colour>> = {
   starting: 'yellow',
   restarting: 'yellow',
   retrying: 'yellow',
+  looping: 'yellow',
   stalled: 'yellow',
   unauthorized: 'red',
   unresponsive: 'red',
@@ -39,6 +40,7 @@ const COLOUR_OF: Readonly<Record<string, Colour>> = {
 const WORST_FIRST = [
   'wedged',
   'stuck',
+  'looping',
   'stalled',
   'retrying',
   'waiting',

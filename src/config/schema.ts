@@ -7,6 +7,7 @@
 import * as z from 'zod';
 import { DEFAULT_POLICY, MAX_COOLDOWN, type Policy } from '../watchdog/policy.js';
 import {
+  amount,
   choice,
   command,
   count,
@@ -75,6 +76,9 @@ const server = group({
   ),
 });
 
+/** Ten thousand million: a large server’s day. */
+const TOKENS = { min: 0, max: 10_000_000_000 };
+
 const webhook = z.strictObject(
   {
     url: z
@@ -138,6 +142,70 @@ export const configSchema = group({
       'One run lasting this long, whatever it does; 0 = off.',
       { off: true },
     ),
+  }),
+  loop: group({
+    action: choice(
+      ['abort', 'report', 'off'],
+      P.loop.action,
+      'What is done about a run that goes round in circles: abort it, only report it, or do not look.',
+    ),
+    maxEmptySteps: count(
+      P.loop.maxEmptySteps,
+      'Finished steps in a row with neither text, reasoning nor a tool call, whatever their finish; 0 = off.',
+      { min: 0 },
+    ),
+    maxRepeats: count(
+      P.loop.maxRepeats,
+      'The same step again, or a cycle of up to 4 steps: same tools, same input, same result (without tools: same text). A step whose tools ran 5s or longer is a poll and does not count; 0 = off.',
+      { min: 0 },
+    ),
+    maxCompactions: count(
+      P.loop.maxCompactions,
+      'Automatic compactions in a row, at most 2 finished steps apart, without a person’s message between; 0 = off.',
+      { min: 0 },
+    ),
+    maxTextRepeats: count(
+      P.loop.maxTextRepeats,
+      'The same passage of 200 characters or more, back to back at the end of one answer; 0 = off.',
+      { min: 0 },
+    ),
+    maxRuns: count(
+      P.loop.maxRuns,
+      'Runs of one session within 5m, each begun less than 2s after the last ended; reported, never aborted; 0 = off.',
+      { min: 0 },
+    ),
+  }),
+  budget: group({
+    action: choice(
+      ['abort', 'report'],
+      P.budget.action,
+      'What is done about a run when a budget is spent: abort it, or only report it.',
+    ),
+    warnAt: amount(P.budget.warnAt, 'A share of a limit at which `budget.warning` is said.', {
+      max: 1,
+    }),
+    run: group({
+      cost: amount(
+        P.budget.run.cost,
+        'US dollars, as opencode reckons them, that one run with its subagents may cost; 0 = off.',
+      ),
+      tokens: count(P.budget.run.tokens, 'Tokens of one run with its subagents; 0 = off.', TOKENS),
+      steps: count(P.budget.run.steps, 'Steps of one run with its subagents; 0 = off.', { min: 0 }),
+    }),
+    session: group({
+      cost: amount(
+        P.budget.session.cost,
+        'US dollars of a session with its subagents, since it was created; 0 = off.',
+      ),
+      tokens: count(P.budget.session.tokens, 'Tokens of the same; 0 = off.', TOKENS),
+    }),
+    day: group({
+      cost: amount(
+        P.budget.day.cost,
+        'US dollars of the whole server, midnight to midnight of the daemon’s time zone; once spent, new runs are aborted at their first step; 0 = off.',
+      ),
+      tokens: count(P.budget.day.tokens, 'Tokens of the same; 0 = off.', TOKENS),
+    }),
   }),
   waiting: group({
     maxDuration: duration(

@@ -97,6 +97,19 @@ export function count(
   );
 }
 
+/** A number that need not be whole: dollars, a share. */
+export function amount(
+  initial: number,
+  description: string,
+  { max = 1_000_000 }: { max?: number } = {},
+) {
+  const expected = `a number from 0 to ${max}`;
+  return withMeta(
+    z.number(expected).min(0, expected).max(max, expected).default(initial),
+    description,
+  );
+}
+
 export function choice<const T extends readonly [string, ...string[]]>(
   options: T,
   initial: T[number],

@@ -46,10 +46,13 @@ const status = z.discriminatedUnion('type', [
     needsPerson: z.boolean().optional(),
   }),
 ]);
+const spent = z.object({ costUsd: z.number(), tokens: z.number() });
 const info = z.object({
   directory: text.optional(),
   title: text.optional(),
   parentID: id.optional(),
+  spent: spent.optional(),
+  ageMs: ms.optional(),
 });
 const tool = z.object({
   callID: id,
@@ -131,7 +134,25 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('session.info', { info }),
   ofSession('session.status', { status }),
   ofSession('session.progress', {}),
-  ofSession('session.step_finished', {}),
+  ofSession('session.step_finished', {
+    step: z
+      .object({
+        messageID: id,
+        empty: z.boolean(),
+        fingerprint: text.optional(),
+        toolMs: ms.optional(),
+        tool: text.optional(),
+        tools: z.number(),
+        toolErrors: z.number(),
+        hasText: z.boolean(),
+        fileChanges: z.number(),
+        finish: text.optional(),
+        costUsd: z.number().optional(),
+        tokens: z.number().optional(),
+      })
+      .optional(),
+  }),
+  ofSession('session.spoken_to', { messageID: id }),
   ofSession('session.asking_model', {
     messageID: id,
     model: text.optional(),
@@ -142,7 +163,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('tool.ended', { callID: id }),
   ofSession('request.asked', { request }),
   ofSession('request.answered', { requestID: id }),
-  ofSession('session.compacting', {}),
+  ofSession('session.compacting', { auto: z.boolean().optional() }),
   ofSession('session.compacted', {}),
   ofSession('session.error', {
     name: text,
@@ -168,6 +189,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
         preparing: z.boolean(),
         compacting: z.boolean().optional(),
         answeringSince: ms.optional(),
+        textRepeats: z.number().optional(),
         model: text.optional(),
         mark: text,
       }),
@@ -181,6 +203,14 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('abort.skipped', {}),
   ofSession('continue.done', { model: text.optional() }),
   ofSession('continue.failed', { model: text.optional(), error: text }),
+  of('budget.day', {
+    sinceMs: ms,
+    spent,
+    totals: z
+      .record(id, spent)
+      .transform((all) => new Map(Object.entries(all)))
+      .optional(),
+  }),
   of('tick', {}),
   of('policy.changed', {
     policy: like(DEFAULT_POLICY).optional() as z.ZodType<Policy | undefined>,

@@ -8,13 +8,14 @@ export const SLOTS = 120;
 export const MAX_STRIPS = 2_000;
 
 /** Worst last. A dot is a slot in which the session was not known. */
-const LETTERS = '.ibwdrxsW';
+const LETTERS = '.ibwdrlxsW';
 const LETTER: Readonly<Record<Health, string>> = {
   idle: 'i',
   busy: 'b',
   waiting: 'w',
   delegating: 'd',
   retrying: 'r',
+  looping: 'l',
   stalled: 'x',
   stuck: 's',
   wedged: 'W',

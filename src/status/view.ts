@@ -233,7 +233,8 @@ const RANK: Readonly<Record<Health, number>> = {
   delegating: 2,
   waiting: 3,
   retrying: 4,
-  stalled: 5,
-  stuck: 6,
-  wedged: 7,
+  looping: 5,
+  stalled: 6,
+  stuck: 7,
+  wedged: 8,
 };

@@ -12,6 +12,7 @@ export const HEALTHS = [
   'waiting',
   'delegating',
   'retrying',
+  'looping',
   'stalled',
   'stuck',
   'wedged',
@@ -40,7 +41,17 @@ export type StuckReason =
   | 'run_time'
   | 'waiting'
   | 'ghost'
+  | 'loop'
+  | 'budget'
   | 'pileup';
+
+/** What goes round in circles (contract, `session.stuck`). */
+/** Whose budget (contract, `budget`). */
+export type BudgetKind = 'run' | 'session' | 'day';
+/** US dollars, tokens, steps. */
+export type BudgetUnit = 'cost' | 'tokens' | 'steps';
+
+export type LoopKind = 'empty' | 'repeat' | 'compaction' | 'text' | 'runs';
 
 export type RestartReason =
   | 'pileup'
@@ -128,6 +139,13 @@ export interface SessionFields {
   parentID?: string;
 }
 
+interface BudgetSpent {
+  budget: BudgetKind;
+  unit: BudgetUnit;
+  value: number;
+  limit: number;
+}
+
 /** Notes by event name, with the fields that each adds to the common ones. */
 export interface NoteFields {
   'server.starting': Record<never, never>;
@@ -171,8 +189,16 @@ export interface NoteFields {
     model?: string;
     tool?: string;
   };
+  'session.looping': SessionFields & {
+    kind: LoopKind;
+    count: number;
+    limit: number;
+    tool?: string;
+  };
   'session.stuck': SessionFields & {
     reason: StuckReason;
+    kind?: LoopKind | BudgetKind;
+    unit?: BudgetUnit;
     limit: number;
     value: number;
     attempt?: number;
@@ -216,6 +242,8 @@ export interface NoteFields {
   'session.unwatched': SessionFields & { watched: number };
   'session.continued': SessionFields & { model?: string; count: number };
   'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
+  'budget.warning': Partial<SessionFields> & BudgetSpent;
+  'budget.exceeded': Partial<SessionFields> & BudgetSpent;
   'provider.outage': { provider: string; model: string; sessions: number; message: string };
   'provider.back': { provider: string; model: string; outageMs: number };
 }

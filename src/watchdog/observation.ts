@@ -33,6 +33,34 @@ export interface RunningTool {
   childID?: string;
 }
 
+/**
+ * A finished step: one model request with the tools that it called. Hashes stand for what it said and did, so that a
+ * recording holds no content.
+ */
+export interface FinishedStep {
+  messageID: string;
+  /** It held neither text, reasoning nor a tool call. */
+  empty: boolean;
+  /** The same for two steps that called the same tools with the same input and the same result; without tools: that said the same. */
+  fingerprint?: string;
+  /** How long its slowest tool took, ms; one that delegates to a subagent does not count. */
+  toolMs?: number;
+  /** Its first tool. */
+  tool?: string;
+  tools: number;
+  toolErrors: number;
+  /** It said something that a person can read. */
+  hasText: boolean;
+  /** Calls of tools that change files, and succeeded. */
+  fileChanges: number;
+  /** Why the model stopped, in opencode's word: `stop`, `tool-calls`, `length`, … */
+  finish?: string;
+  /** US dollars as opencode reckons them. */
+  costUsd?: number;
+  /** All that opencode counted: input, output, reasoning and cache. */
+  tokens?: number;
+}
+
 /** A permission or question that waits for an answer. */
 export interface PendingRequest {
   requestID: string;
@@ -44,6 +72,16 @@ export interface SessionInfo {
   directory?: string;
   title?: string;
   parentID?: string;
+  /** opencode's own total of the session, without its subagents. */
+  spent?: Spent;
+  /** How long ago it was created, ms. */
+  ageMs?: number;
+}
+
+/** US dollars as opencode reckons them, and all tokens that it counted. */
+export interface Spent {
+  costUsd: number;
+  tokens: number;
 }
 
 /** Why a health probe did not count as an answer. */
@@ -147,7 +185,8 @@ export type SessionObservation =
   | (OfSession & { kind: 'session.status'; status: SessionStatus })
   /** New text, reasoning or tool output: proof of life. */
   | (OfSession & { kind: 'session.progress' })
-  | (OfSession & { kind: 'session.step_finished' })
+  /** `step` is absent where nothing is known of it: in recordings made before 0.2. */
+  | (OfSession & { kind: 'session.step_finished'; step?: FinishedStep })
   /** An assistant message was begun: the model is being asked. */
   | (OfSession & {
       kind: 'session.asking_model';
@@ -161,7 +200,10 @@ export type SessionObservation =
   | (OfSession & { kind: 'tool.ended'; callID: string })
   | (OfSession & { kind: 'request.asked'; request: PendingRequest })
   | (OfSession & { kind: 'request.answered'; requestID: string })
-  | (OfSession & { kind: 'session.compacting' })
+  /** Somebody else than opencode itself has written this message. */
+  | (OfSession & { kind: 'session.spoken_to'; messageID: string })
+  /** `auto`: nobody asked for it; absent where opencode did not say. */
+  | (OfSession & { kind: 'session.compacting'; auto?: boolean })
   | (OfSession & { kind: 'session.compacted' })
   | (OfSession & {
       kind: 'session.error';
@@ -196,6 +238,8 @@ export type SessionObservation =
             compacting?: boolean;
             /** Since when a part of the answer is under way, of which the transcript shows nothing before its end. */
             answeringSince?: number;
+            /** How often the passage at the end of the answer under way stands there back to back; absent below two. */
+            textRepeats?: number;
             model?: string;
             /** Changes whenever the transcript does; equal marks mean no progress in between. */
             mark: string;
@@ -220,6 +264,14 @@ export type ActObservation =
   | (OfSession & { kind: 'continue.done'; model?: string })
   | (OfSession & { kind: 'continue.failed'; model?: string; error: string });
 
+export type BudgetObservation =
+  /**
+   * A day of the budget: at midnight, and when the daemon has started.
+   * `spent`: what is known to be spent since midnight, which was `sinceMs` ago.
+   * `totals`: opencode's totals of sessions when the daemon last ran.
+   */
+  At & { kind: 'budget.day'; sinceMs: number; spent: Spent; totals?: ReadonlyMap<string, Spent> };
+
 export type TimeObservation =
   /** The deadline that was asked for has come. */
   | (At & { kind: 'tick' })
@@ -236,4 +288,5 @@ export type Observation =
   | StreamObservation
   | SessionObservation
   | ActObservation
+  | BudgetObservation
   | TimeObservation;

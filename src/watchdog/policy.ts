@@ -19,6 +19,32 @@ export interface Policy {
     /** One run, whatever it does; 0 = off. */
     maxRunTime: number;
   };
+  /** Runs that are lively and go nowhere; each limit 0 = off. */
+  loop: {
+    action: 'abort' | 'report' | 'off';
+    /** Finished steps in a row that hold nothing. */
+    maxEmptySteps: number;
+    /** The same step again, or a cycle of up to four. */
+    maxRepeats: number;
+    /** Automatic compactions in a row. */
+    maxCompactions: number;
+    /** The same passage back to back at the end of one answer. */
+    maxTextRepeats: number;
+    /** Runs begun by a program, each right after the last; reported only. */
+    maxRuns: number;
+  };
+  /** What may be spent; each limit 0 = off. Cost in US dollars. */
+  budget: {
+    action: 'abort' | 'report';
+    /** A share of the limit at which it is said. */
+    warnAt: number;
+    /** One run with its subagents. */
+    run: { cost: number; tokens: number; steps: number };
+    /** A session with its subagents, since it was created. */
+    session: { cost: number; tokens: number };
+    /** The whole server since midnight. */
+    day: { cost: number; tokens: number };
+  };
   waiting: {
     /** A permission or question unanswered; 0 = a person may take for ever. */
     maxDuration: number;
@@ -80,6 +106,21 @@ export const MAX_COOLDOWN = 4 * 60 * 60_000;
 export const DEFAULT_POLICY: Policy = {
   retry: { maxAttempts: 12, maxDuration: 2 * 60_000, maxWait: 5 * 60_000 },
   stall: { maxSilence: 10 * 60_000, maxToolTime: 60 * 60_000, maxRunTime: 0 },
+  loop: {
+    action: 'abort',
+    maxEmptySteps: 10,
+    maxRepeats: 12,
+    maxCompactions: 4,
+    maxTextRepeats: 12,
+    maxRuns: 20,
+  },
+  budget: {
+    action: 'abort',
+    warnAt: 0.8,
+    run: { cost: 0, tokens: 0, steps: 0 },
+    session: { cost: 0, tokens: 0 },
+    day: { cost: 0, tokens: 0 },
+  },
   waiting: { maxDuration: 0, action: 'report' },
   abort: { verifyTimeout: 5_000, maxTries: 3 },
   pileup: { minSessions: 3, minDuration: 90_000, rest: 15 * 60_000 },

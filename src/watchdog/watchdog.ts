@@ -8,7 +8,7 @@
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
 import { CutsElsewhere } from './group/cuts-elsewhere.js';
 import { ProviderOutages } from './group/provider-outage.js';
-import type { Observation } from './observation.js';
+import type { Observation, Spent } from './observation.js';
 import { adoptPolicy, copyPolicy, type Policy } from './policy.js';
 import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
@@ -117,6 +117,11 @@ export class Watchdog {
     }));
   }
 
+  /** What the whole server has spent since midnight. */
+  get spentToday(): Readonly<Spent> {
+    return this.#sessions.spentToday;
+  }
+
   /** Sessions that are known and have no run. */
   get idleSessions(): number {
     return this.#sessions.book.size - this.#sessions.book.active.size;
@@ -158,6 +163,9 @@ export class Watchdog {
         this.server.takeUpLeft();
         this.#sessions.takeUpLeft(o.at);
         if (!this.#isCutting) this.#sessions.reviewAll(o.at);
+        return;
+      case 'budget.day':
+        this.#sessions.dayBegan(o);
         return;
       case 'gap':
         this.server.gap(o.at);

@@ -264,6 +264,7 @@ async function anHour(w: StatusWorld): Promise<void> {
         waiting: 0,
         delegating: 0,
         retrying: 0,
+        looping: 0,
         stalled: 0,
         stuck: 0,
         wedged: 0,

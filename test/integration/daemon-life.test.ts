@@ -48,6 +48,7 @@ describe('the health lines', () => {
       waiting: 0,
       delegating: 0,
       retrying: 1,
+      looping: 0,
       stalled: 0,
       stuck: 0,
       wedged: 0,

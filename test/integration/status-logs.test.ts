@@ -155,6 +155,7 @@ async function anEventfulDay(): Promise<{ log: string; ids: Record<string, strin
     waiting: 0,
     delegating: 0,
     retrying: 0,
+    looping: 0,
     stalled: 0,
     stuck: 1,
     wedged: 0,

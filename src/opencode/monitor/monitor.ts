@@ -10,6 +10,7 @@ import type { Observation } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';
 import { OldServer } from '../v1/legacy-server.js';
+import { StepReader } from '../v1/step-reader.js';
 import { translate } from '../v1/translate.js';
 import { LiveDirectories } from './directories.js';
 import { EventStream } from './event-stream.js';
@@ -55,6 +56,7 @@ export class Monitor {
   readonly #directories = new LiveDirectories();
   readonly #requests = new OpenRequests();
   readonly #infos: SessionInfos;
+  readonly #steps = new StepReader();
   readonly #old: OldServer;
   readonly #stream: EventStream;
   readonly #prober: Prober;
@@ -368,7 +370,14 @@ export class Monitor {
     const isDisposal = type === 'server.instance.disposed';
     if (place !== undefined && !isDisposal) this.#heard(place);
     const listed = typeof type !== 'string' || !type.includes('.v2.');
-    const said = translate(place, payload, clock.now(), clock.epoch(), client.oddities);
+    const said = translate(
+      place,
+      payload,
+      clock.now(),
+      clock.epoch(),
+      client.oddities,
+      this.#steps,
+    );
     for (const observation of said.flatMap((each) => this.#old.fill(each))) {
       this.#requests.note(observation, listed);
       if (observation.kind === 'directory.disposed') {

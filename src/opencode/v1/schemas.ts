@@ -3,6 +3,7 @@
  * counts as absent: versions differ, and one odd field must not blind the watchdog to the rest.
  */
 import * as z from 'zod';
+import type { Spent } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 
 /** Absent, or not what it should be: both read as undefined. */
@@ -40,11 +41,21 @@ export const paths = z.object({
 
 export const statuses = z.record(z.string(), z.unknown());
 
+/** What opencode counted for a step or a session. */
+const tokens = z.object({
+  input: maybe(z.number()),
+  output: maybe(z.number()),
+  reasoning: maybe(z.number()),
+  cache: maybe(z.object({ read: maybe(z.number()), write: maybe(z.number()) })),
+});
+
 export const session = z.object({
   id,
   directory: maybe(path),
   parentID: maybe(id),
   title: maybe(words(MAX_TITLE_CHARS)),
+  cost: maybe(z.number()),
+  tokens: maybe(tokens),
   time: maybe(
     z.object({
       created: maybe(z.number()),
@@ -76,6 +87,8 @@ export const message = z.object({
   providerID: maybe(name),
   model: maybe(z.object({ providerID: name, modelID: name })),
   finish: maybe(name),
+  cost: maybe(z.number()),
+  tokens: maybe(tokens),
   /** `true` on the assistant message of a compaction; an object on every user message. */
   summary: z.unknown().optional(),
   error: z.unknown().optional(),
@@ -85,6 +98,9 @@ export type WireMessage = z.infer<typeof message>;
 
 const toolState = z.object({
   status: z.string(),
+  input: z.unknown().optional(),
+  output: maybe(z.string()),
+  error: maybe(z.string()),
   time: maybe(z.object({ start: maybe(epochMs), end: maybe(z.number()) })),
   /** The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. */
   metadata: maybe(
@@ -100,7 +116,15 @@ export const part = z.object({
   callID: maybe(id),
   tool: maybe(name),
   text: maybe(z.string()),
+  /** opencode wrote this text of a user's message itself, for instance to go on after a compaction. */
+  synthetic: maybe(z.boolean()),
   state: maybe(toolState),
+  /** Of a `step-finish`: why the model stopped, and what the step cost. */
+  reason: maybe(name),
+  cost: maybe(z.number()),
+  tokens: maybe(tokens),
+  /** Of a `compaction`: nobody asked for it. */
+  auto: maybe(z.boolean()),
   attempt: maybe(attempt),
   error: z.unknown().optional(),
   time: maybe(z.object({ start: maybe(z.number()), end: maybe(z.number()) })),
@@ -122,6 +146,18 @@ export const namedError = z.object({
 });
 
 export const directoryDisposed = z.object({ directory: maybe(path) });
+
+/** All that opencode counted: input, output, reasoning and cache. */
+export function tokenTotal(counted: z.infer<typeof tokens>): number {
+  const { input = 0, output = 0, reasoning = 0, cache } = counted;
+  return input + output + reasoning + (cache?.read ?? 0) + (cache?.write ?? 0);
+}
+
+/** opencode's own total of a session (facts, section 11); undefined where it does not tell it. */
+export function spentOf({ cost, tokens: counted }: WireSession): Spent | undefined {
+  if (cost === undefined && counted === undefined) return undefined;
+  return { costUsd: cost ?? 0, tokens: counted === undefined ? 0 : tokenTotal(counted) };
+}
 
 /** `provider/model` of a message of either role. */
 export function modelOf(info: WireMessage): string | undefined {

@@ -9,6 +9,7 @@ import { bounded } from '../http/errors.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import * as schemas from './schemas.js';
 import { MAX_MESSAGE_CHARS, type ParseStats, readStatus } from './status.js';
+import type { StepReader } from './step-reader.js';
 import { isAsking, runningTool } from './transcript.js';
 import { translateNext } from './translate-next.js';
 
@@ -21,6 +22,7 @@ export interface Context {
   at: number;
   epochNow: number;
   oddities: ParseStats | undefined;
+  steps: StepReader | undefined;
 }
 
 /** What an event says of one session; undefined where it has not the shape that its type asks for. */
@@ -38,6 +40,7 @@ export function translate(
   at: number,
   epochNow: number,
   oddities?: ParseStats,
+  steps?: StepReader,
 ): Observation[] {
   const event = anyEvent.safeParse(payload).data;
   if (!event) {
@@ -56,7 +59,7 @@ export function translate(
     ? (value: unknown, context: Context) => translateNext(type, value, context)
     : TRANSLATORS.get(type);
   if (!translator) return [];
-  const translation = translator(properties, { at, epochNow, oddities });
+  const translation = translator(properties, { at, epochNow, oddities, steps });
   if (!translation) {
     if (oddities) oddities.garbage += 1;
     return [];
@@ -89,14 +92,17 @@ const status: Translator = (properties, { epochNow, oddities }) => {
 };
 
 const infoEvent = z.object({ info: schemas.session });
-const info: Translator = (properties) => {
+const info: Translator = (properties, { epochNow }) => {
   const session = infoEvent.safeParse(properties).data?.info;
   if (!session) return undefined;
   const { directory, title, parentID, time } = session;
+  const spent = schemas.spentOf(session);
   const known = {
     ...(directory !== undefined && { directory: normaliseDirectory(directory) }),
     ...(title !== undefined && { title }),
     ...(parentID !== undefined && { parentID }),
+    ...(spent !== undefined && { spent }),
+    ...(time?.created !== undefined && { ageMs: Math.max(0, epochNow - time.created) }),
   };
   return {
     sessionID: session.id,
@@ -160,7 +166,7 @@ const messageEvent = z.object({
  * A user's message comes again and again (with its summary, after each step): `messageID` lets the watchdog count it
  * once. An assistant's message that has ended says nothing that `step-finish` and the status do not say better.
  */
-const message: Translator = (properties) => {
+const message: Translator = (properties, { steps }) => {
   const event = messageEvent.safeParse(properties).data;
   const sessionID = event?.sessionID ?? event?.info.sessionID;
   if (!event || sessionID === undefined) return undefined;
@@ -172,7 +178,10 @@ const message: Translator = (properties) => {
     ...(agent !== undefined && { agent }),
   };
   if (role === 'user') return { sessionID, said: [{ kind: 'session.prompted', ...details }] };
-  if (!isAsking(event.info)) return { sessionID, said: [] };
+  if (!isAsking(event.info)) {
+    const step = steps?.message(event.info);
+    return { sessionID, said: step ? [{ kind: 'session.step_finished', step }] : [] };
+  }
   const said: Said[] = [{ kind: 'session.asking_model', ...details }];
   // The part that tells of a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
   if (event.info.summary === true) said.push({ kind: 'session.compacting' });
@@ -187,15 +196,20 @@ const part: Translator = (properties, context) => {
   const event = partEvent.safeParse(properties).data;
   const sessionID = event?.sessionID ?? event?.part.sessionID;
   if (!event || sessionID === undefined) return undefined;
-  return { sessionID, said: partSays(event.part, context) };
+  const said = partSays(event.part, context);
+  const { type, synthetic, messageID } = event.part;
+  const isSpoken = type === 'text' && event.part.time === undefined && synthetic !== true;
+  if (isSpoken && messageID !== undefined) said.push({ kind: 'session.spoken_to', messageID });
+  return { sessionID, said };
 };
 
-function partSays(value: schemas.WirePart, { at, epochNow }: Context): Said[] {
+function partSays(value: schemas.WirePart, { at, epochNow, steps }: Context): Said[] {
+  const step = steps?.part(value);
   switch (value.type) {
     case 'tool':
       return toolSays(value, at, epochNow);
     case 'step-finish':
-      return [{ kind: 'session.step_finished' }];
+      return [{ kind: 'session.step_finished', ...(step && { step }) }];
     case 'text':
       // The user's own text has no time: it is the prompt, not progress (seen on 1.18.33).
       return value.time === undefined ? [] : [{ kind: 'session.progress' }];
@@ -203,7 +217,9 @@ function partSays(value: schemas.WirePart, { at, epochNow }: Context): Said[] {
     case 'step-start':
       return [{ kind: 'session.progress' }];
     case 'compaction':
-      return [{ kind: 'session.compacting' }];
+      return [
+        { kind: 'session.compacting', ...(value.auto !== undefined && { auto: value.auto }) },
+      ];
     case 'retry': {
       // 1.0.0 has no `session.status`: this is how it tells of a retry.
       const reason = schemas.namedError.safeParse(value.error).data?.data?.message ?? '';

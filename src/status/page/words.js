@@ -4,6 +4,7 @@
 export const HEALTHS = [
   'wedged',
   'stuck',
+  'looping',
   'stalled',
   'retrying',
   'waiting',
@@ -19,6 +20,7 @@ export const LETTERS = {
   w: 'waiting',
   d: 'delegating',
   r: 'retrying',
+  l: 'looping',
   x: 'stalled',
   s: 'stuck',
   W: 'wedged',

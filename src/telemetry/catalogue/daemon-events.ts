@@ -6,7 +6,10 @@ import type { StatusEvent } from './status-events.js';
 
 type DaemonEvent = Exclude<
   EventName,
-  `server.${string}` | `stream.${string}` | `session.${string}` | `provider.${string}` | StatusEvent
+  | `server.${string}`
+  | `stream.${string}`
+  | `${'session' | 'provider' | 'budget'}.${string}`
+  | StatusEvent
 >;
 
 export const daemonEvents: CatalogueOf<DaemonEvent> = {
@@ -47,6 +50,7 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
       waiting: 'sessions that wait for a person',
       delegating: 'sessions whose subagent works',
       retrying: 'sessions in a retry episode',
+      looping: 'sessions that go round in circles',
       stalled: 'sessions without a sign of life',
       stuck: 'sessions past a limit',
       wedged: 'sessions that no abort ended',

@@ -75,7 +75,7 @@ export type LogFields<E extends EventName> = 'nextInMs' extends keyof EventField
 /** The names that a catalogue entry documents: all but those which every session event has. */
 export type DocumentedField<E extends EventName> = Exclude<
   keyof LogFields<E>,
-  E extends `session.${string}` ? keyof SessionFields : never
+  E extends `${'session' | 'budget'}.${string}` ? keyof SessionFields : never
 >;
 
 export interface CatalogueEntry<E extends EventName> {

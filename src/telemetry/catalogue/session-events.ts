@@ -3,13 +3,23 @@ import type { InterruptedBy, StuckReason } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 
-type SessionEvent = Extract<EventName, `session.${string}` | `provider.${string}`>;
+type SessionEvent = Extract<EventName, `${'session' | 'provider' | 'budget'}.${string}`>;
 
 const REASON =
-  'why it counts as stuck: attempts, duration, wait, hopeless, silence, tool_time, run_time, waiting, ghost or pileup';
+  'why it counts as stuck: attempts, duration, wait, hopeless, silence, tool_time, run_time, waiting, ghost, loop, budget or pileup';
 const RESTART_REASON =
   'why the server was restarted: pileup, wedged, unresponsive, exited, memory, schedule or manual';
-const HEALTH = 'idle, busy, waiting, delegating, retrying, stalled, stuck or wedged';
+const HEALTH = 'idle, busy, waiting, delegating, retrying, looping, stalled, stuck or wedged';
+
+const LOOP_KIND =
+  'of a loop: empty (steps that hold nothing), repeat (the same steps again), compaction, text (the same passage again) or runs (a program prompts at every end)';
+
+const BUDGET_FIELDS = {
+  budget: 'whose: run, session or day (the whole server)',
+  unit: 'cost (US dollars), tokens or steps',
+  value: 'what is spent',
+  limit: 'what may be spent',
+};
 
 export const sessionEvents: CatalogueOf<SessionEvent> = {
   'session.health': {
@@ -33,12 +43,27 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
         ),
       )}.`,
   },
+  'session.looping': {
+    level: 'warn',
+    when: 'half of a limit of `loop` is reached',
+    fields: {
+      kind: LOOP_KIND,
+      count: 'how often in a row',
+      limit: 'at how many it counts as stuck',
+      tool: 'the tool that is called again and again',
+    },
+    message: (f) =>
+      `Session ${f.sessionID} seems to go round in circles: ${loopText(f.kind, f.count, f.tool)}, limit ${f.limit}.`,
+  },
   'session.stuck': {
     level: 'warn',
     when: 'a limit is crossed',
     fields: {
       reason: REASON,
-      limit: 'the limit that was crossed, in ms; a count where `reason` is attempts',
+      kind: `${LOOP_KIND}; of a budget: run, session or day`,
+      unit: 'of a budget: cost (US dollars), tokens or steps',
+      limit:
+        'the limit that was crossed, in ms; a count where `reason` is attempts or loop; in `unit` of a budget',
       value: 'what was measured against it, in the same unit',
       attempt: 'requests of this step that have failed (opencode’s attempt counter)',
       message: 'what opencode says about the retry',
@@ -164,6 +189,18 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     message: (f) =>
       `Session ${f.sessionID} was told to go on${f.model === undefined ? '' : ` with ${f.model}`} (${f.count} so far).`,
   },
+  'budget.warning': {
+    level: 'warn',
+    when: '`budget.warnAt` of a budget is spent',
+    fields: BUDGET_FIELDS,
+    message: (f) => `${budgetText(f)}: that is ${Math.round((100 * f.value) / f.limit)} % of it.`,
+  },
+  'budget.exceeded': {
+    level: 'error',
+    when: 'a budget is spent',
+    fields: BUDGET_FIELDS,
+    message: (f) => `${budgetText(f)}: the budget is spent.`,
+  },
   'provider.outage': {
     level: 'warn',
     when: 'several sessions fail on one provider',
@@ -197,9 +234,46 @@ const REASON_WORDS: Readonly<Record<StuckReason, string>> = {
   tool_time: 'a tool running too long',
   run_time: 'a run lasting too long',
   waiting: 'a request left unanswered',
+  loop: 'going round in circles',
+  budget: 'a budget that is spent',
   ghost: 'a run that outlived its deleted session',
   pileup: 'a pile-up',
 };
+
+const BUDGET_OF: Readonly<Record<string, string>> = {
+  run: 'the run',
+  session: 'the session',
+  day: 'the whole server today',
+};
+
+/** `$1.25`, `12,000 tokens`, `40 steps`. */
+function spentText(unit: string | undefined, amount: number): string {
+  if (unit === 'cost') return `$${amount.toFixed(2)}`;
+  return `${Math.round(amount).toLocaleString('en')} ${unit ?? ''}`.trim();
+}
+
+function budgetText(f: EventFields['budget.warning']): string {
+  const whose =
+    f.budget === 'day'
+      ? 'The server today'
+      : `Session ${f.sessionID}${f.budget === 'run' ? ', in this run' : ''}`;
+  return `${whose} has spent ${spentText(f.unit, f.value)} of ${spentText(f.unit, f.limit)}`;
+}
+
+function loopText(kind: string | undefined, count: number, tool: string | undefined): string {
+  switch (kind) {
+    case 'empty':
+      return `${count} steps in a row held nothing`;
+    case 'compaction':
+      return `${count} compactions in a row`;
+    case 'text':
+      return `the same passage ${count} times in one answer`;
+    case 'runs':
+      return `${count} runs in five minutes, each begun at the end of the last`;
+    default:
+      return `the same ${tool === undefined ? 'step' : `call of ${tool}`} with the same result ${count} times`;
+  }
+}
 
 /** The measured value against its limit. */
 function stuckBecause(f: EventFields['session.stuck']): string {
@@ -223,6 +297,10 @@ function stuckBecause(f: EventFields['session.stuck']): string {
       return `a request has waited for an answer for ${overLimit}`;
     case 'ghost':
       return 'it was deleted, but its run goes on';
+    case 'loop':
+      return `${loopText(f.kind, f.value, f.tool)}, limit ${f.limit}`;
+    case 'budget':
+      return `${BUDGET_OF[f.kind ?? ''] ?? 'it'} has spent ${spentText(f.unit, f.value)} of ${spentText(f.unit, f.limit)}`;
     case 'pileup':
       return `it is part of a pile-up, retrying for ${time(f.value)}`;
     default: {

@@ -50,6 +50,8 @@ export function sayStuck(
     note: 'session.stuck',
     ...fieldsOf(session),
     reason: crossing.reason,
+    ...(crossing.kind === undefined ? {} : { kind: crossing.kind }),
+    ...(crossing.unit === undefined ? {} : { unit: crossing.unit }),
     limit: crossing.limit,
     value: crossing.value,
     ...(crossing.tool === undefined ? {} : { tool: crossing.tool }),

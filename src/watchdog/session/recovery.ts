@@ -13,7 +13,7 @@ import { isRetryReason } from './rules.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
 /** A run that ended for one of these must not be begun again by a program. */
-const NOT_CONTINUED: ReadonlySet<StuckReason> = new Set(['ghost', 'waiting', 'run_time']);
+const NOT_CONTINUED: ReadonlySet<StuckReason> = new Set(['ghost', 'waiting', 'run_time', 'budget']);
 
 /** Called with the verified end of an abort. */
 export function continueAfterAbort(
@@ -25,10 +25,15 @@ export function continueAfterAbort(
   if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
   // Another run has begun behind it: somebody wanted something else.
   if (session.run !== undefined && session.run !== run) return;
-  // The same model again is no help where an account is empty or its limit is hours away.
-  const needsOther = reason === 'hopeless' || reason === 'wait';
+  // The same model again is no help where an account is empty, its limit is hours away, or it went round in circles.
+  const needsOther = reason === 'hopeless' || reason === 'wait' || reason === 'loop';
   if (needsOther && context.policy.recover.models.length === 0) return;
-  proceed(context, session, run, isRetryReason(reason) || reason === 'silence');
+  proceed(
+    context,
+    session,
+    run,
+    isRetryReason(reason) || reason === 'silence' || reason === 'loop',
+  );
 }
 
 /** What a restart cut, to be continued when the new server is healthy. */

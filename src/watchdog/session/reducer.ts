@@ -8,7 +8,15 @@
 import { ClockGaps } from '../clock-gaps.js';
 import type { Interrupted, RestartReason } from '../decision.js';
 import { Pileups } from '../group/pileup.js';
-import type { ActObservation, RunningTool, SessionObservation } from '../observation.js';
+import type {
+  ActObservation,
+  FinishedStep,
+  Observation,
+  RunningTool,
+  SessionInfo,
+  SessionObservation,
+  Spent,
+} from '../observation.js';
 import {
   abortEnded,
   abortIfPossible,
@@ -17,6 +25,7 @@ import {
   nothingHelps,
 } from './abort-flow.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
+import { compacted, prompted, stepFinished } from './loops.js';
 import { type Cut, continueAfterRestart, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';
@@ -24,7 +33,7 @@ import type { Context } from './rule-context.js';
 import { hasExcuse, isRetrying } from './rules.js';
 import { disposedUnder, errorHeard } from './run-end.js';
 import { Runs } from './runs.js';
-import { fieldsOf, type Run, type Session } from './state.js';
+import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
 /** That there is no room for more sessions is said at most this often, ms. */
 const SAY_FULL_EVERY = 60_000;
@@ -59,7 +68,7 @@ export class SessionWatch {
     const run = session?.run;
     if (run === undefined || session?.health !== 'busy') return false;
     if (run.episode || run.preparing || run.error) return false;
-    run.progressAt = at;
+    heardFrom(run, at);
     return true;
   }
 
@@ -109,6 +118,16 @@ export class SessionWatch {
       run.trouble = { ...run.trouble, phase: 'pending', tries: run.trouble.tries - 1 };
       abortIfPossible(this.#context, session, run, at);
     }
+  }
+
+  dayBegan(o: Extract<Observation, { kind: 'budget.day' }>): void {
+    this.#runs.spending.dayBegan(o);
+    this.reviewAll(o.at);
+  }
+
+  /** What the whole server has spent since midnight. */
+  get spentToday(): Readonly<Spent> {
+    return this.#runs.spending.day;
   }
 
   review(session: Session, at: number): void {
@@ -164,7 +183,7 @@ export class SessionWatch {
     const context = this.#context;
     switch (o.kind) {
       case 'session.info':
-        this.book.learn(session, o.info);
+        this.#learn(session, o.info, o.at);
         this.#runs.reviewParent(session, o.at);
         break;
       case 'session.status': {
@@ -191,6 +210,8 @@ export class SessionWatch {
       case 'session.step_finished':
         if (run === undefined) break;
         context.outages.stepFinished(run, o.at);
+        run.stepStartedAt = o.at;
+        if (o.step) this.#stepFinished(session, run, o.step, o.at);
         episodeEnded(context, session, run, o.at);
         this.#runs.progressed(session, run, o.at);
         break;
@@ -216,10 +237,18 @@ export class SessionWatch {
         requestAnswered(context, session, run, o.requestID, o.at);
         this.#runs.progressed(session, run, o.at);
         break;
+      case 'session.spoken_to':
+        if (session.spokenMessageID === o.messageID) return;
+        session.spokenMessageID = o.messageID;
+        if (run) prompted(run.steps);
+        break;
       case 'session.compacting':
+        if (o.auto === false) session.compactsByHand = true;
         if (run) run.compactingSince ??= o.at;
         break;
       case 'session.compacted':
+        if (run && !session.compactsByHand) compacted(run.steps);
+        session.compactsByHand = false;
         if (run === undefined) break;
         run.compactingSince = undefined;
         this.#runs.progressed(session, run, o.at);
@@ -318,6 +347,19 @@ export class SessionWatch {
     if (child && child.info.parentID === undefined) this.book.learn(child, { parentID: parent.id });
   }
 
+  #learn(session: Session, { spent, ageMs, ...info }: SessionInfo, at: number): void {
+    this.book.learn(session, info);
+    if (spent === undefined) return;
+    this.#runs.spending.totalHeard(session, spent, ageMs, at);
+    this.#runs.reviewAncestors(session, at);
+  }
+
+  #stepFinished(session: Session, run: Run, step: FinishedStep, at: number): void {
+    stepFinished(run.steps, step);
+    this.#runs.spending.stepFinished(session, step);
+    this.#runs.reviewAncestors(session, at);
+  }
+
   #asksModel(
     session: Session,
     run: Run,
@@ -340,7 +382,7 @@ export class SessionWatch {
       session.deleted = true;
       return;
     }
-    this.book.learn(session, result.info);
+    this.#learn(session, result.info, o.at);
     this.#runs.reviewParent(session, o.at);
     const { run } = session;
     if (run === undefined) return;

@@ -3,9 +3,10 @@
  *
  * Pure questions about the data of `session.ts`; every rule of `docs/judgement.md` that concerns one session is here.
  */
-import type { Health, StuckReason } from '../decision.js';
+import type { BudgetKind, BudgetUnit, Health, LoopKind, StuckReason } from '../decision.js';
 import type { Policy } from '../policy.js';
 import { isHopeless } from './hopeless.js';
+import { isLooping, nearestLoop } from './loops.js';
 import type { Episode, Request, Run, Session } from './state.js';
 
 /** What a session's judgement needs to know from outside of it. */
@@ -16,12 +17,18 @@ export interface RuleContext {
   listening: boolean;
   /** There is no event stream, and the server answers: two equal looks at a transcript prove the silence between them. */
   looking: boolean;
+  /** The first budget that the run has used up. */
+  budgetExceeded(run: Run): LimitExceeded | undefined;
   /** For how long of the time since then the server had no word for anybody, ms: nobody's silence. */
   muteSince(since: number): number;
 }
 
 export interface LimitExceeded {
   reason: StuckReason;
+  /** Of a loop or a budget. */
+  kind?: LoopKind | BudgetKind;
+  /** Of a budget. */
+  unit?: BudgetUnit;
   limit: number;
   value: number;
   tool?: string;
@@ -40,6 +47,7 @@ export function healthOf(
   if (run.trouble !== undefined) return run.trouble.phase === 'wedged' ? 'wedged' : 'stuck';
   if (run.requests.size > 0) return 'waiting';
   if (isRetrying(run)) return 'retrying';
+  if (isLooping(run.steps, policy.loop)) return 'looping';
   if (around.delegating) return 'delegating';
   const silence = silenceFrom(run, policy, around);
   if (silence !== undefined && at - silence >= policy.stall.maxSilence * STALLED_SHARE)
@@ -66,6 +74,15 @@ export function judge(
     const crossing = judgeEpisode(run, episode, policy, around, at);
     if (crossing !== undefined) return crossing;
   }
+  if (policy.loop.action === 'abort') {
+    const loop = nearestLoop(run.steps, policy.loop);
+    if (loop !== undefined && loop.count >= loop.limit) {
+      const { kind, count, limit, tool } = loop;
+      return { reason: 'loop', kind, limit, value: count, ...(tool === undefined ? {} : { tool }) };
+    }
+  }
+  const overBudget = around.budgetExceeded(run);
+  if (overBudget !== undefined) return overBudget;
   const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
   const runMs = at - run.startedAt;
   if (maxRunTime > 0 && runMs >= maxRunTime) {

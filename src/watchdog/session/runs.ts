@@ -13,8 +13,11 @@ import {
   episodeEnded,
   takeBack,
 } from './abort-flow.js';
+import { Spending } from './budget.js';
 import { namedWait } from './hopeless.js';
-import { inspectRegularly, isConfirmed } from './inspection.js';
+import { inspectRegularly, isConfirmed, requestInspection } from './inspection.js';
+import { sayFastRuns, sayLoop } from './loop-report.js';
+import { runBegan } from './loops.js';
 import { SessionRegistry } from './registry.js';
 import { answerForPeople } from './requests.js';
 import type { Context } from './rule-context.js';
@@ -28,10 +31,22 @@ import {
   sparedUntil,
 } from './rules.js';
 import { judgeRunEnd } from './run-end.js';
-import { type Episode, fieldsOf, newRun, type Run, type Session } from './state.js';
+import {
+  type Episode,
+  fieldsOf,
+  heardFrom,
+  newRun,
+  type Run,
+  type Session,
+  STREAM_PAUSE_MS,
+} from './state.js';
+
+/** An answer that streams on is looked at this often, ms (docs/judgement.md, "Loops"). */
+const TEXT_LOOK_MS = 60_000;
 
 export class Runs {
   readonly book = new SessionRegistry();
+  readonly spending: Spending;
   readonly #context: Context;
   /** The event stream is connected and resynced since then; undefined where it is not. */
   #listeningSince: number | undefined;
@@ -40,6 +55,7 @@ export class Runs {
 
   constructor(context: Context) {
     this.#context = context;
+    this.spending = new Spending(context, this.book);
   }
 
   get listening(): boolean {
@@ -130,6 +146,7 @@ export class Runs {
   close(session: Session, at: number): void {
     const { run } = session;
     this.book.deactivate(session);
+    if (run) session.runStarts.lastEndedAt = at;
     session.run = undefined;
     this.#sayHealth(session, at, run);
     if (session.deleted) this.forgetDeleted(session);
@@ -146,8 +163,11 @@ export class Runs {
     if (run === undefined) return;
     const { policy } = this.#context;
     const around = this.#around(session);
+    sayLoop(this.#context, session, run, at);
+    this.spending.say(session, run);
     if (run.trouble === undefined) {
       answerForPeople(this.#context, session, run, at);
+      this.#lookForText(session, run, at);
       const crossing = judge(session, run, policy, around, at);
       const { listening } = around;
       if (crossing && isConfirmed(this.#context, session, run, crossing, listening, at)) {
@@ -174,7 +194,7 @@ export class Runs {
 
   /** Proof of life of any kind. */
   alive(session: Session, run: Run, at: number): void {
-    run.progressAt = Math.max(run.progressAt, at);
+    heardFrom(run, at);
     this.reconsider(session, run, at);
   }
 
@@ -194,6 +214,12 @@ export class Runs {
     return sparedUntil(run, this.#context.policy, this.#around(session));
   }
 
+  /** What a subagent spends, its parents spend, at any depth. */
+  reviewAncestors(session: Session, at: number): void {
+    let parent = this.book.activeParent(session);
+    for (; parent !== undefined; parent = this.book.activeParent(parent)) this.review(parent, at);
+  }
+
   /** An active session's parent may have become delegating. */
   reviewParent(session: Session, at: number): void {
     const parent = session.run && this.book.activeParent(session);
@@ -208,11 +234,24 @@ export class Runs {
       run.preparing = this.listening;
       run.model = session.lastPrompt.model;
     }
+    sayFastRuns(this.#context, session, runBegan(session.runStarts, at));
     session.run = run;
     session.lastFailure = undefined;
     this.book.activate(session);
     this.reviewParent(session, at);
     return run;
+  }
+
+  /** An answer that never ends shows in the transcript only: its text does not enter the state machine. */
+  #lookForText(session: Session, run: Run, at: number): void {
+    const { action, maxTextRepeats } = this.#context.policy.loop;
+    if (action === 'off' || maxTextRepeats === 0 || !this.#context.canAct()) return;
+    if (run.tools.size > 0 || run.requests.size > 0 || run.compactingSince !== undefined) return;
+    const since = Math.max(run.streamingSince, run.stepStartedAt, run.inspection?.at ?? 0);
+    const isStreaming = run.status === 'busy' && at - run.progressAt <= STREAM_PAUSE_MS;
+    if (isStreaming && at - since >= TEXT_LOOK_MS)
+      requestInspection(this.#context, session, run, at);
+    else this.#context.wakeAt(Math.max(since, at - 1) + TEXT_LOOK_MS, session);
   }
 
   #around(session: Session): RuleContext {
@@ -221,6 +260,7 @@ export class Runs {
       listening: this.listening && this.#context.canAct(),
       looking: this.#looking && this.#context.canAct(),
       muteSince: this.#context.muteSince,
+      budgetExceeded: (run) => this.spending.exceeded(session, run),
     };
   }
 

@@ -3,8 +3,9 @@
  *
  * All times are on the observed clock, in ms.
  */
-import type { Health, SessionFields, StuckReason } from '../decision.js';
-import type { PendingRequest, RunningTool, SessionInfo } from '../observation.js';
+import type { Health, LoopKind, SessionFields, StuckReason } from '../decision.js';
+import type { PendingRequest, RunningTool, SessionInfo, Spent } from '../observation.js';
+import { newStepHistory, type RunStarts, type StepHistory } from './loops.js';
 
 /** From a run's first `retry` to its next finished step, or idle; the busy blips between attempts do not end it. */
 export interface Episode {
@@ -73,6 +74,19 @@ export interface Run {
   compactingSince: number | undefined;
   /** At the last look, a part of the answer was under way since then. */
   answeringSince: number | undefined;
+  /** What its finished steps have shown: for the rules about loops. */
+  steps: StepHistory;
+  /** Signs of life have come since then, without a pause. */
+  streamingSince: number;
+  /** With its subagents'. */
+  spent: Spent & { steps: number };
+  /** A step of it had a cost: its model has a price. */
+  isPriced: boolean;
+  saidBudgets: Set<string>;
+  /** When the step under way began. */
+  stepStartedAt: number;
+  /** The loop that was last said to come near its limit, or to be over it. */
+  saidLoop: { kind: LoopKind; whole: boolean } | undefined;
   tools: Map<string, RunningTool>;
   requests: Map<string, Request>;
   /** When a request was last answered: an older look may still show it as pending. */
@@ -108,6 +122,17 @@ export interface Session {
   lastPrompt:
     | { messageID: string; at: number; model: string | undefined; taken: boolean }
     | undefined;
+  /** The user's message that was last heard being written. */
+  spokenMessageID: string | undefined;
+  /** The compaction under way was asked for. */
+  compactsByHand: boolean;
+  runStarts: RunStarts;
+  /** opencode's own total; undefined until it was told. */
+  total: Spent | undefined;
+  /** What it has spent itself, and what its subagents have. */
+  spent: Spent;
+  spentBelow: Spent;
+  saidBudgets: Set<string>;
   /** How often `recover` has prompted it to go on. */
   continues: number;
   /** The last failure said, so that repeated error events count once. */
@@ -126,6 +151,13 @@ export function newSession(id: string, at: number): Session {
     aborting: undefined,
     lastAbort: undefined,
     lastPrompt: undefined,
+    spokenMessageID: undefined,
+    compactsByHand: false,
+    runStarts: { at: [], lastEndedAt: Number.NEGATIVE_INFINITY },
+    total: undefined,
+    spent: { costUsd: 0, tokens: 0 },
+    spentBelow: { costUsd: 0, tokens: 0 },
+    saidBudgets: new Set(),
     continues: 0,
     lastFailure: undefined,
   };
@@ -143,6 +175,13 @@ export function newRun(at: number, directory: string | undefined): Run {
     preparing: false,
     compactingSince: undefined,
     answeringSince: undefined,
+    steps: newStepHistory(),
+    streamingSince: at,
+    spent: { costUsd: 0, tokens: 0, steps: 0 },
+    isPriced: false,
+    saidBudgets: new Set(),
+    stepStartedAt: at,
+    saidLoop: undefined,
     tools: new Map(),
     requests: new Map(),
     answeredAt: Number.NEGATIVE_INFINITY,
@@ -156,6 +195,15 @@ export function newRun(at: number, directory: string | undefined): Run {
     model: undefined,
     agent: undefined,
   };
+}
+
+/** Signs of life that are further apart than this (ms) are no stream. */
+export const STREAM_PAUSE_MS = 5_000;
+
+/** A sign of life. */
+export function heardFrom(run: Run, at: number): void {
+  if (at - run.progressAt > STREAM_PAUSE_MS) run.streamingSince = at;
+  run.progressAt = Math.max(run.progressAt, at);
 }
 
 /** The fields that every note of a session carries. */

@@ -213,7 +213,7 @@ describe('garbage in between', () => {
       return observations
         .flatMap((o) => [...(random ? between(random, ids, o.at) : []), o])
         .flatMap((o) => watchdog.observe(o))
-        .filter((each) => !('sessionID' in each) || ids.includes(each.sessionID));
+        .filter((each) => !('sessionID' in each) || ids.includes(each.sessionID ?? ''));
     };
     const plain = decide();
     const inputs = fuzz(100, (random) => expect(decide(random)).toEqual(plain));

@@ -76,7 +76,7 @@ describe('a strip', () => {
         for (const { health, ms } of steps) {
           time += ms;
           strips.set(one, health, time);
-          expect(strips.text('ses_1', time)).toMatch(new RegExp(`^[.ibwdrxsW]{${SLOTS}}$`));
+          expect(strips.text('ses_1', time)).toMatch(new RegExp(`^[.ibwdrlxsW]{${SLOTS}}$`));
         }
       }),
       { numRuns: 100 },

@@ -82,6 +82,7 @@ describe('a message', () => {
       waiting: 0,
       delegating: 0,
       retrying: 1,
+      looping: 0,
       stalled: 0,
       stuck: 0,
       wedged: 0,

@@ -32,7 +32,7 @@ describe('what a real opencode 1.18.33 sends', () => {
     ['message.updated:user', ['session.prompted']],
     ['message.updated:assistant', ['session.asking_model']],
     ['message.updated:assistant:done', []],
-    ['message.part.updated:text:', []],
+    ['message.part.updated:text:', ['session.spoken_to']],
     ['message.part.updated:text::timed', ['session.progress']],
     ['message.part.updated:reasoning::timed', ['session.progress']],
     ['message.part.updated:step-start:', ['session.progress']],

@@ -1,0 +1,54 @@
+/** Finds a passage that is written again and again at the end of a text: what a model in a rut does. Pure. */
+
+/** A shorter passage repeats lawfully: zeros, table rules, list markers (contract, `loop.maxTextRepeats`). */
+const MIN_PASSAGE_CHARS = 200;
+/** A passage with fewer different words is a table or data, whose rows repeat lawfully. */
+const MIN_WORDS = 12;
+/** As much of the end is looked at: twenty passages of some thousand characters. */
+export const MAX_TAIL_CHARS = 64 * 1024;
+
+/** @returns how often the passage at the text's end stands there back to back; 1 where nothing repeats */
+export function repeatsAtEnd(text: string): number {
+  const reversed = [...text.slice(-MAX_TAIL_CHARS)].reverse();
+  const matches = selfMatches(reversed);
+  let most = 1;
+  for (let length = MIN_PASSAGE_CHARS; length * 2 <= reversed.length; length += 1) {
+    const repeats = Math.floor((matches[length] ?? 0) / length) + 1;
+    // A passage made of a shorter one that repeats is found for each multiple of it: the shorter one is what repeats.
+    if (repeats > most && isProse(reversed.slice(0, length), matches)) most = repeats;
+  }
+  return most;
+}
+
+function isProse(reversedPassage: readonly string[], matches: readonly number[]): boolean {
+  const { length } = reversedPassage;
+  for (let shorter = 1; shorter < MIN_PASSAGE_CHARS; shorter += 1) {
+    if (length % shorter === 0 && (matches[shorter] ?? 0) >= length - shorter) return false;
+  }
+  const words =
+    [...reversedPassage]
+      .reverse()
+      .join('')
+      .match(/\p{L}{2,}/gu) ?? [];
+  // Scripts without spaces between words write a passage as one.
+  return (
+    new Set(words).size >= MIN_WORDS || words.some((word) => word.length >= MIN_PASSAGE_CHARS / 4)
+  );
+}
+
+/** The Z-function: for each shift, how many characters of the shifted text equal those of the text (Gusfield, 1997). */
+function selfMatches(text: readonly string[]): number[] {
+  const matches = new Array<number>(text.length).fill(0);
+  let left = 0;
+  let right = 0;
+  for (let at = 1; at < text.length; at += 1) {
+    let length = at < right ? Math.min(right - at, matches[at - left] ?? 0) : 0;
+    while (at + length < text.length && text[length] === text[at + length]) length += 1;
+    matches[at] = length;
+    if (at + length > right) {
+      left = at;
+      right = at + length;
+    }
+  }
+  return matches;
+}

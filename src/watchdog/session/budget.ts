@@ -1,0 +1,173 @@
+/**
+ * What runs, sessions and the server's day have spent, and which budget is used up (contract, `budget`).
+ *
+ * A run is counted by its finished steps, with those of its subagents. Sessions and the day are counted by opencode's
+ * own totals where it tells them (facts, section 11), else by finished steps too.
+ */
+import type { BudgetKind, BudgetUnit } from '../decision.js';
+import type { FinishedStep, Observation, Spent } from '../observation.js';
+import type { Policy } from '../policy.js';
+import type { SessionRegistry } from './registry.js';
+import type { Context } from './rule-context.js';
+import type { LimitExceeded } from './rules.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** One budget of one unit, with what is spent of it. */
+interface Account {
+  budget: BudgetKind;
+  unit: BudgetUnit;
+  value: number;
+  limit: number;
+  /** What was said of this account already. */
+  said: Set<string>;
+}
+
+export const nothingSpent = (): Spent => ({ costUsd: 0, tokens: 0 });
+
+export class Spending {
+  readonly #context: Context;
+  readonly #book: SessionRegistry;
+  /** When the day began, on the observed clock; undefined until the daemon has said it. */
+  #dayStartedAt: number | undefined;
+  #day = nothingSpent();
+  #daySaid = new Set<string>();
+  /** opencode's totals of sessions when the daemon last ran: what was spent since counts to the day. */
+  #totalsBefore: ReadonlyMap<string, Spent> = new Map();
+
+  constructor(context: Context, book: SessionRegistry) {
+    this.#context = context;
+    this.#book = book;
+  }
+
+  /** What the whole server has spent since midnight. */
+  get day(): Readonly<Spent> {
+    return this.#day;
+  }
+
+  dayBegan(o: Extract<Observation, { kind: 'budget.day' }>): void {
+    this.#dayStartedAt = o.at - o.sinceMs;
+    this.#day = { ...o.spent };
+    this.#daySaid = new Set();
+    if (o.totals !== undefined) this.#totalsBefore = o.totals;
+  }
+
+  /** A step of this run, or of a subagent below it, has ended. */
+  stepFinished(session: Session, step: FinishedStep): void {
+    const spent = { costUsd: step.costUsd ?? 0, tokens: step.tokens ?? 0 };
+    for (const each of this.#withAncestors(session)) {
+      if (each.run === undefined) continue;
+      add(each.run.spent, spent);
+      each.run.spent.steps += 1;
+      if (spent.costUsd > 0) each.run.isPriced = true;
+    }
+    if (session.total === undefined) this.#spend(session, spent, true);
+  }
+
+  /** opencode's own total of a session; `ageMs`: how long ago it was created, where that is known. */
+  totalHeard(session: Session, total: Spent, ageMs: number | undefined, at: number): void {
+    const before = session.total ?? this.#totalsBefore.get(session.id);
+    const counted = session.total ?? session.spent;
+    session.total = total;
+    const delta = difference(total, counted);
+    if (delta === undefined) return;
+    if (before !== undefined) {
+      // After a gap of the daemon, only what came since is new.
+      this.#spend(session, delta, false);
+      add(this.#day, difference(total, before) ?? nothingSpent());
+      return;
+    }
+    const dayStart = this.#dayStartedAt ?? Number.POSITIVE_INFINITY;
+    this.#spend(session, delta, ageMs !== undefined && at - ageMs >= dayStart);
+  }
+
+  /** The first budget that this run has used up. */
+  exceeded(session: Session, run: Run): LimitExceeded | undefined {
+    if (this.#context.policy.budget.action !== 'abort') return undefined;
+    for (const { budget, unit, value, limit } of this.#accounts(session, run)) {
+      if (value >= limit) return { reason: 'budget', kind: budget, unit, limit, value };
+    }
+    return undefined;
+  }
+
+  /** Says what comes near its limit or is over it, each once. */
+  say(session: Session, run: Run): void {
+    const { warnAt } = this.#context.policy.budget;
+    for (const { budget, unit, value, limit, said } of this.#accounts(session, run)) {
+      const note =
+        value >= limit ? 'budget.exceeded' : value >= limit * warnAt ? 'budget.warning' : undefined;
+      const key = `${note} ${budget} ${unit}`;
+      if (note === undefined || said.has(key)) continue;
+      said.add(key);
+      const whose = budget === 'day' ? {} : fieldsOf(session);
+      this.#context.say({ note, ...whose, budget, unit, value, limit });
+    }
+  }
+
+  /** The budgets that are on, with what this run, its session and the day have spent of them. */
+  #accounts(session: Session, run: Run): Account[] {
+    const { budget } = this.#context.policy;
+    const whole = sum(session.spent, session.spentBelow);
+    // New runs are let begin: what a run is about shows with its first step.
+    const day = run.spent.steps > 0 ? this.#day : nothingSpent();
+    return [
+      ...accounts('run', budget.run, run.spent, run.saidBudgets),
+      ...accounts('session', budget.session, whole, session.saidBudgets),
+      ...accounts('day', budget.day, day, this.#daySaid),
+    ];
+  }
+
+  #spend(session: Session, spent: Spent, isOfToday: boolean): void {
+    add(session.spent, spent);
+    if (isOfToday) add(this.#day, spent);
+    for (const each of this.#withAncestors(session)) {
+      if (each !== session) add(each.spentBelow, spent);
+    }
+  }
+
+  /** The session, its parent, and so on: no parent stands twice (`registry.ts` believes in no circles). */
+  *#withAncestors(session: Session): Generator<Session> {
+    let each: Session | undefined = session;
+    while (each !== undefined) {
+      yield each;
+      const { parentID }: { parentID?: string } = each.info;
+      each = parentID === undefined ? undefined : this.#book.find(parentID);
+    }
+  }
+}
+
+type Limits = Policy['budget']['run'] | Policy['budget']['session'];
+
+function accounts(
+  budget: BudgetKind,
+  limits: Limits,
+  spent: Spent & { steps?: number },
+  said: Set<string>,
+): Account[] {
+  const values: Record<BudgetUnit, number> = {
+    cost: spent.costUsd,
+    tokens: spent.tokens,
+    steps: spent.steps ?? 0,
+  };
+  const all: Partial<Record<BudgetUnit, number>> = limits;
+  return (['cost', 'tokens', 'steps'] as const).flatMap((unit) => {
+    const limit = all[unit] ?? 0;
+    return limit === 0 ? [] : [{ budget, unit, value: values[unit], limit, said }];
+  });
+}
+
+function add(to: Spent, what: Spent): void {
+  to.costUsd += what.costUsd;
+  to.tokens += what.tokens;
+}
+
+const sum = (a: Spent, b: Spent): Spent => ({
+  costUsd: a.costUsd + b.costUsd,
+  tokens: a.tokens + b.tokens,
+});
+
+/** Undefined where nothing was spent: a total that falls was a revert, which gives nothing back. */
+function difference(now: Spent, before: Spent): Spent | undefined {
+  const costUsd = Math.max(0, now.costUsd - before.costUsd);
+  const tokens = Math.max(0, now.tokens - before.tokens);
+  return costUsd === 0 && tokens === 0 ? undefined : { costUsd, tokens };
+}

@@ -1,0 +1,34 @@
+/** Says that a run goes round in circles: half way to a limit, and over it where nothing is done about it. */
+import { sayStuck } from './abort-flow.js';
+import { isLooping, nearestLoop } from './loops.js';
+import type { Context } from './rule-context.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** Each kind once for a row: what ends and begins again is said again. */
+export function sayLoop(context: Context, session: Session, run: Run, at: number): void {
+  const { loop: policy } = context.policy;
+  const loop = nearestLoop(run.steps, policy);
+  if (loop === undefined || !isLooping(run.steps, policy)) {
+    run.saidLoop = undefined;
+    return;
+  }
+  const { kind, count, limit, tool } = loop;
+  if (run.saidLoop?.kind !== kind) {
+    run.saidLoop = { kind, whole: false };
+    const named = tool === undefined ? {} : { tool };
+    context.say({ note: 'session.looping', ...fieldsOf(session), kind, count, limit, ...named });
+  }
+  if (count < limit || policy.action !== 'report' || run.saidLoop.whole) return;
+  run.saidLoop.whole = true;
+  sayStuck(context, session, run, { reason: 'loop', kind, limit, value: count }, at);
+}
+
+/** Runs that a program begins right after each other: reported only, as a program may have good reason to. */
+export function sayFastRuns(context: Context, session: Session, count: number): void {
+  const { action, maxRuns } = context.policy.loop;
+  if (action === 'off' || maxRuns === 0) return;
+  const fields = { ...fieldsOf(session), kind: 'runs', limit: maxRuns } as const;
+  if (count === Math.ceil(maxRuns / 2)) context.say({ note: 'session.looping', ...fields, count });
+  if (count === maxRuns)
+    context.say({ note: 'session.stuck', ...fields, reason: 'loop', value: count });
+}

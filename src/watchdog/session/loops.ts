@@ -1,0 +1,144 @@
+/**
+ * Finds runaways: runs that are lively and go nowhere. Pure data and functions; the limits are `loop` of the policy.
+ *
+ * What is counted, and the healthy twin that is not (docs/judgement.md, "Loops"):
+ * - empty steps: another step that holds something ends the row;
+ * - repeated steps: another input, another result or a tool that took its time (a poll) ends the row;
+ * - compactions: a long session compacts every few dozen steps, a loop every one or two;
+ * - the same passage at the end of an answer, which only a look at the transcript can show;
+ * - runs begun right after each other by a program: reported only, as a program that prompts fast looks the same.
+ */
+import type { LoopKind } from '../decision.js';
+import type { FinishedStep } from '../observation.js';
+import type { Policy } from '../policy.js';
+
+/** The longest cycle of steps that is looked for (contract, `loop.maxRepeats`). */
+const MAX_CYCLE = 4;
+/** Tools that took this long (ms) make a step a poll: it waits for something (contract, `loop.maxRepeats`). */
+const POLL_MS = 5_000;
+/** Compactions with more finished steps than this between them did some good (contract, `loop.maxCompactions`). */
+const MAX_STEPS_BETWEEN_COMPACTIONS = 2;
+/** Runs that begin later than this (ms) after the last one's end are a person's or a schedule's (contract, `loop.maxRuns`). */
+const RUN_GAP_MS = 2_000;
+/** Runs of one session are counted over this time, ms (contract, `loop.maxRuns`). */
+const RUNS_WINDOW_MS = 5 * 60_000;
+/** Begins of runs that are remembered: `loop.maxRuns` is far below. */
+export const MAX_RUN_STARTS = 1_000;
+
+export interface Loop {
+  kind: LoopKind;
+  count: number;
+  limit: number;
+  tool?: string;
+}
+
+/** What one run's steps have shown so far. */
+export interface StepHistory {
+  emptySteps: number;
+  /** The fingerprints of the last `MAX_CYCLE` steps, newest last; undefined for a step that repeats nothing. */
+  recent: (string | undefined)[];
+  /** For each cycle length from 1: how many steps in a row equal the one that many steps before. */
+  matches: number[];
+  /** The tool of the newest step. */
+  tool: string | undefined;
+  /** Automatic compactions in a row. */
+  compactions: number;
+  stepsSinceCompaction: number;
+  /** Of the answer under way, at the last look: how often its last passage stands there back to back. */
+  textRepeats: number;
+}
+
+export function newStepHistory(): StepHistory {
+  return {
+    emptySteps: 0,
+    recent: [],
+    matches: Array.from({ length: MAX_CYCLE }, () => 0),
+    tool: undefined,
+    compactions: 0,
+    stepsSinceCompaction: Number.POSITIVE_INFINITY,
+    textRepeats: 0,
+  };
+}
+
+export function stepFinished(history: StepHistory, step: FinishedStep): void {
+  history.emptySteps = step.empty ? history.emptySteps + 1 : 0;
+  history.stepsSinceCompaction += 1;
+  history.textRepeats = 0;
+  history.tool = step.tool;
+  const isPoll = (step.toolMs ?? 0) >= POLL_MS;
+  const fingerprint = isPoll ? undefined : step.fingerprint;
+  const { recent } = history;
+  for (let length = 1; length <= MAX_CYCLE; length += 1) {
+    const isSame = fingerprint !== undefined && recent.at(-length) === fingerprint;
+    history.matches[length - 1] = isSame ? (history.matches[length - 1] ?? 0) + 1 : 0;
+  }
+  recent.push(fingerprint);
+  if (recent.length > MAX_CYCLE) recent.shift();
+}
+
+/** An automatic compaction was made. */
+export function compacted(history: StepHistory): void {
+  const inRow = history.stepsSinceCompaction <= MAX_STEPS_BETWEEN_COMPACTIONS;
+  history.compactions = inRow ? history.compactions + 1 : 1;
+  history.stepsSinceCompaction = 0;
+}
+
+/** A person has said something: whatever follows is an answer to it. */
+export function prompted(history: StepHistory): void {
+  Object.assign(history, newStepHistory());
+}
+
+/** How often the newest step, or the cycle that it ends, was seen in a row; 0 where it repeats nothing. */
+function repeats(history: StepHistory): number {
+  let most = 0;
+  for (const [index, matching] of history.matches.entries()) {
+    if (matching > 0) most = Math.max(most, Math.floor(matching / (index + 1)) + 1);
+  }
+  return most > 1 ? most : 0;
+}
+
+/** A loop that is half way to its limit is shown, before it is acted on. */
+const LOOPING_SHARE = 0.5;
+
+export function isLooping(history: StepHistory, policy: Policy['loop']): boolean {
+  const loop = nearestLoop(history, policy);
+  return loop !== undefined && loop.count >= loop.limit * LOOPING_SHARE;
+}
+
+/** The loop that is nearest to its limit (`count / limit`); undefined where nothing repeats or all limits are off. */
+export function nearestLoop(history: StepHistory, policy: Policy['loop']): Loop | undefined {
+  if (policy.action === 'off') return undefined;
+  const candidates: Loop[] = [
+    { kind: 'empty', count: history.emptySteps, limit: policy.maxEmptySteps },
+    {
+      kind: 'repeat',
+      count: repeats(history),
+      limit: policy.maxRepeats,
+      ...(history.tool === undefined ? {} : { tool: history.tool }),
+    },
+    { kind: 'compaction', count: history.compactions, limit: policy.maxCompactions },
+    { kind: 'text', count: history.textRepeats, limit: policy.maxTextRepeats },
+  ];
+  let nearest: Loop | undefined;
+  for (const loop of candidates) {
+    if (loop.limit === 0 || loop.count === 0) continue;
+    if (nearest === undefined || loop.count / loop.limit > nearest.count / nearest.limit)
+      nearest = loop;
+  }
+  return nearest;
+}
+
+/** The begins of one session's runs that followed the end of the last one at once. */
+export interface RunStarts {
+  at: number[];
+  lastEndedAt: number;
+}
+
+/** @returns how many runs of the session began so within the last five minutes, this one included */
+export function runBegan(starts: RunStarts, at: number): number {
+  if (at - starts.lastEndedAt >= RUN_GAP_MS) starts.at = [];
+  starts.at.push(at);
+  while (starts.at.length > MAX_RUN_STARTS || at - (starts.at[0] ?? at) > RUNS_WINDOW_MS)
+    starts.at.shift();
+  return starts.at.length;
+}
