@@ -7,7 +7,7 @@ import { api, binary, type Opencode, opencodeEnv, prepareHome, startOpencode } f
 import type { NewSession, OpencodeApi } from './opencode-api.js';
 import type { Home, HomeOptions } from './opencode-home.js';
 import { freePort } from './ports.js';
-import { measureSlowness, noteBoot, slowness, stretched } from './slowness.js';
+import { measureSlowness, noteBoot, patientProbes, slowness, stretched } from './slowness.js';
 import { waitFor } from './wait.js';
 
 /** A session that was prompted. Its title is what it is about; its prompt is told from all others by it. */
@@ -101,10 +101,12 @@ export class JudgedWorld {
   async daemon(config: Record<string, unknown>): Promise<TestDaemon> {
     // One server has one: that of an earlier test goes.
     await this.#watchdog?.stop();
+    await measureSlowness();
     const watchdog = await startDaemon({
       config: {
         watch: { pollInterval: '1s' },
         log: { healthInterval: '5s' },
+        probe: patientProbes(),
         ...config,
         server: {
           url: `http://127.0.0.1:${this.port}`,

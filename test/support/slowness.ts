@@ -36,3 +36,6 @@ export const noteBoot = (ms: number): number => note(ms / QUIET_BOOT_MS);
 
 /** Milliseconds that grow with the slowness known so far. */
 export const stretched = (ms: number): number => Math.round(ms * worst);
+
+/** `probe` for a daemon whose test is about something else: on a machine that starves the server it is not called unresponsive. */
+export const patientProbes = () => ({ timeout: `${stretched(5_000)}ms`, maxFailures: 6 });

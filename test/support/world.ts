@@ -4,6 +4,7 @@ import { type FakeProvider, startFakeProvider } from './fake-provider.js';
 import type { HomeOptions } from './opencode-home.js';
 import { type Home, opencodeEnv, prepareHome } from './opencode-home.js';
 import { freePort } from './ports.js';
+import { measureSlowness, patientProbes } from './slowness.js';
 
 export interface World {
   provider: FakeProvider;
@@ -45,7 +46,8 @@ export async function createWorld(options: HomeOptions = {}): Promise<World> {
         startTimeout: '120s',
         ...(config.server as object | undefined),
       };
-      const full = { status: { listen: 'off' }, ...config, server };
+      await measureSlowness();
+      const full = { status: { listen: 'off' }, probe: patientProbes(), ...config, server };
       const started = await startDaemon({ config: full, env, args });
       defer(() => started.stop());
       return started;
