@@ -12,6 +12,7 @@ import { parseModel } from '../opencode/driver/model.js';
 import { contextFile, directoryOf, filePart } from './prompt-options.js';
 import { EXIT, ExitError } from './shared.js';
 
+/** A file of tasks, and its results. At the limit: it is refused. */
 export const MAX_BYTES = 64 * 1024 * 1024;
 
 const model = z.union([

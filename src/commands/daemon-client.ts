@@ -8,7 +8,10 @@ import { findHolders } from '../process/table/port.js';
 import { EXIT, ExitError } from './shared.js';
 
 const TIMEOUT_MS = 10_000;
-/** Far above what the daemon's own bounds let `/status` become. */
+/**
+ * An answer of the daemon to `status` and the acts. Far above what the daemon's own bounds let `/status` become. At
+ * the limit: reading stops, and the command fails.
+ */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 export interface Answer {

@@ -24,10 +24,12 @@ export interface PromptFlags {
   waitForPeople?: boolean;
 }
 
-const KiB = 1024;
-export const MAX_CONTEXT_BYTES = 2 * 1024 * KiB;
-export const MAX_FILE_BYTES = 10 * 1024 * KiB;
-export const MAX_STDIN_BYTES = 2 * 1024 * KiB;
+/** A context file of a prompt. At the limit: it is refused. */
+export const MAX_CONTEXT_BYTES = 2 * 1024 * 1024;
+/** A file that goes with a prompt. At the limit: it is refused. */
+export const MAX_FILE_BYTES = 10 * 1024 * 1024;
+/** A prompt from stdin. At the limit: it is refused. */
+export const MAX_STDIN_BYTES = 2 * 1024 * 1024;
 
 /** What opencode passes to a model as it is; everything else goes as text. */
 const MIME: Readonly<Record<string, string>> = {
@@ -75,7 +77,7 @@ export async function promptText(words: string): Promise<string> {
     if (size > MAX_STDIN_BYTES) {
       throw new ExitError(
         EXIT.usage,
-        `stdin has more than ${MAX_STDIN_BYTES / KiB} KiB: give it as --file`,
+        `stdin has more than ${MAX_STDIN_BYTES / 1024} KiB: give it as --file`,
       );
     }
     chunks.push(chunk);

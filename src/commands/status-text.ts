@@ -5,8 +5,12 @@ import { printableDeep } from '../lib/printable.js';
 import { bytes, counted, time } from '../telemetry/number-text.js';
 import type { DaemonStatus } from './status-schema.js';
 
-/** With the head lines and the incidents at most twenty lines. */
+/**
+ * Sessions that `status` shows. With the head lines and the incidents at most twenty lines. At the limit: the rest is
+ * counted.
+ */
 export const MAX_SESSIONS = 9;
+/** Incidents that `status` shows. At the limit: older ones are left out. */
 export const MAX_INCIDENTS = 4;
 /** Below this width, a table's columns are too narrow to be read. */
 const NARROW = 70;

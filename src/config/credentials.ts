@@ -12,7 +12,10 @@ export interface Secrets {
   statusToken?: Secret;
 }
 
-/** A password is one line; a file of more is surely another file. */
+/**
+ * A password or token file. A password is one line; a file of more is surely another file. At the limit: it is
+ * refused.
+ */
 export const MAX_SECRET_BYTES = 4096;
 
 /** Names under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), the telling one first. */

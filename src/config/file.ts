@@ -8,9 +8,13 @@ import type { Problem } from './problem.js';
 import { flatten, type Layer } from './source.js';
 import { digestOf } from './trust.js';
 
+/** The configuration file. At the limit: it is refused. */
 export const MAX_FILE_BYTES = 1024 * 1024;
 
-/** After this many syntax errors the rest only follows from the first. */
+/**
+ * Syntax errors that one message names. After some the rest only follows from the first. At the limit: the rest is
+ * left out.
+ */
 const MAX_SYNTAX_PROBLEMS = 3;
 
 export interface FoundFile {

@@ -39,10 +39,14 @@ export function describeProblems(problems: readonly Problem[]): string {
   return [`${count} in the configuration:`, ...lines, ...rest].join('\n');
 }
 
-/** Problems of one message: nobody reads further, and a file of another program has thousands. */
+/**
+ * Problems of the configuration that one message names. Nobody reads further, and a file of another program has
+ * thousands. At the limit: the rest is counted.
+ */
 export const MAX_PROBLEMS = 100;
+/** A key in a message about the configuration. At the limit: it is cut. */
 const MAX_KEY_CHARS = 200;
-/** Longest value that a message shows. */
+/** Characters of a value in a message about the configuration. At the limit: it is cut. */
 export const MAX_SHOWN = 120;
 
 /** A value as a message shows it: JSON, one line, without userinfo, bounded. */

@@ -5,7 +5,7 @@
  * from here. Durations are milliseconds and sizes bytes once parsed.
  */
 import * as z from 'zod';
-import { DEFAULT_POLICY, MAX_COOLDOWN, type Policy } from '../watchdog/policy.js';
+import { DEFAULT_POLICY, MAX_COOLDOWN_MS, type Policy } from '../watchdog/policy.js';
 import {
   amount,
   choice,
@@ -261,7 +261,7 @@ export const configSchema = group({
     cooldown: duration(
       P.restart.cooldown,
       'The breaker stays open this long, doubling to at most 4h.',
-      { max: MAX_COOLDOWN },
+      { max: MAX_COOLDOWN_MS },
     ),
     waitForHealthy: duration(
       P.restart.waitForHealthy,

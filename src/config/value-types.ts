@@ -45,8 +45,11 @@ function reads<T>(read: (value: unknown) => T | undefined, expected: string) {
   });
 }
 
-/** Longer is surely a slip: no limit of a watchdog is a year. */
-const MAX_DURATION = 365 * 86_400_000;
+/**
+ * A duration in the configuration. A year: no limit of a watchdog is longer. At the limit: the value
+ * is refused.
+ */
+const MAX_DURATION_MS = 365 * 86_400_000;
 
 /** `min` in ms; 0 means that 0 is allowed, and `off` says that it switches the limit off. */
 export function duration(
@@ -54,11 +57,11 @@ export function duration(
   description: string,
   {
     min = 100,
-    max = MAX_DURATION,
+    max = MAX_DURATION_MS,
     off = false,
   }: { min?: number; max?: number; off?: boolean } = {},
 ) {
-  const atMost = max === MAX_DURATION ? '' : `, at most ${formatDuration(max)}`;
+  const atMost = max === MAX_DURATION_MS ? '' : `, at most ${formatDuration(max)}`;
   const least = off ? 0 : min;
   const atLeast = off ? ', or 0 for off' : least === 0 ? '' : `, at least ${formatDuration(least)}`;
   const schema = reads((value) => {
@@ -152,7 +155,10 @@ export function optionalCommand(description: string) {
   return withMeta(words.nullable().default(null), description, printList);
 }
 
-/** Of a list: each webhook has a queue of its own, and each model of a chain is a run that failed before it. */
+/**
+ * Webhooks, and models of `recover.models`. Each webhook has a queue of its own, and each model of a chain is a run
+ * that failed before it. At the limit: the list is refused.
+ */
 export const MAX_ITEMS = 20;
 
 export function list<S extends z.ZodType>(item: S, description: string, expected: string) {

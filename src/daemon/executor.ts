@@ -20,9 +20,9 @@ import type { Observation, Unsupported } from '../watchdog/observation.js';
 const NOBODY_THERE =
   'Nobody is there to answer. Go on without it if you can, else say what you need and end.';
 
-/** Aborts on their way at a time; where more sessions are stuck at once, the rest wait for their turn. */
+/** Aborts under way at a time. At the limit: the rest wait, and may still be withdrawn. */
 export const MAX_ABORTS = 64;
-/** Prompts and answers in a person's place, the same. */
+/** Prompts of `recover` and answers of `waiting.action: reject` under way at a time. At the limit: the rest wait. */
 export const MAX_PROMPTS = 16;
 
 /** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.js';
 
 /** One sample reads a few files of /proc: cheap, and a leak is slow. */
 export const SAMPLE_EVERY_MS = 30_000;
-/** The trend looks at the last half hour. */
+/** Samples of the server's memory: half an hour. At the limit: the oldest is forgotten. */
 export const MAX_SAMPLES = 60;
 /** Two points make any line; a trend wants some more. */
 const MIN_SAMPLES = 5;

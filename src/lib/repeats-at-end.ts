@@ -4,7 +4,10 @@
 const MIN_PASSAGE_CHARS = 200;
 /** A passage with fewer different words is a table or data, whose rows repeat lawfully. */
 const MIN_WORDS = 12;
-/** As much of the end is looked at: twenty passages of some thousand characters. */
+/**
+ * End of a text that is searched for repeats. Twenty passages of some thousand characters. At the limit: what is
+ * before is not looked at.
+ */
 export const MAX_TAIL_CHARS = 64 * 1024;
 
 /** @returns how often the passage at the text's end stands there back to back; 1 where nothing repeats */

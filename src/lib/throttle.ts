@@ -1,7 +1,7 @@
 /** Lets each key through at most once in an interval. */
 import type { Clock } from './clock.js';
 
-/** Keys remembered; beyond it those known longest are forgotten, and may pass early. */
+/** Keys of one throttle (sessions, directories, notices). At the limit: the oldest is forgotten, and may pass early. */
 export const MAX_KEYS = 10_000;
 
 export class Throttle {

@@ -24,7 +24,10 @@ export interface RunOptions {
   onLine(line: string): void;
 }
 
-/** A restart command that says more than this has gone wrong in a way that its first lines show. */
+/**
+ * Lines shown of one run of `server.control: command`. A command that says more has gone wrong in a way that its
+ * first lines show. At the limit: the rest is not shown; the last lines are kept for an error.
+ */
 export const MAX_SHOWN_LINES = 200;
 
 /** @throws the signal's reason when aborted; the command is ended then, too */

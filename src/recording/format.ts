@@ -9,8 +9,12 @@ import type { Observation } from '../watchdog/observation.js';
 import { DEFAULT_POLICY, type Policy } from '../watchdog/policy.js';
 
 export const FORMAT_VERSION = 1;
-/** A line longer than this is no observation of ours: a poll of 10,000 sessions takes half of it. */
+/**
+ * A line of a recording. A poll of 10,000 sessions takes half of it. At the limit: left out when written, which is
+ * said once; refused when read.
+ */
 export const MAX_LINE_CHARS = 4 * 1024 * 1024;
+/** Characters of a text in a recording. At the limit: it is cut. */
 export const MAX_TEXT = 500;
 
 /** As long as opencode's may be (`opencode/schemas.ts`). */

@@ -4,7 +4,7 @@ import { isDiskFull } from '../lib/disk.js';
 import type { Observation } from '../watchdog/observation.js';
 import { FORMAT_VERSION, type Header, MAX_LINE_CHARS, toLine } from './format.js';
 
-/** A busy day is some 50 MB; two files of this are kept: FILE and FILE.1. */
+/** A recording. A busy day is some 50 MB. At the limit: it is put aside as `FILE.1`, once: two files are kept. */
 export const MAX_RECORDING_BYTES = 64 * 1024 * 1024;
 
 export interface RecorderOptions {

@@ -12,12 +12,14 @@ import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { type Header, headerSchema, MAX_LINE_CHARS, observationSchema } from './format.js';
-import { MAX_RECORDING_BYTES } from './recorder.js';
 
 /** Probes alone come every few seconds: a recording that says nothing for this long is none of ours. */
 const MAX_QUIET_MS = 7 * 24 * 60 * 60_000;
-/** A recording is put aside at 64 MiB (`recorder.ts`): what is twice as large is none of ours. */
-export const MAX_FILE_BYTES = 2 * MAX_RECORDING_BYTES;
+/**
+ * A file that `replay` reads. Twice the size at which a recording is put aside (`recorder.ts`). At the limit: it is
+ * refused.
+ */
+export const MAX_FILE_BYTES = 128 * 1024 * 1024;
 /** So many looks fail before the watchdog does without (`watchdog/looks.ts`). */
 const LOOKS_IN_VAIN = 3;
 /** An answer notes its time and is taken in a moment later: what came in that moment is before it in the file. */

@@ -11,10 +11,11 @@ import type { RestartReason, StuckReason } from '../watchdog/decision.js';
 import type { Instruments } from './instruments.js';
 import type { StatusSource } from './source.js';
 
+/** Providers named by metrics. At the limit: the rest is counted as `other`. */
 export const MAX_PROVIDERS = 50;
 /** What `MAX_PROVIDERS` cut off. */
 const OTHER = 'other';
-/** Sessions whose beginning of trouble is remembered. */
+/** Stuck sessions whose time to the abort is measured. At the limit: the oldest is forgotten. */
 export const MAX_PENDING = 1_000;
 
 const RESTART_REASONS: readonly RestartReason[] = [

@@ -2,7 +2,10 @@
 import type { Clock, Timer } from '../lib/clock.js';
 
 const EVERY_MS = 1_000;
-/** The worst of the last half minute is what counts: a scrape must not miss a spike between two. */
+/**
+ * Samples of the event loop's lag: half a minute. The worst of them counts: a scrape must not miss a spike between
+ * two. At the limit: the oldest is forgotten.
+ */
 export const KEPT = 30;
 
 export class LoopLag {

@@ -3,8 +3,15 @@ import type { Health, SessionFields } from '../watchdog/decision.js';
 
 /** How much of the past is shown: an hour, in slots that are some pixels wide on the page. */
 export const SLOT_MS = 30_000;
+/**
+ * Slots of a session's history: an hour. They are some pixels wide on the page. At the limit: the oldest is
+ * forgotten.
+ */
 export const SLOTS = 120;
-/** Sessions that are remembered; beyond it an idle one that changed longest ago is forgotten. */
+/**
+ * Sessions with a history of health. At the limit: the idle one that changed longest ago is forgotten, else the one
+ * that changed longest ago.
+ */
 export const MAX_STRIPS = 2_000;
 
 /** Worst last. A dot is a slot in which the session was not known. */

@@ -7,7 +7,9 @@ import type { ServerHealth } from '../watchdog/decision.js';
 export const HOUR_MS = 3_600_000;
 /** A point each ten seconds at most, for an hour. */
 const MEMORY_EVERY_MS = 10_000;
+/** States of the server kept. At the limit: the oldest is forgotten. */
 export const MAX_STATES = 500;
+/** Restarts kept. At the limit: the oldest is forgotten. */
 export const MAX_RESTARTS = 50;
 
 export interface RestartEntry {

@@ -34,10 +34,14 @@ export interface Incident {
   steps: Step[];
 }
 
+/** Incidents kept. At the limit: the oldest that is over is forgotten, else the oldest. */
 export const MAX_INCIDENTS = 200;
-/** Of one incident; a session that is aborted over and over keeps its newest. */
+/**
+ * Steps of one incident. A session that is aborted over and over keeps its newest. At the limit: the oldest is
+ * forgotten.
+ */
 export const MAX_STEPS = 20;
-/** Characters of a sentence in an incident: 200 incidents of 20 steps stay below 3 MB. */
+/** Characters of a sentence in an incident. 200 incidents of 20 steps stay below 3 MB. At the limit: it is cut. */
 export const MAX_SAYS = 500;
 
 export class Incidents {

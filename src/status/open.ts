@@ -10,7 +10,7 @@ import { StatusView } from './view.js';
 
 /** A taken port may be that of a daemon on its way out. */
 const RETRY_MS = 30_000;
-/** Events that come while the endpoint's modules are loading. */
+/** Events that come while the endpoint's modules load. At the limit: further ones are missing from its counters. */
 export const MAX_EARLY = 1_000;
 
 export interface StatusOptions {

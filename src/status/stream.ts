@@ -6,12 +6,13 @@ import { type Incident, MAX_INCIDENTS } from './incidents.js';
 import type { SessionRow, StatusJson } from './json.js';
 import type { StatusView } from './view.js';
 
+/** Pages that listen to `/stream`. At the limit: 503. */
 export const MAX_LISTENERS = 16;
 /** Changes are gathered this long, so that a burst is one message. */
 const GATHER_MS = 200;
 /** Something comes at least this often: the page knows that it is connected, and the memory curve goes on. */
 const PULSE_MS = 5_000;
-/** A page that reads this much slower than it is written to is cut; it connects again and gets a fresh start. */
+/** Changes that a slow page has not read. At the limit: the page is cut; it connects again and gets a fresh start. */
 export const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 
 export interface ChangeMessage {

@@ -11,10 +11,11 @@ import { type Incident, Incidents } from './incidents.js';
 import type { Counters, SessionRow, StatusJson } from './json.js';
 import type { SessionFacts, StatusSource } from './source.js';
 
-/** Rows of `/status`; the worst come first, and `sessionsTotal` says how many there are. */
+/** Sessions in `/status`. At the limit: the worst come first; `sessionsTotal` says how many there are. */
 export const MAX_ROWS = 1_000;
+/** Characters of a text in `/status` (title, directory, message). At the limit: it is cut, and says so. */
 export const MAX_TEXT = 300;
-/** Texts remembered as they may be shown. */
+/** Texts remembered in the form that may be shown. At the limit: the oldest is forgotten, and made again. */
 export const MAX_CLEANED = 5_000;
 /** Two clocks give the same moment with a little jitter: a change within this is none. */
 const JITTER_MS = 1_500;

@@ -11,7 +11,10 @@ import { createReadableFormat } from './readable.js';
 import { createRedactor, type Revealable } from './redaction.js';
 import { FileDescriptorSink, type Sink } from './sink.js';
 
-/** A line of the server's own output may be longer than other fields. */
+/**
+ * Characters of a log line's sentence, and of a line of `server.output`. It may be longer than other fields. At the
+ * limit: it is cut, and says so.
+ */
 export const MAX_OUTPUT_LINE = 8_192;
 /** Fields in milliseconds; `limit` and `value` are too, or whole numbers. */
 const MILLISECONDS = /Ms$|^(limit|value)$/;

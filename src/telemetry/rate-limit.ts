@@ -22,24 +22,34 @@ interface Rates {
   group?: string;
 }
 
-/** What goes wrong over and over: one line a second, and a handful of different ones at once. */
+/**
+ * Lines of each of `error`, `server.notice`, `server.unknown`, `status.failed`, `notify.*`. What goes wrong over and
+ * over: one line a second, and a handful of different ones at once. At the limit: the line is left out and counted.
+ */
 export const COMPLAINTS: Rates = {
   same: { burst: 1, perSecond: 1 },
   all: { burst: 20, perSecond: 1 },
 };
-/** A stream that comes and goes: its reconnects slow down by themselves. */
+/**
+ * Lines of each of `stream.connected`, `stream.lost`, `stream.unavailable`. A stream that comes and goes: its
+ * reconnects slow down by themselves. At the limit: the line is left out and counted.
+ */
 export const STREAM: Rates = {
   same: { burst: 5, perSecond: 1 },
   all: { burst: 20, perSecond: 1 },
 };
-/** The server's own words have a limit of 100 lines a second already (`process/output.ts`). */
+/**
+ * Lines of `server.output`. The server's own lines have a limit of 100 a second already (`process/server/output.ts`).
+ * At the limit: the line is left out and counted.
+ */
 export const OUTPUT: Rates = {
   same: { burst: 10, perSecond: 1 },
   all: { burst: 200, perSecond: 100 },
 };
 /**
- * A session that changes all the time, and many sessions that change at once. Ids are the server's to invent: whatever
- * it says of them, all of it together is at most so many lines. A thousand sessions may begin with one poll.
+ * Lines of `session.health`, `.waiting`, `.answered`, `.recovered` and `.failed` together. A session that changes all
+ * the time, and many sessions that change at once. The server makes up the ids, so all together have one limit. A
+ * thousand sessions may begin with one poll. At the limit: the line is left out and counted.
  */
 export const CHANGES: Rates = {
   same: { burst: 20, perSecond: 1 },
@@ -65,9 +75,12 @@ const LIMITED: Partial<Record<EventName, Rates>> = {
   'session.failed': CHANGES,
 };
 
-/** Sentences remembered; beyond it the one said longest ago is forgotten, and the limit of its name holds. */
+/**
+ * Sentences whose repeats are counted. At the limit: the one said longest ago is forgotten; the limit of its event
+ * holds.
+ */
 export const MAX_SENTENCES = 2_000;
-/** Of a sentence, what tells it from others. */
+/** Characters of a sentence that tell it from others. At the limit: the rest is not compared. */
 const MAX_SENTENCE = 200;
 /** While lines are being left out, this often it is said how many. */
 export const SAY_EVERY_MS = 30_000;

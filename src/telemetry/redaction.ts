@@ -18,9 +18,19 @@ export interface Bounds {
   depth: number;
 }
 
-export const BOUNDS: Bounds = { string: 2_048, items: 100, depth: 6 };
+export const BOUNDS: Bounds = {
+  /** Characters of one text in a log line. At the limit: it is cut, and says so. */
+  string: 2_048,
+  /** Items of one list, keys of one object in a log line. At the limit: it is cut, and says so. */
+  items: 100,
+  /** Depth of one object in a log line. At the limit: what is deeper is cut. */
+  depth: 6,
+};
 
-/** Before the scrubbing, so that a huge string costs little; far above `string`, so that no secret is cut in its middle and shown. */
+/**
+ * Characters of one text that are searched for secrets. The search comes before the cut, so that no secret is cut in
+ * its middle and shown; the bound keeps a huge text cheap. At the limit: the rest is not shown.
+ */
 export const MAX_SCRUBBED = 65_536;
 
 /** Shorter secrets are found by their surroundings only: scrubbing every `a` would leave no log. */

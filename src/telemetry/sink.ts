@@ -6,7 +6,9 @@ import { writeSync } from 'node:fs';
 import type { Clock, Timer } from '../lib/clock.js';
 import { isDiskFull } from '../lib/disk.js';
 
-/** What a slow reader can be behind before whole lines are dropped. */
+/**
+ * Log lines behind a slow reader or a full disk. At the limit: whole lines are dropped; `log.dropped` says how many.
+ */
 export const MAX_PENDING_BYTES = 1024 * 1024;
 /** A full pipe is tried again after this time, a full disk less often: it is freed by people. */
 const RETRY_MS = 50;

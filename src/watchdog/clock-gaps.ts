@@ -5,7 +5,10 @@
  * observed clock, it lies too far back by every gap since. That time is held against no tool.
  */
 
-/** More gaps than this within one tool's time are no gaps but a daemon that hardly runs; the oldest are forgotten. */
+/**
+ * Times in which the daemon did not run. Tools' starts are corrected by them; more within one tool's time are a
+ * daemon that hardly runs. At the limit: the oldest is forgotten.
+ */
 export const MAX_GAPS = 100;
 
 export class ClockGaps {

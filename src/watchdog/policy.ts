@@ -73,7 +73,7 @@ export interface Policy {
     maxRestarts: number;
     window: number;
     backoff: { initial: number; max: number };
-    /** The breaker stays open this long, doubling each time to at most `MAX_COOLDOWN`. */
+    /** The breaker stays open this long, doubling each time to at most `MAX_COOLDOWN_MS`. */
     cooldown: number;
     /** A restart for wedged or piled-up sessions waits this long for healthy runs to end; 0 = not at all. */
     waitForHealthy: number;
@@ -96,8 +96,11 @@ export interface Policy {
   };
 }
 
-/** The breaker's cooldown doubles to at most this (contract, `restart.cooldown`). */
-export const MAX_COOLDOWN = 4 * 60 * 60_000;
+/**
+ * Time that the circuit breaker's cooldown can grow to. It doubles (contract, `restart.cooldown`). At the limit: it
+ * grows no more.
+ */
+export const MAX_COOLDOWN_MS = 4 * 60 * 60_000;
 
 /**
  * The contract's defaults. None ends a run before opencode's own last request: 1.18 makes 6 within 66 s, 2.x 11 within

@@ -46,7 +46,9 @@ const EVENTS_TIMEOUT_MS = 3_000;
 /** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
 const UNAWAITED_MS = 1_000;
 const DEFAULT_LIST = 100;
-/** Prompts whose moment is remembered: it matters for a second after each prompt (`rest.ts`). */
+/**
+ * Prompts whose time is remembered. It matters for a second after each prompt. At the limit: the oldest is forgotten.
+ */
 export const MAX_SENT = 1_000;
 
 export class OpencodeDriver {

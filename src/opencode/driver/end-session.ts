@@ -8,6 +8,10 @@ import type { SessionRef } from './run.js';
 
 /** Contract, `abort.verifyTimeout` and `abort.maxTries`. */
 const VERIFY_TIMEOUT_MS = 5_000;
+/**
+ * Failed aborts of one session. See the contract, `abort.maxTries`. At the limit: the command fails, and says that the
+ * session goes on.
+ */
 const MAX_TRIES = 3;
 /** An abort in the first 300 ms of a run can be lost (facts, section 6): what is idle then is looked at again. */
 const EARLY_MS = 1_000;

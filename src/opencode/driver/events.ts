@@ -23,7 +23,7 @@ const RECHECK_MS = 60_000;
  */
 const SETTLE_MS = 250;
 
-/** Subagents whose run is known, of all runs together; beyond it the oldest are heard no more. */
+/** Subagents known, of all runs of the driver together. At the limit: the oldest is heard no more. */
 export const MAX_SUBAGENTS = 1_000;
 
 /** Told to every listener when the stream was lost: events may have been missed. */

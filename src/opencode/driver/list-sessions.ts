@@ -8,7 +8,12 @@ import { DriverError } from './error.js';
 import type { SessionRef } from './run.js';
 import type { SessionState } from './types.js';
 
+/** Directories that `sessions` reads at a time. At the limit: the rest wait. */
 const MAX_CONCURRENT = 4;
+/**
+ * Sessions that `sessions` asks the server for, where no higher `--limit` is given. At the limit: older idle ones are
+ * not listed.
+ */
 export const MAX_RECENT = 500;
 
 export interface SurveyDeps {

@@ -35,8 +35,9 @@ export interface PromptWords {
   files: readonly FilePart[] | undefined;
 }
 
-/** A server would take more, and its log and memory would suffer for it. */
+/** A prompt. A server would take more, and its log and memory would suffer for it. At the limit: it is refused. */
 export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
+/** The title that is made of a prompt. At the limit: it is cut. */
 const MAX_TITLE_CHARS = 60;
 
 /** @throws DriverError `usage` */

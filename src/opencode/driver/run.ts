@@ -27,8 +27,9 @@ export const LAST_WORDS_MS = 3_000;
 const BEGIN_MS = 30_000;
 /** So many looks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
 const GONE_LOOKS = 4;
+/** Messages of the transcript that a run's result is read from. At the limit: older ones are not read. */
 const MAX_MESSAGES = 200;
-/** Open requests of one run; more are not answered, and the run waits for its limit. */
+/** Open requests of one run of the driver. At the limit: further ones are not answered; the run ends at its timeout. */
 export const MAX_OPEN = 100;
 const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 

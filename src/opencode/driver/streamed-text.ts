@@ -15,9 +15,9 @@ const updated = z.object({
 });
 const delta = z.object({ messageID: id, partID: id, field: z.string(), delta: z.string() });
 
-/** What is put together of one reply, with its reasoning; beyond it the rest comes with the transcript. */
+/** Text of one reply as it comes, with its reasoning. At the limit: the rest comes with the transcript. */
 export const MAX_STREAMED_CHARS = 16 * 1024 * 1024;
-/** Messages and parts of one run. */
+/** Messages and parts of one reply as it comes. At the limit: the rest comes with the transcript. */
 export const MAX_STREAMED_PARTS = 10_000;
 
 interface TextPart {

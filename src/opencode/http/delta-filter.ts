@@ -4,7 +4,10 @@
  */
 import { Buffer } from 'node:buffer';
 
-/** Of one frame, bytes: opencode cuts tool output at 50 kB, a status has a few hundred bytes. */
+/**
+ * One frame of the event stream. opencode cuts tool output at 50 kB, a status has a few hundred bytes. At the limit:
+ * the frame is dropped unread; it counts as progress of its session, which is inspected, at most once a minute.
+ */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 /** Bytes of a frame's beginning that tell what it is: a delta's session stands some 230 bytes in (1.18.33). */
 const HEAD_BYTES = 1_024;

@@ -11,7 +11,7 @@ export type OpencodeErrorKind =
   | 'network'
   | 'aborted';
 
-/** How much of a server's own error text is repeated. */
+/** The server's own error text in a message. At the limit: it is cut. */
 export const MAX_DETAIL_CHARS = 200;
 
 /** What the reader can do, by kind. An `aborted` request was ours to end: nothing to do. */

@@ -14,7 +14,7 @@ import type { StreamTarget } from './transport.js';
  * frozen server answers nothing. A healthy one sends the headers at once.
  */
 const HEADERS_TIMEOUT_MS = 5_000;
-/** Of filtered frames, bytes, that wait for the parser: beyond this the server waits. */
+/** Filtered frames that wait for the parser. At the limit: the server has to wait. */
 export const MAX_UNREAD_BYTES = 256 * 1024;
 
 export interface ConnectionEnd {

@@ -5,11 +5,17 @@ import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 
-/** Of one answer, bytes: the longest are transcripts, whose messages carry files and tool output. */
+/**
+ * The body of one answer of opencode. The longest are transcripts, whose messages carry files and tool output. At the
+ * limit: reading stops, and the request fails.
+ */
 export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** Idle connections are kept beyond the poll and probe intervals (5 s), so that each poll finds one open. */
 const KEEP_ALIVE_MS = 30_000;
-/** A GET is sent so often in all where its connection breaks: several kept ones may have been closed by the server. */
+/**
+ * Times that a GET is sent in all where its connection breaks. Several kept connections may have been closed by the
+ * server. At the limit: the request fails.
+ */
 const MAX_TRIES = 3;
 
 export interface TransportOptions {

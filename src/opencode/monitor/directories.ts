@@ -5,11 +5,17 @@
 
 import { MAX_PATH_CHARS } from '../v1/schemas.js';
 
-/** Far more projects than anyone serves at once; each costs one request per poll interval. */
+/**
+ * Directories polled, besides the server's own. Far more projects than anyone serves at once; each costs one request
+ * per poll interval. At the limit: the one not heard of for longest is polled no more, until it is heard of again.
+ */
 export const MAX_LIVE_DIRECTORIES = 256;
 /** After an attach, sessions updated within this time may still run. */
 export const RECENT_MS = 24 * 60 * 60_000;
-/** Asking creates instances (5-20 MiB each): only the most recent directories are worth that. */
+/**
+ * Directories looked for at an attach. Asking creates instances (5-20 MiB each): only the most recent directories are
+ * worth that. At the limit: older ones are found by their events.
+ */
 export const MAX_RECENT_DIRECTORIES = 20;
 
 /** One spelling for one directory: without trailing slashes. */

@@ -33,7 +33,7 @@ const RELIST_EVERY_POLLS = 3;
 /** SQLite's and the system's words for it. Health stays good, and every write fails (facts, section 14). */
 const FULL_DISK = /SQLITE_FULL|database or disk is full|\bENOSPC\b|no space left on device/i;
 
-/** Close looks at a time: each is four requests. With thousands of sessions at once the rest wait. */
+/** Inspections at a time; each is four requests. At the limit: the rest wait, each session once. */
 export const MAX_INSPECTIONS = 16;
 
 /** A session is updated before we notice that the stream is dead: the missed time begins this much earlier. */

@@ -4,7 +4,10 @@ export type NoticeLevel = 'info' | 'warn' | 'error';
 /** A notice that would repeat is given at most this often. */
 export const NOTICE_EVERY_MS = 60_000;
 
-/** Kept of one run of the driver: one for each failed attempt and each request. */
+/**
+ * Notices kept of one run of the driver. One for each failed attempt and each request. At the limit: further ones are
+ * not kept.
+ */
 export const MAX_NOTICES = 200;
 
 export type Notice = (

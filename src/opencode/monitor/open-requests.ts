@@ -5,7 +5,10 @@
 import type { Observation } from '../../watchdog/observation.js';
 import type { OwnedRequest } from '../v1/client.js';
 
-/** No person is asked this much at once; beyond it the oldest are forgotten, and found again by a close look. */
+/**
+ * Open requests known to the monitor. No person is asked this much at once. At the limit: the oldest is forgotten; an
+ * inspection finds it.
+ */
 export const MAX_REMEMBERED = 1_000;
 
 type Kind = OwnedRequest['on'];

@@ -9,7 +9,10 @@ import type { OpencodeClient } from '../v1/client.js';
 import { MAX_LIVE_DIRECTORIES } from './directories.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 
-/** opencode serves polls from memory; more at once would only queue in its one event loop. */
+/**
+ * Status polls at a time. opencode serves polls from memory; more at once would only queue in its one event loop. At
+ * the limit: the rest wait; one directory is never polled twice at once.
+ */
 export const MAX_CONCURRENT_POLLS = 4;
 
 /** How long before it is due a round is made together with a probe, as a share of the interval. */

@@ -19,13 +19,22 @@ import type { OpenRequests } from './open-requests.js';
 import type { Poller } from './poller.js';
 import type { SessionInfos } from './session-infos.js';
 
-/** Enough to find the 20 most recent directories among the sessions of busy ones. */
+/**
+ * Sessions listed at an attach. Enough to find the 20 most recent directories among the sessions of busy ones. At the
+ * limit: older ones are found by their events.
+ */
 export const RECENT_SESSIONS = 200;
-/** A directory that fails this often is left to the ordinary polls: one broken project must not blind us to the rest. */
+/**
+ * Failures in a row after which a directory is left to the ordinary polls. At the limit: the attach goes on without
+ * it: one broken project must not hide the rest.
+ */
 const MAX_ROUNDS = 3;
 /** The server's clock may be behind ours by so much. */
 const LIST_MARGIN_MS = 60_000;
-/** Directories heard of for the first time are looked into this many at a time. */
+/**
+ * New directories that are read at a time. At the limit: the rest wait, up to as many as are polled; those beyond are
+ * left to the polls.
+ */
 export const MAX_LOOKS = 4;
 
 export interface ResyncOptions {

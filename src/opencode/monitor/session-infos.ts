@@ -8,8 +8,12 @@ import type { Notice } from './notice.js';
 
 /** A session whose information cannot be had is asked for this often. */
 const RETRY_MS = 60_000;
+/** Requests for a session's title and parent at a time. At the limit: the rest wait. */
 export const MAX_CONCURRENT = 2;
-/** Sessions whose information was told, or waits to be fetched: as many as the watchdog remembers. */
+/**
+ * Sessions whose title and parent are known or waited for. As many as the watchdog remembers. At the limit: the
+ * oldest is forgotten and asked for again; one that finds no room is asked for with the next poll.
+ */
 export const MAX_KNOWN = 10_000;
 
 export interface SessionInfosOptions {

@@ -9,21 +9,33 @@ import { bounded } from '../http/errors.js';
 /** Absent, or not what it should be: both read as undefined. */
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
-/** Ids are about 30 characters; the bound keeps a broken server from filling maps with huge keys. */
+/**
+ * An id (session, request, call, message). Ids are about 30 characters; the bound keeps a broken server from filling
+ * maps with huge keys. At the limit: what carries it is dropped as unparseable.
+ */
 export const MAX_ID_CHARS = 256;
 export const id = z.string().min(1).max(MAX_ID_CHARS);
-/** A path on Linux is at most this long (limits.h, PATH_MAX): a longer one is none. */
+/**
+ * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path is taken as
+ * absent.
+ */
 export const MAX_PATH_CHARS = 4_096;
 const path = z.string().max(MAX_PATH_CHARS);
-/** opencode makes titles of at most 100 characters; people may give longer ones. */
+/**
+ * A session's title. opencode makes titles of at most 100 characters; people may give longer ones. At the limit: it
+ * is cut.
+ */
 export const MAX_TITLE_CHARS = 300;
-/** Names of models, providers, agents and tools. */
+/** The name of a model, provider, agent or tool. At the limit: it is cut. */
 export const MAX_NAME_CHARS = 200;
 /** Milliseconds since the epoch: from 2001 (before it, it was in another unit) to the last that a Date can say. */
 const MIN_EPOCH_MS = 1e12;
 const MAX_EPOCH_MS = 8.64e15;
 export const epochMs = z.number().min(MIN_EPOCH_MS).max(MAX_EPOCH_MS);
-/** opencode tries every 30 s at most, so this is a year of attempts: more is no counter. */
+/**
+ * opencode's attempt counter. opencode tries every 30 s at most, so this is a year of attempts. At the limit: the
+ * counter is taken as absent.
+ */
 export const MAX_ATTEMPT = 1_000_000;
 export const attempt = z.number().max(MAX_ATTEMPT);
 const words = (max: number) => z.string().transform((text) => bounded(text, max));

@@ -3,7 +3,10 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 import { id } from './schemas.js';
 import { type ParseStats, readStatus } from './status.js';
 
-/** More sessions than any server has at work; at 200 bytes each they are 10 MB. */
+/**
+ * Entries of one status poll. More sessions than any server has at work; at 200 bytes each they are 10 MB. At the
+ * limit: the whole poll fails, because the rest would seem idle.
+ */
 export const MAX_STATUS_ENTRIES = 50_000;
 
 const UNKNOWN: SessionStatus = Object.freeze({ type: 'unknown' });

@@ -4,12 +4,16 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { attempt, epochMs } from './schemas.js';
 
-/** How much of a provider's error text is kept. */
+/** The message of a retry or an error. At the limit: it is cut. */
 export const MAX_MESSAGE_CHARS = 300;
 /** A next attempt further ahead than this (a year) is no time that anybody meant. */
 const MAX_AHEAD_MS = 365 * 24 * 60 * 60_000;
-/** Names of unknown status types kept, so that a broken server cannot fill memory. */
+/**
+ * Names of unknown status types that are reported. A broken server cannot fill memory. At the limit: further ones
+ * count as busy and are not reported.
+ */
 export const MAX_UNKNOWN_TYPES = 32;
+/** The name of an unknown status type. At the limit: it is cut. */
 export const MAX_TYPE_CHARS = 60;
 
 /** Counts what could not be read, so that a change of opencode's formats shows. */

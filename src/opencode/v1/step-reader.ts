@@ -9,9 +9,12 @@ import { BoundedMap } from '../../lib/bounded-map.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
 import { tokenTotal, type WireMessage, type WirePart } from './schemas.js';
 
-/** Messages under way at once; each session has one. */
+/**
+ * Messages that are being written at once; each session has one. At the limit: the one heard of least recently is
+ * forgotten.
+ */
 export const MAX_OPEN_STEPS = 10_000;
-/** Tool calls of one step whose results are told apart; a step with more is no repetition. */
+/** Tool calls of one step whose results are compared. At the limit: the step counts as no repetition. */
 export const MAX_STEP_TOOLS = 200;
 
 /** opencode's tools that change files, in 1.x and 2.x. */

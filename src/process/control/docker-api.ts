@@ -34,6 +34,7 @@ const statsSchema = z.object({
 const errorSchema = z.object({ message: z.string() });
 
 const REQUEST_TIMEOUT_MS = 10_000;
+/** An answer of the Docker engine. At the limit: the request fails. */
 export const MAX_ANSWER_BYTES = 4 * 2 ** 20;
 
 export class DockerApi {

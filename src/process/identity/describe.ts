@@ -1,7 +1,10 @@
 /** Puts a process into words for a log line: bounded, and with what looks like a secret taken out. */
 import type { ProcessInfo } from '../table/process-table.js';
 
-/** Long enough to recognise a program by, short enough for a log line. */
+/**
+ * A process's command line in a message. Long enough to recognise a program by, short enough for a log line. At the
+ * limit: it is cut.
+ */
 const MAX_COMMAND_CHARS = 200;
 
 const SECRET_NAME = /pass(word|wd|phrase)?|secret|token|api[-_]?key|auth(?!or)|credential|cookie/i;

@@ -33,20 +33,30 @@ export interface OutputOptions {
   onLost(stream: Stream, error: unknown): void;
 }
 
+/** A line of the server's output, and of a command's. At the limit: its beginning is shown, the rest dropped. */
 export const MAX_LINE_BYTES = 8 * 1024;
-/** A server in debug mode writes thousands a second; a log that repeats them all hides what matters. */
+/**
+ * Lines of the server's output. A server in debug mode writes thousands a second; a log that repeats them all hides
+ * what matters. At the limit: lines are dropped; a notice says how many.
+ */
 export const MAX_LINES_PER_SECOND = 100;
-/** For the error of a server that exits at once. */
+/** Last lines of output kept for an error. At the limit: the oldest is forgotten. */
 export const KEPT_LINES = 20;
 const WINDOW_MS = 1_000;
 /** inotify tells of new output, and where it does not work, or has something left to say, a look does. */
 const LOOK_MS = 1_000;
 /** Where inotify works: it may fall silent (its queue is full, the file system is a remote one). */
 const RARE_LOOK_MS = 10_000;
-/** What was read is of no more use: the file is emptied when it is larger, so that it cannot fill the disk. */
+/**
+ * The file that the server's output is written to. What was read is of no more use, and must not fill the disk. At
+ * the limit: the file is emptied once it is read.
+ */
 export const MAX_FILE_BYTES = 8 * 2 ** 20;
 const CHUNK_BYTES = 64 * 1024;
-/** A writer that is faster than we read must not keep the event loop. */
+/**
+ * Chunks of output read at once. A writer that is faster than we read must not hold the event loop. At the limit: the
+ * rest is read in the next turn.
+ */
 const MAX_CHUNKS_PER_LOOK = 64;
 
 export class OutputTail {

@@ -9,7 +9,10 @@ import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from '../..
 import { bootId } from '../table/proc-table.js';
 import type { ProcessRef } from '../table/process-table.js';
 
-/** A record or a claim has some hundred bytes: what is larger was not written by us. */
+/**
+ * A lock or the record of a spawned server. It has some hundred bytes: what is larger was not written by us. At the
+ * limit: it is taken as absent.
+ */
 export const MAX_RECORD_BYTES = 64 * 1024;
 
 const refSchema = z.object({ pid: z.int().positive(), startTime: z.string() });

@@ -6,9 +6,14 @@ import { counted } from '../number-text.js';
 
 export type WebhookFormat = 'json' | 'slack';
 
-/** A digest is read on a phone: the first lines tell, the rest is counted. */
+/**
+ * Lines of one webhook message. A digest is read on a phone: the first lines tell. At the limit: the rest is counted.
+ */
 export const MAX_LINES = 10;
-/** Slack cuts a text at 40,000 characters, and shows far less. */
+/**
+ * Characters of one webhook message. Slack cuts a text at 40,000 characters, and shows far less. At the limit: it is
+ * cut.
+ */
 export const MAX_TEXT = 3_000;
 
 export interface Digest {

@@ -28,7 +28,12 @@ export interface WebhookLimits {
 
 export const WEBHOOK_LIMITS: WebhookLimits = {
   gatherMs: 2_000,
+  /** Time between two messages of a webhook. At the limit: what comes meanwhile is one digest. */
   intervalMs: 60_000,
+  /**
+   * Events that one message of a webhook lists, and that wait for the next. At the limit: the rest is counted
+   * (`more`).
+   */
   maxEvents: 100,
   tries: 5,
   timeoutMs: 10_000,

@@ -12,7 +12,10 @@ const AT_ONCE = 3_000;
 const MIN_AT_ONCE = 2;
 /** `server.instance.disposed` follows the ends after 1.5–1.8 s (facts, section 12), later on a busy machine. */
 const DISPOSED_WITHIN = 10_000;
-/** More ends than this within seconds are one cut for certain; the oldest were said, or are no news any more. */
+/**
+ * Runs aborted by others that may have been cut together. More within seconds are one cut for certain. At the limit:
+ * the oldest is forgotten.
+ */
 export const MAX_ENDS = 1_000;
 
 interface End {

@@ -10,9 +10,12 @@ import type { Decision } from '../decision.js';
 import type { Policy } from '../policy.js';
 import type { Run } from '../session/state.js';
 
-/** Models remembered with their failures; beyond it the one known longest that is not out is forgotten, or else that. */
+/**
+ * Models remembered with their failures. At the limit: the one known longest that is not said to be out is forgotten,
+ * else the one known longest.
+ */
 export const MAX_MODELS = 200;
-/** Sessions remembered that ended badly on one model; a handful decides. */
+/** Sessions remembered that ended badly on one model. A handful decides. At the limit: the oldest is forgotten. */
 export const MAX_ENDED = 1_000;
 
 interface FailingModel {

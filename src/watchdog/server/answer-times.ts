@@ -7,7 +7,10 @@
 
 /** Older answers say nothing about now, ms. */
 const RECENT_MS = 60_000;
-/** The newest are enough: polls of many directories come together. */
+/**
+ * Answer times that say how slow the server is now. The newest are enough: polls of many directories come together.
+ * At the limit: the oldest is forgotten.
+ */
 const KEPT = 50;
 /** Of a verified abort: its own answer, the run's end, the look that shows it, and one to spare. */
 const ANSWERS_OF_AN_ABORT = 4;

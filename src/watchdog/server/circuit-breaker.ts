@@ -6,7 +6,7 @@
  * `window` the breaker opens for `cooldown`, doubling with every opening until the server stayed healthy for a whole
  * `window`. When the cooldown is over, one trial restart is let through (half-open).
  */
-import { MAX_COOLDOWN, type Policy } from '../policy.js';
+import { MAX_COOLDOWN_MS, type Policy } from '../policy.js';
 
 type State =
   | { kind: 'closed' }
@@ -100,7 +100,7 @@ export class CircuitBreaker {
   }
 
   #open(at: number): Admission {
-    const cooldown = Math.min(this.#policy.cooldown * 2 ** this.#openings, MAX_COOLDOWN);
+    const cooldown = Math.min(this.#policy.cooldown * 2 ** this.#openings, MAX_COOLDOWN_MS);
     this.#openings += 1;
     // Never more than maxRestarts in any window, even where the cooldown is shorter than the window.
     const room = this.#restarts[this.#restarts.length - this.#policy.maxRestarts];

@@ -6,7 +6,10 @@
 import type { Decision } from '../decision.js';
 import type { ServerObservation } from '../observation.js';
 
-/** Whoever stops it again and again means it, or something is badly wrong: then the probes decide. */
+/**
+ * Times that one suspended server process is continued. Whoever stops it again and again means it, or something is
+ * badly wrong. At the limit: the probes decide.
+ */
 const MAX_TRIES = 3;
 /** A process that ran for this long after it was thawed is stopped anew, not still. */
 const FORGIVEN_AFTER_MS = 10_000;

@@ -5,7 +5,10 @@
  * A server that only leaves its health route unanswered is not mute: its polls or heartbeats are words.
  */
 
-/** More spans than this within one run's silence are a server that hardly runs; the oldest are forgotten. */
+/**
+ * Periods in which the server did not respond. More within one run's silence are a server that hardly runs. At the
+ * limit: the oldest is forgotten, and counts as silence of the sessions again.
+ */
 export const MAX_MUTE_SPANS = 100;
 
 export class UnresponsivePeriods {

@@ -11,7 +11,10 @@ import type { Context } from './rule-context.js';
 import { isRetryReason, type LimitExceeded } from './rules.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
-/** After so many aborts held back for an attempt in flight, attempts this short will never be seen waiting. */
+/**
+ * Aborts of one run held back because an attempt was in flight. Attempts this short are never seen waiting. At the
+ * limit: the abort is sent.
+ */
 const MAX_HOLDS = 2;
 /** A run that is back within this many ms of its verified abort, unprompted, shows that the abort was lost (facts, section 6). */
 const LOST_ABORT_WINDOW = 60_000;

@@ -8,11 +8,17 @@ import type { Context } from './rule-context.js';
 import { type LimitExceeded, needsInspection } from './rules.js';
 import type { Run, Session } from './state.js';
 
-/** Tool calls remembered of one run: an answer asks for a dozen at once. More say nothing that these do not. */
+/**
+ * Tool calls remembered of one run. An answer asks for a dozen at once; more say nothing that these do not. At the
+ * limit: further calls are not noted, those known count as before.
+ */
 export const MAX_TOOLS = 100;
-/** A close look that failed is tried again after this many ms ... */
+/** An inspection that failed is tried again after this many ms. */
 const LOOK_AGAIN = 5_000;
-/** ... and after so many failures in a row of a server that answers otherwise, what the events said must do. */
+/**
+ * Failed inspections in a row, of a server that answers otherwise. At the limit: the session is judged by its events
+ * alone.
+ */
 const MAX_LOOK_FAILURES = 3;
 /** A look that was never answered is asked for again after this many ms. */
 const LOOK_LOST = 60_000;

@@ -12,17 +12,23 @@ import type { LoopKind } from '../decision.js';
 import type { FinishedStep } from '../observation.js';
 import type { Policy } from '../policy.js';
 
-/** The longest cycle of steps that is looked for (contract, `loop.maxRepeats`). */
+/**
+ * Steps of the longest cycle that is looked for. See the contract, `loop.maxRepeats`. At the limit: a longer cycle is not
+ * found.
+ */
 const MAX_CYCLE = 4;
 /** Tools that took this long (ms) make a step a poll: it waits for something (contract, `loop.maxRepeats`). */
 const POLL_MS = 5_000;
-/** Compactions with more finished steps than this between them did some good (contract, `loop.maxCompactions`). */
+/**
+ * Finished steps between two compactions. See the contract, `loop.maxCompactions`. At the limit: the compaction did some
+ * good, and the count starts again.
+ */
 const MAX_STEPS_BETWEEN_COMPACTIONS = 2;
 /** Runs that begin later than this (ms) after the last one's end are a person's or a schedule's (contract, `loop.maxRuns`). */
 const RUN_GAP_MS = 2_000;
 /** Runs of one session are counted over this time, ms (contract, `loop.maxRuns`). */
 const RUNS_WINDOW_MS = 5 * 60_000;
-/** Begins of runs that are remembered: `loop.maxRuns` is far below. */
+/** Begins of runs remembered of one session. `loop.maxRuns` is far below. At the limit: the oldest is forgotten. */
 export const MAX_RUN_STARTS = 1_000;
 
 export interface Loop {

@@ -5,13 +5,17 @@ import type { SessionInfo } from '../observation.js';
 import { newSession, type Session } from './state.js';
 
 /**
- * Sessions remembered, idle ones included; beyond it the one that has been idle longest is forgotten. An active one
- * never is: where all are active, a new one is not entered until one of them ends.
+ * Sessions remembered, idle ones included. At the limit: the one that has been idle longest is forgotten, an active
+ * one never: where all are active, a new one is not watched until one of them ends, and `session.unwatched` says so
+ * once a minute.
  */
 export const MAX_SESSIONS = 10_000;
-/** Deleted sessions whose last words may still come. */
+/** Deleted sessions whose last events may still come. At the limit: the one deleted longest ago is forgotten. */
 export const MAX_DELETED = 1_000;
-/** Subagents below subagents; opencode's own nest two or three deep. A circle of parents is deeper than any number. */
+/**
+ * Depth of subagents below subagents. opencode's own nest two or three deep; a circle of parents is deeper than any
+ * number. At the limit: the parent is ignored.
+ */
 export const MAX_DEPTH = 32;
 
 export class SessionRegistry {

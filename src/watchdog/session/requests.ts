@@ -6,7 +6,10 @@ import type { Context } from './rule-context.js';
 import { type LimitExceeded, oldestUnhandled } from './rules.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
-/** Open requests remembered of one run; those beyond are found by a close look once these are answered. */
+/**
+ * Open permissions and questions of one run. At the limit: further ones are not noted; an inspection finds them once
+ * those known are answered.
+ */
 export const MAX_REQUESTS = 100;
 
 /** True where the request was not known yet. `heard`: now is when it was asked; else it may be much older. */
