@@ -159,6 +159,16 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/page.js')).page(options),
   },
   {
+    name: 'service',
+    summary: 'install the daemon as a service of this machine (systemd, launchd), or remove it',
+    configure: (command) =>
+      command
+        .argument('<act>', 'install, uninstall, status or logs')
+        .option('--system', 'for the whole machine, as root (else: for the logged-in user)')
+        .option('--follow', 'with logs: go on showing new lines'),
+    run: async (options, args) => (await import('./commands/service.js')).service(args, options),
+  },
+  {
     name: 'healthcheck',
     summary: "exit 0 while the running daemon's own loop turns, for a container's health check",
     run: async (options) => (await import('./commands/healthcheck.js')).healthcheck(options),

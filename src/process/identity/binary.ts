@@ -48,7 +48,12 @@ function notFound(program: string): string {
   return `"${program}" ${where}: install it with "npm i -g opencode-ai", or set server.command`;
 }
 
-function findProgram(program: string, env: NodeJS.ProcessEnv, cwd: string): string | undefined {
+/** The file that a shell would run for this word; undefined where there is none. */
+export function findProgram(
+  program: string,
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+): string | undefined {
   if (program === '') return undefined;
   if (program.includes('/')) {
     const path = isAbsolute(program) ? program : resolve(cwd, program);

@@ -1,0 +1,78 @@
+/** The files of `service install`: a systemd unit made from the one that this package ships, or a launchd agent. Pure. */
+
+/** What starts the daemon on this machine. All paths are absolute. */
+export interface ServiceProgram {
+  /** Node and the command's file. */
+  command: readonly string[];
+  /** Folders of opencode and node, for PATH. */
+  path: readonly string[];
+  configFile: string;
+}
+
+/** The first line of every file that `service install` writes: only such a file is replaced or removed. */
+export const MARK = 'Written by "opencode-watchdog service install".';
+
+/** @param template the shipped unit, whose ExecStart and PATH are those of another machine */
+export function systemdUnit(template: string, program: ServiceProgram): string {
+  const words = [...program.command, 'run', '--config', program.configFile];
+  const start = `ExecStart=${words.map(unitWord).join(' ')}`;
+  const path = `Environment=${unitWord(`PATH=${program.path.join(':')}`)}`;
+  const lines = template.split('\n').flatMap((line) => {
+    if (line.startsWith('ExecStart=')) return [path, start];
+    return line.startsWith('Environment=PATH=') ? [] : [line];
+  });
+  return `# ${MARK}\n${lines.join('\n')}`;
+}
+
+/** A word of systemd's command lines (systemd.service(5)): `%` is a specifier, `$` a variable, `"` and `\` are quoted. */
+function unitWord(word: string): string {
+  const escaped = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
+  return /^[\w@%+=:,./~-]+$/.test(escaped)
+    ? escaped
+    : `"${escaped.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+}
+
+/** A launchd agent (launchd.plist(5)). Not tried on macOS. */
+export function launchdAgent(
+  label: string,
+  program: ServiceProgram,
+  { home, logFile }: { home: string; logFile: string },
+): string {
+  const words = [...program.command, 'run', '--config', program.configFile, '--log-format', 'json'];
+  const strings = words.map((word) => `    <string>${xml(word)}</string>`).join('\n');
+  return `<?xml version="1.0" encoding="UTF-8"?>
+<!-- ${MARK} -->
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+  <key>Label</key>
+  <string>${xml(label)}</string>
+  <key>ProgramArguments</key>
+  <array>
+${strings}
+  </array>
+  <key>EnvironmentVariables</key>
+  <dict>
+    <key>PATH</key>
+    <string>${xml(program.path.join(':'))}</string>
+  </dict>
+  <key>WorkingDirectory</key>
+  <string>${xml(home)}</string>
+  <key>RunAtLoad</key>
+  <true/>
+  <key>KeepAlive</key>
+  <dict>
+    <key>SuccessfulExit</key>
+    <false/>
+  </dict>
+  <key>StandardOutPath</key>
+  <string>${xml(logFile)}</string>
+  <key>StandardErrorPath</key>
+  <string>${xml(logFile)}</string>
+</dict>
+</plist>
+`;
+}
+
+const xml = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');

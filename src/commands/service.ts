@@ -1,0 +1,243 @@
+/** `service install | uninstall | status | logs`: the daemon as a service of this machine's own service manager. */
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { findProgram } from '../process/identity/binary.js';
+import { launchdAgent, MARK, type ServiceProgram, systemdUnit } from './service-files.js';
+import { complain, EXIT, ExitError, print } from './shared.js';
+
+const NAME = 'opencode-watchdog';
+const ACTS = ['install', 'uninstall', 'status', 'logs'] as const;
+const PASSWORD_BYTES = 32;
+/** Where the account's programs and the machine's are, behind the folders of opencode and node. */
+const USUAL_PATH = ['/usr/local/bin', '/usr/bin', '/bin'];
+/** The account of the system unit (systemd/opencode-watchdog.service). */
+const SYSTEM_USER = 'opencode';
+
+export interface ServiceOptions {
+  system?: boolean;
+  follow?: boolean;
+}
+
+/** Where a service's files are, and the words for its manager. */
+interface Place {
+  manager: 'systemd' | 'launchd';
+  system: boolean;
+  unitFile: string;
+  configFile: string;
+  passwordFile: string;
+  logFile: string;
+}
+
+export async function service([act]: readonly string[], options: ServiceOptions): Promise<number> {
+  const chosen = ACTS.find((each) => each === act);
+  if (chosen === undefined) {
+    throw new ExitError(EXIT.usage, `service ${act}: expected one of ${ACTS.join(', ')}`);
+  }
+  const place = placeOf(options.system === true);
+  switch (chosen) {
+    case 'install':
+      return install(place);
+    case 'uninstall':
+      return uninstall(place);
+    case 'status':
+      return hand(statusCommand(place));
+    case 'logs':
+      return hand(logsCommand(place, options.follow === true));
+  }
+}
+
+function placeOf(system: boolean): Place {
+  const { platform, env } = process;
+  if (platform === 'darwin') {
+    if (system) {
+      throw new ExitError(EXIT.usage, '--system: expected on Linux only; macOS gets an agent');
+    }
+    const library = join(homedir(), 'Library');
+    const folder = join(homedir(), '.config', NAME);
+    return {
+      manager: 'launchd',
+      system,
+      unitFile: join(library, 'LaunchAgents', `${NAME}.plist`),
+      configFile: join(folder, 'config.yaml'),
+      passwordFile: join(folder, 'password'),
+      logFile: join(library, 'Logs', `${NAME}.log`),
+    };
+  }
+  if (platform !== 'linux') {
+    throw new ExitError(
+      EXIT.failed,
+      `service: ${platform} has neither systemd nor launchd; on Windows, run it in WSL`,
+    );
+  }
+  if (system && process.getuid?.() !== 0) {
+    throw new ExitError(EXIT.usage, '--system: only root may do that (sudo), or leave it out');
+  }
+  const config = system ? '/etc' : env.XDG_CONFIG_HOME || join(homedir(), '.config');
+  return {
+    manager: 'systemd',
+    system,
+    unitFile: join(system ? '/etc/systemd/system' : `${config}/systemd/user`, `${NAME}.service`),
+    configFile: join(config, NAME, 'config.yaml'),
+    passwordFile: join(config, NAME, 'password'),
+    logFile: '',
+  };
+}
+
+function install(place: Place): number {
+  refuseForeignFile(place.unitFile);
+  if (place.manager === 'systemd') refuseWithoutSystemd(place);
+  if (place.system) refuseWithoutAccount();
+  const program = programOf(place);
+  const did = [
+    ...ensureFile(place.configFile, 'log: { level: info }\n', 0o644),
+    ...ensureFile(place.passwordFile, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`),
+  ];
+  const text =
+    place.manager === 'systemd'
+      ? systemdUnit(shippedUnit(place.system), program)
+      : launchdAgent(NAME, program, { home: homedir(), logFile: place.logFile });
+  mkdirSync(dirname(place.unitFile), { recursive: true });
+  writeFileSync(place.unitFile, text, { mode: 0o644 });
+  did.push(`wrote ${place.unitFile}`);
+  for (const command of startCommands(place)) {
+    must(command);
+    did.push(`ran ${command.join(' ')}`);
+  }
+  const lingers = place.manager === 'systemd' && !place.system;
+  print(
+    [
+      ...did,
+      '',
+      'It runs. See it:   opencode-watchdog status',
+      `Its log:           ${NAME} service logs${place.system ? ' --system' : ''}`,
+      `Undo all of this:  ${NAME} service uninstall${place.system ? ' --system' : ''}`,
+      ...(lingers ? ['To keep it running while you are logged out: loginctl enable-linger'] : []),
+    ].join('\n'),
+  );
+  return EXIT.done;
+}
+
+function uninstall(place: Place): number {
+  if (!existsSync(place.unitFile)) {
+    throw new ExitError(EXIT.failed, `${place.unitFile} is not there: nothing is installed`);
+  }
+  refuseForeignFile(place.unitFile);
+  const stopped = run(stopCommand(place));
+  if (stopped !== 0) complain(`"${stopCommand(place).join(' ')}" ended with ${stopped}`);
+  rmSync(place.unitFile);
+  if (place.manager === 'systemd') run([...systemctl(place), 'daemon-reload']);
+  print(
+    `removed ${place.unitFile}\nleft as they are: ${place.configFile}, ${place.passwordFile}, and the state directory`,
+  );
+  return stopped === 0 ? EXIT.done : EXIT.failed;
+}
+
+/** The unit as it lies in this package. */
+function shippedUnit(system: boolean): string {
+  const file = system ? `systemd/${NAME}.service` : `systemd/user/${NAME}.service`;
+  return readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+}
+
+function programOf(place: Place): ServiceProgram {
+  const opencode = findProgram('opencode', process.env, process.cwd());
+  if (opencode === undefined) {
+    complain('opencode is not in the PATH: the service starts it as soon as it is there');
+  }
+  // Where a shell finds it, not what the link points at: an upgrade changes the latter.
+  const folders = (process.env.PATH ?? '').split(':').filter((folder) => folder.startsWith('/'));
+  const ofOpencode = folders.filter((folder) => existsSync(join(folder, 'opencode'))).slice(0, 1);
+  const path = [...new Set([...ofOpencode, dirname(process.execPath), ...USUAL_PATH])];
+  const command = [process.execPath, realpathSync(process.argv[1] ?? '')];
+  return { command, path, configFile: place.configFile };
+}
+
+/** A file of that name that a person wrote is not ours to replace or remove. */
+function refuseForeignFile(file: string): void {
+  if (!existsSync(file) || readFileSync(file, 'utf8').includes(MARK)) return;
+  throw new ExitError(
+    EXIT.failed,
+    `${file} is there and was not written by this command: move it away first`,
+  );
+}
+
+function refuseWithoutSystemd(place: Place): void {
+  const command = [...systemctl(place), 'is-system-running'];
+  const { stdout, error } = spawnSync(command[0] ?? '', command.slice(1), { encoding: 'utf8' });
+  const state = error === undefined ? stdout.trim() : error.message;
+  if (/^(running|degraded|starting|initializing|maintenance)$/.test(state)) return;
+  throw new ExitError(
+    EXIT.failed,
+    `systemd does not run here ("${command.join(' ')}": ${state || 'no answer'}). Start "opencode-watchdog run" by what does: see docs/deploy.md`,
+  );
+}
+
+function refuseWithoutAccount(): void {
+  if (run(['id', '-u', SYSTEM_USER], 'ignore') === 0) return;
+  throw new ExitError(
+    EXIT.failed,
+    `the account "${SYSTEM_USER}", which opencode runs as, is missing. Make it: useradd --system --create-home --home-dir /var/lib/opencode --shell /usr/sbin/nologin ${SYSTEM_USER}`,
+  );
+}
+
+/** @returns what was done, in words: nothing where the file is there */
+function ensureFile(file: string, content: string, mode = 0o600): string[] {
+  if (existsSync(file)) return [];
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, content, { mode, flag: 'wx' });
+  return [`made ${file}`];
+}
+
+const systemctl = ({ system }: Place): string[] =>
+  system ? ['systemctl'] : ['systemctl', '--user'];
+const launchdDomain = (): string => `gui/${process.getuid?.() ?? 0}`;
+
+function startCommands(place: Place): string[][] {
+  return place.manager === 'systemd'
+    ? [
+        [...systemctl(place), 'daemon-reload'],
+        [...systemctl(place), 'enable', '--now', NAME],
+      ]
+    : [['launchctl', 'bootstrap', launchdDomain(), place.unitFile]];
+}
+
+function stopCommand(place: Place): string[] {
+  return place.manager === 'systemd'
+    ? [...systemctl(place), 'disable', '--now', NAME]
+    : ['launchctl', 'bootout', `${launchdDomain()}/${NAME}`];
+}
+
+function statusCommand(place: Place): string[] {
+  return place.manager === 'systemd'
+    ? [...systemctl(place), 'status', '--no-pager', NAME]
+    : ['launchctl', 'print', `${launchdDomain()}/${NAME}`];
+}
+
+function logsCommand(place: Place, follow: boolean): string[] {
+  if (place.manager === 'launchd')
+    return ['tail', ...(follow ? ['-f'] : []), '-n', '200', place.logFile];
+  const unit = place.system ? ['-u', NAME] : ['--user-unit', NAME];
+  return ['journalctl', ...unit, '-o', 'cat', '-n', '200', ...(follow ? ['-f'] : ['--no-pager'])];
+}
+
+function must(command: readonly string[]): void {
+  const code = run(command);
+  if (code === 0) return;
+  throw new ExitError(
+    EXIT.failed,
+    `"${command.join(' ')}" ended with ${code}. What was written stays; "service uninstall" removes it`,
+  );
+}
+
+/** Shows a command of the service manager's as it is; its exit code becomes ours. */
+function hand(command: readonly string[]): number {
+  return run(command) === 0 ? EXIT.done : EXIT.failed;
+}
+
+function run(command: readonly string[], stdio: 'inherit' | 'ignore' = 'inherit'): number {
+  const { status, error } = spawnSync(command[0] ?? '', command.slice(1), { stdio });
+  if (error !== undefined) complain(`"${command.join(' ')}": ${error.message}`);
+  return status ?? EXIT.failed;
+}
