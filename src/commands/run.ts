@@ -12,6 +12,7 @@ import {
   openStatusFor,
   type StatusAccess,
   secretsOfStatus,
+  startHistory,
   startNotices,
   statusAccess,
 } from '../daemon/outputs.js';
@@ -71,7 +72,9 @@ export async function run(options: RunOptions): Promise<number> {
     dryRun: config.dryRun,
   });
   clock.reportErrors((err) => telemetry.emit('error', { err, doing: 'calling what was due' }));
-  const watchers = { loaded, access, telemetry, clock, version: packageVersion() };
+  const history = startHistory(loaded, process.env, telemetry, clock);
+  const version = packageVersion();
+  const watchers = { loaded, access, telemetry, clock, version, history: history.store };
   const notices = startNotices(watchers);
   telemetry.emit('daemon.started', {
     version: packageVersion(),
@@ -155,6 +158,7 @@ export async function run(options: RunOptions): Promise<number> {
     await endAll(
       [
         { doing: 'telling the webhooks', end: () => notices.stop() },
+        { doing: 'closing the history', end: () => history.stop() },
         { doing: 'writing the last lines', end: () => telemetry.flush() },
         { doing: 'telling the service manager', end: () => service.stop() },
         { doing: 'stopping the clock', end: () => clock.stop() },

@@ -1,12 +1,16 @@
 /** Who looks on and is told besides the log: the status endpoint and the webhooks, as the configuration has them. */
 
+import { join } from 'node:path';
 import { healthSocketPath } from '../config/health-socket.js';
 import { parseListen } from '../config/listen.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
+import type { Config } from '../config/schema.js';
 import type { Secret } from '../config/secret.js';
 import { makeStatusToken, statusTokenFile } from '../config/status-token.js';
 import { nearest } from '../config/suggest.js';
 import type { Clock } from '../lib/clock.js';
+import { openStateDirectory, serverStateDir } from '../lib/state-dir.js';
+import { HistoryStore } from '../status/history-store.js';
 import { openStatus } from '../status/open.js';
 import type { StatusSource } from '../status/source.js';
 import { EVENT_NAMES } from '../telemetry/catalogue/catalogue.js';
@@ -36,17 +40,53 @@ export function statusAccess(
   return made.kind === 'none' ? { why: made.why } : { token: made.token, file: made.file };
 }
 
+/**
+ * Keeps what happened. A dry run owns nothing, so its history lives in memory; an observer has its own folder, as it may
+ * stand beside a daemon that acts.
+ */
+export function startHistory(
+  { config }: LoadedConfig,
+  env: NodeJS.ProcessEnv,
+  telemetry: Telemetry,
+  clock: Clock,
+): { store: HistoryStore; stop(): void } {
+  const onProblem = (why: string) =>
+    telemetry.emit('server.notice', {
+      severity: 'warn',
+      notice: `the history is not all on disk: ${why}; until that is mended, what happens is remembered in memory only`,
+    });
+  const folder = config.dryRun ? undefined : openStateDirectory(historyDir(config, env));
+  if (folder?.kind === 'unavailable') onProblem(folder.why);
+  const directory = folder?.kind === 'available' ? folder.path : undefined;
+  const store = new HistoryStore({ directory, clock, onProblem });
+  const unsubscribe = telemetry.subscribe((record) => store.take(record));
+  return {
+    store,
+    stop() {
+      unsubscribe();
+      store.close();
+    },
+  };
+}
+
+/** Where the history of this configuration's server is. */
+export function historyDir({ server }: Config, env: NodeJS.ProcessEnv): string {
+  const own = serverStateDir(env, server.url);
+  return server.control === 'observe' ? join(own, 'observe') : own;
+}
+
 interface WatcherOptions {
   loaded: LoadedConfig;
   access: StatusAccess;
   telemetry: Telemetry;
   clock: Clock;
   version: string;
+  history?: HistoryStore;
 }
 
 /** Opens the endpoint of `status.listen`, if any. */
 export function openStatusFor(
-  { loaded, access, telemetry, clock, version }: WatcherOptions,
+  { loaded, access, telemetry, clock, version, history }: WatcherOptions,
   source: StatusSource,
 ): { close(): Promise<void> } | undefined {
   const { config } = loaded;
@@ -66,6 +106,7 @@ export function openStatusFor(
     healthSocket: healthSocketPath(process.env, config.server.url),
     version,
     url: config.server.url,
+    history,
   });
 }
 

@@ -25,6 +25,16 @@ const PLAIN = new Set([
   'gone',
   'interrupted',
   'profile',
+  'level',
+  'by',
+  'on',
+  'act',
+  'next',
+  'previous',
+  'budget',
+  'unit',
+  'signal',
+  'restartReason',
 ]);
 
 /** A copy with numbers, flags and the texts of `PLAIN` alone: what is added to an answer later is hidden until it is named there. */

@@ -18,11 +18,12 @@ export interface Step {
 }
 
 export interface Incident {
+  /** Its start in seconds since the epoch, or the next number that is free: the same in the log, the history and the page. */
   id: number;
   kind: IncidentKind;
   startedAt: string;
   endedAt?: string;
-  /** How it ended: aborted, recovered, restarted, thawed, failed, idle, healthy, closed, back. */
+  /** How it ended: aborted, recovered, restarted, thawed, failed, idle, healthy, closed, back; unwatched where the daemon ended first. */
   outcome?: string;
   reason?: string;
   sessionID?: string;
@@ -57,6 +58,15 @@ export class Incidents {
 
   get openCount(): number {
     return this.#open.size;
+  }
+
+  /** The daemon that saw them is gone: what became of those that were open, nobody knows. */
+  endUnwatched(time: number): void {
+    for (const incident of this.#open.values()) {
+      incident.endedAt = new Date(time).toISOString();
+      incident.outcome = 'unwatched';
+    }
+    this.#open.clear();
   }
 
   /** @returns the incident that this event belongs to, where there is one */
@@ -136,7 +146,7 @@ export class Incidents {
       return open;
     }
     const { reason, sessionID, directory, title } = about;
-    this.#lastId += 1;
+    this.#lastId = Math.max(this.#lastId + 1, Math.floor(record.time / 1_000));
     const incident: Incident = {
       id: this.#lastId,
       kind,

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../lib/clock.js';
 import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
 import type { Redactor, Revealable } from '../telemetry/redaction.js';
 import { LoopLag } from './event-loop-lag.js';
+import type { HistoryStore } from './history-store.js';
 import { type Address, closeServer, listen } from './listen.js';
 import type { StatusSource } from './source.js';
 import { StatusView } from './view.js';
@@ -32,6 +33,8 @@ export interface StatusOptions {
   version: string;
   /** URL of the watched server. */
   url: string;
+  /** What happened before, and is asked for at `/history`. */
+  history?: HistoryStore | undefined;
 }
 
 export function openStatus(options: StatusOptions): { close(): Promise<void> } {
@@ -61,6 +64,7 @@ class StatusService {
     const { telemetry, clock } = options;
     this.#lag = new LoopLag(clock);
     this.#view = new StatusView({ ...options, lag: this.#lag });
+    this.#view.restore(options.history?.takePast() ?? []);
     this.#onRecord = (record) => {
       if (this.#early !== undefined && this.#early.length < MAX_EARLY) this.#early.push(record);
     };
@@ -128,6 +132,8 @@ class StatusService {
       stream,
       hint,
       tokenFile: loopback ? tokenFile : undefined,
+      history: this.#o.history,
+      clock,
       onError,
     };
     this.#server = createEndpoint({ ...routes, guard }, clock);

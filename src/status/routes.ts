@@ -2,10 +2,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Registry } from 'prom-client';
+import type { Clock } from '../lib/clock.js';
 import { isId } from '../lib/id.js';
+import { sinceTime } from '../lib/since.js';
 import { pageAssets } from './assets.js';
 import type { Auth } from './auth.js';
 import { withheldWords, withoutContent } from './content.js';
+import type { HistoryStore } from './history-store.js';
 import { LIMITS } from './limits.js';
 import type { ActResult, StatusSource } from './source.js';
 import type { LiveStream } from './stream.js';
@@ -41,6 +44,8 @@ export interface RouteOptions {
   hint: string;
   /** The file that the token is in, where who asks may be told. */
   tokenFile: string | undefined;
+  history: HistoryStore | undefined;
+  clock: Clock;
   onError(err: unknown, doing: string): void;
 }
 
@@ -56,6 +61,7 @@ export async function createRoutes(options: RouteOptions): Promise<Answering> {
   guardAll(app, options);
   healthRoutes(app, options);
   dataRoutes(app, options);
+  historyRoute(app, options);
   actRoutes(app, options.source);
   for (const { path, type, body } of pageAssets()) {
     app.get(path, (_request, reply) => reply.type(type).send(body()));
@@ -115,6 +121,32 @@ function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
     const { health, says } = source.server();
     if (health === 'healthy') return reply.send({ ready: true });
     return reply.code(503).send({ ready: false, reason: health, ...(says && { says }) });
+  });
+}
+
+/** `?since=` as a time (ISO 8601) or as how long ago (`12h`); a day where it is not given. */
+function historyRoute(
+  app: FastifyInstance,
+  { history, clock, hint, tokenFile }: RouteOptions,
+): void {
+  app.get<{ Querystring: { since?: unknown } }>('/history', async (request, reply) => {
+    const now = clock.epoch();
+    const { since = '24h' } = request.query;
+    const from = typeof since === 'string' ? sinceTime(since, now) : undefined;
+    if (from === undefined) {
+      const error =
+        'since: expected a time such as 2026-11-28T22:00:00Z, or how long ago such as 12h';
+      return reply.code(400).send({ error });
+    }
+    const found = history?.since(from) ?? { events: [], complete: true };
+    const answer = {
+      since: new Date(from).toISOString(),
+      until: new Date(now).toISOString(),
+      ...found,
+    };
+    if (mayReadContent.get(request.raw) === true) return reply.send(answer);
+    const shown = withoutContent(answer) as object;
+    return reply.send({ ...shown, withheld: withheldWords(hint), tokenFile });
   });
 }
 

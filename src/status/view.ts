@@ -1,6 +1,7 @@
 /** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
 import { BoundedMap } from '../lib/bounded-map.js';
 import type { Clock } from '../lib/clock.js';
+import { type LogLine, recordOf } from '../telemetry/log-line.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import type { Redactor } from '../telemetry/redaction.js';
 import { countByHealth, type Health } from '../watchdog/decision.js';
@@ -70,6 +71,29 @@ export class StatusView {
   constructor(options: ViewOptions) {
     this.#o = options;
     this.#startedAt = options.clock.epoch();
+  }
+
+  /** What happened before this daemon started, oldest first: shown, and not counted. */
+  restore(past: readonly LogLine[]): void {
+    for (const line of past) {
+      const record = recordOf(line);
+      if (line.event === 'daemon.started') this.#endUnwatched(line.time);
+      this.history.take(record);
+      this.incidents.take(record);
+      if (record.event === 'session.health') {
+        this.strips.set(record.fields, record.fields.health, record.time);
+      }
+    }
+    const last = past.at(-1);
+    if (last !== undefined) this.#endUnwatched(last.time);
+  }
+
+  /** Of what went on while no daemon watched, nothing is known. */
+  #endUnwatched(time: number): void {
+    this.incidents.endUnwatched(time);
+    for (const { fields, health } of [...this.strips.values()]) {
+      if (health !== 'idle') this.strips.set(fields, 'idle', time);
+    }
   }
 
   /** @returns the incident that the event changed, where it changed one */

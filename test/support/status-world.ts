@@ -1,6 +1,7 @@
 /** A status endpoint without a daemon behind it: a source whose facts the test sets, and events that it emits. */
 import { Secret } from '../../src/config/secret.js';
 import { SystemClock } from '../../src/lib/clock.js';
+import { HistoryStore } from '../../src/status/history-store.js';
 import type { Address } from '../../src/status/listen.js';
 import { openStatus } from '../../src/status/open.js';
 import type {
@@ -99,6 +100,8 @@ export interface WorldOptions {
   secrets?: readonly Revealable[];
   /** It started so many ms ago. */
   back?: number;
+  /** The folder of its history; none is kept where it is not given. */
+  historyIn?: string;
 }
 
 export interface StatusWorld {
@@ -140,8 +143,20 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     port: await freePort(),
     loopback: true,
   };
+  const history =
+    options.historyIn === undefined
+      ? undefined
+      : new HistoryStore({
+          directory: options.historyIn,
+          clock,
+          onProblem: (says) => {
+            throw new Error(says);
+          },
+        });
+  telemetry.subscribe((record) => history?.take(record));
   const status = openStatus({
     source,
+    history,
     telemetry,
     clock,
     redactor: createRedactor(secrets),
@@ -186,6 +201,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     },
     async close() {
       await status.close();
+      history?.close();
       clock.stop();
     },
   };

@@ -1,0 +1,16 @@
+/** A moment as people name it: a time, or how long ago. */
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** @returns epoch ms; undefined where it is neither a time (ISO 8601; without a zone it is local) nor like `90m`, `12h`, `2d` */
+export function sinceTime(text: string, now: number): number | undefined {
+  const [, amount = '', unit = ''] = /^(\d+(?:\.\d+)?)(s|m|h|d)$/.exec(text.trim()) ?? [];
+  if (amount !== '') return now - Number(amount) * (UNIT_MS[unit] ?? 0);
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(time) ? undefined : time;
+}

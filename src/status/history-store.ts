@@ -1,0 +1,156 @@
+/**
+ * What happened, beyond the daemon's own life: the log's events that a person asks about later, in two files of the state
+ * directory. `history` has what happened to sessions and to the server; `health` has what only the page's last hour is
+ * drawn from, and is allowed less, so that busy sessions cannot push an incident out.
+ */
+import type { Clock } from '../lib/clock.js';
+import { type LogLine, logLineOf, parseLogLine } from '../telemetry/log-line.js';
+import type { TelemetryRecord } from '../telemetry/logger.js';
+import { LogRate } from '../telemetry/rate-limit.js';
+import { HistoryFile, readLines } from './history-file.js';
+
+/** Bytes of the history on disk, some ten thousand events. At the limit: the file becomes the one before it, and what that one held is forgotten. */
+export const MAX_HISTORY_BYTES = 4 * 1024 ** 2;
+/** Bytes of the changes of health on disk, for the last hour of the page. At the limit: the same as for the history. */
+export const MAX_HEALTH_BYTES = 1024 ** 2;
+/** Events that `/history` can give. At the limit: the oldest is given no more, and `complete` says so; the files may hold more. */
+export const MAX_EVENTS = 5_000;
+/** Room for the line that fills a file: one event may be as long as the log allows. */
+const SLACK_BYTES = 1024 ** 2;
+
+const HISTORY = 'history';
+const HEALTH = 'health';
+/** Rooms of events that are kept whole. */
+const ROOMS: ReadonlySet<string> = new Set([
+  'session',
+  'server',
+  'directory',
+  'budget',
+  'provider',
+  'act',
+  'daemon',
+]);
+/** Of these rooms, what says nothing about the past. */
+const NOT_KEPT: ReadonlySet<string> = new Set(['session.health', 'server.output', 'daemon.state']);
+
+/** Which file an event belongs to, if any. */
+export function fileFor({ event, level, fields }: LogLine): 'history' | 'health' | undefined {
+  if (event === 'session.health') return fields.previous === undefined ? undefined : HEALTH;
+  if (event === 'health.summary') return HEALTH;
+  const [room = ''] = event.split('.', 1);
+  if (!ROOMS.has(room) || NOT_KEPT.has(event)) return undefined;
+  if (event === 'server.notice') return level === 'warn' || level === 'error' ? HISTORY : undefined;
+  return HISTORY;
+}
+
+/** Everything that is kept, oldest first, for the report and for the daemon's start. */
+export function readHistory(directory: string): { lines: LogLine[]; problems: string[] } {
+  const history = readLines(directory, HISTORY, MAX_HISTORY_BYTES + SLACK_BYTES);
+  const health = readLines(directory, HEALTH, MAX_HEALTH_BYTES + SLACK_BYTES);
+  const lines = [...history.lines, ...health.lines].flatMap((line) => parseLogLine(line) ?? []);
+  return {
+    lines: lines.sort((a, b) => a.time - b.time),
+    problems: [...history.problems, ...health.problems],
+  };
+}
+
+export interface HistoryOptions {
+  /** Undefined: it lives in memory. */
+  directory: string | undefined;
+  clock: Clock;
+  /** It cannot be read or written, and lives in memory until it can; said once. */
+  onProblem(says: string): void;
+}
+
+export class HistoryStore {
+  readonly #o: HistoryOptions;
+  readonly #files: Readonly<Record<'history' | 'health', HistoryFile>> | undefined;
+  /** What the outside can make us say over and over must not push the rest out. */
+  readonly #rate: LogRate;
+  /** As JSON, oldest first. */
+  readonly #events: { time: number; json: string }[] = [];
+  /** Events that were forgotten in memory lie before this time, epoch ms. */
+  #forgottenUntil = Number.NEGATIVE_INFINITY;
+  #saidProblem = false;
+  /** What was known at the start, oldest first; let go of once it was taken. */
+  #past: LogLine[] = [];
+
+  constructor(options: HistoryOptions) {
+    this.#o = options;
+    this.#rate = new LogRate({ clock: options.clock, onSuppressed: () => {} });
+    const { directory } = options;
+    if (directory === undefined) return;
+    const { lines, problems } = readHistory(directory);
+    for (const problem of problems) this.#complain(problem);
+    this.#past = lines;
+    for (const line of lines) {
+      if (fileFor(line) === HISTORY) this.#remember(line.time, JSON.stringify(jsonOf(line)));
+    }
+    this.#files = {
+      history: new HistoryFile(directory, HISTORY, MAX_HISTORY_BYTES),
+      health: new HistoryFile(directory, HEALTH, MAX_HEALTH_BYTES),
+    };
+  }
+
+  /** What happened before the daemon started, oldest first; given once. */
+  takePast(): LogLine[] {
+    const past = this.#past;
+    this.#past = [];
+    return past;
+  }
+
+  take(record: TelemetryRecord): void {
+    const file = fileFor(record as LogLine);
+    if (file === undefined) return;
+    const { event, msg } = record;
+    const subject = 'sessionID' in record.fields ? String(record.fields.sessionID) : '';
+    if (!this.#rate.passes(event, msg, subject)) return;
+    const json = logLineOf(event === 'daemon.started' ? withoutConfig(record) : record);
+    if (file === HISTORY) this.#remember(record.time, json);
+    try {
+      this.#files?.[file].append(json);
+    } catch (error) {
+      this.#complain(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** @param from epoch ms */
+  since(from: number): { events: unknown[]; complete: boolean } {
+    const events = this.#events.filter(({ time }) => time >= from);
+    return {
+      events: events.map(({ json }): unknown => JSON.parse(json)),
+      complete: from > this.#forgottenUntil,
+    };
+  }
+
+  close(): void {
+    this.#files?.history.close();
+    this.#files?.health.close();
+  }
+
+  #remember(time: number, json: string): void {
+    this.#events.push({ time, json });
+    if (this.#events.length <= MAX_EVENTS) return;
+    const gone = this.#events.shift();
+    if (gone !== undefined) this.#forgottenUntil = gone.time;
+  }
+
+  #complain(says: string): void {
+    if (this.#saidProblem) return;
+    this.#saidProblem = true;
+    this.#o.onProblem(says);
+  }
+}
+
+/** The whole configuration at every start would be most of the history. */
+function withoutConfig(
+  record: Extract<TelemetryRecord, { event: 'daemon.started' }>,
+): TelemetryRecord {
+  const { version, pid } = record.fields;
+  return { ...record, fields: { version, pid, config: {} } };
+}
+
+function jsonOf({ event, level, time, msg, would, fields }: LogLine): object {
+  const head = { level, time: new Date(time).toISOString(), event, msg };
+  return { ...head, ...(would && { would }), ...fields };
+}

@@ -1,0 +1,79 @@
+/** What happened before the daemon started: on the page and at `GET /history`. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, it } from 'vitest';
+import { openWorld, type StatusWorld } from '../../support/status-world.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'watchdog-history-route-'));
+const worlds: StatusWorld[] = [];
+afterEach(async () => {
+  await Promise.all(worlds.splice(0).map((world) => world.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function world(directory: string) {
+  const opened = await openWorld({ historyIn: directory });
+  worlds.push(opened);
+  return opened;
+}
+const ses = { sessionID: 'ses_1', title: 'Fix it', directory: '/home/ada/shop' };
+
+it('incidents, restarts and the last hour are those of the daemon before, and end with it', async () => {
+  const before = await world(folder);
+  before.health('ses_1', 'busy', ses);
+  before.telemetry.emit('session.stuck', { ...ses, reason: 'attempts', limit: 5, value: 5 });
+  before.telemetry.emit('server.restarting', {
+    reason: 'manual',
+    interrupted: ['ses_1'],
+    restarts: 1,
+    detail: '',
+  });
+  before.telemetry.emit('server.restarted', { reason: 'manual', tookMs: 40 });
+  await before.close();
+
+  const { url, headers } = await world(folder);
+  // biome-ignore lint/suspicious/noExplicitAny: parsed JSON of a test
+  const status: any = await (await fetch(`${url}/status`, { headers })).json();
+  expect(status.incidents).toMatchObject([
+    { kind: 'stuck', title: 'Fix it', outcome: 'unwatched' },
+  ]);
+  expect(status.openIncidents).toBe(0);
+  expect(status.restarts).toMatchObject([{ reason: 'manual', interrupted: 1, tookMs: 40 }]);
+  expect(status.sessions).toMatchObject([{ id: 'ses_1', health: 'idle', title: 'Fix it' }]);
+  // Counters are this daemon's own.
+  expect(status.counters).toMatchObject({ stuck: 0, restarts: 0 });
+});
+
+it('/history gives the events since a moment, with content only to whoever shows the token', async () => {
+  const { telemetry, url, headers } = await world(folder);
+  telemetry.emit('session.stuck', {
+    ...ses,
+    reason: 'attempts',
+    limit: 5,
+    value: 5,
+    message: 'private words',
+  });
+  const ask = async (query: string, init: RequestInit = { headers }) => {
+    const response = await fetch(`${url}/history${query}`, init);
+    // biome-ignore lint/suspicious/noExplicitAny: parsed JSON of a test
+    return { status: response.status, body: (await response.json()) as any };
+  };
+  const { body } = await ask('?since=1h');
+  expect(body).toMatchObject({
+    complete: true,
+    events: [{ event: 'session.stuck', title: 'Fix it', level: 'warn', reason: 'attempts' }],
+  });
+  expect(Date.parse(body.until) - Date.parse(body.since)).toBe(3_600_000);
+  const later = new Date(Date.now() + 60_000).toISOString();
+  expect((await ask(`?since=${later}`)).body.events).toEqual([]);
+  expect((await ask('')).body.events).toHaveLength(1);
+
+  const bare = (await ask('', {})).body;
+  expect(bare.events).toMatchObject([{ event: 'session.stuck', sessionID: 'ses_1', value: 5 }]);
+  expect(bare.withheld).toContain('need the token');
+  expect(JSON.stringify(bare)).not.toMatch(/private words|Fix it|shop/);
+  for (const bad of ['?since=yesterday', '?since=1h&since=2h', '?since=']) {
+    expect((await ask(bad)).status, bad).toBe(400);
+  }
+});
