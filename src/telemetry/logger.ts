@@ -9,7 +9,7 @@ import { isJournal, withPriority } from './journal.js';
 import { LogRate } from './rate-limit.js';
 import { createReadableFormat } from './readable.js';
 import { createRedactor, type Revealable } from './redaction.js';
-import { FileDescriptorSink, type Sink } from './sink.js';
+import { createSink, type Sink, withoutBlocking } from './sink.js';
 
 /**
  * Characters of a log line's sentence, and of a line of `server.output`. It may be longer than other fields. At the
@@ -68,7 +68,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   const { clock, server, dryRun = false } = options;
   const redactor = createRedactor(options.secrets);
   const listeners = new Set<Listener>();
-  const sink = createSink(options, (lines) => emit('log.dropped', { lines }));
+  const sink = createOutput(options, (lines) => emit('log.dropped', { lines }));
   const rate = new LogRate({
     clock,
     onSuppressed: (lines, events, forMs) => emit('log.suppressed', { lines, events, forMs }),
@@ -154,12 +154,12 @@ function logFields(fields: object, time: number): object {
   return Number.isNaN(at.getTime()) ? rest : { ...rest, nextAt: at.toISOString() };
 }
 
-function createSink(options: TelemetryOptions, onDropped: (lines: number) => void): Sink {
+function createOutput(options: TelemetryOptions, onDropped: (lines: number) => void): Sink {
   const { stream, clock, env = process.env } = options;
   const isTerminal = stream === undefined ? isatty(STDOUT) : stream.isTTY === true;
   const target: Sink =
     stream === undefined
-      ? new FileDescriptorSink(STDOUT, clock, onDropped)
+      ? createSink(withoutBlocking(STDOUT), clock, onDropped)
       : { write: (line) => stream.write(line), flush: () => {} };
   if (options.format === 'json' || (options.format === 'auto' && !isTerminal)) {
     const prefix = stream === undefined && isJournal(STDOUT, env) ? withPriority : undefined;

@@ -1,108 +1,93 @@
 /**
- * Writes lines to a file descriptor at once, and never lets the reader's trouble become the daemon's: a reader that is
- * slow and a disk that is full are waited for in the background, a reader that went away is written to no more.
+ * Log lines to a file descriptor through `pino.destination`, at once and without ever waiting for their reader: a reader
+ * that is slow and a disk that is full are tried again later, a reader that went away is written to no more.
+ *
+ * The destination keeps what is pending and its bound; alone it would sleep in the event loop (EAGAIN) or fail (ENOSPC).
  */
-import { writeSync } from 'node:fs';
-import type { Clock, Timer } from '../lib/clock.js';
+import { constants, fstatSync, openSync } from 'node:fs';
+import { pino } from 'pino';
+import type { Clock } from '../lib/clock.js';
 import { isDiskFull } from '../lib/disk.js';
 
 /**
  * Log lines behind a slow reader or a full disk. At the limit: whole lines are dropped; `log.dropped` says how many.
  */
 export const MAX_PENDING_BYTES = 1024 * 1024;
-/** A full pipe is tried again after this time, a full disk less often: it is freed by people. */
+/** A full pipe is tried again after this time, a full disk less often: people free it. */
 const RETRY_MS = 50;
 const DISK_RETRY_MS = 1_000;
-/** The pipe has no room just now. */
-const SLOW: readonly unknown[] = ['EAGAIN', 'EBUSY', 'EINTR'];
+/** The reader went away, or the disk did. A supervisor works on without its log. */
+const GONE: readonly unknown[] = ['EPIPE', 'EBADF', 'EIO'];
 /** `flush` waits for a slow reader at most this long: the last lines of a stop are worth half a second. */
 const FLUSH_MS = 500;
+const FLUSH_PAUSE_MS = 10;
 
 export interface Sink {
   write(line: string): void;
   flush(): void;
 }
 
-type Write = (fd: number, bytes: Uint8Array) => number;
+/** `onDropped` is told how many lines were lost, once there is room to say so. */
+export function createSink(fd: number, clock: Clock, onDropped: (lines: number) => void): Sink {
+  let dropped = 0;
+  let stuck = false;
+  let gone = false;
+  let retryIsDue = false;
+  const destination = pino.destination({
+    dest: fd,
+    sync: true,
+    maxLength: MAX_PENDING_BYTES,
+    retryEAGAIN: () => false,
+  });
+  destination.on('drop', () => dropped++);
+  destination.on('write', () => {
+    stuck = false;
+  });
+  destination.on('error', (error: NodeJS.ErrnoException) => {
+    stuck = true;
+    gone ||= GONE.includes(error.code);
+    if (gone || retryIsDue) return;
+    retryIsDue = true;
+    clock.after(isDiskFull(error) ? DISK_RETRY_MS : RETRY_MS, tryAgain, { unref: true });
+  });
 
-export class FileDescriptorSink implements Sink {
-  readonly #fd: number;
-  readonly #clock: Clock;
-  readonly #onDropped: (lines: number) => void;
-  readonly #write: Write;
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
-  #dropped = 0;
-  #closed = false;
-  #retry: Timer | undefined;
-
-  /** `onDropped` is told how many lines were lost, once there is room to say so. */
-  constructor(
-    fd: number,
-    clock: Clock,
-    onDropped: (lines: number) => void,
-    write: Write = (target, bytes) => writeSync(target, bytes),
-  ) {
-    this.#fd = fd;
-    this.#clock = clock;
-    this.#onDropped = onDropped;
-    this.#write = write;
+  /** Writes what is pending, and the line. */
+  function write(line: string): void {
+    if (gone) return;
+    destination.write(line);
+    if (stuck || dropped === 0) return;
+    const lines = dropped;
+    dropped = 0;
+    onDropped(lines);
   }
 
-  write(line: string): void {
-    if (this.#closed) return;
-    if (this.#pendingBytes > MAX_PENDING_BYTES) {
-      this.#dropped++;
-      return;
-    }
-    const bytes = Buffer.from(line);
-    this.#pending.push(bytes);
-    this.#pendingBytes += bytes.length;
-    // While a retry is due, order is kept by waiting for it.
-    if (this.#retry === undefined) this.#drain();
+  function tryAgain(): void {
+    retryIsDue = false;
+    write('');
   }
 
-  flush(): void {
-    const wait = new Int32Array(new SharedArrayBuffer(4));
-    for (let waited = 0; waited < FLUSH_MS && this.#pendingBytes > 0; waited += 10) {
-      this.#drain();
-      if (this.#pendingBytes > 0) Atomics.wait(wait, 0, 0, 10);
-    }
-  }
-
-  #drain(): void {
-    this.#retry?.cancel();
-    this.#retry = undefined;
-    try {
-      for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
-        const written = this.#write(this.#fd, first);
-        this.#pendingBytes -= written;
-        if (written < first.length) this.#pending[0] = first.subarray(written);
-        else this.#pending.shift();
+  return {
+    write,
+    flush() {
+      const wait = new Int32Array(new SharedArrayBuffer(4));
+      for (let waited = 0; stuck && !gone && waited < FLUSH_MS; waited += FLUSH_PAUSE_MS) {
+        if (waited > 0) Atomics.wait(wait, 0, 0, FLUSH_PAUSE_MS);
+        write('');
       }
-    } catch (error) {
-      this.#failed(error);
-      return;
-    }
-    if (this.#dropped > 0) {
-      const lines = this.#dropped;
-      this.#dropped = 0;
-      this.#onDropped(lines);
-    }
-  }
+    },
+  };
+}
 
-  #failed(error: unknown): void {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    // What was written of a line stays written: its rest is kept too, so that no line is ever cut in two.
-    if (SLOW.includes(code) || isDiskFull(error)) {
-      const wait = SLOW.includes(code) ? RETRY_MS : DISK_RETRY_MS;
-      this.#retry = this.#clock.after(wait, () => this.#drain(), { unref: true });
-      return;
-    }
-    // EPIPE: the reader went away; EIO: the disk did. A supervisor works on without its log.
-    this.#closed = code === 'EPIPE' || code === 'EBADF' || code === 'EIO';
-    this.#dropped += this.#pending.length;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+/**
+ * The same pipe, opened anew so that a write to it never blocks: a stalled reader would stop the whole daemon. Setting
+ * O_NONBLOCK on the inherited descriptor would set it for every program that shares it. Whatever cannot be opened so (a
+ * socket, another user's pipe, a system without /proc) is written to as it is.
+ */
+export function withoutBlocking(fd: number): number {
+  try {
+    if (!fstatSync(fd).isFIFO()) return fd;
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    return fd;
   }
 }

@@ -1,7 +1,18 @@
-import { describe, expect, it } from 'vitest';
+import { execFileSync } from 'node:child_process';
+import fs, { constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Clock } from '../../../src/lib/clock.js';
-import { FileDescriptorSink } from '../../../src/telemetry/sink.js';
+import { createSink, withoutBlocking } from '../../../src/telemetry/sink.js';
 import { stillClock } from './fixtures.js';
+
+/** No descriptor of the process: only the reader below is written to. */
+const FD = 12_345;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 /** A reader that takes `room` bytes, and a clock whose timers run when told. */
 function setUp() {
@@ -19,15 +30,16 @@ function setUp() {
       return { cancel: () => timers.splice(timers.indexOf(fn) >>> 0, 1) };
     },
   };
-  const write = (_fd: number, bytes: Uint8Array) => {
+  vi.spyOn(fs, 'writeSync').mockImplementation((_fd, text) => {
+    const bytes = Buffer.from(text as string);
     const code = reader.failure ?? (reader.room <= 0 ? 'EAGAIN' : undefined);
     if (code !== undefined) throw Object.assign(new Error(code), { code });
     const taken = bytes.subarray(0, reader.room);
     reader.room -= taken.length;
-    reader.got += Buffer.from(taken).toString();
+    reader.got += taken.toString();
     return taken.length;
-  };
-  const sink = new FileDescriptorSink(1, clock, (lines) => dropped.push(lines), write);
+  });
+  const sink = createSink(FD, clock, (lines) => dropped.push(lines));
   return {
     sink,
     reader,
@@ -65,8 +77,8 @@ describe('the sink', () => {
     for (let i = 0; i < 2_000; i++) sink.write(line);
     reader.room = Number.POSITIVE_INFINITY;
     runTimers();
-    expect(dropped).toEqual([2_000 - 1_025]);
-    expect(reader.got).toBe(line.repeat(1_025));
+    expect(dropped).toEqual([2_000 - 1_024]);
+    expect(reader.got).toBe(line.repeat(1_024));
   });
 
   it('writes no more when the reader went away', () => {
@@ -115,8 +127,8 @@ describe('the sink', () => {
     for (let i = 0; i < 2_000; i++) sink.write(line);
     reader.failure = undefined;
     runTimers();
-    expect(dropped).toEqual([2_000 - 1_025]);
-    expect(reader.got).toBe(line.repeat(1_025));
+    expect(dropped).toEqual([2_000 - 1_024]);
+    expect(reader.got).toBe(line.repeat(1_024));
   });
 
   it('gives up flushing to a reader that takes nothing', () => {
@@ -129,3 +141,45 @@ describe('the sink', () => {
     expect(reader.got).toBe('a\n');
   });
 });
+
+describe('withoutBlocking', () => {
+  it('never waits for the reader of a pipe, and leaves the descriptor itself as it was', (context) => {
+    if (process.platform !== 'linux') context.skip('needs /proc');
+    const dir = mkdtempSync(join(tmpdir(), 'watchdog-sink-'));
+    const path = join(dir, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const inherited = openSync(path, constants.O_WRONLY);
+    const own = withoutBlocking(inherited);
+    try {
+      expect(isNonBlocking(own)).toBe(true);
+      expect(isNonBlocking(inherited)).toBe(false);
+      const sink = createSink(own, stillClock, () => {});
+      const line = `${'x'.repeat(1_023)}\n`;
+      for (let i = 0; i < 200; i++) sink.write(line);
+      let read = 0;
+      const bytes = Buffer.alloc(1024 * 1024);
+      while (read < 200 * 1_024) {
+        read += readSync(reader, bytes, read, bytes.length - read, null);
+        sink.flush();
+      }
+      expect(bytes.toString('utf8', 0, read)).toBe(line.repeat(200));
+    } finally {
+      for (const fd of new Set([reader, inherited, own])) fs.closeSync(fd);
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  it('gives a file as it is: a descriptor of its own would write elsewhere in it', () => {
+    const fd = openSync('/dev/null', 'w');
+    expect(withoutBlocking(fd)).toBe(fd);
+    fs.closeSync(fd);
+  });
+});
+
+/** proc(5), /proc/pid/fdinfo: `flags` is octal. */
+function isNonBlocking(fd: number): boolean {
+  const [, flags = ''] =
+    /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return (Number.parseInt(flags, 8) & constants.O_NONBLOCK) !== 0;
+}
