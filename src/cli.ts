@@ -149,6 +149,7 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) =>
       command
         .option('--watch', 'refresh it in place, until Ctrl-C')
+        .option('--all', 'idle sessions that finished, too')
         .option('--json', 'print JSON; with --watch, one line each time'),
     run: async (options) => (await import('./commands/status.js')).status(options),
   },

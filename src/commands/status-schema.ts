@@ -42,6 +42,7 @@ const schema = z.object({
       nextAt: count.optional(),
       reason: text.optional(),
       waitingFor: text.optional(),
+      outcome: text.optional(),
     }),
   ),
   incidents: z.array(

@@ -18,6 +18,8 @@ const NARROW = 70;
 export interface View {
   columns: number;
   colours: boolean;
+  /** Idle sessions whose last run is completed, too. */
+  all?: boolean;
 }
 
 type Colour = Parameters<typeof styleText>[0];
@@ -54,7 +56,10 @@ const WORST_FIRST = [
 ];
 
 /** Painted with our own colours only: what the answer holds is made printable first. */
-export function statusLines(answer: DaemonStatus, { columns, colours }: View): string[] {
+export function statusLines(
+  answer: DaemonStatus,
+  { columns, colours, all = false }: View,
+): string[] {
   const status = printableDeep(answer);
   const paint = (word: string, as = word) => {
     const colour = COLOUR_OF[as];
@@ -66,10 +71,19 @@ export function statusLines(answer: DaemonStatus, { columns, colours }: View): s
   const lines = [
     ...head(status, now, paint),
     sessionsLine(status, paint),
-    ...(columns < NARROW ? list : table)(status, now, columns, paint),
+    ...(columns < NARROW ? list : table)(shownSessions(status, all), now, columns, paint),
     ...incidents(status, paint),
   ];
   return lines.map((line) => cutTo(line, columns));
+}
+
+type Sessions = DaemonStatus['sessions'];
+
+/** The active ones, and of the idle ones those whose last run did not do its work: they look just like the others. */
+function shownSessions({ sessions }: DaemonStatus, all: boolean): Sessions {
+  return sessions.filter(
+    ({ health, outcome = 'completed' }) => all || health !== 'idle' || outcome !== 'completed',
+  );
 }
 
 type Paint = (word: string, as?: string) => string;
@@ -110,8 +124,7 @@ function sessionsLine({ counts }: DaemonStatus, paint: Paint): string {
   return `sessions  ${words.join(', ') || 'none'}`;
 }
 
-function table({ sessions }: DaemonStatus, now: number, columns: number, paint: Paint): string[] {
-  const active = sessions.filter(({ health }) => health !== 'idle');
+function table(active: Sessions, now: number, columns: number, paint: Paint): string[] {
   if (active.length === 0) return [];
   const shown = active.slice(0, MAX_SESSIONS);
   const healthWidth = 10;
@@ -139,8 +152,7 @@ function table({ sessions }: DaemonStatus, now: number, columns: number, paint: 
 }
 
 /** Where there is no room for columns. */
-function list({ sessions }: DaemonStatus, now: number, _columns: number, paint: Paint): string[] {
-  const active = sessions.filter(({ health }) => health !== 'idle');
+function list(active: Sessions, now: number, _columns: number, paint: Paint): string[] {
   const shown = active.slice(0, Math.floor(MAX_SESSIONS / 2));
   return [
     ...shown.flatMap((session) => [
@@ -171,9 +183,21 @@ function incidents({ incidents, openIncidents }: DaemonStatus, paint: Paint): st
   ];
 }
 
-/** What a session waits for or fails on. */
+/** How a run ended, as the status page says it too. */
+const ENDED: Readonly<Record<string, string>> = {
+  completed: 'finished',
+  empty: 'ended with nothing said or done',
+  truncated: 'ended in the middle of an answer',
+  aborted_elsewhere: 'aborted by somebody else',
+};
+
+/** What a session waits for or fails on, or how it ended. */
 export function doing(session: DaemonStatus['sessions'][number], now: number): string {
-  const { attempt, message, nextAt, reason, tool, waitingFor, model } = session;
+  const { attempt, message, nextAt, reason, tool, waitingFor, model, outcome } = session;
+  if (outcome !== undefined) {
+    const why = reason === undefined ? '' : ` (${reason})`;
+    return `${ENDED[outcome] ?? outcome}${why}${message === undefined ? '' : `: ${message}`}`;
+  }
   const next = nextAt === undefined || nextAt <= now ? undefined : `next in ${time(nextAt - now)}`;
   return join([
     waitingFor === undefined ? undefined : `waits for a ${waitingFor}`,

@@ -17,6 +17,7 @@ export interface StatusOptions {
   config?: string;
   url?: string;
   watch?: boolean;
+  all?: boolean;
   json?: boolean;
 }
 
@@ -29,18 +30,24 @@ const HOME = '\u001b[H';
 const CLEAR_LINE = '\u001b[K';
 const CLEAR_REST = '\u001b[J';
 
-export async function status({ config, url, watch, json }: StatusOptions): Promise<number> {
+export async function status({
+  config,
+  url,
+  watch,
+  all = false,
+  json,
+}: StatusOptions): Promise<number> {
   const client = new DaemonClient(
     loadForCommand({
       ...(config === undefined ? {} : { config }),
       ...(url === undefined ? {} : { url }),
     }),
   );
-  if (watch) return watchStatus(client, json === true);
+  if (watch) return watchStatus(client, json === true, all);
   const { body } = await client.get('/status');
   const seen = readStatus(body);
   if (json) printJson(body);
-  else printPainted(statusLines(seen, terminal()).join('\n'));
+  else printPainted(statusLines(seen, { ...terminal(), all }).join('\n'));
   const missing = await client.missingToken(body);
   // What may be seen without it has been printed.
   if (missing !== undefined) throw missing;
@@ -48,7 +55,7 @@ export async function status({ config, url, watch, json }: StatusOptions): Promi
   return EXIT.done;
 }
 
-async function watchStatus(client: DaemonClient, json: boolean): Promise<number> {
+async function watchStatus(client: DaemonClient, json: boolean, all: boolean): Promise<number> {
   const stop = new AbortController();
   const onSignal = () => stop.abort();
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
@@ -60,7 +67,7 @@ async function watchStatus(client: DaemonClient, json: boolean): Promise<number>
     while (!stop.signal.aborted) {
       if (json) printJsonLine((await client.get('/status')).body);
       else {
-        last = await frame(client);
+        last = await frame(client, all);
         if (screen) draw(last);
         else printPainted(`${last.join('\n')}\n`);
       }
@@ -77,7 +84,7 @@ async function watchStatus(client: DaemonClient, json: boolean): Promise<number>
 }
 
 /** A daemon that is being restarted is waited for. */
-async function frame(client: DaemonClient): Promise<string[]> {
+async function frame(client: DaemonClient, all: boolean): Promise<string[]> {
   let seen: DaemonStatus;
   try {
     seen = readStatus((await client.get('/status')).body);
@@ -85,7 +92,7 @@ async function frame(client: DaemonClient): Promise<string[]> {
     if (!(error instanceof NoDaemonError)) throw error;
     return [printable(error.message, 'line')];
   }
-  return statusLines(seen, terminal());
+  return statusLines(seen, { ...terminal(), all });
 }
 
 function draw(lines: readonly string[]): void {

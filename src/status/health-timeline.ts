@@ -1,5 +1,5 @@
 /** Each session's health over the last hour, as a string of one letter for each half minute: the worst seen in it. */
-import type { Health, SessionFields } from '../watchdog/decision.js';
+import type { Health, RunOutcome, SessionFields, StuckReason } from '../watchdog/decision.js';
 
 /** How much of the past is shown: an hour, in slots that are some pixels wide on the page. */
 export const SLOT_MS = 30_000;
@@ -28,12 +28,21 @@ const LETTER: Readonly<Record<Health, string>> = {
   wedged: 'W',
 };
 
+/** How a session's last run ended, with why. */
+export interface RunEnd {
+  outcome: RunOutcome;
+  reason?: StuckReason;
+  error?: string;
+}
+
 export interface Strip {
   /** What was last known of the session. */
   fields: SessionFields;
   health: Health;
   /** Epoch ms. */
   since: number;
+  /** How its last run ended. */
+  ended?: RunEnd;
   slots: string[];
   /** Number of the last slot: epoch time divided by `SLOT_MS`. */
   slot: number;
@@ -65,6 +74,7 @@ export class HealthTimeline {
     if (known === undefined && this.#strips.size >= MAX_STRIPS) this.#makeRoom();
     roll(strip, slot);
     strip.fields = { ...strip.fields, ...fields };
+    if (health !== 'idle') delete strip.ended;
     if (strip.health !== health) strip.since = time;
     strip.health = health;
     // Entered anew, so that the one that changed longest ago stands first.
@@ -74,6 +84,14 @@ export class HealthTimeline {
     const before = strip.slots[last] ?? '.';
     const letter = LETTER[health];
     strip.slots[last] = LETTERS.indexOf(letter) > LETTERS.indexOf(before) ? letter : before;
+  }
+
+  /** Its run has ended so. A session that never ran (an unknown model) is remembered for its end. */
+  ended(fields: SessionFields, ended: RunEnd, time: number): void {
+    if (!this.#strips.has(fields.sessionID)) this.set(fields, 'busy', time);
+    const strip = this.#strips.get(fields.sessionID);
+    if (strip === undefined) return;
+    strip.ended = ended;
   }
 
   /** The last `SLOTS` slots up to `time` as one string, oldest first. */

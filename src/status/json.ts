@@ -1,5 +1,5 @@
 /** The shape of `/status`, which the page and the commands read. */
-import type { Health, ServerHealth } from '../watchdog/decision.js';
+import type { Health, RunOutcome, ServerHealth } from '../watchdog/decision.js';
 import type { RestartEntry } from './history.js';
 import type { Incident } from './incidents.js';
 
@@ -15,9 +15,13 @@ export interface SessionRow {
   model?: string;
   tool?: string;
   toolSince?: number;
+  /** What opencode says about the retry; of an idle session, about its last run's failure. */
   message?: string;
   nextAt?: number;
+  /** Why it counts as stuck; of an idle session, why the watchdog aborted its last run. */
   reason?: string;
+  /** How the last run of an idle session ended. */
+  outcome?: RunOutcome;
   waitingFor?: string;
   /** Health over the last hour, see `strips.ts`. */
   strip: string;

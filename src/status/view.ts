@@ -101,6 +101,17 @@ export class StatusView {
     this.history.take(record);
     if (record.event === 'session.health') {
       this.strips.set(record.fields, record.fields.health, record.time);
+    } else if (record.event === 'session.ended') {
+      const { outcome, reason, error, steps } = record.fields;
+      const end = {
+        outcome,
+        ...(reason === undefined ? {} : { reason }),
+        ...(error === undefined ? {} : { error }),
+      };
+      this.strips.ended(record.fields, end, record.time);
+      // A run that never began has no other word of its end.
+      if (steps === 0 && record.fields.tookMs === 0)
+        this.strips.set(record.fields, 'idle', record.time);
     } else if (record.event === 'health.summary') {
       this.strips.prune(record.time);
     }
@@ -175,7 +186,7 @@ export class StatusView {
     const active = this.#o.source.sessions().map((facts) => this.#row(facts, now, times));
     const ids = new Set(active.map(({ id }) => id));
     const idle: SessionRow[] = [];
-    for (const { fields, since } of this.strips.values()) {
+    for (const { fields, since, ended } of this.strips.values()) {
       if (ids.has(fields.sessionID) || now - since > HOUR_MS) continue;
       idle.push({
         id: fields.sessionID,
@@ -183,6 +194,9 @@ export class StatusView {
         health: 'idle',
         since,
         ...this.#texts(fields),
+        ...(ended === undefined ? {} : { outcome: ended.outcome }),
+        ...(ended?.reason === undefined ? {} : { reason: ended.reason }),
+        ...(ended?.error === undefined ? {} : { message: this.#clean(ended.error) }),
         strip: this.strips.text(fields.sessionID, now),
       });
     }

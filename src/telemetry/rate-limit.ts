@@ -73,6 +73,7 @@ const LIMITED: Partial<Record<EventName, Rates>> = {
   'session.answered': CHANGES,
   'session.recovered': CHANGES,
   'session.failed': CHANGES,
+  'session.ended': CHANGES,
 };
 
 /**

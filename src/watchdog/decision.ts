@@ -45,12 +45,24 @@ export type StuckReason =
   | 'budget'
   | 'pileup';
 
-/** What goes round in circles (contract, `session.stuck`). */
+/** How a run ended (contract, `session.ended`). */
+export const RUN_OUTCOMES = [
+  'completed',
+  'empty',
+  'truncated',
+  'failed',
+  'aborted',
+  'aborted_elsewhere',
+  'interrupted',
+] as const;
+export type RunOutcome = (typeof RUN_OUTCOMES)[number];
+
 /** Whose budget (contract, `budget`). */
 export type BudgetKind = 'run' | 'session' | 'day';
 /** US dollars, tokens, steps. */
 export type BudgetUnit = 'cost' | 'tokens' | 'steps';
 
+/** What goes round in circles (contract, `session.stuck`). */
 export type LoopKind = 'empty' | 'repeat' | 'compaction' | 'text' | 'runs';
 
 export type RestartReason =
@@ -227,6 +239,22 @@ export interface NoteFields {
     reason?: StuckReason;
     attempts: number;
     episodeMs: number;
+  };
+  'session.ended': SessionFields & {
+    outcome: RunOutcome;
+    /** Why the watchdog aborted it. */
+    reason?: StuckReason;
+    finish?: string;
+    steps: number;
+    tools: number;
+    toolErrors: number;
+    /** With its subagents', as `tokens`. */
+    costUsd: number;
+    tokens: number;
+    tookMs: number;
+    error?: string;
+    /** How many runs of the directory were aborted in the same moment; absent for one alone. */
+    together?: number;
   };
   'session.failed': SessionFields & {
     error: string;

@@ -1,6 +1,6 @@
 /** The session rows: made once each, changed in place, sorted worst first. */
 import { now, state } from './state.js';
-import { counted, el, HEALTHS, LETTERS, say, span } from './words.js';
+import { counted, ENDED, el, HEALTHS, LETTERS, say, span } from './words.js';
 
 /** While somebody is busy with the rows they do not move. */
 const HANDS_OFF_MS = 4_000;
@@ -94,7 +94,7 @@ function update(row, incident) {
   parts.where.title = row.directory ?? '';
   say(
     parts.doing,
-    outcome === undefined
+    outcome === undefined || row.outcome !== undefined
       ? doing(row)
       : `${outcome.outcome}${outcome.reason ? ` (${outcome.reason})` : ''}`,
   );
@@ -168,7 +168,9 @@ function filter() {
 }
 
 /** What a session waits for or fails on. */
-function doing({ waitingFor, reason, attempt, message, tool, toolSince, health }) {
+function doing(row) {
+  const { waitingFor, reason, attempt, message, tool, toolSince, health } = row;
+  if (health === 'idle') return ended(row);
   const parts = [
     waitingFor === undefined ? '' : `a person, to answer a ${waitingFor}`,
     reason === undefined ? '' : `over the limit: ${reason}`,
@@ -180,6 +182,13 @@ function doing({ waitingFor, reason, attempt, message, tool, toolSince, health }
     health === 'delegating' ? 'its subagent' : '',
   ];
   return parts.filter(Boolean).join(' · ');
+}
+
+/** `finished`, `aborted (loop)`, `failed: APIError: bad key`. */
+function ended({ outcome, reason, message }) {
+  if (outcome === undefined) return '';
+  const words = ENDED[outcome] ?? outcome;
+  return `${words}${reason === undefined ? '' : ` (${reason})`}${message === undefined ? '' : `: ${message}`}`;
 }
 
 /** When it tries again, and on which model. */

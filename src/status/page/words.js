@@ -13,6 +13,17 @@ export const HEALTHS = [
   'idle',
 ];
 
+/** How a run ended, as the page says it. */
+export const ENDED = {
+  completed: 'finished',
+  empty: 'ended with nothing said or done',
+  truncated: 'ended in the middle of an answer',
+  failed: 'failed',
+  aborted: 'aborted',
+  aborted_elsewhere: 'aborted by somebody else',
+  interrupted: 'interrupted',
+};
+
 /** The letters of a strip (see src/telemetry/status/strips.ts). */
 export const LETTERS = {
   i: 'idle',

@@ -1,5 +1,5 @@
 /** The catalogue's entries about sessions and their providers. */
-import type { InterruptedBy, StuckReason } from '../../watchdog/decision.js';
+import type { InterruptedBy, RunOutcome, StuckReason } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 
@@ -140,6 +140,40 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     message: (f) =>
       `Session ${f.sessionID} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'failed request')}` : ''}.`,
   },
+  'session.ended': {
+    level: (f) =>
+      f.outcome === 'completed' || (f.outcome === 'aborted_elsewhere' && f.together === undefined)
+        ? 'info'
+        : 'warn',
+    when: 'every end of a run, once: info where it completed or one session alone was aborted elsewhere (a person’s Esc), else warn',
+    fields: {
+      outcome:
+        'completed; empty (no text, no file changed, no tool called); truncated (the model stopped at its length or filter, or its answer has no known end); failed; aborted (by the watchdog); aborted_elsewhere (by a person or a program); interrupted (by a restart, a dispose, or with tool results that the model never got)',
+      reason: `of aborted: ${REASON}`,
+      finish: 'why the model stopped in its last step, in opencode’s word',
+      steps: 'its own finished steps',
+      tools: 'tool calls of these steps',
+      toolErrors: 'how many of them failed',
+      costUsd: 'cost of the run with its subagents, US dollars as opencode reckons them',
+      tokens: 'tokens of the run with its subagents',
+      tookMs: 'from its beginning to its end',
+      error: 'of failed: what opencode reported',
+      together: 'of several runs of one directory that were aborted in the same moment: how many',
+    },
+    message: (f) =>
+      `The run of session ${f.sessionID} ${ENDED[f.outcome]}${
+        f.reason === undefined ? '' : `, because of ${REASON_WORDS[f.reason]},`
+      } after ${time(f.tookMs)}${aside(
+        phrase(
+          counted(f.steps, 'step'),
+          counted(f.tools, 'tool call'),
+          f.toolErrors > 0 && `${f.toolErrors} failed`,
+          f.costUsd > 0 && spentText('cost', f.costUsd),
+          f.tokens > 0 && spentText('tokens', f.tokens),
+          f.finish !== undefined && f.outcome !== 'completed' && `finish ${f.finish}`,
+        ),
+      )}${f.error === undefined ? '' : `: ${f.error}`}.`,
+  },
   'session.failed': {
     level: 'warn',
     when: 'opencode ended the run with an error',
@@ -238,6 +272,16 @@ const REASON_WORDS: Readonly<Record<StuckReason, string>> = {
   budget: 'a budget that is spent',
   ghost: 'a run that outlived its deleted session',
   pileup: 'a pile-up',
+};
+
+const ENDED: Readonly<Record<RunOutcome, string>> = {
+  completed: 'is completed',
+  empty: 'ended without any text, file change or tool call',
+  truncated: 'ended in the middle of an answer',
+  failed: 'failed',
+  aborted: 'was aborted by the watchdog',
+  aborted_elsewhere: 'was aborted by somebody else',
+  interrupted: 'was cut before its work was done',
 };
 
 const BUDGET_OF: Readonly<Record<string, string>> = {

@@ -25,7 +25,11 @@ interface End {
   directory: string | undefined;
   at: number;
   isJudged: boolean;
+  onJudged: CutListener;
 }
+
+/** Told once of each end: who cut the run, and how many ended so at once; one alone may be a person's own abort. */
+export type CutListener = (by: 'dispose' | 'elsewhere' | undefined, together: number) => void;
 
 export interface CutsElsewhereOptions {
   say(decision: Decision): void;
@@ -46,17 +50,27 @@ export class CutsElsewhere {
     fields: SessionFields,
     directory: string | undefined,
     at: number,
+    onJudged: CutListener = () => {},
   ): void {
-    if (this.#ends.length >= MAX_ENDS) this.#ends.shift();
+    if (this.#ends.length >= MAX_ENDS) this.#giveUp(this.#ends.shift());
     const { health } = session;
-    this.#ends.push({ session, fields, health, directory, at, isJudged: false });
+    this.#ends.push({ session, fields, health, directory, at, isJudged: false, onJudged });
     this.#options.wakeAt(at + AT_ONCE);
+  }
+
+  /** There is no room to wait for what else is to tell of it. */
+  #giveUp(end: End | undefined): void {
+    if (end !== undefined && !end.isJudged) end.onJudged(undefined, 1);
   }
 
   /** The directory's instance is gone: whatever was aborted there just now was cut by that. */
   disposed(directory: string, at: number): void {
     const cut = (end: End) => end.directory === directory && at - end.at <= DISPOSED_WITHIN;
-    for (const end of this.#ends) if (cut(end)) this.#say(end, 'dispose');
+    const ends = this.#ends.filter(cut);
+    for (const end of ends) {
+      this.#say(end, 'dispose');
+      if (!end.isJudged) end.onJudged('dispose', ends.length);
+    }
     this.#ends = this.#ends.filter((end) => !cut(end));
   }
 
@@ -74,7 +88,9 @@ export class CutsElsewhere {
           directory === end.directory && Math.abs(other - end.at) <= AT_ONCE,
       );
       end.isJudged = true;
-      if (this.#isOneCut(together)) this.#say(end, 'elsewhere');
+      const isOneCut = this.#isOneCut(together);
+      if (isOneCut) this.#say(end, 'elsewhere');
+      end.onJudged(isOneCut ? 'elsewhere' : undefined, isOneCut ? together.length : 1);
     }
     this.#ends = this.#ends.filter((end) => !this.#said.has(end));
   }

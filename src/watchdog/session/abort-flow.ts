@@ -181,20 +181,27 @@ export function abortEnded(
   if (aborting === undefined) return false;
   session.aborting = undefined;
   const { reason, try: tries, run } = aborting;
+  run.endedFor = reason;
   // A run that began after the one that was aborted is another run: it is not judged by this result.
   const same = session.run === run ? run : undefined;
   switch (o.kind) {
     case 'abort.done':
       // Whatever error came before, this end is ours.
       run.error = undefined;
+      run.endedBy = 'watchdog';
       aborted(context, session, o.tookMs, o.at, aborting);
       return same !== undefined;
     case 'abort.withdrawn':
-      if (same === undefined) return false;
+      if (same === undefined) {
+        if (tries > 1 && o.seen === 'idle') run.endedBy = 'watchdog';
+        return false;
+      }
       if (o.seen === 'idle') {
         // An earlier try was sent: that one ended it, only late.
-        if (tries > 1) aborted(context, session, o.at - aborting.since, o.at, aborting);
-        else endedFirst(context, session, same, o.at);
+        if (tries > 1) {
+          run.endedBy = 'watchdog';
+          aborted(context, session, o.at - aborting.since, o.at, aborting);
+        } else endedFirst(context, session, same, o.at);
         return true;
       }
       if (o.seen === 'busy' && isRetryReason(reason)) hold(same, o.at);
@@ -206,7 +213,10 @@ export function abortEnded(
     case 'abort.failed':
       if (same !== undefined) retryOrWedge(context, session, same, reason, tries, o);
       // Its end was seen on the stream, only the executor saw what came after: the abort worked.
-      else aborted(context, session, o.at - aborting.since, o.at, aborting);
+      else {
+        run.endedBy = 'watchdog';
+        aborted(context, session, o.at - aborting.since, o.at, aborting);
+      }
       return false;
   }
 }

@@ -31,7 +31,7 @@ import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';
 import type { Context } from './rule-context.js';
 import { hasExcuse, isRetrying } from './rules.js';
-import { disposedUnder, errorHeard } from './run-end.js';
+import { disposedUnder, errorHeard, noteStep, runEnded, settleEnd } from './run-end.js';
 import { Runs } from './runs.js';
 import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
@@ -208,7 +208,12 @@ export class SessionWatch {
         if (run) this.#runs.progressed(session, run, o.at);
         break;
       case 'session.step_finished':
-        if (run === undefined) break;
+        if (run === undefined) {
+          // A poll was faster than the stream.
+          if (session.ending) noteStep(session.ending.run, o.step);
+          break;
+        }
+        noteStep(run, o.step);
         context.outages.stepFinished(run, o.at);
         run.stepStartedAt = o.at;
         if (o.step) this.#stepFinished(session, run, o.step, o.at);
@@ -224,6 +229,7 @@ export class SessionWatch {
       case 'tool.ended':
         if (run === undefined) break;
         run.tools.delete(o.callID);
+        run.totals.toolsEnded += 1;
         this.#runs.progressed(session, run, o.at);
         break;
       case 'request.asked':
@@ -271,6 +277,7 @@ export class SessionWatch {
         break;
       default:
         if (abortEnded(context, session, o)) this.#runs.end(session, o.at);
+        else settleEnd(context, session, o.at);
     }
     if (session.deleted && session.run === undefined) this.#runs.forgetDeleted(session);
     else this.#runs.review(session, o.at);
@@ -309,6 +316,10 @@ export class SessionWatch {
       if (run) cut.push({ session, run, health, at });
       session.aborting = undefined;
       session.lastAbort = undefined;
+      if (run) {
+        run.endedBy = 'restart';
+        runEnded(this.#context, session, run, undefined, at);
+      }
       this.#runs.close(session, at);
     }
     this.streamLost();

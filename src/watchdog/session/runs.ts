@@ -30,7 +30,7 @@ import {
   type RuleContext,
   sparedUntil,
 } from './rules.js';
-import { judgeRunEnd } from './run-end.js';
+import { runEnded, settleEnd } from './run-end.js';
 import {
   type Episode,
   fieldsOf,
@@ -66,6 +66,7 @@ export class Runs {
     this.#looking = false;
   }
   stopListening(): void {
+    for (const { run } of this.book.active) if (run) run.missed = true;
     this.#listeningSince = undefined;
     this.#looking = false;
   }
@@ -134,8 +135,8 @@ export class Runs {
   end(session: Session, at: number): void {
     const { run } = session;
     if (run === undefined) return;
-    judgeRunEnd(this.#context, session, run, at);
     const parent = this.book.activeParent(session);
+    runEnded(this.#context, session, run, parent, at);
     this.close(session, at);
     // The subagent's end is the parent's life sign: from here on the parent must go on.
     if (parent?.run) this.alive(parent, parent.run, at);
@@ -160,6 +161,7 @@ export class Runs {
   /** Judges one session now: acts on a crossed limit, says a change of health, and sets when to look again. */
   review(session: Session, at: number): void {
     const { run } = session;
+    settleEnd(this.#context, session, at);
     if (run === undefined) return;
     const { policy } = this.#context;
     const around = this.#around(session);
@@ -229,6 +231,9 @@ export class Runs {
   #beginRun(session: Session, directory: string | undefined, at: number): Run {
     const run = newRun(at, directory ?? session.info.directory);
     run.unheard = !this.listening;
+    run.missed = run.unheard;
+    // What ran before can be told no better than now.
+    settleEnd(this.#context, session, at, 'now');
     // Its prompt was seen, so its first message will be too: until then the model was not asked.
     if (session.lastPrompt?.taken === false) {
       run.preparing = this.listening;

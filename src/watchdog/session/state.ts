@@ -56,6 +56,30 @@ export interface Inspection {
   failures: number;
 }
 
+/** What a run's own finished steps have come to, without its subagents'. */
+export interface RunTotals {
+  steps: number;
+  tools: number;
+  toolErrors: number;
+  fileChanges: number;
+  hasText: boolean;
+  /** Why the model stopped in the last step, in opencode's word. */
+  finish: string | undefined;
+  /** The first tool of the last step. */
+  lastTool: string | undefined;
+  /** Tool calls that were heard to end, whether or not a step tells of them. */
+  toolsEnded: number;
+}
+
+/** A run that is over, until it can be told how it ended. */
+export interface Ending {
+  run: Run;
+  at: number;
+  fields: SessionFields;
+  /** Its parent's run was being aborted by us: opencode aborts subagents with it. */
+  withParent: boolean;
+}
+
 export interface Run {
   startedAt: number;
   /** Where opencode runs it: the directory of the status that named it, else the session's own. */
@@ -78,6 +102,13 @@ export interface Run {
   steps: StepHistory;
   /** Signs of life have come since then, without a pause. */
   streamingSince: number;
+  totals: RunTotals;
+  /** Something of it may not have been heard: what is missing proves nothing. */
+  missed: boolean;
+  /** Who ended it, where it was known before it was over. */
+  endedBy: 'watchdog' | 'restart' | 'dispose' | undefined;
+  /** Why the watchdog ended it. */
+  endedFor: StuckReason | undefined;
   /** With its subagents'. */
   spent: Spent & { steps: number };
   /** A step of it had a cost: its model has a price. */
@@ -109,6 +140,8 @@ export interface Session {
   readonly id: string;
   info: SessionInfo;
   run: Run | undefined;
+  /** The last run, as long as nothing was said about its end. */
+  ending: Ending | undefined;
   health: Health;
   healthSince: number;
   /** When the last status came by event: a poll sent before it does not overrule it. */
@@ -144,6 +177,7 @@ export function newSession(id: string, at: number): Session {
     id,
     info: {},
     run: undefined,
+    ending: undefined,
     health: 'idle',
     healthSince: at,
     eventStatusAt: Number.NEGATIVE_INFINITY,
@@ -177,6 +211,19 @@ export function newRun(at: number, directory: string | undefined): Run {
     answeringSince: undefined,
     steps: newStepHistory(),
     streamingSince: at,
+    totals: {
+      steps: 0,
+      tools: 0,
+      toolErrors: 0,
+      fileChanges: 0,
+      hasText: false,
+      finish: undefined,
+      lastTool: undefined,
+      toolsEnded: 0,
+    },
+    missed: false,
+    endedBy: undefined,
+    endedFor: undefined,
     spent: { costUsd: 0, tokens: 0, steps: 0 },
     isPriced: false,
     saidBudgets: new Set(),

@@ -18,6 +18,7 @@ import {
 } from './decisions.js';
 
 const names = recordings();
+const saysEnd = (line: string) => line.startsWith('session.ended');
 
 test('every recording is in the table, and every line of the table has its recording', () => {
   expect(names).toEqual(Object.keys(DECIDED).sort());
@@ -33,6 +34,8 @@ describe.each(names)('%s', (name) => {
     const then = (recording.header.decided as Record<string, unknown>[]).map(words);
     const now = decisions(recording, policyOf(recording), true)
       .map(({ decision }) => words(decision))
+      // Recordings of 0.1 do not say how a run ended.
+      .filter((line) => !saysEnd(line) || then.some(saysEnd))
       .filter((line) => /^(session|provider)\.|^server\.(unresponsive|exited|restart)/.test(line));
     expect(now).toEqual(then);
   });

@@ -33,9 +33,14 @@ export const decisions = (
 
 /** One decision without its moment and numbers: `session.stuck ses_1 silence`. */
 export function words(decision: Decision | Record<string, unknown>): string {
-  const { act, note, event, sessionID, health, reason } = decision as Record<string, unknown>;
+  const { act, note, event, sessionID, health, outcome, kind, reason } = decision as Record<
+    string,
+    unknown
+  >;
   const name = act === undefined ? (note ?? event) : `→ ${act}`;
-  return [name, sessionID, health, reason].filter((word) => word !== undefined).join(' ');
+  const loop = name === 'session.looping' ? kind : undefined;
+  const words = [name, sessionID, health, loop, outcome, reason];
+  return words.filter((word) => word !== undefined).join(' ');
 }
 
 /** All but the changes of health, which are many and say what the rest says, and the looks. */
