@@ -120,6 +120,7 @@ export class DockerApi {
     const what: Record<string, string> = {
       ENOENT: `there is no Docker socket at ${socket}: is Docker running here? In a container, mount it (-v /var/run/docker.sock:/var/run/docker.sock)`,
       EACCES: `the Docker socket ${socket} may not be opened by uid ${process.geteuid?.()}: add the user to the socket's group (usually docker), or run as root`,
+      UND_ERR_RES_EXCEEDED_MAX_SIZE: `the Docker engine at ${socket} gave an answer larger than ${MAX_ANSWER_BYTES} bytes`,
       ECONNREFUSED: `nobody listens on the Docker socket ${socket}: the engine is stopped`,
     };
     return new ControlError(

@@ -259,7 +259,7 @@ describe('requests at a time', () => {
 });
 
 describe('answers', () => {
-  it('of more bytes than any healthy one has are dropped', { timeout: 60_000 }, async () => {
+  it('of more bytes than any healthy one has are dropped', async () => {
     const ask = (client: OpencodeClient) => client.permissions('/p');
     const whole = Buffer.alloc(MAX_ANSWER_BYTES, 0x20);
     whole.write('[]');
