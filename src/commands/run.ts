@@ -20,6 +20,7 @@ import { SdNotify } from '../daemon/sd-notify.js';
 import { ServiceManager } from '../daemon/service-manager.js';
 import { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
+import { createRedactor } from '../lib/redaction.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { messageOf } from '../opencode/http/errors.js';
 import { createControl } from '../process/control/auto.js';
@@ -29,7 +30,6 @@ import { PasswordGuard } from '../process/identity/password-guard.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
-import { createRedactor } from '../telemetry/redaction.js';
 import { controlOptions, serverUser } from './server.js';
 import {
   type ConfigOptions,

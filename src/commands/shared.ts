@@ -4,7 +4,7 @@ import { type Flag, type LoadedConfig, loadConfig, type Untrusted } from '../con
 import { ConfigError } from '../config/problem.js';
 import { NEED_NO_TRUST } from '../config/trust.js';
 import { printable, printableJson } from '../lib/printable.js';
-import { createRedactor } from '../telemetry/redaction.js';
+import { createRedactor } from '../lib/redaction.js';
 
 /** Contract, "Command line". */
 export const EXIT = {

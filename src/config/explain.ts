@@ -1,8 +1,9 @@
 /** The effective configuration with where each value came from, as text that is itself a valid file, and as JSON. */
+
+import { MASK, maskUrl } from '../lib/redaction.js';
 import { KEYS, type Key, nest, valueAt } from './keys.js';
 import type { LoadedConfig } from './load.js';
 import type { Config } from './schema.js';
-import { MASK, maskUrl } from './secret.js';
 
 /** YAML, one key a line, `# from …` aligned behind each. */
 export function explainText(loaded: LoadedConfig): string {

@@ -4,6 +4,7 @@
  */
 import { resolve } from 'node:path';
 import type * as z from 'zod';
+import { MASK } from '../lib/redaction.js';
 import { readSecrets, type Secrets } from './credentials.js';
 import { crossCheck } from './cross-checks.js';
 import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
@@ -12,7 +13,7 @@ import { inContainer, othersWhoMayWrite } from './file-mode.js';
 import { KEYS, nest } from './keys.js';
 import { ConfigError, type Problem, showValue } from './problem.js';
 import { type Config, configSchema } from './schema.js';
-import { MASK, Secret } from './secret.js';
+import { Secret } from './secret.js';
 import type { Entry, Layer } from './source.js';
 import { nearest } from './suggest.js';
 import { isTrusted, needsTrust } from './trust.js';

@@ -1,6 +1,6 @@
 /** What is wrong with a configuration: every problem of one run, each with key, value, expectation and source. */
 import { printable } from '../lib/printable.js';
-import { maskUserinfo } from './secret.js';
+import { maskUserinfo } from '../lib/redaction.js';
 
 export interface Problem {
   /** Key path, environment variable or file that the problem is about. */

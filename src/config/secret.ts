@@ -1,7 +1,6 @@
 /** A value that must never be seen: however it is printed, it prints as `[secret]`. */
 import { inspect } from 'node:util';
-
-export const MASK = '[secret]';
+import { MASK } from '../lib/redaction.js';
 
 export class Secret {
   readonly #value: string;
@@ -26,20 +25,4 @@ export class Secret {
   [inspect.custom](): string {
     return MASK;
   }
-}
-
-/**
- * A value's JSON without the `user:password@` of any string in it, and without the query and the fragment of a URL
- * (`?token=…`); also of a string that is too broken to be a URL, and rather too much than too little.
- */
-export function maskUserinfo(json: string): string {
-  return json
-    .replace(/"([a-z][\w+.-]*:\/\/)?(?:[^"\\]|\\.)*@/gi, `"$1${MASK}@`)
-    .replace(/(:\/\/(?:[^"\\?#]|\\.)*[?#])(?:[^"\\]|\\.)+/g, `$1${MASK}`);
-}
-
-/** A webhook's URL carries its token in the path: only the host may be shown. */
-export function maskUrl(text: string): string {
-  if (!URL.canParse(text)) return MASK;
-  return `${new URL(text).origin}/${MASK}`;
 }

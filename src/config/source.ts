@@ -1,7 +1,8 @@
 /** One source of configuration, flattened to key paths: what the file, the environment and the flags have in common. */
+
+import { MASK } from '../lib/redaction.js';
 import { GROUPS, KEYS } from './keys.js';
 import { type Problem, showValue } from './problem.js';
-import { MASK } from './secret.js';
 import { nearest } from './suggest.js';
 
 export interface Entry {

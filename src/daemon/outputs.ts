@@ -9,6 +9,7 @@ import type { Secret } from '../config/secret.js';
 import { makeStatusToken, statusTokenFile } from '../config/status-token.js';
 import { nearest } from '../config/suggest.js';
 import type { Clock } from '../lib/clock.js';
+import { createRedactor } from '../lib/redaction.js';
 import { openStateDirectory, serverStateDir } from '../lib/state-dir.js';
 import { HistoryStore } from '../status/history-store.js';
 import { openStatus } from '../status/open.js';
@@ -16,7 +17,6 @@ import type { StatusSource } from '../status/source.js';
 import { EVENT_NAMES } from '../telemetry/catalogue/catalogue.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { Webhook } from '../telemetry/notify/webhook.js';
-import { createRedactor } from '../telemetry/redaction.js';
 
 /** The token of the status endpoint, and where it is. */
 export interface StatusAccess {

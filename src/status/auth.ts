@@ -3,7 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import type { Revealable } from '../telemetry/redaction.js';
+import type { Revealable } from '../lib/redaction.js';
 import { pageAssets } from './assets.js';
 
 export interface AuthOptions {

@@ -1,7 +1,7 @@
 /** The server's last hour: its states, its memory and its restarts, made of log events. Bounded. */
 
+import { lengthOf } from '../lib/redaction.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
-import { lengthOf } from '../telemetry/redaction.js';
 import type { ServerHealth } from '../watchdog/decision.js';
 
 export const HOUR_MS = 3_600_000;

@@ -1,8 +1,8 @@
 /** Opens the status endpoint beside the watch: it loads, listens, tries again and closes without ever being waited for. */
 import type { Server } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
+import type { Redactor, Revealable } from '../lib/redaction.js';
 import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
-import type { Redactor, Revealable } from '../telemetry/redaction.js';
 import { LoopLag } from './event-loop-lag.js';
 import type { HistoryStore } from './history-store.js';
 import { type Address, closeServer, listen } from './listen.js';

@@ -1,9 +1,9 @@
 /** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
 import { BoundedMap } from '../lib/bounded-map.js';
 import type { Clock } from '../lib/clock.js';
+import type { Redactor } from '../lib/redaction.js';
 import { type LogLine, recordOf } from '../telemetry/log-line.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
-import type { Redactor } from '../telemetry/redaction.js';
 import { countByHealth, type Health } from '../watchdog/decision.js';
 import type { LoopLag } from './event-loop-lag.js';
 import { HealthTimeline, SLOT_MS } from './health-timeline.js';

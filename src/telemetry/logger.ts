@@ -3,12 +3,12 @@ import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { printableJson } from '../lib/printable.js';
+import { createRedactor, type Revealable } from '../lib/redaction.js';
 import { isAct, levelOf, messageOf } from './catalogue/catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './catalogue/events.js';
 import { isJournal, withPriority } from './journal.js';
 import { LogRate } from './rate-limit.js';
 import { createReadableFormat } from './readable.js';
-import { createRedactor, type Revealable } from './redaction.js';
 import { createSink, type Sink, withoutBlocking } from './sink.js';
 
 /**

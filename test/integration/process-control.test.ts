@@ -239,7 +239,7 @@ describe('command', () => {
   test('a command that does not exist is named', async () => {
     const command = control('', { restartCommand: ['no-such-command', '--token', 'hunter2'] });
     const error = await failure(command.start(habitat.signal));
-    expect(error.message).toContain('no-such-command --token ***');
+    expect(error.message).toContain('no-such-command --token [secret]');
     expect(error.message).toContain('ENOENT');
   });
 

@@ -266,7 +266,7 @@ describe('proof', () => {
     });
     expect(await prove([stranger], [{ pid: 30 }])).toMatchObject({
       why: 'stranger',
-      message: expect.stringContaining('pid 30 (python3 app.py --token ***)'),
+      message: expect.stringContaining('pid 30 (python3 app.py --token [secret])'),
     });
     const proxy = entry(31, 1, {
       name: 'docker-proxy',

@@ -1,6 +1,7 @@
 /** A status endpoint without a daemon behind it: a source whose facts the test sets, and events that it emits. */
 import { Secret } from '../../src/config/secret.js';
 import { SystemClock } from '../../src/lib/clock.js';
+import { createRedactor, type Revealable } from '../../src/lib/redaction.js';
 import { HistoryStore } from '../../src/status/history-store.js';
 import type { Address } from '../../src/status/listen.js';
 import { openStatus } from '../../src/status/open.js';
@@ -11,7 +12,6 @@ import type {
   StatusSource,
 } from '../../src/status/source.js';
 import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
-import { createRedactor, type Revealable } from '../../src/telemetry/redaction.js';
 import type { Health } from '../../src/watchdog/decision.js';
 import { freePort } from './ports.js';
 import { waitFor } from './wait.js';

@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { Agent } from 'undici';
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
+import { createRedactor, type Redactor } from '../../lib/redaction.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 
 /**
@@ -90,7 +91,7 @@ export class Transport {
   readonly #credentials: Readonly<Record<string, string>>;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  readonly #secrets: string[];
+  readonly #redactor: Redactor;
   /** Ends everything that is in flight. */
   readonly #closing = new AbortController();
 
@@ -105,7 +106,7 @@ export class Transport {
       : undefined;
     this.#authorise = authorise;
     this.#credentials = token ? { authorization: `Basic ${token}` } : {};
-    this.#secrets = [password, token].filter((secret): secret is string => Boolean(secret));
+    this.#redactor = createRedactor(password ? [{ reveal: () => password }] : []);
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     setMaxListeners(0, this.#closing.signal);
@@ -256,7 +257,7 @@ export class Transport {
     if (statusCode === 401 || statusCode === 403) {
       return new OpencodeError({ kind: 'unauthorized', request, outcome, statusCode });
     }
-    const detail = text ? this.#scrub(text) : undefined;
+    const detail = text ? this.#redactor.text(text) : undefined;
     return new OpencodeError({
       kind: 'http',
       request,
@@ -284,16 +285,12 @@ export class Transport {
           return new OpencodeError({ kind, request, outcome });
         }
         const outcome = kind === 'refused' ? 'could not connect' : 'failed';
-        const detail = this.#scrub((error as Error)?.message || code || String(error));
+        const detail = this.#redactor.text((error as Error)?.message || code || String(error));
         return new OpencodeError({ kind, request, outcome, detail, cause: error });
       }
       default:
         return ended satisfies never;
     }
-  }
-
-  #scrub(text: string): string {
-    return this.#secrets.reduce((clean, secret) => clean.replaceAll(secret, '***'), text);
   }
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../../../src/config/secret.js';
 import { SystemClock } from '../../../src/lib/clock.js';
+import { createRedactor, lengthOf } from '../../../src/lib/redaction.js';
 import { EventCounters, MAX_PENDING, MAX_PROVIDERS } from '../../../src/status/counters.js';
 import { KEPT, LoopLag } from '../../../src/status/event-loop-lag.js';
 import { MAX_RESTARTS, MAX_STATES, ServerHistory } from '../../../src/status/history.js';
@@ -11,7 +12,6 @@ import type { StatusJson } from '../../../src/status/json.js';
 import { MAX_EARLY, openStatus } from '../../../src/status/open.js';
 import { MAX_TEXT } from '../../../src/status/view.js';
 import { createTelemetry, type TelemetryRecord } from '../../../src/telemetry/logger.js';
-import { createRedactor, lengthOf } from '../../../src/telemetry/redaction.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { freePort } from '../../support/ports.js';
 import { TestSource } from '../../support/status-world.js';

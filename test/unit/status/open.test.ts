@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, it } from 'vitest';
+import { createRedactor } from '../../../src/lib/redaction.js';
 import { openStatus } from '../../../src/status/open.js';
-import { createRedactor } from '../../../src/telemetry/redaction.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { freePort } from '../../support/ports.js';
 import { waitFor } from '../../support/wait.js';

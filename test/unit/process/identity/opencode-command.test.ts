@@ -65,11 +65,11 @@ test('the configured command is recognised with host and port behind it, and not
 });
 
 test.each([
-  [['a', '--password', 'hunter2', '-v'], 'a --password *** -v'],
-  [['a', '--api-key=hunter2'], 'a --api-key=***'],
-  [['sh', '-c', 'GITHUB_TOKEN=hunter2 run'], 'sh -c GITHUB_TOKEN=*** run'],
-  [['curl', 'http://me:hunter2@host/'], 'curl http://me:***@host/'],
-  [['curl', '-H', 'Authorization: Bearer hunter2'], 'curl -H Authorization: Bearer ***'],
+  [['a', '--password', 'hunter2', '-v'], 'a --password [secret] -v'],
+  [['a', '--api-key=hunter2'], 'a --api-key=[secret]'],
+  [['sh', '-c', 'GITHUB_TOKEN=hunter2 run'], 'sh -c GITHUB_TOKEN=[secret] run'],
+  [['curl', 'http://me:hunter2@host/'], 'curl http://[secret]@host/'],
+  [['curl', '-H', 'Authorization: Bearer hunter2'], 'curl -H Authorization: Bearer [secret]'],
   [['a', '--port', '1\n\u001b[31m2'], 'a --port 1 [31m2'],
 ])('%j is shown without its secret', (command, shown) => {
   expect(scrubCommand(command)).toBe(shown);

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRedactor } from '../../../src/telemetry/redaction.js';
+import { createRedactor } from '../../../src/lib/redaction.js';
 import { runs } from '../../support/mutate.js';
-import { captured } from './fixtures.js';
+import { captured } from '../telemetry/fixtures.js';
 
 const secret = { reveal: () => 'hunter2 "+/?' };
 const redactor = createRedactor([secret]);

@@ -1,9 +1,9 @@
 /**
- * Makes anything safe to log: secrets scrubbed, strings, lists and depth bounded, errors and cycles made plain.
+ * Makes anything safe to show: secrets masked, strings, lists and depth bounded, errors and cycles made plain.
  * This is the one place where redaction happens.
  */
 
-const MASK = '[secret]';
+export const MASK = '[secret]';
 
 /** Something that holds a secret and gives it only when asked. */
 export interface Revealable {
@@ -37,7 +37,7 @@ export const MAX_SCRUBBED = 65_536;
 const MIN_SECRET = 4;
 
 const SECRET_KEY =
-  /(^pass(wd|phrase)?|password|secret|token|authorization|cookie|credentials?|api[-_]?key)$/i;
+  /((^|-)pass(wd|phrase)?|[-_]auth|password|secret|token|authorization|cookie|credentials?|api[-_]?key)$/i;
 
 /** What a secret looks like from the outside. Every repetition is bounded: the text is anyone's. */
 const PATTERNS: readonly [RegExp, string][] = [
@@ -56,11 +56,16 @@ const PATTERNS: readonly [RegExp, string][] = [
     /([?&#;](?:[\w.-]{0,40}(?:token|key|secret|passw(?:or)?d|pwd|auth|signature|credential)|sig|code)=)[^\s&#;"'<>]+/gi,
     `$1${MASK}`,
   ],
+  // `GITHUB_TOKEN=…`, `--api-key=…`: in a command line, or in the environment of one.
+  [
+    /(?<![?&#;\w.-])([\w-]{0,40}(?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|auth|credentials?|cookie)=)("[^"]*"|'[^']*'|[^\s;&|"']+)/gi,
+    `$1${MASK}`,
+  ],
 ];
 
 /** What each of the patterns needs to find anything; nearly all texts have none of it. */
 const HINT =
-  /basic|bearer|authorization|:\/\/|api[-_]?key|passw|secret|token|[spr]k-|[?&#;][\w.-]{1,60}=/i;
+  /basic|bearer|auth|:\/\/|api[-_]?key|pass|secret|token|credential|cookie|[spr]k-|[?&#;][\w.-]{1,60}=/i;
 
 export interface Redactor {
   text(value: string, limit?: number): string;
@@ -76,9 +81,7 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
   const text = (value: string, limit = bounds.string): string => {
     let result = value.slice(0, MAX_SCRUBBED);
     for (const needle of needles) result = result.replaceAll(needle, MASK);
-    if (HINT.test(result)) {
-      for (const [pattern, replacement] of PATTERNS) result = result.replace(pattern, replacement);
-    }
+    result = maskSecrets(result);
     if (result.length <= limit && value.length <= MAX_SCRUBBED) return result;
     // Not through the middle of a surrogate pair.
     const cut = result.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '');
@@ -115,6 +118,36 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
   };
 
   return { text, value: (value) => plain(value, 0, []) };
+}
+
+/** Masks what looks like a secret, whoever's it is. */
+export function maskSecrets(text: string): string {
+  if (!HINT.test(text)) return text;
+  return PATTERNS.reduce(
+    (result, [pattern, replacement]) => result.replace(pattern, replacement),
+    text,
+  );
+}
+
+/** The name of something whose value is a secret: a key, a variable, an option (`--api-key`). */
+export function namesSecret(name: string): boolean {
+  return SECRET_KEY.test(name);
+}
+
+/**
+ * A value's JSON without the `user:password@` of any string in it, and without the query and the fragment of a URL
+ * (`?token=…`); also of a string that is too broken to be a URL, and rather too much than too little.
+ */
+export function maskUserinfo(json: string): string {
+  return json
+    .replace(/"([a-z][\w+.-]*:\/\/)?(?:[^"\\]|\\.)*@/gi, `"$1${MASK}@`)
+    .replace(/(:\/\/(?:[^"\\?#]|\\.)*[?#])(?:[^"\\]|\\.)+/g, `$1${MASK}`);
+}
+
+/** A webhook's URL carries its token in the path: only the host may be shown. */
+export function maskUrl(text: string): string {
+  if (!URL.canParse(text)) return MASK;
+  return `${new URL(text).origin}/${MASK}`;
 }
 
 const moreWords = (amount: number) => `… and ${amount} more`;
