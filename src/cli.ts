@@ -219,6 +219,8 @@ function waitOptions(command: Command): Command {
   return command
     .option('--timeout <duration>', 'abort a run without a reply after this long (60s)')
     .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)")
+    .option('--allow-empty', 'an answer without text is no failure')
+    .option('--allow-truncated', 'an answer that was cut is no failure')
     .option('--wait-for-people', 'leave permissions and questions to a person (else: answer no)')
     .option('--json', 'print JSON');
 }

@@ -95,6 +95,8 @@ export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
   provider_unreachable: EXIT.failed,
   provider_failed: EXIT.failed,
   run_failed: EXIT.failed,
+  empty_reply: EXIT.failed,
+  truncated: EXIT.failed,
   timeout: EXIT.failed,
   aborted: EXIT.failed,
   internal: EXIT.failed,

@@ -22,6 +22,8 @@ export interface PromptFlags {
   timeout?: string;
   maxAttempts?: string;
   waitForPeople?: boolean;
+  allowEmpty?: boolean;
+  allowTruncated?: boolean;
 }
 
 /** A context file of a prompt. At the limit: it is refused. */
@@ -59,8 +61,11 @@ export function sendOptions(flags: PromptFlags): SendOptions & WaitOptions {
 }
 
 /** @throws ExitError with code 2 */
-export function waitOptions({ timeout, maxAttempts, waitForPeople }: PromptFlags): WaitOptions {
+export function waitOptions(flags: PromptFlags): WaitOptions {
+  const { timeout, maxAttempts, waitForPeople, allowEmpty, allowTruncated } = flags;
   return {
+    ...(allowEmpty && { allowEmpty }),
+    ...(allowTruncated && { allowTruncated }),
     ...(timeout !== undefined && { timeoutMs: durationOf('--timeout', timeout) }),
     ...(maxAttempts !== undefined && { maxAttempts: countOf('--max-attempts', maxAttempts) }),
     ...(waitForPeople && { onRequest: 'wait' }),

@@ -257,6 +257,39 @@ describe('errors are told apart:', () => {
   });
 });
 
+describe('no success without an answer:', () => {
+  const cases: [what: string, prompt: string, kind: string, received: string][] = [
+    ['nothing', '[[empty]]', 'empty_reply', ''],
+    ['a blank', '[[empty space]]', 'empty_reply', ''],
+    ['reasoning alone', '[[empty thought]]', 'empty_reply', ''],
+    ['a cut at the limit', '[[length 3]]', 'truncated', 'chunk 0 chunk 1 chunk 2 '],
+  ];
+  test.each(cases)('%s', async (_what, prompt, kind, received) => {
+    const { code, error } = await fails('prompt', `${prompt} ${kind}`);
+    expect(code).toBe(1);
+    expect(error).toMatchObject({ kind, received: expect.stringContaining(received.trim()) });
+    expect(error).toMatchObject({ deleted: true });
+    const allowed = await bench.json<Answer>(
+      ...['prompt', prompt, '--allow-empty', '--allow-truncated'],
+    );
+    expect(allowed).toMatchObject({ code: 0, text: expect.stringContaining(received.trim()) });
+  });
+
+  test('words of an earlier step before an empty last one, and the file that was written', async () => {
+    const path = join(bench.server.directory, 'made.txt');
+    const { code, error } = await fails('prompt', `[[write ${path}]] [[empty]]`);
+    expect(code).toBe(1);
+    expect(error).toMatchObject({ kind: 'empty_reply', received: 'Let me write it.' });
+    expect(error.message).toContain('no answer (finish "stop"); 1 file changed');
+    const allowed = await driver.prompt({
+      prompt: `[[write ${path}]] [[empty]]`,
+      allowEmpty: true,
+    });
+    expect(allowed).toMatchObject({ text: '', steps: 2, tools: 1, filesChanged: 1 });
+    expect(allowed.tokens).toMatchObject({ output: 10 });
+  });
+});
+
 describe('a session of its own', () => {
   test('takes a prompt and a follow-up that knows the first', async () => {
     const created = await bench.cli(['create', '--title', 'talk']);

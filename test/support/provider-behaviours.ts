@@ -79,6 +79,23 @@ export const behaviours: Record<string, Behaviour> = {
     await call.reply.chunks(num(args[0], 5), num(args[1], 20), 'reasoning_content');
     await ok(call);
   },
+  /** An answer without a word; `[[empty space]]` says a blank, `[[empty thought]]` reasons only. */
+  empty: async ({ reply, marker }) => {
+    if (marker.args[0] === 'space') reply.text(' \n');
+    if (marker.args[0] === 'thought') await reply.chunks(3, 5, 'reasoning_content');
+    reply.open();
+    reply.finish();
+  },
+  /** N chunks, then the limit of what the model may write. */
+  length: async ({ reply, marker }) => {
+    await reply.chunks(num(marker.args[0], 3), 5, 'content');
+    reply.finish('length');
+  },
+  /** Writes a file, with some words before it. */
+  write: ({ reply, marker }) => {
+    reply.text('Let me write it.');
+    reply.toolCall('write', { filePath: marker.args[0], content: 'written' });
+  },
   hang: () => {},
   'hang-headers': ({ reply }) => reply.open(),
   /** N chunks, then silence on an open connection. */

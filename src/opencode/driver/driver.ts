@@ -11,13 +11,14 @@ import { type CheckOptions, checkAvailability, probeServer } from './availabilit
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
 import { checkAgent, listModels } from './catalog.js';
 import { bringToRest, removeSession } from './end-session.js';
-import { asDriverError, DriverError } from './error.js';
+import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
 import { surveySession, surveySessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
 import { runPrompt } from './prompt.js';
+import { replyOf } from './reply.js';
 import { promptBody, sessionBody } from './request-bodies.js';
 import { type Ending, Run, type SessionRef } from './run.js';
 import { type Message, readTranscript } from './transcript.js';
@@ -318,14 +319,13 @@ export class OpencodeDriver {
     return { run, live };
   }
 
-  /** Waits for the end, and leaves no run going on. */
+  /** The reply, or why there is none. */
   async #conclude(
     { run, live }: Followed,
     session: SessionRef,
     model: string | undefined,
     options: WaitOptions,
   ): Promise<Reply> {
-    const { timeoutMs = DEFAULT_TIMEOUT_MS, maxAttempts = DEFAULT_MAX_ATTEMPTS, signal } = options;
     live.onText = options.onText ?? live.onText;
     live.onNotice = options.onNotice ?? live.onNotice;
     const details = () => ({
@@ -334,9 +334,33 @@ export class OpencodeDriver {
       ...((run.model ?? model) !== undefined && { model: run.model ?? model }),
       received: run.received,
     });
-    let ending: Ending;
+    const ending = await this.#ending(run, session, options, details);
+    const { allowEmpty = false, allowTruncated = false } = options;
+    const isReply =
+      ending.kind === 'reply' ||
+      (ending.kind === 'empty' && allowEmpty) ||
+      (ending.kind === 'truncated' && allowTruncated);
+    if (isReply) {
+      const tookMs = Math.round(this.#clock.now() - live.startedAt);
+      return replyOf(session, ending, { retries: run.retries, tookMs });
+    }
+    const { directory } = session;
+    const context = { client: this.#client, directory, model: model ?? run.model };
+    const failure = await failureOf(ending, context);
+    const received = run.received || failure.details.received;
+    throw failure.with({ ...details(), ...(received !== undefined && { received }) });
+  }
+
+  /** Waits for the end. Whatever ends the waiting before leaves no run going on. */
+  async #ending(
+    run: Run,
+    session: SessionRef,
+    options: WaitOptions,
+    details: () => DriverErrorDetails,
+  ): Promise<Ending> {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, maxAttempts = DEFAULT_MAX_ATTEMPTS, signal } = options;
     try {
-      ending = await run.follow({ timeoutMs, maxAttempts, ...(signal && { signal }) });
+      return await run.follow({ timeoutMs, maxAttempts, ...(signal && { signal }) });
     } catch (error) {
       const failure = asDriverError(error).with(details());
       // Whatever has ended our waiting has not ended the run; without a server there is none.
@@ -346,24 +370,6 @@ export class OpencodeDriver {
     } finally {
       run.end();
     }
-    const { directory } = session;
-    if (ending.kind !== 'reply') {
-      const context = { client: this.#client, directory, model: model ?? run.model };
-      throw (await failureOf(ending, context)).with(details());
-    }
-    const { message, messages } = ending;
-    return {
-      sessionID: session.id,
-      ...(directory !== undefined && { directory }),
-      ...(message.model !== undefined && { model: message.model }),
-      text: message.text,
-      ...(message.reasoning !== '' && { reasoning: message.reasoning }),
-      ...(message.finish !== undefined && { finish: message.finish }),
-      tools: messages.reduce((sum, each) => sum + each.tools.length, 0),
-      retries: run.retries,
-      ...(message.tokens && { tokens: message.tokens }),
-      tookMs: Math.round(this.#clock.now() - live.startedAt),
-    };
   }
 
   async #rest(session: SessionRef): Promise<{ aborted: boolean; says: string }> {

@@ -27,6 +27,10 @@ export type DriverErrorKind =
   | 'provider_failed'
   /** The run ended without a reply. */
   | 'run_failed'
+  /** The model ended the run by itself, and said nothing in its last answer. */
+  | 'empty_reply'
+  /** The answer was cut at the model's output limit, or by the provider's filter. */
+  | 'truncated'
   | 'timeout'
   /** The caller's signal ended it. */
   | 'aborted'
@@ -48,6 +52,8 @@ export interface DriverErrorDetails {
   statusCode?: number;
   /** What was received of the reply before it failed. */
   received?: string;
+  /** Why the model stopped, of the last answer: `stop`, `length`. */
+  finish?: string;
   /** The run was aborted, and seen to be at rest. */
   aborted?: boolean;
   /** The session was deleted, and seen to be gone. */
@@ -119,6 +125,8 @@ export function isModelsFault({ kind }: DriverError): boolean {
     case 'provider_unreachable':
     case 'provider_failed':
     case 'run_failed':
+    case 'empty_reply':
+    case 'truncated':
     case 'timeout':
       return true;
     case 'usage':

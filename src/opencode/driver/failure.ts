@@ -4,7 +4,7 @@ import { explainMissing, readCatalog } from './catalog.js';
 import { DriverError, firstLine } from './error.js';
 import { parseModel } from './model.js';
 import type { Ending } from './run.js';
-import type { RunError } from './transcript.js';
+import { fileChanges, type Message, type RunError } from './transcript.js';
 
 const UNAUTHORIZED = new Set([401, 403]);
 
@@ -22,6 +22,10 @@ export async function failureOf(
   switch (ending.kind) {
     case 'failed':
       return explain(ending.error, context);
+    case 'empty':
+      return emptyReply(ending.message, ending.messages);
+    case 'truncated':
+      return truncated(ending.message, ending.messages);
     case 'stopped':
       return new DriverError(
         'run_failed',
@@ -44,6 +48,43 @@ export async function failureOf(
       );
   }
 }
+
+function emptyReply({ finish, reasoning }: Message, messages: readonly Message[]): DriverError {
+  const thought = reasoning.trim() === '' ? '' : ': it thought, and said nothing';
+  const words = `no answer (finish "${finish}")${thought}${workWords(messages)}.`;
+  const advice = 'Ask again in a new session, or allow it with --allow-empty (allowEmpty).';
+  return new DriverError('empty_reply', `${words} ${advice}`, {
+    received: textOf(messages),
+    ...(finish !== undefined && { finish }),
+  });
+}
+
+function truncated({ finish }: Message, messages: readonly Message[]): DriverError {
+  const where =
+    finish === 'length' ? 'at the limit of what the model may write' : `by the provider (${finish})`;
+  return new DriverError(
+    'truncated',
+    `the answer was cut ${where}${workWords(messages)}. Ask for less at once, take a model with a larger output ` +
+      'limit, or allow it with --allow-truncated (allowTruncated).',
+    { received: textOf(messages), ...(finish !== undefined && { finish }) },
+  );
+}
+
+const textOf = (messages: readonly Message[]) =>
+  messages
+    .map(({ text }) => text)
+    .filter((text) => text !== '')
+    .join('\n\n');
+
+/** What a run without an answer has done all the same: whoever asks again must know. */
+function workWords(messages: readonly Message[]): string {
+  const calls = messages.flatMap(({ tools }) => tools);
+  const changes = fileChanges(messages);
+  if (changes > 0) return `; ${count(changes, 'file')} changed`;
+  return calls.length > 0 ? `; ${count(calls.length, 'tool call')} made` : '';
+}
+
+const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
 const BY_ANOTHER = 'was aborted by someone else: a person, or the watchdog.';
 
@@ -79,6 +120,10 @@ async function explain(error: RunError, context: FailureContext): Promise<Driver
       `${who} refuses the credentials${code}: ${words}. "opencode auth login" renews them; no retry will help.`,
       details,
     );
+  }
+  if (name === 'MessageOutputLengthError') {
+    const said = `the answer was cut at the limit of what the model may write: ${words}.`;
+    return new DriverError('truncated', said, { ...details, finish: 'length' });
   }
   if (name === 'APIError') {
     const answered = statusCode === undefined ? 'failed' : `answered ${statusCode}`;

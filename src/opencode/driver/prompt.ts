@@ -68,7 +68,6 @@ async function once(
     const deleted = keep || isStuck ? false : await leave(driver, session, notice);
     throw failure.with({ deleted });
   }
-  if (reply.text === '') notice('the reply has no text');
   const deleted = keep ? false : await leave(driver, session, notice);
   return { ...reply, deleted };
 }

@@ -1,8 +1,18 @@
 /** What the transcript of a run at rest says of its end. Pure. */
 import type { Message, RunError } from './transcript.js';
 
+/** A finished run: its last answer, and all of its answers. */
+interface Finished {
+  message: Message;
+  messages: readonly Message[];
+}
+
 export type Verdict =
-  | { kind: 'reply'; message: Message; messages: readonly Message[] }
+  | ({ kind: 'reply' } & Finished)
+  /** The model stopped by itself, and its last answer says nothing. */
+  | ({ kind: 'empty' } & Finished)
+  /** The last answer was cut: at the model's limit of output, or by the provider's filter. */
+  | ({ kind: 'truncated' } & Finished)
   | { kind: 'failed'; error: RunError }
   /** The model called a tool and was not asked again: a person said no. */
   | { kind: 'stopped' }
@@ -13,28 +23,41 @@ export type Verdict =
   /** No answer was begun. */
   | { kind: 'nothing' };
 
+/** Finish reasons with which an answer is not whole. */
+const CUT_SHORT: ReadonlySet<string> = new Set(['length', 'content-filter']);
+
 /** The messages of the newest run: what came after `since`, or, where that is not known, after the last prompt. */
 export function newestRun(
   messages: readonly Message[],
   since: string | undefined,
 ): readonly Message[] {
   const known = since === undefined ? -1 : messages.findIndex(({ id }) => id === since);
-  const from = known >= 0 ? known : messages.findLastIndex(({ role }) => role === 'user');
+  const from = known >= 0 ? known : messages.findLastIndex(isPrompt);
   return messages.slice(from + 1);
 }
 
+/** A person's or a program's words; opencode's own, after a compaction, belong to the run under way. */
+const isPrompt = ({ role, synthetic }: Message) => role === 'user' && synthetic !== true;
+
 export function judgeRun(messages: readonly Message[]): Verdict {
-  const answers = messages.filter(({ role }) => role === 'assistant');
+  const all = messages.filter(({ role }) => role === 'assistant');
+  const failed = all.at(-1)?.error;
+  if (failed) return { kind: 'failed', error: failed };
+  const answers = all.filter(({ summary }) => summary !== true);
   const last = answers.at(-1);
   if (!last) return { kind: 'nothing' };
   if (last.error) return { kind: 'failed', error: last.error };
+  const finished = { message: last, messages: answers };
+  // An answer in a given form ends with a call of opencode's own tool for it (facts, section 11).
+  if (last.structured !== undefined && last.completed !== undefined) {
+    return { kind: 'reply', ...finished };
+  }
   if (last.finish === 'tool-calls') {
     return last.completed === undefined ? { kind: 'cut' } : { kind: 'stopped' };
   }
   if (last.finish !== undefined) {
-    // The last step may have nothing to add to what an earlier one said.
-    const message = answers.findLast(({ text }) => text !== '') ?? last;
-    return { kind: 'reply', message, messages: answers };
+    if (CUT_SHORT.has(last.finish)) return { kind: 'truncated', ...finished };
+    return { kind: last.text.trim() === '' ? 'empty' : 'reply', ...finished };
   }
   return last.completed === undefined ? { kind: 'cut' } : { kind: 'aborted' };
 }

@@ -7,13 +7,14 @@ import { messageOf, OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';
 import { MAX_ID_CHARS, message, modelOf } from '../v1/schemas.js';
 import { readStatus } from '../v1/status.js';
+import { readError } from '../v1/transcript.js';
 import { readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import { GAP, type SessionEvent, type SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
 import { judgeRun, newestRun, type Verdict } from './run-outcome.js';
 import { StreamedText } from './streamed-text.js';
-import { type RunError, readError, readTranscript } from './transcript.js';
+import { type RunError, readTranscript } from './transcript.js';
 
 /** With events, a look is only for what they missed. */
 const LOOK_EVERY_MS = 2_000;
@@ -217,7 +218,8 @@ export class Run {
       if (status?.type === 'retry') this.#noteRetry(status);
     } else if (type === 'session.error') {
       // The same comes twice, the second time with a stack.
-      this.#error ??= readError((properties as { error?: unknown } | null)?.error);
+      const { error } = (properties ?? {}) as { error?: unknown };
+      if (error) this.#error ??= readError(error);
       this.#isLookDue = true;
     } else {
       if (type === 'message.updated') this.#hearModel(properties);
@@ -359,6 +361,8 @@ export class Run {
       return verdict;
     }
     if (this.#error) return { kind: 'failed', error: this.#error };
+    if (verdict.kind === 'truncated') this.#text.finish(verdict.message.text);
+    if (verdict.kind === 'empty' || verdict.kind === 'truncated') return verdict;
     if (restedMs < LAST_WORDS_MS) return undefined;
     if (this.#seenBusy || verdict.kind !== 'nothing') return verdict;
     // Why it never began may have been told before anyone listened.

@@ -1,50 +1,36 @@
-/** A session's messages as the driver reads them: with their text, errors and tools, and as text or Markdown. */
-import * as z from 'zod';
+/** A session's messages as the driver's callers see them: text, errors and tools, and the whole as text or Markdown. */
 import type { OpencodeClient } from '../v1/client.js';
-import { id, modelOf, message as wireMessage } from '../v1/schemas.js';
+import type { WirePart } from '../v1/schemas.js';
+import { FILE_TOOLS } from '../v1/step-reader.js';
+import { type RunError, readMessages, type TranscriptMessage } from '../v1/transcript.js';
 
-const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+export type { RunError } from '../v1/transcript.js';
 
-const part = z.object({
-  type: z.string(),
-  text: maybe(z.string()),
-  /** Made by opencode, not by a person or the model. */
-  synthetic: maybe(z.boolean()),
-  tool: maybe(z.string()),
-  filename: maybe(z.string()),
-  reason: maybe(z.string()),
-  time: maybe(z.object({ end: maybe(z.number()) })),
-  state: maybe(z.object({ status: z.string(), title: maybe(z.string()) })),
-});
-type Part = z.infer<typeof part>;
+/** The key of a prompt's own mark in the metadata of its text part: the answer to "which of these prompts is mine". */
+export const PROMPT_MARK = 'opencode-watchdog';
 
-const errorShape = z.object({
-  name: z.string(),
-  data: maybe(
-    z.object({
-      message: maybe(z.string()),
-      statusCode: maybe(z.number()),
-      isRetryable: maybe(z.boolean()),
-    }),
-  ),
-});
+export interface ToolUse {
+  tool: string;
+  /** opencode's word: `completed`, `error`, `running`, `pending`. */
+  status: string;
+  title?: string;
+  /** Why it failed. */
+  error?: string;
+}
 
-const info = wireMessage.extend({
-  id,
-  cost: maybe(z.number()),
-  tokens: maybe(z.object({ input: z.number(), output: z.number(), reasoning: maybe(z.number()) })),
-});
-const wire = z.object({ info, parts: z.array(z.unknown()).catch([]) });
-
-export interface RunError {
-  name: string;
-  message: string;
-  statusCode?: number;
+export interface Tokens {
+  input: number;
+  output: number;
+  reasoning: number;
+  cacheRead: number;
+  cacheWrite: number;
 }
 
 export interface Message {
   id: string;
   role: string;
+  /** Of an answer: the prompt that it belongs to. */
+  parentID?: string;
   /** Epoch ms. */
   created?: number;
   completed?: number;
@@ -55,11 +41,20 @@ export interface Message {
   error?: RunError;
   text: string;
   reasoning: string;
-  tools: { tool: string; status: string; title?: string }[];
+  tools: ToolUse[];
   /** Names of the files that came with it. */
   files: string[];
-  tokens?: { input: number; output: number; reasoning: number };
+  tokens?: Tokens;
+  /** US dollars, as opencode reckons them. */
   cost?: number;
+  /** The answer to a prompt with a `schema`. */
+  structured?: unknown;
+  /** The summary that a compaction writes: no answer to anybody. */
+  summary?: true;
+  /** Written by opencode itself, for instance to go on after a compaction. */
+  synthetic?: true;
+  /** The mark that the driver put into its prompt, where the server has kept it. */
+  mark?: string;
 }
 
 /** The last `limit` messages, oldest first; all of them without a limit. */
@@ -69,74 +64,65 @@ export async function readTranscript(
   directory: string | undefined,
   { limit, signal, timeoutMs }: { limit?: number; signal?: AbortSignal; timeoutMs?: number } = {},
 ): Promise<Message[]> {
-  const answer = z.array(z.unknown()).safeParse(
-    await client.raw({
-      path: `/session/${encodeURIComponent(sessionID)}/message`,
-      query: { directory, limit },
-      signal,
-      timeoutMs,
-    }),
-  );
-  const values = answer.data ?? [];
-  // Old servers know no limit.
-  const wanted = limit === undefined ? values : values.slice(-limit);
-  return wanted.flatMap((value) => readMessage(value) ?? []);
+  const messages = await client.messages(sessionID, directory, limit, signal, timeoutMs);
+  return messages.map(messageFrom);
 }
 
+/** One message in opencode's own form; undefined where it has another shape. */
 export function readMessage(value: unknown): Message | undefined {
-  const parsed = wire.safeParse(value);
-  if (!parsed.success) return undefined;
-  const { info: head } = parsed.data;
-  const parts = parsed.data.parts.flatMap((raw) => part.safeParse(raw).data ?? []);
-  const model = modelOf(head);
-  const finish = head.finish ?? parts.findLast(({ type }) => type === 'step-finish')?.reason;
-  const error = readError(head.error);
-  const { tokens } = head;
+  const [message] = readMessages([value]);
+  return message && messageFrom(message);
+}
+
+function messageFrom({ parts, failed: _, tokens, finish, ...head }: TranscriptMessage): Message {
+  const ended = finish ?? parts.findLast(({ type }) => type === 'step-finish')?.reason;
+  const mark = parts.findLast(({ metadata }) => typeof metadata?.[PROMPT_MARK] === 'string')
+    ?.metadata?.[PROMPT_MARK];
+  const isSynthetic = head.role === 'user' && parts.length > 0 && parts.every(isOpencodes);
   return {
-    id: head.id,
-    role: head.role,
-    ...(head.time?.created !== undefined && { created: head.time.created }),
-    ...(head.time?.completed !== undefined && { completed: head.time.completed }),
-    ...(finish !== undefined && { finish }),
-    ...(model !== undefined && { model }),
-    ...(head.agent !== undefined && { agent: head.agent }),
-    ...(error && { error }),
+    ...head,
+    ...(ended !== undefined && { finish: ended }),
     text: joined(parts, 'text'),
     reasoning: joined(parts, 'reasoning'),
-    tools: parts.flatMap(({ type, tool, state }) =>
-      type === 'tool'
-        ? [
-            {
-              tool: tool ?? 'unknown',
-              status: state?.status ?? 'unknown',
-              ...(state?.title && { title: state.title }),
-            },
-          ]
-        : [],
-    ),
+    tools: parts.flatMap((each) => (each.type === 'tool' ? [toolUse(each)] : [])),
     files: parts.flatMap(({ type, filename }) => (type === 'file' ? [filename ?? 'a file'] : [])),
-    ...(tokens && { tokens: { ...tokens, reasoning: tokens.reasoning ?? 0 } }),
-    ...(head.cost !== undefined && { cost: head.cost }),
+    ...(tokens && {
+      tokens: {
+        input: tokens.input ?? 0,
+        output: tokens.output ?? 0,
+        reasoning: tokens.reasoning ?? 0,
+        cacheRead: tokens.cache?.read ?? 0,
+        cacheWrite: tokens.cache?.write ?? 0,
+      },
+    }),
+    ...(isSynthetic && { synthetic: true as const }),
+    ...(typeof mark === 'string' && { mark }),
   };
 }
 
-/** The error of a message or of a `session.error` event. */
-export function readError(value: unknown): RunError | undefined {
-  if (value === undefined || value === null) return undefined;
-  const { data } = errorShape.safeParse(value);
-  if (!data) return { name: 'UnknownError', message: '' };
+const isOpencodes = ({ type, synthetic }: WirePart) => type === 'compaction' || synthetic === true;
+
+function toolUse({ tool = 'unknown', state }: WirePart): ToolUse {
   return {
-    name: data.name,
-    message: data.data?.message ?? '',
-    ...(data.data?.statusCode !== undefined && { statusCode: data.data.statusCode }),
+    tool,
+    status: state?.status ?? 'unknown',
+    ...(state?.title && { title: state.title }),
+    ...(state?.error !== undefined && { error: state.error }),
   };
 }
 
 /** A text that was cut off with its attempt never gets an end; the attempt that worked wrote its own. */
-function joined(parts: readonly Part[], type: 'text' | 'reasoning'): string {
+function joined(parts: readonly WirePart[], type: 'text' | 'reasoning'): string {
   const own = parts.filter((each) => each.type === type && each.text && !each.synthetic);
   const ended = own.filter(({ time }) => time?.end !== undefined);
   return (ended.length > 0 ? ended : own).map(({ text }) => text).join('\n\n');
+}
+
+/** How many calls have changed a file; opencode's own file tools alone are counted. */
+export function fileChanges(messages: readonly Message[]): number {
+  return messages
+    .flatMap(({ tools }) => tools)
+    .filter(({ tool, status }) => status === 'completed' && FILE_TOOLS.has(tool)).length;
 }
 
 export type TranscriptForm = 'text' | 'markdown';

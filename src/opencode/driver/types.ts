@@ -6,6 +6,7 @@ import type { Model } from '../v1/providers.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
 import type { OnRequest, SessionRef } from './run.js';
+import type { Tokens, ToolUse } from './transcript.js';
 
 export interface DriverOptions {
   /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
@@ -98,6 +99,10 @@ export interface WaitOptions {
   onNotice?: (message: string) => void;
   /** What becomes of a permission or question: answered no (default), or left to a person. */
   onRequest?: OnRequest;
+  /** A last answer without text is a reply, and no `empty_reply`. */
+  allowEmpty?: boolean;
+  /** An answer that was cut is a reply, and not `truncated`; its `finish` says so. */
+  allowTruncated?: boolean;
   signal?: AbortSignal;
 }
 
@@ -113,16 +118,25 @@ export interface Reply {
   sessionID: string;
   directory?: string;
   model?: string;
-  /** The final answer. */
+  /** The final answer: the text of the last message. */
   text: string;
   reasoning?: string;
-  /** Why the model stopped: `stop`, `length`. */
+  /** Why the model stopped, of the last message: `stop`, `length`. */
   finish?: string;
+  /** Model requests that the run took. */
+  steps: number;
   /** Tool calls of the run. */
   tools: number;
+  /** Each call of a tool, with what went wrong in it. */
+  toolCalls: ToolUse[];
+  /** Calls that changed a file. */
+  filesChanged: number;
   /** Failed attempts of the provider before it answered. */
   retries: number;
-  tokens?: { input: number; output: number; reasoning: number };
+  /** Of all steps. */
+  tokens?: Tokens;
+  /** US dollars as opencode reckons them, of all steps. */
+  costUsd?: number;
   tookMs: number;
 }
 

@@ -211,19 +211,23 @@ export class OpencodeClient {
     }
   }
 
-  /** The last `limit` messages, oldest first. */
+  /** The last `limit` messages, oldest first; all of them without a limit. */
   async messages(
     sessionID: string,
     directory: string | undefined,
-    limit: number,
+    limit?: number,
     signal?: Signal,
+    timeoutMs?: number,
   ): Promise<TranscriptMessage[]> {
     const values = await this.#ask(schemas.list, {
       path: sessionPath(sessionID, '/message'),
       query: { directory, limit },
       signal,
+      timeoutMs,
     });
-    return readMessages(values.slice(-limit), () => this.#skip());
+    // Old servers know no limit.
+    const wanted = limit === undefined ? values : values.slice(-limit);
+    return readMessages(wanted, () => this.#skip());
   }
 
   async children(

@@ -103,6 +103,8 @@ export const message = z.object({
   tokens: maybe(tokens),
   /** `true` on the assistant message of a compaction; an object on every user message. */
   summary: z.unknown().optional(),
+  /** What the model answered to a prompt with a `format` (facts, section 11). */
+  structured: z.unknown().optional(),
   error: z.unknown().optional(),
   time: maybe(z.object({ created: maybe(z.number()), completed: maybe(z.number()) })),
 });
@@ -113,6 +115,7 @@ const toolState = z.object({
   input: z.unknown().optional(),
   output: maybe(z.string()),
   error: maybe(z.string()),
+  title: maybe(z.string()),
   time: maybe(z.object({ start: maybe(epochMs), end: maybe(z.number()) })),
   /** The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. */
   metadata: maybe(
@@ -130,6 +133,9 @@ export const part = z.object({
   text: maybe(z.string()),
   /** opencode wrote this text of a user's message itself, for instance to go on after a compaction. */
   synthetic: maybe(z.boolean()),
+  filename: maybe(z.string()),
+  /** What a program wrote to a part of its prompt. */
+  metadata: maybe(z.record(z.string(), z.unknown())),
   state: maybe(toolState),
   /** Of a `step-finish`: why the model stopped, and what the step cost. */
   reason: maybe(name),

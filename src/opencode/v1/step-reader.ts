@@ -18,7 +18,7 @@ export const MAX_OPEN_STEPS = 10_000;
 export const MAX_STEP_TOOLS = 200;
 
 /** opencode's tools that change files, in 1.x and 2.x. */
-const FILE_TOOLS: ReadonlySet<string> = new Set([
+export const FILE_TOOLS: ReadonlySet<string> = new Set([
   'write',
   'edit',
   'multiedit',

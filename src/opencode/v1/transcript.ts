@@ -2,7 +2,14 @@
 import { createHash } from 'node:crypto';
 import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import type { RunningTool } from '../../watchdog/observation.js';
-import { messageWithParts, modelOf, part, type WireMessage, type WirePart } from './schemas.js';
+import {
+  messageWithParts,
+  modelOf,
+  namedError,
+  part,
+  type WireMessage,
+  type WirePart,
+} from './schemas.js';
 
 export interface TranscriptMessage {
   id: string;
@@ -13,11 +20,39 @@ export interface TranscriptMessage {
   finish?: string;
   model?: string;
   agent?: string;
+  /** The prompt that an answer belongs to: the newest one when its step began. */
+  parentID?: string;
+  cost?: number;
+  tokens?: WireMessage['tokens'];
+  structured?: unknown;
   /** True where opencode ended the message with an error. */
   failed: boolean;
+  error?: RunError;
   /** True for the summary that a compaction writes. */
   summary?: true;
   parts: WirePart[];
+}
+
+/** Why opencode ended a message or a run. */
+export interface RunError {
+  name: string;
+  message: string;
+  statusCode?: number;
+  /** opencode's own view of whether the same request may work later. */
+  isRetryable?: boolean;
+}
+
+/** The error of a message or of a `session.error` event. */
+export function readError(value: unknown): RunError {
+  const { data } = namedError.safeParse(value);
+  if (!data) return { name: 'UnknownError', message: '' };
+  const { message = '', statusCode, isRetryable } = data.data ?? {};
+  return {
+    name: data.name,
+    message,
+    ...(statusCode !== undefined && { statusCode }),
+    ...(isRetryable !== undefined && { isRetryable }),
+  };
 }
 
 /** The messages that have a readable shape, oldest first. */
@@ -42,6 +77,12 @@ function trim(info: WireMessage): Omit<TranscriptMessage, 'parts'> {
     id: info.id,
     role: info.role,
     failed: info.error !== undefined && info.error !== null,
+    ...(info.error !== undefined && info.error !== null && { error: readError(info.error) }),
+    ...(info.parentID !== undefined && { parentID: info.parentID }),
+    ...(info.cost !== undefined && { cost: info.cost }),
+    ...(info.tokens !== undefined && { tokens: info.tokens }),
+    ...(info.structured !== undefined &&
+      info.structured !== null && { structured: info.structured }),
     ...(info.summary === true && { summary: true as const }),
     ...(info.time?.created !== undefined && { created: info.time.created }),
     ...(info.time?.completed !== undefined && { completed: info.time.completed }),

@@ -67,8 +67,35 @@ describe('the verdict on a run at rest', () => {
       message({ id: 'b', completed: 2, finish: 'stop', text: 'done' }),
     ];
     expect(judgeRun(steps)).toMatchObject({ kind: 'reply', message: { id: 'b' } });
-    const silent = [steps[0]!, message({ id: 'c', completed: 2, finish: 'stop' })];
-    expect(judgeRun(silent)).toMatchObject({ kind: 'reply', message: { id: 'a' } });
+  });
+
+  it('is no reply where the last step says nothing, whatever an earlier one said', () => {
+    const said = message({ id: 'a', completed: 1, finish: 'tool-calls', text: 'let me look' });
+    for (const text of ['', ' \n']) {
+      const silent = [said, message({ id: 'c', completed: 2, finish: 'stop', text })];
+      expect(judgeRun(silent)).toMatchObject({ kind: 'empty', message: { id: 'c' } });
+    }
+    const thought = message({ completed: 2, finish: 'stop', reasoning: 'hmm' });
+    expect(judgeRun([thought])).toMatchObject({ kind: 'empty' });
+  });
+
+  it('tells an answer that was cut, and one in a given form', () => {
+    const cut = message({ completed: 2, finish: 'length', text: 'half of' });
+    expect(judgeRun([cut])).toMatchObject({ kind: 'truncated' });
+    const form = message({ completed: 2, finish: 'tool-calls', structured: { a: 1 } });
+    expect(judgeRun([form])).toMatchObject({ kind: 'reply' });
+  });
+
+  it('passes over the summary of a compaction, and what opencode says after it', () => {
+    const all = [
+      message({ id: 'u1', role: 'user' }),
+      message({ id: 's', completed: 1, finish: 'stop', text: 'so far', summary: true }),
+      message({ id: 'u2', role: 'user', synthetic: true }),
+      message({ id: 'a', completed: 2, finish: 'stop', text: 'done' }),
+      message({ id: 's2', completed: 3, finish: 'stop', text: 'so far', summary: true }),
+    ];
+    const run = newestRun(all, undefined);
+    expect(judgeRun(run)).toMatchObject({ kind: 'reply', message: { id: 'a' } });
   });
 
   it('tells a failure, a no, an abort, a cut and nothing apart', () => {
