@@ -54,6 +54,7 @@ const COMMANDS: readonly CommandEntry[] = [
       newSessionOptions(promptOptions(command))
         .argument('<text>', 'the prompt; - reads it from stdin')
         .option('--fallback <model>', 'tried in a new session when a model is down', collect)
+        .option('--deadline <duration>', 'over all tries (else: --timeout for each)')
         .option('--keep', 'do not delete the session'),
     run: async (options, args) => (await import('./commands/prompt.js')).prompt(args, options),
   },
@@ -219,6 +220,7 @@ function waitOptions(command: Command): Command {
   return command
     .option('--timeout <duration>', 'abort a run without a reply after this long (60s)')
     .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)")
+    .option('--max-steps <n>', 'abort a run that makes more model requests than this')
     .option('--allow-empty', 'an answer without text is no failure')
     .option('--allow-truncated', 'an answer that was cut is no failure')
     .option('--wait-for-people', 'leave permissions and questions to a person (else: answer no)')

@@ -8,6 +8,7 @@ import { missingUnit, parseDuration } from '../config/units.js';
 import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
+import { LONGEST_MS } from '../opencode/driver/limits.js';
 import { parseModel } from '../opencode/driver/model.js';
 import { contextFile, directoryOf, filePart } from './prompt-options.js';
 import { EXIT, ExitError } from './shared.js';
@@ -21,7 +22,7 @@ const model = z.union([
 ]);
 const duration = z.union([z.string(), z.number()]).transform((value, context) => {
   const ms = missingUnit(value) === undefined ? parseDuration(value) : undefined;
-  if (ms !== undefined && ms > 0) return ms;
+  if (ms !== undefined && ms > 0 && ms <= LONGEST_MS) return ms;
   context.addIssue(`expected ${missingUnit(value) ?? 'a duration like 90s, 5m or 500ms'}`);
   return z.NEVER;
 });
@@ -35,13 +36,21 @@ const task = z.strictObject({
   fallback: z.array(model).optional(),
   variant: z.string().optional(),
   thinking: z
-    .strictObject({ type: z.string().optional(), budget_tokens: z.number().int().optional() })
+    .strictObject({
+      type: z.string().optional(),
+      budget_tokens: z.number().int().positive().optional(),
+    })
     .optional(),
   agent: z.string().optional(),
   system: z.string().optional(),
   title: z.string().optional(),
   directory: z.string().optional(),
   timeout: duration.optional(),
+  deadline: duration.optional(),
+  max_steps: z.number().int().positive().optional(),
+  max_attempts: z.number().int().positive().optional(),
+  allow_empty: z.boolean().optional(),
+  allow_truncated: z.boolean().optional(),
   context: z.array(z.string()).optional(),
   files: z.array(z.string()).optional(),
   keep: z.boolean().optional(),
@@ -108,7 +117,19 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
   if (!parsed.success) {
     throw new ExitError(EXIT.usage, `${where}: ${parsed.error.issues.map(issueWords).join('; ')}`);
   }
-  const { timeout, context, files, directory, id = String(index + 1), ...rest } = parsed.data;
+  const {
+    timeout,
+    deadline,
+    max_steps: maxSteps,
+    max_attempts: maxAttempts,
+    allow_empty: allowEmpty,
+    allow_truncated: allowTruncated,
+    context,
+    files,
+    directory,
+    id = String(index + 1),
+    ...rest
+  } = parsed.data;
   try {
     for (const each of [rest.model, ...(rest.fallback ?? [])]) {
       if (each !== undefined) parseModel(each);
@@ -122,6 +143,11 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
     id,
     digest: createHash('sha256').update(JSON.stringify(parsed.data)).digest('hex').slice(0, 16),
     ...(timeout !== undefined && { timeoutMs: timeout }),
+    ...(deadline !== undefined && { deadlineMs: deadline }),
+    ...(maxSteps !== undefined && { maxSteps }),
+    ...(maxAttempts !== undefined && { maxAttempts }),
+    ...(allowEmpty !== undefined && { allowEmpty }),
+    ...(allowTruncated !== undefined && { allowTruncated }),
     ...(directory !== undefined && { directory: directoryOf(directory) }),
     ...(context && { context: context.map(contextFile) }),
     ...(files && { files: files.map(filePart) }),

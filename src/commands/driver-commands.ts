@@ -4,6 +4,7 @@ import { missingUnit, parseDuration } from '../config/units.js';
 import { OpencodeDriver } from '../index.js';
 import { SystemClock } from '../lib/clock.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
+import { LONGEST_MS } from '../opencode/driver/limits.js';
 import { guardFor } from './server.js';
 import {
   type ConfigOptions,
@@ -97,6 +98,8 @@ export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
   run_failed: EXIT.failed,
   empty_reply: EXIT.failed,
   truncated: EXIT.failed,
+  loop: EXIT.failed,
+  step_limit: EXIT.failed,
   timeout: EXIT.failed,
   aborted: EXIT.failed,
   internal: EXIT.failed,
@@ -108,6 +111,9 @@ export function durationOf(flag: string, text: string): number {
   const unitless = missingUnit(text);
   if (unitless !== undefined) {
     throw new ExitError(EXIT.usage, `${flag} is ${text}; expected ${unitless}`);
+  }
+  if (ms !== undefined && ms > LONGEST_MS) {
+    throw new ExitError(EXIT.usage, `${flag} is ${text}; expected at most 24d`);
   }
   if (ms !== undefined && ms > 0) return ms;
   throw new ExitError(

@@ -21,6 +21,7 @@ export interface PromptFlags {
   file?: string[];
   timeout?: string;
   maxAttempts?: string;
+  maxSteps?: string;
   waitForPeople?: boolean;
   allowEmpty?: boolean;
   allowTruncated?: boolean;
@@ -62,12 +63,13 @@ export function sendOptions(flags: PromptFlags): SendOptions & WaitOptions {
 
 /** @throws ExitError with code 2 */
 export function waitOptions(flags: PromptFlags): WaitOptions {
-  const { timeout, maxAttempts, waitForPeople, allowEmpty, allowTruncated } = flags;
+  const { timeout, maxAttempts, maxSteps, waitForPeople, allowEmpty, allowTruncated } = flags;
   return {
     ...(allowEmpty && { allowEmpty }),
     ...(allowTruncated && { allowTruncated }),
     ...(timeout !== undefined && { timeoutMs: durationOf('--timeout', timeout) }),
     ...(maxAttempts !== undefined && { maxAttempts: countOf('--max-attempts', maxAttempts) }),
+    ...(maxSteps !== undefined && { maxSteps: countOf('--max-steps', maxSteps) }),
     ...(waitForPeople && { onRequest: 'wait' }),
   };
 }

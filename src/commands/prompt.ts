@@ -1,7 +1,7 @@
 /** `prompt`: one safe automation run; the reply goes to stdout, and no session is left behind. */
 import { printable } from '../lib/printable.js';
 import { MAX_NOTICES } from '../opencode/monitor/notice.js';
-import { type DrivingOptions, drive } from './driver-commands.js';
+import { type DrivingOptions, drive, durationOf } from './driver-commands.js';
 import {
   directoryOf,
   type PromptFlags,
@@ -17,11 +17,13 @@ export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
   permission?: string[];
   fallback?: string[];
   keep?: boolean;
+  deadline?: string;
 }
 
 export async function prompt(args: string[], options: PromptCommandOptions): Promise<number> {
-  const { title, directory, permission, fallback, keep, json = false } = options;
+  const { title, directory, permission, fallback, keep, deadline, json = false } = options;
   const words = sendOptions(options);
+  const deadlineMs = deadline === undefined ? undefined : durationOf('--deadline', deadline);
   const text = await promptText(args.join(' '));
   return drive(options, async ({ driver, signal }) => {
     const live = liveText(!json);
@@ -35,6 +37,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
         ...(permission && { permission: permission.map(permissionRule) }),
         ...(fallback && { fallback }),
         ...(keep && { keep }),
+        ...(deadlineMs !== undefined && { deadlineMs }),
         ...(live.onText && { onText: live.onText }),
         onNotice: (message) => {
           if (notices.length < MAX_NOTICES) notices.push(message);

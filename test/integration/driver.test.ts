@@ -290,6 +290,108 @@ describe('a prompt fails, and says how', () => {
   });
 });
 
+describe('a limit', () => {
+  it('that is none is refused before anything is made', async () => {
+    const { server, driver } = await start();
+    for (const limit of [
+      { timeoutMs: Number.NaN },
+      { timeoutMs: Number.POSITIVE_INFINITY },
+      { timeoutMs: -1 },
+      { timeoutMs: 0 },
+      { timeoutMs: 2 ** 31 },
+      { timeoutMs: '60' as unknown as number },
+      { deadlineMs: Number.NaN },
+      { maxAttempts: 1.5 },
+      { maxSteps: 0 },
+      { thinking: { budget_tokens: Number.NaN } },
+    ]) {
+      const error = await failure(driver.prompt({ prompt: 'x', ...limit }));
+      expect(error, JSON.stringify(limit)).toMatchObject({ kind: 'usage' });
+      expect(error.message).toContain('; expected ');
+      await expect(driver.send({ id: 'ses_1' }, 'x', limit as object)).rejects.toThrow();
+    }
+    await expect(driver.wait({ id: 'ses_1' }, { maxSteps: Number.NaN })).rejects.toMatchObject({
+      kind: 'usage',
+    });
+    for (const concurrency of [Number.NaN, Number.POSITIVE_INFINITY, 0, -3]) {
+      expect(() => driver.batch([{ prompt: 'x' }], { concurrency })).toThrow('concurrency');
+    }
+    expect(() => driver.sessions({ limit: Number.NaN })).toThrow('limit');
+    expect(server.requests).toEqual([]);
+  });
+
+  const frozen: [what: string, route: string][] = [
+    ['before anything is made', 'GET /global/health'],
+    ['while the session is made', 'POST /session'],
+    ['while the prompt is taken', PROMPT],
+    ['while the session is looked at', STATUS],
+  ];
+  it.each(frozen)('of time holds where the server freezes %s', async (_what, route) => {
+    const { server, driver } = await start();
+    server.fault(route, { hang: true });
+    const began = clock.now();
+    const result = failure(driver.prompt({ prompt: 'x', timeoutMs: 5_000 }));
+    if (route !== 'GET /global/health') {
+      await waitFor(() => server.count(route) > 0, { what: 'the request', interval: 5 });
+      server.fault('*', { hang: true });
+    }
+    const { kind } = await result;
+    expect(kind).toBe('timeout');
+    // The time itself, and the one look at whether the server answers.
+    expect(clock.now() - began).toBeLessThan(9_000);
+  });
+
+  it('over all tries ends the chain of models', async () => {
+    const { server, driver } = await start();
+    const error = await failure(
+      driver.prompt({
+        prompt: 'x',
+        model: 'fake/m1',
+        fallback: ['fake/m1', 'fake/m1', 'fake/m1'],
+        timeoutMs: 4_000,
+        deadlineMs: 6_000,
+      }),
+    );
+    expect(error.kind).toBe('timeout');
+    expect(error.message).toContain('no reply within 6 s, the time for all tries together');
+    expect(server.count(PROMPT)).toBe(2);
+    expect([...server.sessions.values()].every(({ deleted }) => deleted)).toBe(true);
+  });
+
+  const step = (server: FakeOpencode, sessionID: string, n: number, command: string) => {
+    const messageID = `msg_s${n}`;
+    const info = { id: messageID, sessionID, role: 'assistant' };
+    const time = { start: 1e12, end: 1e12 + 10 };
+    const state = { status: 'completed', input: { command }, output: 'same', time };
+    const tool = { id: `p${n}`, type: 'tool', callID: `c${n}`, tool: 'bash', state };
+    server.emit({ type: 'message.updated', properties: { info } });
+    for (const part of [tool, { id: `f${n}`, type: 'step-finish', reason: 'tool-calls' }]) {
+      const properties = { part: { ...part, messageID, sessionID } };
+      server.emit({ type: 'message.part.updated', properties });
+    }
+  };
+
+  it('of steps ends a run that goes on after them', async () => {
+    const { server, driver, prompted } = await start();
+    const result = failure(driver.prompt({ prompt: 'x', maxSteps: 3 }));
+    const { id } = await prompted();
+    for (let n = 0; n < 3; n += 1) step(server, id, n, `ls ${n}`);
+    const error = await result;
+    expect(error).toMatchObject({ kind: 'step_limit', details: { aborted: true, deleted: true } });
+    expect(error.message).toContain('3 steps');
+  });
+
+  it('for loops ends a run that makes the same step again and again', async () => {
+    const { server, driver, prompted } = await start();
+    const result = failure(driver.prompt({ prompt: 'x' }));
+    const { id } = await prompted();
+    for (let n = 0; n < 12; n += 1) step(server, id, n, 'ls');
+    const error = await result;
+    expect(error).toMatchObject({ kind: 'loop', details: { aborted: true, deleted: true } });
+    expect(error.message).toContain('12 times the same step (bash)');
+  });
+});
+
 describe('what cannot be ended', () => {
   it('is not deleted, and the error names it', async () => {
     const { server, driver } = await start();

@@ -124,10 +124,11 @@ export async function checkAgent(
   client: OpencodeClient,
   agent: string,
   directory: string | undefined,
+  signal?: AbortSignal,
 ): Promise<void> {
   let answer: unknown;
   try {
-    answer = await client.raw({ path: '/agent', query: { directory } });
+    answer = await client.raw({ path: '/agent', query: { directory }, signal });
   } catch (error) {
     if (cannotBeRead(error)) return;
     throw error;

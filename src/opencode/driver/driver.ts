@@ -10,10 +10,12 @@ import { OpencodeClient } from '../v1/client.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
 import { checkAgent, listModels } from './catalog.js';
-import { bringToRest, removeSession } from './end-session.js';
+import { answers, bringToRest, removeSession, UNANSWERED } from './end-session.js';
+
 import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
+import { checkCount, checkLimits, DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { surveySession, surveySessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
@@ -36,11 +38,9 @@ import type {
   SessionState,
   WaitOptions,
 } from './types.js';
+import { orAborted, type Wall, within } from './wall.js';
 
 export const DEFAULT_URL = 'http://localhost:4096';
-export const DEFAULT_TIMEOUT_MS = 60_000;
-/** Contract, `retry.maxAttempts`. */
-export const DEFAULT_MAX_ATTEMPTS = 5;
 /** The first request in a new directory starts an instance there, on a busy machine in many seconds (facts, section 3). */
 const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
@@ -96,12 +96,25 @@ export class OpencodeDriver {
   }
 
   /** Always a new one. @throws DriverError */
-  createSession({ title, directory, agent, permission }: NewSession = {}): Promise<DriverSession> {
+  createSession(options: NewSession = {}): Promise<DriverSession> {
+    const { title, directory, agent, permission, signal } = options;
     const body = sessionBody(title ?? 'opencode-watchdog', agent, permission);
-    // Not given the caller's signal: a session that was made and not told of could not be deleted.
     return this.#ask(async () => {
-      const { id, ...made } = await this.#client.createSession(body, directory);
-      return { id, ...made };
+      // The request itself is not ended: a session that is made all the same is deleted, and not left behind.
+      const making = this.#client.createSession(body, directory);
+      try {
+        const { id, ...made } = await orAborted(making, signal);
+        return { id, ...made };
+      } catch (error) {
+        if (signal?.aborted) {
+          making
+            .then((session) => removeSession(this.#deps, session))
+            .catch(() => {
+              // Nobody waits for it any more; what is left of it, `sweep` finds.
+            });
+        }
+        throw error;
+      }
     });
   }
 
@@ -111,60 +124,40 @@ export class OpencodeDriver {
     text: string,
     options: SendOptions & WaitOptions = {},
   ): Promise<Reply> {
-    const sent = await this.sendAsync(session, text, options);
-    return sent.wait(options);
+    checkLimits(options);
+    return this.#within(options, async (wall) => {
+      const sent = await this.#prompted(session, text, options, wall.signal);
+      return this.#conclude(sent, options, wall);
+    });
   }
 
   /** Settles when the server has taken the prompt; how it ends is told by `wait`. @throws DriverError */
   async sendAsync(session: SessionRef, text: string, options: SendOptions = {}): Promise<Sent> {
-    return this.#ask(async () => {
-      const { signal, agent, system, context, files } = options;
-      const place = await this.#placed(session);
-      const notice = (message: string) => this.#notice(options, message);
-      const { ref: model, variant } = await chooseModel(
-        this.#client,
-        options,
-        place.directory,
-        notice,
-      );
-      if (agent !== undefined) await checkAgent(this.#client, agent, place.directory);
-      const body = promptBody({ text, model, agent, system, variant, context, files });
-      await this.#calm(place);
-      const since = await this.#lastMessage(place);
-      const run = this.#follow(place, since, options);
-      try {
-        if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal))) {
-          notice('there is no event stream: the reply comes at its end');
-        }
-        if (signal?.aborted)
-          throw new DriverError('aborted', 'interrupted before the prompt was sent.');
-        // Noted first: a request that fails may have been taken all the same.
-        this.#sentAt.set(place.id, this.#clock.now());
-        await this.#client.promptAsync(place.id, place.directory, body);
-      } catch (error) {
-        run.run.end();
-        throw error;
-      }
-      const name = model && modelName(model);
-      // A caller that never waits must not be kept alive by a stream that it does not read.
-      const unawaited = this.#clock.after(UNAWAITED_MS, () => run.run.end(), { unref: true });
-      return {
-        session: place,
-        ...(name !== undefined && { model: name }),
-        wait: (more: WaitOptions = {}) => {
-          unawaited.cancel();
-          run.run.resume();
-          return this.#conclude(run, place, name, { ...more });
-        },
-      };
-    });
+    checkLimits(options);
+    const sent = await this.#ask(() => this.#prompted(session, text, options, options.signal));
+    const { run, place, model } = sent;
+    // A caller that never waits must not be kept alive by a stream that it does not read.
+    const unawaited = this.#clock.after(UNAWAITED_MS, () => run.end(), { unref: true });
+    return {
+      session: place,
+      ...(model !== undefined && { model }),
+      wait: async (more: WaitOptions = {}) => {
+        checkLimits(more);
+        unawaited.cancel();
+        run.resume();
+        return this.#within(more, (wall) => this.#conclude(sent, more, wall));
+      },
+    };
   }
 
   /** Follows the newest run of a session, whoever prompted it, to its end. @throws DriverError */
   async wait(session: SessionRef, options: WaitOptions = {}): Promise<Reply> {
-    const place = await this.#ask(() => this.#placed(session));
-    const run = this.#follow(place, undefined, options);
-    return this.#conclude(run, place, undefined, options);
+    checkLimits(options);
+    return this.#within(options, async (wall) => {
+      const place = await this.#placed(session, wall.signal);
+      const followed = this.#follow(place, undefined, undefined, options);
+      return this.#conclude(followed, options, wall);
+    });
   }
 
   /** @throws DriverError `session_not_found` */
@@ -180,6 +173,7 @@ export class OpencodeDriver {
     limit?: number;
     signal?: AbortSignal;
   } = {}): Promise<SessionState[]> {
+    checkCount('limit', limit);
     return this.#ask(() => surveySessions(this.#deps, { limit, ...(signal && { signal }) }));
   }
 
@@ -199,8 +193,9 @@ export class OpencodeDriver {
     session: SessionRef,
     options: { limit?: number; signal?: AbortSignal } = {},
   ): Promise<Message[]> {
+    checkCount('limit', options.limit);
     return this.#ask(async () => {
-      const place = await this.#placed(session);
+      const place = await this.#placed(session, options.signal);
       return readTranscript(this.#client, place.id, place.directory, options);
     });
   }
@@ -217,7 +212,7 @@ export class OpencodeDriver {
   delete(session: SessionRef): Promise<void> {
     return this.#ask(async () => {
       const { id, directory } = await surveySession(this.#deps, checked(session));
-      await removeSession(this.#deps, place(id, directory), this.#sentAt.get(id));
+      await removeSession(this.#deps, place(id, directory), { sentAt: this.#sentAt.get(id) });
       this.#sentAt.delete(id);
     });
   }
@@ -226,8 +221,22 @@ export class OpencodeDriver {
   async prompt(options: PromptOptions): Promise<PromptResult> {
     // Open before the session is made: its creation is then told, which proves that errors will be told, too.
     const release = this.#events.hold();
+    const notice = (message: string) => this.#notice(options, message);
     try {
-      return await runPrompt(this, options, (message) => this.#notice(options, message));
+      return await runPrompt(
+        {
+          clock: this.#clock,
+          notice,
+          assertUp: (signal) => this.assertUp(signal),
+          createSession: (session) => this.createSession(session),
+          send: async (session, text, wish, wall) => {
+            const sent = await this.#prompted(session, text, wish, wall.signal);
+            return this.#conclude(sent, wish, wall);
+          },
+          remove: (session, isAtRest) => this.#remove(session, isAtRest),
+        },
+        options,
+      );
     } finally {
       release();
     }
@@ -238,6 +247,7 @@ export class OpencodeDriver {
     tasks: Iterable<BatchTask>,
     options: BatchOptions = {},
   ): AsyncGenerator<BatchResult, void, void> {
+    checkCount('concurrency', options.concurrency);
     return runBatch(this, tasks, options);
   }
 
@@ -260,11 +270,58 @@ export class OpencodeDriver {
     }
   }
 
+  #within<T>(
+    { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: WaitOptions,
+    work: (wall: Wall) => Promise<T>,
+  ): Promise<T> {
+    return within(this.#clock, { ms: timeoutMs, signal }, work);
+  }
+
+  /** The server has taken the prompt, and its run is followed. @throws DriverError, and ends what it may have begun */
+  async #prompted(
+    session: SessionRef,
+    text: string,
+    options: SendOptions & WaitOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Followed> {
+    const { agent, system, context, files } = options;
+    const client = this.#client;
+    const place = await this.#placed(session, signal);
+    const notice = (message: string) => this.#notice(options, message);
+    const wish = { ...options, ...(signal && { signal }) };
+    const { ref, variant } = await chooseModel(client, wish, place.directory, notice);
+    if (agent !== undefined) await checkAgent(client, agent, place.directory, signal);
+    const body = promptBody({ text, model: ref, agent, system, variant, context, files });
+    await this.#calm(place, signal);
+    const since = await this.#lastMessage(place, signal);
+    const followed = this.#follow(place, ref && modelName(ref), since, options);
+    let isSent = false;
+    try {
+      if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal)) && !signal?.aborted) {
+        notice('there is no event stream: the reply comes at its end');
+      }
+      if (signal?.aborted) {
+        throw new DriverError('aborted', 'interrupted before the prompt was sent.');
+      }
+      // Noted first: a request that fails may have been taken all the same.
+      this.#sentAt.set(place.id, this.#clock.now());
+      isSent = true;
+      await client.promptAsync(place.id, place.directory, body, signal);
+    } catch (error) {
+      followed.run.end();
+      const failure = asDriverError(error, { sessionID: place.id });
+      if (!isSent || !signal?.aborted) throw failure;
+      const { aborted, says } = await this.#rest(place);
+      throw failure.with({ aborted }, says);
+    }
+    return followed;
+  }
+
   /** The session with its directory, without which nothing said of it can be believed. */
-  async #placed({ id, directory }: SessionRef): Promise<SessionRef> {
+  async #placed({ id, directory }: SessionRef, signal?: AbortSignal): Promise<SessionRef> {
     checkId(id);
     if (directory !== undefined) return { id, directory };
-    const session = await this.#client.session(id);
+    const session = await this.#client.session(id, undefined, signal);
     if (session) return place(id, session.directory);
     throw new DriverError(
       'session_not_found',
@@ -274,8 +331,8 @@ export class OpencodeDriver {
   }
 
   /** Before a prompt: a session that still does something is brought to rest; one in retry is not used at all. */
-  async #calm(session: SessionRef): Promise<void> {
-    const status = (await this.#client.statuses(session.directory)).get(session.id);
+  async #calm(session: SessionRef, signal?: AbortSignal): Promise<void> {
+    const status = (await this.#client.statuses(session.directory, signal)).get(session.id);
     if (status === undefined || status.type === 'idle') return;
     await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
     if (status.type !== 'retry') return;
@@ -287,9 +344,13 @@ export class OpencodeDriver {
     );
   }
 
-  async #lastMessage({ id, directory }: SessionRef): Promise<string | undefined> {
+  async #lastMessage(
+    { id, directory }: SessionRef,
+    signal?: AbortSignal,
+  ): Promise<string | undefined> {
+    const options = { limit: 1, ...(signal && { signal }) };
     try {
-      return (await readTranscript(this.#client, id, directory, { limit: 1 })).at(-1)?.id;
+      return (await readTranscript(this.#client, id, directory, options)).at(-1)?.id;
     } catch (error) {
       if (!isNotFound(error)) throw error;
       throw new DriverError('session_not_found', `there is no session ${id}.`, { sessionID: id });
@@ -298,6 +359,7 @@ export class OpencodeDriver {
 
   #follow(
     session: SessionRef,
+    model: string | undefined,
     since: string | undefined,
     options: WaitOptions & SendOptions,
   ): Followed {
@@ -316,15 +378,14 @@ export class OpencodeDriver {
         onRequest: options.onRequest ?? 'reject',
       },
     );
-    return { run, live };
+    return { run, live, place: session, ...(model !== undefined && { model }) };
   }
 
   /** The reply, or why there is none. */
   async #conclude(
-    { run, live }: Followed,
-    session: SessionRef,
-    model: string | undefined,
+    { run, live, place: session, model }: Followed,
     options: WaitOptions,
+    wall: Wall,
   ): Promise<Reply> {
     live.onText = options.onText ?? live.onText;
     live.onNotice = options.onNotice ?? live.onNotice;
@@ -334,7 +395,7 @@ export class OpencodeDriver {
       ...((run.model ?? model) !== undefined && { model: run.model ?? model }),
       received: run.received,
     });
-    const ending = await this.#ending(run, session, options, details);
+    const ending = await this.#ending(run, session, options, wall, details);
     const { allowEmpty = false, allowTruncated = false } = options;
     const isReply =
       ending.kind === 'reply' ||
@@ -355,12 +416,12 @@ export class OpencodeDriver {
   async #ending(
     run: Run,
     session: SessionRef,
-    options: WaitOptions,
+    { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
+    wall: Wall,
     details: () => DriverErrorDetails,
   ): Promise<Ending> {
-    const { timeoutMs = DEFAULT_TIMEOUT_MS, maxAttempts = DEFAULT_MAX_ATTEMPTS, signal } = options;
     try {
-      return await run.follow({ timeoutMs, maxAttempts, ...(signal && { signal }) });
+      return await run.follow({ wall, maxAttempts, maxSteps });
     } catch (error) {
       const failure = asDriverError(error).with(details());
       // Whatever has ended our waiting has not ended the run; without a server there is none.
@@ -372,7 +433,18 @@ export class OpencodeDriver {
     }
   }
 
+  /** A session that we made, without a look at what it does: we know. @throws DriverError */
+  async #remove(session: SessionRef, isAtRest: boolean): Promise<void> {
+    if (!isAtRest && !(await answers(this.#client))) {
+      throw new DriverError('unreachable', UNANSWERED, { sessionID: session.id });
+    }
+    const sentAt = this.#sentAt.get(session.id);
+    await this.#ask(() => removeSession(this.#deps, session, { sentAt, isAtRest }));
+    this.#sentAt.delete(session.id);
+  }
+
   async #rest(session: SessionRef): Promise<{ aborted: boolean; says: string }> {
+    if (!(await answers(this.#client))) return { aborted: false, says: UNANSWERED };
     try {
       await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
       return { aborted: true, says: 'The run was aborted, and is at rest.' };
@@ -384,6 +456,9 @@ export class OpencodeDriver {
 
 interface Followed {
   run: Run;
+  place: SessionRef;
+  /** As it was asked for; absent where the server chooses. */
+  model?: string;
   /** Where text and notices go, which may be told only when it is waited for. */
   live: {
     onText: ((text: string) => void) | undefined;

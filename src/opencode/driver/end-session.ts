@@ -21,6 +21,17 @@ export interface RestDeps {
   clock: Clock;
 }
 
+/** Long enough for a busy server's health route, which needs no database; a frozen one must not double a caller's limit. */
+const ANSWER_MS = 2_000;
+
+export const UNANSWERED =
+  'The server does not answer, so nothing could be ended: the run may go on. "opencode-watchdog sweep" ends it later.';
+
+/** Whether the server answers at all: an abort of three tries is not for one that is frozen or gone. */
+export async function answers(client: OpencodeClient): Promise<boolean> {
+  return (await client.probe(undefined, ANSWER_MS)).kind !== 'failed';
+}
+
 /** True where there was something to abort. @throws DriverError `abort_failed` */
 export async function bringToRest(
   { client, clock }: RestDeps,
@@ -58,9 +69,10 @@ export async function bringToRest(
 export async function removeSession(
   deps: RestDeps,
   session: SessionRef,
-  sentAt?: number,
+  { sentAt, isAtRest = false }: { sentAt?: number | undefined; isAtRest?: boolean } = {},
 ): Promise<void> {
-  await bringToRest(deps, session, sentAt);
+  // A run whose reply was read, and whose status said idle, has nothing to abort.
+  if (!isAtRest) await bringToRest(deps, session, sentAt);
   const { client } = deps;
   const { id, directory } = session;
   try {

@@ -31,6 +31,10 @@ export type DriverErrorKind =
   | 'empty_reply'
   /** The answer was cut at the model's output limit, or by the provider's filter. */
   | 'truncated'
+  /** The run goes in circles: the same steps, empty ones, compactions, or the same passage again and again. */
+  | 'loop'
+  /** It has made as many steps as it may (`maxSteps`), and goes on. */
+  | 'step_limit'
   | 'timeout'
   /** The caller's signal ended it. */
   | 'aborted'
@@ -127,6 +131,7 @@ export function isModelsFault({ kind }: DriverError): boolean {
     case 'run_failed':
     case 'empty_reply':
     case 'truncated':
+    case 'loop':
     case 'timeout':
       return true;
     case 'usage':
@@ -140,6 +145,7 @@ export function isModelsFault({ kind }: DriverError): boolean {
     case 'session_in_retry':
     case 'abort_failed':
     case 'delete_failed':
+    case 'step_limit':
     case 'aborted':
     case 'internal':
       return false;

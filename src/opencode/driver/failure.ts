@@ -61,7 +61,9 @@ function emptyReply({ finish, reasoning }: Message, messages: readonly Message[]
 
 function truncated({ finish }: Message, messages: readonly Message[]): DriverError {
   const where =
-    finish === 'length' ? 'at the limit of what the model may write' : `by the provider (${finish})`;
+    finish === 'length'
+      ? 'at the limit of what the model may write'
+      : `by the provider (${finish})`;
   return new DriverError(
     'truncated',
     `the answer was cut ${where}${workWords(messages)}. Ask for less at once, take a model with a larger output ` +

@@ -21,18 +21,23 @@ export interface Choice {
 /** @throws DriverError `bad_model_spec`, `model_unknown`, `provider_not_connected`, `variant_unknown` */
 export async function chooseModel(
   client: OpencodeClient,
-  { model: spec, variant, thinking }: Pick<SendOptions, 'model' | 'variant' | 'thinking'>,
+  {
+    model: spec,
+    variant,
+    thinking,
+    signal,
+  }: Pick<SendOptions, 'model' | 'variant' | 'thinking' | 'signal'>,
   directory: string | undefined,
   notice: (message: string) => void,
 ): Promise<Choice> {
   const ref = spec === undefined ? undefined : parseModel(spec);
   if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
-  const known = await readCatalog(client, directory);
-  const wanted = ref ?? (await configuredModel(client));
+  const known = await readCatalog(client, directory, signal);
+  const wanted = ref ?? (await configuredModel(client, signal));
   let model: KnownModel | undefined;
   if (known && wanted) {
     model = known.models.find(({ id }) => id === modelName(wanted));
-    if (!model && ref) throw await explainMissing(client, ref, known);
+    if (!model && ref) throw await explainMissing(client, ref, known, signal);
   }
   if (variant !== undefined && model) checkVariant(model, variant);
   if (!thinking) return { ref, variant };
@@ -45,7 +50,10 @@ export async function chooseModel(
   return { ref, variant: choice.variant };
 }
 
-async function configuredModel(client: OpencodeClient): Promise<ModelRef | undefined> {
-  const name = await readConfiguredModel(client);
+async function configuredModel(
+  client: OpencodeClient,
+  signal: AbortSignal | undefined,
+): Promise<ModelRef | undefined> {
+  const name = await readConfiguredModel(client, signal);
   return name === undefined ? undefined : parseModel(name);
 }

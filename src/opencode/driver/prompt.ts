@@ -1,53 +1,98 @@
 /** One safe run: check, new session, send, bounded wait, delete; the next model in a new session when one is down. */
-import type { OpencodeDriver } from './driver.js';
+import type { Clock } from '../../lib/clock.js';
+
 import { type Attempt, asDriverError, DriverError, isModelsFault } from './error.js';
+import { checkLimits, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { modelName, parseModel } from './model.js';
 import type { SessionRef } from './run.js';
-import type { PromptOptions, PromptResult, Reply } from './types.js';
+import type {
+  NewSession,
+  PromptOptions,
+  PromptResult,
+  Reply,
+  SendOptions,
+  WaitOptions,
+} from './types.js';
+import { type Wall, within } from './wall.js';
 
 /** With another model to turn to, a second failure is enough. */
 const FALLBACK_ATTEMPTS = 2;
 
+/** The driver's own steps. */
+export interface PromptDeps {
+  clock: Clock;
+  notice: (message: string) => void;
+  assertUp(signal: AbortSignal): Promise<void>;
+  createSession(options: NewSession): Promise<SessionRef>;
+  send(
+    session: SessionRef,
+    text: string,
+    options: SendOptions & WaitOptions,
+    wall: Wall,
+  ): Promise<Reply>;
+  /** Ended where it is not seen at rest already, deleted, and seen to be gone. */
+  remove(session: SessionRef, isAtRest: boolean): Promise<void>;
+}
+
 /** @throws DriverError with all that was tried */
-export async function runPrompt(
-  driver: OpencodeDriver,
+export async function runPrompt(deps: PromptDeps, options: PromptOptions): Promise<PromptResult> {
+  const { deadlineMs, signal } = options;
+  checkLimits(options);
+  const tries: Attempt[] = [];
+  try {
+    if (deadlineMs === undefined) return await tryEach(deps, options, tries, signal);
+    const whole = { ms: deadlineMs, signal, says: ', the time for all tries together' };
+    return await within(deps.clock, whole, (wall) => tryEach(deps, options, tries, wall.signal));
+  } catch (error) {
+    throw asDriverError(error).with({ tries });
+  }
+}
+
+/** The first model that answers. */
+async function tryEach(
+  deps: PromptDeps,
   options: PromptOptions,
-  notice: (message: string) => void,
+  tries: Attempt[],
+  signal: AbortSignal | undefined,
 ): Promise<PromptResult> {
-  const { model, fallback = [], signal } = options;
+  const { model, fallback = [], timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const models = [model, ...fallback].map((each) =>
     each === undefined ? undefined : modelName(parseModel(each)),
   );
-  await driver.assertUp(signal);
-  const tries: Attempt[] = [];
   for (const [index, name] of models.entries()) {
     const isLast = index === models.length - 1;
     const attempt: Attempt = name === undefined ? {} : { model: name };
     tries.push(attempt);
     try {
-      return { ...(await once(driver, options, name, isLast, attempt, notice)), tries };
+      const reply = await within(deps.clock, { ms: timeoutMs, signal }, async (wall) => {
+        if (index === 0) await deps.assertUp(wall.signal);
+        return once(deps, options, name, isLast, attempt, wall);
+      });
+      return { ...reply, tries };
     } catch (error) {
       const failure = asDriverError(error);
       attempt.error = { kind: failure.kind, message: failure.message };
-      if (isLast || !isModelsFault(failure)) throw failure.with({ tries });
-      notice(`${name ?? 'the default model'} failed: ${failure.message}`);
-      notice(`trying ${models[index + 1]} in a new session`);
+      if (isLast || signal?.aborted || !isModelsFault(failure)) throw failure;
+      deps.notice(`${name ?? 'the default model'} failed: ${failure.message}`);
+      deps.notice(`trying ${models[index + 1]} in a new session`);
     }
   }
   throw new DriverError('usage', 'no model was given.');
 }
 
 async function once(
-  driver: OpencodeDriver,
+  deps: PromptDeps,
   options: PromptOptions,
   model: string | undefined,
   isLast: boolean,
   attempt: Attempt,
-  notice: (message: string) => void,
+  wall: Wall,
 ): Promise<Omit<PromptResult, 'tries'>> {
   const { prompt, title = prompt, directory, agent, permission, keep = false } = options;
-  const session = await driver.createSession({
+  const { signal } = wall;
+  const session = await deps.createSession({
     title,
+    signal,
     ...(directory !== undefined && { directory }),
     ...(agent !== undefined && { agent }),
     ...(permission && { permission }),
@@ -56,30 +101,31 @@ async function once(
   const { model: _, ...rest } = options;
   let reply: Reply;
   try {
-    reply = await driver.send(session, prompt, {
+    const wish = {
       ...(isLast ? {} : { maxAttempts: FALLBACK_ATTEMPTS }),
       ...rest,
       ...(model !== undefined && { model }),
-    });
+    };
+    reply = await deps.send(session, prompt, wish, wall);
   } catch (error) {
     const failure = asDriverError(error).with({ sessionID: session.id });
     // A run that could not be ended would go on unseen without its session: the error says what to do.
     const isStuck = failure.details.aborted === false;
-    const deleted = keep || isStuck ? false : await leave(driver, session, notice);
+    const deleted = keep || isStuck ? false : await leave(deps, session, false);
     throw failure.with({ deleted });
   }
-  const deleted = keep ? false : await leave(driver, session, notice);
+  const deleted = keep ? false : await leave(deps, session, true);
   return { ...reply, deleted };
 }
 
 /** A session that cannot be deleted does not spoil the reply; it is not passed over either. */
 async function leave(
-  driver: OpencodeDriver,
+  { remove, notice }: PromptDeps,
   session: SessionRef,
-  notice: (message: string) => void,
+  isAtRest: boolean,
 ): Promise<boolean> {
   try {
-    await driver.delete(session);
+    await remove(session, isAtRest);
     return true;
   } catch (error) {
     const { kind, message } = asDriverError(error);

@@ -13,8 +13,10 @@ import { asDriverError, DriverError } from './error.js';
 import { GAP, type SessionEvent, type SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
 import { judgeRun, newestRun, type Verdict } from './run-outcome.js';
+import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
 import { type RunError, readTranscript } from './transcript.js';
+import { overdue, type Wall } from './wall.js';
 
 /** With events, a look is only for what they missed. */
 const LOOK_EVERY_MS = 2_000;
@@ -52,9 +54,10 @@ export interface RunOptions {
 }
 
 export interface Limits {
-  timeoutMs: number;
+  /** Its signal is the caller's, too. */
+  wall: Wall;
   maxAttempts: number;
-  signal?: AbortSignal;
+  maxSteps: number | undefined;
 }
 
 /** How it ended, where it was not ended by us. */
@@ -76,6 +79,7 @@ export class Run {
   readonly #deps: RunDeps;
   readonly #options: RunOptions;
   readonly #text: StreamedText;
+  readonly #steps = new RunSteps();
   #unsubscribe: () => void;
   readonly #open = new Map<string, Asked>();
   readonly #unanswered: Asked[] = [];
@@ -136,31 +140,37 @@ export class Run {
     this.#unsubscribe = events.subscribe(this.#options.session.id, (event) => this.#hear(event));
   }
 
-  /** @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, or the provider's: the run may go on then */
-  async follow({ timeoutMs, maxAttempts, signal }: Limits): Promise<Ending> {
+  /**
+   * @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, `loop`, `step_limit`, or the provider's: the
+   * run may go on then
+   */
+  async follow({ wall, maxAttempts, maxSteps }: Limits): Promise<Ending> {
     const { clock, events } = this.#deps;
-    const end = clock.now() + timeoutMs;
+    const { signal } = wall;
+    const end = clock.now() + wall.leftMs();
     let lookedAt = Number.NEGATIVE_INFINITY;
     let misses = 0;
     const onAbort = () => this.#ring?.();
-    signal?.addEventListener('abort', onAbort, { once: true });
+    signal.addEventListener('abort', onAbort, { once: true });
     try {
       for (;;) {
-        if (signal?.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
         if (this.#fault) throw this.#fault.error;
-        const leftMs = end - clock.now();
-        if (leftMs <= 0) throw this.#timeout(timeoutMs);
+        const leftMs = wall.leftMs();
+        if (wall.isOver || leftMs <= 0) throw this.#timeout(wall.ms);
+        if (signal.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
         this.#beImpatient(leftMs, maxAttempts);
-        await this.#answer();
+        const runaway = this.#steps.runaway(maxSteps);
+        if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
+        await this.#answer(signal);
         const pause = this.#pause(this.#rest !== undefined || misses > 0, events.isOpen);
         if (this.#isLookDue || clock.now() - lookedAt >= pause) {
           this.#isLookDue = false;
           lookedAt = clock.now();
-          const seen = await this.#look(Math.min(leftMs, LOOK_TIMEOUT_MS));
+          const seen = await this.#look(signal);
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_LOOKS) throw seen;
           if (seen === 'idle') {
-            const ending = await this.#ending();
+            const ending = await this.#ending(signal);
             if (ending) return ending;
           }
           continue;
@@ -168,7 +178,7 @@ export class Run {
         await this.#wait(Math.min(end, lookedAt + pause) - clock.now());
       }
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      signal.removeEventListener('abort', onAbort);
     }
   }
 
@@ -224,8 +234,10 @@ export class Run {
     } else {
       if (type === 'message.updated') this.#hearModel(properties);
       this.#text.event(type, properties);
+      const steps = this.#steps.count;
+      this.#steps.event(type, properties);
       this.#hearRequest(type, properties);
-      return;
+      if (this.#steps.count === steps && type !== 'session.compacted') return;
     }
     this.#ring?.();
   }
@@ -260,7 +272,7 @@ export class Run {
   }
 
   /** A person who is not there is not waited for: the model is told no, and the run goes on (facts, section 7). */
-  async #answer(): Promise<void> {
+  async #answer(signal: AbortSignal): Promise<void> {
     const { session, onRequest, onNotice } = this.#options;
     for (const asked of this.#unanswered.splice(0)) {
       const words = `a ${asked.on} (${asked.what})`;
@@ -269,7 +281,7 @@ export class Run {
         continue;
       }
       try {
-        await this.#deps.client.rejectRequest(asked, session.directory, REFUSAL);
+        await this.#deps.client.rejectRequest(asked, session.directory, REFUSAL, signal);
         onNotice(`the run asked for ${words}, and was told that nobody is there`);
       } catch (error) {
         onNotice(`the run waits for ${words}, which could not be answered: ${messageOf(error)}`);
@@ -303,16 +315,16 @@ export class Run {
     }
   }
 
-  async #look(timeoutMs: number): Promise<'idle' | 'active' | 'unseen' | DriverError> {
+  async #look(signal: AbortSignal): Promise<'idle' | 'active' | 'unseen' | DriverError> {
     const { client } = this.#deps;
     const { session } = this.#options;
     try {
-      const status = (await client.statuses(session.directory, undefined, timeoutMs)).get(
-        session.id,
-      );
+      const statuses = await client.statuses(session.directory, signal, LOOK_TIMEOUT_MS);
+      const status = statuses.get(session.id);
       if (status === undefined || status.type === 'idle') return 'idle';
       this.#noteActive();
       if (status.type === 'retry') this.#noteRetry(status);
+      this.#steps.text(this.#text.current);
       return 'active';
     } catch (error) {
       if (!(error instanceof OpencodeError)) throw error;
@@ -339,7 +351,7 @@ export class Run {
   }
 
   /** The end of a run whose status says idle; undefined while it may still be told. */
-  async #ending(): Promise<Ending | undefined> {
+  async #ending(signal: AbortSignal): Promise<Ending | undefined> {
     const { client } = this.#deps;
     const { session, since } = this.#options;
     let verdict: Verdict;
@@ -347,12 +359,14 @@ export class Run {
     try {
       const messages = await readTranscript(client, session.id, session.directory, {
         limit: MAX_MESSAGES,
+        signal,
         timeoutMs: LOOK_TIMEOUT_MS,
       });
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       verdict = judgeRun(newestRun(messages, since));
       restedMs = this.#restedMs(`${verdict.kind} ${messages.at(-1)?.id}`);
     } catch (error) {
+      if (signal.aborted) return undefined;
       if (this.#restedMs('unreadable') < LAST_WORDS_MS) return undefined;
       throw asDriverError(error);
     }
@@ -367,7 +381,7 @@ export class Run {
     if (this.#seenBusy || verdict.kind !== 'nothing') return verdict;
     // Why it never began may have been told before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
-      const catalog = await readCatalog(client, session.directory);
+      const catalog = await readCatalog(client, session.directory, signal);
       this.#isModelKnown = catalog?.models.some(({ id }) => id === this.#model) ?? true;
       const said = `Model not found: ${this.#model}.`;
       if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };
@@ -379,6 +393,6 @@ export class Run {
     const waits = this.waitsFor;
     const retries = this.#attempts > 0 ? `; the provider had failed ${this.#attempts} times` : '';
     const why = waits ? `; it waits for ${waits}` : retries;
-    return new DriverError('timeout', `no reply within ${timeoutMs / 1000} s${why}.`);
+    return new DriverError('timeout', `${overdue(timeoutMs)}${why}.`);
   }
 }

@@ -48,6 +48,11 @@ export class StreamedText {
     return this.#told;
   }
 
+  /** The part that is being written, as far as it has come. */
+  get current(): string {
+    return this.#parts.get(this.#current ?? '')?.text ?? '';
+  }
+
   /** Events were missed. */
   gap(): void {
     for (const part of this.#parts.values()) part.stale = true;

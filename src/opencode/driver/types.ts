@@ -90,10 +90,12 @@ export interface SendOptions {
 }
 
 export interface WaitOptions {
-  /** Default: 60 s. */
+  /** From the call to its end, over every request. Default: 60 s. */
   timeoutMs?: number;
   /** opencode's attempt counter may not reach this. Default: 5. */
   maxAttempts?: number;
+  /** Model requests that the run may make. Default: no limit but the time. */
+  maxSteps?: number;
   /** The reply's text as it comes. */
   onText?: (text: string) => void;
   onNotice?: (message: string) => void;
@@ -144,6 +146,8 @@ export interface PromptOptions extends SendOptions, WaitOptions, Omit<NewSession
   prompt: string;
   /** Tried in turn, each in a new session, when a model is down. */
   fallback?: readonly ModelSpec[];
+  /** Over all tries, ms; `timeoutMs` is each one's. Default: no limit but theirs. */
+  deadlineMs?: number;
   /** The session is not deleted. */
   keep?: boolean;
 }
