@@ -155,6 +155,17 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/status.js')).status(options),
   },
   {
+    name: 'report',
+    summary: "what happened: from the daemon's history, from log files, or from a log on stdin",
+    configure: (command) =>
+      command
+        .argument('[files...]', 'log files; - reads stdin (else: the history of the daemon)')
+        .option('--since <when>', 'how long ago, or a time (12h; of files: all)')
+        .option('--incident <id>', 'only this one, with its evidence')
+        .option('--format <form>', 'text, markdown or json (text)'),
+    run: async (options, args) => (await import('./commands/report.js')).report(args, options),
+  },
+  {
     name: 'page',
     summary: 'print the link to the status page, with what it needs to act',
     configure: (command) => command.option('--open', 'open it in the browser, too'),

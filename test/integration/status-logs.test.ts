@@ -33,6 +33,8 @@ async function questions(): Promise<Question[]> {
 
 /** What each answer must show, by a word of its question. */
 const ANSWERS: Record<string, RegExp> = {
+  'What happened last night?':
+    /Z?.* Fix the build: .*stuck[\s\S]*Never ends: .*wedged[\s\S]* server: The server is back/,
   'What happened to this session?':
     /session\.health.*\n[\s\S]*session\.stuck[\s\S]*session\.aborting[\s\S]*session\.aborted/,
   'Why was this session aborted?': /attempts: 5, limit 5; Rate limit reached/,

@@ -1,0 +1,156 @@
+/** `report`: what happened, from the daemon's history, from log files or from the journal on stdin. */
+import { createReadStream } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
+import { historyDir } from '../daemon/outputs.js';
+import { sinceTime } from '../lib/since.js';
+import { cutTo } from '../lib/text-width.js';
+import { fileFor, readHistory } from '../status/history-store.js';
+import { collect, type Report } from '../status/report/collect.js';
+import { escapeMarkdown, markdownReport } from '../status/report/markdown.js';
+import { evidenceOf, findIncident, incidentLines } from '../status/report/one-incident.js';
+import { textReport } from '../status/report/text.js';
+import { type LogLine, parseLogLine } from '../telemetry/log-line.js';
+import {
+  type ConfigOptions,
+  complain,
+  EXIT,
+  ExitError,
+  loadForCommand,
+  print,
+  printJson,
+} from './shared.js';
+
+const FORMATS = ['text', 'markdown', 'json'] as const;
+type Format = (typeof FORMATS)[number];
+/** A night. Files and stdin are reported whole where no `--since` is given: whoever names them has chosen already. */
+const DEFAULT_SINCE = '12h';
+/** Where nothing says how wide the output is: a pipe. */
+const DEFAULT_COLUMNS = 120;
+
+export interface ReportOptions extends ConfigOptions {
+  since?: string;
+  incident?: string;
+  format?: string;
+}
+
+export async function report(files: readonly string[], options: ReportOptions): Promise<number> {
+  const format = formatOf(options.format);
+  const now = Date.now();
+  const from = options.since === undefined ? undefined : momentOf(options.since, now);
+  const lines = files.length === 0 ? ofTheDaemon(options) : await ofFiles(files);
+  const [first] = lines;
+  const last = lines.at(-1);
+  if (files.length > 0 && (first === undefined || last === undefined)) {
+    throw new ExitError(
+      EXIT.failed,
+      `${files.join(', ')}: no line of opencode-watchdog's log in it (one JSON object a line, as log.format json writes it)`,
+    );
+  }
+  const whole = files.length > 0;
+  const begin = from ?? (whole ? (first?.time ?? now) : momentOf(DEFAULT_SINCE, now));
+  const end = whole ? Math.max(begin, last?.time ?? now) : now;
+  const { incident } = options;
+  if (incident !== undefined) return oneIncident(collect(lines, 0, end), lines, incident, format);
+  const found = collect(lines, begin, end);
+  switch (format) {
+    case 'json':
+      printJson(found);
+      break;
+    case 'markdown':
+      print(markdownReport(found));
+      break;
+    case 'text':
+      print(textReport(found, process.stdout.columns ?? DEFAULT_COLUMNS));
+      break;
+  }
+  return EXIT.done;
+}
+
+function oneIncident(found: Report, lines: readonly LogLine[], id: string, format: Format): number {
+  const [incident, second] = findIncident(found, id);
+  if (incident === undefined || second !== undefined) {
+    const known = found.incidents.slice(0, 5).map((each) => `#${each.id}`);
+    throw new ExitError(
+      EXIT.usage,
+      `--incident ${id}: ${second === undefined ? 'there is none' : 'there are several'}; expected one of ${known.join(', ') || 'none (there was no incident)'}`,
+    );
+  }
+  const evidence = evidenceOf(incident, lines);
+  const { head, rows } = incidentLines(evidence);
+  const columns = process.stdout.columns ?? DEFAULT_COLUMNS;
+  if (format === 'json') printJson(evidence);
+  else if (format === 'text')
+    print([...head, ...rows].map((line) => cutTo(line, columns)).join('\n'));
+  else {
+    print(
+      [
+        ...head.map((line) => `**${escapeMarkdown(line)}**  `),
+        '',
+        ...rows.map((row) => `- ${escapeMarkdown(row)}`),
+      ].join('\n'),
+    );
+  }
+  return EXIT.done;
+}
+
+function formatOf(value = 'text'): Format {
+  const format = FORMATS.find((each) => each === value);
+  if (format === undefined) {
+    throw new ExitError(EXIT.usage, `--format ${value}: expected text, markdown or json`);
+  }
+  return format;
+}
+
+function momentOf(since: string, now: number): number {
+  const time = sinceTime(since, now);
+  if (time !== undefined) return time;
+  throw new ExitError(
+    EXIT.usage,
+    `--since ${since}: expected how long ago, such as 12h or 2d, or a time such as 2026-11-28T22:00`,
+  );
+}
+
+function ofTheDaemon(options: ConfigOptions): LogLine[] {
+  const { config } = loadForCommand(options);
+  const directory = historyDir(config, process.env);
+  const { lines, problems } = readHistory(directory);
+  for (const problem of problems) complain(problem);
+  if (lines.length === 0) {
+    throw new ExitError(
+      EXIT.failed,
+      `no history of ${config.server.url} in ${directory}: has a daemon run here, as this user? A log does as well: journalctl -u opencode-watchdog -o cat | opencode-watchdog report -`,
+    );
+  }
+  return lines.map((line) => ({ ...line, server: line.server ?? config.server.url }));
+}
+
+async function ofFiles(files: readonly string[]): Promise<LogLine[]> {
+  const lines: LogLine[] = [];
+  for (const file of files) {
+    try {
+      for await (const text of linesOf(file === '-' ? process.stdin : createReadStream(file))) {
+        const line = parseLogLine(text);
+        // Most lines repeat what was said, and a log may be of months.
+        if (line !== undefined && fileFor(line) !== undefined) lines.push(line);
+      }
+    } catch (error) {
+      throw new ExitError(
+        EXIT.usage,
+        `${file}: expected a log file that can be read, but ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  }
+  return lines.sort((a, b) => a.time - b.time);
+}
+
+/** What readline does, but a file that cannot be read throws (nodejs/node: its iterator never hears of it). */
+async function* linesOf(input: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  for await (const chunk of input) {
+    const parts = (rest + decoder.write(chunk)).split('\n');
+    rest = parts.pop() ?? '';
+    yield* parts;
+  }
+  yield rest;
+}

@@ -1,0 +1,319 @@
+/** What happened in a stretch of the log: runs, incidents, restarts, outages, and what waits for a person at its end. */
+import type { LogLine } from '../../telemetry/log-line.js';
+import { recordOf } from '../../telemetry/log-line.js';
+import { type Incident, Incidents } from '../incidents.js';
+import { type SessionName, Sessions } from './session-names.js';
+
+/** One run's end (`session.ended`), or what earlier logs say of it. */
+export interface RunEnd {
+  time: string;
+  session: SessionName;
+  outcome: string;
+  /** US dollars; undefined where the log does not say. */
+  costUsd?: number;
+  tokens?: number;
+  tookMs?: number;
+  error?: string;
+}
+
+export interface Restart {
+  time: string;
+  reason: string;
+  detail?: string;
+  /** The sessions whose runs it cut. */
+  cut: SessionName[];
+  tookMs?: number;
+  error?: string;
+}
+
+export interface Outage {
+  time: string;
+  provider: string;
+  model: string;
+  sessions?: number;
+  message?: string;
+  /** Undefined: it has not ended. */
+  outageMs?: number;
+}
+
+/** What only a person can see to. */
+export interface Waiting {
+  since: string;
+  session?: SessionName;
+  what: string;
+}
+
+export interface Report {
+  /** ISO 8601, as all times of it. */
+  from: string;
+  until: string;
+  servers: string[];
+  lines: number;
+  /** Starts of the daemon. */
+  starts: number;
+  /** Nothing was done: it is about what would have been. */
+  dryRun: boolean;
+  runs: RunEnd[];
+  incidents: (Incident & { session?: SessionName })[];
+  restarts: Restart[];
+  outages: Outage[];
+  budgets: { time: string; says: string; isSpent: boolean }[];
+  waiting: Waiting[];
+  /** Acts that people asked for. */
+  asked: { time: string; says: string }[];
+}
+
+/** @param lines oldest first */
+export function collect(lines: readonly LogLine[], from: number, until: number): Report {
+  const collector = new Collector();
+  for (const line of lines) {
+    // What came before tells what sessions are called, and which incident was open.
+    if (line.time <= until) collector.take(line, line.time >= from);
+  }
+  return collector.report(from, until);
+}
+
+class Collector {
+  readonly #sessions = new Sessions();
+  readonly #incidents = new Incidents();
+  readonly #servers = new Set<string>();
+  readonly #runs: RunEnd[] = [];
+  readonly #restarts: Restart[] = [];
+  readonly #outages: Outage[] = [];
+  readonly #budgets: Report['budgets'] = [];
+  readonly #asked: Report['asked'] = [];
+  /** By session and request, or by what is wrong with the server. */
+  readonly #waiting = new Map<string, Waiting>();
+  #lines = 0;
+  #starts = 0;
+  #dryRun = false;
+  /** The log has `session.ended`: how runs ended need not be read off other events. */
+  #saysEnds = false;
+
+  take(line: LogLine, counts: boolean): void {
+    const { event, fields, time, msg, server, would } = line;
+    this.#sessions.take(fields);
+    if (counts) {
+      this.#lines += 1;
+      if (server !== undefined) this.#servers.add(server);
+    }
+    if (event === 'daemon.started') this.#started(line, counts);
+    if (would) this.#dryRun = true;
+    this.#incidents.take(recordOf(line));
+    this.#takeWaiting(line);
+    if (event === 'session.ended' && !this.#saysEnds) {
+      this.#saysEnds = true;
+      this.#runs.length = 0;
+    }
+    if (!counts) return;
+    switch (event) {
+      case 'session.ended':
+        this.#ended(line, text(fields.outcome) ?? 'ended');
+        return;
+      case 'session.aborted':
+      case 'session.failed':
+      case 'session.interrupted':
+        if (!this.#saysEnds) this.#ended(line, event.slice('session.'.length));
+        return;
+      case 'session.health':
+        // A log of before `session.ended`: a run that ended from good health was completed.
+        if (!this.#saysEnds && fields.health === 'idle' && isWell(fields.previous)) {
+          this.#ended(line, 'completed');
+        }
+        return;
+      case 'server.restarting':
+        this.#restarting(line);
+        return;
+      case 'server.restarted':
+        this.#lastRestart({ tookMs: number(fields.tookMs) });
+        return;
+      case 'server.restart_failed':
+        if (fields.reason !== 'start') this.#lastRestart({ error: text(fields.error) });
+        return;
+      case 'provider.outage':
+        this.#outages.push({
+          time: iso(time),
+          provider: text(fields.provider) ?? '?',
+          model: text(fields.model) ?? '?',
+          ...defined({ sessions: number(fields.sessions), message: text(fields.message) }),
+        });
+        return;
+      case 'provider.back':
+        this.#back(line);
+        return;
+      case 'budget.warning':
+      case 'budget.exceeded':
+        this.#budgets.push({ time: iso(time), says: msg, isSpent: event === 'budget.exceeded' });
+        return;
+      case 'act.requested':
+      case 'daemon.paused':
+      case 'daemon.resumed':
+        this.#asked.push({ time: iso(time), says: msg });
+        return;
+    }
+  }
+
+  report(from: number, until: number): Report {
+    const incidents = this.#incidents.list
+      .filter(
+        ({ kind, startedAt, endedAt }) =>
+          // Outages have a part of their own.
+          kind !== 'outage' &&
+          Date.parse(startedAt) <= until &&
+          (endedAt === undefined || Date.parse(endedAt) >= from),
+      )
+      .map((incident) => ({
+        ...incident,
+        ...(incident.sessionID === undefined
+          ? {}
+          : { session: this.#sessions.name(incident.sessionID) }),
+      }));
+    return {
+      from: new Date(from).toISOString(),
+      until: new Date(until).toISOString(),
+      servers: [...this.#servers],
+      lines: this.#lines,
+      starts: this.#starts,
+      dryRun: this.#dryRun,
+      runs: this.#runs,
+      incidents,
+      restarts: this.#restarts,
+      outages: this.#outages,
+      budgets: this.#budgets,
+      waiting: [...this.#waiting.values()],
+      asked: this.#asked,
+    };
+  }
+
+  #started({ time, fields }: LogLine, counts: boolean): void {
+    if (counts) this.#starts += 1;
+    const { config } = fields;
+    if (typeof config === 'object' && config !== null && 'dryRun' in config) {
+      this.#dryRun = config.dryRun === true;
+    }
+    this.#incidents.endUnwatched(time);
+    // What still waits is said again by the daemon that finds it.
+    this.#waiting.clear();
+  }
+
+  #ended({ time, fields }: LogLine, outcome: string): void {
+    this.#runs.push({
+      time: iso(time),
+      session: this.#sessions.name(String(fields.sessionID)),
+      outcome,
+      ...defined({
+        costUsd: number(fields.costUsd),
+        tokens: number(fields.tokens),
+        tookMs: number(fields.tookMs),
+        error: text(fields.error),
+      }),
+    });
+  }
+
+  #restarting({ time, fields, would }: LogLine): void {
+    if (would) return;
+    const cut = Array.isArray(fields.interrupted) ? fields.interrupted : [];
+    this.#restarts.push({
+      time: iso(time),
+      reason: text(fields.reason) ?? 'unknown',
+      ...defined({ detail: text(fields.detail) }),
+      cut: cut.map((id) => this.#sessions.name(String(id))),
+    });
+  }
+
+  #lastRestart(end: { tookMs?: number | undefined; error?: string | undefined }): void {
+    const last = this.#restarts.at(-1);
+    if (last === undefined || last.tookMs !== undefined || last.error !== undefined) return;
+    Object.assign(last, defined(end));
+  }
+
+  #back({ fields }: LogLine): void {
+    const last = this.#outages.findLast(
+      ({ provider, model }) => provider === fields.provider && model === fields.model,
+    );
+    const outageMs = number(fields.outageMs);
+    if (last !== undefined && outageMs !== undefined) last.outageMs = outageMs;
+  }
+
+  #takeWaiting({ event, fields, time, msg }: LogLine): void {
+    const id = text(fields.sessionID);
+    const session = id === undefined ? undefined : this.#sessions.name(id);
+    const put = (key: string, what: string) =>
+      this.#waiting.set(key, { since: iso(time), what, ...defined({ session }) });
+    switch (event) {
+      case 'session.waiting':
+        put(`${id} ${text(fields.requestID)}`, `a ${text(fields.on) ?? 'request'} is unanswered`);
+        return;
+      case 'session.answered':
+        this.#waiting.delete(`${id} ${text(fields.requestID)}`);
+        return;
+      case 'session.wedged':
+        if (fields.next === 'nothing')
+          put(`${id} wedged`, 'it cannot be aborted, and a restart is not made for it');
+        return;
+      case 'session.quarantined':
+        put(`${id} quarantined`, 'it was at work in too many crashes, and is continued no more');
+        return;
+      case 'session.ended':
+      case 'session.aborted':
+      case 'session.failed':
+      case 'session.interrupted':
+        this.#forget(`${id} `);
+        return;
+      case 'session.health':
+        if (fields.health === 'idle') this.#forget(`${id} `);
+        return;
+      case 'server.unauthorized':
+      case 'server.unsupported':
+      case 'server.breaker_open':
+        put(`server ${event}`, msg.replace(/\.$/, ''));
+        return;
+      case 'server.breaker_closed':
+        this.#forget('server server.breaker_open');
+        return;
+      case 'server.healthy':
+        this.#forget('server server.un');
+        return;
+      case 'daemon.paused':
+        put('daemon paused', 'the daemon is paused, and acts no more until it is resumed');
+        return;
+      case 'daemon.resumed':
+      case 'daemon.stopped':
+        this.#forget('daemon ');
+        return;
+    }
+  }
+
+  /** A quarantine does not end with the run. */
+  #forget(start: string): void {
+    for (const key of this.#waiting.keys()) {
+      if (key.startsWith(start) && !key.endsWith(' quarantined')) this.#waiting.delete(key);
+    }
+  }
+}
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
+}
+
+function isWell(health: unknown): boolean {
+  return (
+    health === 'busy' || health === 'delegating' || health === 'waiting' || health === 'retrying'
+  );
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function defined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, child]) => child !== undefined),
+  ) as Defined<T>;
+}

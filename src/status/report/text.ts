@@ -1,0 +1,175 @@
+/** A report as one screen of text, for a terminal of any width. */
+import { printableDeep } from '../../lib/printable.js';
+import { cutTo, shortId } from '../../lib/text-width.js';
+import { counted, time } from '../../telemetry/number-text.js';
+import type { Report, RunEnd } from './collect.js';
+import type { SessionName } from './session-names.js';
+
+/** Rows of each part: all of them together fit a screen. */
+const ROWS = 6;
+/** Runs in which nobody needs to look. */
+const UNEVENTFUL: ReadonlySet<string> = new Set(['completed', 'aborted_elsewhere']);
+
+export interface Part {
+  title: string;
+  rows: string[];
+  /** Rows that were left out. */
+  more: number;
+}
+
+/** Content and order of every form of the report. */
+export function partsOf(report: Report): { head: string[]; parts: Part[] } {
+  const clean = printableDeep(report);
+  const { incidents, restarts, outages, waiting, budgets, asked } = clean;
+  const when = clockOf(clean);
+  const stuck = incidents.map((incident) => {
+    const { startedAt, endedAt, outcome, session, says, reason, id, kind } = incident;
+    const lasted = endedAt === undefined ? 0 : Date.parse(endedAt) - Date.parse(startedAt);
+    const end = endedAt === undefined ? 'OPEN' : `${outcome ?? 'over'} after ${time(lasted)}`;
+    const what = session === undefined ? kind.replace('_', ' ') : nameOf(session);
+    const why = session === undefined ? says : `${kind} (${reason ?? 'no reason known'})`;
+    return `${when(startedAt)}  ${what}: ${why} → ${end}  #${id}`;
+  });
+  const cuts = restarts.map(({ time: at, reason, detail, cut, tookMs, error }) => {
+    const end =
+      error !== undefined
+        ? `failed: ${error}`
+        : tookMs === undefined
+          ? 'not back yet'
+          : `back after ${time(tookMs)}`;
+    const names = cut.length === 0 ? 'cut nothing' : `cut ${cut.map(nameOf).join(', ')}`;
+    return `${when(at)}  ${reason}, ${end}; ${names}${detail === undefined ? '' : ` (${detail})`}`;
+  });
+  const parts = [
+    part(
+      `Waiting for a person now: ${waiting.length}`,
+      waiting.map(
+        ({ since, session, what }) =>
+          `${when(since)}  ${session === undefined ? '' : `${nameOf(session)}: `}${what}`,
+      ),
+    ),
+    part(
+      runsTitle(clean.runs),
+      notable(clean.runs).map((run) => runRow(run, when)),
+    ),
+    part(`Incidents: ${incidents.length}${openWords(incidents)}`, stuck),
+    part(`Restarts: ${restarts.length}`, cuts),
+    part(
+      `Outages: ${outages.length}`,
+      outages.map(({ time: at, provider, model, sessions, message, outageMs }) => {
+        const end = outageMs === undefined ? 'not over' : `over after ${time(outageMs)}`;
+        const said = message === undefined ? '' : ` (${message})`;
+        return `${when(at)}  ${provider}/${model}, ${counted(sessions ?? 0, 'session')}, ${end}${said}`;
+      }),
+    ),
+    part(
+      `Budgets: ${budgets.filter(({ isSpent }) => isSpent).length} spent, ${counted(budgets.filter(({ isSpent }) => !isSpent).length, 'warning')}`,
+      budgets.map(({ time: at, says }) => `${when(at)}  ${says}`),
+      budgets.length > 0,
+    ),
+    part(
+      `People asked: ${asked.length}`,
+      asked.map(({ time: at, says }) => `${when(at)}  ${says}`),
+      asked.length > 0,
+    ),
+  ];
+  return { head: headOf(clean), parts: parts.filter((each) => each !== undefined) };
+}
+
+export function textReport(report: Report, columns: number): string {
+  const { head, parts } = partsOf(report);
+  const lines = [
+    ...head,
+    ...parts.flatMap(({ title, rows, more }) => [
+      title,
+      ...rows.map((row) => `  ${row}`),
+      ...(more > 0 ? [`  … and ${more} more`] : []),
+    ]),
+  ];
+  return lines.map((line) => cutTo(line, columns)).join('\n');
+}
+
+/** `shop · Fix the build`; the id's end where there is no title. */
+export function nameOf({ id, title, project }: SessionName): string {
+  const words = title ?? shortId(id);
+  return project === undefined ? words : `${project} · ${words}`;
+}
+
+function headOf({ from, until, servers, starts, dryRun, lines }: Report): string[] {
+  const length = time(Date.parse(until) - Date.parse(from));
+  const where = servers.length === 0 ? '' : ` at ${servers.join(', ')}`;
+  const restarted = starts > 1 ? `; the daemon started ${starts} times` : '';
+  return [
+    `${dateOf(from)} ${hourOf(from)} to ${dateOf(until)} ${hourOf(until)} (${length})${where}${restarted}`,
+    ...(lines === 0 ? ['Nothing is known of that time: did the daemon run?'] : []),
+    ...(dryRun ? ['A dry run: of the acts below, nothing was done.'] : []),
+  ];
+}
+
+function runsTitle(runs: readonly RunEnd[]): string {
+  const counts = new Map<string, number>();
+  for (const { outcome } of runs) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+  const words = [...counts]
+    .sort((a, b) => b[1] - a[1])
+    .map(([outcome, amount]) => `${amount} ${outcome.replaceAll('_', ' ')}`);
+  const cost = runs.reduce((sum, run) => sum + (run.costUsd ?? 0), 0);
+  const tokens = runs.reduce((sum, run) => sum + (run.tokens ?? 0), 0);
+  const spent = [
+    ...(cost > 0 ? [`$${cost.toFixed(2)}`] : []),
+    ...(tokens > 0 ? [`${tokens.toLocaleString('en')} tokens`] : []),
+  ];
+  return [`Runs: ${runs.length}`, words.join(', '), spent.join(', ')].filter(Boolean).join('; ');
+}
+
+/** What went wrong first, then what cost most. */
+function notable(runs: readonly RunEnd[]): RunEnd[] {
+  const rank = ({ outcome }: RunEnd) => (UNEVENTFUL.has(outcome) ? 1 : 0);
+  return runs.toSorted(
+    (a, b) =>
+      rank(a) - rank(b) || (b.costUsd ?? 0) - (a.costUsd ?? 0) || (a.time < b.time ? 1 : -1),
+  );
+}
+
+function runRow(
+  { time: at, session, outcome, costUsd, tookMs, error }: RunEnd,
+  when: Clock,
+): string {
+  const facts = [
+    ...(tookMs === undefined ? [] : [time(tookMs)]),
+    ...(costUsd === undefined || costUsd === 0 ? [] : [`$${costUsd.toFixed(2)}`]),
+  ];
+  const behind = facts.length === 0 ? '' : `, ${facts.join(', ')}`;
+  return `${when(at)}  ${outcome.replaceAll('_', ' ')}: ${nameOf(session)}${behind}${error === undefined ? '' : ` (${error})`}`;
+}
+
+function openWords(incidents: Report['incidents']): string {
+  const open = incidents.filter(({ endedAt }) => endedAt === undefined).length;
+  return open === 0 ? '' : `, ${open} open`;
+}
+
+function part(title: string, rows: string[], isShown = true): Part | undefined {
+  return isShown
+    ? { title, rows: rows.slice(0, ROWS), more: Math.max(0, rows.length - ROWS) }
+    : undefined;
+}
+
+type Clock = (iso: string) => string;
+
+/** A day beside the time where the report is about more than one. */
+function clockOf({ from, until }: Report): Clock {
+  const isOneDay = dateOf(from) === dateOf(until);
+  return (iso) => (isOneDay ? hourOf(iso) : `${dateOf(iso)} ${hourOf(iso)}`);
+}
+
+/** Local, as a person compares it with their own day: `Nov 28`. */
+export function dateOf(iso: string): string {
+  const at = new Date(iso);
+  return `${MONTHS[at.getMonth()]} ${at.getDate()}`;
+}
+
+export function hourOf(iso: string): string {
+  const at = new Date(iso);
+  return `${String(at.getHours()).padStart(2, '0')}:${String(at.getMinutes()).padStart(2, '0')}`;
+}
+
+const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');

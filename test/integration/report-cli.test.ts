@@ -1,0 +1,92 @@
+/** `report` as a person runs it: of a real daemon's history after it has stopped, and of its log on stdin. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { CLI, startDaemon } from '../support/daemon.js';
+import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+
+let folder: string;
+let server: FakeOpencode;
+let log: string;
+const env = () => ({ PATH: process.env.PATH, HOME: folder, TZ: 'UTC' });
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'watchdog-report-'));
+  server = await startFakeOpencode();
+  const daemon = await startDaemon({
+    config: {
+      server: { url: server.url, control: 'external' },
+      watch: { pollInterval: 200 },
+      status: { listen: 'off' },
+    },
+    env: env(),
+  });
+  await daemon.saw('stream.connected');
+  const { id } = server.addSession({ title: 'Fix the build', directory: '/home/ada/shop' });
+  server.setStatus(id, { type: 'busy' });
+  server.setStatus(id, { type: 'retry', attempt: 13, message: 'Overloaded', next: Date.now() });
+  await daemon.saw('session.aborted', { sessionID: id });
+  await daemon.stop();
+  log = daemon.lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+  await writeFile(join(folder, 'watchdog.log'), `opencode: not JSON\n${log}`);
+});
+afterAll(async () => {
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function report(args: string[], input?: string) {
+  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    const options = { env: env(), cwd: folder };
+    const child = execFile(process.execPath, [CLI, 'report', ...args], options, (error, out, err) =>
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
+    );
+    child.stdin?.end(input);
+  });
+}
+
+it('the history of a daemon that is gone answers what happened', async () => {
+  const { code, out, err } = await report(['--url', server.url]);
+  expect(err).toBe('');
+  expect(code).toBe(0);
+  expect(out).toMatch(/Runs: 1; 1 aborted/);
+  expect(out).toMatch(/shop · Fix the build: stuck \(attempts\) → aborted after /);
+});
+
+it('a log gives the same, from a file and on stdin', async () => {
+  const of = (out: string) => out.split('\n').slice(1).join('\n');
+  const history = await report(['--url', server.url]);
+  const file = await report(['watchdog.log']);
+  const stdin = await report(['-'], log);
+  expect(file.err + stdin.err).toBe('');
+  expect(of(file.out)).toBe(of(history.out));
+  expect(of(stdin.out)).toBe(of(history.out));
+});
+
+it('json is whole, with ISO times; one incident comes with its evidence', async () => {
+  const found = JSON.parse((await report(['watchdog.log', '--format', 'json'])).out);
+  expect(found.runs).toMatchObject([{ outcome: 'aborted', session: { project: 'shop' } }]);
+  expect(found.runs[0].time).toMatch(/^\d{4}-.*Z$/);
+  const { out } = await report(['--url', server.url, '--incident', String(found.incidents[0].id)]);
+  expect(out).toMatch(/^Incident #\d+: stuck \(attempts\)\n/);
+  expect(out).toMatch(/session\.aborting [\s\S]*session\.aborted /);
+});
+
+it('says what is wrong with what it is given', async () => {
+  const wrong: [string[], number, RegExp][] = [
+    [['--since', 'yesterday', '-'], 2, /--since yesterday: expected how long ago/],
+    [['--format', 'html', '-'], 2, /--format html: expected text, markdown or json/],
+    [['nowhere.log'], 2, /nowhere\.log: expected a log file that can be read/],
+    [['.'], 2, /\.: expected a log file that can be read/],
+    [['-'], 1, /no line of opencode-watchdog's log/],
+    [['watchdog.log', '--incident', '99999'], 2, /there is none; expected one of #\d+/],
+    [['--url', 'http://localhost:1'], 1, /no history of http:\/\/localhost:1 in .*journalctl/],
+  ];
+  for (const [args, code, words] of wrong) {
+    const end = await report(args, 'nothing\n');
+    expect([args, end.code]).toEqual([args, code]);
+    expect(end.err).toMatch(words);
+  }
+});

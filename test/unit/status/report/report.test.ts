@@ -1,0 +1,231 @@
+/** "What happened last night?": the report of a night that is written down here, in every form and at every width. */
+import { describe, expect, it } from 'vitest';
+import { widthOf } from '../../../../src/lib/text-width.js';
+import { collect } from '../../../../src/status/report/collect.js';
+import { markdownReport } from '../../../../src/status/report/markdown.js';
+import {
+  evidenceOf,
+  findIncident,
+  incidentLines,
+} from '../../../../src/status/report/one-incident.js';
+import { textReport } from '../../../../src/status/report/text.js';
+import { parseLogLine } from '../../../../src/telemetry/log-line.js';
+
+const START = Date.parse('2026-11-28T22:00:00Z');
+const build = {
+  sessionID: 'ses_4f9a00000000000000build1',
+  title: 'Fix the *build* 修复',
+  directory: '/home/ada/shop',
+};
+const docs = {
+  sessionID: 'ses_4f9a00000000000000docs02',
+  title: 'Write docs',
+  directory: '/home/ada/web',
+};
+const ask = { sessionID: 'ses_4f9a00000000000000asks03', directory: '/home/ada/web' };
+
+function night(): string[] {
+  let minute = 0;
+  const line = (event: string, fields: object, level = 'info') =>
+    JSON.stringify({
+      level,
+      time: new Date(START + ++minute * 60_000).toISOString(),
+      event,
+      msg: `${event} happened.`,
+      server: 'http://localhost:4096',
+      ...fields,
+    });
+  const ended = { steps: 3, tools: 2, toolErrors: 0, tookMs: 61_000 };
+  return [
+    line('daemon.started', { version: '0.2.0', pid: 7, config: { dryRun: false } }),
+    line('session.ended', {
+      ...docs,
+      ...ended,
+      outcome: 'completed',
+      costUsd: 0.25,
+      tokens: 12_000,
+    }),
+    line('session.stuck', { ...build, reason: 'attempts', limit: 5, value: 5 }, 'warn'),
+    line('session.aborting', { ...build, reason: 'attempts', try: 1 }, 'warn'),
+    line('session.aborted', { ...build, reason: 'attempts', try: 1, tookMs: 40 }),
+    line(
+      'session.ended',
+      { ...build, ...ended, outcome: 'aborted', costUsd: 1.5, tokens: 900 },
+      'warn',
+    ),
+    line('provider.outage', {
+      provider: 'openai',
+      model: 'gpt-5',
+      sessions: 3,
+      message: 'Overloaded',
+    }),
+    line('provider.back', { provider: 'openai', model: 'gpt-5', outageMs: 200_000 }),
+    line('server.unresponsive', { failures: 3, lastError: 'timeout' }, 'error'),
+    line('server.restarting', {
+      reason: 'unresponsive',
+      interrupted: [docs.sessionID],
+      restarts: 1,
+      detail: '3 probes failed',
+    }),
+    line('session.interrupted', { ...docs, by: 'restart', health: 'busy' }),
+    line('server.restarted', { reason: 'unresponsive', tookMs: 7_000, pid: 9 }),
+    line('budget.warning', { ...docs, budget: 'run', unit: 'cost', value: 8, limit: 10 }),
+    line('act.requested', { act: 'abort', sessionID: docs.sessionID }),
+    line('session.waiting', { ...docs, on: 'permission', requestID: 'per_1' }),
+    line('session.answered', {
+      ...docs,
+      on: 'permission',
+      requestID: 'per_1',
+      by: 'person',
+      forMs: 1,
+    }),
+    line('session.waiting', { ...ask, on: 'question', requestID: 'que_1' }),
+    line('session.stuck', { ...ask, reason: 'waiting', limit: 5, value: 5 }, 'warn'),
+  ];
+}
+const parsed = (lines: readonly string[]) => lines.flatMap((line) => parseLogLine(line) ?? []);
+const reported = (lines = night(), from = START) => collect(parsed(lines), from, START + 3_600_000);
+
+describe('the report of a night', () => {
+  it('says how runs ended and what they cost, and what was done about what was stuck', () => {
+    const found = reported();
+    expect(found.runs.map(({ outcome, costUsd }) => [outcome, costUsd])).toEqual([
+      ['completed', 0.25],
+      ['aborted', 1.5],
+    ]);
+    expect(
+      found.incidents.map(({ kind, outcome, session }) => [kind, outcome, session?.project]),
+    ).toEqual([
+      ['stuck', undefined, 'web'],
+      ['unresponsive', 'restarted', undefined],
+      ['stuck', 'aborted', 'shop'],
+    ]);
+    expect(found.restarts).toMatchObject([
+      { reason: 'unresponsive', tookMs: 7_000, cut: [{ title: 'Write docs', project: 'web' }] },
+    ]);
+    expect(found.outages).toMatchObject([{ provider: 'openai', outageMs: 200_000 }]);
+    expect(found.waiting).toMatchObject([
+      { session: { id: ask.sessionID }, what: 'a question is unanswered' },
+    ]);
+    expect(found.asked).toHaveLength(1);
+    expect(found.budgets).toMatchObject([{ isSpent: false }]);
+  });
+
+  it('counts only what happened since the time that was asked for, and knows the names from before', () => {
+    const late = reported(night(), START + 10 * 60_000);
+    expect(late.runs).toEqual([]);
+    expect(late.incidents.map(({ kind }) => kind)).toEqual(['stuck', 'unresponsive']);
+    expect(late.restarts[0]?.cut[0]?.title).toBe('Write docs');
+  });
+
+  it('reads how runs ended from a log that has no session.ended', () => {
+    const old = night().filter((line) => !line.includes('session.ended'));
+    const health = { ...ask, health: 'idle', previous: 'busy', forMs: 1 };
+    const more = JSON.stringify({
+      level: 'info',
+      time: '2026-11-28T22:40:00Z',
+      event: 'session.health',
+      msg: '',
+      ...health,
+    });
+    expect(reported([...old, more]).runs.map(({ outcome }) => outcome)).toEqual([
+      'aborted',
+      'interrupted',
+      'completed',
+    ]);
+  });
+
+  it('of a dry run it says that nothing was done', () => {
+    const dry = night().map((line) => line.replace('"dryRun":false', '"dryRun":true'));
+    expect(textReport(reported(dry), 120)).toContain(
+      'A dry run: of the acts below, nothing was done.',
+    );
+  });
+
+  it('of a time of which nothing is known, it says so', () => {
+    expect(textReport(reported([]), 120)).toContain('Nothing is known of that time');
+  });
+});
+
+describe.each([60, 80, 160])('on a terminal of %i columns', (columns) => {
+  it('it fits one screen, and leads with the project', () => {
+    const lines = textReport(reported(), columns).split('\n');
+    expect(lines.length).toBeLessThan(25);
+    for (const line of lines) expect(widthOf(line)).toBeLessThanOrEqual(columns);
+    const all = lines.join('\n');
+    expect(all).toMatch(/Waiting for a person now: 1\n.*web · …asks03: a question is unanswered/);
+    expect(all).toMatch(/Runs: 2; 1 completed, 1 aborted; \$1\.75, 12,900 tokens/);
+    expect(all).toContain('shop · Fix the *build* 修复');
+    expect(all).toMatch(/Restarts: 1\n.*unresponsive, back after 7 s; cut web/);
+    expect(all).toMatch(/Outages: 1\n.*openai\/gpt-5, 3 sessions, over after 3 min/);
+    // Cut lines say so.
+    if (columns === 60) expect(all).toContain('…\n');
+  });
+});
+
+it('a terminal and a chat obey nothing of a title', () => {
+  const evil = night().map((line) =>
+    line.replaceAll('Fix the *build*', '\\u001b]0;owned\\u0007@here [x](http://evil) <b>'),
+  );
+  const text = textReport(reported(evil), 160);
+  expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+  const markdown = markdownReport(reported(evil));
+  expect(markdown).toContain('\\@here \\[x\\](http://evil) \\<b\\>');
+});
+
+it('markdown says the same in lists', () => {
+  const text = markdownReport(reported());
+  expect(text).toMatch(/^\*\*Nov 2[89] /);
+  expect(text).toContain('\n\n**Restarts: 1**\n\n- ');
+  expect(text).toContain('shop · Fix the \\*build\\* 修复');
+});
+
+describe('one incident', () => {
+  it('is found by the end of its id, and shown with the lines about its session', () => {
+    const found = reported();
+    const stuck = found.incidents.at(-1);
+    const [incident, ...others] = findIncident(found, `#${String(stuck?.id).slice(-5)}`);
+    expect(others).toEqual([]);
+    if (incident === undefined) throw new Error('not found');
+    const evidence = evidenceOf(incident, parsed(night()));
+    expect(evidence.lines.map(({ event }) => event)).toEqual([
+      'session.stuck',
+      'session.aborting',
+      'session.aborted',
+      'session.ended',
+    ]);
+    expect(incidentLines(evidence).head).toEqual([
+      `Incident #${incident.id}: stuck (attempts)`,
+      `Session: shop · Fix the *build* 修复, ${build.sessionID}, in /home/ada/shop`,
+      expect.stringMatching(/aborted after 2 min$/),
+      'session.stuck happened.',
+    ]);
+  });
+});
+
+describe('a line of the log', () => {
+  const json =
+    '{"level":"info","time":"2026-11-28T22:00:00.000Z","event":"daemon.stopped","msg":"Stopped."}';
+  it.each([
+    ['as it was written', json],
+    ['with its priority', `<6>${json}`],
+    [
+      'behind the time and host of the journal',
+      `Nov 28 22:00:00 host opencode-watchdog[7]: ${json}`,
+    ],
+    ['behind the name of a service', `watchdog-1  | ${json}`],
+    ['in an object of the journal', JSON.stringify({ MESSAGE: json, PRIORITY: '6' })],
+  ])('is read %s', (_, line) => {
+    expect(parseLogLine(line)).toMatchObject({ event: 'daemon.stopped', time: START });
+  });
+
+  it.each([
+    ['torn', json.slice(0, -5)],
+    ['of another program', '{"message":"hello"}'],
+    ['about no session', json.replace('daemon.stopped', 'session.stuck')],
+    ['of no time', json.replace('2026', 'year')],
+    ['empty', ''],
+  ])('is none where it is %s', (_, line) => {
+    expect(parseLogLine(line)).toBeUndefined();
+  });
+});
