@@ -2,7 +2,7 @@
 import type { Config } from '../config/schema.js';
 import type { SystemClock, Timer } from '../lib/clock.js';
 import { Monitor } from '../opencode/monitor/monitor.js';
-import type { OpencodeClient, ProbeResult } from '../opencode/v1/client.js';
+import type { ProbeResult, ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -20,7 +20,7 @@ export interface EventLoopOptions {
   config: Config;
   telemetry: Telemetry;
   clock: SystemClock;
-  client: OpencodeClient;
+  client: ServerApi;
   control: ServerControl;
   recorder: Recorder | undefined;
   /** `restart.giveUp: exit`. */

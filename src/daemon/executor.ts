@@ -10,7 +10,7 @@ import type { Clock } from '../lib/clock.js';
 import { Turns } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
 import { continueSession } from '../opencode/actions/continue.js';
-import type { OpencodeClient } from '../opencode/v1/client.js';
+import type { ServerApi } from '../opencode/server-api.js';
 import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Act } from '../watchdog/decision.js';
@@ -32,7 +32,7 @@ const CONTINUE_BEGINS_MS = 30_000;
 const ASK_MS = 5_000;
 
 export interface ExecutorOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   control: ServerControl;
   clock: Clock;
   telemetry: Telemetry;
@@ -129,7 +129,7 @@ export class Executor {
       case 'reject':
         return this.#promptTurns.take(() =>
           this.#o.client.rejectRequest(
-            act.request,
+            { ...act.request, sessionID: act.sessionID },
             act.directory,
             NOBODY_THERE,
             this.#stopping.signal,

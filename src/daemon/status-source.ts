@@ -2,7 +2,7 @@
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import { abortSession } from '../opencode/actions/abort.js';
-import type { OpencodeClient } from '../opencode/v1/client.js';
+import type { ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { ActResult, ServerFacts, SessionFacts, StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -18,7 +18,7 @@ const DEAF_PROBES = 3;
 
 export interface DaemonStatusSourceOptions {
   watchdog: Watchdog;
-  client: OpencodeClient;
+  client: ServerApi;
   control: ServerControl;
   clock: Clock;
   telemetry: Telemetry;

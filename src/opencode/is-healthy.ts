@@ -1,5 +1,5 @@
 /** One health probe as the controls of the process need it. */
-import type { OpencodeClient } from './v1/client.js';
+import type { ServerApi } from './server-api.js';
 
 /** A server may accept a connection while it starts and never answer it. */
 const PROBE_MS = 1_000;
@@ -15,7 +15,7 @@ export interface Answering {
 
 /** Null where nothing answers. Never rejects. */
 export async function isHealthy(
-  client: OpencodeClient,
+  client: Pick<ServerApi, 'probe'>,
   signal: AbortSignal,
 ): Promise<Answering | null> {
   const probe = await client.probe(signal, PROBE_MS);

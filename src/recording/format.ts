@@ -178,7 +178,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('session.deleted', {}),
   of('status.polled', {
     startedAt: ms,
-    directory: text,
+    directory: text.optional(),
     statuses: z.record(id, status).transform((all) => new Map(Object.entries(all))),
   }),
   ofSession('session.inspected', {

@@ -213,12 +213,13 @@ export type SessionObservation =
       retryable?: boolean;
     })
   | (OfSession & { kind: 'session.deleted' })
-  /** One directory's whole `/session/status`. Sessions of the directory that are not in it are idle. */
+  /** What the server lists of one directory. Sessions of the directory that are not in it are idle. */
   | (At & {
       kind: 'status.polled';
       /** When the request was sent: an event younger than this overrules the answer. */
       startedAt: number;
-      directory: string;
+      /** Absent where the list is of the whole server. */
+      directory?: string;
       statuses: ReadonlyMap<string, SessionStatus>;
     })
   /** The answer to an `inspect` act: one session looked at closely, because events may have been missed. */

@@ -2,7 +2,7 @@
 import { type Clock, sleep } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
-import type { OpencodeClient } from '../v1/client.js';
+import type { ServerApi } from '../server-api.js';
 
 /** The last look before sending must not hold up an abort for longer than this, or this share of its limit. */
 const MAX_LOOK_MS = 2_000;
@@ -39,7 +39,7 @@ export type AbortOutcome =
   | { outcome: 'failed'; error: string };
 
 export async function abortSession(
-  client: OpencodeClient,
+  client: ServerApi,
   clock: Clock,
   request: AbortRequest,
 ): Promise<AbortOutcome> {
@@ -112,7 +112,7 @@ interface Look {
 const UNSEEN: Look = { seen: 'nothing', words: 'its status was not read in time' };
 
 async function look(
-  client: OpencodeClient,
+  client: ServerApi,
   sessionID: string,
   directory: string | undefined,
   timeoutMs: number,
@@ -136,13 +136,13 @@ interface Answer {
   /** What came of the request so far. */
   words: string;
   hopeless: boolean;
-  /** It said `false`: before 1.1 that means that there was no run to end; later versions say `true` to anything. */
+  /** The server said that there was no run to end. */
   nothingRan: boolean;
 }
 
 /** Sends without waiting: an abort that hangs may have worked, and the status will show it. */
 function send(
-  client: OpencodeClient,
+  client: ServerApi,
   sessionID: string,
   directory: string | undefined,
   timeoutMs: number,
@@ -167,7 +167,7 @@ function send(
     })
     .then((said) => {
       answer.words = 'was answered';
-      answer.nothingRan = said === false;
+      answer.nothingRan = said === 'nothing_ran';
     })
     .catch(onError);
   return answer;
@@ -175,7 +175,7 @@ function send(
 
 /** Undefined where it cannot be had: the server's own directory is the best guess then. */
 async function findDirectory(
-  client: OpencodeClient,
+  client: ServerApi,
   sessionID: string,
   signal?: AbortSignal,
 ): Promise<string | undefined> {

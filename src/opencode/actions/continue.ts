@@ -1,7 +1,7 @@
 /** Prompts an ended session to go on, and sees whether its run really begins: the 204 alone is no evidence (facts, section 8). */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { messageOf } from '../http/errors.js';
-import type { OpencodeClient } from '../v1/client.js';
+import type { ServerApi } from '../server-api.js';
 
 const LOOK_EVERY_MS = 100;
 
@@ -20,7 +20,7 @@ export interface ContinueRequest {
 export type ContinueOutcome = { outcome: 'started' } | { outcome: 'failed'; error: string };
 
 export async function continueSession(
-  client: OpencodeClient,
+  client: ServerApi,
   clock: Clock,
   request: ContinueRequest,
 ): Promise<ContinueOutcome> {
@@ -30,23 +30,19 @@ export async function continueSession(
     if ((await client.statuses(directory, signal)).has(sessionID)) {
       return failed('somebody else set it to work meanwhile');
     }
-    const before = (await client.messages(sessionID, directory, 1, signal)).at(-1)?.id;
-    await client.promptAsync(
-      sessionID,
-      directory,
-      {
-        text: prompt,
-        ...(model === undefined ? {} : { model: modelParts(model) }),
-        ...(agent === undefined ? {} : { agent }),
-      },
-      signal,
-    );
+    const before = (await client.lastMessage(sessionID, directory, signal))?.id;
+    const says = {
+      text: prompt,
+      ...(model === undefined ? {} : { model }),
+      ...(agent === undefined ? {} : { agent }),
+    };
+    await client.prompt(sessionID, directory, says, signal);
     const end = clock.now() + timeoutMs;
     do {
       if ((await client.statuses(directory, signal)).has(sessionID)) return { outcome: 'started' };
       // A short run may be over between two looks: its answer is the evidence then.
-      const last = (await client.messages(sessionID, directory, 1, signal)).at(-1);
-      if (last !== undefined && last.id !== before && last.role === 'assistant') {
+      const last = await client.lastMessage(sessionID, directory, signal);
+      if (last !== undefined && last.id !== before && last.byAssistant) {
         return last.failed ? failed('its run failed at once') : { outcome: 'started' };
       }
       await sleep(clock, LOOK_EVERY_MS, signal);
@@ -56,10 +52,4 @@ export async function continueSession(
     if (signal.aborted) throw error;
     return failed(messageOf(error));
   }
-}
-
-/** The model's own name may have slashes: `openrouter/meta/llama` is of the provider `openrouter`. */
-function modelParts(model: string): { providerID: string; modelID: string } {
-  const slash = model.indexOf('/');
-  return { providerID: model.slice(0, slash), modelID: model.slice(slash + 1) };
 }

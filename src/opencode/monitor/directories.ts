@@ -3,8 +3,11 @@
  * so this set decides what is polled.
  */
 
-import { MAX_PATH_CHARS } from '../v1/schemas.js';
-
+/**
+ * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path is taken as
+ * absent.
+ */
+export const MAX_PATH_CHARS = 4_096;
 /**
  * Directories polled, besides the server's own. Far more projects than anyone serves at once; each costs one request
  * per poll interval. At the limit: the one not heard of for longest is polled no more, until it is heard of again.

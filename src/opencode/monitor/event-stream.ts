@@ -5,15 +5,10 @@
 import type { Clock, Timer } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
 import { type ConnectionEnd, EventConnection } from '../http/event-source.js';
-import type { OpencodeClient } from '../v1/client.js';
-import { directoryOf, isDelta, readHead } from '../v1/frame-head.js';
-import type { ParseStats } from '../v1/status.js';
+import type { EventReader, Frame, ServerApi, StreamRoute } from '../server-api.js';
 import { Heartbeats } from './heartbeats.js';
 import { saysNoSuchPath } from './stream-path.js';
 
-const GLOBAL_PATH = '/global/event';
-/** The only stream of 1.0.0; it tells of the server's own directory alone. */
-const OLD_PATH = '/event';
 const INITIAL_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** A connection that lasted this long was a good one: the next failure starts the backoff anew. */
@@ -23,9 +18,9 @@ const HEALTHY_AFTER_MS = 5_000;
  * holds back (a proxy that buffers): no event would come through in time.
  */
 const FIRST_BYTES_MS = 5_000;
-/** 1.14.48's `/event` ends within milliseconds (facts, section 4). */
+/** 1.14.48's `/event` ends within milliseconds (facts, section 4): the other path may do better. */
 const ENDS_AT_ONCE_MS = 1_000;
-/** `/event` blinds us to other directories, so the better path is tried again, first soon and then ever more rarely. */
+/** The second path blinds us to other directories, so the better one is tried again, first soon and then ever more rarely. */
 const FIRST_RECHECK_MS = 5_000;
 const MAX_RECHECK_MS = 10 * 60_000;
 /** So many other refusals of a path in a row, and the other one is tried: an old server's 500 may mean "no such route". */
@@ -34,7 +29,7 @@ const REFUSALS_IN_A_ROW = 3;
 export const COALESCE_MS = 250;
 
 export interface StreamEvents {
-  connected(path: string): void;
+  connected(route: StreamRoute): void;
   /** A connection that had been open is gone. */
   lost(reason: string, silentMs: number): void;
   /** An attempt to connect has failed; the next follows by itself. */
@@ -43,16 +38,18 @@ export interface StreamEvents {
   alive(heartbeatMs: number | undefined): void;
   /** A frame too large to read; the watchdog had better look at the session itself. */
   oversized(sessionID: string | undefined, directory: string | undefined): void;
-  event(directory: string | undefined, payload: unknown): void;
+  frame(frame: Exclude<Frame, { kind: 'unreadable' | 'nothing' | 'heartbeat' }>): void;
 }
 
 export interface StreamOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   clock: Clock;
+  reader: EventReader;
+  /** The directory of events that name none, on a stream of one directory alone. */
+  ownDirectory(): string | undefined;
   /** Silence that counts as a dead connection, once heartbeats were seen. */
   heartbeatTimeoutMs: number;
   events: StreamEvents;
-  oddities: ParseStats;
   /** In [0, 1): for the backoff's jitter. */
   random?: () => number;
 }
@@ -65,13 +62,16 @@ export class EventStream {
   #connection: EventConnection | undefined;
   #earlierFrames = 0;
   #heartbeats = new Heartbeats();
-  #path = GLOBAL_PATH;
+  /** The second path is tried: the first is not there. */
+  #isSecond = false;
+  /** Of the connection, or of the last one. */
+  #route: StreamRoute;
   #openedAt: number | undefined;
   #lastBytesAt = 0;
   #failures = 0;
   /** Both paths are tried before the first wait. */
   #triedOther = false;
-  /** Refusals of the global path in a row, of which none said that it is not there. */
+  /** Refusals of a path in a row, of which none said that it is not there. */
   #refusals = 0;
   #reconnectTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
@@ -81,6 +81,7 @@ export class EventStream {
 
   constructor(options: StreamOptions) {
     this.#options = options;
+    this.#route = options.client.streams[0];
     this.#deltas = new Throttle(options.clock, COALESCE_MS);
     this.#alive = new Throttle(options.clock, COALESCE_MS);
   }
@@ -97,7 +98,7 @@ export class EventStream {
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
-    this.#path = GLOBAL_PATH;
+    this.#isSecond = false;
     this.#failures = 0;
     this.#triedOther = false;
     this.#refusals = 0;
@@ -116,7 +117,11 @@ export class EventStream {
   #connect(): void {
     const { client, clock, events } = this.#options;
     if (!this.#isStarted) return;
-    const path = this.#path;
+    const { streams } = client;
+    // Looked up anew each time: another version may serve there by now.
+    const route = (this.#isSecond ? streams[1] : undefined) ?? streams[0];
+    const { path } = route;
+    this.#route = route;
     this.#connection = new EventConnection({
       target: client.streamTarget(path),
       clock,
@@ -129,13 +134,15 @@ export class EventStream {
       },
       onBytes: () => {
         this.#lastBytesAt = clock.now();
-        if (this.#openedAt === undefined) this.#opened(path);
+        if (this.#openedAt === undefined) this.#opened(route);
         if (this.#alive.passes('', this.#lastBytesAt)) events.alive(this.#heartbeats.intervalMs);
       },
       isRedundant: (head) => this.#isRedundant(head),
       onOversized: (head) => {
-        const known = readHead(head);
-        events.oversized(known?.sessionID, known && directoryOf(known));
+        const known = this.#options.reader.head(head);
+        if (known.kind === 'other') events.oversized(known.sessionID, known.directory);
+        else if (known.kind === 'delta') events.oversized(known.sessionID, undefined);
+        else events.oversized(undefined, undefined);
       },
       onData: (text) => this.#read(text),
       onEnd: (end) => this.#ended(end, path),
@@ -143,29 +150,46 @@ export class EventStream {
   }
 
   /** Its first bytes are here. */
-  #opened(path: string): void {
+  #opened(route: StreamRoute): void {
     const { clock, events } = this.#options;
     this.#firstBytesTimer?.cancel();
     this.#openedAt = clock.now();
     this.#heartbeats = new Heartbeats(this.#openedAt);
-    if (path === OLD_PATH) this.#recheckLater();
-    else this.#recheckMs = FIRST_RECHECK_MS;
-    events.connected(path);
+    if (route.ofAllDirectories) this.#recheckMs = FIRST_RECHECK_MS;
+    else this.#recheckLater();
+    events.connected(route);
   }
 
-  /** `sync` frames repeat others (facts, section 4); of a session's deltas one in a while says that it lives. */
+  /** Of a session's deltas one in a while says that it lives. */
   #isRedundant(head: string): boolean {
-    const { type = '', sessionID } = readHead(head) ?? {};
-    if (type === 'sync') return true;
-    if (sessionID === undefined || !isDelta(type)) return false;
-    return !this.#deltas.passes(sessionID, this.#lastBytesAt);
+    const known = this.#options.reader.head(head);
+    switch (known.kind) {
+      case 'repeated':
+        return true;
+      case 'heartbeat':
+        this.#beat();
+        return true;
+      case 'delta':
+        return !this.#deltas.passes(known.sessionID, this.#lastBytesAt);
+      case 'other':
+        return false;
+      default:
+        return known satisfies never;
+    }
   }
 
-  /** What made us take `/event` may have been a bad moment of the server's. */
+  #beat(): void {
+    this.#heartbeats.beat(this.#options.clock.now());
+    this.#silenceTimer ??= this.#watchSilence();
+  }
+
+  /** What made us take the second path may have been a bad moment of the server's. */
   #recheckLater(): void {
-    this.#recheckTimer = this.#options.clock.after(this.#recheckMs, () => {
+    const { client, clock } = this.#options;
+    const { path } = this.#route;
+    this.#recheckTimer = clock.after(this.#recheckMs, () => {
       void this.#connection?.close();
-      this.#ended({ why: 'failed', reason: `to try ${GLOBAL_PATH} again` }, OLD_PATH);
+      this.#ended({ why: 'failed', reason: `to try ${client.streams[0].path} again` }, path);
     });
     this.#recheckMs = Math.min(this.#recheckMs * 2, MAX_RECHECK_MS);
   }
@@ -183,22 +207,20 @@ export class EventStream {
   }
 
   #read(text: string): void {
-    const { clock, events, oddities } = this.#options;
-    const frame = parseFrame(text);
-    if (!frame) {
-      oddities.garbage += 1;
-      return;
-    }
-    switch (frame.type) {
-      case 'sync':
-      case 'server.connected':
+    const { client, events, ownDirectory, reader } = this.#options;
+    const place = this.#route.ofAllDirectories ? undefined : ownDirectory();
+    const frame = reader.read(text, place);
+    switch (frame.kind) {
+      case 'unreadable':
+        client.oddities.garbage += 1;
         return;
-      case 'server.heartbeat':
-        this.#heartbeats.beat(clock.now());
-        this.#silenceTimer ??= this.#watchSilence();
+      case 'nothing':
+        return;
+      case 'heartbeat':
+        this.#beat();
         return;
       default:
-        events.event(frame.directory, frame.payload);
+        events.frame(frame);
     }
   }
 
@@ -215,7 +237,7 @@ export class EventStream {
       }
       const reason = `silent for ${Math.round(silentMs)} ms`;
       void this.#connection?.close();
-      this.#ended({ why: 'failed', reason }, this.#path);
+      this.#ended({ why: 'failed', reason }, this.#route.path);
     });
   }
 
@@ -239,11 +261,10 @@ export class EventStream {
   #choosePath(end: ConnectionEnd, openMs: number | undefined): boolean {
     const isMissing = saysNoSuchPath(end) || this.#isRefusedOften(end);
     const endsAtOnce = end.why === 'ended' && openMs !== undefined && openMs < ENDS_AT_ONCE_MS;
-    const before = this.#path;
-    if (before === GLOBAL_PATH && isMissing) this.#path = OLD_PATH;
+    const wasSecond = this.#isSecond;
     // After anything else the better path is tried first again: it may have been a bad moment, or be another version now.
-    else this.#path = GLOBAL_PATH;
-    return (isMissing || endsAtOnce) && this.#path !== before;
+    this.#isSecond = !wasSecond && isMissing && this.#options.client.streams.length > 1;
+    return (isMissing || endsAtOnce) && this.#isSecond !== wasSecond;
   }
 
   /** A single 500 or 503 is a moment of the server's or its proxy's, and no word about the path. */
@@ -263,25 +284,4 @@ export class EventStream {
     // Between half and the whole: several watchdogs do not come back in step.
     return full * (0.5 + random() / 2);
   }
-}
-
-interface Frame {
-  directory: string | undefined;
-  type: string;
-  payload: unknown;
-}
-
-/** `/global/event` wraps its payload, `/event` does not (facts, section 4). */
-function parseFrame(text: string): Frame | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { directory, payload = value } = value as { directory?: unknown; payload?: unknown };
-  const type = (payload as { type?: unknown } | null)?.type;
-  if (typeof type !== 'string') return undefined;
-  return { directory: typeof directory === 'string' ? directory : undefined, type, payload };
 }

@@ -8,16 +8,13 @@ import { Turns } from '../../lib/semaphore.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
-import type { OpencodeClient } from '../v1/client.js';
-import { OldServer } from '../v1/legacy-server.js';
-import { StepReader } from '../v1/step-reader.js';
-import { translate } from '../v1/translate.js';
+import type { EventReader, Frame, ServerApi, StreamRoute } from '../server-api.js';
 import { LiveDirectories } from './directories.js';
 import { EventStream } from './event-stream.js';
 import { inspectSession } from './inspection.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 import { OpenRequests } from './open-requests.js';
-import { Poller } from './poller.js';
+import { type Place, Poller, WHOLE_SERVER } from './poller.js';
 import { Prober } from './prober.js';
 import { Resync } from './resync.js';
 import { SessionInfos } from './session-infos.js';
@@ -40,7 +37,7 @@ export const MAX_INSPECTIONS = 16;
 const DEAF_MARGIN_MS = 60_000;
 
 export interface MonitorOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   clock: Clock;
   /** Milliseconds. */
   watch: { pollInterval: number; heartbeatTimeout: number };
@@ -56,8 +53,7 @@ export class Monitor {
   readonly #directories = new LiveDirectories();
   readonly #requests = new OpenRequests();
   readonly #infos: SessionInfos;
-  readonly #steps = new StepReader();
-  readonly #old: OldServer;
+  readonly #reader: EventReader;
   readonly #stream: EventStream;
   readonly #prober: Prober;
   readonly #poller: Poller;
@@ -71,7 +67,8 @@ export class Monitor {
   readonly #turns = new Turns(MAX_INSPECTIONS);
   /** Ends with each pause; absent while paused or stopped. */
   #control: AbortController | undefined;
-  #path = '';
+  /** Of the event stream that is or was connected. */
+  #route: StreamRoute | undefined;
   /** Of what could not be read, how much was said. */
   #garbageSaid = 0;
   /** Since when (observed clock) there is no stream, though somebody listens; undefined while there is one. */
@@ -91,7 +88,7 @@ export class Monitor {
     const emit = (observation: Observation) => this.#emit(observation);
     const common = { client, clock, emit, notice };
     this.#infos = new SessionInfos(common);
-    this.#old = new OldServer({ client, clock, notice });
+    this.#reader = client.eventReader({ clock, notice });
     this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
     this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
     this.#relists = new Throttle(clock, watch.pollInterval * RELIST_EVERY_POLLS);
@@ -105,8 +102,8 @@ export class Monitor {
       ...common,
       intervalMs: watch.pollInterval,
       beatMs: probe.interval,
-      statusless: () => this.#old.statusless,
-      directories: () => this.#directoriesToPoll(),
+      statusless: () => this.#reader.statusless,
+      places: () => this.#placesToPoll(),
     });
     this.#resync = new Resync({
       ...common,
@@ -119,7 +116,8 @@ export class Monitor {
     this.#stream = new EventStream({
       client,
       clock,
-      oddities: client.oddities,
+      reader: this.#reader,
+      ownDirectory: () => this.#directories.own,
       heartbeatTimeoutMs: watch.heartbeatTimeout,
       ...(random && { random }),
       events: this.#streamEvents(),
@@ -167,7 +165,8 @@ export class Monitor {
     if (wasConnected) {
       const at = this.#options.clock.now();
       const reason = 'paused for a restart';
-      this.#emit({ kind: 'stream.lost', at, path: this.#path, reason, silentMs: 0, planned: true });
+      const { path = '' } = this.#route ?? {};
+      this.#emit({ kind: 'stream.lost', at, path, reason, silentMs: 0, planned: true });
     }
     await stopped;
   }
@@ -230,8 +229,7 @@ export class Monitor {
       this.#goOnWithoutStream();
       // The first good answer of a server that was not there when we began.
       if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
-      if (observation.version === undefined) this.#checkAge();
-      else this.#old.isNewer();
+      this.#probed(observation.version);
     }
   }
 
@@ -262,11 +260,12 @@ export class Monitor {
     this.#garbageSaid = garbage;
   }
 
-  #checkAge(): void {
+  #probed(version: string | undefined): void {
     const signal = this.#control?.signal;
-    if (!signal || !this.#stream.isConnected) return;
-    const check = this.#old
-      .check(this.#path, signal)
+    if (!signal) return;
+    const path = this.#stream.isConnected ? this.#route?.path : undefined;
+    const check = this.#reader
+      .probed(version, path, signal)
       .finally(() => this.#inspections.delete(check));
     this.#inspections.add(check);
   }
@@ -274,27 +273,28 @@ export class Monitor {
   #streamEvents(): ConstructorParameters<typeof EventStream>[0]['events'] {
     const { clock, notice } = this.#options;
     return {
-      connected: (path) => {
-        this.#path = path;
+      connected: (route) => {
+        const { path, ofAllDirectories } = route;
+        this.#route = route;
         this.#streamlessSince = undefined;
         this.#isStreamless = false;
         this.#emit({ kind: 'stream.connected', at: clock.now(), path });
         if (this.#wasDown) this.#serverWasReplaced();
         // What began in directories that nobody told us of, while we did not listen to all of them.
-        else if (path !== '/event' && this.#deafSince !== undefined) {
+        else if (ofAllDirectories && this.#deafSince !== undefined) {
           this.#resync.forget(this.#deafSince);
         }
-        // `/event` tells of one directory alone.
-        if (path === '/event') this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
-        else this.#deafSince = undefined;
+        if (ofAllDirectories) this.#deafSince = undefined;
+        else this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
         void this.resync();
       },
       lost: (reason, silentMs) => {
         this.#resync.cancel();
         this.#streamlessSince = clock.now();
-        this.#streamFailure = { path: this.#path, reason };
+        const { path = '' } = this.#route ?? {};
+        this.#streamFailure = { path, reason };
         this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
-        this.#emit({ kind: 'stream.lost', at: clock.now(), path: this.#path, reason, silentMs });
+        this.#emit({ kind: 'stream.lost', at: clock.now(), path, reason, silentMs });
         this.#prober.hurry();
       },
       failed: (end, path) => {
@@ -331,20 +331,21 @@ export class Monitor {
           );
         }
       },
-      event: (tag, payload) => this.#event(tag, payload),
+      frame: (frame) => this.#heardFrame(frame),
     };
   }
 
   /** Asking makes an instance (facts, section 3): a server that may be a new one is asked about none but its own. */
-  #directoriesToPoll(): string[] {
+  #placesToPoll(): Place[] {
+    if (this.#options.client.statusScope === 'server') return [WHOLE_SERVER];
     const { own } = this.#directories;
     if (!this.#wasDown) return this.#directories.all();
     return own === undefined ? [] : [own];
   }
 
-  /** `/event` tells of the server's own directory without naming it. */
+  /** A stream of one directory tells of the server's own without naming it. */
   #place(tag: string | undefined): string | undefined {
-    return tag ?? (this.#path === '/event' ? this.#directories.own : undefined);
+    return tag ?? (this.#route?.ofAllDirectories === false ? this.#directories.own : undefined);
   }
 
   #progress(sessionID: string, tag: string | undefined): void {
@@ -359,27 +360,14 @@ export class Monitor {
     });
   }
 
-  #event(tag: string | undefined, payload: unknown): void {
-    const { client, clock } = this.#options;
-    const place = this.#place(tag);
-    const type = (payload as { type?: unknown } | null)?.type;
-    if (type === 'global.disposed') {
-      this.#disposed([...this.#directories.all()]);
+  #heardFrame(frame: Exclude<Frame, { kind: 'unreadable' | 'nothing' | 'heartbeat' }>): void {
+    if (frame.kind === 'all_disposed') {
+      this.#disposed(this.#directories.all());
       return;
     }
-    const isDisposal = type === 'server.instance.disposed';
-    if (place !== undefined && !isDisposal) this.#heard(place);
-    const listed = typeof type !== 'string' || !type.includes('.v2.');
-    const said = translate(
-      place,
-      payload,
-      clock.now(),
-      clock.epoch(),
-      client.oddities,
-      this.#steps,
-    );
-    for (const observation of said.flatMap((each) => this.#old.fill(each))) {
-      this.#requests.note(observation, listed);
+    if (frame.directory !== undefined) this.#heard(frame.directory);
+    for (const observation of frame.observations) {
+      this.#requests.note(observation, frame.listed);
       if (observation.kind === 'directory.disposed') {
         this.#disposed([observation.directory]);
         continue;
@@ -429,7 +417,7 @@ export class Monitor {
     this.#directories.reset();
     this.#requests.reset();
     this.#infos.reset();
-    this.#old.forget();
+    this.#reader.forget();
     this.#resync.forget();
   }
 }

@@ -3,7 +3,7 @@
  * the lists are read again.
  */
 import type { Observation } from '../../watchdog/observation.js';
-import type { OwnedRequest } from '../v1/client.js';
+import type { OwnedRequest } from '../server-api.js';
 
 /**
  * Open requests known to the monitor. No person is asked this much at once. At the limit: the oldest is forgotten; an

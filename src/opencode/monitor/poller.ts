@@ -1,11 +1,11 @@
-/** Asks each live directory for its sessions' status: in a steady rhythm, and all at once after a gap. */
+/** Asks each live directory, or the whole server, for its sessions' status: in a steady rhythm, and all at once after a gap. */
 import { sharedAbort } from '../../lib/abort.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation, SessionStatus } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
-import type { OpencodeClient } from '../v1/client.js';
+import type { ServerApi } from '../server-api.js';
 import { MAX_LIVE_DIRECTORIES } from './directories.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 
@@ -20,26 +20,30 @@ const JOIN_SHARE = 0.1;
 /** Of the same rhythm, a probe may come this share of it after a round is due, or before: timers are not exact. */
 const GRACE_SHARE = 0.01;
 
+/** What one poll asks about: a directory, or the whole server where its API tells of all at once. */
+export type Place = string | undefined;
+export const WHOLE_SERVER: Place = undefined;
+
 export interface PollerOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   clock: Clock;
   intervalMs: number;
   /** How often `join` is called. */
   beatMs: number;
   /** The server has no such route (1.0.0): asking would only fail. */
   statusless(): boolean;
-  /** The directories to ask now. */
-  directories(): string[];
+  /** What to ask about now. */
+  places(): readonly Place[];
   emit(observation: Observation): void;
   notice: Notice;
 }
 
 export class Poller {
   readonly #options: PollerOptions;
-  readonly #inFlight = new Map<string, Promise<boolean>>();
+  readonly #inFlight = new Map<Place, Promise<boolean>>();
   readonly #notices: Throttle;
   /** Directories whose last answer had sessions that are not idle. */
-  readonly #active = new Set<string>();
+  readonly #active = new Set<Place>();
   #control: AbortController | undefined;
   #timer: Timer | undefined;
   /** When the last round was made; at first, when the rhythm began. */
@@ -65,10 +69,10 @@ export class Poller {
     await Promise.all(this.#inFlight.values());
   }
 
-  /** Polls these directories; gives the ones that did not answer. */
-  async poll(directories: readonly string[]): Promise<string[]> {
-    const failed: string[] = [];
-    await eachLimited(directories, MAX_CONCURRENT_POLLS, async (directory) => {
+  /** Polls these; gives the ones that did not answer. */
+  async poll(places: readonly Place[]): Promise<Place[]> {
+    const failed: Place[] = [];
+    await eachLimited(places, MAX_CONCURRENT_POLLS, async (directory) => {
       // A poll that is on its way began before whatever we are asked to look for: wait, then ask again.
       await this.#inFlight.get(directory);
       if (!(await this.#one(directory))) failed.push(directory);
@@ -77,7 +81,7 @@ export class Poller {
   }
 
   /** Whether the directory's last answer had sessions that are not idle. */
-  hasActive(directory: string): boolean {
+  hasActive(directory: Place): boolean {
     return this.#active.has(directory);
   }
 
@@ -99,11 +103,11 @@ export class Poller {
   }
 
   #round(): void {
-    const { clock, directories } = this.#options;
+    const { clock, places } = this.#options;
     this.#roundAt = clock.now();
     // First of all: the rhythm goes on whatever becomes of this round.
     this.#schedule();
-    const idle = directories().filter((directory) => !this.#inFlight.has(directory));
+    const idle = places().filter((place) => !this.#inFlight.has(place));
     void eachLimited(idle, MAX_CONCURRENT_POLLS, async (directory) => {
       await this.#one(directory);
     });
@@ -116,7 +120,7 @@ export class Poller {
   }
 
   /** True when the directory answered. Never two at a time for one directory. */
-  #one(directory: string): Promise<boolean> {
+  #one(directory: Place): Promise<boolean> {
     if (this.#options.statusless()) return Promise.resolve(true);
     const running = this.#inFlight.get(directory);
     if (running) return running;
@@ -125,7 +129,7 @@ export class Poller {
     return poll;
   }
 
-  async #ask(directory: string): Promise<boolean> {
+  async #ask(directory: Place): Promise<boolean> {
     const { client, clock, emit, notice } = this.#options;
     const signal = this.#control?.signal;
     if (!signal) return false;
@@ -135,7 +139,7 @@ export class Poller {
       statuses = await client.statuses(directory, signal);
     } catch (error) {
       // Not a word about the server's health: that is the probe's to say.
-      if (!signal.aborted && this.#notices.passes(directory)) {
+      if (!signal.aborted && this.#notices.passes(directory ?? '')) {
         notice('warn', 'a status poll failed', { directory, error: messageOf(error) });
       }
       return false;
@@ -146,9 +150,10 @@ export class Poller {
     // One that is polled no more never becomes idle: the one polled longest ago goes.
     if (this.#active.size > MAX_LIVE_DIRECTORIES + 1) {
       const [oldest] = this.#active;
-      if (oldest !== undefined) this.#active.delete(oldest);
+      this.#active.delete(oldest);
     }
-    emit({ kind: 'status.polled', at: clock.now(), startedAt, directory, statuses });
+    const where = directory === WHOLE_SERVER ? {} : { directory };
+    emit({ kind: 'status.polled', at: clock.now(), startedAt, ...where, statuses });
     return true;
   }
 }

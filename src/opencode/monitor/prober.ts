@@ -1,7 +1,7 @@
 /** Asks the server for its health in a steady rhythm, and at once when somebody doubts it. */
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
-import type { OpencodeClient } from '../v1/client.js';
+import type { ServerApi } from '../server-api.js';
 
 /** So many strange answers in a row come in the usual rhythm: a proxy may have a bad moment. */
 const STRANGE_IN_ROW = 5;
@@ -9,7 +9,7 @@ const STRANGE_IN_ROW = 5;
 const MAX_STRANGE_PAUSE_MS = 30_000;
 
 export interface ProberOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   clock: Clock;
   intervalMs: number;
   timeoutMs: number;

@@ -7,7 +7,7 @@ import { type Clock, sleep } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
-import type { OpencodeClient, OwnedRequest } from '../v1/client.js';
+import type { OwnedRequest, ServerApi } from '../server-api.js';
 import {
   isDirectory,
   type LiveDirectories,
@@ -16,7 +16,7 @@ import {
 } from './directories.js';
 import { NOTICE_EVERY_MS, type Notice } from './notice.js';
 import type { OpenRequests } from './open-requests.js';
-import type { Poller } from './poller.js';
+import { type Place, type Poller, WHOLE_SERVER } from './poller.js';
 import type { SessionInfos } from './session-infos.js';
 
 /**
@@ -38,7 +38,7 @@ const LIST_MARGIN_MS = 60_000;
 export const MAX_LOOKS = 4;
 
 export interface ResyncOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   clock: Clock;
   emit(observation: Observation): void;
   notice: Notice;
@@ -132,8 +132,9 @@ export class Resync {
     });
   }
 
-  /** A directory that was not known: its sessions and open requests. */
+  /** A directory that was not known: its sessions and open requests. A poll of the whole server had them already. */
   lookInto(directory: string): void {
+    if (this.#options.client.statusScope === 'server') return;
     const signal = this.#life?.signal;
     // Those beyond are live too, so the ordinary polls find what runs there.
     if (!signal || this.#unseen.size >= MAX_LIVE_DIRECTORIES) return;
@@ -157,25 +158,27 @@ export class Resync {
   }
 
   async #all(resynced: () => boolean, signal: AbortSignal): Promise<void> {
-    const { clock, directories, emit, notice, retryMs } = this.#options;
+    const { client, clock, directories, emit, notice, retryMs } = this.#options;
     await this.#findOwn();
     if (!this.#attached && !signal.aborted) await this.#attach(signal);
-    let left = directories.all();
+    const isWhole = client.statusScope === 'server';
+    let left: Place[] = isWhole ? [WHOLE_SERVER] : directories.all();
     for (let round = 1; !signal.aborted; round += 1) {
       left = await this.#look(left, signal);
       if (left.length === 0) break;
       if (round === MAX_ROUNDS) {
-        notice('warn', 'some directories do not tell their status', { directories: left });
+        if (isWhole) notice('warn', 'the server does not tell which sessions are active', {});
+        else notice('warn', 'some directories do not tell their status', { directories: left });
         break;
       }
       await sleep(clock, retryMs, signal).catch(() => undefined);
-      left = left.filter((directory) => directories.has(directory));
+      left = left.filter((place) => place === undefined || directories.has(place));
     }
     if (!signal.aborted && resynced()) emit({ kind: 'stream.resynced', at: clock.now() });
   }
 
-  /** Polls, then asks for open requests where sessions are active; gives the directories that did not answer. */
-  async #look(places: readonly string[], signal: AbortSignal): Promise<string[]> {
+  /** Polls, then asks for open requests where sessions are active; gives the places that did not answer. */
+  async #look(places: readonly Place[], signal: AbortSignal): Promise<Place[]> {
     const failed = await this.#options.poller.poll(places);
     for (const directory of places) {
       if (signal.aborted) return [];
@@ -185,23 +188,25 @@ export class Resync {
     return signal.aborted ? [] : failed;
   }
 
-  async #lookForRequests(directory: string, signal: AbortSignal): Promise<void> {
+  async #lookForRequests(place: Place, signal: AbortSignal): Promise<void> {
     const { client, clock, emit, notice, requests } = this.#options;
     const startedAt = clock.now();
     try {
-      const [permissions, questions] = await Promise.all([
-        orMissing(client, client.permissions(directory, signal)),
-        orMissing(client, client.questions(directory, signal)),
-      ]);
+      const lists = await client.openRequests(place, signal);
       if (signal.aborted) return;
       const at = clock.now();
-      const compare = (on: OwnedRequest['on'], list: OwnedRequest[] | undefined) =>
-        list ? requests.compare(on, directory, list, startedAt, at) : [];
-      const news = [...compare('permission', permissions), ...compare('question', questions)];
-      for (const observation of news) emit(observation);
+      for (const { directory, permissions, questions } of lists) {
+        const compare = (on: OwnedRequest['on'], list: readonly OwnedRequest[] | undefined) =>
+          list ? requests.compare(on, directory, list, startedAt, at) : [];
+        const news = [...compare('permission', permissions), ...compare('question', questions)];
+        for (const observation of news) emit(observation);
+      }
     } catch (error) {
       if (signal.aborted) return;
-      notice('warn', 'open requests could not be read', { directory, error: messageOf(error) });
+      notice('warn', 'open requests could not be read', {
+        ...(place !== WHOLE_SERVER && { directory: place }),
+        error: messageOf(error),
+      });
     }
   }
 
@@ -250,18 +255,5 @@ export class Resync {
     const tracked = work.finally(() => this.#work.delete(tracked));
     this.#work.add(tracked);
     return tracked;
-  }
-}
-
-/** Old versions have no questions. A missing list says nothing, and so does a broken one: neither is empty. */
-async function orMissing(
-  client: OpencodeClient,
-  list: Promise<OwnedRequest[]>,
-): Promise<OwnedRequest[] | undefined> {
-  try {
-    return await list;
-  } catch (error) {
-    if (client.isMissingRoute(error)) return undefined;
-    throw error;
   }
 }

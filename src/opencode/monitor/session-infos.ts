@@ -3,7 +3,7 @@ import type { Clock } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation, SessionInfo } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
-import type { OpencodeClient, SessionSummary } from '../v1/client.js';
+import type { ServerApi, SessionSummary } from '../server-api.js';
 import type { Notice } from './notice.js';
 
 /** A session whose information cannot be had is asked for this often. */
@@ -17,7 +17,7 @@ export const MAX_CONCURRENT = 2;
 export const MAX_KNOWN = 10_000;
 
 export interface SessionInfosOptions {
-  client: OpencodeClient;
+  client: ServerApi;
   clock: Clock;
   emit(observation: Observation): void;
   notice: Notice;

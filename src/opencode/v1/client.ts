@@ -2,21 +2,29 @@
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
-import type {
-  PendingRequest,
-  ProbeFailure,
-  SessionInfo,
-  SessionStatus,
-  Unsupported,
-} from '../../watchdog/observation.js';
+import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
 import { type Request, type StreamTarget, Transport } from '../http/transport.js';
 import { lookAtServer } from '../look-at-server.js';
 import { normaliseDirectory } from '../monitor/directories.js';
+import type { Notice } from '../monitor/notice.js';
+import { ParseStats } from '../parse-stats.js';
 import { recognise, unsupportedOf } from '../recognise.js';
+import type {
+  ContinuePrompt,
+  EventReader,
+  Inspected,
+  LastMessage,
+  OpenRequestLists,
+  OwnedRequest,
+  ProbeResult,
+  ServerApi,
+  SessionSummary,
+} from '../server-api.js';
+import { V1EventReader } from './event-reader.js';
+import { inspectSession } from './inspection.js';
 import * as schemas from './schemas.js';
 import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
-import { ParseStats } from './status.js';
 import { readStatuses } from './status-list.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
 
@@ -28,6 +36,13 @@ const CHEAP = '/path';
 /** The newer list of all directories' sessions; `/session` is the older one. */
 const ALL_SESSIONS = '/experimental/session';
 const DEFAULT_TIMEOUT_MS = 10_000;
+/** `/event` is the only stream of 1.0.0. */
+const STREAMS = [
+  { path: '/global/event', ofAllDirectories: true },
+  { path: '/event', ofAllDirectories: false },
+] as const;
+
+export type { OwnedRequest, ProbeResult, SessionSummary } from '../server-api.js';
 
 export interface ClientOptions {
   url: string;
@@ -38,27 +53,6 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** Whether the password may be sent now; always, where this is absent. */
   authorise?: Authorise;
-}
-
-export type ProbeResult =
-  | { kind: 'ok'; version?: string }
-  | { kind: 'unauthorized'; status: number; error: string }
-  /** It answers over HTTP, and not as an opencode 1.x does: it is alive. `error` says it for people. */
-  | ({ kind: 'unsupported'; error: string } & Unsupported)
-  | { kind: 'failed'; failure: ProbeFailure; error: string }
-  /** Our own signal ended the probe: it says nothing about the server. */
-  | { kind: 'aborted' };
-
-export interface SessionSummary extends SessionInfo {
-  id: string;
-  /** Epoch ms of the last change. */
-  updated?: number;
-}
-
-export interface OwnedRequest extends PendingRequest {
-  sessionID: string;
-  /** The tool call that it holds up, where opencode says so. */
-  call?: { messageID: string; callID: string };
 }
 
 export interface PromptBody {
@@ -73,7 +67,10 @@ export interface PromptBody {
 
 type Signal = AbortSignal | undefined;
 
-export class OpencodeClient {
+/** The API of opencode 1.x. */
+export class OpencodeClient implements ServerApi {
+  readonly streams = STREAMS;
+  readonly statusScope = 'directory';
   /** The server's address, without credentials. */
   readonly url: string;
   /** What could not be read in answers. */
@@ -92,9 +89,12 @@ export class OpencodeClient {
     this.url = this.#transport.url;
   }
 
-  /** For the event stream, which makes its own connection: where to, and with which credentials. */
   streamTarget(path: string): StreamTarget {
     return this.#transport.streamTarget(path);
+  }
+
+  eventReader(options: { clock: Clock; notice: Notice }): EventReader {
+    return new V1EventReader({ client: this, ...options });
   }
 
   /**
@@ -248,20 +248,58 @@ export class OpencodeClient {
     return this.#pending('question', directory, signal);
   }
 
-  /** Its answer `true` is no evidence (facts, section 6): look at the status. */
+  /**
+   * Its answer `true` is no evidence (facts, section 6). `false` means before 1.1 that there was no run to end; later
+   * versions say `true` to anything.
+   */
   async abort(
     sessionID: string,
     directory?: string,
     signal?: Signal,
     timeoutMs?: number,
-  ): Promise<unknown> {
-    return this.#transport.json({
+  ): Promise<'taken' | 'nothing_ran'> {
+    const answer = await this.#transport.json({
       method: 'POST',
       path: sessionPath(sessionID, '/abort'),
       query: { directory },
       signal,
       timeoutMs,
     });
+    return answer === false ? 'nothing_ran' : 'taken';
+  }
+
+  inspect(sessionID: string, directory?: string, signal?: Signal): Promise<Inspected> {
+    return inspectSession(this, this.#clock, sessionID, directory, signal);
+  }
+
+  async lastMessage(
+    sessionID: string,
+    directory?: string,
+    signal?: Signal,
+  ): Promise<LastMessage | undefined> {
+    const last = (await this.messages(sessionID, directory, 1, signal)).at(-1);
+    return last && { id: last.id, byAssistant: last.role === 'assistant', failed: last.failed };
+  }
+
+  /** Old versions have no questions. A missing list says nothing, and so does a broken one: neither is empty. */
+  async openRequests(directory: string | undefined, signal?: Signal): Promise<OpenRequestLists[]> {
+    const [permissions, questions] = await Promise.all([
+      this.#orMissing(this.permissions(directory, signal)),
+      this.#orMissing(this.questions(directory, signal)),
+    ]);
+    const place = directory ?? (await this.serverDirectory(signal));
+    return [
+      { directory: place, ...(permissions && { permissions }), ...(questions && { questions }) },
+    ];
+  }
+
+  async #orMissing<T>(list: Promise<T>): Promise<T | undefined> {
+    try {
+      return await list;
+    } catch (error) {
+      if (this.isMissingRoute(error)) return undefined;
+      throw error;
+    }
   }
 
   /**
@@ -343,6 +381,20 @@ export class OpencodeClient {
     });
   }
 
+  prompt(
+    sessionID: string,
+    directory: string | undefined,
+    { text, model, agent }: ContinuePrompt,
+    signal?: Signal,
+  ): Promise<void> {
+    const body = {
+      text,
+      ...(model === undefined ? {} : { model: modelParts(model) }),
+      ...(agent === undefined ? {} : { agent }),
+    };
+    return this.promptAsync(sessionID, directory, body, signal);
+  }
+
   /** Any other JSON route, unchecked. */
   raw(request: Request): Promise<unknown> {
     return this.#transport.json(request);
@@ -421,6 +473,12 @@ function summary({ id, directory, parentID, title, time }: schemas.WireSession):
     ...(title !== undefined && { title }),
     ...(time?.updated !== undefined && { updated: time.updated }),
   };
+}
+
+/** The model's own name may have slashes: `openrouter/meta/llama` is of the provider `openrouter`. */
+function modelParts(model: string): { providerID: string; modelID: string } {
+  const slash = model.indexOf('/');
+  return { providerID: model.slice(0, slash), modelID: model.slice(slash + 1) };
 }
 
 /** The route's own failure, which says nothing about the others. */

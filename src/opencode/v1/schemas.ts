@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import type { Spent } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
+import { MAX_PATH_CHARS } from '../monitor/directories.js';
 
 /** Absent, or not what it should be: both read as undefined. */
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
@@ -15,11 +16,6 @@ const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefi
  */
 export const MAX_ID_CHARS = 256;
 export const id = z.string().min(1).max(MAX_ID_CHARS);
-/**
- * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path is taken as
- * absent.
- */
-export const MAX_PATH_CHARS = 4_096;
 const path = z.string().max(MAX_PATH_CHARS);
 /**
  * A session's title. opencode makes titles of at most 100 characters; people may give longer ones. At the limit: it

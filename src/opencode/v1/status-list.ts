@@ -1,7 +1,8 @@
 /** Reads the answer of `/session/status`: every session of a directory that is not idle (facts, section 5). */
 import type { SessionStatus } from '../../watchdog/observation.js';
+import type { ParseStats } from '../parse-stats.js';
 import { id } from './schemas.js';
-import { type ParseStats, readStatus } from './status.js';
+import { readStatus } from './status.js';
 
 /**
  * Entries of one status poll. More sessions than any server has at work; at 200 bytes each they are 10 MB. At the

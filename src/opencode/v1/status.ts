@@ -2,42 +2,13 @@
 import * as z from 'zod';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
+import type { ParseStats } from '../parse-stats.js';
 import { attempt, epochMs } from './schemas.js';
 
 /** The message of a retry or an error. At the limit: it is cut. */
 export const MAX_MESSAGE_CHARS = 300;
 /** A next attempt further ahead than this (a year) is no time that anybody meant. */
 const MAX_AHEAD_MS = 365 * 24 * 60 * 60_000;
-/**
- * Names of unknown status types that are reported. A broken server cannot fill memory. At the limit: further ones
- * count as busy and are not reported.
- */
-export const MAX_UNKNOWN_TYPES = 32;
-/** The name of an unknown status type. At the limit: it is cut. */
-export const MAX_TYPE_CHARS = 60;
-
-/** Counts what could not be read, so that a change of opencode's formats shows. */
-export class ParseStats {
-  /** Events or entries that had not the shape that their type asks for. */
-  garbage = 0;
-  /** Told of each unknown status type once. */
-  onUnknownStatus: ((type: string) => void) | undefined;
-  readonly #types = new Set<string>();
-
-  /** Status types never seen before, each once. */
-  get unknownStatusTypes(): readonly string[] {
-    return [...this.#types];
-  }
-
-  unknownStatus(type: string): void {
-    if (this.#types.size >= MAX_UNKNOWN_TYPES) return;
-    const name = bounded(type, MAX_TYPE_CHARS);
-    if (this.#types.has(name)) return;
-    this.#types.add(name);
-    this.onUnknownStatus?.(name);
-  }
-}
-
 const wireStatus = z.object({
   type: z.string(),
   attempt: attempt.optional().catch(undefined),

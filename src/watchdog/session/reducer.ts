@@ -158,7 +158,8 @@ export class SessionWatch {
     }
     for (const session of [...this.book.active]) {
       const { run } = session;
-      if (run?.directory !== o.directory || o.statuses.has(session.id)) continue;
+      if (run === undefined || o.statuses.has(session.id)) continue;
+      if (o.directory !== undefined && run.directory !== o.directory) continue;
       if (session.eventStatusAt > o.startedAt || run.startedAt > o.startedAt) continue;
       this.#runs.end(session, o.at);
     }

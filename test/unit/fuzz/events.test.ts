@@ -5,9 +5,10 @@
 import { createParser } from 'eventsource-parser';
 import { describe, expect, it } from 'vitest';
 import { DeltaFilter } from '../../../src/opencode/http/delta-filter.js';
+import { MAX_PATH_CHARS } from '../../../src/opencode/monitor/directories.js';
+import { MAX_UNKNOWN_TYPES, ParseStats } from '../../../src/opencode/parse-stats.js';
 import { readHead } from '../../../src/opencode/v1/frame-head.js';
-import { MAX_ID_CHARS, MAX_PATH_CHARS } from '../../../src/opencode/v1/schemas.js';
-import { MAX_UNKNOWN_TYPES, ParseStats } from '../../../src/opencode/v1/status.js';
+import { MAX_ID_CHARS } from '../../../src/opencode/v1/schemas.js';
 import { translate } from '../../../src/opencode/v1/translate.js';
 import { observationSchema } from '../../../src/recording/format.js';
 import { type Decision, isNote } from '../../../src/watchdog/decision.js';

@@ -4,13 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.js';
 import { OpencodeError } from '../../../src/opencode/http/errors.js';
+import { MAX_UNKNOWN_TYPES, ParseStats } from '../../../src/opencode/parse-stats.js';
 import { OpencodeClient } from '../../../src/opencode/v1/client.js';
 import { MAX_ATTEMPT, MAX_ID_CHARS, statuses } from '../../../src/opencode/v1/schemas.js';
-import {
-  MAX_MESSAGE_CHARS,
-  MAX_UNKNOWN_TYPES,
-  ParseStats,
-} from '../../../src/opencode/v1/status.js';
+import { MAX_MESSAGE_CHARS } from '../../../src/opencode/v1/status.js';
 import { readStatuses } from '../../../src/opencode/v1/status-list.js';
 import type { SessionStatus } from '../../../src/watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';

@@ -11,26 +11,26 @@ import { MAX_ANSWER_BYTES } from '../../../src/opencode/http/transport.js';
 import {
   LiveDirectories,
   MAX_LIVE_DIRECTORIES,
+  MAX_PATH_CHARS,
 } from '../../../src/opencode/monitor/directories.js';
 import { MAX_INSPECTIONS, Monitor } from '../../../src/opencode/monitor/monitor.js';
 import { MAX_REMEMBERED, OpenRequests } from '../../../src/opencode/monitor/open-requests.js';
 import { RECENT_SESSIONS, Resync } from '../../../src/opencode/monitor/resync.js';
 import { MAX_KNOWN, SessionInfos } from '../../../src/opencode/monitor/session-infos.js';
+import {
+  MAX_TYPE_CHARS,
+  MAX_UNKNOWN_TYPES,
+  ParseStats,
+} from '../../../src/opencode/parse-stats.js';
 import { OpencodeClient } from '../../../src/opencode/v1/client.js';
 import { readHead } from '../../../src/opencode/v1/frame-head.js';
 import {
   MAX_ATTEMPT,
   MAX_ID_CHARS,
   MAX_NAME_CHARS,
-  MAX_PATH_CHARS,
   MAX_TITLE_CHARS,
 } from '../../../src/opencode/v1/schemas.js';
-import {
-  MAX_TYPE_CHARS,
-  MAX_UNKNOWN_TYPES,
-  ParseStats,
-  readStatus,
-} from '../../../src/opencode/v1/status.js';
+import { readStatus } from '../../../src/opencode/v1/status.js';
 import { MAX_STATUS_ENTRIES } from '../../../src/opencode/v1/status-list.js';
 import { translate } from '../../../src/opencode/v1/translate.js';
 import { ManualClock, settle } from './support.js';
@@ -51,6 +51,9 @@ const mute = (asked: string[]): OpencodeClient => {
     };
   const own: Record<string, unknown> = {
     oddities: new ParseStats(),
+    streams: [{ path: '/global/event', ofAllDirectories: true }],
+    statusScope: 'directory',
+    eventReader: () => ({ statusless: false, probed: async () => {}, forget: () => {} }),
     // Nobody listens there: the stream is none of this file's concern.
     streamTarget: () => ({
       url: new URL('http://127.0.0.1:1'),
@@ -225,12 +228,12 @@ describe('requests at a time', () => {
       for (let n = 0; n < 1_000; n += 1) looks.add(monitor.inspect(`s${n}`, '/p'));
     }
     await settle();
-    const sessions = asked.filter((each) => each.startsWith('session '));
+    const sessions = asked.filter((each) => each.startsWith('inspect '));
     expect(sessions).toHaveLength(MAX_INSPECTIONS);
     // Of those whose look is on its way, one more is wanted; of the others not.
     expect(looks.size).toBe(1_000 + MAX_INSPECTIONS);
     await monitor.stop();
-    expect(asked.filter((each) => each.startsWith('session '))).toHaveLength(MAX_INSPECTIONS);
+    expect(asked.filter((each) => each.startsWith('inspect '))).toHaveLength(MAX_INSPECTIONS);
   });
 
   it('come in the order of asking, and one that fails makes room like any other', async () => {

@@ -38,7 +38,7 @@ function monitor({ probeMs, pollMs, lateMs = () => 0 }: Options) {
     intervalMs: pollMs,
     beatMs: probeMs,
     statusless: () => false,
-    directories: () => ['/p'],
+    places: () => ['/p'],
   });
   const onBeat = () => poller.join();
   const prober = new Prober({ ...common, intervalMs: probeMs, timeoutMs: 3_000, onBeat });

@@ -1,6 +1,6 @@
 /** Which messages say that a session is being compacted. */
 import { expect, test } from 'vitest';
-import type { ParseStats } from '../../../../src/opencode/v1/status.js';
+import type { ParseStats } from '../../../../src/opencode/parse-stats.js';
 import { translate } from '../../../../src/opencode/v1/translate.js';
 
 const kinds = (info: Record<string, unknown>) =>

@@ -1,6 +1,7 @@
 /** Statuses, one and many, as they are read off the wire. */
 import { describe, expect, it } from 'vitest';
-import { ParseStats, readStatus } from '../../../../src/opencode/v1/status.js';
+import { ParseStats } from '../../../../src/opencode/parse-stats.js';
+import { readStatus } from '../../../../src/opencode/v1/status.js';
 import { MAX_STATUS_ENTRIES, readStatuses } from '../../../../src/opencode/v1/status-list.js';
 
 const NOW = 1_795_343_500_000;

@@ -1,7 +1,7 @@
 /** Events to observations: each shape that opencode has sent, and that nothing it could send breaks us. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ParseStats } from '../../../../src/opencode/v1/status.js';
+import { ParseStats } from '../../../../src/opencode/parse-stats.js';
 import { translate } from '../../../../src/opencode/v1/translate.js';
 import { runs } from '../../../support/mutate.js';
 import { realEvents } from '../real-events.js';

@@ -1,7 +1,7 @@
 /** Which requests an inspection takes for open: one that has outlived its run is not. */
 import { expect, test } from 'vitest';
-import { inspectSession } from '../../../../src/opencode/monitor/inspection.js';
 import type { OpencodeClient, OwnedRequest } from '../../../../src/opencode/v1/client.js';
+import { inspectSession } from '../../../../src/opencode/v1/inspection.js';
 import type { TranscriptMessage } from '../../../../src/opencode/v1/transcript.js';
 import { ManualClock } from '../support.js';
 
@@ -15,7 +15,7 @@ async function openRequests(request: OwnedRequest, messages: TranscriptMessage[]
     questions: async () => [],
   } as unknown as OpencodeClient;
   const seen = await inspectSession(client, new ManualClock(), 'ses_1', '/d');
-  if (seen?.kind !== 'session.inspected' || !seen.result.found) throw new Error('not found');
+  if (!seen.result.found) throw new Error('not found');
   return seen.result.requests;
 }
 

@@ -1,0 +1,31 @@
+/** Counts what could not be read of a server's answers, so that a change of opencode's formats shows. */
+import { bounded } from './http/errors.js';
+
+/**
+ * Names of unknown status types that are reported. A broken server cannot fill memory. At the limit: further ones
+ * count as busy and are not reported.
+ */
+export const MAX_UNKNOWN_TYPES = 32;
+/** The name of an unknown status type. At the limit: it is cut. */
+export const MAX_TYPE_CHARS = 60;
+
+export class ParseStats {
+  /** Events or entries that had not the shape that their type asks for. */
+  garbage = 0;
+  /** Told of each unknown status type once. */
+  onUnknownStatus: ((type: string) => void) | undefined;
+  readonly #types = new Set<string>();
+
+  /** Status types never seen before, each once. */
+  get unknownStatusTypes(): readonly string[] {
+    return [...this.#types];
+  }
+
+  unknownStatus(type: string): void {
+    if (this.#types.size >= MAX_UNKNOWN_TYPES) return;
+    const name = bounded(type, MAX_TYPE_CHARS);
+    if (this.#types.has(name)) return;
+    this.#types.add(name);
+    this.onUnknownStatus?.(name);
+  }
+}

@@ -1,0 +1,113 @@
+/** Reads the events of opencode 1.x for one monitor: what their frames say, made up for where a version is old. */
+import type { Clock } from '../../lib/clock.js';
+import { isDirectory } from '../monitor/directories.js';
+import type { Notice } from '../monitor/notice.js';
+import type { EventReader, Frame, FrameHead } from '../server-api.js';
+import type { OpencodeClient } from './client.js';
+import { directoryOf, isDelta, readHead } from './frame-head.js';
+import { OldServer } from './legacy-server.js';
+import { StepReader } from './step-reader.js';
+import { translate } from './translate.js';
+
+const OTHER: FrameHead = Object.freeze({ kind: 'other' });
+
+export interface EventReaderOptions {
+  client: OpencodeClient;
+  clock: Clock;
+  notice: Notice;
+}
+
+export class V1EventReader implements EventReader {
+  readonly #options: EventReaderOptions;
+  readonly #steps = new StepReader();
+  readonly #old: OldServer;
+
+  constructor(options: EventReaderOptions) {
+    this.#options = options;
+    this.#old = new OldServer(options);
+  }
+
+  /** 1.0.0 has no `/session/status`: polls would only fail. */
+  get statusless(): boolean {
+    return this.#old.statusless;
+  }
+
+  head(head: string): FrameHead {
+    const known = readHead(head);
+    if (known === undefined) return OTHER;
+    const { type, sessionID } = known;
+    // `sync` frames repeat others (facts, section 4).
+    if (type === 'sync') return { kind: 'repeated' };
+    if (sessionID !== undefined && isDelta(type)) return { kind: 'delta', sessionID };
+    const directory = directoryOf(known);
+    return {
+      kind: 'other',
+      ...(sessionID !== undefined && { sessionID }),
+      ...(directory !== undefined && { directory }),
+    };
+  }
+
+  read(text: string, place: string | undefined): Frame {
+    const frame = parseFrame(text);
+    if (frame === undefined) return { kind: 'unreadable' };
+    switch (frame.type) {
+      case 'sync':
+      case 'server.connected':
+        return { kind: 'nothing' };
+      case 'server.heartbeat':
+        return { kind: 'heartbeat' };
+      case 'global.disposed':
+        return { kind: 'all_disposed' };
+      default:
+        return this.#event(frame.type, frame.directory ?? place, frame.payload);
+    }
+  }
+
+  async probed(
+    version: string | undefined,
+    path: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (version !== undefined) this.#old.isNewer();
+    else if (path !== undefined) await this.#old.check(path, signal);
+  }
+
+  forget(): void {
+    this.#old.forget();
+  }
+
+  #event(type: string, directory: string | undefined, payload: unknown): Frame {
+    const { client, clock } = this.#options;
+    const at = clock.now();
+    const said = translate(directory, payload, at, clock.epoch(), client.oddities, this.#steps);
+    // A disposal is no sign of life of its directory.
+    const isDisposal = type === 'server.instance.disposed';
+    return {
+      kind: 'event',
+      ...(isDirectory(directory) && !isDisposal && { directory }),
+      observations: said.flatMap((each) => this.#old.fill(each)),
+      listed: !type.includes('.v2.'),
+    };
+  }
+}
+
+interface WireFrame {
+  directory: string | undefined;
+  type: string;
+  payload: unknown;
+}
+
+/** `/global/event` wraps its payload, `/event` does not (facts, section 4). */
+function parseFrame(text: string): WireFrame | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { directory, payload = value } = value as { directory?: unknown; payload?: unknown };
+  const type = (payload as { type?: unknown } | null)?.type;
+  if (typeof type !== 'string') return undefined;
+  return { directory: typeof directory === 'string' ? directory : undefined, type, payload };
+}

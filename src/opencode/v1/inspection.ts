@@ -1,0 +1,50 @@
+/** Looks closely at one session: its last messages, and what it asks people. */
+import type { Clock } from '../../lib/clock.js';
+import type { Inspected, OwnedRequest } from '../server-api.js';
+import type { OpencodeClient } from './client.js';
+import { type TranscriptMessage, transcriptState } from './transcript.js';
+
+/** The last step's message and the few before it: running tools and the newest text are there. */
+const LAST_MESSAGES = 4;
+
+type Source = Pick<OpencodeClient, 'session' | 'messages' | 'permissions' | 'questions'>;
+
+export async function inspectSession(
+  client: Source,
+  clock: Clock,
+  sessionID: string,
+  directory: string | undefined,
+  signal?: AbortSignal,
+): Promise<Inspected> {
+  const session = await client.session(sessionID, directory, signal);
+  if (session === null) return { result: { found: false } };
+  const place = directory ?? session.directory;
+  const [messages, permissions, questions] = await Promise.all([
+    client.messages(sessionID, place, LAST_MESSAGES, signal),
+    client.permissions(place, signal),
+    client.questions(place, signal),
+  ]);
+  const { id: _, updated: __, ...info } = session;
+  return {
+    ...(session.directory !== undefined && { directory: session.directory }),
+    result: {
+      found: true,
+      info,
+      requests: [...permissions, ...questions]
+        .filter((request) => request.sessionID === sessionID && isOpen(request, messages))
+        .map(({ requestID, on }) => ({ requestID, on })),
+      ...transcriptState(messages, clock.now(), clock.epoch()),
+    },
+  };
+}
+
+/**
+ * opencode goes on listing what an aborted run had asked (1.18.33). A request that holds up a tool is open only as long
+ * as that tool, of the session's last answer, has not ended.
+ */
+function isOpen({ call }: OwnedRequest, messages: readonly TranscriptMessage[]): boolean {
+  const last = messages.findLast(({ role }) => role === 'assistant');
+  if (call === undefined || last === undefined) return true;
+  const status = last.parts.find(({ callID }) => callID === call.callID)?.state?.status;
+  return last.id === call.messageID && status !== 'completed' && status !== 'error';
+}
