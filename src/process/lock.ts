@@ -8,7 +8,7 @@
  * case (Lamport's bakery).
  */
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
@@ -22,6 +22,7 @@ import {
 } from '../lib/state-dir.js';
 import { MAX_RECORD_BYTES } from './server/state-file.js';
 import { openProcessTable } from './table/open-table.js';
+import { procLink } from './table/proc-files.js';
 import { bootId } from './table/proc-table.js';
 import type { ProcessTable } from './table/process-table.js';
 
@@ -73,7 +74,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
     pid,
     startTime: (await table.read(pid))?.startTime ?? '',
     bootId: bootId(),
-    pidNamespace: pidNamespace(),
+    pidNamespace: procLink('/proc/self/ns/pid') ?? '',
     held: false,
   };
   const path = join(firstWritable(dirs, claim), `${pid}.json`);
@@ -183,13 +184,5 @@ function read(path: string): Claim | undefined {
   } catch {
     // Withdrawn meanwhile, or no claim of ours.
     return undefined;
-  }
-}
-
-function pidNamespace(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid');
-  } catch {
-    return '';
   }
 }

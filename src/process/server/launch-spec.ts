@@ -1,8 +1,9 @@
 /** How a server is started: the command, the working directory, the environment. From the configuration, or read from a running process. */
-import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { serverEnvironment } from '../../lib/child-env.js';
 import { environmentOf, type ServerUser } from '../identity/user.js';
+import { procEnviron, procLink } from '../table/proc-files.js';
 import type { ProcessInfo } from '../table/process-table.js';
 
 export interface LaunchSpec {
@@ -68,9 +69,9 @@ export interface ReadLaunchSpec {
 /** How a running process was started, as far as the kernel tells, so that its successor can be the same. */
 export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): ReadLaunchSpec {
   const missing: string[] = [];
-  const cwd = attempt(() => existing(readlinkSync(`/proc/${process.pid}/cwd`)));
+  const cwd = existing(procLink(`/proc/${process.pid}/cwd`));
   if (cwd === undefined) missing.push(`its working directory (now: ${fallback.cwd})`);
-  const environ = attempt(() => parseEnviron(readFileSync(`/proc/${process.pid}/environ`, 'utf8')));
+  const environ = environOf(process.pid);
   if (environ === undefined) missing.push("its environment (now: the daemon's own)");
   const env = environ ?? fallback.env;
   if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
@@ -90,31 +91,22 @@ function runnable(process: ProcessInfo, env: NodeJS.ProcessEnv): readonly string
   return found || process.exe === undefined ? process.command : [process.exe, ...args];
 }
 
-function parseEnviron(text: string): NodeJS.ProcessEnv {
-  // A process that has none is a kernel thread or hides it.
-  if (text === '') throw new Error('empty');
+function environOf(pid: number): NodeJS.ProcessEnv | undefined {
+  const entries = procEnviron(pid) ?? [];
+  if (entries.length === 0) return undefined;
   return Object.fromEntries(
-    text
-      .split('\0')
-      .filter((entry) => entry.indexOf('=') > 0)
-      .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+    entries.map((entry) => [
+      entry.slice(0, entry.indexOf('=')),
+      entry.slice(entry.indexOf('=') + 1),
+    ]),
   );
 }
 
-function existing(path: string): string {
-  if (!statSync(path).isDirectory()) throw new Error('not a directory');
-  return path;
+function existing(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : undefined;
 }
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-}
-
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    // Another user's, or gone: the caller says what was missing.
-    return undefined;
-  }
 }

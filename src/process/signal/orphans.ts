@@ -5,7 +5,7 @@
  * are leftovers whose output still leads to the dead server: a daemon that a tool has put into the background (a build
  * daemon, a dev server with a log file) was let go of on purpose, and lives on.
  */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { procEnviron, procLink } from '../table/proc-files.js';
 import { isAliveState, type ProcessStat, type ProcessTable } from '../table/process-table.js';
 
 /** Not of the prefix that configures us: a tool may call us, and would be refused for an unknown key. */
@@ -25,24 +25,13 @@ export async function findOrphans(mark: string, table: ProcessTable): Promise<Pr
 
 /** Whether a process was started with this mark; false where its environment may not be read. Linux only. */
 export function isMarked(pid: number, mark: string): boolean {
-  return (attempt(() => readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? '')
-    .split('\0')
-    .includes(`${MARK}=${mark}`);
+  return procEnviron(pid)?.includes(`${MARK}=${mark}`) ?? false;
 }
 
 /** Its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd): whoever held its other end is dead. */
 function talksToSomebody(pid: number): boolean {
   return [1, 2].some((fd) => {
-    const target = attempt(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? '';
+    const target = procLink(`/proc/${pid}/fd/${fd}`) ?? '';
     return target.startsWith('pipe:') || target.startsWith('socket:');
   });
-}
-
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    // Gone, or another user's: none of ours.
-    return undefined;
-  }
 }

@@ -1,8 +1,8 @@
 /** Finds the owners of listening sockets in /proc: /proc/net/tcp names the inode, /proc/PID/fd its holders. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { isIPv4, isIPv6 } from 'node:net';
 import { endianness } from 'node:os';
 import type { PortHolder } from './port.js';
+import { procLink, procNames, procPids, procText } from './proc-files.js';
 
 /** TCP_LISTEN in the kernel's include/net/tcp_states.h. */
 const LISTEN = '0A';
@@ -29,8 +29,8 @@ export function procHolders(addresses: readonly string[], port: number): PortHol
 /** Without their holders, which takes a look at every process: the inode names a socket as long as it is open. */
 export function listeningSockets(addresses: readonly string[], port: number): ListeningSocket[] {
   const sockets = [
-    ...parseNetTcp(read('/proc/net/tcp')),
-    ...parseNetTcp(read('/proc/net/tcp6')),
+    ...parseNetTcp(procText('/proc/net/tcp') ?? ''),
+    ...parseNetTcp(procText('/proc/net/tcp6') ?? ''),
   ].filter((socket) => socket.port === port);
   // An exact address takes precedence over the wildcard, for each address asked about.
   return [...new Set(addresses.flatMap((address) => accepting(address, sockets)))];
@@ -107,39 +107,13 @@ function mappedV4(address: string): string | undefined {
 /** The pids that hold each of these sockets open, as far as their descriptors may be read. */
 function ownersOf(inodes: ReadonlySet<string>): Map<string, number[]> {
   const owners = new Map<string, number[]>();
-  for (const name of list('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
+  for (const pid of procPids(procNames('/proc') ?? [])) {
     const held = new Set<string>();
-    for (const fd of list(`/proc/${name}/fd`)) {
-      const inode = /^socket:\[(\d+)\]$/.exec(link(`/proc/${name}/fd/${fd}`))?.[1];
+    for (const fd of procNames(`/proc/${pid}/fd`) ?? []) {
+      const inode = /^socket:\[(\d+)\]$/.exec(procLink(`/proc/${pid}/fd/${fd}`) ?? '')?.[1];
       if (inode !== undefined && inodes.has(inode)) held.add(inode);
     }
-    for (const inode of held) owners.set(inode, [...(owners.get(inode) ?? []), Number(name)]);
+    for (const inode of held) owners.set(inode, [...(owners.get(inode) ?? []), pid]);
   }
   return owners;
-}
-
-// Processes and their descriptors vanish while they are read, and another user's may not be: both are no owners.
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-function list(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    return [];
-  }
-}
-
-function link(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
-  }
 }

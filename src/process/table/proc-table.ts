@@ -1,10 +1,9 @@
 /**
- * The process table of Linux, read from /proc: needs no `ps`, which slim images lack.
- *
- * Everything is read synchronously: what is said of one process is then of one moment as nearly as can be had, and a
- * file of /proc costs about 20 µs. Processes end while they are read; whoever cannot be read is gone.
+ * The process table of Linux, read from /proc: needs no `ps`, which slim images lack. A process that cannot be read is
+ * gone.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { procLink, procNames, procPids, procText } from './proc-files.js';
 import {
   type Followed,
   isAliveState,
@@ -35,9 +34,8 @@ export class ProcTable implements ProcessTable {
 
   async list(): Promise<ProcessStat[]> {
     const found: ProcessStat[] = [];
-    for (const name of readdirSync(this.#root)) {
-      if (!/^\d+$/.test(name)) continue;
-      const stat = this.#stat(Number(name));
+    for (const pid of procPids(readdirSync(this.#root))) {
+      const stat = this.#stat(pid);
       if (stat) found.push(stat);
     }
     return found;
@@ -131,22 +129,12 @@ export class ProcTable implements ProcessTable {
   }
 
   #text(pid: number, name: string): string | undefined {
-    try {
-      return readFileSync(`${this.#root}/${pid}/${name}`, 'utf8');
-    } catch {
-      // Gone, or another user's: either way there is nothing to know.
-      return undefined;
-    }
+    return procText(`${this.#root}/${pid}/${name}`);
   }
 
   /** Of all its threads; undefined where nothing is said of them. */
   #children(pid: number): number[] | undefined {
-    let threads: string[];
-    try {
-      threads = readdirSync(`${this.#root}/${pid}/task`);
-    } catch {
-      return undefined;
-    }
+    const threads = procNames(`${this.#root}/${pid}/task`) ?? [];
     const texts = threads.map((thread) => this.#text(pid, `task/${thread}/children`));
     const known = texts.filter((text) => text !== undefined);
     if (known.length === 0) return undefined;
@@ -154,11 +142,7 @@ export class ProcTable implements ProcessTable {
   }
 
   #link(pid: number, name: string): string | undefined {
-    try {
-      return readlinkSync(`${this.#root}/${pid}/${name}`);
-    } catch {
-      return undefined;
-    }
+    return procLink(`${this.#root}/${pid}/${name}`);
   }
 }
 
@@ -224,9 +208,5 @@ function pageBytes(): number {
 
 /** Changes with every boot: a start time in ticks since boot means nothing after one. */
 export function bootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return '';
-  }
+  return procText('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
 }
