@@ -50,6 +50,8 @@ interface Watched {
   server: ProcessInfo;
   wrappers: ProcessInfo[];
   watch?: ProcessWatch;
+  /** The server itself cannot be seen from here (sudo, a container): `server` is the command that started it. */
+  unseen?: true;
 }
 
 /** A process that dies has no descriptors any more and, for a moment, still its port. */
@@ -296,6 +298,7 @@ export class LocalServer {
       // It answers, so it listens, but where we cannot see it (a container, sudo): its end is that of the command.
       const info = await this.table.read(launched.root.pid);
       if (info) await this.take({ kind: 'proven', server: info, wrappers: [], role: 'server' });
+      if (this.#watched && info) this.#watched.unseen = true;
       return launched.root.pid;
     }
     const who = found.kind === 'refused' ? found.message : `pid ${found.server.pid} was faster`;
@@ -311,7 +314,7 @@ export class LocalServer {
     const watched = this.#watched;
     // While it starts nobody is watched yet, and `awaitLaunched` tells.
     if (!watched) return;
-    if (watched.server.pid === launched.root.pid) this.#report(watched, exitOf(launched));
+    if (watched.server.pid === launched.root.pid) void this.#report(watched, exitOf(launched));
     else void watched.watch?.look();
   }
 
@@ -320,15 +323,26 @@ export class LocalServer {
     if (launched?.child && !launched.ended.aborted) {
       await sleep(this.options.clock, EXIT_CODE_WAIT_MS, launched.ended).catch(() => undefined);
     }
-    this.#report(watched, this.#own.exit);
+    await this.#report(watched, this.#own.exit);
   }
 
-  #report(watched: Watched, exit: Exit | undefined): void {
+  async #report(watched: Watched, exit: Exit | undefined): Promise<void> {
     if (this.#watched !== watched) return;
     this.letGo();
     this.#own.flush();
+    const { deps } = this.options;
+    const { pid } = watched.server;
+    if (watched.unseen && (await deps.isHealthy(new AbortController().signal)) !== null) {
+      const how = exit ? ` (${describeExit(exit)})` : '';
+      deps.onNotice(
+        'warn',
+        `the command that started the server has ended${how}, and a server answers on: it cannot be seen from here, so that only its answers tell when it ends`,
+        { pid },
+      );
+      return;
+    }
     const { code = null, signal = null } = exit ?? {};
-    this.options.deps.onExit({ pid: watched.server.pid, code, signal });
+    deps.onExit({ pid, code, signal });
   }
 
   /** Stops watching: from here the server's end is no news. */
