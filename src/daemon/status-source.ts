@@ -176,6 +176,7 @@ export class DaemonStatusSource implements StatusSource {
   }
 
   pause(): ActResult {
+    if (this.dryRun) return DRY_RUN;
     if (this.paused) return { ok: true, says: 'the daemon was paused already' };
     this.#pausedAt = this.#o.clock.now();
     this.#o.telemetry.emit('daemon.paused', {});

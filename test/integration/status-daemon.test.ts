@@ -92,6 +92,29 @@ describe('the status of a daemon that watches', () => {
     const dry = await watched({ dryRun: true });
     expect((await dry.post('/restart')).status).toBe(409);
     expect((await dry.post('/sessions/ses_1/abort')).status).toBe(409);
+    // It does nothing that a pause could hold back.
+    expect((await dry.post('/pause')).status).toBe(409);
+    expect((await dry.status()).watchdog).toMatchObject({ dryRun: true, paused: false });
+  });
+
+  it('says at /readyz what a server answered that it does not understand', async () => {
+    const w = await watched();
+    expect((await w.get('/readyz')).status).toBe(200);
+    w.server.fault('*', {
+      status: 200,
+      body: '<html></html>',
+      contentType: 'text/html',
+    });
+    w.server.endStreams();
+    await w.saw('server.unsupported');
+    const answer = await w.get('/readyz');
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toEqual({
+      ready: false,
+      reason: 'unsupported',
+      says: expect.stringMatching(/text\/html.*: .*server\.url/),
+    });
+    expect(w.control().count('restart')).toBe(0);
   });
 
   it('counts nothing that a dry run would have done', async () => {

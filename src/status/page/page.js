@@ -76,7 +76,7 @@ function drawLive() {
   const { watchdog, server, withheld } = status;
   const locked = withheld !== undefined || !watchdog.acts;
   const offline = state.live !== 'live' || locked;
-  document.body.classList.toggle('locked', locked);
+  document.body.classList.toggle('locked', locked || watchdog.dryRun);
   by('pause').disabled = offline || watchdog.dryRun;
   by('restart').disabled = offline || watchdog.dryRun;
   say(by('pause'), watchdog.paused ? 'Resume' : 'Pause');
