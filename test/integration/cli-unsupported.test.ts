@@ -1,0 +1,68 @@
+/** The commands at a server that answers and is not understood: `check` and a `run` that a person watches end with 1. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+const NO_SCRIPT = spawnSync('script', ['--version']).error?.message;
+
+let dir: string;
+let page: Server;
+let url: string;
+beforeAll(async () => {
+  dir = mkdtempSync(`${tmpdir()}/watchdog-cli-`);
+  page = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<html>a web page</html>');
+  });
+  await new Promise<void>((resolve) => page.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(page.address() as AddressInfo).port}`;
+});
+afterAll(() => {
+  page.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+function ended(command: string, args: string[]) {
+  return new Promise<{ code: number | null; said: string }>((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: dir,
+      env: { PATH: process.env.PATH, HOME: dir },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+      });
+    }
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, said }));
+  });
+}
+
+const words = (command: string) => ['--import', TSX, CLI, command, '--url', url];
+
+test('check ends with 1 and says what was answered', async () => {
+  const { code, said } = await ended(process.execPath, words('check'));
+  expect(code, said).toBe(1);
+  expect(said).toContain('FAIL  server');
+  expect(said).toContain('text/html');
+  expect(page.listening).toBe(true);
+});
+
+test('run ends with 1 on a terminal, and says what was answered', async (context) => {
+  if (NO_SCRIPT) context.skip(`script (util-linux) is missing: ${NO_SCRIPT}`);
+  const options = ['--url', url, '--control', 'observe'];
+  const line = [process.execPath, '--import', TSX, CLI, 'run', ...options]
+    .map((word) => `'${word}'`)
+    .join(' ');
+  const { code, said } = await ended('script', ['-qec', line, '/dev/null']);
+  expect(code, said).toBe(1);
+  expect(said).toContain('text/html');
+});
