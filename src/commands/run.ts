@@ -120,6 +120,7 @@ export async function run(options: RunOptions): Promise<number> {
     clock,
     service,
     guard,
+    stateDirectory: history.directory,
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
     // A person is there to read it; a service goes on asking, as the server may be replaced.
     ...(isatty(STDOUT) && {

@@ -28,6 +28,7 @@ const schema = z.object({
     stream: z.object({ connected: z.boolean() }),
   }),
   counts: z.record(text, count),
+  spentToday: z.object({ costUsd: count, tokens: count }).optional(),
   sessions: z.array(
     z.object({
       id: text,
@@ -43,6 +44,8 @@ const schema = z.object({
       reason: text.optional(),
       waitingFor: text.optional(),
       outcome: text.optional(),
+      costUsd: count.optional(),
+      tokens: count.optional(),
     }),
   ),
   incidents: z.array(

@@ -117,11 +117,18 @@ function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): st
   ];
 }
 
-function sessionsLine({ counts }: DaemonStatus, paint: Paint): string {
+/** `$1.25`, or `12,000 tokens` where the model has no price. */
+function spentWords(costUsd = 0, tokens = 0): string | undefined {
+  if (costUsd >= 0.01) return `$${costUsd.toFixed(2)}`;
+  return tokens > 0 ? `${tokens.toLocaleString('en')} tokens` : undefined;
+}
+
+function sessionsLine({ counts, spentToday }: DaemonStatus, paint: Paint): string {
   const words = WORST_FIRST.filter((health) => (counts[health] ?? 0) > 0).map(
     (health) => `${counts[health]} ${paint(health)}`,
   );
-  return `sessions  ${words.join(', ') || 'none'}`;
+  const spent = spentWords(spentToday?.costUsd, spentToday?.tokens);
+  return `sessions  ${words.join(', ') || 'none'}${spent === undefined ? '' : `; ${spent} today`}`;
 }
 
 function table(active: Sessions, now: number, columns: number, paint: Paint): string[] {
@@ -207,6 +214,7 @@ export function doing(session: DaemonStatus['sessions'][number], now: number): s
     next,
     tool === undefined ? undefined : `runs ${tool}`,
     model,
+    spentWords(session.costUsd, session.tokens),
   ]);
 }
 

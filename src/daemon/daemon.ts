@@ -28,6 +28,8 @@ export interface DaemonOptions {
   makeRecorder?(acts: boolean): Recorder | undefined;
   /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
+  /** Where what the day has spent is kept. */
+  stateDirectory?: string | undefined;
   /** Says whether the password may be sent; told of the control once it is chosen. */
   guard?: PasswordGuard;
   /** Called where the server that is there at the start is not understood; what it throws ends the daemon. */
@@ -98,6 +100,7 @@ export class Daemon {
         client: this.#client,
         control,
         recorder,
+        stateDirectory: this.#options.stateDirectory,
         giveUp: () => gaveUp.abort(new Error('gave up restarting')),
       });
       this.#loop = loop;

@@ -14,6 +14,7 @@ import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
 import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
 import { at, every } from './scheduler.js';
+import { SpentStore } from './spent-store.js';
 import { DaemonStatusSource } from './status-source.js';
 
 export interface EventLoopOptions {
@@ -23,6 +24,8 @@ export interface EventLoopOptions {
   client: ServerApi;
   control: ServerControl;
   recorder: Recorder | undefined;
+  /** Where what the day has spent is kept; undefined: in memory only. */
+  stateDirectory?: string | undefined;
   /** `restart.giveUp: exit`. */
   giveUp(): void;
 }
@@ -43,6 +46,7 @@ export class EventLoop {
   #timerAt = Number.POSITIVE_INFINITY;
   readonly #memory: MemoryMonitor;
   readonly #report: HealthReporter;
+  readonly #spent: SpentStore;
   /** What the status endpoint shows, and may do. */
   readonly status: DaemonStatusSource;
   /** Ends what runs on a schedule. */
@@ -101,6 +105,17 @@ export class EventLoop {
       measure: () => control.memory(),
       onLimit: () => this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'memory' }),
     });
+    this.#spent = new SpentStore({
+      directory: options.stateDirectory,
+      clock,
+      watchdog: this.#watchdog,
+      observe: (o) => this.observe(o),
+      onProblem: (why) =>
+        telemetry.emit('server.notice', {
+          severity: 'warn',
+          notice: `what is spent today is not kept on disk: ${why}`,
+        }),
+    });
     this.#report = new HealthReporter({
       watchdog: this.#watchdog,
       telemetry,
@@ -114,6 +129,7 @@ export class EventLoop {
   start(probe: ProbeResult, pid: number | undefined): void {
     const { clock } = this.#o;
     clock.start((ms) => this.#gap(ms));
+    this.#spent.start();
     // First the monitor, so that a start of the server finds it awake and puts it to rest.
     this.#monitor.start();
     this.observe({
@@ -202,6 +218,7 @@ export class EventLoop {
     for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
     this.#report.stop();
+    this.#spent.stop();
     await Promise.all([this.#monitor.stop(), this.#executor.stop()]);
     this.#timer?.cancel();
     this.#o.clock.stop();

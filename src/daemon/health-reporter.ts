@@ -9,6 +9,9 @@ import type { MemoryMonitor } from './memory-monitor.js';
 const LINES_AT_ONCE = 10;
 const BREATH_MS = 20;
 
+/** To a hundredth of a cent: sums of floating point numbers have noise behind it. */
+const cents = (usd: number) => Math.round(usd * 10_000) / 10_000;
+
 export interface ReportSources {
   watchdog: Watchdog;
   telemetry: Telemetry;
@@ -49,6 +52,8 @@ export class HealthReporter {
         : { serverMemoryGrowthBytesPerHour: memory.growthPerHour }),
       watchdogMemoryBytes: process.memoryUsage.rss(),
       restarts: watchdog.server.restarts,
+      costTodayUsd: cents(watchdog.spentToday.costUsd),
+      tokensToday: watchdog.spentToday.tokens,
     });
     this.#lastAt = at;
     this.#lastEvents = events;

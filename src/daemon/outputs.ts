@@ -49,7 +49,7 @@ export function startHistory(
   env: NodeJS.ProcessEnv,
   telemetry: Telemetry,
   clock: Clock,
-): { store: HistoryStore; stop(): void } {
+): { store: HistoryStore; directory: string | undefined; stop(): void } {
   const onProblem = (why: string) =>
     telemetry.emit('server.notice', {
       severity: 'warn',
@@ -62,6 +62,7 @@ export function startHistory(
   const unsubscribe = telemetry.subscribe((record) => store.take(record));
   return {
     store,
+    directory,
     stop() {
       unsubscribe();
       store.close();

@@ -6,7 +6,7 @@ import type { ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { ActResult, ServerFacts, SessionFacts, StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
-import type { Observation } from '../watchdog/observation.js';
+import type { Observation, Spent } from '../watchdog/observation.js';
 import { copyPolicy } from '../watchdog/policy.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 
@@ -15,6 +15,10 @@ const MEMORY_FRESH_MS = 10_000;
 /** Probes alone bring something every few seconds: nothing for this long, and for this many, is no quiet hour. */
 const DEAF_MS = 60_000;
 const DEAF_PROBES = 3;
+
+/** Models whose spending is counted apart. Labels of metrics are to be few. At the limit: further ones are counted together, as `other`. */
+export const MAX_MODELS = 100;
+const OTHER_MODEL = 'other/other';
 
 export interface DaemonStatusSourceOptions {
   watchdog: Watchdog;
@@ -31,6 +35,7 @@ export interface DaemonStatusSourceOptions {
 export class DaemonStatusSource implements StatusSource {
   readonly #o: DaemonStatusSourceOptions;
   readonly observations = new Map<string, number>();
+  readonly spentByModel = new Map<string, Spent>();
   #onProbe: (tookMs: number) => void = () => {};
   #sensedAt: number;
   #aliveAt: number | undefined;
@@ -54,6 +59,7 @@ export class DaemonStatusSource implements StatusSource {
     this.observations.set(o.kind, (this.observations.get(o.kind) ?? 0) + 1);
     // A tick is the loop's own.
     if (o.kind !== 'tick') this.#sensedAt = o.at;
+    if (o.kind === 'session.step_finished' && o.step) this.#spent(o.sessionID, o.step);
     if (o.kind === 'probe.ok') this.#onProbe(o.at - o.startedAt);
     else if (o.kind === 'stream.alive' || o.kind === 'stream.connected') this.#aliveAt = o.at;
   }
@@ -91,6 +97,19 @@ export class DaemonStatusSource implements StatusSource {
 
   sessions(): SessionFacts[] {
     return this.#o.watchdog.details(this.#o.clock.now());
+  }
+
+  get spentToday(): Readonly<Spent> {
+    return this.#o.watchdog.spentToday;
+  }
+
+  #spent(sessionID: string, { costUsd = 0, tokens = 0 }: Partial<Spent>): void {
+    const { watchdog, clock } = this.#o;
+    const named = watchdog.session(sessionID, clock.now())?.model ?? OTHER_MODEL;
+    const known = this.spentByModel;
+    const model = known.has(named) || known.size < MAX_MODELS ? named : OTHER_MODEL;
+    const before = known.get(model) ?? { costUsd: 0, tokens: 0 };
+    known.set(model, { costUsd: before.costUsd + costUsd, tokens: before.tokens + tokens });
   }
 
   get idleSessions(): number {

@@ -29,6 +29,8 @@ export interface SessionSummary extends SessionInfo {
   id: string;
   /** Epoch ms of the last change. */
   updated?: number;
+  /** Epoch ms. */
+  created?: number;
 }
 
 export interface OwnedRequest extends PendingRequest {

@@ -27,6 +27,12 @@ export interface CollectorOptions {
   version: string;
 }
 
+/** A model's id may hold a slash, a provider's does not. */
+function modelLabels(name: string): { provider: string; model: string } {
+  const [provider = '', ...rest] = name.split('/');
+  return { provider, model: rest.join('/') };
+}
+
 export function collectors(make: Instruments, options: CollectorOptions): void {
   const { source, version, view, clock, lag } = options;
   const info = make.gauge('build_info', 'Constant 1, with the versions.', ['version', 'node']);
@@ -101,6 +107,22 @@ export function collectors(make: Instruments, options: CollectorOptions): void {
       for (const [kind, amount] of source.observations) set({ kind }, amount);
     },
     ['kind'],
+  );
+  make.follow(
+    'cost_usd',
+    'What was spent since the daemon’s start, US dollars as opencode reckons them.',
+    (set) => {
+      for (const [model, { costUsd }] of source.spentByModel) set(modelLabels(model), costUsd);
+    },
+    ['provider', 'model'],
+  );
+  make.follow(
+    'tokens',
+    'Tokens that were spent since the daemon’s start.',
+    (set) => {
+      for (const [model, { tokens }] of source.spentByModel) set(modelLabels(model), tokens);
+    },
+    ['provider', 'model'],
   );
   make.follow('cpu_seconds', 'Processor time of the daemon.', (set) => {
     const { user, system } = process.cpuUsage();

@@ -23,6 +23,9 @@ export interface SessionRow {
   /** How the last run of an idle session ended. */
   outcome?: RunOutcome;
   waitingFor?: string;
+  /** What the run has spent with its subagents. */
+  costUsd?: number;
+  tokens?: number;
   /** Health over the last hour, see `strips.ts`. */
   strip: string;
 }
@@ -53,6 +56,8 @@ export interface StatusJson {
     stream: { connected: boolean; silentMs?: number; events: number };
   };
   counts: Record<Health, number>;
+  /** What the whole server has spent since midnight of the daemon's time zone. */
+  spentToday: { costUsd: number; tokens: number };
   /** Slot length of the strips, and the number of their last slot (epoch ms divided by it). */
   strips: { slotMs: number; lastSlot: number };
   sessions: SessionRow[];

@@ -1,5 +1,6 @@
 /** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
 import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.js';
+import type { Spent } from '../watchdog/observation.js';
 
 export interface ServerFacts {
   health: ServerHealth;
@@ -30,6 +31,9 @@ export interface SessionFacts extends SessionFields {
   nextInMs?: number;
   /** Why it counts as stuck. */
   reason?: string;
+  /** What the run has spent with its subagents. */
+  costUsd?: number;
+  tokens?: number;
   waitingFor?: 'permission' | 'question';
 }
 
@@ -48,6 +52,10 @@ export interface StatusSource {
   /** The active sessions; the idle ones are only counted. */
   sessions(): SessionFacts[];
   readonly idleSessions: number;
+  /** What the whole server has spent since midnight. */
+  readonly spentToday: Readonly<Spent>;
+  /** What was spent since the daemon's start, by `provider/model`. */
+  readonly spentByModel: ReadonlyMap<string, Readonly<Spent>>;
   /** Resident memory of the server's process tree, at most some seconds old. */
   memory(): Promise<number | undefined>;
   readonly paused: boolean;

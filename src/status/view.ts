@@ -146,6 +146,7 @@ export class StatusView {
       },
       server: { ...this.server(), ...(memoryBytes === undefined ? {} : { memoryBytes }) },
       counts: this.counts(rows),
+      spentToday: source.spentToday,
       strips: { slotMs: SLOT_MS, lastSlot: Math.floor(now / SLOT_MS) },
       sessions: rows.slice(0, MAX_ROWS),
       sessionsTotal: rows.length,
@@ -233,6 +234,8 @@ export class StatusView {
       ...(facts.nextInMs === undefined ? {} : { nextAt: time('next', now + facts.nextInMs) }),
       ...(reason === undefined ? {} : { reason }),
       ...(waitingFor === undefined ? {} : { waitingFor }),
+      ...(facts.costUsd === undefined ? {} : { costUsd: facts.costUsd }),
+      ...(facts.tokens === undefined ? {} : { tokens: facts.tokens }),
       strip: this.strips.text(id, now),
     };
   }

@@ -200,6 +200,8 @@ export interface NoteFields {
     attempt?: number;
     model?: string;
     tool?: string;
+    costUsd?: number;
+    tokens?: number;
   };
   'session.looping': SessionFields & {
     kind: LoopKind;
@@ -272,6 +274,8 @@ export interface NoteFields {
   'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
   'budget.warning': Partial<SessionFields> & BudgetSpent;
   'budget.exceeded': Partial<SessionFields> & BudgetSpent;
+  /** A cost is bounded and the model has no price. `isBounded`: a budget of tokens is set. */
+  'budget.unpriced': { model: string; tokens: number; isBounded: boolean };
   'provider.outage': { provider: string; model: string; sessions: number; message: string };
   'provider.back': { provider: string; model: string; outageMs: number };
 }

@@ -17,7 +17,7 @@ import { ServerWatch } from './server/health.js';
 import { type Detail, detail } from './session/detail.js';
 import type { Cut } from './session/recovery.js';
 import { SessionWatch } from './session/reducer.js';
-import { fieldsOf, type Session } from './session/state.js';
+import { fieldsOf, type Session, spentFields } from './session/state.js';
 import { TimerQueue } from './timer-queue.js';
 
 const NOTHING: readonly Decision[] = [];
@@ -36,6 +36,9 @@ export interface SessionView extends SessionFields {
   attempt?: number;
   model?: string;
   tool?: string;
+  /** What the run has spent with its subagents; absent where nothing. */
+  costUsd?: number;
+  tokens?: number;
 }
 
 export type SessionDetail = SessionView & Detail;
@@ -120,6 +123,11 @@ export class Watchdog {
   /** What the whole server has spent since midnight. */
   get spentToday(): Readonly<Spent> {
     return this.#sessions.spentToday;
+  }
+
+  /** opencode's own totals of sessions, for the next daemon. */
+  get spentTotals(): ReadonlyMap<string, Spent> {
+    return this.#sessions.spentTotals;
   }
 
   /** Sessions that are known and have no run. */
@@ -392,5 +400,6 @@ function view(session: Session, at: number): SessionView {
     ...(run?.episode === undefined ? {} : { attempt: run.episode.attempts }),
     ...(run?.model === undefined ? {} : { model: run.model }),
     ...(tool === undefined ? {} : { tool }),
+    ...(run === undefined ? {} : spentFields(run)),
   };
 }

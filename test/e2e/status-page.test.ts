@@ -271,6 +271,8 @@ async function anHour(w: StatusWorld): Promise<void> {
         eventsPerSec: 40,
         serverMemoryBytes: w.source.bytes,
         watchdogMemoryBytes: 8e7,
+        costTodayUsd: 0,
+        tokensToday: 0,
         restarts: 1,
       });
     }

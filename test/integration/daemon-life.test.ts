@@ -55,6 +55,8 @@ describe('the health lines', () => {
       eventsPerSec: expect.any(Number),
       serverMemoryBytes: 123_456_789,
       watchdogMemoryBytes: expect.any(Number),
+      costTodayUsd: 0,
+      tokensToday: 0,
       restarts: 0,
     });
     // Heartbeats alone are five a second here.

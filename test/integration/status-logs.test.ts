@@ -164,6 +164,8 @@ async function anEventfulDay(): Promise<{ log: string; ids: Record<string, strin
     eventsPerSec: 1,
     serverMemoryBytes: 123_456_789,
     watchdogMemoryBytes: 1e8,
+    costTodayUsd: 0,
+    tokensToday: 0,
     restarts: 1,
   });
   w.emit('provider.outage', { provider: 'openai', model: 'gpt-5', sessions: 3, message: 'busy' });

@@ -39,6 +39,8 @@ export class TestSource implements StatusSource {
   };
   readonly active = new Map<string, SessionFacts & { since: number }>();
   readonly observations = new Map<string, number>();
+  readonly spentToday = { costUsd: 1.25, tokens: 12_000 };
+  readonly spentByModel = new Map([['fake/m1', this.spentToday]]);
   readonly acts: string[] = [];
   idleSessions = 0;
   bytes: number | undefined = 420 * 1024 ** 2;

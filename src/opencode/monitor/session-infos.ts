@@ -23,6 +23,11 @@ export interface SessionInfosOptions {
   notice: Notice;
 }
 
+const DAY_MS = 24 * 60 * 60_000;
+
+/** The server's clock may be ahead of ours. */
+const age = (created: number, clock: Clock): number => Math.max(0, clock.epoch() - created);
+
 export class SessionInfos {
   readonly #options: SessionInfosOptions;
   /** Sessions whose information was told. */
@@ -54,7 +59,14 @@ export class SessionInfos {
 
   listed(sessions: readonly SessionSummary[]): void {
     this.#listed.clear();
-    for (const session of sessions) this.#listed.set(session.id, session);
+    const yesterday = this.#options.clock.epoch() - DAY_MS;
+    for (const session of sessions) {
+      this.#listed.set(session.id, session);
+      const { spent, updated = 0 } = session;
+      // What was spent while nobody listened counts for the day.
+      const hasSpent = spent !== undefined && (spent.costUsd > 0 || spent.tokens > 0);
+      if (hasSpent && updated >= yesterday) this.#tell(session.id, session.directory, session);
+    }
   }
 
   /** The session is active: tells its information, now or when it was fetched. */
@@ -134,7 +146,8 @@ export class SessionInfos {
   #tell(sessionID: string, directory: string | undefined, session: SessionSummary): void {
     const { clock, emit } = this.#options;
     this.told(sessionID);
-    const { id: _, updated: __, ...info } = session;
+    const { id: _, updated: __, created, ...known } = session;
+    const info = { ...known, ...(created !== undefined && { ageMs: age(created, clock) }) };
     const place = directory ?? session.directory;
     emit({
       kind: 'session.info',

@@ -465,13 +465,17 @@ function segment(id: string): string {
   });
 }
 
-function summary({ id, directory, parentID, title, time }: schemas.WireSession): SessionSummary {
+function summary(session: schemas.WireSession): SessionSummary {
+  const { id, directory, parentID, title, time } = session;
+  const spent = schemas.spentOf(session);
   return {
     id,
     ...(directory !== undefined && { directory: normaliseDirectory(directory) }),
     ...(parentID !== undefined && { parentID }),
     ...(title !== undefined && { title }),
     ...(time?.updated !== undefined && { updated: time.updated }),
+    ...(time?.created !== undefined && { created: time.created }),
+    ...(spent !== undefined && { spent }),
   };
 }
 

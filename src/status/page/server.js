@@ -1,6 +1,6 @@
 /** The server's card: its state in words and figures, its memory and its states over the last hour. */
 import { now, state } from './state.js';
-import { bytes, clock, clockSeconds, counted, el, say, span } from './words.js';
+import { bytes, clock, clockSeconds, counted, el, say, span, spent } from './words.js';
 
 const HOUR_MS = 3_600_000;
 const SVG = 'http://www.w3.org/2000/svg';
@@ -37,6 +37,7 @@ export function drawServer() {
     ],
     ['watchdog', `${watchdog.version}, up ${span(now() - Date.parse(watchdog.startedAt))}`],
     ['its memory', bytes(watchdog.memoryBytes)],
+    ['spent today', spent(state.status.spentToday) || '–'],
   ];
   entries.forEach(([name, value], at) => {
     const pair =

@@ -1,6 +1,6 @@
 /** The session rows: made once each, changed in place, sorted worst first. */
 import { now, state } from './state.js';
-import { counted, ENDED, el, HEALTHS, LETTERS, say, span } from './words.js';
+import { counted, ENDED, el, HEALTHS, LETTERS, say, span, spent } from './words.js';
 
 /** While somebody is busy with the rows they do not move. */
 const HANDS_OFF_MS = 4_000;
@@ -180,6 +180,7 @@ function doing(row) {
       ? ''
       : `${tool}${toolSince === undefined ? '' : ` for ${span(now() - toolSince)}`}`,
     health === 'delegating' ? 'its subagent' : '',
+    spent(row),
   ];
   return parts.filter(Boolean).join(' · ');
 }

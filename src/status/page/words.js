@@ -61,6 +61,12 @@ export function bytes(amount) {
   return mebibytes < 1024 ? `${Math.round(mebibytes)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`;
 }
 
+/** `$1.25`, or `12,000 tokens` where the model has no price. */
+export function spent({ costUsd = 0, tokens = 0 }) {
+  if (costUsd >= 0.01) return `$${costUsd.toFixed(2)}`;
+  return tokens > 0 ? `${tokens.toLocaleString('en')} tokens` : '';
+}
+
 export function clock(time) {
   return new Date(time).toLocaleTimeString([], {
     hour: '2-digit',

@@ -59,6 +59,9 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
       serverMemoryGrowthBytesPerHour: 'its trend over the last half hour',
       watchdogMemoryBytes: 'resident memory of the daemon',
       restarts: 'restarts since the daemon started',
+      costTodayUsd:
+        'what the whole server has cost since midnight, US dollars as opencode reckons them',
+      tokensToday: 'tokens of the whole server since midnight',
     },
     message: (f) => {
       const active = HEALTHS.filter((health) => health !== 'idle' && f[health] > 0);

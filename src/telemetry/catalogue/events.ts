@@ -26,6 +26,8 @@ export interface DaemonEventFields {
     watchdogMemoryBytes: number;
     serverMemoryGrowthBytesPerHour?: number;
     restarts: number;
+    costTodayUsd: number;
+    tokensToday: number;
   };
   'log.dropped': { lines: number };
   'log.suppressed': { lines: number; events: Record<string, number>; forMs: number };

@@ -32,6 +32,8 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       attempt: 'opencode’s retry attempt counter',
       model: 'provider/model of the run',
       tool: 'the tool that runs',
+      costUsd: 'what the run has cost with its subagents, US dollars as opencode reckons them',
+      tokens: 'tokens of the run with its subagents',
     },
     message: (f) =>
       `Session ${f.sessionID} is ${f.health}${f.previous === undefined ? '' : `, was ${f.previous}`}${aside(
@@ -233,7 +235,21 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     level: 'error',
     when: 'a budget is spent',
     fields: BUDGET_FIELDS,
-    message: (f) => `${budgetText(f)}: the budget is spent.`,
+    message: (f) =>
+      `${budgetText(f)}: the budget is spent. What the step under way still costs comes on top.`,
+  },
+  'budget.unpriced': {
+    level: 'warn',
+    when: 'a budget of cost is set and the model has no price; once for each model',
+    fields: {
+      model: 'provider/model',
+      tokens: 'what the run has spent so far',
+      isBounded: 'whether a budget of tokens is set',
+    },
+    message: (f) =>
+      `opencode knows no price of ${f.model}: no budget of cost bounds its runs, ${
+        f.isBounded ? 'those of tokens do' : 'and no budget of tokens is set'
+      }.`,
   },
   'provider.outage': {
     level: 'warn',

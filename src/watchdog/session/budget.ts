@@ -24,6 +24,11 @@ interface Account {
 
 export const nothingSpent = (): Spent => ({ costUsd: 0, tokens: 0 });
 
+/** Sessions whose totals are kept for the next daemon. As many as are watched. At the limit: those heard of longest ago are left out. */
+export const MAX_TOTALS = 10_000;
+/** Models without a price that are said. At the limit: further ones are not. */
+export const MAX_UNPRICED = 100;
+
 export class Spending {
   readonly #context: Context;
   readonly #book: SessionRegistry;
@@ -33,6 +38,7 @@ export class Spending {
   #daySaid = new Set<string>();
   /** opencode's totals of sessions when the daemon last ran: what was spent since counts to the day. */
   #totalsBefore: ReadonlyMap<string, Spent> = new Map();
+  readonly #saidUnpriced = new Set<string>();
 
   constructor(context: Context, book: SessionRegistry) {
     this.#context = context;
@@ -42,6 +48,17 @@ export class Spending {
   /** What the whole server has spent since midnight. */
   get day(): Readonly<Spent> {
     return this.#day;
+  }
+
+  /** opencode's totals of sessions, those of earlier daemons included; the newest last. */
+  get totals(): ReadonlyMap<string, Spent> {
+    const all = new Map(this.#totalsBefore);
+    for (const { id, total } of this.#book.all) {
+      if (total === undefined) continue;
+      all.delete(id);
+      all.set(id, total);
+    }
+    return new Map([...all].slice(-MAX_TOTALS));
   }
 
   dayBegan(o: Extract<Observation, { kind: 'budget.day' }>): void {
@@ -92,6 +109,7 @@ export class Spending {
   /** Says what comes near its limit or is over it, each once. */
   say(session: Session, run: Run): void {
     const { warnAt } = this.#context.policy.budget;
+    this.#sayUnpriced(run);
     for (const { budget, unit, value, limit, said } of this.#accounts(session, run)) {
       const note =
         value >= limit ? 'budget.exceeded' : value >= limit * warnAt ? 'budget.warning' : undefined;
@@ -101,6 +119,18 @@ export class Spending {
       const whose = budget === 'day' ? {} : fieldsOf(session);
       this.#context.say({ note, ...whose, budget, unit, value, limit });
     }
+  }
+
+  /** opencode reckons nothing for a model without a price: its cost is bounded by no budget, only its tokens are. */
+  #sayUnpriced(run: Run): void {
+    const { run: ofRun, session, day } = this.#context.policy.budget;
+    if (ofRun.cost === 0 && session.cost === 0 && day.cost === 0) return;
+    const { model, spent, isPriced } = run;
+    if (model === undefined || isPriced || spent.steps === 0 || spent.tokens === 0) return;
+    if (this.#saidUnpriced.has(model) || this.#saidUnpriced.size >= MAX_UNPRICED) return;
+    this.#saidUnpriced.add(model);
+    const isBounded = ofRun.tokens > 0 || session.tokens > 0 || day.tokens > 0;
+    this.#context.say({ note: 'budget.unpriced', model, tokens: spent.tokens, isBounded });
   }
 
   /** The budgets that are on, with what this run, its session and the day have spent of them. */

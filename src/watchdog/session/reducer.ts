@@ -130,6 +130,10 @@ export class SessionWatch {
     return this.#runs.spending.day;
   }
 
+  get spentTotals(): ReadonlyMap<string, Spent> {
+    return this.#runs.spending.totals;
+  }
+
   review(session: Session, at: number): void {
     this.#runs.review(session, at);
   }

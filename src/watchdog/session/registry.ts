@@ -34,6 +34,9 @@ export class SessionRegistry {
   get active(): ReadonlySet<Session> {
     return this.#active;
   }
+  get all(): Iterable<Session> {
+    return this.#sessions.values();
+  }
   get size(): number {
     return this.#sessions.size;
   }

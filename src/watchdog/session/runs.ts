@@ -39,6 +39,7 @@ import {
   type Run,
   type Session,
   STREAM_PAUSE_MS,
+  spentFields,
 } from './state.js';
 
 /** An answer that streams on is looked at this often, ms (docs/judgement.md, "Loops"). */
@@ -285,6 +286,7 @@ export class Runs {
       ...(of?.episode === undefined ? {} : { attempt: of.episode.attempts }),
       ...(of?.model === undefined ? {} : { model: of.model }),
       ...(tool === undefined ? {} : { tool }),
+      ...(of === undefined ? {} : spentFields(of)),
     });
     session.health = health;
     session.healthSince = at;

@@ -253,6 +253,12 @@ export function heardFrom(run: Run, at: number): void {
   run.progressAt = Math.max(run.progressAt, at);
 }
 
+/** What the run has spent with its subagents, where it has. */
+export function spentFields({ spent }: Run): Partial<Spent> {
+  const { costUsd, tokens } = spent;
+  return { ...(costUsd > 0 && { costUsd }), ...(tokens > 0 && { tokens }) };
+}
+
 /** The fields that every note of a session carries. */
 export function fieldsOf(session: Session): SessionFields {
   const { directory, title, parentID } = session.info;

@@ -93,6 +93,8 @@ describe('a message', () => {
         eventsPerSec: 12.34,
         serverMemoryBytes: 512 * 1024 ** 2,
         watchdogMemoryBytes: 60 * 1024 ** 2,
+        costTodayUsd: 0,
+        tokensToday: 0,
         restarts: 0,
       }),
     ).toBe(

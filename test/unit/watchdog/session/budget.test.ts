@@ -144,3 +144,15 @@ describe('the day', () => {
     expect(w.watchdog.spentToday.costUsd).toBe(2);
   });
 });
+
+describe('a model without a price', () => {
+  it('is said once where a budget of cost is set, and not where none is', () => {
+    const w = world({ policy: { budget: { run: { ...run, cost: 1 } } } }).prompt('s');
+    spends(w, 's', 0);
+    spends(w, 's', 0);
+    expect(w.notes('budget.unpriced')).toMatchObject([{ model: 'fake/m1', isBounded: false }]);
+    const unbounded = world().prompt('s');
+    spends(unbounded, 's', 0);
+    expect(unbounded.notes('budget.unpriced')).toEqual([]);
+  });
+});

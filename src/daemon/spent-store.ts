@@ -1,0 +1,126 @@
+/**
+ * Keeps what the server's day has spent, for the next daemon: the day's spending and opencode's totals of sessions, so
+ * that what is spent while no daemon runs is counted as soon as opencode tells the totals again.
+ */
+import { join } from 'node:path';
+import * as z from 'zod';
+import type { Clock } from '../lib/clock.js';
+import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
+import type { Observation, Spent } from '../watchdog/observation.js';
+import type { Watchdog } from '../watchdog/watchdog.js';
+import { every } from './scheduler.js';
+
+/** Bytes of the file with the day's spending: ten thousand sessions. At the limit: a larger one was not written by us, and is taken as absent. */
+export const MAX_SPENT_BYTES = 2 * 1024 ** 2;
+/** How often the date is looked at, and the file is written where something was spent, ms: on the wall clock's minutes, so also at midnight. */
+const LOOK_MS = 60_000;
+
+const spent = z.object({ costUsd: z.number().nonnegative(), tokens: z.number().nonnegative() });
+const fileSchema = z.object({
+  /** `2026-11-28`, in the daemon's time zone. */
+  day: z.string(),
+  spent,
+  totals: z.record(z.string().max(256), spent),
+});
+
+export interface SpentStoreOptions {
+  /** Where the file is; undefined where nothing can be kept: what was spent then lives in memory. */
+  directory: string | undefined;
+  clock: Clock;
+  watchdog: Pick<Watchdog, 'spentToday' | 'spentTotals'>;
+  observe(o: Observation): void;
+  /** The file cannot be read or written; told once until it can. */
+  onProblem(why: string): void;
+}
+
+export class SpentStore {
+  readonly #o: SpentStoreOptions;
+  #day = '';
+  #written = '';
+  #isBroken = false;
+  #end: () => void = () => {};
+
+  constructor(options: SpentStoreOptions) {
+    this.#o = options;
+  }
+
+  /** Tells the watchdog what is known of today. */
+  start(): void {
+    const { clock, observe } = this.#o;
+    const epoch = clock.epoch();
+    this.#day = dayOf(epoch);
+    const known = this.#read();
+    const isToday = known?.day === this.#day;
+    observe({
+      kind: 'budget.day',
+      at: clock.now(),
+      sinceMs: epoch - midnightBefore(epoch),
+      spent: isToday ? known.spent : { costUsd: 0, tokens: 0 },
+      totals: new Map(Object.entries(known?.totals ?? {})),
+    });
+    this.#end = every(clock, LOOK_MS, () => this.#look());
+  }
+
+  /** Writes what is spent a last time. */
+  stop(): void {
+    this.#end();
+    if (this.#day !== '') this.#write();
+  }
+
+  #look(): void {
+    const { clock, observe } = this.#o;
+    const epoch = clock.epoch();
+    const today = dayOf(epoch);
+    if (today !== this.#day) {
+      this.#day = today;
+      const sinceMs = epoch - midnightBefore(epoch);
+      const spent: Spent = { costUsd: 0, tokens: 0 };
+      observe({ kind: 'budget.day', at: clock.now(), sinceMs, spent });
+    }
+    this.#write();
+  }
+
+  #read(): z.infer<typeof fileSchema> | undefined {
+    const { directory, onProblem } = this.#o;
+    if (directory === undefined) return undefined;
+    try {
+      const file = readPrivateFile(fileOf(directory), MAX_SPENT_BYTES);
+      if (file.kind === 'absent') return undefined;
+      if (file.kind === 'refused') throw new Error(file.problem);
+      return fileSchema.parse(JSON.parse(file.text));
+    } catch (error) {
+      onProblem(`${fileOf(directory)} is not read: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  #write(): void {
+    const { directory, watchdog, onProblem } = this.#o;
+    if (directory === undefined) return;
+    const { spentToday, spentTotals } = watchdog;
+    const totals = Object.fromEntries(spentTotals);
+    const text = JSON.stringify({ day: this.#day, spent: spentToday, totals });
+    if (text === this.#written) return;
+    try {
+      writePrivateFile(fileOf(directory), text);
+      this.#written = text;
+      this.#isBroken = false;
+    } catch (error) {
+      if (!this.#isBroken) onProblem((error as Error).message);
+      this.#isBroken = true;
+    }
+  }
+}
+
+const fileOf = (directory: string) => join(directory, 'spent.json');
+
+function midnightBefore(epoch: number): number {
+  const date = new Date(epoch);
+  return date.setHours(0, 0, 0, 0);
+}
+
+function dayOf(epoch: number): string {
+  const date = new Date(epoch);
+  const two = (value: number) => String(value).padStart(2, '0');
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
