@@ -90,6 +90,7 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) =>
       sessionOptions(promptOptions(command))
         .argument('<text>', 'the prompt; - reads it from stdin')
+        .option('--queue', 'behind the run that the session is at work on (else: refused)')
         .option('--async', 'only send; "wait" follows it to its end'),
     run: async (options, args) => (await import('./commands/send.js')).send(args, options),
   },

@@ -90,6 +90,7 @@ export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
   server: EXIT.failed,
   session_not_found: EXIT.failed,
   session_in_retry: EXIT.failed,
+  session_busy: EXIT.failed,
   abort_failed: EXIT.failed,
   delete_failed: EXIT.failed,
   provider_not_connected: EXIT.failed,

@@ -40,13 +40,14 @@ export async function create(_args: string[], options: CreateOptions): Promise<n
 
 export interface SendCommandOptions extends SessionActOptions, PromptFlags {
   async?: boolean;
+  queue?: boolean;
 }
 
 export async function send(
   [id = '', words = '']: string[],
   options: SendCommandOptions,
 ): Promise<number> {
-  const asked = sendOptions(options);
+  const asked = { ...sendOptions(options), ...(options.queue && { queue: true }) };
   const text = await promptText(words);
   const session = sessionOf([id], options);
   return drive(options, async ({ driver, signal }) => {

@@ -313,12 +313,16 @@ describe('a session of its own', () => {
     await driver.delete(session);
   });
 
-  test('that is still busy is aborted before the next prompt', async () => {
+  test('that is at work takes a second prompt only with queue, and answers each', async () => {
     const session = await driver.createSession();
-    await driver.sendAsync(session, '[[hang]] first');
-    await waitFor(() => bench.provider.open('first') === 1, { what: 'the first run to hang' });
-    const reply = await driver.send(session, '[[ok]] second');
-    expect(reply.text).toBe('All done.');
+    const first = driver.send(session, '[[stream 20 100]] first');
+    await waitFor(() => bench.provider.open('first') === 1, { what: 'the first run' });
+    const refused = await fails('send', session.id, '[[ok]] second');
+    expect(refused).toMatchObject({ code: 1, error: { kind: 'session_busy' } });
+    expect(bench.provider.count('second')).toBe(0);
+    const second = bench.json<Answer>('send', session.id, '[[ok]] second', '--queue');
+    expect((await first).text).toContain('chunk 19');
+    expect(await second).toMatchObject({ code: 0, text: 'All done.' });
     await driver.delete(session);
   });
 
@@ -338,6 +342,10 @@ describe('a session of its own', () => {
     expect(error.message).toMatch(/was in retry \(attempt \d+: .*\): it was aborted/);
     expect(bench.provider.count('more')).toBe(0);
     expect(await driver.status(session)).toMatchObject({ status: { type: 'ready' } });
+    // Another process, and another directory than its own: neither takes it again.
+    const again = await fails('send', session.id, '[[ok]] more', '--directory', '/tmp');
+    expect(again).toMatchObject({ code: 1, error: { kind: 'session_in_retry' } });
+    expect(bench.provider.count('more')).toBe(0);
     await driver.delete(session);
   });
 

@@ -182,7 +182,8 @@ describe('a prompt gets its reply', () => {
     await waitFor(() => server.count(STATUS) >= looks, { what: 'idle for long', interval: 5 });
     const hold = server.holdStatus();
     await waitFor(() => hold.held > 0, { what: 'a look on its way', interval: 5 });
-    server.get(id).messages.push(BEGUN);
+    const sent = server.requests.find(({ route }) => route === PROMPT);
+    server.get(id).messages.push({ info: { id: 'msg_u', role: 'user' }, ...sent?.body }, BEGUN);
     server.setStatus(id, { type: 'busy' }, { silently: true });
     hold.release();
     const seen = server.count(STATUS) + 2;
@@ -287,6 +288,107 @@ describe('a prompt fails, and says how', () => {
     const error = await failure(driver.prompt({ prompt: 'hello' }));
     expect(error.kind).toBe('unreachable');
     expect(server.sessions.size).toBe(0);
+  });
+});
+
+describe('a session that is used again', () => {
+  const answer = (server: FakeOpencode, id: string, prompt: number, text: string) => {
+    const { messages } = server.get(id);
+    const prompts = messages.filter((each) => (each as typeof BEGUN).info.role === 'user');
+    const { info } = prompts[prompt] as typeof BEGUN;
+    const message = { ...BEGUN.info, id: `msg_a${prompt}`, parentID: info.id, finish: 'stop' };
+    messages.push({
+      info: { ...message, time: { created: 1, completed: 2 } },
+      parts: [{ type: 'text', text, time: { start: 1, end: 2 } }],
+    });
+  };
+
+  /** As the real one tells of the prompts that it has taken. */
+  const tellPrompts = (server: FakeOpencode, sessionID: string) => {
+    for (const { info, parts } of server.get(sessionID).messages as (typeof BEGUN)[]) {
+      for (const part of parts as object[]) {
+        const properties = { part: { id: 'prt_p', sessionID, messageID: info.id, ...part } };
+        server.emit({ type: 'message.part.updated', properties });
+      }
+    }
+  };
+
+  it('takes no second prompt while it is at work', async () => {
+    const { server, driver, prompted } = await start();
+    const session = await driver.createSession();
+    const first = driver.send(session, 'first');
+    await prompted();
+    const error = await failure(driver.send(session, 'second'));
+    expect(error.kind).toBe('session_busy');
+    expect(error.message).toContain('--queue');
+    expect([server.count(PROMPT), server.count(ABORT)]).toEqual([1, 0]);
+    reply(server, session.id, 'yes');
+    expect(await first).toMatchObject({ text: 'yes' });
+  });
+
+  it('answers each of two prompts with its own reply, the same words or not', async () => {
+    const { server, driver, prompted } = await start();
+    const other = new OpencodeDriver({ url: server.url, clock });
+    ends.push(() => other.close());
+    const session = await driver.createSession();
+    const first = driver.send(session, 'the same');
+    const { id } = await prompted();
+    const second = other.send(session, 'the same', { queue: true });
+    await prompted(2);
+    tellPrompts(server, id);
+    answer(server, id, 0, 'one');
+    expect(await first).toMatchObject({ text: 'one' });
+    answer(server, id, 1, 'two');
+    server.setStatus(id, { type: 'idle' });
+    expect(await second).toMatchObject({ text: 'two' });
+  });
+
+  it('says of a prompt that a later one was answered in its place', async () => {
+    const { server, driver, prompted } = await start();
+    const session = await driver.createSession();
+    const first = failure(driver.send(session, 'first'));
+    const { id } = await prompted();
+    const second = driver.send(session, 'second', { queue: true });
+    await prompted(2);
+    answer(server, id, 1, 'two');
+    server.setStatus(id, { type: 'idle' });
+    expect((await first).message).toContain('another prompt was sent into the run');
+    expect(await second).toMatchObject({ text: 'two' });
+  });
+
+  it('is looked at in its own directory, whatever the caller says', async () => {
+    const { server, driver } = await start();
+    const { id } = server.addSession({
+      directory: '/own',
+      status: { type: 'retry', attempt: 2, message: 'busy', next: 0 },
+    });
+    const error = await failure(driver.send({ id, directory: '/wrong' }, 'more'));
+    expect(error.kind).toBe('session_in_retry');
+    expect(server.count(PROMPT)).toBe(0);
+    expect(server.get(id)).toMatchObject({ aborts: 1, status: { type: 'idle' } });
+  });
+
+  const traces: [what: string, info: object][] = [
+    ['was aborted in retry', {}],
+    ['was given up', { error: { name: 'APIError', data: { message: 'no', isRetryable: true } } }],
+  ];
+  it.each(traces)('is not taken where its last run %s, by another process', async (_what, more) => {
+    const { server, driver } = await start();
+    const { id } = server.addSession();
+    const time = { created: 1, completed: 2 };
+    server.get(id).messages.push({ info: { ...BEGUN.info, ...more, time }, parts: [] });
+    const error = await failure(driver.send({ id }, 'more'));
+    expect(error.kind).toBe('session_in_retry');
+    expect(error.message).toContain('failed in retry the last time');
+    expect(server.count(PROMPT)).toBe(0);
+  });
+
+  it('and never ran is not waited for', async () => {
+    const { driver } = await start();
+    const session = await driver.createSession();
+    const error = await failure(driver.wait(session));
+    expect(error.kind).toBe('usage');
+    expect(error.message).toContain('has never run');
   });
 });
 

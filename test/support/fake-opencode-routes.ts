@@ -40,7 +40,8 @@ function session({ state, id }: RouteCall): FakeSession {
 
 function startRun(call: RouteCall): FakeSession {
   const found = session(call);
-  found.messages.push({ info: { role: 'user', sessionID: found.id }, ...call.body });
+  const info = { id: call.state.newId('msg'), role: 'user', sessionID: found.id };
+  found.messages.push({ info, ...call.body });
   if (found.status.type === 'idle') call.state.setStatus(found.id, { type: 'busy' });
   return found;
 }

@@ -2,10 +2,10 @@
  * The safe driver: opencode under program control that cannot wedge. Every wait is bounded, every abort and delete is
  * verified, no session is used twice by `prompt`, and nothing fails silently.
  */
+import { randomUUID } from 'node:crypto';
 import { BoundedMap } from '../../lib/bounded-map.js';
-import { type Clock, SystemClock } from '../../lib/clock.js';
+import { type Clock, SystemClock, sleep } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
-import { isNotFound } from '../http/errors.js';
 import { OpencodeClient } from '../v1/client.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
@@ -23,6 +23,7 @@ import { runPrompt } from './prompt.js';
 import { replyOf } from './reply.js';
 import { promptBody, sessionBody } from './request-bodies.js';
 import { type Ending, Run, type SessionRef } from './run.js';
+import type { OwnWords } from './run-outcome.js';
 import { type Message, readTranscript } from './transcript.js';
 import type {
   Availability,
@@ -46,6 +47,9 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
 /** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
 const UNAWAITED_MS = 1_000;
+/** So often a session that shows nothing is looked at, before it counts as one that never ran. */
+const NEVER_RAN_LOOKS = 3;
+const NEVER_RAN_PAUSE_MS = 500;
 const DEFAULT_LIST = 100;
 /**
  * Prompts whose time is remembered. It matters for a second after each prompt. At the limit: the oldest is forgotten.
@@ -61,6 +65,8 @@ export class OpencodeDriver {
   readonly #options: DriverOptions;
   /** When the driver itself prompted a session, on its clock. */
   readonly #sentAt = new BoundedMap<string, number>(MAX_SENT);
+  /** Where sessions live, as the server has said it. */
+  readonly #places = new BoundedMap<string, string>(MAX_SENT);
 
   constructor(options: DriverOptions = {}) {
     const { url = DEFAULT_URL, username, password, clock = new SystemClock(), authorise } = options;
@@ -104,6 +110,7 @@ export class OpencodeDriver {
       const making = this.#client.createSession(body, directory);
       try {
         const { id, ...made } = await orAborted(making, signal);
+        this.#learn({ id, ...made });
         return { id, ...made };
       } catch (error) {
         if (signal?.aborted) {
@@ -155,7 +162,8 @@ export class OpencodeDriver {
     checkLimits(options);
     return this.#within(options, async (wall) => {
       const place = await this.#placed(session, wall.signal);
-      const followed = this.#follow(place, undefined, undefined, options);
+      await this.#assertRan(place, wall.signal);
+      const followed = this.#follow(place, undefined, undefined, undefined, options);
       return this.#conclude(followed, options, wall);
     });
   }
@@ -291,10 +299,10 @@ export class OpencodeDriver {
     const wish = { ...options, ...(signal && { signal }) };
     const { ref, variant } = await chooseModel(client, wish, place.directory, notice);
     if (agent !== undefined) await checkAgent(client, agent, place.directory, signal);
-    const body = promptBody({ text, model: ref, agent, system, variant, context, files });
-    await this.#calm(place, signal);
-    const since = await this.#lastMessage(place, signal);
-    const followed = this.#follow(place, ref && modelName(ref), since, options);
+    const mark = randomUUID();
+    const body = promptBody({ text, mark, model: ref, agent, system, variant, context, files });
+    const since = await this.#claim(place, options.queue === true, signal);
+    const followed = this.#follow(place, ref && modelName(ref), { mark, text }, since, options);
     let isSent = false;
     try {
       if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal)) && !signal?.aborted) {
@@ -317,49 +325,86 @@ export class OpencodeDriver {
     return followed;
   }
 
-  /** The session with its directory, without which nothing said of it can be believed. */
-  async #placed({ id, directory }: SessionRef, signal?: AbortSignal): Promise<SessionRef> {
+  /** The session in its own directory, as the server says it: nothing said of it elsewhere can be believed. */
+  async #placed({ id }: SessionRef, signal?: AbortSignal): Promise<SessionRef> {
     checkId(id);
-    if (directory !== undefined) return { id, directory };
+    const known = this.#places.get(id);
+    if (known !== undefined) return { id, directory: known };
     const session = await this.#client.session(id, undefined, signal);
-    if (session) return place(id, session.directory);
-    throw new DriverError(
-      'session_not_found',
-      `there is no session ${id}: "opencode-watchdog sessions" lists those there are.`,
-      { sessionID: id },
-    );
+    if (!session) {
+      throw new DriverError(
+        'session_not_found',
+        `there is no session ${id}: "opencode-watchdog sessions" lists those there are.`,
+        { sessionID: id },
+      );
+    }
+    this.#learn(session);
+    return place(id, session.directory);
   }
 
-  /** Before a prompt: a session that still does something is brought to rest; one in retry is not used at all. */
-  async #calm(session: SessionRef, signal?: AbortSignal): Promise<void> {
-    const status = (await this.#client.statuses(session.directory, signal)).get(session.id);
-    if (status === undefined || status.type === 'idle') return;
-    await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
-    if (status.type !== 'retry') return;
-    throw new DriverError(
-      'session_in_retry',
-      `the session ${session.id} was in retry (attempt ${status.attempt}: ${status.message}): it was aborted, and the ` +
-        'prompt was not sent. Prompt in a new session.',
-      { sessionID: session.id, aborted: true },
-    );
+  #learn({ id, directory }: SessionRef): void {
+    if (directory !== undefined) this.#places.set(id, directory);
   }
 
-  async #lastMessage(
-    { id, directory }: SessionRef,
+  /**
+   * Before a prompt: one that is at work or in retry takes none, and neither does one whose last run failed in retry.
+   * @returns its last message
+   */
+  async #claim(
+    session: SessionRef,
+    queue: boolean,
     signal?: AbortSignal,
   ): Promise<string | undefined> {
-    const options = { limit: 1, ...(signal && { signal }) };
-    try {
-      return (await readTranscript(this.#client, id, directory, options)).at(-1)?.id;
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      throw new DriverError('session_not_found', `there is no session ${id}.`, { sessionID: id });
+    const { id, directory } = session;
+    const status = (await this.#client.statuses(directory, signal)).get(id);
+    if (status?.type === 'retry') {
+      await bringToRest(this.#deps, session, this.#sentAt.get(id));
+      throw inRetry(
+        id,
+        `is in retry (attempt ${status.attempt}: ${status.message}): it was aborted`,
+      );
     }
+    if (status?.type === 'busy' && !queue) {
+      throw new DriverError(
+        'session_busy',
+        `the session ${id} is at work on another prompt, and this one was not sent: wait for it ` +
+          `("opencode-watchdog wait ${id}"), abort it, or send behind it with --queue (queue).`,
+        { sessionID: id },
+      );
+    }
+    const messages = await readTranscript(this.#client, id, directory, {
+      limit: 1,
+      ...(signal && { signal }),
+    });
+    const last = messages.at(-1);
+    if (status === undefined && failedInRetry(last)) {
+      throw inRetry(id, 'failed in retry the last time');
+    }
+    return last?.id;
+  }
+
+  /** Waiting for what was never begun would only end with the time. @throws DriverError `usage` */
+  async #assertRan(session: SessionRef, signal: AbortSignal): Promise<void> {
+    for (let looks = 0; looks < NEVER_RAN_LOOKS; looks += 1) {
+      // A prompt that was just taken may not be written yet.
+      if (looks > 0) await sleep(this.#clock, NEVER_RAN_PAUSE_MS, signal);
+      const [statuses, messages] = await Promise.all([
+        this.#client.statuses(session.directory, signal),
+        readTranscript(this.#client, session.id, session.directory, { limit: 1, signal }),
+      ]);
+      if (statuses.has(session.id) || messages.length > 0) return;
+    }
+    throw new DriverError(
+      'usage',
+      `the session ${session.id} has never run: there is nothing to wait for. "opencode-watchdog send" prompts it.`,
+      { sessionID: session.id },
+    );
   }
 
   #follow(
     session: SessionRef,
     model: string | undefined,
+    prompt: OwnWords | undefined,
     since: string | undefined,
     options: WaitOptions & SendOptions,
   ): Followed {
@@ -372,6 +417,7 @@ export class OpencodeDriver {
       { ...this.#deps, events: this.#events },
       {
         session,
+        ...(prompt && { prompt }),
         ...(since !== undefined && { since }),
         onText: (text) => live.onText?.(text),
         onNotice: (message) => this.#notice(live, message),
@@ -465,6 +511,25 @@ interface Followed {
     onNotice: ((message: string) => void) | undefined;
     startedAt: number;
   };
+}
+
+function inRetry(sessionID: string, how: string): DriverError {
+  return new DriverError(
+    'session_in_retry',
+    `the session ${sessionID} ${how}, and the prompt was not sent. Prompt in a new session.`,
+    { sessionID, aborted: true },
+  );
+}
+
+/**
+ * The last answer's trace of a retry: opencode gave up an error that may pass, or the retry was aborted, which ends the
+ * answer without finish and error (facts, section 6; seen on 1.18.33). Other processes see it as well.
+ */
+function failedInRetry(last: Message | undefined): boolean {
+  if (last?.role !== 'assistant') return false;
+  if (last.error !== undefined) return last.error.isRetryable === true;
+  const isBlank = last.text === '' && last.tools.length === 0;
+  return last.completed !== undefined && last.finish === undefined && isBlank;
 }
 
 /** @throws DriverError `usage` */

@@ -16,8 +16,10 @@ export type DriverErrorKind =
   /** Something answers, and it is not opencode; or opencode answered with an error of its own. */
   | 'server'
   | 'session_not_found'
-  /** The session was in retry: it was aborted, and is not used again. */
+  /** The session is or was in retry: it was aborted, and is not used again. */
   | 'session_in_retry'
+  /** The session is at work on another prompt (`queue` waits behind it). */
+  | 'session_busy'
   /** A session could not be brought to rest. */
   | 'abort_failed'
   | 'delete_failed'
@@ -143,6 +145,7 @@ export function isModelsFault({ kind }: DriverError): boolean {
     case 'server':
     case 'session_not_found':
     case 'session_in_retry':
+    case 'session_busy':
     case 'abort_failed':
     case 'delete_failed':
     case 'step_limit':

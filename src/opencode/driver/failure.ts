@@ -31,6 +31,11 @@ export async function failureOf(
         'run_failed',
         'the run ended after a tool call without a reply: a permission or question was answered no.',
       );
+    case 'superseded':
+      return new DriverError(
+        'run_failed',
+        'another prompt was sent into the run, which answered that one and not this: send one prompt at a time.',
+      );
     case 'aborted':
       return new DriverError('run_failed', `the run ${BY_ANOTHER}`);
     case 'cut':

@@ -4,6 +4,7 @@
  */
 import { DriverError } from './error.js';
 import type { ModelRef } from './model.js';
+import { PROMPT_MARK } from './transcript.js';
 import type { ContextText, FilePart, PermissionRule } from './types.js';
 
 export interface SessionBody {
@@ -15,6 +16,7 @@ export interface SessionBody {
 export interface TextPart {
   type: 'text';
   text: string;
+  metadata?: Record<string, unknown>;
 }
 
 export interface PromptWire {
@@ -27,6 +29,8 @@ export interface PromptWire {
 
 export interface PromptWords {
   text: string;
+  /** Kept by the server in the prompt's metadata, and never shown to a model. */
+  mark: string;
   model: ModelRef | undefined;
   agent: string | undefined;
   system: string | undefined;
@@ -42,7 +46,7 @@ const MAX_TITLE_CHARS = 60;
 
 /** @throws DriverError `usage` */
 export function promptBody(words: PromptWords): PromptWire {
-  const { text, model, agent, system, variant, context = [], files = [] } = words;
+  const { text, mark, model, agent, system, variant, context = [], files = [] } = words;
   const told = context.map((each) => contextText(each));
   const length = told.reduce((sum, each) => sum + each.length, text.length);
   // opencode takes an empty prompt, and a model answers nothing with nonsense.
@@ -54,7 +58,11 @@ export function promptBody(words: PromptWords): PromptWire {
     );
   }
   return {
-    parts: [...told.map(textPart), ...files, textPart(text)],
+    parts: [
+      ...told.map(textPart),
+      ...files,
+      { ...textPart(text), metadata: { [PROMPT_MARK]: mark } },
+    ],
     ...(model && { model }),
     ...(agent !== undefined && { agent }),
     ...(system !== undefined && { system }),

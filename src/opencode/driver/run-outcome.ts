@@ -20,6 +20,8 @@ export type Verdict =
   | { kind: 'aborted' }
   /** Begun and never ended: the server was restarted, or the end is still to be written. */
   | { kind: 'cut' }
+  /** A later prompt of somebody else was taken into the run, which answered that one alone. */
+  | { kind: 'superseded' }
   /** No answer was begun. */
   | { kind: 'nothing' };
 
@@ -38,6 +40,51 @@ export function newestRun(
 
 /** A person's or a program's words; opencode's own, after a compaction, belong to the run under way. */
 const isPrompt = ({ role, synthetic }: Message) => role === 'user' && synthetic !== true;
+
+/**
+ * Which prompt is ours: its mark says so; where a server keeps no marks, the first prompt after `since` with our words.
+ */
+export function ownPrompt(
+  messages: readonly Message[],
+  { mark, text }: OwnWords,
+  since: string | undefined,
+): string | undefined {
+  const known = since === undefined ? -1 : messages.findIndex(({ id }) => id === since);
+  const prompts = messages.slice(known + 1).filter(isPrompt);
+  const marked = prompts.find((each) => each.mark === mark);
+  return (
+    marked ?? prompts.find((each) => each.mark === undefined && each.text.endsWith(text.trim()))
+  )?.id;
+}
+
+export interface OwnWords {
+  mark: string;
+  text: string;
+}
+
+export interface OwnRun {
+  messages: readonly Message[];
+  /** Prompts of others that came after ours. */
+  followers: readonly Message[];
+}
+
+/** The answers to one prompt: those that name it, and those after what opencode itself said in its run (a compaction). */
+export function runOf(messages: readonly Message[], own: string): OwnRun {
+  const prompts = new Set([own]);
+  const followers: Message[] = [];
+  const answers: Message[] = [];
+  // A long run's prompt may be further back than what was read: its answers name it all the same.
+  for (const each of messages.slice(messages.findIndex(({ id }) => id === own) + 1)) {
+    if (isPrompt(each)) followers.push(each);
+    else if (each.role === 'user') {
+      if (followers.length === 0) prompts.add(each.id);
+    } else if (each.parentID === undefined) {
+      // Old servers do not say whose answer it is.
+      if (followers.length === 0) answers.push(each);
+    } else if (prompts.has(each.parentID)) answers.push(each);
+  }
+  return { messages: answers, followers };
+}
 
 export function judgeRun(messages: readonly Message[]): Verdict {
   const all = messages.filter(({ role }) => role === 'assistant');

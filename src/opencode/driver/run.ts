@@ -2,20 +2,28 @@
  * Follows one run to its end: by its events, and by looks at its status. Only the status of the session's own
  * directory is believed (facts, section 6), and only its transcript says how it ended.
  */
+import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock } from '../../lib/clock.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';
-import { MAX_ID_CHARS, message, modelOf } from '../v1/schemas.js';
+import { MAX_ID_CHARS, message, modelOf, part } from '../v1/schemas.js';
 import { readStatus } from '../v1/status.js';
 import { readError } from '../v1/transcript.js';
 import { readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import { GAP, type SessionEvent, type SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
-import { judgeRun, newestRun, type Verdict } from './run-outcome.js';
+import {
+  judgeRun,
+  newestRun,
+  type OwnWords,
+  ownPrompt,
+  runOf,
+  type Verdict,
+} from './run-outcome.js';
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
-import { type RunError, readTranscript } from './transcript.js';
+import { type Message, PROMPT_MARK, type RunError, readTranscript } from './transcript.js';
 import { overdue, type Wall } from './wall.js';
 
 /** With events, a look is only for what they missed. */
@@ -34,6 +42,8 @@ const GONE_LOOKS = 4;
 const MAX_MESSAGES = 200;
 /** Open requests of one run of the driver. At the limit: further ones are not answered; the run ends at its timeout. */
 export const MAX_OPEN = 100;
+/** Messages of others in one session that are told apart from ours; the oldest are forgotten. */
+export const MAX_FOREIGN = 1_000;
 const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 
 export interface SessionRef {
@@ -46,6 +56,8 @@ export type OnRequest = 'reject' | 'wait';
 
 export interface RunOptions {
   session: SessionRef;
+  /** What was sent; absent where somebody else's prompt is followed. */
+  prompt?: OwnWords;
   /** The last message before the prompt; the newest run is meant where that is unknown. */
   since?: string;
   onText?: (text: string) => void;
@@ -88,6 +100,12 @@ export class Run {
   #error: RunError | undefined;
   #model: string | undefined;
   #isModelKnown = false;
+  /** The id of our prompt, learnt from the server: ids of our own clock would confuse opencode 1.x. */
+  #own: string | undefined;
+  /** Prompts of others, and the answers to them. */
+  readonly #foreign = new BoundedMap<string, true>(MAX_FOREIGN);
+  /** Another prompt came behind ours: the session may go on when ours is answered. */
+  #isShared = false;
   #seenBusy = false;
   #isLookDue = true;
   /** What looks at rest have found, all of them since `since`. */
@@ -169,8 +187,8 @@ export class Run {
           const seen = await this.#look(signal);
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_LOOKS) throw seen;
-          if (seen === 'idle') {
-            const ending = await this.#ending(signal);
+          if (seen === 'idle' || (seen === 'active' && this.#isShared)) {
+            const ending = await this.#ending(signal, seen === 'active');
             if (ending) return ending;
           }
           continue;
@@ -232,6 +250,7 @@ export class Run {
       if (error) this.#error ??= readError(error);
       this.#isLookDue = true;
     } else {
+      if (this.#isForeign(type, properties)) return;
       if (type === 'message.updated') this.#hearModel(properties);
       this.#text.event(type, properties);
       const steps = this.#steps.count;
@@ -240,6 +259,31 @@ export class Run {
       if (this.#steps.count === steps && type !== 'session.compacted') return;
     }
     this.#ring?.();
+  }
+
+  /** Whether a message, or a part of one, is another prompt or the answer to it. Learns which prompt is ours. */
+  #isForeign(type: string, properties: unknown): boolean {
+    const { prompt } = this.#options;
+    if (prompt === undefined) return false;
+    if (type === 'message.updated') {
+      const info = message.safeParse((properties as { info?: unknown } | null)?.info).data;
+      if (info?.role !== 'assistant' || info.parentID === undefined) return false;
+      if (this.#foreign.get(info.parentID) !== true) return false;
+      this.#foreign.set(info.id, true);
+      return true;
+    }
+    if (type !== 'message.part.updated' && type !== 'message.part.delta') return false;
+    const { part: whole, messageID } = (properties ?? {}) as { part?: unknown; messageID?: string };
+    const read = part.safeParse(whole).data;
+    const of = read?.messageID ?? messageID;
+    if (of === undefined) return false;
+    const mark = read?.metadata?.[PROMPT_MARK];
+    if (mark === prompt.mark) this.#own = of;
+    else if (typeof mark === 'string') {
+      this.#foreign.set(of, true);
+      this.#isShared ||= this.#own !== undefined;
+    }
+    return this.#foreign.get(of) === true;
   }
 
   #hearModel(properties: unknown): void {
@@ -350,10 +394,29 @@ export class Run {
     return now - this.#rest.since;
   }
 
-  /** The end of a run whose status says idle; undefined while it may still be told. */
-  async #ending(signal: AbortSignal): Promise<Ending | undefined> {
+  /** What the transcript says of our own run. */
+  #judge(messages: readonly Message[]): Verdict {
+    const { since, prompt } = this.#options;
+    if (prompt === undefined) return judgeRun(newestRun(messages, since));
+    this.#own ??= ownPrompt(messages, prompt, since);
+    if (this.#own === undefined) return { kind: 'nothing' };
+    const own = runOf(messages, this.#own);
+    const verdict = judgeRun(own.messages);
+    const later = new Set(own.followers.map(({ id }) => id));
+    this.#isShared ||= later.size > 0;
+    const isOver = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
+    const isOpen =
+      verdict.kind === 'stopped' || verdict.kind === 'nothing' || verdict.kind === 'cut';
+    return isOpen && isOver ? { kind: 'superseded' } : verdict;
+  }
+
+  /**
+   * The end of a run whose status says idle; undefined while it may still be told. Where the session goes on with
+   * another's prompt (`isActive`), only an answer that is whole counts.
+   */
+  async #ending(signal: AbortSignal, isActive: boolean): Promise<Ending | undefined> {
     const { client } = this.#deps;
-    const { session, since } = this.#options;
+    const { session } = this.#options;
     let verdict: Verdict;
     let restedMs: number;
     try {
@@ -363,7 +426,8 @@ export class Run {
         timeoutMs: LOOK_TIMEOUT_MS,
       });
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
-      verdict = judgeRun(newestRun(messages, since));
+      verdict = this.#judge(messages);
+      if (isActive) return isAnswered(verdict) ? verdict : undefined;
       restedMs = this.#restedMs(`${verdict.kind} ${messages.at(-1)?.id}`);
     } catch (error) {
       if (signal.aborted) return undefined;
@@ -394,5 +458,23 @@ export class Run {
     const retries = this.#attempts > 0 ? `; the provider had failed ${this.#attempts} times` : '';
     const why = waits ? `; it waits for ${waits}` : retries;
     return new DriverError('timeout', `${overdue(timeoutMs)}${why}.`);
+  }
+}
+
+/** With another prompt behind it, opencode goes on to that one as soon as an answer is whole. */
+function isAnswered(verdict: Verdict): boolean {
+  switch (verdict.kind) {
+    case 'reply':
+    case 'empty':
+    case 'truncated':
+      return verdict.message.completed !== undefined;
+    case 'superseded':
+      return true;
+    case 'failed':
+    case 'stopped':
+    case 'aborted':
+    case 'cut':
+    case 'nothing':
+      return false;
   }
 }

@@ -85,6 +85,8 @@ export interface SendOptions {
   system?: string;
   context?: readonly ContextText[];
   files?: readonly FilePart[];
+  /** Behind the run that the session is at work on; else such a prompt is refused (`session_busy`). */
+  queue?: boolean;
   onNotice?: (message: string) => void;
   signal?: AbortSignal;
 }

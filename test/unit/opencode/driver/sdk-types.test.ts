@@ -104,6 +104,7 @@ describe('what comes back', () => {
   it('is sent with the context before the words', () => {
     const body: PromptRequest = promptBody({
       text: 'do it',
+      mark: 'a-mark',
       model: { providerID: 'fake', modelID: 'm1' },
       agent: undefined,
       system: undefined,
@@ -115,7 +116,7 @@ describe('what comes back', () => {
       parts: [
         { type: 'text', text: '<context name="plan.md">\nfirst this\n</context>' },
         { type: 'file', mime: 'text/plain', url: 'data:text/plain;base64,' },
-        { type: 'text', text: 'do it' },
+        { type: 'text', text: 'do it', metadata: { 'opencode-watchdog': 'a-mark' } },
       ],
       model: { providerID: 'fake', modelID: 'm1' },
     });
