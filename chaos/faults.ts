@@ -1,10 +1,10 @@
 /** How each fault is done to the world, and undone. Each settles when it is over; an answer is what went wrong with it. */
 import { CLI } from '../test/support/daemon.js';
 import { pause } from '../test/support/wait.js';
-import { type Arena, START_TIMEOUT_MS } from './arena.js';
 import { limitFiles } from './disk.js';
+import { type Environment, START_TIMEOUT_MS } from './environment.js';
+import { isStopped } from './process-probe.js';
 import type { FaultName, PlannedFault } from './schedule.js';
-import { isStopped } from './witness.js';
 
 /** `note`: what became of it. `broken`: the watchdog did not do what it had to do about it. */
 export interface FaultEnd {
@@ -12,7 +12,7 @@ export interface FaultEnd {
   broken?: string;
 }
 
-type Fault = (arena: Arena, planned: PlannedFault) => Promise<FaultEnd | undefined>;
+type Fault = (environment: Environment, planned: PlannedFault) => Promise<FaultEnd | undefined>;
 
 /**
  * A server that is frozen for good is replaced when its stream is silent beyond 1.2 of opencode's heartbeats of 10 s and
@@ -26,11 +26,11 @@ const HEALTH_MS = 2_000;
 const REFUSED_MS = 30_000;
 
 export const doFault: Record<FaultName, Fault> = {
-  'server-kill': (arena) => signalServer(arena, 'SIGKILL'),
-  'server-term': (arena) => signalServer(arena, 'SIGTERM'),
+  'server-kill': (environment) => signalServer(environment, 'SIGKILL'),
+  'server-term': (environment) => signalServer(environment, 'SIGTERM'),
 
-  'server-freeze': async (arena, { ms }) => {
-    const pid = serverPid(arena);
+  'server-freeze': async (environment, { ms }) => {
+    const pid = serverPid(environment);
     if (pid === undefined) return { note: 'no server' };
     send(pid, 'SIGSTOP');
     await pause(ms);
@@ -39,32 +39,32 @@ export const doFault: Record<FaultName, Fault> = {
     return thawed ? { note: 'it was thawed or replaced by then' } : undefined;
   },
 
-  'server-freeze-for-good': async (arena) => {
-    const pid = serverPid(arena);
+  'server-freeze-for-good': async (environment) => {
+    const pid = serverPid(environment);
     if (pid === undefined) return { note: 'no server' };
-    const booting = await arena.opencode.health(HEALTH_MS).then(
+    const booting = await environment.opencode.health(HEALTH_MS).then(
       () => false,
       () => true,
     );
     const ms = REPLACED_MS + (booting ? START_TIMEOUT_MS : 0);
     const deadline = Date.now() + ms;
-    while (serverPid(arena) === pid && Date.now() < deadline) {
+    while (serverPid(environment) === pid && Date.now() < deadline) {
       send(pid, 'SIGSTOP');
       await pause(100);
     }
-    if (serverPid(arena) !== pid) return undefined;
+    if (serverPid(environment) !== pid) return undefined;
     send(pid, 'SIGCONT');
     return { broken: `a frozen server was not replaced within ${ms / 1000} s` };
   },
 
-  'server-kill-while-booting': async (arena, { amount }) => {
-    const old = serverPid(arena);
+  'server-kill-while-booting': async (environment, { amount }) => {
+    const old = serverPid(environment);
     if (old === undefined) return { note: 'no server' };
     send(old, 'SIGKILL');
     const deadline = Date.now() + BOOT_MS;
     for (;;) {
       await pause(25);
-      const pid = serverPid(arena);
+      const pid = serverPid(environment);
       if (pid !== undefined && pid !== old) {
         await pause(amount);
         send(pid, 'SIGKILL');
@@ -74,9 +74,9 @@ export const doFault: Record<FaultName, Fault> = {
     }
   },
 
-  'both-kill': async (arena, { amount }) => {
-    const pid = serverPid(arena);
-    const ended = arena.manager.end('SIGKILL', amount);
+  'both-kill': async (environment, { amount }) => {
+    const pid = serverPid(environment);
+    const ended = environment.manager.end('SIGKILL', amount);
     if (pid !== undefined) send(pid, 'SIGKILL');
     await ended;
     return undefined;
@@ -98,9 +98,9 @@ export const doFault: Record<FaultName, Fault> = {
     send(pid, 'SIGCONT');
     return undefined;
   },
-  'daemon-double': async (arena) => {
-    if (arena.manager.pid === undefined) return { note: 'no daemon' };
-    const code = await arena.secondDaemon(CLI, REFUSED_MS);
+  'daemon-double': async (environment) => {
+    if (environment.manager.pid === undefined) return { note: 'no daemon' };
+    const code = await environment.secondDaemon(CLI, REFUSED_MS);
     if (code === 1) return undefined;
     // Where the first had ended meanwhile, the second was right.
     return { broken: `a second daemon was not refused (exit code ${code ?? 'none'})` };
@@ -114,27 +114,31 @@ export const doFault: Record<FaultName, Fault> = {
     }
     return undefined;
   },
-  'net-refuse': (arena, { ms }) => network(arena, { kind: 'refuse' }, ms),
-  'net-blackhole': (arena, { ms }) => network(arena, { kind: 'blackhole' }, ms),
-  'net-delay': (arena, { ms, amount }) => network(arena, { kind: 'delay', ms: amount * 2 }, ms),
-  'net-truncate': (arena, { ms, amount }) =>
-    network(arena, { kind: 'truncate', bytes: amount }, ms),
-  'net-reset': (arena, { ms, amount }) => network(arena, { kind: 'reset', bytes: amount }, ms),
+  'net-refuse': (environment, { ms }) => network(environment, { kind: 'refuse' }, ms),
+  'net-blackhole': (environment, { ms }) => network(environment, { kind: 'blackhole' }, ms),
+  'net-delay': (environment, { ms, amount }) =>
+    network(environment, { kind: 'delay', ms: amount * 2 }, ms),
+  'net-truncate': (environment, { ms, amount }) =>
+    network(environment, { kind: 'truncate', bytes: amount }, ms),
+  'net-reset': (environment, { ms, amount }) =>
+    network(environment, { kind: 'reset', bytes: amount }, ms),
 
-  'disk-daemon': async (arena, { ms }) => {
-    const { daemonDisk } = arena;
+  'disk-daemon': async (environment, { ms }) => {
+    const { daemonDisk } = environment;
     if (daemonDisk)
       return fullDisk(
         () => daemonDisk.fill(),
         () => daemonDisk.free(),
         ms,
       );
-    const { pid } = arena.manager;
-    if (arena.disks === 'none' || pid === undefined) return { note: 'no means to fill a disk' };
+    const { pid } = environment.manager;
+    if (environment.disks === 'none' || pid === undefined)
+      return { note: 'no means to fill a disk' };
     limitFiles(pid, true);
     await pause(ms);
     // What it started meanwhile has inherited the limit.
-    for (const each of arena.witness.look(Date.now()).family) limitFiles(each.pid, false);
+    for (const each of environment.processProbe.look(Date.now()).family)
+      limitFiles(each.pid, false);
     return { note: 'by a limit on the size of files' };
   },
   'disk-server': async ({ serverDisk }, { ms }) => {
@@ -163,12 +167,15 @@ export const doFault: Record<FaultName, Fault> = {
   },
 };
 
-function serverPid({ witness }: Arena): number | undefined {
-  return witness.look(Date.now()).servers[0]?.pid;
+function serverPid({ processProbe }: Environment): number | undefined {
+  return processProbe.look(Date.now()).servers[0]?.pid;
 }
 
-async function signalServer(arena: Arena, signal: NodeJS.Signals): Promise<FaultEnd | undefined> {
-  const pid = serverPid(arena);
+async function signalServer(
+  environment: Environment,
+  signal: NodeJS.Signals,
+): Promise<FaultEnd | undefined> {
+  const pid = serverPid(environment);
   if (pid === undefined) return { note: 'no server' };
   send(pid, signal);
   return undefined;
@@ -184,8 +191,8 @@ function send(pid: number, signal: NodeJS.Signals): void {
 }
 
 async function network(
-  { proxy }: Arena,
-  mode: Parameters<NonNullable<Arena['proxy']>['set']>[0],
+  { proxy }: Environment,
+  mode: Parameters<NonNullable<Environment['proxy']>['set']>[0],
   ms: number,
 ): Promise<undefined> {
   await proxy?.set(mode);

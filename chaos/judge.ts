@@ -2,7 +2,7 @@
 import type { Evidence, Law, Violation } from './evidence.js';
 import { DaemonLives } from './laws/daemon-lives.js';
 import { HealthyUntouched } from './laws/healthy-untouched.js';
-import { Ledger } from './laws/ledger.js';
+import { History } from './laws/history.js';
 import { LoggedOnce } from './laws/logged-once.js';
 import { NoOrphan } from './laws/no-orphan.js';
 import { NoSecret } from './laws/no-secret.js';
@@ -24,31 +24,31 @@ export interface JudgeOptions {
 }
 
 export class Judge {
-  readonly ledger = new Ledger();
+  readonly history = new History();
   readonly laws: readonly Law[];
   readonly #told: number[] = [];
   readonly stuckEnded: StuckEnded;
   readonly recovers: Recovers;
 
   constructor({ limits, secrets, slackMs, recoverMs, startsServer = true }: JudgeOptions) {
-    const { ledger } = this;
-    this.stuckEnded = new StuckEnded(ledger, limits, slackMs);
-    this.recovers = new Recovers(ledger, recoverMs);
+    const { history } = this;
+    this.stuckEnded = new StuckEnded(history, limits, slackMs);
+    this.recovers = new Recovers(history, recoverMs);
     this.laws = [
       new OneServer(),
       new NoOrphan(),
-      new HealthyUntouched(ledger, limits),
-      new RestartJustified(ledger),
+      new HealthyUntouched(history, limits),
+      new RestartJustified(history),
       this.stuckEnded,
-      new LoggedOnce(ledger, startsServer),
+      new LoggedOnce(history, startsServer),
       new NoSecret(secrets),
-      new DaemonLives(ledger, limits.healthInterval),
+      new DaemonLives(history, limits.healthInterval),
       this.recovers,
     ];
   }
 
   take(e: Evidence): void {
-    this.ledger.take(e);
+    this.history.take(e);
     for (const law of this.laws) law.take(e);
   }
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { plantSecrets } from './arena.js';
+import { plantSecrets } from './environment.js';
 import { isIsolated, rerunIsolated } from './isolate.js';
 import { LONG, SHORT } from './limits.js';
 import { type PhaseResult, runPhase } from './phase.js';

@@ -1,14 +1,14 @@
 /** One phase of a run: a world, its schedule carried out, everything looked at throughout, and the end of it. */
 import { appendFileSync } from 'node:fs';
 import { pause, waitFor } from '../test/support/wait.js';
-import { Actors } from './actors.js';
-import { Arena, type Secrets } from './arena.js';
+import { Environment, type Secrets } from './environment.js';
 import type { Emit, Evidence, Violation } from './evidence.js';
 import { doFault } from './faults.js';
 import { Judge } from './judge.js';
 import type { Limits } from './limits.js';
 import { FAULTS, type FaultGroup, type Phase, type PlannedFault } from './schedule.js';
 import { LOOK_MS, plain, Watch } from './watch.js';
+import { Workload } from './workload.js';
 
 export interface PhaseOptions {
   phase: Phase;
@@ -48,8 +48,8 @@ class PhaseRun {
   readonly #groups = new Map<FaultGroup, Promise<void>>();
   readonly #active = new Map<number, PlannedFault>();
   readonly #result: PhaseResult;
-  #arena!: Arena;
-  #actors!: Actors;
+  #environment!: Environment;
+  #workload!: Workload;
   #faultID = 0;
   #began = 0;
 
@@ -73,20 +73,20 @@ class PhaseRun {
     const { phase, limits, secrets, stop } = this.#o;
     const { topology } = phase;
     const emit: Emit = (e) => this.#take({ at: Date.now(), ...e } as Evidence);
-    this.#arena = await Arena.make({ topology, limits, secrets, emit });
-    this.#result.disks = this.#arena.disks;
-    this.#actors = new Actors(this.#arena, limits, emit, this.#over.signal);
+    this.#environment = await Environment.make({ topology, limits, secrets, emit });
+    this.#result.disks = this.#environment.disks;
+    this.#workload = new Workload(this.#environment, limits, emit, this.#over.signal);
     const watch = new Watch({
-      arena: this.#arena,
+      environment: this.#environment,
       secrets,
       emit,
       faults: () => [...this.#active.values()].map(({ fault }) => fault),
-      onGone: () => this.#actors.cutAll(),
+      onGone: () => this.#workload.cutAll(),
       stop: this.#over.signal,
     });
-    const watching = [watch.run(), this.#actors.watch()];
+    const watching = [watch.run(), this.#workload.watch()];
     try {
-      this.#arena.manager.start();
+      this.#environment.manager.start();
       await waitFor(() => watch.allWell, {
         what: 'the first server and daemon',
         timeout: FIRST_BOOT_MS,
@@ -101,9 +101,9 @@ class PhaseRun {
     } finally {
       this.#over.abort();
       await Promise.allSettled(watching);
-      await this.#arena.end();
+      await this.#environment.end();
     }
-    const { begun, skipped } = this.#actors;
+    const { begun, skipped } = this.#workload;
     this.#result.sessions = { begun, skipped };
     return this.#result;
   }
@@ -114,7 +114,7 @@ class PhaseRun {
       const { event, sessionID, parentID } = e.line;
       this.#result.events[event] = (this.#result.events[event] ?? 0) + 1;
       if (sessionID !== undefined && typeof parentID === 'string') {
-        this.#actors.adopt(sessionID, parentID);
+        this.#workload.adopt(sessionID, parentID);
       }
     }
     if (e.kind === 'daemon.started') this.#result.daemons += 1;
@@ -134,7 +134,7 @@ class PhaseRun {
       })),
       ...phase.sessions.map((planned) => ({
         at: planned.at,
-        begin: () => void this.#actors.begin(planned),
+        begin: () => void this.#workload.begin(planned),
       })),
     ].sort((a, b) => a.at - b.at);
     for (const { at, begin } of all) {
@@ -154,7 +154,7 @@ class PhaseRun {
       const id = ++this.#faultID;
       this.#active.set(id, planned);
       emit({ kind: 'fault.begun', fault, id });
-      const end = await doFault[fault](this.#arena, planned).catch((error: unknown) => ({
+      const end = await doFault[fault](this.#environment, planned).catch((error: unknown) => ({
         note: `could not be done: ${String(error)}`,
       }));
       this.#active.delete(id);
@@ -170,18 +170,18 @@ class PhaseRun {
     const { limits, slackMs } = this.#o;
     const longest = limits.toolTime + limits.verify * 3 + slackMs + RECOVER_MS;
     const deadline = Date.now() + longest;
-    const settled = () => this.#actors.open === 0 && !this.#judge.recovers.pending;
+    const settled = () => this.#workload.open === 0 && !this.#judge.recovers.pending;
     await this.#until(() => settled() || Date.now() > deadline);
   }
 
   async #end(emit: Emit): Promise<void> {
-    const { manager, witness, topology } = this.#arena;
+    const { manager, processProbe, topology } = this.#environment;
     await manager.stop();
     // The server that a daemon only observed is ours to end.
     if (topology === 'observed') {
-      for (const { pid } of witness.look(Date.now()).servers) process.kill(pid, 'SIGKILL');
+      for (const { pid } of processProbe.look(Date.now()).servers) process.kill(pid, 'SIGKILL');
     }
-    const family = () => witness.look(Date.now()).family;
+    const family = () => processProbe.look(Date.now()).family;
     const deadline = Date.now() + 10_000;
     while (family().length > 0 && Date.now() < deadline) await pause(LOOK_MS);
     emit({ kind: 'left.over', processes: family().map(plain) });
@@ -204,7 +204,7 @@ class PhaseRun {
     const seconds = Math.round((Date.now() - this.#began) / 1000);
     const faults = Object.values(this.#result.faults).reduce((sum, count) => sum + count, 0);
     const now = [...this.#active.values()].map(({ fault }) => fault).join(', ');
-    return `${phase.topology}: ${seconds} of ${Math.round(phase.ms / 1000)} s, ${faults} faults${now && ` (now ${now})`}, ${this.#actors.begun} sessions (${this.#actors.open} open), ${this.#judge.violations.length} violations`;
+    return `${phase.topology}: ${seconds} of ${Math.round(phase.ms / 1000)} s, ${faults} faults${now && ` (now ${now})`}, ${this.#workload.begun} sessions (${this.#workload.open} open), ${this.#judge.violations.length} violations`;
   }
 }
 

@@ -1,8 +1,8 @@
 /** What will happen when, from a seed alone: the same seed gives the same faults and sessions, in the same order. */
 
 import { Random } from '../test/support/random.js';
-import { Deck } from './deck.js';
 import { KIND_NAMES, type KindName } from './kinds.js';
+import { Shuffler } from './shuffler.js';
 
 /**
  * Where the faults of the network come from. `nat`: the kernel turns the daemon's connections to opencode's port into
@@ -99,7 +99,7 @@ export function plan(options: ScheduleOptions): Phase[] {
   const usable = topologies.filter((topology) => possible(topology, only).length > 0);
   return usable.map((topology, index) => {
     const length = Math.round(ms / usable.length);
-    // Each its own stream of chance: another length or another deck of faults leaves the sessions as they are.
+    // Each its own stream of chance: another length or another shuffler of faults leaves the sessions as they are.
     const faults = planFaults(new Random(seed * 31 + index), topology, length, options);
     const sessions = planSessions(new Random(seed * 37 + 1000 + index), length, options);
     return { topology, ms: length, faults, sessions };
@@ -115,12 +115,12 @@ function planFaults(
   ms: number,
   { only, dense = false }: ScheduleOptions,
 ): PlannedFault[] {
-  const deck = new Deck(possible(topology, only), random);
+  const shuffler = new Shuffler(possible(topology, only), random);
   const faults: PlannedFault[] = [];
   const [least, most] = dense ? [1_500, 5_000] : [2_000, 10_000];
   let at = random.between(least, most);
   while (at < ms * (1 - TAIL_SHARE)) {
-    const fault = deck.deal();
+    const fault = shuffler.deal();
     const length = dense ? random.between(2_000, 4_000) : random.between(2_500, 22_000);
     faults.push({ at, fault, ms: length, amount: random.between(80, 900) });
     // One in three comes on top of the last one; one in seven leaves time for everything to be settled.
@@ -138,13 +138,13 @@ function planSessions(
   ms: number,
   { dense = false }: ScheduleOptions,
 ): PlannedSession[] {
-  const deck = new Deck(KIND_NAMES, random);
+  const shuffler = new Shuffler(KIND_NAMES, random);
   const sessions: PlannedSession[] = [];
   const [least, most] = dense ? [300, 1_600] : [1_000, 4_500];
   // Nothing new in the last moments of a dense run: its end is to come soon.
   const until = dense ? ms * 0.6 : ms * (1 - TAIL_SHARE);
   for (let at = random.between(0, least); at < until; at += random.between(least, most)) {
-    sessions.push({ at, kind: deck.deal(), project: random.between(0, PROJECTS - 1) });
+    sessions.push({ at, kind: shuffler.deal(), project: random.between(0, PROJECTS - 1) });
   }
   return sessions;
 }

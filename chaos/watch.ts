@@ -1,12 +1,12 @@
 /** Looks at the world the whole time, past the faults of the network: processes, health, and what the daemon shows. */
 import { pause } from '../test/support/wait.js';
-import type { Arena, Secrets } from './arena.js';
+import type { Environment, Secrets } from './environment.js';
 import type { AbortFlow, Emit, Process } from './evidence.js';
+import { isStopped, type Sight } from './process-probe.js';
 import { FAULTS, type FaultName } from './schedule.js';
-import { isStopped, type Sight } from './witness.js';
 
 export interface WatchOptions {
-  arena: Arena;
+  environment: Environment;
   secrets: Secrets;
   emit: Emit;
   /** The faults in force. */
@@ -50,7 +50,7 @@ export class Watch {
     const { emit } = this.#o;
     let doubted = '';
     while (!this.#o.stop.aborted) {
-      const sight = this.#o.arena.witness.look(Date.now());
+      const sight = this.#o.environment.processProbe.look(Date.now());
       const ids = sight.servers.map(({ pid }) => pid).join(' ');
       // Two that are seen once may be one that forks: they are looked at again.
       const sure = sight.servers.length <= 1 || doubted === ids;
@@ -86,7 +86,7 @@ export class Watch {
   }
 
   #troubles({ servers }: Sight): void {
-    const { manager, proxy, provider } = this.#o.arena;
+    const { manager, proxy, provider } = this.#o.environment;
     const faults = new Set(this.#o.faults().map((fault) => FAULTS[fault]));
     const [server] = servers;
     const troubles: AbortFlow[] = [];
@@ -110,7 +110,7 @@ export class Watch {
   async #probes(): Promise<void> {
     while (!this.#o.stop.aborted) {
       const began = Date.now();
-      this.#serverSilent = await this.#o.arena.opencode.health(PROBE_TIMEOUT_MS).then(
+      this.#serverSilent = await this.#o.environment.opencode.health(PROBE_TIMEOUT_MS).then(
         ({ healthy }) => !healthy,
         () => true,
       );
@@ -123,7 +123,7 @@ export class Watch {
     const { emit } = this.#o;
     const token = this.#o.secrets['status token'];
     const ask = (path: string) =>
-      fetch(`http://127.0.0.1:${this.#o.arena.statusPort}${path}`, {
+      fetch(`http://127.0.0.1:${this.#o.environment.statusPort}${path}`, {
         headers: { authorization: `Bearer ${token}` },
         signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
       });

@@ -1,6 +1,6 @@
 /** The daemon lives through every fault that is not its own death, keeps its log readable, and says what it lost. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
-import type { Ledger } from './ledger.js';
+import type { History } from './history.js';
 
 /** Lines come at least every `log.healthInterval`: in so many of them some were surely said. */
 const SURELY_SAID_INTERVALS = 3;
@@ -9,15 +9,15 @@ const SAY_MS = 30_000;
 
 export class DaemonLives extends Law {
   readonly name = 'the daemon lives and says what it lost';
-  readonly #ledger: Ledger;
+  readonly #history: History;
   readonly #healthInterval: number;
   #generation = 0;
   /** A full disk, and when what was said meanwhile must have been read, or its loss. */
   #owed: { generation: number; since: number; until: number; due: number } | undefined;
 
-  constructor(ledger: Ledger, healthInterval: number) {
+  constructor(history: History, healthInterval: number) {
     super();
-    this.#ledger = ledger;
+    this.#history = history;
     this.#healthInterval = healthInterval;
   }
 
@@ -63,11 +63,11 @@ export class DaemonLives extends Law {
   }
 
   #hadFullDisk(at: number): boolean {
-    return this.#ledger.hadFault((fault) => fault === 'disk-daemon', at - SAY_MS);
+    return this.#history.hadFault((fault) => fault === 'disk-daemon', at - SAY_MS);
   }
 
   #diskFreed(at: number, id: number): void {
-    const began = this.#ledger.faults.get(id)?.begun ?? at;
+    const began = this.#history.faults.get(id)?.begun ?? at;
     if (at - began < this.#healthInterval * SURELY_SAID_INTERVALS) return;
     // The disk's last page takes a line or two more.
     const since = began + this.#healthInterval;
@@ -77,10 +77,10 @@ export class DaemonLives extends Law {
   #overdue(at: number): void {
     const owed = this.#owed;
     // A frozen daemon, or one that came after, lost nothing.
-    if (owed === undefined || at < owed.due || this.#ledger.calmSince === undefined) return;
+    if (owed === undefined || at < owed.due || this.#history.calmSince === undefined) return;
     this.#owed = undefined;
     if (owed.generation !== this.#generation) return;
-    const froze = this.#ledger.hadFault((fault) => fault === 'daemon-freeze', owed.since);
+    const froze = this.#history.hadFault((fault) => fault === 'daemon-freeze', owed.since);
     this.check(
       froze,
       at,

@@ -1,7 +1,7 @@
 /** The watchdog acts only on sessions that are stuck, and for a reason that fits what is wrong with them. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { Limits } from '../limits.js';
-import type { Known, Ledger } from './ledger.js';
+import type { History, Known } from './history.js';
 
 /** What is said of a session that is being ended. */
 const TOUCHES = [
@@ -17,14 +17,14 @@ const RETRY_REASONS = ['attempts', 'duration', 'wait', 'pileup'];
 
 export class HealthyUntouched extends Law {
   readonly name = 'no healthy session touched';
-  readonly #ledger: Ledger;
+  readonly #history: History;
   readonly #limits: Limits;
   /** Its requests failed at some time: a session that was told to be healthy was not. */
   readonly #sick = new Set<string>();
 
-  constructor(ledger: Ledger, limits: Limits) {
+  constructor(history: History, limits: Limits) {
     super();
-    this.#ledger = ledger;
+    this.#history = history;
     this.#limits = limits;
   }
 
@@ -40,7 +40,7 @@ export class HealthyUntouched extends Law {
   }
 
   #touched(at: number, { sessionID = '', event, reason = '', msg }: LogLine): void {
-    const known = this.#ledger.sessions.get(sessionID);
+    const known = this.#history.sessions.get(sessionID);
     if (known === undefined) {
       this.check(false, at, `${event} of a session that nobody knows: ${msg}`, sessionID);
       return;
@@ -59,7 +59,7 @@ export class HealthyUntouched extends Law {
   }
 
   #sent(at: number, sessionID: string): void {
-    const known = this.#ledger.sessions.get(sessionID);
+    const known = this.#history.sessions.get(sessionID);
     const title = known?.scenario ?? 'unknown';
     // What the log says of the reason comes later; here it counts that there may be one.
     const allowed = known !== undefined && (known.stuck || this.#isSick(known));
@@ -68,7 +68,7 @@ export class HealthyUntouched extends Law {
 
   /** A healthy run that nothing disturbed ends by itself, as it was told to. */
   #ended(at: number, sessionID: string, finish: string): void {
-    const known = this.#ledger.sessions.get(sessionID);
+    const known = this.#history.sessions.get(sessionID);
     const expected = known?.kind.finish;
     if (known === undefined || known.child || expected === undefined || finish === 'unknown')
       return;
@@ -81,7 +81,7 @@ export class HealthyUntouched extends Law {
   #isExcused(known: Known, reason: string, at: number): boolean {
     const since = known.begunAt ?? Number.POSITIVE_INFINITY;
     const had = (...names: string[]) =>
-      this.#ledger.hadFault((fault) => names.includes(fault), since);
+      this.#history.hadFault((fault) => names.includes(fault), since);
     if (RETRY_REASONS.includes(reason)) return had('provider-down', 'provider-flap');
     if (reason === 'silence' && this.#serverWasSilent(at)) return true;
     if (reason === 'silence' || reason === 'tool_time') return had('disk-server');
@@ -92,15 +92,16 @@ export class HealthyUntouched extends Law {
   #serverWasSilent(at: number): boolean {
     const since = at - this.#limits.silence - PROBE_SLACK_MS;
     return (
-      this.#ledger.hadTrouble('server silent', since) ||
-      this.#ledger.hadTrouble('server frozen', since)
+      this.#history.hadTrouble('server silent', since) ||
+      this.#history.hadTrouble('server frozen', since)
     );
   }
 
   #isSick({ sessionID, begunAt = Number.POSITIVE_INFINITY }: Known): boolean {
     const faults = ['provider-down', 'provider-flap', 'disk-server'];
     return (
-      this.#sick.has(sessionID) || this.#ledger.hadFault((fault) => faults.includes(fault), begunAt)
+      this.#sick.has(sessionID) ||
+      this.#history.hadFault((fault) => faults.includes(fault), begunAt)
     );
   }
 }

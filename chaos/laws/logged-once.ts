@@ -1,6 +1,6 @@
 /** Every decision is in the log, and is there once. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
-import type { Ledger } from './ledger.js';
+import type { History } from './history.js';
 
 /** Decisions and their ends. */
 const DECISIONS = [
@@ -33,7 +33,7 @@ interface Sent {
 
 export class LoggedOnce extends Law {
   readonly name = 'every decision logged once';
-  readonly #ledger: Ledger;
+  readonly #history: History;
   readonly #startsServer: boolean;
   readonly #last = new Map<string, number>();
   /** Sessions that this daemon said it aborts. */
@@ -44,9 +44,9 @@ export class LoggedOnce extends Law {
   #server: number | undefined;
   #lostAt = Number.NEGATIVE_INFINITY;
 
-  constructor(ledger: Ledger, startsServer: boolean) {
+  constructor(history: History, startsServer: boolean) {
     super();
-    this.#ledger = ledger;
+    this.#history = history;
     this.#startsServer = startsServer;
   }
 
@@ -58,7 +58,7 @@ export class LoggedOnce extends Law {
       case 'daemon.ended':
         // It can say no more.
         this.#sent = [];
-        if (this.#ledger.hadFault((fault) => fault === 'disk-daemon', e.at - RETRY_MS)) {
+        if (this.#history.hadFault((fault) => fault === 'disk-daemon', e.at - RETRY_MS)) {
           this.#lostAt = e.at;
         }
         return;
@@ -123,7 +123,7 @@ export class LoggedOnce extends Law {
 
   #mustBeAnnounced({ sessionID, at: sentAt }: Sent, at: number): void {
     // Just now the log may be kept back for a full disk.
-    const full = this.#ledger.hadFault((fault) => fault === 'disk-daemon', at - RETRY_MS);
+    const full = this.#history.hadFault((fault) => fault === 'disk-daemon', at - RETRY_MS);
     const said = this.#announced.has(sessionID) || full || this.#lostLines(sentAt);
     if (!said) this.violated(at, `an abort of ${sessionID} was sent, and it was never announced`);
   }

@@ -1,10 +1,10 @@
 /** When a fault is over, the watchdog has a healthy server again before long, and says so. */
 import { type Evidence, Law } from '../evidence.js';
-import type { Ledger } from './ledger.js';
+import type { History } from './history.js';
 
 export class Recovers extends Law {
   readonly name = 'well again after every fault';
-  readonly #ledger: Ledger;
+  readonly #history: History;
   readonly #withinMs: number;
   #ready = false;
   #faultsOver: number | undefined;
@@ -12,9 +12,9 @@ export class Recovers extends Law {
   readonly took: number[] = [];
 
   /** `withinMs`: a boot on a busy machine, after a backoff. */
-  constructor(ledger: Ledger, withinMs: number) {
+  constructor(history: History, withinMs: number) {
     super();
-    this.#ledger = ledger;
+    this.#history = history;
     this.#withinMs = withinMs;
   }
 
@@ -36,7 +36,7 @@ export class Recovers extends Law {
     }
     if (e.kind !== 'tick' || this.#faultsOver === undefined) return;
     const well =
-      this.#ready && !this.#ledger.troubles.some((trouble) => trouble.startsWith('server'));
+      this.#ready && !this.#history.troubles.some((trouble) => trouble.startsWith('server'));
     const tookMs = e.at - this.#faultsOver;
     if (well) {
       this.checks += 1;
@@ -44,13 +44,13 @@ export class Recovers extends Law {
       this.#faultsOver = undefined;
     } else if (tookMs > this.#withinMs) {
       this.#faultsOver = undefined;
-      const { troubles } = this.#ledger;
+      const { troubles } = this.#history;
       const what = `not ready ${Math.round(tookMs / 1000)} s after the last fault ended (troubles: ${troubles.join(', ') || 'none'})`;
       this.check(false, e.at, what, `${e.at}`);
     }
   }
 
   #anyFault(): boolean {
-    return [...this.#ledger.faults.values()].some(({ ended }) => ended === undefined);
+    return [...this.#history.faults.values()].some(({ ended }) => ended === undefined);
   }
 }

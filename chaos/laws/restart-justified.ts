@@ -1,7 +1,7 @@
 /** The server is restarted only when something was wrong with it, and the watchdog says what. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import { FAULTS } from '../schedule.js';
-import type { Ledger } from './ledger.js';
+import type { History } from './history.js';
 
 /**
  * The third probe in a row failed a moment before the decision: one interval, its timeout, and a busy machine. Our own
@@ -16,14 +16,14 @@ const PILE = 3;
 
 export class RestartJustified extends Law {
   readonly name = 'no restart without a fault';
-  readonly #ledger: Ledger;
+  readonly #history: History;
   #servers: number[] = [];
   /** Pids that were seen and are no more. */
   readonly #dead = new Set<number>();
 
-  constructor(ledger: Ledger) {
+  constructor(history: History) {
     super();
-    this.#ledger = ledger;
+    this.#history = history;
   }
 
   take(e: Evidence): void {
@@ -41,9 +41,9 @@ export class RestartJustified extends Law {
   #decided(at: number, { reason = '', msg, pid, time }: LogLine): void {
     // A line may be read late, where a disk was full.
     const decidedAt = Date.parse(time);
-    const { troubles } = this.#ledger;
+    const { troubles } = this.#history;
     const had = (ms: number, ...groups: string[]) =>
-      this.#ledger.hadFault((fault) => groups.includes(FAULTS[fault]), decidedAt - ms);
+      this.#history.hadFault((fault) => groups.includes(FAULTS[fault]), decidedAt - ms);
     const said = `${msg} (troubles now: ${troubles.join(', ') || 'none'})`;
     switch (reason) {
       case 'exited': {
@@ -52,7 +52,7 @@ export class RestartJustified extends Law {
         return;
       }
       case 'unresponsive': {
-        const silentMs = this.#ledger.troubledMs(
+        const silentMs = this.#history.troubledMs(
           ['server silent', 'server frozen'],
           decidedAt - JUST_NOW_MS,
           decidedAt,
@@ -85,7 +85,7 @@ export class RestartJustified extends Law {
 
   /** Sessions whose provider fails, as far as they are at work. */
   #retrying(at: number): number {
-    return [...this.#ledger.sessions.values()].filter(
+    return [...this.#history.sessions.values()].filter(
       ({ kind, begunAt, endedAt }) =>
         kind.reasons?.includes('pileup') &&
         begunAt !== undefined &&

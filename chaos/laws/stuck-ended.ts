@@ -5,39 +5,39 @@
  */
 import { type Evidence, Law } from '../evidence.js';
 import type { Limits } from '../limits.js';
-import type { Known, Ledger } from './ledger.js';
+import type { History, Known } from './history.js';
 
 export class StuckEnded extends Law {
   readonly name = 'every stuck session ended in time';
-  readonly #ledger: Ledger;
+  readonly #history: History;
   readonly #limits: Limits;
   readonly #slackMs: number;
   /** Where the count of each began last, and how long each took that was ended, ms. */
   readonly took: number[] = [];
 
   /** `slackMs`: for the reconnect after a fault, the close look, the poll, and a busy machine. */
-  constructor(ledger: Ledger, limits: Limits, slackMs: number) {
+  constructor(history: History, limits: Limits, slackMs: number) {
     super();
-    this.#ledger = ledger;
+    this.#history = history;
     this.#limits = limits;
     this.#slackMs = slackMs;
   }
 
   take(e: Evidence): void {
     if (e.kind === 'session.ended') {
-      const known = this.#ledger.sessions.get(e.sessionID);
+      const known = this.#history.sessions.get(e.sessionID);
       if (known?.stuck && known.ripeAt !== undefined) {
         this.checks += 1;
         this.took.push(e.at - known.ripeAt);
       }
       return;
     }
-    if (e.kind !== 'tick' || this.#ledger.calmSince === undefined) return;
-    for (const known of this.#ledger.sessions.values()) this.#judge(known, e.at);
+    if (e.kind !== 'tick' || this.#history.calmSince === undefined) return;
+    for (const known of this.#history.sessions.values()) this.#judge(known, e.at);
   }
 
   override finish(at: number): void {
-    for (const known of this.#ledger.sessions.values()) {
+    for (const known of this.#history.sessions.values()) {
       if (!known.stuck || known.begunAt === undefined) continue;
       const over = known.endedAt !== undefined;
       this.check(over, at, `${known.scenario} still runs at the end (${known.sessionID})`);
@@ -46,7 +46,7 @@ export class StuckEnded extends Law {
 
   #judge(known: Known, at: number): void {
     const { stuck, ripeAt, endedAt, kind, scenario, sessionID } = known;
-    const { calmSince } = this.#ledger;
+    const { calmSince } = this.#history;
     if (!stuck || ripeAt === undefined || endedAt !== undefined || calmSince === undefined) return;
     const limit = kind.limit?.(this.#limits) ?? 0;
     const allowed = limit + this.#limits.verify + this.#slackMs;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Deck } from '../../../chaos/deck.js';
 import { KIND_NAMES } from '../../../chaos/kinds.js';
 import { FAULT_NAMES, FAULTS, plan, possible } from '../../../chaos/schedule.js';
+import { Shuffler } from '../../../chaos/shuffler.js';
 import { Random } from '../../support/random.js';
 
 const MINUTES = 60_000;
@@ -54,9 +54,9 @@ describe('chance', () => {
   });
 
   it('deals every card before any comes again', () => {
-    const deck = new Deck(['a', 'b', 'c'], new Random(2));
+    const shuffler = new Shuffler(['a', 'b', 'c'], new Random(2));
     for (let round = 0; round < 5; round++) {
-      expect([deck.deal(), deck.deal(), deck.deal()].sort()).toEqual(['a', 'b', 'c']);
+      expect([shuffler.deal(), shuffler.deal(), shuffler.deal()].sort()).toEqual(['a', 'b', 'c']);
     }
   });
 });

@@ -24,7 +24,7 @@ export interface PastFault {
   ended: number | undefined;
 }
 
-export class Ledger {
+export class History {
   readonly sessions = new Map<string, Known>();
   readonly faults = new Map<number, PastFault>();
   troubles: readonly AbortFlow[] = [];

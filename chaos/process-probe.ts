@@ -19,7 +19,7 @@ export interface Sight {
   commands: string[];
 }
 
-export class Witness {
+export class ProcessProbe {
   readonly #marker: string;
   readonly #server: RegExp;
   /** By pid and start: when first seen, and whether it belongs to this world. */

@@ -1,13 +1,13 @@
 import type { Random } from '../test/support/random.js';
 
 /** Deals every card once before any comes again, so that a short run sees many kinds. */
-export class Deck<T> {
+export class Shuffler<T> {
   readonly #cards: readonly T[];
   readonly #random: Random;
   #left: T[] = [];
 
   constructor(cards: readonly T[], random: Random) {
-    if (cards.length === 0) throw new Error('a deck without cards');
+    if (cards.length === 0) throw new Error('a shuffler without cards');
     this.#cards = cards;
     this.#random = random;
   }

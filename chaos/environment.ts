@@ -17,8 +17,8 @@ import type { Emit } from './evidence.js';
 import { isIsolated, redirect } from './isolate.js';
 import { configOf, type Limits } from './limits.js';
 import { Manager } from './manager.js';
+import { ProcessProbe } from './process-probe.js';
 import { PROJECTS, type Topology } from './schedule.js';
-import { Witness } from './witness.js';
 
 /** Connections from here pass the NAT rule by: the proxy's, and those of our own looks. */
 const BYPASS = '127.0.0.2';
@@ -49,14 +49,14 @@ export function plantSecrets(): Secrets {
   };
 }
 
-export interface ArenaOptions {
+export interface EnvironmentOptions {
   topology: Topology;
   limits: Limits;
   secrets: Secrets;
   emit: Emit;
 }
 
-export class Arena {
+export class Environment {
   readonly #cleanups: (() => unknown)[] = [];
   readonly projects: string[] = [];
   daemonDisk: Disk | undefined;
@@ -74,13 +74,13 @@ export class Arena {
     readonly proxy: TcpProxy | undefined,
     /** Our own way to opencode, past all faults of the network. */
     readonly opencode: OpencodeApi,
-    readonly witness: Witness,
+    readonly processProbe: ProcessProbe,
     readonly manager: Manager,
     readonly config: string,
     readonly env: Record<string, string>,
   ) {}
 
-  static async make({ topology, limits, secrets, emit }: ArenaOptions): Promise<Arena> {
+  static async make({ topology, limits, secrets, emit }: EnvironmentOptions): Promise<Environment> {
     const cleanups: (() => unknown)[] = [];
     const provider = await startFakeProvider();
     cleanups.push(() => provider.stop());
@@ -129,8 +129,8 @@ export class Arena {
     const disk = join(home.path, 'state');
     const manager = new Manager({ config, env, disk, emit });
     cleanups.push(() => manager.stop());
-    const witness = new Witness(`HOME=${home.path}`, port);
-    const arena = new Arena(
+    const processProbe = new ProcessProbe(`HOME=${home.path}`, port);
+    const environment = new Environment(
       topology,
       provider,
       home,
@@ -139,22 +139,23 @@ export class Arena {
       disks.means,
       proxy,
       opencode,
-      witness,
+      processProbe,
       manager,
       config,
       env,
     );
-    arena.daemonDisk = disks.daemon;
-    arena.serverDisk = disks.server;
-    for (let i = 0; i < PROJECTS; i++) arena.projects.push(await home.project(`project-${i}`));
-    arena.#cleanups.push(...cleanups);
+    environment.daemonDisk = disks.daemon;
+    environment.serverDisk = disks.server;
+    for (let i = 0; i < PROJECTS; i++)
+      environment.projects.push(await home.project(`project-${i}`));
+    environment.#cleanups.push(...cleanups);
     if (nat && proxy) {
       await proxy.follow(false);
       const timer = setInterval(() => void proxy.follow(isListening(port)), FOLLOW_MS);
-      arena.#cleanups.push(() => clearInterval(timer));
+      environment.#cleanups.push(() => clearInterval(timer));
     }
-    if (observed) arena.#serve();
-    return arena;
+    if (observed) environment.#serve();
+    return environment;
   }
 
   /** A second daemon for the same server: its exit code, or undefined where it had to be killed after `ms`. */
@@ -176,7 +177,10 @@ export class Arena {
 
   /** Kills what is left and removes everything. */
   async end(): Promise<void> {
-    await killAll(() => this.witness.look(Date.now()).family.map(({ pid }) => pid), 'this world');
+    await killAll(
+      () => this.processProbe.look(Date.now()).family.map(({ pid }) => pid),
+      'this world',
+    );
     for (const cleanup of this.#cleanups.splice(0).reverse()) await cleanup();
   }
 

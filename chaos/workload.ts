@@ -1,13 +1,13 @@
 /** The sessions of a run: each is begun, watched past all faults of the network, and done to what a person would do. */
 import type { Message, Status } from '../test/support/opencode-api.js';
 import { pause } from '../test/support/wait.js';
-import type { Arena } from './arena.js';
+import type { Environment } from './environment.js';
 import type { Emit } from './evidence.js';
 import { type KindName, kindOf } from './kinds.js';
 import type { Limits } from './limits.js';
 import type { PlannedSession } from './schedule.js';
 
-interface Actor {
+interface SimulatedSession {
   id: string;
   directory: string;
   scenario: KindName;
@@ -29,12 +29,12 @@ const MISSES = 2;
 /** A person who finds no question looks again this long. */
 const PERSON_MS = 30_000;
 
-export class Actors {
-  readonly #arena: Arena;
+export class Workload {
+  readonly #environment: Environment;
   readonly #limits: Limits;
   readonly #emit: Emit;
   readonly #stop: AbortSignal;
-  readonly #open = new Map<string, Actor>();
+  readonly #open = new Map<string, SimulatedSession>();
   readonly #ids = new Set<string>();
   #count = 0;
   #beginning = 0;
@@ -42,8 +42,8 @@ export class Actors {
   skipped = 0;
   begun = 0;
 
-  constructor(arena: Arena, limits: Limits, emit: Emit, stop: AbortSignal) {
-    this.#arena = arena;
+  constructor(environment: Environment, limits: Limits, emit: Emit, stop: AbortSignal) {
+    this.#environment = environment;
     this.#limits = limits;
     this.#emit = emit;
     this.#stop = stop;
@@ -55,7 +55,7 @@ export class Actors {
   }
 
   async begin({ kind: scenario, project }: PlannedSession): Promise<void> {
-    const directory = this.#arena.projects[project] ?? this.#arena.home.directory;
+    const directory = this.#environment.projects[project] ?? this.#environment.home.directory;
     const title = `${scenario}-${++this.#count}`;
     const deadline = Date.now() + BEGIN_MS;
     this.#beginning += 1;
@@ -116,13 +116,13 @@ export class Actors {
     return true;
   }
 
-  #enter(actor: Actor): void {
-    const { id, scenario, title, child } = actor;
+  #enter(simulated: SimulatedSession): void {
+    const { id, scenario, title, child } = simulated;
     if (!this.#ids.has(id)) {
       this.#ids.add(id);
       this.#emit({ kind: 'session.known', sessionID: id, title, scenario, child });
     }
-    this.#open.set(id, { ...actor, begunAt: Date.now(), missed: 0 });
+    this.#open.set(id, { ...simulated, begunAt: Date.now(), missed: 0 });
     this.begun += 1;
     this.#emit({ kind: 'session.begun', sessionID: id });
   }
@@ -132,10 +132,10 @@ export class Actors {
     const statuses = await this.#call<Record<string, Status>>('GET', '/session/status', directory);
     if (statuses === undefined) return;
     for (const id of Object.keys(statuses)) if (!this.#ids.has(id)) await this.#find(id, directory);
-    for (const actor of [...this.#open.values()]) {
-      if (actor.directory !== directory || actor.begunAt > asked - BEGINS_MS) continue;
-      actor.missed = statuses[actor.id] === undefined ? actor.missed + 1 : 0;
-      if (actor.missed >= MISSES) await this.#ended(actor);
+    for (const simulated of [...this.#open.values()]) {
+      if (simulated.directory !== directory || simulated.begunAt > asked - BEGINS_MS) continue;
+      simulated.missed = statuses[simulated.id] === undefined ? simulated.missed + 1 : 0;
+      if (simulated.missed >= MISSES) await this.#ended(simulated);
     }
   }
 
@@ -145,7 +145,7 @@ export class Actors {
     if (info?.parentID !== undefined) this.adopt(id, info.parentID);
   }
 
-  async #ended({ id, directory, child }: Actor): Promise<void> {
+  async #ended({ id, directory, child }: SimulatedSession): Promise<void> {
     const messages = child
       ? undefined
       : await this.#call<Message[]>('GET', `/session/${id}/message`, directory);
@@ -197,7 +197,7 @@ export class Actors {
     ms = REQUEST_MS,
   ): Promise<T | undefined> {
     try {
-      return await this.#arena.opencode.call<T>(method, path, directory, body, ms);
+      return await this.#environment.opencode.call<T>(method, path, directory, body, ms);
     } catch {
       return undefined;
     }
