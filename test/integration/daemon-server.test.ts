@@ -199,13 +199,15 @@ describe('a restart that fails', () => {
 
   it('cuts nothing where the old server serves on', async () => {
     const { server, run } = await start({
-      config: { abort: { verifyTimeout: 100, maxTries: 1 } },
+      config: { abort: { verifyTimeout: 100, maxTries: 1 }, restart: { waitForHealthy: 1 } },
       control: { restart: failing(true, 1, () => server.sessions.clear()) },
     });
+    // More stuck ones than healthy ones: else no restart is worth it.
     const stuck = server.addSession({ abort: 'lies' });
+    const stuckToo = server.addSession({ abort: 'lies' });
     const well = server.addSession();
     server.setStatus(well.id, { type: 'busy' });
-    server.setStatus(stuck.id, retry(5));
+    for (const { id } of [stuck, stuckToo]) server.setStatus(id, retry(5));
     await run.saw('server.restart_failed', { reason: 'wedged' });
     expect(run.events('session.interrupted')).toEqual([]);
     await run.saw('server.restarted', { reason: 'wedged' });
@@ -328,7 +330,7 @@ describe('a pile-up', () => {
     const { server, run } = await start({ control: { restart: () => server.sessions.clear() } });
     const ids = ['/a', '/a', '/b'].map((directory) => {
       const { id } = server.addSession({ directory });
-      server.setStatus(id, retry(1, 60_000));
+      server.setStatus(id, retry(1, 2_000));
       return id;
     });
     const restarting = await run.saw('server.restarting');
@@ -347,7 +349,7 @@ describe('a pile-up', () => {
     server.setStatus(well.id, { type: 'busy' });
     const ids = ['/a', '/a', '/b'].map((directory) => {
       const { id } = server.addSession({ directory });
-      server.setStatus(id, retry(1, 60_000));
+      server.setStatus(id, retry(1, 2_000));
       return id;
     });
     for (const id of ids) await run.saw('session.aborted', { sessionID: id, reason: 'pileup' });

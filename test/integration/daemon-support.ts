@@ -42,6 +42,7 @@ type Groups = { [G in keyof Config]?: Config[G] extends object ? Partial<Config[
 const SHORT = {
   watch: { pollInterval: 70, heartbeatTimeout: 5_000 },
   probe: { interval: 70, timeout: 1_000 },
+  retry: { maxAttempts: 5, maxDuration: 60_000 },
   abort: { verifyTimeout: 500 },
   pileup: { minDuration: 400 },
   restart: { backoff: { initial: 100, max: 400 } },
