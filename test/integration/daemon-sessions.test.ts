@@ -142,7 +142,7 @@ describe('a stuck session', () => {
   it('that is well again at the last look before the abort is not aborted', async () => {
     const { server, run } = await start({ config: { watch: { pollInterval: 60_000 } } });
     const { id } = server.addSession();
-    server.emit({ type: 'session.status', properties: { sessionID: id, status: retry(5) } });
+    server.emit({ type: 'session.status', properties: { sessionID: id, status: retry(5, 500) } });
     expect(await run.saw('session.recovered')).toMatchObject({ sessionID: id, reason: 'attempts' });
     expect(run.healths(id)).toEqual(['stuck', 'idle']);
     expect(aborts(server)).toEqual([]);

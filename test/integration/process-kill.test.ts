@@ -213,7 +213,7 @@ describe('proof', () => {
       expect(message).toContain(word);
   });
 
-  test('another user’s server is refused to a plain user and allowed to root', async () => {
+  test('another user’s server is refused, to root too, unless the user vouches for it', async () => {
     const others = entry(12, 1, { uid: 4242 });
     vi.spyOn(process as { geteuid: () => number }, 'geteuid').mockReturnValue(1000);
     expect(await prove([others], [{ pid: 12 }])).toMatchObject({
@@ -221,7 +221,10 @@ describe('proof', () => {
       message: expect.stringContaining('uid 4242'),
     });
     vi.spyOn(process as { geteuid: () => number }, 'geteuid').mockReturnValue(0);
-    expect(await prove([others], [{ pid: 12 }])).toMatchObject({ kind: 'proven' });
+    expect(await prove([others], [{ pid: 12 }])).toMatchObject({ why: 'other-user' });
+    expect(await prove([others], [{ pid: 12 }], { owner: 'anybody' })).toMatchObject({
+      kind: 'proven',
+    });
   });
 
   test('a holder that may not be read is named by its user', async () => {
