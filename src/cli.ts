@@ -33,6 +33,7 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) =>
       daemonOptions(command)
         .option('--start', 'start a server that is down, and leave it running')
+        .option('--unattended', 'list what may stop to ask a person, and what would answer it')
         .option('--json', 'print JSON'),
     run: async (options) => (await import('./commands/check.js')).check(options),
   },
@@ -280,6 +281,7 @@ function commandOf(entry: CommandEntry): Command {
     .description(entry.summary)
     .option('--config <file>', 'configuration file')
     .option('--url <url>', 'where opencode listens (server.url)')
+    .option('--profile <name>', 'a set of values: default, unattended or strict (profile)')
     .version(packageVersion(), '--version')
     .exitOverride();
   return entry.configure?.(command) ?? command;

@@ -1,11 +1,14 @@
 /** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
+import type { Config } from '../config/schema.js';
 import { nearest } from '../config/suggest.js';
 import { SystemClock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
+import { readAskingAgents } from '../opencode/v1/asking-agents.js';
 import type { OpencodeClient } from '../opencode/v1/client.js';
 import { readConfiguredModel, readProviders } from '../opencode/v1/providers.js';
 import { createControl } from '../process/control/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
+import { time } from '../telemetry/number-text.js';
 import { clientFor, controlOptions, onceDeps } from './server.js';
 import {
   type ConfigOptions,
@@ -20,11 +23,12 @@ import {
 
 export interface CheckOptions extends ConfigOptions {
   start?: boolean;
+  unattended?: boolean;
   json?: boolean;
 }
 
 interface Step {
-  step: 'binary' | 'server' | 'providers' | 'model';
+  step: 'binary' | 'server' | 'providers' | 'model' | 'unattended';
   /** Null where it could not be asked, because an earlier step failed, or need not be. */
   ok: boolean | null;
   /** One line for people. */
@@ -47,6 +51,9 @@ export async function check(options: CheckOptions): Promise<number> {
     }
     steps.push(server.step);
     steps.push(...(server.step.ok ? await providerSteps(client) : skipped()));
+    if (options.unattended && server.step.ok) {
+      steps.push(...(await unattendedSteps(client, config.waiting)));
+    }
     const red = steps.some((step) => step.ok === false);
     const code = server.code ?? (red ? EXIT.failed : EXIT.done);
     if (options.json) printJson({ ok: code === EXIT.done, url: client.url, steps });
@@ -150,6 +157,39 @@ async function providerSteps(client: OpencodeClient): Promise<Step[]> {
       { step: 'providers', ok: false, says },
       { step: 'model', ok: null, says: 'not asked' },
     ];
+  }
+}
+
+/** What may stop to ask a person, and what would answer it. */
+async function unattendedSteps(
+  client: OpencodeClient,
+  { maxDuration, action }: Config['waiting'],
+): Promise<Step[]> {
+  const step = 'unattended';
+  const isAnswered = maxDuration > 0 && action !== 'report';
+  try {
+    const { agents, asking } = await readAskingAgents(client);
+    if (asking.length === 0) {
+      return [{ step, ok: true, says: `none of ${agents} agents stops to ask a person`, asking }];
+    }
+    const answer = isAnswered
+      ? `waiting.action ${action} answers after ${time(maxDuration)}`
+      : 'nothing answers: waiting.maxDuration and waiting.action reject would, or --profile unattended';
+    const head: Step = {
+      step,
+      ok: isAnswered,
+      says: `${asking.length} permissions of ${agents} agents may ask a person; ${answer}`,
+      asking,
+    };
+    const each = asking.map(({ agent, permission, pattern }): Step => {
+      const where = pattern === '*' ? permission : `${permission} ${pattern}`;
+      const says = `agent ${agent} asks about ${where}; "permission": { "${permission}": "allow" or "deny" } in opencode.json answers it`;
+      return { step, ok: null, says, agent, permission, pattern };
+    });
+    return [head, ...each];
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    return [{ step, ok: false, says }];
   }
 }
 

@@ -33,6 +33,7 @@ export class ExitError extends Error {
 export interface ConfigOptions {
   config?: string;
   url?: string;
+  profile?: string;
   control?: string;
   directory?: string;
   dryRun?: boolean;
@@ -42,6 +43,7 @@ export interface ConfigOptions {
 
 const FLAGS: readonly { option: keyof ConfigOptions; flag: string; key: string }[] = [
   { option: 'url', flag: '--url', key: 'server.url' },
+  { option: 'profile', flag: '--profile', key: 'profile' },
   { option: 'control', flag: '--control', key: 'server.control' },
   { option: 'directory', flag: '--directory', key: 'server.directory' },
   { option: 'dryRun', flag: '--dry-run', key: 'dryRun' },

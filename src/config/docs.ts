@@ -1,5 +1,6 @@
 /** The tables of docs/configuration.md, from the schema. */
 import { KEYS, type Key } from './keys.js';
+import { PROFILE_NAMES, PROFILES } from './profiles.js';
 
 const BEGIN = '<!-- keys: generated from src/config/schema.ts by `npm run docs` -->';
 const END = '<!-- /keys -->';
@@ -20,7 +21,33 @@ function keyTables(): string {
     const section = key.path.includes('.') ? key.path.slice(0, key.path.indexOf('.')) : '';
     sections.set(section, [...(sections.get(section) ?? []), key]);
   }
-  return [...sections].map(([section, keys]) => table(section, keys)).join('\n');
+  const tables = [...sections].map(([section, keys]) => table(section, keys));
+  return [...tables, profileTable()].join('\n');
+}
+
+function profileTable(): string {
+  const paths = new Set(Object.values(PROFILES).flatMap((values) => Object.keys(values)));
+  const shown = (name: (typeof PROFILE_NAMES)[number], path: string) => {
+    const value = (PROFILES[name] as Record<string, string | number>)[path];
+    return value === undefined ? '' : `\`${value}\``;
+  };
+  const rows = [...paths].map((path) => {
+    const key = KEYS.get(path);
+    const cells = PROFILE_NAMES.map((name) =>
+      name === 'default' && key ? `\`${key.print(key.initial)}\`` : shown(name, path),
+    );
+    return `| \`${path}\` | ${cells.join(' | ')} |`;
+  });
+  return [
+    '### Profiles',
+    '',
+    'A file beats the profile, the profile beats the default. An empty cell is the default.',
+    '',
+    `| key | ${PROFILE_NAMES.map((name) => `\`${name}\``).join(' | ')} |`,
+    `| --- |${' --- |'.repeat(PROFILE_NAMES.length)}`,
+    ...rows,
+    '',
+  ].join('\n');
 }
 
 function table(section: string, keys: readonly Key[]): string {

@@ -1,5 +1,6 @@
 /**
- * Loads the configuration: flags beat environment, environment beats file, file beats default.
+ * Loads the configuration: flags beat environment, environment beats file, file beats profile, profile
+ * beats default.
  * Every problem of every source is reported in one run.
  */
 import { resolve } from 'node:path';
@@ -12,6 +13,7 @@ import { type FoundFile, findConfigFile, readConfigFile } from './file.js';
 import { inContainer, othersWhoMayWrite } from './file-mode.js';
 import { KEYS, nest } from './keys.js';
 import { ConfigError, type Problem, showValue } from './problem.js';
+import { profileLayer, profileOf } from './profiles.js';
 import { type Config, configSchema } from './schema.js';
 import { Secret } from './secret.js';
 import type { Entry, Layer } from './source.js';
@@ -67,12 +69,13 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const file = findConfigFile(options.file, env, cwd);
   const read = file === undefined ? undefined : trustedPart(file, options, env);
   // Lowest first.
-  const layers: Layer[] = [
+  const named: Layer[] = [
     ...(read === undefined ? [] : [read.layer]),
     readOpencodeVariables(env),
     readWatchdogVariables(env),
     readFlags(flags),
   ];
+  const layers = [profileLayer(profileOf(named)), ...named];
 
   const values = new Map<string, unknown>();
   const origins = new Map([...KEYS.keys()].map((path) => [path, 'default']));

@@ -9,6 +9,8 @@ import type { Config } from './schema.js';
 const LIVE = [
   'retry',
   'stall',
+  'loop',
+  'budget',
   'waiting',
   'abort',
   'pileup',
@@ -16,6 +18,7 @@ const LIVE = [
   'restart',
   'recycle',
   'recover',
+  'profile',
   'log.level',
   'log.healthInterval',
 ];

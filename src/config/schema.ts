@@ -6,6 +6,7 @@
  */
 import * as z from 'zod';
 import { DEFAULT_POLICY, MAX_COOLDOWN_MS, type Policy } from '../watchdog/policy.js';
+import { PROFILE_NAMES } from './profiles.js';
 import {
   amount,
   choice,
@@ -341,6 +342,11 @@ export const configSchema = group({
       min: 1_000,
     }),
   }),
+  profile: choice(
+    PROFILE_NAMES,
+    'default',
+    'A set of values below the file’s own: see “Profiles” below.',
+  ),
   dryRun: flag(false, 'Say what would be done, and do nothing: own, start and end nothing.'),
 });
 

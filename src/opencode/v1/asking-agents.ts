@@ -1,0 +1,54 @@
+/** Which agents of opencode may still stop to ask a person: `check --unattended`. Read on demand only. */
+import * as z from 'zod';
+import type { OpencodeClient } from './client.js';
+
+/** opencode's permission for its tool that asks a person (1.18). */
+const QUESTION = 'question';
+
+const rule = z.looseObject({ permission: z.string(), pattern: z.string(), action: z.string() });
+const agentSchema = z.looseObject({
+  name: z.string(),
+  mode: z.string().optional().catch(undefined),
+  hidden: z.boolean().optional().catch(undefined),
+  /** A list of rules, of which the last that fits counts (1.18). */
+  permission: z.array(rule).optional().catch(undefined),
+});
+export type Rule = z.infer<typeof rule>;
+
+export interface Asking {
+  agent: string;
+  /** What it asks about: a tool, or a situation of opencode's own (`doom_loop`, `external_directory`). */
+  permission: string;
+  pattern: string;
+}
+
+/** @throws OpencodeError */
+export async function readAskingAgents(
+  client: Pick<OpencodeClient, 'raw'>,
+): Promise<{ agents: number; asking: Asking[] }> {
+  const answer = z.array(z.unknown()).safeParse(await client.raw({ path: '/agent' }));
+  const agents = (answer.data ?? []).flatMap((each) => agentSchema.safeParse(each).data ?? []);
+  const shown = agents.filter(({ hidden }) => hidden !== true);
+  return { agents: shown.length, asking: shown.flatMap(askingOf) };
+}
+
+function askingOf({ name, permission: rules = [] }: z.infer<typeof agentSchema>): Asking[] {
+  const asking: Asking[] = [];
+  const seen = new Set<string>();
+  for (const [index, { permission, pattern, action }] of rules.entries()) {
+    // The question tool asks wherever it is allowed.
+    const asks = action === 'ask' || (action === 'allow' && permission === QUESTION);
+    const key = `${permission} ${pattern}`;
+    if (!asks || seen.has(key)) continue;
+    if (rules.slice(index + 1).some((later) => covers(later, permission, pattern))) continue;
+    seen.add(key);
+    asking.push({ agent: name, permission, pattern });
+  }
+  return asking;
+}
+
+/** Whether a later rule leaves nothing of the earlier one. */
+function covers(later: Rule, permission: string, pattern: string): boolean {
+  const fits = later.permission === '*' || later.permission === permission;
+  return fits && (later.pattern === '*' || later.pattern === pattern);
+}
