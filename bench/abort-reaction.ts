@@ -1,5 +1,5 @@
 /**
- * From the crossing of a limit to the abort request on the wire, on a real opencode, seen by a tap between the two;
+ * From the crossing of a limit to the abort request on the wire, on a real opencode, seen by a proxy between the two;
  * against a loop that polls `/session/status` every 5 s (from the same crossings, by its own clock).
  */
 
@@ -7,7 +7,7 @@ import { api, startOpencode } from '../test/support/opencode.js';
 import { waitFor } from '../test/support/wait.js';
 import { createWorld } from '../test/support/world.js';
 import { median, ms, type Row, worst } from './figures.js';
-import { startTap } from './tap.js';
+import { startProxy } from './proxy.js';
 
 const POLL_MS = 5_000;
 
@@ -19,7 +19,7 @@ export async function abortReaction(samples = 20): Promise<Row> {
     world.defer(() => server.stop());
     const crossedAt = new Map<string, number>();
     const abortedAt = new Map<string, number>();
-    const tap = await startTap({
+    const proxy = await startProxy({
       target: server.url,
       onAnswer(path, chunk) {
         if (!path.includes('/event')) return;
@@ -36,9 +36,9 @@ export async function abortReaction(samples = 20): Promise<Row> {
         if (method === 'POST' && id && !abortedAt.has(id)) abortedAt.set(id, performance.now());
       },
     });
-    world.defer(() => tap.close());
+    world.defer(() => proxy.close());
     const watchdog = await world.daemon({
-      server: { url: tap.url, control: 'observe' },
+      server: { url: proxy.url, control: 'observe' },
       retry: { maxAttempts: 1 },
     });
     await watchdog.saw('stream.connected');

@@ -7,7 +7,7 @@ import { median, ms, type Row, worst } from './figures.js';
 import { cpuSeconds, openHandles, residentMiB } from './proc.js';
 import { growthOf, type Sample } from './slope.js';
 import type { Limits } from './traffic/scripts.js';
-import { startTown, type TownReport } from './traffic/start.js';
+import { type ServerReport, startServer } from './traffic/start.js';
 import { startWatched } from './traffic/watched.js';
 
 export interface ScaleOptions {
@@ -38,7 +38,7 @@ const CONFIG = {
 /** Sessions begin over ten seconds; what the start costs is told apart. */
 const WARM_UP_MS = 20_000;
 const SAMPLE_MS = 5_000;
-/** The small town needs no ten minutes to show what it costs. */
+/** The small server needs no ten minutes to show what it costs. */
 const MAX_SMALL_MINUTES = 2;
 const STUCK_SHARE = 0.05;
 const REUSE_SHARE = 0.5;
@@ -56,15 +56,15 @@ export interface Measured {
   handles: number;
   eventsPerSecond: number;
   framesPerSecond: number;
-  townCpuPercent: number;
+  serverCpuPercent: number;
   linesPerSecond: number;
   troubles: readonly string[];
-  report: TownReport;
+  report: ServerReport;
 }
 
-export async function watchTown(options: Required<ScaleOptions>): Promise<Measured> {
+export async function watchServer(options: Required<ScaleOptions>): Promise<Measured> {
   const { minutes, sessions, directories, eventsPerSecond, nodeArgs, say } = options;
-  const town = await startTown({
+  const state = await startServer({
     sessions,
     directories,
     eventsPerSecond,
@@ -75,15 +75,15 @@ export async function watchTown(options: Required<ScaleOptions>): Promise<Measur
     seed: 8,
   });
   const watched = await startWatched({
-    config: { server: { url: town.url, control: 'observe' }, ...CONFIG },
+    config: { server: { url: state.url, control: 'observe' }, ...CONFIG },
     nodeArgs,
   });
   try {
     await pause(WARM_UP_MS);
-    await town.measure();
+    await state.measure();
     const startCpuSeconds = cpuSeconds(watched.pid);
-    const before = await town.report();
-    const townCpu = cpuSeconds(town.pid);
+    const before = await state.report();
+    const serverCpu = cpuSeconds(state.pid);
     const began = performance.now();
     const lines = () => [...watched.lines.values()].reduce((sum, count) => sum + count, 0);
     const linesBefore = lines();
@@ -96,17 +96,17 @@ export async function watchTown(options: Required<ScaleOptions>): Promise<Measur
       if (passed() - spoke < 60_000) continue;
       spoke = passed();
       const cpu = ((cpuSeconds(watched.pid) - startCpuSeconds) / passed()) * 100_000;
-      const { judgement, sent, lagMs, worstUnread } = await town.report();
+      const { judgement, sent, lagMs, worstUnread } = await state.report();
       say(
         `${Math.round(passed() / 1000)} s: ${cpu.toFixed(2)} % of a core, ` +
           `${residentMiB(watched.pid).toFixed(0)} MiB, ${sent} events, stuck ${judgement.stuck}, ` +
           `aborts ${judgement.aborts}, missed ${judgement.missed.length}, harmed ${judgement.harmed.length}, ` +
-          `town late ${ms(lagMs)}, unread ${worstUnread}`,
+          `state late ${ms(lagMs)}, unread ${worstUnread}`,
       );
     }
     const seconds = passed() / 1_000;
     const cpu = cpuSeconds(watched.pid) - startCpuSeconds;
-    const report = await town.report();
+    const report = await state.report();
     const mebibytes = samples.map(({ bytes }) => bytes / 1024 ** 2);
     // The fit's unit is a million of whatever is counted: here of milliseconds.
     const growth = growthOf(samples);
@@ -120,14 +120,14 @@ export async function watchTown(options: Required<ScaleOptions>): Promise<Measur
       handles: openHandles(watched.pid),
       eventsPerSecond: (report.sent - before.sent) / seconds,
       framesPerSecond: (report.sent + report.syncs - before.sent - before.syncs) / seconds,
-      townCpuPercent: ((cpuSeconds(town.pid) - townCpu) / seconds) * 100,
+      serverCpuPercent: ((cpuSeconds(state.pid) - serverCpu) / seconds) * 100,
       linesPerSecond: (lines() - linesBefore) / seconds,
       troubles: watched.troubles,
       report,
     };
   } finally {
     await watched.stop();
-    await town.stop();
+    await state.stop();
   }
 }
 
@@ -149,7 +149,7 @@ function describe(name: string, measured: Measured): string {
     `  ${measured.cpuPercent.toFixed(2)} % of a core (start: ${measured.startCpuSeconds.toFixed(1)} s), ` +
       `${measured.firstMiB.toFixed(0)} → ${measured.lastMiB.toFixed(0)} MiB, at most ${measured.maxMiB.toFixed(0)}, ` +
       `growth ${measured.growthPerHour?.toFixed(1) ?? '?'} MB/h, ${measured.handles} descriptors, ` +
-      `${measured.linesPerSecond.toFixed(1)} log lines/s; the traffic server: ${measured.townCpuPercent.toFixed(1)} %`,
+      `${measured.linesPerSecond.toFixed(1)} log lines/s; the traffic server: ${measured.serverCpuPercent.toFixed(1)} %`,
     `  stuck ${judgement.stuck}, aborts ${judgement.aborts}, missed ${judgement.missed.length}, ` +
       `late ${judgement.late.length}, harmed ${judgement.harmed.length}`,
     `  limit → abort, median/worst: ${reactions.join(', ')}`,
@@ -172,7 +172,7 @@ export async function scale(given: ScaleOptions = {}): Promise<Row> {
     ...given,
   };
   const share = full.sessions / 10;
-  const small = await watchTown({
+  const small = await watchServer({
     ...full,
     minutes: Math.min(full.minutes, MAX_SMALL_MINUTES),
     sessions: 10,
@@ -181,7 +181,7 @@ export async function scale(given: ScaleOptions = {}): Promise<Row> {
     nodeArgs: [],
   });
   full.say(describe('10 sessions', small));
-  const large = await watchTown(full);
+  const large = await watchServer(full);
   full.say(describe(`${full.sessions} sessions`, large));
   const { judgement } = large.report;
   return {

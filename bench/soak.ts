@@ -10,7 +10,7 @@ import { Inspector, inspectorUrl } from './inspector.js';
 import { cpuSeconds, openHandles, residentMiB } from './proc.js';
 import { growthOf, handlesGrow, isFlat, MAX_GROWTH, type Sample } from './slope.js';
 import type { Limits } from './traffic/scripts.js';
-import { startTown } from './traffic/start.js';
+import { startServer } from './traffic/start.js';
 import { startWatched } from './traffic/watched.js';
 
 const { values } = parseArgs({
@@ -62,7 +62,7 @@ const RESTARTS = 6;
 const CUTS = 24;
 
 const say = (line: string) => console.error(line);
-const town = await startTown({
+const state = await startServer({
   sessions: SESSIONS,
   directories: DIRECTORIES,
   eventsPerSecond: events / minutes / 60,
@@ -74,7 +74,7 @@ const town = await startTown({
 });
 let url: string | undefined;
 const watched = await startWatched({
-  config: { server: { url: town.url, control: 'observe' }, ...CONFIG },
+  config: { server: { url: state.url, control: 'observe' }, ...CONFIG },
   nodeArgs: ['--inspect=127.0.0.1:0'],
   ...(values.cli === undefined ? {} : { cli: values.cli }),
   isNoise: (line) => {
@@ -87,7 +87,7 @@ const stop = async () => {
   // A process with an inspector at it waits for that to leave before it ends.
   inspector?.close();
   await watched.stop();
-  await town.stop();
+  await state.stop();
 };
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => void stop().finally(() => process.exit(130)));
@@ -108,7 +108,7 @@ try {
   let interruptions = 0;
   for (let i = 1; i <= SAMPLES; i += 1) {
     await pause(Math.max(0, began + i * sampleMs - performance.now()));
-    const { sent, syncs, runs, created, judgement } = await town.report();
+    const { sent, syncs, runs, created, judgement } = await state.report();
     const bytes = await inspector.liveHeap();
     const look: Look = {
       events: sent + syncs,
@@ -128,14 +128,14 @@ try {
     const due = Math.floor((i / SAMPLES) * (RESTARTS + CUTS));
     if (due > interruptions && i < SAMPLES - 2) {
       interruptions = due;
-      if (interruptions % ((RESTARTS + CUTS) / RESTARTS) === 0) await town.restart();
-      else await town.cut();
+      if (interruptions % ((RESTARTS + CUTS) / RESTARTS) === 0) await state.restart();
+      else await state.cut();
     }
   }
   const seconds = (performance.now() - began) / 1_000;
   const cpu = cpuSeconds(watched.pid);
   const resources = await inspector.activeResources();
-  const report = await town.report();
+  const report = await state.report();
   const heap = growthOf(looks);
   const resident = growthOf(
     looks.map(({ events: at, residentBytes }) => ({ events: at, bytes: residentBytes })),

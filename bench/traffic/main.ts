@@ -1,8 +1,9 @@
-/** The traffic server's process: plays a town until told to stop, and says on request how it went. */
+/** The traffic server's process: plays a server until told to stop, and says on request how it went. */
+
+import { FakeServerState } from './fake-server-state.js';
 import { type Pace, Play } from './play.js';
 import { TrafficServer } from './server.js';
-import type { FromTown, ToTown } from './start.js';
-import { Town } from './town.js';
+import type { FromServer, ToServer } from './start.js';
 
 /** How long a restarted server is gone, ms. */
 const DOWN_MS = 500;
@@ -10,9 +11,9 @@ const DOWN_MS = 500;
 const LAG_EVERY_MS = 100;
 
 const options = JSON.parse(process.argv[2] ?? '{}') as Pace;
-const town = new Town(options.sessions * 5 + 200, options.limits.silence);
-const server = new TrafficServer(town, '/srv/projects/project-0');
-const play = new Play({ ...options, town, send: (frame) => server.send(frame) });
+const state = new FakeServerState(options.sessions * 5 + 200, options.limits.silence);
+const server = new TrafficServer(state, '/srv/projects/project-0');
+const play = new Play({ ...options, state, send: (frame) => server.send(frame) });
 let lagMs = 0;
 let expected = performance.now() + LAG_EVERY_MS;
 setInterval(() => {
@@ -21,20 +22,20 @@ setInterval(() => {
   expected = now + LAG_EVERY_MS;
 }, LAG_EVERY_MS);
 
-const tell = (message: FromTown) => process.send?.(message);
+const tell = (message: FromServer) => process.send?.(message);
 const port = await server.listen(0);
 play.start();
-process.on('message', (message: ToTown) => {
+process.on('message', (message: ToServer) => {
   void obey(message).then(tell);
 });
 process.on('disconnect', () => process.exit(0));
 tell({ port });
 
-async function obey({ id, act }: ToTown): Promise<FromTown> {
+async function obey({ id, act }: ToServer): Promise<FromServer> {
   switch (act) {
     case 'report': {
-      const missed = town.missed(performance.now());
-      const { judgement, created, runs, running } = town;
+      const missed = state.missed(performance.now());
+      const { judgement, created, runs, running } = state;
       const lag = lagMs;
       lagMs = 0;
       return {
@@ -52,7 +53,7 @@ async function obey({ id, act }: ToTown): Promise<FromTown> {
       };
     }
     case 'measure':
-      town.measuredFrom = performance.now();
+      state.measuredFrom = performance.now();
       return { id };
     case 'cut':
       server.cut();

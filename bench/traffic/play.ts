@@ -1,10 +1,10 @@
 /** Plays the scripts: as many sessions at work as asked for, all together at one pace of events. */
 import { randomFrom } from '../../test/support/random.js';
-import { Actor } from './actor.js';
+import { type FakeServerState, FakeSession, type Step } from './fake-server-state.js';
 import type { Frame } from './frames.js';
 import * as frames from './frames.js';
 import { chooseKind, type Limits, scripts } from './scripts.js';
-import { type Step, type Town, TownSession } from './town.js';
+import { SimulatedSession } from './simulated-session.js';
 
 /** How much is said, by how many. */
 export interface Pace {
@@ -22,7 +22,7 @@ export interface Pace {
 }
 
 export interface PlayOptions extends Pace {
-  town: Town;
+  state: FakeServerState;
   send(frame: Frame): void;
 }
 
@@ -34,7 +34,7 @@ const MAX_CATCH_UP_MS = 100;
 const MODELS = 20;
 
 interface Playing {
-  session: TownSession;
+  session: FakeSession;
   steps: Generator<Step, void, void>;
   timer?: NodeJS.Timeout;
   over: boolean;
@@ -48,7 +48,7 @@ export class Play {
   readonly #random: () => number;
   /** Those with something to say now, in turn. */
   readonly #talking: Playing[] = [];
-  readonly #idle: TownSession[] = [];
+  readonly #idle: FakeSession[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   #tick: NodeJS.Timeout | undefined;
   #turn = 0;
@@ -79,55 +79,55 @@ export class Play {
     clearTimeout(this.#tick);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    for (const { run } of [...this.#o.town.sessions.values()]) run?.cancel();
+    for (const { run } of [...this.#o.state.sessions.values()]) run?.cancel();
     this.#talking.length = 0;
   }
 
   /** One session after another, for ever. */
   async #slot(index: number, generation: number): Promise<void> {
-    const { town, stuckShare } = this.#o;
+    const { state, stuckShare } = this.#o;
     while (!this.#stopped && generation === this.#generation) {
       const kind = chooseKind(this.#random, stuckShare);
       const session = this.#session(index);
       await this.#play(session, kind);
-      if (!session.deleted && town.sessions.has(session.id)) this.#idle.push(session);
+      if (!session.deleted && state.sessions.has(session.id)) this.#idle.push(session);
       if (this.#idle.length > this.#o.sessions) this.#idle.shift();
       await new Promise<void>((resolve) => this.#after(this.#random() * 500, resolve));
     }
   }
 
-  #session(index: number): TownSession {
-    const { town, directories, reuseShare } = this.#o;
+  #session(index: number): FakeSession {
+    const { state, directories, reuseShare } = this.#o;
     if (this.#random() < reuseShare) {
       const known = this.#idle.shift();
       if (known && known.run === undefined && !known.deleted) return known;
     }
     const directory = `/srv/projects/project-${index % directories}`;
     const model = `m${Math.floor(this.#random() * MODELS)}`;
-    const session = town.add(new TownSession(directory, `Work on part ${town.created}`, model));
+    const session = state.add(new FakeSession(directory, `Work on part ${state.created}`, model));
     this.#o.send(frames.sessionEvent(session, 'created', session.info()));
     this.sent += 1;
     return session;
   }
 
-  #play(session: TownSession, kind: string): Promise<void> {
-    const { town, limits, runLength: length } = this.#o;
+  #play(session: FakeSession, kind: string): Promise<void> {
+    const { state, limits, runLength: length } = this.#o;
     const script = scripts.get(kind);
     if (script === undefined) throw new Error(`no script ${kind}`);
-    town.runs += 1;
-    town.running += 1;
+    state.runs += 1;
+    state.running += 1;
     return new Promise((resolve) => {
-      const actor = new Actor(town, session);
+      const simulated = new SimulatedSession(state, session);
       const delegate = (childKind: string) => {
         const title = `${session.title} (@explore subagent)`;
-        const child = town.add(
-          new TownSession(session.directory, title, session.model, session.id),
+        const child = state.add(
+          new FakeSession(session.directory, title, session.model, session.id),
         );
         this.#o.send(frames.sessionEvent(child, 'created', child.info()));
         this.sent += 1;
         return { childID: child.id, over: this.#play(child, childKind) };
       };
-      const steps = script({ actor, town, limits, random: this.#random, length, delegate });
+      const steps = script({ simulated, state, limits, random: this.#random, length, delegate });
       const playing: Playing = {
         session,
         steps,
@@ -136,11 +136,11 @@ export class Play {
           if (playing.over) return;
           playing.over = true;
           clearTimeout(playing.timer);
-          town.running -= 1;
+          state.running -= 1;
           session.run = undefined;
           session.status = undefined;
-          for (const [id, each] of town.pending) {
-            if (each.session === session) town.pending.delete(id);
+          for (const [id, each] of state.pending) {
+            if (each.session === session) state.pending.delete(id);
           }
           resolve();
         },
@@ -180,7 +180,7 @@ export class Play {
       }
       if ('text' in value) {
         this.#o.send(value);
-        this.#o.town.said(playing.session, performance.now());
+        this.#o.state.said(playing.session, performance.now());
         this.sent += 1;
         return;
       }

@@ -1,11 +1,12 @@
 /**
  * What sessions do: the work that is most of the traffic, the healthy ones that look stuck, and the stuck ones.
  *
- * A script says one frame at a time; the pace of the whole town decides when it goes on.
+ * A script says one frame at a time; the pace of the whole server decides when it goes on.
  */
-import type { Actor } from './actor.js';
+
+import type { FakeServerState, Step } from './fake-server-state.js';
 import * as frames from './frames.js';
-import type { Step, Town } from './town.js';
+import type { SimulatedSession } from './simulated-session.js';
 
 export interface Limits {
   /** `stall.maxSilence`, ms. */
@@ -23,8 +24,8 @@ export interface Limits {
 }
 
 export interface Part {
-  actor: Actor;
-  town: Town;
+  simulated: SimulatedSession;
+  state: FakeServerState;
   limits: Limits;
   random(): number;
   /** Frames of an ordinary run, about. */
@@ -38,95 +39,95 @@ export type Script = (part: Part) => Generator<Step, void, void>;
 const RATE_LIMIT = 'Rate limit reached for requests';
 const now = () => performance.now();
 
-function* begin({ actor }: Part): Generator<Step, void, void> {
-  yield actor.prompt();
-  yield actor.touched();
-  yield actor.busy();
-  yield frames.diff(actor.session);
-  yield actor.ask();
+function* begin({ simulated }: Part): Generator<Step, void, void> {
+  yield simulated.prompt();
+  yield simulated.touched();
+  yield simulated.busy();
+  yield frames.diff(simulated.session);
+  yield simulated.ask();
 }
 
-function* end({ actor }: Part): Generator<Step, void, void> {
-  yield actor.answered('stop');
-  yield actor.busy();
-  yield actor.status(undefined);
-  yield frames.idle(actor.session);
-  yield actor.touched();
+function* end({ simulated }: Part): Generator<Step, void, void> {
+  yield simulated.answered('stop');
+  yield simulated.busy();
+  yield simulated.status(undefined);
+  yield frames.idle(simulated.session);
+  yield simulated.touched();
 }
 
-function* says({ actor, random }: Part, deltas: number): Generator<Step, void, void> {
-  yield actor.textBegins();
-  for (let i = 0; i < deltas; i += 1) yield actor.delta(3 + Math.floor(random() * 30));
-  yield actor.textEnds();
+function* says({ simulated, random }: Part, deltas: number): Generator<Step, void, void> {
+  yield simulated.textBegins();
+  for (let i = 0; i < deltas; i += 1) yield simulated.delta(3 + Math.floor(random() * 30));
+  yield simulated.textEnds();
 }
 
 /** One step that calls a tool; a tenth of them print much, in several updates. */
-function* toolStep({ actor, random }: Part): Generator<Step, void, void> {
-  const tool = actor.tool('bash', { command: 'npm test', description: 'Runs the tests' });
-  yield actor.pending(tool);
-  yield actor.running(tool);
+function* toolStep({ simulated, random }: Part): Generator<Step, void, void> {
+  const tool = simulated.tool('bash', { command: 'npm test', description: 'Runs the tests' });
+  yield simulated.pending(tool);
+  yield simulated.running(tool);
   const prints = random() < 0.1;
   const size = prints ? 500 + Math.floor(random() * 8_000) : 200;
-  if (prints) for (let i = 1; i <= 5; i += 1) yield actor.printed(tool, (size * i) / 5);
+  if (prints) for (let i = 1; i <= 5; i += 1) yield simulated.printed(tool, (size * i) / 5);
   yield { wait: 200 + random() * 2_000 };
-  yield actor.done(tool, size);
-  yield actor.stepFinish('tool-calls');
-  yield actor.answered('tool-calls');
-  yield actor.busy();
-  yield actor.ask();
+  yield simulated.done(tool, size);
+  yield simulated.stepFinish('tool-calls');
+  yield simulated.answered('tool-calls');
+  yield simulated.busy();
+  yield simulated.ask();
 }
 
 /** Text and tools for about `length` frames, eight or nine of ten of them deltas. */
 function* work(part: Part): Generator<Step, void, void> {
-  const { actor, random, length } = part;
-  yield actor.stepStart();
+  const { simulated, random, length } = part;
+  yield simulated.stepStart();
   for (let left = length * (0.5 + random()); left > 0; ) {
     const deltas = Math.ceil(Math.min(left, 20 + random() * 120));
     yield* says(part, deltas);
     left -= deltas + 10;
     if (left <= 0) break;
     yield* toolStep(part);
-    yield actor.stepStart();
+    yield simulated.stepStart();
   }
-  yield actor.stepFinish('stop');
+  yield simulated.stepFinish('stop');
 }
 
 function* inTool(part: Part, ms: number): Generator<Step, void, void> {
-  const { actor } = part;
-  const tool = actor.tool('bash', { command: 'sleep 600' });
-  yield actor.pending(tool);
-  yield actor.running(tool);
+  const { simulated } = part;
+  const tool = simulated.tool('bash', { command: 'sleep 600' });
+  yield simulated.pending(tool);
+  yield simulated.running(tool);
   yield { wait: ms };
-  yield actor.done(tool, 20);
-  yield actor.stepFinish('tool-calls');
+  yield simulated.done(tool, 20);
+  yield simulated.stepFinish('tool-calls');
 }
 
 const asking = (kind: 'permission' | 'question'): Script =>
   function* (part) {
-    const { actor, limits, random } = part;
+    const { simulated, limits, random } = part;
     yield* begin(part);
-    yield actor.stepStart();
-    const tool = actor.tool('bash', { command: 'ls' });
-    yield actor.running(tool);
-    const { id, frame } = actor.asks(kind, tool);
+    yield simulated.stepStart();
+    const tool = simulated.tool('bash', { command: 'ls' });
+    yield simulated.running(tool);
+    const { id, frame } = simulated.asks(kind, tool);
     yield frame;
     yield { wait: limits.silence * (1.2 + random()) };
-    yield actor.answers(kind, id);
-    yield actor.done(tool, 100);
-    yield actor.stepFinish('tool-calls');
+    yield simulated.answers(kind, id);
+    yield simulated.done(tool, 100);
+    yield simulated.stepFinish('tool-calls');
     yield* says(part, 20);
-    yield actor.stepFinish('stop');
+    yield simulated.stepFinish('stop');
     yield* end(part);
   };
 
 /** Attempts 1 to `count`, each a status and the busy blip after its wait. */
 function* failing(part: Part, count: number, message = RATE_LIMIT): Generator<Step, void, void> {
-  const { actor, limits } = part;
+  const { simulated, limits } = part;
   for (let attempt = 1; attempt <= count; attempt += 1) {
     const wait = limits.firstWait * 2 ** (attempt - 1);
-    yield actor.retry(attempt, wait, message);
+    yield simulated.retry(attempt, wait, message);
     yield { wait };
-    yield actor.busy();
+    yield simulated.busy();
     yield { wait: Math.min(200, limits.firstWait / 5) };
   }
 }
@@ -145,7 +146,7 @@ const healthy: Record<string, [share: number, script: Script]> = {
     4,
     function* (part) {
       yield* begin(part);
-      yield part.actor.stepStart();
+      yield part.simulated.stepStart();
       yield* inTool(part, Math.min(part.limits.silence * 2, part.limits.toolTime * 0.7));
       yield* end(part);
     },
@@ -155,32 +156,36 @@ const healthy: Record<string, [share: number, script: Script]> = {
   delegates: [
     4,
     function* (part) {
-      const { actor } = part;
+      const { simulated } = part;
       yield* begin(part);
-      yield actor.stepStart();
+      yield simulated.stepStart();
       const { childID, over } = part.delegate('slow');
-      const tool = actor.tool('task', { description: 'look', prompt: 'look', agent: 'explore' });
-      yield actor.pending(tool);
-      yield actor.running(tool, { sessionId: childID });
+      const tool = simulated.tool('task', {
+        description: 'look',
+        prompt: 'look',
+        agent: 'explore',
+      });
+      yield simulated.pending(tool);
+      yield simulated.running(tool, { sessionId: childID });
       yield { until: over };
-      yield actor.done(tool, 300);
-      yield actor.stepFinish('tool-calls');
+      yield simulated.done(tool, 300);
+      yield simulated.stepFinish('tool-calls');
       yield* end(part);
     },
   ],
   slow: [
     3,
     function* (part) {
-      const { actor, limits } = part;
+      const { simulated, limits } = part;
       yield* begin(part);
-      yield actor.stepStart();
-      yield actor.textBegins();
+      yield simulated.stepStart();
+      yield simulated.textBegins();
       for (let i = 0; i < 4; i += 1) {
         yield { wait: limits.silence * 0.7 };
-        yield actor.delta(20);
+        yield simulated.delta(20);
       }
-      yield actor.textEnds();
-      yield actor.stepFinish('stop');
+      yield simulated.textEnds();
+      yield simulated.stepFinish('stop');
       yield* end(part);
     },
   ],
@@ -189,46 +194,46 @@ const healthy: Record<string, [share: number, script: Script]> = {
     function* (part) {
       yield* begin(part);
       yield* failing(part, 3);
-      yield part.actor.stepStart();
+      yield part.simulated.stepStart();
       yield* says(part, 30);
-      yield part.actor.stepFinish('stop');
+      yield part.simulated.stepFinish('stop');
       yield* end(part);
     },
   ],
   'prepares for long': [
     1,
     function* (part) {
-      const { actor, limits } = part;
-      yield actor.prompt();
-      yield actor.busy();
+      const { simulated, limits } = part;
+      yield simulated.prompt();
+      yield simulated.busy();
       yield { wait: Math.min(limits.silence * 1.5, limits.toolTime * 0.7) };
-      yield actor.ask();
-      yield actor.stepStart();
+      yield simulated.ask();
+      yield simulated.stepStart();
       yield* says(part, 20);
-      yield actor.stepFinish('stop');
+      yield simulated.stepFinish('stop');
       yield* end(part);
     },
   ],
   compacts: [
     1,
     function* (part) {
-      const { actor, limits } = part;
+      const { simulated, limits } = part;
       yield* begin(part);
-      yield actor.compaction();
-      yield actor.ask({ summary: true });
+      yield simulated.compaction();
+      yield simulated.ask({ summary: true });
       yield { wait: Math.min(limits.silence * 1.1, limits.toolTime * 0.6) };
       yield* says(part, 3);
-      yield frames.compacted(actor.session);
-      yield actor.stepFinish('stop');
+      yield frames.compacted(simulated.session);
+      yield simulated.stepFinish('stop');
       yield* end(part);
     },
   ],
   'fails at once': [
     1,
     function* (part) {
-      const { actor } = part;
+      const { simulated } = part;
       yield* begin(part);
-      yield frames.error(actor.session, {
+      yield frames.error(simulated.session, {
         name: 'APIError',
         data: { message: 'Incorrect API key provided', statusCode: 401, isRetryable: false },
       });
@@ -238,10 +243,10 @@ const healthy: Record<string, [share: number, script: Script]> = {
   'a person aborts': [
     1,
     function* (part) {
-      const { actor } = part;
+      const { simulated } = part;
       yield* begin(part);
       yield* says(part, 30);
-      yield frames.error(actor.session, {
+      yield frames.error(simulated.session, {
         name: 'MessageAbortedError',
         data: { message: 'Aborted' },
       });
@@ -251,7 +256,7 @@ const healthy: Record<string, [share: number, script: Script]> = {
   'is deleted when done': [
     2,
     function* (part) {
-      const { session } = part.actor;
+      const { session } = part.simulated;
       yield* begin(part);
       yield* work(part);
       yield* end(part);
@@ -266,89 +271,93 @@ const HANG: Step = { wait: 2 ** 30 };
 /** Stuck, all equally frequent. */
 const stuck: Record<string, Script> = {
   attempts: function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
     const pileup = now() + limits.pileup;
     // Where several retry at once this one may be ended before its last attempt.
-    actor.stuck(Number.POSITIVE_INFINITY, pileup);
+    simulated.stuck(Number.POSITIVE_INFINITY, pileup);
     yield* failing(part, limits.attempts - 1);
     const at = now();
-    actor.stuck(at, Math.min(at, pileup));
-    yield actor.retry(limits.attempts, limits.firstWait * 16, RATE_LIMIT);
+    simulated.stuck(at, Math.min(at, pileup));
+    yield simulated.retry(limits.attempts, limits.firstWait * 16, RATE_LIMIT);
     yield HANG;
   },
   duration: function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
     const at = now();
-    actor.stuck(at + limits.retryDuration, at + limits.pileup);
+    simulated.stuck(at + limits.retryDuration, at + limits.pileup);
     for (let attempt = 1; ; attempt += 1) {
       const wait = limits.retryDuration * 0.4;
-      yield actor.retry(attempt, wait, RATE_LIMIT);
+      yield simulated.retry(attempt, wait, RATE_LIMIT);
       yield { wait };
-      yield actor.busy();
+      yield simulated.busy();
       yield { wait: 50 };
     }
   },
   wait: function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
-    actor.stuck(now());
-    yield actor.retry(1, Math.max(3_600_000, limits.retryWait * 2), RATE_LIMIT);
+    simulated.stuck(now());
+    yield simulated.retry(1, Math.max(3_600_000, limits.retryWait * 2), RATE_LIMIT);
     yield HANG;
   },
   hopeless: function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
-    actor.stuck(now());
-    yield actor.retry(1, limits.firstWait, 'insufficient_quota: You exceeded your current quota');
+    simulated.stuck(now());
+    yield simulated.retry(
+      1,
+      limits.firstWait,
+      'insufficient_quota: You exceeded your current quota',
+    );
     yield HANG;
   },
   hang: function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
-    actor.stuck(actor.session.saidAt + limits.silence);
+    simulated.stuck(simulated.session.saidAt + limits.silence);
     yield HANG;
   },
   stall: function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
-    yield actor.stepStart();
-    yield actor.textBegins();
-    for (let i = 0; i < 40; i += 1) yield actor.delta(20);
-    actor.stuck(actor.session.saidAt + limits.silence);
+    yield simulated.stepStart();
+    yield simulated.textBegins();
+    for (let i = 0; i < 40; i += 1) yield simulated.delta(20);
+    simulated.stuck(simulated.session.saidAt + limits.silence);
     yield HANG;
   },
   'tool time': function* (part) {
-    const { actor, limits } = part;
+    const { simulated, limits } = part;
     yield* begin(part);
-    yield actor.stepStart();
-    const tool = actor.tool('bash', { command: 'sleep infinity' });
-    yield actor.pending(tool);
-    actor.stuck(now() + limits.toolTime);
-    yield actor.running(tool);
+    yield simulated.stepStart();
+    const tool = simulated.tool('bash', { command: 'sleep infinity' });
+    yield simulated.pending(tool);
+    simulated.stuck(now() + limits.toolTime);
+    yield simulated.running(tool);
     yield HANG;
   },
   ghost: function* (part) {
-    const { actor } = part;
+    const { simulated } = part;
     yield* begin(part);
     yield* says(part, 10);
-    const { session } = actor;
+    const { session } = simulated;
     session.deleted = true;
-    actor.stuck(now());
+    simulated.stuck(now());
     yield frames.sessionEvent(session, 'deleted', session.info());
     yield HANG;
   },
   'subagent hangs': function* (part) {
-    const { actor } = part;
+    const { simulated } = part;
     yield* begin(part);
-    yield actor.stepStart();
+    yield simulated.stepStart();
     const { childID, over } = part.delegate('hang');
-    const tool = actor.tool('task', { description: 'look', prompt: 'look', agent: 'explore' });
-    yield actor.running(tool, { sessionId: childID });
+    const tool = simulated.tool('task', { description: 'look', prompt: 'look', agent: 'explore' });
+    yield simulated.running(tool, { sessionId: childID });
     yield { until: over };
-    yield actor.failed(tool, 'Task cancelled');
-    yield actor.stepFinish('tool-calls');
+    yield simulated.failed(tool, 'Task cancelled');
+    yield simulated.stepFinish('tool-calls');
     yield* end(part);
   },
 };

@@ -1,8 +1,8 @@
-/** The traffic server's HTTP side: opencode 1.18.33's routes that the watchdog asks, over the town, and its event stream. */
+/** The traffic server's HTTP side: opencode 1.18.33's routes that the watchdog asks, over the fake state, and its event stream. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import * as frames from './frames.js';
 import { type Frame, json } from './frames.js';
-import type { Town, TownSession } from './town.js';
 
 const HEARTBEAT_MS = 10_000;
 
@@ -11,14 +11,14 @@ export class TrafficServer {
   readonly counts = { syncs: 0, bytes: 0, connections: 0, worstUnread: 0 };
   /** Requests by their route. */
   readonly requests: Record<string, number> = {};
-  readonly #town: Town;
+  readonly #state: FakeServerState;
   readonly #streams = new Set<ServerResponse>();
   readonly #directory: string;
   #server: Server | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
 
-  constructor(town: Town, directory: string) {
-    this.#town = town;
+  constructor(state: FakeServerState, directory: string) {
+    this.#state = state;
     this.#directory = directory;
   }
 
@@ -79,7 +79,7 @@ export class TrafficServer {
       give(res, fixed);
       return;
     }
-    const session = room === 'session' ? this.#town.sessions.get(id) : undefined;
+    const session = room === 'session' ? this.#state.sessions.get(id) : undefined;
     if (rest === 'abort') this.#abort(session, directory, res);
     else if (session === undefined || session.deleted) {
       give(res, json({ name: 'NotFoundError', data: { message: 'not found' } }), 404);
@@ -94,11 +94,11 @@ export class TrafficServer {
       case '/path':
         return json({ directory: this.#directory, state: '/s', config: '/c' });
       case '/session/status':
-        return this.#town.statuses(directory);
+        return this.#state.statuses(directory);
       case '/permission':
-        return this.#town.pendingIn(directory, 'permission');
+        return this.#state.pendingIn(directory, 'permission');
       case '/question':
-        return this.#town.pendingIn(directory, 'question');
+        return this.#state.pendingIn(directory, 'question');
       case '/experimental/session':
       case '/session':
         return this.#list(Number(query.get('limit') ?? 100));
@@ -108,7 +108,7 @@ export class TrafficServer {
   }
 
   #list(limit: number): string {
-    const sessions = [...this.#town.sessions.values()].filter(({ deleted }) => !deleted);
+    const sessions = [...this.#state.sessions.values()].filter(({ deleted }) => !deleted);
     return `[${sessions
       .slice(-limit)
       .reverse()
@@ -116,9 +116,9 @@ export class TrafficServer {
       .join(',')}]`;
   }
 
-  #abort(session: TownSession | undefined, directory: string, res: ServerResponse): void {
+  #abort(session: FakeSession | undefined, directory: string, res: ServerResponse): void {
     if (session?.run && session.directory === directory) {
-      this.#town.judge(session, performance.now());
+      this.#state.judge(session, performance.now());
       const { deleted } = session;
       session.run.cancel();
       const data = { message: 'Aborted' };
@@ -128,7 +128,7 @@ export class TrafficServer {
       if (!deleted) this.send(frames.sessionEvent(session, 'updated', session.info()));
     } else if (session) {
       // Nothing runs there (any more): the run may have ended in the same moment.
-      this.#town.judgement.aborts += 1;
+      this.#state.judgement.aborts += 1;
     }
     give(res, 'true');
   }
@@ -142,7 +142,7 @@ export class TrafficServer {
   }
 }
 
-function transcript({ messages }: TownSession): string {
+function transcript({ messages }: FakeSession): string {
   const shown = messages.map(
     ({ info, parts }) =>
       `{"info":${info},"parts":[${[...parts.values()].map((part) => part()).join(',')}]}`,

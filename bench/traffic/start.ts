@@ -2,10 +2,10 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { Judgement } from './fake-server-state.js';
 import type { Pace } from './play.js';
-import type { Judgement } from './town.js';
 
-export interface TownReport {
+export interface ServerReport {
   /** Events, `sync` repetitions not counted. */
   sent: number;
   syncs: number;
@@ -22,20 +22,20 @@ export interface TownReport {
   judgement: Judgement;
 }
 
-export interface ToTown {
+export interface ToServer {
   id: number;
   act: 'report' | 'measure' | 'cut' | 'restart';
 }
-export interface FromTown {
+export interface FromServer {
   id?: number;
   port?: number;
-  report?: TownReport;
+  report?: ServerReport;
 }
 
-export interface RunningTown {
+export interface RunningServer {
   readonly pid: number;
   readonly url: string;
-  report(): Promise<TownReport>;
+  report(): Promise<ServerReport>;
   /** Reaction times count from here on. */
   measure(): Promise<void>;
   /** The event streams break off. */
@@ -45,7 +45,7 @@ export interface RunningTown {
   stop(): Promise<void>;
 }
 
-export async function startTown(options: Pace): Promise<RunningTown> {
+export async function startServer(options: Pace): Promise<RunningServer> {
   const child = fork(
     fileURLToPath(new URL('main.ts', import.meta.url)),
     [JSON.stringify(options)],
@@ -53,20 +53,20 @@ export async function startTown(options: Pace): Promise<RunningTown> {
       execArgv: ['--import', 'tsx'],
     },
   );
-  const [first] = (await once(child, 'message')) as [FromTown];
+  const [first] = (await once(child, 'message')) as [FromServer];
   let last = 0;
-  const ask = (act: ToTown['act']): Promise<FromTown> => {
+  const ask = (act: ToServer['act']): Promise<FromServer> => {
     last += 1;
     const id = last;
     return new Promise((resolve, reject) => {
-      const onMessage = (message: FromTown) => {
+      const onMessage = (message: FromServer) => {
         if (message.id !== id) return;
         child.off('message', onMessage).off('exit', onExit);
         resolve(message);
       };
       const onExit = () => reject(new Error('the traffic server is gone'));
       child.on('message', onMessage).once('exit', onExit);
-      child.send({ id, act } satisfies ToTown);
+      child.send({ id, act } satisfies ToServer);
     });
   };
   return {

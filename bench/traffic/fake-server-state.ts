@@ -25,7 +25,7 @@ export interface Run {
   cancel(): void;
 }
 
-export class TownSession {
+export class FakeSession {
   readonly id: string = newId('ses');
   readonly created = Date.now();
   updated = this.created;
@@ -69,7 +69,7 @@ export class TownSession {
 
 export interface Pending {
   kind: 'permission' | 'question';
-  session: TownSession;
+  session: FakeSession;
   text: string;
 }
 
@@ -85,9 +85,9 @@ export interface Judgement {
   stuck: number;
 }
 
-export class Town {
+export class FakeServerState {
   /** The newest last; idle ones beyond `maxIdle` are forgotten, as the watchdog would never be asked about them. */
-  readonly sessions = new Map<string, TownSession>();
+  readonly sessions = new Map<string, FakeSession>();
   readonly pending = new Map<string, Pending>();
   readonly judgement: Judgement = {
     aborts: 0,
@@ -113,7 +113,7 @@ export class Town {
     this.#silence = silence;
   }
 
-  add(session: TownSession): TownSession {
+  add(session: FakeSession): FakeSession {
     this.sessions.set(session.id, session);
     this.created += 1;
     if (this.sessions.size > this.#maxKept) this.#forgetOne();
@@ -137,7 +137,7 @@ export class Town {
   }
 
   /** An abort request came: was it right? */
-  judge(session: TownSession, at: number): void {
+  judge(session: FakeSession, at: number): void {
     const { run } = session;
     const { judgement } = this;
     judgement.aborts += 1;
@@ -160,13 +160,13 @@ export class Town {
     judgement.reactions[kind].push(reaction);
   }
 
-  said(session: TownSession, at: number): void {
+  said(session: FakeSession, at: number): void {
     if (at - session.saidAt >= this.#silence - EARLY_MS) session.lateAt = at;
     session.saidAt = at;
   }
 
   /** It said nothing for as long as the limit, or did so just before the abort that this led to arrived. */
-  #wasStarved({ saidAt, lateAt }: TownSession, at: number): boolean {
+  #wasStarved({ saidAt, lateAt }: FakeSession, at: number): boolean {
     return at - saidAt >= this.#silence - EARLY_MS || at - lateAt < GRACE_MS;
   }
 

@@ -1,7 +1,8 @@
-/** One run of one session, as the scripts tell it: each call changes what the town knows and gives the frame that says so. */
+/** One run of one session, as the scripts tell it: each call changes what the server knows and gives the frame that says so. */
+
+import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import * as frames from './frames.js';
 import { type Frame, json, newId } from './frames.js';
-import type { Town, TownSession } from './town.js';
 
 const WORDS = ' the quick brown fox jumps over the lazy dog'.repeat(30);
 
@@ -13,14 +14,14 @@ export interface Tool {
   input: object;
 }
 
-export class Actor {
-  readonly session: TownSession;
-  readonly #town: Town;
+export class SimulatedSession {
+  readonly session: FakeSession;
+  readonly #state: FakeServerState;
   #assistant = '';
   #text = { id: '', length: 0, start: 0 };
 
-  constructor(town: Town, session: TownSession) {
-    this.#town = town;
+  constructor(state: FakeServerState, session: FakeSession) {
+    this.#state = state;
     this.session = session;
   }
 
@@ -156,12 +157,12 @@ export class Actor {
       kind === 'permission'
         ? json({ id, sessionID, permission: 'bash', patterns: ['ls'], metadata: {}, tool: call })
         : json({ id, sessionID, questions: [{ question: 'Which?', header: 'Way' }], tool: call });
-    this.#town.pending.set(id, { kind, session: this.session, text });
+    this.#state.pending.set(id, { kind, session: this.session, text });
     return { id, frame: frames.asked(this.session, kind, text) };
   }
 
   answers(kind: 'permission' | 'question', id: string): Frame {
-    this.#town.pending.delete(id);
+    this.#state.pending.delete(id);
     return frames.replied(this.session, kind, id);
   }
 
@@ -169,7 +170,7 @@ export class Actor {
   stuck(at: number, from = at): void {
     const { run } = this.session;
     if (run === undefined) return;
-    if (run.due === undefined) this.#town.judgement.stuck += 1;
+    if (run.due === undefined) this.#state.judgement.stuck += 1;
     run.due = { at, from };
   }
 

@@ -1,14 +1,14 @@
-/** A transparent HTTP tap between the watchdog and opencode: notes when what passes, changes nothing. */
+/** A transparent HTTP proxy between the watchdog and opencode: notes when what passes, changes nothing. */
 
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-export interface Tap {
+export interface ForwardingProxy {
   url: string;
   close(): Promise<void>;
 }
 
-export interface TapOptions {
+export interface ProxyOptions {
   target: string;
   /** Bytes of an answer, as they pass. */
   onAnswer?(path: string, chunk: Buffer): void;
@@ -16,7 +16,11 @@ export interface TapOptions {
   onRequest?(method: string, path: string): void;
 }
 
-export async function startTap({ target, onAnswer, onRequest }: TapOptions): Promise<Tap> {
+export async function startProxy({
+  target,
+  onAnswer,
+  onRequest,
+}: ProxyOptions): Promise<ForwardingProxy> {
   const { hostname, port } = new URL(target);
   const server = createServer((incoming, outgoing) => {
     const { method = 'GET', url: path = '/', headers } = incoming;
