@@ -5,6 +5,7 @@ import { abortSession } from '../opencode/actions/abort.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { ActResult, ServerFacts, SessionFacts, StatusSource } from '../status/source.js';
+import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Observation, Spent } from '../watchdog/observation.js';
 import { copyPolicy } from '../watchdog/policy.js';
@@ -141,11 +142,16 @@ export class DaemonStatusSource implements StatusSource {
     return silentMs > Math.max(DEAF_MS, DEAF_PROBES * (interval + timeout)) ? silentMs : undefined;
   }
 
-  async abort(sessionID: string): Promise<ActResult> {
+  async abort(sessionID: string, by: ActBy): Promise<ActResult> {
     const { client, clock, config, telemetry } = this.#o;
     if (config.dryRun) return DRY_RUN;
     const known = this.sessions().find((session) => session.sessionID === sessionID);
-    telemetry.emit('act.requested', { act: 'abort', sessionID });
+    const session = {
+      sessionID,
+      ...(known?.directory === undefined ? {} : { directory: known.directory }),
+      ...(known?.title === undefined ? {} : { title: known.title }),
+    };
+    telemetry.emit('act.requested', { act: 'abort', by, ...session });
     const end = await abortSession(client, clock, {
       sessionID,
       directory: known?.directory,
@@ -153,7 +159,7 @@ export class DaemonStatusSource implements StatusSource {
       signal: this.#stopping.signal,
       stop: this.#stopping.signal,
     });
-    const act = { act: 'abort', sessionID } as const;
+    const act = { act: 'abort', by, ...session } as const;
     switch (end.outcome) {
       case 'done':
         telemetry.emit('act.done', { ...act, outcome: 'done', tookMs: end.tookMs });
@@ -182,31 +188,31 @@ export class DaemonStatusSource implements StatusSource {
     }
   }
 
-  restart(): ActResult {
+  restart(by: ActBy): ActResult {
     const { control, config, telemetry, observe, clock } = this.#o;
     if (config.dryRun) return DRY_RUN;
     if (!control.acts) {
       const says = `server.control is ${control.mode}: this daemon never touches the server's process`;
       return { ok: false, status: 409, says };
     }
-    telemetry.emit('act.requested', { act: 'restart' });
+    telemetry.emit('act.requested', { act: 'restart', by });
     observe({ kind: 'restart.requested', at: clock.now(), reason: 'manual' });
     return { ok: true, says: 'the server is being restarted' };
   }
 
-  pause(): ActResult {
+  pause(by: ActBy): ActResult {
     if (this.dryRun) return DRY_RUN;
     if (this.paused) return { ok: true, says: 'the daemon was paused already' };
     this.#pausedAt = this.#o.clock.now();
-    this.#o.telemetry.emit('daemon.paused', {});
+    this.#o.telemetry.emit('daemon.paused', { by });
     return { ok: true, says: 'paused: the daemon watches and decides on, and acts no more' };
   }
 
-  resume(): ActResult {
+  resume(by: ActBy): ActResult {
     const { clock, telemetry, observe } = this.#o;
     if (this.#pausedAt === undefined) return { ok: true, says: 'the daemon was not paused' };
     const at = clock.now();
-    telemetry.emit('daemon.resumed', { pausedMs: Math.round(at - this.#pausedAt) });
+    telemetry.emit('daemon.resumed', { by, pausedMs: Math.round(at - this.#pausedAt) });
     this.#pausedAt = undefined;
     observe({ kind: 'policy.changed', at, policy: copyPolicy(this.#o.config) });
     return { ok: true, says: 'resumed: the daemon acts again' };

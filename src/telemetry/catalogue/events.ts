@@ -37,6 +37,12 @@ export interface DaemonEventFields {
   error: { err: unknown; doing?: string };
 }
 
+/** Who asks the daemon to act: the status page, a command of ours, or another program over HTTP. */
+export type ActBy = 'page' | 'command' | 'http';
+
+/** The session that an act is for. */
+type ActOn = Pick<SessionFields, 'sessionID' | 'directory' | 'title'>;
+
 /** What people ask of the daemon, and what it tells them unasked. */
 export interface StatusEventFields {
   'status.listening': { address: string };
@@ -48,16 +54,16 @@ export interface StatusEventFields {
     reason?: string;
     because: 'dryRun' | 'paused';
   };
-  'act.requested': { act: 'abort' | 'restart'; sessionID?: string };
-  'act.done': {
+  'act.requested': Partial<ActOn> & { act: 'abort' | 'restart'; by: ActBy };
+  'act.done': ActOn & {
     act: 'abort';
-    sessionID: string;
+    by: ActBy;
     outcome: 'done' | 'idle' | 'failed';
     tookMs?: number;
     error?: string;
   };
-  'daemon.paused': Record<never, never>;
-  'daemon.resumed': { pausedMs: number };
+  'daemon.paused': { by: ActBy };
+  'daemon.resumed': { by: ActBy; pausedMs: number };
   'notify.sent': { host: string; events: number; tries: number };
   'notify.failed': { host: string; events: number; tries: number; error: string };
 }
