@@ -1,5 +1,7 @@
 /** The types of everything that can be logged: what each event is emitted with, and what stands in the log. */
+
 import type { Health, NoteFields, SessionFields } from '../../watchdog/decision.js';
+import type { AskedBy } from '../../watchdog/observation.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -38,7 +40,7 @@ export interface DaemonEventFields {
 }
 
 /** Who asks the daemon to act: the status page, a command of ours, or another program over HTTP. */
-export type ActBy = 'page' | 'command' | 'http';
+export type ActBy = AskedBy;
 
 /** The session that an act is for. */
 type ActOn = Pick<SessionFields, 'sessionID' | 'directory' | 'title'>;
@@ -55,13 +57,6 @@ export interface StatusEventFields {
     because: 'dryRun' | 'paused';
   };
   'act.requested': Partial<ActOn> & { act: 'abort' | 'restart'; by: ActBy };
-  'act.done': ActOn & {
-    act: 'abort';
-    by: ActBy;
-    outcome: 'done' | 'idle' | 'failed';
-    tookMs?: number;
-    error?: string;
-  };
   'daemon.paused': { by: ActBy };
   'daemon.resumed': { by: ActBy; pausedMs: number };
   'notify.sent': { host: string; events: number; tries: number };

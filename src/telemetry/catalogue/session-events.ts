@@ -1,5 +1,5 @@
 /** The catalogue's entries about sessions and their providers. */
-import type { InterruptedBy, RunOutcome, StuckReason } from '../../watchdog/decision.js';
+import type { AbortReason, InterruptedBy, RunOutcome } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 import { named } from './session-name.js';
@@ -8,6 +8,7 @@ type SessionEvent = Extract<EventName, `${'session' | 'provider' | 'budget'}.${s
 
 const REASON =
   'why it counts as stuck: attempts, duration, wait, hopeless, silence, tool_time, run_time, waiting, ghost, loop, budget or pileup';
+const ABORT_REASON = `${REASON}; manual where a person asked for it`;
 const RESTART_REASON =
   'why the server was restarted: pileup, wedged, unresponsive, exited, memory, schedule or manual';
 const HEALTH = 'idle, busy, waiting, delegating, retrying, looping, stalled, stuck or wedged';
@@ -79,7 +80,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   'session.aborting': {
     level: 'warn',
     when: 'the watchdog decides to abort',
-    fields: { reason: REASON, try: 'which try this is, from 1' },
+    fields: { reason: ABORT_REASON, try: 'which try this is, from 1' },
     message: (f) =>
       `Aborting session ${named(f)}${f.try > 1 ? `, try ${f.try},` : ''} because of ${REASON_WORDS[f.reason]}.`,
     would: (f) => `Would abort session ${named(f)} because of ${REASON_WORDS[f.reason]}.`,
@@ -88,7 +89,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     level: 'info',
     when: 'the session was seen idle after the abort',
     fields: {
-      reason: REASON,
+      reason: ABORT_REASON,
       try: 'the try that worked',
       tookMs: 'from sending the abort to the proof',
     },
@@ -98,7 +99,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   'session.abort_failed': {
     level: 'warn',
     when: 'the abort was not seen to work within `abort.verifyTimeout`',
-    fields: { reason: REASON, try: 'the try that failed', error: 'what went wrong' },
+    fields: { reason: ABORT_REASON, try: 'the try that failed', error: 'what went wrong' },
     message: (f) => `Abort of session ${named(f)} failed at try ${f.try}: ${f.error}.`,
   },
   'session.wedged': {
@@ -274,7 +275,8 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   },
 };
 
-const REASON_WORDS: Readonly<Record<StuckReason, string>> = {
+const REASON_WORDS: Readonly<Record<AbortReason, string>> = {
+  manual: 'a person’s wish',
   attempts: 'too many attempts',
   duration: 'retrying too long',
   wait: 'a next attempt too far away',

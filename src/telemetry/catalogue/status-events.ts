@@ -71,7 +71,7 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
       sessionID: 'the session it was for',
       directory: 'its directory',
       title: 'its title',
-      outcome: 'done, idle or failed',
+      outcome: 'done, idle (there was no run), unknown (no such session) or failed',
       tookMs: 'from the request to the proof',
       error: 'what went wrong',
     },
