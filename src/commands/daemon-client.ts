@@ -156,7 +156,6 @@ export class DaemonClient {
           agent: false,
           headers: {
             host: 'localhost',
-            'user-agent': 'opencode-watchdog',
             ...(authorization === undefined ? {} : { authorization }),
           },
           signal: AbortSignal.timeout(timeoutMs),

@@ -1,7 +1,8 @@
-/** The environment as a layer: `OPENCODE_WATCHDOG_<PATH>`, and below it opencode's own variables. */
+/** The environment as a source: `OPENCODE_WATCHDOG_<PATH>`, and below it opencode's own variables. */
 import { parseDocument } from 'yaml';
+import { passwordProblem } from './flatten.js';
 import { ENV_PREFIX, GROUPS, KEYS_BY_VARIABLE } from './keys.js';
-import { type Layer, passwordProblem } from './source.js';
+import type { Source } from './source.js';
 import { nearest } from './suggest.js';
 
 export const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
@@ -20,36 +21,36 @@ export const OPENCODE_VARIABLES: ReadonlyMap<string, string> = new Map([
   ['OPENCODE_SERVER_USERNAME', 'server.username'],
 ]);
 
-export function readOpencodeVariables(env: NodeJS.ProcessEnv): Layer {
-  const layer: Layer = { entries: [], problems: [], yields: true };
+export function readOpencodeVariables(env: NodeJS.ProcessEnv): Source {
+  const result: Source = { entries: [], problems: [], yields: true };
   for (const [variable, path] of OPENCODE_VARIABLES) {
     const value = env[variable];
     // An empty variable is how compose files and unit files say "not set".
     if (!value) continue;
-    layer.entries.push({ path, candidates: [value], source: `environment ${variable}` });
+    result.entries.push({ path, candidates: [value], source: `environment ${variable}` });
   }
-  return layer;
+  return result;
 }
 
-export function readWatchdogVariables(env: NodeJS.ProcessEnv): Layer {
-  const layer: Layer = { entries: [], problems: [] };
+export function readWatchdogVariables(env: NodeJS.ProcessEnv): Source {
+  const result: Source = { entries: [], problems: [] };
   for (const [variable, value] of Object.entries(env)) {
     if (!value || !variable.startsWith(ENV_PREFIX) || variable === CONFIG_VARIABLE) continue;
     const key = KEYS_BY_VARIABLE.get(variable);
     const source = `environment ${variable}`;
     if (key !== undefined) {
-      layer.entries.push({ path: key.path, candidates: collectors(value), source });
+      result.entries.push({ path: key.path, candidates: candidatesOf(value), source });
     } else if (PASSWORD_VARIABLES.has(variable)) {
-      layer.problems.push(passwordProblem(variable, 'environment'));
+      result.problems.push(passwordProblem(variable, 'environment'));
     } else if (!FOREIGN.test(variable)) {
-      layer.problems.push({
+      result.problems.push({
         key: variable,
         expected: expectedInstead(variable),
         source: 'environment',
       });
     }
   }
-  return layer;
+  return result;
 }
 
 function expectedInstead(variable: string): string {
@@ -68,7 +69,7 @@ function expectedInstead(variable: string): string {
  * `3` is a number, `[a, b]` a list, `true` a flag; but `12345` may also be a user's name, and in `/srv/a #1` YAML would
  * see a comment: the text as it stands is the other reading.
  */
-export function collectors(text: string): unknown[] {
+export function candidatesOf(text: string): unknown[] {
   const document = parseDocument(text, {
     prettyErrors: false,
     stringKeys: true,

@@ -1,11 +1,12 @@
-/** The configuration file: where it is looked for, and how it is read into a layer. */
+/** The configuration file: where it is looked for, and how it is read into a source. */
 import { type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { LineCounter, parseDocument, type YAMLError } from 'yaml';
 import { readTextFile } from '../lib/text-file.js';
+import { flatten } from './flatten.js';
 import type { Problem } from './problem.js';
-import { flatten, type Layer } from './source.js';
+import type { Source } from './source.js';
 import { digestOf } from './trust.js';
 
 /** The configuration file. At the limit: it is refused. */
@@ -25,7 +26,7 @@ export interface FoundFile {
   ofWorkingDirectory?: true;
 }
 
-export interface FileLayer extends Layer {
+export interface FileSource extends Source {
   /** Of the text that was read (trust.ts); undefined where none was. */
   digest?: string;
 }
@@ -83,7 +84,7 @@ function exists(path: string): boolean {
   return stats !== undefined;
 }
 
-export function readConfigFile(file: FoundFile): FileLayer {
+export function readConfigFile(file: FoundFile): FileSource {
   const read = readTextFile(file.path, MAX_FILE_BYTES);
   if ('problem' in read) {
     const source = file.namedBy ?? 'found by looking';
@@ -93,7 +94,7 @@ export function readConfigFile(file: FoundFile): FileLayer {
 }
 
 /** YAML; JSON is read as the YAML that it is. */
-export function parseConfig(text: string, path: string): Layer {
+export function parseConfig(text: string, path: string): Source {
   const lines = new LineCounter();
   const document = parseDocument(text, {
     lineCounter: lines,

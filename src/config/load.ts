@@ -13,10 +13,10 @@ import { type FoundFile, findConfigFile, readConfigFile } from './file.js';
 import { inContainer, othersWhoMayWrite } from './file-mode.js';
 import { KEYS, nest } from './keys.js';
 import { ConfigError, type Problem, showValue } from './problem.js';
-import { profileLayer, profileOf } from './profiles.js';
+import { profileOf, profileSource } from './profiles.js';
 import { type Config, configSchema } from './schema.js';
 import { Secret } from './secret.js';
-import type { Entry, Layer } from './source.js';
+import type { Entry, Source } from './source.js';
 import { nearest } from './suggest.js';
 import { isTrusted, needsTrust } from './trust.js';
 
@@ -69,21 +69,21 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const file = findConfigFile(options.file, env, cwd);
   const read = file === undefined ? undefined : trustedPart(file, options, env);
   // Lowest first.
-  const named: Layer[] = [
-    ...(read === undefined ? [] : [read.layer]),
+  const named: Source[] = [
+    ...(read === undefined ? [] : [read.source]),
     readOpencodeVariables(env),
     readWatchdogVariables(env),
     readFlags(flags),
   ];
-  const layers = [profileLayer(profileOf(named)), ...named];
+  const sources = [profileSource(profileOf(named)), ...named];
 
   const values = new Map<string, unknown>();
   const origins = new Map([...KEYS.keys()].map((path) => [path, 'default']));
   const problems: Problem[] = [];
-  for (const layer of layers) {
-    problems.push(...layer.problems);
-    for (const entry of layer.entries) {
-      if (layer.yields && isOverridden(entry, layer, layers)) continue;
+  for (const source of sources) {
+    problems.push(...source.problems);
+    for (const entry of source.entries) {
+      if (source.yields && isOverridden(entry, source, sources)) continue;
       origins.set(entry.path, entry.source);
       const result = readValue(entry);
       if ('value' in result) values.set(entry.path, result.value);
@@ -91,7 +91,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     }
   }
 
-  // A bad value stands aside for the layer below, so that the checks that remain still find what they can.
+  // A bad value stands aside for the source below, so that the checks that remain still find what they can.
   const config = configSchema.parse(nest(values));
   const bad = new Set(problems.map((problem) => problem.key));
   const sourceOf = (path: string) => origins.get(path) ?? 'default';
@@ -126,19 +126,19 @@ function trustedPart(
   file: FoundFile,
   options: LoadOptions,
   env: NodeJS.ProcessEnv,
-): { layer: Layer; untrusted?: Untrusted } {
-  const layer = readConfigFile(file);
-  const { digest } = layer;
-  if (!file.ofWorkingDirectory || digest === undefined) return { layer };
-  const left = layer.entries.filter(({ path }) => needsTrust(path));
+): { source: Source; untrusted?: Untrusted } {
+  const source = readConfigFile(file);
+  const { digest } = source;
+  if (!file.ofWorkingDirectory || digest === undefined) return { source };
+  const left = source.entries.filter(({ path }) => needsTrust(path));
   const trusts = options.isTrusted ?? ((path: string, of: string) => isTrusted(env, path, of));
-  if (left.length === 0 || trusts(file.path, digest)) return { layer };
+  if (left.length === 0 || trusts(file.path, digest)) return { source };
   const keys = left.map(({ path, candidates }) => ({
     key: path,
     value: shown(path, candidates[0]),
   }));
   return {
-    layer: { ...layer, entries: layer.entries.filter(({ path }) => !needsTrust(path)) },
+    source: { ...source, entries: source.entries.filter(({ path }) => !needsTrust(path)) },
     untrusted: { file: file.path, digest, keys },
   };
 }
@@ -149,12 +149,12 @@ export function secretsOf({ config, secrets }: LoadedConfig): Secret[] {
   return [...Object.values(secrets), ...webhooks];
 }
 
-function isOverridden(entry: Entry, layer: Layer, layers: readonly Layer[]): boolean {
-  const above = layers.slice(layers.indexOf(layer) + 1);
+function isOverridden(entry: Entry, source: Source, sources: readonly Source[]): boolean {
+  const above = sources.slice(sources.indexOf(source) + 1);
   return above.some(({ entries }) => entries.some(({ path }) => path === entry.path));
 }
 
-function readFlags(flags: readonly Flag[]): Layer {
+function readFlags(flags: readonly Flag[]): Source {
   const entries = flags.map(({ key, flag, value }) => ({
     path: key,
     candidates: [value],

@@ -2,7 +2,7 @@
  * Sets of values for a way of working (`profile`): below the file, above the defaults. As in a file, so that
  * docs/configuration.md shows what one would write.
  */
-import type { Layer } from './source.js';
+import type { Source } from './source.js';
 
 export const PROFILES = {
   default: {},
@@ -32,7 +32,7 @@ export type ProfileName = keyof typeof PROFILES;
 export const PROFILE_NAMES = Object.keys(PROFILES) as [ProfileName, ...ProfileName[]];
 
 /** What the profile sets, as a source of the configuration. */
-export function profileLayer(name: ProfileName): Layer {
+export function profileSource(name: ProfileName): Source {
   const entries = Object.entries(PROFILES[name]).map(([path, value]) => ({
     path,
     candidates: [value],
@@ -42,8 +42,8 @@ export function profileLayer(name: ProfileName): Layer {
 }
 
 /** The profile that the highest of these sources names; one that is no profile is that source's problem. */
-export function profileOf(layers: readonly Layer[]): ProfileName {
-  const named = layers
+export function profileOf(sources: readonly Source[]): ProfileName {
+  const named = sources
     .flatMap(({ entries }) => entries)
     .filter(({ path }) => path === 'profile')
     .flatMap(({ candidates }) => PROFILE_NAMES.find((name) => candidates.includes(name)) ?? []);

@@ -2,10 +2,9 @@
 import { createRequire } from 'node:module';
 import type { PrettyOptions } from 'pino-pretty';
 import { printable } from '../lib/printable.js';
-import { EVENT_NAMES } from './catalogue/catalogue.js';
 
-/** The sentences stand below each other, whatever the event. */
-const EVENT_WIDTH = Math.max(...EVENT_NAMES.map((name) => name.length));
+/** Long enough for most names, so that the sentences stand below each other. */
+const EVENT_WIDTH = 20;
 
 const COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'green' | 'gray'>> = {
   error: 'red',

@@ -6,7 +6,6 @@ import { checkLimits, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { modelName, parseModel } from './model.js';
 import type { SessionRef } from './run.js';
 import type {
-  ContextText,
   NewSession,
   PromptOptions,
   PromptResult,
@@ -25,8 +24,6 @@ export interface PromptDeps {
   notice: (message: string) => void;
   assertUp(signal: AbortSignal): Promise<void>;
   createSession(options: NewSession): Promise<SessionRef>;
-  /** What a session answered last, as context. */
-  lastAnswer(sessionID: string, signal: AbortSignal): Promise<ContextText>;
   send(
     session: SessionRef,
     text: string,
@@ -91,10 +88,7 @@ async function once(
   attempt: Attempt,
   wall: Wall,
 ): Promise<Omit<PromptResult, 'tries'>> {
-  const { fromSession, context = [] } = options;
-  // Read once for each try: what cannot be read is told before a session is made.
-  const before = fromSession === undefined ? [] : [await deps.lastAnswer(fromSession, wall.signal)];
-  const { prompt, title = prompt, directory, agent, permission, parentID, keep = false } = options;
+  const { prompt, title = prompt, directory, agent, permission, keep = false } = options;
   const { signal } = wall;
   const session = await deps.createSession({
     title,
@@ -102,7 +96,6 @@ async function once(
     ...(directory !== undefined && { directory }),
     ...(agent !== undefined && { agent }),
     ...(permission && { permission }),
-    ...(parentID !== undefined && { parentID }),
   });
   attempt.sessionID = session.id;
   const { model: _, ...rest } = options;
@@ -111,7 +104,6 @@ async function once(
     const wish = {
       ...(isLast ? {} : { maxAttempts: FALLBACK_ATTEMPTS }),
       ...rest,
-      context: [...before, ...context],
       ...(model !== undefined && { model }),
     };
     reply = await deps.send(session, prompt, wish, wall);

@@ -42,7 +42,7 @@ const GONE_LOOKS = 4;
 const MAX_MESSAGES = 200;
 /** Open requests of one run of the driver. At the limit: further ones are not answered; the run ends at its timeout. */
 export const MAX_OPEN = 100;
-/** Messages of others in one session that are told apart from ours; the oldest are forgotten. */
+/** Messages of others in one session of the driver. They are told apart from ours. At the limit: the oldest is forgotten. */
 export const MAX_FOREIGN = 1_000;
 const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 

@@ -3,16 +3,16 @@ import type { Clock } from '../../lib/clock.js';
 import { isDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
-import type { OpencodeClient } from './client.js';
 import { directoryOf, isDelta, readHead } from './frame-head.js';
 import { OldServer } from './legacy-server.js';
+import type { V1Requests } from './requests.js';
 import { StepReader } from './step-reader.js';
 import { translate } from './translate.js';
 
 const OTHER: FrameHead = Object.freeze({ kind: 'other' });
 
 export interface EventReaderOptions {
-  client: OpencodeClient;
+  client: V1Requests;
   clock: Clock;
   notice: Notice;
 }

@@ -1,13 +1,13 @@
 /** Looks closely at one session: its last messages, and what it asks people. */
 import type { Clock } from '../../lib/clock.js';
 import type { Inspected, OwnedRequest } from '../server-api.js';
-import type { OpencodeClient } from './client.js';
+import type { V1Requests } from './requests.js';
 import { type TranscriptMessage, transcriptState } from './transcript.js';
 
 /** The last step's message and the few before it: running tools and the newest text are there. */
 const LAST_MESSAGES = 4;
 
-type Source = Pick<OpencodeClient, 'session' | 'messages' | 'permissions' | 'questions'>;
+type Source = Pick<V1Requests, 'session' | 'messages' | 'permissions' | 'questions'>;
 
 export async function inspectSession(
   client: Source,

@@ -6,11 +6,11 @@ import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { Notice } from '../monitor/notice.js';
-import type { OpencodeClient } from './client.js';
+import type { V1Requests } from './requests.js';
 import { RECHECK_ROUTE_MS } from './server-routes.js';
 
 export interface OldServerOptions {
-  client: OpencodeClient;
+  client: V1Requests;
   clock: Clock;
   notice: Notice;
 }
@@ -87,7 +87,7 @@ export class OldServer {
   }
 }
 
-async function isMissing(client: OpencodeClient, answer: Promise<unknown>): Promise<boolean> {
+async function isMissing(client: V1Requests, answer: Promise<unknown>): Promise<boolean> {
   try {
     await answer;
     return false;

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import * as schemas from './schemas.js';
-import type { Context, Said, Translation } from './translate.js';
+import type { Context, Said, Translation } from './translation.js';
 
 const PREFIX = 'session.next.';
 /** Families in which any event means that text, tool input or output has come. */

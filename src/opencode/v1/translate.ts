@@ -4,7 +4,7 @@
  * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped without a look.
  */
 import * as z from 'zod';
-import type { Observation, SessionObservation } from '../../watchdog/observation.js';
+import type { Observation } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import type { ParseStats } from '../parse-stats.js';
@@ -13,24 +13,8 @@ import { MAX_MESSAGE_CHARS, readStatus } from './status.js';
 import type { StepReader } from './step-reader.js';
 import { isAsking, runningTool } from './transcript.js';
 import { translateNext } from './translate-next.js';
+import type { Context, Said, Translation } from './translation.js';
 
-/** Distributes over the union, so that each kind keeps its own fields. */
-type WithoutPlace<T> = T extends unknown ? Omit<T, 'at' | 'sessionID' | 'directory'> : never;
-/** An observation of a session before its time, session and directory are added. */
-export type Said = WithoutPlace<Extract<SessionObservation, { sessionID: string }>>;
-
-export interface Context {
-  at: number;
-  epochNow: number;
-  oddities: ParseStats | undefined;
-  steps: StepReader | undefined;
-}
-
-/** What an event says of one session; undefined where it has not the shape that its type asks for. */
-export interface Translation {
-  sessionID: string;
-  said: Said[];
-}
 type Translator = (properties: unknown, context: Context) => Translation | undefined;
 
 const anyEvent = z.object({ type: z.string(), properties: z.unknown().optional() });

@@ -5,7 +5,8 @@
  * start time and its command are read in one moment from the socket's owner.
  */
 
-import { type FindHolders, findHolders, isLocalHost, type PortHolder } from '../table/port.js';
+import { type FindHolders, findHolders, isLocalHost } from '../table/port.js';
+import type { PortHolder } from '../table/port-holder.js';
 import {
   ancestors,
   type ProcessInfo,

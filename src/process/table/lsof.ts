@@ -1,7 +1,7 @@
 /** Finds the owners of a listening port where there is no /proc (macOS), by `lsof`. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { PortHolder } from './port.js';
+import type { PortHolder } from './port-holder.js';
 
 const run = promisify(execFile);
 

@@ -5,13 +5,8 @@ import { existsSync } from 'node:fs';
 import { connect, createServer, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { lsofHolders } from './lsof.js';
+import type { PortHolder } from './port-holder.js';
 import { procHolders } from './proc-net.js';
-
-/** A listening socket's owner. Without a pid: the process's descriptors may not be read, the kernel names only its user. */
-export interface PortHolder {
-  pid?: number;
-  uid?: number;
-}
 
 export type FindHolders = (host: string, port: number) => Promise<PortHolder[]>;
 

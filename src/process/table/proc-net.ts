@@ -1,7 +1,7 @@
 /** Finds the owners of listening sockets in /proc: /proc/net/tcp names the inode, /proc/PID/fd its holders. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { endianness } from 'node:os';
-import type { PortHolder } from './port.js';
+import type { PortHolder } from './port-holder.js';
 import { procLink, procNames, procPids, procText } from './proc-files.js';
 
 /** TCP_LISTEN in the kernel's include/net/tcp_states.h. */

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { parseConfig } from '../../../src/config/file.js';
+import { flatten } from '../../../src/config/flatten.js';
 import { KEYS, KEYS_BY_VARIABLE, nest } from '../../../src/config/keys.js';
 import { ConfigError } from '../../../src/config/problem.js';
-import { flatten } from '../../../src/config/source.js';
 import { runs } from '../../support/mutate.js';
 import { ConfigHome } from './home.js';
 
