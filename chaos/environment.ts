@@ -74,6 +74,7 @@ export class Environment {
     readonly proxy: TcpProxy | undefined,
     /** Our own way to opencode, past all faults of the network. */
     readonly opencode: OpencodeApi,
+    readonly opencodeUrl: string,
     readonly processProbe: ProcessProbe,
     readonly manager: Manager,
     readonly config: string,
@@ -109,7 +110,8 @@ export class Environment {
     if (nat && proxy) redirect(port, proxy.port, BYPASS);
 
     const password = secrets['server password'];
-    const opencode = api(`http://127.0.0.1:${ours?.port ?? port}`, { password });
+    const opencodeUrl = `http://127.0.0.1:${ours?.port ?? port}`;
+    const opencode = api(opencodeUrl, { password });
     const env = { ...opencodeEnv(home.path), OPENCODE_SERVER_PASSWORD: password };
     const config = join(home.path, 'watchdog.yaml');
     const tokenFile = join(home.path, 'status-token');
@@ -139,6 +141,7 @@ export class Environment {
       disks.means,
       proxy,
       opencode,
+      opencodeUrl,
       processProbe,
       manager,
       config,

@@ -1,10 +1,13 @@
 /** How each fault is done to the world, and undone. Each settles when it is over; an answer is what went wrong with it. */
+import { once } from 'node:events';
+import { readlinkSync, rmSync } from 'node:fs';
 import { CLI } from '../test/support/daemon.js';
 import { pause } from '../test/support/wait.js';
 import { limitFiles } from './disk.js';
 import { type Environment, START_TIMEOUT_MS } from './environment.js';
 import { isStopped } from './process-probe.js';
 import type { FaultName, PlannedFault } from './schedule.js';
+import { failRestart, serveOtherApi } from './side-faults.js';
 
 /** `note`: what became of it. `broken`: the watchdog did not do what it had to do about it. */
 export interface FaultEnd {
@@ -22,6 +25,9 @@ type Fault = (environment: Environment, planned: PlannedFault) => Promise<FaultE
 const REPLACED_MS = 60_000;
 const BOOT_MS = 60_000;
 const HEALTH_MS = 2_000;
+/** Each way of an answer; with what the fault adds a round trip is 2 to 5 s (facts, section 14: SQLite locked). */
+const SLOW_MS = 900;
+const TAKEN_FOR_DEAD = ['server.exited', 'session.interrupted'];
 /** A second daemon decides within one look at the lock. */
 const REFUSED_MS = 30_000;
 
@@ -74,6 +80,33 @@ export const doFault: Record<FaultName, Fault> = {
     }
   },
 
+  'server-other-api': async (environment, { ms }) => {
+    await signalServer(environment, 'SIGKILL');
+    const other = await serveOtherApi(environment);
+    if (other === undefined) return { note: 'the port was taken first' };
+    await pause(ms);
+    const alive = other.exitCode === null && other.signalCode === null;
+    if (!alive) return { broken: `a server of the other API was ended (${other.signalCode})` };
+    const gone = once(other, 'exit');
+    other.kill('SIGKILL');
+    await gone;
+    return undefined;
+  },
+
+  'restart-fails': async (environment) => {
+    const before = serverPid(environment);
+    if (before === undefined) return { note: 'no server' };
+    const { failed, lines } = await failRestart(environment);
+    if (!failed) return { note: 'the second daemon did not come to it' };
+    const after = serverPid(environment);
+    const cut = lines.filter(({ event }) => TAKEN_FOR_DEAD.includes(event));
+    // The first daemon may have had its own reason for a restart.
+    if (cut.length === 0 || after !== before) return undefined;
+    return {
+      broken: `a failed restart was taken for a death: ${cut.map(({ msg }) => msg).join(' ')}`,
+    };
+  },
+
   'both-kill': async (environment, { amount }) => {
     const pid = serverPid(environment);
     const ended = environment.manager.end('SIGKILL', amount);
@@ -106,6 +139,17 @@ export const doFault: Record<FaultName, Fault> = {
     return { broken: `a second daemon was not refused (exit code ${code ?? 'none'})` };
   },
 
+  'output-remove': async (environment) => {
+    const pid = serverPid(environment);
+    if (pid === undefined) return { note: 'no server' };
+    // stdout and stderr (proc(5)): whatever else is open is not the daemon's to follow.
+    for (const fd of [1, 2]) {
+      const file = readlinkSync(`/proc/${pid}/fd/${fd}`);
+      if (file.startsWith('/') && !file.startsWith('/dev/')) rmSync(file, { force: true });
+    }
+    return undefined;
+  },
+
   'net-cut': async ({ proxy }, { ms }) => {
     const until = Date.now() + ms;
     for (let n = 0; Date.now() < until; n++) {
@@ -118,6 +162,8 @@ export const doFault: Record<FaultName, Fault> = {
   'net-blackhole': (environment, { ms }) => network(environment, { kind: 'blackhole' }, ms),
   'net-delay': (environment, { ms, amount }) =>
     network(environment, { kind: 'delay', ms: amount * 2 }, ms),
+  'net-slow': (environment, { ms, amount }) =>
+    network(environment, { kind: 'delay', ms: SLOW_MS + amount * 2 }, ms),
   'net-truncate': (environment, { ms, amount }) =>
     network(environment, { kind: 'truncate', bytes: amount }, ms),
   'net-reset': (environment, { ms, amount }) =>

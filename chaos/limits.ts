@@ -12,6 +12,8 @@ export interface Limits {
   probeFailures: number;
   pollInterval: number;
   healthInterval: number;
+  /** A restart for stuck sessions waits this long for healthy runs. */
+  waitForHealthy: number;
 }
 
 export const LONG: Limits = {
@@ -26,6 +28,7 @@ export const LONG: Limits = {
   probeFailures: 3,
   pollInterval: 2_000,
   healthInterval: 2_000,
+  waitForHealthy: 15_000,
 };
 
 /** For the form that runs in the test suite. */
@@ -61,6 +64,7 @@ export function configOf(limits: Limits): Record<string, unknown> {
       window: '1m',
       backoff: { initial: '500ms', max: '2s' },
       cooldown: '10s',
+      waitForHealthy: ms(limits.waitForHealthy),
     },
     log: { healthInterval: ms(limits.healthInterval) },
   };

@@ -19,15 +19,23 @@ export const FAULTS = {
   /** Nobody thaws it, and what does is undone: only a new server helps. */
   'server-freeze-for-good': 'process',
   'server-kill-while-booting': 'process',
+  /** A server of the other API has the port: it is alive, and never ended. */
+  'server-other-api': 'process',
+  /** A restart command fails, and the server is healthy. */
+  'restart-fails': 'process',
   'daemon-kill': 'daemon',
   'daemon-term': 'daemon',
   'daemon-freeze': 'daemon',
   'daemon-double': 'daemon',
+  /** Somebody tidies up: the files that the server writes its output to lose their names. */
+  'output-remove': 'daemon',
   'both-kill': 'process',
   'net-cut': 'network',
   'net-refuse': 'network',
   'net-blackhole': 'network',
   'net-delay': 'network',
+  /** As a slow server is seen from outside: each answer comes seconds late, about as late as an abort is waited for. */
+  'net-slow': 'network',
   'net-truncate': 'network',
   'net-reset': 'network',
   'disk-daemon': 'disk',
@@ -81,8 +89,12 @@ export const PROJECTS = 3;
 /** What each topology can do. A server that the daemon only observes must not be killed: nobody would start it again. */
 const POSSIBLE: Record<Topology, (fault: FaultName) => boolean> = {
   nat: () => true,
-  direct: (fault) => FAULTS[fault] !== 'network',
-  observed: (fault) => !['process', 'disk'].includes(FAULTS[fault]) && fault !== 'daemon-double',
+  // A second daemon for the same server needs a second way to it.
+  direct: (fault) => FAULTS[fault] !== 'network' && fault !== 'restart-fails',
+  observed: (fault) =>
+    !['process', 'disk'].includes(FAULTS[fault]) &&
+    fault !== 'daemon-double' &&
+    fault !== 'output-remove',
 };
 
 export function possible(topology: Topology, only: readonly string[] = []): FaultName[] {

@@ -16,6 +16,8 @@ export interface Known {
   ripeAt: number | undefined;
   endedAt: number | undefined;
   cut: boolean;
+  /** What the daemon said last that it does about it, where aborts did not end it. */
+  wedged: 'nothing' | 'later' | undefined;
 }
 
 export interface PastFault {
@@ -49,6 +51,13 @@ export class History {
         if (e.troubles.length > 0) this.calmSince = undefined;
         else this.calmSince ??= e.at;
         return;
+      case 'log': {
+        const known = this.sessions.get(e.line.sessionID ?? '');
+        if (known && e.line.event === 'session.wedged') {
+          known.wedged = e.line.next === 'nothing' ? 'nothing' : 'later';
+        }
+        return;
+      }
       case 'session.known':
         this.#known(e);
         return;
@@ -112,6 +121,7 @@ export class History {
       ripeAt: undefined,
       endedAt: undefined,
       cut: false,
+      wedged: undefined,
     });
   }
 

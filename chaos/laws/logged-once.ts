@@ -96,7 +96,9 @@ export class LoggedOnce extends Law {
     if (event === 'session.aborted' || event === 'session.abort_failed') this.#settle(sessionID);
     if (event === 'server.restarted' || event === 'server.exited') this.#sent = [];
     if (!DECISIONS.includes(event)) return;
-    const key = [generation, event, sessionID, reason, line.try ?? '', pid].join(' ');
+    const key = [generation, event, sessionID, reason, line.try ?? '', line.next ?? '', pid].join(
+      ' ',
+    );
     const time = Date.parse(line.time);
     const before = this.#last.get(key);
     this.#last.set(key, time);

@@ -58,17 +58,19 @@ export class RestartJustified extends Law {
           decidedAt,
         );
         const silent = silentMs >= SILENT_MS;
-        this.check(
-          silent || had(JUST_NOW_MS, 'network'),
-          at,
-          `declared unresponsive without a fault: ${said}`,
+        // A slow server is no silent one; but a fault just before it may have cut the stream that shows it.
+        const network = this.#history.hadFault(
+          (fault) => FAULTS[fault] === 'network' && fault !== 'net-slow',
+          decidedAt - (had(JUST_NOW_MS, 'network') ? MEMORY_MS : JUST_NOW_MS),
         );
+        this.check(silent || network, at, `declared unresponsive without a fault: ${said}`);
         return;
       }
       case 'pileup': {
         const retrying = this.#retrying(at);
         const sick = had(MEMORY_MS, 'provider');
         this.check(sick || retrying >= PILE, at, `a pile-up of ${retrying} sessions: ${said}`);
+        this.#cutsFewer(at, decidedAt, said);
         return;
       }
       case 'wedged':
@@ -77,10 +79,33 @@ export class RestartJustified extends Law {
           at,
           `wedged without a fault: ${said}`,
         );
+        this.#cutsFewer(at, decidedAt, said);
         return;
       default:
         this.check(false, at, `nobody asked for a restart: ${said}`);
     }
+  }
+
+  /** It ends stuck runs, and cuts fewer healthy ones; those of the last moments the daemon may not have seen. */
+  #cutsFewer(at: number, decidedAt: number, said: string): void {
+    const atWork = [...this.#history.sessions.values()].filter(
+      ({ begunAt, endedAt }) =>
+        begunAt !== undefined && begunAt < decidedAt - SEEN_MS && endedAt === undefined,
+    );
+    const faults = ['provider-down', 'provider-flap', 'disk-server'];
+    const healthy = atWork.filter(
+      ({ kind, stuck, begunAt = at }) =>
+        !stuck &&
+        kind.fate === 'healthy' &&
+        !this.#history.hadFault((fault) => faults.includes(fault), begunAt),
+    );
+    const cut = healthy.length;
+    const others = atWork.length - cut;
+    this.check(
+      cut === 0 || cut < others,
+      at,
+      `it cuts ${cut} healthy runs and ends at most ${others} stuck ones: ${said}`,
+    );
   }
 
   /** Sessions whose provider fails, as far as they are at work. */
@@ -94,5 +119,7 @@ export class RestartJustified extends Law {
   }
 }
 
+/** A poll, and our own look. */
+const SEEN_MS = 5_000;
 /** Our own look at the sessions comes once a second or so. */
 const PILE_SLACK_MS = 5_000;

@@ -40,16 +40,24 @@ export class StuckEnded extends Law {
     for (const known of this.#history.sessions.values()) {
       if (!known.stuck || known.begunAt === undefined) continue;
       const over = known.endedAt !== undefined;
-      this.check(over, at, `${known.scenario} still runs at the end (${known.sessionID})`);
+      // A restart would have cut more than it had ended: a person was told.
+      this.check(
+        over || known.wedged === 'nothing',
+        at,
+        `${known.scenario} still runs at the end (${known.sessionID})`,
+      );
     }
   }
 
   #judge(known: Known, at: number): void {
     const { stuck, ripeAt, endedAt, kind, scenario, sessionID } = known;
     const { calmSince } = this.#history;
+    if (known.wedged === 'nothing') return;
     if (!stuck || ripeAt === undefined || endedAt !== undefined || calmSince === undefined) return;
     const limit = kind.limit?.(this.#limits) ?? 0;
-    const allowed = limit + this.#limits.verify + this.#slackMs;
+    const { verify, waitForHealthy } = this.#limits;
+    const deferred = known.wedged === undefined ? 0 : waitForHealthy;
+    const allowed = limit + verify + this.#slackMs + deferred;
     const from = Math.max(ripeAt, calmSince);
     if (at - from <= allowed) return;
     this.violated(

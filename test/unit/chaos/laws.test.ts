@@ -125,6 +125,34 @@ describe('no restart without a fault', () => {
     expectOne(story, 'no restart without a fault');
   });
 
+  it('sees one for wedged sessions that cuts as many healthy runs as it ends stuck ones', () => {
+    const story = new Story();
+    story.session('stream');
+    story.session('hang');
+    const id = story.begin('net-slow');
+    story.wait(8).log('server.restarting', { reason: 'wedged', pid: SERVER.pid });
+    story.over('net-slow', id);
+    expect(story.broken().join()).toContain('it cuts 1 healthy runs and ends at most 1 stuck');
+  });
+
+  it('has nothing against one that cuts fewer healthy runs than it ends stuck ones', () => {
+    const story = new Story();
+    for (const n of [1, 2]) story.session('hang', `ses_${n}`);
+    story.session('stream');
+    story.tell({ kind: 'troubles', troubles: ['network'] });
+    story.begin('net-slow');
+    story.wait(8).log('server.restarting', { reason: 'wedged', pid: SERVER.pid });
+    for (const n of [1, 2]) story.tell({ kind: 'session.cut', sessionID: `ses_${n}` });
+    expect(story.broken()).toEqual([]);
+  });
+
+  it('takes a slow server for no silent one', () => {
+    const story = new Story();
+    story.begin('net-slow');
+    story.wait(5).log('server.restarting', { reason: 'unresponsive', pid: SERVER.pid });
+    expect(story.broken().join()).toContain('declared unresponsive without a fault');
+  });
+
   it('sees a living server that is declared gone', () => {
     const story = new Story();
     story.log('server.restarting', { reason: 'exited', pid: SERVER.pid });
@@ -307,5 +335,23 @@ describe('well again after every fault', () => {
     const story = new Story();
     story.over('daemon-double', story.begin('daemon-double'), 'a second daemon was not refused');
     expectOne(story, 'a second daemon was not refused');
+  });
+});
+
+describe('a wedged session', () => {
+  it('may be said twice, where what comes next has changed, and is then a person’s matter', () => {
+    const story = new Story();
+    const sessionID = story.session('hang');
+    story.wait(12).log('session.wedged', { sessionID, reason: 'silence', next: 'restart' });
+    story.log('session.wedged', { sessionID, reason: 'silence', next: 'nothing' });
+    expect(story.wait(120).broken()).toEqual([]);
+  });
+
+  it('has the time of the deferred restart on top, and no more', () => {
+    const story = new Story();
+    const sessionID = story.session('hang');
+    story.wait(12).log('session.wedged', { sessionID, reason: 'silence', next: 'restart' });
+    expect(story.wait(20).judge.violations).toEqual([]);
+    expect(story.wait(30).broken().join()).toContain('has been stuck for');
   });
 });
