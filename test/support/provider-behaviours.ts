@@ -56,6 +56,15 @@ export const behaviours: Record<string, Behaviour> = {
     call.earlier < num(call.marker.args[0], 1)
       ? call.reply.error(503, 'Service Unavailable', call.marker.options)
       : ok(call),
+  /** A quota of a minute (Gemini, Alibaba) for the first N requests, which names its time, then a reply. */
+  'quota-per-minute': (call) =>
+    call.earlier < num(call.marker.args[0], 1)
+      ? call.reply.error(
+          429,
+          'You exceeded your current quota, please check your plan and billing details. Please retry in 6s.',
+          call.marker.options,
+        )
+      : ok(call),
   /** A reply from this one model; every other one is down. */
   only: (call) =>
     call.model === call.marker.args[0] ? ok(call) : call.reply.error(503, 'Service Unavailable'),
