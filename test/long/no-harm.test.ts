@@ -30,8 +30,7 @@ beforeAll(async () => {
   world = await createWorld();
   opencode = api(world.url);
   watchdog = await world.daemon({ server: { control: 'spawn', onExit: 'leave' } });
-  const { pid } = await watchdog.saw('server.starting', {}, 120_000);
-  await watchdog.saw('server.healthy', {}, 120_000);
+  const { pid } = await watchdog.saw('server.healthy', {}, 120_000);
   server = pid!;
   await measureSlowness();
   await finished(await begin('warm-up', '[[ok]]'));
