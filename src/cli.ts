@@ -54,6 +54,7 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) =>
       newSessionOptions(promptOptions(command))
         .argument('<text>', 'the prompt; - reads it from stdin')
+        .option('--from-session <session>', 'its last answer goes before the prompt')
         .option('--fallback <model>', 'tried in a new session when a model is down', collect)
         .option('--deadline <duration>', 'over all tries (else: --timeout for each)')
         .option('--keep', 'do not delete the session'),
@@ -145,6 +146,15 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
     run: async (options, args) =>
       (await import('./commands/session-acts.js')).remove(args, options),
+  },
+  {
+    name: 'sweep',
+    summary: 'end the sessions that a killed prompt or batch of this machine left behind',
+    configure: (command) =>
+      command
+        .option('--dry-run', 'say what would be ended, and end nothing')
+        .option('--json', 'print JSON'),
+    run: async (options) => (await import('./commands/sweep.js')).sweep(options),
   },
   {
     name: 'status',
@@ -261,6 +271,7 @@ function sessionOptions(command: Command): Command {
 function newSessionOptions(command: Command): Command {
   return command
     .option('--title <text>', 'the title of the session')
+    .option('--parent <session>', 'makes it a child of this session')
     .option('--directory <path>', "the project (else the server's own working directory)")
     .option('--permission <rule>', 'TOOL=allow|deny|ask or TOOL:PATTERN=…', collect);
 }

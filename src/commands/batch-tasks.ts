@@ -5,6 +5,7 @@ import { parse, YAMLError } from 'yaml';
 import * as z from 'zod';
 import { nearest } from '../config/suggest.js';
 import { missingUnit, parseDuration } from '../config/units.js';
+import { isId } from '../lib/id.js';
 import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
@@ -26,6 +27,7 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   context.addIssue(`expected ${missingUnit(value) ?? 'a duration like 90s, 5m or 500ms'}`);
   return z.NEVER;
 });
+const sessionName = z.string().refine(isId, 'expected a session id such as ses_6f0a1b2c');
 const task = z.strictObject({
   id: z
     .union([z.string().min(1), z.number()])
@@ -54,6 +56,10 @@ const task = z.strictObject({
   context: z.array(z.string()).optional(),
   files: z.array(z.string()).optional(),
   keep: z.boolean().optional(),
+  /** The task's session is a child of this one. */
+  parent: sessionName.optional(),
+  /** The last answer of this session goes before the prompt. */
+  from_session: sessionName.optional(),
 });
 const KEYS = Object.keys(task.shape);
 
@@ -124,6 +130,8 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
     max_attempts: maxAttempts,
     allow_empty: allowEmpty,
     allow_truncated: allowTruncated,
+    parent,
+    from_session: fromSession,
     context,
     files,
     directory,
@@ -145,6 +153,8 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
     ...(timeout !== undefined && { timeoutMs: timeout }),
     ...(deadline !== undefined && { deadlineMs: deadline }),
     ...(maxSteps !== undefined && { maxSteps }),
+    ...(parent !== undefined && { parentID: parent }),
+    ...(fromSession !== undefined && { fromSession }),
     ...(maxAttempts !== undefined && { maxAttempts }),
     ...(allowEmpty !== undefined && { allowEmpty }),
     ...(allowTruncated !== undefined && { allowTruncated }),

@@ -156,6 +156,7 @@ export class DaemonClient {
           agent: false,
           headers: {
             host: 'localhost',
+            'user-agent': 'opencode-watchdog',
             ...(authorization === undefined ? {} : { authorization }),
           },
           signal: AbortSignal.timeout(timeoutMs),

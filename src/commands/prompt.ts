@@ -9,6 +9,7 @@ import {
   promptText,
   sendOptions,
 } from './prompt-options.js';
+import { sessionID } from './session-acts.js';
 import { complain, EXIT, printJson, printReply } from './shared.js';
 
 export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
@@ -18,10 +19,22 @@ export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
   fallback?: string[];
   keep?: boolean;
   deadline?: string;
+  parent?: string;
+  fromSession?: string;
 }
 
 export async function prompt(args: string[], options: PromptCommandOptions): Promise<number> {
-  const { title, directory, permission, fallback, keep, deadline, json = false } = options;
+  const {
+    title,
+    directory,
+    permission,
+    fallback,
+    keep,
+    deadline,
+    parent,
+    fromSession,
+    json = false,
+  } = options;
   const words = sendOptions(options);
   const deadlineMs = deadline === undefined ? undefined : durationOf('--deadline', deadline);
   const text = await promptText(args.join(' '));
@@ -37,6 +50,8 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
         ...(permission && { permission: permission.map(permissionRule) }),
         ...(fallback && { fallback }),
         ...(keep && { keep }),
+        ...(parent !== undefined && { parentID: sessionID(parent) }),
+        ...(fromSession !== undefined && { fromSession: sessionID(fromSession) }),
         ...(deadlineMs !== undefined && { deadlineMs }),
         ...(live.onText && { onText: live.onText }),
         onNotice: (message) => {

@@ -12,7 +12,7 @@ import {
   sendOptions,
   waitOptions,
 } from './prompt-options.js';
-import { type SessionActOptions, sessionOf } from './session-acts.js';
+import { type SessionActOptions, sessionID, sessionOf } from './session-acts.js';
 import { complain, EXIT, print, printJson, printReply } from './shared.js';
 
 export interface CreateOptions extends DrivingOptions {
@@ -20,10 +20,11 @@ export interface CreateOptions extends DrivingOptions {
   directory?: string;
   agent?: string;
   permission?: string[];
+  parent?: string;
 }
 
 export async function create(_args: string[], options: CreateOptions): Promise<number> {
-  const { title, directory, agent, permission } = options;
+  const { title, directory, agent, permission, parent } = options;
   const rules = permission?.map(permissionRule);
   return drive(options, async ({ driver }) => {
     const session = await driver.createSession({
@@ -31,6 +32,7 @@ export async function create(_args: string[], options: CreateOptions): Promise<n
       ...(directory !== undefined && { directory: directoryOf(directory) }),
       ...(agent !== undefined && { agent }),
       ...(rules && { permission: rules }),
+      ...(parent !== undefined && { parentID: sessionID(parent) }),
     });
     if (options.json) printJson(session);
     else print(session.id);

@@ -126,6 +126,8 @@ export class Daemon {
       const onExit = gaveUp.signal.aborted ? 'leave' : config.server.onExit;
       await endAll(
         [
+          // Whoever waits there for the end of an abort would hold up its closing.
+          { doing: 'answering who waits for an abort', end: () => loop?.status.stop() },
           { doing: 'closing the status endpoint', end: () => status?.close() },
           { doing: 'ending the watch', end: () => loop?.stop() },
           { doing: 'letting go of the server', end: () => control?.dispose(onExit) },

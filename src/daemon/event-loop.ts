@@ -78,7 +78,7 @@ export class EventLoop {
       clock,
       telemetry,
       config,
-      paused: () => this.status.paused,
+      paused: () => this.#watchdog.pausedAt !== undefined,
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#monitor.inspect(sessionID, directory),
       probe: () => this.#monitor.probe(),
@@ -91,7 +91,6 @@ export class EventLoop {
     });
     this.status = new DaemonStatusSource({
       watchdog: this.#watchdog,
-      client,
       control,
       clock,
       telemetry,
@@ -214,7 +213,6 @@ export class EventLoop {
   /** Settles when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.status.stop();
     for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
     this.#report.stop();
@@ -232,6 +230,7 @@ export class EventLoop {
       if (isNote(decision)) {
         const { note, ...fields } = decision;
         this.#o.telemetry.emit(note, fields as never);
+        if (decision.note === 'act.done') this.status.told(decision);
       } else this.#executor.do(decision);
     }
   }

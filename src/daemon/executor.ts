@@ -9,12 +9,14 @@ import { sharedAbort } from '../lib/abort.js';
 import type { Clock } from '../lib/clock.js';
 import { Turns } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
+import { abortEnd } from '../opencode/actions/abort-steps.js';
 import { continueSession } from '../opencode/actions/continue.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Act } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
+import { isManual, skipped } from '../watchdog/skipped.js';
 
 /** What the model is told when a request was rejected in a person's place, so that the run goes on (facts, section 7). */
 const NOBODY_THERE =
@@ -79,7 +81,6 @@ export class Executor {
         return;
       default:
         if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
-        // What a person asks for is done also in a pause.
         else if (this.#o.paused() && !isManual(act)) this.#pretend(act, 'paused');
         else this.#start(this.#perform(act), act.act);
     }
@@ -104,14 +105,8 @@ export class Executor {
     });
     // The watchdog is in the middle of deciding: its answer comes after that.
     queueMicrotask(() => {
-      const at = clock.now();
-      if (act.act === 'abort') {
-        observe({ kind: 'abort.skipped', at, sessionID: act.sessionID });
-      } else if (act.act === 'start' || act.act === 'restart') {
-        observe({ kind: 'restart.skipped', at });
-      } else if (act.act === 'thaw') {
-        observe({ kind: 'thaw.skipped', at });
-      }
+      const answer = skipped(act, clock.now());
+      if (answer !== undefined) observe(answer);
     });
   }
 
@@ -167,18 +162,7 @@ export class Executor {
       });
       // A restart cut the run, and another of the same session is being aborted by now: this end is not that one's.
       if (this.#aborts.get(sessionID) !== withdraw) return;
-      const at = clock.now();
-      switch (end.outcome) {
-        case 'done':
-          observe({ kind: 'abort.done', at, sessionID, tookMs: end.tookMs });
-          return;
-        case 'withdrawn':
-          observe({ kind: 'abort.withdrawn', at, sessionID, seen: end.seen });
-          return;
-        case 'failed':
-          observe({ kind: 'abort.failed', at, sessionID, error: end.error });
-          return;
-      }
+      observe(abortEnd(end, sessionID, clock.now()));
     } catch (err) {
       // Not expected of it, but a lost answer would leave the session in `aborting` for ever.
       observe({ kind: 'abort.failed', at: clock.now(), sessionID, error: String(err) });
@@ -277,8 +261,4 @@ export class Executor {
         return false;
     }
   }
-}
-
-function isManual(act: Act): boolean {
-  return act.act === 'restart' && act.reason === 'manual';
 }

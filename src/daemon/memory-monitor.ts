@@ -5,8 +5,8 @@ import type { Clock } from '../lib/clock.js';
 export const SAMPLE_EVERY_MS = 30_000;
 /** Samples of the server's memory: half an hour. At the limit: the oldest is forgotten. */
 export const MAX_SAMPLES = 60;
-/** Two points make any line; a trend wants some more. */
-const MIN_SAMPLES = 5;
+/** A server that starts, or a tool that builds, grows fast for minutes: a trend is said of this long at least. */
+const TREND_MS = 15 * 60_000;
 /** One sample over the limit may be a passing build of a tool; this many in a row are not. */
 const OVER_IN_A_ROW = 2;
 
@@ -33,10 +33,13 @@ export class MemoryMonitor {
     return this.#samples.at(-1)?.bytes;
   }
 
-  /** Growth in bytes an hour over the last half hour (least squares); undefined where there are too few samples. */
+  /** Growth in bytes an hour over the last half hour (least squares); undefined before 15 minutes are known. */
   get growthPerHour(): number | undefined {
     const samples = this.#samples;
-    if (samples.length < MIN_SAMPLES) return undefined;
+    const [first] = samples;
+    const last = samples.at(-1);
+    if (first === undefined || last === undefined || last.at - first.at < TREND_MS)
+      return undefined;
     const mean = (of: (sample: { at: number; bytes: number }) => number) =>
       samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
     const [at, bytes] = [mean((s) => s.at), mean((s) => s.bytes)];

@@ -1,13 +1,12 @@
 /** What the loop shows of itself, and lets people do: the `StatusSource` of the status endpoint. */
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
-import { abortSession } from '../opencode/actions/abort.js';
-import type { ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { ActResult, ServerFacts, SessionFacts, StatusSource } from '../status/source.js';
+import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Telemetry } from '../telemetry/logger.js';
+import type { Note } from '../watchdog/decision.js';
 import type { Observation, Spent } from '../watchdog/observation.js';
-import { copyPolicy } from '../watchdog/policy.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 
 /** Measuring reads every process of the machine: not for each look. */
@@ -20,9 +19,11 @@ const DEAF_PROBES = 3;
 export const MAX_MODELS = 100;
 const OTHER_MODEL = 'other/other';
 
+/** The end of an abort that a person asked for. */
+type ManualAbortEnd = Extract<Note, { note: 'act.done' }>;
+
 export interface DaemonStatusSourceOptions {
   watchdog: Watchdog;
-  client: ServerApi;
   control: ServerControl;
   clock: Clock;
   telemetry: Telemetry;
@@ -39,9 +40,9 @@ export class DaemonStatusSource implements StatusSource {
   #onProbe: (tookMs: number) => void = () => {};
   #sensedAt: number;
   #aliveAt: number | undefined;
-  #pausedAt: number | undefined;
-  /** An abort that a person asked for is not waited for when the daemon stops. */
-  readonly #stopping = new AbortController();
+  #stopped = false;
+  /** Who asked for an abort and waits for its end, by session. */
+  readonly #waiting = new Map<string, Set<(result: ActResult) => void>>();
   #memory: { at: number; bytes: Promise<number | undefined> } | undefined;
 
   constructor(options: DaemonStatusSourceOptions) {
@@ -49,9 +50,11 @@ export class DaemonStatusSource implements StatusSource {
     this.#sensedAt = options.clock.now();
   }
 
-  /** Lets go of what a person asked for and is still being verified. */
+  /** An abort that a person asked for is not waited for when the daemon stops. */
   stop(): void {
-    this.#stopping.abort(new Error('the daemon is stopping'));
+    this.#stopped = true;
+    for (const waiting of this.#waiting.values()) for (const resolve of waiting) resolve(STOPPING);
+    this.#waiting.clear();
   }
 
   /** Every observation that the loop takes in. */
@@ -125,7 +128,7 @@ export class DaemonStatusSource implements StatusSource {
   }
 
   get paused(): boolean {
-    return this.#pausedAt !== undefined;
+    return this.#o.watchdog.pausedAt !== undefined;
   }
 
   get dryRun(): boolean {
@@ -141,86 +144,87 @@ export class DaemonStatusSource implements StatusSource {
     return silentMs > Math.max(DEAF_MS, DEAF_PROBES * (interval + timeout)) ? silentMs : undefined;
   }
 
-  async abort(sessionID: string): Promise<ActResult> {
-    const { client, clock, config, telemetry } = this.#o;
+  /** Decided by the state machine like every act; settles with what became of it. */
+  async abort(sessionID: string, by: ActBy): Promise<ActResult> {
+    const { clock, config, telemetry, observe } = this.#o;
     if (config.dryRun) return DRY_RUN;
+    if (this.#stopped) return STOPPING;
     const known = this.sessions().find((session) => session.sessionID === sessionID);
-    telemetry.emit('act.requested', { act: 'abort', sessionID });
-    const end = await abortSession(client, clock, {
+    telemetry.emit('act.requested', {
+      act: 'abort',
+      by,
       sessionID,
-      directory: known?.directory,
-      verifyTimeoutMs: config.abort.verifyTimeout,
-      signal: this.#stopping.signal,
-      stop: this.#stopping.signal,
+      ...(known?.directory === undefined ? {} : { directory: known.directory }),
+      ...(known?.title === undefined ? {} : { title: known.title }),
     });
-    const act = { act: 'abort', sessionID } as const;
-    switch (end.outcome) {
-      case 'done':
-        telemetry.emit('act.done', { ...act, outcome: 'done', tookMs: end.tookMs });
-        return {
-          ok: true,
-          says: `session ${sessionID} is aborted: seen idle after ${end.tookMs} ms`,
-          outcome: 'done',
-          tookMs: end.tookMs,
-        };
-      case 'withdrawn':
-        if (end.seen === 'withdrawn') {
-          return { ok: false, status: 502, says: 'the daemon is stopping: nothing was aborted' };
-        }
-        telemetry.emit('act.done', { ...act, outcome: 'idle' });
-        if (known === undefined && (await this.#isUnknown(sessionID))) {
-          return { ok: false, status: 404, says: `there is no session ${sessionID}` };
-        }
-        return { ok: true, says: `session ${sessionID} is idle already`, outcome: 'idle' };
-      case 'failed':
-        telemetry.emit('act.done', { ...act, outcome: 'failed', error: end.error });
-        return {
-          ok: false,
-          status: 502,
-          says: `the abort of session ${sessionID} was not seen to work: ${end.error}`,
-        };
-    }
+    return new Promise((resolve) => {
+      const waiting = this.#waiting.get(sessionID) ?? new Set();
+      this.#waiting.set(sessionID, waiting.add(resolve));
+      observe({ kind: 'abort.requested', at: clock.now(), sessionID, by });
+    });
   }
 
-  restart(): ActResult {
+  /** Answers whoever asked for this abort. */
+  told(end: ManualAbortEnd): void {
+    const waiting = this.#waiting.get(end.sessionID);
+    this.#waiting.delete(end.sessionID);
+    for (const resolve of waiting ?? []) resolve(answerTo(end));
+  }
+
+  restart(by: ActBy): ActResult {
     const { control, config, telemetry, observe, clock } = this.#o;
     if (config.dryRun) return DRY_RUN;
     if (!control.acts) {
       const says = `server.control is ${control.mode}: this daemon never touches the server's process`;
       return { ok: false, status: 409, says };
     }
-    telemetry.emit('act.requested', { act: 'restart' });
+    telemetry.emit('act.requested', { act: 'restart', by });
     observe({ kind: 'restart.requested', at: clock.now(), reason: 'manual' });
     return { ok: true, says: 'the server is being restarted' };
   }
 
-  pause(): ActResult {
+  pause(by: ActBy): ActResult {
     if (this.dryRun) return DRY_RUN;
     if (this.paused) return { ok: true, says: 'the daemon was paused already' };
-    this.#pausedAt = this.#o.clock.now();
-    this.#o.telemetry.emit('daemon.paused', {});
+    this.#o.observe({ kind: 'acts.paused', at: this.#o.clock.now() });
+    this.#o.telemetry.emit('daemon.paused', { by });
     return { ok: true, says: 'paused: the daemon watches and decides on, and acts no more' };
   }
 
-  resume(): ActResult {
-    const { clock, telemetry, observe } = this.#o;
-    if (this.#pausedAt === undefined) return { ok: true, says: 'the daemon was not paused' };
+  resume(by: ActBy): ActResult {
+    const { clock, telemetry, observe, watchdog } = this.#o;
+    const { pausedAt } = watchdog;
+    if (pausedAt === undefined) return { ok: true, says: 'the daemon was not paused' };
     const at = clock.now();
-    telemetry.emit('daemon.resumed', { pausedMs: Math.round(at - this.#pausedAt) });
-    this.#pausedAt = undefined;
-    observe({ kind: 'policy.changed', at, policy: copyPolicy(this.#o.config) });
+    telemetry.emit('daemon.resumed', { by, pausedMs: Math.round(at - pausedAt) });
+    observe({ kind: 'acts.resumed', at });
     return { ok: true, says: 'resumed: the daemon acts again' };
-  }
-
-  /** False also where it cannot be told. */
-  async #isUnknown(sessionID: string): Promise<boolean> {
-    try {
-      return (await this.#o.client.session(sessionID)) === null;
-    } catch {
-      // The abort saw it idle: that is the better answer.
-      return false;
-    }
   }
 }
 
 const DRY_RUN: ActResult = { ok: false, status: 409, says: 'dryRun is on: nothing is ever done' };
+const STOPPING: ActResult = {
+  ok: false,
+  status: 502,
+  says: 'the daemon is stopping: what became of the abort is not known',
+};
+
+function answerTo({ sessionID, outcome, tookMs, error }: ManualAbortEnd): ActResult {
+  switch (outcome) {
+    case 'done':
+      return {
+        ok: true,
+        says: `session ${sessionID} is aborted: seen idle after ${tookMs ?? 0} ms`,
+        outcome,
+        ...(tookMs === undefined ? {} : { tookMs }),
+      };
+    case 'idle':
+      return { ok: true, says: `session ${sessionID} is idle already`, outcome };
+    case 'unknown':
+      return { ok: false, status: 404, says: `there is no session ${sessionID}` };
+    case 'failed': {
+      const says = `the abort of session ${sessionID} was not seen to work: ${error ?? 'no reason is known'}`;
+      return { ok: false, status: 502, says };
+    }
+  }
+}

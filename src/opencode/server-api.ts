@@ -31,6 +31,8 @@ export interface SessionSummary extends SessionInfo {
   updated?: number;
   /** Epoch ms. */
   created?: number;
+  /** What a program wrote to it when it was made; absent before 1.18. */
+  metadata?: Record<string, unknown>;
 }
 
 export interface OwnedRequest extends PendingRequest {

@@ -203,8 +203,11 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('directory.disposed', { directory: text, replaced: z.boolean().optional() }),
   ofSession('abort.done', { tookMs: ms }),
   ofSession('abort.failed', { error: text }),
-  ofSession('abort.withdrawn', { seen: z.enum(['idle', 'busy', 'withdrawn']) }),
+  ofSession('abort.withdrawn', { seen: z.enum(['idle', 'missing', 'busy', 'withdrawn']) }),
   ofSession('abort.skipped', {}),
+  of('abort.requested', { sessionID: id, by: z.enum(['page', 'command', 'http']) }),
+  of('acts.paused', {}),
+  of('acts.resumed', {}),
   ofSession('continue.done', { model: text.optional() }),
   ofSession('continue.failed', { model: text.optional(), error: text }),
   of('budget.day', {

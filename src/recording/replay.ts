@@ -7,9 +7,10 @@
  */
 import { createReadStream } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
-import type { Decision } from '../watchdog/decision.js';
+import { type Act, type Decision, isNote } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
+import { skipped } from '../watchdog/skipped.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { type Header, headerSchema, MAX_LINE_CHARS, observationSchema } from './format.js';
 
@@ -141,7 +142,7 @@ export function* replay(
     began ??= o.at;
     for (const decision of watchdog.observe(o)) {
       yield { atMs: o.at - began, decision };
-      if (!options.asRecorded && 'act' in decision) queue.push(...left(decision, o.at));
+      if (!options.asRecorded && !isNote(decision)) queue.push(...left(decision, o.at));
     }
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) yield* take(next);
   }
@@ -162,24 +163,18 @@ export function* replay(
   }
 }
 
-function left(act: Extract<Decision, { act: string }>, at: number): Observation[] {
-  switch (act.act) {
-    case 'abort':
-      return [{ kind: 'abort.skipped', at, sessionID: act.sessionID }];
-    case 'restart':
-      return [{ kind: 'restart.skipped', at }];
-    case 'inspect': {
-      // Nobody can look any more: as where looks fail, the events alone must do.
-      const { sessionID } = act;
-      const failed = { kind: 'session.inspect_failed', at, sessionID, error: 'a replay' } as const;
-      return Array.from({ length: LOOKS_IN_VAIN }, () => failed);
-    }
-    default:
-      // A first start is nobody's policy: it went as recorded.
-      return [];
+function left(act: Act, at: number): Observation[] {
+  if (act.act === 'inspect') {
+    // Nobody can look any more: as where looks fail, the events alone must do.
+    const { sessionID } = act;
+    const failed = { kind: 'session.inspect_failed', at, sessionID, error: 'a replay' } as const;
+    return Array.from({ length: LOOKS_IN_VAIN }, () => failed);
   }
+  // A first start is nobody's policy: it went as recorded.
+  const answer = act.act === 'start' ? undefined : skipped(act, at);
+  return answer === undefined ? [] : [answer];
 }
 
 function isResult(o: Observation): boolean {
-  return o.kind !== 'restart.requested' && /^(abort|restart|continue)\./.test(o.kind);
+  return !o.kind.endsWith('.requested') && /^(abort|restart|continue)\./.test(o.kind);
 }

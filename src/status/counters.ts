@@ -140,6 +140,8 @@ export class EventCounters {
         this.#aborts.inc({ reason: record.fields.reason ?? OTHER, result: 'skipped' });
         return;
       case 'act.done':
+        // What was sent is counted by its own end.
+        if (record.fields.outcome === 'done' || record.fields.outcome === 'failed') return;
         this.#aborts.inc({ reason: 'manual', result: record.fields.outcome });
         return;
       case 'session.wedged':

@@ -1,5 +1,5 @@
 /** Each session's health over the last hour, as a string of one letter for each half minute: the worst seen in it. */
-import type { Health, RunOutcome, SessionFields, StuckReason } from '../watchdog/decision.js';
+import type { AbortReason, Health, RunOutcome, SessionFields } from '../watchdog/decision.js';
 
 /** How much of the past is shown: an hour, in slots that are some pixels wide on the page. */
 export const SLOT_MS = 30_000;
@@ -31,7 +31,7 @@ const LETTER: Readonly<Record<Health, string>> = {
 /** How a session's last run ended, with why. */
 export interface RunEnd {
   outcome: RunOutcome;
-  reason?: StuckReason;
+  reason?: AbortReason;
   error?: string;
 }
 

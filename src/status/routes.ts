@@ -1,10 +1,11 @@
 /** The routes of the status endpoint. It runs beside the watch in one process, so every answer is small work. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../lib/clock.js';
 import { isId } from '../lib/id.js';
 import { sinceTime } from '../lib/since.js';
+import type { ActBy } from '../telemetry/catalogue/events.js';
 import { pageAssets } from './assets.js';
 import type { Auth } from './auth.js';
 import { withheldWords, withoutContent } from './content.js';
@@ -185,11 +186,11 @@ function actRoutes(app: FastifyInstance, source: StatusSource): void {
   // A body is not asked for; whatever type it has is read, within the limit, and dropped.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, _body, done) => done(null));
-  const act = (path: string, does: () => ActResult) =>
-    app.post(path, (_request, reply) => answer(reply, does()));
-  act('/restart', () => source.restart());
-  act('/pause', () => source.pause());
-  act('/resume', () => source.resume());
+  const act = (path: string, does: (by: ActBy) => ActResult) =>
+    app.post(path, (request, reply) => answer(reply, does(actorOf(request.headers))));
+  act('/restart', (by) => source.restart(by));
+  act('/pause', (by) => source.pause(by));
+  act('/resume', (by) => source.resume(by));
   let aborts = 0;
   app.post<{ Params: { id: string } }>('/sessions/:id/abort', async (request, reply) => {
     const { id } = request.params;
@@ -201,11 +202,18 @@ function actRoutes(app: FastifyInstance, source: StatusSource): void {
     }
     aborts += 1;
     try {
-      return answer(reply, await source.abort(id));
+      return answer(reply, await source.abort(id, actorOf(request.headers)));
     } finally {
       aborts -= 1;
     }
   });
+}
+
+/** For the log only: whoever has the token may call itself anything. */
+function actorOf(headers: IncomingHttpHeaders): ActBy {
+  if (headers['user-agent']?.startsWith('opencode-watchdog')) return 'command';
+  // Every browser sends it with what a page asks for, and no page can make it up (Fetch Metadata).
+  return headers['sec-fetch-site'] === 'same-origin' ? 'page' : 'http';
 }
 
 function answer(reply: FastifyReply, { status, ok, says, ...rest }: ActResult): FastifyReply {

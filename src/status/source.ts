@@ -1,4 +1,5 @@
 /** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
+import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.js';
 import type { Spent } from '../watchdog/observation.js';
 
@@ -66,8 +67,8 @@ export interface StatusSource {
   readonly deafMs: number | undefined;
   /** Called with how long each answered health probe took, ms. */
   onProbe(listener: (tookMs: number) => void): void;
-  abort(sessionID: string): Promise<ActResult>;
-  restart(): ActResult;
-  pause(): ActResult;
-  resume(): ActResult;
+  abort(sessionID: string, by: ActBy): Promise<ActResult>;
+  restart(by: ActBy): ActResult;
+  pause(by: ActBy): ActResult;
+  resume(by: ActBy): ActResult;
 }

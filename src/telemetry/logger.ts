@@ -6,10 +6,12 @@ import { printableJson } from '../lib/printable.js';
 import { createRedactor, type Revealable } from '../lib/redaction.js';
 import { isAct, levelOf, messageOf } from './catalogue/catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './catalogue/events.js';
+import { projectOf } from './catalogue/session-name.js';
 import { isJournal, withPriority } from './journal.js';
 import { LogRate } from './rate-limit.js';
 import { createReadableFormat } from './readable.js';
 import { createSink, type Sink, withoutBlocking } from './sink.js';
+import { TerminalFilter } from './terminal-filter.js';
 
 /**
  * Characters of a log line's sentence, and of a line of `server.output`. It may be longer than other fields. At the
@@ -73,6 +75,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     clock,
     onSuppressed: (lines, events, forMs) => emit('log.suppressed', { lines, events, forMs }),
   });
+  const filter = isReadable(options) ? new TerminalFilter() : undefined;
   const log = pino(
     {
       level: options.level,
@@ -91,12 +94,19 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     const msg = redactor.text(messageOf(event, fields, { dryRun }), MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
     // What is below the log's level costs the rest nothing.
-    if (log.isLevelEnabled(level) && mayWrite(event, msg, fields)) {
+    if (log.isLevelEnabled(level) && isShown(event, fields) && mayWrite(event, msg, fields)) {
       log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
     }
     // The redactor keeps the shape of what it is given, bounds apart, so the fields still have their types.
     const would = dryRun && isAct(event) ? { would: true } : {};
     notify({ event, level, time, msg, ...would, fields: safe } as unknown as TelemetryRecord);
+  }
+
+  function isShown<E extends EventName>(event: E, fields: EventFields[E]): boolean {
+    // Who asks for details gets them; a dry run's "would abort" is the only line of an abort.
+    return (
+      dryRun || filter === undefined || options.level !== 'info' || filter.shows(event, fields)
+    );
   }
 
   function mayWrite<E extends EventName>(event: E, msg: string, fields: EventFields[E]): boolean {
@@ -145,8 +155,17 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   };
 }
 
+/** A session's line says its project, for whoever groups by it. */
+function withProject(fields: object): object {
+  if (!('sessionID' in fields && 'directory' in fields)) return fields;
+  const { directory } = fields;
+  const project = typeof directory === 'string' ? projectOf(directory) : undefined;
+  return project === undefined ? fields : { ...fields, project };
+}
+
 /** The state machine has no wall clock and says `nextInMs`; the log says `nextAt`. */
-function logFields(fields: object, time: number): object {
+function logFields(given: object, time: number): object {
+  const fields = withProject(given);
   if (!('nextInMs' in fields)) return fields;
   const { nextInMs, ...rest } = fields;
   if (typeof nextInMs !== 'number' || !Number.isFinite(nextInMs)) return rest;
@@ -154,14 +173,21 @@ function logFields(fields: object, time: number): object {
   return Number.isNaN(at.getTime()) ? rest : { ...rest, nextAt: at.toISOString() };
 }
 
+function isTerminal({ stream }: TelemetryOptions): boolean {
+  return stream === undefined ? isatty(STDOUT) : stream.isTTY === true;
+}
+
+function isReadable(options: TelemetryOptions): boolean {
+  return options.format === 'pretty' || (options.format === 'auto' && isTerminal(options));
+}
+
 function createOutput(options: TelemetryOptions, onDropped: (lines: number) => void): Sink {
   const { stream, clock, env = process.env } = options;
-  const isTerminal = stream === undefined ? isatty(STDOUT) : stream.isTTY === true;
   const target: Sink =
     stream === undefined
       ? createSink(withoutBlocking(STDOUT), clock, onDropped)
       : { write: (line) => stream.write(line), flush: () => {} };
-  if (options.format === 'json' || (options.format === 'auto' && !isTerminal)) {
+  if (!isReadable(options)) {
     const prefix = stream === undefined && isJournal(STDOUT, env) ? withPriority : undefined;
     return {
       // A person may well look at it in a terminal (`journalctl`, `docker logs`).
@@ -173,6 +199,6 @@ function createOutput(options: TelemetryOptions, onDropped: (lines: number) => v
     };
   }
   // NO_COLOR counts when it is there and not empty (no-color.org).
-  const format = createReadableFormat(isTerminal && !env.NO_COLOR);
+  const format = createReadableFormat(isTerminal(options) && !env.NO_COLOR);
   return { write: (line) => target.write(format(line)), flush: () => target.flush() };
 }

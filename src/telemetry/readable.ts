@@ -2,9 +2,10 @@
 import { createRequire } from 'node:module';
 import type { PrettyOptions } from 'pino-pretty';
 import { printable } from '../lib/printable.js';
+import { EVENT_NAMES } from './catalogue/catalogue.js';
 
-/** Long enough for most names, so that the sentences stand below each other. */
-const EVENT_WIDTH = 20;
+/** The sentences stand below each other, whatever the event. */
+const EVENT_WIDTH = Math.max(...EVENT_NAMES.map((name) => name.length));
 
 const COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'green' | 'gray'>> = {
   error: 'red',

@@ -4,6 +4,7 @@
  * Every act is answered by an observation (`abort.done`, `restart.failed`, `session.inspected`, …), so the state
  * machine never assumes that something worked. Notes carry the names and fields of the contract's structured log.
  */
+import type { AskedBy } from './observation.js';
 
 /** A session's health, worst last (contract, "Structured log"). */
 export const HEALTHS = [
@@ -56,6 +57,8 @@ export const RUN_OUTCOMES = [
   'interrupted',
 ] as const;
 export type RunOutcome = (typeof RUN_OUTCOMES)[number];
+/** Why a session is aborted. `manual`: a person asked for it. */
+export type AbortReason = StuckReason | 'manual';
 
 /** Whose budget (contract, `budget`). */
 export type BudgetKind = 'run' | 'session' | 'day';
@@ -102,7 +105,7 @@ export type Act =
       act: 'abort';
       sessionID: string;
       directory: string | undefined;
-      reason: StuckReason;
+      reason: AbortReason;
       try: number;
       /**
        * What the last look before sending must show: `retry` where the reason is a failing provider (an attempt that is
@@ -221,9 +224,9 @@ export interface NoteFields {
     episodeMs?: number;
     tool?: string;
   };
-  'session.aborting': SessionFields & { reason: StuckReason; try: number };
-  'session.aborted': SessionFields & { reason: StuckReason; try: number; tookMs: number };
-  'session.abort_failed': SessionFields & { reason: StuckReason; try: number; error: string };
+  'session.aborting': SessionFields & { reason: AbortReason; try: number };
+  'session.aborted': SessionFields & { reason: AbortReason; try: number; tookMs: number };
+  'session.abort_failed': SessionFields & { reason: AbortReason; try: number; error: string };
   'session.wedged': SessionFields & {
     reason: StuckReason;
     tries: number;
@@ -245,7 +248,7 @@ export interface NoteFields {
   'session.ended': SessionFields & {
     outcome: RunOutcome;
     /** Why the watchdog aborted it. */
-    reason?: StuckReason;
+    reason?: AbortReason;
     finish?: string;
     steps: number;
     tools: number;
@@ -272,6 +275,15 @@ export interface NoteFields {
   'session.unwatched': SessionFields & { watched: number };
   'session.continued': SessionFields & { model?: string; count: number };
   'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
+  /** The end of an abort that a person asked for. */
+  'act.done': Pick<SessionFields, 'sessionID' | 'directory' | 'title'> & {
+    act: 'abort';
+    by: AskedBy;
+    /** `idle`: there was no run to end; `unknown`: there is no such session. */
+    outcome: 'done' | 'idle' | 'unknown' | 'failed';
+    tookMs?: number;
+    error?: string;
+  };
   'budget.warning': Partial<SessionFields> & BudgetSpent;
   'budget.exceeded': Partial<SessionFields> & BudgetSpent;
   /** A cost is bounded and the model has no price. `isBounded`: a budget of tokens is set. */

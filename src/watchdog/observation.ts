@@ -250,6 +250,12 @@ export type SessionObservation =
   /** opencode dropped a directory's instance: its sessions' runs are gone. `replaced`: with the whole server process. */
   | (At & { kind: 'directory.disposed'; directory: string; replaced?: boolean });
 
+/**
+ * What the last look before an abort showed, so that it was not sent. `missing`: idle, and the server knows no such
+ * session; `withdrawn`: nobody wanted it any more.
+ */
+export type WithdrawnAs = 'idle' | 'missing' | 'busy' | 'withdrawn';
+
 export type ActObservation =
   /** The end of an `abort` act. */
   | (OfSession & {
@@ -258,12 +264,24 @@ export type ActObservation =
     })
   | (OfSession & { kind: 'abort.failed'; error: string })
   /** The last look before sending showed no reason to: nothing was done. `busy`: an attempt is in flight just now. */
-  | (OfSession & { kind: 'abort.withdrawn'; seen: 'idle' | 'busy' | 'withdrawn' })
-  /** `dryRun`. */
+  | (OfSession & { kind: 'abort.withdrawn'; seen: WithdrawnAs })
+  /** `dryRun`, or a pause. */
   | (OfSession & { kind: 'abort.skipped' })
   /** The end of a `continue` act: whether the run was seen to begin. */
   | (OfSession & { kind: 'continue.done'; model?: string })
   | (OfSession & { kind: 'continue.failed'; model?: string; error: string });
+
+/** `page`: the status page in a browser; `command`: of opencode-watchdog; `http`: another program. */
+export type AskedBy = 'page' | 'command' | 'http';
+
+/** What people ask of the daemon, on the status page or by a command. */
+export type PersonObservation =
+  /** An abort of a session, whatever it does; answered by the note `act.done`. */
+  | (At & { kind: 'abort.requested'; sessionID: string; by: AskedBy })
+  /** Decide on, and do nothing but what people ask for. */
+  | (At & { kind: 'acts.paused' })
+  /** What still stands of what was left undone is done now. */
+  | (At & { kind: 'acts.resumed' });
 
 export type BudgetObservation =
   /**
@@ -277,8 +295,8 @@ export type TimeObservation =
   /** The deadline that was asked for has come. */
   | (At & { kind: 'tick' })
   /**
-   * A reload, or the end of a pause: everything is judged anew, by this policy. Recordings of 0.1 do not have it: theirs
-   * goes on by the one before.
+   * A reload: everything is judged anew, by this policy. Recordings of 0.1 do not have it, and have this at the end of a
+   * pause too: they go on by the one before.
    */
   | (At & { kind: 'policy.changed'; policy?: Policy })
   /** The daemon did not run for this long (SIGSTOP, suspend, a blocked loop); the observed clock left it out. */
@@ -289,5 +307,6 @@ export type Observation =
   | StreamObservation
   | SessionObservation
   | ActObservation
+  | PersonObservation
   | BudgetObservation
   | TimeObservation;

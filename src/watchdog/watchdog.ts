@@ -58,6 +58,8 @@ export class Watchdog {
   #serverAt = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
   #cut: Interrupted[] = [];
+  /** Since when only what people ask for is done. */
+  #pausedAt: number | undefined;
   /** The runs that it cut, until the new server is healthy. */
   #cutRuns: readonly Cut[] = [];
 
@@ -76,6 +78,7 @@ export class Watchdog {
       outages: new ProviderOutages(policy.pileup, say),
       say,
       canAct: () => this.server.healthy,
+      whyNoAbort: () => this.#whyNoAbort(),
       isAnswering: () => this.server.answering,
       canRestart: () => this.server.acts,
       verifyMs: (at) => this.#answers.verifyMs(this.#policy.abort.verifyTimeout, at),
@@ -135,11 +138,9 @@ export class Watchdog {
     return this.#sessions.book.size - this.#sessions.book.active.size;
   }
 
-  /** Whether an abort of this session is still wanted: asked by the executor right before it sends it. */
-  wantsAbort(sessionID: string): boolean {
-    if (!this.server.healthy) return false;
-    const trouble = this.#sessions.book.find(sessionID)?.run?.trouble;
-    return trouble?.phase === 'aborting' && !trouble.withdrawn;
+  /** Since when a person has the daemon decide and not act; undefined where it acts. */
+  get pausedAt(): number | undefined {
+    return this.#pausedAt;
   }
 
   observe(o: Observation): readonly Decision[] {
@@ -167,10 +168,17 @@ export class Watchdog {
         return;
       case 'policy.changed':
         if (o.policy !== undefined) adoptPolicy(this.#policy, o.policy);
-        // What was left undone (`dryRun`, a pause) may be done now.
-        this.server.takeUpLeft();
-        this.#sessions.takeUpLeft(o.at);
-        if (!this.#isCutting) this.#sessions.reviewAll(o.at);
+        this.#takeUpLeft(o.at);
+        return;
+      case 'acts.paused':
+        this.#pausedAt ??= o.at;
+        return;
+      case 'acts.resumed':
+        this.#pausedAt = undefined;
+        this.#takeUpLeft(o.at);
+        return;
+      case 'abort.requested':
+        this.#sessions.abortRequested(o);
         return;
       case 'budget.day':
         this.#sessions.dayBegan(o);
@@ -241,6 +249,20 @@ export class Watchdog {
         if (o.kind === 'session.inspected') this.server.heard(o.at);
         if (!this.server.acting && !this.server.isDown) this.#sessions.observe(o);
     }
+  }
+
+  /** What was left undone (`dryRun`, a pause) may be done now, and everything is judged anew. */
+  #takeUpLeft(at: number): void {
+    this.server.takeUpLeft();
+    this.#sessions.takeUpLeft(at);
+    if (!this.#isCutting) this.#sessions.reviewAll(at);
+  }
+
+  /** A server that is gone or going has no run left to abort. */
+  #whyNoAbort(): string | undefined {
+    const { kind } = this.server.state;
+    if (kind === 'down') return 'the server is down';
+    return this.server.acting ? `the server is ${kind} just now, which ends every run` : undefined;
   }
 
   /** A recycle waits for the sessions at work; where the process is not ours to touch, none is remembered. */

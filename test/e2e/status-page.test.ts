@@ -126,7 +126,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     await page.getByRole('button', { name: 'Pause' }).click();
     await dialog.getByRole('button', { name: 'Pause' }).click();
     await waitFor(() => w.source.paused, { interval: 10 });
-    w.telemetry.emit('daemon.paused', {});
+    w.telemetry.emit('daemon.paused', { by: 'page' });
     await page.getByText('Paused: the watchdog watches').waitFor();
     await page.getByRole('button', { name: 'Resume' }).click();
     await dialog.getByRole('button', { name: 'Resume' }).click();

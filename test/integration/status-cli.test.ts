@@ -230,7 +230,7 @@ describe('completion', () => {
       complete(['opencode-watchdog', 'status', '--w']),
       complete(['opencode-watchdog', 'run', '--con']),
     ]);
-    expect(answers).toEqual(['replay restart resume', '--watch', '--config --control']);
+    expect(answers).toEqual(['replay report restart resume', '--watch', '--config --control']);
     const others = await Promise.all(
       ['zsh', 'fish', 'tcsh'].map((shell) => run('completion', shell)),
     );

@@ -53,7 +53,7 @@ const ANSWERS: Record<string, RegExp> = {
   "How does the server's memory grow?": /Z 117 MiB$/m,
   'When did the event stream break?': /Z .* after \d+ ms of silence$/m,
   'What did people ask':
-    /A person asks for this: abort[\s\S]*done after[\s\S]*Paused[\s\S]*Resumed/,
+    /A request over HTTP asks for this: abort[\s\S]*done after[\s\S]*Paused[\s\S]*Resumed/,
   'What would it have done': /paused: abort HELD \(attempts\)/,
   'Is the watchdog itself well?': /warn The status endpoint cannot listen/,
 };
@@ -104,7 +104,10 @@ function sh(command: string, cwd: string): Promise<string> {
 
 /** A daemon that aborts, fails to, restarts, is paused, asked and cut off; its log as it was written. */
 async function anEventfulDay(): Promise<{ log: string; ids: Record<string, string> }> {
-  const w = await watched({ abort: { verifyTimeout: 200, maxTries: 1 } });
+  const w = await watched({
+    retry: { maxAttempts: 5 },
+    abort: { verifyTimeout: 200, maxTries: 1 },
+  });
   const ids: Record<string, string> = {};
   const add = (name: string, title: string, directory = '/home/ada/shop') => {
     const { id } = w.server.addSession({ title, directory });

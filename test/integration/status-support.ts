@@ -32,7 +32,7 @@ export interface Watched {
 
 export async function watched(change: Groups = {}, acts = true): Promise<Watched> {
   const server = await fake();
-  const config = configWith({ pileup: { minSessions: 99 } }, change, {
+  const config = configWith({ retry: { maxAttempts: 5 }, pileup: { minSessions: 99 } }, change, {
     server: { ...configWith().server, url: server.url },
   });
   const clock = new SystemClock();

@@ -75,7 +75,8 @@ export const routes: Record<string, Route> = {
       .map(sessionInfo),
   'POST /session': ({ state, directory, body }) => {
     const title = typeof body.title === 'string' ? body.title : 'New session';
-    const made = state.addSession({ directory, title });
+    const { metadata, parentID } = body as { metadata?: unknown; parentID?: string };
+    const made = state.addSession({ directory, title, metadata, ...(parentID && { parentID }) });
     const properties = { sessionID: made.id, info: sessionInfo(made) };
     state.emit({ type: 'session.created', properties }, directory);
     return sessionInfo(made);

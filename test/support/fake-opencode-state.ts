@@ -15,6 +15,7 @@ export interface FakeSession {
   directory: string;
   title: string;
   parentID?: string;
+  metadata?: unknown;
   status: FakeStatus;
   /** A ghost: 404 when asked for, but its run and its status entry go on. */
   deleted: boolean;
@@ -157,8 +158,9 @@ export class FakeState {
 }
 
 export function sessionInfo(session: FakeSession): Record<string, unknown> {
-  const { id, directory, title, parentID, time } = session;
-  return { id, directory, title, time, ...(parentID && { parentID }), projectID: 'global' };
+  const { id, directory, title, parentID, time, metadata } = session;
+  const more = { ...(parentID && { parentID }), ...(metadata ? { metadata } : {}) };
+  return { id, directory, title, time, ...more, projectID: 'global' };
 }
 
 function shape({ kind, id, sessionID }: FakePending): Record<string, unknown> {

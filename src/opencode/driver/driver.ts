@@ -19,6 +19,7 @@ import { checkCount, checkLimits, DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT_MS } fro
 import { surveySession, surveySessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
+import { type Owner, ownerOf, type SweepOptions, type Swept, sweepOrphans } from './orphans.js';
 import { runPrompt } from './prompt.js';
 import { replyOf } from './reply.js';
 import { promptBody, sessionBody } from './request-bodies.js';
@@ -27,6 +28,7 @@ import type { OwnWords } from './run-outcome.js';
 import { type Message, readTranscript } from './transcript.js';
 import type {
   Availability,
+  ContextText,
   DriverOptions,
   DriverSession,
   ModelList,
@@ -103,15 +105,22 @@ export class OpencodeDriver {
 
   /** Always a new one. @throws DriverError */
   createSession(options: NewSession = {}): Promise<DriverSession> {
-    const { title, directory, agent, permission, signal } = options;
-    const body = sessionBody(title ?? 'opencode-watchdog', agent, permission);
+    return this.#create(options);
+  }
+
+  #create(
+    { title = 'opencode-watchdog', directory, signal, ...options }: NewSession,
+    owner?: Owner,
+  ): Promise<DriverSession> {
+    const body = sessionBody({ title, ...options, owner });
     return this.#ask(async () => {
+      if (options.parentID !== undefined) await this.#placed({ id: options.parentID }, signal);
       // The request itself is not ended: a session that is made all the same is deleted, and not left behind.
       const making = this.#client.createSession(body, directory);
       try {
-        const { id, ...made } = await orAborted(making, signal);
-        this.#learn({ id, ...made });
-        return { id, ...made };
+        const { metadata: _, ...made } = await orAborted(making, signal);
+        this.#learn(made);
+        return made;
       } catch (error) {
         if (signal?.aborted) {
           making
@@ -236,7 +245,10 @@ export class OpencodeDriver {
           clock: this.#clock,
           notice,
           assertUp: (signal) => this.assertUp(signal),
-          createSession: (session) => this.createSession(session),
+          // One that is kept is left on purpose: no sweep may end it.
+          createSession: (session) =>
+            this.#create(session, options.keep === true ? undefined : ownerOf(this.#clock)),
+          lastAnswer: (id, signal) => this.#lastAnswer(id, signal),
           send: async (session, text, wish, wall) => {
             const sent = await this.#prompted(session, text, wish, wall.signal);
             return this.#conclude(sent, wish, wall);
@@ -257,6 +269,14 @@ export class OpencodeDriver {
   ): AsyncGenerator<BatchResult, void, void> {
     checkCount('concurrency', options.concurrency);
     return runBatch(this, tasks, options);
+  }
+
+  /**
+   * Ends and deletes the sessions that a `prompt` or `batch` of this machine left when its process was killed.
+   * @returns those that were ended, and those that could not be. @throws DriverError
+   */
+  sweep(options: SweepOptions = {}): Promise<Swept> {
+    return this.#ask(() => sweepOrphans(this.#deps, options));
   }
 
   get #deps() {
@@ -340,6 +360,17 @@ export class OpencodeDriver {
     }
     this.#learn(session);
     return place(id, session.directory);
+  }
+
+  /** @throws DriverError `usage` where the session has no answer */
+  async #lastAnswer(id: string, signal: AbortSignal): Promise<ContextText> {
+    const { directory } = await this.#placed({ id }, signal);
+    const messages = await readTranscript(this.#client, id, directory, { signal });
+    const last = messages.findLast(
+      ({ role, text, summary }) => role === 'assistant' && summary !== true && text.trim() !== '',
+    );
+    if (last) return { name: `answer of ${id}`, text: last.text };
+    throw new DriverError('usage', `the session ${id} has no answer to take along.`);
   }
 
   #learn({ id, directory }: SessionRef): void {

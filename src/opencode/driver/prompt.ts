@@ -6,6 +6,7 @@ import { checkLimits, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { modelName, parseModel } from './model.js';
 import type { SessionRef } from './run.js';
 import type {
+  ContextText,
   NewSession,
   PromptOptions,
   PromptResult,
@@ -24,6 +25,8 @@ export interface PromptDeps {
   notice: (message: string) => void;
   assertUp(signal: AbortSignal): Promise<void>;
   createSession(options: NewSession): Promise<SessionRef>;
+  /** What a session answered last, as context. */
+  lastAnswer(sessionID: string, signal: AbortSignal): Promise<ContextText>;
   send(
     session: SessionRef,
     text: string,
@@ -88,7 +91,10 @@ async function once(
   attempt: Attempt,
   wall: Wall,
 ): Promise<Omit<PromptResult, 'tries'>> {
-  const { prompt, title = prompt, directory, agent, permission, keep = false } = options;
+  const { fromSession, context = [] } = options;
+  // Read once for each try: what cannot be read is told before a session is made.
+  const before = fromSession === undefined ? [] : [await deps.lastAnswer(fromSession, wall.signal)];
+  const { prompt, title = prompt, directory, agent, permission, parentID, keep = false } = options;
   const { signal } = wall;
   const session = await deps.createSession({
     title,
@@ -96,6 +102,7 @@ async function once(
     ...(directory !== undefined && { directory }),
     ...(agent !== undefined && { agent }),
     ...(permission && { permission }),
+    ...(parentID !== undefined && { parentID }),
   });
   attempt.sessionID = session.id;
   const { model: _, ...rest } = options;
@@ -104,6 +111,7 @@ async function once(
     const wish = {
       ...(isLast ? {} : { maxAttempts: FALLBACK_ATTEMPTS }),
       ...rest,
+      context: [...before, ...context],
       ...(model !== undefined && { model }),
     };
     reply = await deps.send(session, prompt, wish, wall);

@@ -4,13 +4,16 @@
  */
 import { DriverError } from './error.js';
 import type { ModelRef } from './model.js';
+import { OWNER_MARK, type Owner } from './orphans.js';
 import { PROMPT_MARK } from './transcript.js';
 import type { ContextText, FilePart, PermissionRule } from './types.js';
 
 export interface SessionBody {
   title: string;
+  parentID?: string;
   agent?: string;
   permission?: PermissionRule[];
+  metadata?: Record<string, unknown>;
 }
 
 export interface TextPart {
@@ -70,15 +73,22 @@ export function promptBody(words: PromptWords): PromptWire {
   };
 }
 
-export function sessionBody(
-  title: string,
-  agent: string | undefined,
-  permission: readonly PermissionRule[] | undefined,
-): SessionBody {
+export interface SessionWords {
+  title: string;
+  parentID?: string | undefined;
+  agent?: string | undefined;
+  permission?: readonly PermissionRule[] | undefined;
+  owner?: Owner | undefined;
+}
+
+export function sessionBody(words: SessionWords): SessionBody {
+  const { title, parentID, agent, permission, owner } = words;
   return {
     title: title.replace(/\s+/g, ' ').trim().slice(0, MAX_TITLE_CHARS),
+    ...(parentID !== undefined && { parentID }),
     ...(agent !== undefined && { agent }),
     ...(permission && permission.length > 0 && { permission: [...permission] }),
+    ...(owner && { metadata: { [OWNER_MARK]: owner } }),
   };
 }
 

@@ -54,6 +54,8 @@ export interface NewSession {
   directory?: string;
   agent?: string;
   permission?: readonly PermissionRule[];
+  /** Makes it a child of this session, as a subagent's is. */
+  parentID?: string;
   signal?: AbortSignal;
 }
 
@@ -148,6 +150,8 @@ export interface PromptOptions extends SendOptions, WaitOptions, Omit<NewSession
   prompt: string;
   /** Tried in turn, each in a new session, when a model is down. */
   fallback?: readonly ModelSpec[];
+  /** The last answer of this session goes before the prompt, in a session of its own. */
+  fromSession?: string;
   /** Over all tries, ms; `timeoutMs` is each one's. Default: no limit but theirs. */
   deadlineMs?: number;
   /** The session is not deleted. */

@@ -350,7 +350,13 @@ export class OpencodeClient implements ServerApi {
   }
 
   async createSession(
-    body: { title?: string; parentID?: string; agent?: string; permission?: unknown },
+    body: {
+      title?: string;
+      parentID?: string;
+      agent?: string;
+      permission?: unknown;
+      metadata?: Record<string, unknown>;
+    },
     directory?: string,
     signal?: Signal,
   ): Promise<SessionSummary> {
@@ -466,7 +472,7 @@ function segment(id: string): string {
 }
 
 function summary(session: schemas.WireSession): SessionSummary {
-  const { id, directory, parentID, title, time } = session;
+  const { id, directory, parentID, title, time, metadata } = session;
   const spent = schemas.spentOf(session);
   return {
     id,
@@ -476,6 +482,7 @@ function summary(session: schemas.WireSession): SessionSummary {
     ...(time?.updated !== undefined && { updated: time.updated }),
     ...(time?.created !== undefined && { created: time.created }),
     ...(spent !== undefined && { spent }),
+    ...(metadata !== undefined && { metadata }),
   };
 }
 

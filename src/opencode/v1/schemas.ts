@@ -62,6 +62,8 @@ export const session = z.object({
   directory: maybe(path),
   parentID: maybe(id),
   title: maybe(words(MAX_TITLE_CHARS)),
+  /** What a program wrote to it when it was made (1.18). */
+  metadata: maybe(z.record(z.string(), z.unknown())),
   cost: maybe(z.number()),
   tokens: maybe(tokens),
   time: maybe(

@@ -1,5 +1,7 @@
 /** The types of everything that can be logged: what each event is emitted with, and what stands in the log. */
+
 import type { Health, NoteFields, SessionFields } from '../../watchdog/decision.js';
+import type { AskedBy } from '../../watchdog/observation.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -37,6 +39,12 @@ export interface DaemonEventFields {
   error: { err: unknown; doing?: string };
 }
 
+/** Who asks the daemon to act: the status page, a command of ours, or another program over HTTP. */
+export type ActBy = AskedBy;
+
+/** The session that an act is for. */
+type ActOn = Pick<SessionFields, 'sessionID' | 'directory' | 'title'>;
+
 /** What people ask of the daemon, and what it tells them unasked. */
 export interface StatusEventFields {
   'status.listening': { address: string };
@@ -48,16 +56,9 @@ export interface StatusEventFields {
     reason?: string;
     because: 'dryRun' | 'paused';
   };
-  'act.requested': { act: 'abort' | 'restart'; sessionID?: string };
-  'act.done': {
-    act: 'abort';
-    sessionID: string;
-    outcome: 'done' | 'idle' | 'failed';
-    tookMs?: number;
-    error?: string;
-  };
-  'daemon.paused': Record<never, never>;
-  'daemon.resumed': { pausedMs: number };
+  'act.requested': Partial<ActOn> & { act: 'abort' | 'restart'; by: ActBy };
+  'daemon.paused': { by: ActBy };
+  'daemon.resumed': { by: ActBy; pausedMs: number };
   'notify.sent': { host: string; events: number; tries: number };
   'notify.failed': { host: string; events: number; tries: number; error: string };
 }

@@ -1,12 +1,14 @@
 /** The catalogue's entries about sessions and their providers. */
-import type { InterruptedBy, RunOutcome, StuckReason } from '../../watchdog/decision.js';
+import type { AbortReason, InterruptedBy, RunOutcome } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
+import { named } from './session-name.js';
 
 type SessionEvent = Extract<EventName, `${'session' | 'provider' | 'budget'}.${string}`>;
 
 const REASON =
   'why it counts as stuck: attempts, duration, wait, hopeless, silence, tool_time, run_time, waiting, ghost, loop, budget or pileup';
+const ABORT_REASON = `${REASON}; manual where a person asked for it`;
 const RESTART_REASON =
   'why the server was restarted: pileup, wedged, unresponsive, exited, memory, schedule or manual';
 const HEALTH = 'idle, busy, waiting, delegating, retrying, looping, stalled, stuck or wedged';
@@ -36,7 +38,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       tokens: 'tokens of the run with its subagents',
     },
     message: (f) =>
-      `Session ${f.sessionID} is ${f.health}${f.previous === undefined ? '' : `, was ${f.previous}`}${aside(
+      `Session ${named(f)} is ${f.health}${f.previous === undefined ? '' : `, was ${f.previous}`}${aside(
         phrase(
           f.previous === undefined && `for ${time(f.forMs)}`,
           f.attempt !== undefined && `attempt ${f.attempt}`,
@@ -55,7 +57,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       tool: 'the tool that is called again and again',
     },
     message: (f) =>
-      `Session ${f.sessionID} seems to go round in circles: ${loopText(f.kind, f.count, f.tool)}, limit ${f.limit}.`,
+      `Session ${named(f)} seems to go round in circles: ${loopText(f.kind, f.count, f.tool)}, limit ${f.limit}.`,
   },
   'session.stuck': {
     level: 'warn',
@@ -73,33 +75,32 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       episodeMs: 'age of the retry episode',
       tool: 'the tool that runs',
     },
-    message: (f) =>
-      `Session ${f.sessionID} is stuck: ${stuckBecause(f)}${aside(f.message?.trim())}.`,
+    message: (f) => `Session ${named(f)} is stuck: ${stuckBecause(f)}${aside(f.message?.trim())}.`,
   },
   'session.aborting': {
     level: 'warn',
     when: 'the watchdog decides to abort',
-    fields: { reason: REASON, try: 'which try this is, from 1' },
+    fields: { reason: ABORT_REASON, try: 'which try this is, from 1' },
     message: (f) =>
-      `Aborting session ${f.sessionID}, try ${f.try}, because of ${REASON_WORDS[f.reason]}.`,
-    would: (f) => `Would abort session ${f.sessionID} because of ${REASON_WORDS[f.reason]}.`,
+      `Aborting session ${named(f)}${f.try > 1 ? `, try ${f.try},` : ''} because of ${REASON_WORDS[f.reason]}.`,
+    would: (f) => `Would abort session ${named(f)} because of ${REASON_WORDS[f.reason]}.`,
   },
   'session.aborted': {
     level: 'info',
     when: 'the session was seen idle after the abort',
     fields: {
-      reason: REASON,
+      reason: ABORT_REASON,
       try: 'the try that worked',
       tookMs: 'from sending the abort to the proof',
     },
     message: (f) =>
-      `Session ${f.sessionID} is aborted: seen idle ${time(f.tookMs)} after the abort was sent, at try ${f.try}.`,
+      `Session ${named(f)} is aborted (${REASON_WORDS[f.reason]}): seen idle after ${time(f.tookMs)}${f.try > 1 ? `, at try ${f.try}` : ''}.`,
   },
   'session.abort_failed': {
     level: 'warn',
     when: 'the abort was not seen to work within `abort.verifyTimeout`',
-    fields: { reason: REASON, try: 'the try that failed', error: 'what went wrong' },
-    message: (f) => `Abort of session ${f.sessionID} failed at try ${f.try}: ${f.error}.`,
+    fields: { reason: ABORT_REASON, try: 'the try that failed', error: 'what went wrong' },
+    message: (f) => `Abort of session ${named(f)} failed at try ${f.try}: ${f.error}.`,
   },
   'session.wedged': {
     level: 'error',
@@ -110,14 +111,13 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       next: 'restart, or nothing: a restart would cut as many healthy runs or more, or is not ours to make, and a person must see to it',
     },
     message: (f) =>
-      `Session ${f.sessionID} is wedged: ${counted(f.tries, 'abort')} did not end its run${f.next === 'nothing' ? ', and a restart would cost more than it ends or is not ours to make: a person must see to it' : ''}.`,
+      `Session ${named(f)} is wedged: ${counted(f.tries, 'abort')} did not end its run${f.next === 'nothing' ? ', and a restart would cost more than it ends or is not ours to make: a person must see to it' : ''}.`,
   },
   'session.waiting': {
     level: 'info',
     when: 'a permission or question is pending',
     fields: { on: 'permission or question', requestID: 'id of the request' },
-    message: (f) =>
-      `Session ${f.sessionID} waits for a person to answer a ${f.on} (${f.requestID}).`,
+    message: (f) => `Session ${named(f)} waits for a person to answer a ${f.on}.`,
   },
   'session.answered': {
     level: 'info',
@@ -129,7 +129,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       forMs: 'how long it was pending',
     },
     message: (f) =>
-      `The ${f.on} of session ${f.sessionID} was answered by ${f.by === 'person' ? 'a person' : 'the watchdog'} after ${time(f.forMs)}.`,
+      `The ${f.on} of session ${named(f)} was answered by ${f.by === 'person' ? 'a person' : 'the watchdog'} after ${time(f.forMs)}.`,
   },
   'session.recovered': {
     level: 'info',
@@ -140,7 +140,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       episodeMs: 'how long the episode lasted',
     },
     message: (f) =>
-      `Session ${f.sessionID} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'failed request')}` : ''}.`,
+      `Session ${named(f)} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'failed request')}` : ''}.`,
   },
   'session.ended': {
     level: (f) =>
@@ -163,7 +163,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       together: 'of several runs of one directory that were aborted in the same moment: how many',
     },
     message: (f) =>
-      `The run of session ${f.sessionID} ${ENDED[f.outcome]}${
+      `The run of session ${named(f)} ${ENDED[f.outcome]}${
         f.reason === undefined ? '' : `, because of ${REASON_WORDS[f.reason]},`
       } after ${time(f.tookMs)}${aside(
         phrase(
@@ -185,7 +185,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       attempts: 'requests that had failed before it',
     },
     message: (f) =>
-      `The run of session ${f.sessionID} failed${f.attempts > 0 ? ` after ${counted(f.attempts, 'failed request')}` : ''}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
+      `The run of session ${named(f)} failed${f.attempts > 0 ? ` after ${counted(f.attempts, 'failed request')}` : ''}: ${f.error}${aside(f.statusCode === undefined ? undefined : `status ${f.statusCode}`)}.`,
   },
   'session.interrupted': {
     level: 'warn',
@@ -196,7 +196,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       health: `its health before: ${HEALTH}`,
     },
     message: (f) =>
-      `${CUT[f.by](f.restartReason)} the run of session ${f.sessionID}, which was ${f.health}.`,
+      `${CUT[f.by](f.restartReason)} the run of session ${named(f)}, which was ${f.health}.`,
   },
   'session.continue_failed': {
     level: 'warn',
@@ -206,14 +206,14 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       count: 'how often this session was continued',
       error: 'why, as far as it is known',
     },
-    message: (f) => `Session ${f.sessionID} could not be continued: ${f.error}.`,
+    message: (f) => `Session ${named(f)} could not be continued: ${f.error}.`,
   },
   'session.unwatched': {
     level: 'error',
     when: 'more sessions are active at once than can be watched (docs/limits.md); said at most once a minute',
     fields: { watched: 'sessions that are active and watched' },
     message: (f) =>
-      `Session ${f.sessionID}, and perhaps others, is not watched: ${f.watched} are active already, and that is the limit. It is watched as soon as one of them ends.`,
+      `Session ${named(f)}, and perhaps others, is not watched: ${f.watched} are active already, and that is the limit. It is watched as soon as one of them ends.`,
   },
   'session.continued': {
     level: 'info',
@@ -223,7 +223,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       count: 'how often this session was continued',
     },
     message: (f) =>
-      `Session ${f.sessionID} was told to go on${f.model === undefined ? '' : ` with ${f.model}`} (${f.count} so far).`,
+      `Session ${named(f)} was told to go on${f.model === undefined ? '' : ` with ${f.model}`} (${f.count} so far).`,
   },
   'budget.warning': {
     level: 'warn',
@@ -275,7 +275,8 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   },
 };
 
-const REASON_WORDS: Readonly<Record<StuckReason, string>> = {
+const REASON_WORDS: Readonly<Record<AbortReason, string>> = {
+  manual: 'a person’s wish',
   attempts: 'too many attempts',
   duration: 'retrying too long',
   wait: 'a next attempt too far away',
@@ -316,7 +317,7 @@ function budgetText(f: EventFields['budget.warning']): string {
   const whose =
     f.budget === 'day'
       ? 'The server today'
-      : `Session ${f.sessionID}${f.budget === 'run' ? ', in this run' : ''}`;
+      : `Session ${named(f)}${f.budget === 'run' ? ', in this run' : ''}`;
   return `${whose} has spent ${spentText(f.unit, f.value)} of ${spentText(f.unit, f.limit)}`;
 }
 

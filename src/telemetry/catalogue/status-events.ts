@@ -1,12 +1,20 @@
 /** The catalogue's entries about people and programs that look at the daemon, steer it, or are told by it. */
 
 import { aside, counted, phrase, time } from '../number-text.js';
-import type { CatalogueOf, EventName } from './events.js';
+import type { ActBy, CatalogueOf, EventName } from './events.js';
+import { named } from './session-name.js';
 
 export type StatusEvent = Extract<
   EventName,
   `status.${string}` | `notify.${string}` | `act.${string}` | `daemon.paused` | `daemon.resumed`
 >;
+
+const BY = 'who asked: page, command (of opencode-watchdog) or http (another program)';
+const BY_WORDS: Readonly<Record<ActBy, string>> = {
+  page: 'The status page',
+  command: 'A command',
+  http: 'A request over HTTP',
+};
 
 export const statusEvents: CatalogueOf<StatusEvent> = {
   'status.listening': {
@@ -38,39 +46,51 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
     },
     message: (f) =>
       f.because === 'paused'
-        ? `Paused, not done: ${phrase(f.act, f.sessionID)}${aside(f.reason)}.`
-        : `Dry run: would ${WORDS[f.act] ?? f.act} ${f.sessionID === undefined ? 'the server' : `session ${f.sessionID}`}${aside(f.reason)}; nothing is done.`,
+        ? `Paused, not done: ${phrase(f.act, f.sessionID === undefined ? undefined : named(f))}${aside(f.reason)}.`
+        : `Dry run: would ${WORDS[f.act] ?? f.act} ${f.sessionID === undefined ? 'the server' : `session ${named(f)}`}${aside(f.reason)}; nothing is done.`,
   },
   'act.requested': {
     level: 'warn',
     when: 'a person asks the daemon to act, over the status endpoint',
-    fields: { act: 'abort or restart', sessionID: 'the session it is for' },
-    message: (f) => `A person asks for this: ${phrase(f.act, f.sessionID ?? 'the server')}.`,
+    fields: {
+      act: 'abort or restart',
+      by: BY,
+      sessionID: 'the session it is for',
+      directory: 'its directory',
+      title: 'its title',
+    },
+    message: (f) =>
+      `${BY_WORDS[f.by]} asks for this: ${f.act} ${f.sessionID === undefined ? 'the server' : `session ${named(f)}`}.`,
   },
   'act.done': {
     level: 'info',
     when: 'the end of an abort that a person asked for',
     fields: {
       act: 'abort',
+      by: BY,
       sessionID: 'the session it was for',
-      outcome: 'done, idle or failed',
+      directory: 'its directory',
+      title: 'its title',
+      outcome: 'done, idle (there was no run), unknown (no such session) or failed',
       tookMs: 'from the request to the proof',
       error: 'what went wrong',
     },
     message: (f) =>
-      `${phrase(f.act, f.sessionID)}, asked for by a person: ${f.outcome}${f.tookMs === undefined ? '' : ` after ${time(f.tookMs)}`}${aside(f.error)}.`,
+      `${f.act} of session ${named(f)}, asked for by ${actor(f.by)}: ${f.outcome}${f.tookMs === undefined ? '' : ` after ${time(f.tookMs)}`}${aside(f.error)}.`,
   },
   'daemon.paused': {
     level: 'warn',
     when: 'a person told the daemon to act no more until it is resumed; it watches and decides on',
-    fields: {},
-    message: () => 'Paused: decisions are logged, and nothing is done until a person resumes.',
+    fields: { by: BY },
+    message: (f) =>
+      `Paused by ${actor(f.by)}: decisions are logged, and nothing is done until a person resumes.`,
   },
   'daemon.resumed': {
     level: 'info',
     when: 'a person told the daemon to act again',
-    fields: { pausedMs: 'how long it was paused' },
-    message: (f) => `Resumed after ${time(f.pausedMs)}: what still stands is acted on again.`,
+    fields: { by: BY, pausedMs: 'how long it was paused' },
+    message: (f) =>
+      `Resumed by ${actor(f.by)} after ${time(f.pausedMs)}: what still stands is acted on again.`,
   },
   'notify.sent': {
     level: 'debug',
@@ -95,6 +115,12 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
       `${f.host} was not told of ${counted(f.events, 'event')} after ${counted(f.tries, 'try').replace(/trys$/, 'tries')}: ${f.error}.`,
   },
 };
+
+/** Within a sentence. */
+function actor(by: ActBy): string {
+  const words = BY_WORDS[by];
+  return words.charAt(0).toLowerCase() + words.slice(1);
+}
 
 /** Acts by what a dry run says that it would do; any other is said by its name. */
 const WORDS: Readonly<Record<string, string>> = {

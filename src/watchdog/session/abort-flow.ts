@@ -4,12 +4,12 @@
  * The steps of one session's abort; that at most one is under way for a session is kept here.
  */
 
-import type { StuckReason } from '../decision.js';
-import type { ActObservation } from '../observation.js';
+import type { Note, StuckReason } from '../decision.js';
+import type { ActObservation, AskedBy } from '../observation.js';
 import { continueAfterAbort } from './recovery.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason, type LimitExceeded } from './rules.js';
-import { fieldsOf, type Run, type Session } from './state.js';
+import { type Aborting, fieldsOf, type Run, type Session } from './state.js';
 
 /**
  * Aborts of one run held back because an attempt was in flight. Attempts this short are never seen waiting. At the
@@ -103,6 +103,70 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
   });
 }
 
+/** A person wants the session aborted, whatever it does. */
+export function abortRequested(context: Context, session: Session, by: AskedBy, at: number): void {
+  session.abortAskedBy ??= by;
+  // The one that is under way answers for both.
+  if (session.aborting === undefined) abortByHand(context, session, at);
+}
+
+/** Once, and whatever the last look shows but idle: a person has judged it. */
+function abortByHand(context: Context, session: Session, at: number): void {
+  const error = context.whyNoAbort();
+  if (error !== undefined) {
+    answerPerson(context, session, { outcome: 'failed', error });
+    return;
+  }
+  const { run } = session;
+  session.aborting = { reason: 'manual', try: 1, run, since: at };
+  context.say({ note: 'session.aborting', ...fieldsOf(session), reason: 'manual', try: 1 });
+  context.say({
+    act: 'abort',
+    sessionID: session.id,
+    directory: run?.directory ?? session.info.directory,
+    reason: 'manual',
+    try: 1,
+    expect: 'active',
+    verifyTimeoutMs: context.verifyMs(at),
+    waits: false,
+  });
+}
+
+type PersonsAnswer = Pick<Extract<Note, { note: 'act.done' }>, 'outcome' | 'tookMs' | 'error'>;
+
+/** Tells the person who asked for an abort what became of it, where one did. */
+export function answerPerson(context: Context, session: Session, answer: PersonsAnswer): void {
+  const by = session.abortAskedBy;
+  if (by === undefined) return;
+  session.abortAskedBy = undefined;
+  const { parentID: _, ...fields } = fieldsOf(session);
+  context.say({ note: 'act.done', act: 'abort', by, ...fields, ...answer });
+}
+
+/** An abort has ended: by it the person is answered, or their own follows. */
+function tellPerson(context: Context, session: Session, o: AbortEnd, aborting: Aborting): void {
+  switch (o.kind) {
+    case 'abort.done':
+      answerPerson(context, session, { outcome: 'done', tookMs: o.tookMs });
+      return;
+    case 'abort.failed':
+      if (aborting.run !== undefined && session.run !== aborting.run) {
+        answerPerson(context, session, { outcome: 'done', tookMs: o.at - aborting.since });
+      } else answerPerson(context, session, { outcome: 'failed', error: o.error });
+      return;
+    case 'abort.withdrawn':
+      if (o.seen === 'missing') answerPerson(context, session, { outcome: 'unknown' });
+      else if (o.seen === 'idle') answerPerson(context, session, { outcome: 'idle' });
+      else if (aborting.reason !== 'manual') abortByHand(context, session, o.at);
+      else answerPerson(context, session, { outcome: 'failed', error: 'it was taken back' });
+      return;
+    case 'abort.skipped':
+      if (aborting.reason !== 'manual') abortByHand(context, session, o.at);
+      else answerPerson(context, session, { outcome: 'failed', error: 'dryRun is on' });
+      return;
+  }
+}
+
 function waitsForSure(run: Run, at: number): boolean {
   const nextAt = run.episode?.nextAt;
   return (
@@ -168,22 +232,74 @@ export function episodeUnheard(context: Context, session: Session, run: Run, at:
   if (run.trouble && isRetryReason(run.trouble.reason)) takeBack(context, session, run, at);
 }
 
+type AbortEnd = Extract<ActObservation, { kind: `abort.${string}` }>;
+
 /**
  * The executor reports the end of an abort. Returns true where the run is known to have ended, by the only evidence that
  * counts: its directory's status.
  */
-export function abortEnded(
-  context: Context,
-  session: Session,
-  o: Extract<ActObservation, { kind: `abort.${string}` }>,
-): boolean {
+export function abortEnded(context: Context, session: Session, o: AbortEnd): boolean {
   const { aborting } = session;
   if (aborting === undefined) return false;
   session.aborting = undefined;
+  const isOver =
+    aborting.reason === 'manual'
+      ? manualAbortEnded(context, session, o, aborting)
+      : ownAbortEnded(context, session, o, aborting);
+  if (session.abortAskedBy !== undefined) tellPerson(context, session, o, aborting);
+  return isOver;
+}
+
+/** True where the run that it was sent against is over. */
+function manualAbortEnded(
+  context: Context,
+  session: Session,
+  o: AbortEnd,
+  aborting: Extract<Aborting, { reason: 'manual' }>,
+): boolean {
+  const { run, since } = aborting;
+  const isSame = run !== undefined && session.run === run;
+  switch (o.kind) {
+    case 'abort.done':
+      if (run) endedByPerson(run);
+      aborted(context, session, o.tookMs, o.at, aborting);
+      return isSame;
+    case 'abort.withdrawn':
+      return isSame && (o.seen === 'idle' || o.seen === 'missing');
+    case 'abort.failed':
+      // Its end was seen on the stream, only the executor saw what came after: the abort worked.
+      if (run !== undefined && !isSame) {
+        endedByPerson(run);
+        aborted(context, session, o.at - since, o.at, aborting);
+      } else {
+        const { error } = o;
+        const fields = { ...fieldsOf(session), reason: 'manual', try: 1, error } as const;
+        context.say({ note: 'session.abort_failed', ...fields });
+      }
+      return false;
+    case 'abort.skipped':
+      return false;
+  }
+}
+
+/** Whatever error came before, this end is what the person wanted. */
+function endedByPerson(run: Run): void {
+  run.error = undefined;
+  run.endedBy = 'watchdog';
+  run.endedFor = 'manual';
+}
+
+function ownAbortEnded(
+  context: Context,
+  session: Session,
+  o: AbortEnd,
+  aborting: Exclude<Aborting, { reason: 'manual' }>,
+): boolean {
   const { reason, try: tries, run } = aborting;
   run.endedFor = reason;
   // A run that began after the one that was aborted is another run: it is not judged by this result.
   const same = session.run === run ? run : undefined;
+  const isIdle = o.kind === 'abort.withdrawn' && (o.seen === 'idle' || o.seen === 'missing');
   switch (o.kind) {
     case 'abort.done':
       // Whatever error came before, this end is ours.
@@ -193,10 +309,10 @@ export function abortEnded(
       return same !== undefined;
     case 'abort.withdrawn':
       if (same === undefined) {
-        if (tries > 1 && o.seen === 'idle') run.endedBy = 'watchdog';
+        if (tries > 1 && isIdle) run.endedBy = 'watchdog';
         return false;
       }
-      if (o.seen === 'idle') {
+      if (isIdle) {
         // An earlier try was sent: that one ended it, only late.
         if (tries > 1) {
           run.endedBy = 'watchdog';
@@ -265,14 +381,21 @@ function aborted(
   session: Session,
   tookMs: number,
   at: number,
-  { reason, try: tries, run }: NonNullable<Session['aborting']>,
+  aborting: Aborting,
 ): void {
+  const { reason, try: tries } = aborting;
+  context.say({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
+  // A person's is the person's to follow up.
+  if (aborting.reason === 'manual') {
+    session.lastAbort = undefined;
+    return;
+  }
+  const { run } = aborting;
   // A prompt that waited behind the run comes next: a run that follows is its own.
   const promptWaits = session.lastPrompt?.taken === false;
-  session.lastAbort = promptWaits ? undefined : { at, reason, tries };
-  if (isRetryReason(reason)) context.outages.endedBadly(session.id, run, at);
-  context.say({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
-  continueAfterAbort(context, session, run, reason);
+  session.lastAbort = promptWaits ? undefined : { at, reason: aborting.reason, tries };
+  if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);
+  continueAfterAbort(context, session, run, aborting.reason);
 }
 
 function retryOrWedge(

@@ -20,6 +20,8 @@ import type {
 import {
   abortEnded,
   abortIfPossible,
+  abortRequested,
+  answerPerson,
   episodeEnded,
   episodeUnheard,
   nothingHelps,
@@ -117,6 +119,23 @@ export class SessionWatch {
       if (run?.trouble?.phase !== 'left') continue;
       run.trouble = { ...run.trouble, phase: 'pending', tries: run.trouble.tries - 1 };
       abortIfPossible(this.#context, session, run, at);
+    }
+  }
+
+  /** A person wants it aborted, whatever it does; also where it is not known to run. */
+  abortRequested({ sessionID, by, at }: Extract<Observation, { kind: 'abort.requested' }>): void {
+    const session = this.#enter(sessionID, at);
+    if (session !== undefined) abortRequested(this.#context, session, by, at);
+    else {
+      const error = `${this.book.active.size} sessions are active, more than can be watched`;
+      this.#context.say({
+        note: 'act.done',
+        act: 'abort',
+        by,
+        sessionID,
+        outcome: 'failed',
+        error,
+      });
     }
   }
 
@@ -283,6 +302,10 @@ export class SessionWatch {
       default:
         if (abortEnded(context, session, o)) this.#runs.end(session, o.at);
         else settleEnd(context, session, o.at);
+        if (o.kind === 'abort.withdrawn' && o.seen === 'missing' && session.run === undefined) {
+          this.book.forget(session);
+          return;
+        }
     }
     if (session.deleted && session.run === undefined) this.#runs.forgetDeleted(session);
     else this.#runs.review(session, o.at);
@@ -319,7 +342,11 @@ export class SessionWatch {
       }
       const health = healths.get(session.id) ?? session.health;
       if (run) cut.push({ session, run, health, at });
-      session.aborting = undefined;
+      // What a person asked for is told by its own end.
+      if (session.aborting?.reason !== 'manual') {
+        session.aborting = undefined;
+        answerPerson(this.#context, session, { outcome: 'idle' });
+      }
       session.lastAbort = undefined;
       if (run) {
         run.endedBy = 'restart';

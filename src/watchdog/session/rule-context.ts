@@ -12,6 +12,8 @@ export interface Context {
   say(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;
+  /** Why no abort can be sent at all, not even a person's; undefined where one can. */
+  whyNoAbort(): string | undefined;
   /** Whether it answered when it was last asked: what fails now is not for its silence. */
   isAnswering(): boolean;
   /** Whether the server's process may be restarted at all. */

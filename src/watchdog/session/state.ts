@@ -3,8 +3,8 @@
  *
  * All times are on the observed clock, in ms.
  */
-import type { Health, LoopKind, SessionFields, StuckReason } from '../decision.js';
-import type { PendingRequest, RunningTool, SessionInfo, Spent } from '../observation.js';
+import type { AbortReason, Health, LoopKind, SessionFields, StuckReason } from '../decision.js';
+import type { AskedBy, PendingRequest, RunningTool, SessionInfo, Spent } from '../observation.js';
 import { newStepHistory, type RunStarts, type StepHistory } from './loops.js';
 
 /** From a run's first `retry` to its next finished step, or idle; the busy blips between attempts do not end it. */
@@ -108,7 +108,7 @@ export interface Run {
   /** Who ended it, where it was known before it was over. */
   endedBy: 'watchdog' | 'restart' | 'dispose' | undefined;
   /** Why the watchdog ended it. */
-  endedFor: StuckReason | undefined;
+  endedFor: AbortReason | undefined;
   /** With its subagents'. */
   spent: Spent & { steps: number };
   /** A step of it had a cost: its model has a price. */
@@ -136,6 +136,12 @@ export interface Run {
   agent: string | undefined;
 }
 
+/** An abort under way. A person may ask for one where no run is known. */
+export type Aborting = { try: number; since: number } & (
+  | { reason: StuckReason; run: Run }
+  | { reason: 'manual'; run: Run | undefined }
+);
+
 export interface Session {
   readonly id: string;
   info: SessionInfo;
@@ -148,7 +154,9 @@ export interface Session {
   eventStatusAt: number;
   deleted: boolean;
   /** The abort that the executor is busy with; at most one at a time. */
-  aborting: { reason: StuckReason; try: number; run: Run; since: number } | undefined;
+  aborting: Aborting | undefined;
+  /** Who asked for an abort, and was not told yet what became of it. */
+  abortAskedBy: AskedBy | undefined;
   /** The run that our last abort ended, while nobody prompted since: if it comes back, the abort was lost. */
   lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
   /** `taken` once the model was asked after it. One that is not may wait behind the run under way. */
@@ -183,6 +191,7 @@ export function newSession(id: string, at: number): Session {
     eventStatusAt: Number.NEGATIVE_INFINITY,
     deleted: false,
     aborting: undefined,
+    abortAskedBy: undefined,
     lastAbort: undefined,
     lastPrompt: undefined,
     spokenMessageID: undefined,

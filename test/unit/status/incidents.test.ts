@@ -81,7 +81,7 @@ describe('an incident of a session', () => {
     const { say, brief } = told();
     say('session.stuck', stuck);
     say('act.skipped', { act: 'abort', sessionID: 'ses_1', because: 'dryRun' });
-    say('act.requested', { act: 'abort', sessionID: 'ses_1' });
+    say('act.requested', { act: 'abort', by: 'page', sessionID: 'ses_1' });
     say('session.health', idle);
     expect(brief()).toEqual([['stuck', 'idle', 'act.skipped', 'act.requested']]);
   });

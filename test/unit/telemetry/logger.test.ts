@@ -19,9 +19,9 @@ describe('a log line', () => {
     telemetry.emit('session.stuck', STUCK);
     expect(written).toEqual([
       '{"level":"warn","time":"2026-01-02T03:04:05.678Z","event":"session.stuck",' +
-        '"msg":"Session ses_x is stuck: 5 requests have failed, limit 5 (Rate limit reached).","server":"http://localhost:4096",' +
+        '"msg":"Session ses_x (a) is stuck: 5 requests have failed, limit 5 (Rate limit reached).","server":"http://localhost:4096",' +
         '"sessionID":"ses_x","directory":"/srv/a","reason":"attempts","limit":5,"value":5,"attempt":5,' +
-        '"message":"Rate limit reached","nextAt":"2026-01-02T03:05:05.678Z"}\n',
+        '"message":"Rate limit reached","project":"a","nextAt":"2026-01-02T03:05:05.678Z"}\n',
     ]);
   });
 
@@ -95,7 +95,8 @@ describe('the format', () => {
   };
   // The reader's own time zone.
   const at = new Date(NOW).toTimeString().slice(0, 8);
-  const sentence = 'Session ses_x is stuck: 5 requests have failed, limit 5 (Rate limit reached).';
+  const sentence =
+    'Session ses_x (a) is stuck: 5 requests have failed, limit 5 (Rate limit reached).';
 
   it('is NDJSON where nobody reads along, or where it is asked for', () => {
     expect(JSON.parse(emitTo({ format: 'auto' }))).toMatchObject({ event: 'session.stuck' });
@@ -110,7 +111,7 @@ describe('the format', () => {
   });
 
   it('has no colour elsewhere or where NO_COLOR is set', () => {
-    const plain = `${at} WARN  session.stuck        ${sentence}\n`;
+    const plain = `${at} WARN  session.stuck           ${sentence}\n`;
     expect(emitTo({ format: 'pretty' })).toBe(plain);
     expect(emitTo({ format: 'auto', terminal: true, env: { NO_COLOR: '1' } })).toBe(plain);
   });

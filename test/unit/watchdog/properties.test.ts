@@ -82,7 +82,7 @@ const anything: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: policies,
   sessions: sessionsOf(ALL, true),
-  disturbances: disturbancesOf('cut', 'exit', 'freeze', 'gap', 'restart'),
+  disturbances: disturbancesOf('cut', 'exit', 'freeze', 'gap', 'restart', 'pause', 'manual'),
   restarts,
 });
 /** The server serves on; only the stream is cut, and nothing piles up. */
@@ -93,7 +93,7 @@ const onlyCuts: fc.Arbitrary<History> = fc.record({
     pileup: { ...policy.pileup, minSessions: 1_000 },
   })),
   sessions: sessionsOf(ALL, false),
-  disturbances: disturbancesOf('cut', 'gap'),
+  disturbances: disturbancesOf('cut', 'gap', 'manual'),
   restarts: fc.constant(['done' as const]),
 });
 
@@ -213,7 +213,8 @@ describe('in every history of a simulated opencode', () => {
   }, () => {
     check(anything, (history) => {
       live(history, (act, sim) => {
-        if (act.act !== 'abort') return;
+        // A person may abort what is healthy.
+        if (act.act !== 'abort' || act.reason === 'manual') return;
         const session = sim.sessions.get(act.sessionID);
         if (session && !session.retried && session.guilt === undefined && !isOver(sim, act)) {
           throw new Error(`${act.sessionID} was healthy, aborted for ${act.reason} at ${sim.now}`);
@@ -230,7 +231,7 @@ describe('in every history of a simulated opencode', () => {
       const acted = new Set<string>();
       const sim = live(history, (act, s) => {
         if (act.act === 'restart') throw new Error(`a restart at ${s.now}`);
-        if (act.act !== 'abort') return;
+        if (act.act !== 'abort' || act.reason === 'manual') return;
         acted.add(act.sessionID);
         const session = s.sessions.get(act.sessionID);
         if (session?.guilt === undefined && !isOver(s, act)) {
@@ -329,8 +330,10 @@ const nonsense = fc.oneof(
   of('session.inspect_failed', { error: kind('x') }),
   of('abort.done', { tookMs: fc.nat(10) }),
   of('abort.failed', { error: kind('x') }),
-  of('abort.withdrawn', { seen: fc.constantFrom('idle', 'busy', 'withdrawn') }),
+  of('abort.withdrawn', { seen: fc.constantFrom('idle', 'missing', 'busy', 'withdrawn') }),
   of('abort.skipped', {}),
+  fc.record({ kind: kind('abort.requested'), sessionID, by: kind('command') }),
+  fc.record({ kind: fc.constantFrom('acts.paused' as const, 'acts.resumed' as const) }),
   of('continue.done', { model: kind('f/m') }),
   of('continue.failed', { error: kind('x') }),
   fc.record({ kind: kind('policy.changed') }),

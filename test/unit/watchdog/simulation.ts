@@ -16,9 +16,10 @@ import { Watchdog } from '../../../src/watchdog/watchdog.js';
 import { randomFrom } from '../../support/random.js';
 import { BEHAVIOURS, type Behaviour, type BehaviourName, UNTIL_CHILD_ENDS } from './behaviours.js';
 import { Queue } from './queue.js';
+import { type Reply, SimulatedExecutor, type SimulatedServer } from './simulated-executor.js';
 
 export interface Disturbance {
-  kind: 'cut' | 'exit' | 'freeze' | 'gap' | 'restart';
+  kind: 'cut' | 'exit' | 'freeze' | 'gap' | 'restart' | 'pause' | 'manual';
   at: number;
   ms: number;
 }
@@ -39,6 +40,8 @@ const PROBE_EVERY = 5_000;
 const HEARTBEAT_EVERY = 10_000;
 /** A freeze that is shorter is within what a limit must bear; of a longer one no session is to blame for any of it. */
 const HICCUP = 15_000;
+/** Looking up a session's directory may take this long. */
+const ASK_MS = 10_000;
 const DIRECTORIES = ['/a', '/b'] as const;
 
 /** One session as it truly is. */
@@ -125,7 +128,7 @@ function readAt({ nextAt, ...status }: SimSession['status'], now: number): Sessi
     : status;
 }
 
-export class Simulation {
+export class Simulation implements SimulatedServer {
   readonly watchdog: Watchdog;
   readonly sessions = new Map<string, SimSession>();
   /** Everything that was observed: a failure is replayed from it. */
@@ -146,8 +149,10 @@ export class Simulation {
   #deliveredAt = 0;
   #restarts = 0;
   #acting = false;
-  readonly #aborting = new Set<string>();
-  readonly #withdrawn = new Set<string>();
+  /** The monitor rests while the server is being restarted; each rest begins a new turn of it. */
+  #isResting = false;
+  #turn = 0;
+  readonly #executor = new SimulatedExecutor(this);
 
   constructor(
     readonly history: History,
@@ -171,7 +176,7 @@ export class Simulation {
     this.#every(POLL_EVERY, () => this.#poll());
     this.#every(PROBE_EVERY, () => this.#probe());
     this.#every(HEARTBEAT_EVERY, () => {
-      if (this.serving && this.#connected) {
+      if (this.serving && this.#connected && !this.#isResting) {
         this.observe({ kind: 'stream.alive', at: this.now, heartbeatMs: HEARTBEAT_EVERY });
       }
     });
@@ -217,6 +222,10 @@ export class Simulation {
       throw new Error(`deadline ${deadline} is not after ${o.at} (${o.kind})`);
     }
     for (const decision of decisions) this.#obey(decision);
+  }
+
+  get isPaused(): boolean {
+    return this.watchdog.pausedAt !== undefined;
   }
 
   // --- opencode --------------------------------------------------------------------------------------------------
@@ -280,9 +289,10 @@ export class Simulation {
     return { ...tool, startedAt: tool.startedAt - since.reduce((sum, { ms }) => sum + ms, 0) };
   }
 
-  #connect(): void {
+  #connect(turn = this.#turn): void {
+    if (this.#isResting || turn !== this.#turn) return;
     if (!this.serving) {
-      this.after(1_000, () => this.#connect());
+      this.after(1_000, () => this.#connect(turn));
       return;
     }
     if (this.#connected) return;
@@ -301,11 +311,24 @@ export class Simulation {
     for (const directory of DIRECTORIES) this.#pollOne(directory, polled);
   }
 
-  #lose(): void {
+  #lose(planned = false): void {
     if (!this.#connected) return;
     this.#connected = false;
     this.disturbedUntil = Number.POSITIVE_INFINITY;
-    this.observe({ kind: 'stream.lost', reason: 'end', silentMs: 0, at: this.now });
+    const why = planned ? { reason: 'paused for a restart', planned } : { reason: 'end' };
+    this.observe({ kind: 'stream.lost', ...why, silentMs: 0, at: this.now });
+  }
+
+  /** As the monitor does for a restart: what is under way is dropped, and nothing is asked. */
+  #rest(): void {
+    this.#isResting = true;
+    this.#turn += 1;
+    this.#lose(true);
+  }
+
+  #wake(): void {
+    this.#isResting = false;
+    this.#connect();
   }
 
   #die(): void {
@@ -324,6 +347,16 @@ export class Simulation {
         this.#lose();
         this.after(ms, () => this.#connect());
         return;
+      case 'pause':
+        this.observe({ kind: 'acts.paused', at: this.now });
+        this.after(ms, () => this.observe({ kind: 'acts.resumed', at: this.now }));
+        return;
+      case 'manual': {
+        // Mostly of a session that is there, now and then of none.
+        const sessionID = `s${ms % (this.sessions.size + 1)}`;
+        this.observe({ kind: 'abort.requested', by: 'command', sessionID, at: this.now });
+        return;
+      }
       case 'exit':
         if (!this.#serving || this.#acting) return;
         this.#die();
@@ -356,16 +389,17 @@ export class Simulation {
   }
 
   #pollOne(directory: string, then?: () => void): void {
-    if (!this.serving) return;
+    if (!this.serving || this.#isResting) return;
     const startedAt = this.now;
     const generation = this.#generation;
+    const turn = this.#turn;
     this.after(this.random(0, 400), () => {
       if (!this.serving || generation !== this.#generation) return;
       const shown = [...this.sessions.values()]
         .filter((session) => session.directory === directory && session.status.type !== 'idle')
         .map(({ id, status }) => ({ id, status: { ...status } }));
       this.after(this.random(0, 400), () => {
-        if (generation !== this.#generation) return;
+        if (generation !== this.#generation || turn !== this.#turn) return;
         const statuses = new Map(shown.map(({ id, status }) => [id, readAt(status, this.now)]));
         this.observe({ kind: 'status.polled', at: this.now, startedAt, directory, statuses });
         then?.();
@@ -374,9 +408,12 @@ export class Simulation {
   }
 
   #probe(): void {
+    if (this.#isResting) return;
     const startedAt = this.now;
     const { serving } = this;
+    const turn = this.#turn;
     this.after(serving ? this.random(1, 200) : 3_000, () => {
+      if (turn !== this.#turn) return;
       if (serving && this.serving) {
         if (!this.watchdog.server.healthy) this.disturbedUntil = Math.max(0, this.now);
         this.observe({ kind: 'probe.ok', at: this.now, startedAt });
@@ -392,71 +429,96 @@ export class Simulation {
   #obey(decision: Decision): void {
     if (isNote(decision)) return;
     this.#inspect(decision, this);
-    switch (decision.act) {
-      case 'abort':
-        this.#aborting.add(decision.sessionID);
-        this.#withdrawn.delete(decision.sessionID);
-        this.after(this.random(1, 100), () => this.#abort(decision));
-        return;
-      case 'withdraw':
-        this.#withdrawn.add(decision.sessionID);
-        return;
-      case 'inspect':
-        this.#look(decision.sessionID);
-        return;
-      case 'start':
-      case 'restart':
-        this.#restart();
-        return;
-      case 'reject':
-      case 'give_up':
-        return;
-    }
+    this.#executor.do(decision);
   }
 
-  #abort(act: Extract<Act, { act: 'abort' }>): void {
-    const { sessionID } = act;
-    const session = this.sessions.get(sessionID);
-    const generation = this.#generation;
-    const answer = (o: { kind: string } & Record<string, unknown>) => {
-      this.#aborting.delete(sessionID);
-      this.observe({ at: this.now, sessionID, ...o } as unknown as Observation);
+  /** A request and its answer, each on its way for a while; a frozen server takes it in when it goes on. */
+  #ask<T>(withinMs: number, answer: () => T, then: (reply: Reply<T>) => void): void {
+    let isOpen = true;
+    const settle = (reply: Reply<T>) => {
+      if (!isOpen) return;
+      isOpen = false;
+      then(reply);
     };
-    if (this.#withdrawn.has(sessionID) || !this.watchdog.wantsAbort(sessionID)) {
-      answer({ kind: 'abort.withdrawn', seen: 'withdrawn' });
-      return;
-    }
-    const { verifyTimeout } = this.history.policy.abort;
-    const failLater = () =>
-      this.after(verifyTimeout, () => answer({ kind: 'abort.failed', error: 'still busy' }));
-    if (!this.serving || session === undefined) {
-      failLater();
-      return;
-    }
-    const seen = session.status.type;
-    if (seen === 'idle' || (seen === 'busy' && act.expect === 'retry')) {
-      answer({ kind: 'abort.withdrawn', seen });
-      return;
-    }
-    session.aborts += 1;
-    const works = session.abort === 'works' || (session.abort === 'lost' && session.aborts > 1);
-    if (!works) {
-      failLater();
-      return;
-    }
-    if (seen === 'busy')
-      session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
-    session.end();
-    this.after(this.random(10, 300), () => {
-      if (generation === this.#generation) answer({ kind: 'abort.done', tookMs: 20 });
-      else answer({ kind: 'abort.failed', error: 'connection lost' });
-    });
+    const generation = this.#generation;
+    const arrive = () => {
+      if (!this.#serving || generation !== this.#generation) {
+        settle({ kind: 'refused' });
+        return;
+      }
+      if (!this.serving) {
+        this.#queue.add(this.#frozenUntil, arrive);
+        return;
+      }
+      // What nobody waits for any more may be taken in all the same.
+      if (!isOpen && this.random(0, 1) === 0) return;
+      const value = answer();
+      this.after(this.random(1, 50), () => settle({ kind: 'answer', value }));
+    };
+    this.after(this.random(1, 50), arrive);
+    this.after(withinMs, () => settle({ kind: 'timeout' }));
   }
 
-  #look(sessionID: string): void {
+  directoryOf(sessionID: string, then: (reply: Reply<string | null>) => void): void {
+    this.#ask<string | null>(
+      ASK_MS,
+      () => {
+        const session = this.sessions.get(sessionID);
+        return session === undefined || session.deleted ? null : session.directory;
+      },
+      then,
+    );
+  }
+
+  statusOf(
+    sessionID: string,
+    withinMs: number,
+    then: (reply: Reply<SessionStatus | undefined>) => void,
+  ): void {
+    this.#ask<SessionStatus | undefined>(
+      withinMs,
+      () => {
+        const status = this.sessions.get(sessionID)?.status;
+        return status === undefined || status.type === 'idle'
+          ? undefined
+          : readAt(status, this.now);
+      },
+      then,
+    );
+  }
+
+  abort(sessionID: string, withinMs: number, then: (reply: Reply<true>) => void): void {
+    // Sent: from here on it counts as acted on.
+    const session = this.sessions.get(sessionID);
+    if (session) session.aborts += 1;
+    const tries = session?.aborts ?? 0;
+    this.#ask<true>(
+      withinMs,
+      () => {
+        if (session === undefined) return true;
+        const works = session.abort === 'works' || (session.abort === 'lost' && tries > 1);
+        const { life } = session;
+        if (works && life !== undefined) {
+          this.after(this.random(0, 250), () => {
+            if (session.life !== life) return;
+            if (session.status.type === 'busy')
+              session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
+            session.end();
+          });
+        }
+        return true;
+      },
+      then,
+    );
+  }
+
+  inspect(sessionID: string): void {
+    if (this.#isResting) return;
     const startedAt = this.now;
     const generation = this.#generation;
+    const turn = this.#turn;
     const fail = () =>
+      turn === this.#turn &&
       this.observe({ kind: 'session.inspect_failed', at: this.now, sessionID, error: 'no answer' });
     this.after(this.random(1, 300), () => {
       const session = this.sessions.get(sessionID);
@@ -475,6 +537,7 @@ export class Simulation {
             mark: `${session.mark}`,
           } as const);
       this.after(this.random(1, 300), () => {
+        if (turn !== this.#turn) return;
         // Read where it arrives: a gap on the way counts too.
         const read = result.found
           ? { ...result, tools: result.tools.map((tool) => this.#read(tool)) }
@@ -490,32 +553,33 @@ export class Simulation {
     });
   }
 
-  #restart(): void {
+  restart(): void {
     this.#acting = true;
+    this.#rest();
     const { restarts } = this.history;
     const outcome = restarts[Math.min(this.#restarts, restarts.length - 1)] ?? 'done';
     this.#restarts += 1;
     if (outcome === 'alive' && this.serving) {
       this.after(3_000, () => {
         this.#acting = false;
-        this.disturbedUntil = this.now;
+        this.#wake();
         this.observe({ kind: 'restart.failed', error: 'no', serverAlive: true, at: this.now });
       });
       return;
     }
     this.after(this.random(50, 1_000), () => {
       this.#die();
-      this.#lose();
       this.after(this.random(1_000, 5_000), () => {
         this.#acting = false;
         if (outcome === 'dead') {
+          this.#wake();
           this.observe({ kind: 'restart.failed', error: 'no', serverAlive: false, at: this.now });
           return;
         }
         this.#serving = true;
         this.#frozenUntil = 0;
+        this.#wake();
         this.observe({ kind: 'restart.done', pid: this.#generation, tookMs: 1, at: this.now });
-        this.#connect();
       });
     });
   }

@@ -97,20 +97,12 @@ describe('an abort', () => {
     w.probeOk();
     expect(w.aborts()).toHaveLength(1);
   });
-
-  test('is not wanted any more once a restart is decided', () => {
-    const w = aborting();
-    expect(w.watchdog.wantsAbort('s')).toBe(true);
-    w.tell({ kind: 'restart.requested', reason: 'manual' });
-    expect(w.watchdog.wantsAbort('s')).toBe(false);
-  });
 });
 
 describe('an abort is withdrawn', () => {
   test('when the step finishes before it is sent', () => {
     const w = aborting().status('s', 'busy').text();
     expect(w.acts('withdraw')).toHaveLength(1);
-    expect(w.watchdog.wantsAbort('s')).toBe(false);
     w.stepFinished().abortWithdrawn('s', 'withdrawn');
     expect(w.notes('session.recovered')).toMatchObject([{ reason: 'attempts', attempts: 5 }]);
     expect(w.health()).toBe('busy');

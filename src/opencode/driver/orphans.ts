@@ -1,0 +1,92 @@
+/** Sessions that a killed driver left behind: known by the owner in their metadata, and ended by a sweep. */
+import { hostname } from 'node:os';
+import * as z from 'zod';
+import type { Clock } from '../../lib/clock.js';
+import type { OpencodeClient } from '../v1/client.js';
+import { removeSession } from './end-session.js';
+import { asDriverError } from './error.js';
+
+/** The key of the owner in a session's metadata. Only sessions that are to be deleted have one. */
+export const OWNER_MARK = 'opencode-watchdog';
+/** Sessions that are looked through, most recent first. */
+const LOOKED_AT = 500;
+
+/** Which process deletes the session when its prompt is done. */
+const owner = z.object({
+  host: z.string(),
+  pid: z.number().int().positive(),
+  /** Epoch ms when the session was made. */
+  madeAt: z.number(),
+});
+export type Owner = z.infer<typeof owner>;
+
+export const ownerOf = (clock: Clock): Owner => ({
+  host: hostname(),
+  pid: process.pid,
+  madeAt: clock.epoch(),
+});
+
+export interface SweepOptions {
+  /** Tells what would be ended, and ends nothing. */
+  dryRun?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface Orphan {
+  id: string;
+  directory?: string;
+  title?: string;
+  /** Process id of the driver that made it. */
+  pid: number;
+  /** Why it could not be ended. */
+  error?: string;
+}
+
+export interface Swept {
+  ended: Orphan[];
+  failed: Orphan[];
+  /** Sessions of drivers on other machines: nobody here can tell whether those still run. */
+  elsewhere: number;
+}
+
+/** A driver that lives ends its sessions itself; so does one whose process id is taken again, as far as we can tell. */
+export async function sweepOrphans(
+  deps: { client: OpencodeClient; clock: Clock },
+  { dryRun = false, signal }: SweepOptions,
+): Promise<Swept> {
+  const swept: Swept = { ended: [], failed: [], elsewhere: 0 };
+  for (const session of await deps.client.recentSessions(LOOKED_AT, signal)) {
+    const known = owner.safeParse(session.metadata?.[OWNER_MARK]).data;
+    if (known === undefined) continue;
+    if (known.host !== hostname()) {
+      swept.elsewhere += 1;
+      continue;
+    }
+    if (isAlive(known.pid)) continue;
+    const { id, directory, title } = session;
+    const orphan: Orphan = {
+      id,
+      ...(directory !== undefined && { directory }),
+      ...(title !== undefined && { title }),
+      pid: known.pid,
+    };
+    try {
+      signal?.throwIfAborted();
+      if (!dryRun) await removeSession(deps, session);
+      swept.ended.push(orphan);
+    } catch (error) {
+      swept.failed.push({ ...orphan, error: asDriverError(error).message });
+    }
+  }
+  return swept;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Another user's process lives, too.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * Which events a person at a terminal is shown: changes, one line for what the watchdog did, one summary a minute. The
+ * JSON log and every subscriber get them all.
+ */
+
+export class TerminalFilter {
+  /** A restart is under way: its own line will say that the server is healthy again. */
+  #restarting = false;
+
+  /** Asked once for each event, in order. */
+  shows(event: string, fields: object): boolean {
+    switch (event) {
+      case 'session.health':
+        return isNews(fields);
+      case 'session.aborting':
+        // `session.stuck` has said why, and `session.aborted` will say how it went.
+        return 'try' in fields && fields.try !== 1;
+      case 'server.restarting':
+        this.#restarting = true;
+        return true;
+      case 'server.restarted':
+      case 'server.restart_failed':
+        this.#restarting = false;
+        return true;
+      case 'server.starting':
+      case 'server.healthy':
+        return !this.#restarting;
+      default:
+        return true;
+    }
+  }
+}
+
+/** A change, and none that an event of its own tells: stuck, wedged, waiting, and the end of a run. */
+function isNews(fields: object): boolean {
+  if (!('previous' in fields) || fields.previous === undefined || !('health' in fields))
+    return false;
+  const { health, previous } = fields;
+  const told = ['stuck', 'wedged', 'waiting'];
+  return !told.includes(String(health)) && !told.includes(String(previous)) && health !== 'idle';
+}

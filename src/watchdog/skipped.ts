@@ -1,0 +1,27 @@
+/** What an act is answered with where it was decided and is not done: `dryRun`, a pause, a replay by another policy. */
+import type { Act } from './decision.js';
+import type { Observation } from './observation.js';
+
+/** Undefined where the state machine waits for no answer. */
+export function skipped(act: Act, at: number): Observation | undefined {
+  switch (act.act) {
+    case 'abort':
+      return { kind: 'abort.skipped', at, sessionID: act.sessionID };
+    case 'start':
+    case 'restart':
+      return { kind: 'restart.skipped', at };
+    case 'thaw':
+      return { kind: 'thaw.skipped', at };
+    case 'inspect':
+    case 'withdraw':
+    case 'reject':
+    case 'continue':
+    case 'give_up':
+      return undefined;
+  }
+}
+
+/** What a person asks for is done also in a pause. */
+export function isManual(act: Act): boolean {
+  return (act.act === 'restart' || act.act === 'abort') && act.reason === 'manual';
+}

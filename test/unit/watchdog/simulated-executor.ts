@@ -1,0 +1,152 @@
+/**
+ * The executor of the simulation. What it does is the product's: the steps of an abort, what a skipped act is answered
+ * with, what a pause leaves alone. Only the server that it asks, and the time that this takes, are simulated.
+ */
+import {
+  type AbortStep,
+  abortEnd,
+  abortSteps,
+  describeStatus,
+  type Look,
+  type SendAnswer,
+  UNSEEN,
+} from '../../../src/opencode/actions/abort-steps.js';
+import type { Act } from '../../../src/watchdog/decision.js';
+import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
+import { isManual, skipped } from '../../../src/watchdog/skipped.js';
+
+/** What becomes of a request: the server's answer, nobody listens, or nothing comes in time. */
+export type Reply<T> = { kind: 'answer'; value: T } | { kind: 'refused' } | { kind: 'timeout' };
+
+/** The simulated server, as the executor can ask it. Every answer takes its time. */
+export interface SimulatedServer {
+  readonly now: number;
+  random(from: number, to: number): number;
+  after(ms: number, fn: () => void): void;
+  observe(o: Observation): void;
+  /** Null: there is no such session. */
+  directoryOf(sessionID: string, then: (reply: Reply<string | null>) => void): void;
+  statusOf(
+    sessionID: string,
+    withinMs: number,
+    then: (reply: Reply<SessionStatus | undefined>) => void,
+  ): void;
+  abort(sessionID: string, withinMs: number, then: (reply: Reply<true>) => void): void;
+  inspect(sessionID: string): void;
+  restart(): void;
+  readonly isPaused: boolean;
+}
+
+type AbortAct = Extract<Act, { act: 'abort' }>;
+
+export class SimulatedExecutor {
+  readonly #server: SimulatedServer;
+  /** By session; the one that was begun last. */
+  readonly #aborts = new Map<string, { withdrawn: boolean }>();
+
+  constructor(server: SimulatedServer) {
+    this.#server = server;
+  }
+
+  do(act: Act): void {
+    const server = this.#server;
+    switch (act.act) {
+      case 'inspect':
+        server.inspect(act.sessionID);
+        return;
+      case 'withdraw': {
+        const abort = this.#aborts.get(act.sessionID);
+        if (abort) abort.withdrawn = true;
+        return;
+      }
+      case 'give_up':
+        return;
+      default: {
+        if (!server.isPaused || isManual(act)) {
+          this.#perform(act);
+          return;
+        }
+        // The watchdog is in the middle of deciding: its answer comes after that.
+        const answer = skipped(act, server.now);
+        if (answer) server.after(0, () => server.observe({ ...answer, at: server.now }));
+      }
+    }
+  }
+
+  #perform(act: Act): void {
+    if (act.act === 'abort') this.#abort(act);
+    else if (act.act === 'start' || act.act === 'restart') this.#server.restart();
+  }
+
+  #abort(act: AbortAct): void {
+    const server = this.#server;
+    const { sessionID } = act;
+    const state = { withdrawn: false };
+    this.#aborts.set(sessionID, state);
+    const sent: SendAnswer = {
+      words: 'was sent and not answered',
+      hopeless: false,
+      nothingRan: false,
+    };
+    const steps = abortSteps(
+      {
+        now: () => server.now,
+        isWithdrawn: () => state.withdrawn,
+        isStopping: () => false,
+        answer: () => sent,
+      },
+      act,
+    );
+    const goOn = (): void => {
+      const next = steps.next();
+      if (!next.done) {
+        this.#step(sessionID, next.value, sent, goOn);
+        return;
+      }
+      // A restart cut the run, and another of the same session is being aborted by now.
+      if (this.#aborts.get(sessionID) !== state) return;
+      this.#aborts.delete(sessionID);
+      server.observe(abortEnd(next.value, sessionID, server.now));
+    };
+    // The watchdog is in the middle of deciding.
+    server.after(0, goOn);
+  }
+
+  #step(sessionID: string, step: AbortStep, sent: SendAnswer, goOn: () => void): void {
+    const server = this.#server;
+    switch (step.step) {
+      case 'find':
+        server.directoryOf(sessionID, (reply) => {
+          step.take(reply.kind === 'answer' ? reply.value : undefined);
+          goOn();
+        });
+        return;
+      case 'look': {
+        let waited = true;
+        const seen = (look: Look) => {
+          if (!waited) return;
+          waited = false;
+          step.take(look);
+          goOn();
+        };
+        if (step.waitMs !== undefined) server.after(step.waitMs, () => seen(UNSEEN));
+        server.statusOf(sessionID, step.withinMs, (reply) =>
+          seen(reply.kind === 'answer' ? describeStatus(reply.value) : UNSEEN),
+        );
+        return;
+      }
+      case 'send':
+        server.abort(sessionID, step.withinMs, (reply) => {
+          if (reply.kind === 'answer') sent.words = 'was answered';
+          else if (reply.kind === 'refused') {
+            sent.words = 'failed: refused';
+            sent.hopeless = true;
+          }
+        });
+        goOn();
+        return;
+      case 'wait':
+        server.after(step.ms, goOn);
+    }
+  }
+}
