@@ -156,6 +156,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
       })
       .optional(),
   }),
+  ofSession('session.text_sampled', { textRepeats: z.number() }),
   ofSession('session.spoken_to', { messageID: id }),
   ofSession('session.asking_model', {
     messageID: id,
@@ -193,7 +194,6 @@ export const observationSchema = z.discriminatedUnion('kind', [
         preparing: z.boolean(),
         compacting: z.boolean().optional(),
         answeringSince: ms.optional(),
-        textRepeats: z.number().optional(),
         model: text.optional(),
         mark: text,
       }),

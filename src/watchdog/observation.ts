@@ -200,6 +200,8 @@ export type SessionObservation =
   | (OfSession & { kind: 'tool.ended'; callID: string })
   | (OfSession & { kind: 'request.asked'; request: PendingRequest })
   | (OfSession & { kind: 'request.answered'; requestID: string })
+  /** An answer that streams on: how often the passage at its end stands there back to back, 1 where it repeats nothing. */
+  | (OfSession & { kind: 'session.text_sampled'; textRepeats: number })
   /** Somebody else than opencode itself has written this message. */
   | (OfSession & { kind: 'session.spoken_to'; messageID: string })
   /** `auto`: nobody asked for it; absent where opencode did not say. */
@@ -239,8 +241,6 @@ export type SessionObservation =
             compacting?: boolean;
             /** Since when a part of the answer is under way, of which the transcript shows nothing before its end. */
             answeringSince?: number;
-            /** How often the passage at the end of the answer under way stands there back to back; absent below two. */
-            textRepeats?: number;
             model?: string;
             /** Changes whenever the transcript does; equal marks mean no progress in between. */
             mark: string;

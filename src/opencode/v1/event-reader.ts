@@ -1,5 +1,6 @@
 /** Reads the events of opencode 1.x for one monitor: what their frames say, made up for where a version is old. */
 import type { Clock } from '../../lib/clock.js';
+import type { Observation } from '../../watchdog/observation.js';
 import { isDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
@@ -7,6 +8,7 @@ import { directoryOf, isDelta, readHead } from './frame-head.js';
 import { OldServer } from './legacy-server.js';
 import type { V1Requests } from './requests.js';
 import { StepReader } from './step-reader.js';
+import { TextSampler } from './text-sampler.js';
 import { translate } from './translate.js';
 
 const OTHER: FrameHead = Object.freeze({ kind: 'other' });
@@ -20,6 +22,7 @@ export interface EventReaderOptions {
 export class V1EventReader implements EventReader {
   readonly #options: EventReaderOptions;
   readonly #steps = new StepReader();
+  readonly #sampler = new TextSampler();
   readonly #old: OldServer;
 
   constructor(options: EventReaderOptions) {
@@ -38,7 +41,12 @@ export class V1EventReader implements EventReader {
     const { type, sessionID } = known;
     // `sync` frames repeat others (facts, section 4).
     if (type === 'sync') return { kind: 'repeated' };
-    if (sessionID !== undefined && isDelta(type)) return { kind: 'delta', sessionID };
+    if (sessionID !== undefined && isDelta(type)) {
+      // Where its text is wanted, no delta is left out.
+      if (!this.#sampler.wants(sessionID, this.#options.clock.now())) {
+        return { kind: 'delta', sessionID };
+      }
+    }
     const directory = directoryOf(known);
     return {
       kind: 'other',
@@ -80,6 +88,7 @@ export class V1EventReader implements EventReader {
     const { client, clock } = this.#options;
     const at = clock.now();
     const said = translate(directory, payload, at, clock.epoch(), client.oddities, this.#steps);
+    if (type === 'message.part.delta') said.push(...this.#sample(said, payload, at));
     // A disposal is no sign of life of its directory.
     const isDisposal = type === 'server.instance.disposed';
     return {
@@ -88,6 +97,17 @@ export class V1EventReader implements EventReader {
       observations: said.flatMap((each) => this.#old.fill(each)),
       listed: !type.includes('.v2.'),
     };
+  }
+
+  /** What the text so far shows, behind what the delta itself says. */
+  #sample(said: readonly Observation[], payload: unknown, at: number): Observation[] {
+    const [delta] = said;
+    if (delta?.kind !== 'session.progress') return [];
+    const { properties } = payload as { properties?: unknown };
+    const textRepeats = this.#sampler.take(properties, at);
+    return textRepeats === undefined
+      ? []
+      : [{ ...delta, kind: 'session.text_sampled', textRepeats }];
   }
 }
 

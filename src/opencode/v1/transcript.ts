@@ -1,6 +1,5 @@
 /** Reads a session's last messages: what it is doing, and a mark that changes whenever they do. */
 import { createHash } from 'node:crypto';
-import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import type { RunningTool } from '../../watchdog/observation.js';
 import {
   messageWithParts,
@@ -128,8 +127,6 @@ export interface TranscriptState {
   compacting: boolean;
   /** Since when a part of the answer is under way, on the observed clock. */
   answeringSince?: number;
-  /** How often the passage at the end of the answer under way stands there back to back. */
-  textRepeats?: number;
   model?: string;
   mark: string;
 }
@@ -142,14 +139,11 @@ export function transcriptState(
   const last = messages.findLast(({ role }) => role === 'assistant');
   const model = messages.findLast((item) => item.model !== undefined)?.model;
   const answeringSince = last && answering(last, at, epochNow);
-  const writing = last?.completed === undefined ? last?.parts.findLast(isText)?.text : undefined;
-  const textRepeats = writing === undefined ? 0 : repeatsAtEnd(writing);
   return {
     tools: last?.parts.flatMap((item) => runningTool(item, at, epochNow) ?? []) ?? [],
     preparing: messages.at(-1)?.role === 'user',
     compacting: last?.summary === true && last.completed === undefined && !last.failed,
     ...(answeringSince !== undefined && { answeringSince }),
-    ...(textRepeats > 1 && { textRepeats }),
     ...(model !== undefined && { model }),
     mark: markOf(messages),
   };
@@ -176,7 +170,6 @@ function isUnderWay({ type, time, state }: WirePart): boolean {
   const isText = type === 'text' || type === 'reasoning';
   return isText && time?.start !== undefined && time.end === undefined;
 }
-const isText = ({ type }: WirePart) => type === 'text' || type === 'reasoning';
 
 /** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
 function markOf(messages: readonly TranscriptMessage[]): string {

@@ -95,7 +95,6 @@ export function inspectionAnswered(run: Run, found: Found, startedAt: number, at
   run.inspection = { state: 'answered', at, failures: 0 };
   run.model = found.model ?? run.model;
   compareMark(run, found, startedAt, at);
-  run.steps.textRepeats = found.textRepeats ?? 0;
   const present = new Map(found.tools.map((tool) => [tool.callID, tool]));
   for (const tool of run.tools.values()) {
     if (tool.startedAt <= startedAt && !present.has(tool.callID)) run.tools.delete(tool.callID);

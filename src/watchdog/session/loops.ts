@@ -5,7 +5,7 @@
  * - empty steps: another step that holds something ends the row;
  * - repeated steps: another input, another result or a tool that took its time (a poll) ends the row;
  * - compactions: a long session compacts every few dozen steps, a loop every one or two;
- * - the same passage at the end of an answer, which only a look at the transcript can show;
+ * - the same passage at the end of an answer, of which samples of the stream tell;
  * - runs begun right after each other by a program: reported only, as a program that prompts fast looks the same.
  */
 import type { LoopKind } from '../decision.js';
@@ -50,7 +50,7 @@ export interface StepHistory {
   /** Automatic compactions in a row. */
   compactions: number;
   stepsSinceCompaction: number;
-  /** Of the answer under way, at the last look: how often its last passage stands there back to back. */
+  /** Of the answer under way, at the last sample: how often its last passage stands there back to back. */
   textRepeats: number;
 }
 

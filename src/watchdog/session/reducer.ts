@@ -231,6 +231,9 @@ export class SessionWatch {
       case 'session.progress':
         if (run) this.#runs.progressed(session, run, o.at);
         break;
+      case 'session.text_sampled':
+        if (run) run.steps.textRepeats = o.textRepeats;
+        break;
       case 'session.step_finished':
         if (run === undefined) {
           // A poll was faster than the stream.
@@ -239,7 +242,6 @@ export class SessionWatch {
         }
         noteStep(run, o.step);
         context.outages.stepFinished(run, o.at);
-        run.stepStartedAt = o.at;
         if (o.step) this.#stepFinished(session, run, o.step, o.at);
         episodeEnded(context, session, run, o.at);
         this.#runs.progressed(session, run, o.at);

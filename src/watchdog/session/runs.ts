@@ -15,7 +15,7 @@ import {
 } from './abort-flow.js';
 import { Spending } from './budget.js';
 import { namedWait } from './hopeless.js';
-import { inspectRegularly, isConfirmed, requestInspection } from './inspection.js';
+import { inspectRegularly, isConfirmed } from './inspection.js';
 import { sayFastRuns, sayLoop } from './loop-report.js';
 import { runBegan } from './loops.js';
 import { SessionRegistry } from './registry.js';
@@ -38,12 +38,8 @@ import {
   newRun,
   type Run,
   type Session,
-  STREAM_PAUSE_MS,
   spentFields,
 } from './state.js';
-
-/** An answer that streams on is looked at this often, ms (docs/judgement.md, "Loops"). */
-const TEXT_LOOK_MS = 60_000;
 
 export class Runs {
   readonly book = new SessionRegistry();
@@ -170,7 +166,6 @@ export class Runs {
     this.spending.say(session, run);
     if (run.trouble === undefined) {
       answerForPeople(this.#context, session, run, at);
-      this.#lookForText(session, run, at);
       const crossing = judge(session, run, policy, around, at);
       const { listening } = around;
       if (crossing && isConfirmed(this.#context, session, run, crossing, listening, at)) {
@@ -246,18 +241,6 @@ export class Runs {
     this.book.activate(session);
     this.reviewParent(session, at);
     return run;
-  }
-
-  /** An answer that never ends shows in the transcript only: its text does not enter the state machine. */
-  #lookForText(session: Session, run: Run, at: number): void {
-    const { action, maxTextRepeats } = this.#context.policy.loop;
-    if (action === 'off' || maxTextRepeats === 0 || !this.#context.canAct()) return;
-    if (run.tools.size > 0 || run.requests.size > 0 || run.compactingSince !== undefined) return;
-    const since = Math.max(run.streamingSince, run.stepStartedAt, run.inspection?.at ?? 0);
-    const isStreaming = run.status === 'busy' && at - run.progressAt <= STREAM_PAUSE_MS;
-    if (isStreaming && at - since >= TEXT_LOOK_MS)
-      requestInspection(this.#context, session, run, at);
-    else this.#context.wakeAt(Math.max(since, at - 1) + TEXT_LOOK_MS, session);
   }
 
   #around(session: Session): RuleContext {

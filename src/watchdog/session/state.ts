@@ -100,8 +100,6 @@ export interface Run {
   answeringSince: number | undefined;
   /** What its finished steps have shown: for the rules about loops. */
   steps: StepHistory;
-  /** Signs of life have come since then, without a pause. */
-  streamingSince: number;
   totals: RunTotals;
   /** Something of it may not have been heard: what is missing proves nothing. */
   missed: boolean;
@@ -114,8 +112,6 @@ export interface Run {
   /** A step of it had a cost: its model has a price. */
   isPriced: boolean;
   saidBudgets: Set<string>;
-  /** When the step under way began. */
-  stepStartedAt: number;
   /** The loop that was last said to come near its limit, or to be over it. */
   saidLoop: { kind: LoopKind; whole: boolean } | undefined;
   tools: Map<string, RunningTool>;
@@ -219,7 +215,6 @@ export function newRun(at: number, directory: string | undefined): Run {
     compactingSince: undefined,
     answeringSince: undefined,
     steps: newStepHistory(),
-    streamingSince: at,
     totals: {
       steps: 0,
       tools: 0,
@@ -236,7 +231,6 @@ export function newRun(at: number, directory: string | undefined): Run {
     spent: { costUsd: 0, tokens: 0, steps: 0 },
     isPriced: false,
     saidBudgets: new Set(),
-    stepStartedAt: at,
     saidLoop: undefined,
     tools: new Map(),
     requests: new Map(),
@@ -253,12 +247,8 @@ export function newRun(at: number, directory: string | undefined): Run {
   };
 }
 
-/** Signs of life that are further apart than this (ms) are no stream. */
-export const STREAM_PAUSE_MS = 5_000;
-
 /** A sign of life. */
 export function heardFrom(run: Run, at: number): void {
-  if (at - run.progressAt > STREAM_PAUSE_MS) run.streamingSince = at;
   run.progressAt = Math.max(run.progressAt, at);
 }
 

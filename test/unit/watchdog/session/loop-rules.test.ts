@@ -122,42 +122,26 @@ describe('compactions', () => {
 });
 
 describe('an answer that never ends', () => {
-  const look = (w: World, textRepeats?: number) =>
-    w.tell({
-      kind: 'session.inspected',
-      sessionID: 's',
-      startedAt: w.at,
-      result: {
-        found: true,
-        info: {},
-        tools: [],
-        requests: [],
-        preparing: false,
-        mark: `${w.at}`,
-        ...(textRepeats === undefined ? {} : { textRepeats }),
-      },
-    });
-  const stream = (w: World, ms: number) => {
-    for (let n = 0; n < ms / SECOND; n += 1) {
-      w.advance(SECOND).tell({ kind: 'session.progress', sessionID: 's', directory: '/p' });
-    }
-    return w;
-  };
+  const sampled = (w: World, textRepeats: number) =>
+    w
+      .advance(MINUTE)
+      .text('s')
+      .tell({ kind: 'session.text_sampled', sessionID: 's', directory: '/p', textRepeats });
 
-  it('is looked at once a minute while it streams, and ended at twelve repeats', () => {
-    const w = stream(busy(), MINUTE + SECOND);
-    expect(w.acts('inspect')).toHaveLength(1);
-    look(w);
-    stream(w, MINUTE + SECOND);
-    expect(w.acts('inspect')).toHaveLength(2);
-    look(w, 12);
-    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'loop', kind: 'text', value: 12 }]);
+  it('is said at half of twelve repeats, and ended at all of them', () => {
+    const w = sampled(busy(), 6);
+    expect(w.notes('session.looping')).toMatchObject([{ kind: 'text', count: 6, limit: 12 }]);
+    expect(w.stuck()).toEqual([]);
+    sampled(w, 14);
+    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'loop', kind: 'text', value: 14 }]);
+    expect(w.aborts()).toHaveLength(1);
   });
 
-  it('is left alone while it says something new', () => {
+  it('is left alone while it says something new, and where its next sample does', () => {
     const w = busy();
-    for (let n = 0; n < 10; n += 1) look(stream(w, MINUTE + SECOND));
+    for (const count of [1, 1, 8, 1, 1]) sampled(w, count);
     expect(w.stuck()).toEqual([]);
+    expect(w.health()).toBe('busy');
   });
 });
 

@@ -1,0 +1,79 @@
+/**
+ * Samples the text of answers that stream on and on, to find one that repeats itself: the transcript shows a part's text
+ * at its end only (seen on 1.18.33), so nothing but the deltas can tell. Only a count leaves this file.
+ */
+import * as z from 'zod';
+import { BoundedMap } from '../../lib/bounded-map.js';
+import { MAX_TAIL_CHARS, repeatsAtEnd } from '../../lib/repeats-at-end.js';
+
+/** Sessions whose streaming is timed. As many as are watched. At the limit: the one heard of longest ago is timed anew. */
+export const MAX_TIMED = 10_000;
+/** Sessions whose text is collected at once, 64 Ki characters each. At the limit: the others wait until one of them ends. */
+export const MAX_COLLECTED = 50;
+/** Deltas further apart than this, ms, are no stream. */
+const PAUSE_MS = 5_000;
+/** Text is collected from a stream that has lasted this long, ms. */
+const LASTS_MS = 60_000;
+/** From the begin of the collecting to the first sample, ms: a passage that repeats is there many times by then. */
+const FIRST_SAMPLE_MS = 20_000;
+/** Between two samples of one session, ms. */
+const SAMPLE_EVERY_MS = 60_000;
+
+const deltaSchema = z.object({
+  sessionID: z.string(),
+  partID: z.string(),
+  delta: z.string(),
+});
+
+interface Stream {
+  since: number;
+  lastAt: number;
+  /** Where its text is collected. */
+  partID: string | undefined;
+  text: string;
+  sampleAt: number;
+}
+
+export class TextSampler {
+  readonly #streams = new BoundedMap<string, Stream>(MAX_TIMED);
+  readonly #collecting = new Set<Stream>();
+
+  /** A delta of the session has come. @returns whether its text is wanted */
+  wants(sessionID: string, at: number): boolean {
+    const known = this.#streams.get(sessionID);
+    if (known === undefined || at - known.lastAt > PAUSE_MS) {
+      if (known !== undefined) this.#collecting.delete(known);
+      const stream = { since: at, lastAt: at, partID: undefined, text: '', sampleAt: 0 };
+      this.#streams.set(sessionID, stream);
+      return false;
+    }
+    known.lastAt = at;
+    if (at - known.since < LASTS_MS) return false;
+    if (this.#collecting.has(known)) return true;
+    if (this.#collecting.size >= MAX_COLLECTED) this.#letGo(at);
+    if (this.#collecting.size >= MAX_COLLECTED) return false;
+    known.sampleAt = at + FIRST_SAMPLE_MS;
+    this.#collecting.add(known);
+    return true;
+  }
+
+  /** @returns how often the passage at the text's end stands there, where it is time to say so */
+  take(properties: unknown, at: number): number | undefined {
+    const value = deltaSchema.safeParse(properties).data;
+    const stream = value && this.#streams.get(value.sessionID);
+    if (stream === undefined || !this.#collecting.has(stream)) return undefined;
+    // Another part is another answer.
+    const before = stream.partID === value?.partID ? stream.text : '';
+    stream.partID = value?.partID;
+    stream.text = `${before}${value?.delta}`.slice(-MAX_TAIL_CHARS);
+    if (at < stream.sampleAt) return undefined;
+    stream.sampleAt = at + SAMPLE_EVERY_MS;
+    return repeatsAtEnd(stream.text);
+  }
+
+  #letGo(at: number): void {
+    for (const stream of this.#collecting) {
+      if (at - stream.lastAt > PAUSE_MS) this.#collecting.delete(stream);
+    }
+  }
+}
