@@ -129,6 +129,14 @@ export class Daemon {
           // Whoever waits there for the end of an abort would hold up its closing.
           { doing: 'answering who waits for an abort', end: () => loop?.status.stop() },
           { doing: 'closing the status endpoint', end: () => status?.close() },
+          {
+            doing: 'naming the runs that end with the server',
+            end: async () => {
+              if (onExit === 'stop' && (await control?.endsOnStop?.())) {
+                loop?.observe({ kind: 'daemon.stopping', at: clock.now() });
+              }
+            },
+          },
           { doing: 'ending the watch', end: () => loop?.stop() },
           { doing: 'letting go of the server', end: () => control?.dispose(onExit) },
           { doing: 'closing the recording', end: () => recorder?.close() },

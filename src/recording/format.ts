@@ -207,6 +207,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   ofSession('abort.skipped', {}),
   of('abort.requested', { sessionID: id, by: z.enum(['page', 'command', 'http']) }),
   of('acts.paused', {}),
+  of('daemon.stopping', {}),
   of('acts.resumed', {}),
   ofSession('continue.done', { model: text.optional() }),
   ofSession('continue.failed', { model: text.optional(), error: text }),

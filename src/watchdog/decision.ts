@@ -78,7 +78,7 @@ export type RestartReason =
   | 'manual';
 
 /** `elsewhere`: several at once, and nothing says why (a dispose or a reload of opencode's configuration, most likely). */
-export type InterruptedBy = 'restart' | 'dispose' | 'elsewhere';
+export type InterruptedBy = 'stop' | 'restart' | 'dispose' | 'elsewhere';
 
 export type ServerHealth =
   | 'unknown'

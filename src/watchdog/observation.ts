@@ -280,6 +280,8 @@ export type PersonObservation =
   | (At & { kind: 'abort.requested'; sessionID: string; by: AskedBy })
   /** Decide on, and do nothing but what people ask for. */
   | (At & { kind: 'acts.paused' })
+  /** The daemon ends, and its server with it. */
+  | (At & { kind: 'daemon.stopping' })
   /** What still stands of what was left undone is done now. */
   | (At & { kind: 'acts.resumed' });
 

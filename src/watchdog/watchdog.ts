@@ -177,6 +177,11 @@ export class Watchdog {
         this.#pausedAt = undefined;
         this.#takeUpLeft(o.at);
         return;
+      case 'daemon.stopping':
+        for (const each of this.#sessions.interrupted()) {
+          this.#out.push({ note: 'session.interrupted', by: 'stop', ...each });
+        }
+        return;
       case 'abort.requested':
         this.#sessions.abortRequested(o);
         return;

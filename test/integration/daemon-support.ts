@@ -129,6 +129,10 @@ export class FakeControl implements ServerControl {
     return this.#options.memory?.() ?? Promise.resolve(123_456_789);
   }
 
+  endsOnStop(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   async dispose(onExit: 'stop' | 'leave'): Promise<void> {
     this.#note(`dispose ${onExit}`);
     await this.#options.dispose?.();

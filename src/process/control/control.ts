@@ -90,6 +90,8 @@ export interface ServerControl {
   poke(): void;
   /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */
   memory(): Promise<number | undefined>;
+  /** Whether `dispose('stop')` ends the server; absent where it never does. */
+  endsOnStop?(): Promise<boolean>;
   /** Lets go. `stop` ends a server that this control started or adopted from a daemon before it; `leave` leaves it running. */
   dispose(onExit: 'stop' | 'leave'): Promise<void>;
 }

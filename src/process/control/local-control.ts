@@ -60,6 +60,10 @@ export abstract class LocalControl implements ServerControl {
     return this.local.memory();
   }
 
+  endsOnStop(): Promise<boolean> {
+    return this.isOurs();
+  }
+
   async dispose(onExit: 'stop' | 'leave'): Promise<void> {
     try {
       if (onExit === 'stop' && (await this.isOurs())) await this.local.end();

@@ -191,7 +191,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     level: 'warn',
     when: 'a restart, a dispose or somebody else cut this session’s run',
     fields: {
-      by: 'restart; dispose (its directory was disposed, as by a reload of opencode’s configuration); elsewhere (several runs of the directory were aborted at once, and nothing says by whom)',
+      by: 'stop (of the daemon, and its server with it); restart; dispose (its directory was disposed, as by a reload of opencode’s configuration); elsewhere (several runs of the directory were aborted at once, and nothing says by whom)',
       restartReason: RESTART_REASON,
       health: `its health before: ${HEALTH}`,
     },
@@ -372,6 +372,7 @@ function stuckBecause(f: EventFields['session.stuck']): string {
 }
 
 const CUT: Readonly<Record<InterruptedBy, (reason: string | undefined) => string>> = {
+  stop: () => 'The end of the daemon, and of its server, cut',
   restart: (reason) => `A restart${aside(reason)} cut`,
   dispose: () => 'A dispose of its directory, not the watchdog’s, cut',
   elsewhere: () => 'Together with others of its directory, and not by the watchdog, was cut',
