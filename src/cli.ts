@@ -178,6 +178,12 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options, args) => (await import('./commands/report.js')).report(args, options),
   },
   {
+    name: 'notify',
+    summary: 'send one test message through every configured notification',
+    configure: (command) => command.argument('<test>', '"test"'),
+    run: async (options, args) => (await import('./commands/notify.js')).notify(args, options),
+  },
+  {
     name: 'page',
     summary: 'print the link to the status page, with what it needs to act',
     configure: (command) => command.option('--open', 'open it in the browser, too'),

@@ -30,6 +30,7 @@ import { PasswordGuard } from '../process/identity/password-guard.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
+import { refuseUnknownEvents } from './notify.js';
 import { controlOptions, serverUser } from './server.js';
 import {
   type ConfigOptions,
@@ -50,6 +51,7 @@ export interface RunOptions extends ConfigOptions {
 export async function run(options: RunOptions): Promise<number> {
   const loaded = await loadToAct(options, { token: true });
   const { config, secrets } = loaded;
+  refuseUnknownEvents(config);
   const clock = new SystemClock();
   const user = serverUser(loaded);
   const { url, control, command } = config.server;

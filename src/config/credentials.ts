@@ -21,6 +21,26 @@ export const MAX_SECRET_BYTES = 4096;
 /** Names under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), the telling one first. */
 const CREDENTIALS = ['opencode-server-password', 'password'];
 
+/** Puts the URLs of `urlFile`s in their place. */
+export function readWebhookUrls({ notify }: Config, cwd: string): Problem[] {
+  return notify.webhooks.flatMap((webhook, at) => {
+    if (webhook.urlFile === undefined) return [];
+    const key = `notify.webhooks[${at}].urlFile`;
+    const read = readSecretFile(resolve(cwd, webhook.urlFile));
+    const source = 'notify.webhooks';
+    if (!('secret' in read))
+      return [{ key, value: webhook.urlFile, expected: read.problem, source }];
+    const url = read.secret.reveal();
+    if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) {
+      return [
+        { key, value: webhook.urlFile, expected: 'a file that holds an http or https URL', source },
+      ];
+    }
+    webhook.url = url;
+    return [];
+  });
+}
+
 export function readSecrets(
   config: Config,
   origins: Map<string, string>,

@@ -67,6 +67,6 @@ function masked(key: Key, value: unknown): unknown {
   if (key.path !== 'notify.webhooks' || !Array.isArray(value)) return value;
   return value.map((webhook: Config['notify']['webhooks'][number]) => ({
     ...webhook,
-    url: maskUrl(webhook.url),
+    ...(webhook.url === undefined ? {} : { url: maskUrl(webhook.url) }),
   }));
 }

@@ -6,7 +6,7 @@
 import { resolve } from 'node:path';
 import type * as z from 'zod';
 import { MASK } from '../lib/redaction.js';
-import { readSecrets, type Secrets } from './credentials.js';
+import { readSecrets, readWebhookUrls, type Secrets } from './credentials.js';
 import { crossCheck } from './cross-checks.js';
 import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
 import { type FoundFile, findConfigFile, readConfigFile } from './file.js';
@@ -98,6 +98,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   problems.push(...crossCheck(config, bad, sourceOf));
   const { secrets, problems: secretProblems } = readSecrets(config, origins, env, cwd, { token });
   problems.push(...secretProblems);
+  problems.push(...readWebhookUrls(config, cwd));
   const { passwordFile } = config.server;
   const believed = [file?.path, passwordFile === null ? undefined : resolve(cwd, passwordFile)];
   const warnings: string[] = [];
@@ -145,7 +146,9 @@ function trustedPart(
 
 /** Everything that no output may show: for the log's redaction. Webhook URLs carry their token in the path. */
 export function secretsOf({ config, secrets }: LoadedConfig): Secret[] {
-  const webhooks = config.notify.webhooks.map((webhook) => new Secret(webhook.url));
+  const webhooks = config.notify.webhooks.flatMap(({ url }) =>
+    url === undefined ? [] : new Secret(url),
+  );
   return [...Object.values(secrets), ...webhooks];
 }
 
@@ -195,7 +198,7 @@ function toProblems(issue: z.core.$ZodIssue, candidate: unknown, entry: Entry): 
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((name) => ({
       key: `${key}.${name}`,
-      expected: `a known key; the nearest is ${nearest(name, ['url', 'events', 'format'])}`,
+      expected: `a known key; the nearest is ${nearest(name, ['url', 'urlFile', 'events', 'format', 'minLevel', 'quiet'])}`,
       source,
     }));
   }
@@ -205,7 +208,8 @@ function toProblems(issue: z.core.$ZodIssue, candidate: unknown, entry: Entry): 
 
 function shown(key: string, value: unknown): string {
   // Inside a webhook only the word that was wrong may be shown, never a URL or an object that holds one.
-  if (key.startsWith('notify.webhooks') && !/\.(events|format)/.test(key)) return MASK;
+  if (key.startsWith('notify.webhooks') && !/\.(events|format|minLevel|quiet)/.test(key))
+    return MASK;
   // "user:password" in the place of the user.
   if (key === 'server.username' && typeof value === 'string') return MASK;
   return value === undefined ? 'missing' : showValue(value);

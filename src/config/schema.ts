@@ -5,6 +5,7 @@
  * from here. Durations are milliseconds and sizes bytes once parsed.
  */
 import * as z from 'zod';
+import { isQuietHours } from '../lib/quiet-hours.js';
 import { DEFAULT_POLICY, MAX_COOLDOWN_MS, type Policy } from '../watchdog/policy.js';
 import { PROFILE_NAMES } from './profiles.js';
 import {
@@ -92,7 +93,9 @@ const webhook = z.strictObject(
       .refine(
         (url) => new URL(url).username === '' && new URL(url).password === '',
         'a URL without user and password before the host: put the token into the path or the query, as the service says',
-      ),
+      )
+      .optional(),
+    urlFile: z.string('the path of a file that holds the URL').min(1).optional(),
     events: z
       .array(
         z
@@ -101,9 +104,19 @@ const webhook = z.strictObject(
         'a list of event names such as [session.stuck, server.restarted]',
       )
       .min(1, 'at least one event name'),
-    format: z.enum(['json', 'slack'], 'one of json, slack').default('json'),
+    format: z
+      .enum(
+        ['json', 'slack', 'discord', 'ntfy', 'telegram'],
+        'one of json, slack, discord, ntfy, telegram',
+      )
+      .default('json'),
+    minLevel: z.enum(['info', 'warn', 'error'], 'one of info, warn, error').default('info'),
+    quiet: z
+      .string('hours such as "22:00-07:00"')
+      .refine(isQuietHours, 'hours such as "22:00-07:00"')
+      .optional(),
   },
-  'an object with url, events and format',
+  'an object with url or urlFile, events, format, minLevel and quiet',
 );
 
 export const configSchema = group({
@@ -311,9 +324,12 @@ export const configSchema = group({
   }),
   notify: group({
     webhooks: list(
-      webhook,
-      'Each `{ url, events: [session.stuck, …], format: json or slack }`. The URLs are treated as secrets.',
-      'a list of { url, events, format }',
+      webhook.refine(
+        ({ url, urlFile }) => (url === undefined) !== (urlFile === undefined),
+        'either url or urlFile',
+      ),
+      'Each `{ url or urlFile, events: [session.stuck, …], format: json, slack, discord, ntfy or telegram, minLevel: info, warn or error, quiet: "22:00-07:00" }`. The URLs are treated as secrets.',
+      'a list of { url, events, format, minLevel, quiet }',
     ),
   }),
   status: group({

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { healthSocketPath } from '../config/health-socket.js';
 import { parseListen } from '../config/listen.js';
 import { type LoadedConfig, secretsOf } from '../config/load.js';
+import { pageLink } from '../config/page-link.js';
 import type { Config } from '../config/schema.js';
 import type { Secret } from '../config/secret.js';
 import { makeStatusToken, statusTokenFile } from '../config/status-token.js';
@@ -123,18 +124,11 @@ export function startNotices({
 }: Pick<WatcherOptions, 'loaded' | 'telemetry' | 'clock'>): {
   stop(): Promise<void>;
 } {
-  const { notify, server } = loaded.config;
-  const hooks = notify.webhooks.map(
-    (webhook) => new Webhook({ ...webhook, server: server.url, telemetry, clock }),
-  );
+  const hooks = webhooksOf(loaded, telemetry, clock);
   if (hooks.length === 0) return { stop: () => Promise.resolve() };
   const unsubscribe = telemetry.subscribe((record) => {
     for (const hook of hooks) hook.take(record);
   });
-  complainOfUnknown(
-    notify.webhooks.flatMap(({ events }) => events),
-    telemetry,
-  );
   return {
     async stop() {
       await Promise.all(hooks.map((hook) => hook.stop()));
@@ -143,12 +137,29 @@ export function startNotices({
   };
 }
 
-/** A misspelt event would never be told of, and nobody would know. */
-function complainOfUnknown(events: readonly string[], telemetry: Telemetry): void {
-  for (const name of new Set(events)) {
+/** The webhooks of the configuration, each with what its messages say about where they come from. */
+export function webhooksOf(
+  { config }: LoadedConfig,
+  telemetry: Telemetry,
+  clock: Clock,
+): Webhook[] {
+  const page =
+    parseListen(config.status.listen)?.kind === 'tcp' ? pageLink(config, undefined) : undefined;
+  const { url: server } = config.server;
+  return config.notify.webhooks.flatMap(({ url, ...webhook }) =>
+    // The loader has read the URL, or has refused the configuration.
+    url === undefined ? [] : new Webhook({ ...webhook, url, server, page, telemetry, clock }),
+  );
+}
+
+/** What is wrong with the events that are asked for: a misspelt one would never be told of, and nobody would know. */
+export function unknownEvents({ notify }: Config): string | undefined {
+  const asked = new Set(notify.webhooks.flatMap(({ events }) => events));
+  for (const name of asked) {
     const known = EVENT_NAMES.some((event) => event === name || event.startsWith(`${name}.`));
-    if (known) continue;
-    const notice = `notify.webhooks asks for ${name}, which is no event; the nearest is ${nearest(name, EVENT_NAMES)}`;
-    telemetry.emit('server.notice', { severity: 'warn', notice });
+    if (!known) {
+      return `notify.webhooks: "${name}" is no event; the nearest is ${nearest(name, EVENT_NAMES)}`;
+    }
   }
+  return undefined;
 }

@@ -150,7 +150,9 @@ describe('a webhook', () => {
     h.stuck('ses_1');
     await waitFor(() => h.said('notify.failed').length === 1, { interval: 5 });
     expect(broken.taken).toHaveLength(3);
-    expect(h.said('notify.failed')).toMatchObject([{ tries: 3, events: 1, error: 'status 500' }]);
+    expect(h.said('notify.failed')).toMatchObject([
+      { tries: 3, events: 1, error: 'status 500: {}' },
+    ]);
 
     const gone = await receiver(404);
     const other = hook(gone.url);

@@ -1,20 +1,22 @@
-/** What a webhook is sent: one message about one event or about many, as JSON or as Slack takes it. */
+/** What a webhook is sent: one message about one event or about many, in the form of the service that takes it. */
 import { hostname } from 'node:os';
 import { printable } from '../../lib/printable.js';
 import type { TelemetryRecord } from '../logger.js';
 import { counted } from '../number-text.js';
+import { topicOf } from './topic.js';
 
-export type WebhookFormat = 'json' | 'slack';
+export const WEBHOOK_FORMATS = ['json', 'slack', 'discord', 'ntfy', 'telegram'] as const;
+export type WebhookFormat = (typeof WEBHOOK_FORMATS)[number];
 
-/**
- * Lines of one webhook message. A digest is read on a phone: the first lines tell. At the limit: the rest is counted.
- */
+/** Lines of one webhook message. It is read on a phone: the first lines tell. At the limit: the rest is counted. */
 export const MAX_LINES = 10;
 /**
- * Characters of one webhook message. Slack cuts a text at 40,000 characters, and shows far less. At the limit: it is
- * cut.
+ * Characters of one webhook message. Telegram takes 4,096, ntfy 4,096 bytes, Discord 4,096 in an embed; Slack cuts at
+ * 40,000, and shows far less. At the limit: it is cut.
  */
 export const MAX_TEXT = 3_000;
+/** ntfy takes a longer message for an attachment (docs.ntfy.sh, "Limitations"), and counts bytes. */
+const NTFY_CHARACTERS = 1_000;
 
 export interface Digest {
   records: readonly TelemetryRecord[];
@@ -22,32 +24,83 @@ export interface Digest {
   more: number;
   /** URL of the watched server. */
   server: string;
+  /** The status page, without its token. */
+  page?: string | undefined;
+}
+
+export interface Message {
+  url: string;
+  body: Record<string, unknown>;
+}
+
+/** Where to, and what: ntfy is told its topic in the body, and Telegram whom it is for. */
+export function messageTo(url: string, format: WebhookFormat, digest: Digest): Message {
+  const body = messageFor(format, digest);
+  const target = new URL(url);
+  switch (format) {
+    case 'ntfy': {
+      // JSON goes to the root of the server (docs.ntfy.sh, "Publish as JSON").
+      const [, root = '/', topic = ''] = /^(.*\/)([^/]*)\/?$/.exec(target.pathname) ?? [];
+      target.pathname = root;
+      return { url: target.href, body: { topic, ...body } };
+    }
+    case 'telegram':
+      return { url, body: { chat_id: target.searchParams.get('chat_id'), ...body } };
+    case 'json':
+    case 'slack':
+    case 'discord':
+      return { url, body };
+  }
 }
 
 export function messageFor(format: WebhookFormat, digest: Digest): Record<string, unknown> {
+  const { records, more, server, page } = digest;
   const text = printable(textOf(digest), 'block');
-  if (format === 'slack') return { text: escapeSlack(text) };
-  const { records, more, server } = digest;
-  return {
-    source: 'opencode-watchdog',
-    host: hostname(),
-    server,
-    text,
-    events: records.map(({ event, level, time, msg, fields }) => ({
-      ...fields,
-      event,
-      level,
-      time: new Date(time).toISOString(),
-      msg,
-    })),
-    more,
-  };
+  switch (format) {
+    case 'slack':
+      return { text: escapeSlack(text) };
+    case 'discord':
+      return {
+        // Nobody is called by what a session says (Discord, "Allowed Mentions").
+        allowed_mentions: { parse: [] },
+        embeds: [{ description: escapeMarkdown(text), color: COLOUR[worst(records)] }],
+      };
+    case 'ntfy':
+      return {
+        title: `opencode-watchdog on ${hostname()}`,
+        message: text.slice(0, NTFY_CHARACTERS),
+        // 4 rings through, 3 is as any other (docs.ntfy.sh, "Message priority").
+        priority: worst(records) === 'bad' ? 4 : 3,
+        ...(page === undefined ? {} : { click: page }),
+      };
+    case 'telegram':
+      // No parse_mode: nothing in it is markup.
+      return { text, link_preview_options: { is_disabled: true } };
+    case 'json':
+      return {
+        source: 'opencode-watchdog',
+        host: hostname(),
+        server,
+        ...(page === undefined ? {} : { page }),
+        text,
+        events: records.map(({ event, level, time, msg, fields }) => ({
+          ...fields,
+          event,
+          level,
+          time: new Date(time).toISOString(),
+          msg,
+        })),
+        more,
+      };
+  }
 }
 
-function textOf({ records, more, server }: Digest): string {
+function textOf({ records, more, server, page }: Digest): string {
   const [first] = records;
+  const link = page === undefined ? '' : `\n${page}`;
   if (records.length === 1 && more === 0 && first !== undefined) {
-    return `${sign(first)} ${printable(first.msg, 'line')} (${server})`.slice(0, MAX_TEXT);
+    const line = `${sign(first)} ${printable(first.msg, 'line')} (${server})`;
+    return `${line.slice(0, MAX_TEXT - link.length)}${link}`;
   }
   const kinds = new Map<string, number>();
   for (const { event } of records) kinds.set(event, (kinds.get(event) ?? 0) + 1);
@@ -56,27 +109,50 @@ function textOf({ records, more, server }: Digest): string {
     .slice(0, MAX_LINES)
     .map((record) => `${sign(record)} ${printable(record.msg, 'line')}`);
   const rest = records.length - lines.length + more;
-  return [
+  const all = [
     `${counted(records.length + more, 'event')} at ${server}: ${summary}`,
     ...lines,
     ...(rest > 0 ? [`… and ${rest} more`] : []),
-  ]
-    .join('\n')
-    .slice(0, MAX_TEXT);
+  ].join('\n');
+  return `${all.slice(0, MAX_TEXT - link.length)}${link}`;
 }
 
-function sign({ level }: TelemetryRecord): string {
-  switch (level) {
-    case 'error':
-      return '🔴';
-    case 'warn':
-      return '🟠';
-    default:
-      return '🟢';
-  }
+type Mood = 'bad' | 'warning' | 'resolved' | 'news';
+
+const COLOUR: Readonly<Record<Mood, number>> = {
+  bad: 0xd92d20,
+  warning: 0xf79009,
+  resolved: 0x12b76a,
+  news: 0x98a2b3,
+};
+const SIGN: Readonly<Record<Mood, string>> = {
+  bad: '🔴',
+  warning: '🟠',
+  resolved: '✅',
+  news: '🟢',
+};
+
+/** Red is for what needs a person. */
+function moodOf(record: TelemetryRecord): Mood {
+  if (topicOf(record)?.is === 'closed') return 'resolved';
+  if (record.level === 'error' || record.event === 'session.waiting') return 'bad';
+  return record.level === 'warn' ? 'warning' : 'news';
+}
+
+function worst(records: readonly TelemetryRecord[]): Mood {
+  const moods = new Set(records.map(moodOf));
+  return (['bad', 'warning', 'resolved'] as const).find((mood) => moods.has(mood)) ?? 'news';
+}
+
+function sign(record: TelemetryRecord): string {
+  return SIGN[moodOf(record)];
 }
 
 /** Slack, "Formatting text for app surfaces": these three are its control characters, also of mentions. */
 function escapeSlack(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+function escapeMarkdown(text: string): string {
+  return text.replace(/[\\`*_[\]<>|~]/g, '\\$&');
 }

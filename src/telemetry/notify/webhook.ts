@@ -6,8 +6,11 @@
  */
 import { Agent } from 'undici';
 import { type Clock, sleep, type Timer } from '../../lib/clock.js';
+import { printable } from '../../lib/printable.js';
+import { quietFor } from '../../lib/quiet-hours.js';
 import type { Telemetry, TelemetryRecord } from '../logger.js';
-import { messageFor, type WebhookFormat } from './message.js';
+import { type Digest, messageTo, type WebhookFormat } from './message.js';
+import { isUrgent, topicOf } from './topic.js';
 
 export interface WebhookLimits {
   /** What comes within this time of the first event goes with it. */
@@ -52,10 +55,26 @@ export interface WebhookOptions {
   format: WebhookFormat;
   /** URL of the watched server. */
   server: string;
+  /** The status page, without its token. */
+  page?: string | undefined;
+  /** Events below it are not told of, but for the end of what was; info where it is not given. */
+  minLevel?: 'info' | 'warn' | 'error';
+  /** `22:00-07:00`: only what is urgent is told then, the rest at their end. */
+  quiet?: string | undefined;
   telemetry: Telemetry;
   clock: Clock;
   limits?: Partial<WebhookLimits>;
 }
+
+const LEVELS = ['debug', 'info', 'warn', 'error'];
+/** Beginnings whose end is still to be told, of one webhook. At the limit: the oldest is forgotten. */
+export const MAX_TOPICS = 1_000;
+/** What is urgent waits at most this long after the message before it, ms. */
+const URGENT_INTERVAL_MS = 10_000;
+/** Characters of a refusal that are quoted. */
+const QUOTED = 300;
+/** Of a refusal's body so much is read, bytes. */
+const READ_BYTES = 4_096;
 
 export class Webhook {
   readonly #o: WebhookOptions;
@@ -66,7 +85,10 @@ export class Webhook {
   /** A token in the path must not travel on to somebody else: undici's `request` follows no redirect. */
   readonly #agent = new Agent();
   readonly #stopping = new AbortController();
+  /** What it was told of and has not ended. */
+  readonly #topics = new Set<string>();
   #pending: TelemetryRecord[] = [];
+  #urgent = false;
   #more = 0;
   #timer: Timer | undefined;
   #sentAt = Number.NEGATIVE_INFINITY;
@@ -83,11 +105,47 @@ export class Webhook {
     const [room = ''] = record.event.split('.', 1);
     // What is said about notices is no news for them: it would never end.
     if (room === 'notify' || this.#stopping.signal.aborted) return;
-    const named = this.#wanted.has(record.event);
-    if (!named && !(this.#wanted.has(room) && !CHATTER.has(record.event))) return;
+    if (!this.#isWanted(record, room)) return;
     if (this.#pending.length < this.#limits.maxEvents) this.#pending.push(record);
     else this.#more += 1;
+    if (isUrgent(record) && !this.#urgent) {
+      this.#urgent = true;
+      // It may have been set for later.
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    }
     this.#arm();
+  }
+
+  /** One message now, whatever was asked for. @returns undefined where it was taken, else how it failed */
+  async test(record: TelemetryRecord): Promise<string | undefined> {
+    const end = await this.#post({ records: [record], more: 0, ...this.#about() });
+    return end.kind === 'taken' ? undefined : end.error;
+  }
+
+  get host(): string {
+    return this.#host;
+  }
+
+  #about(): Pick<Digest, 'server' | 'page'> {
+    return { server: this.#o.server, page: this.#o.page };
+  }
+
+  #isWanted(record: TelemetryRecord, room: string): boolean {
+    const topic = topicOf(record);
+    if (topic?.is === 'closed' && this.#topics.delete(topic.key)) return true;
+    const named = this.#wanted.has(record.event);
+    if (!named && !(this.#wanted.has(room) && !CHATTER.has(record.event))) return false;
+    const { minLevel = 'info' } = this.#o;
+    // Debug is told to who names the event.
+    const least = named && minLevel === 'info' ? 0 : LEVELS.indexOf(minLevel);
+    if (LEVELS.indexOf(record.level) < least) return false;
+    if (topic?.is === 'open') {
+      this.#topics.add(topic.key);
+      const [oldest] = this.#topics;
+      if (this.#topics.size > MAX_TOPICS && oldest !== undefined) this.#topics.delete(oldest);
+    }
+    return true;
   }
 
   /** Says what is pending, once and quickly, and lets go. */
@@ -112,8 +170,11 @@ export class Webhook {
 
   #arm(): void {
     if (this.#timer !== undefined || this.#sending !== undefined) return;
-    const { clock } = this.#o;
-    const rest = this.#sentAt + this.#limits.intervalMs - clock.now();
+    const { clock, quiet } = this.#o;
+    const { intervalMs } = this.#limits;
+    const interval = this.#urgent ? Math.min(intervalMs, URGENT_INTERVAL_MS) : intervalMs;
+    const quietMs = quiet === undefined || this.#urgent ? 0 : quietFor(quiet, clock.epoch());
+    const rest = Math.max(this.#sentAt + interval - clock.now(), quietMs);
     this.#timer = clock.after(Math.max(this.#limits.gatherMs, rest), () => this.#go(), {
       unref: true,
     });
@@ -130,18 +191,19 @@ export class Webhook {
   }
 
   async #deliver(): Promise<void> {
-    const { clock, format, server, telemetry } = this.#o;
+    const { clock, telemetry } = this.#o;
     const records = this.#pending;
     const more = this.#more;
     this.#pending = [];
     this.#more = 0;
-    const body = JSON.stringify(messageFor(format, { records, more, server }));
+    this.#urgent = false;
+    const digest = { records, more, ...this.#about() };
     const events = records.length + more;
     let error = '';
     let tries = 0;
     while (tries < this.#limits.tries) {
       tries += 1;
-      const end = await this.#post(body);
+      const end = await this.#post(digest);
       if (end.kind === 'taken') {
         this.#sentAt = clock.now();
         telemetry.emit('notify.sent', { host: this.#host, events, tries });
@@ -161,23 +223,23 @@ export class Webhook {
     telemetry.emit('notify.failed', { host: this.#host, events, tries, error });
   }
 
-  async #post(body: string): Promise<PostEnd> {
+  async #post(digest: Digest): Promise<PostEnd> {
     const { timeoutMs } = this.#limits;
     try {
-      const { origin, pathname, search } = new URL(this.#o.url);
+      const message = messageTo(this.#o.url, this.#o.format, digest);
+      const { origin, pathname, search } = new URL(message.url);
       const response = await this.#agent.request({
         origin,
         path: `${pathname}${search}`,
         method: 'POST',
         headers: { 'content-type': 'application/json', 'user-agent': 'opencode-watchdog' },
-        body,
+        body: JSON.stringify(message.body),
         signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#stopping.signal]),
       });
-      // Bounded by undici, 128 KiB: of an answer only the status counts.
-      await response.body.dump();
       const status = response.statusCode;
+      const said = await beginningOf(response.body);
       if (status >= 200 && status < 300) return { kind: 'taken' };
-      const error = `status ${status}`;
+      const error = `status ${status}${said === '' ? '' : `: ${said}`}`;
       // Too early, too many, or its own trouble: worth another try. Anything else will not get better.
       const passing = status === 408 || status === 425 || status === 429 || status >= 500;
       if (!passing) return { kind: 'refused', error };
@@ -193,6 +255,19 @@ type PostEnd =
   | { kind: 'taken' }
   | { kind: 'refused'; error: string }
   | { kind: 'failed'; error: string; afterMs?: number };
+
+/** The beginning of an answer, on one line: services say there what was wrong with the message. */
+async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    length += chunk.length;
+    // Leaving the loop lets go of the connection.
+    if (length >= READ_BYTES) break;
+  }
+  return printable(Buffer.concat(chunks).toString('utf8').trim(), 'line').slice(0, QUOTED);
+}
 
 /** Seconds, or a date (RFC 9110, section 10.2.3). */
 function retryAfter(header: string | string[] | undefined, now: number): number | undefined {
