@@ -180,6 +180,27 @@ const scenarios: Record<string, Scenario> = {
       await idle(asks);
     },
   },
+  'healthy-poll-changing': {
+    about: 'The same command fifteen times, each with another result.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[times 15 date +%N]]'), 90_000),
+  },
+  'healthy-poll-waiting': {
+    about: 'The same command with the same result, over the limit, that waits each time.',
+    config: { loop: { maxRepeats: 3 } },
+    play: async ({ prompt, idle }) => idle(await prompt('[[times 4 sleep 6]]'), 90_000),
+  },
+  'healthy-ten-reads': {
+    about: 'Fourteen steps with the same tool and other input, each a little slow.',
+    play: async ({ prompt, idle }) => idle(await prompt('[[times 14 echo file %n]]'), 90_000),
+  },
+  'stuck-loop-repeat': {
+    about: 'The same search with the same result in every step.',
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[grep-forever]]')),
+  },
+  'stuck-loop-empty': {
+    about: 'An answer without a body in every step: opencode asks again at once.',
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[nothing-forever]]')),
+  },
   'stuck-429-attempts': {
     about: 'A provider that answers 429 for ever: retry.maxAttempts is reached.',
     config: { retry: { maxAttempts: 3 } },
@@ -536,11 +557,13 @@ function normalise(text: string, { about, opencode, log, places }: Circumstances
       const isReminder = event === 'session.health' && previous === undefined;
       return DECIDED.test(event) && !isReminder;
     })
-    .map(({ event, sessionID, reason, health }) => ({
+    .map(({ event, sessionID, reason, health, kind, outcome }) => ({
       event,
       ...(sessionID === undefined ? {} : { sessionID: clean(sessionID) }),
       ...(health === undefined ? {} : { health }),
       ...(reason === undefined ? {} : { reason }),
+      ...(event === 'session.looping' ? { kind } : {}),
+      ...(outcome === undefined ? {} : { outcome }),
     }));
   const header = {
     ...(JSON.parse(clean(head)) as object),

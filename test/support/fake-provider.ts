@@ -13,6 +13,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import {
   behaviours,
+  ENDLESS,
   type Marker,
   parseMarkers,
   Reply,
@@ -143,12 +144,14 @@ export class FakeProvider {
   }
 
   private markerFor(messages: ChatMessage[]): Marker {
-    const last = messages.findLastIndex(({ role }) => role === 'user');
-    const prompt = messages[last];
+    const prompted = messages.findLastIndex(({ role }) => role === 'user');
+    const prompt = messages[prompted];
     const written = prompt ? parseMarkers(contentOf(prompt)) : [];
     const steps = written.length > 0 ? written : parseMarkers(this.defaultMarker);
-    const taken = messages.slice(last + 1).filter(({ role }) => role === 'tool').length;
-    const marker = steps[taken] ?? parseMarkers('[[ok]]')[0];
+    const taken = messages.slice(prompted + 1).filter(({ role }) => role === 'tool').length;
+    const last = steps.at(-1);
+    const endless = last !== undefined && ENDLESS.has(last.name) ? last : undefined;
+    const marker = steps[taken] ?? endless ?? parseMarkers('[[ok]]')[0];
     if (!marker) throw new Error('unreachable: [[ok]] is a marker');
     return marker;
   }

@@ -135,6 +135,17 @@ export const behaviours: Record<string, Behaviour> = {
       .replaceAll('))', '}}'),
     subagent_type: 'general',
   })),
+  /** The same search in every step, for ever. */
+  'grep-forever': tool('grep', () => ({ pattern: 'TODO', include: '*.md' })),
+  /** A whole answer without a body, for ever: opencode asks again at once (facts, section 10). */
+  'nothing-forever': ({ reply }) => reply.nothing(),
+  /** `[[times N COMMAND]]`: N steps of one bash call each, `%n` is the step's number; then a reply. */
+  times: (call) => {
+    const [count = '1', ...words] = call.marker.rest.split(/\s+/);
+    if (call.earlier >= Number(count)) return ok(call);
+    const command = words.join(' ').replaceAll('%n', String(call.earlier));
+    call.reply.toolCall('bash', { command, description: 'Runs the test command' });
+  },
   question: tool('question', () => ({
     questions: [
       {
@@ -148,6 +159,9 @@ export const behaviours: Record<string, Behaviour> = {
     ],
   })),
 };
+
+/** Behaviours that go on past the last marker, until they answer by themselves. */
+export const ENDLESS: ReadonlySet<string> = new Set(['grep-forever', 'nothing-forever', 'times']);
 
 const exhausted: Record<string, unknown> = {
   free: {
@@ -214,6 +228,11 @@ export class Reply {
     if (this.res.headersSent) return;
     this.res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
     this.res.flushHeaders();
+  }
+
+  nothing(): void {
+    this.open();
+    this.res.end();
   }
 
   text(content: string): void {
