@@ -299,7 +299,7 @@ function commandOf(entry: CommandEntry): Command {
     .option('--config <file>', 'configuration file')
     .option('--url <url>', 'where opencode listens (server.url)')
     .option('--profile <name>', 'a set of values: default, unattended or strict (profile)')
-    .version(packageVersion(), '--version')
+    .version(packageVersion(), '-v, --version')
     .exitOverride();
   return entry.configure?.(command) ?? command;
 }
@@ -320,13 +320,20 @@ function commandWords() {
 /** @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   try {
-    const { entry, options, args } = parse(argv);
+    const { entry, options, args } = parse(askingForHelp(argv));
     return await entry.run(options, args);
   } catch (error) {
     // commander has already said what is wrong; 0 is --help and --version.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return exitCodeOf(error);
   }
+}
+
+/** `help` and `help status` are `--help` and `status --help`. */
+function askingForHelp(argv: readonly string[]): readonly string[] {
+  const [word, command] = argv;
+  if (word !== 'help') return argv;
+  return command === undefined ? ['--help'] : [command, '--help'];
 }
 
 interface Chosen {
@@ -342,7 +349,7 @@ function parse(argv: readonly string[]): Chosen {
     .description(
       'Supervises opencode serve: aborts stuck sessions, restarts the server when it must.',
     )
-    .version(packageVersion(), '--version')
+    .version(packageVersion(), '-v, --version')
     .helpCommand(false)
     .exitOverride();
   for (const entry of COMMANDS) {
