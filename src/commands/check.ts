@@ -3,13 +3,14 @@ import type { Config } from '../config/schema.js';
 import { nearest } from '../config/suggest.js';
 import { SystemClock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
+import type { RecognisingApi } from '../opencode/recognising-api.js';
 import { readAskingAgents } from '../opencode/v1/asking-agents.js';
 import type { OpencodeClient } from '../opencode/v1/client.js';
 import { readConfiguredModel, readProviders } from '../opencode/v1/providers.js';
 import { createControl } from '../process/control/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
 import { time } from '../telemetry/number-text.js';
-import { clientFor, controlOptions, onceDeps } from './server.js';
+import { apiFor, clientFor, controlOptions, onceDeps } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -41,17 +42,20 @@ export async function check(options: CheckOptions): Promise<number> {
   const { config } = loaded;
   const clock = new SystemClock();
   const client = clientFor(loaded, clock);
+  const api = apiFor(loaded, clock);
   try {
     const steps: Step[] = [];
     const binary = await checkBinary(config.server.command, process.env, process.cwd());
     steps.push(binaryStep(binary, config.server.control));
-    let server = await serverStep(client);
+    let server = await serverStep(api);
     if (options.start && server.step.ok === false && server.code === EXIT.unreachable) {
-      server = await started(loaded, client, clock);
+      server = await started(loaded, api, clock);
     }
     steps.push(server.step);
-    steps.push(...(server.step.ok ? await providerSteps(client) : skipped()));
-    if (options.unattended && server.step.ok) {
+    const isKnown = server.step.ok && api.api === 1;
+    if (isKnown) steps.push(...(await providerSteps(client)));
+    else steps.push(...skipped(server.step.ok === true ? NOT_ON_2 : NOT_THERE));
+    if (options.unattended && isKnown) {
       steps.push(...(await unattendedSteps(client, config.waiting)));
     }
     const red = steps.some((step) => step.ok === false);
@@ -60,7 +64,7 @@ export async function check(options: CheckOptions): Promise<number> {
     else for (const step of steps) print(line(step));
     return code;
   } finally {
-    await client.close();
+    await Promise.all([client.close(), api.close()]);
   }
 }
 
@@ -84,14 +88,15 @@ interface ServerStep {
   code?: ExitCode;
 }
 
-async function serverStep(client: OpencodeClient): Promise<ServerStep> {
+async function serverStep(client: RecognisingApi): Promise<ServerStep> {
   const probe = await client.probe();
   const step = 'server';
   switch (probe.kind) {
     case 'ok': {
       const version = probe.version ?? 'of an unknown version (older than 1.1)';
-      const says = `opencode ${version} answers at ${client.url}`;
-      return { step: { step, ok: true, says, url: client.url, version: probe.version ?? null } };
+      const { api, url } = client;
+      const says = `opencode ${version} answers at ${url}${api === 2 ? ', by the API of OpenCode 2' : ''}`;
+      return { step: { step, ok: true, says, url, version: probe.version ?? null, api } };
     }
     case 'unauthorized':
       return { step: { step, ok: false, says: probe.error }, code: EXIT.unauthorized };
@@ -113,7 +118,7 @@ async function serverStep(client: OpencodeClient): Promise<ServerStep> {
 /** Starts what is down, with the steps of the daemon, and leaves it running. */
 async function started(
   loaded: ReturnType<typeof loadForCommand>,
-  client: OpencodeClient,
+  client: RecognisingApi,
   clock: SystemClock,
 ): Promise<ServerStep> {
   complain(`starting ${loaded.config.server.command.join(' ')} …`);
@@ -204,8 +209,10 @@ function modelStep(model: string | undefined, known: readonly { id: string }[]):
   return { step, ok: false, says: `no connected provider has ${model}${hint}`, model };
 }
 
-function skipped(): Step[] {
-  const says = 'not asked: the server does not answer';
+const NOT_THERE = 'not asked: the server does not answer';
+const NOT_ON_2 = 'not asked: not done on OpenCode 2 yet';
+
+function skipped(says: string): Step[] {
   return [
     { step: 'providers', ok: null, says },
     { step: 'model', ok: null, says },

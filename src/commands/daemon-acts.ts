@@ -3,7 +3,7 @@ import type { LoadedConfig } from '../config/load.js';
 import { SystemClock, sleep } from '../lib/clock.js';
 import { createControl } from '../process/control/auto.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
-import { clientFor, controlOptions, onceDeps } from './server.js';
+import { apiFor, controlOptions, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadToAct, printJson } from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 
@@ -139,7 +139,7 @@ function isOver({ tookMs, error }: DaemonStatus['restarts'][number]): boolean {
 async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
   complain('no daemon watches this server: restarting it here …');
   const clock = new SystemClock();
-  const client = clientFor(loaded, clock);
+  const client = apiFor(loaded, clock);
   const { signal } = new AbortController();
   const { control } = await createControl(controlOptions(loaded, clock, onceDeps(client)), signal);
   try {

@@ -3,6 +3,8 @@ import type { LoadedConfig } from '../config/load.js';
 import type { Clock } from '../lib/clock.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { isHealthy } from '../opencode/is-healthy.js';
+import { RecognisingApi } from '../opencode/recognising-api.js';
+import type { ServerApi } from '../opencode/server-api.js';
 import { OpencodeClient } from '../opencode/v1/client.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
@@ -34,6 +36,16 @@ export function serverUser({ config }: LoadedConfig): ServerUser | undefined {
   );
 }
 
+/** The server's API, whichever it speaks (`server.api`). */
+export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingApi {
+  const { config, secrets } = loaded;
+  const { authorise } = guardFor(loaded, clock);
+  const password = secrets.password?.reveal();
+  const { url, username, api } = config.server;
+  const credentials = { username, ...(password === undefined ? {} : { password }) };
+  return new RecognisingApi({ url, api, ...credentials, clock, authorise });
+}
+
 export function clientFor(loaded: LoadedConfig, clock: Clock): OpencodeClient {
   const { config, secrets } = loaded;
   const { authorise } = guardFor(loaded, clock);
@@ -48,7 +60,7 @@ export function clientFor(loaded: LoadedConfig, clock: Clock): OpencodeClient {
 }
 
 /** For a command that acts once and ends: what the process says meanwhile is nobody's news, notices go to stderr. */
-export function onceDeps(client: OpencodeClient): ControlDeps {
+export function onceDeps(client: Pick<ServerApi, 'probe'>): ControlDeps {
   return {
     isHealthy: (signal) => isHealthy(client, signal),
     onExit: () => {},

@@ -20,6 +20,7 @@ const schema = z.object({
     health: text,
     since: text.optional(),
     version: text.optional(),
+    api: count.optional(),
     pid: count.optional(),
     memoryBytes: count.optional(),
     restarts: count,

@@ -92,6 +92,7 @@ function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): st
   const facts = [
     server.since === undefined ? undefined : `for ${time(now - Date.parse(server.since))}`,
     server.version,
+    server.api === 2 ? 'API of OpenCode 2' : undefined,
     server.pid === undefined ? undefined : `pid ${server.pid}`,
     server.memoryBytes === undefined ? undefined : bytes(server.memoryBytes),
     counted(server.restarts, 'restart'),

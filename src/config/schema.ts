@@ -10,6 +10,7 @@ import { DEFAULT_POLICY, MAX_COOLDOWN_MS, type Policy } from '../watchdog/policy
 import { PROFILE_NAMES } from './profiles.js';
 import {
   amount,
+  apiVersion,
   choice,
   command,
   count,
@@ -33,6 +34,9 @@ const group = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefa
 
 const server = group({
   url: serverUrl('http://localhost:4096', 'Where opencode listens.'),
+  api: apiVersion(
+    'Which opencode speaks there: `1`, `2`, or `auto`: recognised by its answers, again after each loss of the server.',
+  ),
   user: optionalText(
     'As root only: the user whose opencode may be adopted, and as whom it is started. Root leaves other users’ processes alone else.',
     'the name or uid of a user',

@@ -122,6 +122,16 @@ export function choice<const T extends readonly [string, ...string[]]>(
   return withMeta(z.enum(options, expected).default(initial as never), description);
 }
 
+/** Which API the server speaks: a number in the file, a word in the environment. */
+export function apiVersion(description: string) {
+  const read = (value: unknown): 'auto' | 1 | 2 | undefined => {
+    if (value === 'auto') return 'auto';
+    if (value === 1 || value === '1') return 1;
+    return value === 2 || value === '2' ? 2 : undefined;
+  };
+  return withMeta(reads(read, 'one of auto, 1, 2').default('auto'), description, String);
+}
+
 export function flag(initial: boolean, description: string) {
   return withMeta(z.boolean('true or false').default(initial), description);
 }

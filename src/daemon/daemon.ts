@@ -4,7 +4,7 @@ import type { Config } from '../config/schema.js';
 import type { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
 import { isHealthy } from '../opencode/is-healthy.js';
-import { OpencodeClient } from '../opencode/v1/client.js';
+import { RecognisingApi } from '../opencode/recognising-api.js';
 import type { ControlDeps, ServerControl } from '../process/control/control.js';
 import { DryRunControl } from '../process/control/dry-run.js';
 import type { PasswordGuard } from '../process/identity/password-guard.js';
@@ -40,15 +40,16 @@ export interface DaemonOptions {
 
 export class Daemon {
   readonly #options: DaemonOptions;
-  readonly #client: OpencodeClient;
+  readonly #client: RecognisingApi;
   #loop: EventLoop | undefined;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
-    const { url, username } = options.config.server;
+    const { url, username, api } = options.config.server;
     const password = options.secrets.password?.reveal();
-    this.#client = new OpencodeClient({
+    this.#client = new RecognisingApi({
       url,
+      api,
       username,
       ...(password === undefined ? {} : { password }),
       clock: options.clock,

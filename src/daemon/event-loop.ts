@@ -96,6 +96,7 @@ export class EventLoop {
       telemetry,
       config,
       events: () => this.#monitor.events,
+      api: () => client.api,
       observe: (o) => this.observe(o),
     });
     this.#memory = new MemoryMonitor({
@@ -164,6 +165,7 @@ export class EventLoop {
         health: server.health(),
         pid: server.pid,
         version: server.version,
+        api: this.#o.client.api,
         restarts: server.restarts,
         breaker: server.breaker.state.kind,
         memoryBytes: this.#memory.latest,
@@ -229,7 +231,9 @@ export class EventLoop {
     for (const decision of this.#watchdog.observe(o)) {
       if (isNote(decision)) {
         const { note, ...fields } = decision;
-        this.#o.telemetry.emit(note, fields as never);
+        const { api } = this.#o.client;
+        const more = note === 'server.healthy' ? { ...fields, api } : fields;
+        this.#o.telemetry.emit(note, more as never);
         if (decision.note === 'act.done') this.status.told(decision);
       } else this.#executor.do(decision);
     }

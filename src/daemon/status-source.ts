@@ -30,6 +30,8 @@ export interface DaemonStatusSourceOptions {
   config: Config;
   /** Events of the stream so far. */
   events(): number;
+  /** Which opencode's API the server speaks. */
+  api(): number;
   observe(o: Observation): void;
 }
 
@@ -81,7 +83,7 @@ export class DaemonStatusSource implements StatusSource {
       ...(state.kind === 'unsupported' ? { says: `${state.answered}: ${state.means}` } : {}),
       ...(state.kind === 'unknown' ? {} : { forMs: at - state.since }),
       ...(server.pid === undefined ? {} : { pid: server.pid }),
-      ...(server.version === undefined ? {} : { version: server.version }),
+      ...(server.version === undefined ? {} : { version: server.version, api: this.#o.api() }),
       restarts: server.restarts,
       recentRestarts: breaker.recent(at),
       breaker: {

@@ -73,7 +73,7 @@ export function unsupportedOf(answers: Answers, answered: string): Unsupported {
     ...said,
     ...(version !== undefined && { version }),
     ...(state === 'starting' ? { starting: true } : { certain: true }),
-    means: `it is ${name}${STATE[state]}, whose API this version does not speak: its sessions are not watched, and it is never restarted for that`,
+    means: `it is ${name}${STATE[state]}, and was asked by the API of 1.x: its sessions are not watched by that, and it is never restarted for it`,
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the watchdog needs of an opencode server, in its own terms. `v1/` implements it over the API of opencode 1.x;
- * nothing outside of a version's folder knows its routes or shapes.
+ * What the watchdog needs of an opencode server, in its own terms. `v1/` and `v2/` implement it over the APIs of opencode
+ * 1.x and 2.x; nothing outside of a version's folder knows its routes or shapes.
  */
 import type { Clock } from '../lib/clock.js';
 import type {
@@ -116,6 +116,8 @@ export interface EventReader {
 }
 
 export interface ServerApi {
+  /** Which API it is: that of opencode 1.x or 2.x. */
+  readonly api: 1 | 2;
   /** The server's address, without credentials. */
   readonly url: string;
   /** What could not be read in answers and events. */

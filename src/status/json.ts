@@ -48,6 +48,7 @@ export interface StatusJson {
     health: ServerHealth;
     since?: string;
     version?: string;
+    api?: number;
     pid?: number;
     memoryBytes?: number;
     restarts: number;

@@ -11,6 +11,8 @@ export interface ServerFacts {
   forMs?: number;
   pid?: number;
   version?: string;
+  /** Which opencode's API it speaks: 1 or 2. */
+  api?: number;
   /** Restarts since the daemon started. */
   restarts: number;
   /** Restarts in `restart.window`. */

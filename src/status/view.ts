@@ -161,7 +161,7 @@ export class StatusView {
   server(): StatusJson['server'] {
     const { clock, url, redactor } = this.#o;
     const now = clock.epoch();
-    const { health, forMs, pid, version, restarts, recentRestarts, breaker, stream } =
+    const { health, forMs, pid, version, api, restarts, recentRestarts, breaker, stream } =
       this.#o.source.server();
     const { state, opensAgainInMs } = breaker;
     const since = forMs === undefined ? undefined : this.#steady(`server ${health}`, now - forMs);
@@ -172,6 +172,7 @@ export class StatusView {
       health,
       ...(since === undefined ? {} : { since: new Date(since).toISOString() }),
       ...(version === undefined ? {} : { version }),
+      ...(api === undefined ? {} : { api }),
       ...(pid === undefined ? {} : { pid }),
       restarts,
       recentRestarts,

@@ -105,8 +105,8 @@ describe('a server that does not answer well', () => {
     await run.saw('server.healthy', { version: '1.18.33' });
   });
 
-  it('is said again where its answer changes: a web page, then OpenCode 2', async () => {
-    const { server, run } = await start();
+  it('is said again where its answer changes: a web page, then OpenCode 2 where 1.x is asked for', async () => {
+    const { server, run } = await start({ config: { server: { api: 1 } } });
     server.fault('*', HTML);
     server.endStreams();
     await run.saw('server.unsupported', { version: undefined });

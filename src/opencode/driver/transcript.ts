@@ -1,7 +1,8 @@
 /** A session's messages as the driver's callers see them: text, errors and tools, and the whole as text or Markdown. */
+
+import { FILE_TOOLS } from '../finished-step.js';
 import type { OpencodeClient } from '../v1/client.js';
 import type { WirePart } from '../v1/schemas.js';
-import { FILE_TOOLS } from '../v1/step-reader.js';
 import { type RunError, readMessages, type TranscriptMessage } from '../v1/transcript.js';
 
 export type { RunError } from '../v1/transcript.js';

@@ -230,7 +230,10 @@ export class Resync {
 
   #findOwn(): Promise<void> {
     const signal = this.#life?.signal;
-    if (!signal || this.#options.directories.own !== undefined) return Promise.resolve();
+    const { client, directories } = this.#options;
+    // Polls of the whole server need no directory, and asking for it would boot it (opencode-2-facts, section 4.3).
+    if (!signal || client.statusScope === 'server' || directories.own !== undefined)
+      return Promise.resolve();
     this.#findingOwn ??= this.#askOwn(signal).finally(() => {
       this.#findingOwn = undefined;
     });

@@ -69,6 +69,7 @@ type Signal = AbortSignal | undefined;
 
 /** The API of opencode 1.x. */
 export class OpencodeClient implements ServerApi {
+  readonly api = 1;
   readonly streams = STREAMS;
   readonly statusScope = 'directory';
   /** The server's address, without credentials. */

@@ -22,7 +22,7 @@ export function drawServer() {
   const { breaker, stream } = server;
   const entries = [
     ['since', server.since === undefined ? '–' : span(now() - Date.parse(server.since))],
-    ['opencode', server.version ?? '–'],
+    ['opencode', `${server.version ?? '–'}${server.api === 2 ? ' (API of OpenCode 2)' : ''}`],
     ['pid', server.pid === undefined ? '–' : String(server.pid)],
     ['events', stream.connected ? 'connected' : 'lost'],
     [

@@ -20,6 +20,7 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     when: 'first good answer',
     fields: {
       version: 'opencode’s version',
+      api: '1 or 2: which opencode’s API it speaks',
       pid: 'process id',
       tookMs: 'from the start to this answer',
     },

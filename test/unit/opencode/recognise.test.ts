@@ -101,7 +101,7 @@ describe('what it means', () => {
       version: '2.0.26',
       certain: true,
       answered: `${answered}, GET /api/info 200 with application/json`,
-      means: expect.stringContaining('it is OpenCode 2.0.26, whose API'),
+      means: expect.stringContaining('it is OpenCode 2.0.26, and was asked by the API of 1.x'),
     });
   });
 

@@ -1,7 +1,8 @@
 /** What a finished step is made of, from the parts that opencode 1.18 tells of it (facts, section 10). */
 import { describe, expect, it } from 'vitest';
+import { foldNumbers } from '../../../../src/opencode/finished-step.js';
 import { part } from '../../../../src/opencode/v1/schemas.js';
-import { foldNumbers, StepReader } from '../../../../src/opencode/v1/step-reader.js';
+import { StepReader } from '../../../../src/opencode/v1/step-reader.js';
 
 const T0 = 1_795_343_849_000;
 let message = 0;

@@ -1,0 +1,109 @@
+/**
+ * What a finished step comes to, whatever the version: its fingerprint, its tools, and what it cost. Only hashes of what
+ * was said and done leave this file.
+ */
+import { createHash } from 'node:crypto';
+import type { FinishedStep } from '../watchdog/observation.js';
+
+/**
+ * Messages that are being written at once; each session has one. At the limit: the one heard of least recently is
+ * forgotten.
+ */
+export const MAX_OPEN_STEPS = 10_000;
+/** Tool calls of one step whose results are compared. At the limit: the step counts as no repetition. */
+export const MAX_STEP_TOOLS = 200;
+
+/** opencode's tools that change files, in 1.x and 2.x. */
+export const FILE_TOOLS: ReadonlySet<string> = new Set([
+  'write',
+  'edit',
+  'multiedit',
+  'patch',
+  'apply_patch',
+]);
+/** opencode's tools for subagents, in 1.x and 2.x: what they take is their subagents' time (facts, section 7). */
+const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
+
+export interface ToolCall {
+  tool: string;
+  /** Hash of tool, input and result. */
+  hash: string;
+  ms: number;
+  failed: boolean;
+}
+
+export interface OpenStep {
+  tools: Map<string, ToolCall>;
+  /** Hash of each text part, by part. */
+  texts: Map<string, string>;
+  reasoned: boolean;
+  /** A `step-finish` part has told of it already. */
+  told: boolean;
+}
+
+export const newStep = (): OpenStep => ({
+  tools: new Map(),
+  texts: new Map(),
+  reasoned: false,
+  told: false,
+});
+
+export function finishedStep(
+  messageID: string,
+  { tools, texts, reasoned }: OpenStep,
+  { finish, costUsd, tokens }: Pick<FinishedStep, 'finish' | 'costUsd' | 'tokens'>,
+): FinishedStep {
+  const calls = [...tools.values()];
+  const hasText = texts.size > 0;
+  // The calls of one step are one step, in whatever order they ended.
+  const parts = calls.length > 0 ? calls.map((call) => call.hash).sort() : [...texts.values()];
+  const isWhole = parts.length > 0 && calls.length < MAX_STEP_TOOLS;
+  const ownTimes = calls.filter((call) => !TASK_TOOLS.has(call.tool)).map((call) => call.ms);
+  const changes = calls.filter((call) => FILE_TOOLS.has(call.tool) && !call.failed);
+  return {
+    messageID,
+    empty: calls.length === 0 && !hasText && !reasoned,
+    ...(isWhole && { fingerprint: hashOf(parts.join(' ')) }),
+    ...(ownTimes.length > 0 && { toolMs: Math.max(...ownTimes) }),
+    ...(calls[0] !== undefined && { tool: calls[0].tool }),
+    tools: calls.length,
+    toolErrors: calls.filter((call) => call.failed).length,
+    hasText,
+    fileChanges: changes.length,
+    ...(finish !== undefined && { finish }),
+    ...(costUsd !== undefined && { costUsd }),
+    ...(tokens !== undefined && { tokens }),
+  };
+}
+
+/** A tool call that has ended, by what it was asked and what came of it. */
+export function endedCall(
+  tool: string,
+  input: unknown,
+  end: { failed: boolean; result: string; ms: number },
+): ToolCall {
+  const { failed, ms } = end;
+  const result = failed ? foldNumbers(end.result) : end.result;
+  return { tool, hash: hashOf([tool, failed, canonical(input), result].join('\n')), ms, failed };
+}
+
+/** The same text for the same value, whatever the order of its keys. */
+function canonical(value: unknown): string {
+  return (
+    JSON.stringify(value, (_, inner: unknown) =>
+      typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+        ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : inner,
+    ) ?? ''
+  );
+}
+
+/** Times, ids and counts of an error folded to `#`, so that the same error again is the same; paths are kept. */
+export function foldNumbers(text: string): string {
+  return text.replaceAll(/\S+/g, (word) =>
+    word.includes('/') ? word : word.replaceAll(/\b[\da-f]{8,}\b|\d+(?:[.:]\d+)*/gi, '#'),
+  );
+}
+
+export const hashOf = (text: string): string =>
+  createHash('sha256').update(text).digest('base64url').slice(0, 16);

@@ -1,0 +1,481 @@
+/** The API of OpenCode 2 (opencode-2-facts): what the watchdog asks of it, each answer checked and made plain. */
+import { createHash } from 'node:crypto';
+import type { Clock } from '../../lib/clock.js';
+import { isId } from '../../lib/id.js';
+import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
+import { eachLimited } from '../../lib/semaphore.js';
+import type {
+  PendingRequest,
+  RunningTool,
+  SessionStatus,
+  Unsupported,
+} from '../../watchdog/observation.js';
+import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
+import {
+  type Request,
+  type StreamTarget,
+  Transport,
+  type TransportOptions,
+} from '../http/transport.js';
+import { lookAtServer } from '../look-at-server.js';
+import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { ParseStats } from '../parse-stats.js';
+import { unsupportedOf } from '../recognise.js';
+import type {
+  ContinuePrompt,
+  EventReader,
+  Inspected,
+  LastMessage,
+  OpenRequestLists,
+  OwnedRequest,
+  ProbeResult,
+  ServerApi,
+  SessionSummary,
+} from '../server-api.js';
+import { V2EventReader } from './event-reader.js';
+import { ASK_AFTER_MS, KnownSessions, retryOf } from './known-sessions.js';
+import * as schemas from './schemas.js';
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** The server's own user, whatever is configured (section 1.4). */
+const USER = 'opencode';
+const STREAMS = [{ path: '/api/event', ofAllDirectories: true }] as const;
+/** The last step's message and the few before it. */
+const LAST_MESSAGES = 6;
+/** Quiet sessions that one poll asks for their retry. At the limit: the rest is asked by the next polls. */
+const MAX_ASKED = 8;
+/** Requests at a time for what one poll wants to know. At the limit: the rest wait. */
+const MAX_AT_ONCE = 4;
+/** Sessions of one page, and active ones whose directory is looked up. At the limit: the rest is left to events. */
+const MAX_PAGE = 200;
+
+type Signal = AbortSignal | undefined;
+
+export class OpencodeClientV2 implements ServerApi {
+  readonly api = 2;
+  readonly url: string;
+  readonly oddities: ParseStats;
+  readonly streams = STREAMS;
+  readonly statusScope = 'server';
+  readonly #clock: Clock;
+  readonly #transport: Transport;
+  readonly #known = new KnownSessions();
+  /** Of the last poll. */
+  #active: readonly string[] = [];
+
+  constructor({
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+    oddities = new ParseStats(),
+    ...options
+  }: Omit<TransportOptions, 'timeoutMs' | 'username'> & {
+    timeoutMs?: number;
+    oddities?: ParseStats;
+  }) {
+    this.#clock = options.clock;
+    this.oddities = oddities;
+    this.#transport = new Transport({ ...options, username: USER, timeoutMs });
+    this.url = this.#transport.url;
+  }
+
+  streamTarget(path: string): StreamTarget {
+    return this.#transport.streamTarget(path);
+  }
+
+  eventReader({ clock }: { clock: Clock }): EventReader {
+    return new V2EventReader(clock, this.#known);
+  }
+
+  /** 503 is a boot or a stop, 500 a boot that has failed: alive each time (section 2). */
+  async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
+    try {
+      const info = await this.#ask(schemas.info, { path: '/api/info', signal, timeoutMs });
+      return { kind: 'ok', version: info.version };
+    } catch (error) {
+      if (!(error instanceof OpencodeError)) {
+        return { kind: 'failed', failure: 'network', error: messageOf(error) };
+      }
+      if (error.kind === 'unauthorized') {
+        return { kind: 'unauthorized', status: error.statusCode ?? 401, error: error.message };
+      }
+      if (['http', 'not_opencode', 'too_large'].includes(error.kind)) {
+        const state = bootStateOf(error);
+        if (state !== undefined) return { kind: 'unsupported', error: error.message, ...state };
+        const within = timeoutMs ?? DEFAULT_TIMEOUT_MS;
+        const answers = await lookAtServer(this.streamTarget('').url, within, signal);
+        if (signal?.aborted) return { kind: 'aborted' };
+        const unsupported = unsupportedOf(answers, error.answered);
+        return {
+          kind: 'unsupported',
+          ...unsupported,
+          error: `${error.message} ${unsupported.means}.`,
+        };
+      }
+      const failure = probeFailure(error);
+      return failure ? { kind: 'failed', failure, error: error.message } : { kind: 'aborted' };
+    }
+  }
+
+  forgetVersion(): void {
+    this.#known.forget();
+    this.#active = [];
+  }
+
+  /** Of the whole server; absent means idle (section 4.2). */
+  async statuses(
+    _directory?: string,
+    signal?: Signal,
+    timeoutMs?: number,
+  ): Promise<Map<string, SessionStatus>> {
+    const path = '/api/session/active';
+    const { data } = await this.#ask(schemas.active, { path, signal, timeoutMs });
+    const active = Object.keys(data).filter(isId);
+    this.#active = active;
+    await this.#askForRetries(active, signal);
+    const epochNow = this.#clock.epoch();
+    return new Map(active.map((sessionID) => [sessionID, this.#known.status(sessionID, epochNow)]));
+  }
+
+  /** "running" is all that the list says: of sessions that were quiet for a while the newest message says more. */
+  async #askForRetries(active: readonly string[], signal: Signal): Promise<void> {
+    const now = this.#clock.now();
+    const quiet = active
+      .filter((sessionID) => now - this.#known.of(sessionID).heardAt >= ASK_AFTER_MS)
+      .slice(0, MAX_ASKED);
+    await eachLimited(quiet, MAX_AT_ONCE, async (sessionID) => {
+      try {
+        const messages = await this.#messages(sessionID, 1, signal);
+        const known = this.#known.of(sessionID);
+        known.heardAt = now;
+        const { retry } = messages[0] ?? {};
+        known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
+      } catch {
+        // The session is active all the same: this is no more than a detail of it.
+      }
+    });
+  }
+
+  async recentSessions(limit: number, signal?: Signal): Promise<SessionSummary[]> {
+    const query = { limit: Math.min(limit, MAX_PAGE) };
+    const list = await this.#list({ path: '/api/session', query, signal }, schemas.session);
+    return list.map((each) => this.#summary(each));
+  }
+
+  async session(
+    sessionID: string,
+    _directory?: string,
+    signal?: Signal,
+  ): Promise<SessionSummary | null> {
+    try {
+      const path = sessionPath(sessionID);
+      return this.#summary((await this.#ask(schemas.data(schemas.session), { path, signal })).data);
+    } catch (error) {
+      if (isNotFound(error)) return null;
+      throw error;
+    }
+  }
+
+  async inspect(sessionID: string, directory?: string, signal?: Signal): Promise<Inspected> {
+    const session = await this.session(sessionID, directory, signal);
+    if (session === null) return { result: { found: false } };
+    const [messages, permissions, forms] = await Promise.all([
+      this.#messages(sessionID, LAST_MESSAGES, signal),
+      this.#open(sessionPath(sessionID, '/permission'), 'permission', {}, signal),
+      this.#open(sessionPath(sessionID, '/form'), 'question', {}, signal),
+    ]);
+    const { id: _, updated: __, ...info } = session;
+    return {
+      ...(session.directory !== undefined && { directory: session.directory }),
+      result: {
+        found: true,
+        info,
+        requests: [...permissions, ...forms].map(({ requestID, on }) => ({ requestID, on })),
+        ...this.#withHeard(
+          sessionID,
+          messages,
+          transcriptState(messages, this.#clock.now(), this.#clock.epoch()),
+        ),
+      },
+    };
+  }
+
+  /**
+   * What the events told and the transcript does not show yet: an argument that is being written, a compaction. Where it
+   * shows them ended, an event was missed.
+   */
+  #withHeard(
+    sessionID: string,
+    messages: readonly schemas.WireMessage[],
+    seen: Transcript,
+  ): Transcript {
+    const known = this.#known.get(sessionID);
+    if (known === undefined) return seen;
+    const shown = new Set(messages.flatMap(({ content }) => content.map(({ id }) => id)));
+    const heard = [...known.calls].flatMap(([callID, { name, startedAt }]) =>
+      shown.has(callID) ? [] : [{ callID, tool: name, startedAt }],
+    );
+    return {
+      ...seen,
+      tools: [...seen.tools, ...heard],
+      compacting: seen.compacting === true || known.compacting,
+    };
+  }
+
+  async lastMessage(
+    sessionID: string,
+    _directory?: string,
+    signal?: Signal,
+  ): Promise<LastMessage | undefined> {
+    const [last] = await this.#messages(sessionID, 1, signal);
+    if (last === undefined) return undefined;
+    const failed = last.error !== undefined && last.error !== null;
+    return { id: last.id, byAssistant: last.type === 'assistant', failed };
+  }
+
+  /** Only of directories in which sessions are active: asking boots any other (section 4.3). */
+  async openRequests(directory: string | undefined, signal?: Signal): Promise<OpenRequestLists[]> {
+    const places = new Set<string>();
+    if (directory !== undefined) places.add(directory);
+    else
+      await eachLimited(this.#active.slice(0, MAX_PAGE), MAX_AT_ONCE, async (sessionID) => {
+        const known = this.#known.of(sessionID);
+        known.directory ??= (await this.session(sessionID, undefined, signal))?.directory;
+        if (known.directory !== undefined) places.add(known.directory);
+      });
+    const lists: OpenRequestLists[] = [];
+    await eachLimited([...places], MAX_AT_ONCE, async (place) => {
+      const query = { 'location[directory]': place };
+      const [permissions, questions] = await Promise.all([
+        this.#open('/api/permission/request', 'permission', query, signal),
+        this.#open('/api/form', 'question', query, signal),
+      ]);
+      lists.push({ directory: place, permissions, questions });
+    });
+    return lists;
+  }
+
+  async serverDirectory(signal?: Signal): Promise<string> {
+    const answer = await this.#ask(schemas.location, { path: '/api/location', signal });
+    return normaliseDirectory(answer.directory ?? answer.data?.directory ?? '');
+  }
+
+  /** Answers at once and waits for nothing; `false` also says "already stopping": neither is evidence (section 4.5). */
+  async abort(
+    sessionID: string,
+    _directory?: string,
+    signal?: Signal,
+    timeoutMs?: number,
+  ): Promise<'taken'> {
+    const path = sessionPath(sessionID, '/interrupt');
+    await this.#transport.json({ method: 'POST', path, signal, timeoutMs });
+    return 'taken';
+  }
+
+  /** Model and agent are the session's, set before the prompt (section 4.5). */
+  async prompt(
+    sessionID: string,
+    _directory: string | undefined,
+    { text, model, agent }: ContinuePrompt,
+    signal?: Signal,
+  ): Promise<void> {
+    const post = (rest: string, body: unknown) =>
+      this.#transport.json({ method: 'POST', path: sessionPath(sessionID, rest), body, signal });
+    if (agent !== undefined) await post('/agent', { agent });
+    if (model !== undefined) await post('/model', { model: modelRef(model) });
+    await post('/prompt', { text });
+  }
+
+  /** With words the model goes on; without them the turn would end (section 6). */
+  async rejectRequest(
+    { requestID, on, sessionID }: PendingRequest & { sessionID: string },
+    _directory: string | undefined,
+    message: string,
+    signal?: Signal,
+  ): Promise<void> {
+    const request: Request =
+      on === 'permission'
+        ? {
+            method: 'POST',
+            path: sessionPath(sessionID, `/permission/${segment(requestID)}/reply`),
+            body: { decision: 'reject', message },
+          }
+        : {
+            method: 'DELETE',
+            path: sessionPath(sessionID, `/form/${segment(requestID)}`),
+            query: { message },
+          };
+    await this.#transport.json({ ...request, signal });
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  /** Newest first. */
+  #messages(sessionID: string, limit: number, signal: Signal): Promise<schemas.WireMessage[]> {
+    const path = sessionPath(sessionID, '/message');
+    return this.#list({ path, query: { limit }, signal }, schemas.message);
+  }
+
+  async #open(
+    path: string,
+    on: PendingRequest['on'],
+    query: Record<string, string>,
+    signal: Signal,
+  ): Promise<OwnedRequest[]> {
+    const list = await this.#list({ path, query, signal }, schemas.request);
+    return list.map(({ id, sessionID, source }) => ({
+      requestID: id,
+      sessionID,
+      on,
+      ...(source && { call: { messageID: source.messageID, callID: source.id } }),
+    }));
+  }
+
+  #summary({
+    id,
+    parentID,
+    title,
+    location,
+    time,
+    ...counted
+  }: schemas.WireSession): SessionSummary {
+    const directory = isDirectory(location?.directory)
+      ? normaliseDirectory(location.directory)
+      : undefined;
+    if (directory !== undefined) this.#known.of(id).directory = directory;
+    const spent = schemas.spentOf(counted);
+    return {
+      id,
+      ...(directory !== undefined && { directory }),
+      ...(parentID !== undefined && { parentID }),
+      ...(title !== undefined && { title }),
+      ...(spent !== undefined && { spent }),
+      ...(time?.created !== undefined && {
+        ageMs: Math.max(0, this.#clock.epoch() - time.created),
+      }),
+      ...(time?.updated !== undefined && { updated: time.updated }),
+    };
+  }
+
+  async #list<T>(request: Request, schema: Schema<T>): Promise<T[]> {
+    const { data } = await this.#ask(schemas.anyList, request);
+    return data.flatMap((value) => {
+      const read = schema.safeParse(value);
+      if (read.success) return [read.data];
+      this.oddities.garbage += 1;
+      return [];
+    });
+  }
+
+  async #ask<T>(schema: Schema<T>, request: Request): Promise<T> {
+    const answer = schema.safeParse(await this.#transport.json(request));
+    if (answer.success) return answer.data;
+    throw this.#transport.notOpencode(
+      `${request.method ?? 'GET'} ${this.url}${request.path}`,
+      'answered with JSON of another shape than OpenCode 2 gives',
+    );
+  }
+}
+
+/** `/api/info` answers 503 while it boots or stops, and 500 when its boot has failed (section 2). */
+function bootStateOf({ statusCode, answered }: OpencodeError): Unsupported | undefined {
+  switch (statusCode) {
+    case 503:
+      return { answered, means: 'it is OpenCode 2, starting or stopping', starting: true };
+    case 500:
+      return {
+        answered,
+        means: 'it is OpenCode 2, and its start has failed: look at its own log',
+        certain: true,
+      };
+    default:
+      return undefined;
+  }
+}
+
+interface Schema<T> {
+  safeParse(value: unknown): { success: true; data: T } | { success: false };
+}
+
+const sessionPath = (sessionID: string, rest = '') => `/api/session/${segment(sessionID)}${rest}`;
+
+/** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
+function segment(id: string): string {
+  if (isId(id)) return id;
+  throw new OpencodeError({
+    kind: 'http',
+    request: `the id ${JSON.stringify(id.slice(0, 80))}`,
+    outcome: 'was not asked for: opencode has ids of letters, digits, "_" and "-"',
+    statusCode: 404,
+  });
+}
+
+/** `provider/model#variant` (section 8). */
+function modelRef(model: string): { id: string; providerID: string; variant?: string } {
+  const slash = model.indexOf('/');
+  const [id = '', variant] = model.slice(slash + 1).split('#', 2);
+  return { id, providerID: model.slice(0, slash), ...(variant !== undefined && { variant }) };
+}
+
+type Found = Extract<Inspected['result'], { found: true }>;
+type Transcript = Omit<Found, 'found' | 'info' | 'requests'>;
+
+/** @param messages newest first */
+function transcriptState(
+  messages: readonly schemas.WireMessage[],
+  at: number,
+  epochNow: number,
+): Transcript {
+  const last = messages.find(({ type }) => type === 'assistant');
+  const newest = messages.find(({ type }) => ['assistant', 'user', 'compaction'].includes(type));
+  const model = messages.find((each) => each.model !== undefined)?.model;
+  const since = (epoch: number | undefined) =>
+    epoch === undefined ? at : at - Math.max(0, epochNow - epoch);
+  const isOpen =
+    last !== undefined && last.time?.completed === undefined && last.finish === undefined;
+  const tools = (isOpen ? last.content : []).flatMap(
+    ({ type, id, name, state, time }): RunningTool[] => {
+      if (type !== 'tool' || id === undefined) return [];
+      const childID = state?.metadata?.sessionID;
+      // Its argument is being written: the event stream is silent for as long.
+      if (state?.status !== 'running' && state?.status !== 'streaming') return [];
+      const startedAt = since(
+        state.status === 'running' ? (time?.ran ?? time?.created) : time?.created,
+      );
+      return [
+        {
+          callID: id,
+          tool: name ?? 'unknown',
+          startedAt,
+          ...(childID !== undefined && { childID }),
+        },
+      ];
+    },
+  );
+  const writing = isOpen ? last.content.at(-1) : undefined;
+  const isText = writing?.type === 'text' || writing?.type === 'reasoning';
+  const textRepeats = isText && writing.text !== undefined ? repeatsAtEnd(writing.text) : 0;
+  return {
+    tools,
+    preparing: newest?.type === 'user',
+    compacting: newest?.type === 'compaction' && newest.time?.completed === undefined,
+    ...(isText && { answeringSince: since(writing.time?.created ?? last?.time?.created) }),
+    ...(textRepeats > 1 && { textRepeats }),
+    ...(model !== undefined && { model }),
+    mark: markOf(messages),
+  };
+}
+
+/** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
+function markOf(messages: readonly schemas.WireMessage[]): string {
+  const hash = createHash('sha1');
+  for (const { id, type, finish, time, retry, content } of messages) {
+    hash.update(`${id} ${type} ${finish} ${time?.completed} ${retry?.attempt} ${content.length}\n`);
+    for (const part of content) {
+      hash.update(
+        `${part.id} ${part.text?.length} ${part.state?.status} ${part.time?.completed}\n`,
+      );
+    }
+  }
+  return hash.digest('hex');
+}

@@ -1,0 +1,108 @@
+/**
+ * What is known of each session between its events: where it is, which retry it waits for, and which tools it calls.
+ * Events of an execution name no directory, polls say only "running", and a tool's name comes once (opencode-2-facts,
+ * sections 3.2, 3.3 and 4.2). Bounded: the session heard of least recently is forgotten.
+ */
+import { BoundedMap } from '../../lib/bounded-map.js';
+import type { SessionStatus } from '../../watchdog/observation.js';
+import type { WireError } from './schemas.js';
+
+/** Sessions between their events. As many as the watchdog remembers. At the limit: the oldest is forgotten. */
+const MAX_KNOWN = 10_000;
+/** A session of which nothing was heard for this long is asked whether it waits for a retry. */
+export const ASK_AFTER_MS = 30_000;
+const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
+
+export interface Call {
+  name: string;
+  input: unknown;
+  /** Observed clock. */
+  startedAt: number;
+}
+
+export interface Retry {
+  /** Requests of the step that have failed. */
+  failed: number;
+  /** Epoch ms of the next attempt. */
+  next: number;
+  message: string;
+  needsPerson: boolean;
+}
+
+export interface Known {
+  directory: string | undefined;
+  retry: Retry | undefined;
+  calls: Map<string, Call>;
+  /** A compaction has begun and not ended: it may say nothing for long (section 5). */
+  compacting: boolean;
+  /** Requests that wait for an answer. */
+  requests: Set<string>;
+  /** When (observed clock) it was last heard of or asked. */
+  heardAt: number;
+}
+
+export class KnownSessions {
+  readonly #known = new BoundedMap<string, Known>(MAX_KNOWN);
+
+  get(sessionID: string): Known | undefined {
+    return this.#known.get(sessionID);
+  }
+
+  of(sessionID: string): Known {
+    const known = this.#known.get(sessionID);
+    if (known !== undefined) return known;
+    const fresh: Known = {
+      directory: undefined,
+      retry: undefined,
+      calls: new Map(),
+      compacting: false,
+      requests: new Set(),
+      heardAt: Number.NEGATIVE_INFINITY,
+    };
+    this.#known.set(sessionID, fresh);
+    return fresh;
+  }
+
+  entries(): Iterable<[string, Known]> {
+    return this.#known.entries();
+  }
+
+  /** An active session's: it retries until its next attempt is due, and is busy from then on. */
+  status(sessionID: string, epochNow: number): SessionStatus {
+    const retry = this.#known.get(sessionID)?.retry;
+    if (retry === undefined || retry.next <= epochNow) return BUSY;
+    return retryStatus(retry, epochNow);
+  }
+
+  /** Events were missed: what was heard before says nothing about now. */
+  missed(): void {
+    for (const known of this.#known.values()) known.heardAt = Number.NEGATIVE_INFINITY;
+  }
+
+  forget(): void {
+    this.#known.clear();
+  }
+}
+
+export function retryStatus(
+  { failed, next, message, needsPerson }: Retry,
+  epochNow: number,
+): Extract<SessionStatus, { type: 'retry' }> {
+  return {
+    type: 'retry',
+    attempt: failed,
+    message,
+    nextInMs: Math.max(0, next - epochNow),
+    ...(needsPerson && { needsPerson }),
+  };
+}
+
+/** `attempt` is the number of the coming one: one fewer has failed (section 3.4). */
+export function retryOf(attempt: number, at: number, error: WireError | undefined): Retry {
+  return {
+    failed: Math.max(1, Math.floor(attempt) - 1),
+    next: at,
+    message: error?.message ?? '',
+    needsPerson: error?.type === 'provider.quota' || error?.type === 'provider.auth',
+  };
+}

@@ -1,0 +1,153 @@
+/**
+ * The shapes of OpenCode 2's answers and events, as far as they are read (opencode-2-facts). Unknown keys are ignored
+ * and a broken optional field counts as absent: new ones come with patch releases.
+ */
+import * as z from 'zod';
+import type { Spent } from '../../watchdog/observation.js';
+import { bounded } from '../http/errors.js';
+import { MAX_PATH_CHARS } from '../monitor/directories.js';
+
+const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+const words = (max: number) => z.string().transform((text) => bounded(text, max));
+const path = z.string().max(MAX_PATH_CHARS);
+
+export const id = z.string().regex(/^[\w-]{1,256}$/);
+const name = words(200);
+const number = z.number();
+
+/** `GET /api/info`, the same body with each status (section 2). */
+export const info = z.object({ version: z.string().max(100), pid: maybe(number) });
+
+const tokens = z.object({
+  input: maybe(number),
+  output: maybe(number),
+  reasoning: maybe(number),
+  cache: maybe(z.object({ read: maybe(number), write: maybe(number) })),
+});
+export type WireTokens = z.infer<typeof tokens>;
+
+const place = z.object({ directory: maybe(path) });
+
+/** `provider/model` of `{id, providerID}`. */
+const model = z
+  .object({ id: name, providerID: name })
+  .transform((ref) => `${ref.providerID}/${ref.id}`);
+
+export const error = z.object({
+  type: words(60),
+  message: words(300).catch(''),
+  status: maybe(number),
+});
+export type WireError = z.infer<typeof error>;
+
+/** Of the newest assistant message: the retry that it waits for. */
+const retry = z.object({
+  attempt: z.number().max(1_000_000),
+  at: number,
+  error: maybe(error),
+});
+export type WireRetry = z.infer<typeof retry>;
+
+export const session = z.object({
+  id,
+  parentID: maybe(id),
+  title: maybe(words(300)),
+  location: maybe(place),
+  cost: maybe(number),
+  tokens: maybe(tokens),
+  time: maybe(z.object({ created: maybe(number), updated: maybe(number) })),
+});
+export type WireSession = z.infer<typeof session>;
+
+export const data = <T extends z.ZodType>(schema: T) => z.object({ data: schema });
+export const anyList = data(z.array(z.unknown()));
+export const active = data(z.record(z.string(), z.unknown()));
+
+export const request = z.object({
+  id,
+  sessionID: id,
+  source: maybe(z.object({ messageID: id, id })),
+});
+
+const content = z.object({
+  type: z.string(),
+  id: maybe(id),
+  name: maybe(name),
+  text: maybe(z.string()),
+  state: maybe(
+    z.object({ status: z.string(), metadata: maybe(z.object({ sessionID: maybe(id) })) }),
+  ),
+  time: maybe(z.object({ created: maybe(number), ran: maybe(number), completed: maybe(number) })),
+});
+export type WireContent = z.infer<typeof content>;
+
+export const message = z.object({
+  id,
+  type: z.string(),
+  model: maybe(model),
+  finish: maybe(name),
+  error: z.unknown().optional(),
+  retry: maybe(retry),
+  content: z
+    .array(z.unknown())
+    .catch([])
+    .transform((items) => items.flatMap((item) => content.safeParse(item).data ?? [])),
+  time: maybe(z.object({ created: maybe(number), completed: maybe(number) })),
+});
+export type WireMessage = z.infer<typeof message>;
+
+/** Section 3.2. */
+export const envelope = z.object({
+  type: z.string(),
+  location: maybe(place),
+  data: z.unknown().optional(),
+});
+
+/** Everything that is read of any event's data: one schema, as the names mean the same everywhere. */
+export const eventData = z.object({
+  sessionID: maybe(id),
+  parentID: maybe(id),
+  title: maybe(words(300)),
+  location: maybe(place),
+  inboxID: maybe(id),
+  item: maybe(z.object({ type: z.string() })),
+  reason: maybe(name),
+  error: maybe(error),
+  assistantMessageID: maybe(id),
+  agent: maybe(name),
+  model: maybe(model),
+  finish: maybe(name),
+  cost: maybe(number),
+  tokens: maybe(tokens),
+  id: maybe(id),
+  requestID: maybe(id),
+  name: maybe(name),
+  text: maybe(z.string()),
+  ordinal: maybe(number),
+  input: z.unknown().optional(),
+  content: z.unknown().optional(),
+  metadata: maybe(z.object({ sessionID: maybe(id) })),
+  attempt: maybe(z.number().max(1_000_000)),
+  at: maybe(number),
+  form: maybe(z.object({ id, sessionID: id })),
+});
+export type EventData = z.infer<typeof eventData>;
+
+export function tokenTotal({ input = 0, output = 0, reasoning = 0, cache }: WireTokens): number {
+  return input + output + reasoning + (cache?.read ?? 0) + (cache?.write ?? 0);
+}
+
+/** The session's totals, title and compaction calls included (section 9). */
+export function spentOf(of: {
+  cost?: number | undefined;
+  tokens?: WireTokens | undefined;
+}): Spent | undefined {
+  if (of.cost === undefined && of.tokens === undefined) return undefined;
+  return { costUsd: of.cost ?? 0, tokens: of.tokens === undefined ? 0 : tokenTotal(of.tokens) };
+}
+
+/** `GET /api/location`; whether it is wrapped is not certain (section 4.1). */
+export const location = z.object({
+  directory: maybe(path),
+  data: maybe(z.object({ directory: path })),
+});
