@@ -34,12 +34,12 @@ async function questions(): Promise<Question[]> {
 /** What each answer must show, by a word of its question. */
 const ANSWERS: Record<string, RegExp> = {
   'What happened last night?':
-    /Z?.* Fix the build: .*stuck[\s\S]*Never ends: .*wedged[\s\S]* server: The server is back/,
+    /Fix the build: .*aborted[\s\S]*Never ends: .*wedged[\s\S]* server: The server is back/,
   'What happened to this session?':
     /session\.health.*\n[\s\S]*session\.stuck[\s\S]*session\.aborting[\s\S]*session\.aborted/,
   'Why was this session aborted?': /attempts: 5, limit 5; Rate limit reached/,
   'Why are sessions aborted, and how often?': /^1 attempts$/m,
-  'How fast are aborts': /^1 aborts, median [\d.]+ ms, worst [\d.]+ ms$/m,
+  'How fast are aborts': /^2 aborts, median [\d.]+ ms, worst [\d.]+ ms$/m,
   'Which aborts did not work': /LIAR still retry[\s\S]*LIAR wedged after 1 tries/,
   'What did the last restart cost?': / wedged: 7 ms, cut 1: LIAR$/m,
   'How often is the server restarted': /^ +1 \d{4}-\d\d-\d\d wedged$/m,
