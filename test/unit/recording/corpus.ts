@@ -177,6 +177,14 @@ export const DECIDED: Record<string, readonly string[]> = {
     '11567 session.aborted ses_1 silence',
     '11567 session.ended ses_1 aborted silence',
   ],
+  'stuck-loop-empty': [
+    '1526 session.looping ses_1 empty',
+    '3854 session.stuck ses_1 loop',
+    '3854 session.aborting ses_1 loop',
+    '3854 → abort ses_1 loop',
+    '4479 session.aborted ses_1 loop',
+    '4479 session.ended ses_1 aborted loop',
+  ],
   'stuck-midfail': [
     '8441 session.stuck ses_1 attempts',
     '8441 session.aborting ses_1 attempts',
@@ -266,6 +274,7 @@ export const BY_DEFAULT: Record<string, readonly string[]> = {
   'stuck-ghost-before-attach': ['→ abort ses_1 ghost'],
   'stuck-ghost-hanging': ['→ abort ses_1 ghost'],
   'stuck-ghost-retrying': ['→ abort ses_1 ghost'],
+  'stuck-loop-empty': ['→ abort ses_1 loop'],
   'stuck-quota': ['→ abort ses_1 hopeless'],
   'stuck-retry-after': ['→ abort ses_1 wait'],
   'stuck-usage-exhausted': ['→ abort ses_1 hopeless'],
