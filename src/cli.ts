@@ -70,6 +70,7 @@ const COMMANDS: readonly CommandEntry[] = [
           'tasks as NDJSON, or YAML (.yaml): prompt, model, directory, timeout, …',
         )
         .option('--concurrency <n>', 'so many at a time (4)')
+        .option('--server-wait <duration>', 'a server that went away is waited for (2m; 0: not)')
         .option('--output <file>', 'append the results there (else: stdout)')
         .option('--resume', 'skip what --output says is done')
         .option('--model <provider/model>', 'for tasks that name none')

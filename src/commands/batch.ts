@@ -13,6 +13,7 @@ export interface BatchCommandOptions extends DrivingOptions {
   model?: string;
   timeout?: string;
   maxAttempts?: string;
+  serverWait?: string;
 }
 
 const DEFAULT_CONCURRENCY = 4;
@@ -21,7 +22,8 @@ export async function batchCommand(
   [file = '']: string[],
   options: BatchCommandOptions,
 ): Promise<number> {
-  const { output, resume = false, model, timeout, maxAttempts } = options;
+  const { output, resume = false, model, timeout, maxAttempts, serverWait = '2m' } = options;
+  const serverWaitMs = serverWait === '0' ? 0 : durationOf('--server-wait', serverWait);
   const concurrency =
     options.concurrency === undefined
       ? DEFAULT_CONCURRENCY
@@ -49,7 +51,7 @@ export async function batchCommand(
     try {
       const results = driver.batch(
         todo.map(({ digest: _, ...task }) => task),
-        { concurrency, signal, onStart: () => progress.started() },
+        { concurrency, serverWaitMs, signal, onStart: () => progress.started() },
       );
       for await (const result of results) {
         ended += 1;

@@ -111,7 +111,7 @@ describe('prompt', () => {
   });
 
   test('that gets no whole reply in time is aborted, reported with what came, and deleted', async () => {
-    const { code, error } = await fails('prompt', '[[stall 3]]', '--timeout', '2s');
+    const { code, error } = await fails('prompt', '[[stall 3]]', '--timeout', '10s');
     expect(code).toBe(1);
     expect(error).toMatchObject({
       kind: 'timeout',
@@ -119,7 +119,7 @@ describe('prompt', () => {
       aborted: true,
       deleted: true,
     });
-    expect(error.message).toMatch(/no reply within 2 s.*aborted, and is at rest/);
+    expect(error.message).toMatch(/no reply within 10 s.*aborted, and is at rest/);
   });
 
   test('does not wait for a retry that comes after its time-out', async () => {

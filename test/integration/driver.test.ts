@@ -631,6 +631,61 @@ describe('a person is asked', () => {
 });
 
 describe('a batch', () => {
+  it('rides over a restart: waits, begins nothing, and runs again what was cut', async () => {
+    const { server, driver } = await start();
+    const { port } = server;
+    const results: boolean[] = [];
+    const reading = (async () => {
+      const tasks = Array.from({ length: 4 }, (_, index) => ({ prompt: `task ${index}` }));
+      for await (const { ok } of driver.batch(tasks, { concurrency: 2 })) results.push(ok);
+    })();
+    await waitFor(() => server.count(PROMPT) === 2, { what: 'two prompts' });
+    const cut = [...server.sessions.keys()];
+    await server.stop();
+    ends.shift();
+    const born = await startFakeOpencode({ port });
+    ends.unshift(() => born.stop());
+    // Its sessions survive, its runs do not (facts, section 1).
+    for (const id of cut) {
+      born.addSession({ id, messages: [...server.get(id).messages, BEGUN] });
+    }
+    // Its own ids go on behind those.
+    for (let n = 0; n < 20; n += 1) born.newId('ses');
+    const done = new Set<string>(cut);
+    while (results.length < 4) {
+      await waitFor(
+        () =>
+          [...born.sessions.values()].some(
+            ({ id, messages }) => !done.has(id) && messages.length > 0,
+          ) || results.length === 4,
+        { what: 'a prompt', interval: 5 },
+      );
+      for (const { id, messages } of born.sessions.values()) {
+        if (done.has(id) || messages.length === 0) continue;
+        done.add(id);
+        reply(born, id, 'yes');
+      }
+    }
+    await reading;
+    expect(results).toEqual([true, true, true, true]);
+    expect(born.count(PROMPT)).toBe(4);
+    expect([...born.sessions.values()].every(({ deleted }) => deleted)).toBe(true);
+  });
+
+  it('gives a server up that does not come back in time', async () => {
+    const { server, driver } = await start();
+    const results: unknown[] = [];
+    const reading = (async () => {
+      const options = { concurrency: 1, serverWaitMs: 3_000 };
+      for await (const result of driver.batch([{ prompt: 'a' }], options)) results.push(result);
+    })();
+    await waitFor(() => server.count(PROMPT) === 1, { what: 'the prompt' });
+    await server.stop();
+    ends.shift();
+    await reading;
+    expect(results).toMatchObject([{ ok: false, error: { kind: 'unreachable' } }]);
+  });
+
   it('keeps to its concurrency, and begins nothing after it was stopped', async () => {
     const { server, driver } = await start();
     const stop = new AbortController();

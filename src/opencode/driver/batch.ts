@@ -1,7 +1,11 @@
-/** Many prompts, a bounded number at a time, each a safe run of its own; a result for each as it ends. */
+/**
+ * Many prompts, a bounded number at a time, each a safe run of its own; a result for each as it ends. A restart of the
+ * server in between is waited for, and what it has cut runs again.
+ */
+import { type Clock, sleep } from '../../lib/clock.js';
 import { MAX_NOTICES } from '../monitor/notice.js';
-import type { OpencodeDriver } from './driver.js';
 import { asDriverError, type DriverError } from './error.js';
+import type { SessionRef } from './run.js';
 import type { PromptOptions, PromptResult } from './types.js';
 
 export interface BatchTask extends Omit<PromptOptions, 'onText' | 'onNotice' | 'signal'> {
@@ -17,23 +21,39 @@ export type BatchResult = { id: string; index: number; notices: string[] } & (
 export interface BatchOptions {
   /** Default: 4. */
   concurrency?: number;
+  /** A server that went away is waited for so long, ms, and nothing is begun meanwhile. Default: 2 minutes; 0 = not at all. */
+  serverWaitMs?: number;
   /** Aborts and deletes what runs; tasks that were not begun are not begun, and have no result. */
   signal?: AbortSignal;
   onStart?: (id: string) => void;
 }
 
+/** The driver's own steps. */
+export interface BatchDeps {
+  clock: Clock;
+  prompt(options: PromptOptions): Promise<PromptResult>;
+  assertUp(signal: AbortSignal): Promise<void>;
+  remove(session: SessionRef): Promise<void>;
+}
+
 const DEFAULT_CONCURRENCY = 4;
+const DEFAULT_SERVER_WAIT_MS = 120_000;
+const SERVER_LOOK_MS = 500;
+/** A task that is cut so often may be what brings the server down. */
+const RUNS_PER_TASK = 3;
 
 /** Results come in the order in which the tasks end. Whoever stops reading ends what runs. */
 export async function* runBatch(
-  driver: OpencodeDriver,
+  deps: BatchDeps,
   tasks: Iterable<BatchTask>,
-  { concurrency = DEFAULT_CONCURRENCY, signal, onStart }: BatchOptions = {},
+  options: BatchOptions = {},
 ): AsyncGenerator<BatchResult, void, void> {
+  const { concurrency = DEFAULT_CONCURRENCY, signal, onStart } = options;
   const stop = new AbortController();
   const onAbort = () => stop.abort();
   signal?.addEventListener('abort', onAbort, { once: true });
   if (signal?.aborted) onAbort();
+  const gate = new ServerGate(deps, options.serverWaitMs ?? DEFAULT_SERVER_WAIT_MS, stop.signal);
   const waiting = [...tasks].entries();
   const running = new Map<number, Promise<BatchResult>>();
   const begin = () => {
@@ -43,7 +63,7 @@ export async function* runBatch(
       const [index, task] = value;
       const id = task.id ?? String(index + 1);
       onStart?.(id);
-      running.set(index, runTask(driver, task, id, index, stop.signal));
+      running.set(index, runTask(deps, gate, task, id, index, stop.signal));
     }
   };
   try {
@@ -61,7 +81,8 @@ export async function* runBatch(
 
 /** Never rejects. */
 async function runTask(
-  driver: OpencodeDriver,
+  deps: BatchDeps,
+  gate: ServerGate,
   { id: _, ...task }: BatchTask,
   id: string,
   index: number,
@@ -69,12 +90,67 @@ async function runTask(
 ): Promise<BatchResult> {
   const notices: string[] = [];
   const base = { id, index, notices };
-  try {
-    const onNotice = (message: string) => {
-      if (notices.length < MAX_NOTICES) notices.push(message);
-    };
-    return { ...base, ok: true, reply: await driver.prompt({ ...task, signal, onNotice }) };
-  } catch (error) {
-    return { ...base, ok: false, error: asDriverError(error) };
+  const onNotice = (message: string) => {
+    if (notices.length < MAX_NOTICES) notices.push(message);
+  };
+  for (let runs = 1; ; runs += 1) {
+    await gate.passed();
+    try {
+      return { ...base, ok: true, reply: await deps.prompt({ ...task, signal, onNotice }) };
+    } catch (error) {
+      const failure = asDriverError(error);
+      const wasCut = failure.kind === 'unreachable' || failure.details.cut === true;
+      const again = wasCut && runs < RUNS_PER_TASK && !signal.aborted;
+      if (!again || !(await gate.isUpAgain())) return { ...base, ok: false, error: failure };
+      onNotice(`the server went away and is back: the task runs again (${failure.message})`);
+      const { sessionID, deleted } = failure.details;
+      if (sessionID === undefined || deleted === true) continue;
+      await deps.remove({ id: sessionID }).catch((cause: unknown) => {
+        onNotice(`the session ${sessionID} is left behind: ${asDriverError(cause).message}`);
+      });
+    }
+  }
+}
+
+/** Shut while the server is away: whoever finds it so waits, and all wait for one and the same return. */
+class ServerGate {
+  readonly #deps: BatchDeps;
+  readonly #waitMs: number;
+  readonly #signal: AbortSignal;
+  #coming: Promise<boolean> | undefined;
+
+  constructor(deps: BatchDeps, waitMs: number, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#waitMs = waitMs;
+    this.#signal = signal;
+  }
+
+  /** Settles at once where nobody has found the server away. */
+  async passed(): Promise<void> {
+    await this.#coming;
+  }
+
+  /** False where it is not back in time, or the batch is stopped. */
+  isUpAgain(): Promise<boolean> {
+    if (this.#waitMs === 0) return Promise.resolve(false);
+    this.#coming ??= this.#wait().finally(() => {
+      this.#coming = undefined;
+    });
+    return this.#coming;
+  }
+
+  async #wait(): Promise<boolean> {
+    const { clock, assertUp } = this.#deps;
+    const end = clock.now() + this.#waitMs;
+    while (clock.now() < end && !this.#signal.aborted) {
+      try {
+        await assertUp(this.#signal);
+        return true;
+      } catch {
+        // Away still, or stopped: the loop's own conditions tell.
+        await sleep(clock, SERVER_LOOK_MS, this.#signal).catch(() => {});
+      }
+    }
+    return false;
   }
 }

@@ -15,7 +15,13 @@ import { answers, bringToRest, removeSession, UNANSWERED } from './end-session.j
 import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
 import { SessionEvents } from './events.js';
 import { failureOf } from './failure.js';
-import { checkCount, checkLimits, DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT_MS } from './limits.js';
+import {
+  checkCount,
+  checkLimits,
+  checkMs,
+  DEFAULT_MAX_ATTEMPTS,
+  DEFAULT_TIMEOUT_MS,
+} from './limits.js';
 import { surveySession, surveySessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
@@ -268,7 +274,17 @@ export class OpencodeDriver {
     options: BatchOptions = {},
   ): AsyncGenerator<BatchResult, void, void> {
     checkCount('concurrency', options.concurrency);
-    return runBatch(this, tasks, options);
+    checkMs('serverWaitMs', options.serverWaitMs === 0 ? undefined : options.serverWaitMs);
+    return runBatch(
+      {
+        clock: this.#clock,
+        prompt: (task) => this.prompt(task),
+        assertUp: (signal) => this.assertUp(signal),
+        remove: (session) => this.delete(session),
+      },
+      tasks,
+      options,
+    );
   }
 
   /**

@@ -62,6 +62,8 @@ export interface DriverErrorDetails {
   finish?: string;
   /** The run was aborted, and seen to be at rest. */
   aborted?: boolean;
+  /** A restart of the server, or a fault inside it, has cut the run: it may be sent again. */
+  cut?: true;
   /** The session was deleted, and seen to be gone. */
   deleted?: boolean;
   /** Every session that was tried, in order. */

@@ -42,6 +42,7 @@ export async function failureOf(
       return new DriverError(
         'run_failed',
         'the run was cut and never finished: the server was restarted, or failed inside.',
+        { cut: true },
       );
     case 'nothing':
       return (

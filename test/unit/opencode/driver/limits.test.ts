@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../../src/lib/clock.js';
-import { runBatch } from '../../../../src/opencode/driver/batch.js';
-import type { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
+import { type BatchDeps, runBatch } from '../../../../src/opencode/driver/batch.js';
 import type { Listener } from '../../../../src/opencode/driver/events.js';
 import { MAX_OPEN, Run, type RunDeps } from '../../../../src/opencode/driver/run.js';
 import {
@@ -75,6 +74,6 @@ it('of the notices of one task of a batch a bounded number is kept', async () =>
       return { text: 'done' };
     },
   };
-  const results = runBatch(driver as unknown as OpencodeDriver, [{ prompt: 'x' }]);
+  const results = runBatch(driver as unknown as BatchDeps, [{ prompt: 'x' }]);
   for await (const { notices } of results) expect(notices).toHaveLength(MAX_NOTICES);
 });
