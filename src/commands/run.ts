@@ -18,6 +18,7 @@ import {
 } from '../daemon/outputs.js';
 import { SdNotify } from '../daemon/sd-notify.js';
 import { ServiceManager } from '../daemon/service-manager.js';
+import { StopSignals } from '../daemon/stop-signals.js';
 import { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
 import { createRedactor } from '../lib/redaction.js';
@@ -30,6 +31,7 @@ import { PasswordGuard } from '../process/identity/password-guard.js';
 import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
+import { copyPolicy } from '../watchdog/policy.js';
 import { refuseUnknownEvents } from './notify.js';
 import { controlOptions, serverUser } from './server.js';
 import {
@@ -42,6 +44,7 @@ import {
   packageVersion,
 } from './shared.js';
 
+const STDIN = 0;
 const STDOUT = 1;
 
 export interface RunOptions extends ConfigOptions {
@@ -96,15 +99,17 @@ export async function run(options: RunOptions): Promise<number> {
     clock,
   });
   const stop = new AbortController();
-  let told: string | undefined;
-  const onSignal = (signal: string) => {
-    // A second signal changes nothing: stopping is bounded, and half a stop leaves orphans.
-    if (told !== undefined) return;
-    told = signal;
-    telemetry.emit('daemon.stopping', { signal });
-    service.stopping();
-    stop.abort(new Error(signal));
-  };
+  const signals = new StopSignals({
+    telemetry,
+    isTerminal: isatty(STDIN) && isatty(STDOUT),
+    cut: () => daemon.cutByStop(),
+    ask: complain,
+    stop(signal) {
+      service.stopping();
+      stop.abort(new Error(signal));
+    },
+  });
+  const onSignal = (signal: string) => void signals.came(signal);
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   const faults = new Faults({
     telemetry,
@@ -150,7 +155,7 @@ export async function run(options: RunOptions): Promise<number> {
   try {
     const { gaveUp } = await daemon.run(stop.signal);
     const exitCode = faults.happened ? EXIT.failed : gaveUp ? EXIT.gaveUp : EXIT.done;
-    telemetry.emit('daemon.stopped', { signal: told ?? 'gave up restarting', exitCode });
+    telemetry.emit('daemon.stopped', { signal: signals.told ?? 'gave up restarting', exitCode });
     return exitCode;
   } catch (err) {
     // Bad usage is told to whoever typed it; all else belongs in the log.
@@ -256,9 +261,4 @@ function recorderFor(
 }
 
 /** What the state machine decides by: the part of the configuration that a replay needs. */
-function policyKeys(config: Config): Record<string, unknown> {
-  const { retry, stall, waiting, abort, pileup, probe, restart, recycle } = config;
-  // What `recover` prompts decides nothing, and is nobody else's business.
-  const { prompt: _, ...recover } = config.recover;
-  return { retry, stall, waiting, abort, pileup, probe, restart, recycle, recover };
-}
+const policyKeys = (config: Config): Record<string, unknown> => ({ ...copyPolicy(config) });

@@ -9,7 +9,7 @@ import type { ControlDeps, ServerControl } from '../process/control/control.js';
 import { DryRunControl } from '../process/control/dry-run.js';
 import type { PasswordGuard } from '../process/identity/password-guard.js';
 import type { Recorder } from '../recording/recorder.js';
-import type { StatusSource } from '../status/source.js';
+import type { SessionFacts, StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { EventLoop } from './event-loop.js';
 import type { ServiceManager } from './service-manager.js';
@@ -41,6 +41,7 @@ export interface DaemonOptions {
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #client: RecognisingApi;
+  #control: ServerControl | undefined;
   #loop: EventLoop | undefined;
 
   constructor(options: DaemonOptions) {
@@ -60,6 +61,13 @@ export class Daemon {
   /** The configuration was changed in place: decide anew by it. */
   reconfigured(): void {
     this.#loop?.reconfigured();
+  }
+
+  /** The sessions whose runs would end with the server if the daemon were stopped now. */
+  async cutByStop(): Promise<SessionFacts[]> {
+    if (this.#options.config.server.onExit !== 'stop') return [];
+    if (!(await this.#control?.endsOnStop?.())) return [];
+    return this.#loop?.status.sessions() ?? [];
   }
 
   /** What is known just now; undefined before the watch has begun. */
@@ -90,6 +98,7 @@ export class Daemon {
     try {
       const real = await makeControl(deps, stopped);
       control = config.dryRun ? new DryRunControl(real) : real;
+      this.#control = control;
       this.#options.guard?.follow(real);
       // Whether it can act at all is known only when it has seen whom it would act on.
       const identity = await control.attach(stopped);

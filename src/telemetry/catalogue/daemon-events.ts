@@ -26,8 +26,14 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
   'daemon.stopping': {
     level: 'info',
     when: 'the daemon was told to stop',
-    fields: { signal: 'the signal, or why else' },
-    message: (f) => `Stopping (${f.signal}).`,
+    fields: {
+      signal: 'the signal, or why else',
+      interrupted: 'ids of the sessions whose runs end with the server',
+    },
+    message: (f) =>
+      f.interrupted.length === 0
+        ? `Stopping (${f.signal}).`
+        : `Stopping (${f.signal}); ${counted(f.interrupted.length, 'run')} at work will be cut.`,
   },
   'daemon.stopped': {
     level: 'info',

@@ -8,7 +8,7 @@ export type Level = 'debug' | 'info' | 'warn' | 'error';
 /** The events that come from the daemon around the state machine. */
 export interface DaemonEventFields {
   'daemon.started': { version: string; pid: number; config: Record<string, unknown> };
-  'daemon.stopping': { signal: string };
+  'daemon.stopping': { signal: string; interrupted: string[] };
   'daemon.stopped': { signal: string; exitCode: number };
   'daemon.gap': { gapMs: number };
   'server.starting': { pid?: number; startedBy?: 'spawn' | 'adopt' | 'external' };
