@@ -315,13 +315,13 @@ describe('a session of its own', () => {
 
   test('that is at work takes a second prompt only with queue, and answers each', async () => {
     const session = await driver.createSession();
-    const first = driver.send(session, '[[stream 20 100]] first');
+    const first = driver.send(session, '[[stream 80 200]] first');
     await waitFor(() => bench.provider.open('first') === 1, { what: 'the first run' });
     const refused = await fails('send', session.id, '[[ok]] second');
     expect(refused).toMatchObject({ code: 1, error: { kind: 'session_busy' } });
     expect(bench.provider.count('second')).toBe(0);
     const second = bench.json<Answer>('send', session.id, '[[ok]] second', '--queue');
-    expect((await first).text).toContain('chunk 19');
+    expect((await first).text).toContain('chunk 79');
     expect(await second).toMatchObject({ code: 0, text: 'All done.' });
     await driver.delete(session);
   });
@@ -339,7 +339,7 @@ describe('a session of its own', () => {
     expect(state).toMatchObject({ attempt: expect.any(Number), nextInMs: expect.any(Number) });
     const error = await failure(driver.send(session, '[[ok]] more'));
     expect(error.kind).toBe('session_in_retry');
-    expect(error.message).toMatch(/was in retry \(attempt \d+: .*\): it was aborted/);
+    expect(error.message).toMatch(/is in retry \(attempt \d+: .*\): it was aborted/);
     expect(bench.provider.count('more')).toBe(0);
     expect(await driver.status(session)).toMatchObject({ status: { type: 'ready' } });
     // Another process, and another directory than its own: neither takes it again.

@@ -64,8 +64,9 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   await opencode.remove(retryGhost.id, retryGhost.directory);
 
   await stuck('attempts', 'rate limit', '[[429]]');
+  // Waits that the provider names are no part of an episode's age: its failures count.
   const slow = await stuck(
-    'duration',
+    'attempts',
     'slow retries',
     `[[429 retry-after=${world.count(10)}]]`,
     other,
