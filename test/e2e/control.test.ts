@@ -87,9 +87,13 @@ test('a stranger on the port is named and never signalled', async () => {
     server: { startTimeout: '5s' },
     restart: { maxRestarts: 2, backoff: { initial: '100ms', max: '200ms' } },
   });
-  const failed = await watchdog.saw('server.restart_failed', {}, 120_000);
-  expect(failed.error).toContain(String(process.pid));
-  await watchdog.saw('server.breaker_open', {}, 120_000);
+  const holder = await watchdog.saw('server.notice', { severity: 'warn' }, 120_000);
+  expect(holder.notice).toContain(`pid ${process.pid}`);
+  // It answers, so it is alive: nothing is started beside it and nothing is ended.
+  const { answered } = await watchdog.saw('server.unsupported', {}, 120_000);
+  expect(answered).toContain('text/html');
+  expect(watchdog.events('server.restarting')).toEqual([]);
+  expect(watchdog.events('server.starting')).toEqual([]);
   expect(await watchdog.stop()).toBe(0);
   expect(stranger.listening).toBe(true);
   expect(servers(it)).toEqual([]);

@@ -63,7 +63,10 @@ describe('a restart that did not happen', () => {
     expect(run.events('server.restarting')).toHaveLength(1);
     expect(run.events('server.healthy')).toHaveLength(1);
     expect(run.events('session.health', { sessionID: healthy.id })).toHaveLength(1);
-    expect(run.events('session.wedged', { sessionID: wedged.id })).toHaveLength(1);
+    // Alone it was worth no restart, with the other one it was: said once for each.
+    const next = run.events('session.wedged', { sessionID: wedged.id }).map((line) => line.next);
+    expect(next.length).toBeGreaterThan(0);
+    expect(new Set(next).size).toBe(next.length);
   });
 });
 
