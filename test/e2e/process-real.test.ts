@@ -252,7 +252,7 @@ test('as PID 1 of its namespace the server survives every signal, and that is sa
   writeFileSync(
     script,
     `import { writeFileSync, renameSync } from 'node:fs';
-     import { createControl } from '${root}process/auto.ts';
+     import { createControl } from '${root}process/control/auto.ts';
      import { SystemClock } from '${root}lib/clock.ts';
      const notices = [];
      const isHealthy = async () => (await fetch('${url}/global/health', { signal: AbortSignal.timeout(1000) }).catch(() => null))?.ok ? {} : null;

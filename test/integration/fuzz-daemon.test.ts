@@ -70,7 +70,7 @@ describe('a server that has gone mad', () => {
     const random = new Random(20_261_122);
     await rave(w, () => w.server.streams.sendRaw(burst(random)));
     nothingWasDone(w, ses.id);
-    const unread = w.lines.filter(({ msg }) => /could not be read/.test(String(msg)));
+    const unread = w.lines.filter(({ msg }) => /server sent could not be read/.test(String(msg)));
     expect(unread.map(({ event }) => event)).toEqual(['server.notice']);
     const status = await w.status();
     expect(status.sessions.find(({ id }: { id: string }) => id === ses.id)?.health).toBe('busy');

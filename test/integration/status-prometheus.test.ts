@@ -50,7 +50,7 @@ beforeAll(async () => {
   }
   telemetry.emit('log.dropped', { lines: 4 });
   telemetry.emit('notify.sent', { host: 'x', events: 1, tries: 1 });
-  telemetry.emit('act.done', { act: 'abort', by: 'page', sessionID: 'ses_1', outcome: 'done' });
+  telemetry.emit('session.aborted', { sessionID: 'ses_2', reason: 'manual', try: 1, tookMs: 40 });
   source.observations.set('probe.ok', 12);
   source.probe(3);
   metrics = await (await fetch(`${world.url}/metrics`)).text();

@@ -56,7 +56,8 @@ test('a withheld password is in no request, and the error says from whom', async
   expect(probe.kind === 'unauthorized' && probe.error).toContain(
     'answered 401. The password was withheld from pid 7 (nc), uid 65534.',
   );
-  expect(asked.map(({ headers }) => headers.authorization)).toEqual([undefined]);
+  expect(asked.length).toBeGreaterThan(0);
+  expect(asked.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
 });
 
 test('the guard is asked for each request, and no password follows on a connection made without one', async () => {
@@ -66,13 +67,12 @@ test('the guard is asked for each request, and no password follows on a connecti
   expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
   expect(await asking.probe()).toMatchObject({ kind: 'ok', version: '1.2.3' });
   expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
-  expect(asked.map(({ headers }) => headers.authorization !== undefined)).toEqual([
-    false,
-    true,
-    false,
-  ]);
+  // What answers 401 is looked at once more, always without the password.
+  const withPassword = asked.filter(({ headers }) => headers.authorization !== undefined);
+  expect(withPassword).toHaveLength(1);
+  const others = asked.filter((each) => each !== withPassword[0]).map(({ socket }) => socket);
   // Who was not trusted may have kept the connection open, and have let go of the port to somebody who is.
-  expect(asked[1]?.socket).not.toBe(asked[0]?.socket);
+  expect(others).not.toContain(withPassword[0]?.socket);
 });
 
 test('the event stream asks the guard for each connection', async () => {
