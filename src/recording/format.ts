@@ -221,7 +221,8 @@ export const observationSchema = z.discriminatedUnion('kind', [
   }),
   of('tick', {}),
   of('policy.changed', {
-    policy: like(DEFAULT_POLICY).optional() as z.ZodType<Policy | undefined>,
+    // Absent stays absent: the defaults of its parts are not what was in force.
+    policy: z.union([z.undefined(), like(DEFAULT_POLICY)]) as z.ZodType<Policy | undefined>,
   }),
   of('gap', { ms }),
 ]);

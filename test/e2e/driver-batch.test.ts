@@ -49,7 +49,7 @@ test('of 20 with three stuck at concurrency 4: the stuck are aborted and reporte
     Array.from({ length: 20 }, (_, index) => ({
       id: `t${index}`,
       prompt: `${stuck[index] ?? '[[stream 3 10]]'} task ${index}.`,
-      ...(stuck[index] && { timeout: '3s' }),
+      ...(stuck[index] && { timeout: '12s' }),
     })),
   );
   const { child, ended } = bench.start(process.execPath, [

@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../support/ports.js';
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
-const TSX = import.meta.resolve('tsx');
+const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 
 let dir: string;
 beforeAll(() => {
@@ -109,10 +110,7 @@ describe('the command line', () => {
     [['confg'], "error: unknown command 'confg'\n(Did you mean config?)\n"],
     [['config', '--jsn'], "error: unknown option '--jsn'\n(Did you mean --json?)\n"],
     [['config', '--url'], "error: option '--url <url>' argument missing\n"],
-    [
-      ['config', 'more'],
-      "error: too many arguments for 'config'. Expected 0 arguments but got 1.\n",
-    ],
+    [['config', 'more'], 'opencode-watchdog: config "more": expected nothing, or trust [FILE]\n'],
   ])('answers %j with exit code 2', async (args, err) => {
     expect(await run(args)).toEqual({ code: 2, out: '', err });
   });
