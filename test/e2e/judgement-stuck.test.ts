@@ -105,7 +105,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
     }),
   );
   expect(said.get(later)).toMatchObject({ attempt: 1 });
-  expect(said.get(slow)).toMatchObject({ attempt: 2 });
+  expect(said.get(slow)).toMatchObject({ attempt: 3 });
   for (const each of spent) expect(said.get(each)).toMatchObject({ attempt: 1 });
 
   // Only the leaf is aborted: everybody above it answers.
