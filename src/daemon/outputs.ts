@@ -54,7 +54,7 @@ export function startHistory(
   const onProblem = (why: string) =>
     telemetry.emit('server.notice', {
       severity: 'warn',
-      notice: `the history is not all on disk: ${why}; until that is mended, what happens is remembered in memory only`,
+      notice: `the history is not all on disk: ${why}; until that is fixed, what happens is remembered in memory only`,
     });
   const folder = config.dryRun ? undefined : openStateDirectory(historyDir(config, env));
   if (folder?.kind === 'unavailable') onProblem(folder.why);

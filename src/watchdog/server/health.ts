@@ -103,7 +103,7 @@ export class ServerWatch {
     return this.#stream.connected;
   }
 
-  /** For how long of the time since then it had no word for anybody, ms: no silence of its sessions'. */
+  /** For how long of the time since then it was not responding, ms: no silence of its sessions'. */
   muteSince(since: number): number {
     return this.#mute.msSince(since);
   }

@@ -1,5 +1,5 @@
 /**
- * When the server had no word for anybody: no answer, no event, no heartbeat, and a probe failed meanwhile. A machine
+ * When the server was not responding: no answer, no event, no heartbeat, and a probe failed meanwhile. A machine
  * without CPU or memory to spare does that. The runs in it cannot have shown life, so that time is held against none.
  *
  * A server that only leaves its health route unanswered is not mute: its polls or heartbeats are words.

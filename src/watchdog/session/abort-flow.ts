@@ -22,7 +22,7 @@ const LOST_ABORT_WINDOW = 60_000;
 /** No attempt can succeed, and nothing heals, before the next one is made: that far away, the status is sure to hold. */
 const SURE_WAIT = 1_000;
 
-/** A server that has no word for anybody is looked at again after this many ms: then the next try may tell something. */
+/** A server that is not responding is looked at again after this many ms: then the next try may tell something. */
 const MUTE_AGAIN = 1_000;
 
 /** Says that the run is stuck, and aborts it as soon as the server can be asked. */

@@ -20,9 +20,9 @@ export interface Context {
   canRestart(): boolean;
   /** How long an abort that is sent now may take to be seen to work, ms. */
   verifyMs(at: number): number;
-  /** Whether it has no word for anybody just now. */
+  /** Whether it is not responding just now. */
   isMute(): boolean;
-  /** For how long of the time since then the server had no word for anybody, ms. */
+  /** For how long of the time since then the server was not responding, ms. */
   muteSince(since: number): number;
   /** Asks to be woken, and for this session to be judged then where one is named. */
   wakeAt(at: number, session?: Session): void;

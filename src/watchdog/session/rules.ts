@@ -19,7 +19,7 @@ export interface RuleContext {
   looking: boolean;
   /** The first budget that the run has used up. */
   budgetExceeded(run: Run): LimitExceeded | undefined;
-  /** For how long of the time since then the server had no word for anybody, ms: nobody's silence. */
+  /** For how long of the time since then the server was not responding, ms: nobody's silence. */
   muteSince(since: number): number;
 }
 

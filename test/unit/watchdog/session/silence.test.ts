@@ -554,7 +554,7 @@ test('a compaction that goes on across a reconnect is seen by the look that foll
   expect(ended.acts('inspect').length).toBeGreaterThan(1);
 });
 
-describe('a server that has no word for anybody', () => {
+describe('a server that is not responding', () => {
   /** Twenty seconds in which two probes fail and nothing else is heard. */
   const starve = (w: World) => w.probeFails(2).advance(10 * SECOND);
   const healthy = (w: World) => w.tell({ kind: 'probe.ok', startedAt: w.at - 1 });
