@@ -11,7 +11,7 @@ export const MAX_TYPE_CHARS = 60;
 
 export class ParseStats {
   /** Events or entries that had not the shape that their type asks for. */
-  garbage = 0;
+  unparseable = 0;
   /** Told of each unknown status type once. */
   onUnknownStatus: ((type: string) => void) | undefined;
   readonly #types = new Set<string>();

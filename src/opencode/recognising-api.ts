@@ -39,7 +39,7 @@ export class RecognisingApi implements ServerApi {
 
   constructor({ api = 'auto', username, ...options }: RecognisingApiOptions) {
     this.#v1 = new OpencodeClient({ ...options, ...(username !== undefined && { username }) });
-    this.#v2 = new OpencodeClientV2({ ...options, oddities: this.#v1.oddities });
+    this.#v2 = new OpencodeClientV2({ ...options, parseStats: this.#v1.parseStats });
     this.#isAuto = api === 'auto';
     this.#now = api === 2 ? this.#v2 : this.#v1;
     this.url = this.#v1.url;
@@ -48,8 +48,8 @@ export class RecognisingApi implements ServerApi {
   get api(): 1 | 2 {
     return this.#now.api;
   }
-  get oddities() {
-    return this.#v1.oddities;
+  get parseStats() {
+    return this.#v1.parseStats;
   }
   get streams() {
     return this.#now.streams;

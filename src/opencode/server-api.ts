@@ -121,7 +121,7 @@ export interface ServerApi {
   /** The server's address, without credentials. */
   readonly url: string;
   /** What could not be read in answers and events. */
-  readonly oddities: ParseStats;
+  readonly parseStats: ParseStats;
   /** Never rejects. */
   probe(signal?: AbortSignal, timeoutMs?: number): Promise<ProbeResult>;
   /** Forgets what was found out about the server: after a restart it may be another version. */

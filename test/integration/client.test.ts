@@ -222,7 +222,7 @@ describe('an answer', () => {
       json(res, {
         ses_a: { type: 'busy' },
         ses_b: { type: 'retry', attempt: 2, message: 'm', next: clock.epoch() - 5_000 },
-        ses_c: 'garbage',
+        ses_c: 'unparseable',
         ses_d: { type: 'dreaming' },
         ses_e: { type: 'ready' },
       }),
@@ -235,8 +235,8 @@ describe('an answer', () => {
       ses_d: { type: 'busy' },
       ses_e: { type: 'idle' },
     });
-    expect(made.oddities.garbage).toBe(1);
-    expect(made.oddities.unknownStatusTypes).toEqual(['dreaming']);
+    expect(made.parseStats.unparseable).toBe(1);
+    expect(made.parseStats.unknownStatusTypes).toEqual(['dreaming']);
   });
 
   it('lists recent sessions of all directories, by the older route where the newer is missing', async () => {

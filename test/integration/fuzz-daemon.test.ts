@@ -1,5 +1,5 @@
 /**
- * The whole daemon beside a server that has gone mad: garbage on the event stream and in every answer. It says so at
+ * The whole daemon beside a server that has gone mad: malformed data on the event stream and in every answer. It says so at
  * most once a second, decides nothing of it, and knows its session again afterwards.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -62,7 +62,7 @@ function nothingWasDone(w: Watched, sessionID: string): void {
 }
 
 describe('a server that has gone mad', () => {
-  it('on its event stream: 20,000 frames of garbage decide nothing and are no flood of lines', async () => {
+  it('on its event stream: 20,000 malformed frames decide nothing and are no flood of lines', async () => {
     const w = await watched({ log: { healthInterval: 60_000 } });
     const ses = w.server.addSession({ directory: OWN });
     w.server.setStatus(ses.id, { type: 'busy' });

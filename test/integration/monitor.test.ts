@@ -333,7 +333,7 @@ describe('the event stream', () => {
     server.endStreams();
     const lost = await watch.until('stream.lost');
     await watch.until('stream.resynced', undefined, watch.seen.indexOf(lost));
-    expect(watch.client.oddities.garbage).toBeGreaterThanOrEqual(2);
+    expect(watch.client.parseStats.unparseable).toBeGreaterThanOrEqual(2);
   });
 });
 

@@ -212,7 +212,7 @@ export class EventStream {
     const frame = reader.read(text, place);
     switch (frame.kind) {
       case 'unreadable':
-        client.oddities.garbage += 1;
+        client.parseStats.unparseable += 1;
         return;
       case 'nothing':
         return;

@@ -70,7 +70,7 @@ export class Monitor {
   /** Of the event stream that is or was connected. */
   #route: StreamRoute | undefined;
   /** Of what could not be read, how much was said. */
-  #garbageSaid = 0;
+  #unparseableSaid = 0;
   /** Since when (observed clock) there is no stream, though somebody listens; undefined while there is one. */
   #streamlessSince: number | undefined;
   /** What came of the last try to open it. */
@@ -122,7 +122,7 @@ export class Monitor {
       ...(random && { random }),
       events: this.#streamEvents(),
     });
-    client.oddities.onUnknownStatus = (type) =>
+    client.parseStats.onUnknownStatus = (type) =>
       notice('warn', 'an unknown session status counts as busy', { type });
   }
 
@@ -250,14 +250,14 @@ export class Monitor {
   }
 
   /** A change of opencode's formats must show; how much of it there is, is said at most once a minute. */
-  #sayGarbage(): void {
+  #sayUnparseable(): void {
     const { client, notice } = this.#options;
-    const { garbage } = client.oddities;
-    if (garbage === this.#garbageSaid || !this.#notices.passes('garbage')) return;
+    const { unparseable } = client.parseStats;
+    if (unparseable === this.#unparseableSaid || !this.#notices.passes('unparseable')) return;
     notice('info', 'some of what the server sent could not be read', {
-      events: garbage - this.#garbageSaid,
+      events: unparseable - this.#unparseableSaid,
     });
-    this.#garbageSaid = garbage;
+    this.#unparseableSaid = unparseable;
   }
 
   #probed(version: string | undefined): void {
@@ -312,7 +312,7 @@ export class Monitor {
         if (end.why !== 'refused' && this.#resync.needsAttach) this.#resync.relist();
       },
       alive: (heartbeatMs) => {
-        this.#sayGarbage();
+        this.#sayUnparseable();
         this.#emit({
           kind: 'stream.alive',
           at: clock.now(),

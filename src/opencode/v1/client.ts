@@ -75,7 +75,7 @@ export class OpencodeClient implements ServerApi {
   /** The server's address, without credentials. */
   readonly url: string;
   /** What could not be read in answers. */
-  readonly oddities = new ParseStats();
+  readonly parseStats = new ParseStats();
   readonly #clock: Clock;
   readonly #transport: Transport;
   /** What was found out about the server's routes. */
@@ -170,7 +170,7 @@ export class OpencodeClient implements ServerApi {
       signal,
       timeoutMs,
     });
-    const list = readStatuses(answer, this.#clock.epoch(), this.oddities);
+    const list = readStatuses(answer, this.#clock.epoch(), this.parseStats);
     if (list.kind === 'read') return list.statuses;
     throw new OpencodeError({
       kind: 'too_large',
@@ -443,7 +443,7 @@ export class OpencodeClient implements ServerApi {
   }
 
   #skip(): void {
-    this.oddities.garbage += 1;
+    this.parseStats.unparseable += 1;
   }
 
   async #ask<T>(

@@ -5,7 +5,7 @@ import { isDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
 import { directoryOf, isDelta, readHead } from './frame-head.js';
-import { OldServer } from './legacy-server.js';
+import { LegacyServer } from './legacy-server.js';
 import type { V1Requests } from './requests.js';
 import { StepReader } from './step-reader.js';
 import { TextSampler } from './text-sampler.js';
@@ -23,16 +23,16 @@ export class V1EventReader implements EventReader {
   readonly #options: EventReaderOptions;
   readonly #steps = new StepReader();
   readonly #sampler = new TextSampler();
-  readonly #old: OldServer;
+  readonly #legacy: LegacyServer;
 
   constructor(options: EventReaderOptions) {
     this.#options = options;
-    this.#old = new OldServer(options);
+    this.#legacy = new LegacyServer(options);
   }
 
   /** 1.0.0 has no `/session/status`: polls would only fail. */
   get statusless(): boolean {
-    return this.#old.statusless;
+    return this.#legacy.statusless;
   }
 
   head(head: string): FrameHead {
@@ -76,25 +76,25 @@ export class V1EventReader implements EventReader {
     path: string | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    if (version !== undefined) this.#old.isNewer();
-    else if (path !== undefined) await this.#old.check(path, signal);
+    if (version !== undefined) this.#legacy.isNewer();
+    else if (path !== undefined) await this.#legacy.check(path, signal);
   }
 
   forget(): void {
-    this.#old.forget();
+    this.#legacy.forget();
   }
 
   #event(type: string, directory: string | undefined, payload: unknown): Frame {
     const { client, clock } = this.#options;
     const at = clock.now();
-    const said = translate(directory, payload, at, clock.epoch(), client.oddities, this.#steps);
+    const said = translate(directory, payload, at, clock.epoch(), client.parseStats, this.#steps);
     if (type === 'message.part.delta') said.push(...this.#sample(said, payload, at));
     // A disposal is no sign of life of its directory.
     const isDisposal = type === 'server.instance.disposed';
     return {
       kind: 'event',
       ...(isDirectory(directory) && !isDisposal && { directory }),
-      observations: said.flatMap((each) => this.#old.fill(each)),
+      observations: said.flatMap((each) => this.#legacy.fill(each)),
       listed: !type.includes('.v2.'),
     };
   }

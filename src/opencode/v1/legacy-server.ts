@@ -9,20 +9,20 @@ import type { Notice } from '../monitor/notice.js';
 import type { V1Requests } from './requests.js';
 import { RECHECK_ROUTE_MS } from './server-routes.js';
 
-export interface OldServerOptions {
+export interface LegacyServerOptions {
   client: V1Requests;
   clock: Clock;
   notice: Notice;
 }
 
-export class OldServer {
-  readonly #options: OldServerOptions;
+export class LegacyServer {
+  readonly #options: LegacyServerOptions;
   /** When it is to be found out again. */
   #checkAt = Number.NEGATIVE_INFINITY;
   #isSaid = false;
   #statusless = false;
 
-  constructor(options: OldServerOptions) {
+  constructor(options: LegacyServerOptions) {
     this.#options = options;
   }
 

@@ -5,7 +5,7 @@ import type { OwnedRequest, SessionSummary } from '../server-api.js';
 import type { TranscriptMessage } from './transcript.js';
 
 export interface V1Requests {
-  readonly oddities: ParseStats;
+  readonly parseStats: ParseStats;
   isMissingRoute(error: unknown): boolean;
   statuses(
     directory: string | undefined,

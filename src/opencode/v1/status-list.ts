@@ -20,7 +20,7 @@ export type StatusList =
 export function readStatuses(
   answer: Readonly<Record<string, unknown>>,
   epochNow: number,
-  oddities?: ParseStats,
+  parseStats?: ParseStats,
 ): StatusList {
   const ids = Object.keys(answer);
   if (ids.length > MAX_STATUS_ENTRIES) return { kind: 'too_large', entries: ids.length };
@@ -28,7 +28,7 @@ export function readStatuses(
   for (const sessionID of ids) {
     if (!id.safeParse(sessionID).success) continue;
     // Only absence means idle (facts, section 5): whoever is listed is there, whatever is said of it.
-    statuses.set(sessionID, readStatus(answer[sessionID], epochNow, oddities) ?? UNKNOWN);
+    statuses.set(sessionID, readStatus(answer[sessionID], epochNow, parseStats) ?? UNKNOWN);
   }
   return { kind: 'read', statuses };
 }

@@ -24,11 +24,11 @@ const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
 export function readStatus(
   value: unknown,
   epochNow: number,
-  oddities?: ParseStats,
+  parseStats?: ParseStats,
 ): SessionStatus | undefined {
   const parsed = wireStatus.safeParse(value).data;
   if (!parsed) {
-    if (oddities) oddities.garbage += 1;
+    if (parseStats) parseStats.unparseable += 1;
     return undefined;
   }
   const { type, attempt, message, next, action } = parsed;
@@ -51,7 +51,7 @@ export function readStatus(
       return status;
     }
     default:
-      oddities?.unknownStatus(type);
+      parseStats?.unknownStatus(type);
       return BUSY;
   }
 }

@@ -24,12 +24,12 @@ export function translate(
   payload: unknown,
   at: number,
   epochNow: number,
-  oddities?: ParseStats,
+  parseStats?: ParseStats,
   steps?: StepReader,
 ): Observation[] {
   const event = anyEvent.safeParse(payload).data;
   if (!event) {
-    if (oddities) oddities.garbage += 1;
+    if (parseStats) parseStats.unparseable += 1;
     return [];
   }
   const { type, properties } = event;
@@ -44,9 +44,9 @@ export function translate(
     ? (value: unknown, context: Context) => translateNext(type, value, context)
     : TRANSLATORS.get(type);
   if (!translator) return [];
-  const translation = translator(properties, { at, epochNow, oddities, steps });
+  const translation = translator(properties, { at, epochNow, parseStats, steps });
   if (!translation) {
-    if (oddities) oddities.garbage += 1;
+    if (parseStats) parseStats.unparseable += 1;
     return [];
   }
   const { sessionID, said } = translation;
@@ -65,11 +65,11 @@ const always =
   };
 
 const statusEvent = owned.extend({ status: z.unknown().optional() });
-const status: Translator = (properties, { epochNow, oddities }) => {
+const status: Translator = (properties, { epochNow, parseStats }) => {
   const event = statusEvent.safeParse(properties).data;
   if (!event) return undefined;
   // Whatever `readStatus` cannot read it has counted itself.
-  const read = readStatus(event.status, epochNow, oddities);
+  const read = readStatus(event.status, epochNow, parseStats);
   return {
     sessionID: event.sessionID,
     said: read ? [{ kind: 'session.status', status: read }] : [],

@@ -11,7 +11,7 @@ export type Said = WithoutPlace<Extract<SessionObservation, { sessionID: string 
 export interface Context {
   at: number;
   epochNow: number;
-  oddities: ParseStats | undefined;
+  parseStats: ParseStats | undefined;
   steps: StepReader | undefined;
 }
 

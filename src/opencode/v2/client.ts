@@ -54,7 +54,7 @@ type Signal = AbortSignal | undefined;
 export class OpencodeClientV2 implements ServerApi {
   readonly api = 2;
   readonly url: string;
-  readonly oddities: ParseStats;
+  readonly parseStats: ParseStats;
   readonly streams = STREAMS;
   readonly statusScope = 'server';
   readonly #clock: Clock;
@@ -65,14 +65,14 @@ export class OpencodeClientV2 implements ServerApi {
 
   constructor({
     timeoutMs = DEFAULT_TIMEOUT_MS,
-    oddities = new ParseStats(),
+    parseStats = new ParseStats(),
     ...options
   }: Omit<TransportOptions, 'timeoutMs' | 'username'> & {
     timeoutMs?: number;
-    oddities?: ParseStats;
+    parseStats?: ParseStats;
   }) {
     this.#clock = options.clock;
-    this.oddities = oddities;
+    this.parseStats = parseStats;
     this.#transport = new Transport({ ...options, username: USER, timeoutMs });
     this.url = this.#transport.url;
   }
@@ -362,7 +362,7 @@ export class OpencodeClientV2 implements ServerApi {
     return data.flatMap((value) => {
       const read = schema.safeParse(value);
       if (read.success) return [read.data];
-      this.oddities.garbage += 1;
+      this.parseStats.unparseable += 1;
       return [];
     });
   }

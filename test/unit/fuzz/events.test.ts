@@ -1,6 +1,6 @@
 /**
  * The event parser under spoiled traffic of the real opencode: bytes → frames → observations → decisions. Never a
- * crash, nothing kept without bound, and garbage decides nothing.
+ * crash, nothing kept without bound, and malformed data decides nothing.
  */
 import { createParser } from 'eventsource-parser';
 import { describe, expect, it } from 'vitest';
@@ -40,7 +40,7 @@ const everything = Buffer.from(frames.map(text).join(''));
 
 /** Everything between the socket and the watchdog, as `event-stream.ts` and `monitor.ts` put it together. */
 class Ears {
-  readonly oddities = new ParseStats();
+  readonly parseStats = new ParseStats();
   readonly observations: Observation[] = [];
   readonly #parser = createParser({ onEvent: ({ data }) => this.frame(data) });
   readonly #decoder = new TextDecoder();
@@ -71,7 +71,7 @@ class Ears {
   }
 
   payload(directory: string | undefined, payload: unknown): void {
-    this.observations.push(...translate(directory, payload, 0, NOW, this.oddities));
+    this.observations.push(...translate(directory, payload, 0, NOW, this.parseStats));
   }
 }
 
@@ -113,7 +113,7 @@ function isSound(o: Observation, random: Random): void {
 describe('the event parser', () => {
   it('takes spoiled bytes for what they are, in streams of six real frames', () => {
     const judge = new Judge();
-    const oddities = new ParseStats();
+    const parseStats = new ParseStats();
     let heard = 0;
     const inputs = fuzz(10_000, (random) => {
       const ears = new Ears();
@@ -139,12 +139,12 @@ describe('the event parser', () => {
         judge.take(o);
       }
       heard += ears.observations.length;
-      oddities.garbage += ears.oddities.garbage;
+      parseStats.unparseable += ears.parseStats.unparseable;
     });
     expect(inputs).toBeGreaterThanOrEqual(runs(10_000));
     // Neither was everything spoiled beyond reading, nor nothing.
     expect(heard).toBeGreaterThan(inputs);
-    expect(oddities.garbage).toBeGreaterThan(inputs / 100);
+    expect(parseStats.unparseable).toBeGreaterThan(inputs / 100);
     expect(judge.acts).toEqual([]);
     expect(judge.watchdog.sessions(judge.at).length).toBeLessThanOrEqual(MAX_SESSIONS);
     expect(longestText(judge.watchdog.details(judge.at))).toBeLessThanOrEqual(MAX_PATH_CHARS);
@@ -163,8 +163,8 @@ describe('the event parser', () => {
         judge.take(o);
       }
     });
-    expect(ears.oddities.garbage).toBeGreaterThan(inputs / 20);
-    expect(ears.oddities.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
+    expect(ears.parseStats.unparseable).toBeGreaterThan(inputs / 20);
+    expect(ears.parseStats.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
     expect(judge.acts).toEqual([]);
     expect(longestText(judge.watchdog.details(judge.at))).toBeLessThanOrEqual(MAX_PATH_CHARS);
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
@@ -177,7 +177,7 @@ const idle = {
 };
 
 /** Events about a session in which what matters is no such thing. */
-function garbageAbout(random: Random, sessionID: string): unknown {
+function malformedAbout(random: Random, sessionID: string): unknown {
   const junk = () => {
     const value = nonsense(random);
     return typeof value === 'object' && !Array.isArray(value) ? [value] : value;
@@ -193,13 +193,13 @@ function garbageAbout(random: Random, sessionID: string): unknown {
     ['session.next.nonsense', 'x'],
     ['no.such.event', 'x'],
   ] as const);
-  // An id may be any text: only what is none is garbage.
+  // An id may be any text: only a value that is no string is malformed.
   const value = field === 'id' || field === 'requestID' ? [junk()] : junk();
   const properties = random.chance(0.1) ? junk() : { sessionID, [field]: value };
   return { type: random.chance(0.05) ? junk() : type, properties };
 }
 
-describe('garbage in between', () => {
+describe('malformed text in between', () => {
   const healthy = recordings('healthy-');
 
   it.each(healthy)('does not change what is decided about $name', ({ lines }) => {
@@ -226,7 +226,7 @@ describe('garbage in between', () => {
 function between(random: Random, ids: readonly string[], at: number): Observation[] {
   const payloads = Array.from({ length: random.int(4) }, () =>
     random.chance(0.5)
-      ? garbageAbout(random, random.pick(ids))
+      ? malformedAbout(random, random.pick(ids))
       : (mutateJson(random, random.pick(frames)) as Partial<Frame> | null)?.payload,
   );
   return payloads.flatMap((payload) => translate('/elsewhere', payload, at, NOW));

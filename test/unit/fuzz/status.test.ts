@@ -59,9 +59,9 @@ function isSound(status: SessionStatus): void {
 }
 
 /** As `client.statuses` reads it. */
-function read(body: unknown, oddities: ParseStats): Map<string, SessionStatus> | undefined {
+function read(body: unknown, parseStats: ParseStats): Map<string, SessionStatus> | undefined {
   const answer = statuses.safeParse(body);
-  const list = answer.success ? readStatuses(answer.data, NOW, oddities) : undefined;
+  const list = answer.success ? readStatuses(answer.data, NOW, parseStats) : undefined;
   if (list?.kind !== 'read') return undefined;
   for (const [id, status] of list.statuses) {
     if (id.length > MAX_ID_CHARS) throw new Error(`no id: ${id.slice(0, 300)}`);
@@ -72,15 +72,15 @@ function read(body: unknown, oddities: ParseStats): Map<string, SessionStatus> |
 
 describe('the status schema', () => {
   it('reads or refuses whatever stands in the place of a status', () => {
-    const oddities = new ParseStats();
+    const parseStats = new ParseStats();
     let readWell = 0;
     const inputs = fuzz(20_000, (random) => {
-      if (read(mutateJson(random, random.pick(real)), oddities)) readWell += 1;
+      if (read(mutateJson(random, random.pick(real)), parseStats)) readWell += 1;
     });
     expect(inputs).toBeGreaterThanOrEqual(runs(20_000));
     expect(readWell).toBeGreaterThan(inputs / 2);
-    expect(oddities.garbage).toBeGreaterThan(inputs / 20);
-    expect(oddities.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
+    expect(parseStats.unparseable).toBeGreaterThan(inputs / 20);
+    expect(parseStats.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
   });
 
   it('makes no decision of nonsense: nothing is aborted or ended that was said to be busy before', () => {

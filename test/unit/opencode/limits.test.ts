@@ -50,7 +50,7 @@ const mute = (asked: string[]): OpencodeClient => {
       return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal)));
     };
   const own: Record<string, unknown> = {
-    oddities: new ParseStats(),
+    parseStats: new ParseStats(),
     streams: [{ path: '/global/event', ofAllDirectories: true }],
     statusScope: 'directory',
     eventReader: () => ({ statusless: false, probed: async () => {}, forget: () => {} }),
@@ -94,10 +94,10 @@ describe('texts', () => {
   });
 
   it('of unknown status types are few and short', () => {
-    const oddities = new ParseStats();
-    for (let n = 0; n < 100; n += 1) readStatus({ type: `${n} ${LONG}` }, NOW, oddities);
-    expect(oddities.unknownStatusTypes).toHaveLength(MAX_UNKNOWN_TYPES);
-    for (const type of oddities.unknownStatusTypes) expect(type).toHaveLength(MAX_TYPE_CHARS);
+    const parseStats = new ParseStats();
+    for (let n = 0; n < 100; n += 1) readStatus({ type: `${n} ${LONG}` }, NOW, parseStats);
+    expect(parseStats.unknownStatusTypes).toHaveLength(MAX_UNKNOWN_TYPES);
+    for (const type of parseStats.unknownStatusTypes) expect(type).toHaveLength(MAX_TYPE_CHARS);
   });
 });
 

@@ -5,7 +5,7 @@ import { translate } from '../../../../src/opencode/v1/translate.js';
 
 const kinds = (info: Record<string, unknown>) =>
   translate('/d', { type: 'message.updated', properties: { sessionID: 'ses_1', info } }, 1, 1, {
-    garbage: 0,
+    unparseable: 0,
   } as ParseStats).map(({ kind }) => kind);
 
 test('the assistant message of a compaction says that one is under way, until it is complete', () => {

@@ -16,7 +16,7 @@ describe('a status', () => {
 
 describe('the list of statuses', () => {
   it('has everybody whose id is one, whatever is said of it', () => {
-    const oddities = new ParseStats();
+    const parseStats = new ParseStats();
     const retry = { type: 'retry', attempt: 2, message: 'm', next: NOW + 1_000 };
     const answer = {
       ses_a: { type: 'busy' },
@@ -25,7 +25,7 @@ describe('the list of statuses', () => {
       '': {},
       ['x'.repeat(257)]: {},
     };
-    expect(readStatuses(answer, NOW, oddities)).toEqual({
+    expect(readStatuses(answer, NOW, parseStats)).toEqual({
       kind: 'read',
       statuses: new Map<string, unknown>([
         ['ses_a', { type: 'busy' }],
@@ -33,7 +33,7 @@ describe('the list of statuses', () => {
         ['ses_c', { type: 'unknown' }],
       ]),
     });
-    expect(oddities.garbage).toBe(1);
+    expect(parseStats.unparseable).toBe(1);
   });
 
   it('is refused when it is longer than any server is busy', () => {

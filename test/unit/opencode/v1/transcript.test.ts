@@ -12,7 +12,7 @@ describe('a transcript', () => {
     parts: [
       { id: '1', type: 'text', text },
       { id: '2', type: 'tool', tool: 'task', callID: 'c', state },
-      'garbage',
+      'unparseable',
     ],
   });
   const NOW = 1_795_343_500_000;

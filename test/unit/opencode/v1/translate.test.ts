@@ -227,13 +227,13 @@ describe('the ends of things', () => {
   });
 });
 
-describe('garbage', () => {
+describe('malformed events', () => {
   it('is counted and says nothing', () => {
-    const oddities = new ParseStats();
+    const parseStats = new ParseStats();
     for (const payload of [null, 1, 'x', [], { type: 3 }, { type: 'session.status' }]) {
-      expect(translate('/p', payload, AT, EPOCH, oddities)).toEqual([]);
+      expect(translate('/p', payload, AT, EPOCH, parseStats)).toEqual([]);
     }
-    expect(oddities.garbage).toBe(6);
+    expect(parseStats.unparseable).toBe(6);
   });
 
   it('never throws, whatever a server sends', { timeout: 120_000 }, () => {
@@ -242,10 +242,10 @@ describe('garbage', () => {
       type: fc.constantFrom(...types),
       properties: fc.jsonValue({ maxDepth: 4 }),
     });
-    const oddities = new ParseStats();
+    const parseStats = new ParseStats();
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue({ maxDepth: 4 }), wild, mutated()), (payload) => {
-        for (const observation of translate('/p', payload, AT, EPOCH, oddities)) {
+        for (const observation of translate('/p', payload, AT, EPOCH, parseStats)) {
           expect(observation.at).toBe(AT);
           if ('sessionID' in observation) expect(observation.sessionID).toMatch(/./s);
         }
