@@ -7,7 +7,7 @@ import { OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';
 import { type Model, readConfiguredModel, readProviders } from '../v1/providers.js';
 import { DriverError } from './error.js';
-import { type KnownModel, type ModelRef, modelName, nearestModel } from './model.js';
+import { type KnownModel, type ModelRef, modelName, suggestModel } from './model.js';
 import type { ModelList } from './types.js';
 
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
@@ -98,7 +98,7 @@ export async function explainMissing(
   const known = catalog?.models.map(({ id }) => id) ?? [];
   const candidates =
     known.length > 0 ? known : all.models.filter((each) => each.connected).map(({ id }) => id);
-  const nearest = nearestModel(name, candidates);
+  const nearest = suggestModel(name, candidates);
   const hint = nearest === undefined ? 'no provider is connected' : `did you mean ${nearest}?`;
   return new DriverError(
     'model_unknown',

@@ -22,14 +22,14 @@ import {
   DEFAULT_MAX_ATTEMPTS,
   DEFAULT_TIMEOUT_MS,
 } from './limits.js';
-import { surveySession, surveySessions } from './list-sessions.js';
+import { findSession, listSessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
 import { type Owner, ownerOf, type SweepOptions, type Swept, sweepOrphans } from './orphans.js';
 import { runPrompt } from './prompt.js';
 import { replyOf } from './reply.js';
 import { promptBody, sessionBody } from './request-bodies.js';
-import { type Ending, Run, type SessionRef } from './run.js';
+import { Run, type RunEnd, type SessionRef } from './run.js';
 import type { OwnWords } from './run-outcome.js';
 import { type Message, readTranscript } from './transcript.js';
 import type {
@@ -185,7 +185,7 @@ export class OpencodeDriver {
 
   /** @throws DriverError `session_not_found` */
   status(session: SessionRef, signal?: AbortSignal): Promise<SessionState> {
-    return this.#ask(() => surveySession(this.#deps, checked(session), signal));
+    return this.#ask(() => findSession(this.#deps, checked(session), signal));
   }
 
   /** All directories' sessions, the most recent first; active ones and ghosts are never left out. */
@@ -197,7 +197,7 @@ export class OpencodeDriver {
     signal?: AbortSignal;
   } = {}): Promise<SessionState[]> {
     checkCount('limit', limit);
-    return this.#ask(() => surveySessions(this.#deps, { limit, ...(signal && { signal }) }));
+    return this.#ask(() => listSessions(this.#deps, { limit, ...(signal && { signal }) }));
   }
 
   /** Those of connected providers; `all` lists every provider's, and reads megabytes for it (1-5 s). */
@@ -226,7 +226,7 @@ export class OpencodeDriver {
   /** True where a run was ended, and seen to be; false where there was none. @throws DriverError */
   abort(session: SessionRef): Promise<boolean> {
     return this.#ask(async () => {
-      const { id, directory } = await surveySession(this.#deps, checked(session));
+      const { id, directory } = await findSession(this.#deps, checked(session));
       return bringToRest(this.#deps, place(id, directory), this.#sentAt.get(id));
     });
   }
@@ -234,7 +234,7 @@ export class OpencodeDriver {
   /** Aborts first, so that no ghost is left, and looks whether it is gone. A ghost is ended. @throws DriverError */
   delete(session: SessionRef): Promise<void> {
     return this.#ask(async () => {
-      const { id, directory } = await surveySession(this.#deps, checked(session));
+      const { id, directory } = await findSession(this.#deps, checked(session));
       await removeSession(this.#deps, place(id, directory), { sentAt: this.#sentAt.get(id) });
       this.#sentAt.delete(id);
     });
@@ -488,31 +488,31 @@ export class OpencodeDriver {
       ...((run.model ?? model) !== undefined && { model: run.model ?? model }),
       received: run.received,
     });
-    const ending = await this.#ending(run, session, options, wall, details);
+    const end = await this.#runEnd(run, session, options, wall, details);
     const { allowEmpty = false, allowTruncated = false } = options;
     const isReply =
-      ending.kind === 'reply' ||
-      (ending.kind === 'empty' && allowEmpty) ||
-      (ending.kind === 'truncated' && allowTruncated);
+      end.kind === 'reply' ||
+      (end.kind === 'empty' && allowEmpty) ||
+      (end.kind === 'truncated' && allowTruncated);
     if (isReply) {
       const tookMs = Math.round(this.#clock.now() - live.startedAt);
-      return replyOf(session, ending, { retries: run.retries, tookMs });
+      return replyOf(session, end, { retries: run.retries, tookMs });
     }
     const { directory } = session;
     const context = { client: this.#client, directory, model: model ?? run.model };
-    const failure = await failureOf(ending, context);
+    const failure = await failureOf(end, context);
     const received = run.received || failure.details.received;
     throw failure.with({ ...details(), ...(received !== undefined && { received }) });
   }
 
   /** Waits for the end. Whatever ends the waiting before leaves no run going on. */
-  async #ending(
+  async #runEnd(
     run: Run,
     session: SessionRef,
     { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
     wall: Wall,
     details: () => DriverErrorDetails,
-  ): Promise<Ending> {
+  ): Promise<RunEnd> {
     try {
       return await run.follow({ wall, maxAttempts, maxSteps });
     } catch (error) {

@@ -3,7 +3,7 @@ import type { OpencodeClient } from '../v1/client.js';
 import { explainMissing, readCatalog } from './catalog.js';
 import { DriverError, firstLine } from './error.js';
 import { parseModel } from './model.js';
-import type { Ending } from './run.js';
+import type { RunEnd } from './run.js';
 import { fileChanges, type Message, type RunError } from './transcript.js';
 
 const UNAUTHORIZED = new Set([401, 403]);
@@ -16,16 +16,16 @@ export interface FailureContext {
 }
 
 export async function failureOf(
-  ending: Exclude<Ending, { kind: 'reply' }>,
+  end: Exclude<RunEnd, { kind: 'reply' }>,
   context: FailureContext,
 ): Promise<DriverError> {
-  switch (ending.kind) {
+  switch (end.kind) {
     case 'failed':
-      return explain(ending.error, context);
+      return explain(end.error, context);
     case 'empty':
-      return emptyReply(ending.message, ending.messages);
+      return emptyReply(end.message, end.messages);
     case 'truncated':
-      return truncated(ending.message, ending.messages);
+      return truncated(end.message, end.messages);
     case 'stopped':
       return new DriverError(
         'run_failed',

@@ -3,7 +3,7 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 
 export type Retry = Extract<SessionStatus, { type: 'retry' }>;
 
-export interface Patience {
+export interface RetryLimits {
   /** Until the prompt's time-out. */
   leftMs: number;
   /** opencode's attempt counter may not reach this. */
@@ -22,7 +22,7 @@ const UNREACHABLE_ATTEMPTS = 2;
 const UNREACHABLE =
   /unable to connect|cannot connect to api|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|getaddrinfo|fetch failed/i;
 
-export function giveUpOn(retry: Retry, { leftMs, maxAttempts }: Patience): GiveUp | undefined {
+export function giveUpOn(retry: Retry, { leftMs, maxAttempts }: RetryLimits): GiveUp | undefined {
   const { attempt, message, nextInMs, needsPerson } = retry;
   if (needsPerson) {
     return { kind: 'provider_failed', words: 'a person must act: no retry will help' };

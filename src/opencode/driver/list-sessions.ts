@@ -16,7 +16,7 @@ const MAX_CONCURRENT = 4;
  */
 export const MAX_RECENT = 500;
 
-export interface SurveyDeps {
+export interface SessionListDeps {
   client: OpencodeClient;
   clock: Clock;
 }
@@ -24,8 +24,8 @@ export interface SurveyDeps {
 type Statuses = Map<string, Map<string, SessionStatus>>;
 
 /** Most recently updated first; sessions that are not idle, and ghosts, are never left out. */
-export async function surveySessions(
-  deps: SurveyDeps,
+export async function listSessions(
+  deps: SessionListDeps,
   { limit, signal }: { limit: number; signal?: AbortSignal },
 ): Promise<SessionState[]> {
   const { client } = deps;
@@ -48,8 +48,8 @@ export async function surveySessions(
 }
 
 /** One session's state. @throws DriverError `session_not_found` */
-export async function surveySession(
-  deps: SurveyDeps,
+export async function findSession(
+  deps: SessionListDeps,
   { id, directory }: SessionRef,
   signal?: AbortSignal,
 ): Promise<SessionState> {
@@ -71,7 +71,7 @@ export async function surveySession(
 }
 
 async function findGhost(
-  deps: SurveyDeps,
+  deps: SessionListDeps,
   id: string,
   directory: string | undefined,
   signal?: AbortSignal,
@@ -88,7 +88,7 @@ async function findGhost(
 
 /** Of the server's own directory and of those where something happened within a day (facts, section 3). */
 async function liveStatuses(
-  { client, clock }: SurveyDeps,
+  { client, clock }: SessionListDeps,
   sessions: readonly SessionSummary[],
   signal?: AbortSignal,
 ): Promise<Statuses> {

@@ -46,7 +46,7 @@ export function parseModel(spec: unknown): ModelRef {
 export const modelName = ({ providerID, modelID }: ModelRef) => `${providerID}/${modelID}`;
 
 /** The nearest known spelling, where there is any. */
-export function nearestModel(name: string, known: readonly string[]): string | undefined {
+export function suggestModel(name: string, known: readonly string[]): string | undefined {
   return known.length === 0 ? undefined : closest(name, known);
 }
 

@@ -7,7 +7,7 @@ interface Finished {
   messages: readonly Message[];
 }
 
-export type Verdict =
+export type RunOutcome =
   | ({ kind: 'reply' } & Finished)
   /** The model stopped by itself, and its last answer says nothing. */
   | ({ kind: 'empty' } & Finished)
@@ -86,7 +86,7 @@ export function runOf(messages: readonly Message[], own: string): OwnRun {
   return { messages: answers, followers };
 }
 
-export function judgeRun(messages: readonly Message[]): Verdict {
+export function outcomeOf(messages: readonly Message[]): RunOutcome {
   const all = messages.filter(({ role }) => role === 'assistant');
   const failed = all.at(-1)?.error;
   if (failed) return { kind: 'failed', error: failed };

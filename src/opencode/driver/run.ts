@@ -14,12 +14,12 @@ import { asDriverError, DriverError } from './error.js';
 import { GAP, type SessionEvent, type SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
 import {
-  judgeRun,
   newestRun,
   type OwnWords,
+  outcomeOf,
   ownPrompt,
+  type RunOutcome,
   runOf,
-  type Verdict,
 } from './run-outcome.js';
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
@@ -73,7 +73,7 @@ export interface Limits {
 }
 
 /** How it ended, where it was not ended by us. */
-export type Ending = Exclude<Verdict, { kind: 'failed' }> | { kind: 'failed'; error: RunError };
+export type RunEnd = Exclude<RunOutcome, { kind: 'failed' }> | { kind: 'failed'; error: RunError };
 
 export interface RunDeps {
   client: OpencodeClient;
@@ -162,7 +162,7 @@ export class Run {
    * @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, `loop`, `step_limit`, or the provider's: the
    * run may go on then
    */
-  async follow({ wall, maxAttempts, maxSteps }: Limits): Promise<Ending> {
+  async follow({ wall, maxAttempts, maxSteps }: Limits): Promise<RunEnd> {
     const { clock, events } = this.#deps;
     const { signal } = wall;
     const end = clock.now() + wall.leftMs();
@@ -176,7 +176,7 @@ export class Run {
         const leftMs = wall.leftMs();
         if (wall.isOver || leftMs <= 0) throw this.#timeout(wall.ms);
         if (signal.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
-        this.#beImpatient(leftMs, maxAttempts);
+        this.#giveUpIfHopeless(leftMs, maxAttempts);
         const runaway = this.#steps.runaway(maxSteps);
         if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
         await this.#answer(signal);
@@ -188,8 +188,8 @@ export class Run {
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_LOOKS) throw seen;
           if (seen === 'idle' || (seen === 'active' && this.#isShared)) {
-            const ending = await this.#ending(signal, seen === 'active');
-            if (ending) return ending;
+            const end = await this.#runEnd(signal, seen === 'active');
+            if (end) return end;
           }
           continue;
         }
@@ -348,7 +348,7 @@ export class Run {
     this.#options.onNotice(`attempt ${retry.attempt} failed: ${said || 'no reason given'}${next}`);
   }
 
-  #beImpatient(leftMs: number, maxAttempts: number): void {
+  #giveUpIfHopeless(leftMs: number, maxAttempts: number): void {
     const retry = this.#retry;
     this.#retry = undefined;
     const giveUp = retry && giveUpOn(retry, { leftMs, maxAttempts });
@@ -395,29 +395,29 @@ export class Run {
   }
 
   /** What the transcript says of our own run. */
-  #judge(messages: readonly Message[]): Verdict {
+  #outcomeOf(messages: readonly Message[]): RunOutcome {
     const { since, prompt } = this.#options;
-    if (prompt === undefined) return judgeRun(newestRun(messages, since));
+    if (prompt === undefined) return outcomeOf(newestRun(messages, since));
     this.#own ??= ownPrompt(messages, prompt, since);
     if (this.#own === undefined) return { kind: 'nothing' };
     const own = runOf(messages, this.#own);
-    const verdict = judgeRun(own.messages);
+    const outcome = outcomeOf(own.messages);
     const later = new Set(own.followers.map(({ id }) => id));
     this.#isShared ||= later.size > 0;
     const isOver = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
     const isOpen =
-      verdict.kind === 'stopped' || verdict.kind === 'nothing' || verdict.kind === 'cut';
-    return isOpen && isOver ? { kind: 'superseded' } : verdict;
+      outcome.kind === 'stopped' || outcome.kind === 'nothing' || outcome.kind === 'cut';
+    return isOpen && isOver ? { kind: 'superseded' } : outcome;
   }
 
   /**
    * The end of a run whose status says idle; undefined while it may still be told. Where the session goes on with
    * another's prompt (`isActive`), only an answer that is whole counts.
    */
-  async #ending(signal: AbortSignal, isActive: boolean): Promise<Ending | undefined> {
+  async #runEnd(signal: AbortSignal, isActive: boolean): Promise<RunEnd | undefined> {
     const { client } = this.#deps;
     const { session } = this.#options;
-    let verdict: Verdict;
+    let outcome: RunOutcome;
     let restedMs: number;
     try {
       const messages = await readTranscript(client, session.id, session.directory, {
@@ -426,23 +426,23 @@ export class Run {
         timeoutMs: LOOK_TIMEOUT_MS,
       });
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
-      verdict = this.#judge(messages);
-      if (isActive) return isAnswered(verdict) ? verdict : undefined;
-      restedMs = this.#restedMs(`${verdict.kind} ${messages.at(-1)?.id}`);
+      outcome = this.#outcomeOf(messages);
+      if (isActive) return isAnswered(outcome) ? outcome : undefined;
+      restedMs = this.#restedMs(`${outcome.kind} ${messages.at(-1)?.id}`);
     } catch (error) {
       if (signal.aborted) return undefined;
       if (this.#restedMs('unreadable') < LAST_WORDS_MS) return undefined;
       throw asDriverError(error);
     }
-    if (verdict.kind === 'reply') {
-      this.#text.finish(verdict.message.text);
-      return verdict;
+    if (outcome.kind === 'reply') {
+      this.#text.finish(outcome.message.text);
+      return outcome;
     }
     if (this.#error) return { kind: 'failed', error: this.#error };
-    if (verdict.kind === 'truncated') this.#text.finish(verdict.message.text);
-    if (verdict.kind === 'empty' || verdict.kind === 'truncated') return verdict;
+    if (outcome.kind === 'truncated') this.#text.finish(outcome.message.text);
+    if (outcome.kind === 'empty' || outcome.kind === 'truncated') return outcome;
     if (restedMs < LAST_WORDS_MS) return undefined;
-    if (this.#seenBusy || verdict.kind !== 'nothing') return verdict;
+    if (this.#seenBusy || outcome.kind !== 'nothing') return outcome;
     // Why it never began may have been told before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
       const catalog = await readCatalog(client, session.directory, signal);
@@ -450,7 +450,7 @@ export class Run {
       const said = `Model not found: ${this.#model}.`;
       if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };
     }
-    return restedMs >= BEGIN_MS ? verdict : undefined;
+    return restedMs >= BEGIN_MS ? outcome : undefined;
   }
 
   #timeout(timeoutMs: number): DriverError {
@@ -462,12 +462,12 @@ export class Run {
 }
 
 /** With another prompt behind it, opencode goes on to that one as soon as an answer is whole. */
-function isAnswered(verdict: Verdict): boolean {
-  switch (verdict.kind) {
+function isAnswered(outcome: RunOutcome): boolean {
+  switch (outcome.kind) {
     case 'reply':
     case 'empty':
     case 'truncated':
-      return verdict.message.completed !== undefined;
+      return outcome.message.completed !== undefined;
     case 'superseded':
       return true;
     case 'failed':

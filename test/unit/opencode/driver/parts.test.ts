@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { asDriverError, DriverError, firstLine } from '../../../../src/opencode/driver/error.js';
 import { giveUpOn, type Retry } from '../../../../src/opencode/driver/give-up-policy.js';
-import { judgeRun, newestRun } from '../../../../src/opencode/driver/run-outcome.js';
+import { newestRun, outcomeOf } from '../../../../src/opencode/driver/run-outcome.js';
 import { StreamedText } from '../../../../src/opencode/driver/streamed-text.js';
 import {
   type Message,
@@ -66,24 +66,24 @@ describe('the verdict on a run at rest', () => {
       message({ id: 'a', completed: 1, finish: 'tool-calls', text: 'let me look' }),
       message({ id: 'b', completed: 2, finish: 'stop', text: 'done' }),
     ];
-    expect(judgeRun(steps)).toMatchObject({ kind: 'reply', message: { id: 'b' } });
+    expect(outcomeOf(steps)).toMatchObject({ kind: 'reply', message: { id: 'b' } });
   });
 
   it('is no reply where the last step says nothing, whatever an earlier one said', () => {
     const said = message({ id: 'a', completed: 1, finish: 'tool-calls', text: 'let me look' });
     for (const text of ['', ' \n']) {
       const silent = [said, message({ id: 'c', completed: 2, finish: 'stop', text })];
-      expect(judgeRun(silent)).toMatchObject({ kind: 'empty', message: { id: 'c' } });
+      expect(outcomeOf(silent)).toMatchObject({ kind: 'empty', message: { id: 'c' } });
     }
     const thought = message({ completed: 2, finish: 'stop', reasoning: 'hmm' });
-    expect(judgeRun([thought])).toMatchObject({ kind: 'empty' });
+    expect(outcomeOf([thought])).toMatchObject({ kind: 'empty' });
   });
 
   it('tells an answer that was cut, and one in a given form', () => {
     const cut = message({ completed: 2, finish: 'length', text: 'half of' });
-    expect(judgeRun([cut])).toMatchObject({ kind: 'truncated' });
+    expect(outcomeOf([cut])).toMatchObject({ kind: 'truncated' });
     const form = message({ completed: 2, finish: 'tool-calls', structured: { a: 1 } });
-    expect(judgeRun([form])).toMatchObject({ kind: 'reply' });
+    expect(outcomeOf([form])).toMatchObject({ kind: 'reply' });
   });
 
   it('passes over the summary of a compaction, and what opencode says after it', () => {
@@ -95,19 +95,19 @@ describe('the verdict on a run at rest', () => {
       message({ id: 's2', completed: 3, finish: 'stop', text: 'so far', summary: true }),
     ];
     const run = newestRun(all, undefined);
-    expect(judgeRun(run)).toMatchObject({ kind: 'reply', message: { id: 'a' } });
+    expect(outcomeOf(run)).toMatchObject({ kind: 'reply', message: { id: 'a' } });
   });
 
   it('tells a failure, a no, an abort, a cut and nothing apart', () => {
     const error = { name: 'APIError', message: 'no', statusCode: 400 };
-    expect(judgeRun([message({ completed: 1, error })])).toEqual({ kind: 'failed', error });
-    expect(judgeRun([message({ completed: 1, finish: 'tool-calls' })])).toEqual({
+    expect(outcomeOf([message({ completed: 1, error })])).toEqual({ kind: 'failed', error });
+    expect(outcomeOf([message({ completed: 1, finish: 'tool-calls' })])).toEqual({
       kind: 'stopped',
     });
-    expect(judgeRun([message({ completed: 1 })])).toEqual({ kind: 'aborted' });
-    expect(judgeRun([message()])).toEqual({ kind: 'cut' });
-    expect(judgeRun([message({ role: 'user' })])).toEqual({ kind: 'nothing' });
-    expect(judgeRun([])).toEqual({ kind: 'nothing' });
+    expect(outcomeOf([message({ completed: 1 })])).toEqual({ kind: 'aborted' });
+    expect(outcomeOf([message()])).toEqual({ kind: 'cut' });
+    expect(outcomeOf([message({ role: 'user' })])).toEqual({ kind: 'nothing' });
+    expect(outcomeOf([])).toEqual({ kind: 'nothing' });
   });
 
   it('looks only at what came after the prompt', () => {
