@@ -2,7 +2,7 @@
 /** The command line: words to calls. Adding a command is one entry in `COMMANDS`. */
 import { Command, CommanderError } from 'commander';
 import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
-import { nearest } from './config/suggest.js';
+import { suggest } from './lib/suggest.js';
 
 interface CommandEntry {
   name: string;
@@ -370,7 +370,7 @@ function refuseUnknownCommand(program: Command, word: string | undefined): void 
   if (word === undefined || word.startsWith('-')) return;
   const names = COMMANDS.map(({ name }) => name);
   if (names.includes(word)) return;
-  program.error(`error: unknown command '${word}'\n(Did you mean ${nearest(word, names)}?)`);
+  program.error(`error: unknown command '${word}'\n(Did you mean ${suggest(word, names)}?)`);
 }
 
 process.exitCode = await main(process.argv.slice(2));

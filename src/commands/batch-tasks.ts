@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { extname } from 'node:path';
 import { parse, YAMLError } from 'yaml';
 import * as z from 'zod';
-import { nearest } from '../config/suggest.js';
 import { missingUnit, parseDuration } from '../config/units.js';
 import { isId } from '../lib/id.js';
+import { suggest } from '../lib/suggest.js';
 import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
@@ -167,7 +167,7 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
 function issueWords(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys
-      .map((key) => `unknown key "${key}", did you mean "${nearest(key, KEYS)}"?`)
+      .map((key) => `unknown key "${key}", did you mean "${suggest(key, KEYS)}"?`)
       .join('; ');
   }
   return `${issue.path.join('.') || 'the task'}: ${issue.message}`;

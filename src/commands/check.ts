@@ -1,8 +1,8 @@
 /** `check`: is opencode installed, is the server up, are providers connected, is the configured model known. */
 import type { Config } from '../config/schema.js';
-import { nearest } from '../config/suggest.js';
 import { SystemClock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
+import { suggest } from '../lib/suggest.js';
 import type { RecognisingApi } from '../opencode/recognising-api.js';
 import { readAskingAgents } from '../opencode/v1/asking-agents.js';
 import type { OpencodeClient } from '../opencode/v1/client.js';
@@ -205,7 +205,7 @@ function modelStep(model: string | undefined, known: readonly { id: string }[]):
   }
   const ids = known.map((each) => each.id);
   if (ids.includes(model)) return { step, ok: true, says: model, model };
-  const hint = ids.length > 0 ? `; did you mean ${nearest(model, ids)}?` : '';
+  const hint = ids.length > 0 ? `; did you mean ${suggest(model, ids, '/')}?` : '';
   return { step, ok: false, says: `no connected provider has ${model}${hint}`, model };
 }
 

@@ -1,9 +1,9 @@
 /** The environment as a source: `OPENCODE_WATCHDOG_<PATH>`, and below it opencode's own variables. */
 import { parseDocument } from 'yaml';
+import { suggest } from '../lib/suggest.js';
 import { passwordProblem } from './flatten.js';
 import { ENV_PREFIX, GROUPS, KEYS_BY_VARIABLE } from './keys.js';
 import type { Source } from './source.js';
-import { nearest } from './suggest.js';
 
 export const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
 const PASSWORD_VARIABLES = new Set([`${ENV_PREFIX}SERVER_PASSWORD`, `${ENV_PREFIX}PASSWORD`]);
@@ -62,7 +62,7 @@ function expectedInstead(variable: string): string {
   if (isGroup && example !== undefined)
     return `one variable for each key below, such as ${example}`;
   const candidates = [...KEYS_BY_VARIABLE.keys(), CONFIG_VARIABLE];
-  return `a known variable; the nearest is ${nearest(variable, candidates)}`;
+  return `a known variable; the nearest is ${suggest(variable, candidates)}`;
 }
 
 /**

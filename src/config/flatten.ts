@@ -1,10 +1,10 @@
 /** One source of configuration, flattened to key paths: what the file, the environment and the flags have in common. */
 
 import { MASK } from '../lib/redaction.js';
+import { suggest } from '../lib/suggest.js';
 import { GROUPS, KEYS } from './keys.js';
 import { type Problem, showValue } from './problem.js';
 import type { Source } from './source.js';
-import { nearest } from './suggest.js';
 
 const NO_PASSWORD_HERE =
   'no password in a configuration file, flag or OPENCODE_WATCHDOG_ variable: set OPENCODE_SERVER_PASSWORD, name a file in server.passwordFile, or give the systemd credential opencode-server-password';
@@ -63,7 +63,7 @@ export function unknownKey(key: string, source: string): Problem {
       source,
     };
   }
-  const candidate = nearest(key, [...KEYS.keys(), ...GROUPS, PASSWORD_KEY]);
+  const candidate = suggest(key, [...KEYS.keys(), ...GROUPS, PASSWORD_KEY]);
   if (candidate === PASSWORD_KEY) return passwordProblem(key, source);
   return { key, expected: `a known key; the nearest is ${candidate}`, source };
 }

@@ -6,6 +6,7 @@
 import { resolve } from 'node:path';
 import type * as z from 'zod';
 import { MASK } from '../lib/redaction.js';
+import { suggest } from '../lib/suggest.js';
 import { readSecrets, readWebhookUrls, type Secrets } from './credentials.js';
 import { crossCheck } from './cross-checks.js';
 import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
@@ -17,7 +18,6 @@ import { profileOf, profileSource } from './profiles.js';
 import { type Config, configSchema } from './schema.js';
 import { Secret } from './secret.js';
 import type { Entry, Source } from './source.js';
-import { nearest } from './suggest.js';
 import { isTrusted, needsTrust } from './trust.js';
 
 /** A value given on the command line. */
@@ -198,7 +198,7 @@ function toProblems(issue: z.core.$ZodIssue, candidate: unknown, entry: Entry): 
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((name) => ({
       key: `${key}.${name}`,
-      expected: `a known key; the nearest is ${nearest(name, ['url', 'urlFile', 'events', 'format', 'minLevel', 'quiet'])}`,
+      expected: `a known key; the nearest is ${suggest(name, ['url', 'urlFile', 'events', 'format', 'minLevel', 'quiet'])}`,
       source,
     }));
   }

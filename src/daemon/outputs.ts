@@ -8,10 +8,10 @@ import { pageLink } from '../config/page-link.js';
 import type { Config } from '../config/schema.js';
 import type { Secret } from '../config/secret.js';
 import { makeStatusToken, statusTokenFile } from '../config/status-token.js';
-import { nearest } from '../config/suggest.js';
 import type { Clock } from '../lib/clock.js';
 import { createRedactor } from '../lib/redaction.js';
 import { openStateDirectory, serverStateDir } from '../lib/state-dir.js';
+import { suggest } from '../lib/suggest.js';
 import { HistoryStore } from '../status/history-store.js';
 import { openStatus } from '../status/open.js';
 import type { StatusSource } from '../status/source.js';
@@ -158,7 +158,7 @@ export function unknownEvents({ notify }: Config): string | undefined {
   for (const name of asked) {
     const known = EVENT_NAMES.some((event) => event === name || event.startsWith(`${name}.`));
     if (!known) {
-      return `notify.webhooks: "${name}" is no event; the nearest is ${nearest(name, EVENT_NAMES)}`;
+      return `notify.webhooks: "${name}" is no event; the nearest is ${suggest(name, EVENT_NAMES)}`;
     }
   }
   return undefined;

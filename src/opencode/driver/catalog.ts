@@ -3,11 +3,12 @@
  * the long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
  */
 import * as z from 'zod';
+import { suggest } from '../../lib/suggest.js';
 import { OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';
 import { type Model, readConfiguredModel, readProviders } from '../v1/providers.js';
 import { DriverError } from './error.js';
-import { type KnownModel, type ModelRef, modelName, suggestModel } from './model.js';
+import { type KnownModel, type ModelRef, modelName } from './model.js';
 import type { ModelList } from './types.js';
 
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
@@ -98,7 +99,7 @@ export async function explainMissing(
   const known = catalog?.models.map(({ id }) => id) ?? [];
   const candidates =
     known.length > 0 ? known : all.models.filter((each) => each.connected).map(({ id }) => id);
-  const nearest = suggestModel(name, candidates);
+  const nearest = suggest(name, candidates, '/');
   const hint = nearest === undefined ? 'no provider is connected' : `did you mean ${nearest}?`;
   return new DriverError(
     'model_unknown',

@@ -1,5 +1,4 @@
 /** Which model a prompt names: its spelling, its variant, and what a thinking budget means for it. Pure. */
-import { closest } from 'fastest-levenshtein';
 import { DriverError } from './error.js';
 
 export interface ModelRef {
@@ -44,11 +43,6 @@ export function parseModel(spec: unknown): ModelRef {
 }
 
 export const modelName = ({ providerID, modelID }: ModelRef) => `${providerID}/${modelID}`;
-
-/** The nearest known spelling, where there is any. */
-export function suggestModel(name: string, known: readonly string[]): string | undefined {
-  return known.length === 0 ? undefined : closest(name, known);
-}
 
 /** @throws DriverError `variant_unknown`: opencode itself would ignore it without a word (seen on 1.18.33) */
 export function checkVariant(model: KnownModel, variant: string): void {

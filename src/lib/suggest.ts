@@ -4,22 +4,22 @@ import { distance } from 'fastest-levenshtein';
 /**
  * Compares without case both the whole path and its last segment, so that a slip of the fingers and a right name under
  * the wrong parent are both found. The segment counts one more, so that of two equals the nearer path wins.
+ *
+ * @param separator what stands between the segments: `.` of a key, `/` of a model's name
  */
-export function nearest(name: string, known: Iterable<string>): string | undefined {
+export function suggest(
+  name: string,
+  known: Iterable<string>,
+  separator: '.' | '/' = '.',
+): string | undefined {
   // Levenshtein's distance is quadratic; no name that is meant is longer than this.
   const wanted = name.toLowerCase().slice(0, 200);
+  const last = (path: string) => path.slice(path.lastIndexOf(separator) + 1);
   let best: { name: string; score: number } | undefined;
   for (const candidate of known) {
     const lower = candidate.toLowerCase();
-    const score = Math.min(
-      distance(wanted, lower),
-      distance(lastSegment(wanted), lastSegment(lower)) + 1,
-    );
+    const score = Math.min(distance(wanted, lower), distance(last(wanted), last(lower)) + 1);
     if (best === undefined || score < best.score) best = { name: candidate, score };
   }
   return best?.name;
-}
-
-function lastSegment(path: string): string {
-  return path.slice(path.lastIndexOf('.') + 1);
 }
