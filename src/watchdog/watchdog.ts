@@ -51,7 +51,7 @@ export class Watchdog {
   readonly #drain: Drain;
   readonly #deferral: Deferral;
   readonly #answers = new AnswerTimes();
-  #out: Decision[] = [];
+  #decisions: Decision[] = [];
   /** When each session may change without any news. */
   readonly #agenda = new TimerQueue<Session>();
   /** When the server, a pile-up or a recycle may. */
@@ -67,16 +67,16 @@ export class Watchdog {
     // Its own: nobody changes it but an observation, so that a replay is exact.
     const policy = copyPolicy(options.policy);
     this.#policy = policy;
-    const say = (decision: Decision) => {
-      this.#out.push(decision);
+    const emit = (decision: Decision) => {
+      this.#decisions.push(decision);
     };
-    this.server = new ServerWatch(policy, options.acts, say);
-    this.#cuts = new CutsElsewhere({ say, wakeAt: (at) => this.#wakeAt(at) });
+    this.server = new ServerWatch(policy, options.acts, emit);
+    this.#cuts = new CutsElsewhere({ emit, wakeAt: (at) => this.#wakeAt(at) });
     this.#sessions = new SessionWatch({
       policy,
       cuts: this.#cuts,
-      outages: new ProviderOutages(policy.pileup, say),
-      say,
+      outages: new ProviderOutages(policy.pileup, emit),
+      emit,
       canAct: () => this.server.healthy,
       whyNoAbort: () => this.#whyNoAbort(),
       isAnswering: () => this.server.answering,
@@ -153,13 +153,13 @@ export class Watchdog {
         return NOTHING;
       }
     }
-    this.#out = [];
+    this.#decisions = [];
     if ('startedAt' in o) this.#answers.note(o.at - o.startedAt, o.at);
     this.#take(o);
     this.#reviewDue(o.at);
     this.#reviewServer(o.at);
     this.#cuts.review(o.at);
-    return this.#out;
+    return this.#decisions;
   }
 
   #take(o: Observation): void {
@@ -179,7 +179,7 @@ export class Watchdog {
         return;
       case 'daemon.stopping':
         for (const each of this.#sessions.interrupted()) {
-          this.#out.push({ note: 'session.interrupted', by: 'stop', ...each });
+          this.#decisions.push({ note: 'session.interrupted', by: 'stop', ...each });
         }
         return;
       case 'abort.requested':
@@ -275,7 +275,7 @@ export class Watchdog {
     if (!this.server.healthy || !this.server.acts) return;
     if (this.#drain.wanted !== undefined || this.#drain.rests(reason, at)) return;
     this.#drain.want(reason, at);
-    this.#out.push({
+    this.#decisions.push({
       note: 'server.draining',
       reason,
       sessions: this.#drain.holding(this.#sessions.book.active).length,
@@ -374,7 +374,7 @@ export class Watchdog {
       case 'wait':
         this.#wakeAt(answer.askAgainAt);
         if (answer.isNew) {
-          this.#out.push({
+          this.#decisions.push({
             note: 'server.restart_deferred',
             reason,
             waitsFor: healthy.map(({ id }) => id),

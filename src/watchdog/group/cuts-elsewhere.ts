@@ -32,7 +32,7 @@ interface End {
 export type CutListener = (by: 'dispose' | 'elsewhere' | undefined, together: number) => void;
 
 export interface CutsElsewhereOptions {
-  say(decision: Decision): void;
+  emit(decision: Decision): void;
   wakeAt(at: number): void;
 }
 
@@ -108,6 +108,6 @@ export class CutsElsewhere {
 
   #say(end: End, by: 'dispose' | 'elsewhere'): void {
     this.#said.add(end);
-    this.#options.say({ note: 'session.interrupted', ...end.fields, by, health: end.health });
+    this.#options.emit({ note: 'session.interrupted', ...end.fields, by, health: end.health });
   }
 }

@@ -27,12 +27,12 @@ interface FailingModel {
 
 export class ProviderOutages {
   readonly #policy: Policy['pileup'];
-  readonly #say: (decision: Decision) => void;
+  readonly #emit: (decision: Decision) => void;
   readonly #models = new Map<string, FailingModel>();
 
-  constructor(policy: Policy['pileup'], say: (decision: Decision) => void) {
+  constructor(policy: Policy['pileup'], emit: (decision: Decision) => void) {
     this.#policy = policy;
-    this.#say = say;
+    this.#emit = emit;
   }
 
   /** Models remembered. */
@@ -66,7 +66,7 @@ export class ProviderOutages {
     const before = [...model.ended.values()].filter((ended) => ended <= episode.startedAt);
     if (before.length < this.#policy.minSessions) return;
     model.outSince = at;
-    this.#say({
+    this.#emit({
       note: 'provider.outage',
       ...namesOf(name),
       sessions: new Set([...model.ended.keys(), sessionID]).size,
@@ -80,7 +80,7 @@ export class ProviderOutages {
     if (run.model === undefined || model === undefined) return;
     this.#models.delete(run.model);
     if (model.outSince === undefined) return;
-    this.#say({ note: 'provider.back', ...namesOf(run.model), outageMs: at - model.outSince });
+    this.#emit({ note: 'provider.back', ...namesOf(run.model), outageMs: at - model.outSince });
   }
 
   #enter(name: string): FailingModel {

@@ -38,7 +38,7 @@ export class ServerWatch {
   readonly #policy: Policy;
   /** False where the process is never touched (`server.control: observe`). */
   readonly acts: boolean;
-  readonly #out: (decision: Decision) => void;
+  readonly #emit: (decision: Decision) => void;
   readonly breaker: CircuitBreaker;
   readonly #suspension: Suspension;
   readonly #mute = new UnresponsivePeriods();
@@ -66,12 +66,12 @@ export class ServerWatch {
   #skipped = false;
   restarts = 0;
 
-  constructor(policy: Policy, acts: boolean, out: (decision: Decision) => void) {
+  constructor(policy: Policy, acts: boolean, emit: (decision: Decision) => void) {
     this.#policy = policy;
     this.acts = acts;
-    this.#out = out;
+    this.#emit = emit;
     this.breaker = new CircuitBreaker(policy.restart);
-    this.#suspension = new Suspension(out);
+    this.#suspension = new Suspension(emit);
   }
 
   get state(): Readonly<State> {
@@ -259,8 +259,8 @@ export class ServerWatch {
       this.#startedOnce = true;
       this.#requested = false;
       this.#state = { kind: 'starting', since: at };
-      this.#out({ note: 'server.starting' });
-      this.#out({ act: 'start' });
+      this.#emit({ note: 'server.starting' });
+      this.#emit({ act: 'start' });
       return undefined;
     }
     if (reason !== 'manual') {
@@ -273,14 +273,14 @@ export class ServerWatch {
         case 'held':
           return admission.until;
         case 'opened':
-          this.#out({
+          this.#emit({
             note: 'server.breaker_open',
             reason,
             restarts: admission.restarts,
             cooldownMs: admission.cooldown,
           });
           if (this.#policy.restart.giveUp === 'exit') {
-            this.#out({ act: 'give_up', restarts: admission.restarts });
+            this.#emit({ act: 'give_up', restarts: admission.restarts });
           }
           return admission.until;
       }
@@ -291,7 +291,7 @@ export class ServerWatch {
     const pid = this.#pid;
     this.#state = { kind: 'restarting', since: at, reason, before };
     this.#failures = 0;
-    this.#out({
+    this.#emit({
       note: 'server.restarting',
       reason,
       ...(pid === undefined ? {} : { pid }),
@@ -299,7 +299,7 @@ export class ServerWatch {
       restarts: this.breaker.recent(at),
       detail,
     });
-    this.#out({ act: 'restart', reason });
+    this.#emit({ act: 'restart', reason });
     return undefined;
   }
 
@@ -311,9 +311,9 @@ export class ServerWatch {
     this.#state = { kind: 'healthy', since: at };
     this.#version = version ?? this.#version;
     if (this.breaker.healthy(at)) {
-      this.#out({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
+      this.#emit({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
     }
-    this.#out({
+    this.#emit({
       note: 'server.healthy',
       ...(this.#version === undefined ? {} : { version: this.#version }),
       ...(this.#pid === undefined ? {} : { pid: this.#pid }),
@@ -325,7 +325,7 @@ export class ServerWatch {
   #refused(at: number, status: number): void {
     this.#startedOnce = true;
     this.#state = { kind: 'unauthorized', since: at };
-    this.#out({ note: 'server.unauthorized', status });
+    this.#emit({ note: 'server.unauthorized', status });
   }
 
   /** It answers, so it is alive: never a reason to restart. One bad answer of a healthy one is a moment, no change. */
@@ -357,7 +357,7 @@ export class ServerWatch {
     this.#version = unsupported.version ?? this.#version;
     if (unsupported.starting) return;
     const { answered, means, version } = unsupported;
-    this.#out({
+    this.#emit({
       note: 'server.unsupported',
       ...(version === undefined ? {} : { version }),
       answered,
@@ -396,7 +396,7 @@ export class ServerWatch {
     this.breaker.unhealthy(at);
     this.#skipped = false;
     this.#state = { kind: 'unresponsive', since: at, failures: this.#failures, lastError: error };
-    this.#out({
+    this.#emit({
       note: 'server.unresponsive',
       failures: this.#failures,
       lastError: error,
@@ -412,7 +412,7 @@ export class ServerWatch {
     this.#skipped = false;
     this.#suspension.clear();
     this.#state = { kind: 'down', since: o.at, lastError: 'the process ended' };
-    this.#out({
+    this.#emit({
       note: 'server.exited',
       ...(o.pid === undefined ? {} : { pid: o.pid }),
       code: o.code,
@@ -430,7 +430,7 @@ export class ServerWatch {
     this.#stream.aliveAt = o.at;
     this.#understood = false;
     if (o.unsupported !== undefined) {
-      this.#out({
+      this.#emit({
         note: 'server.restart_failed',
         reason: was.kind === 'restarting' ? was.reason : 'start',
         error: `what runs now is not understood: ${o.unsupported.answered}`,
@@ -439,7 +439,7 @@ export class ServerWatch {
       return;
     }
     if (was.kind === 'restarting') {
-      this.#out({
+      this.#emit({
         note: 'server.restarted',
         reason: was.reason,
         tookMs: o.tookMs,
@@ -453,7 +453,7 @@ export class ServerWatch {
   #restartFailed(o: Extract<ServerObservation, { kind: 'restart.failed' }>): void {
     const was = this.#state;
     if (was.kind !== 'restarting' && was.kind !== 'starting') return;
-    this.#out({
+    this.#emit({
       note: 'server.restart_failed',
       reason: was.kind === 'restarting' ? was.reason : 'start',
       error: o.error,

@@ -20,7 +20,7 @@ type Observed = Extract<
 >;
 
 export class Suspension {
-  readonly #out: (decision: Decision) => void;
+  readonly #emit: (decision: Decision) => void;
   #pid: number | undefined;
   #since = 0;
   #seenAt = 0;
@@ -28,8 +28,8 @@ export class Suspension {
   /** `left`: decided in `dryRun` or a pause, and not decided again until somebody takes it up. */
   #act: 'none' | 'under way' | 'left' = 'none';
 
-  constructor(out: (decision: Decision) => void) {
-    this.#out = out;
+  constructor(emit: (decision: Decision) => void) {
+    this.#emit = emit;
   }
 
   /** @param acts false where the process is never touched: then it is only said */
@@ -48,7 +48,7 @@ export class Suspension {
       case 'thaw.failed':
         if (this.#pid === undefined || this.#act !== 'under way') return;
         this.#act = 'none';
-        this.#out({
+        this.#emit({
           note: 'server.thaw_failed',
           pid: this.#pid,
           try: this.#tries,
@@ -61,7 +61,7 @@ export class Suspension {
   /** It answers: whoever let it run. */
   answered(at: number): void {
     if (this.#pid === undefined) return;
-    this.#out({ note: 'server.thawed', pid: this.#pid, tookMs: at - this.#since });
+    this.#emit({ note: 'server.thawed', pid: this.#pid, tookMs: at - this.#since });
     this.#pid = undefined;
     this.#act = 'none';
   }
@@ -83,12 +83,12 @@ export class Suspension {
       this.#pid = pid;
       this.#since = at;
       this.#act = 'none';
-      this.#out({ note: 'server.suspended', pid });
+      this.#emit({ note: 'server.suspended', pid });
     }
     this.#seenAt = at;
     if (!acts || this.#act !== 'none' || this.#tries >= MAX_TRIES) return;
     this.#tries += 1;
     this.#act = 'under way';
-    this.#out({ act: 'thaw' });
+    this.#emit({ act: 'thaw' });
   }
 }

@@ -49,7 +49,7 @@ export function sayStuck(
   at: number,
 ): void {
   const { episode } = run;
-  context.say({
+  context.emit({
     note: 'session.stuck',
     ...fieldsOf(session),
     reason: crossing.reason,
@@ -80,7 +80,7 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
   const tries = trouble.tries + 1;
   run.trouble = { ...trouble, phase: 'aborting', tries, withdrawn: false };
   session.aborting = { reason: trouble.reason, try: tries, run, since: at };
-  context.say({
+  context.emit({
     note: 'session.aborting',
     ...fieldsOf(session),
     reason: trouble.reason,
@@ -91,7 +91,7 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
     isRetryReason(trouble.reason) &&
     run.status === 'retry' &&
     (run.episode?.holds ?? 0) < MAX_HOLDS;
-  context.say({
+  context.emit({
     act: 'abort',
     sessionID: session.id,
     directory: run.directory ?? session.info.directory,
@@ -119,8 +119,8 @@ function abortByHand(context: Context, session: Session, at: number): void {
   }
   const { run } = session;
   session.aborting = { reason: 'manual', try: 1, run, since: at };
-  context.say({ note: 'session.aborting', ...fieldsOf(session), reason: 'manual', try: 1 });
-  context.say({
+  context.emit({ note: 'session.aborting', ...fieldsOf(session), reason: 'manual', try: 1 });
+  context.emit({
     act: 'abort',
     sessionID: session.id,
     directory: run?.directory ?? session.info.directory,
@@ -140,7 +140,7 @@ export function answerPerson(context: Context, session: Session, answer: Persons
   if (by === undefined) return;
   session.abortAskedBy = undefined;
   const { parentID: _, ...fields } = fieldsOf(session);
-  context.say({ note: 'act.done', act: 'abort', by, ...fields, ...answer });
+  context.emit({ note: 'act.done', act: 'abort', by, ...fields, ...answer });
 }
 
 /** An abort has ended: by it the person is answered, or their own follows. */
@@ -185,7 +185,7 @@ export function takeBack(context: Context, session: Session, run: Run, at: numbe
     letGo(context, session, run, at);
   } else if (!trouble.withdrawn) {
     trouble.withdrawn = true;
-    context.say({ act: 'withdraw', sessionID: session.id });
+    context.emit({ act: 'withdraw', sessionID: session.id });
   }
 }
 
@@ -198,7 +198,7 @@ function letGo(context: Context, session: Session, run: Run, at: number): void {
   run.trouble = undefined;
   if (trouble === undefined || isRetryReason(trouble.reason)) return;
   run.said = undefined;
-  context.say({
+  context.emit({
     note: 'session.recovered',
     ...fieldsOf(session),
     reason: trouble.reason,
@@ -215,7 +215,7 @@ export function episodeEnded(context: Context, session: Session, run: Run, at: n
   const reason = ofEpisode ? trouble.reason : run.said;
   run.episode = undefined;
   run.said = undefined;
-  context.say({
+  context.emit({
     note: 'session.recovered',
     ...fieldsOf(session),
     ...(reason === undefined ? {} : { reason }),
@@ -274,7 +274,7 @@ function manualAbortEnded(
       } else {
         const { error } = o;
         const fields = { ...fieldsOf(session), reason: 'manual', try: 1, error } as const;
-        context.say({ note: 'session.abort_failed', ...fields });
+        context.emit({ note: 'session.abort_failed', ...fields });
       }
       return false;
     case 'abort.skipped':
@@ -384,7 +384,7 @@ function aborted(
   aborting: Aborting,
 ): void {
   const { reason, try: tries } = aborting;
-  context.say({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
+  context.emit({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
   // A person's is the person's to follow up.
   if (aborting.reason === 'manual') {
     session.lastAbort = undefined;
@@ -407,7 +407,7 @@ function retryOrWedge(
   o: Extract<ActObservation, { kind: 'abort.failed' }>,
 ): void {
   const { at, error } = o;
-  context.say({ note: 'session.abort_failed', ...fieldsOf(session), reason, try: tries, error });
+  context.emit({ note: 'session.abort_failed', ...fieldsOf(session), reason, try: tries, error });
   const since = run.trouble?.since ?? at;
   if (run.trouble?.phase === 'aborting' && run.trouble.withdrawn) {
     // It came too late to be held back and did nothing; the run is alive and well.
@@ -432,7 +432,7 @@ function wedge(
   const next = context.canRestart() ? 'restart' : 'nothing';
   run.trouble = { phase: 'wedged', ...trouble, next };
   const { reason, tries } = trouble;
-  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
+  context.emit({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
 }
 
 /** No restart comes for it either: a person is told, once. */
@@ -441,5 +441,5 @@ export function nothingHelps(context: Context, session: Session): void {
   if (trouble?.phase !== 'wedged' || trouble.next === 'nothing') return;
   trouble.next = 'nothing';
   const { reason, tries, next } = trouble;
-  context.say({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
+  context.emit({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
 }

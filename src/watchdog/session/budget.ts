@@ -117,7 +117,7 @@ export class Spending {
       if (note === undefined || said.has(key)) continue;
       said.add(key);
       const whose = budget === 'day' ? {} : fieldsOf(session);
-      this.#context.say({ note, ...whose, budget, unit, value, limit });
+      this.#context.emit({ note, ...whose, budget, unit, value, limit });
     }
   }
 
@@ -130,7 +130,7 @@ export class Spending {
     if (this.#saidUnpriced.has(model) || this.#saidUnpriced.size >= MAX_UNPRICED) return;
     this.#saidUnpriced.add(model);
     const isBounded = ofRun.tokens > 0 || session.tokens > 0 || day.tokens > 0;
-    this.#context.say({ note: 'budget.unpriced', model, tokens: spent.tokens, isBounded });
+    this.#context.emit({ note: 'budget.unpriced', model, tokens: spent.tokens, isBounded });
   }
 
   /** The budgets that are on, with what this run, its session and the day have spent of them. */

@@ -36,7 +36,7 @@ type Found = Extract<
 export function requestInspection(context: Context, session: Session, run: Run, at: number): void {
   const failures = run.inspection?.state === 'failed' ? run.inspection.failures : 0;
   run.inspection = { state: 'asked', at, failures };
-  context.say({
+  context.emit({
     act: 'inspect',
     sessionID: session.id,
     directory: run.directory ?? session.info.directory,

@@ -16,7 +16,7 @@ export function sayLoop(context: Context, session: Session, run: Run, at: number
   if (run.saidLoop?.kind !== kind) {
     run.saidLoop = { kind, whole: false };
     const named = tool === undefined ? {} : { tool };
-    context.say({ note: 'session.looping', ...fieldsOf(session), kind, count, limit, ...named });
+    context.emit({ note: 'session.looping', ...fieldsOf(session), kind, count, limit, ...named });
   }
   if (count < limit || policy.action !== 'report' || run.saidLoop.whole) return;
   run.saidLoop.whole = true;
@@ -28,7 +28,7 @@ export function sayFastRuns(context: Context, session: Session, count: number): 
   const { action, maxRuns } = context.policy.loop;
   if (action === 'off' || maxRuns === 0) return;
   const fields = { ...fieldsOf(session), kind: 'runs', limit: maxRuns } as const;
-  if (count === Math.ceil(maxRuns / 2)) context.say({ note: 'session.looping', ...fields, count });
+  if (count === Math.ceil(maxRuns / 2)) context.emit({ note: 'session.looping', ...fields, count });
   if (count === maxRuns)
-    context.say({ note: 'session.stuck', ...fields, reason: 'loop', value: count });
+    context.emit({ note: 'session.stuck', ...fields, reason: 'loop', value: count });
 }

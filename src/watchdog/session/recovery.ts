@@ -67,7 +67,7 @@ function proceed(context: Context, session: Session, run: Run, otherModel: boole
   session.continues += 1;
   // A run that follows is wanted: it is not the old one come back.
   session.lastAbort = undefined;
-  context.say({
+  context.emit({
     act: 'continue',
     sessionID: session.id,
     directory: run.directory ?? session.info.directory,
@@ -89,6 +89,6 @@ export function continued(
     ...(model === undefined ? {} : { model }),
     count: session.continues,
   };
-  if (o.kind === 'continue.done') context.say({ note: 'session.continued', ...fields });
-  else context.say({ note: 'session.continue_failed', ...fields, error: o.error });
+  if (o.kind === 'continue.done') context.emit({ note: 'session.continued', ...fields });
+  else context.emit({ note: 'session.continue_failed', ...fields, error: o.error });
 }

@@ -128,7 +128,7 @@ export class SessionWatch {
     if (session !== undefined) abortRequested(this.#context, session, by, at);
     else {
       const error = `${this.book.active.size} sessions are active, more than can be watched`;
-      this.#context.say({
+      this.#context.emit({
         note: 'act.done',
         act: 'abort',
         by,
@@ -335,7 +335,7 @@ export class SessionWatch {
     const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
     const cut: Cut[] = [];
     for (const each of interrupted) {
-      this.#context.say({ note: 'session.interrupted', by: 'restart', restartReason, ...each });
+      this.#context.emit({ note: 'session.interrupted', by: 'restart', restartReason, ...each });
     }
     for (const session of [...this.book.active]) {
       const { run } = session;
@@ -375,7 +375,7 @@ export class SessionWatch {
     const session = this.book.enter(sessionID, at);
     if (session === undefined && at - this.#saidFullAt >= SAY_FULL_EVERY) {
       this.#saidFullAt = at;
-      this.#context.say({ note: 'session.unwatched', sessionID, watched: this.book.active.size });
+      this.#context.emit({ note: 'session.unwatched', sessionID, watched: this.book.active.size });
     }
     return session;
   }

@@ -24,7 +24,7 @@ export function requestAsked(
   if (run.requests.has(request.requestID) || run.requests.size >= MAX_REQUESTS) return false;
   run.requests.set(request.requestID, { ...request, since: at, heard, handled: undefined });
   run.preparing = false;
-  context.say({
+  context.emit({
     note: 'session.waiting',
     ...fieldsOf(session),
     on: request.on,
@@ -50,7 +50,7 @@ export function requestAnswered(
     run.tools.set(id, { ...tool, startedAt: Math.min(at, tool.startedAt + waited) });
   }
   if (request === undefined) return;
-  context.say({
+  context.emit({
     note: 'session.answered',
     ...fieldsOf(session),
     on: request.on,
@@ -74,7 +74,7 @@ export function answerForPeople(context: Context, session: Session, run: Run, at
     const crossing: LimitExceeded = { reason: 'waiting', limit: maxDuration, value };
     sayStuck(context, session, run, crossing, at);
     if (action === 'reject') {
-      context.say({
+      context.emit({
         act: 'reject',
         sessionID: session.id,
         directory: run.directory ?? session.info.directory,

@@ -9,7 +9,7 @@ export interface Context {
   readonly policy: Policy;
   readonly outages: ProviderOutages;
   readonly cuts: CutsElsewhere;
-  say(decision: Decision): void;
+  emit(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;
   /** Why no abort can be sent at all, not even a person's; undefined where one can. */

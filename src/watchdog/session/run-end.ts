@@ -155,7 +155,7 @@ export function disposedUnder(
   if (run.trouble !== undefined) return;
   run.error = undefined;
   const { health } = session;
-  context.say({ note: 'session.interrupted', ...fieldsOf(session), by, health });
+  context.emit({ note: 'session.interrupted', ...fieldsOf(session), by, health });
 }
 
 /** True where it was no repetition. */
@@ -170,7 +170,7 @@ function sayFailed(
   const known = session.lastFailure;
   if (known?.text === text || (known !== undefined && at - known.at <= SAME_FAILURE)) return false;
   session.lastFailure = { text, at };
-  context.say({
+  context.emit({
     note: 'session.failed',
     ...fieldsOf(session),
     error: text,
@@ -189,7 +189,7 @@ function sayEnded(
   const { totals, spent, error, endedFor } = run;
   const { finish, steps, tools, toolErrors } = totals;
   const { costUsd, tokens } = spent;
-  context.say({
+  context.emit({
     note: 'session.ended',
     ...fields,
     outcome,

@@ -260,7 +260,7 @@ export class Runs {
     if (health === previous) return;
     const of = run ?? ended;
     const tool = of?.tools.values().next().value?.tool;
-    this.#context.say({
+    this.#context.emit({
       note: 'session.health',
       ...fieldsOf(session),
       health,
