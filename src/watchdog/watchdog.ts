@@ -53,7 +53,7 @@ export class Watchdog {
   readonly #answers = new AnswerTimes();
   #decisions: Decision[] = [];
   /** When each session may change without any news. */
-  readonly #agenda = new TimerQueue<Session>();
+  readonly #timers = new TimerQueue<Session>();
   /** When the server, a pile-up or a recycle may. */
   #serverAt = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
@@ -86,7 +86,7 @@ export class Watchdog {
       muteSince: (since) => this.server.muteSince(since),
       wakeAt: (at, session) => {
         if (session === undefined) this.#wakeAt(at);
-        else this.#agenda.ask(session, at);
+        else this.#timers.ask(session, at);
       },
     });
     this.#drain = new Drain(policy.recycle);
@@ -101,23 +101,23 @@ export class Watchdog {
 
   /** A lower bound, kept cheap. */
   get #next(): number {
-    return Math.min(this.#agenda.next, this.#serverAt);
+    return Math.min(this.#timers.next, this.#serverAt);
   }
 
   /** The active sessions. */
   sessions(at: number): SessionView[] {
-    return [...this.#sessions.book.active].map((session) => view(session, at));
+    return [...this.#sessions.registry.active].map((session) => view(session, at));
   }
 
   /** One session, where it is active. */
   session(id: string, at: number): SessionView | undefined {
-    const session = this.#sessions.book.find(id);
+    const session = this.#sessions.registry.find(id);
     return session?.run === undefined ? undefined : view(session, at);
   }
 
   /** The active sessions, with what each waits for or fails on. */
   details(at: number): SessionDetail[] {
-    return [...this.#sessions.book.active].map((session) => ({
+    return [...this.#sessions.registry.active].map((session) => ({
       ...view(session, at),
       ...detail(session, at),
     }));
@@ -135,7 +135,7 @@ export class Watchdog {
 
   /** Sessions that are known and have no run. */
   get idleSessions(): number {
-    return this.#sessions.book.size - this.#sessions.book.active.size;
+    return this.#sessions.registry.size - this.#sessions.registry.active.size;
   }
 
   /** Since when a person has the daemon decide and not act; undefined where it acts. */
@@ -278,7 +278,7 @@ export class Watchdog {
     this.#decisions.push({
       note: 'server.draining',
       reason,
-      sessions: this.#drain.holding(this.#sessions.book.active).length,
+      sessions: this.#drain.holding(this.#sessions.registry.active).length,
       drainTimeoutMs: this.#policy.recycle.drainTimeout,
     });
   }
@@ -334,8 +334,8 @@ export class Watchdog {
   /** Judges whoever is due; each says anew when it wants to be asked again. */
   #reviewDue(at: number): void {
     if (at >= this.#serverAt) this.#serverAt = Number.POSITIVE_INFINITY;
-    if (at < this.#agenda.next) return;
-    for (let due = this.#agenda.take(at); due !== undefined; due = this.#agenda.take(at)) {
+    if (at < this.#timers.next) return;
+    for (let due = this.#timers.take(at); due !== undefined; due = this.#timers.take(at)) {
       if (!this.#isCutting) this.#sessions.review(due, at);
     }
   }
@@ -344,14 +344,14 @@ export class Watchdog {
     const own = this.server.ownReason();
     if (own !== undefined && this.#restart(own, at, this.server.detail())) return;
     if (!this.server.healthy) return;
-    const { wedged } = this.#sessions.book;
+    const { wedged } = this.#sessions.registry;
     let wanted = wedged.size > 0;
     if (wanted) {
       const ids = [...wedged].map((each) => each.id).join(', ');
       if (this.#restartSparing('wedged', at, `aborts do not end ${ids}`, wedged)) return;
     }
     if (this.#reviewDrain(at)) return;
-    this.#sessions.piles.review(at, (detail, piled) => {
+    this.#sessions.pileups.review(at, (detail, piled) => {
       wanted = true;
       return this.#restartSparing('pileup', at, detail, piled);
     });
@@ -366,7 +366,7 @@ export class Watchdog {
     stuck: ReadonlySet<Session>,
   ): boolean {
     if (!this.server.acts) return false;
-    const healthy = this.#sessions.book.healthy(stuck);
+    const healthy = this.#sessions.registry.healthy(stuck);
     const answer = this.#deferral.judge(stuck.size, healthy.length, at);
     switch (answer.kind) {
       case 'restart':
@@ -391,7 +391,7 @@ export class Watchdog {
   /** True where the executor is now busy with the process. */
   #reviewDrain(at: number): boolean {
     const { wanted } = this.#drain;
-    const answer = this.#drain.judge(this.#sessions.book.active, at);
+    const answer = this.#drain.judge(this.#sessions.registry.active, at);
     if (wanted === undefined || answer === undefined) return false;
     if (answer.kind === 'restart') return this.#restart(wanted.reason, at, answer.detail);
     this.#wakeAt(answer.askAgainAt);
@@ -412,7 +412,7 @@ export class Watchdog {
     // Whatever the restart is for, it recycles too.
     this.#drain.clear(at);
     this.#deferral.clear();
-    if (reason === 'pileup') this.#sessions.piles.restarted(at);
+    if (reason === 'pileup') this.#sessions.pileups.restarted(at);
     return true;
   }
 }

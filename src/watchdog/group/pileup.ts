@@ -34,7 +34,7 @@ export class Pileups {
   /** `restart` tries one, and says whether it was decided. */
   review(at: number, restart: (detail: string, piled: ReadonlySet<Session>) => boolean): void {
     const { policy, outages, wakeAt } = this.#context;
-    const { retrying, episodeNews } = this.#runs.book;
+    const { retrying, episodeNews } = this.#runs.registry;
     const { minSessions, minDuration } = policy.pileup;
     if (retrying.size < minSessions) {
       this.#pileup.clear();
@@ -53,7 +53,7 @@ export class Pileups {
     const answer = this.#pileup.judge(
       {
         episodes: piled.map(({ since }) => since),
-        healthy: () => this.#runs.book.healthy(inPile).length > 0,
+        healthy: () => this.#runs.registry.healthy(inPile).length > 0,
         verifyMs: this.#context.verifyMs(at),
         outage: formedElsewhere.length < minSessions,
       },
@@ -77,7 +77,7 @@ export class Pileups {
    * named heals by waiting, and counts in no pile-up.
    */
   #piled(): Piled[] {
-    return [...this.#runs.book.retrying].flatMap((session) => {
+    return [...this.#runs.registry.retrying].flatMap((session) => {
       const { run } = session;
       if (run?.episode === undefined || !isRetrying(run)) return [];
       if (run.episode.named !== undefined) return [];

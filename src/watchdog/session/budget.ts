@@ -31,7 +31,7 @@ export const MAX_UNPRICED = 100;
 
 export class Spending {
   readonly #context: Context;
-  readonly #book: SessionRegistry;
+  readonly #registry: SessionRegistry;
   /** When the day began, on the observed clock; undefined until the daemon has said it. */
   #dayStartedAt: number | undefined;
   #day = nothingSpent();
@@ -40,9 +40,9 @@ export class Spending {
   #totalsBefore: ReadonlyMap<string, Spent> = new Map();
   readonly #saidUnpriced = new Set<string>();
 
-  constructor(context: Context, book: SessionRegistry) {
+  constructor(context: Context, registry: SessionRegistry) {
     this.#context = context;
-    this.#book = book;
+    this.#registry = registry;
   }
 
   /** What the whole server has spent since midnight. */
@@ -53,7 +53,7 @@ export class Spending {
   /** opencode's totals of sessions, those of earlier daemons included; the newest last. */
   get totals(): ReadonlyMap<string, Spent> {
     const all = new Map(this.#totalsBefore);
-    for (const { id, total } of this.#book.all) {
+    for (const { id, total } of this.#registry.all) {
       if (total === undefined) continue;
       all.delete(id);
       all.set(id, total);
@@ -160,7 +160,7 @@ export class Spending {
     while (each !== undefined) {
       yield each;
       const { parentID }: { parentID?: string } = each.info;
-      each = parentID === undefined ? undefined : this.#book.find(parentID);
+      each = parentID === undefined ? undefined : this.#registry.find(parentID);
     }
   }
 }

@@ -48,8 +48,8 @@ type OfOneSession = Exclude<
 >;
 
 export class SessionWatch {
-  readonly book: SessionRegistry;
-  readonly piles: Pileups;
+  readonly registry: SessionRegistry;
+  readonly pileups: Pileups;
   readonly #gaps = new ClockGaps();
   readonly #context: Context;
   readonly #runs: Runs;
@@ -58,15 +58,15 @@ export class SessionWatch {
   constructor(context: Context) {
     this.#context = context;
     this.#runs = new Runs(context);
-    this.book = this.#runs.book;
-    this.piles = new Pileups(context, this.#runs);
+    this.registry = this.#runs.registry;
+    this.pileups = new Pileups(context, this.#runs);
   }
 
   /**
    * Text is most of the traffic: for a run without trouble it moves one number. False where more is to be done.
    */
   plainProgress(sessionID: string, at: number): boolean {
-    const session = this.book.find(sessionID);
+    const session = this.registry.find(sessionID);
     const run = session?.run;
     if (run === undefined || session?.health !== 'busy') return false;
     if (run.episode || run.preparing || run.error) return false;
@@ -91,7 +91,7 @@ export class SessionWatch {
   resynced(at: number): void {
     this.#runs.listen(at);
     const { maxSilence } = this.#context.policy.stall;
-    for (const session of [...this.book.active]) {
+    for (const session of [...this.registry.active]) {
       const { run } = session;
       if (run === undefined) continue;
       const quiet = maxSilence > 0 && at - run.progressAt > maxSilence * QUIET_SHARE;
@@ -106,7 +106,7 @@ export class SessionWatch {
 
   /** The server answers again: what was silent meanwhile was the server's silence. */
   serverBack(at: number): void {
-    for (const session of [...this.book.active]) {
+    for (const session of [...this.registry.active]) {
       if (session.run) session.run.vouchedSince = at;
       this.#runs.review(session, at);
     }
@@ -114,7 +114,7 @@ export class SessionWatch {
 
   /** What `dryRun` or a pause left undone is taken up where it still stands. */
   takeUpLeft(at: number): void {
-    for (const session of [...this.book.active]) {
+    for (const session of [...this.registry.active]) {
       const { run } = session;
       if (run?.trouble?.phase !== 'left') continue;
       run.trouble = { ...run.trouble, phase: 'pending', tries: run.trouble.tries - 1 };
@@ -127,7 +127,7 @@ export class SessionWatch {
     const session = this.#enter(sessionID, at);
     if (session !== undefined) abortRequested(this.#context, session, by, at);
     else {
-      const error = `${this.book.active.size} sessions are active, more than can be watched`;
+      const error = `${this.registry.active.size} sessions are active, more than can be watched`;
       this.#context.emit({
         note: 'act.done',
         act: 'abort',
@@ -158,7 +158,7 @@ export class SessionWatch {
   }
 
   reviewAll(at: number): void {
-    for (const session of [...this.book.active]) this.#runs.review(session, at);
+    for (const session of [...this.registry.active]) this.#runs.review(session, at);
   }
 
   polled(o: Extract<SessionObservation, { kind: 'status.polled' }>): void {
@@ -179,7 +179,7 @@ export class SessionWatch {
         requestInspection(this.#context, session, session.run, o.at);
       this.#runs.review(session, o.at);
     }
-    for (const session of [...this.book.active]) {
+    for (const session of [...this.registry.active]) {
       const { run } = session;
       if (run === undefined || o.statuses.has(session.id)) continue;
       if (o.directory !== undefined && run.directory !== o.directory) continue;
@@ -190,7 +190,7 @@ export class SessionWatch {
 
   disposed(directory: string, by: 'dispose' | 'restart', at: number): void {
     this.#context.cuts.disposed(directory, at);
-    for (const session of [...this.book.active]) {
+    for (const session of [...this.registry.active]) {
       const { run } = session;
       if (run?.directory !== directory) continue;
       disposedUnder(this.#context, session, run, by);
@@ -200,7 +200,7 @@ export class SessionWatch {
 
   observe(o: OfOneSession): void {
     // opencode stumbles over the end of a deleted session's run (1.18.33): that is no failure, and nobody's.
-    if (o.kind === 'session.error' && this.book.isGone(o.sessionID)) return;
+    if (o.kind === 'session.error' && this.registry.isGone(o.sessionID)) return;
     const session = this.#enter(o.sessionID, o.at);
     if (session === undefined) return;
     const { run } = session;
@@ -305,7 +305,7 @@ export class SessionWatch {
         if (abortEnded(context, session, o)) this.#runs.end(session, o.at);
         else settleEnd(context, session, o.at);
         if (o.kind === 'abort.withdrawn' && o.seen === 'missing' && session.run === undefined) {
-          this.book.forget(session);
+          this.registry.forget(session);
           return;
         }
     }
@@ -315,12 +315,12 @@ export class SessionWatch {
 
   /** No restart comes for the wedged sessions: a person is told. */
   nothingHelps(): void {
-    for (const session of this.book.wedged) nothingHelps(this.#context, session);
+    for (const session of this.registry.wedged) nothingHelps(this.#context, session);
   }
 
   /** What a restart of the server would cut now. */
   interrupted(): Interrupted[] {
-    return [...this.book.active].map((session) => ({
+    return [...this.registry.active].map((session) => ({
       ...fieldsOf(session),
       health: session.health,
     }));
@@ -337,7 +337,7 @@ export class SessionWatch {
     for (const each of interrupted) {
       this.#context.emit({ note: 'session.interrupted', by: 'restart', restartReason, ...each });
     }
-    for (const session of [...this.book.active]) {
+    for (const session of [...this.registry.active]) {
       const { run } = session;
       if (restartReason === 'pileup' && run && isRetrying(run)) {
         this.#context.outages.endedBadly(session.id, run, at);
@@ -372,10 +372,14 @@ export class SessionWatch {
 
   /** Where there is no room, that is said; the session is watched as soon as there is, with the next poll or event. */
   #enter(sessionID: string, at: number): Session | undefined {
-    const session = this.book.enter(sessionID, at);
+    const session = this.registry.enter(sessionID, at);
     if (session === undefined && at - this.#saidFullAt >= SAY_FULL_EVERY) {
       this.#saidFullAt = at;
-      this.#context.emit({ note: 'session.unwatched', sessionID, watched: this.book.active.size });
+      this.#context.emit({
+        note: 'session.unwatched',
+        sessionID,
+        watched: this.registry.active.size,
+      });
     }
     return session;
   }
@@ -389,11 +393,12 @@ export class SessionWatch {
   #adopt(parent: Session, tool: RunningTool, at: number): void {
     if (tool.childID === undefined) return;
     const child = this.#enter(tool.childID, at);
-    if (child && child.info.parentID === undefined) this.book.learn(child, { parentID: parent.id });
+    if (child && child.info.parentID === undefined)
+      this.registry.learn(child, { parentID: parent.id });
   }
 
   #learn(session: Session, { spent, ageMs, ...info }: SessionInfo, at: number): void {
-    this.book.learn(session, info);
+    this.registry.learn(session, info);
     if (spent === undefined) return;
     this.#runs.spending.totalHeard(session, spent, ageMs, at);
     this.#runs.reviewAncestors(session, at);

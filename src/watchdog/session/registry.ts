@@ -1,5 +1,5 @@
 /**
- * The book of sessions: who is known, who is active, in retry, wedged, and who is whose subagent. Bounded.
+ * The registry of sessions: who is known, who is active, in retry, wedged, and who is whose subagent. Bounded.
  */
 import type { SessionInfo } from '../observation.js';
 import { newSession, type Session } from './state.js';

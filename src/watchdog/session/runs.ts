@@ -42,7 +42,7 @@ import {
 } from './state.js';
 
 export class Runs {
-  readonly book = new SessionRegistry();
+  readonly registry = new SessionRegistry();
   readonly spending: Spending;
   readonly #context: Context;
   /** The event stream is connected and resynced since then; undefined where it is not. */
@@ -52,7 +52,7 @@ export class Runs {
 
   constructor(context: Context) {
     this.#context = context;
-    this.spending = new Spending(context, this.book);
+    this.spending = new Spending(context, this.registry);
   }
 
   get listening(): boolean {
@@ -63,7 +63,7 @@ export class Runs {
     this.#looking = false;
   }
   stopListening(): void {
-    for (const { run } of this.book.active) if (run) run.missed = true;
+    for (const { run } of this.registry.active) if (run) run.missed = true;
     this.#listeningSince = undefined;
     this.#looking = false;
   }
@@ -132,7 +132,7 @@ export class Runs {
   end(session: Session, at: number): void {
     const { run } = session;
     if (run === undefined) return;
-    const parent = this.book.activeParent(session);
+    const parent = this.registry.activeParent(session);
     runEnded(this.#context, session, run, parent, at);
     this.close(session, at);
     // The subagent's end is the parent's life sign: from here on the parent must go on.
@@ -143,7 +143,7 @@ export class Runs {
   /** The run is no more, and nothing is said about how it ended. */
   close(session: Session, at: number): void {
     const { run } = session;
-    this.book.deactivate(session);
+    this.registry.deactivate(session);
     if (run) session.runStarts.lastEndedAt = at;
     session.run = undefined;
     this.#sayHealth(session, at, run);
@@ -152,7 +152,7 @@ export class Runs {
 
   forgetDeleted(session: Session): void {
     // An abort under way has still to be said to its end.
-    if (session.aborting === undefined) this.book.forget(session);
+    if (session.aborting === undefined) this.registry.forget(session);
   }
 
   /** Judges one session now: acts on a crossed limit, says a change of health, and sets when to look again. */
@@ -179,7 +179,7 @@ export class Runs {
       abortIfPossible(this.#context, session, run, at);
     }
     this.#sayHealth(session, at);
-    this.book.sort(session);
+    this.registry.sort(session);
   }
 
   /** The run produced something: whatever attempt is in flight may be the one that works. */
@@ -214,13 +214,14 @@ export class Runs {
 
   /** What a subagent spends, its parents spend, at any depth. */
   reviewAncestors(session: Session, at: number): void {
-    let parent = this.book.activeParent(session);
-    for (; parent !== undefined; parent = this.book.activeParent(parent)) this.review(parent, at);
+    let parent = this.registry.activeParent(session);
+    for (; parent !== undefined; parent = this.registry.activeParent(parent))
+      this.review(parent, at);
   }
 
   /** An active session's parent may have become delegating. */
   reviewParent(session: Session, at: number): void {
-    const parent = session.run && this.book.activeParent(session);
+    const parent = session.run && this.registry.activeParent(session);
     if (parent) this.review(parent, at);
   }
 
@@ -238,14 +239,14 @@ export class Runs {
     sayFastRuns(this.#context, session, runBegan(session.runStarts, at));
     session.run = run;
     session.lastFailure = undefined;
-    this.book.activate(session);
+    this.registry.activate(session);
     this.reviewParent(session, at);
     return run;
   }
 
   #around(session: Session): RuleContext {
     return {
-      delegating: this.book.isDelegating(session),
+      delegating: this.registry.isDelegating(session),
       listening: this.listening && this.#context.canAct(),
       looking: this.#looking && this.#context.canAct(),
       muteSince: this.#context.muteSince,

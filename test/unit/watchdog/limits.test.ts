@@ -33,20 +33,20 @@ describe('sessions', () => {
   });
 
   test('are forgotten in the order of their ends, not of their beginnings', () => {
-    const book = new SessionRegistry();
+    const registry = new SessionRegistry();
     const enter = (id: string) => {
-      const session = book.enter(id, 0);
+      const session = registry.enter(id, 0);
       if (session === undefined) throw new Error('there is no room');
       return session;
     };
     const [first, second] = [enter('first'), enter('second')];
-    for (const session of [first, second]) book.activate(session);
-    book.deactivate(second);
-    book.deactivate(first);
-    for (let i = 0; i < MAX_SESSIONS - 2; i += 1) book.activate(enter(`x${i}`));
+    for (const session of [first, second]) registry.activate(session);
+    registry.deactivate(second);
+    registry.deactivate(first);
+    for (let i = 0; i < MAX_SESSIONS - 2; i += 1) registry.activate(enter(`x${i}`));
     enter('one more');
-    expect(book.find('first')).toBe(first);
-    expect(book.find('second')).toBeUndefined();
+    expect(registry.find('first')).toBe(first);
+    expect(registry.find('second')).toBeUndefined();
   });
 
   test('beyond the limit are not watched while all others are active, which is said; the others are judged on', () => {
@@ -79,14 +79,14 @@ describe('sessions', () => {
   });
 
   test('that are deleted are known for a while, and a bounded number of them', () => {
-    const book = new SessionRegistry();
+    const registry = new SessionRegistry();
     for (let i = 0; i <= MAX_DELETED; i += 1) {
-      const session = book.enter(`s${i}`, 0);
+      const session = registry.enter(`s${i}`, 0);
       if (session === undefined) throw new Error('there is no room');
       session.deleted = true;
-      book.forget(session);
+      registry.forget(session);
     }
-    expect([book.isGone('s0'), book.isGone('s1'), book.size]).toEqual([false, true, 0]);
+    expect([registry.isGone('s0'), registry.isGone('s1'), registry.size]).toEqual([false, true, 0]);
   });
 });
 
@@ -105,13 +105,13 @@ describe('parents', () => {
   });
 
   test(`are followed ${MAX_DEPTH} deep: what claims to lie deeper has none`, () => {
-    const book = new SessionRegistry();
+    const registry = new SessionRegistry();
     for (let i = 0; i <= MAX_DEPTH + 1; i += 1) {
-      const session = book.enter(`s${i}`, 0);
-      if (session && i > 0) book.learn(session, { parentID: `s${i - 1}` });
+      const session = registry.enter(`s${i}`, 0);
+      if (session && i > 0) registry.learn(session, { parentID: `s${i - 1}` });
     }
-    expect(book.find(`s${MAX_DEPTH}`)?.info.parentID).toBe(`s${MAX_DEPTH - 1}`);
-    expect(book.find(`s${MAX_DEPTH + 1}`)?.info.parentID).toBeUndefined();
+    expect(registry.find(`s${MAX_DEPTH}`)?.info.parentID).toBe(`s${MAX_DEPTH - 1}`);
+    expect(registry.find(`s${MAX_DEPTH + 1}`)?.info.parentID).toBeUndefined();
   });
 });
 

@@ -5,7 +5,7 @@ import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
 const PATIENT = { retry: { maxAttempts: 100, maxDuration: 0, maxWait: 0 } };
 const ids = ['a', 'b', 'c'];
-const pile = (w: World, sessions: readonly string[] = ids, model = 'fake/m1'): World => {
+const pileUp = (w: World, sessions: readonly string[] = ids, model = 'fake/m1'): World => {
   for (const id of sessions) w.prompt(id, { model }).fails(id, 1, { nextInMs: UNSAID });
   return w;
 };
@@ -13,7 +13,7 @@ const reasons = (w: World) => w.acts('restart').map((each) => each.reason);
 
 describe('a pile-up', () => {
   test('restarts the server at once where nothing healthy would be lost', () => {
-    const w = pile(world()).advance(30 * SECOND - 1);
+    const w = pileUp(world()).advance(30 * SECOND - 1);
     expect(w.acts()).toEqual([]);
     w.advance(1);
     expect(w.acts()).toEqual([{ act: 'restart', reason: 'pileup' }]);
@@ -23,13 +23,13 @@ describe('a pile-up', () => {
   });
 
   test('is one over two directories', () => {
-    const w = pile(world(), ['a', 'b']).prompt('c', { directory: '/q' });
+    const w = pileUp(world(), ['a', 'b']).prompt('c', { directory: '/q' });
     w.fails('c', 1, { directory: '/q', nextInMs: UNSAID }).advance(30 * SECOND);
     expect(reasons(w)).toEqual(['pileup']);
   });
 
   test('survives the busy blips', () => {
-    const w = pile(world());
+    const w = pileUp(world());
     w.advance(29 * SECOND);
     for (const id of ids) w.fails(id, 2);
     w.advance(SECOND);
@@ -37,14 +37,14 @@ describe('a pile-up', () => {
   });
 
   test('needs minSessions, each for minDuration', () => {
-    const w = pile(world({ policy: PATIENT }), ['a', 'b']).advance(29 * SECOND);
-    pile(w, ['c']).advance(30 * SECOND - 1);
+    const w = pileUp(world({ policy: PATIENT }), ['a', 'b']).advance(29 * SECOND);
+    pileUp(w, ['c']).advance(30 * SECOND - 1);
     expect(reasons(w)).toEqual([]);
     expect(reasons(w.advance(1))).toEqual(['pileup']);
   });
 
   test('aborts the stuck first where healthy runs would be lost, and that is the end of it where it helps', () => {
-    const w = pile(world())
+    const w = pileUp(world())
       .prompt('well')
       .advance(30 * SECOND);
     expect(w.acts('abort').map((each) => [each.sessionID, each.reason, each.expect])).toEqual(
@@ -56,7 +56,7 @@ describe('a pile-up', () => {
   });
 
   test('that stands although it was aborted is restarted after verifyTimeout', () => {
-    const w = pile(world({ policy: { restart: { waitForHealthy: 0 } } }))
+    const w = pileUp(world({ policy: { restart: { waitForHealthy: 0 } } }))
       .prompt('well')
       .advance(30 * SECOND);
     w.advance(5 * SECOND - 1);
@@ -66,26 +66,26 @@ describe('a pile-up', () => {
   });
 
   test('that is back within rest is answered by aborts only', () => {
-    const w = pile(world())
+    const w = pileUp(world())
       .advance(30 * SECOND)
       .restartDone()
       .connected();
-    pile(w).advance(30 * SECOND);
+    pileUp(w).advance(30 * SECOND);
     expect(reasons(w)).toEqual(['pileup']);
     expect(w.acts('abort').map((each) => each.reason)).toEqual(['pileup', 'pileup', 'pileup']);
   });
 
   test('is restarted for again after rest', () => {
-    const w = pile(world({ policy: PATIENT }))
+    const w = pileUp(world({ policy: PATIENT }))
       .advance(30 * SECOND)
       .restartDone()
       .connected();
     w.advance(15 * MINUTE);
-    expect(reasons(pile(w, ids, 'other/m').advance(30 * SECOND))).toEqual(['pileup', 'pileup']);
+    expect(reasons(pileUp(w, ids, 'other/m').advance(30 * SECOND))).toEqual(['pileup', 'pileup']);
   });
 
   test('is answered by aborts where the process is never touched', () => {
-    const w = pile(world({ acts: false })).advance(30 * SECOND);
+    const w = pileUp(world({ acts: false })).advance(30 * SECOND);
     expect(w.acts('abort')).toHaveLength(3);
     expect(reasons(w)).toEqual([]);
   });
@@ -93,13 +93,13 @@ describe('a pile-up', () => {
   test('is answered by aborts where the breaker holds the restart', () => {
     const w = world({ policy: { restart: { maxRestarts: 1 }, pileup: { rest: 0 } } });
     w.tell({ kind: 'restart.requested', reason: 'memory' }).restartDone().connected();
-    pile(w).advance(30 * SECOND);
+    pileUp(w).advance(30 * SECOND);
     expect(w.notes('server.breaker_open')).toHaveLength(1);
     expect(w.acts('abort')).toHaveLength(3);
   });
 
   test('spares an attempt in flight for verifyTimeout', () => {
-    const w = pile(world({ acts: false }))
+    const w = pileUp(world({ acts: false }))
       .advance(29 * SECOND)
       .status('a', 'busy')
       .advance(SECOND);
@@ -109,13 +109,13 @@ describe('a pile-up', () => {
   });
 
   test('is not made of attempts in flight that nobody can hear', () => {
-    const w = pile(world());
+    const w = pileUp(world());
     for (const id of ids) w.status(id, 'busy');
     expect(w.lost().advance(MINUTE).acts()).toEqual([]);
   });
 
   test('does not take a hold for a reason to ask again at once', () => {
-    const w = pile(world({ acts: false }))
+    const w = pileUp(world({ acts: false }))
       .advance(30 * SECOND)
       .abortWithdrawn('a', 'busy');
     w.text('b').abortWithdrawn('b', 'withdrawn').advance(SECOND);
@@ -125,7 +125,7 @@ describe('a pile-up', () => {
 
 describe('after a restart is decided', () => {
   test('no abort is decided until the server is healthy', () => {
-    const w = pile(world()).advance(30 * SECOND);
+    const w = pileUp(world()).advance(30 * SECOND);
     for (const id of ids) w.fails(id, 9).deleted(id);
     w.prompt('late')
       .fails('late', 9)
@@ -156,10 +156,10 @@ describe('after a restart is decided', () => {
 
 describe('the limit of watched sessions', () => {
   test('holds for pile-ups: what is not watched is not counted as piled', () => {
-    const w = pile(world({ policy: PATIENT }), ['a', 'b']);
+    const w = pileUp(world({ policy: PATIENT }), ['a', 'b']);
     for (let i = 0; i < MAX_SESSIONS; i += 1) w.status(`x${i}`, 'busy');
     expect(w.watchdog.sessions(w.at)).toHaveLength(MAX_SESSIONS);
-    pile(w, ['c']).advance(30 * SECOND);
+    pileUp(w, ['c']).advance(30 * SECOND);
     expect(reasons(w)).toEqual([]);
     expect(w.acts('abort')).toEqual([]);
   });
