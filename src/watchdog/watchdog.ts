@@ -82,8 +82,8 @@ export class Watchdog {
       isAnswering: () => this.server.answering,
       canRestart: () => this.server.acts,
       verifyMs: (at) => this.#answers.verifyMs(this.#policy.abort.verifyTimeout, at),
-      isMute: () => this.server.isMute,
-      muteSince: (since) => this.server.muteSince(since),
+      isUnresponsive: () => this.server.isUnresponsive,
+      unresponsiveMsSince: (since) => this.server.unresponsiveMsSince(since),
       wakeAt: (at, session) => {
         if (session === undefined) this.#wakeAt(at);
         else this.#timers.ask(session, at);

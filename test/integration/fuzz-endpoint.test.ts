@@ -203,17 +203,17 @@ describe('the status endpoint', () => {
     ['have begun a request', () => 'GET /status HT'],
   ])('answers at once while more connections than it takes %s', async (_name, says) => {
     const w = await world();
-    const mutes = Array.from({ length: LIMITS.connections + 20 }, (_, n) => {
-      const mute = connect({ port: w.port, host: '127.0.0.1' }).on('error', () => {});
-      if (says(n) !== '') mute.write(says(n));
-      return mute;
+    const silent = Array.from({ length: LIMITS.connections + 20 }, (_, n) => {
+      const each = connect({ port: w.port, host: '127.0.0.1' }).on('error', () => {});
+      if (says(n) !== '') each.write(says(n));
+      return each;
     });
-    await waitFor(() => mutes.filter((mute) => mute.connecting).length === 0);
+    await waitFor(() => silent.filter((each) => each.connecting).length === 0);
     for (let i = 0; i < 10; i += 1) {
       const answer = await fetch(`${w.url}/healthz`, { headers: { connection: 'close' } });
       expect([answer.status, await answer.json()]).toEqual([200, { ok: true }]);
     }
-    for (const mute of mutes) mute.destroy();
+    for (const each of silent) each.destroy();
     expect(w.source.acts).toEqual([]);
   });
 

@@ -473,7 +473,7 @@ describe('its bounds', () => {
         .on('close', () => ended.push(name))
         .resume();
     };
-    slow('mute', '');
+    slow('silent', '');
     slow('headers', 'GET /status HTTP/1.1\r\nHost: localhost\r\nX-A: ');
     slow('body', 'POST /pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx');
     await waitFor(() => ended.length === 3, { timeout: LIMITS.requestMs + 10_000, interval: 20 });

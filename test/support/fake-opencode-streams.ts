@@ -14,7 +14,7 @@ interface Stream {
 }
 
 export class FakeStreams {
-  /** New streams are mute from their first byte on, until this is false again. */
+  /** New streams say nothing from their first byte on, until this is false again. */
   muteNew = false;
   private readonly streams = new Set<Stream>();
   private lastId = 0;

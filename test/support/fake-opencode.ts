@@ -152,7 +152,7 @@ export class FakeOpencode extends FakeState {
     this.streams.end();
   }
 
-  /** The open streams stay open and say nothing more; with `future`, new ones are as mute. */
+  /** The open streams stay open and say nothing more; with `future`, new ones say nothing either. */
   silenceStreams({ future = false } = {}): void {
     this.streams.silence();
     this.streams.muteNew = future;

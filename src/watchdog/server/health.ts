@@ -41,7 +41,7 @@ export class ServerWatch {
   readonly #emit: (decision: Decision) => void;
   readonly breaker: CircuitBreaker;
   readonly #suspension: Suspension;
-  readonly #mute = new UnresponsivePeriods();
+  readonly #unresponsive = new UnresponsivePeriods();
 
   #state: State = { kind: 'unknown' };
   #pid: number | undefined;
@@ -104,18 +104,18 @@ export class ServerWatch {
   }
 
   /** For how long of the time since then it was not responding, ms: no silence of its sessions'. */
-  muteSince(since: number): number {
-    return this.#mute.msSince(since);
+  unresponsiveMsSince(since: number): number {
+    return this.#unresponsive.msSince(since);
   }
 
   /** Nothing at all was heard of it since it was asked and did not answer. */
-  get isMute(): boolean {
-    return this.#mute.isMute;
+  get isUnresponsive(): boolean {
+    return this.#unresponsive.isUnresponsive;
   }
 
   /** It said something, whatever it was. */
   heard(at: number): void {
-    this.#mute.heard(at, this.#stream.heartbeat * HEARTBEAT_SLACK);
+    this.#unresponsive.heard(at, this.#stream.heartbeat * HEARTBEAT_SLACK);
   }
 
   health(): ServerHealth {
@@ -379,7 +379,7 @@ export class ServerWatch {
   #probeFailed(o: Extract<ServerObservation, { kind: 'probe.failed' }>): void {
     const { at, startedAt, error, failure } = o;
     if (this.acting || startedAt <= this.#gapAt) return;
-    this.#mute.missed(startedAt);
+    this.#unresponsive.missed(startedAt);
     switch (this.#state.kind) {
       case 'healthy':
       case 'unauthorized':

@@ -23,7 +23,7 @@ const LOST_ABORT_WINDOW = 60_000;
 const SURE_WAIT = 1_000;
 
 /** A server that is not responding is looked at again after this many ms: then the next try may tell something. */
-const MUTE_AGAIN = 1_000;
+const RECHECK_UNRESPONSIVE = 1_000;
 
 /** Says that the run is stuck, and aborts it as soon as the server can be asked. */
 export function declareStuck(
@@ -73,8 +73,8 @@ export function sayStuck(
 export function abortIfPossible(context: Context, session: Session, run: Run, at: number): void {
   const { trouble } = run;
   if (trouble?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
-  if (context.isMute()) {
-    context.wakeAt(at + MUTE_AGAIN, session);
+  if (context.isUnresponsive()) {
+    context.wakeAt(at + RECHECK_UNRESPONSIVE, session);
     return;
   }
   const tries = trouble.tries + 1;
@@ -412,7 +412,7 @@ function retryOrWedge(
   if (run.trouble?.phase === 'aborting' && run.trouble.withdrawn) {
     // It came too late to be held back and did nothing; the run is alive and well.
     letGo(context, session, run, at);
-  } else if (!context.canAct() || context.isMute()) {
+  } else if (!context.canAct() || context.isUnresponsive()) {
     // The server is in trouble itself: this try proves nothing against the session.
     run.trouble = { phase: 'pending', reason, since, tries: tries - 1 };
   } else if (tries < context.policy.abort.maxTries) {

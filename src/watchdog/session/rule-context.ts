@@ -21,9 +21,9 @@ export interface Context {
   /** How long an abort that is sent now may take to be seen to work, ms. */
   verifyMs(at: number): number;
   /** Whether it is not responding just now. */
-  isMute(): boolean;
+  isUnresponsive(): boolean;
   /** For how long of the time since then the server was not responding, ms. */
-  muteSince(since: number): number;
+  unresponsiveMsSince(since: number): number;
   /** Asks to be woken, and for this session to be judged then where one is named. */
   wakeAt(at: number, session?: Session): void;
 }

@@ -20,7 +20,7 @@ export interface RuleContext {
   /** The first budget that the run has used up. */
   budgetExceeded(run: Run): LimitExceeded | undefined;
   /** For how long of the time since then the server was not responding, ms: nobody's silence. */
-  muteSince(since: number): number;
+  unresponsiveMsSince(since: number): number;
 }
 
 export interface LimitExceeded {
@@ -271,7 +271,7 @@ function silenceFrom(run: Run, policy: Policy, around: RuleContext): number | un
   const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
   const attempt = run.episode === undefined ? 0 : run.statusAt;
   const since = Math.max(quiet, announced, attempt);
-  return since + around.muteSince(since);
+  return since + around.unresponsiveMsSince(since);
 }
 
 /** Since when nothing has come of the run, as far as that is known; undefined where it is not. */

@@ -249,7 +249,7 @@ export class Runs {
       delegating: this.registry.isDelegating(session),
       listening: this.listening && this.#context.canAct(),
       looking: this.#looking && this.#context.canAct(),
-      muteSince: this.#context.muteSince,
+      unresponsiveMsSince: this.#context.unresponsiveMsSince,
       budgetExceeded: (run) => this.spending.exceeded(session, run),
     };
   }

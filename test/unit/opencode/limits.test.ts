@@ -41,7 +41,7 @@ const say = (type: string, properties: unknown) =>
   translate('/p', { type, properties }, 0, NOW) as unknown as Record<string, never>[];
 const textIn = (value: unknown, key: string) => (value as Record<string, string>)[key];
 /** Answers nothing until it is given up; notes who asks. */
-const mute = (asked: string[]): OpencodeClient => {
+const silentClient = (asked: string[]): OpencodeClient => {
   const ask =
     (name: string) =>
     (...args: unknown[]) => {
@@ -170,7 +170,7 @@ describe('what is remembered', () => {
   it('of sessions to ask about is bounded, and two are asked about at a time', async () => {
     const asked: string[] = [];
     const clock = new ManualClock();
-    const common = { client: mute(asked), clock, notice: () => {}, emit: () => {} };
+    const common = { client: silentClient(asked), clock, notice: () => {}, emit: () => {} };
     const infos = new SessionInfos(common);
     for (let n = 0; n < 3 * MAX_KNOWN; n += 1) infos.want(`s${n}`, '/p');
     expect(infos.waiting).toBe(MAX_KNOWN);
@@ -194,7 +194,7 @@ describe('requests at a time', () => {
     };
     const directories = new LiveDirectories();
     directories.setOwn('/own');
-    const parts = { client: mute([]), clock: new ManualClock(), directories, poller };
+    const parts = { client: silentClient([]), clock: new ManualClock(), directories, poller };
     const resync = new Resync({ ...parts, retryMs: 5_000 } as unknown as ConstructorParameters<
       typeof Resync
     >[0]);
@@ -213,7 +213,7 @@ describe('requests at a time', () => {
 
   it('are limited for close looks, and a session that waits for one is not entered twice', async () => {
     const asked: string[] = [];
-    const client = mute(asked);
+    const client = silentClient(asked);
     const monitor = new Monitor({
       client,
       clock: new ManualClock(),

@@ -9,7 +9,7 @@ import {
 import type { SessionStatus } from '../../../src/watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
 import {
-  MAX_MUTE_SPANS,
+  MAX_UNRESPONSIVE_PERIODS,
   UnresponsivePeriods,
 } from '../../../src/watchdog/server/unresponsive-periods.js';
 import { MAX_TOOLS, noteTool } from '../../../src/watchdog/session/inspection.js';
@@ -183,12 +183,12 @@ test('of the times that the daemon did not run a bounded number is remembered', 
   expect(gaps.correct(-1)).toBe(-1 + MAX_GAPS * 10);
 });
 
-test('of the times in which the server was mute a bounded number is remembered', () => {
-  const mute = new UnresponsivePeriods();
-  for (let i = 0; i <= MAX_MUTE_SPANS + 50; i += 1) {
-    mute.heard(i * MINUTE, 12 * SECOND);
-    mute.missed(i * MINUTE);
+test('of the times in which the server was not responding a bounded number is remembered', () => {
+  const periods = new UnresponsivePeriods();
+  for (let i = 0; i <= MAX_UNRESPONSIVE_PERIODS + 50; i += 1) {
+    periods.heard(i * MINUTE, 12 * SECOND);
+    periods.missed(i * MINUTE);
   }
-  expect(mute.msSince(-1)).toBe(MAX_MUTE_SPANS * MINUTE);
-  expect(mute.msSince(150 * MINUTE - SECOND)).toBe(SECOND);
+  expect(periods.msSince(-1)).toBe(MAX_UNRESPONSIVE_PERIODS * MINUTE);
+  expect(periods.msSince(150 * MINUTE - SECOND)).toBe(SECOND);
 });
