@@ -58,7 +58,7 @@ export interface Measured {
   framesPerSecond: number;
   serverCpuPercent: number;
   linesPerSecond: number;
-  troubles: readonly string[];
+  problems: readonly string[];
   report: ServerReport;
 }
 
@@ -122,7 +122,7 @@ export async function watchServer(options: Required<ScaleOptions>): Promise<Meas
       framesPerSecond: (report.sent + report.syncs - before.sent - before.syncs) / seconds,
       serverCpuPercent: ((cpuSeconds(state.pid) - serverCpu) / seconds) * 100,
       linesPerSecond: (lines() - linesBefore) / seconds,
-      troubles: watched.troubles,
+      problems: watched.problems,
       report,
     };
   } finally {
@@ -132,7 +132,7 @@ export async function watchServer(options: Required<ScaleOptions>): Promise<Meas
 }
 
 function describe(name: string, measured: Measured): string {
-  const { report, troubles } = measured;
+  const { report, problems } = measured;
   const { judgement } = report;
   const reactions = Object.entries(judgement.reactions).map(
     ([kind, all]) => `${kind} ${ms(median(all))}/${ms(worst(all))} of ${all.length}`,
@@ -157,7 +157,7 @@ function describe(name: string, measured: Measured): string {
     ...list('missed', judgement.missed),
     ...list('late', judgement.late),
     ...list('harmed', judgement.harmed),
-    ...list('troubles', troubles),
+    ...list('problems', problems),
   ].join('\n');
 }
 

@@ -170,7 +170,7 @@ try {
     resources,
     cpuSecondsPerMillion: (cpu / (report.sent + report.syncs)) * 1e6,
     lines: Object.fromEntries(watched.lines),
-    troubles: watched.troubles,
+    problems: watched.problems,
   };
   if (values.json) console.log(JSON.stringify({ ...result, looks }));
   else console.log(tableOf(result));
@@ -200,10 +200,10 @@ function tableOf(result: {
   heapBytes: { first: number; last: number };
   residentBytes: { first: number; last: number };
   handles: { first: number; last: number; max: number };
-  troubles: readonly string[];
+  problems: readonly string[];
   cpuSecondsPerMillion: number;
 }): string {
-  const { heapBytes, residentBytes, handles, troubles } = result;
+  const { heapBytes, residentBytes, handles, problems } = result;
   const growth = (slope: number | undefined) =>
     `${slope?.toFixed(2) ?? 'unknown'} MB for each million events (at most ${MAX_GROWTH})`;
   const rows: [string, unknown][] = [
@@ -228,7 +228,7 @@ function tableOf(result: {
     ['descriptors', `${handles.first} → ${handles.last}, at most ${handles.max}`],
     ['active resources at the end', JSON.stringify(result.resources)],
     ['CPU', `${result.cpuSecondsPerMillion.toFixed(1)} s for each million events`],
-    ['troubles logged', troubles.length === 0 ? 'none' : troubles.slice(0, 5).join('; ')],
+    ['problems logged', problems.length === 0 ? 'none' : problems.slice(0, 5).join('; ')],
     ['verdict', result.growing.length === 0 ? 'flat' : `growing: ${result.growing.join(', ')}`],
   ];
   return [

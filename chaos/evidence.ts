@@ -6,7 +6,7 @@ import type { FaultName } from './schedule.js';
 export type { LogLine };
 
 /** Why the daemon cannot be expected to do its work just now. */
-export type AbortFlow =
+export type Excuse =
   | 'daemon down'
   | 'daemon frozen'
   | 'server down'
@@ -59,7 +59,7 @@ export type Evidence = { at: number } & (
   /** Its server process is gone, and it with it. */
   | { kind: 'session.cut'; sessionID: string }
   /** Empty: everything works, and the daemon has no excuse. */
-  | { kind: 'troubles'; troubles: AbortFlow[] }
+  | { kind: 'excuses'; excuses: Excuse[] }
   /** `GET /readyz`. */
   | { kind: 'ready'; ready: boolean }
   /** Anything that the daemon shows or that others can see: searched for secrets. */

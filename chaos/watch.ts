@@ -1,7 +1,7 @@
 /** Looks at the world the whole time, past the faults of the network: processes, health, and what the daemon shows. */
 import { pause } from '../test/support/wait.js';
 import type { Environment, Secrets } from './environment.js';
-import type { AbortFlow, Emit, Process } from './evidence.js';
+import type { Emit, Excuse, Process } from './evidence.js';
 import { isStopped, type Sight } from './process-probe.js';
 import { FAULTS, type FaultName } from './schedule.js';
 
@@ -24,7 +24,7 @@ const SHOWN_EVERY_MS = 5_000;
 
 export class Watch {
   readonly #o: WatchOptions;
-  #lastTroubles = '?';
+  #lastExcuses = '?';
   #lastServers = '?';
   #lastOld = '';
   #lastStart = 0;
@@ -62,7 +62,7 @@ export class Watch {
         if (gone) this.#o.onGone();
       }
       this.#oldProcesses(sight);
-      this.#troubles(sight);
+      this.#excuses(sight);
       emit({ kind: 'shown', where: 'the process list', text: sight.commands.join('\n') });
       emit({ kind: 'tick' });
       await pause(LOOK_MS);
@@ -85,12 +85,12 @@ export class Watch {
     this.#o.emit({ kind: 'old.processes', news, server: plain(server), processes: old.map(plain) });
   }
 
-  #troubles({ servers }: Sight): void {
+  #excuses({ servers }: Sight): void {
     const { manager, proxy, provider } = this.#o.environment;
     const faults = new Set(this.#o.faults().map((fault) => FAULTS[fault]));
     const [server] = servers;
-    const troubles: AbortFlow[] = [];
-    const add = (trouble: AbortFlow, holds: boolean) => holds && troubles.push(trouble);
+    const excuses: Excuse[] = [];
+    const add = (excuse: Excuse, holds: boolean) => holds && excuses.push(excuse);
     add('daemon down', manager.pid === undefined || this.#statusSilent);
     add('daemon frozen', manager.pid !== undefined && isStopped(manager.pid));
     add('server down', server === undefined);
@@ -100,10 +100,10 @@ export class Watch {
     add('disk', faults.has('disk'));
     add('provider', faults.has('provider') || provider.override !== null);
     add('fault', faults.has('process') || faults.has('daemon'));
-    const words = troubles.join(', ');
-    if (words === this.#lastTroubles) return;
-    this.#lastTroubles = words;
-    this.#o.emit({ kind: 'troubles', troubles });
+    const words = excuses.join(', ');
+    if (words === this.#lastExcuses) return;
+    this.#lastExcuses = words;
+    this.#o.emit({ kind: 'excuses', excuses });
   }
 
   /** Our own look at the server's health, past the network's faults. */

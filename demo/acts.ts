@@ -18,7 +18,7 @@ const millis = (ms: number | undefined) =>
   ms === undefined ? 'unknown time' : `${Math.round(ms)} ms`;
 
 /** Everything the daemon logged about a session, except how it is. */
-const trouble = ({ daemon }: Stage, sessionID: string | undefined) =>
+const problems = ({ daemon }: Stage, sessionID: string | undefined) =>
   daemon.lines({ sessionID }).filter(({ event }) => event !== 'session.health');
 
 async function begin({ opencode }: Stage, title: string, directory: string, prompt: string) {
@@ -47,7 +47,7 @@ const healthyWork: Act = async (stage, narrator) => {
   narrator.told('"long answer" is still streaming', provider.open(LONG_ANSWER) === 1);
   narrator.told(
     'the watchdog did nothing to either: its log has only their health',
-    trouble(stage, quiet.id).length === 0 && trouble(stage, longAnswer.id).length === 0,
+    problems(stage, quiet.id).length === 0 && problems(stage, longAnswer.id).length === 0,
   );
   return {
     happened: `a long answer; a tool silent for ${seconds(silentMs)}`,
@@ -97,7 +97,7 @@ const stuckSession: Act = async (stage, narrator) => {
     answer !== undefined &&
       !answer.open &&
       !answer.aborted &&
-      trouble(stage, longAnswer).length === 0,
+      problems(stage, longAnswer).length === 0,
   );
   return {
     happened: 'the provider answered 429 to one of two sessions, again and again',

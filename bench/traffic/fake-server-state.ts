@@ -75,7 +75,7 @@ export interface Pending {
 
 export interface Judgement {
   aborts: number;
-  /** From the limit to the abort request, ms, by kind of trouble; only where the moment is known. */
+  /** From the limit to the abort request, ms, by kind of fault; only where the moment is known. */
   reactions: Record<string, number[]>;
   harmed: string[];
   /** Aborts of sessions that the traffic server itself, kept from running, left silent for longer than the limit. */

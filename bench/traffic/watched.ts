@@ -19,7 +19,7 @@ export interface Watched {
   /** Lines by their event. */
   readonly lines: Map<string, number>;
   /** What went wrong, as it was logged. */
-  readonly troubles: string[];
+  readonly problems: string[];
   stop(): Promise<void>;
 }
 
@@ -29,7 +29,7 @@ export interface WatchedOptions {
   nodeArgs?: readonly string[];
   cli?: string;
   env?: Record<string, string>;
-  /** Lines on stderr that are no trouble; each is shown. */
+  /** Lines on stderr that are no problem; each is shown. */
   isNoise?(line: string): boolean;
 }
 
@@ -48,22 +48,22 @@ export async function startWatched(options: WatchedOptions): Promise<Watched> {
     },
   );
   const lines = new Map<string, number>();
-  const troubles: string[] = [];
+  const problems: string[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
     const event = /"event":"([^"]+)"/.exec(line)?.[1] ?? 'not a log line';
     lines.set(event, (lines.get(event) ?? 0) + 1);
-    const isTrouble = event === 'error' || event === 'log.dropped' || event === 'daemon.gap';
-    if (isTrouble && troubles.length < MAX_KEPT) troubles.push(line);
+    const isProblem = event === 'error' || event === 'log.dropped' || event === 'daemon.gap';
+    if (isProblem && problems.length < MAX_KEPT) problems.push(line);
   });
   createInterface({ input: child.stderr }).on('line', (line) => {
-    if (!options.isNoise?.(line) && troubles.length < MAX_KEPT) troubles.push(line);
+    if (!options.isNoise?.(line) && problems.length < MAX_KEPT) problems.push(line);
   });
   const exited = once(child, 'exit');
   return {
     pid: child.pid ?? 0,
     statusUrl: `http://${listen}`,
     lines,
-    troubles,
+    problems,
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
       await exited;

@@ -92,8 +92,8 @@ export class HealthyUntouched extends Law {
   #serverWasSilent(at: number): boolean {
     const since = at - this.#limits.silence - PROBE_SLACK_MS;
     return (
-      this.#history.hadTrouble('server silent', since) ||
-      this.#history.hadTrouble('server frozen', since)
+      this.#history.hadExcuse('server silent', since) ||
+      this.#history.hadExcuse('server frozen', since)
     );
   }
 

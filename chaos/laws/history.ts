@@ -1,5 +1,5 @@
 /** What several laws must know of the past: which sessions there are, what is wrong just now, which faults came when. */
-import type { AbortFlow, Evidence } from '../evidence.js';
+import type { Evidence, Excuse } from '../evidence.js';
 import { type Kind, type KindName, kindOf } from '../kinds.js';
 import type { FaultName } from '../schedule.js';
 
@@ -29,11 +29,11 @@ export interface PastFault {
 export class History {
   readonly sessions = new Map<string, Known>();
   readonly faults = new Map<number, PastFault>();
-  troubles: readonly AbortFlow[] = [];
+  excuses: readonly Excuse[] = [];
   /** Since when everything works; undefined while something does not. */
   calmSince: number | undefined;
-  /** When each trouble was there, oldest first; the last may go on. */
-  readonly #past = new Map<AbortFlow, { from: number; to: number }[]>();
+  /** When each excuse was there, oldest first; the last may go on. */
+  readonly #past = new Map<Excuse, { from: number; to: number }[]>();
 
   take(e: Evidence): void {
     switch (e.kind) {
@@ -45,10 +45,10 @@ export class History {
         if (fault) fault.ended = e.at;
         return;
       }
-      case 'troubles':
-        this.#changed(e.troubles, e.at);
-        this.troubles = e.troubles;
-        if (e.troubles.length > 0) this.calmSince = undefined;
+      case 'excuses':
+        this.#changed(e.excuses, e.at);
+        this.excuses = e.excuses;
+        if (e.excuses.length > 0) this.calmSince = undefined;
         else this.calmSince ??= e.at;
         return;
       case 'log': {
@@ -79,29 +79,29 @@ export class History {
     );
   }
 
-  hadTrouble(trouble: AbortFlow, since: number): boolean {
-    return this.troubledMs([trouble], since, Number.POSITIVE_INFINITY) > 0;
+  hadExcuse(excuse: Excuse, since: number): boolean {
+    return this.excusedMs([excuse], since, Number.POSITIVE_INFINITY) > 0;
   }
 
   /** How long one of these was there between the two moments; endless where it goes on and `until` is. */
-  troubledMs(troubles: readonly AbortFlow[], since: number, until: number): number {
-    const overlaps = troubles.flatMap((trouble) =>
-      (this.#past.get(trouble) ?? []).map(({ from, to }) =>
+  excusedMs(excuses: readonly Excuse[], since: number, until: number): number {
+    const overlaps = excuses.flatMap((excuse) =>
+      (this.#past.get(excuse) ?? []).map(({ from, to }) =>
         Math.max(0, Math.min(to, until) - Math.max(from, since)),
       ),
     );
     return overlaps.reduce((sum, ms) => sum + ms, 0);
   }
 
-  #changed(now: readonly AbortFlow[], at: number): void {
-    for (const trouble of this.troubles.filter((each) => !now.includes(each))) {
-      const last = this.#past.get(trouble)?.at(-1);
+  #changed(now: readonly Excuse[], at: number): void {
+    for (const excuse of this.excuses.filter((each) => !now.includes(each))) {
+      const last = this.#past.get(excuse)?.at(-1);
       if (last) last.to = at;
     }
-    for (const trouble of now.filter((each) => !this.troubles.includes(each))) {
-      const past = this.#past.get(trouble) ?? [];
+    for (const excuse of now.filter((each) => !this.excuses.includes(each))) {
+      const past = this.#past.get(excuse) ?? [];
       past.push({ from: at, to: Number.POSITIVE_INFINITY });
-      this.#past.set(trouble, past);
+      this.#past.set(excuse, past);
     }
   }
 

@@ -36,7 +36,7 @@ export class Recovers extends Law {
     }
     if (e.kind !== 'tick' || this.#faultsOver === undefined) return;
     const well =
-      this.#ready && !this.#history.troubles.some((trouble) => trouble.startsWith('server'));
+      this.#ready && !this.#history.excuses.some((excuse) => excuse.startsWith('server'));
     const tookMs = e.at - this.#faultsOver;
     if (well) {
       this.checks += 1;
@@ -44,8 +44,8 @@ export class Recovers extends Law {
       this.#faultsOver = undefined;
     } else if (tookMs > this.#withinMs) {
       this.#faultsOver = undefined;
-      const { troubles } = this.#history;
-      const what = `not ready ${Math.round(tookMs / 1000)} s after the last fault ended (troubles: ${troubles.join(', ') || 'none'})`;
+      const { excuses } = this.#history;
+      const what = `not ready ${Math.round(tookMs / 1000)} s after the last fault ended (excuses: ${excuses.join(', ') || 'none'})`;
       this.check(false, e.at, what, `${e.at}`);
     }
   }

@@ -41,10 +41,10 @@ export class RestartJustified extends Law {
   #decided(at: number, { reason = '', msg, pid, time }: LogLine): void {
     // A line may be read late, where a disk was full.
     const decidedAt = Date.parse(time);
-    const { troubles } = this.#history;
+    const { excuses } = this.#history;
     const had = (ms: number, ...groups: string[]) =>
       this.#history.hadFault((fault) => groups.includes(FAULTS[fault]), decidedAt - ms);
-    const said = `${msg} (troubles now: ${troubles.join(', ') || 'none'})`;
+    const said = `${msg} (excuses now: ${excuses.join(', ') || 'none'})`;
     switch (reason) {
       case 'exited': {
         const alive = pid !== undefined && this.#servers.includes(pid);
@@ -52,7 +52,7 @@ export class RestartJustified extends Law {
         return;
       }
       case 'unresponsive': {
-        const silentMs = this.#history.troubledMs(
+        const silentMs = this.#history.excusedMs(
           ['server silent', 'server frozen'],
           decidedAt - JUST_NOW_MS,
           decidedAt,

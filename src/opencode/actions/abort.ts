@@ -132,7 +132,7 @@ async function findDirectory(
     const session = await client.session(sessionID, undefined, signal);
     return session === null ? null : session.directory;
   } catch {
-    // The server's own directory is the best guess then; the look that follows will meet the same trouble, and say so.
+    // The server's own directory is the best guess then; the look that follows will meet the same error, and say so.
     return undefined;
   }
 }

@@ -381,7 +381,7 @@ export class Monitor {
     }
   }
 
-  /** What a session fails on is the server's own trouble: every other one fails on it, too. */
+  /** What a session fails on is the server's own failure: every other one fails on it, too. */
   #noteBrokenStore(message: string): void {
     if (!FULL_DISK.test(message) || !this.#notices.passes('full disk')) return;
     this.#options.notice('error', 'the server cannot write: its disk is full', {

@@ -20,7 +20,7 @@ const UNKNOWN = '?';
 
 export interface WatchHandlers {
   onGone(): void;
-  /** It was stopped at two steady looks in a row, and at each one since: a moment's stop is nobody's trouble. */
+  /** It was stopped at two steady looks in a row, and at each one since: a moment's stop is no concern. */
   onSuspended(): void;
 }
 

@@ -240,7 +240,7 @@ export class Webhook {
       const said = await beginningOf(response.body);
       if (status >= 200 && status < 300) return { kind: 'taken' };
       const error = `status ${status}${said === '' ? '' : `: ${said}`}`;
-      // Too early, too many, or its own trouble: worth another try. Anything else will not get better.
+      // Too early, too many, or its own failure: worth another try. Anything else will not get better.
       const passing = status === 408 || status === 425 || status === 429 || status >= 500;
       if (!passing) return { kind: 'refused', error };
       const afterMs = retryAfter(response.headers['retry-after'], this.#o.clock.epoch());

@@ -1,7 +1,7 @@
 /**
  * Pile-ups: several sessions retrying at once, over all directories.
  *
- * One session in retry is its own trouble; several at once may be the server's. A pile-up is answered by a restart,
+ * One session in retry is its own problem; several at once may be the server's. A pile-up is answered by a restart,
  * unless a restart was tried for one within `pileup.rest`: then restarting did not help, and only aborts follow.
  * Where healthy runs would be lost, the stuck ones are aborted first and the restart comes only if that did not do.
  */

@@ -88,7 +88,7 @@ export class Pileups {
 
   /** Each when it has been in the pile for `pileup.minDuration`, and has no attempt in flight that may work. */
   #abort({ session, run, since }: Piled, at: number): void {
-    if (run.trouble !== undefined) return;
+    if (run.abortFlow !== undefined) return;
     const { minDuration } = this.#context.policy.pileup;
     const due = Math.max(since + minDuration, this.#runs.sparedUntil(session, run));
     if (at >= due) {

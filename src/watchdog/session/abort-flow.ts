@@ -33,7 +33,7 @@ export function declareStuck(
   crossing: LimitExceeded,
   at: number,
 ): void {
-  run.trouble = { phase: 'pending', reason: crossing.reason, since: at, tries: 0 };
+  run.abortFlow = { phase: 'pending', reason: crossing.reason, since: at, tries: 0 };
   if (run.said !== crossing.reason) {
     run.said = crossing.reason;
     sayStuck(context, session, run, crossing, at);
@@ -71,31 +71,31 @@ export function sayStuck(
 
 /** Sends the abort of a run that waits for one, where nothing stands in its way. */
 export function abortIfPossible(context: Context, session: Session, run: Run, at: number): void {
-  const { trouble } = run;
-  if (trouble?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
+  const { abortFlow } = run;
+  if (abortFlow?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
   if (context.isUnresponsive()) {
     context.wakeAt(at + RECHECK_UNRESPONSIVE, session);
     return;
   }
-  const tries = trouble.tries + 1;
-  run.trouble = { ...trouble, phase: 'aborting', tries, withdrawn: false };
-  session.aborting = { reason: trouble.reason, try: tries, run, since: at };
+  const tries = abortFlow.tries + 1;
+  run.abortFlow = { ...abortFlow, phase: 'aborting', tries, withdrawn: false };
+  session.aborting = { reason: abortFlow.reason, try: tries, run, since: at };
   context.emit({
     note: 'session.aborting',
     ...fieldsOf(session),
-    reason: trouble.reason,
+    reason: abortFlow.reason,
     try: tries,
   });
   // What was decided while an attempt was in flight was decided against that attempt.
   const spared =
-    isRetryReason(trouble.reason) &&
+    isRetryReason(abortFlow.reason) &&
     run.status === 'retry' &&
     (run.episode?.holds ?? 0) < MAX_HOLDS;
   context.emit({
     act: 'abort',
     sessionID: session.id,
     directory: run.directory ?? session.info.directory,
-    reason: trouble.reason,
+    reason: abortFlow.reason,
     try: tries,
     expect: spared ? 'retry' : 'active',
     verifyTimeoutMs: context.verifyMs(at),
@@ -107,11 +107,11 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
 export function abortRequested(context: Context, session: Session, by: AskedBy, at: number): void {
   session.abortAskedBy ??= by;
   // The one that is under way answers for both.
-  if (session.aborting === undefined) abortByHand(context, session, at);
+  if (session.aborting === undefined) abortForPerson(context, session, at);
 }
 
 /** Once, and whatever the last look shows but idle: a person has judged it. */
-function abortByHand(context: Context, session: Session, at: number): void {
+function abortForPerson(context: Context, session: Session, at: number): void {
   const error = context.whyNoAbort();
   if (error !== undefined) {
     answerPerson(context, session, { outcome: 'failed', error });
@@ -157,11 +157,11 @@ function tellPerson(context: Context, session: Session, o: AbortEnd, aborting: A
     case 'abort.withdrawn':
       if (o.seen === 'missing') answerPerson(context, session, { outcome: 'unknown' });
       else if (o.seen === 'idle') answerPerson(context, session, { outcome: 'idle' });
-      else if (aborting.reason !== 'manual') abortByHand(context, session, o.at);
+      else if (aborting.reason !== 'manual') abortForPerson(context, session, o.at);
       else answerPerson(context, session, { outcome: 'failed', error: 'it was taken back' });
       return;
     case 'abort.skipped':
-      if (aborting.reason !== 'manual') abortByHand(context, session, o.at);
+      if (aborting.reason !== 'manual') abortForPerson(context, session, o.at);
       else answerPerson(context, session, { outcome: 'failed', error: 'dryRun is on' });
       return;
   }
@@ -179,40 +179,40 @@ function waitsForSure(run: Run, at: number): boolean {
 
 /** The run shows life again: what was decided against it is taken back, as far as it was not done yet. */
 export function takeBack(context: Context, session: Session, run: Run, at: number): void {
-  const { trouble } = run;
-  if (trouble === undefined) return;
-  if (trouble.phase !== 'aborting') {
+  const { abortFlow } = run;
+  if (abortFlow === undefined) return;
+  if (abortFlow.phase !== 'aborting') {
     letGo(context, session, run, at);
-  } else if (!trouble.withdrawn) {
-    trouble.withdrawn = true;
+  } else if (!abortFlow.withdrawn) {
+    abortFlow.withdrawn = true;
     context.emit({ act: 'withdraw', sessionID: session.id });
   }
 }
 
 /**
- * The trouble is over, with a word where it was a quiet of its own. A retry episode is not over by a sign of life:
+ * The run is not stuck any more: said where it was silent. A retry episode is not over by a sign of life:
  * `episodeEnded` says when it is.
  */
 function letGo(context: Context, session: Session, run: Run, at: number): void {
-  const { trouble } = run;
-  run.trouble = undefined;
-  if (trouble === undefined || isRetryReason(trouble.reason)) return;
+  const { abortFlow } = run;
+  run.abortFlow = undefined;
+  if (abortFlow === undefined || isRetryReason(abortFlow.reason)) return;
   run.said = undefined;
   context.emit({
     note: 'session.recovered',
     ...fieldsOf(session),
-    reason: trouble.reason,
+    reason: abortFlow.reason,
     attempts: 0,
-    episodeMs: at - trouble.since,
+    episodeMs: at - abortFlow.since,
   });
 }
 
 /** The run's retry episode ended by itself. */
 export function episodeEnded(context: Context, session: Session, run: Run, at: number): void {
-  const { trouble, episode } = run;
+  const { abortFlow, episode } = run;
   if (episode === undefined) return;
-  const ofEpisode = trouble !== undefined && isRetryReason(trouble.reason);
-  const reason = ofEpisode ? trouble.reason : run.said;
+  const ofEpisode = abortFlow !== undefined && isRetryReason(abortFlow.reason);
+  const reason = ofEpisode ? abortFlow.reason : run.said;
   run.episode = undefined;
   run.said = undefined;
   context.emit({
@@ -229,7 +229,7 @@ export function episodeEnded(context: Context, session: Session, run: Run, at: n
 export function episodeUnheard(context: Context, session: Session, run: Run, at: number): void {
   if (run.episode === undefined) return;
   run.episode = undefined;
-  if (run.trouble && isRetryReason(run.trouble.reason)) takeBack(context, session, run, at);
+  if (run.abortFlow && isRetryReason(run.abortFlow.reason)) takeBack(context, session, run, at);
 }
 
 type AbortEnd = Extract<ActObservation, { kind: `abort.${string}` }>;
@@ -324,7 +324,7 @@ function ownAbortEnded(
       else letGo(context, session, same, o.at);
       return false;
     case 'abort.skipped':
-      if (same) same.trouble = { phase: 'left', reason, since: o.at, tries };
+      if (same) same.abortFlow = { phase: 'left', reason, since: o.at, tries };
       return false;
     case 'abort.failed':
       if (same !== undefined) retryOrWedge(context, session, same, reason, tries, o);
@@ -346,7 +346,7 @@ function endedFirst(context: Context, session: Session, run: Run, at: number): v
 
 /** An attempt is in flight that may be the one that works: the verdict waits for its outcome. */
 function hold(run: Run, at: number): void {
-  run.trouble = undefined;
+  run.abortFlow = undefined;
   if (run.status !== 'busy') {
     run.status = 'busy';
     run.statusAt = at;
@@ -363,14 +363,14 @@ export function abortWasLost(
   at: number,
 ): void {
   const last = session.lastAbort;
-  if (last === undefined || run.trouble !== undefined || session.aborting?.run === run) return;
+  if (last === undefined || run.abortFlow !== undefined || session.aborting?.run === run) return;
   session.lastAbort = undefined;
   const promptMissed = listeningSince === undefined || listeningSince > last.at;
   if (promptMissed || at - last.at > LOST_ABORT_WINDOW) return;
   const { reason, tries } = last;
   run.said = reason;
   if (tries < context.policy.abort.maxTries) {
-    run.trouble = { phase: 'pending', reason, since: at, tries };
+    run.abortFlow = { phase: 'pending', reason, since: at, tries };
   } else {
     wedge(context, session, run, { reason, since: at, tries });
   }
@@ -408,15 +408,15 @@ function retryOrWedge(
 ): void {
   const { at, error } = o;
   context.emit({ note: 'session.abort_failed', ...fieldsOf(session), reason, try: tries, error });
-  const since = run.trouble?.since ?? at;
-  if (run.trouble?.phase === 'aborting' && run.trouble.withdrawn) {
+  const since = run.abortFlow?.since ?? at;
+  if (run.abortFlow?.phase === 'aborting' && run.abortFlow.withdrawn) {
     // It came too late to be held back and did nothing; the run is alive and well.
     letGo(context, session, run, at);
   } else if (!context.canAct() || context.isUnresponsive()) {
-    // The server is in trouble itself: this try proves nothing against the session.
-    run.trouble = { phase: 'pending', reason, since, tries: tries - 1 };
+    // The server itself does not work: this try proves nothing against the session.
+    run.abortFlow = { phase: 'pending', reason, since, tries: tries - 1 };
   } else if (tries < context.policy.abort.maxTries) {
-    run.trouble = { phase: 'pending', reason, since, tries };
+    run.abortFlow = { phase: 'pending', reason, since, tries };
     abortIfPossible(context, session, run, at);
   } else {
     wedge(context, session, run, { reason, since, tries });
@@ -427,19 +427,19 @@ function wedge(
   context: Context,
   session: Session,
   run: Run,
-  trouble: { reason: StuckReason; since: number; tries: number },
+  abortFlow: { reason: StuckReason; since: number; tries: number },
 ): void {
   const next = context.canRestart() ? 'restart' : 'nothing';
-  run.trouble = { phase: 'wedged', ...trouble, next };
-  const { reason, tries } = trouble;
+  run.abortFlow = { phase: 'wedged', ...abortFlow, next };
+  const { reason, tries } = abortFlow;
   context.emit({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
 }
 
 /** No restart comes for it either: a person is told, once. */
 export function nothingHelps(context: Context, session: Session): void {
-  const trouble = session.run?.trouble;
-  if (trouble?.phase !== 'wedged' || trouble.next === 'nothing') return;
-  trouble.next = 'nothing';
-  const { reason, tries, next } = trouble;
+  const abortFlow = session.run?.abortFlow;
+  if (abortFlow?.phase !== 'wedged' || abortFlow.next === 'nothing') return;
+  abortFlow.next = 'nothing';
+  const { reason, tries, next } = abortFlow;
   context.emit({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
 }

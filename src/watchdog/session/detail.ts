@@ -16,14 +16,14 @@ export function detail({ run }: Session, at: number): Detail {
   if (run === undefined) return {};
   const tool = run.tools.values().next().value;
   const request = run.requests.values().next().value;
-  const { episode, trouble } = run;
+  const { episode, abortFlow } = run;
   return {
     ...(tool === undefined ? {} : { toolForMs: Math.max(0, at - tool.startedAt) }),
     ...(episode === undefined ? {} : { message: episode.message }),
     ...(episode?.nextAt === undefined || run.status !== 'retry'
       ? {}
       : { nextInMs: Math.max(0, episode.nextAt - at) }),
-    ...(trouble === undefined ? {} : { reason: trouble.reason }),
+    ...(abortFlow === undefined ? {} : { reason: abortFlow.reason }),
     ...(request === undefined ? {} : { waitingFor: request.on }),
   };
 }

@@ -53,7 +53,7 @@ export function isConfirmed(
   at: number,
 ): boolean {
   if (!needsInspection(crossing.reason)) return true;
-  // A server in trouble cannot be asked: once it is healthy, everything is judged again.
+  // A server that does not work cannot be asked: once it is healthy, everything is judged again.
   if (!context.canAct()) return false;
   const look = run.inspection;
   if (look?.state === 'answered' && at - look.at <= LOOK_FRESH) return true;

@@ -63,7 +63,7 @@ export class SessionWatch {
   }
 
   /**
-   * Text is most of the traffic: for a run without trouble it moves one number. False where more is to be done.
+   * Text is most of the traffic: for a run that is not stuck it moves one number. False where more is to be done.
    */
   plainProgress(sessionID: string, at: number): boolean {
     const session = this.registry.find(sessionID);
@@ -116,8 +116,8 @@ export class SessionWatch {
   takeUpLeft(at: number): void {
     for (const session of [...this.registry.active]) {
       const { run } = session;
-      if (run?.trouble?.phase !== 'left') continue;
-      run.trouble = { ...run.trouble, phase: 'pending', tries: run.trouble.tries - 1 };
+      if (run?.abortFlow?.phase !== 'left') continue;
+      run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: run.abortFlow.tries - 1 };
       abortIfPossible(this.#context, session, run, at);
     }
   }
@@ -275,12 +275,12 @@ export class SessionWatch {
         if (run) prompted(run.steps);
         break;
       case 'session.compacting':
-        if (o.auto === false) session.compactsByHand = true;
+        if (o.auto === false) session.manualCompaction = true;
         if (run) run.compactingSince ??= o.at;
         break;
       case 'session.compacted':
-        if (run && !session.compactsByHand) compacted(run.steps);
-        session.compactsByHand = false;
+        if (run && !session.manualCompaction) compacted(run.steps);
+        session.manualCompaction = false;
         if (run === undefined) break;
         run.compactingSince = undefined;
         this.#runs.progressed(session, run, o.at);

@@ -113,7 +113,7 @@ export class SessionRegistry {
       this.#retrying.add(session);
       this.#episodeNews += 1;
     } else if (this.#retrying.delete(session)) this.#episodeNews += 1;
-    if (run?.trouble?.phase === 'wedged') this.#wedged.add(session);
+    if (run?.abortFlow?.phase === 'wedged') this.#wedged.add(session);
     else this.#wedged.delete(session);
   }
 
@@ -135,7 +135,7 @@ export class SessionRegistry {
    */
   healthy(except: ReadonlySet<Session> = new Set()): Session[] {
     const isStuck = (session: Session): boolean => {
-      if (session.run?.trouble !== undefined || except.has(session)) return true;
+      if (session.run?.abortFlow !== undefined || except.has(session)) return true;
       const children = this.#children.get(session.id);
       return (
         session.health === 'delegating' && children !== undefined && [...children].every(isStuck)

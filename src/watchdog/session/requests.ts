@@ -67,7 +67,7 @@ export function answerForPeople(context: Context, session: Session, run: Run, at
   for (;;) {
     const request = oldestUnhandled(run);
     if (request === undefined || at - request.since < maxDuration) return;
-    // A server in trouble cannot be told: once it is healthy, this is asked again.
+    // A server that does not work cannot be told: once it is healthy, this is asked again.
     if (action === 'reject' && !context.canAct()) return;
     request.handled = action === 'reject' ? 'rejected' : 'reported';
     const value = at - request.since;

@@ -44,7 +44,7 @@ export function healthOf(
   at: number,
 ): Health {
   if (run === undefined) return 'idle';
-  if (run.trouble !== undefined) return run.trouble.phase === 'wedged' ? 'wedged' : 'stuck';
+  if (run.abortFlow !== undefined) return run.abortFlow.phase === 'wedged' ? 'wedged' : 'stuck';
   if (run.requests.size > 0) return 'waiting';
   if (isRetrying(run)) return 'retrying';
   if (isLooping(run.steps, policy.loop)) return 'looping';

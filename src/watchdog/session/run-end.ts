@@ -80,16 +80,16 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
     return;
   }
   session.ending = undefined;
-  const { error, episode, endedBy, trouble } = run;
+  const { error, episode, endedBy, abortFlow } = run;
   if (endedBy !== undefined || error === undefined) {
     sayEnded(context, ending, endedBy === undefined ? quietEnd(ending) : CUT_BY[endedBy]);
   } else if (error.name !== ABORTED) {
     if (episode !== undefined) context.outages.endedBadly(session.id, run, at);
     sayFailed(context, session, error, episode?.attempts ?? 0, at);
     sayEnded(context, ending, 'failed');
-  } else if (ending.withParent || (trouble?.tries ?? 0) > 0) {
+  } else if (ending.withParent || (abortFlow?.tries ?? 0) > 0) {
     sayEnded(context, ending, 'aborted');
-  } else if (trouble !== undefined) {
+  } else if (abortFlow !== undefined) {
     sayEnded(context, ending, 'aborted_elsewhere');
   } else {
     context.cuts.aborted(session, ending.fields, run.directory, ending.at, (by, together) =>
@@ -150,9 +150,9 @@ export function disposedUnder(
 ): void {
   if (run.error !== undefined && run.error.name !== ABORTED) return;
   if (session.aborting !== undefined) return;
-  run.endedBy = (run.trouble?.tries ?? 0) > 0 ? 'watchdog' : by;
-  run.endedFor ??= run.trouble?.reason;
-  if (run.trouble !== undefined) return;
+  run.endedBy = (run.abortFlow?.tries ?? 0) > 0 ? 'watchdog' : by;
+  run.endedFor ??= run.abortFlow?.reason;
+  if (run.abortFlow !== undefined) return;
   run.error = undefined;
   const { health } = session;
   context.emit({ note: 'session.interrupted', ...fieldsOf(session), by, health });

@@ -164,7 +164,7 @@ export class Runs {
     const around = this.#around(session);
     sayLoop(this.#context, session, run, at);
     this.spending.say(session, run);
-    if (run.trouble === undefined) {
+    if (run.abortFlow === undefined) {
       answerForPeople(this.#context, session, run, at);
       const crossing = judge(session, run, policy, around, at);
       const { listening } = around;
@@ -198,13 +198,13 @@ export class Runs {
 
   /** Life after a verdict: does it still stand? */
   reconsider(session: Session, run: Run, at: number): void {
-    const { trouble } = run;
-    if (trouble === undefined) return;
-    // Where nothing can be done anyway, a little text does not end a retry episode's trouble: its end does.
-    const idleHands = trouble.phase === 'left' || trouble.phase === 'wedged';
-    if (idleHands && run.episode !== undefined && isRetryReason(trouble.reason)) return;
+    const { abortFlow } = run;
+    if (abortFlow === undefined) return;
+    // Where nothing can be done anyway, a little text does not end the abort flow of a retry episode: its end does.
+    const nothingToDo = abortFlow.phase === 'left' || abortFlow.phase === 'wedged';
+    if (nothingToDo && run.episode !== undefined && isRetryReason(abortFlow.reason)) return;
     const crossing = judge(session, run, this.#context.policy, this.#around(session), at);
-    if (crossing?.reason !== trouble.reason) takeBack(this.#context, session, run, at);
+    if (crossing?.reason !== abortFlow.reason) takeBack(this.#context, session, run, at);
   }
 
   /** Until when an attempt in flight is left alone. */

@@ -120,7 +120,7 @@ export interface Run {
   answeredAt: number;
   episode: Episode | undefined;
   error: { name: string; message: string; statusCode?: number } | undefined;
-  trouble: AbortFlow | undefined;
+  abortFlow: AbortFlow | undefined;
   /** The reason last said to be stuck, so that a decision held back and taken again is said once. */
   said: StuckReason | undefined;
   inspection: Inspection | undefined;
@@ -162,7 +162,7 @@ export interface Session {
   /** The user's message that was last heard being written. */
   spokenMessageID: string | undefined;
   /** The compaction under way was asked for. */
-  compactsByHand: boolean;
+  manualCompaction: boolean;
   runStarts: RunStarts;
   /** opencode's own total; undefined until it was told. */
   total: Spent | undefined;
@@ -191,7 +191,7 @@ export function newSession(id: string, at: number): Session {
     lastAbort: undefined,
     lastPrompt: undefined,
     spokenMessageID: undefined,
-    compactsByHand: false,
+    manualCompaction: false,
     runStarts: { at: [], lastEndedAt: Number.NEGATIVE_INFINITY },
     total: undefined,
     spent: { costUsd: 0, tokens: 0 },
@@ -237,7 +237,7 @@ export function newRun(at: number, directory: string | undefined): Run {
     answeredAt: Number.NEGATIVE_INFINITY,
     episode: undefined,
     error: undefined,
-    trouble: undefined,
+    abortFlow: undefined,
     said: undefined,
     inspection: undefined,
     mark: undefined,

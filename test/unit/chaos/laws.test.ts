@@ -139,7 +139,7 @@ describe('no restart without a fault', () => {
     const story = new Story();
     for (const n of [1, 2]) story.session('hang', `ses_${n}`);
     story.session('stream');
-    story.tell({ kind: 'troubles', troubles: ['network'] });
+    story.tell({ kind: 'excuses', excuses: ['network'] });
     story.begin('net-slow');
     story.wait(8).log('server.restarting', { reason: 'wedged', pid: SERVER.pid });
     for (const n of [1, 2]) story.tell({ kind: 'session.cut', sessionID: `ses_${n}` });
@@ -161,16 +161,16 @@ describe('no restart without a fault', () => {
 
   it('takes a blink of a busy machine, or a fault of half a minute ago, for no reason', () => {
     const story = new Story();
-    story.tell({ kind: 'troubles', troubles: ['server silent'] });
+    story.tell({ kind: 'excuses', excuses: ['server silent'] });
     story.now += 500;
-    story.tell({ kind: 'troubles', troubles: [] });
+    story.tell({ kind: 'excuses', excuses: [] });
     story.wait(1).log('server.restarting', { reason: 'unresponsive', pid: SERVER.pid });
     expectOne(story, 'declared unresponsive without a fault');
   });
 
   it('takes a frozen server, and a pile of sessions that retry, for a reason', () => {
     const story = new Story();
-    story.tell({ kind: 'troubles', troubles: ['server frozen'] });
+    story.tell({ kind: 'excuses', excuses: ['server frozen'] });
     story.wait(15).log('server.restarting', { reason: 'unresponsive', pid: SERVER.pid });
     for (const n of [1, 2, 3]) story.session('rate-limit', `ses_${n}`);
     story.wait(5).log('server.restarting', { reason: 'pileup', pid: SERVER.pid });
@@ -190,9 +190,9 @@ describe('every stuck session ended in time', () => {
     const story = new Story();
     const sessionID = story.session('hang');
     for (let i = 0; i < 6; i++) {
-      story.tell({ kind: 'troubles', troubles: ['network'] });
+      story.tell({ kind: 'excuses', excuses: ['network'] });
       story.wait(5);
-      story.tell({ kind: 'troubles', troubles: [] });
+      story.tell({ kind: 'excuses', excuses: [] });
       story.wait(10);
     }
     story.abort(sessionID, 'silence');
@@ -326,7 +326,7 @@ describe('well again after every fault', () => {
   it('sees a server that does not come back', () => {
     const story = new Story();
     const id = story.begin('server-kill');
-    story.tell({ kind: 'troubles', troubles: ['server down'] });
+    story.tell({ kind: 'excuses', excuses: ['server down'] });
     story.over('server-kill', id);
     expectOne(story.wait(RECOVER_MS / 1000 + 2), 'not ready');
   });

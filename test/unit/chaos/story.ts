@@ -27,7 +27,7 @@ export class Story {
     this.tell({ kind: 'daemon.started', generation: 1, pid: 50 });
     this.log('server.starting');
     this.tell({ kind: 'servers', processes: [SERVER] });
-    this.tell({ kind: 'troubles', troubles: [] });
+    this.tell({ kind: 'excuses', excuses: [] });
     this.tell({ kind: 'ready', ready: true });
   }
 
