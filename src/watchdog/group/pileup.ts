@@ -92,8 +92,8 @@ export class Pileups {
     const { minDuration } = this.#context.policy.pileup;
     const due = Math.max(since + minDuration, this.#runs.sparedUntil(session, run));
     if (at >= due) {
-      const crossing = { reason: 'pileup', limit: minDuration, value: at - since } as const;
-      declareStuck(this.#context, session, run, crossing, at);
+      const exceeded = { reason: 'pileup', limit: minDuration, value: at - since } as const;
+      declareStuck(this.#context, session, run, exceeded, at);
       this.#runs.review(session, at);
     } else if (Number.isFinite(due)) {
       this.#context.wakeAt(due);

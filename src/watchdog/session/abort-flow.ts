@@ -30,13 +30,13 @@ export function declareStuck(
   context: Context,
   session: Session,
   run: Run,
-  crossing: LimitExceeded,
+  exceeded: LimitExceeded,
   at: number,
 ): void {
-  run.abortFlow = { phase: 'pending', reason: crossing.reason, since: at, tries: 0 };
-  if (run.said !== crossing.reason) {
-    run.said = crossing.reason;
-    sayStuck(context, session, run, crossing, at);
+  run.abortFlow = { phase: 'pending', reason: exceeded.reason, since: at, tries: 0 };
+  if (run.said !== exceeded.reason) {
+    run.said = exceeded.reason;
+    sayStuck(context, session, run, exceeded, at);
   }
   abortIfPossible(context, session, run, at);
 }
@@ -45,19 +45,19 @@ export function sayStuck(
   context: Context,
   session: Session,
   run: Run,
-  crossing: LimitExceeded,
+  exceeded: LimitExceeded,
   at: number,
 ): void {
   const { episode } = run;
   context.emit({
     note: 'session.stuck',
     ...fieldsOf(session),
-    reason: crossing.reason,
-    ...(crossing.kind === undefined ? {} : { kind: crossing.kind }),
-    ...(crossing.unit === undefined ? {} : { unit: crossing.unit }),
-    limit: crossing.limit,
-    value: crossing.value,
-    ...(crossing.tool === undefined ? {} : { tool: crossing.tool }),
+    reason: exceeded.reason,
+    ...(exceeded.kind === undefined ? {} : { kind: exceeded.kind }),
+    ...(exceeded.unit === undefined ? {} : { unit: exceeded.unit }),
+    limit: exceeded.limit,
+    value: exceeded.value,
+    ...(exceeded.tool === undefined ? {} : { tool: exceeded.tool }),
     ...(episode === undefined
       ? {}
       : {

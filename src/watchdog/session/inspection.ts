@@ -48,11 +48,11 @@ export function isConfirmed(
   context: Context,
   session: Session,
   run: Run,
-  crossing: LimitExceeded,
+  exceeded: LimitExceeded,
   listening: boolean,
   at: number,
 ): boolean {
-  if (!needsInspection(crossing.reason)) return true;
+  if (!needsInspection(exceeded.reason)) return true;
   // A server that does not work cannot be asked: once it is healthy, everything is judged again.
   if (!context.canAct()) return false;
   const look = run.inspection;

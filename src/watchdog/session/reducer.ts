@@ -1,8 +1,8 @@
 /**
  * The sessions' side of the state machine: what each observation changes, in one session or in all.
  *
- * How a run begins, is judged and ends is in `runs.ts`, what is done about a stuck one in `troubles.ts`, close looks in
- * `looks.ts`, people's answers in `requests.ts`.
+ * How a run begins, is judged and ends is in `runs.ts`, what is done about a stuck one in `abort-flow.ts`,
+ * inspections in `inspection.ts`, people's answers in `requests.ts`.
  */
 
 import { ClockGaps } from '../clock-gaps.js';
@@ -237,7 +237,7 @@ export class SessionWatch {
       case 'session.step_finished':
         if (run === undefined) {
           // A poll was faster than the stream.
-          if (session.ending) noteStep(session.ending.run, o.step);
+          if (session.runEnd) noteStep(session.runEnd.run, o.step);
           break;
         }
         noteStep(run, o.step);

@@ -71,8 +71,8 @@ export function answerForPeople(context: Context, session: Session, run: Run, at
     if (action === 'reject' && !context.canAct()) return;
     request.handled = action === 'reject' ? 'rejected' : 'reported';
     const value = at - request.since;
-    const crossing: LimitExceeded = { reason: 'waiting', limit: maxDuration, value };
-    sayStuck(context, session, run, crossing, at);
+    const exceeded: LimitExceeded = { reason: 'waiting', limit: maxDuration, value };
+    sayStuck(context, session, run, exceeded, at);
     if (action === 'reject') {
       context.emit({
         act: 'reject',

@@ -1,7 +1,7 @@
 /**
- * The judgement of one session: how healthy it is, which limit it has crossed, and when to ask again.
+ * The rules about one session: how healthy it is, which limit it has exceeded, and when to ask again.
  *
- * Pure questions about the data of `session.ts`; every rule of `docs/judgement.md` that concerns one session is here.
+ * Pure questions about the data of `state.ts`; every rule of `docs/judgement.md` that concerns one session is here.
  */
 import type { BudgetKind, BudgetUnit, Health, LoopKind, StuckReason } from '../decision.js';
 import type { Policy } from '../policy.js';
@@ -9,7 +9,7 @@ import { isHopeless } from './hopeless.js';
 import { isLooping, nearestLoop } from './loops.js';
 import type { Episode, Request, Run, Session } from './state.js';
 
-/** What a session's judgement needs to know from outside of it. */
+/** What the rules about a session need to know from outside of it. */
 export interface RuleContext {
   /** A subagent of it is active, at any depth. */
   delegating: boolean;
@@ -40,7 +40,7 @@ const STALLED_SHARE = 0.5;
 export function healthOf(
   run: Run | undefined,
   policy: Policy,
-  around: RuleContext,
+  context: RuleContext,
   at: number,
 ): Health {
   if (run === undefined) return 'idle';
@@ -48,8 +48,8 @@ export function healthOf(
   if (run.requests.size > 0) return 'waiting';
   if (isRetrying(run)) return 'retrying';
   if (isLooping(run.steps, policy.loop)) return 'looping';
-  if (around.delegating) return 'delegating';
-  const silence = silenceFrom(run, policy, around);
+  if (context.delegating) return 'delegating';
+  const silence = silenceFrom(run, policy, context);
   if (silence !== undefined && at - silence >= policy.stall.maxSilence * STALLED_SHARE)
     return 'stalled';
   return 'busy';
@@ -65,14 +65,14 @@ export function judge(
   session: Session,
   run: Run,
   policy: Policy,
-  around: RuleContext,
+  context: RuleContext,
   at: number,
 ): LimitExceeded | undefined {
   if (session.deleted) return { reason: 'ghost', limit: 0, value: at - run.startedAt };
   const { episode } = run;
   if (episode !== undefined) {
-    const crossing = judgeEpisode(run, episode, policy, around, at);
-    if (crossing !== undefined) return crossing;
+    const exceeded = judgeEpisode(run, episode, policy, context, at);
+    if (exceeded !== undefined) return exceeded;
   }
   if (policy.loop.action === 'abort') {
     const loop = nearestLoop(run.steps, policy.loop);
@@ -81,7 +81,7 @@ export function judge(
       return { reason: 'loop', kind, limit, value: count, ...(tool === undefined ? {} : { tool }) };
     }
   }
-  const overBudget = around.budgetExceeded(run);
+  const overBudget = context.budgetExceeded(run);
   if (overBudget !== undefined) return overBudget;
   const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
   const runMs = at - run.startedAt;
@@ -96,11 +96,11 @@ export function judge(
     }
     return undefined;
   }
-  const slow = slowestActivity(run, around);
+  const slow = slowestActivity(run, context);
   if (maxToolTime > 0 && slow !== undefined && at - slow.startedAt >= maxToolTime) {
     return { reason: 'tool_time', limit: maxToolTime, value: at - slow.startedAt, tool: slow.tool };
   }
-  const silence = silenceFrom(run, policy, around);
+  const silence = silenceFrom(run, policy, context);
   if (silence !== undefined && at - silence >= maxSilence) {
     return { reason: 'silence', limit: maxSilence, value: at - silence };
   }
@@ -111,7 +111,7 @@ function judgeEpisode(
   run: Run,
   episode: Episode,
   policy: Policy,
-  around: RuleContext,
+  context: RuleContext,
   at: number,
 ): LimitExceeded | undefined {
   if (run.status === 'retry') {
@@ -126,7 +126,7 @@ function judgeEpisode(
       return { reason: 'wait', limit: maxWait, value: wait };
     }
   }
-  const due = episodeDue(run, episode, policy, around);
+  const due = episodeDue(run, episode, policy, context);
   if (due !== undefined && at >= due) {
     const value = at - episode.startedAt - namedMs(episode, at);
     return { reason: 'duration', limit: policy.retry.maxDuration, value };
@@ -143,14 +143,14 @@ function episodeDue(
   run: Run,
   episode: Episode,
   policy: Policy,
-  around: RuleContext,
+  context: RuleContext,
 ): number | undefined {
   if (policy.retry.maxDuration === 0) return undefined;
   if (run.status === 'busy' && episode.progressed) return undefined;
   const named = namedMs(episode, Number.POSITIVE_INFINITY);
   return Math.max(
     episode.startedAt + policy.retry.maxDuration + named,
-    sparedUntil(run, policy, around),
+    sparedUntil(run, policy, context),
   );
 }
 
@@ -160,9 +160,9 @@ export function namedMs({ named, namedBeforeMs }: Episode, at: number): number {
 }
 
 /** Until when an attempt in flight that has shown nothing yet is left alone; where nobody listens, that proves nothing. */
-export function sparedUntil(run: Run, policy: Policy, around: RuleContext): number {
+export function sparedUntil(run: Run, policy: Policy, context: RuleContext): number {
   if (run.episode === undefined || run.status === 'retry') return Number.NEGATIVE_INFINITY;
-  return around.listening ? run.statusAt + policy.abort.verifyTimeout : Number.POSITIVE_INFINITY;
+  return context.listening ? run.statusAt + policy.abort.verifyTimeout : Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -172,7 +172,7 @@ export function sparedUntil(run: Run, policy: Policy, around: RuleContext): numb
 export function deadlineOf(
   run: Run,
   policy: Policy,
-  around: RuleContext,
+  context: RuleContext,
   at: number,
 ): number | undefined {
   let deadline: number | undefined;
@@ -182,7 +182,7 @@ export function deadlineOf(
   };
   const { maxRunTime, maxToolTime, maxSilence } = policy.stall;
   if (run.episode !== undefined) {
-    const due = episodeDue(run, run.episode, policy, around);
+    const due = episodeDue(run, run.episode, policy, context);
     if (due !== undefined) consider(due);
   }
   if (maxRunTime > 0) consider(run.startedAt + maxRunTime);
@@ -193,9 +193,9 @@ export function deadlineOf(
     }
     return deadline;
   }
-  const slow = slowestActivity(run, around);
+  const slow = slowestActivity(run, context);
   if (maxToolTime > 0 && slow !== undefined) consider(slow.startedAt + maxToolTime);
-  const silence = silenceFrom(run, policy, around);
+  const silence = silenceFrom(run, policy, context);
   if (silence !== undefined) {
     consider(silence + maxSilence * STALLED_SHARE);
     consider(silence + maxSilence);
@@ -243,40 +243,40 @@ const TASK_TOOL = 'task';
  */
 function slowestActivity(
   run: Run,
-  around: RuleContext,
+  context: RuleContext,
 ): { tool: string; startedAt: number } | undefined {
   let slow: { tool: string; startedAt: number } | undefined;
   const consider = (tool: string, startedAt: number) => {
     if (slow === undefined || startedAt < slow.startedAt) slow = { tool, startedAt };
   };
   for (const tool of run.tools.values()) {
-    const delegates = tool.childID !== undefined || (around.delegating && tool.tool === TASK_TOOL);
+    const delegates = tool.childID !== undefined || (context.delegating && tool.tool === TASK_TOOL);
     if (!delegates) consider(tool.tool, tool.startedAt);
   }
   if (run.preparing) consider('(preparing)', run.startedAt);
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
   // Text that streams is in the transcript at its end (seen on 1.18.33): where nobody listens it may be coming all the time.
-  if (!around.listening && run.answeringSince !== undefined) {
+  if (!context.listening && run.answeringSince !== undefined) {
     consider('(answering)', run.answeringSince);
   }
   return slow;
 }
 
 /** Where unexplained silence counts from; undefined where something explains it or nobody listened. */
-function silenceFrom(run: Run, policy: Policy, around: RuleContext): number | undefined {
-  const quiet = quietSince(run, around);
-  if (policy.stall.maxSilence === 0 || quiet === undefined || around.delegating) return undefined;
-  if (run.requests.size > 0 || slowestActivity(run, around) !== undefined) return undefined;
+function silenceFrom(run: Run, policy: Policy, context: RuleContext): number | undefined {
+  const quiet = quietSince(run, context);
+  if (policy.stall.maxSilence === 0 || quiet === undefined || context.delegating) return undefined;
+  if (run.requests.size > 0 || slowestActivity(run, context) !== undefined) return undefined;
   // In a retry wait the next attempt is when something is due; before it, quiet is what was announced.
   const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
   const attempt = run.episode === undefined ? 0 : run.statusAt;
   const since = Math.max(quiet, announced, attempt);
-  return since + around.unresponsiveMsSince(since);
+  return since + context.unresponsiveMsSince(since);
 }
 
 /** Since when nothing has come of the run, as far as that is known; undefined where it is not. */
-function quietSince(run: Run, around: RuleContext): number | undefined {
-  if (around.listening) return Math.max(run.progressAt, run.vouchedSince);
-  if (!around.looking || run.mark === undefined) return undefined;
+function quietSince(run: Run, context: RuleContext): number | undefined {
+  if (context.listening) return Math.max(run.progressAt, run.vouchedSince);
+  if (!context.looking || run.mark === undefined) return undefined;
   return Math.max(run.progressAt, run.mark.since);
 }

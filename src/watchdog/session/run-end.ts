@@ -3,7 +3,7 @@
 import type { RunOutcome } from '../decision.js';
 import type { FinishedStep, SessionObservation } from '../observation.js';
 import type { Context } from './rule-context.js';
-import { type Ending, fieldsOf, newRun, type Run, type Session } from './state.js';
+import { fieldsOf, newRun, type Run, type RunEnd, type Session } from './state.js';
 
 /** What opencode calls the end that an abort brings, a person's or ours. */
 const ABORTED = 'MessageAbortedError';
@@ -40,7 +40,7 @@ export function errorHeard(
   const { name, message, statusCode } = o;
   const error = { name, message, ...(statusCode === undefined ? {} : { statusCode }) };
   // A run's error is its end only when it ends: it may be survived. A poll may be faster than the error.
-  const run = session.run ?? session.ending?.run;
+  const run = session.run ?? session.runEnd?.run;
   if (run !== undefined) {
     // What comes behind the first, with nothing done in between, is the same failure told again.
     if (run.error === undefined || name === ABORTED) run.error = error;
@@ -64,36 +64,36 @@ export function runEnded(
   at: number,
 ): void {
   const withParent = parent?.aborting !== undefined;
-  session.ending = { run, at, fields: fieldsOf(session), withParent };
+  session.runEnd = { run, at, fields: fieldsOf(session), withParent };
   settleEnd(context, session, at);
 }
 
 /** Says how the last run ended, as soon as that can be told; `now`: at once, with what is known. */
 export function settleEnd(context: Context, session: Session, at: number, when?: 'now'): void {
-  const { ending } = session;
-  if (ending === undefined) return;
-  const { run } = ending;
+  const { runEnd } = session;
+  if (runEnd === undefined) return;
+  const { run } = runEnd;
   // What the executor finds tells who ended it.
   if (session.aborting?.run === run && when !== 'now') return;
-  if (isUntold(run) && at - ending.at < LAST_WORDS && when !== 'now') {
-    context.wakeAt(ending.at + LAST_WORDS, session);
+  if (isUntold(run) && at - runEnd.at < LAST_WORDS && when !== 'now') {
+    context.wakeAt(runEnd.at + LAST_WORDS, session);
     return;
   }
-  session.ending = undefined;
+  session.runEnd = undefined;
   const { error, episode, endedBy, abortFlow } = run;
   if (endedBy !== undefined || error === undefined) {
-    sayEnded(context, ending, endedBy === undefined ? quietEnd(ending) : CUT_BY[endedBy]);
+    sayEnded(context, runEnd, endedBy === undefined ? quietEnd(runEnd) : CUT_BY[endedBy]);
   } else if (error.name !== ABORTED) {
     if (episode !== undefined) context.outages.endedBadly(session.id, run, at);
     sayFailed(context, session, error, episode?.attempts ?? 0, at);
-    sayEnded(context, ending, 'failed');
-  } else if (ending.withParent || (abortFlow?.tries ?? 0) > 0) {
-    sayEnded(context, ending, 'aborted');
+    sayEnded(context, runEnd, 'failed');
+  } else if (runEnd.withParent || (abortFlow?.tries ?? 0) > 0) {
+    sayEnded(context, runEnd, 'aborted');
   } else if (abortFlow !== undefined) {
-    sayEnded(context, ending, 'aborted_elsewhere');
+    sayEnded(context, runEnd, 'aborted_elsewhere');
   } else {
-    context.cuts.aborted(session, ending.fields, run.directory, ending.at, (by, together) =>
-      sayEnded(context, ending, by === 'dispose' ? 'interrupted' : 'aborted_elsewhere', together),
+    context.cuts.aborted(session, runEnd.fields, run.directory, runEnd.at, (by, together) =>
+      sayEnded(context, runEnd, by === 'dispose' ? 'interrupted' : 'aborted_elsewhere', together),
     );
   }
 }
@@ -112,7 +112,7 @@ function isUntold({ endedBy, error, missed, totals }: Run): boolean {
 }
 
 /** How a run ended that nobody is known to have ended, without an error. */
-function quietEnd({ run, at }: Ending): RunOutcome {
+function quietEnd({ run, at }: RunEnd): RunOutcome {
   const { totals, missed, tools, episode, answeredAt } = run;
   const { finish, steps, hasText, fileChanges, lastTool, toolsEnded } = totals;
   const isBare = !hasText && fileChanges === 0 && totals.tools === 0 && toolsEnded === 0;
@@ -182,7 +182,7 @@ function sayFailed(
 
 function sayEnded(
   context: Context,
-  { run, at, fields }: Ending,
+  { run, at, fields }: RunEnd,
   outcome: RunOutcome,
   together = 1,
 ): void {

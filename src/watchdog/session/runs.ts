@@ -2,7 +2,7 @@
  * Every session's run, from its beginning to its end: begun and ended by a status, judged whenever something may have
  * changed, given up when the server goes.
  *
- * Judgement is in `judgement.ts`, what is done about a stuck run in `troubles.ts`, failures in `endings.ts`.
+ * The rules are in `rules.ts`, what is done about a stuck run in `abort-flow.ts`, how a run ended in `run-end.ts`.
  */
 
 import type { SessionStatus } from '../observation.js';
@@ -161,19 +161,19 @@ export class Runs {
     settleEnd(this.#context, session, at);
     if (run === undefined) return;
     const { policy } = this.#context;
-    const around = this.#around(session);
+    const rules = this.#ruleContext(session);
     sayLoop(this.#context, session, run, at);
     this.spending.say(session, run);
     if (run.abortFlow === undefined) {
       answerForPeople(this.#context, session, run, at);
-      const crossing = judge(session, run, policy, around, at);
-      const { listening } = around;
-      if (crossing && isConfirmed(this.#context, session, run, crossing, listening, at)) {
-        declareStuck(this.#context, session, run, crossing, at);
+      const exceeded = judge(session, run, policy, rules, at);
+      const { listening } = rules;
+      if (exceeded && isConfirmed(this.#context, session, run, exceeded, listening, at)) {
+        declareStuck(this.#context, session, run, exceeded, at);
       } else {
-        const deadline = deadlineOf(run, policy, around, at);
+        const deadline = deadlineOf(run, policy, rules, at);
         if (deadline !== undefined) this.#context.wakeAt(deadline, session);
-        if (around.looking) inspectRegularly(this.#context, session, run, at);
+        if (rules.looking) inspectRegularly(this.#context, session, run, at);
       }
     } else {
       abortIfPossible(this.#context, session, run, at);
@@ -203,13 +203,13 @@ export class Runs {
     // Where nothing can be done anyway, a little text does not end the abort flow of a retry episode: its end does.
     const nothingToDo = abortFlow.phase === 'left' || abortFlow.phase === 'wedged';
     if (nothingToDo && run.episode !== undefined && isRetryReason(abortFlow.reason)) return;
-    const crossing = judge(session, run, this.#context.policy, this.#around(session), at);
-    if (crossing?.reason !== abortFlow.reason) takeBack(this.#context, session, run, at);
+    const exceeded = judge(session, run, this.#context.policy, this.#ruleContext(session), at);
+    if (exceeded?.reason !== abortFlow.reason) takeBack(this.#context, session, run, at);
   }
 
   /** Until when an attempt in flight is left alone. */
   sparedUntil(session: Session, run: Run): number {
-    return sparedUntil(run, this.#context.policy, this.#around(session));
+    return sparedUntil(run, this.#context.policy, this.#ruleContext(session));
   }
 
   /** What a subagent spends, its parents spend, at any depth. */
@@ -244,7 +244,7 @@ export class Runs {
     return run;
   }
 
-  #around(session: Session): RuleContext {
+  #ruleContext(session: Session): RuleContext {
     return {
       delegating: this.registry.isDelegating(session),
       listening: this.listening && this.#context.canAct(),
@@ -256,7 +256,7 @@ export class Runs {
 
   #sayHealth(session: Session, at: number, ended?: Run): void {
     const { run } = session;
-    const health = healthOf(run, this.#context.policy, this.#around(session), at);
+    const health = healthOf(run, this.#context.policy, this.#ruleContext(session), at);
     const previous = session.health;
     if (health === previous) return;
     const of = run ?? ended;

@@ -72,7 +72,7 @@ export interface RunTotals {
 }
 
 /** A run that is over, until it can be told how it ended. */
-export interface Ending {
+export interface RunEnd {
   run: Run;
   at: number;
   fields: SessionFields;
@@ -143,7 +143,7 @@ export interface Session {
   info: SessionInfo;
   run: Run | undefined;
   /** The last run, as long as nothing was said about its end. */
-  ending: Ending | undefined;
+  runEnd: RunEnd | undefined;
   health: Health;
   healthSince: number;
   /** When the last status came by event: a poll sent before it does not overrule it. */
@@ -181,7 +181,7 @@ export function newSession(id: string, at: number): Session {
     id,
     info: {},
     run: undefined,
-    ending: undefined,
+    runEnd: undefined,
     health: 'idle',
     healthSince: at,
     eventStatusAt: Number.NEGATIVE_INFINITY,
