@@ -108,7 +108,7 @@ export type Act =
       reason: AbortReason;
       try: number;
       /**
-       * What the last look before sending must show: `retry` where the reason is a failing provider (an attempt that is
+       * What the status right before sending must show: `retry` where the reason is a failing provider (an attempt that is
        * in flight may be the one that works), `active` elsewhere.
        */
       expect: 'retry' | 'active';
@@ -119,7 +119,7 @@ export type Act =
     }
   /** Do not send the abort if it was not sent yet; answer `abort.withdrawn` or the abort's own end. */
   | { act: 'withdraw'; sessionID: string }
-  /** Look at one session closely; answer `session.inspected` or `session.inspect_failed`. */
+  /** Inspect one session; answer `session.inspected` or `session.inspect_failed`. */
   | { act: 'inspect'; sessionID: string; directory: string | undefined }
   /** Start a server where none runs; answer `restart.done` or `restart.failed`. */
   | { act: 'start' }

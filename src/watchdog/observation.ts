@@ -132,7 +132,7 @@ export type ServerObservation =
       code: number | null;
       signal: string | null;
     })
-  /** Its process is stopped by a signal (state T) and stays so; told at every look for as long as it lasts. */
+  /** Its process is stopped by a signal (state T) and stays so; told at every check for as long as it lasts. */
   | (At & { kind: 'server.suspended'; pid: number })
   /** The end of a `thaw` act: whether the process runs again. */
   | (At & { kind: 'thaw.done' })
@@ -175,7 +175,7 @@ export type StreamObservation =
    * between the server's heartbeats, once two were seen.
    */
   | (At & { kind: 'stream.alive'; heartbeatMs?: number })
-  /** The server answers, and its stream does not for so long that sessions are judged without it: by looks alone. */
+  /** The server answers, and its stream does not for so long that sessions are judged without it: by polls and inspections alone. */
   | (At & { kind: 'stream.unavailable'; path: string; reason: string; silentMs: number })
   /** The polls that follow a connect are all in: from here on silence means silence. */
   | (At & { kind: 'stream.resynced' });
@@ -224,7 +224,7 @@ export type SessionObservation =
       directory?: string;
       statuses: ReadonlyMap<string, SessionStatus>;
     })
-  /** The answer to an `inspect` act: one session looked at closely, because events may have been missed. */
+  /** The answer to an `inspect` act: one session inspected, because events may have been missed. */
   | (OfSession & {
       kind: 'session.inspected';
       startedAt: number;
@@ -251,7 +251,7 @@ export type SessionObservation =
   | (At & { kind: 'directory.disposed'; directory: string; replaced?: boolean });
 
 /**
- * What the last look before an abort showed, so that it was not sent. `missing`: idle, and the server knows no such
+ * What the status showed right before an abort, so that it was not sent. `missing`: idle, and the server knows no such
  * session; `withdrawn`: nobody wanted it any more.
  */
 export type WithdrawnAs = 'idle' | 'missing' | 'busy' | 'withdrawn';
@@ -263,7 +263,7 @@ export type ActObservation =
       tookMs: number;
     })
   | (OfSession & { kind: 'abort.failed'; error: string })
-  /** The last look before sending showed no reason to: nothing was done. `busy`: an attempt is in flight just now. */
+  /** The status right before sending showed no reason to: nothing was done. `busy`: an attempt is in flight just now. */
   | (OfSession & { kind: 'abort.withdrawn'; seen: WithdrawnAs })
   /** `dryRun`, or a pause. */
   | (OfSession & { kind: 'abort.skipped' })

@@ -1,9 +1,9 @@
 /**
- * Who wants to be looked at when: a heap with the earliest first, so that a thousand sessions cost no more than the few
+ * Who wants to be reviewed when: a heap with the earliest first, so that a thousand sessions cost no more than the few
  * that are due.
  *
  * What moves a time later (a session that goes on well does so all the time) does not touch the heap: an entry is a
- * lower bound, and whoever is looked at too early is entered anew.
+ * lower bound, and whoever is reviewed too early is entered anew.
  */
 
 interface Entry<T> {

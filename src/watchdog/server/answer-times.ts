@@ -12,7 +12,7 @@ const RECENT_MS = 60_000;
  * At the limit: the oldest is forgotten.
  */
 const KEPT = 50;
-/** Of a verified abort: its own answer, the run's end, the look that shows it, and one to spare. */
+/** Of a verified abort: its own answer, the run's end, the status that shows it, and one to spare. */
 const ANSWERS_OF_AN_ABORT = 4;
 /** A server that needs longer than this for an abort is no slow one but a failing one, and probes tell that, ms. */
 const LONGEST_VERIFY_MS = 60_000;

@@ -22,7 +22,7 @@ const LOST_ABORT_WINDOW = 60_000;
 /** No attempt can succeed, and nothing heals, before the next one is made: that far away, the status is sure to hold. */
 const SURE_WAIT = 1_000;
 
-/** A server that is not responding is looked at again after this many ms: then the next try may tell something. */
+/** A server that is not responding is asked again after this many ms: then the next try may tell something. */
 const RECHECK_UNRESPONSIVE = 1_000;
 
 /** Says that the run is stuck, and aborts it as soon as the server can be asked. */
@@ -110,7 +110,7 @@ export function abortRequested(context: Context, session: Session, by: AskedBy, 
   if (session.aborting === undefined) abortForPerson(context, session, at);
 }
 
-/** Once, and whatever the last look shows but idle: a person has judged it. */
+/** Once, and whatever the status shows but idle: a person has judged it. */
 function abortForPerson(context: Context, session: Session, at: number): void {
   const error = context.whyNoAbort();
   if (error !== undefined) {
@@ -344,7 +344,7 @@ function endedFirst(context: Context, session: Session, run: Run, at: number): v
   else letGo(context, session, run, at);
 }
 
-/** An attempt is in flight that may be the one that works: the verdict waits for its outcome. */
+/** An attempt is in flight that may be the one that works: the decision waits for its outcome. */
 function hold(run: Run, at: number): void {
   run.abortFlow = undefined;
   if (run.status !== 'busy') {

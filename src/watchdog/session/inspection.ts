@@ -1,5 +1,5 @@
 /**
- * Close looks: a session's transcript and open requests, asked for where events alone do not prove a verdict, and what
+ * Inspections: a session's transcript and open requests, asked for where events alone do not prove that it is stuck, and what
  * their answer changes in a run.
  */
 
@@ -14,19 +14,19 @@ import type { Run, Session } from './state.js';
  */
 export const MAX_TOOLS = 100;
 /** An inspection that failed is tried again after this many ms. */
-const LOOK_AGAIN = 5_000;
+const INSPECT_AGAIN = 5_000;
 /**
  * Failed inspections in a row, of a server that answers otherwise. At the limit: the session is judged by its events
  * alone.
  */
-const MAX_LOOK_FAILURES = 3;
-/** A look that was never answered is asked for again after this many ms. */
-const LOOK_LOST = 60_000;
-/** A close look older than this (ms) proves nothing about now. */
-const LOOK_FRESH = 10_000;
-/** Without an event stream each run is looked at this often, as a share of `stall.maxSilence`, and at least so many ms apart. */
-const LOOK_SHARE = 0.25;
-const MIN_LOOK_EVERY = 5_000;
+const MAX_INSPECTION_FAILURES = 3;
+/** An inspection that was never answered is asked for again after this many ms. */
+const INSPECTION_LOST = 60_000;
+/** An inspection older than this (ms) proves nothing about now. */
+const INSPECTION_FRESH = 10_000;
+/** Without an event stream each run is inspected this often, as a share of `stall.maxSilence`, and at least so many ms apart. */
+const INSPECT_SHARE = 0.25;
+const MIN_INSPECT_EVERY = 5_000;
 
 type Found = Extract<
   Extract<SessionObservation, { kind: 'session.inspected' }>['result'],
@@ -43,7 +43,7 @@ export function requestInspection(context: Context, session: Session, run: Run, 
   });
 }
 
-/** Whether a crossed limit may be acted on; asks for a look where one must confirm it. */
+/** Whether an exceeded limit may be acted on; asks for an inspection where one must confirm it. */
 export function isConfirmed(
   context: Context,
   session: Session,
@@ -55,34 +55,34 @@ export function isConfirmed(
   if (!needsInspection(exceeded.reason)) return true;
   // A server that does not work cannot be asked: once it is healthy, everything is judged again.
   if (!context.canAct()) return false;
-  const look = run.inspection;
-  if (look?.state === 'answered' && at - look.at <= LOOK_FRESH) return true;
-  const lookIsInVain = look?.state === 'failed' && look.failures >= MAX_LOOK_FAILURES;
-  // Where nobody listens, a look is all the proof there is.
-  if (lookIsInVain && listening && context.isAnswering()) return true;
-  const patience = look?.state === 'asked' ? LOOK_LOST : LOOK_AGAIN;
-  if (look === undefined || look.state === 'answered' || at - look.at >= patience) {
+  const last = run.inspection;
+  if (last?.state === 'answered' && at - last.at <= INSPECTION_FRESH) return true;
+  const inspectionFails = last?.state === 'failed' && last.failures >= MAX_INSPECTION_FAILURES;
+  // Where nobody listens, an inspection is all the proof there is.
+  if (inspectionFails && listening && context.isAnswering()) return true;
+  const waitMs = last?.state === 'asked' ? INSPECTION_LOST : INSPECT_AGAIN;
+  if (last === undefined || last.state === 'answered' || at - last.at >= waitMs) {
     requestInspection(context, session, run, at);
   }
-  context.wakeAt(Math.max((run.inspection?.at ?? at) + patience, at + 1), session);
+  context.wakeAt(Math.max((run.inspection?.at ?? at) + waitMs, at + 1), session);
   return false;
 }
 
 /**
- * Without an event stream nothing else tells what a run does: it is looked at again and again, so that life is seen,
+ * Without an event stream nothing else tells what a run does: it is inspected again and again, so that life is seen,
  * and tools and requests that have ended explain no quiet any more.
  */
 export function inspectRegularly(context: Context, session: Session, run: Run, at: number): void {
   const { maxSilence } = context.policy.stall;
   if (maxSilence === 0 || !context.canAct()) return;
-  const look = run.inspection;
-  const every = Math.max(MIN_LOOK_EVERY, maxSilence * LOOK_SHARE);
-  const patience =
-    look?.state === 'asked' ? LOOK_LOST : look?.state === 'failed' ? LOOK_AGAIN : every;
-  if (look === undefined || at - look.at >= patience) {
+  const last = run.inspection;
+  const every = Math.max(MIN_INSPECT_EVERY, maxSilence * INSPECT_SHARE);
+  const waitMs =
+    last?.state === 'asked' ? INSPECTION_LOST : last?.state === 'failed' ? INSPECT_AGAIN : every;
+  if (last === undefined || at - last.at >= waitMs) {
     requestInspection(context, session, run, at);
-    context.wakeAt(at + LOOK_LOST, session);
-  } else context.wakeAt(look.at + patience, session);
+    context.wakeAt(at + INSPECTION_LOST, session);
+  } else context.wakeAt(last.at + waitMs, session);
 }
 
 export function inspectionFailed(run: Run, at: number): void {
@@ -121,7 +121,7 @@ export function noteTool(run: Run, tool: RunningTool): void {
 }
 
 /**
- * A transcript that is as it was at an earlier look proves the silence in between, whoever listened, unless an answer
+ * A transcript that is as it was at an earlier inspection proves the silence in between, whoever listened, unless an answer
  * was under way. One that moved while somebody listened and heard nothing proves life.
  */
 function compareMark(run: Run, found: Found, startedAt: number, at: number): void {

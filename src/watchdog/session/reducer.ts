@@ -39,7 +39,7 @@ import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
 /** That there is no room for more sessions is said at most this often, ms. */
 const SAY_FULL_EVERY = 60_000;
-/** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is looked at. */
+/** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is inspected. */
 const QUIET_SHARE = 0.25;
 
 type OfOneSession = Exclude<
@@ -78,15 +78,15 @@ export class SessionWatch {
     this.#runs.stopListening();
   }
 
-  /** There is none, while the server answers: what runs is judged by looks from here on. */
+  /** There is none, while the server answers: what runs is judged by inspections from here on. */
   streamUnavailable(at: number): void {
-    this.#runs.lookInstead();
+    this.#runs.inspectInstead();
     this.reviewAll(at);
   }
 
   /**
    * The stream is back. A session's silence counts from now, unless its transcript proves that nothing was missed, and
-   * what was said to explain a quiet may have ended meanwhile: such runs are looked at.
+   * what was said to explain a quiet may have ended meanwhile: such runs are inspected.
    */
   resynced(at: number): void {
     this.#runs.listen(at);
@@ -95,7 +95,7 @@ export class SessionWatch {
       const { run } = session;
       if (run === undefined) continue;
       const quiet = maxSilence > 0 && at - run.progressAt > maxSilence * QUIET_SHARE;
-      // A look from before the reconnect missed what happened between the two.
+      // An inspection from before the reconnect missed what happened between the two.
       if (quiet || run.unheard || hasExcuse(run))
         requestInspection(this.#context, session, run, at);
       run.unheard = false;

@@ -60,7 +60,7 @@ export function requestAnswered(
   });
 }
 
-/** `waiting.action` report and reject: each request once. (abort is a verdict like any other.) */
+/** `waiting.action` report and reject: each request once. (abort is a decision like any other.) */
 export function answerForPeople(context: Context, session: Session, run: Run, at: number): void {
   const { maxDuration, action } = context.policy.waiting;
   if (maxDuration === 0 || action === 'abort') return;

@@ -15,8 +15,8 @@ export interface RuleContext {
   delegating: boolean;
   /** The event stream is connected and resynced and the server answers: silence means silence. */
   listening: boolean;
-  /** There is no event stream, and the server answers: two equal looks at a transcript prove the silence between them. */
-  looking: boolean;
+  /** There is no event stream, and the server answers: two equal inspections of a transcript prove the silence between them. */
+  inspecting: boolean;
   /** The first budget that the run has used up. */
   budgetExceeded(run: Run): LimitExceeded | undefined;
   /** For how long of the time since then the server was not responding, ms: nobody's silence. */
@@ -60,7 +60,7 @@ export function isRetrying(run: Run): boolean {
   return run.episode !== undefined && (run.status === 'retry' || !run.episode.progressed);
 }
 
-/** The first limit that the run has crossed at `at`, gravest first; undefined where it is within all of them. */
+/** The first limit that the run has exceeded at `at`, gravest first; undefined where it is within all of them. */
 export function judge(
   session: Session,
   run: Run,
@@ -167,7 +167,7 @@ export function sparedUntil(run: Run, policy: Policy, context: RuleContext): num
 
 /**
  * When `judge` or `healthOf` may next change its answer without any news; undefined where never. Always after `at`:
- * what is due already was judged, and waits for news or for a look.
+ * what is due already was judged, and waits for news or for an inspection.
  */
 export function deadlineOf(
   run: Run,
@@ -223,7 +223,7 @@ export function isRetryReason(reason: StuckReason): boolean {
   );
 }
 
-/** Whether a reason rests on not having heard something, and is therefore confirmed by a close look first. */
+/** Whether a reason rests on not having heard something, and is therefore confirmed by an inspection first. */
 export function needsInspection(reason: StuckReason): boolean {
   return reason === 'silence' || reason === 'tool_time' || reason === 'waiting';
 }
@@ -277,6 +277,6 @@ function silenceFrom(run: Run, policy: Policy, context: RuleContext): number | u
 /** Since when nothing has come of the run, as far as that is known; undefined where it is not. */
 function quietSince(run: Run, context: RuleContext): number | undefined {
   if (context.listening) return Math.max(run.progressAt, run.vouchedSince);
-  if (!context.looking || run.mark === undefined) return undefined;
+  if (!context.inspecting || run.mark === undefined) return undefined;
   return Math.max(run.progressAt, run.mark.since);
 }

@@ -47,8 +47,8 @@ export class Runs {
   readonly #context: Context;
   /** The event stream is connected and resynced since then; undefined where it is not. */
   #listeningSince: number | undefined;
-  /** There is no event stream: runs are judged by looks. */
-  #looking = false;
+  /** There is no event stream: runs are judged by inspections. */
+  #inspecting = false;
 
   constructor(context: Context) {
     this.#context = context;
@@ -60,15 +60,15 @@ export class Runs {
   }
   listen(at: number): void {
     this.#listeningSince ??= at;
-    this.#looking = false;
+    this.#inspecting = false;
   }
   stopListening(): void {
     for (const { run } of this.registry.active) if (run) run.missed = true;
     this.#listeningSince = undefined;
-    this.#looking = false;
+    this.#inspecting = false;
   }
-  lookInstead(): void {
-    this.#looking = this.#listeningSince === undefined;
+  inspectInstead(): void {
+    this.#inspecting = this.#listeningSince === undefined;
   }
 
   /** The session's status is this, in this directory. */
@@ -155,7 +155,7 @@ export class Runs {
     if (session.aborting === undefined) this.registry.forget(session);
   }
 
-  /** Judges one session now: acts on a crossed limit, says a change of health, and sets when to look again. */
+  /** Judges one session now: acts on an exceeded limit, says a change of health, and sets when to review it again. */
   review(session: Session, at: number): void {
     const { run } = session;
     settleEnd(this.#context, session, at);
@@ -173,7 +173,7 @@ export class Runs {
       } else {
         const deadline = deadlineOf(run, policy, rules, at);
         if (deadline !== undefined) this.#context.wakeAt(deadline, session);
-        if (rules.looking) inspectRegularly(this.#context, session, run, at);
+        if (rules.inspecting) inspectRegularly(this.#context, session, run, at);
       }
     } else {
       abortIfPossible(this.#context, session, run, at);
@@ -196,7 +196,7 @@ export class Runs {
     this.reconsider(session, run, at);
   }
 
-  /** Life after a verdict: does it still stand? */
+  /** Life after a decision: does it still stand? */
   reconsider(session: Session, run: Run, at: number): void {
     const { abortFlow } = run;
     if (abortFlow === undefined) return;
@@ -248,7 +248,7 @@ export class Runs {
     return {
       delegating: this.registry.isDelegating(session),
       listening: this.listening && this.#context.canAct(),
-      looking: this.#looking && this.#context.canAct(),
+      inspecting: this.#inspecting && this.#context.canAct(),
       unresponsiveMsSince: this.#context.unresponsiveMsSince,
       budgetExceeded: (run) => this.spending.exceeded(session, run),
     };

@@ -49,7 +49,7 @@ export type AbortFlow =
       next: 'restart' | 'nothing';
     };
 
-/** A close look that must confirm a limit which events alone would not prove. */
+/** An inspection that must confirm a limit which events alone would not prove. */
 export interface Inspection {
   state: 'asked' | 'answered' | 'failed';
   at: number;
@@ -91,12 +91,12 @@ export interface Run {
   progressAt: number;
   /** Nothing can have been missed since: silence counts from here at the earliest. */
   vouchedSince: number;
-  /** Nobody listened when it began: what it began with is yet to be looked at. */
+  /** Nobody listened when it began: what it began with is yet to be inspected. */
   unheard: boolean;
   /** The prompt is in, the model was not asked yet: plugins install, context is gathered. */
   preparing: boolean;
   compactingSince: number | undefined;
-  /** At the last look, a part of the answer was under way since then. */
+  /** At the last inspection, a part of the answer was under way since then. */
   answeringSince: number | undefined;
   /** What its finished steps have shown: for the rules about loops. */
   steps: StepHistory;
@@ -116,7 +116,7 @@ export interface Run {
   saidLoop: { kind: LoopKind; whole: boolean } | undefined;
   tools: Map<string, RunningTool>;
   requests: Map<string, Request>;
-  /** When a request was last answered: an older look may still show it as pending. */
+  /** When a request was last answered: an older inspection may still show it as pending. */
   answeredAt: number;
   episode: Episode | undefined;
   error: { name: string; message: string; statusCode?: number } | undefined;
@@ -124,7 +124,7 @@ export interface Run {
   /** The reason last said to be stuck, so that a decision held back and taken again is said once. */
   said: StuckReason | undefined;
   inspection: Inspection | undefined;
-  /** The transcript's mark at the last close look, and when it was first seen: as long as it stays, nothing happened. */
+  /** The transcript's mark at the last inspection, and when it was first seen: as long as it stays, nothing happened. */
   mark: { value: string; since: number } | undefined;
   /** The assistant message under way: a new one is a life sign, a retried one is not. */
   askedMessageID: string | undefined;
