@@ -7,7 +7,7 @@
 import type { Config } from '../config/schema.js';
 import { sharedAbort } from '../lib/abort.js';
 import type { Clock } from '../lib/clock.js';
-import { Turns } from '../lib/semaphore.js';
+import { Semaphore } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
 import { abortEnd } from '../opencode/actions/abort-steps.js';
 import { continueSession } from '../opencode/actions/continue.js';
@@ -57,8 +57,8 @@ export interface ExecutorOptions {
 export class Executor {
   readonly #o: ExecutorOptions;
   readonly #aborts = new Map<string, AbortController>();
-  readonly #abortTurns = new Turns(MAX_ABORTS);
-  readonly #promptTurns = new Turns(MAX_PROMPTS);
+  readonly #abortSlots = new Semaphore(MAX_ABORTS);
+  readonly #promptSlots = new Semaphore(MAX_PROMPTS);
   readonly #running = new Set<Promise<void>>();
   readonly #stopping = sharedAbort();
 
@@ -120,9 +120,9 @@ export class Executor {
       case 'thaw':
         return this.#thaw();
       case 'continue':
-        return this.#promptTurns.take(() => this.#continue(act));
+        return this.#promptSlots.take(() => this.#continue(act));
       case 'reject':
-        return this.#promptTurns.take(() =>
+        return this.#promptSlots.take(() =>
           this.#o.client.rejectRequest(
             { ...act.request, sessionID: act.sessionID },
             act.directory,
@@ -148,7 +148,7 @@ export class Executor {
     const withdraw = new AbortController();
     this.#aborts.set(sessionID, withdraw);
     try {
-      const end = await this.#abortTurns.take(() => {
+      const end = await this.#abortSlots.take(() => {
         this.#stopping.signal.throwIfAborted();
         return abortSession(client, clock, {
           sessionID,

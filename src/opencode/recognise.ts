@@ -61,7 +61,7 @@ export function recognise({ health, info }: Answers): Recognised {
   return { kind: 'other' };
 }
 
-/** What it means for the watch, in words. `answered` is what made somebody look. */
+/** What it means for the watch, in words. `answered` is what made somebody ask. */
 export function unsupportedOf(answers: Answers, answered: string): Unsupported {
   const recognised = recognise(answers);
   const info = answers.info === undefined ? '' : `, GET /api/info ${phraseOf(answers.info)}`;

@@ -4,7 +4,7 @@
  */
 import type { Authorise } from '../lib/authorise.js';
 import type { Clock } from '../lib/clock.js';
-import { lookAtServer } from './look-at-server.js';
+import { askIdentity } from './ask-identity.js';
 import type { Notice } from './monitor/notice.js';
 import { recognise } from './recognise.js';
 import type {
@@ -18,7 +18,7 @@ import type {
 import { OpencodeClient } from './v1/client.js';
 import { OpencodeClientV2 } from './v2/client.js';
 
-const LOOK_MS = 3_000;
+const IDENTIFY_TIMEOUT_MS = 3_000;
 
 export interface RecognisingApiOptions {
   url: string;
@@ -63,7 +63,7 @@ export class RecognisingApi implements ServerApi {
     const isClear = result.kind !== 'unsupported' && result.kind !== 'unauthorized';
     if (!this.#isAuto || isClear) return result;
     const { url } = this.#now.streamTarget('');
-    const seen = recognise(await lookAtServer(url, timeoutMs ?? LOOK_MS, signal));
+    const seen = recognise(await askIdentity(url, timeoutMs ?? IDENTIFY_TIMEOUT_MS, signal));
     if (signal?.aborted) return { kind: 'aborted' };
     const fits =
       seen.kind === 'opencode-2' ? this.#v2 : seen.kind === 'opencode-1' ? this.#v1 : this.#now;

@@ -48,7 +48,7 @@ export interface OpenRequestLists {
   questions?: readonly OwnedRequest[];
 }
 
-/** A close look at one session. */
+/** An inspection of one session. */
 export interface Inspected {
   /** The session's own. */
   directory?: string;

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/lib/clock.js';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import { DriverError } from '../../src/opencode/driver/error.js';
-import { CLOSE_LOOK_MS, LAST_WORDS_MS } from '../../src/opencode/driver/run.js';
+import { CHECK_AT_END_MS, LAST_WORDS_MS } from '../../src/opencode/driver/run.js';
 import {
   type FakeOpencode,
   type FakeOpencodeOptions,
@@ -181,16 +181,19 @@ describe('a prompt gets its reply', () => {
     server.fault(PROMPT, { status: 204, body: '' });
     const result = driver.prompt({ prompt: 'hello' });
     const { id } = await prompted();
-    const looks = server.count(STATUS) + Math.ceil(LAST_WORDS_MS / CLOSE_LOOK_MS) + 5;
-    await waitFor(() => server.count(STATUS) >= looks, { what: 'idle for long', interval: 5 });
+    const checks = server.count(STATUS) + Math.ceil(LAST_WORDS_MS / CHECK_AT_END_MS) + 5;
+    await waitFor(() => server.count(STATUS) >= checks, { what: 'idle for long', interval: 5 });
     const hold = server.holdStatus();
-    await waitFor(() => hold.held > 0, { what: 'a look on its way', interval: 5 });
+    await waitFor(() => hold.held > 0, { what: 'a check on its way', interval: 5 });
     const sent = server.requests.find(({ route }) => route === PROMPT);
     server.get(id).messages.push({ info: { id: 'msg_u', role: 'user' }, ...sent?.body }, BEGUN);
     server.setStatus(id, { type: 'busy' }, { silently: true });
     hold.release();
     const seen = server.count(STATUS) + 2;
-    await waitFor(() => server.count(STATUS) >= seen, { what: 'looks that say busy', interval: 5 });
+    await waitFor(() => server.count(STATUS) >= seen, {
+      what: 'checks that say busy',
+      interval: 5,
+    });
     server.get(id).messages.pop();
     reply(server, id, 'yes');
     expect(await result).toMatchObject({ text: 'yes', deleted: true });
@@ -220,11 +223,11 @@ describe('a prompt gets its reply', () => {
     const { server, driver, prompted } = await start();
     const result = driver.prompt({ prompt: 'hello', directory: '/own' });
     const { id } = await prompted();
-    const looks = server.count(STATUS);
+    const checks = server.count(STATUS);
     const idle = { sessionID: id, status: { type: 'idle' } };
     server.emit({ type: 'session.status', properties: idle }, '/elsewhere');
     server.emit({ type: 'session.idle', properties: { sessionID: id } }, '/elsewhere');
-    await waitFor(() => server.count(STATUS) > looks, { what: 'a look at the status' });
+    await waitFor(() => server.count(STATUS) > checks, { what: 'a check of the status' });
     expect(server.requests.filter(({ route }) => route === STATUS).at(-1)?.query).toEqual({
       directory: '/own',
     });
@@ -359,7 +362,7 @@ describe('a session that is used again', () => {
     expect(await second).toMatchObject({ text: 'two' });
   });
 
-  it('is looked at in its own directory, whatever the caller says', async () => {
+  it('is checked in its own directory, whatever the caller says', async () => {
     const { server, driver } = await start();
     const { id } = server.addSession({
       directory: '/own',
@@ -494,7 +497,7 @@ describe('a limit', () => {
     ['before anything is made', 'GET /global/health'],
     ['while the session is made', 'POST /session'],
     ['while the prompt is taken', PROMPT],
-    ['while the session is looked at', STATUS],
+    ['while the session is checked', STATUS],
   ];
   it.each(frozen)('of time holds where the server freezes %s', async (_what, route) => {
     const { server, driver } = await start();
@@ -507,7 +510,7 @@ describe('a limit', () => {
     }
     const { kind } = await result;
     expect(kind).toBe('timeout');
-    // The time itself, and the one look at whether the server answers.
+    // The time itself, and the one check whether the server answers.
     expect(clock.now() - began).toBeLessThan(20_000);
   });
 

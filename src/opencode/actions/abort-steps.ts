@@ -1,5 +1,5 @@
 /**
- * The steps of one session's abort: find where it runs, look once more, send, look until it is idle.
+ * The steps of one session's abort: find where it runs, check its status, send, check until it is idle.
  *
  * Written once and carried out by whoever drives them: `abort.ts` with the real client, the simulation of the property
  * tests with its own server. Believed is only the status of the session's own directory, never the answer `true`
@@ -7,14 +7,14 @@
  */
 import type { ActObservation, SessionStatus, WithdrawnAs } from '../../watchdog/observation.js';
 
-/** The last look before sending must not hold up an abort for longer than this, or this share of its limit. */
-const MAX_LOOK_MS = 2_000;
-const LOOK_SHARE = 0.25;
-/** Where the run is known to wait, the look is a courtesy to whoever ended it in the same moment, and no more. */
-const SHORT_LOOK_MS = 10;
-/** An abort takes effect within 50 ms as a rule (seen on 1.18.33): the first looks come quickly. */
-const FIRST_LOOK_MS = 20;
-const MAX_LOOK_PAUSE_MS = 250;
+/** The last check before sending must not hold up an abort for longer than this, or this share of its limit. */
+const MAX_CHECK_MS = 2_000;
+const CHECK_SHARE = 0.25;
+/** Where the run is known to wait, the check is a courtesy to whoever ended it in the same moment, and no more. */
+const SHORT_CHECK_MS = 10;
+/** An abort takes effect within 50 ms as a rule (seen on 1.18.33): the first checks come quickly. */
+const FIRST_CHECK_MS = 20;
+const MAX_CHECK_PAUSE_MS = 250;
 
 export interface AbortOptions {
   /** The session's own; undefined is found out by asking. */
@@ -22,11 +22,11 @@ export interface AbortOptions {
   /** The session must be seen idle within this time after sending. */
   verifyTimeoutMs: number;
   /**
-   * What the last look must show: with `retry`, a session that is busy just now is left alone, as the attempt in
+   * What the last check must show: with `retry`, a session that is busy just now is left alone, as the attempt in
    * flight may be the one that works.
    */
   expect?: 'retry' | 'active';
-  /** The status of this very moment said that the next attempt is still some time away: the last look may be short. */
+  /** The status of this very moment said that the next attempt is still some time away: the last check may be short. */
   waits?: boolean;
 }
 
@@ -50,7 +50,7 @@ export function abortEnd(end: AbortOutcome, sessionID: string, at: number): ActO
 /** The session's directory; null: there is no such session; undefined: it cannot be had. */
 export type Found = string | null | undefined;
 
-export interface Look {
+export interface StatusCheck {
   seen: SessionStatus['type'] | 'nothing';
   words: string;
 }
@@ -68,13 +68,13 @@ export interface SendAnswer {
 export type AbortStep =
   | { step: 'find'; take(found: Found): void }
   | {
-      step: 'look';
+      step: 'check';
       directory: string | undefined;
-      /** The look itself may take this long. */
+      /** The check itself may take this long. */
       withinMs: number;
       /** It is waited for no longer than this, and not cut off: the abort wants its connection. */
       waitMs?: number;
-      take(look: Look): void;
+      take(status: StatusCheck): void;
     }
   /** Begins to send, and does not wait for the answer: an abort that hangs may have worked, and the status will show it. */
   | { step: 'send'; directory: string | undefined; withinMs: number }
@@ -90,9 +90,9 @@ export interface AbortDriver {
   answer(): SendAnswer;
 }
 
-export const UNSEEN: Look = { seen: 'nothing', words: 'its status was not read in time' };
+export const UNSEEN: StatusCheck = { seen: 'nothing', words: 'its status was not read in time' };
 
-export function describeStatus(status: SessionStatus | undefined): Look {
+export function describeStatus(status: SessionStatus | undefined): StatusCheck {
   const words =
     status?.type === 'retry'
       ? `still retry, attempt ${status.attempt}`
@@ -106,16 +106,16 @@ export function* abortSteps(
 ): Generator<AbortStep, AbortOutcome, void> {
   const { verifyTimeoutMs, expect = 'active' } = options;
   let found: Found = options.directory ?? (yield* find());
-  let before = yield* lookBefore(found ?? undefined, options);
+  let before = yield* checkBefore(found ?? undefined, options);
   if (before.seen === 'idle' && options.directory !== undefined) {
     // Every directory but its own shows it as idle: only where it lives is that believed.
     const own = yield* find();
     const isElsewhere = typeof own === 'string' && own !== found;
     if (own !== undefined) found = own;
-    if (isElsewhere) before = yield* lookBefore(own, options);
+    if (isElsewhere) before = yield* checkBefore(own, options);
   }
   if (driver.isWithdrawn()) return { outcome: 'withdrawn', seen: 'withdrawn' };
-  // A look that failed shows nothing, and does not stop the abort.
+  // A check that failed shows nothing, and does not stop the abort.
   if (before.seen === 'idle') {
     return { outcome: 'withdrawn', seen: found === null ? 'missing' : 'idle' };
   }
@@ -126,12 +126,12 @@ export function* abortSteps(
   const end = sentAt + verifyTimeoutMs;
   yield { step: 'send', directory, withinMs: verifyTimeoutMs };
   let last = before;
-  for (let pause = FIRST_LOOK_MS; ; pause = Math.min(MAX_LOOK_PAUSE_MS, pause * 2)) {
+  for (let pause = FIRST_CHECK_MS; ; pause = Math.min(MAX_CHECK_PAUSE_MS, pause * 2)) {
     const left = end - driver.now();
     if (left <= 0) break;
     yield { step: 'wait', ms: Math.min(pause, left) };
     if (driver.isStopping()) break;
-    const seen = yield* look(directory, Math.max(MAX_LOOK_PAUSE_MS, end - driver.now()));
+    const seen = yield* check(directory, Math.max(MAX_CHECK_PAUSE_MS, end - driver.now()));
     // What could not be read says less than what was read before.
     if (seen.seen !== 'nothing') last = seen;
     if (last.seen === 'idle') {
@@ -159,14 +159,14 @@ function* find(): Generator<AbortStep, Found, void> {
   return found;
 }
 
-function* look(
+function* check(
   directory: string | undefined,
   withinMs: number,
   waitMs?: number,
-): Generator<AbortStep, Look, void> {
+): Generator<AbortStep, StatusCheck, void> {
   let shown = UNSEEN;
   yield {
-    step: 'look',
+    step: 'check',
     directory,
     withinMs,
     ...(waitMs !== undefined && { waitMs }),
@@ -177,10 +177,10 @@ function* look(
   return shown;
 }
 
-function lookBefore(
+function checkBefore(
   directory: string | undefined,
   { verifyTimeoutMs, waits }: AbortOptions,
-): Generator<AbortStep, Look, void> {
-  const withinMs = Math.max(MAX_LOOK_MS, verifyTimeoutMs * LOOK_SHARE);
-  return look(directory, withinMs, waits ? SHORT_LOOK_MS : undefined);
+): Generator<AbortStep, StatusCheck, void> {
+  const withinMs = Math.max(MAX_CHECK_MS, verifyTimeoutMs * CHECK_SHARE);
+  return check(directory, withinMs, waits ? SHORT_CHECK_MS : undefined);
 }

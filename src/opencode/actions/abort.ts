@@ -9,8 +9,8 @@ import {
   abortSteps,
   describeStatus,
   type Found,
-  type Look,
   type SendAnswer,
+  type StatusCheck,
   UNSEEN,
 } from './abort-steps.js';
 
@@ -47,10 +47,10 @@ export async function abortSession(
       case 'find':
         step.take(await findDirectory(client, sessionID, signal));
         return;
-      case 'look': {
+      case 'check': {
         const { directory, withinMs, waitMs } = step;
-        const looking = look(client, sessionID, directory, withinMs, sent ? stop : signal);
-        step.take(await (waitMs === undefined ? looking : within(clock, waitMs, looking)));
+        const checking = check(client, sessionID, directory, withinMs, sent ? stop : signal);
+        step.take(await (waitMs === undefined ? checking : within(clock, waitMs, checking)));
         return;
       }
       case 'send':
@@ -68,22 +68,22 @@ export async function abortSession(
 
 const UNSENT: SendAnswer = { words: 'was not sent', hopeless: false, nothingRan: false };
 
-function within(clock: Clock, ms: number, looking: Promise<Look>): Promise<Look> {
+function within(clock: Clock, ms: number, checking: Promise<StatusCheck>): Promise<StatusCheck> {
   const seen = new AbortController();
   const tooLate = sleep(clock, ms, seen.signal).then(
     () => UNSEEN,
     () => UNSEEN,
   );
-  return Promise.race([looking, tooLate]).finally(() => seen.abort());
+  return Promise.race([checking, tooLate]).finally(() => seen.abort());
 }
 
-async function look(
+async function check(
   client: ServerApi,
   sessionID: string,
   directory: string | undefined,
   timeoutMs: number,
   signal?: AbortSignal,
-): Promise<Look> {
+): Promise<StatusCheck> {
   try {
     return describeStatus((await client.statuses(directory, signal, timeoutMs)).get(sessionID));
   } catch (error) {
@@ -132,7 +132,7 @@ async function findDirectory(
     const session = await client.session(sessionID, undefined, signal);
     return session === null ? null : session.directory;
   } catch {
-    // The server's own directory is the best guess then; the look that follows will meet the same error, and say so.
+    // The server's own directory is the best guess then; the check that follows will meet the same error, and say so.
     return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { type Clock, sleep } from '../../lib/clock.js';
 import { messageOf } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
 
-const LOOK_EVERY_MS = 100;
+const CHECK_EVERY_MS = 100;
 
 export interface ContinueRequest {
   sessionID: string;
@@ -40,12 +40,12 @@ export async function continueSession(
     const end = clock.now() + timeoutMs;
     do {
       if ((await client.statuses(directory, signal)).has(sessionID)) return { outcome: 'started' };
-      // A short run may be over between two looks: its answer is the evidence then.
+      // A short run may be over between two checks: its answer is the evidence then.
       const last = await client.lastMessage(sessionID, directory, signal);
       if (last !== undefined && last.id !== before && last.byAssistant) {
         return last.failed ? failed('its run failed at once') : { outcome: 'started' };
       }
-      await sleep(clock, LOOK_EVERY_MS, signal);
+      await sleep(clock, CHECK_EVERY_MS, signal);
     } while (clock.now() < end);
     return failed(`the prompt was accepted, and nothing had begun after ${timeoutMs} ms`);
   } catch (error) {

@@ -17,7 +17,7 @@ export interface CheckOptions {
   signal?: AbortSignal;
 }
 
-/** Never rejects for what it looks at. @throws DriverError where the start fails or the server's answers cannot be read */
+/** Never rejects for what it checks. @throws DriverError where the start fails or the server's answers cannot be read */
 export async function checkAvailability(
   context: AvailabilityContext,
   { start = false, signal }: CheckOptions,

@@ -38,7 +38,7 @@ export interface BatchDeps {
 
 const DEFAULT_CONCURRENCY = 4;
 const DEFAULT_SERVER_WAIT_MS = 120_000;
-const SERVER_LOOK_MS = 500;
+const SERVER_CHECK_MS = 500;
 /** A task that is cut so often may be what brings the server down. */
 const RUNS_PER_TASK = 3;
 
@@ -148,7 +148,7 @@ class ServerGate {
         return true;
       } catch {
         // Away still, or stopped: the loop's own conditions tell.
-        await sleep(clock, SERVER_LOOK_MS, this.#signal).catch(() => {});
+        await sleep(clock, SERVER_CHECK_MS, this.#signal).catch(() => {});
       }
     }
     return false;

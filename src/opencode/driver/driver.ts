@@ -55,8 +55,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
 /** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
 const UNAWAITED_MS = 1_000;
-/** So often a session that shows nothing is looked at, before it counts as one that never ran. */
-const NEVER_RAN_LOOKS = 3;
+/** So often a session that shows nothing is checked, before it counts as one that never ran. */
+const NEVER_RAN_CHECKS = 3;
 const NEVER_RAN_PAUSE_MS = 500;
 const DEFAULT_LIST = 100;
 /**
@@ -98,7 +98,7 @@ export class OpencodeDriver {
     await this.#client.close();
   }
 
-  /** Whether a prompt can be sent. Never rejects for what it looks at; `start` starts a server that is down. */
+  /** Whether a prompt can be sent. Never rejects for what it checks; `start` starts a server that is down. */
   check(options: CheckOptions = {}): Promise<Availability> {
     return checkAvailability({ ...this.#options, client: this.#client }, options);
   }
@@ -231,7 +231,7 @@ export class OpencodeDriver {
     });
   }
 
-  /** Aborts first, so that no ghost is left, and looks whether it is gone. A ghost is ended. @throws DriverError */
+  /** Aborts first, so that no ghost is left, and checks whether it is gone. A ghost is ended. @throws DriverError */
   delete(session: SessionRef): Promise<void> {
     return this.#ask(async () => {
       const { id, directory } = await findSession(this.#deps, checked(session));
@@ -432,9 +432,9 @@ export class OpencodeDriver {
 
   /** Waiting for what was never begun would only end with the time. @throws DriverError `usage` */
   async #assertRan(session: SessionRef, signal: AbortSignal): Promise<void> {
-    for (let looks = 0; looks < NEVER_RAN_LOOKS; looks += 1) {
+    for (let checks = 0; checks < NEVER_RAN_CHECKS; checks += 1) {
       // A prompt that was just taken may not be written yet.
-      if (looks > 0) await sleep(this.#clock, NEVER_RAN_PAUSE_MS, signal);
+      if (checks > 0) await sleep(this.#clock, NEVER_RAN_PAUSE_MS, signal);
       const [statuses, messages] = await Promise.all([
         this.#client.statuses(session.directory, signal),
         readTranscript(this.#client, session.id, session.directory, { limit: 1, signal }),
@@ -526,7 +526,7 @@ export class OpencodeDriver {
     }
   }
 
-  /** A session that we made, without a look at what it does: we know. @throws DriverError */
+  /** A session that we made, without asking what it does: we know. @throws DriverError */
   async #remove(session: SessionRef, isAtRest: boolean): Promise<void> {
     if (!isAtRest && !(await answers(this.#client))) {
       throw new DriverError('unreachable', UNANSWERED, { sessionID: session.id });

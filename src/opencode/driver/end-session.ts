@@ -13,7 +13,7 @@ const VERIFY_TIMEOUT_MS = 5_000;
  * session goes on.
  */
 const MAX_TRIES = 3;
-/** An abort in the first 300 ms of a run can be lost (facts, section 6): what is idle then is looked at again. */
+/** An abort in the first 300 ms of a run can be lost (facts, section 6): what is idle then is checked again. */
 const EARLY_MS = 1_000;
 
 export interface RestDeps {

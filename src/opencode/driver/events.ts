@@ -2,7 +2,7 @@
  * One event stream for all runs of a driver: open while somebody listens, each event given to the run that it is of.
  *
  * It brings the text as it comes, errors that nothing else tells of, and the end at once. It may fail or be missing:
- * the runs look at the status all the same.
+ * the runs check the status all the same.
  */
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded-map.js';

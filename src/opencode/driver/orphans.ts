@@ -8,8 +8,8 @@ import { asDriverError } from './error.js';
 
 /** The key of the owner in a session's metadata. Only sessions that are to be deleted have one. */
 export const OWNER_MARK = 'opencode-watchdog';
-/** Sessions that are looked through, most recent first. */
-const LOOKED_AT = 500;
+/** Sessions that are searched, most recent first. */
+const SWEPT_SESSIONS = 500;
 
 /** Which process deletes the session when its prompt is done. */
 const owner = z.object({
@@ -55,7 +55,7 @@ export async function sweepOrphans(
   { dryRun = false, signal }: SweepOptions,
 ): Promise<Swept> {
   const swept: Swept = { ended: [], failed: [], elsewhere: 0 };
-  for (const session of await deps.client.recentSessions(LOOKED_AT, signal)) {
+  for (const session of await deps.client.recentSessions(SWEPT_SESSIONS, signal)) {
     const known = owner.safeParse(session.metadata?.[OWNER_MARK]).data;
     if (known === undefined) continue;
     if (known.host !== hostname()) {

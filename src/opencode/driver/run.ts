@@ -1,5 +1,5 @@
 /**
- * Follows one run to its end: by its events, and by looks at its status. Only the status of the session's own
+ * Follows one run to its end: by its events, and by checks of its status. Only the status of the session's own
  * directory is believed (facts, section 6), and only its transcript says how it ended.
  */
 import { BoundedMap } from '../../lib/bounded-map.js';
@@ -26,18 +26,18 @@ import { StreamedText } from './streamed-text.js';
 import { type Message, PROMPT_MARK, type RunError, readTranscript } from './transcript.js';
 import { overdue, type Wall } from './wall.js';
 
-/** With events, a look is only for what they missed. */
-const LOOK_EVERY_MS = 2_000;
-const LOOK_WITHOUT_EVENTS_MS = 500;
+/** With events, a check is only for what they missed. */
+const CHECK_EVERY_MS = 2_000;
+const CHECK_WITHOUT_EVENTS_MS = 500;
 /** While the end is near. */
-export const CLOSE_LOOK_MS = 150;
-const LOOK_TIMEOUT_MS = 5_000;
+export const CHECK_AT_END_MS = 150;
+const CHECK_TIMEOUT_MS = 5_000;
 /** After idle the last words may still be written, and some errors come only then (1.18.33: 5-50 ms, more under load). */
 export const LAST_WORDS_MS = 3_000;
 /** A run that was accepted and is not seen busy yet: on a busy machine the first in a directory took 10 s to begin. */
 const BEGIN_MS = 30_000;
-/** So many looks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
-const GONE_LOOKS = 4;
+/** So many checks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
+const GONE_CHECKS = 4;
 /** Messages of the transcript that a run's result is read from. At the limit: older ones are not read. */
 const MAX_MESSAGES = 200;
 /** Open requests of one run of the driver. At the limit: further ones are not answered; the run ends at its timeout. */
@@ -107,8 +107,8 @@ export class Run {
   /** Another prompt came behind ours: the session may go on when ours is answered. */
   #isShared = false;
   #seenBusy = false;
-  #isLookDue = true;
-  /** What looks at rest have found, all of them since `since`. */
+  #isCheckDue = true;
+  /** What checks at rest have found, all of them since `since`. */
   #rest: { as: string; since: number } | undefined;
   #ring: (() => void) | undefined;
   /** What was thrown while an event was taken in, by us or by the caller's `onText`. */
@@ -148,12 +148,12 @@ export class Run {
     this.#unsubscribe();
   }
 
-  /** Listens again after `end`; what was said meanwhile is looked up. */
+  /** Listens again after `end`; what was said meanwhile is read. */
   resume(): void {
     if (this.#isListening) return;
     this.#isListening = true;
     this.#text.gap();
-    this.#isLookDue = true;
+    this.#isCheckDue = true;
     const { events } = this.#deps;
     this.#unsubscribe = events.subscribe(this.#options.session.id, (event) => this.#hear(event));
   }
@@ -166,7 +166,7 @@ export class Run {
     const { clock, events } = this.#deps;
     const { signal } = wall;
     const end = clock.now() + wall.leftMs();
-    let lookedAt = Number.NEGATIVE_INFINITY;
+    let checkedAt = Number.NEGATIVE_INFINITY;
     let misses = 0;
     const onAbort = () => this.#ring?.();
     signal.addEventListener('abort', onAbort, { once: true });
@@ -181,19 +181,19 @@ export class Run {
         if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
         await this.#answer(signal);
         const pause = this.#pause(this.#rest !== undefined || misses > 0, events.isOpen);
-        if (this.#isLookDue || clock.now() - lookedAt >= pause) {
-          this.#isLookDue = false;
-          lookedAt = clock.now();
-          const seen = await this.#look(signal);
+        if (this.#isCheckDue || clock.now() - checkedAt >= pause) {
+          this.#isCheckDue = false;
+          checkedAt = clock.now();
+          const seen = await this.#checkStatus(signal);
           misses = seen instanceof DriverError ? misses + 1 : 0;
-          if (seen instanceof DriverError && misses >= GONE_LOOKS) throw seen;
+          if (seen instanceof DriverError && misses >= GONE_CHECKS) throw seen;
           if (seen === 'idle' || (seen === 'active' && this.#isShared)) {
             const end = await this.#runEnd(signal, seen === 'active');
             if (end) return end;
           }
           continue;
         }
-        await this.#wait(Math.min(end, lookedAt + pause) - clock.now());
+        await this.#wait(Math.min(end, checkedAt + pause) - clock.now());
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -201,12 +201,12 @@ export class Run {
   }
 
   #pause(isClose: boolean, hasEvents: boolean): number {
-    if (isClose) return CLOSE_LOOK_MS;
-    return hasEvents ? LOOK_EVERY_MS : LOOK_WITHOUT_EVENTS_MS;
+    if (isClose) return CHECK_AT_END_MS;
+    return hasEvents ? CHECK_EVERY_MS : CHECK_WITHOUT_EVENTS_MS;
   }
 
   #wait(ms: number): Promise<void> {
-    if (this.#isLookDue || this.#fault || this.#unanswered.length > 0) return Promise.resolve();
+    if (this.#isCheckDue || this.#fault || this.#unanswered.length > 0) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#deps.clock.after(Math.max(1, ms), () => this.#ring?.());
       this.#ring = () => {
@@ -231,7 +231,7 @@ export class Run {
     const { session } = this.#options;
     if (type === GAP) {
       this.#text.gap();
-      this.#isLookDue = true;
+      this.#isCheckDue = true;
     } else if (sessionID !== session.id) {
       // A subagent's: only its questions to a person concern its run.
       this.#hearRequest(type, properties);
@@ -241,14 +241,14 @@ export class Run {
       if (directory !== undefined && isElsewhere) return;
       const value = (properties as { status?: unknown } | null)?.status;
       const status = readStatus(value ?? { type: 'idle' }, this.#deps.clock.epoch());
-      if (status?.type === 'idle') this.#isLookDue = true;
+      if (status?.type === 'idle') this.#isCheckDue = true;
       if (status?.type === 'busy') this.#noteActive();
       if (status?.type === 'retry') this.#noteRetry(status);
     } else if (type === 'session.error') {
       // The same comes twice, the second time with a stack.
       const { error } = (properties ?? {}) as { error?: unknown };
       if (error) this.#error ??= readError(error);
-      this.#isLookDue = true;
+      this.#isCheckDue = true;
     } else {
       if (this.#isForeign(type, properties)) return;
       if (type === 'message.updated') this.#hearModel(properties);
@@ -359,11 +359,11 @@ export class Run {
     }
   }
 
-  async #look(signal: AbortSignal): Promise<'idle' | 'active' | 'unseen' | DriverError> {
+  async #checkStatus(signal: AbortSignal): Promise<'idle' | 'active' | 'unseen' | DriverError> {
     const { client } = this.#deps;
     const { session } = this.#options;
     try {
-      const statuses = await client.statuses(session.directory, signal, LOOK_TIMEOUT_MS);
+      const statuses = await client.statuses(session.directory, signal, CHECK_TIMEOUT_MS);
       const status = statuses.get(session.id);
       if (status === undefined || status.type === 'idle') return 'idle';
       this.#noteActive();
@@ -386,7 +386,7 @@ export class Run {
 
   /**
    * How long a run at rest was found `as` it is. The status that says idle is older than the transcript read after it,
-   * by seconds on a busy machine, and the run may have begun in between: only looks that come later bear it out.
+   * by seconds on a busy machine, and the run may have begun in between: only checks that come later bear it out.
    */
   #restedMs(as: string): number {
     const now = this.#deps.clock.now();
@@ -423,7 +423,7 @@ export class Run {
       const messages = await readTranscript(client, session.id, session.directory, {
         limit: MAX_MESSAGES,
         signal,
-        timeoutMs: LOOK_TIMEOUT_MS,
+        timeoutMs: CHECK_TIMEOUT_MS,
       });
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       outcome = this.#outcomeOf(messages);

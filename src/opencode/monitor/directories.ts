@@ -16,7 +16,7 @@ export const MAX_LIVE_DIRECTORIES = 256;
 /** After an attach, sessions updated within this time may still run. */
 export const RECENT_MS = 24 * 60 * 60_000;
 /**
- * Directories looked for at an attach. Asking creates instances (5-20 MiB each): only the most recent directories are
+ * Directories found at an attach. Asking creates instances (5-20 MiB each): only the most recent directories are
  * worth that. At the limit: older ones are found by their events.
  */
 export const MAX_RECENT_DIRECTORIES = 20;

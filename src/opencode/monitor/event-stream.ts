@@ -36,7 +36,7 @@ export interface StreamEvents {
   failed(end: ConnectionEnd, path: string): void;
   /** Bytes arrived. `heartbeatMs` once the interval is known. */
   alive(heartbeatMs: number | undefined): void;
-  /** A frame too large to read; the watchdog had better look at the session itself. */
+  /** A frame too large to read; the watchdog had better inspect the session. */
   oversized(sessionID: string | undefined, directory: string | undefined): void;
   frame(frame: Exclude<Frame, { kind: 'unreadable' | 'nothing' | 'heartbeat' }>): void;
 }

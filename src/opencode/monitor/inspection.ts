@@ -1,4 +1,4 @@
-/** Looks closely at one session, because its events may have been missed. */
+/** Inspects one session, because its events may have been missed. */
 import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';

@@ -1,10 +1,10 @@
 /**
- * Everything that the watchdog learns from opencode over HTTP: the event stream, probes, polls and close looks, as
+ * Everything that the watchdog learns from opencode over HTTP: the event stream, probes, polls and inspections, as
  * one flow of observations that can be started, paused and stopped.
  */
 import { sharedAbort } from '../../lib/abort.js';
 import type { Clock } from '../../lib/clock.js';
-import { Turns } from '../../lib/semaphore.js';
+import { Semaphore } from '../../lib/semaphore.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
@@ -19,12 +19,12 @@ import { Prober } from './prober.js';
 import { Resync } from './resync.js';
 import { SessionInfos } from './session-infos.js';
 
-/** A session whose frames are too large to read is looked at this often. */
+/** A session whose frames are too large to read is inspected this often. */
 const INSPECT_OVERSIZED_EVERY_MS = 60_000;
 
 /** A server that answers, and whose stream does not come up within this time, is watched without one. */
 const WITHOUT_STREAM_AFTER_MS = 10_000;
-/** Without a stream, live directories are looked for every so many poll intervals. */
+/** Without a stream, live directories are listed every so many poll intervals. */
 const RELIST_EVERY_POLLS = 3;
 
 /** SQLite's and the system's words for it. Health stays good, and every write fails (facts, section 14). */
@@ -62,9 +62,9 @@ export class Monitor {
   readonly #notices: Throttle;
   readonly #relists: Throttle;
   readonly #inspections = new Set<Promise<void>>();
-  /** Close looks that wait for their turn, by session. */
-  readonly #looks = new Map<string, Promise<void>>();
-  readonly #turns = new Turns(MAX_INSPECTIONS);
+  /** Inspections that wait for their turn, by session. */
+  readonly #waiting = new Map<string, Promise<void>>();
+  readonly #semaphore = new Semaphore(MAX_INSPECTIONS);
   /** Ends with each pause; absent while paused or stopped. */
   #control: AbortController | undefined;
   /** Of the event stream that is or was connected. */
@@ -75,7 +75,7 @@ export class Monitor {
   #streamlessSince: number | undefined;
   /** What came of the last try to open it. */
   #streamFailure = { path: '', reason: 'not connected yet' };
-  /** The stream was said to be unavailable: polls and looks are all there is. */
+  /** The stream was said to be unavailable: polls and inspections are all there is. */
   #isStreamless = false;
   /** Nobody listened on the port since the last connection: whoever answers next is another process. */
   #wasDown = false;
@@ -199,20 +199,20 @@ export class Monitor {
     const { client, clock } = this.#options;
     const signal = this.#control?.signal;
     if (!signal) return Promise.resolve();
-    const known = this.#looks.get(sessionID);
+    const known = this.#waiting.get(sessionID);
     if (known) return known;
     let begun = false;
-    const inspection = this.#turns
+    const inspection = this.#semaphore
       .take(async () => {
         begun = true;
-        // Whoever asks from here on wants to know what is after this look.
-        this.#looks.delete(sessionID);
+        // Whoever asks from here on wants to know what is after this inspection.
+        this.#waiting.delete(sessionID);
         if (signal.aborted) return;
         const seen = await inspectSession(client, clock, sessionID, directory, signal);
         if (seen && !signal.aborted) this.#emit(seen);
       })
       .finally(() => this.#inspections.delete(inspection));
-    if (!begun) this.#looks.set(sessionID, inspection);
+    if (!begun) this.#waiting.set(sessionID, inspection);
     this.#inspections.add(inspection);
     return inspection;
   }
@@ -233,7 +233,7 @@ export class Monitor {
     }
   }
 
-  /** The server answers. Where its stream does not, polls and looks must do: they have to know where to look. */
+  /** The server answers. Where its stream does not, polls and inspections must do: they have to know which directories to ask. */
   #goOnWithoutStream(): void {
     const { clock, watch } = this.#options;
     const now = clock.now();
@@ -308,7 +308,7 @@ export class Monitor {
         if (end.why !== 'refused' && this.#notices.passes(`${path} ${end.why}`)) {
           notice('warn', 'the event stream could not be opened', { path, reason: end.reason });
         }
-        // Whatever ails the stream, the polls go on: they must know where to look.
+        // Whatever ails the stream, the polls go on: they must know which directories to ask.
         if (end.why !== 'refused' && this.#resync.needsAttach) this.#resync.relist();
       },
       alive: (heartbeatMs) => {
@@ -392,7 +392,7 @@ export class Monitor {
 
   /** A directory that was not known has an instance: its sessions may have run before we listened. */
   #heard(directory: string): void {
-    if (this.#directories.heard(directory)) this.#resync.lookInto(directory);
+    if (this.#directories.heard(directory)) this.#resync.readNew(directory);
   }
 
   #disposed(directories: readonly string[], replaced = false): void {

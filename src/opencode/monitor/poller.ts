@@ -73,7 +73,7 @@ export class Poller {
   async poll(places: readonly Place[]): Promise<Place[]> {
     const failed: Place[] = [];
     await eachLimited(places, MAX_CONCURRENT_POLLS, async (directory) => {
-      // A poll that is on its way began before whatever we are asked to look for: wait, then ask again.
+      // A poll that is on its way began before whatever we are asked to find: wait, then ask again.
       await this.#inFlight.get(directory);
       if (!(await this.#one(directory))) failed.push(directory);
     });

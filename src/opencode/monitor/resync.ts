@@ -35,7 +35,7 @@ const LIST_MARGIN_MS = 60_000;
  * New directories that are read at a time. At the limit: the rest wait, up to as many as are polled; those beyond are
  * left to the polls.
  */
-export const MAX_LOOKS = 4;
+export const MAX_CONCURRENT_READS = 4;
 
 export interface ResyncOptions {
   client: ServerApi;
@@ -64,16 +64,16 @@ export class Resync {
   #listing: Promise<void> | undefined;
   /** When (epoch ms) the sessions were last listed: what runs since then was updated since then. */
   #listedAt: number | undefined;
-  /** Directories to look into, first heard of first. */
-  readonly #unseen = new Set<string>();
-  #lookers = 0;
+  /** New directories to read, first heard of first. */
+  readonly #newDirectories = new Set<string>();
+  #readers = 0;
 
   constructor(options: ResyncOptions) {
     this.#options = options;
     this.#notices = new Throttle(options.clock, NOTICE_EVERY_MS);
   }
 
-  /** Whether recently updated sessions of other directories are still to be looked for. */
+  /** Whether recently updated sessions of other directories are still to be found. */
   get needsAttach(): boolean {
     return !this.#attached;
   }
@@ -86,13 +86,13 @@ export class Resync {
   async stop(): Promise<void> {
     this.#life?.abort();
     this.#life = undefined;
-    this.#unseen.clear();
+    this.#newDirectories.clear();
     this.cancel();
     await Promise.all(this.#work);
   }
 
   /**
-   * The next run attaches anew: it looks for sessions that were updated lately, or since we last heard of every
+   * The next run attaches anew: it lists sessions that were updated lately, or since we last heard of every
    * directory (`since`, epoch ms).
    */
   forget(since?: number): void {
@@ -120,7 +120,7 @@ export class Resync {
   }
 
   /**
-   * Looks for directories where sessions were updated since the last list: without an event stream nothing else tells
+   * Finds directories where sessions were updated since the last list: without an event stream nothing else tells
    * of them. Once at a time, and not while a run does so.
    */
   relist(): void {
@@ -133,24 +133,24 @@ export class Resync {
   }
 
   /** A directory that was not known: its sessions and open requests. A poll of the whole server had them already. */
-  lookInto(directory: string): void {
+  readNew(directory: string): void {
     if (this.#options.client.statusScope === 'server') return;
     const signal = this.#life?.signal;
     // Those beyond are live too, so the ordinary polls find what runs there.
-    if (!signal || this.#unseen.size >= MAX_LIVE_DIRECTORIES) return;
-    this.#unseen.add(directory);
-    if (this.#lookers < MAX_LOOKS) void this.#track(this.#lookOn(signal));
+    if (!signal || this.#newDirectories.size >= MAX_LIVE_DIRECTORIES) return;
+    this.#newDirectories.add(directory);
+    if (this.#readers < MAX_CONCURRENT_READS) void this.#track(this.#readAllNew(signal));
   }
 
-  async #lookOn(signal: AbortSignal): Promise<void> {
-    this.#lookers += 1;
+  async #readAllNew(signal: AbortSignal): Promise<void> {
+    this.#readers += 1;
     // What is added meanwhile is taken, too.
-    for (const directory of this.#unseen) {
+    for (const directory of this.#newDirectories) {
       if (signal.aborted) break;
-      this.#unseen.delete(directory);
-      await this.#look([directory], signal);
+      this.#newDirectories.delete(directory);
+      await this.#readStatuses([directory], signal);
     }
-    this.#lookers -= 1;
+    this.#readers -= 1;
   }
 
   findOwnDirectory(): void {
@@ -164,7 +164,7 @@ export class Resync {
     const isWhole = client.statusScope === 'server';
     let left: Place[] = isWhole ? [WHOLE_SERVER] : directories.all();
     for (let round = 1; !signal.aborted; round += 1) {
-      left = await this.#look(left, signal);
+      left = await this.#readStatuses(left, signal);
       if (left.length === 0) break;
       if (round === MAX_ROUNDS) {
         if (isWhole) notice('warn', 'the server does not tell which sessions are active', {});
@@ -178,17 +178,17 @@ export class Resync {
   }
 
   /** Polls, then asks for open requests where sessions are active; gives the places that did not answer. */
-  async #look(places: readonly Place[], signal: AbortSignal): Promise<Place[]> {
+  async #readStatuses(places: readonly Place[], signal: AbortSignal): Promise<Place[]> {
     const failed = await this.#options.poller.poll(places);
     for (const directory of places) {
       if (signal.aborted) return [];
       if (failed.includes(directory) || !this.#options.poller.hasActive(directory)) continue;
-      await this.#lookForRequests(directory, signal);
+      await this.#readRequests(directory, signal);
     }
     return signal.aborted ? [] : failed;
   }
 
-  async #lookForRequests(place: Place, signal: AbortSignal): Promise<void> {
+  async #readRequests(place: Place, signal: AbortSignal): Promise<void> {
     const { client, clock, emit, notice, requests } = this.#options;
     const startedAt = clock.now();
     try {

@@ -3,9 +3,9 @@ import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
+import { askIdentity } from '../ask-identity.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
 import { type Request, type StreamTarget, Transport } from '../http/transport.js';
-import { lookAtServer } from '../look-at-server.js';
 import { normaliseDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
 import { ParseStats } from '../parse-stats.js';
@@ -122,7 +122,7 @@ export class OpencodeClient implements ServerApi {
     }
   }
 
-  /** Where something answered, it is looked at: what it is decides what the answer means. */
+  /** Where something answered, it is identified: what it is decides what the answer means. */
   async #probeError(
     error: unknown,
     signal: Signal,
@@ -132,7 +132,7 @@ export class OpencodeClient implements ServerApi {
       error instanceof OpencodeError &&
       ['unauthorized', 'http', 'not_opencode', 'too_large'].includes(error.kind);
     if (!answered) return probeError(error);
-    const answers = await lookAtServer(this.streamTarget('').url, timeoutMs, signal);
+    const answers = await askIdentity(this.streamTarget('').url, timeoutMs, signal);
     if (signal?.aborted) return { kind: 'aborted' };
     if (error.kind === 'unauthorized' && recognise(answers).kind !== 'opencode-2') {
       return probeError(error);

@@ -1,4 +1,4 @@
-/** Looks closely at one session: its last messages, and what it asks people. */
+/** Inspects one session: its last messages, and what it asks people. */
 import type { Clock } from '../../lib/clock.js';
 import type { Inspected, OwnedRequest } from '../server-api.js';
 import type { V1Requests } from './requests.js';

@@ -2,7 +2,7 @@
  * Which of opencode's routes a server lacks.
  *
  * One bad answer proves nothing: a 500 or a 503 is a moment of the server's or its proxy's. Only an answer that says
- * "no such route" counts, and what it led to is looked at again later, as another version may serve there by then.
+ * "no such route" counts, and it is asked for again later, as another version may serve there by then.
  */
 import type { Clock } from '../../lib/clock.js';
 import { OpencodeError } from '../http/errors.js';

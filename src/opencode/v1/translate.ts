@@ -1,7 +1,7 @@
 /**
  * Turns opencode's events into the watchdog's observations: all differences between versions live here. Pure.
  *
- * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped without a look.
+ * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped unread.
  */
 import * as z from 'zod';
 import type { Observation } from '../../watchdog/observation.js';

@@ -10,6 +10,7 @@ import type {
   SessionStatus,
   Unsupported,
 } from '../../watchdog/observation.js';
+import { askIdentity } from '../ask-identity.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
 import {
   type Request,
@@ -17,7 +18,6 @@ import {
   Transport,
   type TransportOptions,
 } from '../http/transport.js';
-import { lookAtServer } from '../look-at-server.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import { ParseStats } from '../parse-stats.js';
 import { unsupportedOf } from '../recognise.js';
@@ -101,7 +101,7 @@ export class OpencodeClientV2 implements ServerApi {
         const state = bootStateOf(error);
         if (state !== undefined) return { kind: 'unsupported', error: error.message, ...state };
         const within = timeoutMs ?? DEFAULT_TIMEOUT_MS;
-        const answers = await lookAtServer(this.streamTarget('').url, within, signal);
+        const answers = await askIdentity(this.streamTarget('').url, within, signal);
         if (signal?.aborted) return { kind: 'aborted' };
         const unsupported = unsupportedOf(answers, error.answered);
         return {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.js';
-import { Turns } from '../../../src/lib/semaphore.js';
+import { Semaphore } from '../../../src/lib/semaphore.js';
 import { MAX_KEYS, Throttle } from '../../../src/lib/throttle.js';
 import { DeltaFilter, MAX_FRAME_BYTES } from '../../../src/opencode/http/delta-filter.js';
 import { MAX_DETAIL_CHARS } from '../../../src/opencode/http/errors.js';
@@ -199,19 +199,19 @@ describe('requests at a time', () => {
       typeof Resync
     >[0]);
     resync.start();
-    for (let n = 0; n < 10_000; n += 1) resync.lookInto(`/d${n}`);
+    for (let n = 0; n < 10_000; n += 1) resync.readNew(`/d${n}`);
     await settle();
     expect(polled).toEqual(['/d0', '/d1', '/d2', '/d3']);
     release();
     await settle();
     await new Promise((resolve) => setImmediate(resolve));
     expect(polled).toHaveLength(MAX_LIVE_DIRECTORIES + 4);
-    resync.lookInto('/again');
+    resync.readNew('/again');
     expect(polled.at(-1)).toBe('/again');
     await resync.stop();
   });
 
-  it('are limited for close looks, and a session that waits for one is not entered twice', async () => {
+  it('are limited for close inspections, and a session that waits for one is not entered twice', async () => {
     const asked: string[] = [];
     const client = silentClient(asked);
     const monitor = new Monitor({
@@ -223,25 +223,25 @@ describe('requests at a time', () => {
       notice: () => {},
     });
     monitor.start();
-    const looks = new Set<Promise<void>>();
+    const inspections = new Set<Promise<void>>();
     for (let round = 0; round < 3; round += 1) {
-      for (let n = 0; n < 1_000; n += 1) looks.add(monitor.inspect(`s${n}`, '/p'));
+      for (let n = 0; n < 1_000; n += 1) inspections.add(monitor.inspect(`s${n}`, '/p'));
     }
     await settle();
     const sessions = asked.filter((each) => each.startsWith('inspect '));
     expect(sessions).toHaveLength(MAX_INSPECTIONS);
-    // Of those whose look is on its way, one more is wanted; of the others not.
-    expect(looks.size).toBe(1_000 + MAX_INSPECTIONS);
+    // Of those whose inspection is on its way, one more is wanted; of the others not.
+    expect(inspections.size).toBe(1_000 + MAX_INSPECTIONS);
     await monitor.stop();
     expect(asked.filter((each) => each.startsWith('inspect '))).toHaveLength(MAX_INSPECTIONS);
   });
 
   it('come in the order of asking, and one that fails makes room like any other', async () => {
-    const turns = new Turns(2);
+    const semaphore = new Semaphore(2);
     const begun: number[] = [];
     const ends: (() => void)[] = [];
     const work = (n: number) =>
-      turns
+      semaphore
         .take(
           () =>
             new Promise<void>((resolve, reject) => {

@@ -7,8 +7,8 @@ import {
   abortEnd,
   abortSteps,
   describeStatus,
-  type Look,
   type SendAnswer,
+  type StatusCheck,
   UNSEEN,
 } from '../../../src/opencode/actions/abort-steps.js';
 import type { Act } from '../../../src/watchdog/decision.js';
@@ -121,12 +121,12 @@ export class SimulatedExecutor {
           goOn();
         });
         return;
-      case 'look': {
+      case 'check': {
         let waited = true;
-        const seen = (look: Look) => {
+        const seen = (status: StatusCheck) => {
           if (!waited) return;
           waited = false;
-          step.take(look);
+          step.take(status);
           goOn();
         };
         if (step.waitMs !== undefined) server.after(step.waitMs, () => seen(UNSEEN));

@@ -6,7 +6,7 @@ import type { Answers, HttpAnswer } from './recognise.js';
 const BODY_BYTES = 16 * 1024;
 
 /** `origin`: the server's URL. A route that gives no answer is left out; never rejects. */
-export async function lookAtServer(
+export async function askIdentity(
   origin: URL,
   timeoutMs: number,
   signal: AbortSignal | undefined,
@@ -47,7 +47,7 @@ async function ask(
       body: Buffer.concat(chunks).toString('utf8'),
     };
   } catch {
-    // It answered somebody a moment ago; that this look had no answer is no news.
+    // It answered somebody a moment ago; that this time there was no answer is no news.
     return undefined;
   }
 }
