@@ -16,7 +16,7 @@ export interface ManagerOptions {
   emit: Emit;
 }
 
-const LOOK_MS = 100;
+const POLL_MS = 100;
 /** RestartSec= of a unit file. */
 const RESTART_MS = 500;
 
@@ -112,7 +112,7 @@ class LogTail {
   constructor(file: string, on: { line(line: LogLine): void; broken(text: string): void }) {
     this.#fd = openSync(file, 'r');
     this.#on = on;
-    this.#timer = setInterval(() => this.read(), LOOK_MS);
+    this.#timer = setInterval(() => this.read(), POLL_MS);
   }
 
   read(): void {

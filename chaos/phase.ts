@@ -7,7 +7,7 @@ import { doFault } from './faults.js';
 import { Judge } from './judge.js';
 import type { Limits } from './limits.js';
 import { FAULTS, type FaultGroup, type Phase, type PlannedFault } from './schedule.js';
-import { LOOK_MS, plain, Watch } from './watch.js';
+import { POLL_MS, plain, Watch } from './watch.js';
 import { Workload } from './workload.js';
 
 export interface PhaseOptions {
@@ -183,7 +183,7 @@ class PhaseRun {
     }
     const family = () => processProbe.look(Date.now()).family;
     const deadline = Date.now() + 10_000;
-    while (family().length > 0 && Date.now() < deadline) await pause(LOOK_MS);
+    while (family().length > 0 && Date.now() < deadline) await pause(POLL_MS);
     emit({ kind: 'left.over', processes: family().map(plain) });
     this.#judge.finish(Date.now());
   }

@@ -16,7 +16,7 @@ export interface WatchOptions {
   stop: AbortSignal;
 }
 
-export const LOOK_MS = 150;
+export const POLL_MS = 150;
 const PROBE_MS = 500;
 /** Longer than a busy opencode needs for an answer. */
 const PROBE_TIMEOUT_MS = 1_500;
@@ -65,7 +65,7 @@ export class Watch {
       this.#excuses(sight);
       emit({ kind: 'shown', where: 'the process list', text: sight.commands.join('\n') });
       emit({ kind: 'tick' });
-      await pause(LOOK_MS);
+      await pause(POLL_MS);
     }
   }
 

@@ -22,7 +22,7 @@ interface SimulatedSession {
 const BEGIN_MS = 30_000;
 const REQUEST_MS = 5_000;
 const PROMPT_MS = 10_000;
-const LOOK_MS = 700;
+const POLL_MS = 700;
 /** A prompt is taken a moment before the session is seen at work. */
 const BEGINS_MS = 2_000;
 const MISSES = 2;
@@ -85,7 +85,7 @@ export class Workload {
     while (!this.#stop.aborted) {
       const directories = new Set([...this.#open.values()].map(({ directory }) => directory));
       await Promise.all([...directories].map((directory) => this.#look(directory)));
-      await pause(LOOK_MS);
+      await pause(POLL_MS);
     }
   }
 

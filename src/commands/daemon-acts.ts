@@ -13,9 +13,9 @@ export interface DaemonActOptions {
   json?: boolean;
 }
 
-/** Beyond the start itself: the decision, the end of the old process, the pace of our looking. */
+/** Beyond the start itself: the decision, the end of the old process, the pace of our polling. */
 const RESTART_SLACK_MS = 15_000;
-const LOOK_EVERY_MS = 300;
+const POLL_EVERY_MS = 300;
 
 export function pause(options: DaemonActOptions): Promise<number> {
   return ask(options, '/pause');
@@ -105,7 +105,7 @@ async function seeRestarted(
     const now = readStatus((await daemon.get('/status')).body);
     const outcome = outcomeOfRestart(before, now);
     if (outcome !== undefined) return outcome;
-    await sleep(clock, LOOK_EVERY_MS);
+    await sleep(clock, POLL_EVERY_MS);
   }
   return { ok: false, says: 'the server was not seen healthy again; the daemon’s log says why' };
 }

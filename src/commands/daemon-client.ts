@@ -1,4 +1,4 @@
-/** Talks to the running daemon over its status endpoint, for the commands that look at it or steer it. */
+/** Talks to the running daemon over its status endpoint, for the commands that read or steer it. */
 import { lstatSync, readFileSync } from 'node:fs';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { isLoopback, type Listen, parseListen } from '../config/listen.js';

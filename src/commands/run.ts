@@ -206,7 +206,7 @@ async function refuseMissingProgram(
   throw new ExitError(EXIT.usage, `server.command: ${missing}`);
 }
 
-/** Two daemons that act on one server would undo each other's work; one that only looks harms nobody. */
+/** Two daemons that act on one server would undo each other's work; one that only watches harms nobody. */
 async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
   if (config.dryRun || config.server.control === 'observe') return undefined;
   const stateDir = serverStateDir(process.env, config.server.url);

@@ -43,7 +43,7 @@ export interface ExecutorOptions {
   /** A person told the daemon to act no more for now. */
   paused(): boolean;
   observe(o: Observation): void;
-  /** Looks closely at one session; the answer comes as an observation. */
+  /** Inspects one session; the answer comes as an observation. */
   inspect(sessionID: string, directory: string | undefined): Promise<void>;
   /** Asks the server for its health now, not at the next turn. */
   probe(): void;

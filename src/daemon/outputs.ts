@@ -1,4 +1,4 @@
-/** Who looks on and is told besides the log: the status endpoint and the webhooks, as the configuration has them. */
+/** Who is told besides the log: the status endpoint and the webhooks, as the configuration has them. */
 
 import { join } from 'node:path';
 import { healthSocketPath } from '../config/health-socket.js';

@@ -22,9 +22,9 @@ export interface ServiceOptions {
 }
 
 /** `systemctl start` waits for the first good answer: no longer than one notices. */
-const LOOK_UNTIL_READY_MS = 250;
+const POLL_UNTIL_READY_MS = 250;
 /** A status line is for people. */
-const LOOK_MS = 5_000;
+const POLL_MS = 5_000;
 /** Signs of life in one `WatchdogSec=`: sd_watchdog_enabled(3) asks for two, the third is for a busy machine. */
 const SIGNS_PER_LIMIT = 3;
 
@@ -67,7 +67,7 @@ export class ServiceManager {
   readonly #options: ServiceOptions;
   #watched: Watched | undefined;
   #unsubscribe: (() => void) | undefined;
-  #timers = new Map<'look' | 'sign', Timer>();
+  #timers = new Map<'poll' | 'sign', Timer>();
   #ready = false;
   #said = '';
   #day = '';
@@ -84,7 +84,7 @@ export class ServiceManager {
     if (!notify.enabled) return;
     this.#watched = watched;
     this.#unsubscribe = telemetry.subscribe(({ event }) => this.#count(event));
-    this.#look();
+    this.#poll();
     this.#sign();
   }
 
@@ -115,11 +115,11 @@ export class ServiceManager {
     this.#watched = undefined;
   }
 
-  #look(): void {
+  #poll(): void {
     const { notify } = this.#options;
     if (!this.#watched) return;
-    // First of all: the rhythm goes on whatever becomes of this look.
-    this.#after('look', this.#ready ? LOOK_MS : LOOK_UNTIL_READY_MS, () => this.#look());
+    // First of all: the rhythm goes on whatever becomes of this one.
+    this.#after('poll', this.#ready ? POLL_MS : POLL_UNTIL_READY_MS, () => this.#poll());
     const { server, answered, sessions } = this.#watched.view();
     if (!this.#ready && answered && server === 'healthy') {
       this.#ready = true;
@@ -140,7 +140,7 @@ export class ServiceManager {
     if (this.#watched.turn()) notify.alive();
   }
 
-  #after(name: 'look' | 'sign', ms: number, fn: () => void): void {
+  #after(name: 'poll' | 'sign', ms: number, fn: () => void): void {
     this.#timers.set(name, this.#options.clock.after(ms, fn, { unref: true }));
   }
 

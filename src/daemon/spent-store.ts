@@ -12,8 +12,8 @@ import { every } from './scheduler.js';
 
 /** Bytes of the file with the day's spending: ten thousand sessions. At the limit: a larger one was not written by us, and is taken as absent. */
 export const MAX_SPENT_BYTES = 2 * 1024 ** 2;
-/** How often the date is looked at, and the file is written where something was spent, ms: on the wall clock's minutes, so also at midnight. */
-const LOOK_MS = 60_000;
+/** How often the date is checked, and the file is written where something was spent, ms: on the wall clock's minutes, so also at midnight. */
+const POLL_MS = 60_000;
 
 const spent = z.object({ costUsd: z.number().nonnegative(), tokens: z.number().nonnegative() });
 const fileSchema = z.object({
@@ -58,7 +58,7 @@ export class SpentStore {
       spent: isToday ? known.spent : { costUsd: 0, tokens: 0 },
       totals: new Map(Object.entries(known?.totals ?? {})),
     });
-    this.#end = every(clock, LOOK_MS, () => this.#look());
+    this.#end = every(clock, POLL_MS, () => this.#poll());
   }
 
   /** Writes what is spent a last time. */
@@ -67,7 +67,7 @@ export class SpentStore {
     if (this.#day !== '') this.#write();
   }
 
-  #look(): void {
+  #poll(): void {
     const { clock, observe } = this.#o;
     const epoch = clock.epoch();
     const today = dayOf(epoch);

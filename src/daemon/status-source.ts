@@ -9,7 +9,7 @@ import type { Note } from '../watchdog/decision.js';
 import type { Observation, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 
-/** Measuring reads every process of the machine: not for each look. */
+/** Measuring reads every process of the machine: not for each request. */
 const MEMORY_FRESH_MS = 10_000;
 /** Probes alone bring something every few seconds: nothing for this long, and for this many, is no quiet hour. */
 const DEAF_MS = 60_000;

@@ -43,7 +43,7 @@ export class StopSignals {
     if (mayAsk) this.#asked = true;
     else this.#told = signal;
     const cut = await this.#cut();
-    // A second Ctrl-C, while this one was looked at, has stopped it already.
+    // A second Ctrl-C, while this one was considered, has stopped it already.
     if (mayAsk && this.#told !== undefined) return;
     const healthy = cut.filter(({ health }) => !UNHEALTHY.has(health));
     if (mayAsk && healthy.length > 0) {

@@ -47,7 +47,7 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   });
 }
 
-/** How often the observed clock looks at the real one. */
+/** How often the observed clock reads the real one. */
 const BEAT_MS = 1_000;
 /** A beat that is later than this was not just a busy moment: the rest of it is a gap. */
 const MAX_BEAT_MS = 3_000;

@@ -6,7 +6,7 @@ const MIN_PASSAGE_CHARS = 200;
 const MIN_WORDS = 12;
 /**
  * End of a text that is searched for repeats. Twenty passages of some thousand characters. At the limit: what is
- * before is not looked at.
+ * before is ignored.
  */
 export const MAX_TAIL_CHARS = 64 * 1024;
 

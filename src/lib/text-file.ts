@@ -44,7 +44,7 @@ function bytesOf(fd: number, maxBytes: number): { bytes: Buffer } | { problem: s
   }
 }
 
-/** Reads by looking, not by the size that the file claims: files of /proc claim 0. */
+/** Reads to the end, not by the size that the file claims: files of /proc claim 0. */
 function readUpTo(fd: number, limit: number): Buffer {
   const buffer = Buffer.alloc(limit);
   let length = 0;

@@ -4,7 +4,7 @@
  * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: who read
  * "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's file: each
  * writes its own claim first and then reads the others'. Of two that claim at once at least one sees the other; the
- * one with the smaller pid stays, the other withdraws its claim and looks on, and one that holds already stays in any
+ * one with the smaller pid stays, the other withdraws its claim and waits, and one that holds already stays in any
  * case (Lamport's bakery).
  */
 import { randomUUID } from 'node:crypto';
@@ -61,9 +61,9 @@ const claimSchema = z.object({
 });
 type Claim = z.infer<typeof claimSchema>;
 
-/** Rivals decide within a few looks at the directory; it may be a slow machine. */
+/** Rivals decide within a few readings of the directory; it may be a slow machine. */
 const RIVAL_WAIT_MS = 5_000;
-const LOOK_MS = 10;
+const POLL_MS = 10;
 
 /** @throws LockHeldError */
 export async function acquireLock(options: LockOptions): Promise<Lock> {
@@ -95,13 +95,13 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
         claimed = true;
         continue;
       }
-      // The smaller pid stays. Who makes way goes on looking: the stronger may make way for another in its turn, and
+      // The smaller pid stays. Who makes way goes on reading: the stronger may make way for another in its turn, and
       // the one that holds in the end is to be named.
       if (claimed && rivals.some((other) => other.pid < pid)) {
         release();
         claimed = false;
       }
-      await sleep(clock, LOOK_MS);
+      await sleep(clock, POLL_MS);
     }
     write(path, { ...claim, held: true });
     return { path, release };

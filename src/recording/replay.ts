@@ -21,8 +21,8 @@ const MAX_QUIET_MS = 7 * 24 * 60 * 60_000;
  * refused.
  */
 export const MAX_FILE_BYTES = 128 * 1024 * 1024;
-/** So many looks fail before the watchdog does without (`watchdog/looks.ts`). */
-const LOOKS_IN_VAIN = 3;
+/** So many inspections fail before the watchdog does without (`watchdog/session/inspection.ts`). */
+const FAILED_INSPECTIONS = 3;
 /** An answer notes its time and is taken in a moment later: what came in that moment is before it in the file. */
 const MAX_DISORDER_MS = 1_000;
 
@@ -165,10 +165,10 @@ export function* replay(
 
 function left(act: Act, at: number): Observation[] {
   if (act.act === 'inspect') {
-    // Nobody can look any more: as where looks fail, the events alone must do.
+    // Nobody can inspect any more: as where inspections fail, the events alone must do.
     const { sessionID } = act;
     const failed = { kind: 'session.inspect_failed', at, sessionID, error: 'a replay' } as const;
-    return Array.from({ length: LOOKS_IN_VAIN }, () => failed);
+    return Array.from({ length: FAILED_INSPECTIONS }, () => failed);
   }
   // A first start is nobody's policy: it went as recorded.
   const answer = act.act === 'start' ? undefined : skipped(act, at);

@@ -23,7 +23,7 @@ export function createEndpoint(options: RouteOptions, clock: Clock): Server {
       maxHeaderSize: LIMITS.headerBytes,
       headersTimeout: LIMITS.requestMs,
       requestTimeout: LIMITS.requestMs,
-      // Node looks this often for requests that take too long, also while there are none.
+      // Node checks this often for requests that take too long, also while there are none.
       connectionsCheckingInterval: 5_000,
       keepAliveTimeout: LIMITS.idleMs,
     },

@@ -241,7 +241,7 @@ export class StatusView {
     };
   }
 
-  /** Titles and directories stay the same from look to look: they are searched for secrets once. */
+  /** Titles and directories stay the same from view to view: they are searched for secrets once. */
   #clean(value: string): string {
     let clean = this.#cleaned.get(value);
     if (clean === undefined) {

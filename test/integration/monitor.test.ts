@@ -466,7 +466,7 @@ describe('the server', () => {
   });
 });
 
-describe('a close look', () => {
+describe('an inspection', () => {
   it('shows tools, requests and a mark; or that the session is gone', async () => {
     const { server, watch } = await start();
     await watch.until('stream.resynced');

@@ -43,7 +43,7 @@ const REQUEST = /\b(GET|POST|DELETE|PUT|PATCH) (\/\S*) HTTP\/1\.1\r\n/g;
 /** A RST overtakes what is still on its way, or is taken for an end: what was let through shall arrive first. */
 const ARRIVES_MS = 30;
 /** How often a held chunk looks whether it may go. */
-const LOOK_MS = 20;
+const POLL_MS = 20;
 
 export class TcpProxy {
   readonly #options: ProxyOptions;
@@ -186,9 +186,9 @@ export class TcpProxy {
     for (;;) {
       const mode = this.#mode;
       if (to.destroyed) return;
-      if (mode.kind === 'blackhole') await pause(LOOK_MS);
+      if (mode.kind === 'blackhole') await pause(POLL_MS);
       else if (mode.kind === 'delay' && performance.now() - arrived < mode.ms) {
-        await pause(Math.min(LOOK_MS, mode.ms - (performance.now() - arrived)));
+        await pause(Math.min(POLL_MS, mode.ms - (performance.now() - arrived)));
       } else return;
     }
   }

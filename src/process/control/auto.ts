@@ -97,7 +97,7 @@ async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise
   const answer = await options.deps.isHealthy(signal);
   const found = await server.find();
   const ours = (await server.booting()) !== undefined;
-  // This look takes nothing: the control that is chosen looks again.
+  // Nothing is taken here: the control that is chosen checks again.
   server.release();
   return { local, answers: answer !== null, strange: answer?.strange !== undefined, found, ours };
 }

@@ -30,7 +30,7 @@ export interface RestartedServer extends StartedServer {
 
 /**
  * What a failed control knows of the server that was there before: true: it serves on; false: it was seen to be gone,
- * or this control ended it; `unknown`: nobody looked, or it cannot be seen. Then the server itself must be asked before
+ * or this control ended it; `unknown`: nobody checked, or it cannot be seen. Then the server itself must be asked before
  * anybody believes that it is gone.
  */
 export type ServerAlive = boolean | 'unknown';
@@ -60,7 +60,7 @@ export interface ControlDeps {
   isHealthy(signal: AbortSignal): Promise<Answering | null>;
   /** A supervised process ended without being told to. */
   onExit(exit: { pid: number; code: number | null; signal: NodeJS.Signals | null }): void;
-  /** A signal has stopped the process (state T), and it is still so: told at each look, until it runs. */
+  /** A signal has stopped the process (state T), and it is still so: told at each check, until it runs. */
   onSuspended(suspended: { pid: number }): void;
   /** A line of a spawned server's own output, cut to a bounded length. */
   onOutput(line: { stream: 'stdout' | 'stderr'; line: string }): void;
@@ -74,7 +74,7 @@ export interface ControlDeps {
 
 export interface ServerControl {
   /** Who serves the port just now, for the guard of the password; absent where no process is seen. Changes nothing. */
-  look?(): Promise<Finding>;
+  findNow?(): Promise<Finding>;
   readonly mode: ControlMode;
   /** False where this control never touches the process (`observe`): restarts are then not decided at all. */
   readonly acts: boolean;
@@ -86,7 +86,7 @@ export interface ServerControl {
   restart(signal: AbortSignal): Promise<RestartedServer>;
   /** Lets a process that a signal has stopped run on, with what was stopped along with it. @throws ControlError */
   thaw(): Promise<void>;
-  /** Looks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
+  /** Checks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
   poke(): void;
   /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */
   memory(): Promise<number | undefined>;

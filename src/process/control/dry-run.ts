@@ -29,8 +29,8 @@ export class DryRunControl implements ServerControl {
     return this.#real.attach(signal);
   }
 
-  async look(): Promise<Finding> {
-    return (await this.#real.look?.()) ?? { kind: 'nobody' };
+  async findNow(): Promise<Finding> {
+    return (await this.#real.findNow?.()) ?? { kind: 'nobody' };
   }
 
   poke(): void {

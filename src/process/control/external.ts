@@ -27,7 +27,7 @@ export class ExternalControl extends LocalControl {
     const found = await this.local.find();
     const old = found.kind === 'proven' ? found.server : undefined;
     if (found.kind === 'nobody') await this.#refuseUnseen(signal);
-    // Whoever restarts it may be faster than we look, so a port that is taken again at once is no failure here.
+    // Whoever restarts it may be faster than our polls, so a port that is taken again at once is no failure here.
     const ended = await this.local.end(signal, { awaitPort: false });
     if (!ended) this.notice('info', 'no server was running; waiting for one');
     const outcome = await this.#await(signal, old);

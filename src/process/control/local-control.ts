@@ -44,8 +44,8 @@ export abstract class LocalControl implements ServerControl {
     return null;
   }
 
-  look(): Promise<Finding> {
-    return this.local.look();
+  findNow(): Promise<Finding> {
+    return this.local.findNow();
   }
 
   thaw(): Promise<void> {
@@ -125,7 +125,7 @@ export abstract class LocalControl implements ServerControl {
     };
   }
 
-  /** Whether this daemon or one before it started the server; known only after a look. */
+  /** Whether this daemon or one before it started the server; known only after `find`. */
   private async isOurs(): Promise<boolean> {
     return (await this.local.booting()) !== undefined || this.local.ours;
   }

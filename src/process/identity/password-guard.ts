@@ -20,7 +20,7 @@ export interface GuardOptions {
   url: string;
   /** `server.control`; absent for the driver as a library. */
   mode?: ControlMode | 'auto';
-  /** A daemon starts servers and works for days: it wants proof until its control turns out to look on only. */
+  /** A daemon starts servers and works for days: it wants proof until its control turns out to watch only. */
   caller: 'daemon' | 'command';
   command?: readonly string[];
   user?: ServerUser;
@@ -40,7 +40,7 @@ interface Decision {
   answer: Authorisation;
 }
 
-/** Where sockets have no names to compare (no /proc), a look is believed this long: `lsof` takes its time. */
+/** Where sockets have no names to compare (no /proc), what was found is believed this long: `lsof` takes its time. */
 const BELIEVED_MS = 1_000;
 const VOUCHES: ReadonlySet<string> = new Set(['external', 'command', 'docker', 'observe']);
 const ALLOWED =
@@ -51,7 +51,7 @@ export class PasswordGuard {
   readonly #table: ProcessTable;
   readonly #host: string;
   readonly #port: number;
-  #control: Pick<ServerControl, 'mode' | 'look'> | undefined;
+  #control: Pick<ServerControl, 'mode' | 'findNow'> | undefined;
   #decision: Decision | undefined;
   #isGuarded: boolean | undefined;
 
@@ -64,7 +64,7 @@ export class PasswordGuard {
   }
 
   /** From here the control says who serves: it knows what it has started. */
-  follow(control: Pick<ServerControl, 'mode' | 'look'>): void {
+  follow(control: Pick<ServerControl, 'mode' | 'findNow'>): void {
     this.#control = control;
     this.#decision = undefined;
   }
@@ -112,7 +112,7 @@ export class PasswordGuard {
   }
 
   async #find(): Promise<{ found: Finding; where: Where }> {
-    const found = (await this.#control?.look?.()) ?? (await this.#prove(this.#host));
+    const found = (await this.#control?.findNow?.()) ?? (await this.#prove(this.#host));
     if (this.#host !== 'localhost' || found.kind === 'refused') return { found, where: {} };
     const anywhere = found.kind === 'proven' ? found : await this.#prove('::1');
     if (anywhere.kind !== 'proven') return { found, where: {} };

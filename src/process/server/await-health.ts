@@ -2,7 +2,7 @@
 import { type Clock, sleep } from '../../lib/clock.js';
 import type { Answering, ControlDeps } from '../control/control.js';
 
-/** opencode boots in 1-5 s (facts, section 1): looking this often adds nothing one could notice. */
+/** opencode boots in 1-5 s (facts, section 1): probing this often adds nothing one could notice. */
 const PROBE_EVERY_MS = 50;
 /**
  * Connections that opencode accepts in its first 0.3-0.8 s of listening are never answered (seen on 1.18.33), so a

@@ -36,7 +36,7 @@ export interface LocalOptions extends LaunchSpecOptions {
   stopGraceMs: number;
   /** Where the record of what was started and its output are kept. */
   stateDir: string;
-  /** Who only looks: what a daemon wrote down of its server is read and never changed, its output is not followed. */
+  /** Who only reads: what a daemon wrote down of its server is read and never changed, its output is not followed. */
   readOnly?: boolean;
   table?: ProcessTable;
   holders?: FindHolders;
@@ -56,7 +56,7 @@ interface Watched {
 
 /** A process that dies has no descriptors any more and, for a moment, still its port. */
 const DYING_MS = 1_000;
-const LOOK_MS = 25;
+const POLL_MS = 25;
 /** A wrapper ends right behind its server; its exit code is worth this short wait. */
 const EXIT_CODE_WAIT_MS = 200;
 
@@ -88,12 +88,12 @@ export class LocalServer {
   }
 
   /** As `find`, without waiting for a process that is dying. */
-  async look(): Promise<Finding> {
+  async findNow(): Promise<Finding> {
     await this.#own.recall();
     return this.#prove();
   }
 
-  /** Who serves the port now; looks, changes nothing. */
+  /** Who serves the port now; changes nothing. */
   async find(): Promise<Finding> {
     await this.#own.recall();
     const { clock } = this.options;
@@ -102,7 +102,7 @@ export class LocalServer {
       const found = await this.#prove();
       const mayBeDying = found.kind === 'refused' && found.why === 'unreadable';
       if (!mayBeDying || clock.now() >= deadline) return found;
-      await sleep(clock, LOOK_MS);
+      await sleep(clock, POLL_MS);
     }
   }
 
@@ -259,7 +259,7 @@ export class LocalServer {
   }
 
   poke(): void {
-    this.#watched?.watch?.look();
+    this.#watched?.watch?.check();
   }
 
   async memory(): Promise<number | undefined> {
@@ -315,7 +315,7 @@ export class LocalServer {
     // While it starts nobody is watched yet, and `awaitLaunched` tells.
     if (!watched) return;
     if (watched.server.pid === launched.root.pid) void this.#report(watched, exitOf(launched));
-    else void watched.watch?.look();
+    else void watched.watch?.check();
   }
 
   async #gone(watched: Watched): Promise<void> {

@@ -43,10 +43,10 @@ export const MAX_LINES_PER_SECOND = 100;
 /** Last lines of output kept for an error. At the limit: the oldest is forgotten. */
 export const KEPT_LINES = 20;
 const WINDOW_MS = 1_000;
-/** inotify tells of new output, and where it does not work, or has something left to say, a look does. */
-const LOOK_MS = 1_000;
+/** inotify tells of new output, and where it does not work, or has more to say, a poll does. */
+const POLL_MS = 1_000;
 /** Where inotify works: it may fall silent (its queue is full, the file system is a remote one). */
-const RARE_LOOK_MS = 10_000;
+const RARE_POLL_MS = 10_000;
 /**
  * The file that the server's output is written to. What was read is of no more use, and must not fill the disk. At
  * the limit: the file is emptied once it is read.
@@ -57,14 +57,14 @@ const CHUNK_BYTES = 64 * 1024;
  * Chunks of output read at once. A writer that is faster than we read must not hold the event loop. At the limit: the
  * rest is read in the next turn.
  */
-const MAX_CHUNKS_PER_LOOK = 64;
+const MAX_CHUNKS_PER_READ = 64;
 
 export class OutputTail {
   readonly #options: OutputOptions;
   readonly #files: TailedFile[];
   readonly #kept: string[] = [];
   #timer: Timer | undefined;
-  #looksSoon = false;
+  #pollsSoon = false;
   #windowStart: number;
   #inWindow = 0;
   #dropped = 0;
@@ -80,7 +80,7 @@ export class OutputTail {
         }),
     );
     for (const file of this.#files) file.watch(() => this.#told(file));
-    this.#look();
+    this.#poll();
   }
 
   /** Reads what is there now, also an unfinished last line. */
@@ -100,30 +100,30 @@ export class OutputTail {
     for (const file of this.#files) file.close();
   }
 
-  #look(): void {
+  #poll(): void {
     try {
       for (const file of this.#files) file.read();
       if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
     } finally {
-      this.#lookAgain();
+      this.#schedule();
     }
   }
 
-  /** In an idle process a look each second costs a fifth of all that it does. */
-  #lookAgain(): void {
+  /** In an idle process a poll each second costs a fifth of all that it does. */
+  #schedule(): void {
     const isQuiet =
       this.#dropped === 0 && this.#files.every((file) => file.isWatched && !file.hasMore);
-    this.#looksSoon = !isQuiet;
-    const wait = isQuiet ? RARE_LOOK_MS : LOOK_MS;
-    this.#timer = this.#options.clock.after(wait, () => this.#look(), { coarse: true });
+    this.#pollsSoon = !isQuiet;
+    const wait = isQuiet ? RARE_POLL_MS : POLL_MS;
+    this.#timer = this.#options.clock.after(wait, () => this.#poll(), { coarse: true });
   }
 
   #told(file: TailedFile): void {
     file.read();
     // What is left is not waited for.
-    if (this.#looksSoon || (this.#dropped === 0 && !file.hasMore)) return;
+    if (this.#pollsSoon || (this.#dropped === 0 && !file.hasMore)) return;
     this.#timer?.cancel();
-    this.#lookAgain();
+    this.#schedule();
   }
 
   #line(stream: Stream, line: string): void {
@@ -189,13 +189,13 @@ class TailedFile {
   watch(changed: () => void): void {
     try {
       this.#watcher = watch(this.#path, { persistent: false }, changed);
-      // The regular look goes on without it.
+      // The regular poll goes on without it.
       this.#watcher.on('error', () => {
         this.#watcher?.close();
         this.#watcher = undefined;
       });
     } catch {
-      // No inotify here, or none left: the regular look is enough.
+      // No inotify here, or none left: the regular poll is enough.
     }
   }
 
@@ -215,7 +215,7 @@ class TailedFile {
     // Emptied by us or by a person: what comes now is new.
     if (fstatSync(fd).size < this.#offset) this.#offset = 0;
     this.hasMore = true;
-    for (let chunk = 0; chunk < MAX_CHUNKS_PER_LOOK; chunk++) {
+    for (let chunk = 0; chunk < MAX_CHUNKS_PER_READ; chunk++) {
       const bytes = readSync(fd, this.#buffer, 0, CHUNK_BYTES, this.#offset);
       if (bytes === 0) {
         this.hasMore = false;

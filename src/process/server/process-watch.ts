@@ -1,7 +1,7 @@
 /**
  * Watches a process for its end, and for being stopped by a signal.
  *
- * Only a pidfd would tell its end at once, and Node has none: a look at the process table each second, and one whenever
+ * Only a pidfd would tell its end at once, and Node has none: the process table is read each second, and whenever
  * somebody has a reason to suspect something.
  */
 import type { Clock, Timer } from '../../lib/clock.js';
@@ -13,14 +13,14 @@ import {
 } from '../table/process-table.js';
 
 /** One small file of /proc each second costs nothing one could measure; `ps` does, so without /proc it is rarer. */
-const LOOK_MS = { proc: 1_000, ps: 5_000 };
+const POLL_MS = { proc: 1_000, ps: 5_000 };
 
 /** A table that cannot be read says nothing about the process. */
 const UNKNOWN = '?';
 
 export interface WatchHandlers {
   onGone(): void;
-  /** It was stopped at two steady looks in a row, and at each one since: a moment's stop is no concern. */
+  /** It was stopped at two regular checks in a row, and at each one since: a moment's stop is no concern. */
   onSuspended(): void;
 }
 
@@ -42,9 +42,9 @@ export class ProcessWatch {
     this.#schedule();
   }
 
-  /** Looks now whether it is still there. */
-  look(): void {
-    this.#look(() => {});
+  /** Checks now whether it is still there. */
+  check(): void {
+    this.#checkState(() => {});
   }
 
   stop(): void {
@@ -54,7 +54,7 @@ export class ProcessWatch {
   }
 
   /** At once where the table can tell at once: this is done each second of an idle daemon. */
-  #look(then: (suspended: boolean) => void): void {
+  #checkState(then: (suspended: boolean) => void): void {
     if (this.#ended) return;
     if (this.#table.follow === undefined) {
       void this.#table
@@ -68,7 +68,7 @@ export class ProcessWatch {
       this.#followed ??= this.#table.follow(this.#ref);
       state = this.#followed.state();
     } catch {
-      // The next look may tell.
+      // The next check may tell.
     }
     this.#saw(state, then);
   }
@@ -82,11 +82,11 @@ export class ProcessWatch {
   }
 
   #schedule(): void {
-    this.#timer = this.#clock.after(LOOK_MS[this.#table.kind], this.#steadyLook, { coarse: true });
+    this.#timer = this.#clock.after(POLL_MS[this.#table.kind], this.#steadyCheck, { coarse: true });
   }
 
-  readonly #steadyLook = () => {
-    this.#look((suspended) => {
+  readonly #steadyCheck = () => {
+    this.#checkState((suspended) => {
       this.#schedule();
       const wasSuspended = this.#wasSuspended;
       this.#wasSuspended = suspended;

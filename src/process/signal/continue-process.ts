@@ -20,9 +20,9 @@ export interface ThawOptions {
   roots: readonly ProcessRef[];
 }
 
-/** SIGCONT takes effect at once; a look may see the moment before. */
+/** SIGCONT takes effect at once; a check may see the moment before. */
 const WAIT_MS = 1_000;
-const LOOK_MS = 10;
+const POLL_MS = 10;
 
 /** Settles with the words of what went wrong, or with undefined where every root runs again. */
 export async function thawTree({ table, clock, roots }: ThawOptions): Promise<string | undefined> {
@@ -44,6 +44,6 @@ export async function thawTree({ table, clock, roots }: ThawOptions): Promise<st
     if (still.length === 0) return undefined;
     if (clock.now() >= until)
       return `pid ${still.map(({ pid }) => pid).join(', ')} is still stopped`;
-    await sleep(clock, LOOK_MS);
+    await sleep(clock, POLL_MS);
   }
 }

@@ -39,8 +39,8 @@ export interface KillReport {
   tookMs: number;
 }
 
-/** How often the family is looked at while it dies; one look costs a few ms. */
-const LOOK_MS = 25;
+/** How often the family is read while it dies; one reading costs a few ms. */
+const POLL_MS = 25;
 /** SIGKILL is instant except for a process in uninterruptible sleep; those are reported, not waited out. */
 const KILL_WAIT_MS = 5_000;
 /** The kernel closes a dead process's sockets before its parent hears of it; this is for a slow machine. */
@@ -99,7 +99,7 @@ class Family {
     return family;
   }
 
-  /** Looks again: who of the family lives, with those born since. */
+  /** Reads again who of the family lives, with those born since. */
   async alive(): Promise<ProcessStat[]> {
     const all = await this.#options.table.list();
     const known = new Set([...this.#members.keys(), ...this.#options.roots.map(key)]);
@@ -126,13 +126,13 @@ class Family {
     }
   }
 
-  /** Looks every LOOK_MS, keeping the family up to date, until `done` or for `ms`. */
+  /** Reads every POLL_MS, keeping the family up to date, until `done` or for `ms`. */
   async waitUntil(ms: number, done: () => Promise<boolean>): Promise<void> {
     const { clock, signal } = this.#options;
     const deadline = clock.now() + ms;
     while (!(await done())) {
       if (clock.now() >= deadline) return;
-      await sleep(clock, LOOK_MS, signal);
+      await sleep(clock, POLL_MS, signal);
       await this.alive();
     }
   }

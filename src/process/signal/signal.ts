@@ -1,7 +1,7 @@
 /**
  * The only place that sends a signal, and the rules of what may never get one.
  *
- * Right before each signal the process is proven again by its start time. Between that look and the signal pass a few
+ * Right before each signal the process is proven again by its start time. Between that check and the signal pass a few
  * microseconds; only a pidfd would close them, and Node has none.
  */
 import treeKill from 'tree-kill';

@@ -5,7 +5,7 @@ import type { PortHolder } from './port-holder.js';
 
 const run = promisify(execFile);
 
-/** lsof may hang on a dead network mount even with -b; a look at a port is not worth waiting for. */
+/** lsof may hang on a dead network mount even with -b; asking about a port is not worth waiting for. */
 const LSOF_TIMEOUT_MS = 5_000;
 
 export async function lsofHolders(port: number, lsof = 'lsof'): Promise<PortHolder[]> {

@@ -26,7 +26,7 @@ export function procHolders(addresses: readonly string[], port: number): PortHol
   });
 }
 
-/** Without their holders, which takes a look at every process: the inode names a socket as long as it is open. */
+/** Without their holders, which takes reading every process: the inode names a socket as long as it is open. */
 export function listeningSockets(addresses: readonly string[], port: number): ListeningSocket[] {
   const sockets = [
     ...parseNetTcp(procText('/proc/net/tcp') ?? ''),

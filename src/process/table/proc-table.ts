@@ -152,7 +152,7 @@ function isGone(error: unknown): boolean {
   return code === 'ENOENT' || code === 'ESRCH';
 }
 
-/** The state of a living process in /proc/PID/stat, without a look at anything else. */
+/** The state of a living process in /proc/PID/stat, without reading anything else. */
 function stateIn(fd: number, head: Buffer): string | undefined {
   let length: number;
   try {

@@ -40,7 +40,7 @@ export interface ProcessTable {
   readonly kind: 'proc' | 'ps';
   list(): Promise<ProcessStat[]>;
   /**
-   * The living processes below and including `roots`, without a look at all others; undefined where the system does not
+   * The living processes below and including `roots`, without reading all others; undefined where the system does not
    * say who is whose child.
    */
   family?(roots: readonly number[]): ProcessStat[] | undefined;
@@ -48,13 +48,13 @@ export interface ProcessTable {
   read(pid: number): Promise<ProcessInfo | undefined>;
   /** The state of that very process (proc(5), stat field 3; '?' where it is not told); undefined where it has ended. */
   stateOf(ref: ProcessRef): Promise<string | undefined>;
-  /** For many looks at one process: `stateOf` at its cheapest. Absent where the table has nothing cheaper. */
+  /** For many readings of one process: `stateOf` at its cheapest. Absent where the table has nothing cheaper. */
   follow?(ref: ProcessRef): Followed;
-  /** Whether that very process still runs. A zombie does not: it only waits for its parent to look. */
+  /** Whether that very process still runs. A zombie does not: it only waits for its parent to reap it. */
   isAlive(ref: ProcessRef): Promise<boolean>;
 }
 
-/** One process under a look that is taken again and again. */
+/** One process that is read again and again. */
 export interface Followed {
   /** As `ProcessTable.stateOf` says it. @throws where it cannot be told */
   state(): string | undefined;

@@ -199,14 +199,14 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
   },
   'stream.unavailable': {
     level: 'warn',
-    when: 'the server answers and its event stream does not (a proxy that buffers it, for instance): sessions are judged by polls and by looks at their transcripts until it is connected',
+    when: 'the server answers and its event stream does not (a proxy that buffers it, for instance): sessions are judged by polls and by inspections of their transcripts until it is connected',
     fields: {
       path: 'the route',
       reason: 'what came of the last try',
       silentMs: 'since when it is missing',
     },
     message: (f) =>
-      `No event stream for ${time(f.silentMs)} (${f.path}: ${f.reason}). Retries are judged by polls, silence by two equal looks at a transcript; an answer under way shows nothing before its end, and has stall.maxToolTime.`,
+      `No event stream for ${time(f.silentMs)} (${f.path}: ${f.reason}). Retries are judged by polls, silence by two equal inspections of a transcript; an answer under way shows nothing before its end, and has stall.maxToolTime.`,
   },
 };
 

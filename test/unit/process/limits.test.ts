@@ -94,7 +94,7 @@ test('the file of the output is emptied once it was read, beyond its limit', () 
   for (let n = 0; n < 4; n += 1) tail.flush();
   expect(statSync(files.stdout).size).toBe(3_000 * 1_001);
   expect(statSync(files.stderr).size).toBe(0);
-  // One line was cut in two where a look ended.
+  // One line was cut in two where a read ended.
   expect(lines + dropped).toBeGreaterThanOrEqual(12_000);
   tail.stop();
 });

@@ -1,6 +1,6 @@
 /**
  * How sessions behave, well and badly (facts, sections 5 to 7). Each yields the ms until it goes on; what it says goes
- * through the event stream, what it is shows in polls and close looks.
+ * through the event stream, what it is shows in polls and inspections.
  *
  * A bad one sets `guilt` when it has crossed a limit: from then on it must be acted on.
  */
@@ -231,7 +231,7 @@ function* becomesGhost(s: SimSession): Generator<number, void> {
   yield* text(s, 2, 5_000);
   s.deleted = true;
   s.say({ kind: 'session.deleted' });
-  // Where the word is missed, a look shows it once the ghost is silent.
+  // Where the word is missed, an inspection shows it once the ghost is silent.
   guilty(s, s.now, s.limits.stall.maxSilence);
   yield* forever();
 }

@@ -279,7 +279,7 @@ export class World {
   exits(pid: number | undefined = this.watchdog.server.pid): this {
     return this.tell({ kind: 'server.exited', pid, code: null, signal: 'SIGKILL' });
   }
-  /** A signal stopped the process, and a look shows it. */
+  /** A signal stopped the process, and a check shows it. */
   suspended(pid = 100): this {
     return this.tell({ kind: 'server.suspended', pid });
   }

@@ -25,7 +25,7 @@ const NONSENSE_RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 5_000);
 const SEED = process.env.WATCHDOG_HISTORIES === undefined ? { seed: 20_261_122 } : {};
 const TIMEOUT = 120_000 + RUNS * 20;
 
-/** What the monitor and the executor may take on top of a limit: latencies, a poll that comes first, a look that is repeated. */
+/** What the monitor and the executor may take on top of a limit: latencies, a poll that comes first, an inspection that is repeated. */
 const SLACK = 3_000;
 
 const policies: fc.Arbitrary<Policy> = fc
@@ -246,7 +246,7 @@ describe('in every history of a simulated opencode', () => {
   });
 });
 
-/** The session's run has ended in truth, and the word of it is on its way: the last look will find it idle. */
+/** The session's run has ended in truth, and the word of it is on its way: the last check will find it idle. */
 function isOver(sim: Simulation, act: Extract<Act, { act: 'abort' }>): boolean {
   return sim.sessions.get(act.sessionID)?.status.type === 'idle';
 }

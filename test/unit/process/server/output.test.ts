@@ -59,7 +59,7 @@ function follow(stdout?: string) {
   return { files, clock, lines, lost, tail, dropped: () => dropped };
 }
 
-test('new output is read at once, without a look', async () => {
+test('new output is read at once, before any poll', async () => {
   const { files, lines } = follow();
   appendFileSync(files.stderr, 'one\n');
   await waitFor(() => lines.length === 1, { what: 'the line' });
@@ -79,7 +79,7 @@ test('lines that were left out are told within a second or so', async () => {
   expect(dropped()).toBe(7);
 });
 
-test('what was too much for one look is read by the next, soon', async () => {
+test('what was too much for one poll is read by the next, soon', async () => {
   const { files, clock, lines, dropped } = follow();
   const count = 6_000;
   appendFileSync(files.stdout, `${'x'.repeat(999)}\n`.repeat(count));
@@ -95,7 +95,7 @@ test('a file that was removed is read on, and emptied by its descriptor when it 
   rmSync(files.stdout);
   const line = `${'x'.repeat(4_095)}\n`;
   writeSync(server, line.repeat(MAX_FILE_BYTES / line.length + 1));
-  for (let look = 0; look < 5; look += 1) await clock.advance(10_000);
+  for (let poll = 0; poll < 5; poll += 1) await clock.advance(10_000);
   expect(fstatSync(server).size).toBe(0);
   writeSync(server, 'after it was emptied\n');
   await clock.advance(10_000);

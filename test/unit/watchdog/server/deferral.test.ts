@@ -28,7 +28,7 @@ describe('an abort on a slow server', () => {
   test.each([
     ['a probe', (w: World) => w.tell({ kind: 'probe.ok', startedAt: w.at - 4 * SECOND })],
     ['a poll', (w: World) => w.poll({ s: { type: 'busy' } }, { startedAt: w.at - 4 * SECOND })],
-    ['a look', (w: World) => w.inspected('s', {}, w.at - 4 * SECOND)],
+    ['an inspection', (w: World) => w.inspected('s', {}, w.at - 4 * SECOND)],
     [
       'a probe that was given up',
       (w: World) =>

@@ -117,7 +117,7 @@ describe('an abort is withdrawn', () => {
     expect(w.stuck()).toEqual(['attempts']);
   });
 
-  test('when its last look shows the session idle', () => {
+  test('when its last check shows the session idle', () => {
     const w = aborting().abortWithdrawn('s', 'idle');
     expect(w.health()).toBe('idle');
     expect(w.notes('session.aborted')).toEqual([]);
@@ -136,7 +136,7 @@ describe('an abort is withdrawn', () => {
     expect(w.notes('session.recovered')).toEqual([]);
   });
 
-  test('when its last look shows an attempt in flight, and comes with the next failure', () => {
+  test('when its last check shows an attempt in flight, and comes with the next failure', () => {
     const w = aborting().abortWithdrawn('s', 'busy');
     expect(w.health()).toBe('retrying');
     w.advance(3 * SECOND);

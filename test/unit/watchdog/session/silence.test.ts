@@ -51,7 +51,7 @@ describe('a silent session', () => {
     expect(next.acts('inspect')).toHaveLength(0);
   });
 
-  test('is acted on when the look fails three times', () => {
+  test('is acted on when the inspection fails three times', () => {
     const w = world()
       .prompt()
       .advance(10 * MINUTE);
@@ -65,7 +65,7 @@ describe('a silent session', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
-  test('is not acted on for looks that fail because the server does not answer at all', () => {
+  test('is not acted on for inspections that fail because the server does not answer at all', () => {
     const w = world()
       .prompt()
       .advance(10 * MINUTE)
@@ -77,7 +77,7 @@ describe('a silent session', () => {
     expect(w.aborts()).toEqual([]);
   });
 
-  test('is looked at again when the look is never answered', () => {
+  test('is inspected again when the inspection is never answered', () => {
     const w = world()
       .prompt()
       .advance(10 * MINUTE)
@@ -85,7 +85,7 @@ describe('a silent session', () => {
     expect(w.acts('inspect')).toHaveLength(2);
   });
 
-  test('is judged by a look of its own, not by one from before it fell silent', () => {
+  test('is judged by an inspection of its own, not by one from before it fell silent', () => {
     const w = world().poll({ s: BUSY }).inspected('s', { mark: 'early' }).advance(SECOND).text();
     w.advance(10 * MINUTE).inspected('s', { mark: 'late' });
     expect(w.aborts()).toHaveLength(1);
@@ -149,7 +149,7 @@ describe('a running tool', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
-  test('that the look does not find has ended: silence counts from there', () => {
+  test('that the inspection does not find has ended: silence counts from there', () => {
     const w = world()
       .prompt()
       .toolRuns()
@@ -171,7 +171,7 @@ describe('a running tool', () => {
     expect(w.acts()).toEqual([]);
   });
 
-  test('is not charged for it by a close look either, which knows only the wire time', () => {
+  test('is not charged for it by an inspection either, which knows only the wire time', () => {
     const w = world().prompt().toolRuns().asked();
     const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at }];
     w.advance(120 * MINUTE)
@@ -246,7 +246,7 @@ describe('a session that waits for a person', () => {
     expect(w.health()).toBe('busy');
   });
 
-  test('that was found by a look is left alone', () => {
+  test('that was found by an inspection is left alone', () => {
     const w = world()
       .prompt()
       .advance(10 * MINUTE);
@@ -288,7 +288,7 @@ describe('a session that waits for a person', () => {
     expect(w.acts('reject')).toHaveLength(1);
   });
 
-  test('is aborted with waiting.action abort, after a look', () => {
+  test('is aborted with waiting.action abort, after an inspection', () => {
     const waiting = { maxDuration: MINUTE, action: 'abort' } as const;
     const w = world({ policy: { waiting } }).prompt().asked().advance(MINUTE);
     expect(w.acts().map((each) => each.act)).toEqual(['inspect']);
@@ -430,7 +430,7 @@ describe('time in which nobody listened', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
-  test('reaches back no further than the first look that proves it', () => {
+  test('reaches back no further than the first inspection that proves it', () => {
     const w = world().prompt();
     reconnect(w, 9 * MINUTE).inspected('s', { mark: 'same' });
     w.advance(SECOND);
@@ -543,7 +543,7 @@ describe('a time that comes from the wire', () => {
   });
 });
 
-test('a compaction that goes on across a reconnect is seen by the look that follows', () => {
+test('a compaction that goes on across a reconnect is seen by the inspection that follows', () => {
   const w = world().prompt().asks().tell({ kind: 'session.compacting', sessionID: 's' });
   w.lost().connected();
   w.inspected('s', { compacting: true });
@@ -574,7 +574,7 @@ describe('a server that is not responding', () => {
     expect(w.notes('session.stuck')).toMatchObject([{ reason: 'silence', value: 10 * MINUTE }]);
   });
 
-  test('is heard again by the answer to a look as by any other word', () => {
+  test('is heard again by the answer to an inspection as by any other word', () => {
     const w = well(world().prompt(), 10 * MINUTE - 15 * SECOND);
     starve(w);
     expect(w.acts('inspect')).toHaveLength(1);

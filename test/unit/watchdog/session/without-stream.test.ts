@@ -1,9 +1,9 @@
-/** No event stream: silence is proven by equal looks at the transcript, and by nothing less. */
+/** No event stream: silence is proven by equal inspections of the transcript, and by nothing less. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const BUSY = { type: 'busy' } as const;
-type Look = Parameters<World['inspected']>[1];
+type Inspected = Parameters<World['inspected']>[1];
 
 /** A server whose stream never came up, with a session found by a poll. */
 const found = (): World =>
@@ -12,13 +12,13 @@ const found = (): World =>
     .poll({ s: BUSY })
     .unavailable();
 
-/** Time passes in steps; each look that is asked for is answered by what `look` says then, or fails. */
-function live(w: World, ms: number, look: (at: number) => Look | 'fails' = () => ({})): World {
+/** Time passes in steps; each inspection that is asked for is answered by what `inspect` says then, or fails. */
+function live(w: World, ms: number, inspect: (at: number) => Inspected | 'fails' = () => ({})): World {
   const start = w.at;
   let answered = 0;
   const answer = () => {
     for (; answered < w.acts('inspect').length; answered += 1) {
-      const says = look(w.at - start);
+      const says = inspect(w.at - start);
       if (says === 'fails') w.tell({ kind: 'session.inspect_failed', sessionID: 's', error: 'x' });
       else w.inspected('s', says);
     }
@@ -84,13 +84,13 @@ describe('without an event stream', () => {
     expect(w.stuck()).toEqual([]);
   });
 
-  test('looks that fail prove nothing', () => {
+  test('inspections that fail prove nothing', () => {
     const w = live(found(), 60 * MINUTE, () => 'fails');
     expect(w.stuck()).toEqual([]);
     expect(w.acts('inspect').length).toBeGreaterThan(10);
   });
 
-  test('that was there before, silence counts from the first look', () => {
+  test('that was there before, silence counts from the first inspection', () => {
     const w = world()
       .prompt()
       .advance(9 * MINUTE)
@@ -122,13 +122,13 @@ describe('without an event stream', () => {
   });
 });
 
-test('equal looks around a gap of the stream prove no silence where an answer was under way', () => {
-  const gone = (look: Look) => {
-    const w = world().prompt().lost().advance(SECOND).inspected('s', look);
+test('equal inspections around a gap of the stream prove no silence where an answer was under way', () => {
+  const gone = (inspect: Inspected) => {
+    const w = world().prompt().lost().advance(SECOND).inspected('s', inspect);
     w.advance(9 * MINUTE)
       .poll({ s: BUSY })
       .connected()
-      .inspected('s', look)
+      .inspected('s', inspect)
       .forget();
     return w.advance(2 * MINUTE).acts('inspect').length;
   };
