@@ -79,8 +79,8 @@ export async function run(options: RunOptions): Promise<number> {
   clock.reportErrors((err) => telemetry.emit('error', { err, doing: 'calling what was due' }));
   const history = startHistory(loaded, process.env, telemetry, clock);
   const version = packageVersion();
-  const watchers = { loaded, access, telemetry, clock, version, history: history.store };
-  const notices = startNotices(watchers);
+  const outputs = { loaded, access, telemetry, clock, version, history: history.store };
+  const notices = startNotices(outputs);
   telemetry.emit('daemon.started', {
     version: packageVersion(),
     pid: process.pid,
@@ -135,7 +135,7 @@ export async function run(options: RunOptions): Promise<number> {
         throw new ExitError(EXIT.failed, says);
       },
     }),
-    openStatus: (source) => openStatusFor(watchers, source),
+    openStatus: (source) => openStatusFor(outputs, source),
     async makeControl(deps, signal) {
       const chosen = await createControl(controlOptions(loaded, clock, deps), signal);
       telemetry.emit('server.notice', {

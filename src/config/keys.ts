@@ -1,9 +1,9 @@
 /** Every key of the configuration as a flat list, read from the schema: path, schema, default, meaning, variable. */
 import * as z from 'zod';
 import { configSchema } from './schema.js';
-import { type LeafMeta, leafMeta } from './value-types.js';
+import { type ValueMeta, valueMeta } from './value-types.js';
 
-export interface Key extends LeafMeta {
+export interface Key extends ValueMeta {
   /** `restart.backoff.initial` */
   path: string;
   /** `OPENCODE_WATCHDOG_RESTART_BACKOFF_INITIAL` */
@@ -29,7 +29,7 @@ function* walk(schema: unknown, path: string): Generator<Key> {
       yield* walk(child, path === '' ? name : `${path}.${name}`);
     }
   } else if (schema instanceof z.ZodType) {
-    const meta = leafMeta.get(schema);
+    const meta = valueMeta.get(schema);
     if (meta === undefined) throw new Error(`The key ${path} has no description in the schema.`);
     yield { path, variable: variableOf(path), schema, initial: schema.parse(undefined), ...meta };
   }

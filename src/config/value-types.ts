@@ -8,7 +8,7 @@ import * as z from 'zod';
 import { parseListen } from './listen.js';
 import { formatDuration, formatSize, missingUnit, parseDuration, parseSize } from './units.js';
 
-export interface LeafMeta {
+export interface ValueMeta {
   description: string;
   /** The value as a person writes it in the file. */
   print: (value: unknown) => string;
@@ -17,7 +17,7 @@ export interface LeafMeta {
 }
 
 /** Description and printed form of every key's schema. */
-export const leafMeta = z.registry<LeafMeta>();
+export const valueMeta = z.registry<ValueMeta>();
 
 const plain = (value: unknown): string =>
   typeof value === 'string' && isBareWord(value) ? value : JSON.stringify(value);
@@ -31,7 +31,7 @@ const asNumber = (format: (amount: number) => string) => (value: unknown) =>
   typeof value === 'number' ? format(value) : plain(value);
 
 function withMeta<S extends z.ZodType>(schema: S, description: string, print = plain): S {
-  leafMeta.add(schema, { description, print });
+  valueMeta.add(schema, { description, print });
   return schema;
 }
 
@@ -69,7 +69,7 @@ export function duration(
     return ms === undefined || ms < least || ms > max ? undefined : ms;
   }, `a duration such as 500ms, 30s, 5m or 2h${atLeast}${atMost}`);
   const written = schema.default(initial);
-  leafMeta.add(written, { description, print: asNumber(formatDuration), lint: missingUnit });
+  valueMeta.add(written, { description, print: asNumber(formatDuration), lint: missingUnit });
   return written;
 }
 

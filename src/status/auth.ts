@@ -20,7 +20,7 @@ export interface AuthOptions {
   hint?: string;
 }
 
-export type Verdict =
+export type AuthDecision =
   /** `content`: titles, last words, tool arguments and the like may be in the answer. */
   { pass: true; content: boolean } | { pass: false; status: 401 | 403; says: string };
 
@@ -41,7 +41,7 @@ export class Auth {
     this.#token = options.token === undefined ? undefined : digest(options.token.reveal());
   }
 
-  check(method: string, path: string, headers: IncomingHttpHeaders): Verdict {
+  check(method: string, path: string, headers: IncomingHttpHeaders): AuthDecision {
     const { loopback, trusted = false, acts = true, hint = '' } = this.#o;
     const shown = this.#shown(headers.authorization);
     const hasToken = shown === 'bearer' || shown === 'basic';
@@ -118,7 +118,7 @@ function digest(value: string): Buffer {
   return createHash('sha256').update(value).digest();
 }
 
-function refuse(status: 401 | 403, says: string): Verdict {
+function refuse(status: 401 | 403, says: string): AuthDecision {
   return { pass: false, status, says };
 }
 

@@ -124,7 +124,7 @@ class StatusService {
     const host = address.kind === 'tcp' ? address.host : undefined;
     const loopback = address.kind === 'unix' || address.loopback;
     const trusted = address.kind === 'unix' && token === undefined;
-    const guard = new Auth({ host, loopback, token, trusted, acts, hint });
+    const auth = new Auth({ host, loopback, token, trusted, acts, hint });
     const routes = {
       source,
       view,
@@ -136,10 +136,10 @@ class StatusService {
       clock,
       onError,
     };
-    this.#server = createEndpoint({ ...routes, guard }, clock);
+    this.#server = createEndpoint({ ...routes, auth }, clock);
     if (healthSocket !== undefined && address.kind === 'tcp') {
       const health = new Auth({ host: undefined, loopback: true, token: undefined, acts: false });
-      this.#health = createEndpoint({ ...routes, guard: health }, clock);
+      this.#health = createEndpoint({ ...routes, auth: health }, clock);
       await this.#listenForHealth(this.#health, healthSocket);
     }
     await this.#tryListening(this.#server);

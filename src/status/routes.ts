@@ -40,7 +40,7 @@ export interface RouteOptions {
   view: StatusView;
   metrics: Registry;
   stream: LiveStream;
-  guard: Auth;
+  auth: Auth;
   /** How to come by the token, as a sentence's end. */
   hint: string;
   /** The file that the token is in, where who asks may be told. */
@@ -59,7 +59,7 @@ export type Answering = (request: IncomingMessage, response: ServerResponse) => 
 /** Settles when every route is ready. The server whose requests it answers is not its own. */
 export async function createRoutes(options: RouteOptions): Promise<Answering> {
   const app = fastify({ bodyLimit: LIMITS.bodyBytes, logger: false, schemaController: SCHEMALESS });
-  guardAll(app, options);
+  authenticateAll(app, options);
   healthRoutes(app, options);
   dataRoutes(app, options);
   historyRoute(app, options);
@@ -71,7 +71,7 @@ export async function createRoutes(options: RouteOptions): Promise<Answering> {
   return (request, response) => app.routing(request, response);
 }
 
-function guardAll(app: FastifyInstance, { guard, tokenFile, onError }: RouteOptions): void {
+function authenticateAll(app: FastifyInstance, { auth, tokenFile, onError }: RouteOptions): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(HEADERS);
     // Node takes the first; a proxy before us may have judged the other (RFC 9112, section 3.2).
@@ -80,17 +80,17 @@ function guardAll(app: FastifyInstance, { guard, tokenFile, onError }: RouteOpti
       return;
     }
     const path = request.url.split('?', 1)[0] ?? '';
-    const verdict = guard.check(request.method, path, request.headers);
-    if (verdict.pass) {
-      mayReadContent.set(request.raw, verdict.content);
+    const decision = auth.check(request.method, path, request.headers);
+    if (decision.pass) {
+      mayReadContent.set(request.raw, decision.content);
       return;
     }
     // No Basic: a browser would ask for it, keep it, and add it to what other pages ask for.
-    if (verdict.status === 401) {
+    if (decision.status === 401) {
       reply.header('www-authenticate', 'Bearer realm="opencode-watchdog"');
     }
-    const where = verdict.status === 401 && tokenFile !== undefined ? { tokenFile } : {};
-    await reply.code(verdict.status).send({ error: verdict.says, ...where });
+    const where = decision.status === 401 && tokenFile !== undefined ? { tokenFile } : {};
+    await reply.code(decision.status).send({ error: decision.says, ...where });
   });
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({

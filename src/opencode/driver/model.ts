@@ -9,7 +9,7 @@ export interface ModelRef {
 /** `provider/model`, or opencode's own object. */
 export type ModelSpec = string | ModelRef;
 
-/** As older recipes write it. opencode drops it without a word (facts, section 8). */
+/** As older examples write it. opencode drops it without a word (facts, section 8). */
 export interface Thinking {
   type?: string;
   budget_tokens?: number;

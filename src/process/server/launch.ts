@@ -23,7 +23,7 @@ export interface Launched {
   /** Absent where an earlier daemon started it. */
   child?: ChildProcess;
   /** In the environment of all that it starts; absent for a server of a daemon that set none. */
-  mark?: string;
+  marker?: string;
   /** Where its output goes; null where the state directory cannot be written. */
   files: OutputFiles | null;
   tail?: OutputTail;
@@ -49,12 +49,12 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
     );
   }
   const files = outputFiles(options);
-  const mark = randomUUID();
+  const marker = randomUUID();
   const output = files ? [openOutput(files.stdout), openOutput(files.stderr)] : [];
   try {
     const child = spawn(program, args, {
       cwd: spec.cwd,
-      env: { ...spec.env, ...markedWith(mark) },
+      env: { ...spec.env, ...markedWith(marker) },
       // Its own session: a terminal's Ctrl-C and a signal to our group are ours, not the server's.
       detached: true,
       // Node also leaves root's supplementary groups (setgroups(2)) before it becomes that user.
@@ -73,7 +73,7 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
       root,
       child,
       ended,
-      mark,
+      marker,
       files,
       ...(files && { tail: follow(files, 'start', options) }),
     };
@@ -85,7 +85,7 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
 /** Takes up what an earlier daemon started: its output goes on to be read. */
 export function relaunched(
   root: ProcessRef,
-  mark: string,
+  marker: string,
   files: OutputFiles | null,
   options: LaunchOptions,
 ): Launched {
@@ -94,7 +94,7 @@ export function relaunched(
     root,
     ended,
     files,
-    mark,
+    marker,
     ...(files && { tail: follow(files, 'end', options) }),
   };
 }

@@ -46,8 +46,8 @@ export class SpawnedServer {
   }
 
   /** Also that of a server which has ended since, as long as no other was started. */
-  get mark(): string | undefined {
-    return this.#launched?.mark ?? this.#records.read()?.mark;
+  get marker(): string | undefined {
+    return this.#launched?.marker ?? this.#records.read()?.mark;
   }
 
   /** Undefined while it runs, and where it cannot be known. */
@@ -79,11 +79,11 @@ export class SpawnedServer {
     }
   }
 
-  /** A record alone proves nothing, as others may have written it: the process itself must show its mark. */
-  async #isOurs(ref: ProcessRef, mark: string): Promise<boolean> {
+  /** A record alone proves nothing, as others may have written it: the process itself must show its marker. */
+  async #isOurs(ref: ProcessRef, marker: string): Promise<boolean> {
     const { table, command } = this.#options;
     if (!(await table.isAlive(ref))) return false;
-    if (table.kind === 'proc') return isMarked(ref.pid, mark);
+    if (table.kind === 'proc') return isMarked(ref.pid, marker);
     // No other process's environment can be read here: its command is the next best.
     const info = await table.read(ref.pid);
     return info !== undefined && (runsCommand(info, command) || isOpencode(info));
@@ -136,12 +136,12 @@ export class SpawnedServer {
   /** Where a full disk refuses, again later. */
   #record(launched: Launched, server: ProcessRef | null, again = false): void {
     this.#recordAgain?.cancel();
-    const { root, mark, files } = launched;
+    const { root, marker, files } = launched;
     // No directory: that was said when it was started.
-    if (files === null || mark === undefined) return;
+    if (files === null || marker === undefined) return;
     const { clock, deps } = this.#options;
     try {
-      this.#records.write({ root, server, mark });
+      this.#records.write({ root, server, mark: marker });
     } catch (error) {
       if (!again) {
         deps.onNotice(

@@ -1,4 +1,4 @@
-/** The guard, with every header that a browser, a proxy or a forger may send. */
+/** Auth, with every header that a browser, a proxy or a forger may send. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../../../src/config/secret.js';
@@ -8,12 +8,12 @@ const here = new Auth({ host: '127.0.0.1', loopback: true, token: undefined });
 const open = new Auth({ host: '0.0.0.0', loopback: false, token: new Secret('t0ken-of-mine') });
 const socket = new Auth({ host: undefined, loopback: true, token: undefined, trusted: true });
 
-const status = (guard: Auth, headers: Record<string, string>, method = 'GET', path = '/status') => {
-  const verdict = guard.check(method, path, headers);
-  return verdict.pass ? 200 : verdict.status;
+const status = (auth: Auth, headers: Record<string, string>, method = 'GET', path = '/status') => {
+  const decision = auth.check(method, path, headers);
+  return decision.pass ? 200 : decision.status;
 };
 
-describe('the guard', () => {
+describe('auth', () => {
   it.each([
     ['127.0.0.1:4097', 200],
     ['localhost', 200],
