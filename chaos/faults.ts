@@ -40,9 +40,9 @@ export const doFault: Record<FaultName, Fault> = {
     if (pid === undefined) return { note: 'no server' };
     send(pid, 'SIGSTOP');
     await pause(ms);
-    const thawed = !isStopped(pid);
+    const continued = !isStopped(pid);
     send(pid, 'SIGCONT');
-    return thawed ? { note: 'it was thawed or replaced by then' } : undefined;
+    return continued ? { note: 'it was continued or replaced by then' } : undefined;
   },
 
   'server-freeze-for-good': async (environment) => {

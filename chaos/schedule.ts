@@ -14,9 +14,9 @@ export type Topology = 'nat' | 'direct' | 'observed';
 export const FAULTS = {
   'server-kill': 'process',
   'server-term': 'process',
-  /** Thawed before the daemon has a reason to restart it, or while it has just found one. */
+  /** Continued before the daemon has a reason to restart it, or while it has just found one. */
   'server-freeze': 'process',
-  /** Nobody thaws it, and what does is undone: only a new server helps. */
+  /** Nobody continues it, and what does is undone: only a new server helps. */
   'server-freeze-for-good': 'process',
   'server-kill-while-booting': 'process',
   /** A server of the other API has the port: it is alive, and never ended. */

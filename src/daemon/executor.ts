@@ -117,8 +117,8 @@ export class Executor {
       case 'start':
       case 'restart':
         return this.#restart(act.act);
-      case 'thaw':
-        return this.#thaw();
+      case 'continue_process':
+        return this.#continueProcess();
       case 'continue':
         return this.#promptSlots.take(() => this.#continue(act));
       case 'reject':
@@ -172,16 +172,16 @@ export class Executor {
     }
   }
 
-  async #thaw(): Promise<void> {
+  async #continueProcess(): Promise<void> {
     const { clock, control, observe } = this.#o;
     try {
-      await control.thaw();
-      observe({ kind: 'thaw.done', at: clock.now() });
+      await control.continueProcess();
+      observe({ kind: 'continue_process.done', at: clock.now() });
       this.#o.probe();
     } catch (error) {
       const known = error instanceof ControlError;
       observe({
-        kind: 'thaw.failed',
+        kind: 'continue_process.failed',
         at: clock.now(),
         error: known ? error.message : String(error),
       });

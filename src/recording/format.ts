@@ -112,9 +112,9 @@ export const observationSchema = z.discriminatedUnion('kind', [
     signal: text.nullable(),
   }),
   of('server.suspended', { pid: z.number() }),
-  of('thaw.done', {}),
-  of('thaw.skipped', {}),
-  of('thaw.failed', { error: text }),
+  of('continue_process.done', {}),
+  of('continue_process.skipped', {}),
+  of('continue_process.failed', { error: text }),
   of('restart.done', {
     pid,
     oldPid: pid,
@@ -226,6 +226,20 @@ export const observationSchema = z.discriminatedUnion('kind', [
   }),
   of('gap', { ms }),
 ]);
+
+/** Kinds by the names that version 0.1 wrote. */
+const RENAMED = new Map([
+  ['thaw.done', 'continue_process.done'],
+  ['thaw.skipped', 'continue_process.skipped'],
+  ['thaw.failed', 'continue_process.failed'],
+]);
+
+/** One line of a recording, an older version's too. */
+export const recordedSchema = z.preprocess((line) => {
+  const kind = typeof line === 'object' && line !== null && 'kind' in line ? line.kind : undefined;
+  const renamed = typeof kind === 'string' ? RENAMED.get(kind) : undefined;
+  return renamed === undefined ? line : { ...(line as object), kind: renamed };
+}, observationSchema);
 
 // The schema must know every kind that the watchdog takes in, and no other.
 type Read = z.output<typeof observationSchema>;

@@ -12,7 +12,7 @@ import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
 import { skipped } from '../watchdog/skipped.js';
 import { Watchdog } from '../watchdog/watchdog.js';
-import { type Header, headerSchema, MAX_LINE_CHARS, observationSchema } from './format.js';
+import { type Header, headerSchema, MAX_LINE_CHARS, recordedSchema } from './format.js';
 
 /** Probes alone come every few seconds: a recording that says nothing for this long is none of ours. */
 const MAX_QUIET_MS = 7 * 24 * 60 * 60_000;
@@ -53,7 +53,7 @@ export async function readRecording(
       header = parse(headerSchema, line, where);
       continue;
     }
-    const observation = parse(observationSchema, line, where);
+    const observation = parse(recordedSchema, line, where);
     const { at } = observation;
     if (before !== undefined && (at < before - MAX_DISORDER_MS || at > before + MAX_QUIET_MS)) {
       throw new RecordingError(`${where}: its time does not follow that of the line before it`);

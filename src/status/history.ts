@@ -27,7 +27,7 @@ const STATE_AFTER: Partial<Record<TelemetryRecord['event'], ServerHealth>> = {
   'server.starting': 'starting',
   'server.healthy': 'healthy',
   'server.suspended': 'unresponsive',
-  'server.thawed': 'healthy',
+  'server.continued': 'healthy',
   'server.unresponsive': 'unresponsive',
   'server.unauthorized': 'unauthorized',
   'server.unsupported': 'unsupported',

@@ -23,7 +23,7 @@ export interface Incident {
   kind: IncidentKind;
   startedAt: string;
   endedAt?: string;
-  /** How it ended: aborted, recovered, restarted, thawed, failed, idle, healthy, closed, back; unwatched where the daemon ended first. */
+  /** How it ended: aborted, recovered, restarted, continued, failed, idle, healthy, closed, back; unwatched where the daemon ended first. */
   outcome?: string;
   reason?: string;
   sessionID?: string;
@@ -109,12 +109,12 @@ export class Incidents {
         return this.#begin('server', 'unsupported', record, {});
       case 'server.exited':
         return this.#begin('server', 'exited', record, {});
-      case 'server.thaw_failed':
+      case 'server.continue_failed':
       case 'server.restarting':
       case 'server.restart_failed':
         return this.#step('server', record);
-      case 'server.thawed':
-        return this.#end('server', 'thawed', record);
+      case 'server.continued':
+        return this.#end('server', 'continued', record);
       case 'server.restarted':
         return this.#end('server', 'restarted', record);
       case 'server.healthy':

@@ -124,8 +124,8 @@ export type Act =
   /** Start a server where none runs; answer `restart.done` or `restart.failed`. */
   | { act: 'start' }
   | { act: 'restart'; reason: RestartReason }
-  /** Let a process that a signal stopped run on (SIGCONT); answer `thaw.done` or `thaw.failed`. */
-  | { act: 'thaw' }
+  /** Let a process that a signal stopped run on (SIGCONT); answer `continue_process.done` or `continue_process.failed`. */
+  | { act: 'continue_process' }
   /** Answer no to a request in a person's place; `request.answered` follows from opencode itself. */
   | {
       act: 'reject';
@@ -170,8 +170,8 @@ export interface NoteFields {
   'server.unsupported': { version?: string; answered: string; means: string };
   'server.exited': { pid?: number; code: number | null; signal: string | null };
   'server.suspended': { pid: number };
-  'server.thawed': { pid: number; tookMs: number };
-  'server.thaw_failed': { pid: number; try: number; error: string };
+  'server.continued': { pid: number; tookMs: number };
+  'server.continue_failed': { pid: number; try: number; error: string };
   'server.draining': {
     reason: RestartReason;
     /** Sessions at work now, which the restart waits for. */

@@ -134,11 +134,11 @@ export type ServerObservation =
     })
   /** Its process is stopped by a signal (state T) and stays so; told at every check for as long as it lasts. */
   | (At & { kind: 'server.suspended'; pid: number })
-  /** The end of a `thaw` act: whether the process runs again. */
-  | (At & { kind: 'thaw.done' })
+  /** The end of a `continue_process` act: whether the process runs again. */
+  | (At & { kind: 'continue_process.done' })
   /** `dryRun`, or a pause. */
-  | (At & { kind: 'thaw.skipped' })
-  | (At & { kind: 'thaw.failed'; error: string })
+  | (At & { kind: 'continue_process.skipped' })
+  | (At & { kind: 'continue_process.failed'; error: string })
   /** The end of a `start` or `restart` act. */
   | (At & {
       kind: 'restart.done';

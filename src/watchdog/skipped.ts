@@ -10,8 +10,8 @@ export function skipped(act: Act, at: number): Observation | undefined {
     case 'start':
     case 'restart':
       return { kind: 'restart.skipped', at };
-    case 'thaw':
-      return { kind: 'thaw.skipped', at };
+    case 'continue_process':
+      return { kind: 'continue_process.skipped', at };
     case 'inspect':
     case 'withdraw':
     case 'reject':

@@ -226,9 +226,9 @@ export class Watchdog {
       case 'probe.unsupported':
       case 'restart.skipped':
       case 'server.suspended':
-      case 'thaw.done':
-      case 'thaw.skipped':
-      case 'thaw.failed':
+      case 'continue_process.done':
+      case 'continue_process.skipped':
+      case 'continue_process.failed':
       case 'stream.connected':
       case 'stream.alive':
         this.#serverNews(o);

@@ -127,7 +127,7 @@ test('a killed server is brought back, a stopped one is let run, and one that st
   await waitFor(() => provider.about(lively).length > 0, { what: 'a run' });
   process.kill(second.pid!, 'SIGSTOP');
   await watchdog.saw('server.suspended', { pid: second.pid! });
-  await watchdog.saw('server.thawed', { pid: second.pid! });
+  await watchdog.saw('server.continued', { pid: second.pid! });
   await watchdog.saw('session.health', { sessionID: session.id, health: 'idle' });
   expect(provider.about(lively)).toMatchObject([{ aborted: false, open: false }]);
   expect(watchdog.events('server.restarting')).toHaveLength(1);

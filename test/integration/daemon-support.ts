@@ -65,7 +65,7 @@ export interface FakeControlOptions {
   start?(nth: number, signal: AbortSignal): unknown;
   restart?(nth: number, signal: AbortSignal): unknown;
   attach?(signal: AbortSignal): unknown;
-  thaw?(nth: number): unknown;
+  continueProcess?(nth: number): unknown;
   memory?(): Promise<number | undefined>;
   dispose?(): unknown;
 }
@@ -99,8 +99,8 @@ export class FakeControl implements ServerControl {
     this.#deps.onSuspended({ pid });
   }
 
-  async thaw(): Promise<void> {
-    await this.#options.thaw?.(this.#note('thaw'));
+  async continueProcess(): Promise<void> {
+    await this.#options.continueProcess?.(this.#note('continueProcess'));
   }
 
   async attach(signal: AbortSignal): Promise<ProcessIdentity> {

@@ -119,20 +119,20 @@ test('a server that a signal stopped is seen, and let run with what was stopped 
   process.kill(-pid!, 'SIGSTOP');
   await waitFor(() => habitat.suspended.length > 0, { what: 'the stop is seen' });
   expect(new Set(habitat.suspended)).toEqual(new Set([pid]));
-  await control.thaw();
+  await control.continueProcess();
   expect((await habitat.ask()).pid).toBe(pid);
   expect((await new ProcTable().read(tool!))?.state).toBe('T');
   const told = habitat.suspended.length;
-  await control.thaw();
+  await control.continueProcess();
   expect(habitat.suspended).toHaveLength(told);
   expect(habitat.exits).toEqual([]);
   await control.dispose('stop');
   expect(habitat.processes()).toEqual([]);
 });
 
-test('what nobody serves cannot be thawed, and the words say so', async () => {
+test('what nobody serves cannot be continued, and the words say so', async () => {
   const control = new SpawnControl(habitat.options());
-  const error = await failure(control.thaw());
+  const error = await failure(control.continueProcess());
   expect(error.message).toBe(`nobody listens on port ${habitat.port}`);
 });
 

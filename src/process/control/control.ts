@@ -85,7 +85,7 @@ export interface ServerControl {
   /** Ends the running server and all that it started, and brings a new one to health. @throws ControlError */
   restart(signal: AbortSignal): Promise<RestartedServer>;
   /** Lets a process that a signal has stopped run on, with what was stopped along with it. @throws ControlError */
-  thaw(): Promise<void>;
+  continueProcess(): Promise<void>;
   /** Checks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
   poke(): void;
   /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */

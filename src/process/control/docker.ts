@@ -40,7 +40,7 @@ export class DockerControl implements ServerControl {
   }
 
   /** Its process is not ours to see: it is never said to be stopped. */
-  async thaw(): Promise<void> {
+  async continueProcess(): Promise<void> {
     throw new ControlError("a container's process is not seen from here", { serverAlive: true });
   }
 

@@ -54,7 +54,7 @@ export class DryRunControl implements ServerControl {
     throw refused('restart');
   }
 
-  async thaw(): Promise<void> {
+  async continueProcess(): Promise<void> {
     throw refused('continue');
   }
 }

@@ -48,8 +48,8 @@ export abstract class LocalControl implements ServerControl {
     return this.local.findNow();
   }
 
-  thaw(): Promise<void> {
-    return this.local.thaw();
+  continueProcess(): Promise<void> {
+    return this.local.continueProcess();
   }
 
   poke(): void {
@@ -107,7 +107,7 @@ export abstract class LocalControl implements ServerControl {
       // Of an earlier daemon that died while its server booted: a second one would only lose the race for the port.
       const booting = await this.local.booting();
       if (booting) return this.local.awaitLaunched(booting, signal);
-      await this.local.endLeftovers(signal);
+      await this.local.endOrphans(signal);
     }
     const started = await this.local.launch(spec, signal);
     return { ...started, tookMs: clock.now() - began };

@@ -11,7 +11,7 @@ import {
   type StartedServer,
 } from '../control/control.js';
 import { type Finding, type Owner, proveServer } from '../identity/identity.js';
-import { thawTree } from '../signal/continue-process.js';
+import { continueTree } from '../signal/continue-process.js';
 import { type KillReport, killTree } from '../signal/kill-tree.js';
 import { findOrphans } from '../signal/orphans.js';
 import { treeMemory } from '../table/memory.js';
@@ -213,7 +213,7 @@ export class LocalServer {
     const [first] = roots;
     if (first === undefined) {
       this.letGo();
-      await this.endLeftovers(signal);
+      await this.endOrphans(signal);
       return undefined;
     }
     // From here its end is no news.
@@ -230,12 +230,12 @@ export class LocalServer {
   }
 
   /** Lets the server run on where a signal has stopped it. @throws ControlError */
-  async thaw(): Promise<void> {
+  async continueProcess(): Promise<void> {
     const found = await this.find();
     const { clock } = this.options;
     const why =
       found.kind === 'proven'
-        ? await thawTree({ table: this.table, clock, roots: [found.server, ...found.wrappers] })
+        ? await continueTree({ table: this.table, clock, roots: [found.server, ...found.wrappers] })
         : found.kind === 'refused'
           ? found.message
           : `nobody listens on port ${this.port}`;
@@ -243,10 +243,10 @@ export class LocalServer {
   }
 
   /** Ends what a server of ours that died by itself has left running: it would work on beside the next one. */
-  async endLeftovers(signal?: AbortSignal): Promise<void> {
-    const { mark } = this.#own;
-    if (mark === undefined) return;
-    const roots = await findOrphans(mark, this.table);
+  async endOrphans(signal?: AbortSignal): Promise<void> {
+    const { marker } = this.#own;
+    if (marker === undefined) return;
+    const roots = await findOrphans(marker, this.table);
     if (roots.length === 0) return;
     const { killed, survivors } = await this.#kill(roots, signal, false);
     const { deps } = this.options;

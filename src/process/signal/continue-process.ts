@@ -13,7 +13,7 @@ import {
 } from '../table/process-table.js';
 import { Signaller } from './signal.js';
 
-export interface ThawOptions {
+export interface ContinueOptions {
   table: ProcessTable;
   clock: Clock;
   /** The server first, then its wrappers; proven just now. */
@@ -25,7 +25,11 @@ const WAIT_MS = 1_000;
 const POLL_MS = 10;
 
 /** Settles with the words of what went wrong, or with undefined where every root runs again. */
-export async function thawTree({ table, clock, roots }: ThawOptions): Promise<string | undefined> {
+export async function continueTree({
+  table,
+  clock,
+  roots,
+}: ContinueOptions): Promise<string | undefined> {
   const pids = new Set(roots.map(({ pid }) => pid));
   const family = tree(pids, await table.list());
   const groups = new Set(family.filter(({ pid }) => pids.has(pid)).map(({ pgid }) => pgid));

@@ -71,13 +71,13 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     fields: { pid: 'process id' },
     message: (f) => `The server process ${f.pid} is stopped by a signal and answers nothing.`,
   },
-  'server.thawed': {
+  'server.continued': {
     level: 'info',
     when: 'a suspended server answers again',
     fields: { pid: 'process id', tookMs: 'since it was seen to be stopped' },
     message: (f) => `The server process ${f.pid} runs and answers again after ${time(f.tookMs)}.`,
   },
-  'server.thaw_failed': {
+  'server.continue_failed': {
     level: 'error',
     when: 'a suspended server could not be let run; failing probes lead to a restart',
     fields: { pid: 'process id', try: 'from 1', error: 'what went wrong' },

@@ -125,6 +125,6 @@ function actor(by: ActBy): string {
 /** Acts by what a dry run says that it would do; any other is said by its name. */
 const WORDS: Readonly<Record<string, string>> = {
   reject: 'answer no for',
-  thaw: 'continue',
+  continue_process: 'continue',
   give_up: 'give up',
 };

@@ -156,9 +156,9 @@ export class ServerWatch {
         this.#exited(o);
         return;
       case 'server.suspended':
-      case 'thaw.done':
-      case 'thaw.skipped':
-      case 'thaw.failed':
+      case 'continue_process.done':
+      case 'continue_process.skipped':
+      case 'continue_process.failed':
         if (!this.acting) this.#suspension.observe(o, this.acts);
         return;
       case 'restart.done':

@@ -11,12 +11,18 @@ import type { ServerObservation } from '../observation.js';
  * badly wrong. At the limit: the probes decide.
  */
 const MAX_TRIES = 3;
-/** A process that ran for this long after it was thawed is stopped anew, not still. */
+/** A process that ran for this long after it was continued is stopped anew, not still. */
 const FORGIVEN_AFTER_MS = 10_000;
 
 type Observed = Extract<
   ServerObservation,
-  { kind: 'server.suspended' | 'thaw.done' | 'thaw.skipped' | 'thaw.failed' }
+  {
+    kind:
+      | 'server.suspended'
+      | 'continue_process.done'
+      | 'continue_process.skipped'
+      | 'continue_process.failed';
+  }
 >;
 
 export class Suspension {
@@ -38,18 +44,18 @@ export class Suspension {
       case 'server.suspended':
         this.#suspended(o, acts);
         return;
-      case 'thaw.done':
+      case 'continue_process.done':
         // It runs; that it serves again is shown by the next probe.
         if (this.#act === 'under way') this.#act = 'none';
         return;
-      case 'thaw.skipped':
+      case 'continue_process.skipped':
         if (this.#act === 'under way') this.#act = 'left';
         return;
-      case 'thaw.failed':
+      case 'continue_process.failed':
         if (this.#pid === undefined || this.#act !== 'under way') return;
         this.#act = 'none';
         this.#emit({
-          note: 'server.thaw_failed',
+          note: 'server.continue_failed',
           pid: this.#pid,
           try: this.#tries,
           error: o.error,
@@ -61,7 +67,7 @@ export class Suspension {
   /** It answers: whoever let it run. */
   answered(at: number): void {
     if (this.#pid === undefined) return;
-    this.#emit({ note: 'server.thawed', pid: this.#pid, tookMs: at - this.#since });
+    this.#emit({ note: 'server.continued', pid: this.#pid, tookMs: at - this.#since });
     this.#pid = undefined;
     this.#act = 'none';
   }
@@ -89,6 +95,6 @@ export class Suspension {
     if (!acts || this.#act !== 'none' || this.#tries >= MAX_TRIES) return;
     this.#tries += 1;
     this.#act = 'under way';
-    this.#emit({ act: 'thaw' });
+    this.#emit({ act: 'continue_process' });
   }
 }

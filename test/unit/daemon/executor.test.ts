@@ -70,8 +70,8 @@ class World {
     const control = {
       start: process('start'),
       restart: process('restart'),
-      thaw: async () => {
-        this.did.push('thaw');
+      continueProcess: async () => {
+        this.did.push('continueProcess');
         await this.act(new AbortController().signal);
       },
     };
@@ -261,34 +261,38 @@ describe('a restart', () => {
   });
 });
 
-describe('a thaw', () => {
-  const THAW: Act = { act: 'thaw' };
+describe('continuing the process', () => {
+  const CONTINUE_PROCESS: Act = { act: 'continue_process' };
 
   it('is followed by a probe at once, which shows whether the server serves', async () => {
     const world = new World();
-    world.executor.do(THAW);
+    world.executor.do(CONTINUE_PROCESS);
     await settle();
-    expect(world.did).toEqual(['thaw', 'probe']);
-    expect(world.seen).toMatchObject([{ kind: 'thaw.done' }]);
+    expect(world.did).toEqual(['continueProcess', 'probe']);
+    expect(world.seen).toMatchObject([{ kind: 'continue_process.done' }]);
   });
 
   it('that cannot be done says why', async () => {
     const world = new World();
     world.act = () => Promise.reject(new ControlError('nobody listens', { serverAlive: true }));
-    world.executor.do(THAW);
+    world.executor.do(CONTINUE_PROCESS);
     await settle();
-    expect(world.seen).toMatchObject([{ kind: 'thaw.failed', error: 'nobody listens' }]);
+    expect(world.seen).toMatchObject([
+      { kind: 'continue_process.failed', error: 'nobody listens' },
+    ]);
     expect(world.logged).toEqual([]);
   });
 
   it('is left in a dry run and in a pause', async () => {
     for (const options of [{ config: { ...CONFIG, dryRun: true } }, { paused: () => true }]) {
       const world = new World(options);
-      world.executor.do(THAW);
+      world.executor.do(CONTINUE_PROCESS);
       await settle();
       expect(world.did).toEqual([]);
-      expect(world.seen).toMatchObject([{ kind: 'thaw.skipped' }]);
-      expect(world.logged).toMatchObject([{ event: 'act.skipped', fields: { act: 'thaw' } }]);
+      expect(world.seen).toMatchObject([{ kind: 'continue_process.skipped' }]);
+      expect(world.logged).toMatchObject([
+        { event: 'act.skipped', fields: { act: 'continue_process' } },
+      ]);
     }
   });
 });

@@ -85,6 +85,18 @@ test('a last line without its line end, and Windows line ends, are read', async 
   expect((await readRecording(file)).observations).toHaveLength(1);
 });
 
+test('a recording of version 0.1 is read, with the kinds that have another name since', async () => {
+  const thawed = [
+    { kind: 'thaw.done', at: 1 },
+    { kind: 'thaw.failed', at: 2, error: 'refused' },
+  ];
+  const { observations } = await readRecording(fileOf(HEADER, ...thawed));
+  expect(observations).toEqual([
+    { kind: 'continue_process.done', at: 1 },
+    { kind: 'continue_process.failed', at: 2, error: 'refused' },
+  ]);
+});
+
 /** Values that are wrong in the ways that files are wrong: the right keys with other things in them. */
 const KINDS = observationSchema.options.map((option) => String(option.shape.kind.value));
 const junk = fc.oneof(

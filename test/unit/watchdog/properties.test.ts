@@ -355,8 +355,10 @@ const nonsense = fc.oneof(
   },
   fc.record({ kind: kind('probe.unauthorized'), status: fc.constant(401) }),
   fc.record({ kind: kind('server.suspended'), pid: fc.constantFrom(1, 2) }),
-  fc.record({ kind: fc.constantFrom('thaw.done' as const, 'thaw.skipped' as const) }),
-  fc.record({ kind: kind('thaw.failed'), error: kind('x') }),
+  fc.record({
+    kind: fc.constantFrom('continue_process.done' as const, 'continue_process.skipped' as const),
+  }),
+  fc.record({ kind: kind('continue_process.failed'), error: kind('x') }),
   fc.record({ kind: kind('server.exited'), pid: fc.constantFrom(1, 2, undefined) }),
   {
     weight: 2,

@@ -248,7 +248,7 @@ export class Simulation implements SimulatedServer {
   #live(session: SimSession, life: Generator<number, void>): void {
     if (session.life !== life) return;
     if (!this.serving) {
-      // A frozen server's sessions go on when it thaws.
+      // A frozen server's sessions go on when it is continued.
       if (this.#serving) this.#queue.add(this.#frozenUntil, () => this.#live(session, life));
       return;
     }

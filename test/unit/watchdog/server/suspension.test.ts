@@ -2,60 +2,60 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND, world } from '../driver.js';
 
-const THAW = { act: 'thaw' };
+const CONTINUE_PROCESS = { act: 'continue_process' };
 
 describe('a server that is stopped by a signal', () => {
   test('is let run at once, not restarted, and is well when it answers', () => {
     const w = world().suspended();
     expect(w.notes('server.suspended')).toEqual([{ note: 'server.suspended', pid: 100 }]);
-    expect(w.acts()).toEqual([THAW]);
-    w.advance(20).tell({ kind: 'thaw.done' });
-    expect(w.notes('server.thawed')).toEqual([]);
+    expect(w.acts()).toEqual([CONTINUE_PROCESS]);
+    w.advance(20).tell({ kind: 'continue_process.done' });
+    expect(w.notes('server.continued')).toEqual([]);
     w.advance(30).probeOk();
-    expect(w.notes('server.thawed')).toMatchObject([{ pid: 100, tookMs: 50 }]);
-    expect(w.acts()).toEqual([THAW]);
+    expect(w.notes('server.continued')).toMatchObject([{ pid: 100, tookMs: 50 }]);
+    expect(w.acts()).toEqual([CONTINUE_PROCESS]);
     expect(w.notes('server.unresponsive')).toEqual([]);
   });
 
-  test('is thawed by one act at a time, however often it is seen', () => {
+  test('is continued by one act at a time, however often it is seen', () => {
     const w = world().suspended();
     for (let i = 0; i < 10; i += 1) w.advance(SECOND).suspended();
-    expect(w.acts()).toEqual([THAW]);
+    expect(w.acts()).toEqual([CONTINUE_PROCESS]);
     expect(w.notes('server.suspended')).toHaveLength(1);
   });
 
-  test('is thawed three times where it does not help, then restarted by the failing probes', () => {
+  test('is continued three times where it does not help, then restarted by the failing probes', () => {
     const w = world().lost();
     for (let i = 0; i < 5; i += 1) {
-      w.suspended().tell({ kind: 'thaw.failed', error: 'refused' });
+      w.suspended().tell({ kind: 'continue_process.failed', error: 'refused' });
     }
-    expect(w.acts()).toEqual([THAW, THAW, THAW]);
-    expect(w.notes('server.thaw_failed')).toMatchObject([{ try: 1 }, { try: 2 }, { try: 3 }]);
+    expect(w.acts()).toEqual([CONTINUE_PROCESS, CONTINUE_PROCESS, CONTINUE_PROCESS]);
+    expect(w.notes('server.continue_failed')).toMatchObject([{ try: 1 }, { try: 2 }, { try: 3 }]);
     w.probeFails(3);
     expect(w.acts('restart')).toEqual([{ act: 'restart', reason: 'unresponsive' }]);
   });
 
   test('is forgiven what lies ten seconds back', () => {
     const w = world();
-    const stopAndThaw = () => w.suspended().tell({ kind: 'thaw.done' }).probeOk();
-    for (let i = 0; i < 5; i += 1) stopAndThaw();
+    const stopAndContinue = () => w.suspended().tell({ kind: 'continue_process.done' }).probeOk();
+    for (let i = 0; i < 5; i += 1) stopAndContinue();
     expect(w.acts()).toHaveLength(3);
     w.advance(11 * SECOND);
-    stopAndThaw();
+    stopAndContinue();
     expect(w.acts()).toHaveLength(4);
   });
 
   test('that somebody else lets run is said to run again', () => {
-    const w = world().suspended().tell({ kind: 'thaw.skipped' });
+    const w = world().suspended().tell({ kind: 'continue_process.skipped' });
     w.advance(9 * SECOND).probeOk();
-    expect(w.notes('server.thawed')).toMatchObject([{ tookMs: 9 * SECOND }]);
+    expect(w.notes('server.continued')).toMatchObject([{ tookMs: 9 * SECOND }]);
   });
 
   test('is left in a dry run or a pause, until its end', () => {
-    const w = world().suspended().tell({ kind: 'thaw.skipped' }).suspended();
-    expect(w.acts()).toEqual([THAW]);
+    const w = world().suspended().tell({ kind: 'continue_process.skipped' }).suspended();
+    expect(w.acts()).toEqual([CONTINUE_PROCESS]);
     w.tell({ kind: 'policy.changed' }).suspended();
-    expect(w.acts()).toEqual([THAW, THAW]);
+    expect(w.acts()).toEqual([CONTINUE_PROCESS, CONTINUE_PROCESS]);
   });
 
   test('is only spoken of where the process is never touched', () => {
@@ -68,8 +68,8 @@ describe('a server that is stopped by a signal', () => {
     const w = world().exits().suspended();
     expect(w.notes('server.suspended')).toEqual([]);
     w.restartDone(200).probeOk();
-    expect(w.notes('server.thawed')).toEqual([]);
+    expect(w.notes('server.continued')).toEqual([]);
     w.suspended(200);
-    expect(w.acts('thaw')).toHaveLength(1);
+    expect(w.acts('continue_process')).toHaveLength(1);
   });
 });
