@@ -13,7 +13,11 @@ const found = (): World =>
     .unavailable();
 
 /** Time passes in steps; each inspection that is asked for is answered by what `inspect` says then, or fails. */
-function live(w: World, ms: number, inspect: (at: number) => Inspected | 'fails' = () => ({})): World {
+function live(
+  w: World,
+  ms: number,
+  inspect: (at: number) => Inspected | 'fails' = () => ({}),
+): World {
   const start = w.at;
   let answered = 0;
   const answer = () => {
