@@ -16,7 +16,7 @@ const PLAIN = new Set([
   'health',
   'state',
   'states',
-  'strip',
+  'timeline',
   'kind',
   'reason',
   'outcome',

@@ -12,7 +12,7 @@ export const SLOTS = 120;
  * Sessions with a history of health. At the limit: the idle one that changed longest ago is forgotten, else the one
  * that changed longest ago.
  */
-export const MAX_STRIPS = 2_000;
+export const MAX_TIMELINES = 2_000;
 
 /** Worst last. A dot is a slot in which the session was not known. */
 const LETTERS = '.ibwdrlxsW';
@@ -35,7 +35,7 @@ export interface RunEnd {
   error?: string;
 }
 
-export interface Strip {
+export interface SessionTimeline {
   /** What was last known of the session. */
   fields: SessionFields;
   health: Health;
@@ -49,81 +49,82 @@ export interface Strip {
 }
 
 export class HealthTimeline {
-  readonly #strips = new Map<string, Strip>();
+  readonly #timelines = new Map<string, SessionTimeline>();
 
   get size(): number {
-    return this.#strips.size;
+    return this.#timelines.size;
   }
 
-  get(sessionID: string): Strip | undefined {
-    return this.#strips.get(sessionID);
+  get(sessionID: string): SessionTimeline | undefined {
+    return this.#timelines.get(sessionID);
   }
 
   /** Sessions that were active in the last hour, the one that changed longest ago first. */
-  values(): IterableIterator<Strip> {
-    return this.#strips.values();
+  values(): IterableIterator<SessionTimeline> {
+    return this.#timelines.values();
   }
 
   /** The session has this health from `time` (epoch ms) on. */
   set(fields: SessionFields, health: Health, time: number): void {
     const { sessionID } = fields;
-    const known = this.#strips.get(sessionID);
+    const known = this.#timelines.get(sessionID);
     if (known === undefined && health === 'idle') return;
     const slot = Math.floor(time / SLOT_MS);
-    const strip = known ?? { fields, health, since: time, slots: ['.'], slot };
-    if (known === undefined && this.#strips.size >= MAX_STRIPS) this.#makeRoom();
-    roll(strip, slot);
-    strip.fields = { ...strip.fields, ...fields };
-    if (health !== 'idle') delete strip.ended;
-    if (strip.health !== health) strip.since = time;
-    strip.health = health;
+    const timeline = known ?? { fields, health, since: time, slots: ['.'], slot };
+    if (known === undefined && this.#timelines.size >= MAX_TIMELINES) this.#makeRoom();
+    roll(timeline, slot);
+    timeline.fields = { ...timeline.fields, ...fields };
+    if (health !== 'idle') delete timeline.ended;
+    if (timeline.health !== health) timeline.since = time;
+    timeline.health = health;
     // Entered anew, so that the one that changed longest ago stands first.
-    this.#strips.delete(sessionID);
-    this.#strips.set(sessionID, strip);
-    const last = strip.slots.length - 1;
-    const before = strip.slots[last] ?? '.';
+    this.#timelines.delete(sessionID);
+    this.#timelines.set(sessionID, timeline);
+    const last = timeline.slots.length - 1;
+    const before = timeline.slots[last] ?? '.';
     const letter = LETTER[health];
-    strip.slots[last] = LETTERS.indexOf(letter) > LETTERS.indexOf(before) ? letter : before;
+    timeline.slots[last] = LETTERS.indexOf(letter) > LETTERS.indexOf(before) ? letter : before;
   }
 
   /** Its run has ended so. A session that never ran (an unknown model) is remembered for its end. */
   ended(fields: SessionFields, ended: RunEnd, time: number): void {
-    if (!this.#strips.has(fields.sessionID)) this.set(fields, 'busy', time);
-    const strip = this.#strips.get(fields.sessionID);
-    if (strip === undefined) return;
-    strip.ended = ended;
+    if (!this.#timelines.has(fields.sessionID)) this.set(fields, 'busy', time);
+    const timeline = this.#timelines.get(fields.sessionID);
+    if (timeline === undefined) return;
+    timeline.ended = ended;
   }
 
   /** The last `SLOTS` slots up to `time` as one string, oldest first. */
   text(sessionID: string, time: number): string {
-    const strip = this.#strips.get(sessionID);
-    if (strip === undefined) return '';
-    roll(strip, Math.floor(time / SLOT_MS));
-    return strip.slots.join('').padStart(SLOTS, '.');
+    const timeline = this.#timelines.get(sessionID);
+    if (timeline === undefined) return '';
+    roll(timeline, Math.floor(time / SLOT_MS));
+    return timeline.slots.join('').padStart(SLOTS, '.');
   }
 
   /** Sessions of which nothing but idleness was seen for an hour are forgotten. */
   prune(time: number): void {
-    for (const [id, strip] of this.#strips) {
-      if (strip.health === 'idle' && time - strip.since > SLOTS * SLOT_MS) this.#strips.delete(id);
+    for (const [id, timeline] of this.#timelines) {
+      if (timeline.health === 'idle' && time - timeline.since > SLOTS * SLOT_MS)
+        this.#timelines.delete(id);
     }
   }
 
   #makeRoom(): void {
-    let victim = this.#strips.keys().next().value;
-    for (const [id, { health }] of this.#strips) {
+    let victim = this.#timelines.keys().next().value;
+    for (const [id, { health }] of this.#timelines) {
       if (health !== 'idle') continue;
       victim = id;
       break;
     }
-    if (victim !== undefined) this.#strips.delete(victim);
+    if (victim !== undefined) this.#timelines.delete(victim);
   }
 }
 
 /** Fills what passed since with the health that it had all the while. */
-function roll(strip: Strip, slot: number): void {
-  const passed = Math.min(slot - strip.slot, SLOTS);
-  for (let i = 0; i < passed; i += 1) strip.slots.push(LETTER[strip.health]);
-  if (passed > 0) strip.slot = slot;
-  if (strip.slots.length > SLOTS) strip.slots.splice(0, strip.slots.length - SLOTS);
+function roll(timeline: SessionTimeline, slot: number): void {
+  const passed = Math.min(slot - timeline.slot, SLOTS);
+  for (let i = 0; i < passed; i += 1) timeline.slots.push(LETTER[timeline.health]);
+  if (passed > 0) timeline.slot = slot;
+  if (timeline.slots.length > SLOTS) timeline.slots.splice(0, timeline.slots.length - SLOTS);
 }

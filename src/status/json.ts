@@ -26,8 +26,8 @@ export interface SessionRow {
   /** What the run has spent with its subagents. */
   costUsd?: number;
   tokens?: number;
-  /** Health over the last hour, see `strips.ts`. */
-  strip: string;
+  /** Health over the last hour, see `health-timeline.ts`. */
+  timeline: string;
 }
 
 export interface StatusJson {
@@ -59,8 +59,8 @@ export interface StatusJson {
   counts: Record<Health, number>;
   /** What the whole server has spent since midnight of the daemon's time zone. */
   spentToday: { costUsd: number; tokens: number };
-  /** Slot length of the strips, and the number of their last slot (epoch ms divided by it). */
-  strips: { slotMs: number; lastSlot: number };
+  /** Slot length of the timelines, and the number of their last slot (epoch ms divided by it). */
+  timelines: { slotMs: number; lastSlot: number };
   sessions: SessionRow[];
   sessionsTotal: number;
   incidents: readonly Incident[];

@@ -142,8 +142,8 @@ export class LiveStream {
     const rows: SessionRow[] = [];
     const sent = new Map<string, string>();
     for (const row of status.sessions) {
-      // The strip moves on by itself; it changes for good only with the health.
-      const { strip, ...rest } = row;
+      // The timeline moves on by itself; it changes for good only with the health.
+      const { timeline, ...rest } = row;
       const text = JSON.stringify(rest);
       sent.set(row.id, text);
       if (this.#sent.get(row.id) !== text) rows.push(row);
@@ -163,7 +163,7 @@ export class LiveStream {
       counts,
       counters,
       sessionsTotal,
-      lastSlot: status.strips.lastSlot,
+      lastSlot: status.timelines.lastSlot,
       sessions: rows,
       gone,
       incidents,

@@ -50,7 +50,7 @@ export class StatusView {
   readonly #o: ViewOptions;
   readonly incidents = new Incidents();
   readonly history = new ServerHistory();
-  readonly strips = new HealthTimeline();
+  readonly timelines = new HealthTimeline();
   readonly counters: Counters = {
     stuck: 0,
     aborted: 0,
@@ -81,7 +81,7 @@ export class StatusView {
       this.history.take(record);
       this.incidents.take(record);
       if (record.event === 'session.health') {
-        this.strips.set(record.fields, record.fields.health, record.time);
+        this.timelines.set(record.fields, record.fields.health, record.time);
       }
     }
     const last = past.at(-1);
@@ -91,8 +91,8 @@ export class StatusView {
   /** Of what went on while no daemon watched, nothing is known. */
   #endUnwatched(time: number): void {
     this.incidents.endUnwatched(time);
-    for (const { fields, health } of [...this.strips.values()]) {
-      if (health !== 'idle') this.strips.set(fields, 'idle', time);
+    for (const { fields, health } of [...this.timelines.values()]) {
+      if (health !== 'idle') this.timelines.set(fields, 'idle', time);
     }
   }
 
@@ -100,7 +100,7 @@ export class StatusView {
   take(record: TelemetryRecord): Incident | undefined {
     this.history.take(record);
     if (record.event === 'session.health') {
-      this.strips.set(record.fields, record.fields.health, record.time);
+      this.timelines.set(record.fields, record.fields.health, record.time);
     } else if (record.event === 'session.ended') {
       const { outcome, reason, error, steps } = record.fields;
       const end = {
@@ -108,12 +108,12 @@ export class StatusView {
         ...(reason === undefined ? {} : { reason }),
         ...(error === undefined ? {} : { error }),
       };
-      this.strips.ended(record.fields, end, record.time);
+      this.timelines.ended(record.fields, end, record.time);
       // A run that never began has no other word of its end.
       if (steps === 0 && record.fields.tookMs === 0)
-        this.strips.set(record.fields, 'idle', record.time);
+        this.timelines.set(record.fields, 'idle', record.time);
     } else if (record.event === 'health.summary') {
-      this.strips.prune(record.time);
+      this.timelines.prune(record.time);
     }
     const counter = COUNTED[record.event];
     if (counter !== undefined && !record.would) this.counters[counter] += 1;
@@ -147,7 +147,7 @@ export class StatusView {
       server: { ...this.server(), ...(memoryBytes === undefined ? {} : { memoryBytes }) },
       counts: this.counts(rows),
       spentToday: source.spentToday,
-      strips: { slotMs: SLOT_MS, lastSlot: Math.floor(now / SLOT_MS) },
+      timelines: { slotMs: SLOT_MS, lastSlot: Math.floor(now / SLOT_MS) },
       sessions: rows.slice(0, MAX_ROWS),
       sessionsTotal: rows.length,
       incidents: this.incidents.list,
@@ -188,7 +188,7 @@ export class StatusView {
     const active = this.#o.source.sessions().map((facts) => this.#row(facts, now, times));
     const ids = new Set(active.map(({ id }) => id));
     const idle: SessionRow[] = [];
-    for (const { fields, since, ended } of this.strips.values()) {
+    for (const { fields, since, ended } of this.timelines.values()) {
       if (ids.has(fields.sessionID) || now - since > HOUR_MS) continue;
       idle.push({
         id: fields.sessionID,
@@ -199,7 +199,7 @@ export class StatusView {
         ...(ended === undefined ? {} : { outcome: ended.outcome }),
         ...(ended?.reason === undefined ? {} : { reason: ended.reason }),
         ...(ended?.error === undefined ? {} : { message: this.#clean(ended.error) }),
-        strip: this.strips.text(fields.sessionID, now),
+        timeline: this.timelines.text(fields.sessionID, now),
       });
     }
     this.#times = new Map([...this.#times].filter(([key]) => !key.startsWith('session ')));
@@ -237,7 +237,7 @@ export class StatusView {
       ...(waitingFor === undefined ? {} : { waitingFor }),
       ...(facts.costUsd === undefined ? {} : { costUsd: facts.costUsd }),
       ...(facts.tokens === undefined ? {} : { tokens: facts.tokens }),
-      strip: this.strips.text(id, now),
+      timeline: this.timelines.text(id, now),
     };
   }
 

@@ -96,7 +96,9 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     aborted(w, 'ses_1', title);
     await row(page, 'ses_1').getByText('aborted (attempts)').waitFor();
     expect(await row(page, 'ses_1').locator('.word').textContent()).toBe('idle');
-    expect(await row(page, 'ses_1').locator('.strip').getAttribute('aria-label')).toMatch(/stuck/);
+    expect(await row(page, 'ses_1').locator('.timeline').getAttribute('aria-label')).toMatch(
+      /stuck/,
+    );
     await page.locator('#incidents summary').click();
     await page.getByText('is aborted: seen idle 38 ms after').waitFor();
     // Spoken once, for those who listen.

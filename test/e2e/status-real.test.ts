@@ -67,7 +67,7 @@ describe.skipIf(NO_BROWSER !== '')(`the page${NO_BROWSER}`, () => {
     const row = page.locator(`tr[data-id="${failing}"]`);
     await row.getByText('retrying').waitFor();
     await row.getByText('aborted (attempts)').waitFor();
-    expect(await row.locator('.strip').getAttribute('aria-label')).toContain('stuck');
+    expect(await row.locator('.timeline').getAttribute('aria-label')).toContain('stuck');
     const shown = await page.evaluate<string[]>('window.shown');
     expect(shown).toContain('retrying');
     expect(shown.at(-1)).toBe('idle');

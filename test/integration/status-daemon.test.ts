@@ -37,7 +37,7 @@ describe('the status of a daemon that watches', () => {
       { interval: 20 },
     );
     expect(status.sessions).toMatchObject([{ id, health: 'idle' }]);
-    expect(status.sessions[0].strip).toMatch(/si?$/);
+    expect(status.sessions[0].timeline).toMatch(/si?$/);
     expect(status.incidents).toMatchObject([
       {
         kind: 'stuck',

@@ -124,7 +124,7 @@ describe('what it answers', () => {
       attempt: 3,
       message: 'Rate limit',
     });
-    expect(status.sessions[0].strip).toMatch(/^\.{118,119}[br]*r$/);
+    expect(status.sessions[0].timeline).toMatch(/^\.{118,119}[br]*r$/);
     expect(status.sessions[1]).toMatchObject({ id: 'ses_2', waitingFor: 'permission' });
     expect(Math.abs(status.sessions[0].nextAt - Date.now() - 4_000)).toBeLessThan(5_000);
   });

@@ -76,10 +76,10 @@ function update(row, incident) {
   const before = entry.row;
   entry.row = row;
   const { element, parts } = entry;
-  if (entry.strip !== row.strip) {
-    entry.strip = row.strip;
-    parts.strip.style.backgroundImage = gradient(row.strip);
-    parts.strip.setAttribute('aria-label', stripWords(row.strip));
+  if (entry.timeline !== row.timeline) {
+    entry.timeline = row.timeline;
+    parts.timeline.style.backgroundImage = gradient(row.timeline);
+    parts.timeline.setAttribute('aria-label', timelineWords(row.timeline));
   }
   const outcome = row.health === 'idle' && incident?.endedAt !== undefined ? incident : undefined;
   if (before === row && entry.outcome === outcome?.outcome) return;
@@ -110,7 +110,7 @@ function make(row) {
     health: el('span', { class: 'word' }),
     title: el('span', { class: 'title' }),
     where: el('span', { class: 'where' }),
-    strip: el('span', { class: 'strip', role: 'img' }),
+    timeline: el('span', { class: 'timeline', role: 'img' }),
     doing: el('span', { class: 'what' }),
     next: el('span', { class: 'next' }),
     for: el('td', { class: 'for' }),
@@ -121,12 +121,12 @@ function make(row) {
     { class: 'row', 'data-id': row.id },
     el('td', { class: 'health' }, el('span', { class: 'dot' }), parts.health),
     el('td', { class: 'name' }, parts.title, parts.where),
-    el('td', { class: 'hour' }, parts.strip),
+    el('td', { class: 'hour' }, parts.timeline),
     el('td', { class: 'doing' }, parts.doing, ' ', parts.next),
     parts.for,
     el('td', { class: 'act' }, parts.abort),
   );
-  return { element, parts, row: undefined, text: '', strip: undefined, outcome: undefined };
+  return { element, parts, row: undefined, text: '', timeline: undefined, outcome: undefined };
 }
 
 function sort() {
@@ -205,18 +205,18 @@ function shortPath(path = '') {
 }
 
 /** Neighbours of one colour become one piece. */
-function gradient(strip) {
-  const stops = runs(strip).map(({ letter, from, to }) => {
+function gradient(timeline) {
+  const stops = runs(timeline).map(({ letter, from, to }) => {
     const colour = letter === '.' ? 'var(--none)' : `var(--${LETTERS[letter]})`;
-    return `${colour} ${(from / strip.length) * 100}% ${(to / strip.length) * 100}%`;
+    return `${colour} ${(from / timeline.length) * 100}% ${(to / timeline.length) * 100}%`;
   });
   return stops.length === 0 ? 'none' : `linear-gradient(90deg, ${stops.join(', ')})`;
 }
 
 /** For those who cannot see it: `last hour: busy 40 min, retrying 3 min`. */
-function stripWords(strip) {
+function timelineWords(timeline) {
   const minutes = new Map();
-  for (const letter of strip) minutes.set(letter, (minutes.get(letter) ?? 0) + 0.5);
+  for (const letter of timeline) minutes.set(letter, (minutes.get(letter) ?? 0) + 0.5);
   const words = [...minutes]
     .filter(([letter]) => letter !== '.')
     .sort((a, b) => b[1] - a[1])
@@ -227,12 +227,12 @@ function stripWords(strip) {
   return `last hour: ${words.join(', ') || 'nothing'}`;
 }
 
-function runs(strip) {
+function runs(timeline) {
   const found = [];
-  for (let from = 0; from < strip.length; ) {
+  for (let from = 0; from < timeline.length; ) {
     let to = from + 1;
-    while (to < strip.length && strip[to] === strip[from]) to += 1;
-    found.push({ letter: strip[from], from, to });
+    while (to < timeline.length && timeline[to] === timeline[from]) to += 1;
+    found.push({ letter: timeline[from], from, to });
     from = to;
   }
   return found;

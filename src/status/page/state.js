@@ -89,7 +89,7 @@ async function listenTo(path, signal, onEvent) {
 
 function whole(status) {
   state.offset = Date.parse(status.time) - Date.now();
-  state.status = { ...status, lastSlot: status.strips.lastSlot };
+  state.status = { ...status, lastSlot: status.timelines.lastSlot };
   state.sessions = new Map(status.sessions.map((row) => [row.id, row]));
   state.incidents = new Map(status.incidents.map((incident) => [incident.id, incident]));
   return { whole: true, history: true, restarts: true };
@@ -101,7 +101,7 @@ function change(message) {
   if (status === undefined) return {};
   state.offset = Date.parse(message.time) - Date.now();
   const passed = lastSlot - status.lastSlot;
-  if (passed > 0) for (const row of state.sessions.values()) row.strip = roll(row, passed);
+  if (passed > 0) for (const row of state.sessions.values()) row.timeline = roll(row, passed);
   Object.assign(status, rest, { lastSlot });
   for (const id of gone) state.sessions.delete(id);
   for (const row of sessions) state.sessions.set(row.id, row);
@@ -116,7 +116,7 @@ function change(message) {
 }
 
 /** Half minutes that pass without news are as the last one was. */
-function roll({ strip, health }, passed) {
+function roll({ timeline, health }, passed) {
   const letter = health === 'wedged' ? 'W' : health === 'stalled' ? 'x' : health[0];
-  return (strip + letter.repeat(Math.min(passed, strip.length))).slice(-strip.length);
+  return (timeline + letter.repeat(Math.min(passed, timeline.length))).slice(-timeline.length);
 }

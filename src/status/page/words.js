@@ -24,7 +24,7 @@ export const ENDED = {
   interrupted: 'interrupted',
 };
 
-/** The letters of a strip (see src/telemetry/status/strips.ts). */
+/** The letters of a timeline (see src/status/health-timeline.ts). */
 export const LETTERS = {
   i: 'idle',
   b: 'busy',

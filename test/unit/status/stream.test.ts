@@ -36,7 +36,7 @@ function stream() {
   const status = {
     sessions: [],
     restarts: [],
-    strips: { slotMs: 1, lastSlot: 1 },
+    timelines: { slotMs: 1, lastSlot: 1 },
   } as unknown as StatusJson;
   const json = async () => {
     if (slow) await new Promise<void>((resolve) => waiting.push(resolve));
