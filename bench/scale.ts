@@ -96,11 +96,11 @@ export async function watchServer(options: Required<ScaleOptions>): Promise<Meas
       if (passed() - spoke < 60_000) continue;
       spoke = passed();
       const cpu = ((cpuSeconds(watched.pid) - startCpuSeconds) / passed()) * 100_000;
-      const { judgement, sent, lagMs, worstUnread } = await state.report();
+      const { findings, sent, lagMs, worstUnread } = await state.report();
       say(
         `${Math.round(passed() / 1000)} s: ${cpu.toFixed(2)} % of a core, ` +
-          `${residentMiB(watched.pid).toFixed(0)} MiB, ${sent} events, stuck ${judgement.stuck}, ` +
-          `aborts ${judgement.aborts}, missed ${judgement.missed.length}, harmed ${judgement.harmed.length}, ` +
+          `${residentMiB(watched.pid).toFixed(0)} MiB, ${sent} events, stuck ${findings.stuck}, ` +
+          `aborts ${findings.aborts}, missed ${findings.missed.length}, harmed ${findings.harmed.length}, ` +
           `state late ${ms(lagMs)}, unread ${worstUnread}`,
       );
     }
@@ -133,8 +133,8 @@ export async function watchServer(options: Required<ScaleOptions>): Promise<Meas
 
 function describe(name: string, measured: Measured): string {
   const { report, problems } = measured;
-  const { judgement } = report;
-  const reactions = Object.entries(judgement.reactions).map(
+  const { findings } = report;
+  const reactions = Object.entries(findings.reactions).map(
     ([kind, all]) => `${kind} ${ms(median(all))}/${ms(worst(all))} of ${all.length}`,
   );
   const list = (title: string, all: readonly string[]) =>
@@ -150,13 +150,13 @@ function describe(name: string, measured: Measured): string {
       `${measured.firstMiB.toFixed(0)} → ${measured.lastMiB.toFixed(0)} MiB, at most ${measured.maxMiB.toFixed(0)}, ` +
       `growth ${measured.growthPerHour?.toFixed(1) ?? '?'} MB/h, ${measured.handles} descriptors, ` +
       `${measured.linesPerSecond.toFixed(1)} log lines/s; the traffic server: ${measured.serverCpuPercent.toFixed(1)} %`,
-    `  stuck ${judgement.stuck}, aborts ${judgement.aborts}, missed ${judgement.missed.length}, ` +
-      `late ${judgement.late.length}, harmed ${judgement.harmed.length}`,
+    `  stuck ${findings.stuck}, aborts ${findings.aborts}, missed ${findings.missed.length}, ` +
+      `late ${findings.late.length}, harmed ${findings.harmed.length}`,
     `  limit → abort, median/worst: ${reactions.join(', ')}`,
-    ...list('kept silent by the starved traffic server', judgement.starved),
-    ...list('missed', judgement.missed),
-    ...list('late', judgement.late),
-    ...list('harmed', judgement.harmed),
+    ...list('kept silent by the starved traffic server', findings.starved),
+    ...list('missed', findings.missed),
+    ...list('late', findings.late),
+    ...list('harmed', findings.harmed),
     ...list('problems', problems),
   ].join('\n');
 }
@@ -183,13 +183,13 @@ export async function scale(given: ScaleOptions = {}): Promise<Row> {
   full.say(describe('10 sessions', small));
   const large = await watchServer(full);
   full.say(describe(`${full.sessions} sessions`, large));
-  const { judgement } = large.report;
+  const { findings } = large.report;
   return {
     measure: `${full.sessions} sessions in ${full.directories} directories, ${large.eventsPerSecond.toFixed(0)} events/s, ${full.minutes} min`,
     result:
       `${large.cpuPercent.toFixed(2)} % of a core, at most ${large.maxMiB.toFixed(0)} MiB, ` +
-      `growth ${large.growthPerHour?.toFixed(1) ?? '?'} MB/h, missed ${judgement.missed.length} and ` +
-      `late ${judgement.late.length} of ${judgement.stuck} stuck, harmed ${judgement.harmed.length}`,
+      `growth ${large.growthPerHour?.toFixed(1) ?? '?'} MB/h, missed ${findings.missed.length} and ` +
+      `late ${findings.late.length} of ${findings.stuck} stuck, harmed ${findings.harmed.length}`,
     against: `10 sessions: ${small.cpuPercent.toFixed(2)} %, ${small.maxMiB.toFixed(0)} MiB`,
     ratio: `${(large.cpuPercent / small.cpuPercent).toFixed(1)}x CPU, ${(large.maxMiB / small.maxMiB).toFixed(2)}x memory`,
     goal: '≤ 5 %, ≤ 120 MB, flat, 0 missed, 0 harmed',

@@ -108,7 +108,7 @@ try {
   let interruptions = 0;
   for (let i = 1; i <= SAMPLES; i += 1) {
     await pause(Math.max(0, began + i * sampleMs - performance.now()));
-    const { sent, syncs, runs, created, judgement } = await state.report();
+    const { sent, syncs, runs, created, findings } = await state.report();
     const bytes = await inspector.liveHeap();
     const look: Look = {
       events: sent + syncs,
@@ -121,7 +121,7 @@ try {
       say(
         `${Math.round((performance.now() - began) / 1000)} s: ${look.events} events, ${created} sessions, ${runs} runs, ` +
           `live heap ${mb(bytes)}, resident ${mb(look.residentBytes)}, ${look.handles} descriptors, ` +
-          `aborts ${judgement.aborts}, missed ${judgement.missed.length}, harmed ${judgement.harmed.length} ${judgement.harmed.slice(-3)}`,
+          `aborts ${findings.aborts}, missed ${findings.missed.length}, harmed ${findings.harmed.length} ${findings.harmed.slice(-3)}`,
       );
     }
     // Spread over the soak; the last samples see a daemon that has settled after the last one.
@@ -155,12 +155,12 @@ try {
     runs: report.runs,
     restarts: RESTARTS,
     reconnects: report.connections - 1,
-    stuck: report.judgement.stuck,
-    aborts: report.judgement.aborts,
-    missed: report.judgement.missed,
-    harmed: report.judgement.harmed,
-    late: report.judgement.late,
-    starved: report.judgement.starved,
+    stuck: report.findings.stuck,
+    aborts: report.findings.aborts,
+    missed: report.findings.missed,
+    harmed: report.findings.harmed,
+    late: report.findings.late,
+    starved: report.findings.starved,
     heapGrowth: heap?.slope,
     residentGrowth: resident?.slope,
     limit: MAX_GROWTH,

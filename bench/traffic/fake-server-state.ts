@@ -1,4 +1,4 @@
-/** What the traffic server knows: its sessions, what runs in them, what people are asked, and the judgement of aborts. */
+/** What the traffic server knows: its sessions, what runs in them, what people are asked, and the findings of aborts. */
 import { type Frame, json, newId } from './frames.js';
 
 /** An abort this much before its limit is no harm: a sign of life is told at most this late (src/opencode/monitor/event-stream.ts). */
@@ -73,7 +73,7 @@ export interface Pending {
   text: string;
 }
 
-export interface Judgement {
+export interface Findings {
   aborts: number;
   /** From the limit to the abort request, ms, by kind of fault; only where the moment is known. */
   reactions: Record<string, number[]>;
@@ -89,7 +89,7 @@ export class FakeServerState {
   /** The newest last; idle ones beyond `maxIdle` are forgotten, as the watchdog would never be asked about them. */
   readonly sessions = new Map<string, FakeSession>();
   readonly pending = new Map<string, Pending>();
-  readonly judgement: Judgement = {
+  readonly findings: Findings = {
     aborts: 0,
     reactions: {},
     harmed: [],
@@ -139,25 +139,24 @@ export class FakeServerState {
   /** An abort request came: was it right? */
   judge(session: FakeSession, at: number): void {
     const { run } = session;
-    const { judgement } = this;
-    judgement.aborts += 1;
+    const { findings } = this;
+    findings.aborts += 1;
     if (run === undefined) return;
     const { kind, due } = run;
     if (due === undefined && TALKATIVE.has(kind) && this.#wasStarved(session, at)) {
-      judgement.starved.push(`${kind} ${session.id}`);
+      findings.starved.push(`${kind} ${session.id}`);
       return;
     }
     if (due === undefined || at < due.from - EARLY_MS) {
-      judgement.harmed.push(`${kind} ${session.id}`);
+      findings.harmed.push(`${kind} ${session.id}`);
       return;
     }
     const reaction = at - due.at;
-    if (reaction > GRACE_MS)
-      judgement.late.push(`${kind} ${session.id} ${Math.round(reaction)} ms`);
+    if (reaction > GRACE_MS) findings.late.push(`${kind} ${session.id} ${Math.round(reaction)} ms`);
     // What a pile-up ended early says nothing about its own limit.
     if (reaction < -EARLY_MS || run.startedAt < this.measuredFrom) return;
-    judgement.reactions[kind] ??= [];
-    judgement.reactions[kind].push(reaction);
+    findings.reactions[kind] ??= [];
+    findings.reactions[kind].push(reaction);
   }
 
   said(session: FakeSession, at: number): void {

@@ -35,7 +35,7 @@ async function obey({ id, act }: ToServer): Promise<FromServer> {
   switch (act) {
     case 'report': {
       const missed = state.missed(performance.now());
-      const { judgement, created, runs, running } = state;
+      const { findings, created, runs, running } = state;
       const lag = lagMs;
       lagMs = 0;
       return {
@@ -48,7 +48,7 @@ async function obey({ id, act }: ToServer): Promise<FromServer> {
           runs,
           running,
           lagMs: lag,
-          judgement: { ...judgement, missed },
+          findings: { ...findings, missed },
         },
       };
     }

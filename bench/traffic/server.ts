@@ -128,7 +128,7 @@ export class TrafficServer {
       if (!deleted) this.send(frames.sessionEvent(session, 'updated', session.info()));
     } else if (session) {
       // Nothing runs there (any more): the run may have ended in the same moment.
-      this.#state.judgement.aborts += 1;
+      this.#state.findings.aborts += 1;
     }
     give(res, 'true');
   }

@@ -170,7 +170,7 @@ export class SimulatedSession {
   stuck(at: number, from = at): void {
     const { run } = this.session;
     if (run === undefined) return;
-    if (run.due === undefined) this.#state.judgement.stuck += 1;
+    if (run.due === undefined) this.#state.findings.stuck += 1;
     run.due = { at, from };
   }
 

@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Judgement } from './fake-server-state.js';
+import type { Findings } from './fake-server-state.js';
 import type { Pace } from './play.js';
 
 export interface ServerReport {
@@ -19,7 +19,7 @@ export interface ServerReport {
   running: number;
   /** The worst delay of the traffic server's own loop since the last report, ms. */
   lagMs: number;
-  judgement: Judgement;
+  findings: Findings;
 }
 
 export interface ToServer {

@@ -89,7 +89,7 @@ export async function run(options: RunOptions): Promise<number> {
 
   sayLink(loaded, access, telemetry);
 
-  const service = new ServiceManager({
+  const serviceManager = new ServiceManager({
     notify: new SdNotify({
       env: process.env,
       onError: (err) =>
@@ -105,7 +105,7 @@ export async function run(options: RunOptions): Promise<number> {
     cut: () => daemon.cutByStop(),
     ask: complain,
     stop(signal) {
-      service.stopping();
+      serviceManager.stopping();
       stop.abort(new Error(signal));
     },
   });
@@ -125,7 +125,7 @@ export async function run(options: RunOptions): Promise<number> {
     secrets,
     telemetry,
     clock,
-    service,
+    serviceManager,
     guard,
     stateDirectory: history.directory,
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
@@ -147,9 +147,9 @@ export async function run(options: RunOptions): Promise<number> {
     },
   });
   process.on('SIGHUP', () => {
-    service.reloading();
+    serviceManager.reloading();
     reload(options, config, daemon, telemetry);
-    service.reloaded();
+    serviceManager.reloaded();
   });
   process.on('SIGUSR2', () => telemetry.emit('daemon.state', { state: daemon.snapshot() ?? {} }));
   try {
@@ -168,7 +168,7 @@ export async function run(options: RunOptions): Promise<number> {
         { doing: 'telling the webhooks', end: () => notices.stop() },
         { doing: 'closing the history', end: () => history.stop() },
         { doing: 'writing the last lines', end: () => telemetry.flush() },
-        { doing: 'telling the service manager', end: () => service.stop() },
+        { doing: 'telling the service manager', end: () => serviceManager.stop() },
         { doing: 'stopping the clock', end: () => clock.stop() },
         { doing: 'releasing the lock', end: () => lock?.release() },
       ],

@@ -184,9 +184,9 @@ function incidents({ incidents, openIncidents }: DaemonStatus, paint: Paint): st
     '',
     `incidents ${openIncidents === 0 ? 'none open' : paint(`${openIncidents} open`, 'stuck')}, ${incidents.length} since the start`,
     ...shown.map(({ startedAt, kind, says, outcome }) => {
-      const ending = outcome ?? paint('open', 'stuck');
+      const end = outcome ?? paint('open', 'stuck');
       const words = says === undefined ? '' : `: ${says}`;
-      return `  ${clock(startedAt)} ${kind.replace('_', ' ')}, ${ending}${words}`;
+      return `  ${clock(startedAt)} ${kind.replace('_', ' ')}, ${end}${words}`;
     }),
   ];
 }

@@ -35,7 +35,7 @@ export interface DaemonOptions {
   /** Called where the server that is there at the start is not understood; what it throws ends the daemon. */
   onUnsupported?(says: string): void;
   /** Tells the service manager. */
-  service?: ServiceManager;
+  serviceManager?: ServiceManager;
 }
 
 export class Daemon {
@@ -115,7 +115,7 @@ export class Daemon {
       });
       this.#loop = loop;
       status = openStatus?.(loop.status);
-      this.#options.service?.watch(loop);
+      this.#options.serviceManager?.watch(loop);
       const probe = await this.#client.probe(stopped, START_PROBE_MS);
       stopped.throwIfAborted();
       if (config.dryRun && probe.kind === 'failed') {

@@ -45,7 +45,7 @@ export class EventLoop {
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   readonly #memory: MemoryMonitor;
-  readonly #report: HealthReporter;
+  readonly #healthReporter: HealthReporter;
   readonly #spent: SpentStore;
   /** What the status endpoint shows, and may do. */
   readonly status: DaemonStatusSource;
@@ -116,7 +116,7 @@ export class EventLoop {
           notice: `what is spent today is not kept on disk: ${why}`,
         }),
     });
-    this.#report = new HealthReporter({
+    this.#healthReporter = new HealthReporter({
       watchdog: this.#watchdog,
       telemetry,
       clock,
@@ -217,7 +217,7 @@ export class EventLoop {
     this.#stopped = true;
     for (const end of this.#endSchedules.splice(0)) end();
     this.#timer?.cancel();
-    this.#report.stop();
+    this.#healthReporter.stop();
     this.#spent.stop();
     await Promise.all([this.#monitor.stop(), this.#executor.stop()]);
     this.#timer?.cancel();
@@ -244,7 +244,7 @@ export class EventLoop {
     const { clock, config } = this.#o;
     for (const end of this.#endSchedules.splice(0)) end();
     this.#endSchedules.push(
-      every(clock, config.log.healthInterval, () => this.#report.write()),
+      every(clock, config.log.healthInterval, () => this.#healthReporter.write()),
       every(clock, SAMPLE_EVERY_MS, () => this.#sample()),
     );
     if (config.recycle.schedule !== null) {

@@ -1,6 +1,6 @@
 /** Ends several things in order; one that fails keeps none of the others from being ended. */
 
-export interface Ending {
+export interface EndStep {
   /** For the error's line: "closing the status endpoint". */
   doing: string;
   end(): unknown;
@@ -8,10 +8,10 @@ export interface Ending {
 
 /** Settles when all have been ended or have failed; never rejects. */
 export async function endAll(
-  endings: readonly Ending[],
+  steps: readonly EndStep[],
   onError: (error: unknown, doing: string) => void,
 ): Promise<void> {
-  for (const { doing, end } of endings) {
+  for (const { doing, end } of steps) {
     try {
       await end();
     } catch (error) {

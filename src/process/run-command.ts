@@ -59,7 +59,7 @@ export async function runCommand(
   }
 
   let onAbort = () => {};
-  const ending = new Promise<CommandResult | 'aborted'>((resolve) => {
+  const ended = new Promise<CommandResult | 'aborted'>((resolve) => {
     child.once('error', (error) => resolve({ kind: 'not-started', why: error.message, lastLines }));
     // `exit`, not `close`: a server that the command started may hold its pipes open for ever.
     child.once('exit', (code, by) => {
@@ -76,7 +76,7 @@ export async function runCommand(
     late = () => resolve({ kind: 'timeout', lastLines });
   });
   const timer = clock.after(timeoutMs, () => late());
-  const result = await Promise.race([ending, tooLate]);
+  const result = await Promise.race([ended, tooLate]);
   timer.cancel();
   signal.removeEventListener('abort', onAbort);
   const done = result !== 'aborted' && result.kind !== 'timeout';

@@ -30,11 +30,11 @@ export interface Asset {
 
 export function pageAssets(): Asset[] {
   return FILES.map((name) => {
-    const ending = name.slice(name.lastIndexOf('.') + 1) as keyof typeof TYPES;
+    const extension = name.slice(name.lastIndexOf('.') + 1) as keyof typeof TYPES;
     let body: Buffer | undefined;
     return {
       path: name === 'index.html' ? '/' : `/${name}`,
-      type: TYPES[ending],
+      type: TYPES[extension],
       body() {
         body ??= readFileSync(new URL(`./page/${name}`, import.meta.url));
         return body;

@@ -51,7 +51,7 @@ async function answers(
   );
 }
 
-function surroundings(url: string, password?: string) {
+function worldOf(url: string, password?: string) {
   const lines: string[] = [];
   const notices: string[] = [];
   const exits: unknown[] = [];
@@ -66,28 +66,28 @@ function surroundings(url: string, password?: string) {
   return { deps, lines, notices, exits };
 }
 
-async function habitat(viaWrapper = false) {
+async function serverHome(viaWrapper = false) {
   const home = await prepareHome(provider, { viaWrapper });
   cleanups.push(() => home.remove());
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const around = surroundings(url);
+  const world = worldOf(url);
   const options: LocalOptions = {
     url,
     command: ['opencode', 'serve'],
     directory: home.directory,
     env: opencodeEnv(home.path),
-    deps: around.deps,
+    deps: world.deps,
     clock: new SystemClock(),
     startTimeoutMs: 120_000,
     stopGraceMs: 2_000,
     stateDir: join(home.path, 'state/opencode-watchdog'),
   };
-  return { home, port, url, options, ...around };
+  return { home, port, url, options, ...world };
 }
 
 test('npm’s wrapper, the server below it and a running sleep are gone after a restart, with the port free between', async () => {
-  const { home, url, port, options } = await habitat(true);
+  const { home, url, port, options } = await serverHome(true);
   const control = new SpawnControl(options);
   const { pid } = await control.start(signal);
   const client = api(url);
@@ -116,7 +116,7 @@ test('npm’s wrapper, the server below it and a running sleep are gone after a 
 });
 
 test('a server and the wrapper’s server live on when their daemon is SIGKILLed while they log, and are taken up by the next', async () => {
-  const { home, url, options, lines } = await habitat(true);
+  const { home, url, options, lines } = await serverHome(true);
   const script = join(home.path, 'daemon.mts');
   const root = new URL('../../src/', import.meta.url).href;
   const plain = {
@@ -173,7 +173,7 @@ test('an adopted server comes back with its command line, directory, environment
     env: { SPECIAL: 'kept' },
   });
   cleanups.push(() => server.stop());
-  const { deps, notices } = surroundings(server.url, 'hunter2');
+  const { deps, notices } = worldOf(server.url, 'hunter2');
   const control = new AdoptControl({
     url: server.url,
     command: ['opencode', 'serve'],
@@ -208,7 +208,7 @@ test('an adopted server comes back with its command line, directory, environment
 });
 
 test('a server whose binary was replaced by an upgrade is still known as opencode', async () => {
-  const { home, url, port, options } = await habitat();
+  const { home, url, port, options } = await serverHome();
   const copy = join(home.path, 'bin/opencode-copy/opencode');
   cpSync(binary(), copy);
   const child = spawn(copy, ['serve', '--hostname', '127.0.0.1', '--port', String(port)], {
@@ -224,7 +224,7 @@ test('a server whose binary was replaced by an upgrade is still known as opencod
 });
 
 test('a second server on a taken port is never started', async () => {
-  const { home, options } = await habitat();
+  const { home, options } = await serverHome();
   const first = new SpawnControl({ ...options, stateDir: join(home.path, 'one') });
   const { pid } = await first.start(signal);
   const second = new SpawnControl({ ...options, stateDir: join(home.path, 'two') });
@@ -242,7 +242,7 @@ const noNamespace =
 
 test('as PID 1 of its namespace the server survives every signal, and that is said and never reported as a kill', async (context) => {
   if (noNamespace) context.skip(`no PID namespace can be made here: ${noNamespace}`);
-  const { home, url, port, options } = await habitat();
+  const { home, url, port, options } = await serverHome();
   const dir = mkdtempSync(join(tmpdir(), 'watchdog-pid1-'));
   cleanups.push(async () => rmSync(dir, { recursive: true }));
   const root = new URL('../../src/', import.meta.url).href;

@@ -1,7 +1,7 @@
 /**
  * Finds runaways: runs that are lively and go nowhere. Pure data and functions; the limits are `loop` of the policy.
  *
- * What is counted, and the healthy twin that is not (docs/judgement.md, "Loops"):
+ * What is counted, and the healthy twin that is not (docs/rules.md, "Loops"):
  * - empty steps: another step that holds something ends the row;
  * - repeated steps: another input, another result or a tool that took its time (a poll) ends the row;
  * - compactions: a long session compacts every few dozen steps, a loop every one or two;

@@ -1,7 +1,7 @@
 /**
  * The rules about one session: how healthy it is, which limit it has exceeded, and when to ask again.
  *
- * Pure questions about the data of `state.ts`; every rule of `docs/judgement.md` that concerns one session is here.
+ * Pure questions about the data of `state.ts`; every rule of `docs/rules.md` that concerns one session is here.
  */
 import type { BudgetKind, BudgetUnit, Health, LoopKind, StuckReason } from '../decision.js';
 import type { Policy } from '../policy.js';

@@ -39,7 +39,7 @@ const text = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
 const everything = Buffer.from(frames.map(text).join(''));
 
 /** Everything between the socket and the watchdog, as `event-stream.ts` and `monitor.ts` put it together. */
-class Ears {
+class Listener {
   readonly parseStats = new ParseStats();
   readonly observations: Observation[] = [];
   readonly #parser = createParser({ onEvent: ({ data }) => this.frame(data) });
@@ -116,7 +116,7 @@ describe('the event parser', () => {
     const parseStats = new ParseStats();
     let heard = 0;
     const inputs = fuzz(10_000, (random) => {
-      const ears = new Ears();
+      const listener = new Listener();
       const chosen = rearrange(
         random,
         Array.from({ length: 6 }, () => random.pick(frames)),
@@ -124,22 +124,22 @@ describe('the event parser', () => {
       const stream = mutateBytes(random, Buffer.from(chosen.map(text).join('')), everything);
       for (let from = 0; from < stream.length; ) {
         const to = from + 1 + random.int(2_000);
-        ears.bytes(stream.subarray(from, to));
+        listener.bytes(stream.subarray(from, to));
         from = to;
       }
       // What comes after it is understood again.
-      ears.bytes(Buffer.from(`\n\n${text({ directory: '/p', payload: idle })}`));
-      expect(ears.observations.at(-1)).toMatchObject({
+      listener.bytes(Buffer.from(`\n\n${text({ directory: '/p', payload: idle })}`));
+      expect(listener.observations.at(-1)).toMatchObject({
         kind: 'session.status',
         sessionID: 'ses_z',
       });
-      for (const o of ears.observations) {
+      for (const o of listener.observations) {
         isSound(o, random);
         judge.at += 1;
         judge.take(o);
       }
-      heard += ears.observations.length;
-      parseStats.unparseable += ears.parseStats.unparseable;
+      heard += listener.observations.length;
+      parseStats.unparseable += listener.parseStats.unparseable;
     });
     expect(inputs).toBeGreaterThanOrEqual(runs(10_000));
     // Neither was everything spoiled beyond reading, nor nothing.
@@ -152,19 +152,19 @@ describe('the event parser', () => {
 
   it('takes events whose values are nonsense', () => {
     const judge = new Judge();
-    const ears = new Ears();
+    const listener = new Listener();
     const inputs = fuzz(60_000, (random) => {
       const frame = mutateJson(random, random.pick(frames)) as Partial<Frame> | null;
       const { directory, payload } = frame ?? {};
-      ears.payload(directory, payload);
-      for (const o of ears.observations.splice(0)) {
+      listener.payload(directory, payload);
+      for (const o of listener.observations.splice(0)) {
         isSound(o, random);
         judge.at += 1;
         judge.take(o);
       }
     });
-    expect(ears.parseStats.unparseable).toBeGreaterThan(inputs / 20);
-    expect(ears.parseStats.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
+    expect(listener.parseStats.unparseable).toBeGreaterThan(inputs / 20);
+    expect(listener.parseStats.unknownStatusTypes.length).toBeLessThanOrEqual(MAX_UNKNOWN_TYPES);
     expect(judge.acts).toEqual([]);
     expect(longestText(judge.watchdog.details(judge.at))).toBeLessThanOrEqual(MAX_PATH_CHARS);
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined();

@@ -1,4 +1,4 @@
-/** Small scripted servers that look like opencode to the process room, and a control's surroundings. */
+/** Small scripted servers that look like opencode to the process room, and a control's dependencies. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
