@@ -6,6 +6,7 @@
  */
 import * as z from 'zod';
 import { isQuietHours } from '../lib/quiet-hours.js';
+import { MODEL_NAME } from '../watchdog/model-name.js';
 import { DEFAULT_POLICY, MAX_COOLDOWN_MS, type Policy } from '../watchdog/policy.js';
 import { PROFILE_NAMES } from './profiles.js';
 import {
@@ -318,9 +319,7 @@ export const configSchema = group({
     ),
     prompt: text('continue', 'The prompt that continues a session.', 'a prompt', /\S/),
     models: list(
-      z
-        .string('a model as "provider/model"')
-        .regex(/^[^\s/]+\/[^\s]+$/, 'a model as "provider/model"'),
+      z.string('a model as "provider/model"').regex(MODEL_NAME, 'a model as "provider/model"'),
       'Fallback chain, "provider/model", for the continued run.',
       'a list of models as "provider/model"',
     ),

@@ -1,6 +1,7 @@
 /** The metrics that are read when they are scraped: what is now, and what counts by itself. */
 import type { Clock } from '../lib/clock.js';
 import { HEALTHS, type ServerHealth } from '../watchdog/decision.js';
+import { splitModelName } from '../watchdog/model-name.js';
 import type { LoopLag } from './event-loop-lag.js';
 import type { Instruments } from './instruments.js';
 import type { StatusSource } from './source.js';
@@ -25,12 +26,6 @@ export interface CollectorOptions {
   clock: Clock;
   lag: LoopLag;
   version: string;
-}
-
-/** A model's id may hold a slash, a provider's does not. */
-function modelLabels(name: string): { provider: string; model: string } {
-  const [provider = '', ...rest] = name.split('/');
-  return { provider, model: rest.join('/') };
 }
 
 export function collectors(make: Instruments, options: CollectorOptions): void {
@@ -112,7 +107,7 @@ export function collectors(make: Instruments, options: CollectorOptions): void {
     'cost_usd',
     'What was spent since the daemon’s start, US dollars as opencode reckons them.',
     (set) => {
-      for (const [model, { costUsd }] of source.spentByModel) set(modelLabels(model), costUsd);
+      for (const [model, { costUsd }] of source.spentByModel) set(splitModelName(model), costUsd);
     },
     ['provider', 'model'],
   );
@@ -120,7 +115,7 @@ export function collectors(make: Instruments, options: CollectorOptions): void {
     'tokens',
     'Tokens that were spent since the daemon’s start.',
     (set) => {
-      for (const [model, { tokens }] of source.spentByModel) set(modelLabels(model), tokens);
+      for (const [model, { tokens }] of source.spentByModel) set(splitModelName(model), tokens);
     },
     ['provider', 'model'],
   );

@@ -1,4 +1,5 @@
 /** Which model a prompt names: its spelling, its variant, and what a thinking budget means for it. Pure. */
+import { MODEL_NAME, splitModelName } from '../../watchdog/model-name.js';
 import { DriverError } from './error.js';
 
 export interface ModelRef {
@@ -30,9 +31,10 @@ const RIGHT_FORM =
 /** @throws DriverError `bad_model_spec` */
 export function parseModel(spec: unknown): ModelRef {
   if (typeof spec === 'string') {
-    // Only the first slash parts them: model ids have slashes of their own (openrouter/meta-llama/llama-3).
-    const [, providerID = '', modelID = ''] = /^([^/\s]+)\/(\S+)$/.exec(spec) ?? [];
-    if (providerID !== '' && modelID !== '') return { providerID, modelID };
+    if (MODEL_NAME.test(spec)) {
+      const { provider, model } = splitModelName(spec);
+      return { providerID: provider, modelID: model };
+    }
   } else if (typeof spec === 'object' && spec !== null) {
     const { providerID, modelID } = spec as Partial<Record<keyof ModelRef, unknown>>;
     if (typeof providerID === 'string' && typeof modelID === 'string' && providerID && modelID) {

@@ -2,6 +2,7 @@
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
+import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
 import { askIdentity } from '../ask-identity.js';
 import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
@@ -487,10 +488,9 @@ function summary(session: schemas.WireSession): SessionSummary {
   };
 }
 
-/** The model's own name may have slashes: `openrouter/meta/llama` is of the provider `openrouter`. */
-function modelParts(model: string): { providerID: string; modelID: string } {
-  const slash = model.indexOf('/');
-  return { providerID: model.slice(0, slash), modelID: model.slice(slash + 1) };
+function modelParts(name: string): { providerID: string; modelID: string } {
+  const { provider, model } = splitModelName(name);
+  return { providerID: provider, modelID: model };
 }
 
 /** The route's own failure, which says nothing about the others. */

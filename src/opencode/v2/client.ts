@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import { eachLimited } from '../../lib/semaphore.js';
+import { splitModelName } from '../../watchdog/model-name.js';
 import type {
   PendingRequest,
   RunningTool,
@@ -411,10 +412,10 @@ function segment(id: string): string {
 }
 
 /** `provider/model#variant` (section 8). */
-function modelRef(model: string): { id: string; providerID: string; variant?: string } {
-  const slash = model.indexOf('/');
-  const [id = '', variant] = model.slice(slash + 1).split('#', 2);
-  return { id, providerID: model.slice(0, slash), ...(variant !== undefined && { variant }) };
+function modelRef(name: string): { id: string; providerID: string; variant?: string } {
+  const { provider, model } = splitModelName(name);
+  const [id = '', variant] = model.split('#', 2);
+  return { id, providerID: provider, ...(variant !== undefined && { variant }) };
 }
 
 type Found = Extract<Inspected['result'], { found: true }>;

@@ -7,6 +7,7 @@
  * finishes on it.
  */
 import type { Decision } from '../decision.js';
+import { splitModelName } from '../model-name.js';
 import type { Policy } from '../policy.js';
 import type { Run } from '../session/state.js';
 
@@ -68,7 +69,7 @@ export class ProviderOutages {
     model.outSince = at;
     this.#emit({
       note: 'provider.outage',
-      ...namesOf(name),
+      ...splitModelName(name),
       sessions: new Set([...model.ended.keys(), sessionID]).size,
       message: episode.message,
     });
@@ -80,7 +81,11 @@ export class ProviderOutages {
     if (run.model === undefined || model === undefined) return;
     this.#models.delete(run.model);
     if (model.outSince === undefined) return;
-    this.#emit({ note: 'provider.back', ...namesOf(run.model), outageMs: at - model.outSince });
+    this.#emit({
+      note: 'provider.back',
+      ...splitModelName(run.model),
+      outageMs: at - model.outSince,
+    });
   }
 
   #enter(name: string): FailingModel {
@@ -110,10 +115,4 @@ export class ProviderOutages {
 function forgetFirst<T>(map: Map<string, T>): void {
   const [first] = map.keys();
   if (first !== undefined) map.delete(first);
-}
-
-/** `provider/model`; a model's own name may have slashes too. */
-function namesOf(name: string): { provider: string; model: string } {
-  const slash = name.indexOf('/');
-  return { provider: name.slice(0, Math.max(0, slash)), model: name.slice(slash + 1) };
 }

@@ -1,0 +1,9 @@
+/** A model's name, `provider/model`: a provider's id has no slash, a model's may (`openrouter/meta/llama-3`). */
+
+export const MODEL_NAME = /^[^/\s]+\/\S+$/;
+
+/** A name without a slash is a model of no known provider. */
+export function splitModelName(name: string): { provider: string; model: string } {
+  const slash = name.indexOf('/');
+  return { provider: name.slice(0, Math.max(0, slash)), model: name.slice(slash + 1) };
+}
