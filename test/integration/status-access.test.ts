@@ -1,15 +1,16 @@
 /** Who may read and steer the daemon over TCP: the commands of its user, those of another, and a trusted file. */
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { Config } from '../../src/config/schema.js';
 import { statusTokenFile } from '../../src/config/status-token.js';
 import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+import { isRoot, needsRoot, OTHER_UID } from '../support/other-user.js';
 import { freePort } from '../support/ports.js';
 
 let folder: string;
@@ -38,10 +39,15 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function run(args: string[], more: NodeJS.ProcessEnv = {}, cwd = folder) {
+function run(
+  args: string[],
+  more: NodeJS.ProcessEnv = {},
+  as: { cwd?: string; uid?: number; gid?: number } = {},
+  cli = CLI,
+) {
   return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const options = { env: { ...env(), ...more }, cwd };
-    execFile(process.execPath, [CLI, ...args], options, (error, out, err) => {
+    const options = { env: { ...env(), ...more }, cwd: folder, ...as };
+    execFile(process.execPath, [cli, ...args], options, (error, out, err) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err });
     });
   });
@@ -96,6 +102,32 @@ describe('who does not have the token', () => {
     }
     expect(daemon.events('daemon.paused')).toHaveLength(1);
   });
+
+  it.skipIf(!isRoot)(
+    `is told the sudo -u line as another user, and that line works${needsRoot}`,
+    async () => {
+      // Nobody may look into the daemon's home, nor into where this test lies.
+      const open = await mkdtemp(join(tmpdir(), 'watchdog-open-'));
+      cpSync(dirname(CLI), join(open, 'dist'), { recursive: true });
+      cpSync(file, join(open, 'config.yaml'));
+      cpSync(join(dirname(CLI), '../package.json'), join(open, 'package.json'));
+      chmodSync(open, 0o755);
+      const cli = join(open, 'dist/cli.js');
+      const args = ['pause', '--config', join(open, 'config.yaml')];
+      try {
+        const as = { uid: OTHER_UID, gid: OTHER_UID, cwd: open };
+        const refused = await run(args, { HOME: open, XDG_RUNTIME_DIR: '' }, as, cli);
+        const line = `sudo -u root env OPENCODE_WATCHDOG_STATUS_TOKENFILE=${tokenFile()} opencode-watchdog ${args.join(' ')}`;
+        expect(refused).toEqual({ code: 4, out: '', err: expect.stringContaining(line) });
+        // What stands behind `sudo -u root`, by root.
+        const more = { OPENCODE_WATCHDOG_STATUS_TOKENFILE: tokenFile(), HOME: open };
+        expect((await run(args, more)).code).toBe(0);
+        expect((await run(['resume', ...args.slice(1)], more)).code).toBe(0);
+      } finally {
+        await rm(open, { recursive: true });
+      }
+    },
+  );
 });
 
 describe('a file of the working directory', () => {
@@ -105,7 +137,7 @@ describe('a file of the working directory', () => {
     const hostile = { server: { command: ['touch', marker], url: server.url } };
     await writeFile(join(clone, 'opencode-watchdog.yaml'), stringify(hostile));
     for (const args of [['run'], ['check', '--start'], ['abort', 'ses_1'], ['restart']]) {
-      const { code, err } = await run(args, {}, clone);
+      const { code, err } = await run(args, {}, { cwd: clone });
       expect([code, err], args.join()).toEqual([
         2,
         expect.stringMatching(
@@ -113,12 +145,12 @@ describe('a file of the working directory', () => {
         ),
       ]);
     }
-    const shown = await run(['config'], {}, clone);
+    const shown = await run(['config'], {}, { cwd: clone });
     expect([shown.code, shown.err.trim().split('\n').length]).toEqual([0, 1]);
     expect(shown.err).toContain('server.command, server.url of it are left out');
     expect(shown.out).toContain('http://localhost:4096');
-    expect((await run(['config', 'trust'], {}, clone)).code).toBe(0);
-    const trusted = await run(['config'], {}, clone);
+    expect((await run(['config', 'trust'], {}, { cwd: clone })).code).toBe(0);
+    const trusted = await run(['config'], {}, { cwd: clone });
     expect([trusted.err, trusted.out]).toEqual(['', expect.stringContaining(server.url)]);
     expect(existsSync(marker)).toBe(false);
   });

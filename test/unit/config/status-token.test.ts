@@ -1,7 +1,16 @@
 /** The status token: made once, kept to its user, and read back by commands. */
-import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../../src/config/load.js';
 import { defaultConfig } from '../../../src/config/schema.js';
 import {
   makeStatusToken,
@@ -67,5 +76,32 @@ describe('the status token', () => {
     const named = { ...config, status: { ...config.status, tokenFile: 'link' } };
     const read = readStatusToken(named, env(), home.dir);
     expect(read.kind === 'token' && read.token.reveal()).toBe('from-kubernetes');
+  });
+
+  it('of a volume as the kubelet lays it out: root’s, behind two links, and another after a rotation', () => {
+    // https://kubernetes.io/docs/concepts/configuration/secret: `..data` is the link that an update turns.
+    const lay = (version: string, text: string) => {
+      const file = home.write(`${version}/status-token`, text);
+      chmodSync(file, 0o440);
+      rmSync(`${home.dir}/..data`, { force: true });
+      symlinkSync(version, `${home.dir}/..data`);
+    };
+    lay('..2026_11_29_1', 'first\n');
+    symlinkSync('..data/status-token', `${home.dir}/status-token`);
+    chmodSync(home.dir, 0o1777);
+    const tokenFile = `${home.dir}/status-token`;
+    const named = { ...config, status: { ...config.status, tokenFile } };
+    const reveal = () => {
+      const read = readStatusToken(named, env(), '/');
+      return read.kind === 'token' ? read.token.reveal() : read.kind;
+    };
+    expect(reveal()).toBe('first');
+    const loaded = loadConfig({
+      env: { OPENCODE_WATCHDOG_STATUS_TOKENFILE: tokenFile, HOME: home.dir },
+      cwd: '/',
+    });
+    expect([loaded.warnings, loaded.secrets.statusToken?.reveal()]).toEqual([[], 'first']);
+    lay('..2026_11_29_2', 'second\n');
+    expect(reveal()).toBe('second');
   });
 });
