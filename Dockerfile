@@ -6,23 +6,15 @@ ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
-# Of the development dependencies only what compiles, as locked: the others bring hundreds of megabytes of opencode.
-RUN version() { node -p "require('/app/package-lock.json').packages['node_modules/$1'].version"; } \
- && mkdir /tools && cd /tools \
- && npm install --no-audit --no-fund "typescript@$(version typescript)" \
-      "@types/node@$(version @types/node)" "esbuild@$(version esbuild)"
-COPY tsconfig.json tsconfig.build.json ./
+# What goes into the bundle, as locked, and esbuild. Without the largest that neither is or makes a part of it: opencode
+# alone has hundreds of megabytes.
+RUN for name in opencode-ai @opencode-ai/sdk @biomejs/biome playwright-core vitest vite tsx typescript dclint fast-check \
+      kubernetes-models @kubernetes-models/prometheus-operator; \
+    do npm pkg delete "devDependencies.$name"; done \
+ && npm install --ignore-scripts --no-audit --no-fund
 COPY scripts/bundle.mjs ./scripts/
 COPY src ./src
-RUN /tools/node_modules/.bin/tsc -p tsconfig.build.json --typeRoots /tools/node_modules/@types \
-      --declaration false --sourceMap false \
- && ln -s /tools/node_modules/esbuild /tools/node_modules/@esbuild node_modules/ \
- && node scripts/bundle.mjs \
- && rm node_modules/esbuild node_modules/@esbuild \
- && chmod 755 dist/cli.js \
- && rm -r scripts src tsconfig.json tsconfig.build.json package-lock.json \
- && find node_modules dist -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '*.map' -o -name '*.md' \) -delete
+RUN node scripts/bundle.mjs && find dist -name '*.map' -delete
 
 # The slim base with tini, without what only builds: npm, yarn, headers, manuals, package lists.
 FROM ${NODE_IMAGE} AS base
@@ -38,8 +30,9 @@ RUN apt-get update \
 # Copied into nothing, so that what was removed is really not there.
 FROM scratch
 COPY --from=base / /
-COPY --from=build /app /app
-ARG VERSION=0.1.0
+COPY --from=build /app/package.json /app/
+COPY --from=build /app/dist /app/dist
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="opencode-watchdog" \
       org.opencontainers.image.description="Supervisor daemon for opencode serve: aborts stuck sessions, restarts the server when it must" \
       org.opencontainers.image.licenses="MIT" \

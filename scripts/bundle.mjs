@@ -1,6 +1,7 @@
 /**
- * Puts the command and all that it imports into few files, in the place of the one that tsc made: what is loaded in a
- * hundred small files weighs 15 MB more in a running daemon. The library (`dist/index.js`) is left as tsc made it.
+ * Puts the command, and the library, each with all that it imports, into few files: what is loaded in a hundred small
+ * files weighs 15 MB more in a running daemon, and what is in them need not be installed once more. tsc then adds the types of
+ * the library.
  */
 import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,16 +10,12 @@ import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
+const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-rmSync(join(dist, 'bundle'), { recursive: true, force: true });
-const { metafile } = await build({
+const common = {
   absWorkingDir: root,
-  entryPoints: ['src/cli.ts'],
   outdir: dist,
-  chunkNames: 'bundle/[name]-[hash]',
   bundle: true,
-  // Commands stay apart, each with what it alone needs.
-  splitting: true,
   format: 'esm',
   platform: 'node',
   target: 'node20.18',
@@ -33,6 +30,21 @@ const { metafile } = await build({
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
   },
+};
+
+rmSync(dist, { recursive: true, force: true });
+const command = await build({
+  ...common,
+  entryPoints: ['src/cli.ts'],
+  chunkNames: 'bundle/[name]-[hash]',
+  // Commands stay apart, each with what it alone needs.
+  splitting: true,
+});
+const library = await build({
+  ...common,
+  entryPoints: ['src/index.ts'],
+  // A program that uses one of them itself has it once.
+  external: Object.keys(dependencies),
 });
 
 // `npx opencode-watchdog` in a clone runs the file itself.
@@ -43,7 +55,8 @@ cpSync(join(root, 'src/status/page'), join(dist, 'bundle/page'), { recursive: tr
 
 // The licences of what is in the bundle go with it.
 const packages = new Set(
-  Object.keys(metafile.inputs)
+  [command, library]
+    .flatMap(({ metafile }) => Object.keys(metafile.inputs))
     .map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0])
     .filter((folder) => folder !== undefined),
 );
@@ -55,9 +68,3 @@ const notices = [...packages].sort().map((folder) => {
   return `${name} ${version}\n\n${text.trim()}\n`;
 });
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES.txt'), notices.join(`\n${'-'.repeat(80)}\n\n`));
-
-// What tsc made of what is in the bundle, and is no part of the library: nothing would run it.
-for (const folder of ['commands', 'status', 'telemetry/notify']) {
-  rmSync(join(dist, folder), { recursive: true, force: true });
-}
-rmSync(join(dist, 'cli.d.ts'), { force: true });

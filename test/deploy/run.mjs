@@ -8,6 +8,7 @@ import { summary } from './report.mjs';
 const lab = process.env.OPENCODE_WATCHDOG_LAB ?? join(tmpdir(), 'opencode-watchdog-lab');
 
 const PARTS = {
+  package: async () => (await import('./package.mjs')).packageOf(lab),
   systemd: async (only) => (await import('./systemd.mjs')).systemd(lab, only),
   image: async () => (await import('./image.mjs')).image(lab),
 };

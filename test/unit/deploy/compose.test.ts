@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -45,6 +45,14 @@ describe.each(FILES)('deploy/%s', (file) => {
     expect(await schemaErrors(join(deploy, file))).toEqual([]);
   });
 
+  it('names the image by a variable, and builds nothing that the package has not', () => {
+    for (const [name, { image, build }] of Object.entries(services(file))) {
+      expect(build).toBe(name === 'opencode' ? './opencode' : undefined);
+      const ours = /^\$\{OPENCODE_WATCHDOG_IMAGE:-opencode-watchdog\}$/;
+      expect(image).toMatch(name === 'opencode' ? /^opencode$/ : ours);
+    }
+  });
+
   it('gives the watchdog a configuration that it takes', () => {
     const env = services(file).watchdog?.environment ?? {};
     const folder = mkdtempSync(join(tmpdir(), 'compose-'));
@@ -67,6 +75,17 @@ describe.each(FILES)('deploy/%s', (file) => {
       cap_drop: ['ALL'],
       restart: 'always',
     });
+  });
+});
+
+describe('deploy/compose.build.yaml', () => {
+  it('adds to compose.yaml the build of its image, from a clone of the repository', async () => {
+    expect(await schemaErrors(join(deploy, 'compose.build.yaml'))).toEqual([]);
+    const { opencode: _, ...ours } = services('compose.yaml');
+    const built = services('compose.build.yaml');
+    expect(Object.keys(built)).toEqual(Object.keys(ours));
+    expect(new Set(Object.values(built).map(({ build }) => build))).toEqual(new Set(['..']));
+    expect(existsSync(join(deploy, '../Dockerfile'))).toBe(true);
   });
 });
 

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +13,17 @@ async function packed(): Promise<string[]> {
   const [tarball] = JSON.parse(stdout) as [{ files: { path: string }[] }];
   return tarball.files.map(({ path }) => path);
 }
+
+describe('package.json', () => {
+  it('has installed what a reader expects of the project, and nothing that is in the bundle alone', () => {
+    const { dependencies, devDependencies } = JSON.parse(
+      readFileSync(join(root, 'package.json'), 'utf8'),
+    ) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
+    const named = ['eventsource', 'node-cron', 'pino', 'ps-list', 'tree-kill', 'undici'];
+    expect(Object.keys(dependencies)).toEqual(named);
+    expect(Object.keys(devDependencies)).toContain('vitest');
+  });
+});
 
 describe('the tarball that npm publishes', () => {
   let files: string[];
@@ -30,12 +43,16 @@ describe('the tarball that npm publishes', () => {
         'systemd/pair/opencode.service',
         'systemd/pair/opencode-watchdog.service',
         'systemd/pair/50-opencode-watchdog.rules',
+        'deploy/compose.yaml',
+        'deploy/opencode/Dockerfile',
+        'deploy/kubernetes/base/kustomization.yaml',
       ]),
     );
   });
 
   it('holds nothing that only developers need', () => {
-    const unneeded = /^(src|test|bench|demo|scripts|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$/;
+    const unneeded =
+      /^(src|test|bench|demo|scripts|node_modules|Dockerfile)|\.map$|\.tsbuildinfo$|\.png$/;
     expect(files.filter((path) => unneeded.test(path))).toEqual([]);
   });
 });

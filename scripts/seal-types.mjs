@@ -1,0 +1,16 @@
+/**
+ * The library's types name none of zod's, but files that they lead to do, and zod is in the bundle and not installed. A
+ * program that checks the types of its packages (skipLibCheck: false) would miss it there: those files say that they
+ * are not to be checked.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const dist = fileURLToPath(new URL('../dist', import.meta.url));
+for (const name of readdirSync(dist, { recursive: true })) {
+  if (!name.endsWith('.d.ts')) continue;
+  const file = join(dist, name);
+  const text = readFileSync(file, 'utf8');
+  if (text.includes("from 'zod'")) writeFileSync(file, `// @ts-nocheck\n${text}`);
+}
