@@ -24,6 +24,7 @@ import {
   startOpencode,
 } from '../test/support/opencode.js';
 import type { OpencodeApi } from '../test/support/opencode-api.js';
+import type { HomeOptions } from '../test/support/opencode-home.js';
 import { freePort } from '../test/support/ports.js';
 import { keepStopped } from '../test/support/processes.js';
 import { pause, waitFor } from '../test/support/wait.js';
@@ -46,7 +47,10 @@ interface Stage {
   project: string;
   other: string;
   /** A new session with this prompt, in the server's own directory where none is named. */
-  prompt(text: string, options?: { directory?: string; ask?: boolean }): Promise<string>;
+  prompt(
+    text: string,
+    options?: { directory?: string; ask?: boolean; model?: string },
+  ): Promise<string>;
   /** Waits until the log says that the session is idle. */
   idle(sessionID: string, timeout?: number): Promise<LogLine>;
 }
@@ -55,6 +59,8 @@ interface Scenario {
   about: string;
   /** Limits, on top of `LIMITS`. */
   config?: Record<string, Record<string, unknown>>;
+  /** What opencode's own configuration has beside the usual. */
+  home?: HomeOptions;
   /** An old version of opencode, where only that shows the pattern. */
   version?: string;
   /** The daemon starts the server, and the first prompt is the server's first. */
@@ -74,6 +80,30 @@ const LIMITS = {
   log: { healthInterval: '1h', level: 'debug' },
   status: { listen: 'off' },
 };
+
+/** Limits for what lasts: fewer lines. */
+const QUIET = { watch: { pollInterval: '15s' }, probe: { interval: '15s' } };
+const LONG_MS = 150_000;
+/** A model whose context is small enough to be full. */
+const TIGHT = { models: { tight: { name: 'tight', limit: { context: 60_000, output: 1_000 } } } };
+const bash = (command: string) =>
+  `bash ${JSON.stringify({ command, description: 'Runs the test command' })}`;
+const PASSAGE =
+  'I will now look at the configuration once more, since the error names a key that the schema does not have. ' +
+  'The schema is written in one place, and whatever reads it goes through the loader, so that is where to begin. ';
+const EVEN =
+  'Step %n: I have read the part of the configuration that this step is about, and the error does not come from it. ' +
+  'What is left to read after step %n is shorter than before, and the same question is asked of it again. ';
+const ROWS = '2026-01-01,eu-west,checkout,200,12.5,ok\n'.repeat(6).trimEnd();
+/** A plugin that prompts whenever a session is idle. */
+const AGAIN = `export const Again = async ({ client }) => ({
+  event: async ({ event }) => {
+    if (event.type !== 'session.idle') return;
+    const body = { parts: [{ type: 'text', text: 'Go on.' }] };
+    await client.session.promptAsync({ path: { id: event.properties.sessionID }, body });
+  },
+});
+`;
 
 const stuckAndAborted = async ({ watchdog, idle }: Stage, sessionID: string) => {
   await watchdog.saw('session.aborted', { sessionID });
@@ -182,20 +212,141 @@ const scenarios: Record<string, Scenario> = {
   },
   'healthy-poll-changing': {
     about: 'The same command fifteen times, each with another result.',
-    play: async ({ prompt, idle }) => idle(await prompt('[[times 15 date +%N]]'), 90_000),
+    play: async ({ prompt, idle }) =>
+      idle(await prompt(`[[calls 15 ${bash('date +%N')}]]`), LONG_MS),
   },
   'healthy-poll-waiting': {
     about: 'The same command with the same result, over the limit, that waits each time.',
     config: { loop: { maxRepeats: 3 } },
-    play: async ({ prompt, idle }) => idle(await prompt('[[times 4 sleep 6]]'), 90_000),
+    play: async ({ prompt, idle }) => idle(await prompt(`[[calls 4 ${bash('sleep 6')}]]`), LONG_MS),
   },
   'healthy-ten-reads': {
-    about: 'Fourteen steps with the same tool and other input, each a little slow.',
-    play: async ({ prompt, idle }) => idle(await prompt('[[times 14 echo file %n]]'), 90_000),
+    about: 'Ten files are read one after the other.',
+    config: { loop: { maxRepeats: 3 } },
+    play: async ({ prompt, idle, project }) => {
+      for (let nth = 0; nth < 10; nth += 1) await writeFile(join(project, `${nth}.txt`), 'same\n');
+      await idle(await prompt('[[calls 10 read {"filePath":"%n.txt"}]]'), LONG_MS);
+    },
+  },
+  'healthy-test-after-edit': {
+    about: 'The same test runs again after each edit, with the same result.',
+    config: { loop: { maxRepeats: 3 } },
+    play: async ({ prompt, idle }) => {
+      const rounds = [1, 2, 3, 4, 5].map((nth) => `[[write notes.txt ${nth}]] [[bash false]]`);
+      await idle(await prompt(rounds.join(' ')), LONG_MS);
+    },
+  },
+  'healthy-failing-command': {
+    about: 'A command fails again and again, and is changed each time.',
+    config: { loop: { maxRepeats: 3 } },
+    play: async ({ prompt, idle }) =>
+      idle(await prompt('[[calls 6 read {"filePath":"missing-%n.txt"}]]'), LONG_MS),
+  },
+  'healthy-parallel-calls': {
+    about: 'Many calls in each step: those of one step are one step.',
+    config: { loop: { maxRepeats: 4 } },
+    play: async ({ prompt, idle }) =>
+      idle(await prompt(`[[calls 3 parallel=6 ${bash('echo %i')}]]`), LONG_MS),
+  },
+  'healthy-slow-model': {
+    about: 'A model that is slow before each step, and calls another thing each time.',
+    config: { loop: { maxRepeats: 3 } },
+    play: async ({ prompt, idle }) =>
+      idle(await prompt('[[calls 4 wait=6000 read {"filePath":"a%n.txt"}]]'), LONG_MS),
+  },
+  'healthy-even-stream': {
+    about: 'An answer streams for a minute and a half, in sentences that are much alike.',
+    config: QUIET,
+    play: async ({ prompt, idle }) => idle(await prompt(`[[say 95 1000 ${EVEN}]]`), LONG_MS),
+  },
+  'healthy-csv': {
+    about: 'An answer is a big CSV whose rows are all the same.',
+    config: QUIET,
+    play: async ({ prompt, idle }) => idle(await prompt(`[[say 95 1000 ${ROWS}]]`), LONG_MS),
+  },
+  'healthy-compaction-helps': {
+    about: 'A long session compacts every four steps, and goes on.',
+    home: TIGHT,
+    config: { loop: { maxCompactions: 3 } },
+    play: async ({ prompt, idle }) =>
+      idle(await prompt(`[[calls 18 full=4 ${bash('echo %n')}]]`, { model: 'tight' }), LONG_MS),
   },
   'stuck-loop-repeat': {
     about: 'The same search with the same result in every step.',
-    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[grep-forever]]')),
+    play: async (stage) =>
+      stuckAndAborted(stage, await stage.prompt('[[calls forever read {"filePath":"a.txt"}]]')),
+  },
+  'stuck-loop-slow-model': {
+    about: 'The same search again, by a model that is slow: the tool is not, so it is no poll.',
+    config: { loop: { maxRepeats: 3 } },
+    play: async (stage) =>
+      stuckAndAborted(
+        stage,
+        await stage.prompt('[[calls forever wait=6000 read {"filePath":"a.txt"}]]'),
+      ),
+  },
+  'stuck-loop-error': {
+    about: 'A tool is called with arguments that it refuses, again and again.',
+    config: { loop: { maxRepeats: 6 } },
+    play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[calls forever write {}]]')),
+  },
+  'stuck-loop-cycle': {
+    about: 'Two steps in turn, A-B-A-B, each with the same result as before.',
+    config: { loop: { maxRepeats: 4 } },
+    play: async (stage) => {
+      const calls = `read {"filePath":"a.txt"} | ${bash('echo b')}`;
+      await stuckAndAborted(stage, await stage.prompt(`[[calls forever ${calls}]]`));
+    },
+  },
+  'stuck-loop-edit': {
+    about: 'A file is edited one way and back, A-B-A.',
+    config: { loop: { maxRepeats: 4 } },
+    play: async (stage) => {
+      await writeFile(join(stage.project, 'a.txt'), 'one\n');
+      const edit = (from: string, to: string) =>
+        `edit {"filePath":"a.txt","oldString":"${from}","newString":"${to}"}`;
+      const first = '[[calls 1 read {"filePath":"a.txt"}]]';
+      const calls = `${edit('one', 'two')} | ${edit('two', 'one')}`;
+      await stuckAndAborted(stage, await stage.prompt(`${first} [[calls forever ${calls}]]`));
+    },
+  },
+  'stuck-loop-subagent': {
+    about: 'The same subagent is started again and again, with the same result.',
+    config: { loop: { maxRepeats: 4 } },
+    play: async ({ prompt, watchdog, idle }) => {
+      const task = { description: 'Look', prompt: 'Look', subagent_type: 'general' };
+      const sessionID = await prompt(`[[calls forever task ${JSON.stringify(task)}]]`);
+      await watchdog.saw('session.aborted', { sessionID });
+      await idle(sessionID);
+    },
+  },
+  'stuck-loop-compaction': {
+    about: 'The context is full again after each compaction.',
+    home: TIGHT,
+    play: async (stage) =>
+      stuckAndAborted(
+        stage,
+        await stage.prompt(`[[calls forever full=1 ${bash('echo %n')}]]`, { model: 'tight' }),
+      ),
+  },
+  'stuck-loop-text': {
+    about: 'An answer says the same passage without end.',
+    config: QUIET,
+    play: async (stage) => {
+      const sessionID = await stage.prompt(`[[say forever 1000 ${PASSAGE}]]`);
+      await stage.watchdog.saw('session.aborted', { sessionID }, 2 * LONG_MS);
+      await stage.idle(sessionID);
+    },
+  },
+  'reported-runs': {
+    about: 'A plugin prompts at every idle: reported, and left alone.',
+    config: { loop: { maxRuns: 4 } },
+    play: async ({ prompt, watchdog, project }) => {
+      await mkdir(join(project, '.opencode/plugin'), { recursive: true });
+      await writeFile(join(project, '.opencode/plugin/again.js'), AGAIN);
+      const sessionID = await prompt('[[ok]]');
+      await watchdog.saw('session.stuck', { sessionID, kind: 'runs' });
+    },
   },
   'stuck-loop-empty': {
     about: 'An answer without a body in every step: opencode asks again at once.',
@@ -435,7 +586,7 @@ async function record(name: string, scenario: Scenario): Promise<string> {
   try {
     const provider = await startFakeProvider();
     cleanups.push(() => provider.stop());
-    const home = await prepareHome(provider);
+    const home = await prepareHome(provider, scenario.home);
     cleanups.push(() => home.remove());
     const project = home.directory;
     const other = await home.project('other');
@@ -472,14 +623,19 @@ async function record(name: string, scenario: Scenario): Promise<string> {
       watchdog,
       project,
       other,
-      async prompt(text, { directory = project, ask = false } = {}) {
+      async prompt(text, { directory = project, ask = false, model } = {}) {
         const permission = ask ? { permission: [...ASK] } : {};
         const { id } = await opencode.createSession({
           directory,
           title: 'recorded',
           ...permission,
         });
-        await opencode.promptAsync(id, directory, text);
+        await opencode.promptAsync(
+          id,
+          directory,
+          text,
+          model === undefined ? undefined : { providerID: 'fake', modelID: model },
+        );
         return id;
       },
       async idle(sessionID, timeout) {

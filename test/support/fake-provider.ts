@@ -47,6 +47,9 @@ interface ChatBody {
   tools?: unknown[];
 }
 
+/** What opencode itself prompts after an automatic compaction (1.18.33). */
+const GOES_ON = /^Continue if you have next steps/m;
+
 export class FakeProvider {
   readonly requests: ProviderRequest[] = [];
   /** Tool-less requests (titles, compaction): answered at once (see `summaryDelay`), not in `requests`. */
@@ -54,6 +57,8 @@ export class FakeProvider {
   /** `'down'`: everything answers 503, whatever the marker says. */
   override: 'down' | null = null;
   private defaultMarker = '[[ok]]';
+  /** By session: the markers of its last prompt that had any. */
+  private readonly written = new Map<string, Marker[]>();
 
   constructor(private readonly server: Server) {
     server.on('request', (req: IncomingMessage, res: ServerResponse) => {
@@ -115,9 +120,9 @@ export class FakeProvider {
       return reply.finish();
     }
 
-    const marker = this.markerFor(body.messages);
-    const prompts = body.messages.filter(({ role }) => role === 'user').map(contentOf);
     const affinity = req.headers['x-session-affinity'];
+    const marker = this.markerFor(body.messages, typeof affinity === 'string' ? affinity : '');
+    const prompts = body.messages.filter(({ role }) => role === 'user').map(contentOf);
     const request: ProviderRequest = {
       at: Date.now(),
       model: body.model,
@@ -143,11 +148,15 @@ export class FakeProvider {
     await behaviour({ marker, model: body.model, earlier, apiKey, reply });
   }
 
-  private markerFor(messages: ChatMessage[]): Marker {
+  private markerFor(messages: ChatMessage[], session: string): Marker {
     const prompted = messages.findLastIndex(({ role }) => role === 'user');
     const prompt = messages[prompted];
-    const written = prompt ? parseMarkers(contentOf(prompt)) : [];
-    const steps = written.length > 0 ? written : parseMarkers(this.defaultMarker);
+    const text = prompt ? contentOf(prompt) : '';
+    const written = parseMarkers(text);
+    if (written.length > 0) this.written.set(session, written);
+    // After a compaction the session goes on with what its prompt said last.
+    const before = GOES_ON.test(text) ? this.written.get(session)?.slice(-1) : undefined;
+    const steps = before ?? (written.length > 0 ? written : parseMarkers(this.defaultMarker));
     const taken = messages.slice(prompted + 1).filter(({ role }) => role === 'tool').length;
     const last = steps.at(-1);
     const endless = last !== undefined && ENDLESS.has(last.name) ? last : undefined;

@@ -11,6 +11,8 @@ export interface HomeOptions {
   permission?: Record<string, unknown>;
   /** Further keys for opencode.json. */
   config?: Record<string, unknown>;
+  /** Further models of the provider `fake`, by id, as opencode.json has them: `{ paid: { cost: { input: 3, output: 15 } } }`. */
+  models?: Record<string, Record<string, unknown>>;
   /** `opencode` is npm's kind of Node wrapper, the server its child. */
   viaWrapper?: boolean;
 }
@@ -70,7 +72,7 @@ export function opencodeEnv(path: string): Record<string, string> {
 /** Makes a home whose models `fake/m1`, `fake/m2` and `fake2/m1` are answered by `provider`. */
 export async function prepareHome(
   provider: { url: string },
-  { permission, config, viaWrapper = false }: HomeOptions = {},
+  { permission, config, models = {}, viaWrapper = false }: HomeOptions = {},
 ): Promise<Home> {
   const path = await realpath(await mkdtemp(join(tmpdir(), 'opencode-home-')));
   const project = async (name: string) => {
@@ -80,17 +82,17 @@ export async function prepareHome(
   for (const folder of ['bin', 'tmp', 'config/opencode', 'data', 'state', 'cache']) {
     await project(folder);
   }
-  const fake = (name: string, models: string[]) => ({
+  const fake = (name: string, ids: string[], more: Record<string, object> = {}) => ({
     npm: '@ai-sdk/openai-compatible',
     name,
     options: { baseURL: provider.url, apiKey: 'x' },
-    models: Object.fromEntries(models.map((id) => [id, { name: id }])),
+    models: { ...Object.fromEntries(ids.map((id) => [id, { name: id }])), ...more },
   });
   const settings = {
     model: 'fake/m1',
     autoupdate: false,
     share: 'disabled',
-    provider: { fake: fake('fake', ['m1', 'm2']), fake2: fake('fake2', ['m1']) },
+    provider: { fake: fake('fake', ['m1', 'm2'], models), fake2: fake('fake2', ['m1']) },
     ...(permission && { permission }),
     ...config,
   };

@@ -38,6 +38,9 @@ const ok: Behaviour = ({ reply }) => {
   reply.finish();
 };
 
+/** Input tokens that an answer reports; output: 5. */
+const USAGE = 10;
+
 /** An hour and more: opencode's own limit for a bash call is two minutes. */
 const BASH_TIMEOUT_MS = 7_200_000;
 
@@ -100,10 +103,11 @@ export const behaviours: Record<string, Behaviour> = {
     await reply.chunks(num(marker.args[0], 3), 5, 'content');
     reply.finish('length');
   },
-  /** Writes a file, with some words before it. */
+  /** Writes a file, with some words before it: `[[write FILE]]`, `[[write FILE CONTENT]]`. */
   write: ({ reply, marker }) => {
+    const [filePath, ...words] = marker.args;
     reply.text('Let me write it.');
-    reply.toolCall('write', { filePath: marker.args[0], content: 'written' });
+    reply.toolCall('write', { filePath, content: words.join(' ') || 'written' });
   },
   hang: () => {},
   'hang-headers': ({ reply }) => reply.open(),
@@ -135,16 +139,25 @@ export const behaviours: Record<string, Behaviour> = {
       .replaceAll('))', '}}'),
     subagent_type: 'general',
   })),
-  /** The same search in every step, for ever. */
-  'grep-forever': tool('grep', () => ({ pattern: 'TODO', include: '*.md' })),
   /** A whole answer without a body, for ever: opencode asks again at once (facts, section 10). */
   'nothing-forever': ({ reply }) => reply.nothing(),
-  /** `[[times N COMMAND]]`: N steps of one bash call each, `%n` is the step's number; then a reply. */
-  times: (call) => {
-    const [count = '1', ...words] = call.marker.rest.split(/\s+/);
-    if (call.earlier >= Number(count)) return ok(call);
-    const command = words.join(' ').replaceAll('%n', String(call.earlier));
-    call.reply.toolCall('bash', { command, description: 'Runs the test command' });
+  /** `[[calls …]]` (see `stepOf`), then a reply. */
+  calls: async (call) => {
+    const step = stepOf(call);
+    if (step === undefined) return ok(call);
+    await pause(step.waitMs);
+    call.reply.toolCalls(step.calls, step.usage);
+  },
+  /** `[[say N MS TEXT]]`: N times this text (`forever`: without end), MS apart; `%n` is which one it is. */
+  say: async ({ reply, marker }) => {
+    const [count = '1', ms = '0', ...words] = marker.rest.split(' ');
+    const text = `${words.join(' ')}\n`;
+    reply.open();
+    for (let nth = 0; nth < timesOf(count) && !reply.isGone; nth += 1) {
+      if (nth > 0) await pause(Number(ms));
+      reply.text(text.replaceAll('%n', String(nth)));
+    }
+    reply.finish();
   },
   question: tool('question', () => ({
     questions: [
@@ -161,7 +174,40 @@ export const behaviours: Record<string, Behaviour> = {
 };
 
 /** Behaviours that go on past the last marker, until they answer by themselves. */
-export const ENDLESS: ReadonlySet<string> = new Set(['grep-forever', 'nothing-forever', 'times']);
+export const ENDLESS: ReadonlySet<string> = new Set(['calls', 'nothing-forever']);
+
+interface ToolCall {
+  name: string;
+  input: Record<string, unknown>;
+}
+
+/** Tokens that fill any context. */
+const FULL = 1_000_000;
+const timesOf = (count: string): number =>
+  count === 'forever' ? Number.POSITIVE_INFINITY : Number(count);
+
+/**
+ * `[[calls N TOOL JSON | TOOL JSON …]]`: N steps (`forever`: without end) of one call each, of these in turn. `%n` in the
+ * JSON is the step's number, `%i` the call's. Options before the tool: `wait=MS` before each answer, `parallel=N` calls in
+ * each step, `full=N`: every Nth step says that the context is full.
+ */
+function stepOf({
+  marker,
+  earlier,
+}: Call): { calls: ToolCall[]; waitMs: number; usage: number } | undefined {
+  const { options, rest } = marker;
+  const [count = '1', ...words] = rest.split(/\s+/).filter((word) => !OPTION.test(word));
+  if (earlier >= timesOf(count)) return undefined;
+  const choices = words.join(' ').split(' | ');
+  const [name = '', ...json] = (choices[earlier % choices.length] ?? '').split(' ');
+  const calls = Array.from({ length: num(options.parallel, 1) }, (_, nth) => {
+    const text = json.join(' ').replaceAll('%n', String(earlier)).replaceAll('%i', String(nth));
+    return { name, input: JSON.parse(text) as Record<string, unknown> };
+  });
+  const every = num(options.full, 0);
+  const isFull = every > 0 && (earlier + 1) % every === 0;
+  return { calls, waitMs: num(options.wait, 0), usage: isFull ? FULL : USAGE };
+}
 
 const exhausted: Record<string, unknown> = {
   free: {
@@ -224,6 +270,11 @@ export class Reply {
     private readonly id: string,
   ) {}
 
+  /** Nobody reads on. */
+  get isGone(): boolean {
+    return this.res.destroyed;
+  }
+
   open(): void {
     if (this.res.headersSent) return;
     this.res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
@@ -248,16 +299,28 @@ export class Reply {
   }
 
   toolCall(name: string, input: Record<string, unknown>): void {
-    const call = { name, arguments: JSON.stringify(input) };
-    this.delta({
-      role: 'assistant',
-      tool_calls: [{ index: 0, id: `call_${this.id}`, type: 'function', function: call }],
-    });
-    this.finish('tool_calls');
+    this.toolCalls([{ name, input }]);
   }
 
-  finish(reason = 'stop'): void {
-    const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
+  toolCalls(calls: readonly ToolCall[], promptTokens?: number): void {
+    this.delta({
+      role: 'assistant',
+      tool_calls: calls.map(({ name, input }, index) => ({
+        index,
+        id: `call_${this.id}${index === 0 ? '' : `_${index}`}`,
+        type: 'function',
+        function: { name, arguments: JSON.stringify(input) },
+      })),
+    });
+    this.finish('tool_calls', promptTokens);
+  }
+
+  finish(reason = 'stop', promptTokens = USAGE): void {
+    const usage = {
+      prompt_tokens: promptTokens,
+      completion_tokens: 5,
+      total_tokens: promptTokens + 5,
+    };
     this.send({ choices: [{ index: 0, delta: {}, finish_reason: reason }] });
     this.send({ choices: [], usage });
     this.write('data: [DONE]\n\n');
