@@ -27,13 +27,12 @@ export function continueAfterAbort(
   if (session.run !== undefined && session.run !== run) return;
   // The same model again is no help where an account is empty, its limit is hours away, or it went round in circles.
   const needsOther = reason === 'hopeless' || reason === 'wait' || reason === 'loop';
-  if (needsOther && context.policy.recover.models.length === 0) return;
-  proceed(
-    context,
-    session,
-    run,
-    isRetryReason(reason) || reason === 'silence' || reason === 'loop',
+  const models = context.policy.recover.models.filter(
+    (model) => !needsOther || model !== run.model,
   );
+  if (needsOther && models.length === 0) return;
+  const hasFailed = needsOther || isRetryReason(reason) || reason === 'silence';
+  proceed(context, session, run, hasFailed ? models : []);
 }
 
 /** What a restart cut, to be continued when the new server is healthy. */
@@ -50,19 +49,19 @@ export function continueAfterRestart(context: Context, cut: readonly Cut[]): voi
     const wasHealthy = health === 'busy' || health === 'delegating';
     const promptedSince = (session.lastPrompt?.at ?? at) > at;
     if (wasHealthy && !promptedSince && session.run === undefined) {
-      proceed(context, session, run, false);
+      proceed(context, session, run, []);
     }
   }
 }
 
-/** `otherModel`: the run failed on its model, so the fallback chain is walked where there is one. */
-function proceed(context: Context, session: Session, run: Run, otherModel: boolean): void {
-  const { models, maxPerSession } = context.policy.recover;
+/** `models`: the chain that is walked, as the run failed on its model; empty where it goes on with that. */
+function proceed(context: Context, session: Session, run: Run, models: readonly string[]): void {
+  const { maxPerSession } = context.policy.recover;
   const { parentID } = session.info;
   const promptWaits = session.lastPrompt?.taken === false;
   if (session.deleted || parentID !== undefined || promptWaits || run.requests.size > 0) return;
   if (session.continues >= maxPerSession) return;
-  const chosen = otherModel ? models[Math.min(session.continues, models.length - 1)] : undefined;
+  const chosen = models[Math.min(session.continues, models.length - 1)];
   const model = chosen ?? run.model;
   session.continues += 1;
   // A run that follows is wanted: it is not the old one come back.

@@ -42,6 +42,12 @@ const SAY_FULL_EVERY = 60_000;
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is inspected. */
 const QUIET_SHARE = 0.25;
 
+/**
+ * Prompts of one session that are told from new ones. opencode sends the last few again and again. At the limit: the
+ * oldest counts as new where it is sent again.
+ */
+const MAX_KNOWN_PROMPTS = 50;
+
 type OfOneSession = Exclude<
   SessionObservation | ActObservation,
   { kind: 'status.polled' | 'directory.disposed' }
@@ -219,7 +225,7 @@ export class SessionWatch {
         break;
       }
       case 'session.prompted':
-        if (session.lastPrompt?.messageID === o.messageID) return;
+        if (isKnownPrompt(session, o.messageID)) return;
         session.lastPrompt = { messageID: o.messageID, at: o.at, model: o.model, taken: false };
         session.lastAbort = undefined;
         session.lastFailure = undefined;
@@ -450,4 +456,12 @@ export class SessionWatch {
       this.#runs.progressed(session, run, o.at);
     }
   }
+}
+
+/** opencode sends a prompt's message again after each step, after a compaction those before it too (seen on 1.18.33). */
+function isKnownPrompt({ knownPrompts }: Session, messageID: string): boolean {
+  if (knownPrompts.includes(messageID)) return true;
+  knownPrompts.push(messageID);
+  if (knownPrompts.length > MAX_KNOWN_PROMPTS) knownPrompts.shift();
+  return false;
 }

@@ -159,6 +159,8 @@ export interface Session {
   lastPrompt:
     | { messageID: string; at: number; model: string | undefined; taken: boolean }
     | undefined;
+  /** Ids of the prompts heard of, the newest last. */
+  knownPrompts: string[];
   /** The user's message that was last heard being written. */
   spokenMessageID: string | undefined;
   /** The compaction under way was asked for. */
@@ -190,6 +192,7 @@ export function newSession(id: string, at: number): Session {
     abortAskedBy: undefined,
     lastAbort: undefined,
     lastPrompt: undefined,
+    knownPrompts: [],
     spokenMessageID: undefined,
     manualCompaction: false,
     runStarts: { at: [], lastEndedAt: Number.NEGATIVE_INFINITY },

@@ -157,8 +157,34 @@ it('twenty runs that follow each other at once are reported, and none is aborted
   expect(w.aborts()).toEqual([]);
 });
 
-it('a loop that was aborted is not continued on the same model', () => {
-  const w = steps(busy({ recover: { afterAbort: 'continue' } }), 12, () => ({}));
-  w.tell({ kind: 'abort.done', sessionID: 's', directory: '/p', tookMs: 5 });
-  expect(w.acts('continue')).toEqual([]);
+describe('a loop that was aborted', () => {
+  const recovered = (models: string[]) => {
+    const recover = { afterAbort: 'continue' as const, models };
+    const w = steps(world({ policy: { recover } }).prompt('s'), 12, () => ({}));
+    w.tell({ kind: 'abort.done', sessionID: 's', directory: '/p', tookMs: 5 });
+    return w.acts('continue').map(({ model }) => model);
+  };
+
+  it('is not continued on the same model', () => {
+    expect(recovered([])).toEqual([]);
+    expect(recovered(['fake/m1'])).toEqual([]);
+  });
+
+  it('is continued on another one', () => {
+    expect(recovered(['fake/m1', 'fake/m2'])).toEqual(['fake/m2']);
+  });
+
+  it('is continued after compactions too, whose prompts opencode sends again', () => {
+    const recover = { afterAbort: 'continue' as const, models: ['fake/m2'] };
+    const w = world({ policy: { recover } }).prompt('s');
+    const again = (messageID: string) =>
+      w.tell({ kind: 'session.prompted', sessionID: 's', messageID, directory: '/p' });
+    again('compact');
+    again('continue');
+    w.asks('s', 'm2');
+    for (const messageID of ['u1', 'compact', 'continue']) again(messageID);
+    steps(w, 12, () => ({}));
+    w.tell({ kind: 'abort.done', sessionID: 's', directory: '/p', tookMs: 5 });
+    expect(w.acts('continue').map(({ model }) => model)).toEqual(['fake/m2']);
+  });
 });
