@@ -2,8 +2,8 @@
 import * as z from 'zod';
 import type { OpencodeClient } from './client.js';
 
-/** opencode's permission for its tool that asks a person (1.18). */
-const QUESTION = 'question';
+/** opencode's tools that ask a person wherever they are allowed: `plan_exit` asks whether to go on to build (1.18.33). */
+const ASKING_TOOLS: ReadonlySet<string> = new Set(['question', 'plan_exit']);
 
 const rule = z.looseObject({ permission: z.string(), pattern: z.string(), action: z.string() });
 const agentSchema = z.looseObject({
@@ -36,8 +36,7 @@ function askingOf({ name, permission: rules = [] }: z.infer<typeof agentSchema>)
   const asking: Asking[] = [];
   const seen = new Set<string>();
   for (const [index, { permission, pattern, action }] of rules.entries()) {
-    // The question tool asks wherever it is allowed.
-    const asks = action === 'ask' || (action === 'allow' && permission === QUESTION);
+    const asks = action === 'ask' || (action === 'allow' && ASKING_TOOLS.has(permission));
     const key = `${permission} ${pattern}`;
     if (!asks || seen.has(key)) continue;
     if (rules.slice(index + 1).some((later) => covers(later, permission, pattern))) continue;
