@@ -37,20 +37,20 @@ export interface OpenStep {
   /** Hash of each text part, by part. */
   texts: Map<string, string>;
   reasoned: boolean;
-  /** A `step-finish` part has told of it already. */
-  told: boolean;
+  /** What is said is a compaction's summary. */
+  isSummary: boolean;
 }
 
 export const newStep = (): OpenStep => ({
   tools: new Map(),
   texts: new Map(),
   reasoned: false,
-  told: false,
+  isSummary: false,
 });
 
 export function finishedStep(
   messageID: string,
-  { tools, texts, reasoned }: OpenStep,
+  { tools, texts, reasoned, isSummary }: OpenStep,
   { finish, costUsd, tokens }: Pick<FinishedStep, 'finish' | 'costUsd' | 'tokens'>,
 ): FinishedStep {
   const calls = [...tools.values()];
@@ -63,6 +63,7 @@ export function finishedStep(
   return {
     messageID,
     empty: calls.length === 0 && !hasText && !reasoned,
+    ...(isSummary && { summary: true }),
     ...(isWhole && { fingerprint: hashOf(parts.join(' ')) }),
     ...(ownTimes.length > 0 && { toolMs: Math.max(...ownTimes) }),
     ...(calls[0] !== undefined && { tool: calls[0].tool }),
@@ -83,7 +84,11 @@ export function endedCall(
   end: { failed: boolean; result: string; ms: number },
 ): ToolCall {
   const { failed, ms } = end;
-  const result = failed ? foldNumbers(end.result) : end.result;
+  const result = failed
+    ? foldNumbers(end.result)
+    : TASK_TOOLS.has(tool)
+      ? foldIds(end.result)
+      : end.result;
   return { tool, hash: hashOf([tool, failed, canonical(input), result].join('\n')), ms, failed };
 }
 
@@ -98,10 +103,17 @@ function canonical(value: unknown): string {
   );
 }
 
+/** opencode's ids (`ses_ddb2d94acffe5pV5…`), those of providers' requests, and UUIDs. */
+const ID =
+  /\b(?:[a-z]+_(?=[a-z]*\d)[\da-z]{12,}|[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12})\b/gi;
+
+/** A subagent's result names its session, which is another one each time (seen on 1.18.33). */
+const foldIds = (text: string): string => text.replaceAll(ID, '#');
+
 /** Times, ids and counts of an error folded to `#`, so that the same error again is the same; paths are kept. */
 export function foldNumbers(text: string): string {
   return text.replaceAll(/\S+/g, (word) =>
-    word.includes('/') ? word : word.replaceAll(/\b[\da-f]{8,}\b|\d+(?:[.:]\d+)*/gi, '#'),
+    word.includes('/') ? word : foldIds(word).replaceAll(/\b[\da-f]{8,}\b|\d+(?:[.:]\d+)*/gi, '#'),
   );
 }
 

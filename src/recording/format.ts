@@ -143,6 +143,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
       .object({
         messageID: id,
         empty: z.boolean(),
+        summary: z.boolean().optional(),
         fingerprint: text.optional(),
         toolMs: ms.optional(),
         tool: text.optional(),

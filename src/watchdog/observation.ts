@@ -41,6 +41,8 @@ export interface FinishedStep {
   messageID: string;
   /** It held neither text, reasoning nor a tool call. */
   empty: boolean;
+  /** It wrote a compaction's summary. */
+  summary?: boolean;
   /** The same for two steps that called the same tools with the same input and the same result; without tools: that said the same. */
   fingerprint?: string;
   /** How long its slowest tool took, ms; one that delegates to a subagent does not count. */

@@ -43,7 +43,7 @@ export class RunSteps {
       this.#finished(value && this.#reader.part(value));
     } else if (type === 'message.updated') {
       const info = messageEvent.safeParse(properties).data?.info;
-      this.#finished(info && this.#reader.message(info));
+      if (info) this.#reader.message(info);
     }
   }
 

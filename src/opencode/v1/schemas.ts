@@ -115,9 +115,17 @@ const toolState = z.object({
   error: maybe(z.string()),
   title: maybe(z.string()),
   time: maybe(z.object({ start: maybe(epochMs), end: maybe(z.number()) })),
-  /** The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. */
+  /**
+   * The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. Tools that edit have the
+   * file's difference.
+   */
   metadata: maybe(
-    z.object({ sessionId: maybe(id), sessionID: maybe(id), output: maybe(z.string()) }),
+    z.object({
+      sessionId: maybe(id),
+      sessionID: maybe(id),
+      output: maybe(z.string()),
+      diff: maybe(z.string()),
+    }),
   ),
 });
 

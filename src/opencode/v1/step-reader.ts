@@ -1,7 +1,8 @@
 /**
  * Puts together what each finished step of a session did, from the events of its parts (facts, section 10).
  *
- * A step ends with a `step-finish` part; where none comes (an answer without a finish), with its message's own end.
+ * A step ends with a `step-finish` part, also where the answer had no finish. Its message's own events tell of no end: on
+ * a busy server `message.updated` shows the finish before the parts come (seen on 1.18.33).
  * Only hashes leave this file. Bounded: the message that is heard of least recently is forgotten.
  */
 import { BoundedMap } from '../../lib/bounded-map.js';
@@ -46,7 +47,7 @@ export class StepReader {
       case 'step-finish': {
         const step = finishedStep(messageID, this.#open(messageID), ended(value));
         // Versions up to 1.0 put several steps into one message.
-        this.#steps.set(messageID, { ...newStep(), told: true });
+        this.#steps.set(messageID, newStep());
         return step;
       }
       default:
@@ -54,15 +55,9 @@ export class StepReader {
     }
   }
 
-  /** @returns the step that this message's end ends, where no part has told of it */
-  message(info: WireMessage): FinishedStep | undefined {
-    if (info.role !== 'assistant' || info.summary === true) return undefined;
-    if (info.time?.completed === undefined || info.finish === undefined) return undefined;
-    const open = this.#steps.get(info.id);
-    if (open?.told === true) return undefined;
-    this.#steps.set(info.id, { ...newStep(), told: true });
-    const { finish, cost, tokens } = info;
-    return finishedStep(info.id, open ?? newStep(), ended({ reason: finish, cost, tokens }));
+  /** A compaction's summary is told by its message, which comes before its parts. */
+  message({ id, role, summary }: WireMessage): void {
+    if (role === 'assistant' && summary === true) this.#open(id).isSummary = true;
   }
 
   #open(messageID: string): OpenStep {
@@ -84,9 +79,11 @@ function toolCall({ tool = 'unknown', state }: WirePart): ToolCall | undefined {
   if (state?.status !== 'completed' && state?.status !== 'error') return undefined;
   const failed = state.status === 'error';
   const { start, end } = state.time ?? {};
+  const result = (failed ? state.error : state.output) ?? '';
   return endedCall(tool, state.input, {
     failed,
-    result: (failed ? state.error : state.output) ?? '',
+    // "Edit applied successfully." says nothing of the file: its difference tells a real A-B-A from one edit after the other.
+    result: `${result}${state.metadata?.diff ?? ''}`,
     ms: start === undefined || end === undefined ? 0 : Math.max(0, end - start),
   });
 }

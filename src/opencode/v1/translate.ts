@@ -163,10 +163,8 @@ const message: Translator = (properties, { steps }) => {
     ...(agent !== undefined && { agent }),
   };
   if (role === 'user') return { sessionID, said: [{ kind: 'session.prompted', ...details }] };
-  if (!isAsking(event.info)) {
-    const step = steps?.message(event.info);
-    return { sessionID, said: step ? [{ kind: 'session.step_finished', step }] : [] };
-  }
+  steps?.message(event.info);
+  if (!isAsking(event.info)) return { sessionID, said: [] };
   const said: Said[] = [{ kind: 'session.asking_model', ...details }];
   // The part that tells of a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
   if (event.info.summary === true) said.push({ kind: 'session.compacting' });

@@ -67,6 +67,8 @@ export function newStepHistory(): StepHistory {
 }
 
 export function stepFinished(history: StepHistory, step: FinishedStep): void {
+  // The compaction itself is counted, and its summary is no work done between two of them.
+  if (step.summary) return;
   history.emptySteps = step.empty ? history.emptySteps + 1 : 0;
   history.stepsSinceCompaction += 1;
   history.textRepeats = 0;

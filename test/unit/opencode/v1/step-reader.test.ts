@@ -12,6 +12,7 @@ interface Call {
   input?: unknown;
   output?: string;
   error?: string;
+  diff?: string;
   ms?: number;
 }
 
@@ -20,10 +21,10 @@ function stepOf(calls: readonly Call[], text?: string) {
   const reader = new StepReader();
   message += 1;
   const messageID = `msg_${message}`;
-  for (const [n, { tool = 'grep', input = {}, output, error, ms = 10 }] of calls.entries()) {
+  for (const [n, { tool = 'grep', input = {}, output, error, diff, ms = 10 }] of calls.entries()) {
     const result =
       error === undefined ? { status: 'completed', output } : { status: 'error', error };
-    const state = { ...result, input, time: { start: T0, end: T0 + ms } };
+    const state = { ...result, input, metadata: { diff }, time: { start: T0, end: T0 + ms } };
     reader.part(part.parse({ type: 'tool', messageID, callID: `${messageID}_${n}`, tool, state }));
   }
   if (text !== undefined) {
@@ -69,6 +70,31 @@ describe('the fingerprint of a step', () => {
     );
     expect(failed('no such file /src/a1.ts')).not.toBe(failed('no such file /src/a2.ts'));
     expect(foldNumbers('at 12:03:04 in /tmp/x9/y')).toBe('at # in /tmp/x9/y');
+    expect(failed('no session ses_ddb2d94acffe5pV5VWEYbM2NiO')).toBe(
+      failed('no session ses_ddb2d4b83ffenA1Ve5CSO8srUA'),
+    );
+    expect(failed('id 550e8400-e29b-41d4-a716-446655440000')).toBe(
+      failed('id 7c9e6679-7425-40de-944b-e07fc1f90ae7'),
+    );
+    expect(foldNumbers('no_such_function in a_longidentifierhere')).toBe(
+      'no_such_function in a_longidentifierhere',
+    );
+  });
+
+  it('is the same for a subagent with the same result, whose session is another one each time', () => {
+    const task = (id: string, result = 'All done.') =>
+      stepOf([{ tool: 'task', output: `<task id="${id}" state="completed">\n${result}\n</task>` }])
+        ?.fingerprint;
+    const first = task('ses_ddb2d94acffe5pV5VWEYbM2NiO');
+    expect(task('ses_ddb2d4b83ffenA1Ve5CSO8srUA')).toBe(first);
+    expect(task('ses_ddb2d4b83ffenA1Ve5CSO8srUA', 'Found one.')).not.toBe(first);
+  });
+
+  it('of an edit is what it made of the file: the same edit further down is another one', () => {
+    const edit = (diff: string) =>
+      stepOf([{ tool: 'edit', output: 'Edit applied successfully.', diff }])?.fingerprint;
+    expect(edit('@@ -1,1 +1,1 @@\n-one\n+two')).toBe(edit('@@ -1,1 +1,1 @@\n-one\n+two'));
+    expect(edit('@@ -1,1 +1,1 @@\n-one\n+two')).not.toBe(edit('@@ -2,1 +2,1 @@\n-one\n+two'));
   });
 
   it('of a step without tools is its text', () => {
@@ -103,11 +129,25 @@ describe('a finished step', () => {
     expect(stepOf([], 'hello')).toMatchObject({ empty: false, hasText: true });
   });
 
-  it('is told by its message’s end where no step-finish comes, and once', () => {
+  it('is told once, by its parts, also where the message shows its end before them', () => {
     const reader = new StepReader();
-    const ended = { id: 'msg_e', role: 'assistant', finish: 'unknown', time: { completed: T0 } };
-    expect(reader.message(ended)).toMatchObject({ empty: true, finish: 'unknown' });
-    expect(reader.message(ended)).toBeUndefined();
-    expect(reader.message({ ...ended, id: 'msg_s', summary: true })).toBeUndefined();
+    const info = { id: 'msg_e', role: 'assistant', finish: 'tool-calls', time: { completed: T0 } };
+    expect(reader.message(info)).toBeUndefined();
+    const state = { status: 'completed', output: 'x', input: {}, time: { start: T0, end: T0 } };
+    const messageID = 'msg_e';
+    reader.part(part.parse({ type: 'tool', messageID, callID: 'c', tool: 'read', state }));
+    const finish = part.parse({ type: 'step-finish', messageID, reason: 'tool-calls', cost: 1 });
+    expect(reader.part(finish)).toMatchObject({ empty: false, tools: 1, costUsd: 1 });
+    expect(reader.message(info)).toBeUndefined();
+  });
+
+  it('is told to be a compaction’s summary', () => {
+    const reader = new StepReader();
+    reader.message({ id: 'msg_s', role: 'assistant', summary: true });
+    const finish = { type: 'step-finish', messageID: 'msg_s', reason: 'stop' };
+    expect(reader.part(part.parse(finish))).toMatchObject({ summary: true });
+    expect(reader.part(part.parse({ ...finish, messageID: 'msg_t' }))).not.toHaveProperty(
+      'summary',
+    );
   });
 });

@@ -57,6 +57,18 @@ describe('repeated steps', () => {
     expect(Math.max(...counts(Array.from({ length: 100 }, (_, n) => step(`s${n % 5}`))))).toBe(0);
   });
 
+  it('a compaction between them does not end the row', () => {
+    const history = newStepHistory();
+    for (let n = 0; n < 12; n += 1) {
+      stepFinished(history, step('a'));
+      if (n % 5 === 4) {
+        stepFinished(history, step('a summary', { summary: true }));
+        compacted(history);
+      }
+    }
+    expect(nearestLoop(history, LIMITS)).toMatchObject({ kind: 'repeat', count: 12 });
+  });
+
   it('another result ends the row: a poll', () => {
     const steps = Array.from({ length: 50 }, (_, n) => step(`grep ${n}`));
     expect(Math.max(...counts(steps))).toBe(0);
@@ -101,6 +113,17 @@ describe('compactions', () => {
       compacted(history);
       stepFinished(history, step(`a${n}`));
       stepFinished(history, step(`b${n}`));
+    }
+    expect(nearestLoop(history, LIMITS)).toMatchObject({ kind: 'compaction', count: 4 });
+  });
+
+  it('do not count their own summaries as steps between them', () => {
+    const history = newStepHistory();
+    for (let n = 0; n < 4; n += 1) {
+      stepFinished(history, step(`a${n}`));
+      stepFinished(history, step(`b${n}`));
+      stepFinished(history, step('a summary', { summary: true }));
+      compacted(history);
     }
     expect(nearestLoop(history, LIMITS)).toMatchObject({ kind: 'compaction', count: 4 });
   });
