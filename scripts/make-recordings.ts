@@ -272,18 +272,24 @@ const scenarios: Record<string, Scenario> = {
       idle(await prompt(`[[calls 18 full=4 ${bash('echo %n')}]]`, { model: 'tight' }), LONG_MS),
   },
   'stuck-loop-repeat': {
-    about: 'The same search with the same result in every step.',
-    play: async (stage) =>
-      stuckAndAborted(stage, await stage.prompt('[[calls forever read {"filePath":"a.txt"}]]')),
+    about: 'The same file is read with the same result in every step.',
+    play: async (stage) => {
+      await writeFile(join(stage.project, 'a.txt'), 'one\n');
+      await stuckAndAborted(
+        stage,
+        await stage.prompt('[[calls forever read {"filePath":"a.txt"}]]'),
+      );
+    },
   },
   'stuck-loop-slow-model': {
-    about: 'The same search again, by a model that is slow: the tool is not, so it is no poll.',
+    about:
+      'The same file is read again by a model that is slow: the tool is not, so it is no poll.',
     config: { loop: { maxRepeats: 3 } },
-    play: async (stage) =>
-      stuckAndAborted(
-        stage,
-        await stage.prompt('[[calls forever wait=6000 read {"filePath":"a.txt"}]]'),
-      ),
+    play: async (stage) => {
+      await writeFile(join(stage.project, 'a.txt'), 'one\n');
+      const text = '[[calls forever wait=6000 read {"filePath":"a.txt"}]]';
+      await stuckAndAborted(stage, await stage.prompt(text));
+    },
   },
   'stuck-loop-error': {
     about: 'A tool is called with arguments that it refuses, again and again.',
