@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import Table from 'cli-table3';
 import { printableDeep } from '../lib/printable.js';
 import { bytes, counted, time } from '../telemetry/number-text.js';
+import { HEALTHS, type Health, type ServerHealth } from '../watchdog/decision.js';
 import type { DaemonStatus } from './status-schema.js';
 
 /**
@@ -41,19 +42,9 @@ const COLOUR_OF: Readonly<Record<string, Colour>> = {
   stuck: 'red',
   wedged: 'magenta',
   paused: 'yellow',
-};
+} satisfies Partial<Record<Health | ServerHealth | 'paused', Colour>>;
 
-const WORST_FIRST = [
-  'wedged',
-  'stuck',
-  'looping',
-  'stalled',
-  'retrying',
-  'waiting',
-  'delegating',
-  'busy',
-  'idle',
-];
+const WORST_FIRST: readonly string[] = HEALTHS.toReversed();
 
 /** Painted with our own colours only: what the answer holds is made printable first. */
 export function statusLines(

@@ -5,7 +5,14 @@
  * prompt), no secrets. Reading one back trusts nothing: every line is parsed by a schema.
  */
 import * as z from 'zod';
-import type { Observation } from '../watchdog/observation.js';
+import {
+  ASKED_BY,
+  type Observation,
+  PROBE_FAILURES,
+  REQUEST_KINDS,
+  REQUESTED_RESTARTS,
+  WITHDRAWN_AS,
+} from '../watchdog/observation.js';
 import { DEFAULT_POLICY, type Policy } from '../watchdog/policy.js';
 
 export const FORMAT_VERSION = 1;
@@ -64,7 +71,7 @@ const tool = z.object({
   startedAt: ms,
   childID: id.optional(),
 });
-const request = z.object({ requestID: id, on: z.enum(['permission', 'question']) });
+const request = z.object({ requestID: id, on: z.enum(REQUEST_KINDS) });
 
 const of = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
   z.object({ kind: z.literal(kind), at: ms, ...shape });
@@ -101,7 +108,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('probe.ok', { startedAt: ms, version }),
   of('probe.failed', {
     startedAt: ms,
-    failure: z.enum(['refused', 'timeout', 'http', 'not_opencode', 'network']),
+    failure: z.enum(PROBE_FAILURES),
     error: text,
   }),
   of('probe.unauthorized', { startedAt: ms, status: z.number() }),
@@ -124,7 +131,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   }),
   of('restart.failed', { error: text, serverAlive: z.boolean() }),
   of('restart.skipped', {}),
-  of('restart.requested', { reason: z.enum(['manual', 'memory', 'schedule']) }),
+  of('restart.requested', { reason: z.enum(REQUESTED_RESTARTS) }),
   of('stream.connected', { path: text }),
   of('stream.lost', {
     path: text.optional(),
@@ -204,9 +211,9 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('directory.disposed', { directory: text, replaced: z.boolean().optional() }),
   ofSession('abort.done', { tookMs: ms }),
   ofSession('abort.failed', { error: text }),
-  ofSession('abort.withdrawn', { seen: z.enum(['idle', 'missing', 'busy', 'withdrawn']) }),
+  ofSession('abort.withdrawn', { seen: z.enum(WITHDRAWN_AS) }),
   ofSession('abort.skipped', {}),
-  of('abort.requested', { sessionID: id, by: z.enum(['page', 'command', 'http']) }),
+  of('abort.requested', { sessionID: id, by: z.enum(ASKED_BY) }),
   of('acts.paused', {}),
   of('daemon.stopping', {}),
   of('acts.resumed', {}),

@@ -1,24 +1,12 @@
 /** The metrics that are read when they are scraped: what is now, and what counts by itself. */
 import type { Clock } from '../lib/clock.js';
-import { HEALTHS, type ServerHealth } from '../watchdog/decision.js';
+import { HEALTHS, SERVER_HEALTHS } from '../watchdog/decision.js';
 import { splitModelName } from '../watchdog/model-name.js';
+import { BREAKER_STATES } from '../watchdog/server/circuit-breaker.js';
 import type { LoopLag } from './event-loop-lag.js';
 import type { Instruments } from './instruments.js';
 import type { StatusSource } from './source.js';
 import type { StatusView } from './view.js';
-
-const SERVER_HEALTHS: readonly ServerHealth[] = [
-  'unknown',
-  'starting',
-  'healthy',
-  'unauthorized',
-  'unsupported',
-  'unresponsive',
-  'down',
-  'restarting',
-  'held',
-];
-const BREAKER_STATES = ['closed', 'open', 'half_open'] as const;
 
 export interface CollectorOptions {
   source: StatusSource;

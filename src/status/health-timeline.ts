@@ -1,5 +1,11 @@
 /** Each session's health over the last hour, as a string of one letter for each half minute: the worst seen in it. */
-import type { AbortReason, Health, RunOutcome, SessionFields } from '../watchdog/decision.js';
+import {
+  type AbortReason,
+  HEALTHS,
+  type Health,
+  type RunOutcome,
+  type SessionFields,
+} from '../watchdog/decision.js';
 
 /** How much of the past is shown: an hour, in slots that are some pixels wide on the page. */
 export const SLOT_MS = 30_000;
@@ -14,9 +20,7 @@ export const SLOTS = 120;
  */
 export const MAX_TIMELINES = 2_000;
 
-/** Worst last. A dot is a slot in which the session was not known. */
-const LETTERS = '.ibwdrlxsW';
-const LETTER: Readonly<Record<Health, string>> = {
+export const LETTER: Readonly<Record<Health, string>> = {
   idle: 'i',
   busy: 'b',
   waiting: 'w',
@@ -27,6 +31,8 @@ const LETTER: Readonly<Record<Health, string>> = {
   stuck: 's',
   wedged: 'W',
 };
+/** Worst last. A dot is a slot in which the session was not known. */
+const LETTERS = `.${HEALTHS.map((health) => LETTER[health]).join('')}`;
 
 /** How a session's last run ended, with why. */
 export interface RunEnd {

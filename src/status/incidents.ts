@@ -1,15 +1,17 @@
 /** Incidents, from their start to their end with what was done (contract, "Terms"), made of log events. Bounded. */
 import type { TelemetryRecord } from '../telemetry/logger.js';
 
-export type IncidentKind =
-  | 'stuck'
-  | 'wedged'
-  | 'suspended'
-  | 'unresponsive'
-  | 'unsupported'
-  | 'exited'
-  | 'breaker_open'
-  | 'outage';
+export const INCIDENT_KINDS = [
+  'stuck',
+  'wedged',
+  'suspended',
+  'unresponsive',
+  'unsupported',
+  'exited',
+  'breaker_open',
+  'outage',
+] as const;
+export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 
 export interface Step {
   at: string;

@@ -1,7 +1,8 @@
 /** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
 import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.js';
-import type { Spent } from '../watchdog/observation.js';
+import type { RequestKind, Spent } from '../watchdog/observation.js';
+import type { BreakerState } from '../watchdog/server/circuit-breaker.js';
 
 export interface ServerFacts {
   health: ServerHealth;
@@ -17,7 +18,7 @@ export interface ServerFacts {
   restarts: number;
   /** Restarts in `restart.window`. */
   recentRestarts: number;
-  breaker: { state: 'closed' | 'open' | 'half_open'; opensAgainInMs?: number };
+  breaker: { state: BreakerState; opensAgainInMs?: number };
   stream: { connected: boolean; silentMs?: number; events: number };
 }
 
@@ -37,7 +38,7 @@ export interface SessionFacts extends SessionFields {
   /** What the run has spent with its subagents. */
   costUsd?: number;
   tokens?: number;
-  waitingFor?: 'permission' | 'question';
+  waitingFor?: RequestKind;
 }
 
 export interface ActResult {

@@ -4,7 +4,7 @@
  * Every act is answered by an observation (`abort.done`, `restart.failed`, `session.inspected`, …), so the state
  * machine never assumes that something worked. Notes carry the names and fields of the contract's structured log.
  */
-import type { AskedBy } from './observation.js';
+import type { AskedBy, PendingRequest, RequestKind } from './observation.js';
 
 /** A session's health, worst last (contract, "Structured log"). */
 export const HEALTHS = [
@@ -80,16 +80,18 @@ export type RestartReason =
 /** `elsewhere`: several at once, and nothing says why (a dispose or a reload of opencode's configuration, most likely). */
 export type InterruptedBy = 'stop' | 'restart' | 'dispose' | 'elsewhere';
 
-export type ServerHealth =
-  | 'unknown'
-  | 'starting'
-  | 'healthy'
-  | 'unauthorized'
-  | 'unsupported'
-  | 'unresponsive'
-  | 'down'
-  | 'restarting'
-  | 'held';
+export const SERVER_HEALTHS = [
+  'unknown',
+  'starting',
+  'healthy',
+  'unauthorized',
+  'unsupported',
+  'unresponsive',
+  'down',
+  'restarting',
+  'held',
+] as const;
+export type ServerHealth = (typeof SERVER_HEALTHS)[number];
 
 /** A session that a restart cuts, with what it was doing. */
 export interface Interrupted {
@@ -131,7 +133,7 @@ export type Act =
       act: 'reject';
       sessionID: string;
       directory: string | undefined;
-      request: { requestID: string; on: 'permission' | 'question' };
+      request: PendingRequest;
     }
   /** Prompt an ended session to go on; answer `continue.done` or `continue.failed`. */
   | {
@@ -233,9 +235,9 @@ export interface NoteFields {
     /** What follows; said again where it becomes `nothing`: then a person must see to it. */
     next: 'restart' | 'nothing';
   };
-  'session.waiting': SessionFields & { on: 'permission' | 'question'; requestID: string };
+  'session.waiting': SessionFields & PendingRequest;
   'session.answered': SessionFields & {
-    on: 'permission' | 'question';
+    on: RequestKind;
     requestID: string;
     by: 'person' | 'watchdog';
     forMs: number;

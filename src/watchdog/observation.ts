@@ -63,10 +63,13 @@ export interface FinishedStep {
   tokens?: number;
 }
 
+export const REQUEST_KINDS = ['permission', 'question'] as const;
+export type RequestKind = (typeof REQUEST_KINDS)[number];
+
 /** A permission or question that waits for an answer. */
 export interface PendingRequest {
   requestID: string;
-  on: 'permission' | 'question';
+  on: RequestKind;
 }
 
 /** What is known of a session besides its run. Absent means unknown, not "none". */
@@ -87,7 +90,8 @@ export interface Spent {
 }
 
 /** Why a health probe did not count as an answer. */
-export type ProbeFailure = 'refused' | 'timeout' | 'http' | 'not_opencode' | 'network';
+export const PROBE_FAILURES = ['refused', 'timeout', 'http', 'not_opencode', 'network'] as const;
+export type ProbeFailure = (typeof PROBE_FAILURES)[number];
 
 /** A server that answers over HTTP, and not as an opencode that is understood. It is alive. */
 export interface Unsupported {
@@ -111,6 +115,10 @@ interface OfSession extends At {
   /** The directory that the event was tagged with: a status for another directory than the session's is not believed (facts, section 6). */
   directory?: string;
 }
+
+/** Restarts that are asked for, by a person or by `recycle`. */
+export const REQUESTED_RESTARTS = ['manual', 'memory', 'schedule'] as const;
+export type RequestedRestart = (typeof REQUESTED_RESTARTS)[number];
 
 export type ServerObservation =
   /** What the daemon found when it came up: a server that answers, or none. */
@@ -160,7 +168,7 @@ export type ServerObservation =
   /** `dryRun`: the act was decided, logged and left undone. */
   | (At & { kind: 'restart.skipped' })
   /** A person, a schedule or a memory limit asks for a restart. */
-  | (At & { kind: 'restart.requested'; reason: 'manual' | 'memory' | 'schedule' });
+  | (At & { kind: 'restart.requested'; reason: RequestedRestart });
 
 export type StreamObservation =
   | (At & { kind: 'stream.connected'; path: string })
@@ -256,7 +264,8 @@ export type SessionObservation =
  * What the status showed right before an abort, so that it was not sent. `missing`: idle, and the server knows no such
  * session; `withdrawn`: nobody wanted it any more.
  */
-export type WithdrawnAs = 'idle' | 'missing' | 'busy' | 'withdrawn';
+export const WITHDRAWN_AS = ['idle', 'missing', 'busy', 'withdrawn'] as const;
+export type WithdrawnAs = (typeof WITHDRAWN_AS)[number];
 
 export type ActObservation =
   /** The end of an `abort` act. */
@@ -274,7 +283,8 @@ export type ActObservation =
   | (OfSession & { kind: 'continue.failed'; model?: string; error: string });
 
 /** `page`: the status page in a browser; `command`: of opencode-watchdog; `http`: another program. */
-export type AskedBy = 'page' | 'command' | 'http';
+export const ASKED_BY = ['page', 'command', 'http'] as const;
+export type AskedBy = (typeof ASKED_BY)[number];
 
 /** What people ask of the daemon, on the status page or by a command. */
 export type PersonObservation =

@@ -4,7 +4,7 @@
  * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped unread.
  */
 import * as z from 'zod';
-import type { Observation } from '../../watchdog/observation.js';
+import type { Observation, RequestKind } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import type { ParseStats } from '../parse-stats.js';
@@ -229,7 +229,7 @@ function toolSays(value: schemas.WirePart, at: number, epochNow: number): Said[]
 }
 
 const asked =
-  (on: 'permission' | 'question'): Translator =>
+  (on: RequestKind): Translator =>
   (properties) => {
     const event = schemas.pending.safeParse(properties).data;
     if (!event) return undefined;

@@ -2,7 +2,7 @@
 
 import { BoundedMap } from '../../lib/bounded-map.js';
 import type { Clock } from '../../lib/clock.js';
-import type { Observation, SessionObservation } from '../../watchdog/observation.js';
+import type { Observation, RequestKind, SessionObservation } from '../../watchdog/observation.js';
 import {
   endedCall,
   finishedStep,
@@ -305,7 +305,7 @@ function ended(known: Known): Said[] {
   return over;
 }
 
-function asked(requestID: string | undefined, on: 'permission' | 'question', known: Known): Said[] {
+function asked(requestID: string | undefined, on: RequestKind, known: Known): Said[] {
   if (requestID === undefined) return [];
   known.requests.add(requestID);
   return [{ kind: 'request.asked', request: { requestID, on } }];

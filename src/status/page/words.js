@@ -4,11 +4,11 @@
 export const HEALTHS = [
   'wedged',
   'stuck',
-  'looping',
   'stalled',
+  'looping',
   'retrying',
-  'waiting',
   'delegating',
+  'waiting',
   'busy',
   'idle',
 ];

@@ -8,6 +8,9 @@
  */
 import { MAX_COOLDOWN_MS, type Policy } from '../policy.js';
 
+export const BREAKER_STATES = ['closed', 'open', 'half_open'] as const;
+export type BreakerState = (typeof BREAKER_STATES)[number];
+
 type State =
   | { kind: 'closed' }
   | { kind: 'open'; until: number; cooldown: number; restarts: number }

@@ -1,5 +1,6 @@
 /** What a session waits for or fails on just now, for people who look. */
 import type { StuckReason } from '../decision.js';
+import type { RequestKind } from '../observation.js';
 import type { Session } from './state.js';
 
 export interface Detail {
@@ -9,7 +10,7 @@ export interface Detail {
   message?: string;
   nextInMs?: number;
   reason?: StuckReason;
-  waitingFor?: 'permission' | 'question';
+  waitingFor?: RequestKind;
 }
 
 export function detail({ run }: Session, at: number): Detail {
