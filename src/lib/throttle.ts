@@ -1,4 +1,5 @@
 /** Lets each key through at most once in an interval. */
+import { BoundedMap } from './bounded.js';
 import type { Clock } from './clock.js';
 
 /** Keys of one throttle (sessions, directories, notices). At the limit: the oldest is forgotten, and may pass early. */
@@ -7,7 +8,7 @@ export const MAX_KEYS = 10_000;
 export class Throttle {
   readonly #clock: Clock;
   readonly #everyMs: number;
-  readonly #passedAt = new Map<string, number>();
+  readonly #passedAt = new BoundedMap<string, number>(MAX_KEYS);
 
   constructor(clock: Clock, everyMs: number) {
     this.#clock = clock;
@@ -17,18 +18,8 @@ export class Throttle {
   passes(key: string, now = this.#clock.now()): boolean {
     const last = this.#passedAt.get(key);
     if (last !== undefined && now - last < this.#everyMs) return false;
-    // In its place: to put it at the end, each time, costs more than it is worth where thousands pass.
     this.#passedAt.set(key, now);
-    if (this.#passedAt.size > MAX_KEYS) {
-      const [oldest] = this.#passedAt.keys();
-      if (oldest !== undefined) this.#passedAt.delete(oldest);
-    }
     return true;
-  }
-
-  /** Keys remembered. */
-  get size(): number {
-    return this.#passedAt.size;
   }
 
   /** The key may pass at once. */

@@ -16,11 +16,6 @@ export class ParseStats {
   onUnknownStatus: ((type: string) => void) | undefined;
   readonly #types = new Set<string>();
 
-  /** Status types never seen before, each once. */
-  get unknownStatusTypes(): readonly string[] {
-    return [...this.#types];
-  }
-
   unknownStatus(type: string): void {
     if (this.#types.size >= MAX_UNKNOWN_TYPES) return;
     const name = bounded(type, MAX_TYPE_CHARS);

@@ -6,6 +6,7 @@
  */
 
 import type { Counter, Gauge, Histogram } from 'prom-client';
+import { BoundedMap } from '../lib/bounded.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import type { RestartReason, StuckReason } from '../watchdog/decision.js';
 import type { Instruments } from './instruments.js';
@@ -60,7 +61,7 @@ export class EventCounters {
   readonly #abortSeconds: Histogram;
   readonly #recoverySeconds: Histogram;
   readonly #probeSeconds: Histogram;
-  readonly #stuckSince = new Map<string, number>();
+  readonly #stuckSince = new BoundedMap<string, number>(MAX_PENDING);
   readonly #providers = new Set<string>();
   #downSince: number | undefined;
   #connections = 0;
@@ -127,7 +128,6 @@ export class EventCounters {
       case 'session.stuck':
         this.#stuck.inc({ reason: record.fields.reason });
         this.#stuckSince.set(record.fields.sessionID, record.time);
-        if (this.#stuckSince.size > MAX_PENDING) this.#forgetOne();
         return;
       case 'session.aborted':
         this.#aborted(record.fields.sessionID, record.fields.reason, record.time);
@@ -216,11 +216,6 @@ export class EventCounters {
     if (since === undefined) return;
     this.#stuckSince.delete(sessionID);
     this.#abortSeconds.observe((at - since) / 1_000);
-  }
-
-  #forgetOne(): void {
-    const oldest = this.#stuckSince.keys().next().value;
-    if (oldest !== undefined) this.#stuckSince.delete(oldest);
   }
 
   #bounded(provider: string): string {

@@ -57,10 +57,6 @@ export interface SessionTimeline {
 export class HealthTimeline {
   readonly #timelines = new Map<string, SessionTimeline>();
 
-  get size(): number {
-    return this.#timelines.size;
-  }
-
   get(sessionID: string): SessionTimeline | undefined {
     return this.#timelines.get(sessionID);
   }

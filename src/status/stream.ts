@@ -56,10 +56,6 @@ export class LiveStream {
     this.#hint = hint;
   }
 
-  get size(): number {
-    return this.#listeners.size;
-  }
-
   get full(): boolean {
     return this.#listeners.size >= MAX_LISTENERS;
   }

@@ -1,5 +1,5 @@
 /** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
-import { BoundedMap } from '../lib/bounded-map.js';
+import { BoundedMap } from '../lib/bounded.js';
 import type { Clock } from '../lib/clock.js';
 import type { Redactor } from '../lib/redaction.js';
 import { type LogLine, recordOf } from '../telemetry/log-line.js';

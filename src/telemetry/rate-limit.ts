@@ -4,6 +4,7 @@
  *
  * Only lines are held back: subscribers (metrics, webhooks, the status page) hear of every event.
  */
+import { BoundedMap } from '../lib/bounded.js';
 import type { Clock, Timer } from '../lib/clock.js';
 import type { EventName } from './catalogue/events.js';
 
@@ -101,18 +102,13 @@ export class LogRate {
   readonly #options: LogRateOptions;
   /** By the event's name, or by its group. */
   readonly #names = new Map<string, Bucket>();
-  readonly #sentences = new Map<string, Bucket>();
+  readonly #sentences = new BoundedMap<string, Bucket>(MAX_SENTENCES);
   #suppressed = new Map<EventName, number>();
   #since = 0;
   #timer: Timer | undefined;
 
   constructor(options: LogRateOptions) {
     this.#options = options;
-  }
-
-  /** Sentences remembered. */
-  get size(): number {
-    return this.#sentences.size;
   }
 
   /** Whether this line may be written now. `subject`: the session that it is about. */
@@ -155,13 +151,7 @@ export class LogRate {
 
   #sentence(key: string, { burst }: Rate, now: number): Bucket {
     const bucket = this.#sentences.get(key) ?? { left: burst, at: now };
-    // Entered anew: the Map's order is then the order of saying.
-    this.#sentences.delete(key);
     this.#sentences.set(key, bucket);
-    if (this.#sentences.size > MAX_SENTENCES) {
-      const [oldest] = this.#sentences.keys();
-      if (oldest !== undefined) this.#sentences.delete(oldest);
-    }
     return bucket;
   }
 

@@ -3,7 +3,7 @@
  * verified, no session is used twice by `prompt`, and nothing fails silently.
  */
 import { randomUUID } from 'node:crypto';
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import { type Clock, SystemClock, sleep } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { OpencodeClient } from '../v1/client.js';

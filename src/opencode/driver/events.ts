@@ -5,7 +5,7 @@
  * the runs check the status all the same.
  */
 import * as z from 'zod';
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { EventConnection } from '../http/event-source.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';

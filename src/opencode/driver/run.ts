@@ -2,7 +2,7 @@
  * Follows one run to its end: by its events, and by checks of its status. Only the status of the session's own
  * directory is believed (facts, section 6), and only its transcript says how it ended.
  */
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from '../v1/client.js';

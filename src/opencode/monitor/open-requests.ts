@@ -2,6 +2,7 @@
  * Remembers which permissions and questions are open, so that those answered while nobody listened are noticed when
  * the lists are read again.
  */
+import { BoundedMap, BoundedSet } from '../../lib/bounded.js';
 import type { Observation } from '../../watchdog/observation.js';
 import type { OwnedRequest } from '../server-api.js';
 
@@ -21,25 +22,18 @@ interface Open {
 }
 
 export class OpenRequests {
-  readonly #open = new Map<string, Open>();
+  readonly #open = new BoundedMap<string, Open>(MAX_REMEMBERED);
   /** Answered ids: a list that was on its way meanwhile may still have them. */
-  readonly #answered = new Set<string>();
-
-  /** Open requests remembered. */
-  get size(): number {
-    return this.#open.size;
-  }
+  readonly #answered = new BoundedSet<string>(MAX_REMEMBERED);
 
   /** `listed`: false for requests of a kind that the lists do not show (`permission.v2`). */
   note(observation: Observation, listed = true): void {
     if (observation.kind === 'request.asked' && listed) {
       const { sessionID, directory, at, request } = observation;
       this.#open.set(request.requestID, { sessionID, on: request.on, directory, at });
-      forgetOldest(this.#open);
     } else if (observation.kind === 'request.answered') {
       this.#open.delete(observation.requestID);
       this.#answered.add(observation.requestID);
-      forgetOldest(this.#answered);
     }
   }
 
@@ -76,10 +70,4 @@ export class OpenRequests {
     this.#open.clear();
     this.#answered.clear();
   }
-}
-
-function forgetOldest(all: Map<string, Open> | Set<string>): void {
-  if (all.size <= MAX_REMEMBERED) return;
-  const [oldest] = all.keys();
-  if (oldest !== undefined) all.delete(oldest);
 }

@@ -1,5 +1,6 @@
 /** Asks each live directory, or the whole server, for its sessions' status: in a steady rhythm, and all at once after a gap. */
 import { sharedAbort } from '../../lib/abort.js';
+import { BoundedSet } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import { Throttle } from '../../lib/throttle.js';
@@ -43,7 +44,7 @@ export class Poller {
   readonly #inFlight = new Map<Place, Promise<boolean>>();
   readonly #notices: Throttle;
   /** Directories whose last answer had sessions that are not idle. */
-  readonly #active = new Set<Place>();
+  readonly #active = new BoundedSet<Place>(MAX_LIVE_DIRECTORIES + 1);
   #control: AbortController | undefined;
   #timer: Timer | undefined;
   /** When the last round was made; at first, when the rhythm began. */
@@ -147,11 +148,6 @@ export class Poller {
     if (signal.aborted) return false;
     this.#active.delete(directory);
     if (hasActive(statuses)) this.#active.add(directory);
-    // One that is polled no more never becomes idle: the one polled longest ago goes.
-    if (this.#active.size > MAX_LIVE_DIRECTORIES + 1) {
-      const [oldest] = this.#active;
-      this.#active.delete(oldest);
-    }
     const where = directory === WHOLE_SERVER ? {} : { directory };
     emit({ kind: 'status.polled', at: clock.now(), startedAt, ...where, statuses });
     return true;

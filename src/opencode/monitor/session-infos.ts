@@ -1,4 +1,5 @@
 /** Fetches what is not known of active sessions (title, parent), once each, when they are first seen. */
+import { BoundedSet } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
 import type { Observation, SessionInfo } from '../../watchdog/observation.js';
@@ -31,7 +32,7 @@ const age = (created: number, clock: Clock): number => Math.max(0, clock.epoch()
 export class SessionInfos {
   readonly #options: SessionInfosOptions;
   /** Sessions whose information was told. */
-  readonly #told = new Set<string>();
+  readonly #told = new BoundedSet<string>(MAX_KNOWN);
   /** Information that came with a list, told when its session turns out to be active. */
   readonly #listed = new Map<string, SessionSummary>();
   readonly #tries: Throttle;
@@ -52,9 +53,6 @@ export class SessionInfos {
   /** An event has told it already. */
   told(sessionID: string): void {
     this.#told.add(sessionID);
-    if (this.#told.size <= MAX_KNOWN) return;
-    const [oldest] = this.#told;
-    if (oldest !== undefined) this.#told.delete(oldest);
   }
 
   listed(sessions: readonly SessionSummary[]): void {

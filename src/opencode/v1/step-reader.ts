@@ -5,7 +5,7 @@
  * a busy server `message.updated` shows the finish before the parts come (seen on 1.18.33).
  * Only hashes leave this file. Bounded: the message that is heard of least recently is forgotten.
  */
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
 import {
   endedCall,

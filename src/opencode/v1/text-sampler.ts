@@ -3,7 +3,7 @@
  * at its end only (seen on 1.18.33), so nothing but the deltas can tell. Only a count leaves this file.
  */
 import * as z from 'zod';
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import { MAX_TAIL_CHARS, repeatsAtEnd } from '../../lib/repeats-at-end.js';
 
 /** Sessions whose streaming is timed. As many as are watched. At the limit: the one heard of longest ago is timed anew. */

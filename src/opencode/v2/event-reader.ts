@@ -1,6 +1,6 @@
 /** Reads the events of OpenCode 2 (`/api/event`; opencode-2-facts, section 3) for one monitor. */
 
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Observation, RequestKind, SessionObservation } from '../../watchdog/observation.js';
 import {

@@ -3,7 +3,7 @@
  * Events of an execution name no directory, polls say only "running", and a tool's name comes once (opencode-2-facts,
  * sections 3.2, 3.3 and 4.2). Bounded: the session heard of least recently is forgotten.
  */
-import { BoundedMap } from '../../lib/bounded-map.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import type { WireError } from './schemas.js';
 

@@ -5,6 +5,7 @@
  * digest. So an outage that touches a hundred sessions is a message or two. Nothing here is ever waited for.
  */
 import { Agent } from 'undici';
+import { BoundedSet } from '../../lib/bounded.js';
 import { type Clock, sleep, type Timer } from '../../lib/clock.js';
 import { printable } from '../../lib/printable.js';
 import { quietFor } from '../../lib/quiet-hours.js';
@@ -86,7 +87,7 @@ export class Webhook {
   readonly #agent = new Agent();
   readonly #stopping = new AbortController();
   /** What it was told of and has not ended. */
-  readonly #topics = new Set<string>();
+  readonly #topics = new BoundedSet<string>(MAX_TOPICS);
   #pending: TelemetryRecord[] = [];
   #urgent = false;
   #more = 0;
@@ -140,11 +141,7 @@ export class Webhook {
     // Debug is told to who names the event.
     const least = named && minLevel === 'info' ? 0 : LEVELS.indexOf(minLevel);
     if (LEVELS.indexOf(record.level) < least) return false;
-    if (topic?.is === 'open') {
-      this.#topics.add(topic.key);
-      const [oldest] = this.#topics;
-      if (this.#topics.size > MAX_TOPICS && oldest !== undefined) this.#topics.delete(oldest);
-    }
+    if (topic?.is === 'open') this.#topics.add(topic.key);
     return true;
   }
 

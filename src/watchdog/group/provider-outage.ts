@@ -36,11 +36,6 @@ export class ProviderOutages {
     this.#emit = emit;
   }
 
-  /** Models remembered. */
-  get size(): number {
-    return this.#models.size;
-  }
-
   /** Whether the run's model is said to be out. */
   isOut(run: Run): boolean {
     return run.model !== undefined && this.#models.get(run.model)?.outSince !== undefined;

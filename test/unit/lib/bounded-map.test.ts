@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BoundedMap } from '../../../src/lib/bounded-map.js';
+import { BoundedMap } from '../../../src/lib/bounded.js';
 
 test('a bounded map forgets its oldest, and what is set again is the newest', () => {
   const map = new BoundedMap<string, number>(3);

@@ -95,9 +95,11 @@ describe('texts', () => {
 
   it('of unknown status types are few and short', () => {
     const parseStats = new ParseStats();
+    const types: string[] = [];
+    parseStats.onUnknownStatus = (type) => types.push(type);
     for (let n = 0; n < 100; n += 1) readStatus({ type: `${n} ${LONG}` }, NOW, parseStats);
-    expect(parseStats.unknownStatusTypes).toHaveLength(MAX_UNKNOWN_TYPES);
-    for (const type of parseStats.unknownStatusTypes) expect(type).toHaveLength(MAX_TYPE_CHARS);
+    expect(types).toHaveLength(MAX_UNKNOWN_TYPES);
+    for (const type of types) expect(type).toHaveLength(MAX_TYPE_CHARS);
   });
 });
 
@@ -150,7 +152,6 @@ describe('what is remembered', () => {
   it('of keys that passed is bounded', () => {
     const throttle = new Throttle(new ManualClock(), 1_000);
     for (let n = 0; n < 3 * MAX_KEYS; n += 1) throttle.passes(`k${n}`);
-    expect(throttle.size).toBe(MAX_KEYS);
     expect(throttle.passes(`k${3 * MAX_KEYS - 1}`)).toBe(false);
     expect(throttle.passes('k0')).toBe(true);
   });
@@ -161,7 +162,6 @@ describe('what is remembered', () => {
       const request = { requestID: `r${n}`, on: 'permission' } as const;
       requests.note({ kind: 'request.asked', at: 0, sessionID: 's', directory: '/p', request });
     }
-    expect(requests.size).toBe(MAX_REMEMBERED);
     const answered = requests.compare('permission', '/p', [], 1, 1);
     expect(answered).toHaveLength(MAX_REMEMBERED);
     expect(answered.at(-1)).toMatchObject({ requestID: `r${2 * MAX_REMEMBERED - 1}` });

@@ -41,7 +41,7 @@ describe('a timeline', () => {
   it('begins with a session’s first activity: what was always idle has none', () => {
     const timelines = new HealthTimeline();
     timelines.set(one, 'idle', T0);
-    expect(timelines.size).toBe(0);
+    expect([...timelines.values()]).toHaveLength(0);
     expect(timelines.text('ses_1', T0)).toBe('');
   });
 
@@ -51,7 +51,7 @@ describe('a timeline', () => {
     timelines.set({ sessionID: 'ses_2' }, 'busy', minutes(0));
     timelines.set({ sessionID: 'ses_2' }, 'idle', minutes(1));
     timelines.prune(minutes(60));
-    expect(timelines.size).toBe(2);
+    expect([...timelines.values()]).toHaveLength(2);
     timelines.prune(minutes(62));
     expect([...timelines.values()].map(({ fields }) => fields.sessionID)).toEqual(['ses_1']);
   });
@@ -63,7 +63,7 @@ describe('a timeline', () => {
       timelines.set({ sessionID: `s${i}` }, 'busy', T0 + i);
       timelines.set({ sessionID: `s${i}` }, 'idle', T0 + i);
     }
-    expect(timelines.size).toBe(MAX_TIMELINES);
+    expect([...timelines.values()]).toHaveLength(MAX_TIMELINES);
     expect(timelines.get('ses_1')).toBeDefined();
   });
 
