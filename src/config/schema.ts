@@ -244,6 +244,10 @@ export const configSchema = group({
       'An abort has worked when the session is seen idle within this time; longer where the server answers slowly.',
     ),
     maxTries: count(P.abort.maxTries, 'Then the session is wedged.'),
+    dispose: flag(
+      P.abort.dispose,
+      'A wedged session’s directory is disposed before the server is restarted for it: that ends the runs of this directory alone, and waits for its healthy ones as long as `restart.waitForHealthy`.',
+    ),
   }),
   pileup: group({
     minSessions: count(P.pileup.minSessions, 'This many sessions retrying at once …'),

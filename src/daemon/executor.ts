@@ -11,6 +11,8 @@ import { Semaphore } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
 import { abortEnd } from '../opencode/actions/abort-steps.js';
 import { continueSession } from '../opencode/actions/continue.js';
+import { disposeDirectory } from '../opencode/actions/dispose.js';
+import { disposeEnd } from '../opencode/actions/dispose-steps.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -119,6 +121,8 @@ export class Executor {
         return this.#restart(act.act);
       case 'continue_process':
         return this.#continueProcess();
+      case 'dispose':
+        return this.#dispose(act);
       case 'continue':
         return this.#promptSlots.take(() => this.#continue(act));
       case 'reject':
@@ -170,6 +174,13 @@ export class Executor {
     } finally {
       if (this.#aborts.get(sessionID) === withdraw) this.#aborts.delete(sessionID);
     }
+  }
+
+  async #dispose(act: Extract<Act, { act: 'dispose' }>): Promise<void> {
+    const { client, clock, observe } = this.#o;
+    const end = await disposeDirectory(client, clock, { ...act, stop: this.#stopping.signal });
+    // One that the stop cut short has neither worked nor failed, and nobody decides any more.
+    if (!this.#stopping.signal.aborted) observe(disposeEnd(end, act.directory, clock.now()));
   }
 
   async #continueProcess(): Promise<void> {

@@ -124,6 +124,9 @@ export class RecognisingApi implements ServerApi {
   abort(...args: Parameters<ServerApi['abort']>) {
     return this.#now.abort(...args);
   }
+  dispose(...args: Parameters<ServerApi['dispose']>) {
+    return this.#now.dispose(...args);
+  }
   prompt(...args: Parameters<ServerApi['prompt']>) {
     return this.#now.prompt(...args);
   }

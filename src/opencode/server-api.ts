@@ -170,6 +170,8 @@ export interface ServerApi {
     signal?: AbortSignal,
     timeoutMs?: number,
   ): Promise<'taken' | 'nothing_ran'>;
+  /** Drops the directory's instance, with all its runs. The answer is no evidence of their end: look at the status. */
+  dispose(directory: string, signal?: AbortSignal, timeoutMs?: number): Promise<void>;
   /** Returns when the server has taken the prompt. That its run begins is for the status to show. */
   prompt(
     sessionID: string,

@@ -176,5 +176,5 @@ function left(act: Act, at: number): Observation[] {
 }
 
 function isResult(o: Observation): boolean {
-  return !o.kind.endsWith('.requested') && /^(abort|restart|continue)\./.test(o.kind);
+  return !o.kind.endsWith('.requested') && /^(abort|restart|continue|dispose)\./.test(o.kind);
 }

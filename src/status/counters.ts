@@ -48,6 +48,7 @@ export class EventCounters {
   readonly #wedged: Counter;
   readonly #failed: Counter;
   readonly #interrupted: Counter;
+  readonly #disposals: Counter;
   readonly #restarts: Counter;
   readonly #restartFailures: Counter;
   readonly #breakerOpened: Counter;
@@ -74,8 +75,15 @@ export class EventCounters {
       'result',
     ]);
     this.#wedged = make.counter('wedged_sessions', 'Sessions that no abort ended.');
+    this.#disposals = make.counter(
+      'directory_disposals',
+      'Disposes of directories for wedged sessions by how they ended.',
+      ['result'],
+    );
     this.#failed = make.counter('failed_runs', 'Runs that opencode itself ended with an error.');
-    this.#interrupted = make.counter('interrupted_runs', 'Runs that a restart cut.', ['reason']);
+    this.#interrupted = make.counter('interrupted_runs', 'Runs that a restart or a dispose cut.', [
+      'reason',
+    ]);
     this.#restarts = make.counter('server_restarts', 'Restarts decided.', ['reason']);
     this.#restartFailures = make.counter(
       'server_restart_failures',
@@ -147,6 +155,12 @@ export class EventCounters {
       case 'session.wedged':
         this.#wedged.inc();
         return;
+      case 'directory.disposed':
+        if (record.fields.reason !== 'elsewhere') this.#disposals.inc({ result: 'done' });
+        return;
+      case 'directory.dispose_failed':
+        this.#disposals.inc({ result: 'failed' });
+        return;
       case 'session.failed':
         this.#failed.inc();
         return;
@@ -208,6 +222,7 @@ export class EventCounters {
       for (const result of ['done', 'failed']) this.#aborts.inc({ reason, result }, 0);
     }
     for (const result of ['sent', 'failed']) this.#notices.inc({ result }, 0);
+    for (const result of ['done', 'failed']) this.#disposals.inc({ result }, 0);
   }
 
   #aborted(sessionID: string, reason: string, at: number): void {

@@ -25,7 +25,7 @@ export interface Incident {
   kind: IncidentKind;
   startedAt: string;
   endedAt?: string;
-  /** How it ended: aborted, recovered, restarted, continued, failed, idle, healthy, closed, back; unwatched where the daemon ended first. */
+  /** How it ended: aborted, disposed, recovered, restarted, continued, failed, idle, healthy, closed, back; unwatched where the daemon ended first. */
   outcome?: string;
   reason?: string;
   sessionID?: string;
@@ -121,6 +121,14 @@ export class Incidents {
         return this.#end('server', 'restarted', record);
       case 'server.healthy':
         return this.#end('server', 'healthy', record);
+      case 'directory.disposing':
+      case 'directory.deferred':
+      case 'directory.dispose_failed':
+        this.#stepOfWedged(record);
+        return undefined;
+      case 'directory.disposed':
+        this.#disposed(record);
+        return undefined;
       case 'server.breaker_open':
         return this.#begin('breaker', 'breaker_open', record, record.fields);
       case 'server.breaker_closed':
@@ -197,6 +205,28 @@ export class Incidents {
     last.outcome = 'aborted';
     addStep(last, record);
     return last;
+  }
+
+  /** What is done about a directory is done about each wedged session in it. */
+  #stepOfWedged(record: TelemetryRecord & { fields: { directory: string } }): void {
+    for (const incident of this.#open.values()) {
+      if (incident.kind === 'wedged' && incident.directory === record.fields.directory) {
+        addStep(incident, record);
+      }
+    }
+  }
+
+  /** The event stream shows the ends before the dispose's own proof does. */
+  #disposed(record: Extract<TelemetryRecord, { event: 'directory.disposed' }>): void {
+    const { reason, interrupted } = record.fields;
+    if (reason === 'elsewhere') return;
+    for (const sessionID of interrupted) {
+      if (this.#end(`session ${sessionID}`, 'disposed', record) !== undefined) continue;
+      const last = this.#all.findLast((incident) => incident.sessionID === sessionID);
+      if (last?.kind !== 'wedged' || last.outcome !== 'idle') continue;
+      last.outcome = 'disposed';
+      addStep(last, record);
+    }
   }
 
   /** The oldest that is over goes first; where all are open, the oldest. */

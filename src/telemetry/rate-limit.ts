@@ -32,8 +32,8 @@ export const COMPLAINTS: Rates = {
   all: { burst: 20, perSecond: 1 },
 };
 /**
- * Lines of each of `stream.connected`, `stream.lost`, `stream.unavailable`. A stream that comes and goes: its
- * reconnects slow down by themselves. At the limit: the line is left out and counted.
+ * Lines of each of `stream.connected`, `stream.lost`, `stream.unavailable`, `directory.disposed`. A stream that comes
+ * and goes: its reconnects slow down by themselves; a directory that the server drops over and over. At the limit: the line is left out and counted.
  */
 export const STREAM: Rates = {
   same: { burst: 5, perSecond: 1 },
@@ -68,6 +68,7 @@ const LIMITED: Partial<Record<EventName, Rates>> = {
   'stream.connected': STREAM,
   'stream.lost': STREAM,
   'stream.unavailable': STREAM,
+  'directory.disposed': STREAM,
   'server.output': OUTPUT,
   'session.health': CHANGES,
   'session.waiting': CHANGES,

@@ -68,6 +68,9 @@ export type BudgetUnit = 'cost' | 'tokens' | 'steps';
 /** What goes round in circles (contract, `session.stuck`). */
 export type LoopKind = 'empty' | 'repeat' | 'compaction' | 'text' | 'runs';
 
+/** What follows on a wedged session. */
+export type WedgedNext = 'dispose' | 'restart' | 'nothing';
+
 export type RestartReason =
   | 'pileup'
   | 'wedged'
@@ -76,6 +79,9 @@ export type RestartReason =
   | 'memory'
   | 'schedule'
   | 'manual';
+
+/** Why a directory is disposed; `elsewhere`: by somebody else. */
+export type DisposeReason = 'wedged' | 'elsewhere';
 
 /** `elsewhere`: several at once, and nothing says why (a dispose or a reload of opencode's configuration, most likely). */
 export type InterruptedBy = 'stop' | 'restart' | 'dispose' | 'elsewhere';
@@ -128,6 +134,18 @@ export type Act =
   | { act: 'restart'; reason: RestartReason }
   /** Let a process that a signal stopped run on (SIGCONT); answer `continue_process.done` or `continue_process.failed`. */
   | { act: 'continue_process' }
+  /** Drop the directory's instance, which ends its runs; verify that these sessions' have ended, answer `dispose.*`. */
+  | {
+      act: 'dispose';
+      directory: string;
+      reason: DisposeReason;
+      /** The wedged ones: they must be seen idle. */
+      sessions: readonly string[];
+      /** All that are known to run there: where the last look shows another, nothing is sent. */
+      known: readonly string[];
+      /** They must be seen idle within this time after sending, ms. */
+      verifyTimeoutMs: number;
+    }
   /** Answer no to a request in a person's place; `request.answered` follows from opencode itself. */
   | {
       act: 'reject';
@@ -198,6 +216,27 @@ export interface NoteFields {
   'server.restart_failed': { reason: RestartReason | 'start'; error: string };
   'server.breaker_open': { reason: RestartReason; restarts: number; cooldownMs: number };
   'server.breaker_closed': { restarts: number };
+  'directory.deferred': {
+    reason: DisposeReason;
+    directory: string;
+    /** The healthy runs of the directory that it would cut, by session. */
+    waitsFor: string[];
+    waitForHealthyMs: number;
+  };
+  'directory.disposing': {
+    reason: DisposeReason;
+    directory: string;
+    /** The sessions whose runs it ends, the wedged ones included. */
+    interrupted: string[];
+  };
+  'directory.disposed': {
+    reason: DisposeReason;
+    directory: string;
+    interrupted: string[];
+    /** From sending it to the proof; absent where somebody else did it. */
+    tookMs?: number;
+  };
+  'directory.dispose_failed': { reason: DisposeReason; directory: string; error: string };
   'session.health': SessionFields & {
     health: Health;
     previous?: Health;
@@ -232,8 +271,8 @@ export interface NoteFields {
   'session.wedged': SessionFields & {
     reason: StuckReason;
     tries: number;
-    /** What follows; said again where it becomes `nothing`: then a person must see to it. */
-    next: 'restart' | 'nothing';
+    /** What follows; said again where it becomes another. `nothing`: a person must see to it. */
+    next: WedgedNext;
   };
   'session.waiting': SessionFields & PendingRequest;
   'session.answered': SessionFields & {

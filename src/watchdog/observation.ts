@@ -282,6 +282,18 @@ export type ActObservation =
   | (OfSession & { kind: 'continue.done'; model?: string })
   | (OfSession & { kind: 'continue.failed'; model?: string; error: string });
 
+/** The end of a `dispose` act. */
+export type DisposeObservation =
+  | (At & { kind: 'dispose.done'; directory: string; tookMs: number })
+  | (At & { kind: 'dispose.failed'; directory: string; error: string })
+  /**
+   * The last look before sending showed no reason to: `idle`: the runs had ended; `others`: it would have cut a run
+   * that nobody knew of.
+   */
+  | (At & { kind: 'dispose.withdrawn'; directory: string; seen: 'idle' | 'others' })
+  /** `dryRun`, or a pause. */
+  | (At & { kind: 'dispose.skipped'; directory: string });
+
 /** `page`: the status page in a browser; `command`: of opencode-watchdog; `http`: another program. */
 export const ASKED_BY = ['page', 'command', 'http'] as const;
 export type AskedBy = (typeof ASKED_BY)[number];
@@ -321,6 +333,7 @@ export type Observation =
   | StreamObservation
   | SessionObservation
   | ActObservation
+  | DisposeObservation
   | PersonObservation
   | BudgetObservation
   | TimeObservation;

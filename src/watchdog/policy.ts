@@ -55,6 +55,8 @@ export interface Policy {
     verifyTimeout: number;
     /** Then the session is wedged. */
     maxTries: number;
+    /** A wedged session's directory is disposed before the server is restarted for it. */
+    dispose: boolean;
   };
   pileup: {
     minSessions: number;
@@ -125,7 +127,7 @@ export const DEFAULT_POLICY: Policy = {
     day: { cost: 0, tokens: 0 },
   },
   waiting: { maxDuration: 0, action: 'report' },
-  abort: { verifyTimeout: 5_000, maxTries: 3 },
+  abort: { verifyTimeout: 5_000, maxTries: 3, dispose: true },
   pileup: { minSessions: 3, minDuration: 90_000, rest: 15 * 60_000 },
   probe: { interval: 5_000, maxFailures: 3 },
   restart: {

@@ -12,6 +12,8 @@ export function skipped(act: Act, at: number): Observation | undefined {
       return { kind: 'restart.skipped', at };
     case 'continue_process':
       return { kind: 'continue_process.skipped', at };
+    case 'dispose':
+      return { kind: 'dispose.skipped', at, directory: act.directory };
     case 'inspect':
     case 'withdraw':
     case 'reject':

@@ -7,6 +7,7 @@
 
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
 import { CutsElsewhere } from './group/cuts-elsewhere.js';
+import { Disposals } from './group/disposal.js';
 import { ProviderOutages } from './group/provider-outage.js';
 import type { Observation, Spent } from './observation.js';
 import { adoptPolicy, copyPolicy, type Policy } from './policy.js';
@@ -14,9 +15,11 @@ import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
 import { Drain } from './server/drain.js';
 import { ServerWatch } from './server/health.js';
+import { disposedFor, nothingHelps } from './session/abort-flow.js';
 import { type Detail, detail } from './session/detail.js';
 import type { Cut } from './session/recovery.js';
 import { SessionWatch } from './session/reducer.js';
+import type { Context } from './session/rule-context.js';
 import { fieldsOf, type Session, spentFields } from './session/state.js';
 import { TimerQueue } from './timer-queue.js';
 
@@ -50,6 +53,8 @@ export class Watchdog {
   readonly #cuts: CutsElsewhere;
   readonly #drain: Drain;
   readonly #deferral: Deferral;
+  readonly #disposals: Disposals;
+  readonly #context: Context;
   readonly #answers = new AnswerTimes();
   #decisions: Decision[] = [];
   /** When each session may change without any news. */
@@ -72,7 +77,7 @@ export class Watchdog {
     };
     this.server = new ServerWatch(policy, options.acts, emit);
     this.#cuts = new CutsElsewhere({ emit, wakeAt: (at) => this.#wakeAt(at) });
-    this.#sessions = new SessionWatch({
+    this.#context = {
       policy,
       cuts: this.#cuts,
       outages: new ProviderOutages(policy.pileup, emit),
@@ -88,7 +93,9 @@ export class Watchdog {
         if (session === undefined) this.#wakeAt(at);
         else this.#timers.ask(session, at);
       },
-    });
+    };
+    this.#sessions = new SessionWatch(this.#context);
+    this.#disposals = new Disposals(this.#context, this.#sessions.registry);
     this.#drain = new Drain(policy.recycle);
     this.#deferral = new Deferral(policy.restart);
   }
@@ -207,6 +214,7 @@ export class Watchdog {
         this.server.observe(o);
         if (wasDown || !this.server.isDown) return;
         this.#drain.clear(o.at);
+        this.#disposals.clear();
         this.#cut = this.#sessions.interrupted();
         this.#cutRuns = this.#sessions.cut(this.#cut, 'exited', o.at);
         return;
@@ -238,8 +246,16 @@ export class Watchdog {
         if (!this.#isPast(o.startedAt)) this.#sessions.polled(o);
         return;
       case 'directory.disposed':
-        this.#sessions.disposed(o.directory, o.replaced ? 'restart' : 'dispose', o.at);
+        this.#disposedElsewhere(o);
         return;
+      case 'dispose.done':
+      case 'dispose.failed':
+      case 'dispose.withdrawn':
+      case 'dispose.skipped': {
+        const disposed = this.#disposals.observe(o);
+        if (disposed !== undefined) this.#sessions.disposedByUs(disposed, o.at);
+        return;
+      }
       case 'abort.done':
       case 'abort.failed':
       case 'abort.withdrawn':
@@ -256,9 +272,26 @@ export class Watchdog {
     }
   }
 
+  /** A directory's instance is gone. What tells of our own dispose is no news: its proof is the status. */
+  #disposedElsewhere(o: Extract<Observation, { kind: 'directory.disposed' }>): void {
+    const { directory, replaced, at } = o;
+    if (replaced !== true) {
+      if (this.#disposals.isOwn(directory, at)) return;
+      const interrupted = this.#sessions.runningIn(directory);
+      this.#decisions.push({
+        note: 'directory.disposed',
+        reason: 'elsewhere',
+        directory,
+        interrupted,
+      });
+    }
+    this.#sessions.disposed(directory, replaced ? 'restart' : 'dispose', at);
+  }
+
   /** What was left undone (`dryRun`, a pause) may be done now, and everything is judged anew. */
   #takeUpLeft(at: number): void {
     this.server.takeUpLeft();
+    this.#disposals.takeUpLeft();
     this.#sessions.takeUpLeft(at);
     if (!this.#isCutting) this.#sessions.reviewAll(at);
   }
@@ -344,11 +377,15 @@ export class Watchdog {
     const own = this.server.ownReason();
     if (own !== undefined && this.#restart(own, at, this.server.detail())) return;
     if (!this.server.healthy) return;
-    const { wedged } = this.#sessions.registry;
-    let wanted = wedged.size > 0;
+    this.#disposals.review(at);
+    // A dispose of its directory is the gentler step, as long as it may help.
+    const wedged = [...this.#sessions.registry.wedged].filter(
+      (each) => disposedFor(this.#context, each) === undefined,
+    );
+    let wanted = wedged.length > 0;
     if (wanted) {
-      const ids = [...wedged].map((each) => each.id).join(', ');
-      if (this.#restartSparing('wedged', at, `aborts do not end ${ids}`, wedged)) return;
+      const ids = wedged.map((each) => each.id).join(', ');
+      if (this.#restartSparing('wedged', at, `aborts do not end ${ids}`, new Set(wedged))) return;
     }
     if (this.#reviewDrain(at)) return;
     this.#sessions.pileups.review(at, (detail, piled) => {
@@ -383,7 +420,7 @@ export class Watchdog {
         }
         return false;
       case 'nothing':
-        this.#sessions.nothingHelps();
+        for (const session of this.#sessions.registry.wedged) nothingHelps(this.#context, session);
         return false;
     }
   }
@@ -412,6 +449,7 @@ export class Watchdog {
     // Whatever the restart is for, it recycles too.
     this.#drain.clear(at);
     this.#deferral.clear();
+    this.#disposals.clear();
     if (reason === 'pileup') this.#sessions.pileups.restarted(at);
     return true;
   }

@@ -55,7 +55,10 @@ describe('a stuck session', () => {
     for (const { error } of run.events('session.abort_failed')) {
       expect(error).toMatch(/, \d+ ms after the abort was answered$/);
     }
-    expect(run.events('session.wedged')).toMatchObject([{ sessionID: id, tries: 3 }]);
+    expect(run.events('session.wedged')).toMatchObject([
+      { sessionID: id, tries: 3, next: 'dispose' },
+      { sessionID: id, tries: 3, next: 'restart' },
+    ]);
     expect(await run.saw('session.interrupted')).toMatchObject({
       sessionID: id,
       restartReason: 'wedged',
@@ -66,6 +69,28 @@ describe('a stuck session', () => {
     expect(run.healths(id)).toEqual(['stuck', 'wedged', 'idle']);
     expect(run.control.count('restart')).toBe(1);
     expect(aborts(server)).toHaveLength(3);
+  });
+
+  it('has its directory disposed where no abort ends it, and nobody else is cut', async () => {
+    const { server, run } = await start({ config: { abort: { verifyTimeout: 200, maxTries: 2 } } });
+    server.abortBehaviour = 'lies';
+    server.disposeBehaviour = 'works';
+    const { id: neighbour } = server.addSession({ directory: '/here' });
+    server.setStatus(neighbour, { type: 'busy' });
+    const { id } = server.addSession({ directory: '/other' });
+    server.setStatus(id, retry(5));
+    expect(await run.saw('directory.disposing')).toMatchObject({
+      reason: 'wedged',
+      directory: '/other',
+      interrupted: [id],
+    });
+    await run.saw('directory.disposed', { reason: 'wedged', directory: '/other' });
+    expect(await run.saw('session.ended', { sessionID: id })).toMatchObject({ outcome: 'aborted' });
+    await run.polled();
+    expect(server.get(neighbour).status).toEqual({ type: 'busy' });
+    expect(run.control.count('restart')).toBe(0);
+    expect(run.events('session.interrupted')).toEqual([]);
+    expect(run.events('directory.disposed')).toHaveLength(1);
   });
 
   it('is aborted again when the first abort is lost', async () => {

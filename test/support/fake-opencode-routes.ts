@@ -89,6 +89,14 @@ export const routes: Record<string, Route> = {
   'GET /session/:id/message': (call) => session(call).messages,
   'POST /session/:id/abort': ({ state, id, directory }) =>
     state.abort(id, directory) === 'hang' ? taken : true,
+  'POST /instance/dispose': ({ state, directory, res }) => {
+    if (state.disposeBehaviour === 'missing') {
+      res.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html>');
+      return taken;
+    }
+    state.dispose(directory);
+    return true;
+  },
   'POST /session/:id/prompt_async': (call) => {
     startRun(call);
     return undefined;

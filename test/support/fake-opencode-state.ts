@@ -37,6 +37,8 @@ export class FakeState {
   readonly pending = new Map<string, FakePending>();
   readonly streams: FakeStreams;
   abortBehaviour: AbortBehaviour = 'works';
+  /** Without a dispose: the route is unknown, as in old versions. */
+  disposeBehaviour: 'works' | 'missing' = 'missing';
   /** What `GET /provider` says. */
   providers: Record<string, unknown> = {
     all: [{ id: 'fake', name: 'fake', models: { m1: { id: 'm1', name: 'm1' } } }],
@@ -141,6 +143,16 @@ export class FakeState {
       this.setStatus(id, { type: 'idle' });
     }
     return 'answer';
+  }
+
+  /** Ends every run of the directory, whatever aborts do to it. */
+  dispose(directory: string): void {
+    for (const session of this.sessions.values()) {
+      if (session.directory === directory && session.status.type !== 'idle') {
+        this.setStatus(session.id, { type: 'idle' });
+      }
+    }
+    this.emit({ type: 'server.instance.disposed', properties: { directory } }, directory);
   }
 
   /** Like the real one, this stops nothing. */

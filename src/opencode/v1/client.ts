@@ -270,6 +270,12 @@ export class OpencodeClient implements ServerApi {
     return answer === false ? 'nothing_ran' : 'taken';
   }
 
+  /** Answers `true` always (facts, section 12). */
+  async dispose(directory: string, signal?: Signal, timeoutMs?: number): Promise<void> {
+    const path = '/instance/dispose';
+    await this.#transport.json({ method: 'POST', path, query: { directory }, signal, timeoutMs });
+  }
+
   inspect(sessionID: string, directory?: string, signal?: Signal): Promise<Inspected> {
     return inspectSession(this, this.#clock, sessionID, directory, signal);
   }

@@ -271,6 +271,13 @@ export class OpencodeClientV2 implements ServerApi {
     return 'taken';
   }
 
+  /** Evicts it: loaded again with the next request for it (section 6). */
+  async dispose(directory: string, signal?: Signal, timeoutMs?: number): Promise<void> {
+    const query = { 'location[directory]': directory };
+    const path = '/api/debug/location';
+    await this.#transport.json({ method: 'DELETE', path, query, signal, timeoutMs });
+  }
+
   /** Model and agent are the session's, set before the prompt (section 4.5). */
   async prompt(
     sessionID: string,

@@ -249,7 +249,10 @@ class Collector {
         return;
       case 'session.wedged':
         if (fields.next === 'nothing')
-          put(`${id} wedged`, 'it cannot be aborted, and a restart is not made for it');
+          put(
+            `${id} wedged`,
+            'it cannot be aborted, and nothing more is done for it: restart opencode when its other runs can be spared',
+          );
         return;
       case 'session.quarantined':
         put(`${id} quarantined`, 'it was at work in too many crashes, and is continued no more');

@@ -4,6 +4,7 @@
  * entry, and the compiler asks for both.
  */
 import { daemonEvents } from './daemon-events.js';
+import { directoryEvents } from './directory-events.js';
 import type { CatalogueEntry, CatalogueOf, EventFields, EventName, Level } from './events.js';
 import { serverEvents } from './server-events.js';
 import { sessionEvents } from './session-events.js';
@@ -12,6 +13,7 @@ import { statusEvents } from './status-events.js';
 export const CATALOGUE: CatalogueOf<EventName> = {
   ...daemonEvents,
   ...serverEvents,
+  ...directoryEvents,
   ...sessionEvents,
   ...statusEvents,
 };

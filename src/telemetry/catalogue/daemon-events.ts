@@ -8,6 +8,7 @@ type DaemonEvent = Exclude<
   EventName,
   | `server.${string}`
   | `stream.${string}`
+  | `directory.${string}`
   | `${'session' | 'provider' | 'budget'}.${string}`
   | StatusEvent
 >;

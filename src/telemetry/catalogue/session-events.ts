@@ -1,5 +1,10 @@
 /** The catalogue's entries about sessions and their providers. */
-import type { AbortReason, InterruptedBy, RunOutcome } from '../../watchdog/decision.js';
+import type {
+  AbortReason,
+  InterruptedBy,
+  RunOutcome,
+  WedgedNext,
+} from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 import { named } from './session-name.js';
@@ -104,14 +109,14 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
   },
   'session.wedged': {
     level: 'error',
-    when: '`abort.maxTries` aborts did not work; said again where `next` becomes nothing',
+    when: '`abort.maxTries` aborts did not work; said again where `next` becomes another',
     fields: {
       reason: REASON,
       tries: 'aborts tried',
-      next: 'restart, or nothing: a restart would cut as many healthy runs or more, or is not ours to make, and a person must see to it',
+      next: 'dispose (of its directory), restart, or nothing: that would cut as many healthy runs or more, or is not ours to do, and a person must see to it',
     },
     message: (f) =>
-      `Session ${named(f)} is wedged: ${counted(f.tries, 'abort')} did not end its run${f.next === 'nothing' ? ', and a restart would cost more than it ends or is not ours to make: a person must see to it' : ''}.`,
+      `Session ${named(f)} is wedged: ${counted(f.tries, 'abort')} did not end its run${WEDGED_NEXT[f.next]}.`,
   },
   'session.waiting': {
     level: 'info',
@@ -191,7 +196,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     level: 'warn',
     when: 'a restart, a dispose or somebody else cut this session’s run',
     fields: {
-      by: 'stop (of the daemon, and its server with it); restart; dispose (its directory was disposed, as by a reload of opencode’s configuration); elsewhere (several runs of the directory were aborted at once, and nothing says by whom)',
+      by: 'stop (of the daemon, and its server with it); restart; dispose (its directory was disposed: by the watchdog for a wedged session, or as by a reload of opencode’s configuration); elsewhere (several runs of the directory were aborted at once, and nothing says by whom)',
       restartReason: RESTART_REASON,
       health: `its health before: ${HEALTH}`,
     },
@@ -291,6 +296,13 @@ const REASON_WORDS: Readonly<Record<AbortReason, string>> = {
   pileup: 'a pile-up',
 };
 
+const WEDGED_NEXT: Readonly<Record<WedgedNext, string>> = {
+  dispose: '; its directory is disposed next',
+  restart: '; the server is restarted next',
+  nothing:
+    ', and what is left would cut more than it ends or is not the watchdog’s to do: a person must restart opencode when its other runs can be spared',
+};
+
 const ENDED: Readonly<Record<RunOutcome, string>> = {
   completed: 'is completed',
   empty: 'ended without any text, file change or tool call',
@@ -374,6 +386,6 @@ function stuckBecause(f: EventFields['session.stuck']): string {
 const CUT: Readonly<Record<InterruptedBy, (reason: string | undefined) => string>> = {
   stop: () => 'The end of the daemon, and of its server, cut',
   restart: (reason) => `A restart${aside(reason)} cut`,
-  dispose: () => 'A dispose of its directory, not the watchdog’s, cut',
+  dispose: () => 'A dispose of its directory cut',
   elsewhere: () => 'Together with others of its directory, and not by the watchdog, was cut',
 };

@@ -7,6 +7,7 @@
 
 import { ClockGaps } from '../clock-gaps.js';
 import type { Interrupted, RestartReason } from '../decision.js';
+import type { Disposed } from '../group/disposal.js';
 import { Pileups } from '../group/pileup.js';
 import type {
   ActObservation,
@@ -24,16 +25,15 @@ import {
   answerPerson,
   episodeEnded,
   episodeUnheard,
-  nothingHelps,
 } from './abort-flow.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { compacted, prompted, stepFinished } from './loops.js';
-import { type Cut, continueAfterRestart, continued } from './recovery.js';
+import { type Cut, continueAfterAbort, continueAfterRestart, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';
 import type { Context } from './rule-context.js';
 import { hasExcuse, isRetrying } from './rules.js';
-import { disposedUnder, errorHeard, noteStep, runEnded, settleEnd } from './run-end.js';
+import { disposedUnder, errorHeard, noteStep, runEnded, settleEnd, wasAborted } from './run-end.js';
 import { Runs } from './runs.js';
 import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
@@ -204,6 +204,32 @@ export class SessionWatch {
     }
   }
 
+  /** The sessions that run in this directory. */
+  runningIn(directory: string): string[] {
+    return [...this.registry.active]
+      .filter(({ run }) => run?.directory === directory)
+      .map(({ id }) => id);
+  }
+
+  /** A dispose that the watchdog has made ended these runs; the stream may have told of some of it. */
+  disposedByUs({ directory, wedged, others }: Disposed, at: number): void {
+    this.#context.cuts.disposed(directory, at);
+    for (const { session, run } of wedged) {
+      run.endedBy = 'watchdog';
+      if (session.run === run) this.#runs.end(session, at);
+      if (run.endedFor !== undefined && run.endedFor !== 'manual') {
+        continueAfterAbort(this.#context, session, run, run.endedFor);
+      }
+    }
+    const cut = others.filter(({ session, run }) => session.run === run || wasAborted(run));
+    for (const { session, run } of cut) {
+      if (session.run !== run) continue;
+      disposedUnder(this.#context, session, run, 'dispose');
+      this.#runs.end(session, at);
+    }
+    continueAfterRestart(this.#context, cut);
+  }
+
   observe(o: OfOneSession): void {
     // opencode stumbles over the end of a deleted session's run (1.18.33): that is no failure, and nobody's.
     if (o.kind === 'session.error' && this.registry.isGone(o.sessionID)) return;
@@ -317,11 +343,6 @@ export class SessionWatch {
     }
     if (session.deleted && session.run === undefined) this.#runs.forgetDeleted(session);
     else this.#runs.review(session, o.at);
-  }
-
-  /** No restart comes for the wedged sessions: a person is told. */
-  nothingHelps(): void {
-    for (const session of this.registry.wedged) nothingHelps(this.#context, session);
   }
 
   /** What a restart of the server would cut now. */

@@ -16,6 +16,11 @@ const ANSWERED_NO = 5_000;
 /** opencode's tool for an answer in a given shape: a run may end with its call (facts, section 11). */
 const STRUCTURED_TOOL = 'StructuredOutput';
 
+/** opencode says that somebody ended it. */
+export function wasAborted({ error }: Run): boolean {
+  return error?.name === ABORTED;
+}
+
 /** A step of the run has ended; without `step` nothing is known of what it held. */
 export function noteStep(run: Run, step: FinishedStep | undefined): void {
   const { totals } = run;

@@ -3,7 +3,14 @@
  *
  * All times are on the observed clock, in ms.
  */
-import type { AbortReason, Health, LoopKind, SessionFields, StuckReason } from '../decision.js';
+import type {
+  AbortReason,
+  Health,
+  LoopKind,
+  SessionFields,
+  StuckReason,
+  WedgedNext,
+} from '../decision.js';
 import type { AskedBy, PendingRequest, RunningTool, SessionInfo, Spent } from '../observation.js';
 import { newStepHistory, type RunStarts, type StepHistory } from './loops.js';
 
@@ -46,7 +53,9 @@ export type AbortFlow =
       reason: StuckReason;
       since: number;
       tries: number;
-      next: 'restart' | 'nothing';
+      next: WedgedNext;
+      /** A dispose of its directory did not end it. */
+      disposed: boolean;
     };
 
 /** An inspection that must confirm a limit which events alone would not prove. */

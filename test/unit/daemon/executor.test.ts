@@ -9,7 +9,10 @@ import type { Act } from '../../../src/watchdog/decision.js';
 import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
 import { FakeClock, settle } from '../../support/fake-clock.js';
 
-const CONFIG: Config = { ...defaultConfig(), abort: { verifyTimeout: 1_000, maxTries: 3 } };
+const CONFIG: Config = {
+  ...defaultConfig(),
+  abort: { verifyTimeout: 1_000, maxTries: 3, dispose: true },
+};
 const RETRY: SessionStatus = { type: 'retry', attempt: 5, message: 'Rate limit reached' };
 
 const ABORT: Act = {

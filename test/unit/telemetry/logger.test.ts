@@ -111,7 +111,7 @@ describe('the format', () => {
   });
 
   it('has no colour elsewhere or where NO_COLOR is set', () => {
-    const plain = `${at} WARN  session.stuck           ${sentence}\n`;
+    const plain = `${at} WARN  session.stuck            ${sentence}\n`;
     expect(emitTo({ format: 'pretty' })).toBe(plain);
     expect(emitTo({ format: 'auto', terminal: true, env: { NO_COLOR: '1' } })).toBe(plain);
   });

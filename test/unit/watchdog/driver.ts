@@ -20,6 +20,8 @@ export const MINUTE = 60 * SECOND;
 const SHORT: PolicyChange = {
   retry: { maxAttempts: 5, maxDuration: MINUTE },
   pileup: { minDuration: 30 * SECOND },
+  // `group/disposal.test.ts` has the step between abort and restart.
+  abort: { dispose: false },
 };
 
 /** The default policy, with short limits for retries, and with the groups that a test cares about overlaid. */

@@ -16,7 +16,7 @@ import type { Policy } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
 import { BAD, type BehaviourName, FLAKY, WELL } from './behaviours.js';
 import { policyWith } from './driver.js';
-import { type History, HORIZON, Simulation } from './simulation.js';
+import { type History, HORIZON, type SimSession, Simulation } from './simulation.js';
 
 /** Together 8,000 histories in the suite; the long run asks for a million. */
 const RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 1_500);
@@ -40,6 +40,7 @@ const policies: fc.Arbitrary<Policy> = fc
     policyWith({
       retry: { maxAttempts, maxDuration, maxWait: 120_000 },
       stall: { maxSilence: 60_000, maxToolTime: 100_000 },
+      abort: { dispose: true },
       pileup: { minSessions, minDuration, rest: 120_000 },
       restart: {
         maxRestarts,
@@ -97,6 +98,9 @@ const onlyCuts: fc.Arbitrary<History> = fc.record({
   restarts: fc.constant(['done' as const]),
 });
 
+/** A run that began in the very moment may be cut: nobody could have known of it. */
+const FRESH_MS = 1_000;
+
 /** What must hold whatever happens: kept up with each act. */
 class Laws {
   readonly #restarts: number[] = [];
@@ -133,6 +137,14 @@ class Laws {
       case 'abort.skipped':
         this.#aborting.delete(o.sessionID);
     }
+  }
+
+  /** While `waitForHealthy` lasts, which is longer than a history, no healthy run is cut. */
+  disposed(session: SimSession, { now, sessions }: Simulation): void {
+    const isParent = [...sessions.values()].some(({ parentID }) => parentID === session.id);
+    const isFresh = now - session.begunAt <= FRESH_MS;
+    if (session.guilt !== undefined || session.retried || isParent || isFresh) return;
+    throw new Error(`${session.id} was healthy, cut by a dispose at ${now}`);
   }
 
   decided(act: Act, now: number): void {
@@ -177,6 +189,7 @@ function live(history: History, onAct: (act: Act, sim: Simulation) => void = () 
     laws.observed(o);
     observe(o);
   };
+  sim.onDisposed = (session) => laws.disposed(session, sim);
   try {
     sim.run();
   } catch (error) {
@@ -343,6 +356,21 @@ const nonsense = fc.oneof(
     statuses: fc.dictionary(sessionID, status).map((each) => new Map(Object.entries(each))),
   }),
   fc.record({ kind: kind('directory.disposed'), directory: fc.constantFrom('/a', '/b') }),
+  fc.record({
+    kind: kind('dispose.done'),
+    directory: fc.constantFrom('/a', '/b'),
+    tookMs: fc.nat(9),
+  }),
+  fc.record({
+    kind: fc.constantFrom('dispose.skipped' as const, 'dispose.failed' as const),
+    directory: fc.constantFrom('/a', '/b'),
+    error: kind('x'),
+  }),
+  fc.record({
+    kind: kind('dispose.withdrawn'),
+    directory: fc.constantFrom('/a', '/b'),
+    seen: fc.constantFrom('idle' as const, 'others' as const),
+  }),
   fc.record({ kind: kind('server.attached'), running: fc.boolean() }),
   { weight: 2, arbitrary: fc.record({ kind: kind('probe.ok') }) },
   {

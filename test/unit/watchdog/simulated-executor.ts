@@ -11,6 +11,11 @@ import {
   type StatusCheck,
   UNSEEN,
 } from '../../../src/opencode/actions/abort-steps.js';
+import {
+  type DisposeStep,
+  disposeEnd,
+  disposeSteps,
+} from '../../../src/opencode/actions/dispose-steps.js';
 import type { Act } from '../../../src/watchdog/decision.js';
 import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
 import { isManual, skipped } from '../../../src/watchdog/skipped.js';
@@ -32,12 +37,20 @@ export interface SimulatedServer {
     then: (reply: Reply<SessionStatus | undefined>) => void,
   ): void;
   abort(sessionID: string, withinMs: number, then: (reply: Reply<true>) => void): void;
+  /** Who runs in the directory. */
+  running(
+    directory: string,
+    withinMs: number,
+    then: (reply: Reply<ReadonlySet<string>>) => void,
+  ): void;
+  dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void;
   inspect(sessionID: string): void;
   restart(): void;
   readonly isPaused: boolean;
 }
 
 type AbortAct = Extract<Act, { act: 'abort' }>;
+type DisposeAct = Extract<Act, { act: 'dispose' }>;
 
 export class SimulatedExecutor {
   readonly #server: SimulatedServer;
@@ -75,6 +88,7 @@ export class SimulatedExecutor {
 
   #perform(act: Act): void {
     if (act.act === 'abort') this.#abort(act);
+    else if (act.act === 'dispose') this.#dispose(act);
     else if (act.act === 'start' || act.act === 'restart') this.#server.restart();
   }
 
@@ -109,6 +123,41 @@ export class SimulatedExecutor {
       server.observe(abortEnd(next.value, sessionID, server.now));
     };
     // The watchdog is in the middle of deciding.
+    server.after(0, goOn);
+  }
+
+  #dispose(act: DisposeAct): void {
+    const server = this.#server;
+    const sent = { words: 'was sent and not answered', isFinal: false };
+    const steps = disposeSteps(
+      { now: () => server.now, isStopping: () => false, answer: () => sent },
+      act,
+    );
+    const perform = (step: DisposeStep): void => {
+      switch (step.step) {
+        case 'look':
+          server.running(act.directory, step.withinMs, (reply) => {
+            step.take(reply.kind === 'answer' ? reply.value : undefined);
+            goOn();
+          });
+          return;
+        case 'send':
+          server.dispose(act.directory, step.withinMs, (reply) => {
+            if (reply.kind === 'answer') sent.words = 'was answered';
+            else if (reply.kind === 'refused')
+              Object.assign(sent, { words: 'failed', isFinal: true });
+          });
+          goOn();
+          return;
+        case 'wait':
+          server.after(step.ms, goOn);
+      }
+    };
+    const goOn = (): void => {
+      const next = steps.next();
+      if (next.done) server.observe(disposeEnd(next.value, act.directory, server.now));
+      else perform(next.value);
+    };
     server.after(0, goOn);
   }
 

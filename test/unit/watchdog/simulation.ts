@@ -58,6 +58,8 @@ export class SimSession {
   retried = false;
   life: Generator<number, void> | undefined;
   aborts = 0;
+  /** When its run began. */
+  begunAt = 0;
   onChildEnd: (() => void) | undefined;
 
   constructor(
@@ -89,6 +91,7 @@ export class SimSession {
     this.status =
       status.type === 'retry' ? { ...status, nextAt: this.now + (status.nextInMs ?? 0) } : status;
     if (status.type === 'retry') this.retried = true;
+    if (this.begunAt === 0) this.begunAt = this.now;
     this.say({ kind: 'session.status', status });
   }
   /** Says it, and the transcript has changed. */
@@ -509,6 +512,48 @@ export class Simulation implements SimulatedServer {
         return true;
       },
       then,
+    );
+  }
+
+  running(
+    directory: string,
+    withinMs: number,
+    then: (reply: Reply<ReadonlySet<string>>) => void,
+  ): void {
+    this.#ask<ReadonlySet<string>>(
+      withinMs,
+      () => new Set(this.#activeIn(directory).map(({ id }) => id)),
+      then,
+    );
+  }
+
+  /** Ends every run of the directory, those too that no abort ends. */
+  dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void {
+    this.#ask<true>(
+      withinMs,
+      () => {
+        for (const session of this.#activeIn(directory)) {
+          this.onDisposed(session);
+          session.aborts += 1;
+          if (session.status.type === 'busy') {
+            session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
+          }
+          session.end();
+        }
+        this.after(this.random(1_500, 1_800), () =>
+          this.stream({ kind: 'directory.disposed', directory, at: this.now }),
+        );
+        return true;
+      },
+      then,
+    );
+  }
+  /** Told of each run that a dispose cuts, before it does. */
+  onDisposed: (session: SimSession) => void = () => {};
+
+  #activeIn(directory: string): SimSession[] {
+    return [...this.sessions.values()].filter(
+      (session) => session.directory === directory && session.status.type !== 'idle',
     );
   }
 
