@@ -1,7 +1,6 @@
 /** Whether a prompt can be sent: is the server up, and has it a provider; `start` starts a server that is down. */
-import type { OpencodeClient } from '../v1/client.js';
-import { readConfiguredModel } from '../v1/providers.js';
-import { listModels, readCatalog } from './catalog.js';
+import type { DriverApi } from '../driver-api.js';
+import { listModels } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
 import type { Availability, DriverOptions } from './types.js';
 
@@ -9,7 +8,7 @@ const PROBE_TIMEOUT_MS = 10_000;
 
 export interface AvailabilityContext
   extends Pick<DriverOptions, 'findBinary' | 'startServer' | 'onNotice'> {
-  client: OpencodeClient;
+  client: DriverApi;
 }
 
 export interface CheckOptions {
@@ -37,8 +36,8 @@ export async function checkAvailability(
   const { version } = server;
   try {
     const [known, configured] = await Promise.all([
-      readCatalog(client, undefined, signal),
-      readConfiguredModel(client, signal),
+      client.catalog(undefined, signal),
+      client.configuredModel(signal),
     ]);
     const { connected } = known ?? (await listModels(client, { all: true, signal }));
     return {
@@ -59,7 +58,7 @@ export type ServerState =
 
 /** @throws DriverError `aborted` */
 export async function probeServer(
-  client: OpencodeClient,
+  client: DriverApi,
   signal: AbortSignal | undefined,
 ): Promise<ServerState> {
   const probe = await client.probe(signal, PROBE_TIMEOUT_MS);

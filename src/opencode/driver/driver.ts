@@ -6,7 +6,8 @@ import { randomUUID } from 'node:crypto';
 import { BoundedMap } from '../../lib/bounded.js';
 import { type Clock, SystemClock, sleep } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
-import { OpencodeClient } from '../v1/client.js';
+import type { DriverApi } from '../driver-api.js';
+import { RecognisingDriverApi } from '../recognising-driver-api.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
 import { checkAgent, listModels } from './catalog.js';
@@ -27,11 +28,11 @@ import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
 import { type Owner, ownerOf, type SweepOptions, type Swept, sweepOrphans } from './orphans.js';
 import { runPrompt } from './prompt.js';
+import { promptWish, sessionWish } from './prompt-words.js';
 import { replyOf } from './reply.js';
-import { promptBody, sessionBody } from './request-bodies.js';
 import { Run, type RunEnd, type SessionRef } from './run.js';
 import type { OwnWords } from './run-outcome.js';
-import { type Message, readTranscript } from './transcript.js';
+import type { Message } from './transcript.js';
 import type {
   Availability,
   ContextText,
@@ -67,7 +68,7 @@ export const MAX_SENT = 1_000;
 export class OpencodeDriver {
   /** The server's address, without credentials. */
   readonly url: string;
-  readonly #client: OpencodeClient;
+  readonly #client: DriverApi;
   readonly #clock: Clock;
   readonly #events: SessionEvents;
   readonly #options: DriverOptions;
@@ -80,7 +81,7 @@ export class OpencodeDriver {
     const { url = DEFAULT_URL, username, password, clock = new SystemClock(), authorise } = options;
     this.#options = options;
     this.#clock = clock;
-    this.#client = new OpencodeClient({
+    this.#client = new RecognisingDriverApi({
       url,
       clock,
       timeoutMs: REQUEST_TIMEOUT_MS,
@@ -118,11 +119,11 @@ export class OpencodeDriver {
     { title = 'opencode-watchdog', directory, signal, ...options }: NewSession,
     owner?: Owner,
   ): Promise<DriverSession> {
-    const body = sessionBody({ title, ...options, owner });
+    const wish = sessionWish({ title, ...options, owner });
     return this.#ask(async () => {
       if (options.parentID !== undefined) await this.#placed({ id: options.parentID }, signal);
       // The request itself is not ended: a session that is made all the same is deleted, and not left behind.
-      const making = this.#client.createSession(body, directory);
+      const making = this.#client.createSession(wish, directory);
       try {
         const { metadata: _, ...made } = await orAborted(making, signal);
         this.#learn(made);
@@ -219,7 +220,7 @@ export class OpencodeDriver {
     checkCount('limit', options.limit);
     return this.#ask(async () => {
       const place = await this.#placed(session, options.signal);
-      return readTranscript(this.#client, place.id, place.directory, options);
+      return this.#client.transcript(place.id, place.directory, options);
     });
   }
 
@@ -328,7 +329,7 @@ export class OpencodeDriver {
     options: SendOptions & WaitOptions,
     signal: AbortSignal | undefined,
   ): Promise<Followed> {
-    const { agent, system, context, files } = options;
+    const { agent, system, context, files, queue = false } = options;
     const client = this.#client;
     const place = await this.#placed(session, signal);
     const notice = (message: string) => this.#notice(options, message);
@@ -336,8 +337,9 @@ export class OpencodeDriver {
     const { ref, variant } = await chooseModel(client, wish, place.directory, notice);
     if (agent !== undefined) await checkAgent(client, agent, place.directory, signal);
     const mark = randomUUID();
-    const body = promptBody({ text, mark, model: ref, agent, system, variant, context, files });
-    const since = await this.#claim(place, options.queue === true, signal);
+    const asked = { text, mark, model: ref, variant };
+    const words = promptWish({ ...asked, agent, system, context, files, queue });
+    const since = await this.#claim(place, queue, signal);
     const followed = this.#follow(place, ref && modelName(ref), { mark, text }, since, options);
     let isSent = false;
     try {
@@ -350,7 +352,7 @@ export class OpencodeDriver {
       // Noted first: a request that fails may have been taken all the same.
       this.#sentAt.set(place.id, this.#clock.now());
       isSent = true;
-      await client.promptAsync(place.id, place.directory, body, signal);
+      await client.send(place.id, place.directory, words, signal);
     } catch (error) {
       followed.run.end();
       const failure = asDriverError(error, { sessionID: place.id });
@@ -381,7 +383,7 @@ export class OpencodeDriver {
   /** @throws DriverError `usage` where the session has no answer */
   async #lastAnswer(id: string, signal: AbortSignal): Promise<ContextText> {
     const { directory } = await this.#placed({ id }, signal);
-    const messages = await readTranscript(this.#client, id, directory, { signal });
+    const messages = await this.#client.transcript(id, directory, { signal });
     const last = messages.findLast(
       ({ role, text, summary }) => role === 'assistant' && summary !== true && text.trim() !== '',
     );
@@ -419,7 +421,7 @@ export class OpencodeDriver {
         { sessionID: id },
       );
     }
-    const messages = await readTranscript(this.#client, id, directory, {
+    const messages = await this.#client.transcript(id, directory, {
       limit: 1,
       ...(signal && { signal }),
     });
@@ -437,7 +439,7 @@ export class OpencodeDriver {
       if (checks > 0) await sleep(this.#clock, NEVER_RAN_PAUSE_MS, signal);
       const [statuses, messages] = await Promise.all([
         this.#client.statuses(session.directory, signal),
-        readTranscript(this.#client, session.id, session.directory, { limit: 1, signal }),
+        this.#client.transcript(session.id, session.directory, { limit: 1, signal }),
       ]);
       if (statuses.has(session.id) || messages.length > 0) return;
     }

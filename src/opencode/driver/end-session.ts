@@ -1,8 +1,8 @@
 /** Brings sessions to rest: aborted and seen idle, deleted and seen gone, so that no run goes on unseen. */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { abortSession } from '../actions/abort.js';
+import type { DriverApi } from '../driver-api.js';
 import { isNotFound, messageOf } from '../http/errors.js';
-import type { OpencodeClient } from '../v1/client.js';
 import { asDriverError, DriverError } from './error.js';
 import type { SessionRef } from './run.js';
 
@@ -17,7 +17,7 @@ const MAX_TRIES = 3;
 const EARLY_MS = 1_000;
 
 export interface RestDeps {
-  client: OpencodeClient;
+  client: DriverApi;
   clock: Clock;
 }
 
@@ -28,7 +28,7 @@ export const UNANSWERED =
   'The server does not answer, so nothing could be ended: the run may go on. "opencode-watchdog sweep" ends it later.';
 
 /** Whether the server answers at all: an abort of three tries is not for one that is frozen or gone. */
-export async function answers(client: OpencodeClient): Promise<boolean> {
+export async function answers(client: DriverApi): Promise<boolean> {
   return (await client.probe(undefined, ANSWER_MS)).kind !== 'failed';
 }
 

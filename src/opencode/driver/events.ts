@@ -4,16 +4,12 @@
  * It brings the text as it comes, errors that nothing else tells of, and the end at once. It may fail or be missing:
  * the runs check the status all the same.
  */
-import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
+import type { DriverApi, RunEvent, RunEventReader } from '../driver-api.js';
 import { EventConnection } from '../http/event-source.js';
-import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import { saysNoSuchPath } from '../monitor/stream-path.js';
-import type { OpencodeClient } from '../v1/client.js';
-import { id } from '../v1/schemas.js';
 
-const PATH = '/global/event';
 const RECONNECT_MS = 500;
 /** A server without the stream (1.0.0) is asked for it again after this time: another version may serve there by then. */
 const RECHECK_MS = 60_000;
@@ -26,46 +22,28 @@ const SETTLE_MS = 250;
 /** Subagents known, of all runs of the driver together. At the limit: the oldest is heard no more. */
 export const MAX_SUBAGENTS = 1_000;
 
-/** Told to every listener when the stream was lost: events may have been missed. */
-export const GAP = 'driver.gap';
-
 export interface SessionEvent {
-  /** opencode's own, or `GAP`. */
-  type: string;
   /** The session itself, or a subagent's below it. */
   sessionID: string;
-  /** The instance that says so. */
+  /** The directory that says so. */
   directory: string | undefined;
-  properties: unknown;
+  /** `gap`: the stream was lost, and events may have been missed. */
+  event: RunEvent | { kind: 'gap' };
 }
 
 export type Listener = (event: SessionEvent) => void;
 
-const frame = z.object({
-  directory: z.string().optional().catch(undefined),
-  payload: z.object({ type: z.string(), properties: z.unknown().optional() }),
-});
-const subject = z.object({
-  sessionID: id.optional().catch(undefined),
-  info: z
-    .object({
-      id,
-      sessionID: id.optional().catch(undefined),
-      parentID: id.optional().catch(undefined),
-    })
-    .optional()
-    .catch(undefined),
-  part: z.object({ sessionID: id }).optional().catch(undefined),
-});
-
 export class SessionEvents {
-  readonly #client: OpencodeClient;
+  readonly #client: DriverApi;
   readonly #clock: Clock;
   readonly #listeners = new Map<string, Listener>();
   /** A subagent's session to that of its run. */
   readonly #parents = new BoundedMap<string, string>(MAX_SUBAGENTS);
   readonly #waiting = new Set<(open: boolean) => void>();
+  readonly #reader: RunEventReader;
   #isStarted = false;
+  /** Which connection is being made: one that was given up while it was asked what answers is none. */
+  #attempt: object | undefined;
   #source: EventConnection | undefined;
   #holds = 0;
   #isOpen = false;
@@ -73,9 +51,10 @@ export class SessionEvents {
   #retry: Timer | undefined;
   #settling: Timer | undefined;
 
-  constructor(client: OpencodeClient, clock: Clock) {
+  constructor(client: DriverApi, clock: Clock) {
     this.#client = client;
     this.#clock = clock;
+    this.#reader = client.runEvents();
   }
 
   get isOpen(): boolean {
@@ -133,6 +112,7 @@ export class SessionEvents {
   /** Nobody hears anything any more. Settles when the connection is gone. */
   async close(): Promise<void> {
     this.#isStarted = false;
+    this.#attempt = undefined;
     this.#isMissing = false;
     this.#holds = 0;
     this.#listeners.clear();
@@ -149,8 +129,17 @@ export class SessionEvents {
   }
 
   #connect(): void {
+    const attempt = {};
+    this.#attempt = attempt;
+    void this.#client.recognised().then(() => {
+      if (this.#attempt === attempt) this.#listen();
+    });
+  }
+
+  #listen(): void {
+    const [{ path }] = this.#client.streams;
     const source: EventConnection = new EventConnection({
-      target: this.#client.streamTarget(PATH),
+      target: this.#client.streamTarget(path),
       clock: this.#clock,
       onData: (text) => {
         if (source !== this.#source) return;
@@ -191,7 +180,7 @@ export class SessionEvents {
     const gone = source?.close() ?? Promise.resolve();
     if (!wasOpen) return gone;
     for (const [sessionID, listener] of this.#listeners) {
-      listener({ type: GAP, sessionID, directory: undefined, properties: undefined });
+      listener({ sessionID, directory: undefined, event: { kind: 'gap' } });
     }
     return gone;
   }
@@ -201,36 +190,17 @@ export class SessionEvents {
   }
 
   #read(text: string): void {
-    const parsed = frame.safeParse(parse(text));
-    if (!parsed.success) return;
-    const { directory, payload } = parsed.data;
-    if (payload.type === 'sync') return;
-    const { sessionID: named, info, part } = subject.safeParse(payload.properties).data ?? {};
-    const isSession = payload.type.startsWith('session.');
-    const sessionID =
-      named ?? info?.sessionID ?? part?.sessionID ?? (isSession ? info?.id : undefined);
-    if (sessionID === undefined) return;
-    if (isSession && info?.parentID !== undefined) this.#adopt(info.id, info.parentID);
+    const frame = this.#reader.read(text);
+    if (frame === undefined) return;
+    const { sessionID, parentID, directory } = frame;
+    if (parentID !== undefined) this.#adopt(sessionID, parentID);
     const listener = this.#listeners.get(this.#parents.get(sessionID) ?? sessionID);
-    listener?.({
-      type: payload.type,
-      sessionID,
-      directory: isDirectory(directory) ? normaliseDirectory(directory) : undefined,
-      properties: payload.properties,
-    });
+    if (!listener) return;
+    for (const event of frame.events()) listener({ sessionID, directory, event });
   }
 
   #adopt(child: string, parent: string): void {
     const root = this.#parents.get(parent) ?? parent;
     if (this.#listeners.has(root)) this.#parents.set(child, root);
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not for us: every answer that matters is looked up as well.
-    return undefined;
   }
 }

@@ -1,6 +1,6 @@
 /** Why a run ended without a reply, told so that the reader knows what to do next. */
-import type { OpencodeClient } from '../v1/client.js';
-import { explainMissing, readCatalog } from './catalog.js';
+import type { DriverApi } from '../driver-api.js';
+import { explainMissing } from './catalog.js';
 import { DriverError, firstLine } from './error.js';
 import { parseModel } from './model.js';
 import type { RunEnd } from './run.js';
@@ -9,7 +9,7 @@ import { fileChanges, type Message, type RunError } from './transcript.js';
 const UNAUTHORIZED = new Set([401, 403]);
 
 export interface FailureContext {
-  client: OpencodeClient;
+  client: DriverApi;
   directory: string | undefined;
   /** `provider/model`. */
   model: string | undefined;
@@ -148,7 +148,7 @@ async function missingModel({
 }: FailureContext): Promise<DriverError | undefined> {
   if (model === undefined) return undefined;
   try {
-    const known = await readCatalog(client, directory);
+    const known = await client.catalog(directory);
     if (known?.models.some(({ id }) => id === model)) return undefined;
     return await explainMissing(client, parseModel(model), known);
   } catch {

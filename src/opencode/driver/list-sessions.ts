@@ -2,8 +2,9 @@
 import type { Clock } from '../../lib/clock.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
+import type { DriverApi } from '../driver-api.js';
 import { LiveDirectories, normaliseDirectory } from '../monitor/directories.js';
-import type { OpencodeClient, SessionSummary } from '../v1/client.js';
+import type { SessionSummary } from '../server-api.js';
 import { DriverError } from './error.js';
 import type { SessionRef } from './run.js';
 import type { SessionState } from './types.js';
@@ -17,7 +18,7 @@ const MAX_CONCURRENT = 4;
 export const MAX_RECENT = 500;
 
 export interface SessionListDeps {
-  client: OpencodeClient;
+  client: DriverApi;
   clock: Clock;
 }
 

@@ -1,7 +1,6 @@
 /** The model and variant that a prompt asks for, known to be there before it is sent. */
-import type { OpencodeClient } from '../v1/client.js';
-import { readConfiguredModel } from '../v1/providers.js';
-import { explainMissing, readCatalog } from './catalog.js';
+import type { DriverApi } from '../driver-api.js';
+import { explainMissing } from './catalog.js';
 import {
   checkVariant,
   chooseThinking,
@@ -20,7 +19,7 @@ export interface Choice {
 
 /** @throws DriverError `bad_model_spec`, `model_unknown`, `provider_not_connected`, `variant_unknown` */
 export async function chooseModel(
-  client: OpencodeClient,
+  client: DriverApi,
   {
     model: spec,
     variant,
@@ -32,7 +31,7 @@ export async function chooseModel(
 ): Promise<Choice> {
   const ref = spec === undefined ? undefined : parseModel(spec);
   if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
-  const known = await readCatalog(client, directory, signal);
+  const known = await client.catalog(directory, signal);
   const wanted = ref ?? (await configuredModel(client, signal));
   let model: KnownModel | undefined;
   if (known && wanted) {
@@ -51,9 +50,9 @@ export async function chooseModel(
 }
 
 async function configuredModel(
-  client: OpencodeClient,
+  client: DriverApi,
   signal: AbortSignal | undefined,
 ): Promise<ModelRef | undefined> {
-  const name = await readConfiguredModel(client, signal);
+  const name = await client.configuredModel(signal);
   return name === undefined ? undefined : parseModel(name);
 }

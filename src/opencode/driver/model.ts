@@ -1,11 +1,9 @@
 /** Which model a prompt names: its spelling, its variant, and what a thinking budget means for it. Pure. */
 import { MODEL_NAME, splitModelName } from '../../watchdog/model-name.js';
+import type { ModelRef } from '../driver-api.js';
 import { DriverError } from './error.js';
 
-export interface ModelRef {
-  providerID: string;
-  modelID: string;
-}
+export type { ModelRef } from '../driver-api.js';
 
 /** `provider/model`, or opencode's own object. */
 export type ModelSpec = string | ModelRef;

@@ -2,16 +2,17 @@
 import { hostname } from 'node:os';
 import * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
-import type { OpencodeClient } from '../v1/client.js';
+import { type DriverApi, METADATA_KEY } from '../driver-api.js';
 import { removeSession } from './end-session.js';
 import { asDriverError } from './error.js';
 
-/** The key of the owner in a session's metadata. Only sessions that are to be deleted have one. */
-export const OWNER_MARK = 'opencode-watchdog';
 /** Sessions that are searched, most recent first. */
 const SWEPT_SESSIONS = 500;
 
-/** Which process deletes the session when its prompt is done. */
+/**
+ * Which process deletes the session when its prompt is done. In a session's metadata; only sessions that are to be
+ * deleted have one.
+ */
 const owner = z.object({
   host: z.string(),
   pid: z.number().int().positive(),
@@ -51,12 +52,12 @@ export interface Swept {
 
 /** A driver that lives ends its sessions itself; so does one whose process id is taken again, as far as we can tell. */
 export async function sweepOrphans(
-  deps: { client: OpencodeClient; clock: Clock },
+  deps: { client: DriverApi; clock: Clock },
   { dryRun = false, signal }: SweepOptions,
 ): Promise<Swept> {
   const swept: Swept = { ended: [], failed: [], elsewhere: 0 };
   for (const session of await deps.client.recentSessions(SWEPT_SESSIONS, signal)) {
-    const known = owner.safeParse(session.metadata?.[OWNER_MARK]).data;
+    const known = owner.safeParse(session.metadata?.[METADATA_KEY]).data;
     if (known === undefined) continue;
     if (known.host !== hostname()) {
       swept.elsewhere += 1;

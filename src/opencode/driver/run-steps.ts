@@ -1,6 +1,6 @@
 /** Counts what the steps of one run do, and finds runaways as the daemon does (`loop` of its policy, at its defaults). */
-import * as z from 'zod';
 import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
+import type { FinishedStep } from '../../watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../watchdog/policy.js';
 import {
   compacted,
@@ -8,14 +8,9 @@ import {
   newStepHistory,
   stepFinished,
 } from '../../watchdog/session/loops.js';
-import { message, part } from '../v1/schemas.js';
-import { StepReader } from '../v1/step-reader.js';
 
 /** Loops that are no run's, but a session's, are the daemon's to see. */
 const POLICY = DEFAULT_POLICY.loop;
-
-const partEvent = z.object({ part });
-const messageEvent = z.object({ info: message });
 
 export interface Runaway {
   kind: 'loop' | 'step_limit';
@@ -24,7 +19,6 @@ export interface Runaway {
 }
 
 export class RunSteps {
-  readonly #reader = new StepReader();
   readonly #history = newStepHistory();
   #steps = 0;
   #finish: string | undefined;
@@ -34,17 +28,14 @@ export class RunSteps {
     return this.#steps;
   }
 
-  /** An event of the run's own session, in opencode's form. */
-  event(type: string, properties: unknown): void {
-    if (type === 'session.compacted') {
-      compacted(this.#history);
-    } else if (type === 'message.part.updated') {
-      const value = partEvent.safeParse(properties).data?.part;
-      this.#finished(value && this.#reader.part(value));
-    } else if (type === 'message.updated') {
-      const info = messageEvent.safeParse(properties).data?.info;
-      if (info) this.#reader.message(info);
-    }
+  finished(step: FinishedStep): void {
+    this.#steps += 1;
+    this.#finish = step.finish;
+    stepFinished(this.#history, step);
+  }
+
+  compacted(): void {
+    compacted(this.#history);
   }
 
   /** The text under way, as far as it has come. */
@@ -64,13 +55,6 @@ export class RunSteps {
       kind: 'step_limit',
       words: `the run has made ${this.#steps} steps and goes on; it may make ${maxSteps} (--max-steps)`,
     };
-  }
-
-  #finished(step: Parameters<typeof stepFinished>[1] | undefined): void {
-    if (step === undefined) return;
-    this.#steps += 1;
-    this.#finish = step.finish;
-    stepFinished(this.#history, step);
   }
 }
 

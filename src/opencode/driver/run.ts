@@ -4,14 +4,10 @@
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
+import type { DriverApi, RunEvent } from '../driver-api.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
-import type { OpencodeClient } from '../v1/client.js';
-import { MAX_ID_CHARS, message, modelOf, part } from '../v1/schemas.js';
-import { readStatus } from '../v1/status.js';
-import { readError } from '../v1/transcript.js';
-import { readCatalog } from './catalog.js';
 import { asDriverError, DriverError } from './error.js';
-import { GAP, type SessionEvent, type SessionEvents } from './events.js';
+import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
 import {
   newestRun,
@@ -23,7 +19,7 @@ import {
 } from './run-outcome.js';
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
-import { type Message, PROMPT_MARK, type RunError, readTranscript } from './transcript.js';
+import type { Message, RunError } from './transcript.js';
 import { overdue, type Wall } from './wall.js';
 
 /** With events, a check is only for what they missed. */
@@ -76,12 +72,13 @@ export interface Limits {
 export type RunEnd = Exclude<RunOutcome, { kind: 'failed' }> | { kind: 'failed'; error: RunError };
 
 export interface RunDeps {
-  client: OpencodeClient;
+  client: DriverApi;
   clock: Clock;
   events: SessionEvents;
 }
 
 interface Asked {
+  sessionID: string;
   requestID: string;
   on: 'permission' | 'question';
   what: string;
@@ -227,90 +224,96 @@ export class Run {
     }
   }
 
-  #take({ type, sessionID, directory, properties }: SessionEvent): void {
+  #take({ sessionID, directory, event }: SessionEvent): void {
     const { session } = this.#options;
-    if (type === GAP) {
+    if (event.kind === 'gap') {
       this.#text.gap();
       this.#isCheckDue = true;
-    } else if (sessionID !== session.id) {
-      // A subagent's: only its questions to a person concern its run.
-      this.#hearRequest(type, properties);
-    } else if (type === 'session.status' || type === 'session.idle') {
-      // Others' wrong aborts make false ones (facts, section 6).
-      const isElsewhere = session.directory !== undefined && directory !== session.directory;
-      if (directory !== undefined && isElsewhere) return;
-      const value = (properties as { status?: unknown } | null)?.status;
-      const status = readStatus(value ?? { type: 'idle' }, this.#deps.clock.epoch());
-      if (status?.type === 'idle') this.#isCheckDue = true;
-      if (status?.type === 'busy') this.#noteActive();
-      if (status?.type === 'retry') this.#noteRetry(status);
-    } else if (type === 'session.error') {
-      // The same comes twice, the second time with a stack.
-      const { error } = (properties ?? {}) as { error?: unknown };
-      if (error) this.#error ??= readError(error);
-      this.#isCheckDue = true;
-    } else {
-      if (this.#isForeign(type, properties)) return;
-      if (type === 'message.updated') this.#hearModel(properties);
-      this.#text.event(type, properties);
-      const steps = this.#steps.count;
-      this.#steps.event(type, properties);
-      this.#hearRequest(type, properties);
-      if (this.#steps.count === steps && type !== 'session.compacted') return;
-    }
+    } else if (event.kind === 'asked' || event.kind === 'answered') {
+      // A subagent's, too: its questions to a person concern its run.
+      this.#hearRequest(sessionID, event);
+      if (sessionID === session.id) return;
+    } else if (sessionID === session.id && !this.#hearOwn(event, directory)) return;
     this.#ring?.();
   }
 
-  /** Whether a message, or a part of one, is another prompt or the answer to it. Learns which prompt is ours. */
-  #isForeign(type: string, properties: unknown): boolean {
-    const { prompt } = this.#options;
-    if (prompt === undefined) return false;
-    if (type === 'message.updated') {
-      const info = message.safeParse((properties as { info?: unknown } | null)?.info).data;
-      if (info?.role !== 'assistant' || info.parentID === undefined) return false;
-      if (this.#foreign.get(info.parentID) !== true) return false;
-      this.#foreign.set(info.id, true);
-      return true;
+  /** @returns whether there may be something to do for it */
+  #hearOwn(
+    event: Exclude<RunEvent, { kind: 'asked' | 'answered' }>,
+    directory: string | undefined,
+  ): boolean {
+    switch (event.kind) {
+      case 'status': {
+        // Others' wrong aborts make false ones (facts, section 6).
+        const { directory: own } = this.#options.session;
+        if (directory !== undefined && own !== undefined && directory !== own) return false;
+        const { status } = event;
+        if (status.type === 'idle') this.#isCheckDue = true;
+        if (status.type === 'busy') this.#noteActive();
+        if (status.type === 'retry') this.#noteRetry(status);
+        return true;
+      }
+      case 'error':
+        // The same comes twice, the second time with a stack.
+        this.#error ??= event.error;
+        this.#isCheckDue = true;
+        return true;
+      case 'prompt':
+        this.#hearPrompt(event.messageID, event.mark);
+        return false;
+      case 'answer': {
+        const { messageID, parentID, model } = event;
+        if (parentID !== undefined && this.#foreign.get(parentID) === true) {
+          this.#foreign.set(messageID, true);
+          return false;
+        }
+        this.#model = model ?? this.#model;
+        this.#text.answer(messageID);
+        return false;
+      }
+      case 'text':
+        if (this.#isForeign(event.messageID)) return false;
+        this.#text.whole(event.partID, event.messageID, event.of, event.text);
+        return false;
+      case 'text_added':
+        if (this.#isForeign(event.messageID)) return false;
+        this.#text.added(event.partID, event.messageID, event.added);
+        return false;
+      case 'step':
+        if (this.#isForeign(event.step.messageID)) return false;
+        this.#steps.finished(event.step);
+        return true;
+      case 'compacted':
+        this.#steps.compacted();
+        return true;
     }
-    if (type !== 'message.part.updated' && type !== 'message.part.delta') return false;
-    const { part: whole, messageID } = (properties ?? {}) as { part?: unknown; messageID?: string };
-    const read = part.safeParse(whole).data;
-    const of = read?.messageID ?? messageID;
-    if (of === undefined) return false;
-    const mark = read?.metadata?.[PROMPT_MARK];
-    if (mark === prompt.mark) this.#own = of;
-    else if (typeof mark === 'string') {
-      this.#foreign.set(of, true);
+  }
+
+  /** Another prompt, or the answer to one. */
+  #isForeign(messageID: string): boolean {
+    return this.#foreign.get(messageID) === true;
+  }
+
+  /** Learns which prompt is ours, and which ones are others'. */
+  #hearPrompt(messageID: string, mark: string): void {
+    const { prompt } = this.#options;
+    if (prompt === undefined) return;
+    if (mark === prompt.mark) this.#own = messageID;
+    else {
+      this.#foreign.set(messageID, true);
       this.#isShared ||= this.#own !== undefined;
     }
-    return this.#foreign.get(of) === true;
   }
 
-  #hearModel(properties: unknown): void {
-    const info = message.safeParse((properties as { info?: unknown } | null)?.info).data;
-    this.#model = (info && modelOf(info)) ?? this.#model;
-  }
-
-  #hearRequest(type: string, properties: unknown): void {
-    const match = /^(permission|question)\.(?:v2\.)?(asked|updated|replied|rejected)$/.exec(type);
-    if (!match) return;
-    const on = match[1] === 'permission' ? 'permission' : 'question';
-    const { id, requestID, permissionID, permission, questions } = (properties ?? {}) as Record<
-      string,
-      unknown
-    >;
-    const isNew = match[2] === 'asked' || match[2] === 'updated';
-    const requestName = isNew ? id : (requestID ?? permissionID);
-    if (typeof requestName !== 'string' || requestName.length > MAX_ID_CHARS) return;
-    if (!isNew) {
-      this.#open.delete(requestName);
+  #hearRequest(sessionID: string, event: Extract<RunEvent, { kind: 'asked' | 'answered' }>): void {
+    if (event.kind === 'answered') {
+      this.#open.delete(event.requestID);
       return;
     }
-    if (this.#open.has(requestName) || this.#open.size >= MAX_OPEN) return;
-    const question = (questions as { question?: unknown }[] | undefined)?.[0]?.question;
-    const what = String(permission ?? question ?? on).slice(0, 120);
-    const asked: Asked = { requestID: requestName, on, what };
-    this.#open.set(requestName, asked);
+    const { requestID, on, what } = event;
+    if (this.#open.has(requestID) || this.#open.size >= MAX_OPEN) return;
+    const asked: Asked = { sessionID, requestID, on, what };
+    this.#open.set(requestID, asked);
     this.#unanswered.push(asked);
     this.#ring?.();
   }
@@ -420,7 +423,7 @@ export class Run {
     let outcome: RunOutcome;
     let restedMs: number;
     try {
-      const messages = await readTranscript(client, session.id, session.directory, {
+      const messages = await client.transcript(session.id, session.directory, {
         limit: MAX_MESSAGES,
         signal,
         timeoutMs: CHECK_TIMEOUT_MS,
@@ -445,7 +448,7 @@ export class Run {
     if (this.#seenBusy || outcome.kind !== 'nothing') return outcome;
     // Why it never began may have been told before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
-      const catalog = await readCatalog(client, session.directory, signal);
+      const catalog = await client.catalog(session.directory, signal);
       this.#isModelKnown = catalog?.models.some(({ id }) => id === this.#model) ?? true;
       const said = `Model not found: ${this.#model}.`;
       if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };

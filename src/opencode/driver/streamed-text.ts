@@ -1,19 +1,5 @@
 /** Puts a reply's text together from the events of its run, as it comes. Pure. */
-import * as z from 'zod';
-import { id } from '../v1/schemas.js';
-
-const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
-const info = z.object({ info: z.object({ id, role: z.string() }) });
-const updated = z.object({
-  part: z.object({
-    id,
-    messageID: id,
-    type: z.string(),
-    text: maybe(z.string()),
-    synthetic: maybe(z.boolean()),
-  }),
-});
-const delta = z.object({ messageID: id, partID: id, field: z.string(), delta: z.string() });
+import type { TextKind } from '../driver-api.js';
 
 /** Text of one reply as it comes, with its reasoning. At the limit: the rest comes with the transcript. */
 export const MAX_STREAMED_CHARS = 16 * 1024 * 1024;
@@ -21,7 +7,7 @@ export const MAX_STREAMED_CHARS = 16 * 1024 * 1024;
 export const MAX_STREAMED_PARTS = 10_000;
 
 interface TextPart {
-  type: string;
+  of: TextKind;
   text: string;
   /** Deltas of it may have been missed: only its whole is believed now. */
   stale: boolean;
@@ -69,24 +55,15 @@ export class StreamedText {
     this.#onText?.(told);
   }
 
-  event(type: string, properties: unknown): void {
-    if (this.#isFull) return;
-    if (type === 'message.updated') {
-      const message = info.safeParse(properties).data?.info;
-      if (message?.role === 'assistant') this.#answers.add(message.id);
-    } else if (type === 'message.part.updated') {
-      const part = updated.safeParse(properties).data?.part;
-      if (part && !part.synthetic) this.#whole(part.id, part.messageID, part.type, part.text ?? '');
-    } else if (type === 'message.part.delta') {
-      const piece = delta.safeParse(properties).data;
-      if (piece?.field === 'text') this.#piece(piece.partID, piece.messageID, piece.delta);
-    }
+  /** A message of the model. */
+  answer(messageID: string): void {
+    if (!this.#isFull) this.#answers.add(messageID);
   }
 
-  /** A part as a whole: what of it is new is told. */
-  #whole(partID: string, messageID: string, type: string, text: string): void {
-    if (!this.#answers.has(messageID)) return;
-    const part = this.#parts.get(partID) ?? { type, text: '', stale: false };
+  /** A part as far as it has come: what of it is new is told. */
+  whole(partID: string, messageID: string, of: TextKind, text: string): void {
+    if (this.#isFull || !this.#answers.has(messageID)) return;
+    const part = this.#parts.get(partID) ?? { of, text: '', stale: false };
     this.#parts.set(partID, part);
     if (!text.startsWith(part.text)) return;
     part.stale = false;
@@ -96,10 +73,10 @@ export class StreamedText {
     this.#tell(partID, part, rest);
   }
 
-  #piece(partID: string, messageID: string, text: string): void {
+  added(partID: string, messageID: string, text: string): void {
     const part = this.#parts.get(partID);
     // A part whose beginning was missed comes as a whole at its end.
-    if (!part || part.stale || !this.#answers.has(messageID)) return;
+    if (this.#isFull || !part || part.stale || !this.#answers.has(messageID)) return;
     if (!this.#hasRoom(text)) return;
     part.text += text;
     this.#tell(partID, part, text);
@@ -113,7 +90,7 @@ export class StreamedText {
   }
 
   #tell(partID: string, part: TextPart, text: string): void {
-    if (part.type !== 'text' || text === '') return;
+    if (part.of !== 'text' || text === '') return;
     const isNext = this.#current !== undefined && this.#current !== partID;
     this.#current = partID;
     const told = isNext ? `\n\n${text}` : text;

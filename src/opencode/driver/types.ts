@@ -2,11 +2,13 @@
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
-import type { Model } from '../v1/providers.js';
+import type { FilePart, Model, PermissionRule } from '../driver-api.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
 import type { OnRequest, SessionRef } from './run.js';
 import type { Tokens, ToolUse } from './transcript.js';
+
+export type { FilePart, PermissionRule } from '../driver-api.js';
 
 export interface DriverOptions {
   /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
@@ -41,13 +43,6 @@ export interface Availability {
   started?: boolean;
 }
 
-export interface PermissionRule {
-  /** A tool: `bash`, `edit`, `webfetch`; `*` is all. */
-  permission: string;
-  pattern: string;
-  action: 'allow' | 'deny' | 'ask';
-}
-
 export interface NewSession {
   title?: string;
   /** The project; the server's own working directory by default. */
@@ -61,14 +56,6 @@ export interface NewSession {
 
 export interface DriverSession extends SessionRef {
   title?: string;
-}
-
-/** A file that goes with a prompt; as a `data:` URL it need not be on the server's machine. */
-export interface FilePart {
-  type: 'file';
-  mime: string;
-  filename?: string;
-  url: string;
 }
 
 /** An earlier plan, a log, a note: text that goes before the prompt. */

@@ -146,10 +146,10 @@ export class OpencodeClient implements ServerApi {
   async #probeBy(path: string, signal: Signal, timeoutMs?: number): Promise<ProbeResult> {
     const request = { path, signal, timeoutMs };
     if (path === CHEAP) {
-      await this.#ask(schemas.paths, request);
+      await this.ask(schemas.paths, request);
       return { kind: 'ok' };
     }
-    const { version } = await this.#ask(schemas.health, request);
+    const { version } = await this.ask(schemas.health, request);
     this.#routes.healthTold(version);
     return { kind: 'ok', ...(version !== undefined && { version }) };
   }
@@ -165,7 +165,7 @@ export class OpencodeClient implements ServerApi {
     signal?: Signal,
     timeoutMs?: number,
   ): Promise<Map<string, SessionStatus>> {
-    const answer = await this.#ask(schemas.statuses, {
+    const answer = await this.ask(schemas.statuses, {
       path: '/session/status',
       query: { directory },
       signal,
@@ -206,7 +206,7 @@ export class OpencodeClient implements ServerApi {
   ): Promise<SessionSummary | null> {
     const path = sessionPath(sessionID);
     try {
-      return summary(await this.#ask(schemas.session, { path, query: { directory }, signal }));
+      return summary(await this.ask(schemas.session, { path, query: { directory }, signal }));
     } catch (error) {
       if (isNotFound(error)) return null;
       throw error;
@@ -221,7 +221,7 @@ export class OpencodeClient implements ServerApi {
     signal?: Signal,
     timeoutMs?: number,
   ): Promise<TranscriptMessage[]> {
-    const values = await this.#ask(schemas.list, {
+    const values = await this.ask(schemas.list, {
       path: sessionPath(sessionID, '/message'),
       query: { directory, limit },
       signal,
@@ -348,35 +348,13 @@ export class OpencodeClient implements ServerApi {
 
   /** The server's own working directory. */
   async serverDirectory(signal?: Signal): Promise<string> {
-    const { directory } = await this.#ask(schemas.paths, { path: '/path', signal });
+    const { directory } = await this.ask(schemas.paths, { path: '/path', signal });
     return normaliseDirectory(directory);
   }
 
   async remove(sessionID: string, directory?: string, signal?: Signal): Promise<void> {
     const path = sessionPath(sessionID);
     await this.#transport.json({ method: 'DELETE', path, query: { directory }, signal });
-  }
-
-  async createSession(
-    body: {
-      title?: string;
-      parentID?: string;
-      agent?: string;
-      permission?: unknown;
-      metadata?: Record<string, unknown>;
-    },
-    directory?: string,
-    signal?: Signal,
-  ): Promise<SessionSummary> {
-    return summary(
-      await this.#ask(schemas.session, {
-        method: 'POST',
-        path: '/session',
-        query: { directory },
-        body,
-        signal,
-      }),
-    );
   }
 
   /** Returns when the server has taken the prompt. An unknown model fails later, by `session.error` (facts, section 8). */
@@ -446,14 +424,15 @@ export class OpencodeClient implements ServerApi {
     request: Request,
     schema: Parameters<typeof schemas.readList<T>>[0],
   ): Promise<T[]> {
-    return schemas.readList(schema, await this.#ask(schemas.list, request), () => this.#skip());
+    return schemas.readList(schema, await this.ask(schemas.list, request), () => this.#skip());
   }
 
   #skip(): void {
     this.parseStats.unparseable += 1;
   }
 
-  async #ask<T>(
+  /** An answer of the given shape. @throws OpencodeError */
+  protected async ask<T>(
     schema: { safeParse(value: unknown): { success: true; data: T } | { success: false } },
     request: Request,
   ): Promise<T> {
@@ -479,7 +458,7 @@ function segment(id: string): string {
   });
 }
 
-function summary(session: schemas.WireSession): SessionSummary {
+export function summary(session: schemas.WireSession): SessionSummary {
   const { id, directory, parentID, title, time, metadata } = session;
   const spent = schemas.spentOf(session);
   return {

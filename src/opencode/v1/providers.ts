@@ -1,5 +1,6 @@
 /** Which model providers opencode is connected to, and which models they have. Read on demand only: it is megabytes. */
 import * as z from 'zod';
+import type { Providers } from '../driver-api.js';
 import { OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from './client.js';
 
@@ -20,25 +21,6 @@ const providers = z.looseObject({
   default: z.record(z.string(), z.string()).catch({}),
 });
 const settings = z.looseObject({ model: z.string().optional().catch(undefined) });
-
-export interface Model {
-  /** `provider/model`, as every command takes it. */
-  id: string;
-  name?: string;
-  connected: boolean;
-  /** Tokens. */
-  contextLimit?: number;
-  outputLimit?: number;
-}
-
-export interface Providers {
-  /** Ids of the providers that have what they need to answer. */
-  connected: string[];
-  /** Connected providers' models first. */
-  models: Model[];
-  /** Each provider's default model. */
-  defaults: Record<string, string>;
-}
 
 /** @throws OpencodeError */
 export async function readProviders(

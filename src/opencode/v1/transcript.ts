@@ -1,6 +1,7 @@
 /** Reads a session's last messages: what it is doing, and a mark that changes whenever they do. */
 import { createHash } from 'node:crypto';
 import type { RunningTool } from '../../watchdog/observation.js';
+import type { RunError } from '../driver-api.js';
 import {
   messageWithParts,
   modelOf,
@@ -30,15 +31,6 @@ export interface TranscriptMessage {
   /** True for the summary that a compaction writes. */
   summary?: true;
   parts: WirePart[];
-}
-
-/** Why opencode ended a message or a run. */
-export interface RunError {
-  name: string;
-  message: string;
-  statusCode?: number;
-  /** opencode's own view of whether the same request may work later. */
-  isRetryable?: boolean;
 }
 
 /** The error of a message or of a `session.error` event. */

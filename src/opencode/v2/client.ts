@@ -58,9 +58,9 @@ export class OpencodeClientV2 implements ServerApi {
   readonly parseStats: ParseStats;
   readonly streams = STREAMS;
   readonly statusScope = 'server';
-  readonly #clock: Clock;
-  readonly #transport: Transport;
-  readonly #known = new KnownSessions();
+  protected readonly clock: Clock;
+  protected readonly transport: Transport;
+  protected readonly known = new KnownSessions();
   /** Of the last poll. */
   #active: readonly string[] = [];
 
@@ -72,24 +72,24 @@ export class OpencodeClientV2 implements ServerApi {
     timeoutMs?: number;
     parseStats?: ParseStats;
   }) {
-    this.#clock = options.clock;
+    this.clock = options.clock;
     this.parseStats = parseStats;
-    this.#transport = new Transport({ ...options, username: USER, timeoutMs });
-    this.url = this.#transport.url;
+    this.transport = new Transport({ ...options, username: USER, timeoutMs });
+    this.url = this.transport.url;
   }
 
   streamTarget(path: string): StreamTarget {
-    return this.#transport.streamTarget(path);
+    return this.transport.streamTarget(path);
   }
 
   eventReader({ clock }: { clock: Clock }): EventReader {
-    return new V2EventReader(clock, this.#known);
+    return new V2EventReader(clock, this.known);
   }
 
   /** 503 is a boot or a stop, 500 a boot that has failed: alive each time (section 2). */
   async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
     try {
-      const info = await this.#ask(schemas.info, { path: '/api/info', signal, timeoutMs });
+      const info = await this.ask(schemas.info, { path: '/api/info', signal, timeoutMs });
       return { kind: 'ok', version: info.version };
     } catch (error) {
       if (!(error instanceof OpencodeError)) {
@@ -117,7 +117,7 @@ export class OpencodeClientV2 implements ServerApi {
   }
 
   forgetVersion(): void {
-    this.#known.forget();
+    this.known.forget();
     this.#active = [];
   }
 
@@ -128,26 +128,26 @@ export class OpencodeClientV2 implements ServerApi {
     timeoutMs?: number,
   ): Promise<Map<string, SessionStatus>> {
     const path = '/api/session/active';
-    const { data } = await this.#ask(schemas.active, { path, signal, timeoutMs });
+    const { data } = await this.ask(schemas.active, { path, signal, timeoutMs });
     const active = Object.keys(data).filter(isId);
     this.#active = active;
     await this.#askForRetries(active, signal);
-    const epochNow = this.#clock.epoch();
-    return new Map(active.map((sessionID) => [sessionID, this.#known.status(sessionID, epochNow)]));
+    const epochNow = this.clock.epoch();
+    return new Map(active.map((sessionID) => [sessionID, this.known.status(sessionID, epochNow)]));
   }
 
   /** "running" is all that the list says: of sessions that were quiet for a while the newest message says more. */
   async #askForRetries(active: readonly string[], signal: Signal): Promise<void> {
-    const now = this.#clock.now();
+    const now = this.clock.now();
     const quiet = active
-      .filter((sessionID) => now - this.#known.of(sessionID).heardAt >= ASK_AFTER_MS)
+      .filter((sessionID) => now - this.known.of(sessionID).heardAt >= ASK_AFTER_MS)
       .slice(0, MAX_ASKED);
     await eachLimited(quiet, MAX_AT_ONCE, async (sessionID) => {
       try {
-        const messages = await this.#messages(sessionID, 1, signal);
-        const known = this.#known.of(sessionID);
+        const messages = await this.messages(sessionID, LAST_MESSAGES, signal);
+        const known = this.known.of(sessionID);
         known.heardAt = now;
-        const { retry } = messages[0] ?? {};
+        const { retry } = messages.find(({ type }) => type === 'assistant') ?? {};
         known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
       } catch {
         // The session is active all the same: this is no more than a detail of it.
@@ -156,9 +156,8 @@ export class OpencodeClientV2 implements ServerApi {
   }
 
   async recentSessions(limit: number, signal?: Signal): Promise<SessionSummary[]> {
-    const query = { limit: Math.min(limit, MAX_PAGE) };
-    const list = await this.#list({ path: '/api/session', query, signal }, schemas.session);
-    return list.map((each) => this.#summary(each));
+    const list = await this.#pages('/api/session', schemas.session, limit, signal);
+    return list.map((each) => this.summary(each));
   }
 
   async session(
@@ -168,7 +167,7 @@ export class OpencodeClientV2 implements ServerApi {
   ): Promise<SessionSummary | null> {
     try {
       const path = sessionPath(sessionID);
-      return this.#summary((await this.#ask(schemas.data(schemas.session), { path, signal })).data);
+      return this.summary((await this.ask(schemas.data(schemas.session), { path, signal })).data);
     } catch (error) {
       if (isNotFound(error)) return null;
       throw error;
@@ -179,7 +178,7 @@ export class OpencodeClientV2 implements ServerApi {
     const session = await this.session(sessionID, directory, signal);
     if (session === null) return { result: { found: false } };
     const [messages, permissions, forms] = await Promise.all([
-      this.#messages(sessionID, LAST_MESSAGES, signal),
+      this.messages(sessionID, LAST_MESSAGES, signal),
       this.#open(sessionPath(sessionID, '/permission'), 'permission', {}, signal),
       this.#open(sessionPath(sessionID, '/form'), 'question', {}, signal),
     ]);
@@ -193,7 +192,7 @@ export class OpencodeClientV2 implements ServerApi {
         ...this.#withHeard(
           sessionID,
           messages,
-          transcriptState(messages, this.#clock.now(), this.#clock.epoch()),
+          transcriptState(messages, this.clock.now(), this.clock.epoch()),
         ),
       },
     };
@@ -208,7 +207,7 @@ export class OpencodeClientV2 implements ServerApi {
     messages: readonly schemas.WireMessage[],
     seen: Transcript,
   ): Transcript {
-    const known = this.#known.get(sessionID);
+    const known = this.known.get(sessionID);
     if (known === undefined) return seen;
     const shown = new Set(messages.flatMap(({ content }) => content.map(({ id }) => id)));
     const heard = [...known.calls].flatMap(([callID, { name, startedAt }]) =>
@@ -226,10 +225,15 @@ export class OpencodeClientV2 implements ServerApi {
     _directory?: string,
     signal?: Signal,
   ): Promise<LastMessage | undefined> {
-    const [last] = await this.#messages(sessionID, 1, signal);
+    const messages = await this.messages(sessionID, LAST_MESSAGES, signal);
+    // A turn is closed by a message of its own, and changes of model and agent are messages, too.
+    const last = messages.find(({ type }) => type === 'assistant' || type === 'user');
     if (last === undefined) return undefined;
-    const failed = last.error !== undefined && last.error !== null;
-    return { id: last.id, byAssistant: last.type === 'assistant', failed };
+    return {
+      id: last.id,
+      byAssistant: last.type === 'assistant',
+      failed: last.error !== undefined,
+    };
   }
 
   /** Only of directories in which sessions are active: asking boots any other (section 4.3). */
@@ -238,7 +242,7 @@ export class OpencodeClientV2 implements ServerApi {
     if (directory !== undefined) places.add(directory);
     else
       await eachLimited(this.#active.slice(0, MAX_PAGE), MAX_AT_ONCE, async (sessionID) => {
-        const known = this.#known.of(sessionID);
+        const known = this.known.of(sessionID);
         known.directory ??= (await this.session(sessionID, undefined, signal))?.directory;
         if (known.directory !== undefined) places.add(known.directory);
       });
@@ -255,7 +259,7 @@ export class OpencodeClientV2 implements ServerApi {
   }
 
   async serverDirectory(signal?: Signal): Promise<string> {
-    const answer = await this.#ask(schemas.location, { path: '/api/location', signal });
+    const answer = await this.ask(schemas.location, { path: '/api/location', signal });
     return normaliseDirectory(answer.directory ?? answer.data?.directory ?? '');
   }
 
@@ -267,7 +271,7 @@ export class OpencodeClientV2 implements ServerApi {
     timeoutMs?: number,
   ): Promise<'taken'> {
     const path = sessionPath(sessionID, '/interrupt');
-    await this.#transport.json({ method: 'POST', path, signal, timeoutMs });
+    await this.transport.json({ method: 'POST', path, signal, timeoutMs });
     return 'taken';
   }
 
@@ -275,7 +279,7 @@ export class OpencodeClientV2 implements ServerApi {
   async dispose(directory: string, signal?: Signal, timeoutMs?: number): Promise<void> {
     const query = { 'location[directory]': directory };
     const path = '/api/debug/location';
-    await this.#transport.json({ method: 'DELETE', path, query, signal, timeoutMs });
+    await this.transport.json({ method: 'DELETE', path, query, signal, timeoutMs });
   }
 
   /** Model and agent are the session's, set before the prompt (section 4.5). */
@@ -286,7 +290,7 @@ export class OpencodeClientV2 implements ServerApi {
     signal?: Signal,
   ): Promise<void> {
     const post = (rest: string, body: unknown) =>
-      this.#transport.json({ method: 'POST', path: sessionPath(sessionID, rest), body, signal });
+      this.transport.json({ method: 'POST', path: sessionPath(sessionID, rest), body, signal });
     if (agent !== undefined) await post('/agent', { agent });
     if (model !== undefined) await post('/model', { model: modelRef(model) });
     await post('/prompt', { text });
@@ -311,17 +315,44 @@ export class OpencodeClientV2 implements ServerApi {
             path: sessionPath(sessionID, `/form/${segment(requestID)}`),
             query: { message },
           };
-    await this.#transport.json({ ...request, signal });
+    await this.transport.json({ ...request, signal });
   }
 
   close(): Promise<void> {
-    return this.#transport.close();
+    return this.transport.close();
   }
 
   /** Newest first. */
-  #messages(sessionID: string, limit: number, signal: Signal): Promise<schemas.WireMessage[]> {
+  protected messages(
+    sessionID: string,
+    limit: number | undefined,
+    signal: Signal,
+    timeoutMs?: number,
+  ): Promise<schemas.WireMessage[]> {
     const path = sessionPath(sessionID, '/message');
-    return this.#list({ path, query: { limit }, signal }, schemas.message);
+    return this.#pages(path, schemas.message, limit, signal, timeoutMs);
+  }
+
+  /** A list of as many as are wanted, or of all. */
+  async #pages<T>(
+    path: string,
+    schema: Schema<T>,
+    limit: number | undefined,
+    signal: Signal,
+    timeoutMs?: number,
+  ): Promise<T[]> {
+    const list: T[] = [];
+    let cursor: string | undefined;
+    do {
+      const size = Math.min(MAX_PAGE, (limit ?? Number.POSITIVE_INFINITY) - list.length);
+      const query = { limit: size, cursor };
+      const page = await this.ask(schemas.anyList, { path, query, signal, timeoutMs });
+      list.push(...this.#readable(page.data, schema));
+      // The same cursor again would be asked without end.
+      const next = page.data.length === 0 ? undefined : page.cursor?.next;
+      cursor = next === cursor ? undefined : next;
+    } while (cursor !== undefined && (limit === undefined || list.length < limit));
+    return list;
   }
 
   async #open(
@@ -330,7 +361,7 @@ export class OpencodeClientV2 implements ServerApi {
     query: Record<string, string>,
     signal: Signal,
   ): Promise<OwnedRequest[]> {
-    const list = await this.#list({ path, query, signal }, schemas.request);
+    const list = await this.list({ path, query, signal }, schemas.request);
     return list.map(({ id, sessionID, source }) => ({
       requestID: id,
       sessionID,
@@ -339,18 +370,19 @@ export class OpencodeClientV2 implements ServerApi {
     }));
   }
 
-  #summary({
+  protected summary({
     id,
     parentID,
     title,
     location,
     time,
+    metadata,
     ...counted
   }: schemas.WireSession): SessionSummary {
     const directory = isDirectory(location?.directory)
       ? normaliseDirectory(location.directory)
       : undefined;
-    if (directory !== undefined) this.#known.of(id).directory = directory;
+    if (directory !== undefined) this.known.of(id).directory = directory;
     const spent = schemas.spentOf(counted);
     return {
       id,
@@ -359,15 +391,21 @@ export class OpencodeClientV2 implements ServerApi {
       ...(title !== undefined && { title }),
       ...(spent !== undefined && { spent }),
       ...(time?.created !== undefined && {
-        ageMs: Math.max(0, this.#clock.epoch() - time.created),
+        ageMs: Math.max(0, this.clock.epoch() - time.created),
       }),
+      ...(time?.created !== undefined && { created: time.created }),
       ...(time?.updated !== undefined && { updated: time.updated }),
+      ...(metadata !== undefined && { metadata }),
     };
   }
 
-  async #list<T>(request: Request, schema: Schema<T>): Promise<T[]> {
-    const { data } = await this.#ask(schemas.anyList, request);
-    return data.flatMap((value) => {
+  protected async list<T>(request: Request, schema: Schema<T>): Promise<T[]> {
+    const { data } = await this.ask(schemas.anyList, request);
+    return this.#readable(data, schema);
+  }
+
+  #readable<T>(values: readonly unknown[], schema: Schema<T>): T[] {
+    return values.flatMap((value) => {
       const read = schema.safeParse(value);
       if (read.success) return [read.data];
       this.parseStats.unparseable += 1;
@@ -375,10 +413,10 @@ export class OpencodeClientV2 implements ServerApi {
     });
   }
 
-  async #ask<T>(schema: Schema<T>, request: Request): Promise<T> {
-    const answer = schema.safeParse(await this.#transport.json(request));
+  protected async ask<T>(schema: Schema<T>, request: Request): Promise<T> {
+    const answer = schema.safeParse(await this.transport.json(request));
     if (answer.success) return answer.data;
-    throw this.#transport.notOpencode(
+    throw this.transport.notOpencode(
       `${request.method ?? 'GET'} ${this.url}${request.path}`,
       'answered with JSON of another shape than OpenCode 2 gives',
     );
@@ -405,10 +443,11 @@ interface Schema<T> {
   safeParse(value: unknown): { success: true; data: T } | { success: false };
 }
 
-const sessionPath = (sessionID: string, rest = '') => `/api/session/${segment(sessionID)}${rest}`;
+export const sessionPath = (sessionID: string, rest = '') =>
+  `/api/session/${segment(sessionID)}${rest}`;
 
 /** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
-function segment(id: string): string {
+export function segment(id: string): string {
   if (isId(id)) return id;
   throw new OpencodeError({
     kind: 'http',
@@ -419,7 +458,7 @@ function segment(id: string): string {
 }
 
 /** `provider/model#variant` (section 8). */
-function modelRef(name: string): { id: string; providerID: string; variant?: string } {
+export function modelRef(name: string): { id: string; providerID: string; variant?: string } {
   const { provider, model } = splitModelName(name);
   const [id = '', variant] = model.split('#', 2);
   return { id, providerID: provider, ...(variant !== undefined && { variant }) };
@@ -466,7 +505,7 @@ function transcriptState(
   return {
     tools,
     preparing: newest?.type === 'user',
-    compacting: newest?.type === 'compaction' && newest.time?.completed === undefined,
+    compacting: newest?.type === 'compaction' && newest.status === 'running',
     ...(isText && { answeringSince: since(writing.time?.created ?? last?.time?.created) }),
     ...(textRepeats > 1 && { textRepeats }),
     ...(model !== undefined && { model }),
@@ -477,8 +516,10 @@ function transcriptState(
 /** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
 function markOf(messages: readonly schemas.WireMessage[]): string {
   const hash = createHash('sha1');
-  for (const { id, type, finish, time, retry, content } of messages) {
-    hash.update(`${id} ${type} ${finish} ${time?.completed} ${retry?.attempt} ${content.length}\n`);
+  for (const { id, type, status, finish, time, retry, content } of messages) {
+    hash.update(
+      `${id} ${type} ${status} ${finish} ${time?.completed} ${retry?.attempt} ${content.length}\n`,
+    );
     for (const part of content) {
       hash.update(
         `${part.id} ${part.text?.length} ${part.state?.status} ${part.time?.completed}\n`,

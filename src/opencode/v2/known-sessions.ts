@@ -37,6 +37,9 @@ export interface Known {
   compacting: boolean;
   /** Requests that wait for an answer. */
   requests: Set<string>;
+  /** Prompts that wait to be delivered, and the one that was delivered last. */
+  prompts: Set<string>;
+  prompt: string | undefined;
   /** When (observed clock) it was last heard of or asked. */
   heardAt: number;
 }
@@ -57,6 +60,8 @@ export class KnownSessions {
       calls: new Map(),
       compacting: false,
       requests: new Set(),
+      prompts: new Set(),
+      prompt: undefined,
       heardAt: Number.NEGATIVE_INFINITY,
     };
     this.#known.set(sessionID, fresh);

@@ -53,6 +53,7 @@ export const session = z.object({
   parentID: maybe(id),
   title: maybe(words(300)),
   location: maybe(place),
+  metadata: maybe(z.record(z.string(), z.unknown())),
   cost: maybe(number),
   tokens: maybe(tokens),
   time: maybe(z.object({ created: maybe(number), updated: maybe(number) })),
@@ -60,7 +61,11 @@ export const session = z.object({
 export type WireSession = z.infer<typeof session>;
 
 export const data = <T extends z.ZodType>(schema: T) => z.object({ data: schema });
-export const anyList = data(z.array(z.unknown()));
+export const anyList = z.object({
+  data: z.array(z.unknown()),
+  /** Where there are more (section 4.1). */
+  cursor: maybe(z.object({ next: maybe(z.string()) })),
+});
 export const active = data(z.record(z.string(), z.unknown()));
 
 export const request = z.object({
@@ -75,7 +80,11 @@ const content = z.object({
   name: maybe(name),
   text: maybe(z.string()),
   state: maybe(
-    z.object({ status: z.string(), metadata: maybe(z.object({ sessionID: maybe(id) })) }),
+    z.object({
+      status: z.string(),
+      error: maybe(error),
+      metadata: maybe(z.object({ sessionID: maybe(id) })),
+    }),
   ),
   time: maybe(z.object({ created: maybe(number), ran: maybe(number), completed: maybe(number) })),
 });
@@ -85,8 +94,22 @@ export const message = z.object({
   id,
   type: z.string(),
   model: maybe(model),
+  agent: maybe(name),
+  /** Of a compaction: `running`, `completed`, `failed`. */
+  status: maybe(name),
+  /** Of an `idle` message, which closes a turn: `succeeded`, `failed`, `interrupted`. */
+  outcome: maybe(name),
+  /** Of a person's prompt, and of what opencode adds itself. */
+  text: maybe(z.string()),
+  /** What a compaction has written. */
+  summary: maybe(z.string()),
+  files: maybe(z.array(z.object({ name: maybe(z.string()) }))),
+  /** What a program wrote to its prompt. */
+  metadata: maybe(z.record(z.string(), z.unknown())),
   finish: maybe(name),
-  error: z.unknown().optional(),
+  error: maybe(error),
+  cost: maybe(number),
+  tokens: maybe(tokens),
   retry: maybe(retry),
   content: z
     .array(z.unknown())
@@ -110,7 +133,12 @@ export const eventData = z.object({
   title: maybe(words(300)),
   location: maybe(place),
   inboxID: maybe(id),
-  item: maybe(z.object({ type: z.string() })),
+  item: maybe(
+    z.object({
+      type: z.string(),
+      payload: maybe(z.object({ metadata: maybe(z.record(z.string(), z.unknown())) })),
+    }),
+  ),
   reason: maybe(name),
   error: maybe(error),
   assistantMessageID: maybe(id),
@@ -123,13 +151,23 @@ export const eventData = z.object({
   requestID: maybe(id),
   name: maybe(name),
   text: maybe(z.string()),
+  delta: maybe(z.string()),
   ordinal: maybe(number),
   input: z.unknown().optional(),
   content: z.unknown().optional(),
   metadata: maybe(z.object({ sessionID: maybe(id) })),
   attempt: maybe(z.number().max(1_000_000)),
   at: maybe(number),
-  form: maybe(z.object({ id, sessionID: id })),
+  /** What a permission is asked for. */
+  action: maybe(name),
+  form: maybe(
+    z.object({
+      id,
+      sessionID: id,
+      title: maybe(words(120)),
+      fields: maybe(z.array(z.object({ title: maybe(words(120)) }))),
+    }),
+  ),
 });
 export type EventData = z.infer<typeof eventData>;
 

@@ -17,7 +17,7 @@ import {
   promptText,
 } from '../../../src/commands/prompt-options.js';
 import { defaultConfig } from '../../../src/config/schema.js';
-import { MAX_PROMPT_CHARS, promptBody } from '../../../src/opencode/driver/request-bodies.js';
+import { MAX_PROMPT_CHARS, promptWish } from '../../../src/opencode/driver/prompt-words.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'watchdog-limits-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -50,8 +50,8 @@ it('a prompt from stdin, or of many parts, is refused beyond its limit', async (
   vi.spyOn(process, 'stdin', 'get').mockReturnValue(endless as typeof process.stdin);
   await expect(promptText('-')).rejects.toThrow(`more than ${MAX_STDIN_BYTES / 1024} KiB`);
   const words = { model: undefined, agent: undefined, system: undefined, variant: undefined };
-  const body = (chars: number) => promptBody({ ...words, text: 'x'.repeat(chars) } as never);
-  expect(body(MAX_PROMPT_CHARS).parts).toHaveLength(1);
+  const body = (chars: number) => promptWish({ ...words, text: 'x'.repeat(chars) } as never);
+  expect(body(MAX_PROMPT_CHARS).text).toHaveLength(MAX_PROMPT_CHARS);
   expect(() => body(MAX_PROMPT_CHARS + 1)).toThrow('more than 4194304');
 });
 

@@ -8,12 +8,8 @@ import {
   MAX_STREAMED_PARTS,
   StreamedText,
 } from '../../../../src/opencode/driver/streamed-text.js';
+import type { RunEvent } from '../../../../src/opencode/driver-api.js';
 import { MAX_NOTICES } from '../../../../src/opencode/monitor/notice.js';
-
-const answer = (id: string) => ({ info: { id, role: 'assistant' } });
-const whole = (id: string, text: string) => ({
-  part: { id, messageID: 'm', type: 'text', text },
-});
 
 describe('a reply that does not end', () => {
   it('is put together up to a limit, and told no further', () => {
@@ -21,11 +17,10 @@ describe('a reply that does not end', () => {
     const text = new StreamedText((piece) => {
       told += piece.length;
     });
-    text.event('message.updated', answer('m'));
-    text.event('message.part.updated', whole('p', ''));
+    text.answer('m');
+    text.whole('p', 'm', 'text', '');
     const piece = 'x'.repeat(1024 * 1024);
-    const delta = { messageID: 'm', partID: 'p', field: 'text', delta: piece };
-    for (let n = 0; n < 40; n += 1) text.event('message.part.delta', delta);
+    for (let n = 0; n < 40; n += 1) text.added('p', 'm', piece);
     expect(told).toBe(MAX_STREAMED_CHARS);
     expect(text.text).toHaveLength(MAX_STREAMED_CHARS);
   });
@@ -35,10 +30,8 @@ describe('a reply that does not end', () => {
     const text = new StreamedText(() => {
       told += 1;
     });
-    text.event('message.updated', answer('m'));
-    for (let n = 0; n < 3 * MAX_STREAMED_PARTS; n += 1) {
-      text.event('message.part.updated', whole(`p${n}`, 'x'));
-    }
+    text.answer('m');
+    for (let n = 0; n < 3 * MAX_STREAMED_PARTS; n += 1) text.whole(`p${n}`, 'm', 'text', 'x');
     expect(told).toBeLessThanOrEqual(MAX_STREAMED_PARTS);
     expect(told).toBeGreaterThan(MAX_STREAMED_PARTS - 5);
   });
@@ -57,13 +50,17 @@ it('of a run that asks without end a bounded number of requests is remembered', 
     onNotice: () => {},
     onRequest: 'wait',
   });
-  const say = (type: string, properties: object) =>
-    hear({ type, sessionID: 's', directory: '/p', properties });
-  for (let n = 0; n < 3 * MAX_OPEN; n += 1) say('permission.asked', { id: `r${n}` });
-  say('permission.asked', { id: 'x'.repeat(10_000) });
-  for (let n = 0; n < MAX_OPEN - 1; n += 1) say('permission.replied', { requestID: `r${n}` });
+  const say = (event: RunEvent) => hear({ sessionID: 's', directory: '/p', event });
+  const ask = (requestID: string): RunEvent => ({
+    kind: 'asked',
+    requestID,
+    on: 'permission',
+    what: 'bash',
+  });
+  for (let n = 0; n < 3 * MAX_OPEN; n += 1) say(ask(`r${n}`));
+  for (let n = 0; n < MAX_OPEN - 1; n += 1) say({ kind: 'answered', requestID: `r${n}` });
   expect(run.waitsFor).toBeDefined();
-  say('permission.replied', { requestID: `r${MAX_OPEN - 1}` });
+  say({ kind: 'answered', requestID: `r${MAX_OPEN - 1}` });
   expect(run.waitsFor).toBeUndefined();
 });
 

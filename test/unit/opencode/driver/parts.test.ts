@@ -4,12 +4,10 @@ import { asDriverError, DriverError, firstLine } from '../../../../src/opencode/
 import { giveUpOn, type Retry } from '../../../../src/opencode/driver/give-up-policy.js';
 import { newestRun, outcomeOf } from '../../../../src/opencode/driver/run-outcome.js';
 import { StreamedText } from '../../../../src/opencode/driver/streamed-text.js';
-import {
-  type Message,
-  readMessage,
-  renderTranscript,
-} from '../../../../src/opencode/driver/transcript.js';
+import { type Message, renderTranscript } from '../../../../src/opencode/driver/transcript.js';
+import type { TextKind } from '../../../../src/opencode/driver-api.js';
 import { OpencodeError } from '../../../../src/opencode/http/errors.js';
+import { readMessage } from '../../../../src/opencode/v1/messages.js';
 
 describe('patience', () => {
   const patience = { leftMs: 60_000, maxAttempts: 5 };
@@ -128,11 +126,10 @@ describe('the text as it comes', () => {
   const start = () => {
     const told: string[] = [];
     const text = new StreamedText((piece) => told.push(piece));
-    text.event('message.updated', { info: { id: 'm', role: 'assistant' } });
-    const whole = (id: string, value: string, type = 'text') =>
-      text.event('message.part.updated', { part: { id, messageID: 'm', type, text: value } });
-    const delta = (partID: string, value: string) =>
-      text.event('message.part.delta', { messageID: 'm', partID, field: 'text', delta: value });
+    text.answer('m');
+    const whole = (id: string, value: string, of: TextKind = 'text') =>
+      text.whole(id, 'm', of, value);
+    const delta = (partID: string, value: string) => text.added(partID, 'm', value);
     return { text, told, whole, delta };
   };
 
@@ -153,9 +150,7 @@ describe('the text as it comes', () => {
 
   it('leaves the prompt itself out', () => {
     const { text } = start();
-    text.event('message.part.updated', {
-      part: { id: 'u', messageID: 'user', type: 'text', text: 'the prompt' },
-    });
+    text.whole('u', 'user', 'text', 'the prompt');
     expect(text.text).toBe('');
   });
 

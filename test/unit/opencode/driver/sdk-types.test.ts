@@ -13,14 +13,14 @@ import type {
 } from '@opencode-ai/sdk/v2';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import type { z } from 'zod';
-import type { ModelRef } from '../../../../src/opencode/driver/model.js';
+import { promptWish } from '../../../../src/opencode/driver/prompt-words.js';
+import type { FilePart, ModelRef, PermissionRule } from '../../../../src/opencode/driver-api.js';
+import { readMessage } from '../../../../src/opencode/v1/messages.js';
 import {
   type PromptWire,
   promptBody,
   type SessionBody,
-} from '../../../../src/opencode/driver/request-bodies.js';
-import { readMessage } from '../../../../src/opencode/driver/transcript.js';
-import type { FilePart, PermissionRule } from '../../../../src/opencode/driver/types.js';
+} from '../../../../src/opencode/v1/request-bodies.js';
 import type * as schemas from '../../../../src/opencode/v1/schemas.js';
 import { readStatus } from '../../../../src/opencode/v1/status.js';
 
@@ -102,7 +102,7 @@ describe('what comes back', () => {
   });
 
   it('is sent with the context before the words', () => {
-    const body: PromptRequest = promptBody({
+    const wish = promptWish({
       text: 'do it',
       mark: 'a-mark',
       model: { providerID: 'fake', modelID: 'm1' },
@@ -111,7 +111,9 @@ describe('what comes back', () => {
       variant: undefined,
       context: [{ name: 'plan.md', text: 'first this\n' }],
       files: [{ type: 'file', mime: 'text/plain', url: 'data:text/plain;base64,' }],
+      queue: false,
     });
+    const body: PromptRequest = promptBody(wish);
     expect(body).toEqual({
       parts: [
         { type: 'text', text: '<context name="plan.md">\nfirst this\n</context>' },

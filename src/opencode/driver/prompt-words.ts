@@ -1,34 +1,8 @@
-/**
- * The bodies of the driver's requests. A test holds their types against the official SDK's, so that a change there
- * shows when this is compiled.
- */
+/** What a session and a prompt are made of, checked before anything is sent. Pure. */
+import { METADATA_KEY, type ModelRef, type PromptWish, type SessionWish } from '../driver-api.js';
 import { DriverError } from './error.js';
-import type { ModelRef } from './model.js';
-import { OWNER_MARK, type Owner } from './orphans.js';
-import { PROMPT_MARK } from './transcript.js';
+import type { Owner } from './orphans.js';
 import type { ContextText, FilePart, PermissionRule } from './types.js';
-
-export interface SessionBody {
-  title: string;
-  parentID?: string;
-  agent?: string;
-  permission?: PermissionRule[];
-  metadata?: Record<string, unknown>;
-}
-
-export interface TextPart {
-  type: 'text';
-  text: string;
-  metadata?: Record<string, unknown>;
-}
-
-export interface PromptWire {
-  parts: (TextPart | FilePart)[];
-  model?: ModelRef;
-  agent?: string;
-  system?: string;
-  variant?: string;
-}
 
 export interface PromptWords {
   text: string;
@@ -40,6 +14,7 @@ export interface PromptWords {
   variant: string | undefined;
   context: readonly ContextText[] | undefined;
   files: readonly FilePart[] | undefined;
+  queue: boolean;
 }
 
 /** A prompt. A server would take more, and its log and memory would suffer for it. At the limit: it is refused. */
@@ -48,8 +23,8 @@ export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
 const MAX_TITLE_CHARS = 60;
 
 /** @throws DriverError `usage` */
-export function promptBody(words: PromptWords): PromptWire {
-  const { text, mark, model, agent, system, variant, context = [], files = [] } = words;
+export function promptWish(words: PromptWords): PromptWish {
+  const { text, context = [], files = [] } = words;
   const told = context.map((each) => contextText(each));
   const length = told.reduce((sum, each) => sum + each.length, text.length);
   // opencode takes an empty prompt, and a model answers nothing with nonsense.
@@ -60,17 +35,7 @@ export function promptBody(words: PromptWords): PromptWire {
       `the prompt has ${length} characters, more than ${MAX_PROMPT_CHARS}: give large texts as files in the project.`,
     );
   }
-  return {
-    parts: [
-      ...told.map(textPart),
-      ...files,
-      { ...textPart(text), metadata: { [PROMPT_MARK]: mark } },
-    ],
-    ...(model && { model }),
-    ...(agent !== undefined && { agent }),
-    ...(system !== undefined && { system }),
-    ...(variant !== undefined && { variant }),
-  };
+  return { ...words, context: told, files };
 }
 
 export interface SessionWords {
@@ -81,18 +46,13 @@ export interface SessionWords {
   owner?: Owner | undefined;
 }
 
-export function sessionBody(words: SessionWords): SessionBody {
-  const { title, parentID, agent, permission, owner } = words;
+export function sessionWish({ title, owner, ...words }: SessionWords): SessionWish {
   return {
+    ...words,
     title: title.replace(/\s+/g, ' ').trim().slice(0, MAX_TITLE_CHARS),
-    ...(parentID !== undefined && { parentID }),
-    ...(agent !== undefined && { agent }),
-    ...(permission && permission.length > 0 && { permission: [...permission] }),
-    ...(owner && { metadata: { [OWNER_MARK]: owner } }),
+    ...(owner && { metadata: { [METADATA_KEY]: owner } }),
   };
 }
-
-const textPart = (text: string): TextPart => ({ type: 'text', text });
 
 function contextText({ name, text }: ContextText): string {
   return `<context name="${name.replaceAll('"', "'")}">\n${text.trimEnd()}\n</context>`;

@@ -1,0 +1,109 @@
+/** The server's API as the driver needs it, whichever it speaks: asked before the first call, as no daemon probes for it. */
+import type { DriverApi, RunEventReader } from './driver-api.js';
+import { OpencodeError } from './http/errors.js';
+import { Recognising, type RecognisingOptions } from './recognising.js';
+import { DriverClientV1 } from './v1/driver-client.js';
+import { DriverClientV2 } from './v2/driver-client.js';
+
+/** A server that says nothing for so long is asked all the same: the answer to that tells what is wrong. */
+const RECOGNISE_MS = 10_000;
+
+type Args<Name extends keyof DriverApi> = DriverApi[Name] extends (...args: infer A) => unknown
+  ? A
+  : never;
+
+export class RecognisingDriverApi extends Recognising<DriverApi> implements DriverApi {
+  #isRecognised = false;
+  #recognising: Promise<unknown> | undefined;
+
+  constructor({ api, username, ...options }: RecognisingOptions) {
+    const one = new DriverClientV1({ ...options, ...(username !== undefined && { username }) });
+    super({ 1: one, 2: new DriverClientV2({ ...options, parseStats: one.parseStats }) }, api);
+  }
+
+  override async probe(...args: Args<'probe'>) {
+    const result = await super.probe(...args);
+    this.#isRecognised ||= result.kind === 'ok';
+    return result;
+  }
+
+  async recognised(signal?: AbortSignal): Promise<void> {
+    if (!this.isAuto || this.#isRecognised) return;
+    this.#recognising ??= this.probe(undefined, RECOGNISE_MS).finally(() => {
+      this.#recognising = undefined;
+    });
+    await untilAborted(this.#recognising, signal);
+  }
+
+  /** Where the answer is not understood, another version may have come: it is asked then, as the first one did nothing. */
+  protected override async call<R>(
+    work: (api: DriverApi) => Promise<R>,
+    signal?: AbortSignal,
+  ): Promise<R> {
+    await this.recognised(signal);
+    const asked = this.now;
+    try {
+      return await work(asked);
+    } catch (error) {
+      if (!this.isAuto || !isNotUnderstood(error)) throw error;
+      await this.probe(signal, RECOGNISE_MS);
+      if (this.now === asked) throw error;
+      return await work(this.now);
+    }
+  }
+
+  isMissingRoute(error: unknown): boolean {
+    return this.now.isMissingRoute(error);
+  }
+
+  /** One of each: whichever fits reads. */
+  runEvents(): RunEventReader {
+    const readers = { 1: this.apis[1].runEvents(), 2: this.apis[2].runEvents() };
+    return { read: (text) => readers[this.api].read(text) };
+  }
+
+  createSession(...args: Args<'createSession'>) {
+    return this.call((api) => api.createSession(...args), args[2]);
+  }
+  remove(...args: Args<'remove'>) {
+    return this.call((api) => api.remove(...args), args[2]);
+  }
+  transcript(...args: Args<'transcript'>) {
+    return this.call((api) => api.transcript(...args), args[2]?.signal);
+  }
+  send(...args: Args<'send'>) {
+    return this.call((api) => api.send(...args), args[3]);
+  }
+  catalog(...args: Args<'catalog'>) {
+    return this.call((api) => api.catalog(...args), args[1]);
+  }
+  providers(...args: Args<'providers'>) {
+    return this.call((api) => api.providers(...args), args[0]);
+  }
+  configuredModel(...args: Args<'configuredModel'>) {
+    return this.call((api) => api.configuredModel(...args), args[0]);
+  }
+  agents(...args: Args<'agents'>) {
+    return this.call((api) => api.agents(...args), args[1]);
+  }
+}
+
+/** Another version's answer to our request: a web page, no such route, or a route that takes other methods. */
+function isNotUnderstood(error: unknown): boolean {
+  if (!(error instanceof OpencodeError)) return false;
+  return error.kind === 'not_opencode' || (error.kind === 'http' && error.statusCode === 405);
+}
+
+/** Settles with the work, or as soon as the signal is aborted. */
+function untilAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+  if (!signal) return work;
+  return new Promise((resolve) => {
+    const settle = () => {
+      signal.removeEventListener('abort', settle);
+      resolve(undefined);
+    };
+    signal.addEventListener('abort', settle);
+    if (signal.aborted) settle();
+    void work.then(settle, settle);
+  });
+}

@@ -1,0 +1,149 @@
+/**
+ * A server's API, whichever it speaks: it is recognised by what answers, again each time that an answer is not
+ * understood, so that an upgrade in place is noticed. With `server.api` set it is that one alone.
+ */
+import type { Authorise } from '../lib/authorise.js';
+import type { Clock } from '../lib/clock.js';
+import { askIdentity } from './ask-identity.js';
+import type { Notice } from './monitor/notice.js';
+import { recognise } from './recognise.js';
+import type {
+  EventReader,
+  Frame,
+  FrameHead,
+  ProbeResult,
+  ServerApi,
+  SessionSummary,
+} from './server-api.js';
+
+const IDENTIFY_TIMEOUT_MS = 3_000;
+
+export interface RecognisingOptions {
+  url: string;
+  username?: string;
+  password?: string;
+  clock: Clock;
+  authorise?: Authorise;
+  /** Per request, ms, from sending to the last byte of the answer. */
+  timeoutMs?: number;
+  /** `auto`: recognised. */
+  api?: 'auto' | 1 | 2;
+}
+
+export class Recognising<T extends ServerApi> implements ServerApi {
+  readonly url: string;
+  protected readonly isAuto: boolean;
+  protected now: T;
+  readonly #apis: Readonly<Record<1 | 2, T>>;
+
+  constructor(apis: Readonly<Record<1 | 2, T>>, api: 'auto' | 1 | 2 = 'auto') {
+    this.#apis = apis;
+    this.isAuto = api === 'auto';
+    this.now = apis[api === 2 ? 2 : 1];
+    this.url = apis[1].url;
+  }
+
+  protected get apis(): Readonly<Record<1 | 2, T>> {
+    return this.#apis;
+  }
+
+  /** Asks the one that fits. */
+  protected call<R>(work: (api: T) => Promise<R>, _signal?: AbortSignal): Promise<R> {
+    return work(this.now);
+  }
+
+  get api(): 1 | 2 {
+    return this.now.api;
+  }
+  get parseStats() {
+    return this.#apis[1].parseStats;
+  }
+  get streams() {
+    return this.now.streams;
+  }
+  get statusScope() {
+    return this.now.statusScope;
+  }
+
+  async probe(signal?: AbortSignal, timeoutMs?: number): Promise<ProbeResult> {
+    const result = await this.now.probe(signal, timeoutMs);
+    const isClear = result.kind !== 'unsupported' && result.kind !== 'unauthorized';
+    if (!this.isAuto || isClear) return result;
+    const { url } = this.now.streamTarget('');
+    const seen = recognise(await askIdentity(url, timeoutMs ?? IDENTIFY_TIMEOUT_MS, signal));
+    if (signal?.aborted) return { kind: 'aborted' };
+    if (seen.kind === 'other') return result;
+    const fits = this.#apis[seen.kind === 'opencode-2' ? 2 : 1];
+    if (fits === this.now) return result;
+    this.now = fits;
+    fits.forgetVersion();
+    return fits.probe(signal, timeoutMs);
+  }
+
+  forgetVersion(): void {
+    this.now.forgetVersion();
+  }
+
+  streamTarget(path: string) {
+    return this.now.streamTarget(path);
+  }
+
+  /** One of each: whichever fits reads. */
+  eventReader(options: { clock: Clock; notice: Notice }): EventReader {
+    const readers = {
+      1: this.#apis[1].eventReader(options),
+      2: this.#apis[2].eventReader(options),
+    };
+    const reader = () => readers[this.api];
+    return {
+      head: (head): FrameHead => reader().head(head),
+      read: (text, place): Frame => reader().read(text, place),
+      get statusless() {
+        return reader().statusless;
+      },
+      probed: (version, path, signal) => reader().probed(version, path, signal),
+      forget: () => {
+        readers[1].forget();
+        readers[2].forget();
+      },
+    };
+  }
+
+  statuses(...args: Parameters<ServerApi['statuses']>) {
+    return this.call((api) => api.statuses(...args), args[1]);
+  }
+  recentSessions(...args: Parameters<ServerApi['recentSessions']>) {
+    return this.call((api) => api.recentSessions(...args), args[1]);
+  }
+  session(...args: Parameters<ServerApi['session']>): Promise<SessionSummary | null> {
+    return this.call((api) => api.session(...args), args[2]);
+  }
+  inspect(...args: Parameters<ServerApi['inspect']>) {
+    return this.call((api) => api.inspect(...args), args[2]);
+  }
+  lastMessage(...args: Parameters<ServerApi['lastMessage']>) {
+    return this.call((api) => api.lastMessage(...args), args[2]);
+  }
+  openRequests(...args: Parameters<ServerApi['openRequests']>) {
+    return this.call((api) => api.openRequests(...args), args[1]);
+  }
+  serverDirectory(signal?: AbortSignal) {
+    return this.call((api) => api.serverDirectory(signal), signal);
+  }
+  dispose(...args: Parameters<ServerApi['dispose']>) {
+    return this.call((api) => api.dispose(...args), args[1]);
+  }
+  abort(...args: Parameters<ServerApi['abort']>) {
+    return this.call((api) => api.abort(...args), args[2]);
+  }
+  prompt(...args: Parameters<ServerApi['prompt']>) {
+    return this.call((api) => api.prompt(...args), args[3]);
+  }
+  rejectRequest(...args: Parameters<ServerApi['rejectRequest']>) {
+    return this.call((api) => api.rejectRequest(...args), args[3]);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#apis[1].close(), this.#apis[2].close()]);
+  }
+}

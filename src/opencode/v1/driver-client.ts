@@ -1,0 +1,83 @@
+/** The API of opencode 1.x as the driver needs it. */
+import type {
+  Catalog,
+  DriverApi,
+  Message,
+  PromptWish,
+  Providers,
+  SessionWish,
+} from '../driver-api.js';
+import type { SessionSummary } from '../server-api.js';
+import { readAgents, readCatalog } from './catalog.js';
+import { type ClientOptions, OpencodeClient, summary } from './client.js';
+import { messageFrom } from './messages.js';
+import { readConfiguredModel, readProviders } from './providers.js';
+import { promptBody, sessionBody } from './request-bodies.js';
+import { V1RunEvents } from './run-events.js';
+import { session } from './schemas.js';
+
+export class DriverClientV1 extends OpencodeClient implements DriverApi {
+  readonly #clock: ClientOptions['clock'];
+
+  constructor(options: ClientOptions) {
+    super(options);
+    this.#clock = options.clock;
+  }
+
+  async recognised(): Promise<void> {}
+
+  async createSession(
+    wish: SessionWish,
+    directory: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<SessionSummary> {
+    const body = sessionBody(wish);
+    const request = {
+      method: 'POST',
+      path: '/session',
+      query: { directory },
+      body,
+      signal,
+    } as const;
+    return summary(await this.ask(session, request));
+  }
+
+  async transcript(
+    sessionID: string,
+    directory: string | undefined,
+    { limit, signal, timeoutMs }: { limit?: number; signal?: AbortSignal; timeoutMs?: number } = {},
+  ): Promise<Message[]> {
+    const messages = await this.messages(sessionID, directory, limit, signal, timeoutMs);
+    return messages.map(messageFrom);
+  }
+
+  /** Every session's prompts wait behind the run that is under way: `queue` makes no difference. */
+  send(
+    sessionID: string,
+    directory: string | undefined,
+    wish: PromptWish,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return this.promptAsync(sessionID, directory, promptBody(wish), signal);
+  }
+
+  runEvents(): V1RunEvents {
+    return new V1RunEvents(this.#clock);
+  }
+
+  catalog(directory: string | undefined, signal?: AbortSignal): Promise<Catalog | undefined> {
+    return readCatalog(this, directory, signal);
+  }
+
+  providers(signal?: AbortSignal): Promise<Providers> {
+    return readProviders(this, signal);
+  }
+
+  configuredModel(signal?: AbortSignal): Promise<string | undefined> {
+    return readConfiguredModel(this, signal);
+  }
+
+  agents(directory: string | undefined, signal?: AbortSignal): Promise<string[] | undefined> {
+    return readAgents(this, directory, signal);
+  }
+}

@@ -1,0 +1,224 @@
+/** The API of OpenCode 2 as the driver needs it (opencode-2-facts, sections 4, 7 and 8). */
+import * as z from 'zod';
+import { BoundedMap } from '../../lib/bounded.js';
+import { isId } from '../../lib/id.js';
+import {
+  type Catalog,
+  type DriverApi,
+  METADATA_KEY,
+  type Message,
+  type ModelRef,
+  type PermissionRule,
+  type PromptWish,
+  type Providers,
+  type SessionWish,
+} from '../driver-api.js';
+import { isNotFound, OpencodeError } from '../http/errors.js';
+import type { SessionSummary } from '../server-api.js';
+import * as catalog from './catalog.js';
+import { OpencodeClientV2, sessionPath } from './client.js';
+import { readTranscript } from './messages.js';
+import { V2RunEvents } from './run-events.js';
+import * as schemas from './schemas.js';
+
+/** Messages that are asked for beyond those wanted: some are of no conversation. */
+const MORE_MESSAGES = 20;
+/** A delete waits for the run that it ends (section 4.5). */
+const DELETE_MS = 20_000;
+/** Prompts of ours that may wait in an inbox. At the limit: the oldest is not withdrawn by an abort. */
+const MAX_SENT = 1_000;
+
+const admission = schemas.data(z.object({ id: schemas.id }));
+const modelAnswer = z.object({ data: catalog.model.optional().catch(undefined) });
+
+type Signal = AbortSignal | undefined;
+
+export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
+  /** The inbox's id of the last prompt to each session. */
+  readonly #sent = new BoundedMap<string, string>(MAX_SENT);
+
+  async recognised(): Promise<void> {}
+
+  isMissingRoute(error: unknown): boolean {
+    return error instanceof OpencodeError && error.kind === 'http' && error.statusCode === 404;
+  }
+
+  async createSession(
+    wish: SessionWish,
+    directory: string | undefined,
+    signal?: Signal,
+  ): Promise<SessionSummary> {
+    const { title, parentID, agent, permission = [], metadata } = wish;
+    const body = {
+      title,
+      ...(parentID !== undefined && { parentID }),
+      ...(agent !== undefined && { agent }),
+      ...(directory !== undefined && { location: { directory } }),
+      ...(permission.length > 0 && { permissions: permission.map(rule) }),
+      ...(metadata && { metadata }),
+    };
+    const request = { method: 'POST', path: '/api/session', body, signal } as const;
+    return this.summary((await this.ask(schemas.data(schemas.session), request)).data);
+  }
+
+  async remove(sessionID: string, _directory: string | undefined, signal?: Signal): Promise<void> {
+    const path = sessionPath(sessionID);
+    await this.transport.json({ method: 'DELETE', path, signal, timeoutMs: DELETE_MS });
+  }
+
+  async transcript(
+    sessionID: string,
+    _directory: string | undefined,
+    { limit, signal, timeoutMs }: { limit?: number; signal?: AbortSignal; timeoutMs?: number } = {},
+  ): Promise<Message[]> {
+    const wanted = limit === undefined ? undefined : limit + MORE_MESSAGES;
+    const messages = readTranscript(await this.messages(sessionID, wanted, signal, timeoutMs));
+    return limit === undefined ? messages : messages.slice(-limit);
+  }
+
+  /** Model and agent are the session's, and are set before the prompt; a system text goes before its words. */
+  async send(
+    sessionID: string,
+    _directory: string | undefined,
+    { text, context, files, mark, model, variant, agent, system, queue }: PromptWish,
+    signal?: Signal,
+  ): Promise<void> {
+    const post = (rest: string, body: unknown) =>
+      ({ method: 'POST', path: sessionPath(sessionID, rest), body, signal }) as const;
+    if (agent !== undefined) await this.transport.json(post('/agent', { agent }));
+    const chosen = await this.#modelOf(sessionID, model, variant, signal);
+    if (chosen) await this.transport.json(post('/model', { model: chosen }));
+    const before = system === undefined ? context : [`<system>\n${system}\n</system>`, ...context];
+    const body = {
+      text: [...before, text].join('\n\n'),
+      ...(files.length > 0 && {
+        files: files.map(({ url, filename }) => ({
+          uri: url,
+          ...(filename !== undefined && { name: filename }),
+        })),
+      }),
+      metadata: { [METADATA_KEY]: mark },
+      ...(queue && { delivery: 'queue' }),
+    };
+    const { data } = await this.ask(admission, post('/prompt', body));
+    this.#sent.set(sessionID, data.id);
+  }
+
+  /** A variant alone is one of the model that a prompt gets anyway. */
+  async #modelOf(
+    sessionID: string,
+    model: ModelRef | undefined,
+    variant: string | undefined,
+    signal: Signal,
+  ): Promise<{ id: string; providerID: string; variant?: string } | undefined> {
+    if (model === undefined && variant === undefined) return undefined;
+    const more = variant === undefined ? {} : { variant };
+    if (model) return { id: model.modelID, providerID: model.providerID, ...more };
+    const path = sessionPath(sessionID);
+    const session = schemas.data(z.object({ model: modelRef.optional().catch(undefined) }));
+    const own = (await this.ask(session, { path, signal })).data.model;
+    const ref = own ?? (await this.#defaultModel(undefined, signal));
+    return ref && { id: ref.id, providerID: ref.providerID, ...more };
+  }
+
+  /** A prompt of ours that waits in the inbox is withdrawn, too: it would run with the next one (section 4.5). */
+  override async abort(
+    sessionID: string,
+    directory?: string,
+    signal?: Signal,
+    timeoutMs?: number,
+  ): Promise<'taken'> {
+    const taken = await super.abort(sessionID, directory, signal, timeoutMs);
+    const inboxID = this.#sent.get(sessionID);
+    if (inboxID === undefined || !isId(inboxID)) return taken;
+    this.#sent.delete(sessionID);
+    const path = sessionPath(sessionID, `/inbox/${inboxID}`);
+    try {
+      await this.transport.json({ method: 'DELETE', path, signal, timeoutMs });
+    } catch (error) {
+      // Delivered already: the interrupt has ended it.
+      const isGone =
+        isNotFound(error) || (error instanceof OpencodeError && error.statusCode === 409);
+      if (!isGone) throw error;
+    }
+    return taken;
+  }
+
+  runEvents(): V2RunEvents {
+    return new V2RunEvents(this.clock, this.known);
+  }
+
+  async catalog(directory: string | undefined, signal?: Signal): Promise<Catalog | undefined> {
+    try {
+      const [models, providers] = await Promise.all([
+        this.#place('/api/model', catalog.model, directory, signal),
+        this.#place('/api/provider', catalog.provider, directory, signal),
+      ]);
+      return catalog.catalogOf(
+        models,
+        providers.map(({ id }) => id),
+      );
+    } catch (error) {
+      if (isNone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async providers(signal?: Signal): Promise<Providers> {
+    const known = await this.catalog(undefined, signal);
+    if (known) return known;
+    throw this.transport.notOpencode(`GET ${this.url}/api/model`, 'has no list of models just now');
+  }
+
+  async configuredModel(signal?: Signal): Promise<string | undefined> {
+    const model = await this.#defaultModel(undefined, signal);
+    return model && `${model.providerID}/${model.id}`;
+  }
+
+  async #defaultModel(directory: string | undefined, signal: Signal) {
+    try {
+      const request = { path: '/api/model/default', query: placeOf(directory), signal };
+      return (await this.ask(modelAnswer, request)).data;
+    } catch (error) {
+      if (isNone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async agents(directory: string | undefined, signal?: Signal): Promise<string[] | undefined> {
+    try {
+      const list = await this.#place('/api/agent', catalog.agent, directory, signal);
+      return list.map(({ id }) => id);
+    } catch (error) {
+      if (isNone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #place<T>(
+    path: string,
+    schema: z.ZodType<T>,
+    directory: string | undefined,
+    signal: Signal,
+  ): Promise<T[]> {
+    return this.list({ path, query: placeOf(directory), signal }, schema);
+  }
+}
+
+const modelRef = z.object({ id: z.string(), providerID: z.string() });
+
+const placeOf = (directory: string | undefined) => ({ 'location[directory]': directory });
+
+/** The server has no such list, or its plugins are not ready (section 4.4): the run itself tells then. */
+function isNone(error: unknown): boolean {
+  if (!(error instanceof OpencodeError)) return false;
+  const { kind, statusCode = 0 } = error;
+  return kind === 'not_opencode' || (kind === 'http' && (statusCode === 404 || statusCode >= 500));
+}
+
+/** Tools of another name in 2.x (section 7). */
+const ACTIONS: Readonly<Record<string, string>> = { bash: 'shell', task: 'subagent' };
+
+function rule({ permission, pattern, action }: PermissionRule) {
+  return { action: ACTIONS[permission] ?? permission, resource: pattern, effect: action };
+}
