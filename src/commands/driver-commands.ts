@@ -78,7 +78,7 @@ export async function drive(
   }
 }
 
-export const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
+const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
   usage: EXIT.usage,
   bad_model_spec: EXIT.usage,
   model_unknown: EXIT.usage,

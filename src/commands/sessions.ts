@@ -51,7 +51,7 @@ function tableOf(states: readonly SessionState[]): string {
   return rowsOf(table);
 }
 
-export function statusWords({ status, ghost }: SessionState): string {
+function statusWords({ status, ghost }: SessionState): string {
   const words = describe(status);
   return ghost ? `${words}, ghost` : words;
 }

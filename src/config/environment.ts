@@ -5,7 +5,7 @@ import { passwordProblem } from './flatten.js';
 import { ENV_PREFIX, GROUPS, KEYS_BY_VARIABLE } from './keys.js';
 import type { Source } from './source.js';
 
-export const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
+const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
 const PASSWORD_VARIABLES = new Set([`${ENV_PREFIX}SERVER_PASSWORD`, `${ENV_PREFIX}PASSWORD`]);
 
 /**
@@ -16,7 +16,7 @@ const FOREIGN =
   /^OPENCODE_WATCHDOG_(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_.*)$/;
 
 /** opencode's own variables, with the keys that they set where nothing more specific does. */
-export const OPENCODE_VARIABLES: ReadonlyMap<string, string> = new Map([
+const OPENCODE_VARIABLES: ReadonlyMap<string, string> = new Map([
   ['OPENCODE_API_URL', 'server.url'],
   ['OPENCODE_SERVER_USERNAME', 'server.username'],
 ]);
@@ -69,7 +69,7 @@ function expectedInstead(variable: string): string {
  * `3` is a number, `[a, b]` a list, `true` a flag; but `12345` may also be a user's name, and in `/srv/a #1` YAML would
  * see a comment: the text as it stands is the other reading.
  */
-export function candidatesOf(text: string): unknown[] {
+function candidatesOf(text: string): unknown[] {
   const document = parseDocument(text, {
     prettyErrors: false,
     stringKeys: true,

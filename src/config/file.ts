@@ -49,7 +49,7 @@ export function findConfigFile(
   return undefined;
 }
 
-export function searchPath(env: NodeJS.ProcessEnv, cwd: string): string[] {
+function searchPath(env: NodeJS.ProcessEnv, cwd: string): string[] {
   const xdg = env.XDG_CONFIG_HOME;
   // A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification).
   const base = xdg && isAbsolute(xdg) ? xdg : join(env.HOME || homeOfAccount(), '.config');

@@ -55,7 +55,7 @@ function kindOf(value: unknown): string {
 }
 
 /** The value of an unknown key is never shown: it may be a password behind a misspelt name. */
-export function unknownKey(key: string, source: string): Problem {
+function unknownKey(key: string, source: string): Problem {
   if (KEYS.has(key) || GROUPS.has(key)) {
     return {
       key,

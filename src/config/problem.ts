@@ -24,7 +24,7 @@ export class ConfigError extends Error {
 }
 
 /** All problems, aligned, one a line: for a terminal and for the error's message. */
-export function describeProblems(problems: readonly Problem[]): string {
+function describeProblems(problems: readonly Problem[]): string {
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
   const shown = problems.slice(0, MAX_PROBLEMS);
   const width = Math.min(40, Math.max(0, ...shown.map((p) => p.key.length)));

@@ -18,7 +18,7 @@ export interface Bounds {
   depth: number;
 }
 
-export const BOUNDS: Bounds = {
+const BOUNDS: Bounds = {
   /** Characters of one text in a log line. At the limit: it is cut, and says so. */
   string: 2_048,
   /** Items of one list, keys of one object in a log line. At the limit: it is cut, and says so. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openPrivateFile } from '../lib/state-dir.js';
 
 /** Names of the two files, oldest first. */
-export function filesOf(directory: string, name: string): string[] {
+function filesOf(directory: string, name: string): string[] {
   return [join(directory, `${name}.1.ndjson`), join(directory, `${name}.ndjson`)];
 }
 

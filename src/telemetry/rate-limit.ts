@@ -24,7 +24,7 @@ interface Rates {
 }
 
 /**
- * Lines of each of `error`, `server.notice`, `server.unknown`, `status.failed`, `notify.*`. What goes wrong over and
+ * Lines of each of `error`, `server.notice`, `status.failed`, `notify.*`. What goes wrong over and
  * over: one line a second, and a handful of different ones at once. At the limit: the line is left out and counted.
  */
 export const COMPLAINTS: Rates = {
@@ -35,7 +35,7 @@ export const COMPLAINTS: Rates = {
  * Lines of each of `stream.connected`, `stream.lost`, `stream.unavailable`, `directory.disposed`. A stream that comes
  * and goes: its reconnects slow down by themselves; a directory that the server drops over and over. At the limit: the line is left out and counted.
  */
-export const STREAM: Rates = {
+const STREAM: Rates = {
   same: { burst: 5, perSecond: 1 },
   all: { burst: 20, perSecond: 1 },
 };
@@ -61,7 +61,6 @@ export const CHANGES: Rates = {
 const LIMITED: Partial<Record<EventName, Rates>> = {
   error: COMPLAINTS,
   'server.notice': COMPLAINTS,
-  'server.unknown': COMPLAINTS,
   'status.failed': COMPLAINTS,
   'notify.sent': COMPLAINTS,
   'notify.failed': COMPLAINTS,

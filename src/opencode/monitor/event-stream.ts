@@ -26,7 +26,7 @@ const MAX_RECHECK_MS = 10 * 60_000;
 /** So many other refusals of a path in a row, and the other one is tried: an old server's 500 may mean "no such route". */
 const REFUSALS_IN_A_ROW = 3;
 /** At most one delta a session in this time, and one `alive`: far below any limit anyone sets (seconds). */
-export const COALESCE_MS = 250;
+const COALESCE_MS = 250;
 
 export interface StreamEvents {
   connected(route: StreamRoute): void;

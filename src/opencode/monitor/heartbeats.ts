@@ -1,7 +1,7 @@
 /** Learns how often the server's heartbeat comes, and from it how long a silence means a dead connection. */
 
 /** A few: one heartbeat that was late, or two that came together, must not change the picture. */
-export const REMEMBERED = 3;
+const REMEMBERED = 3;
 /** Facts, section 4: enforce silence only at three times the interval seen. */
 const SILENT_INTERVALS = 3;
 

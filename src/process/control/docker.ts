@@ -21,7 +21,7 @@ export interface DockerOptions {
   stopGraceMs: number;
 }
 
-export const DEFAULT_DOCKER_SOCKET = '/var/run/docker.sock';
+const DEFAULT_DOCKER_SOCKET = '/var/run/docker.sock';
 /** Starting a container (mounts, network) on a busy machine, on top of the grace for stopping it. */
 const ENGINE_TIMEOUT_MS = 60_000;
 /** Between two attempts to wait for the container's end, when the engine hangs up. */

@@ -166,7 +166,7 @@ function refuse(
   return undefined;
 }
 
-export function pid1Message(port: number): string {
+function pid1Message(port: number): string {
   return (
     `the opencode that listens on port ${port} is PID 1 of this PID namespace: the kernel drops every signal sent to it from inside, SIGKILL too, so it cannot be restarted from here. ` +
     'Give its container an init (Docker or Compose `init: true`, `docker run --init`), in Kubernetes set `shareProcessNamespace: true` on the pod, or use server.control "docker"'

@@ -36,7 +36,7 @@ export function configuredLaunchSpec(options: LaunchSpecOptions): LaunchSpec {
 }
 
 /** Appends what of `--hostname` and `--port` the command does not already say. */
-export function withAddress(command: readonly string[], url: string): string[] {
+function withAddress(command: readonly string[], url: string): string[] {
   const { hostname, port, protocol } = new URL(url);
   const says = (name: string) =>
     command.some((word) => word === name || word.startsWith(`${name}=`));

@@ -11,14 +11,13 @@ export interface DaemonEventFields {
   'daemon.stopping': { signal: string; interrupted: string[] };
   'daemon.stopped': { signal: string; exitCode: number };
   'daemon.gap': { gapMs: number };
-  'server.starting': { pid?: number; startedBy?: 'spawn' | 'adopt' | 'external' };
+  'server.starting': { pid?: number };
   'server.output': { stream: 'stdout' | 'stderr'; line: string };
   'server.notice': {
     severity: 'debug' | 'info' | 'warn' | 'error';
     notice: string;
     detail?: Record<string, unknown>;
   };
-  'server.unknown': { what: string; detail?: string };
   'stream.connected': { path: string };
   'stream.lost': { path: string; reason: string; silentMs: number };
   'stream.unavailable': { path: string; reason: string; silentMs: number };

@@ -10,9 +10,9 @@ const REASON = 'pileup, wedged, unresponsive, exited, memory, schedule or manual
 export const serverEvents: CatalogueOf<ServerEvent> = {
   'server.starting': {
     level: 'info',
-    when: 'the server is spawned, or one that runs is taken on',
-    fields: { pid: 'process id', startedBy: 'spawn, adopt or external' },
-    message: (f) => `${STARTED_BY[f.startedBy ?? 'spawn']}${pid(f.pid)}.`,
+    when: 'the server is started',
+    fields: { pid: 'process id' },
+    message: (f) => `Starting the server${pid(f.pid)}.`,
     would: () => 'Would start the server.',
   },
   'server.healthy': {
@@ -178,12 +178,6 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     },
     message: (f) => capitalised(f.notice),
   },
-  'server.unknown': {
-    level: 'warn',
-    when: 'the server sent something that this version does not know, once for each kind',
-    fields: { what: 'what was not understood', detail: 'what it was taken for' },
-    message: (f) => `The server sent ${f.what}, which is unknown here${aside(f.detail)}.`,
-  },
   'stream.connected': {
     level: 'info',
     when: 'the event stream is connected',
@@ -209,12 +203,6 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
       `No event stream for ${time(f.silentMs)} (${f.path}: ${f.reason}). Retries are judged by polls, silence by two equal inspections of a transcript; an answer under way shows nothing before its end, and has stall.maxToolTime.`,
   },
 };
-
-const STARTED_BY = {
-  spawn: 'Starting the server',
-  adopt: 'Taking on the server that runs',
-  external: 'Watching a server that others start',
-} as const;
 
 const BECAUSE: Readonly<Record<RestartReason, string>> = {
   pileup: 'sessions pile up in retries',

@@ -30,7 +30,7 @@ export interface WebhookLimits {
   farewellMs: number;
 }
 
-export const WEBHOOK_LIMITS: WebhookLimits = {
+const WEBHOOK_LIMITS: WebhookLimits = {
   gatherMs: 2_000,
   /** Time between two messages of a webhook. At the limit: what comes meanwhile is one digest. */
   intervalMs: 60_000,

@@ -9,7 +9,7 @@ import type { Policy } from '../policy.js';
 import type { Session } from '../session/state.js';
 
 /** A run younger than this (ms) is not cut for a recycle. */
-export const YOUNG = 60_000;
+const YOUNG = 60_000;
 /** At most one recycle for memory in this time (ms). */
 export const RECYCLE_REST = 30 * 60_000;
 

@@ -22,7 +22,7 @@ interface Account {
   said: Set<string>;
 }
 
-export const nothingSpent = (): Spent => ({ costUsd: 0, tokens: 0 });
+const nothingSpent = (): Spent => ({ costUsd: 0, tokens: 0 });
 
 /** Sessions whose totals are kept for the next daemon. As many as are watched. At the limit: those heard of longest ago are left out. */
 export const MAX_TOTALS = 10_000;
