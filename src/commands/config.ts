@@ -2,6 +2,7 @@
 import { explainJson, explainText } from '../config/explain.js';
 import { ConfigError } from '../config/problem.js';
 import { trust } from './config-trust.js';
+import { refuseUnknownEvents } from './notify.js';
 import {
   type ConfigOptions,
   complain,
@@ -14,6 +15,8 @@ import {
 
 export interface ConfigCommandOptions extends ConfigOptions {
   check?: boolean;
+  /** Only what some source sets. */
+  changed?: boolean;
   json?: boolean;
 }
 
@@ -27,11 +30,12 @@ export async function config(
   }
   try {
     const loaded = loadForCommand(options);
+    refuseUnknownEvents(loaded);
     if (options.check && options.json) printJson({ ok: true, file: loaded.file ?? null });
     else if (options.check) {
       complain(`the configuration is good (file: ${loaded.file ?? 'none, defaults only'})`);
-    } else if (options.json) printJson(explainJson(loaded));
-    else print(explainText(loaded));
+    } else if (options.json) printJson(explainJson(loaded, options.changed));
+    else print(explainText(loaded, options.changed));
     return EXIT.done;
   } catch (error) {
     if (!(error instanceof ConfigError && options.json)) throw error;

@@ -1,22 +1,28 @@
 /** `notify test`: one message through every configured notification, and what each answered. */
-import { secretsOf } from '../config/load.js';
-import type { Config } from '../config/schema.js';
-import { unknownEvents, webhooksOf } from '../daemon/outputs.js';
+import { type LoadedConfig, secretsOf } from '../config/load.js';
+import { ConfigError, showValue } from '../config/problem.js';
+import { notifiersOf, unknownEvents } from '../daemon/outputs.js';
 import { SystemClock } from '../lib/clock.js';
 import { createTelemetry, type TelemetryRecord } from '../telemetry/logger.js';
 import { type ConfigOptions, complain, EXIT, ExitError, loadToAct, print } from './shared.js';
 
-/** @throws ExitError with exit code 2 where an event that is asked for does not exist */
-export function refuseUnknownEvents(config: Config): void {
-  const problem = unknownEvents(config);
-  if (problem !== undefined) throw new ExitError(EXIT.usage, problem);
+/** @throws ConfigError where an event that is asked for does not exist */
+export function refuseUnknownEvents({ config, origins }: LoadedConfig): void {
+  const source = origins.get('notify.webhooks') ?? 'default';
+  const problems = unknownEvents(config).map(({ key, value, nearest }) => ({
+    key,
+    value: showValue(value),
+    expected: `an event of docs/log-events.md; the nearest is ${nearest}`,
+    source,
+  }));
+  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 export async function notify([word]: readonly string[], options: ConfigOptions): Promise<number> {
   if (word !== 'test') throw new ExitError(EXIT.usage, `notify ${word}: expected notify test`);
   const loaded = await loadToAct(options);
   const { config } = loaded;
-  refuseUnknownEvents(config);
+  refuseUnknownEvents(loaded);
   const clock = new SystemClock();
   const telemetry = createTelemetry({
     level: 'fatal',
@@ -26,9 +32,12 @@ export async function notify([word]: readonly string[], options: ConfigOptions):
     clock,
     stream: { write: () => {} },
   });
-  const hooks = webhooksOf(loaded, telemetry, clock);
+  const hooks = notifiersOf(loaded, telemetry, clock);
   if (hooks.length === 0) {
-    throw new ExitError(EXIT.usage, 'notify.webhooks: expected at least one webhook to test');
+    throw new ExitError(
+      EXIT.usage,
+      'notify.webhooks and notify.command are empty: expected something to test',
+    );
   }
   const ends = await Promise.all(
     hooks.map(async (hook) => {

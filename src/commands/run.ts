@@ -54,7 +54,7 @@ export interface RunOptions extends ConfigOptions {
 export async function run(options: RunOptions): Promise<number> {
   const loaded = await loadToAct(options, { token: true });
   const { config, secrets } = loaded;
-  refuseUnknownEvents(config);
+  refuseUnknownEvents(loaded);
   const clock = new SystemClock();
   const user = serverUser(loaded);
   const { url, control, command } = config.server;

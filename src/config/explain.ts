@@ -5,11 +5,15 @@ import { KEYS, type Key, nest, valueAt } from './keys.js';
 import type { LoadedConfig } from './load.js';
 import type { Config } from './schema.js';
 
-/** YAML, one key a line, `# from …` aligned behind each. */
-export function explainText(loaded: LoadedConfig): string {
+/**
+ * YAML, one key a line, `# from …` aligned behind each.
+ *
+ * @param changed only the keys that some source sets
+ */
+export function explainText(loaded: LoadedConfig, changed = false): string {
   const lines: { text: string; from: string }[] = [];
   let open: string[] = [];
-  for (const key of KEYS.values()) {
+  for (const key of keysOf(loaded, changed)) {
     const names = key.path.split('.');
     const groups = names.slice(0, -1);
     groups.forEach((name, depth) => {
@@ -26,6 +30,7 @@ export function explainText(loaded: LoadedConfig): string {
       lines.push({ text, from: from === undefined ? '' : `# from ${from}` });
     }
   }
+  if (lines.length === 0) lines.push({ text: '# every key is as the defaults are', from: '' });
   const width = Math.min(60, Math.max(...lines.map(({ text }) => text.length)));
   const body = lines.map(({ text, from }) =>
     from === '' ? text : `${text.padEnd(width)}  ${from}`,
@@ -33,24 +38,36 @@ export function explainText(loaded: LoadedConfig): string {
   return `# configuration file: ${loaded.file ?? 'none'}\n${body.join('\n')}\n`;
 }
 
+function keysOf({ origins }: LoadedConfig, changed: boolean): Key[] {
+  const isSet = ({ path }: Key) => (origins.get(path) ?? 'default') !== 'default';
+  return [...KEYS.values()].filter((key) => !changed || isSet(key));
+}
+
 function originOf(loaded: LoadedConfig, path: string): string {
   return `# from ${loaded.origins.get(path) ?? 'default'}`;
 }
 
 /** The same for machines; durations and sizes as in a file, so that `config` can be used as one. */
-export function explainJson(loaded: LoadedConfig) {
+export function explainJson(loaded: LoadedConfig, changed = false) {
+  const keys = keysOf(loaded, changed);
+  const shown = new Set(keys.map(({ path }) => path));
   return {
     file: loaded.file ?? null,
-    config: readableConfig(loaded.config),
-    origins: Object.fromEntries(loaded.origins),
+    config: readableConfig(loaded.config, keys),
+    origins: Object.fromEntries(
+      [...loaded.origins].filter(([path]) => !changed || shown.has(path) || !KEYS.has(path)),
+    ),
     passwordSet: loaded.secrets.password !== undefined,
   };
 }
 
 /** The configuration as it may be logged (`daemon.started`): masked, with durations and sizes readable. */
-export function readableConfig(config: Config): Record<string, unknown> {
+export function readableConfig(
+  config: Config,
+  keys: Iterable<Key> = KEYS.values(),
+): Record<string, unknown> {
   return nest(
-    [...KEYS.values()].map((key) => {
+    [...keys].map((key) => {
       const value = masked(key, valueAt(config, key.path));
       return [key.path, typeof value === 'number' ? readableNumber(key, value) : value] as const;
     }),

@@ -71,3 +71,10 @@ export function nest(values: Iterable<readonly [path: string, value: unknown]>) 
   }
   return root;
 }
+
+/** The words that a key takes, where it takes one of a few. */
+export function optionsOf(path: string): readonly string[] {
+  const schema = KEYS.get(path)?.schema;
+  const inner = schema instanceof z.ZodDefault ? schema.unwrap() : schema;
+  return inner instanceof z.ZodEnum ? inner.options.map(String) : [];
+}

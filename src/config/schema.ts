@@ -18,6 +18,7 @@ import {
   cron,
   duration,
   flag,
+  hookCommand,
   list,
   listenAddress,
   optionalCommand,
@@ -337,6 +338,9 @@ export const configSchema = group({
       ),
       'Each `{ url or urlFile, events: [session.stuck, …], format: json, slack, discord, ntfy or telegram, minLevel: info, warn or error, quiet: "22:00-07:00" }`. The URLs are treated as secrets.',
       'a list of { url, events, format, minLevel, quiet }',
+    ),
+    command: hookCommand(
+      'Your own program, run for each event that is news, with it as JSON on stdin; see “Notifications” in status.md.',
     ),
   }),
   status: group({

@@ -161,6 +161,12 @@ export function command(initial: string[], description: string) {
   return withMeta(words.default(initial), description, printList);
 }
 
+/** The same, or an empty list for none. */
+export function hookCommand(description: string) {
+  const none = z.array(z.never()).length(0);
+  return withMeta(z.union([none, words], COMMAND).default([]), description, printList);
+}
+
 export function optionalCommand(description: string) {
   return withMeta(words.nullable().default(null), description, printList);
 }

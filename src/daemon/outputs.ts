@@ -18,6 +18,7 @@ import type { StatusSource } from '../status/source.js';
 import { EVENT_NAMES } from '../telemetry/catalogue/catalogue.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { Webhook } from '../telemetry/notify/webhook.js';
+import { type Notifier, NotifyCommand } from './notify-command.js';
 
 /** The token of the status endpoint, and where it is. */
 export interface StatusAccess {
@@ -124,7 +125,7 @@ export function startNotices({
 }: Pick<WatcherOptions, 'loaded' | 'telemetry' | 'clock'>): {
   stop(): Promise<void>;
 } {
-  const hooks = webhooksOf(loaded, telemetry, clock);
+  const hooks = notifiersOf(loaded, telemetry, clock);
   if (hooks.length === 0) return { stop: () => Promise.resolve() };
   const unsubscribe = telemetry.subscribe((record) => {
     for (const hook of hooks) hook.take(record);
@@ -137,29 +138,37 @@ export function startNotices({
   };
 }
 
-/** The webhooks of the configuration, each with what its messages say about where they come from. */
-export function webhooksOf(
+/** The webhooks and the command of the configuration, each with what its messages say about where they come from. */
+export function notifiersOf(
   { config }: LoadedConfig,
   telemetry: Telemetry,
   clock: Clock,
-): Webhook[] {
+): Notifier[] {
   const page =
     parseListen(config.status.listen)?.kind === 'tcp' ? pageLink(config, undefined) : undefined;
   const { url: server } = config.server;
-  return config.notify.webhooks.flatMap(({ url, ...webhook }) =>
+  const about = { server, page, telemetry, clock };
+  const webhooks = config.notify.webhooks.flatMap(({ url, ...webhook }) =>
     // The loader has read the URL, or has refused the configuration.
-    url === undefined ? [] : new Webhook({ ...webhook, url, server, page, telemetry, clock }),
+    url === undefined ? [] : new Webhook({ ...webhook, ...about, url }),
   );
+  const { command } = config.notify;
+  return command.length === 0 ? webhooks : [...webhooks, new NotifyCommand({ ...about, command })];
 }
 
-/** What is wrong with the events that are asked for: a misspelt one would never be told of, and nobody would know. */
-export function unknownEvents({ notify }: Config): string | undefined {
-  const asked = new Set(notify.webhooks.flatMap(({ events }) => events));
-  for (const name of asked) {
-    const known = EVENT_NAMES.some((event) => event === name || event.startsWith(`${name}.`));
-    if (!known) {
-      return `notify.webhooks: "${name}" is no event; the nearest is ${suggest(name, EVENT_NAMES)}`;
-    }
-  }
-  return undefined;
+/** Event names that are asked for and do not exist: nobody would be told, and nobody would know. */
+export function unknownEvents({
+  notify,
+}: Config): { key: string; value: string; nearest: string }[] {
+  const rooms = new Set(EVENT_NAMES.map((event) => event.split('.', 1)[0] ?? event));
+  const known = new Set<string>([...EVENT_NAMES, ...rooms]);
+  return notify.webhooks.flatMap(({ events }, at) =>
+    events
+      .filter((name) => !known.has(name))
+      .map((name) => ({
+        key: `notify.webhooks[${at}].events`,
+        value: name,
+        nearest: suggest(name, known) ?? '',
+      })),
+  );
 }

@@ -21,6 +21,8 @@ export interface RunOptions {
   cwd: string;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
+  /** Written to its stdin, which is closed then; it has none where this is not given. */
+  input?: string;
   onLine(line: string): void;
 }
 
@@ -44,9 +46,13 @@ export async function runCommand(
     env: options.env,
     // In its own session, so that the daemon's signals are not its own.
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
-  for (const stream of [child.stdout, child.stderr]) {
+  // A command need not read it: what it says and how it ends is what counts.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(options.input);
+  const outputs = [child.stdout, child.stderr].filter((stream) => stream !== null);
+  for (const stream of outputs) {
     const lines = new Lines(MAX_LINE_BYTES, (text) => {
       const line = stripVTControlCharacters(text.replace(/\r$/, '')).slice(0, MAX_LINE_BYTES);
       lastLines.push(line);
@@ -84,8 +90,8 @@ export async function runCommand(
     const root = await options.table.read(child.pid);
     if (root) await killTree({ ...options, signal: undefined, roots: [root] });
   }
-  child.stdout.destroy();
-  child.stderr.destroy();
+  for (const stream of outputs) stream.destroy();
+  child.stdin?.destroy();
   child.unref();
   if (result === 'aborted') throw signal.reason;
   return result;

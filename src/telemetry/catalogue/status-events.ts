@@ -104,9 +104,9 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
   },
   'notify.failed': {
     level: 'warn',
-    when: 'a webhook did not take a notice, and it is given up',
+    when: 'a webhook or `notify.command` did not take a notice, and it is given up',
     fields: {
-      host: 'of the webhook',
+      host: 'of the webhook; of the command, its program',
       events: 'how many events it would have told of',
       tries: 'how often it was tried',
       error: 'how the last try failed',

@@ -83,16 +83,15 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
         server,
         ...(page === undefined ? {} : { page }),
         text,
-        events: records.map(({ event, level, time, msg, fields }) => ({
-          ...fields,
-          event,
-          level,
-          time: new Date(time).toISOString(),
-          msg,
-        })),
+        events: records.map(eventJson),
         more,
       };
   }
+}
+
+/** One event as programs are told it: the log's fields, flat. */
+export function eventJson({ event, level, time, msg, fields }: TelemetryRecord): object {
+  return { ...fields, event, level, time: new Date(time).toISOString(), msg };
 }
 
 function textOf({ records, more, server, page }: Digest): string {

@@ -1,6 +1,13 @@
 /** What an event is about, where it begins or ends something: who was told of the beginning is told of the end. */
 import type { TelemetryRecord } from '../logger.js';
 
+/** What comes all the time is no news: only its full name asks for it. */
+export const CHATTER: ReadonlySet<string> = new Set([
+  'session.health',
+  'server.output',
+  'server.notice',
+]);
+
 export interface Topic {
   key: string;
   is: 'open' | 'closed';

@@ -11,7 +11,7 @@ import { printable } from '../../lib/printable.js';
 import { quietFor } from '../../lib/quiet-hours.js';
 import type { Telemetry, TelemetryRecord } from '../logger.js';
 import { type Digest, messageTo, type WebhookFormat } from './message.js';
-import { isUrgent, topicOf } from './topic.js';
+import { CHATTER, isUrgent, topicOf } from './topic.js';
 
 export interface WebhookLimits {
   /** What comes within this time of the first event goes with it. */
@@ -45,9 +45,6 @@ const WEBHOOK_LIMITS: WebhookLimits = {
   maxBackoffMs: 60_000,
   farewellMs: 3_000,
 };
-
-/** What comes all the time is no news: only its full name asks for it. */
-const CHATTER: ReadonlySet<string> = new Set(['session.health', 'server.output', 'server.notice']);
 
 export interface WebhookOptions {
   url: string;

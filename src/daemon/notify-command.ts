@@ -1,0 +1,159 @@
+/**
+ * `notify.command`: the user's own program, run for each event that is news, with the event as one line of JSON on stdin.
+ * One runs at a time, so that it is told things in their order; nothing is ever waited for.
+ */
+import { hostname } from 'node:os';
+import { basename } from 'node:path';
+import { commandEnvironment } from '../lib/child-env.js';
+import { type Clock, sleep } from '../lib/clock.js';
+import { type CommandResult, runCommand } from '../process/run-command.js';
+import { openProcessTable } from '../process/table/open-table.js';
+import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
+import { eventJson } from '../telemetry/notify/message.js';
+import { CHATTER } from '../telemetry/notify/topic.js';
+
+/** What tells of events: a webhook, or the command. */
+export interface Notifier {
+  /** Who is told, as a person knows it: a host, a program. */
+  readonly host: string;
+  take(record: TelemetryRecord): void;
+  /** One message now, whatever was asked for. @returns undefined where it was taken, else how it failed */
+  test(record: TelemetryRecord): Promise<string | undefined>;
+  /** Says what is pending, quickly, and lets go. */
+  stop(): Promise<void>;
+}
+
+/** Events that wait for `notify.command`, of which one runs at a time. At the limit: the oldest is left out, and `notify.failed` says how many were. */
+export const MAX_QUEUED = 100;
+/** A notification is quick; one that hangs must not hold the others up, ms. */
+const TIMEOUT_MS = 30_000;
+const STOP_GRACE_MS = 1_000;
+/** What is pending when the daemon stops gets this long, ms. */
+const FAREWELL_MS = 3_000;
+/** Rooms whose events are news. */
+const ROOMS: ReadonlySet<string> = new Set([
+  'session',
+  'server',
+  'directory',
+  'budget',
+  'provider',
+  'daemon',
+  'act',
+]);
+
+export interface NotifyCommandOptions {
+  command: readonly string[];
+  /** URL of the watched server. */
+  server: string;
+  /** The status page, without its token. */
+  page: string | undefined;
+  telemetry: Pick<Telemetry, 'emit'>;
+  clock: Clock;
+  env?: NodeJS.ProcessEnv;
+  timeoutMs?: number;
+}
+
+export class NotifyCommand implements Notifier {
+  readonly #o: NotifyCommandOptions;
+  readonly #stopping = new AbortController();
+  #queue: TelemetryRecord[] = [];
+  #left = 0;
+  #running: Promise<void> | undefined;
+  #isStopped = false;
+
+  constructor(options: NotifyCommandOptions) {
+    this.#o = options;
+  }
+
+  get host(): string {
+    return basename(this.#o.command[0] ?? '');
+  }
+
+  take(record: TelemetryRecord): void {
+    if (this.#isStopped || !isNews(record)) return;
+    this.#queue.push(record);
+    if (this.#queue.length > MAX_QUEUED) {
+      this.#queue.shift();
+      this.#left += 1;
+    }
+    this.#running ??= this.#runAll().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  test(record: TelemetryRecord): Promise<string | undefined> {
+    return this.#run(record);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    const over = new AbortController();
+    const late = sleep(this.#o.clock, FAREWELL_MS, over.signal).then(
+      () => this.#stopping.abort(new Error('the daemon is stopping')),
+      () => {
+        // All was told in time.
+      },
+    );
+    await this.#running;
+    over.abort();
+    await late;
+  }
+
+  async #runAll(): Promise<void> {
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      const left = this.#left;
+      this.#left = 0;
+      if (left > 0) this.#failed(left, 0, `more than ${MAX_QUEUED} events waited`);
+      const error = await this.#run(next);
+      if (error !== undefined) this.#failed(1, 1, error);
+      if (!this.#stopping.signal.aborted) continue;
+      if (this.#queue.length > 0) this.#failed(this.#queue.length, 0, 'the daemon is stopping');
+      this.#queue = [];
+    }
+  }
+
+  #failed(events: number, tries: number, error: string): void {
+    this.#o.telemetry.emit('notify.failed', { host: this.host, events, tries, error });
+  }
+
+  async #run(record: TelemetryRecord): Promise<string | undefined> {
+    const { command, server, page, clock, env = process.env, timeoutMs = TIMEOUT_MS } = this.#o;
+    const about = { host: hostname(), server, ...(page === undefined ? {} : { page }) };
+    try {
+      const result = await runCommand(command, {
+        table: openProcessTable(),
+        clock,
+        timeoutMs,
+        stopGraceMs: STOP_GRACE_MS,
+        cwd: process.cwd(),
+        env: commandEnvironment(env),
+        signal: this.#stopping.signal,
+        input: `${JSON.stringify({ ...about, ...eventJson(record) })}\n`,
+        onLine: () => {},
+      });
+      return failureOf(result, timeoutMs);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+}
+
+/** What the log has at info and above of these rooms, but for what comes all the time. */
+function isNews({ event, level }: TelemetryRecord): boolean {
+  const [room = ''] = event.split('.', 1);
+  return ROOMS.has(room) && level !== 'debug' && (!CHATTER.has(event) || level !== 'info');
+}
+
+function failureOf(result: CommandResult, timeoutMs: number): string | undefined {
+  const last = result.lastLines.at(-1);
+  const said = last === undefined ? '' : `: ${last}`;
+  switch (result.kind) {
+    case 'not-started':
+      return `it cannot be started: ${result.why}`;
+    case 'timeout':
+      return `it was not done after ${timeoutMs / 1_000} s, and was ended${said}`;
+    case 'exit':
+      if (result.code === 0) return undefined;
+      return `it ended with ${result.signal ?? `exit code ${result.code}`}${said}`;
+  }
+}
