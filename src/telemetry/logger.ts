@@ -91,7 +91,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   function emit<E extends EventName>(event: E, fields: EventFields[E]): void {
     const time = clock.epoch();
     const level = levelOf(event, fields);
-    const msg = redactor.text(messageOf(event, fields, { dryRun }), MAX_OUTPUT_LINE);
+    const msg = redactor.text(messageOf(event, fields, { dryRun, server }), MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
     // What is below the log's level costs the rest nothing.
     if (log.isLevelEnabled(level) && isShown(event, fields) && mayWrite(event, msg, fields)) {

@@ -52,7 +52,7 @@ it('the history of a daemon that is gone answers what happened', async () => {
   expect(err).toBe('');
   expect(code).toBe(0);
   expect(out).toMatch(/Runs: 1; 1 aborted/);
-  expect(out).toMatch(/shop · Fix the build: stuck \(attempts\) → aborted after /);
+  expect(out).toMatch(/shop · Fix the build: stuck \(too many attempts\) → aborted after /);
 });
 
 it('a log gives the same, from a file and on stdin', async () => {
@@ -72,7 +72,7 @@ it('json is whole, with ISO times; one incident comes with its evidence', async 
   expect(found.runs).toMatchObject([{ outcome: 'aborted', session: { project: 'shop' } }]);
   expect(found.runs[0].time).toMatch(/^\d{4}-.*Z$/);
   const { out } = await report(['--url', server.url, '--incident', String(found.incidents[0].id)]);
-  expect(out).toMatch(/^Incident #\d+: stuck \(attempts\)\n/);
+  expect(out).toMatch(/^Incident #\d+: stuck \(too many attempts\)\n/);
   expect(out).toMatch(/session\.aborting [\s\S]*session\.aborted /);
 });
 

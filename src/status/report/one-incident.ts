@@ -2,6 +2,7 @@
 import { printableDeep } from '../../lib/printable.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { time } from '../../telemetry/number-text.js';
+import { reasonWords } from '../../telemetry/reason-words.js';
 import type { Report } from './collect.js';
 import { dateOf, hourOf, nameOf } from './text.js';
 
@@ -55,7 +56,7 @@ export function incidentLines(evidence: Evidence): { head: string[]; rows: strin
   const lasted = endedAt === undefined ? undefined : Date.parse(endedAt) - Date.parse(startedAt);
   return {
     head: [
-      `Incident #${id}: ${kind.replace('_', ' ')}${reason === undefined ? '' : ` (${reason})`}`,
+      `Incident #${id}: ${kind.replace('_', ' ')}${reason === undefined ? '' : ` (${reasonWords(reason)})`}`,
       ...(session === undefined
         ? []
         : [

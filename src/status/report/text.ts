@@ -2,6 +2,7 @@
 import { printableDeep } from '../../lib/printable.js';
 import { cutTo, shortId } from '../../lib/text-width.js';
 import { counted, time } from '../../telemetry/number-text.js';
+import { reasonWords } from '../../telemetry/reason-words.js';
 import type { Report, RunEnd } from './collect.js';
 import type { SessionName } from './session-names.js';
 
@@ -27,7 +28,10 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
     const lasted = endedAt === undefined ? 0 : Date.parse(endedAt) - Date.parse(startedAt);
     const end = endedAt === undefined ? 'OPEN' : `${outcome ?? 'over'} after ${time(lasted)}`;
     const what = session === undefined ? kind.replace('_', ' ') : nameOf(session);
-    const why = session === undefined ? says : `${kind} (${reason ?? 'no reason known'})`;
+    const why =
+      session === undefined
+        ? says
+        : `${kind} (${reason === undefined ? 'no reason known' : reasonWords(reason)})`;
     return `${when(startedAt)}  ${what}: ${why} → ${end}  #${id}`;
   });
   const cuts = restarts.map(({ time: at, reason, detail, cut, tookMs, error }) => {

@@ -33,10 +33,11 @@ export function isAct(event: EventName): boolean {
 export function messageOf<E extends EventName>(
   event: E,
   fields: EventFields[E],
-  { dryRun = false } = {},
+  { dryRun = false, server = 'the URL' } = {},
 ): string {
   const entry: CatalogueEntry<E> = CATALOGUE[event];
-  const message = dryRun ? (entry.would?.(fields) ?? entry.message(fields)) : entry.message(fields);
+  const say = () => entry.message(fields, { server });
+  const message = dryRun ? (entry.would?.(fields) ?? say()) : say();
   // Messages from elsewhere may bring their own full stop.
   return message.replace(/([.!?…])\.$/, '$1');
 }

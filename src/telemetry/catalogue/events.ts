@@ -86,8 +86,8 @@ export interface CatalogueEntry<E extends EventName> {
   when: string;
   /** What each field means. */
   fields: { readonly [F in DocumentedField<E>]-?: string };
-  /** One plain sentence, with the numbers. */
-  message(fields: EventFields[E]): string;
+  /** One plain sentence, with the numbers; `server` is the URL of the watched server. */
+  message(fields: EventFields[E], about: { server: string }): string;
   /** For an event that says what is being done: the sentence of a dry run, which does nothing of it. */
   would?(fields: EventFields[E]): string;
 }

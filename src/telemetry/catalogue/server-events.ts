@@ -12,7 +12,7 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     level: 'info',
     when: 'the server is started',
     fields: { pid: 'process id' },
-    message: (f) => `Starting the server${pid(f.pid)}.`,
+    message: (f, { server }) => `No server at ${server}: starting one${pid(f.pid)}.`,
     would: () => 'Would start the server.',
   },
   'server.healthy': {

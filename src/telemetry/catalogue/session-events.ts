@@ -1,11 +1,7 @@
 /** The catalogue's entries about sessions and their providers. */
-import type {
-  AbortReason,
-  InterruptedBy,
-  RunOutcome,
-  WedgedNext,
-} from '../../watchdog/decision.js';
+import type { InterruptedBy, RunOutcome, WedgedNext } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
+import { REASON_WORDS } from '../reason-words.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 import { named } from './session-name.js';
 
@@ -278,22 +274,6 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     },
     message: (f) => `Provider ${f.provider} answers again on ${f.model} after ${time(f.outageMs)}.`,
   },
-};
-
-const REASON_WORDS: Readonly<Record<AbortReason, string>> = {
-  manual: 'a person’s wish',
-  attempts: 'too many attempts',
-  duration: 'retrying too long',
-  wait: 'a next attempt too far away',
-  hopeless: 'an error that no retry can mend',
-  silence: 'silence',
-  tool_time: 'a tool running too long',
-  run_time: 'a run lasting too long',
-  waiting: 'a request left unanswered',
-  loop: 'going round in circles',
-  budget: 'a budget that is spent',
-  ghost: 'a run that outlived its deleted session',
-  pileup: 'a pile-up',
 };
 
 const WEDGED_NEXT: Readonly<Record<WedgedNext, string>> = {

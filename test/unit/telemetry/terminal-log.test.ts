@@ -1,6 +1,8 @@
 /** The log as a person at a terminal reads it, and the same events whole for a program. */
 import { describe, expect, it } from 'vitest';
+import { EVENT_NAMES } from '../../../src/telemetry/catalogue/catalogue.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
+import { createReadableFormat } from '../../../src/telemetry/readable.js';
 import { captured } from './fixtures.js';
 
 const ses = {
@@ -52,11 +54,19 @@ describe('on a terminal', () => {
   });
 
   it('the sentences of all events begin in one column', () => {
-    const { telemetry, written } = captured({ format: 'pretty', level: 'info' });
-    telemetry.emit('session.continue_failed', { ...ses, count: 1, error: 'no' });
-    telemetry.emit('daemon.gap', { gapMs: 1 });
-    const columns = written.map((line) => line.search(/(Session|The watchdog) /));
-    expect(columns[0]).toBe(columns[1]);
+    const format = createReadableFormat(false);
+    const time = '2026-11-29T00:00:00.000Z';
+    const columns = EVENT_NAMES.map((event) =>
+      format(`${JSON.stringify({ level: 'warn', time, event, msg: '¶' })}\n`).indexOf('¶'),
+    );
+    expect(new Set(columns).size).toBe(1);
+    expect(columns).toHaveLength(EVENT_NAMES.length);
+  });
+
+  it('a first start says that no server was there, and where', () => {
+    const { telemetry, lines } = captured();
+    telemetry.emit('server.starting', {});
+    expect(lines()[0].msg).toMatch(/^No server at .+: starting one\.$/);
   });
 
   it('whoever asks for more than info gets every event', () => {

@@ -195,7 +195,7 @@ describe('one incident', () => {
       'session.ended',
     ]);
     expect(incidentLines(evidence).head).toEqual([
-      `Incident #${incident.id}: stuck (attempts)`,
+      `Incident #${incident.id}: stuck (too many attempts)`,
       `Session: shop · Fix the *build* 修复, ${build.sessionID}, in /home/ada/shop`,
       expect.stringMatching(/aborted after 2 min$/),
       'session.stuck happened.',
