@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line: words to calls. Adding a command is one entry in `COMMANDS`. */
 import { Command, CommanderError } from 'commander';
+import { examplesOf, GROUPS, groupOf } from './commands/help.js';
 import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
 import { suggest } from './lib/suggest.js';
 
@@ -69,13 +70,19 @@ const COMMANDS: readonly CommandEntry[] = [
           '<file>',
           'tasks as NDJSON, or YAML (.yaml): prompt, model, directory, timeout, …',
         )
-        .option('--concurrency <n>', 'so many at a time (4)')
-        .option('--server-wait <duration>', 'a server that went away is waited for (2m; 0: not)')
+        .option('--concurrency <n>', 'so many at a time (default: 4)')
+        .option(
+          '--server-wait <duration>',
+          'a server that went away is waited for (default: 2m; 0: not)',
+        )
         .option('--output <file>', 'append the results there (else: stdout)')
         .option('--resume', 'skip what --output says is done')
         .option('--model <provider/model>', 'for tasks that name none')
-        .option('--timeout <duration>', 'for tasks that name none (60s)')
-        .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)"),
+        .option('--timeout <duration>', 'for tasks that name none (default: 60s)')
+        .option(
+          '--max-attempts <n>',
+          "give up when opencode's retry counter reaches this (default: 5)",
+        ),
     run: async (options, args) => (await import('./commands/batch.js')).batchCommand(args, options),
   },
   {
@@ -110,7 +117,7 @@ const COMMANDS: readonly CommandEntry[] = [
       command
         .argument('[session]', 'only this one')
         .option('--active', 'only those that are not ready')
-        .option('--limit <n>', 'the most recent ones (50)')
+        .option('--limit <n>', 'at most so many, those at work first (default: 50)')
         .option('--directory <path>', 'where the session lives (else: found out)')
         .option('--json', 'print JSON'),
     run: async (options, args) => (await import('./commands/sessions.js')).sessions(args, options),
@@ -129,7 +136,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'the transcript of a session',
     configure: (command) =>
       sessionOptions(command)
-        .option('--format <form>', 'text, markdown or json (text)')
+        .option('--format <form>', 'text, markdown or json (default: text)')
         .option('--limit <n>', 'only the last ones')
         .option('--json', 'print JSON'),
     run: async (options, args) =>
@@ -162,7 +169,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: "the running daemon's view: server, sessions with health, incidents",
     configure: (command) =>
       command
-        .option('--watch', 'refresh it in place, until Ctrl-C')
+        .option('--watch', 'refresh it in place; q ends it, / searches, arrows scroll')
         .option('--all', 'idle sessions that finished, too')
         .option('--json', 'print JSON; with --watch, one line each time'),
     run: async (options) => (await import('./commands/status.js')).status(options),
@@ -173,9 +180,9 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) =>
       command
         .argument('[files...]', 'log files; - reads stdin (else: the history of the daemon)')
-        .option('--since <when>', 'how long ago, or a time (12h; of files: all)')
+        .option('--since <when>', 'how long ago, or a time (default: 12h; of files: all)')
         .option('--incident <id>', 'only this one, with its evidence')
-        .option('--format <form>', 'text, markdown or json (text)'),
+        .option('--format <form>', 'text, markdown or json (default: text)'),
     run: async (options, args) => (await import('./commands/report.js')).report(args, options),
   },
   {
@@ -225,10 +232,11 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'completion',
-    summary: 'print a script that completes commands and options in your shell',
-    configure: (command) => command.argument('<shell>', 'bash, zsh or fish'),
-    run: async (_options, args) =>
-      (await import('./commands/completion.js')).completion(args, commandWords()),
+    summary: 'print a script that completes commands, options and values in your shell',
+    configure: (command) =>
+      command.argument('<shell>', 'bash, zsh or fish; models and sessions list what can be named'),
+    run: async (options, args) =>
+      (await import('./commands/completion.js')).completion(args, options, commandWords()),
   },
   {
     name: 'config',
@@ -236,8 +244,9 @@ const COMMANDS: readonly CommandEntry[] = [
     configure: (command) =>
       daemonOptions(command)
         .argument('[trust]', '"trust": a file of the working directory counts as it is now')
-        .argument('[file]', 'which one (./opencode-watchdog.yaml)')
+        .argument('[file]', 'which one (default: ./opencode-watchdog.yaml)')
         .option('--check', 'only validate')
+        .option('--changed', 'only the keys that something sets')
         .option('--json', 'print JSON'),
     run: async (options, args) => (await import('./commands/config.js')).config(args, options),
   },
@@ -248,8 +257,8 @@ const collect = (value: string, earlier: string[] = []) => [...earlier, value];
 /** How a run is waited for. */
 function waitOptions(command: Command): Command {
   return command
-    .option('--timeout <duration>', 'abort a run without a reply after this long (60s)')
-    .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (5)")
+    .option('--timeout <duration>', 'abort a run without a reply after this long (default: 60s)')
+    .option('--max-attempts <n>', "give up when opencode's retry counter reaches this (default: 5)")
     .option('--max-steps <n>', 'abort a run that makes more model requests than this')
     .option('--allow-empty', 'an answer without text is no failure')
     .option('--allow-truncated', 'an answer that was cut is no failure')
@@ -301,6 +310,8 @@ function commandOf(entry: CommandEntry): Command {
     .option('--url <url>', 'where opencode listens (server.url)')
     .option('--profile <name>', 'a set of values: default, unattended or strict (profile)')
     .version(packageVersion(), '-v, --version')
+    .helpGroup(groupOf(entry.name))
+    .addHelpText('after', examplesOf(entry.name))
     .exitOverride();
   return entry.configure?.(command) ?? command;
 }
@@ -352,8 +363,12 @@ function parse(argv: readonly string[]): Chosen {
     )
     .version(packageVersion(), '-v, --version')
     .helpCommand(false)
+    .addHelpText(
+      'after',
+      `${examplesOf('')}\n\nAll about a command: help COMMAND. The documents: docs/index.md.`,
+    )
     .exitOverride();
-  for (const entry of COMMANDS) {
+  for (const entry of inGroups(COMMANDS)) {
     const command = commandOf(entry).action(() => {
       chosen = { entry, options: command.opts(), args: command.args };
     });
@@ -363,6 +378,12 @@ function parse(argv: readonly string[]): Chosen {
   program.parse([...argv], { from: 'user' });
   if (chosen === undefined) throw new Error('commander has chosen no command');
   return chosen;
+}
+
+/** In the order of the groups, which is the order of the help. */
+function inGroups(entries: readonly CommandEntry[]): CommandEntry[] {
+  const order = Object.values(GROUPS).flat();
+  return entries.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
 
 /** With a default command, commander takes an unknown word for that command's argument. */

@@ -31,14 +31,26 @@ export async function sessions([id]: string[], options: SessionsOptions): Promis
         return EXIT.done;
       }
       const all = await driver.sessions({ limit, signal });
-      const shown = all.filter(({ status }) => !active || isActive(status));
+      const wanted = all.filter(({ status }) => !active || isActive(status));
+      const shown = atMost(limit, wanted);
       if (json) printJson(shown);
       else if (shown.length > 0) print(tableOf(shown));
       else complain(active ? 'no session is active' : 'there are no sessions');
+      const more = wanted.length - shown.length;
+      if (more > 0) complain(`${more} more at work: --limit ${wanted.length} lists them too`);
       return EXIT.done;
     },
     READS,
   );
+}
+
+/** The order stays; where there are too many, those at work are kept before the others. */
+export function atMost(limit: number, states: readonly SessionState[]): SessionState[] {
+  const atWork = states.filter(({ status }) => isActive(status));
+  const kept = new Set(
+    [...atWork, ...states.filter(({ status }) => !isActive(status))].slice(0, limit),
+  );
+  return states.filter((state) => kept.has(state));
 }
 
 function tableOf(states: readonly SessionState[]): string {

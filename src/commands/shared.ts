@@ -5,6 +5,7 @@ import { ConfigError } from '../config/problem.js';
 import { NEED_NO_TRUST } from '../config/trust.js';
 import { printable, printableJson } from '../lib/printable.js';
 import { createRedactor } from '../lib/redaction.js';
+import { jsonForm } from './json-form.js';
 
 /** Contract, "Command line". */
 export const EXIT = {
@@ -153,12 +154,12 @@ export function printPainted(text: string): void {
 }
 
 export function printJson(value: unknown): void {
-  write(printableJson(JSON.stringify(value, null, 2)));
+  write(printableJson(JSON.stringify(jsonForm(value), null, 2)));
 }
 
 /** NDJSON. */
 export function printJsonLine(value: unknown): void {
-  write(printableJson(JSON.stringify(value)));
+  write(printableJson(JSON.stringify(jsonForm(value))));
 }
 
 /** A reader that went away (`… | head`) ends the output, not the command. */

@@ -1,0 +1,15 @@
+/** `sessions --limit` means it. */
+import { expect, it } from 'vitest';
+import { atMost } from '../../../src/commands/sessions.js';
+import type { SessionState } from '../../../src/opencode/driver/types.js';
+
+const state = (id: string, type: 'ready' | 'busy') => ({ id, status: { type } }) as SessionState;
+
+it('lists no more than so many, keeps those at work before the others, and leaves the order alone', () => {
+  const all = [state('a', 'ready'), state('b', 'busy'), state('c', 'ready'), state('d', 'busy')];
+  const ids = (limit: number) => atMost(limit, all).map(({ id }) => id);
+  expect(ids(1)).toEqual(['b']);
+  expect(ids(2)).toEqual(['b', 'd']);
+  expect(ids(3)).toEqual(['a', 'b', 'd']);
+  expect(ids(9)).toEqual(['a', 'b', 'c', 'd']);
+});
