@@ -97,6 +97,7 @@ export class EventLoop {
       config,
       events: () => this.#monitor.events,
       api: () => client.api,
+      client,
       observe: (o) => this.observe(o),
     });
     this.#memory = new MemoryMonitor({

@@ -1,13 +1,22 @@
 /** What the loop shows of itself, and lets people do: the `StatusSource` of the status endpoint. */
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
+import type { ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
-import type { ActResult, ServerFacts, SessionFacts, StatusSource } from '../status/source.js';
+import type {
+  ActResult,
+  ServerFacts,
+  SessionExcerpt,
+  SessionFacts,
+  ShownLimits,
+  StatusSource,
+} from '../status/source.js';
 import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Note } from '../watchdog/decision.js';
 import type { Observation, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
+import { Excerpts } from './excerpts.js';
 
 /** Measuring reads every process of the machine: not for each request. */
 const MEMORY_FRESH_MS = 10_000;
@@ -28,6 +37,7 @@ export interface DaemonStatusSourceOptions {
   clock: Clock;
   telemetry: Telemetry;
   config: Config;
+  client: Pick<ServerApi, 'excerpt'>;
   /** Events of the stream so far. */
   events(): number;
   /** Which opencode's API the server speaks. */
@@ -40,6 +50,7 @@ export class DaemonStatusSource implements StatusSource {
   readonly observations = new Map<string, number>();
   readonly spentByModel = new Map<string, Spent>();
   #onProbe: (tookMs: number) => void = () => {};
+  readonly #excerpts: Excerpts;
   #sensedAt: number;
   #aliveAt: number | undefined;
   #stopped = false;
@@ -50,11 +61,13 @@ export class DaemonStatusSource implements StatusSource {
   constructor(options: DaemonStatusSourceOptions) {
     this.#o = options;
     this.#sensedAt = options.clock.now();
+    this.#excerpts = new Excerpts(options.client, options.clock);
   }
 
   /** An abort that a person asked for is not waited for when the daemon stops. */
   stop(): void {
     this.#stopped = true;
+    this.#excerpts.stop();
     for (const waiting of this.#waiting.values()) for (const resolve of waiting) resolve(STOPPING);
     this.#waiting.clear();
   }
@@ -102,6 +115,38 @@ export class DaemonStatusSource implements StatusSource {
 
   sessions(): SessionFacts[] {
     return this.#o.watchdog.details(this.#o.clock.now());
+  }
+
+  get limits(): ShownLimits {
+    const { stall, retry } = this.#o.config;
+    return {
+      maxSilenceMs: stall.maxSilence,
+      maxAttempts: retry.maxAttempts,
+      maxToolTimeMs: stall.maxToolTime,
+      maxRunTimeMs: stall.maxRunTime,
+    };
+  }
+
+  excerpt(sessionID: string): SessionExcerpt | undefined {
+    return this.#excerpts.get(sessionID);
+  }
+
+  look(sessions: readonly { sessionID: string; directory?: string }[]): void {
+    if (this.#canAsk) this.#excerpts.want(sessions);
+  }
+
+  async askExcerpt(
+    sessionID: string,
+    directory: string | undefined,
+  ): Promise<SessionExcerpt | undefined> {
+    if (!this.#canAsk) return this.#excerpts.get(sessionID);
+    return this.#excerpts.ask({ sessionID, ...(directory === undefined ? {} : { directory }) });
+  }
+
+  /** A server that is down or being restarted is left alone. */
+  get #canAsk(): boolean {
+    const { server } = this.#o.watchdog;
+    return !this.#stopped && server.healthy && !server.acting;
   }
 
   get spentToday(): Readonly<Spent> {

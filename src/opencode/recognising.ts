@@ -124,6 +124,9 @@ export class Recognising<T extends ServerApi> implements ServerApi {
   lastMessage(...args: Parameters<ServerApi['lastMessage']>) {
     return this.call((api) => api.lastMessage(...args), args[2]);
   }
+  excerpt(...args: Parameters<ServerApi['excerpt']>) {
+    return this.call((api) => api.excerpt(...args), args[2]);
+  }
   openRequests(...args: Parameters<ServerApi['openRequests']>) {
     return this.call((api) => api.openRequests(...args), args[1]);
   }

@@ -62,6 +62,25 @@ export interface LastMessage {
   failed: boolean;
 }
 
+/** The end of a session's transcript, for a person who looks. */
+export interface Excerpt {
+  /** What the model said last, in one line or a few. */
+  lastWords?: string;
+  /** The tool call under way, with its arguments in short. */
+  tool?: { tool: string; input: string };
+  /** What a person is asked. */
+  question?: string;
+  /** Oldest first. */
+  messages: readonly {
+    role: string;
+    text: string;
+    tools: readonly string[];
+    /** Epoch ms. */
+    at?: number;
+    error?: string;
+  }[];
+}
+
 export interface ContinuePrompt {
   text: string;
   /** `provider/model`; opencode's choice where absent. */
@@ -158,6 +177,8 @@ export interface ServerApi {
     directory?: string,
     signal?: AbortSignal,
   ): Promise<LastMessage | undefined>;
+  /** Asked for where a person looks, and only then. */
+  excerpt(sessionID: string, directory?: string, signal?: AbortSignal): Promise<Excerpt>;
   /** Of one directory, or where it is undefined of all in which sessions are active. */
   openRequests(directory: string | undefined, signal?: AbortSignal): Promise<OpenRequestLists[]>;
   /** The server's own working directory. */

@@ -22,6 +22,7 @@ const PLAIN = new Set([
   'outcome',
   'event',
   'waitingFor',
+  'endedBy',
   'gone',
   'interrupted',
   'profile',

@@ -39,6 +39,10 @@ export interface RunEnd {
   outcome: RunOutcome;
   reason?: AbortReason;
   error?: string;
+  /** Epoch ms. */
+  at: number;
+  /** Who ended it, where that is known. */
+  by?: string;
 }
 
 export interface SessionTimeline {

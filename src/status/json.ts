@@ -2,6 +2,7 @@
 import type { Health, RunOutcome, ServerHealth } from '../watchdog/decision.js';
 import type { RestartEntry } from './history.js';
 import type { Incident } from './incidents.js';
+import type { ShownLimits } from './source.js';
 
 export interface SessionRow {
   id: string;
@@ -23,6 +24,20 @@ export interface SessionRow {
   /** How the last run of an idle session ended. */
   outcome?: RunOutcome;
   waitingFor?: string;
+  waitingSince?: number;
+  /** The last sign of life, where silence counts. */
+  quietSince?: number;
+  runSince?: number;
+  steps?: number;
+  filesChanged?: number;
+  /** What the model said last, the arguments of the tool that runs, what a person is asked: as they were last looked at. */
+  lastWords?: string;
+  toolInput?: string;
+  question?: string;
+  /** When the last run of an idle session ended. */
+  endedAt?: number;
+  /** Who ended it: page, command or http of an abort that was asked for; the restart's reason, dispose, stop or elsewhere of a cut. */
+  endedBy?: string;
   /** What the run has spent with its subagents. */
   costUsd?: number;
   tokens?: number;
@@ -42,6 +57,8 @@ export interface StatusJson {
     acts: boolean;
     memoryBytes: number;
     loopLagMs: number;
+    /** What sessions are measured against. */
+    limits: ShownLimits;
   };
   server: {
     url: string;

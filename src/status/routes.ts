@@ -11,6 +11,7 @@ import type { Auth } from './auth.js';
 import { withheldWords, withoutContent } from './content.js';
 import type { HistoryStore } from './history-store.js';
 import { LIMITS } from './limits.js';
+import { STEP_MS } from './series.js';
 import type { ActResult, StatusSource } from './source.js';
 import type { LiveStream } from './stream.js';
 import type { StatusView } from './view.js';
@@ -26,6 +27,11 @@ const HEADERS = {
   'permissions-policy': 'camera=(), geolocation=(), microphone=()',
   'cache-control': 'no-store',
 } as const;
+
+/** How far back a session's timeline goes, ms. */
+const TIMELINE_MS = 7 * 86_400_000;
+/** Events of a session's timeline. At the limit: older ones are left out. */
+export const MAX_TIMELINE = 200;
 
 const noSchemas = () => {
   throw new Error('the status endpoint has no schemas');
@@ -63,6 +69,7 @@ export async function createRoutes(options: RouteOptions): Promise<Answering> {
   healthRoutes(app, options);
   dataRoutes(app, options);
   historyRoute(app, options);
+  sessionRoute(app, options);
   actRoutes(app, options.source);
   for (const { path, type, body } of pageAssets()) {
     app.get(path, (_request, reply) => reply.type(type).send(body()));
@@ -125,30 +132,73 @@ function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
   });
 }
 
-/** `?since=` as a time (ISO 8601) or as how long ago (`12h`); a day where it is not given. */
+/**
+ * `?since=` as a time (ISO 8601) or as how long ago (`12h`); a day where it is not given. `&only=series` gives figures in
+ * place of events.
+ */
 function historyRoute(
   app: FastifyInstance,
-  { history, clock, hint, tokenFile }: RouteOptions,
+  { history, view, clock, hint, tokenFile }: RouteOptions,
 ): void {
-  app.get<{ Querystring: { since?: unknown } }>('/history', async (request, reply) => {
-    const now = clock.epoch();
-    const { since = '24h' } = request.query;
-    const from = typeof since === 'string' ? sinceTime(since, now) : undefined;
-    if (from === undefined) {
-      const error =
-        'since: expected a time such as 2026-11-28T22:00:00Z, or how long ago such as 12h';
-      return reply.code(400).send({ error });
+  app.get<{ Querystring: { since?: unknown; only?: unknown } }>(
+    '/history',
+    async (request, reply) => {
+      const now = clock.epoch();
+      const { since = '24h', only } = request.query;
+      const from = typeof since === 'string' ? sinceTime(since, now) : undefined;
+      if (from === undefined) {
+        const error =
+          'since: expected a time such as 2026-11-28T22:00:00Z, or how long ago such as 12h';
+        return reply.code(400).send({ error });
+      }
+      const span = { since: new Date(from).toISOString(), until: new Date(now).toISOString() };
+      if (only === 'series') {
+        return reply.send({ ...span, stepMs: STEP_MS, series: view.series.since(from) });
+      }
+      if (only !== undefined) {
+        return reply.code(400).send({ error: 'only: expected series, or nothing' });
+      }
+      const found = history?.since(from) ?? { events: [], complete: true };
+      const answer = { ...span, ...found };
+      if (mayReadContent.get(request.raw) === true) return reply.send(answer);
+      const shown = withoutContent(answer) as object;
+      return reply.send({ ...shown, withheld: withheldWords(hint), tokenFile });
+    },
+  );
+}
+
+/** One session for a person who opens it: its row, its children, what happened to it, and the end of its transcript. */
+function sessionRoute(
+  app: FastifyInstance,
+  { view, source, history, clock, hint, tokenFile }: RouteOptions,
+): void {
+  app.get<{ Params: { id: string } }>('/sessions/:id', async (request, reply) => {
+    const { id } = request.params;
+    const found = isId(id) ? view.session(id) : undefined;
+    if (found === undefined) {
+      return reply
+        .code(404)
+        .send({ error: 'there is no such session that was active in the last hour' });
     }
-    const found = history?.since(from) ?? { events: [], complete: true };
+    const mayRead = mayReadContent.get(request.raw) === true;
+    const excerpt = mayRead ? await source.askExcerpt(id, found.row.directory) : undefined;
+    const events = (history?.since(clock.epoch() - TIMELINE_MS).events ?? []).filter(
+      (event) => isRecord(event) && event.sessionID === id,
+    );
     const answer = {
-      since: new Date(from).toISOString(),
-      until: new Date(now).toISOString(),
-      ...found,
+      session: view.session(id)?.row ?? found.row,
+      children: found.children,
+      events: events.slice(-MAX_TIMELINE),
+      ...(excerpt === undefined ? {} : { messages: view.clean(excerpt).messages }),
     };
-    if (mayReadContent.get(request.raw) === true) return reply.send(answer);
+    if (mayRead) return reply.send(answer);
     const shown = withoutContent(answer) as object;
     return reply.send({ ...shown, withheld: withheldWords(hint), tokenFile });
   });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
 }
 
 function dataRoutes(

@@ -39,6 +39,34 @@ export interface SessionFacts extends SessionFields {
   costUsd?: number;
   tokens?: number;
   waitingFor?: RequestKind;
+  waitingForMs?: number;
+  /** Since the last sign of life, where silence counts. */
+  quietForMs?: number;
+  runForMs?: number;
+  steps?: number;
+  filesChanged?: number;
+}
+
+/** Limits that a person compares a session with; 0 is off. */
+export interface ShownLimits {
+  maxSilenceMs: number;
+  maxAttempts: number;
+  maxToolTimeMs: number;
+  maxRunTimeMs: number;
+}
+
+/** What a session says and does just now, and the end of its transcript. */
+export interface SessionExcerpt {
+  lastWords?: string;
+  tool?: { tool: string; input: string };
+  question?: string;
+  messages: readonly {
+    role: string;
+    text: string;
+    tools: readonly string[];
+    at?: number;
+    error?: string;
+  }[];
 }
 
 export interface ActResult {
@@ -55,6 +83,13 @@ export interface StatusSource {
   server(): ServerFacts;
   /** The active sessions; the idle ones are only counted. */
   sessions(): SessionFacts[];
+  readonly limits: ShownLimits;
+  /** As it was last looked at. */
+  excerpt(sessionID: string): SessionExcerpt | undefined;
+  /** Somebody looks at these, the most urgent first. */
+  look(sessions: readonly { sessionID: string; directory?: string }[]): void;
+  /** Now; undefined where it cannot be had. */
+  askExcerpt(sessionID: string, directory: string | undefined): Promise<SessionExcerpt | undefined>;
   readonly idleSessions: number;
   /** What the whole server has spent since midnight. */
   readonly spentToday: Readonly<Spent>;

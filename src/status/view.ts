@@ -10,7 +10,8 @@ import { HealthTimeline, SLOT_MS } from './health-timeline.js';
 import { HOUR_MS, ServerHistory } from './history.js';
 import { type Incident, Incidents } from './incidents.js';
 import type { Counters, SessionRow, StatusJson } from './json.js';
-import type { SessionFacts, StatusSource } from './source.js';
+import { Series } from './series.js';
+import type { SessionExcerpt, SessionFacts, StatusSource } from './source.js';
 
 /** Sessions in `/status`. At the limit: the worst come first; `sessionsTotal` says how many there are. */
 export const MAX_ROWS = 1_000;
@@ -18,6 +19,8 @@ export const MAX_ROWS = 1_000;
 export const MAX_TEXT = 300;
 /** Texts remembered in the form that may be shown. At the limit: the oldest is forgotten, and made again. */
 export const MAX_CLEANED = 5_000;
+/** Ends of runs of which it is remembered who asked for them. At the limit: the oldest is forgotten, and the page says less. */
+export const MAX_ENDERS = 500;
 /** Two clocks give the same moment with a little jitter: a change within this is none. */
 const JITTER_MS = 1_500;
 
@@ -51,6 +54,7 @@ export class StatusView {
   readonly incidents = new Incidents();
   readonly history = new ServerHistory();
   readonly timelines = new HealthTimeline();
+  readonly series = new Series();
   readonly counters: Counters = {
     stuck: 0,
     aborted: 0,
@@ -63,6 +67,7 @@ export class StatusView {
     streamLost: 0,
     restarts: 0,
   };
+  readonly #enders = new BoundedMap<string, string>(MAX_ENDERS);
   readonly #startedAt: number;
   /** When each absolute time that is derived from two clocks was first given, so that it stays the same. */
   #times = new Map<string, number>();
@@ -80,9 +85,11 @@ export class StatusView {
       if (line.event === 'daemon.started') this.#endUnwatched(line.time);
       this.history.take(record);
       this.incidents.take(record);
+      this.series.take(record);
+      this.#noteEnder(record);
       if (record.event === 'session.health') {
         this.timelines.set(record.fields, record.fields.health, record.time);
-      }
+      } else if (record.event === 'session.ended') this.#ended(record);
     }
     const last = past.at(-1);
     if (last !== undefined) this.#endUnwatched(last.time);
@@ -99,16 +106,13 @@ export class StatusView {
   /** @returns the incident that the event changed, where it changed one */
   take(record: TelemetryRecord): Incident | undefined {
     this.history.take(record);
+    this.series.take(record);
+    this.#noteEnder(record);
     if (record.event === 'session.health') {
       this.timelines.set(record.fields, record.fields.health, record.time);
     } else if (record.event === 'session.ended') {
-      const { outcome, reason, error, steps } = record.fields;
-      const end = {
-        outcome,
-        ...(reason === undefined ? {} : { reason }),
-        ...(error === undefined ? {} : { error }),
-      };
-      this.timelines.ended(record.fields, end, record.time);
+      this.#ended(record);
+      const { steps } = record.fields;
       // A run that never began has no other word of its end.
       if (steps === 0 && record.fields.tookMs === 0)
         this.timelines.set(record.fields, 'idle', record.time);
@@ -118,6 +122,43 @@ export class StatusView {
     const counter = COUNTED[record.event];
     if (counter !== undefined && !record.would) this.counters[counter] += 1;
     return this.incidents.take(record);
+  }
+
+  #ended({ fields, time }: Extract<TelemetryRecord, { event: 'session.ended' }>): void {
+    const { outcome, reason, error, sessionID } = fields;
+    const by = this.#enders.get(sessionID);
+    this.#enders.delete(sessionID);
+    const isOurs = outcome === 'interrupted' || reason === 'manual';
+    const end = {
+      outcome,
+      at: time,
+      ...(reason === undefined ? {} : { reason }),
+      ...(error === undefined ? {} : { error }),
+      ...(by === undefined || !isOurs ? {} : { by }),
+    };
+    this.timelines.ended(fields, end, time);
+  }
+
+  /** Who ends a run is said before its end. */
+  #noteEnder(record: TelemetryRecord): void {
+    if (record.event === 'act.requested' && record.fields.sessionID !== undefined) {
+      this.#enders.set(record.fields.sessionID, record.fields.by);
+    } else if (record.event === 'session.interrupted') {
+      const { sessionID, by, restartReason } = record.fields;
+      this.#enders.set(sessionID, restartReason ?? by);
+    }
+  }
+
+  /** One session with its children: active, or active within the last hour. */
+  session(sessionID: string): { row: SessionRow; children: SessionRow[] } | undefined {
+    const rows = this.rows();
+    const row = rows.find(({ id }) => id === sessionID);
+    return row && { row, children: rows.filter(({ parentID }) => parentID === sessionID) };
+  }
+
+  /** Everything of a text that may be shown. */
+  clean(excerpt: SessionExcerpt): SessionExcerpt {
+    return this.#o.redactor.value(excerpt) as SessionExcerpt;
   }
 
   /** Measures the server's memory, at most every few seconds. */
@@ -132,6 +173,11 @@ export class StatusView {
     const { source, clock, lag, version } = this.#o;
     const now = clock.epoch();
     const rows = this.rows();
+    source.look(
+      rows
+        .filter(({ health }) => health !== 'idle')
+        .map(({ id, directory }) => ({ sessionID: id, ...(directory && { directory }) })),
+    );
     return {
       time: new Date(now).toISOString(),
       watchdog: {
@@ -143,6 +189,7 @@ export class StatusView {
         acts: this.#o.acts ?? true,
         memoryBytes: process.memoryUsage.rss(),
         loopLagMs: lag.worstMs,
+        limits: source.limits,
       },
       server: { ...this.server(), ...(memoryBytes === undefined ? {} : { memoryBytes }) },
       counts: this.counts(rows),
@@ -196,7 +243,8 @@ export class StatusView {
         health: 'idle',
         since,
         ...this.#texts(fields),
-        ...(ended === undefined ? {} : { outcome: ended.outcome }),
+        ...(ended === undefined ? {} : { outcome: ended.outcome, endedAt: ended.at }),
+        ...(ended?.by === undefined ? {} : { endedBy: ended.by }),
         ...(ended?.reason === undefined ? {} : { reason: ended.reason }),
         ...(ended?.error === undefined ? {} : { message: this.#clean(ended.error) }),
         timeline: this.timelines.text(fields.sessionID, now),
@@ -235,13 +283,33 @@ export class StatusView {
       ...(facts.nextInMs === undefined ? {} : { nextAt: time('next', now + facts.nextInMs) }),
       ...(reason === undefined ? {} : { reason }),
       ...(waitingFor === undefined ? {} : { waitingFor }),
+      ...(facts.waitingForMs === undefined
+        ? {}
+        : { waitingSince: time('waiting', now - facts.waitingForMs) }),
+      ...(facts.quietForMs === undefined
+        ? {}
+        : { quietSince: time('quiet', now - facts.quietForMs) }),
+      ...(facts.runForMs === undefined ? {} : { runSince: time('run', now - facts.runForMs) }),
+      ...(facts.steps === undefined ? {} : { steps: facts.steps }),
+      ...(facts.filesChanged === undefined ? {} : { filesChanged: facts.filesChanged }),
+      ...this.#excerpt(id),
       ...(facts.costUsd === undefined ? {} : { costUsd: facts.costUsd }),
       ...(facts.tokens === undefined ? {} : { tokens: facts.tokens }),
       timeline: this.timelines.text(id, now),
     };
   }
 
-  /** Titles and directories stay the same from view to view: they are searched for secrets once. */
+  /** What a row shows of what its session says and does. */
+  #excerpt(sessionID: string): Pick<SessionRow, 'lastWords' | 'toolInput' | 'question'> {
+    const { lastWords, tool, question } = this.#o.source.excerpt(sessionID) ?? {};
+    return {
+      ...(lastWords === undefined ? {} : { lastWords: this.#clean(lastWords) }),
+      ...(tool === undefined || tool.input === '' ? {} : { toolInput: this.#clean(tool.input) }),
+      ...(question === undefined ? {} : { question: this.#clean(question) }),
+    };
+  }
+
+  /** Titles and directories stay the same from look to look: they are searched for secrets once. */
   #clean(value: string): string {
     let clean = this.#cleaned.get(value);
     if (clean === undefined) {

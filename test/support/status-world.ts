@@ -8,6 +8,7 @@ import { openStatus } from '../../src/status/open.js';
 import type {
   ActResult,
   ServerFacts,
+  SessionExcerpt,
   SessionFacts,
   StatusSource,
 } from '../../src/status/source.js';
@@ -41,6 +42,15 @@ export class TestSource implements StatusSource {
   readonly observations = new Map<string, number>();
   readonly spentToday = { costUsd: 1.25, tokens: 12_000 };
   readonly spentByModel = new Map([['fake/m1', this.spentToday]]);
+  readonly limits = {
+    maxSilenceMs: 600_000,
+    maxAttempts: 12,
+    maxToolTimeMs: 3_600_000,
+    maxRunTimeMs: 0,
+  };
+  readonly excerpts = new Map<string, SessionExcerpt>();
+  /** Who was looked at, one list a look. */
+  readonly looks: string[][] = [];
   readonly acts: string[] = [];
   idleSessions = 0;
   bytes: number | undefined = 420 * 1024 ** 2;
@@ -59,6 +69,18 @@ export class TestSource implements StatusSource {
       ...facts,
       forMs: now - since,
     }));
+  }
+
+  excerpt(sessionID: string): SessionExcerpt | undefined {
+    return this.excerpts.get(sessionID);
+  }
+
+  look(sessions: readonly { sessionID: string }[]): void {
+    this.looks.push(sessions.map(({ sessionID }) => sessionID));
+  }
+
+  async askExcerpt(sessionID: string): Promise<SessionExcerpt | undefined> {
+    return this.excerpts.get(sessionID);
   }
 
   memory(): Promise<number | undefined> {

@@ -14,6 +14,7 @@ import { recognise, unsupportedOf } from '../recognise.js';
 import type {
   ContinuePrompt,
   EventReader,
+  Excerpt,
   Inspected,
   LastMessage,
   OpenRequestLists,
@@ -23,6 +24,7 @@ import type {
   SessionSummary,
 } from '../server-api.js';
 import { V1EventReader } from './event-reader.js';
+import { excerptOf, MAX_EXCERPT_MESSAGES } from './excerpt.js';
 import { inspectSession } from './inspection.js';
 import * as schemas from './schemas.js';
 import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
@@ -287,6 +289,10 @@ export class OpencodeClient implements ServerApi {
   ): Promise<LastMessage | undefined> {
     const last = (await this.messages(sessionID, directory, 1, signal)).at(-1);
     return last && { id: last.id, byAssistant: last.role === 'assistant', failed: last.failed };
+  }
+
+  async excerpt(sessionID: string, directory?: string, signal?: Signal): Promise<Excerpt> {
+    return excerptOf(await this.messages(sessionID, directory, MAX_EXCERPT_MESSAGES, signal));
   }
 
   /** Old versions have no questions. A missing list says nothing, and so does a broken one: neither is empty. */

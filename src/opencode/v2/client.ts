@@ -25,6 +25,7 @@ import { unsupportedOf } from '../recognise.js';
 import type {
   ContinuePrompt,
   EventReader,
+  Excerpt,
   Inspected,
   LastMessage,
   OpenRequestLists,
@@ -234,6 +235,11 @@ export class OpencodeClientV2 implements ServerApi {
       byAssistant: last.type === 'assistant',
       failed: last.error !== undefined,
     };
+  }
+
+  /** How 2.x keeps what was said is not read yet: a person is shown the rest. */
+  excerpt(): Promise<Excerpt> {
+    return Promise.resolve({ messages: [] });
   }
 
   /** Only of directories in which sessions are active: asking boots any other (section 4.3). */

@@ -11,6 +11,16 @@ export interface Detail {
   nextInMs?: number;
   reason?: StuckReason;
   waitingFor?: RequestKind;
+  /** How long it has waited for that, ms. */
+  waitingForMs?: number;
+  /** Since the last sign of life, ms; absent where silence is no sign of anything: it waits, or a tool runs. */
+  quietForMs?: number;
+  /** How long the run has lasted, ms. */
+  runForMs?: number;
+  /** Its own finished steps. */
+  steps?: number;
+  /** Calls that changed a file. */
+  filesChanged?: number;
 }
 
 export function detail({ run }: Session, at: number): Detail {
@@ -25,6 +35,14 @@ export function detail({ run }: Session, at: number): Detail {
       ? {}
       : { nextInMs: Math.max(0, episode.nextAt - at) }),
     ...(abortFlow === undefined ? {} : { reason: abortFlow.reason }),
-    ...(request === undefined ? {} : { waitingFor: request.on }),
+    ...(request === undefined
+      ? {}
+      : { waitingFor: request.on, waitingForMs: Math.max(0, at - request.since) }),
+    ...(tool === undefined && request === undefined && episode === undefined
+      ? { quietForMs: Math.max(0, at - Math.max(run.progressAt, run.vouchedSince)) }
+      : {}),
+    runForMs: Math.max(0, at - run.startedAt),
+    steps: run.totals.steps,
+    ...(run.totals.fileChanges > 0 && { filesChanged: run.totals.fileChanges }),
   };
 }
