@@ -31,7 +31,30 @@ export interface Fake2Session {
   seq: number;
   /** What its run waits for. */
   asks: Map<string, Data>;
+  title: string;
+  metadata?: Data;
+  agent?: string;
+  model?: Model;
+  /** Prompts that wait, oldest first. */
+  inbox: Prompt[];
 }
+
+interface Prompt {
+  id: string;
+  text: string;
+  delivery: 'steer' | 'queue';
+  metadata?: Data;
+  files?: { uri: string; name?: string }[];
+}
+
+interface Model {
+  id: string;
+  providerID: string;
+  variant?: string;
+}
+
+const DEFAULT_MODEL: Model = { id: 'm', providerID: 'fake' };
+const NO_TOKENS = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write: 0 } };
 
 const ERROR = { type: 'provider.rate-limit', message: 'Too many requests', status: 429 };
 
@@ -40,12 +63,18 @@ export class FakeOpencode2 {
   state: 'ready' | 'starting' | 'stopping' | 'failed' = 'ready';
   /** Point 8: a delete waits for the run; true: for ever. */
   deleteHangs = false;
+  /** What a run does once its prompt was delivered; nothing by default: the test does. */
+  onPrompt: (session: Fake2Session, prompt: { id: string; text: string }) => void = () => {};
+  models: Data[] = [
+    { ...DEFAULT_MODEL, name: 'Model', enabled: true, variants: [{ id: 'high' }], limit: {} },
+  ];
   readonly version: string;
   readonly password: string;
   readonly sessions = new Map<string, Fake2Session>();
   readonly active = new Set<string>();
   readonly requests: Array<{ method: string; path: string; body: unknown }> = [];
   readonly #options: Fake2Options;
+  /** Point 8: bodies of the prompts that were taken. */
   readonly #admitted = new Map<string, string>();
   readonly #streams = new Set<ServerResponse>();
   readonly #server: Server;
@@ -77,7 +106,9 @@ export class FakeOpencode2 {
     await once(this.#server, 'close').catch(() => undefined);
   }
 
-  addSession(more: { directory?: string; parentID?: string } = {}): Fake2Session {
+  addSession(
+    more: Partial<Pick<Fake2Session, 'directory' | 'parentID' | 'title' | 'metadata'>> = {},
+  ): Fake2Session {
     const id = `ses_${++this.#ids}`;
     const session: Fake2Session = {
       id,
@@ -87,6 +118,8 @@ export class FakeOpencode2 {
       stopping: false,
       seq: 0,
       asks: new Map(),
+      title: 'A title',
+      inbox: [],
       ...more,
     };
     this.sessions.set(id, session);
@@ -120,26 +153,92 @@ export class FakeOpencode2 {
   }
 
   /** A turn up to its first request (section 3.4). */
-  begin(session: Fake2Session): void {
-    const inboxID = `msg_${++this.#ids}`;
-    const item = { type: 'user', payload: { text: 'hi' }, delivery: 'steer' };
+  begin(session: Fake2Session, more: Partial<Prompt> = {}): void {
+    const prompt: Prompt = { id: `msg_${++this.#ids}`, text: 'hi', delivery: 'steer', ...more };
+    this.#enqueue(session, prompt);
+    this.#start(session);
+  }
+
+  #enqueue(session: Fake2Session, prompt: Prompt): void {
+    const { id: inboxID, delivery, ...payload } = prompt;
+    session.inbox.push(prompt);
+    const item = { type: 'user', payload, delivery };
     this.emit(session, 'session.inbox.enqueued', { inboxID, item });
+  }
+
+  /** One execution, which takes the prompts that wait in its inbox. */
+  #start(session: Fake2Session): void {
+    if (this.active.has(session.id)) return;
     this.active.add(session.id);
     this.emit(session, 'session.execution.started');
-    this.emit(session, 'session.inbox.delivered', { inboxID });
-    session.messages.unshift({ id: inboxID, type: 'user', time: { created: Date.now() } });
+    this.#deliver(session);
+  }
+
+  /** A step boundary: what was steered in is delivered, or at the end of a turn what is queued. */
+  #deliver(session: Fake2Session, isIdle = true): boolean {
+    const next = session.inbox.find(({ delivery }) => delivery === 'steer') ?? session.inbox[0];
+    if (next === undefined || (!isIdle && next.delivery === 'queue')) return false;
+    session.inbox.splice(session.inbox.indexOf(next), 1);
+    const { id, text, metadata, files } = next;
+    this.emit(session, 'session.inbox.delivered', { inboxID: id });
+    const time = { created: Date.now() };
+    session.messages.unshift({ id, type: 'user', text, metadata, files, time });
+    this.onPrompt(session, { id, text });
+    return true;
   }
 
   step(session: Fake2Session, messageID: string): void {
-    const model = { id: 'm', providerID: 'fake' };
+    const model = session.model ?? DEFAULT_MODEL;
+    const agent = session.agent ?? 'build';
     const known = session.messages.find(({ id }) => id === messageID);
     if (known) delete known.retry;
     else {
       const time = { created: Date.now() };
-      session.messages.unshift({ id: messageID, type: 'assistant', model, content: [], time });
+      const message = { id: messageID, type: 'assistant', agent, model, content: [], time };
+      session.messages.unshift(message);
     }
-    const data = { assistantMessageID: messageID, agent: 'build', model, started: Date.now() };
+    const data = { assistantMessageID: messageID, agent, model, started: Date.now() };
     this.emit(session, 'session.step.started', data);
+  }
+
+  /** An answer that was begun. */
+  #begun(session: Fake2Session, messageID: string): Data & { content: Data[]; time: Data } {
+    const known = session.messages.find(({ id }) => id === messageID);
+    if (known === undefined) throw new Error(`the fake has begun no ${messageID}`);
+    return known as Data & { content: Data[]; time: Data };
+  }
+
+  /** A text in pieces, as the model writes it. */
+  say(session: Fake2Session, messageID: string, ...pieces: string[]): void {
+    const { content } = this.#begun(session, messageID);
+    const ordinal = content.length;
+    const base = { assistantMessageID: messageID, ordinal };
+    const part: Data = { type: 'text', text: '' };
+    content.push(part);
+    this.emit(session, 'session.text.started', base);
+    for (const delta of pieces) this.emit(session, 'session.text.delta', { ...base, delta });
+    part.text = pieces.join('');
+    this.emit(session, 'session.text.ended', { ...base, text: part.text });
+  }
+
+  /** A whole answer to the prompt that was delivered last. */
+  answer(session: Fake2Session, ...pieces: string[]): void {
+    const messageID = `msg_${++this.#ids}`;
+    this.step(session, messageID);
+    if (pieces.length > 0) this.say(session, messageID, ...pieces);
+    this.stepEnded(session, messageID, 'stop');
+    this.end(session, 'succeeded');
+  }
+
+  /** A step that fails, and its turn with it. */
+  fail(session: Fake2Session, error: Data): void {
+    const messageID = `msg_${++this.#ids}`;
+    this.step(session, messageID);
+    const message = this.#begun(session, messageID);
+    Object.assign(message, { error, finish: 'error' });
+    message.time.completed = Date.now();
+    this.emit(session, 'session.step.failed', { assistantMessageID: messageID, error });
+    this.end(session, 'failed', { error });
   }
 
   /** Point 6: `attempt` is the number of the coming one, 2 at first. */
@@ -154,30 +253,48 @@ export class FakeOpencode2 {
 
   /** A step with one tool, from the model's first word to its end; point 5: its name comes once. */
   tool(session: Fake2Session, messageID: string, name: string, input: unknown, result: string) {
-    const call = { assistantMessageID: messageID, id: `call_${++this.#ids}` };
+    const id = `call_${++this.#ids}`;
+    const call = { assistantMessageID: messageID, id };
     this.step(session, messageID);
+    const content = [{ type: 'text', text: result }];
+    const part: Data = { type: 'tool', id, name, time: { created: Date.now() } };
+    this.#begun(session, messageID).content.push(part);
+    part.state = { status: 'streaming', input: '' };
     this.emit(session, 'session.tool.input.started', { ...call, name });
     this.emit(session, 'session.tool.input.ended', { ...call, text: JSON.stringify(input) });
+    part.state = { status: 'running', input, metadata: {} };
     this.emit(session, 'session.tool.called', { ...call, input, executed: true });
     this.emit(session, 'session.step.streamed', { assistantMessageID: messageID });
     this.emit(session, 'session.renamed', { title: 'A title' });
-    const content = [{ type: 'text', text: result }];
+    part.state = { status: 'completed', input, content };
     this.emit(session, 'session.tool.success', { ...call, content, executed: true });
     this.stepEnded(session, messageID, 'tool-calls');
   }
 
   stepEnded(session: Fake2Session, messageID: string, finish: string): void {
-    const tokens = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write: 0 } };
+    const tokens = NO_TOKENS;
+    const message = this.#begun(session, messageID);
+    Object.assign(message, { finish, cost: 0.01, tokens });
+    message.time.completed = Date.now();
     const data = { assistantMessageID: messageID, finish, cost: 0.01, tokens };
     this.emit(session, 'session.step.ended', data);
     this.emit(session, 'session.usage.updated', { cost: 0.02, tokens });
+    if (finish === 'tool-calls') this.#deliver(session, false);
   }
 
+  /** Closes the turn by a message of its own, but where it was shut down (section 4.1). */
   end(session: Fake2Session, how: 'succeeded' | 'failed' | 'interrupted', data: Data = {}): void {
     this.active.delete(session.id);
     session.stopping = false;
+    if (data.reason !== 'shutdown') {
+      const { error } = data;
+      const idle = { id: `msg_${++this.#ids}`, type: 'idle', outcome: how, error };
+      session.messages.unshift({ ...idle, time: { created: Date.now() } });
+    }
     this.emit(session, `session.execution.${how}`, data);
     this.emit(session, 'session.viewed', { idle: 1 });
+    // After an interrupt what waits stays parked (section 4.5).
+    if (how !== 'interrupted' && session.inbox.length > 0) this.#start(session);
   }
 
   /** Point 9: the run waits for an answer. */
@@ -243,9 +360,36 @@ export class FakeOpencode2 {
         data: inside.flatMap((each) => asksOf(each, kind)),
       });
     }
+    const place = { directory: url.searchParams.get('location[directory]') ?? '/p' };
+    if (kind === 'model' && id === '') return json(200, { location: place, data: this.models });
+    if (kind === 'model') return json(200, { location: place, data: this.models[0] });
+    if (kind === 'provider') {
+      const ids = new Set(this.models.map(({ providerID }) => providerID));
+      return json(200, { location: place, data: [...ids].map((each) => ({ id: each })) });
+    }
+    if (kind === 'agent') {
+      const agents = [{ id: 'build', name: 'Build', mode: 'primary' }];
+      return json(200, { location: place, data: agents });
+    }
+    if (kind === 'location') return json(200, { ...place, project: { id: 'p' } });
     if (kind !== 'session') {
       response.writeHead(404).end();
       return;
+    }
+    if (id === '' && method === 'POST') {
+      const { location, title, parentID, metadata } = (read ?? {}) as {
+        location?: { directory: string };
+        title?: string;
+        parentID?: string;
+        metadata?: Data;
+      };
+      const made = this.addSession({
+        ...location,
+        ...(title !== undefined && { title }),
+        ...(parentID !== undefined && { parentID }),
+        ...(metadata && { metadata }),
+      });
+      return json(200, { data: infoOf(made) });
     }
     if (id === '') return json(200, { data: [...this.sessions.values()].map(infoOf), cursor: {} });
     if (id === 'active') {
@@ -266,20 +410,46 @@ export class FakeOpencode2 {
         return json(200, { data: infoOf(session) });
       case 'message': {
         const limit = Number(url.searchParams.get('limit') ?? 50);
-        return json(200, { data: session.messages.slice(0, limit), cursor: {} });
+        if (limit > 200) return json(400, { _tag: 'InvalidRequestError', field: 'limit' });
+        const from = Number(url.searchParams.get('cursor') ?? 0);
+        const page = session.messages.slice(from, from + limit);
+        const next = from + limit < session.messages.length ? String(from + limit) : undefined;
+        return json(200, { data: page, cursor: { next } });
       }
       case 'interrupt':
         return json(200, { interrupted: this.#interrupt(session) });
       case 'agent':
-      case 'model':
+        session.agent = (read as { agent: string }).agent;
+        this.emit(session, 'session.agent.selected', { agent: session.agent });
         return done();
+      case 'model':
+        session.model = (read as { model: Model }).model;
+        this.emit(session, 'session.model.selected', { model: session.model });
+        session.messages.unshift({
+          id: `msg_${++this.#ids}`,
+          type: 'model-switched',
+          model: session.model,
+          time: { created: Date.now() },
+        });
+        return done();
+      case 'inbox': {
+        const waiting = session.inbox.findIndex((each) => each.id === requestID);
+        if (waiting < 0) return json(409, { _tag: 'ConflictError' });
+        session.inbox.splice(waiting, 1);
+        this.emit(session, 'session.inbox.cancelled', { inboxID: requestID });
+        return done();
+      }
       case 'prompt': {
-        const { id: given = `msg_${++this.#ids}` } = read as { id?: string };
-        const before = this.#admitted.get(given);
+        const given = read as Partial<Prompt> & { text: string };
+        const { id: named = `msg_${++this.#ids}`, delivery = 'steer' } = given;
+        const prompt: Prompt = { ...given, id: named, delivery };
+        const before = this.#admitted.get(prompt.id);
         if (before !== undefined && before !== body) return json(409, { _tag: 'ConflictError' });
-        this.#admitted.set(given, body);
-        if (before === undefined) this.begin(session);
-        return json(200, { data: { id: given, sessionID: id, type: 'user', delivery: 'steer' } });
+        this.#admitted.set(prompt.id, body);
+        if (before === undefined) this.#enqueue(session, prompt);
+        json(200, { data: { id: prompt.id, sessionID: id, type: 'user', delivery } });
+        if (before === undefined) this.#start(session);
+        return;
       }
       case 'permission':
       case 'form': {
@@ -331,9 +501,10 @@ export class FakeOpencode2 {
   }
 }
 
-function infoOf({ id, directory, parentID }: Fake2Session): Data {
+function infoOf({ id, directory, parentID, title, metadata, model }: Fake2Session): Data {
   const time = { created: Date.now() - 1_000, updated: Date.now() };
-  return { id, parentID, projectID: 'p', title: 'A title', cost: 0, time, location: { directory } };
+  const location = { directory };
+  return { id, parentID, projectID: 'p', title, metadata, model, cost: 0, time, location };
 }
 
 function asksOf({ asks }: Fake2Session, kind: 'permission' | 'form'): Data[] {

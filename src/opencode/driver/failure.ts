@@ -105,7 +105,7 @@ async function explain(error: RunError, context: FailureContext): Promise<Driver
   if (name === 'MessageAbortedError') {
     return new DriverError('run_failed', `the run ${BY_ANOTHER}`, details);
   }
-  const [, missing] = /\bModel not found: (\S+?)\.?(?:\s|$)/.exec(words) ?? [];
+  const [, missing] = /\bModel (?:not found|unavailable): (\S+?)\.?(?:\s|$)/.exec(words) ?? [];
   if (missing?.includes('/')) {
     return (
       (await missingModel({ ...context, model: missing })) ??

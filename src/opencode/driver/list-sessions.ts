@@ -22,7 +22,8 @@ export interface SessionListDeps {
   clock: Clock;
 }
 
-type Statuses = Map<string, Map<string, SessionStatus>>;
+/** By directory; under `undefined` those of a server that tells of all directories at once. */
+type Statuses = Map<string | undefined, Map<string, SessionStatus>>;
 
 /** Most recently updated first; sessions that are not idle, and ghosts, are never left out. */
 export async function listSessions(
@@ -42,7 +43,8 @@ export async function listSessions(
       // Beyond the list, or deleted while it ran.
       const session = await client.session(id, directory, signal);
       const ghost = session === null ? { ghost: true as const } : {};
-      states.unshift({ ...(session ?? { id, directory }), status, ...ghost });
+      const place = directory === undefined ? {} : { directory };
+      states.unshift({ ...(session ?? { id, ...place }), status, ...ghost });
     }
   }
   return states;
@@ -82,17 +84,24 @@ async function findGhost(
     directory === undefined ? recent : [...recent, { id, directory, updated: deps.clock.epoch() }];
   for (const [place, sessions] of await liveStatuses(deps, places, signal)) {
     const status = sessions.get(id);
-    if (status && status.type !== 'idle') return { id, directory: place, status, ghost: true };
+    if (!status || status.type === 'idle') continue;
+    return { id, ...(place !== undefined && { directory: place }), status, ghost: true };
   }
   return undefined;
 }
 
-/** Of the server's own directory and of those where something happened within a day (facts, section 3). */
+/**
+ * Of the whole server, where one answer tells of it; else of the server's own directory and of those where
+ * something happened within a day (facts, section 3).
+ */
 async function liveStatuses(
   { client, clock }: SessionListDeps,
   sessions: readonly SessionSummary[],
   signal?: AbortSignal,
 ): Promise<Statuses> {
+  if (client.statusScope === 'server') {
+    return new Map([[undefined, await client.statuses(undefined, signal)]]);
+  }
   const directories = new LiveDirectories();
   try {
     directories.setOwn(await client.serverDirectory(signal));
@@ -117,7 +126,8 @@ async function liveStatuses(
 function stateOf(session: SessionSummary, statuses: Statuses): SessionState {
   const directory =
     session.directory === undefined ? undefined : normaliseDirectory(session.directory);
-  const asked = directory === undefined ? undefined : statuses.get(directory);
+  const asked =
+    statuses.get(undefined) ?? (directory === undefined ? undefined : statuses.get(directory));
   return { ...session, status: asked && plain(asked.get(session.id)) };
 }
 
