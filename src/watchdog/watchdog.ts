@@ -15,12 +15,12 @@ import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
 import { Drain } from './server/drain.js';
 import { ServerWatch } from './server/health.js';
-import { disposedFor, nothingHelps } from './session/abort-flow.js';
 import { type Detail, detail } from './session/detail.js';
 import type { Cut } from './session/recovery.js';
 import { SessionWatch } from './session/reducer.js';
 import type { Context } from './session/rule-context.js';
 import { fieldsOf, type Session, spentFields } from './session/state.js';
+import { disposedFor, nothingHelps } from './session/wedged.js';
 import { TimerQueue } from './timer-queue.js';
 
 const NOTHING: readonly Decision[] = [];

@@ -7,11 +7,11 @@
  */
 import type { DisposeObservation } from '../observation.js';
 import { Deferral } from '../server/deferral.js';
-import { disposeDidNotHelp, disposedFor, nothingHelps } from '../session/abort-flow.js';
 import type { Cut } from '../session/recovery.js';
 import type { SessionRegistry } from '../session/registry.js';
 import type { Context } from '../session/rule-context.js';
 import type { Session } from '../session/state.js';
+import { disposeDidNotHelp, disposedFor, nothingHelps } from '../session/wedged.js';
 
 /** The directory's next boot is part of it (5–8 s, facts, section 12). */
 const MIN_VERIFY_MS = 15_000;

@@ -1,15 +1,15 @@
 /**
  * What is done about a stuck run: declared once, aborted, verified, tried again, and wedged when nothing helps.
- *
- * The steps of one session's abort; that at most one is under way for a session is kept here.
+ * At most one abort is under way for a session.
  */
 
-import type { Note, StuckReason, WedgedNext } from '../decision.js';
-import type { ActObservation, AskedBy } from '../observation.js';
-import { continueAfterAbort } from './recovery.js';
+import type { StuckReason } from '../decision.js';
+import { manualAbortEnded, tellPerson } from './manual-abort.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason, type LimitExceeded } from './rules.js';
+import { type AbortEnd, abortWorked, sendAbort } from './send-abort.js';
 import { type Aborting, fieldsOf, type Run, type Session } from './state.js';
+import { wedge } from './wedged.js';
 
 /**
  * Aborts of one run held back because an attempt was in flight. Attempts this short are never seen waiting. At the
@@ -79,92 +79,14 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
   }
   const tries = abortFlow.tries + 1;
   run.abortFlow = { ...abortFlow, phase: 'aborting', tries, withdrawn: false };
-  session.aborting = { reason: abortFlow.reason, try: tries, run, since: at };
-  context.emit({
-    note: 'session.aborting',
-    ...fieldsOf(session),
-    reason: abortFlow.reason,
-    try: tries,
-  });
   // What was decided while an attempt was in flight was decided against that attempt.
   const spared =
     isRetryReason(abortFlow.reason) &&
     run.status === 'retry' &&
     (run.episode?.holds ?? 0) < MAX_HOLDS;
-  context.emit({
-    act: 'abort',
-    sessionID: session.id,
-    directory: run.directory ?? session.info.directory,
-    reason: abortFlow.reason,
-    try: tries,
-    expect: spared ? 'retry' : 'active',
-    verifyTimeoutMs: context.verifyMs(at),
-    waits: waitsForSure(run, at),
-  });
-}
-
-/** A person wants the session aborted, whatever it does. */
-export function abortRequested(context: Context, session: Session, by: AskedBy, at: number): void {
-  session.abortAskedBy ??= by;
-  // The one that is under way answers for both.
-  if (session.aborting === undefined) abortForPerson(context, session, at);
-}
-
-/** Once, and whatever the status shows but idle: a person has judged it. */
-function abortForPerson(context: Context, session: Session, at: number): void {
-  const error = context.whyNoAbort();
-  if (error !== undefined) {
-    answerPerson(context, session, { outcome: 'failed', error });
-    return;
-  }
-  const { run } = session;
-  session.aborting = { reason: 'manual', try: 1, run, since: at };
-  context.emit({ note: 'session.aborting', ...fieldsOf(session), reason: 'manual', try: 1 });
-  context.emit({
-    act: 'abort',
-    sessionID: session.id,
-    directory: run?.directory ?? session.info.directory,
-    reason: 'manual',
-    try: 1,
-    expect: 'active',
-    verifyTimeoutMs: context.verifyMs(at),
-    waits: false,
-  });
-}
-
-type PersonsAnswer = Pick<Extract<Note, { note: 'act.done' }>, 'outcome' | 'tookMs' | 'error'>;
-
-/** Tells the person who asked for an abort what became of it, where one did. */
-export function answerPerson(context: Context, session: Session, answer: PersonsAnswer): void {
-  const by = session.abortAskedBy;
-  if (by === undefined) return;
-  session.abortAskedBy = undefined;
-  const { parentID: _, ...fields } = fieldsOf(session);
-  context.emit({ note: 'act.done', act: 'abort', by, ...fields, ...answer });
-}
-
-/** An abort has ended: by it the person is answered, or their own follows. */
-function tellPerson(context: Context, session: Session, o: AbortEnd, aborting: Aborting): void {
-  switch (o.kind) {
-    case 'abort.done':
-      answerPerson(context, session, { outcome: 'done', tookMs: o.tookMs });
-      return;
-    case 'abort.failed':
-      if (aborting.run !== undefined && session.run !== aborting.run) {
-        answerPerson(context, session, { outcome: 'done', tookMs: o.at - aborting.since });
-      } else answerPerson(context, session, { outcome: 'failed', error: o.error });
-      return;
-    case 'abort.withdrawn':
-      if (o.seen === 'missing') answerPerson(context, session, { outcome: 'unknown' });
-      else if (o.seen === 'idle') answerPerson(context, session, { outcome: 'idle' });
-      else if (aborting.reason !== 'manual') abortForPerson(context, session, o.at);
-      else answerPerson(context, session, { outcome: 'failed', error: 'it was taken back' });
-      return;
-    case 'abort.skipped':
-      if (aborting.reason !== 'manual') abortForPerson(context, session, o.at);
-      else answerPerson(context, session, { outcome: 'failed', error: 'dryRun is on' });
-      return;
-  }
+  const aborting = { reason: abortFlow.reason, try: tries, run, since: at };
+  const expect = spared ? 'retry' : 'active';
+  sendAbort(context, session, aborting, { expect, waits: waitsForSure(run, at) });
 }
 
 function waitsForSure(run: Run, at: number): boolean {
@@ -232,8 +154,6 @@ export function episodeUnheard(context: Context, session: Session, run: Run, at:
   if (run.abortFlow && isRetryReason(run.abortFlow.reason)) takeBack(context, session, run, at);
 }
 
-type AbortEnd = Extract<ActObservation, { kind: `abort.${string}` }>;
-
 /**
  * The executor reports the end of an abort. Returns true where the run is known to have ended, by the only evidence that
  * counts: its directory's status.
@@ -248,45 +168,6 @@ export function abortEnded(context: Context, session: Session, o: AbortEnd): boo
       : ownAbortEnded(context, session, o, aborting);
   if (session.abortAskedBy !== undefined) tellPerson(context, session, o, aborting);
   return isOver;
-}
-
-/** True where the run that it was sent against is over. */
-function manualAbortEnded(
-  context: Context,
-  session: Session,
-  o: AbortEnd,
-  aborting: Extract<Aborting, { reason: 'manual' }>,
-): boolean {
-  const { run, since } = aborting;
-  const isSame = run !== undefined && session.run === run;
-  switch (o.kind) {
-    case 'abort.done':
-      if (run) endedByPerson(run);
-      aborted(context, session, o.tookMs, o.at, aborting);
-      return isSame;
-    case 'abort.withdrawn':
-      return isSame && (o.seen === 'idle' || o.seen === 'missing');
-    case 'abort.failed':
-      // Its end was seen on the stream, only the executor saw what came after: the abort worked.
-      if (run !== undefined && !isSame) {
-        endedByPerson(run);
-        aborted(context, session, o.at - since, o.at, aborting);
-      } else {
-        const { error } = o;
-        const fields = { ...fieldsOf(session), reason: 'manual', try: 1, error } as const;
-        context.emit({ note: 'session.abort_failed', ...fields });
-      }
-      return false;
-    case 'abort.skipped':
-      return false;
-  }
-}
-
-/** Whatever error came before, this end is what the person wanted. */
-function endedByPerson(run: Run): void {
-  run.error = undefined;
-  run.endedBy = 'watchdog';
-  run.endedFor = 'manual';
 }
 
 function ownAbortEnded(
@@ -305,7 +186,7 @@ function ownAbortEnded(
       // Whatever error came before, this end is ours.
       run.error = undefined;
       run.endedBy = 'watchdog';
-      aborted(context, session, o.tookMs, o.at, aborting);
+      abortWorked(context, session, o.tookMs, o.at, aborting);
       return same !== undefined;
     case 'abort.withdrawn':
       if (same === undefined) {
@@ -316,7 +197,7 @@ function ownAbortEnded(
         // An earlier try was sent: that one ended it, only late.
         if (tries > 1) {
           run.endedBy = 'watchdog';
-          aborted(context, session, o.at - aborting.since, o.at, aborting);
+          abortWorked(context, session, o.at - aborting.since, o.at, aborting);
         } else endedFirst(context, session, same, o.at);
         return true;
       }
@@ -331,7 +212,7 @@ function ownAbortEnded(
       // Its end was seen on the stream, only the executor saw what came after: the abort worked.
       else {
         run.endedBy = 'watchdog';
-        aborted(context, session, o.at - aborting.since, o.at, aborting);
+        abortWorked(context, session, o.at - aborting.since, o.at, aborting);
       }
       return false;
   }
@@ -376,35 +257,13 @@ export function abortWasLost(
   }
 }
 
-function aborted(
-  context: Context,
-  session: Session,
-  tookMs: number,
-  at: number,
-  aborting: Aborting,
-): void {
-  const { reason, try: tries } = aborting;
-  context.emit({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
-  // A person's is the person's to follow up.
-  if (aborting.reason === 'manual') {
-    session.lastAbort = undefined;
-    return;
-  }
-  const { run } = aborting;
-  // A prompt that waited behind the run comes next: a run that follows is its own.
-  const promptWaits = session.lastPrompt?.taken === false;
-  session.lastAbort = promptWaits ? undefined : { at, reason: aborting.reason, tries };
-  if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);
-  continueAfterAbort(context, session, run, aborting.reason);
-}
-
 function retryOrWedge(
   context: Context,
   session: Session,
   run: Run,
   reason: StuckReason,
   tries: number,
-  o: Extract<ActObservation, { kind: 'abort.failed' }>,
+  o: Extract<AbortEnd, { kind: 'abort.failed' }>,
 ): void {
   const { at, error } = o;
   context.emit({ note: 'session.abort_failed', ...fieldsOf(session), reason, try: tries, error });
@@ -421,55 +280,4 @@ function retryOrWedge(
   } else {
     wedge(context, session, run, { reason, since, tries });
   }
-}
-
-function wedge(
-  context: Context,
-  session: Session,
-  run: Run,
-  abortFlow: { reason: StuckReason; since: number; tries: number },
-): void {
-  const next = disposeMayHelp(context, run) ? 'dispose' : nextBut(context);
-  run.abortFlow = { phase: 'wedged', ...abortFlow, next, disposed: false };
-  sayWedged(context, session, abortFlow, next);
-}
-
-/** Whether the directory can be disposed for it at all. */
-function disposeMayHelp({ policy }: Context, run: Run): boolean {
-  return policy.abort.dispose && run.directory !== undefined;
-}
-
-const nextBut = (context: Context): WedgedNext => (context.canRestart() ? 'restart' : 'nothing');
-
-/** The directory that is to be disposed for this wedged session; undefined where that is no step (any more). */
-export function disposedFor(context: Context, { run }: Session): string | undefined {
-  const abortFlow = run?.abortFlow;
-  if (run === undefined || abortFlow?.phase !== 'wedged' || abortFlow.disposed) return undefined;
-  return disposeMayHelp(context, run) ? run.directory : undefined;
-}
-
-/** The dispose of its directory did not end it: a restart is the next step. */
-export function disposeDidNotHelp(context: Context, session: Session): void {
-  const abortFlow = session.run?.abortFlow;
-  if (abortFlow?.phase !== 'wedged' || abortFlow.disposed) return;
-  abortFlow.disposed = true;
-  abortFlow.next = nextBut(context);
-  sayWedged(context, session, abortFlow, abortFlow.next);
-}
-
-/** Neither a dispose nor a restart is made for it: a person is told, once. */
-export function nothingHelps(context: Context, session: Session): void {
-  const abortFlow = session.run?.abortFlow;
-  if (abortFlow?.phase !== 'wedged' || abortFlow.next === 'nothing') return;
-  abortFlow.next = 'nothing';
-  sayWedged(context, session, abortFlow, abortFlow.next);
-}
-
-function sayWedged(
-  context: Context,
-  session: Session,
-  { reason, tries }: { reason: StuckReason; tries: number },
-  next: WedgedNext,
-): void {
-  context.emit({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
 }

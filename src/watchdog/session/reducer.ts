@@ -18,16 +18,10 @@ import type {
   SessionObservation,
   Spent,
 } from '../observation.js';
-import {
-  abortEnded,
-  abortIfPossible,
-  abortRequested,
-  answerPerson,
-  episodeEnded,
-  episodeUnheard,
-} from './abort-flow.js';
+import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { compacted, prompted, stepFinished } from './loops.js';
+import { abortRequested, answerPerson } from './manual-abort.js';
 import { type Cut, continueAfterAbort, continueAfterRestart, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';

@@ -1,0 +1,53 @@
+/** Sends one abort of a session, and follows up one that worked: the watchdog's own and a person's alike. */
+
+import type { Act } from '../decision.js';
+import type { ActObservation } from '../observation.js';
+import { continueAfterAbort } from './recovery.js';
+import type { Context } from './rule-context.js';
+import { isRetryReason } from './rules.js';
+import { type Aborting, fieldsOf, type Session } from './state.js';
+
+export type AbortEnd = Extract<ActObservation, { kind: `abort.${string}` }>;
+type AbortAct = Extract<Act, { act: 'abort' }>;
+
+export function sendAbort(
+  context: Context,
+  session: Session,
+  aborting: Aborting,
+  how: Pick<AbortAct, 'expect' | 'waits'>,
+): void {
+  session.aborting = aborting;
+  const { run, reason, try: tries, since } = aborting;
+  context.emit({ note: 'session.aborting', ...fieldsOf(session), reason, try: tries });
+  context.emit({
+    act: 'abort',
+    sessionID: session.id,
+    directory: run?.directory ?? session.info.directory,
+    reason,
+    try: tries,
+    verifyTimeoutMs: context.verifyMs(since),
+    ...how,
+  });
+}
+
+export function abortWorked(
+  context: Context,
+  session: Session,
+  tookMs: number,
+  at: number,
+  aborting: Aborting,
+): void {
+  const { reason, try: tries } = aborting;
+  context.emit({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
+  // A person's is the person's to follow up.
+  if (aborting.reason === 'manual') {
+    session.lastAbort = undefined;
+    return;
+  }
+  const { run } = aborting;
+  // A prompt that waited behind the run comes next: a run that follows is its own.
+  const promptWaits = session.lastPrompt?.taken === false;
+  session.lastAbort = promptWaits ? undefined : { at, reason: aborting.reason, tries };
+  if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);
+  continueAfterAbort(context, session, run, aborting.reason);
+}

@@ -1,0 +1,56 @@
+/** A wedged run: aborts do not end it. Its directory is disposed, then the server is restarted, or a person must see to it. */
+
+import type { StuckReason, WedgedNext } from '../decision.js';
+import type { Context } from './rule-context.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+export function wedge(
+  context: Context,
+  session: Session,
+  run: Run,
+  abortFlow: { reason: StuckReason; since: number; tries: number },
+): void {
+  const next = disposeMayHelp(context, run) ? 'dispose' : nextBut(context);
+  run.abortFlow = { phase: 'wedged', ...abortFlow, next, disposed: false };
+  sayWedged(context, session, abortFlow, next);
+}
+
+/** Whether the directory can be disposed for it at all. */
+function disposeMayHelp({ policy }: Context, run: Run): boolean {
+  return policy.abort.dispose && run.directory !== undefined;
+}
+
+const nextBut = (context: Context): WedgedNext => (context.canRestart() ? 'restart' : 'nothing');
+
+/** The directory that is to be disposed for this wedged session; undefined where that is no step (any more). */
+export function disposedFor(context: Context, { run }: Session): string | undefined {
+  const abortFlow = run?.abortFlow;
+  if (run === undefined || abortFlow?.phase !== 'wedged' || abortFlow.disposed) return undefined;
+  return disposeMayHelp(context, run) ? run.directory : undefined;
+}
+
+/** The dispose of its directory did not end it: a restart is the next step. */
+export function disposeDidNotHelp(context: Context, session: Session): void {
+  const abortFlow = session.run?.abortFlow;
+  if (abortFlow?.phase !== 'wedged' || abortFlow.disposed) return;
+  abortFlow.disposed = true;
+  abortFlow.next = nextBut(context);
+  sayWedged(context, session, abortFlow, abortFlow.next);
+}
+
+/** Neither a dispose nor a restart is made for it: a person is told, once. */
+export function nothingHelps(context: Context, session: Session): void {
+  const abortFlow = session.run?.abortFlow;
+  if (abortFlow?.phase !== 'wedged' || abortFlow.next === 'nothing') return;
+  abortFlow.next = 'nothing';
+  sayWedged(context, session, abortFlow, abortFlow.next);
+}
+
+function sayWedged(
+  context: Context,
+  session: Session,
+  { reason, tries }: { reason: StuckReason; tries: number },
+  next: WedgedNext,
+): void {
+  context.emit({ note: 'session.wedged', ...fieldsOf(session), reason, tries, next });
+}
