@@ -68,7 +68,7 @@ const COMMANDS: readonly CommandEntry[] = [
       command
         .argument(
           '<file>',
-          'tasks as NDJSON, or YAML (.yaml): prompt, model, directory, timeout, …',
+          'tasks as NDJSON, a JSON array or YAML (.yaml): prompt, model, …; - reads stdin',
         )
         .option('--concurrency <n>', 'so many at a time (default: 4)')
         .option(
@@ -274,7 +274,7 @@ function promptOptions(command: Command): Command {
     .option('--thinking <tokens>', 'a thinking budget, where a variant of the model has one')
     .option('--agent <name>', 'which agent')
     .option('--system <text>', 'further system text')
-    .option('--context <file>', 'text that goes before the prompt, e.g. an earlier plan', collect)
+    .option('--context <file>', 'text that goes before the prompt; - reads stdin', collect)
     .option('--file <file>', 'a file that goes with the prompt', collect);
 }
 
@@ -394,4 +394,6 @@ function refuseUnknownCommand(program: Command, word: string | undefined): void 
   program.error(`error: unknown command '${word}'\n(Did you mean ${suggest(word, names)}?)`);
 }
 
-process.exitCode = await main(process.argv.slice(2));
+const code = await main(process.argv.slice(2));
+// An output that could not be written is a failure, whatever else went well.
+process.exitCode ||= code;

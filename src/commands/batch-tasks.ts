@@ -1,65 +1,25 @@
-/** Reads what `batch` is to do: tasks as NDJSON or YAML, and which of them an earlier batch has finished. */
+/** Reads what `batch` is to do: tasks as NDJSON, JSON or YAML, and which of them an earlier batch has finished. */
 import { createHash } from 'node:crypto';
 import { extname } from 'node:path';
-import { parse, YAMLError } from 'yaml';
+import { isNode, isSeq, LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
-import { missingUnit, parseDuration } from '../config/units.js';
-import { isId } from '../lib/id.js';
 import { suggest } from '../lib/suggest.js';
 import { readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
-import { LONGEST_MS } from '../opencode/driver/limits.js';
 import { parseModel } from '../opencode/driver/model.js';
-import { contextFile, directoryOf, filePart } from './prompt-options.js';
+import { contextFile, filePart } from './prompt-options.js';
 import { EXIT, ExitError } from './shared.js';
+import { optionsOf, taskFields, taskID } from './task.js';
 
 /** A file of tasks, and its results. At the limit: it is refused. */
 export const MAX_BYTES = 64 * 1024 * 1024;
 
-const model = z.union([
-  z.string(),
-  z.strictObject({ providerID: z.string(), modelID: z.string() }),
-]);
-const duration = z.union([z.string(), z.number()]).transform((value, context) => {
-  const ms = missingUnit(value) === undefined ? parseDuration(value) : undefined;
-  if (ms !== undefined && ms > 0 && ms <= LONGEST_MS) return ms;
-  context.addIssue(`expected ${missingUnit(value) ?? 'a duration like 90s, 5m or 500ms'}`);
-  return z.NEVER;
-});
-const sessionName = z.string().refine(isId, 'expected a session id such as ses_6f0a1b2c');
 const task = z.strictObject({
-  id: z
-    .union([z.string().min(1), z.number()])
-    .transform(String)
-    .optional(),
-  prompt: z.string().min(1),
-  model: model.optional(),
-  fallback: z.array(model).optional(),
-  variant: z.string().optional(),
-  thinking: z
-    .strictObject({
-      type: z.string().optional(),
-      budget_tokens: z.number().int().positive().optional(),
-    })
-    .optional(),
-  agent: z.string().optional(),
-  system: z.string().optional(),
-  title: z.string().optional(),
-  directory: z.string().optional(),
-  timeout: duration.optional(),
-  deadline: duration.optional(),
-  max_steps: z.number().int().positive().optional(),
-  max_attempts: z.number().int().positive().optional(),
-  allow_empty: z.boolean().optional(),
-  allow_truncated: z.boolean().optional(),
+  id: taskID.optional(),
+  ...taskFields,
   context: z.array(z.string()).optional(),
   files: z.array(z.string()).optional(),
-  keep: z.boolean().optional(),
-  /** The task's session is a child of this one. */
-  parent: sessionName.optional(),
-  /** The last answer of this session goes before the prompt. */
-  from_session: sessionName.optional(),
 });
 const KEYS = Object.keys(task.shape);
 
@@ -71,14 +31,18 @@ export interface PlannedTask extends BatchTask {
 
 /** @throws ExitError with code 2, naming the line or task */
 export function readTasks(path: string, text: string): PlannedTask[] {
-  const isYaml = ['.yaml', '.yml'].includes(extname(path).toLowerCase());
-  const raw = isYaml ? yamlTasks(path, text) : ndjsonTasks(path, text);
-  const tasks = raw.map(({ where, value }, index) => planned(value, where, index));
-  const seen = new Set<string>();
-  for (const { id } of tasks) {
-    if (seen.has(id)) throw new ExitError(EXIT.usage, `${path}: two tasks have the id "${id}"`);
-    seen.add(id);
-  }
+  const raw = isList(path, text) ? listTasks(path, text) : ndjsonTasks(path, text);
+  const seen = new Map<string, string>();
+  const tasks = raw.map(({ where, value }, index) => {
+    const task = planned(value, where, index);
+    const other = seen.get(task.id);
+    if (other !== undefined) {
+      const says = `${where}: two tasks have the id "${task.id}"; the other: ${other}`;
+      throw new ExitError(EXIT.usage, says);
+    }
+    seen.set(task.id, where);
+    return task;
+  });
   if (tasks.length === 0) throw new ExitError(EXIT.usage, `${path}: expected at least one task`);
   return tasks;
 }
@@ -103,19 +67,25 @@ function ndjsonTasks(path: string, text: string): RawTask[] {
   });
 }
 
-function yamlTasks(path: string, text: string): RawTask[] {
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (error) {
-    if (!(error instanceof YAMLError)) throw error;
-    throw new ExitError(EXIT.usage, `${path}: ${error.message}`);
-  }
-  if (!Array.isArray(value)) throw new ExitError(EXIT.usage, `${path}: expected a list of tasks`);
-  return value.map((each: unknown, index) => ({
-    where: `${path}, task ${index + 1}`,
-    value: each,
-  }));
+/** YAML, by its name or its first item; or a JSON array. */
+function isList(path: string, text: string): boolean {
+  if (['.yaml', '.yml'].includes(extname(path).toLowerCase())) return true;
+  return /^\s*(?:\[|- )/.test(text);
+}
+
+/** YAML's reader reads a JSON array as well, and knows each task's line. */
+function listTasks(path: string, text: string): RawTask[] {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const [error] = document.errors;
+  if (error) throw new ExitError(EXIT.usage, `${path}: ${error.message}`);
+  const { contents } = document;
+  if (!isSeq(contents)) throw new ExitError(EXIT.usage, `${path}: expected a list of tasks`);
+  return contents.items.map((item, index) => {
+    const at = isNode(item) && item.range ? lines.linePos(item.range[0]).line : undefined;
+    const where = at === undefined ? `task ${index + 1}` : `line ${at} (task ${index + 1})`;
+    return { where: `${path}, ${where}`, value: isNode(item) ? item.toJS(document) : item };
+  });
 }
 
 function planned(value: unknown, where: string, index: number): PlannedTask {
@@ -123,23 +93,9 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
   if (!parsed.success) {
     throw new ExitError(EXIT.usage, `${where}: ${parsed.error.issues.map(issueWords).join('; ')}`);
   }
-  const {
-    timeout,
-    deadline,
-    max_steps: maxSteps,
-    max_attempts: maxAttempts,
-    allow_empty: allowEmpty,
-    allow_truncated: allowTruncated,
-    parent,
-    from_session: fromSession,
-    context,
-    files,
-    directory,
-    id = String(index + 1),
-    ...rest
-  } = parsed.data;
+  const { context, files, id = String(index + 1), ...asked } = parsed.data;
   try {
-    for (const each of [rest.model, ...(rest.fallback ?? [])]) {
+    for (const each of [asked.model, ...(asked.fallback ?? [])]) {
       if (each !== undefined) parseModel(each);
     }
   } catch (error) {
@@ -147,18 +103,9 @@ function planned(value: unknown, where: string, index: number): PlannedTask {
     throw error;
   }
   return {
-    ...rest,
+    ...optionsOf(asked),
     id,
     digest: createHash('sha256').update(JSON.stringify(parsed.data)).digest('hex').slice(0, 16),
-    ...(timeout !== undefined && { timeoutMs: timeout }),
-    ...(deadline !== undefined && { deadlineMs: deadline }),
-    ...(maxSteps !== undefined && { maxSteps }),
-    ...(parent !== undefined && { parentID: parent }),
-    ...(fromSession !== undefined && { fromSession }),
-    ...(maxAttempts !== undefined && { maxAttempts }),
-    ...(allowEmpty !== undefined && { allowEmpty }),
-    ...(allowTruncated !== undefined && { allowTruncated }),
-    ...(directory !== undefined && { directory: directoryOf(directory) }),
     ...(context && { context: context.map(contextFile) }),
     ...(files && { files: files.map(filePart) }),
   };

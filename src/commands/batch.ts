@@ -1,10 +1,12 @@
 /** `batch`: many prompts, a bounded number at a time, one NDJSON result for each as it ends. */
-import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, writeFileSync } from 'node:fs';
 import type { BatchResult } from '../opencode/driver/batch.js';
-import { finishedTasks, type PlannedTask, readInput, readTasks } from './batch-tasks.js';
+import { finishedTasks, MAX_BYTES, type PlannedTask, readInput, readTasks } from './batch-tasks.js';
 import { countOf, type DrivingOptions, drive, durationOf } from './driver-commands.js';
+import { whyUnwritten } from './output.js';
 import { Progress } from './progress.js';
-import { complain, EXIT, ExitError, printJsonLine } from './shared.js';
+import { complain, deliverJsonLine, EXIT, ExitError } from './shared.js';
+import { readStdin } from './stdin.js';
 
 export interface BatchCommandOptions extends DrivingOptions {
   concurrency?: string;
@@ -39,7 +41,10 @@ export async function batchCommand(
     ...(timeout !== undefined && { timeoutMs: durationOf('--timeout', timeout) }),
     ...(maxAttempts !== undefined && { maxAttempts: countOf('--max-attempts', maxAttempts) }),
   };
-  const tasks = readTasks(file, readInput(file));
+  const tasks =
+    file === '-'
+      ? readTasks('stdin', await readStdin('the tasks', MAX_BYTES))
+      : readTasks(file, readInput(file));
   const todo = remaining(tasks, output, resume).map((task) => ({ ...defaults, ...task }));
   const skipped = tasks.length - todo.length;
   return drive(options, async ({ driver, signal }) => {
@@ -57,7 +62,7 @@ export async function batchCommand(
         ended += 1;
         if (!result.ok) failed += 1;
         const line = resultLine(result, todo[result.index]);
-        progress.around(() => out.write(line));
+        await progress.around(() => out.write(line));
         progress.ended(result.ok);
       }
     } finally {
@@ -72,7 +77,7 @@ export async function batchCommand(
       ...(skipped > 0 ? [`${skipped} finished earlier`] : []),
     ];
     complain(parts.join(', '));
-    return failed + left > 0 ? EXIT.failed : EXIT.done;
+    return failed + left > 0 || !out.isWhole() ? EXIT.failed : EXIT.done;
   });
 }
 
@@ -103,12 +108,15 @@ function resultLine(result: BatchResult, task: PlannedTask | undefined): Record<
 }
 
 interface Output {
-  write(line: Record<string, unknown>): void;
+  /** @throws ExitError with code 1 where nothing takes the line but stderr: whatever else is run would be lost */
+  write(line: Record<string, unknown>): Promise<void>;
+  /** All lines are where they belong. */
+  isWhole(): boolean;
   close(): void;
 }
 
 function openOutput(path: string | undefined): Output {
-  if (path === undefined) return { write: printJsonLine, close() {} };
+  if (path === undefined) return { write: deliverJsonLine, isWhole: () => true, close() {} };
   let fd: number;
   try {
     fd = openSync(path, 'a+', 0o600);
@@ -116,10 +124,23 @@ function openOutput(path: string | undefined): Output {
     const { code = 'unknown' } = error as NodeJS.ErrnoException;
     throw new ExitError(EXIT.usage, `--output "${path}": it cannot be written (${code})`);
   }
+  let failure: string | undefined;
+  const append = (text: string) => {
+    try {
+      writeFileSync(fd, text);
+    } catch (error) {
+      failure = whyUnwritten(error as NodeJS.ErrnoException);
+      complain(`--output "${path}": it cannot be written (${failure}); results go to stdout now`);
+    }
+  };
   // An earlier batch that was killed may have left half a line.
-  if (!endsWithNewline(fd)) writeSync(fd, '\n');
+  if (!endsWithNewline(fd)) append('\n');
   return {
-    write: (line) => writeSync(fd, `${JSON.stringify(line)}\n`),
+    async write(line) {
+      if (failure === undefined) append(`${JSON.stringify(line)}\n`);
+      if (failure !== undefined) await deliverJsonLine(line);
+    },
+    isWhole: () => failure === undefined,
     close: () => closeSync(fd),
   };
 }

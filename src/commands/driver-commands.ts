@@ -9,12 +9,13 @@ import { guardFor } from './server.js';
 import {
   type ConfigOptions,
   complain,
+  deliverJson,
   EXIT,
   type ExitCode,
   ExitError,
+  guardOutput,
   loadForCommand,
   loadToAct,
-  printJson,
 } from './shared.js';
 
 export interface DrivingOptions {
@@ -54,24 +55,30 @@ export async function drive(
     startTimeoutMs: server.startTimeout,
     onNotice: complain,
   });
+  guardOutput();
   const stop = new AbortController();
-  const onSignal = () => {
+  let interrupted: number | undefined;
+  const onSignal = (_: string, signal: number) => {
     // A second signal changes nothing: what is left to do is bounded, and half of it leaves ghosts.
     if (!stop.signal.aborted) complain('interrupted: aborting and deleting what runs …');
+    // As a shell says it of a program that a signal has ended (POSIX, "Exit Status for Commands").
+    interrupted ??= 128 + signal;
     stop.abort();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
   try {
-    return await work({ driver, signal: stop.signal });
+    const code = await work({ driver, signal: stop.signal });
+    // Where all was done when the signal came, it has ended nothing.
+    return code === EXIT.done ? code : (interrupted ?? code);
   } catch (error) {
     if (!(error instanceof DriverError)) throw error;
-    if (options.json) printJson({ ok: false, error });
     complain(error.message);
+    if (options.json) await deliverJson({ ok: false, error });
     // A bug: the stack is what a report needs.
     if (error.kind === 'internal' && error.cause instanceof Error) {
       complain(error.cause.stack ?? error.cause.message);
     }
-    return EXIT_OF[error.kind];
+    return interrupted ?? EXIT_OF[error.kind];
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
     await driver.close();

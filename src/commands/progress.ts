@@ -29,9 +29,9 @@ export class Progress {
   }
 
   /** Something else is written to the terminal: the line makes room, and comes back below it. */
-  around(write: () => void): void {
+  async around(write: () => Promise<void>): Promise<void> {
     if (this.#out.isTTY) this.#out.write(CLEAR_LINE);
-    write();
+    await write();
     this.#draw();
   }
 

@@ -10,6 +10,7 @@ import type {
 } from '../opencode/driver/types.js';
 import { countOf, durationOf } from './driver-commands.js';
 import { EXIT, ExitError } from './shared.js';
+import { readStdin } from './stdin.js';
 
 export interface PromptFlags {
   model?: string;
@@ -45,7 +46,7 @@ const MIME: Readonly<Record<string, string>> = {
 };
 
 /** @throws ExitError with code 2 */
-export function sendOptions(flags: PromptFlags): SendOptions & WaitOptions {
+export async function sendOptions(flags: PromptFlags): Promise<SendOptions & WaitOptions> {
   const { model, variant, thinking, agent, system, context, file } = flags;
   return {
     ...(model !== undefined && { model }),
@@ -55,7 +56,7 @@ export function sendOptions(flags: PromptFlags): SendOptions & WaitOptions {
     }),
     ...(agent !== undefined && { agent }),
     ...(system !== undefined && { system }),
-    ...(context && { context: context.map(contextFile) }),
+    ...(context && { context: await Promise.all(context.map(contextOf)) }),
     ...(file && { files: file.map(filePart) }),
     ...waitOptions(flags),
   };
@@ -76,20 +77,13 @@ export function waitOptions(flags: PromptFlags): WaitOptions {
 
 /** The words given, or with `-` those of stdin. @throws ExitError with code 2 */
 export async function promptText(words: string): Promise<string> {
-  if (words !== '-') return words;
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_STDIN_BYTES) {
-      throw new ExitError(
-        EXIT.usage,
-        `stdin has more than ${MAX_STDIN_BYTES / 1024} KiB: give it as --file`,
-      );
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  return words === '-' ? readStdin('the prompt', MAX_STDIN_BYTES) : words;
+}
+
+/** A file's text, or with `-` that of stdin. @throws ExitError with code 2 */
+async function contextOf(path: string): Promise<ContextText> {
+  if (path !== '-') return contextFile(path);
+  return { name: 'stdin', text: await readStdin('--context', MAX_CONTEXT_BYTES) };
 }
 
 /** @throws ExitError with code 2 */

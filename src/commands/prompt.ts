@@ -10,7 +10,7 @@ import {
   sendOptions,
 } from './prompt-options.js';
 import { sessionID } from './session-acts.js';
-import { complain, EXIT, printJson, printReply } from './shared.js';
+import { complain, deliverJson, deliverReply, EXIT } from './shared.js';
 
 export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
   title?: string;
@@ -35,7 +35,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
     fromSession,
     json = false,
   } = options;
-  const words = sendOptions(options);
+  const words = await sendOptions(options);
   const deadlineMs = deadline === undefined ? undefined : durationOf('--deadline', deadline);
   const text = await promptText(args.join(' '));
   return drive(options, async ({ driver, signal }) => {
@@ -62,8 +62,8 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
         signal,
       });
       live.pause();
-      if (json) printJson({ ok: true, text: reply, ...result, notices });
-      else if (!live.onText) printReply(reply);
+      if (json) await deliverJson({ ok: true, text: reply, ...result, notices });
+      else if (!live.onText) await deliverReply(reply);
       if (keep) complain(`the session ${result.sessionID} is kept: ${driver.url}`);
       return EXIT.done;
     } catch (error) {

@@ -13,7 +13,7 @@ import {
   waitOptions,
 } from './prompt-options.js';
 import { type SessionActOptions, sessionID, sessionOf } from './session-acts.js';
-import { complain, EXIT, print, printJson, printReply } from './shared.js';
+import { complain, deliverJson, deliverReply, EXIT, print, printJson } from './shared.js';
 
 export interface CreateOptions extends DrivingOptions {
   title?: string;
@@ -49,7 +49,7 @@ export async function send(
   [id = '', words = '']: string[],
   options: SendCommandOptions,
 ): Promise<number> {
-  const asked = { ...sendOptions(options), ...(options.queue && { queue: true }) };
+  const asked = { ...(await sendOptions(options)), ...(options.queue && { queue: true }) };
   const text = await promptText(words);
   const session = sessionOf([id], options);
   return drive(options, async ({ driver, signal }) => {
@@ -95,8 +95,8 @@ async function reportReply(
       live.pause();
       complain(message);
     });
-    if (json) printJson({ ok: true, text, ...reply, notices });
-    else if (!live.onText) printReply(text);
+    if (json) await deliverJson({ ok: true, text, ...reply, notices });
+    else if (!live.onText) await deliverReply(text);
     return EXIT.done;
   } finally {
     live.pause();

@@ -6,6 +6,7 @@ import { NEED_NO_TRUST } from '../config/trust.js';
 import { printable, printableJson } from '../lib/printable.js';
 import { createRedactor } from '../lib/redaction.js';
 import { jsonForm } from './json-form.js';
+import { whyUnwritten, writeAll } from './output.js';
 
 /** Contract, "Command line". */
 export const EXIT = {
@@ -136,16 +137,9 @@ export function complain(message: string): void {
   process.stderr.write(`opencode-watchdog: ${words}\n`);
 }
 
-let guarded = false;
-
 /** Text for people, to stdout: what is not printable in it is left out. */
 export function print(text: string): void {
   write(printable(text, 'block'));
-}
-
-/** The words of a model: exactly as they are for a program, without what a terminal would obey for a terminal. */
-export function printReply(text: string): void {
-  write(process.stdout.isTTY ? printable(text, 'block') : text);
 }
 
 /** Lines that are printable already, with colours of our own. */
@@ -162,18 +156,68 @@ export function printJsonLine(value: unknown): void {
   write(printableJson(JSON.stringify(jsonForm(value))));
 }
 
+/**
+ * The words of a model: exactly as they are for a program, without what a terminal would obey for a terminal.
+ * @throws ExitError with code 1
+ */
+export function deliverReply(text: string): Promise<void> {
+  return deliver(process.stdout.isTTY ? printable(text, 'block') : text);
+}
+
+/** @throws ExitError with code 1 */
+export function deliverJson(value: unknown): Promise<void> {
+  return deliver(printableJson(JSON.stringify(jsonForm(value), null, 2)));
+}
+
+/** NDJSON. @throws ExitError with code 1 */
+export function deliverJsonLine(value: unknown): Promise<void> {
+  return deliver(printableJson(JSON.stringify(jsonForm(value))));
+}
+
+/**
+ * Writes a result, and settles when stdout has taken it. What stdout cannot take goes to stderr, so that it is not lost.
+ * @throws ExitError with code 1, then
+ */
+async function deliver(text: string): Promise<void> {
+  guardOutput();
+  const lines = text.endsWith('\n') ? text : `${text}\n`;
+  const error = await writeAll(process.stdout, lines);
+  if (error === undefined) return;
+  isOutputTold = true;
+  process.stderr.write(lines);
+  throw new ExitError(
+    EXIT.failed,
+    `the output cannot be written (${whyUnwritten(error)}): the result is above, on stderr.`,
+  );
+}
+
+/** Whatever a stream tells of itself: without listeners that would end the process in the middle of its work. */
+export function guardOutput(): void {
+  if (isGuarded) return;
+  isGuarded = true;
+  process.stdout.on('error', complainOfOutput);
+  // Whom could it be told?
+  process.stderr.on('error', () => {});
+}
+
+let isGuarded = false;
+/** The reader knows already that the output cannot be written. */
+let isOutputTold = false;
+
 /** A reader that went away (`… | head`) ends the output, not the command. */
+function complainOfOutput(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' || isOutputTold) return;
+  isOutputTold = true;
+  complain(`the output cannot be written (${whyUnwritten(error)}).`);
+  process.exitCode = EXIT.failed;
+}
+
 function write(text: string): void {
-  if (!guarded) {
-    guarded = true;
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      // Nobody can be told on stdout, and a listener does not throw.
-      if (error.code === 'EPIPE') return;
-      complain(`the output cannot be written: ${error.message}`);
-      process.exitCode = EXIT.failed;
-    });
-  }
-  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  guardOutput();
+  const line = text.endsWith('\n') ? text : `${text}\n`;
+  void writeAll(process.stdout, line).then((error) => {
+    if (error) complainOfOutput(error);
+  });
 }
 
 /** From package.json, which lies beside `src/` and `dist/` alike. */

@@ -96,7 +96,7 @@ test('that is interrupted aborts and deletes what runs, and is taken up where it
   await waitFor(() => bench.provider.open('two, by default') === 1, { what: 'the second task' });
   first.child.kill('SIGINT');
   const interrupted = await first.ended;
-  expect(interrupted.code).toBe(1);
+  expect(interrupted.code).toBe(130);
   expect(interrupted.stderr).toContain('1 of 3 tasks ok, 1 failed, 1 not begun');
   const before = await readFile(output, 'utf8');
   expect(lines(before)).toMatchObject([

@@ -159,7 +159,7 @@ describe('prompt', () => {
     await waitFor(() => bench.provider.open('[[hang]] c') === 1, { what: 'the run to hang' });
     child.kill('SIGINT');
     const { code, stdout, stderr } = await ended;
-    expect(code).toBe(1);
+    expect(code).toBe(130);
     expect((JSON.parse(stdout) as Failed).error).toMatchObject({
       kind: 'aborted',
       aborted: true,

@@ -16,7 +16,7 @@ const file = (name: string, content: string | Buffer) => {
 };
 
 describe('tasks', () => {
-  it('are read from NDJSON and from YAML alike', () => {
+  it('are read from NDJSON, a JSON array and YAML alike', () => {
     const ndjson = '{"prompt":"a","timeout":"2m","model":"x/y"}\n\n{"id":7,"prompt":"b"}\n';
     const yaml = '- prompt: a\n  timeout: 2m\n  model: x/y\n- id: 7\n  prompt: b\n';
     const tasks = readTasks('t.ndjson', ndjson);
@@ -25,6 +25,19 @@ describe('tasks', () => {
       { id: '7', prompt: 'b' },
     ]);
     expect(readTasks('t.yaml', yaml)).toEqual(tasks);
+    expect(readTasks('stdin', yaml)).toEqual(tasks);
+    const array = `[${ndjson.trim().replaceAll('\n\n', ',\n')}]`;
+    expect(readTasks('t.json', array)).toEqual(tasks);
+  });
+
+  it('of a list are refused with their line', () => {
+    const yaml = '- prompt: a\n\n- prompt: b\n  timeout: 60\n';
+    expect(() => readTasks('t.yaml', yaml)).toThrow('t.yaml, line 3 (task 2): timeout: expected');
+    const array = '[\n  {"prompt": "a"},\n  {"promt": "b"}\n]';
+    expect(() => readTasks('t.json', array)).toThrow('t.json, line 3 (task 2): ');
+    expect(() => readTasks('t.json', '[\n{"prompt": }\n')).toThrow(
+      't.json: Flow sequence must end with a ] at line 3',
+    );
   });
 
   it.each([
@@ -85,14 +98,14 @@ describe('flags', () => {
     }
   });
 
-  it('become the options of a prompt', () => {
-    expect(sendOptions({ timeout: '90s', thinking: '16000', maxAttempts: '2' })).toEqual({
+  it('become the options of a prompt', async () => {
+    expect(await sendOptions({ timeout: '90s', thinking: '16000', maxAttempts: '2' })).toEqual({
       timeoutMs: 90_000,
       thinking: { type: 'enabled', budget_tokens: 16_000 },
       maxAttempts: 2,
     });
     for (const flags of [{ timeout: '0' }, { thinking: 'lots' }, { maxAttempts: '0' }]) {
-      expect(() => sendOptions(flags)).toThrow(ExitError);
+      await expect(sendOptions(flags)).rejects.toThrow(ExitError);
     }
   });
 });

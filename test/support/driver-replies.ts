@@ -1,0 +1,40 @@
+/** What tests of the driver share: a clock that runs faster, and replies of the fake opencode. */
+import { performance } from 'node:perf_hooks';
+import type { Clock } from '../../src/lib/clock.js';
+import type { FakeOpencode } from './fake-opencode.js';
+import { waitFor } from './wait.js';
+
+/** Ten seconds of the driver's in one of ours. */
+const SPEED = 10;
+export const fastClock: Clock = {
+  now: () => performance.now() * SPEED,
+  epoch: () => Date.now(),
+  after(ms, fn) {
+    const handle = setTimeout(fn, ms / SPEED);
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
+export const PROMPT = 'POST /session/:id/prompt_async';
+
+/** The session that was prompted last, as soon as `count` prompts were taken. */
+export async function prompted(server: FakeOpencode, count = 1) {
+  await waitFor(() => server.count(PROMPT) === count, { what: `prompt ${count}`, interval: 5 });
+  return [...server.sessions.values()].at(-1)!;
+}
+
+/** The model's answer is written, and its session at rest. */
+export function reply(server: FakeOpencode, id: string, text: string): void {
+  server.get(id).messages.push({
+    info: {
+      id: 'msg_a',
+      role: 'assistant',
+      providerID: 'fake',
+      modelID: 'm1',
+      finish: 'stop',
+      time: { created: 1, completed: 2 },
+    },
+    parts: [{ type: 'text', text, time: { start: 1, end: 2 } }],
+  });
+  server.setStatus(id, { type: 'idle' });
+}
