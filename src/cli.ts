@@ -165,6 +165,11 @@ const COMMANDS: readonly CommandEntry[] = [
     run: async (options) => (await import('./commands/sweep.js')).sweep(options),
   },
   {
+    name: 'mcp',
+    summary: 'the driver as an MCP server on stdio, for agents that call tools',
+    run: async (options) => (await import('./commands/mcp.js')).mcp(options),
+  },
+  {
     name: 'status',
     summary: "the running daemon's view: server, sessions with health, incidents",
     configure: (command) =>

@@ -1,0 +1,34 @@
+/** `mcp`: the driver as an MCP server on stdio, for agents that call tools. stdout is the protocol's alone. */
+import { once } from 'node:events';
+import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
+import { SystemClock } from '../lib/clock.js';
+import { type DrivingOptions, drive } from './driver-commands.js';
+import { BackgroundRuns } from './mcp-runs.js';
+import { mcpServer } from './mcp-tools.js';
+import { EXIT } from './shared.js';
+
+/** Until its client goes away; what runs then is aborted and deleted. */
+export async function mcp({ config, url }: DrivingOptions): Promise<number> {
+  return drive({ config, url }, async ({ driver, signal }) => {
+    const clock = new SystemClock();
+    const runs = new BackgroundRuns(clock);
+    const server = mcpServer({ driver, clock, runs });
+    const gone = clientGone(signal);
+    await server.connect(new StdioServerTransport());
+    await gone;
+    await runs.end();
+    await server.close();
+    return signal.aborted ? EXIT.failed : EXIT.done;
+  });
+}
+
+/** The client has closed our stdin or its end of stdout, or we are told to stop. Never rejects. */
+async function clientGone(signal: AbortSignal): Promise<void> {
+  const settled = new AbortController();
+  const either = AbortSignal.any([signal, settled.signal]);
+  // Whoever writes to a client that is gone gets an error event: it ends the wait, and has to be heard for good.
+  process.stdout.on('error', () => settled.abort());
+  process.stdin.on('error', () => settled.abort());
+  process.stdin.once('end', () => settled.abort()).once('close', () => settled.abort());
+  if (!either.aborted) await once(either, 'abort');
+}
