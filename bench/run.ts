@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
+import { driver } from './driver.js';
 import { events } from './events.js';
 import { type Row, table } from './figures.js';
 import { freeze } from './freeze.js';
@@ -21,6 +22,7 @@ const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
   recovery: () => recovery(),
   freeze: () => freeze(),
+  driver: () => driver(),
   idle,
   events: () => events(),
   scale: () => scale({ minutes }),

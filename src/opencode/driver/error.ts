@@ -94,9 +94,29 @@ export class DriverError extends Error {
     });
   }
 
+  /** `cause` is there as an object of `name`, `message`, and where known `code` and `cause`. */
   toJSON(): Record<string, unknown> {
-    return { kind: this.kind, message: this.message, ...this.details };
+    const cause = causeOf(this.cause);
+    return { kind: this.kind, message: this.message, ...this.details, ...(cause && { cause }) };
   }
+}
+
+/** A cause's cause may say most (undici: "fetch failed", and below it ECONNREFUSED); further down nothing is new. */
+const CAUSES_DEEP = 3;
+const CAUSE_CHARS = 500;
+
+function causeOf(cause: unknown, depth = 1): Record<string, unknown> | undefined {
+  if (cause === undefined) return undefined;
+  if (!(cause instanceof Error)) return { message: bounded(String(cause), CAUSE_CHARS) };
+  const { name, message } = cause;
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined;
+  const deeper = depth < CAUSES_DEEP ? causeOf(cause.cause, depth + 1) : undefined;
+  return {
+    name,
+    message: bounded(message, CAUSE_CHARS),
+    ...(code !== undefined && { code }),
+    ...(deeper && { cause: deeper }),
+  };
 }
 
 /** Any error as one of ours; one of ours stays as it is. */
