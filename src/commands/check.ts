@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.js';
 import { SystemClock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
 import { suggest } from '../lib/suggest.js';
+import { adviceFor } from '../opencode/driver/error.js';
 import type { RecognisingApi } from '../opencode/recognising-api.js';
 import { readAskingAgents } from '../opencode/v1/asking-agents.js';
 import type { OpencodeClient } from '../opencode/v1/client.js';
@@ -32,6 +33,8 @@ interface Step {
   step: 'binary' | 'server' | 'providers' | 'model' | 'unattended';
   /** Null where it could not be asked, because an earlier step failed, or need not be. */
   ok: boolean | null;
+  /** Not as it should be, and in nobody's way. */
+  warning?: true;
   /** One line for people. */
   says: string;
   [fact: string]: unknown;
@@ -46,12 +49,11 @@ export async function check(options: CheckOptions): Promise<number> {
   try {
     const steps: Step[] = [];
     const binary = await checkBinary(config.server.command, process.env, process.cwd());
-    steps.push(binaryStep(binary, config.server.control));
     let server = await serverStep(api);
     if (options.start && server.step.ok === false && server.code === EXIT.unreachable) {
       server = await started(loaded, api, clock);
     }
-    steps.push(server.step);
+    steps.push(binaryStep(binary, config.server.control, server.step.ok === true), server.step);
     const isKnown = server.step.ok && api.api === 1;
     if (isKnown) steps.push(...(await providerSteps(client)));
     else steps.push(...skipped(server.step.ok === true ? NOT_ON_2 : NOT_THERE));
@@ -68,18 +70,24 @@ export async function check(options: CheckOptions): Promise<number> {
   }
 }
 
-function line({ ok, step, says }: Step): string {
-  const mark = ok === null ? '-   ' : ok ? 'ok  ' : 'FAIL';
+function line({ ok, warning, step, says }: Step): string {
+  const mark = warning ? 'warn' : ok === null ? '-   ' : ok ? 'ok  ' : 'FAIL';
   return `${mark}  ${step.padEnd(9)}  ${printable(says, 'line')}`;
 }
 
-/** Where somebody else runs the server, its binary need not be here. */
-function binaryStep(found: BinaryCheck, control: string): Step {
+/** Where somebody else runs the server, or one answers already, its binary need not be here. */
+function binaryStep(found: BinaryCheck, control: string, isUp: boolean): Step {
+  const step = 'binary';
+  if (found.found && !('error' in found)) {
+    const { path, version } = found;
+    return { step, ok: true, says: `opencode ${version} at ${path}`, path, version };
+  }
+  const place = found.found ? { path: found.path } : {};
   const elsewhere = ['observe', 'external', 'command', 'docker'].includes(control);
-  if (!found.found) return { step: 'binary', ok: elsewhere ? null : false, says: found.error };
-  if ('error' in found) return { step: 'binary', ok: false, says: found.error, path: found.path };
-  const { path, version } = found;
-  return { step: 'binary', ok: true, says: `opencode ${version} at ${path}`, path, version };
+  if (isUp || (elsewhere && !found.found)) {
+    return { step, ok: null, warning: true, says: found.error, ...place };
+  }
+  return { step, ok: false, says: found.error, ...place };
 }
 
 interface ServerStep {
@@ -106,8 +114,7 @@ async function serverStep(client: RecognisingApi): Promise<ServerStep> {
       return { step: { step, ...fact }, code: EXIT.failed };
     }
     case 'failed': {
-      const hint = probe.failure === 'refused' ? ' Start it with "check --start" or "run".' : '';
-      const says = `${probe.error}${hint}`;
+      const says = `${probe.error} ${adviceFor(probe.failure)}`;
       return { step: { step, ok: false, says, failure: probe.failure }, code: EXIT.unreachable };
     }
     case 'aborted':

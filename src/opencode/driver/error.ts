@@ -1,5 +1,6 @@
 /** What can go wrong in driving opencode, told apart by `kind`; each message says what to do. */
-import { bounded, messageOf, OpencodeError } from '../http/errors.js';
+import type { ProbeFailure } from '../../watchdog/observation.js';
+import { bounded, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
 
 export type DriverErrorKind =
   /** Nothing that can be asked: an empty prompt, a file that is too large. */
@@ -127,8 +128,24 @@ export function asDriverError(error: unknown, details: DriverErrorDetails = {}):
     return new DriverError('internal', says, { ...details, cause: error });
   }
   const kind = KIND[error.kind];
-  const hint = kind === 'unreachable' ? ' "opencode-watchdog check --start" starts it.' : '';
-  return new DriverError(kind, `${messageOf(error)}${hint}`, { ...details, cause: error });
+  const failure = probeFailure(error);
+  const advice = kind === 'unreachable' && failure ? ` ${adviceFor(failure)}` : '';
+  return new DriverError(kind, `${messageOf(error)}${advice}`, { ...details, cause: error });
+}
+
+/** Which command helps where a server gave no answer, or none of opencode's. */
+export function adviceFor(failure: ProbeFailure): string {
+  switch (failure) {
+    case 'refused':
+      return '"opencode-watchdog check --start" starts it.';
+    case 'timeout':
+      return 'It takes connections and answers nothing: "opencode-watchdog restart" starts it anew.';
+    case 'network':
+      return 'If it says so again, another program listens there: "ss -ltnp" shows which.';
+    case 'http':
+    case 'not_opencode':
+      return '"opencode-watchdog check" says what answers there.';
+  }
 }
 
 const nameOf = (error: unknown) => (error instanceof Error ? `${error.name}: ` : '');
