@@ -228,6 +228,7 @@ describe('errors', () => {
     expect(more.cause).toBe('x');
     expect(JSON.parse(JSON.stringify({ error: more }))).toEqual({
       error: {
+        cause: { message: 'x' },
         kind: 'timeout',
         message: 'no reply. It was deleted.',
         sessionID: 's',
