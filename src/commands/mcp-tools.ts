@@ -13,6 +13,7 @@ import type { OpencodeDriver } from '../opencode/driver/driver.js';
 import { asDriverError, DriverError } from '../opencode/driver/error.js';
 import { isActive } from '../opencode/driver/list-sessions.js';
 import type { ModelList, PromptOptions } from '../opencode/driver/types.js';
+import { jsonForm } from './json-form.js';
 import type { BackgroundRun, BackgroundRuns, Outcome } from './mcp-runs.js';
 import { packageVersion } from './shared.js';
 import { duration, optionsOf, sessionName, taskFields, taskID } from './task.js';
@@ -303,7 +304,7 @@ async function answered(work: () => Promise<object>): Promise<CallToolResult> {
   } catch (error) {
     answer = { ok: false, error: asDriverError(error) };
   }
-  const text = JSON.stringify(answer);
+  const text = JSON.stringify(jsonForm(answer));
   return {
     content: [{ type: 'text', text }],
     structuredContent: JSON.parse(text) as Record<string, unknown>,
