@@ -24,6 +24,14 @@ export function systemdUnit(template: string, program: ServiceProgram): string {
   return `# ${MARK}\n${lines.join('\n')}`;
 }
 
+/** What `ProtectHome=yes` hides from the system unit (systemd.exec(5)). */
+const HIDDEN = /^\/(home|root|run\/user)\//;
+
+/** Which of these files the system unit, which runs as another account, would not find. */
+export function hiddenFromSystem(files: readonly string[]): string[] {
+  return files.filter((file) => HIDDEN.test(file));
+}
+
 /** A word of systemd's command lines (systemd.service(5)): `%` is a specifier, `$` a variable, `"` and `\` are quoted. */
 function unitWord(word: string): string {
   const escaped = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
@@ -36,7 +44,7 @@ function unitWord(word: string): string {
 export function launchdAgent(
   label: string,
   program: ServiceProgram,
-  { home, logFile }: { home: string; logFile: string },
+  { home, logFile, passwordFile }: { home: string; logFile: string; passwordFile: string },
 ): string {
   const words = [...program.command, 'run', '--config', program.configFile, '--log-format', 'json'];
   const strings = words.map((word) => `    <string>${xml(word)}</string>`).join('\n');
@@ -55,6 +63,8 @@ ${strings}
   <dict>
     <key>PATH</key>
     <string>${xml(program.path.join(':'))}</string>
+    <key>OPENCODE_WATCHDOG_SERVER_PASSWORDFILE</key>
+    <string>${xml(passwordFile)}</string>
   </dict>
   <key>WorkingDirectory</key>
   <string>${xml(home)}</string>

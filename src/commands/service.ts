@@ -5,7 +5,13 @@ import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSyn
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { findProgram } from '../process/identity/binary.js';
-import { launchdAgent, MARK, type ServiceProgram, systemdUnit } from './service-files.js';
+import {
+  hiddenFromSystem,
+  launchdAgent,
+  MARK,
+  type ServiceProgram,
+  systemdUnit,
+} from './service-files.js';
 import { complain, EXIT, ExitError, print } from './shared.js';
 
 const NAME = 'opencode-watchdog';
@@ -91,6 +97,9 @@ function install(place: Place): number {
   if (place.manager === 'systemd') refuseWithoutSystemd(place);
   if (place.system) refuseWithoutAccount();
   const program = programOf(place);
+  if (place.system) refuseHidden(program);
+  const runsAlready =
+    place.manager === 'systemd' && run([...systemctl(place), 'is-active', '--quiet', NAME]) === 0;
   const did = [
     ...ensureFile(place.configFile, 'log: { level: info }\n', 0o644),
     ...ensureFile(place.passwordFile, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`),
@@ -98,7 +107,7 @@ function install(place: Place): number {
   const text =
     place.manager === 'systemd'
       ? systemdUnit(shippedUnit(place.system), program)
-      : launchdAgent(NAME, program, { home: homedir(), logFile: place.logFile });
+      : launchdAgent(NAME, program, { home: homedir(), ...place });
   mkdirSync(dirname(place.unitFile), { recursive: true });
   writeFileSync(place.unitFile, text, { mode: 0o644 });
   did.push(`wrote ${place.unitFile}`);
@@ -110,6 +119,9 @@ function install(place: Place): number {
   print(
     [
       ...did,
+      ...(runsAlready
+        ? [`it ran already, and goes on as it was started: ${restartHint(place)}`]
+        : []),
       '',
       'It runs. See it:   opencode-watchdog status',
       `Its log:           ${NAME} service logs${place.system ? ' --system' : ''}`,
@@ -180,6 +192,28 @@ function refuseWithoutAccount(): void {
     EXIT.failed,
     `the account "${SYSTEM_USER}", which opencode runs as, is missing. Make it: useradd --system --create-home --home-dir /var/lib/opencode --shell /usr/sbin/nologin ${SYSTEM_USER}`,
   );
+}
+
+/** The account that the system unit runs as sees nothing of anybody's home. */
+function refuseHidden({ command, path }: ServiceProgram): void {
+  const [hidden] = hiddenFromSystem(command);
+  if (hidden !== undefined) {
+    throw new ExitError(
+      EXIT.failed,
+      `${hidden} is in somebody's home, which the account "${SYSTEM_USER}" cannot read: install node and ${NAME} for all (in /usr/local or /usr), or leave out --system`,
+    );
+  }
+  const [folder] = hiddenFromSystem(path.map((each) => `${each}/`));
+  if (folder !== undefined) {
+    complain(
+      `opencode is in ${folder}, which the account "${SYSTEM_USER}" cannot read: install it for all, for instance with "npm i -g opencode-ai"`,
+    );
+  }
+}
+
+/** Restarts the daemon alone: the server that it started goes on. */
+function restartHint(place: Place): string {
+  return `"${[...systemctl(place), 'kill', '--kill-whom=main', '-s', 'KILL', NAME].join(' ')}" brings in the new unit and leaves opencode running`;
 }
 
 /** @returns what was done, in words: nothing where the file is there */
