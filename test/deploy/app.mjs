@@ -6,12 +6,12 @@ import { must } from './shell.mjs';
 
 export const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** `npm pack`; the path of the tarball. */
-export async function pack(into) {
+/** `npm pack` of a folder; the path of the tarball. */
+export async function pack(into, folder = PROJECT) {
   rmSync(into, { recursive: true, force: true });
   mkdirSync(into, { recursive: true });
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', into];
-  await must('npm', args, { cwd: PROJECT });
+  await must('npm', args, { cwd: folder });
   return join(into, readdirSync(into).find((name) => name.endsWith('.tgz')) ?? '');
 }
 

@@ -1,4 +1,4 @@
-/** `npm run test:deploy [-- systemd image]`, or one group as `systemd:docs`: tries units and image for real, and says why where it cannot. */
+/** `npm run test:deploy [-- systemd image]`, or some groups as `systemd:pair,docs`: tries units and image for real, and says why where it cannot. */
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -2,24 +2,22 @@
 import { cpSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { bundleProvider, opencodeBinary, PROJECT, pack } from './app.mjs';
+import { debian } from './deb.mjs';
+import { files } from './files.mjs';
 import { Machine } from './machine.mjs';
+import * as notify from './notify.mjs';
 import { OPENCODE_ENV, OPENCODE_JSON, Opencode, PROVIDER_PORT } from './opencode.mjs';
 import { assert, check, measured, part, skip } from './report.mjs';
+import { service } from './service.mjs';
+import { config, environment, PASSWORD, UNIT, UNITS, URL } from './setup.mjs';
 import { must, pause, until } from './shell.mjs';
+import { tunnel } from './tunnel.mjs';
+import { upgrade } from './upgrade.mjs';
 
-const UNIT = 'opencode-watchdog.service';
-const PASSWORD = 'trial-Pa55w0rd-4711';
-const URL = 'http://127.0.0.1:4096';
-const UNITS = '/usr/local/lib/node_modules/opencode-watchdog/systemd';
 /** The most that the watchdog which only watches may be exposed (systemd-analyze security, times ten). */
 const WATCHER_THRESHOLD = 25;
 
-const environment = (more = {}) =>
-  `[Service]\n${Object.entries({ ...OPENCODE_ENV, ...more })
-    .map(([name, value]) => `Environment="${name}=${value}"`)
-    .join('\n')}\n`;
-
-/** `only`: one of the groups below, for who works on it. */
+/** `only`: one or more of the groups below (`owner,pair`), for who works on them. */
 export async function systemd(lab, only) {
   part('systemd');
   const binary = opencodeBinary();
@@ -35,9 +33,10 @@ export async function systemd(lab, only) {
     measured('systemd', (await machine.do('systemctl --version')).split('\n')[0]);
     await machine.do('systemctl start fake-provider');
     const opencode = new Opencode(machine.asker(URL, PASSWORD));
-    const groups = { owner, pair, instances, user, docs };
+    const groups = { owner, files, pair, tunnel, instances, user, docs, service, upgrade, debian };
     for (const [name, group] of Object.entries(groups)) {
-      if (only === undefined || only === name) await group(machine, opencode);
+      if (only === undefined || only.split(',').includes(name))
+        await group(machine, opencode, { lab });
     }
   } finally {
     await machine.halt();
@@ -107,11 +106,6 @@ async function install(machine, lab, binary) {
   machine.write('var/lib/opencode/.config/opencode/opencode.json', OPENCODE_JSON);
   await machine.chroot('chown -R opencode:opencode /var/lib/opencode');
   machine.write(`etc/systemd/system/${UNIT}.d/trial.conf`, environment());
-}
-
-/** Quick limits, so that the trial does not wait for what the unit tests have proven. */
-function config({ url = URL, control = 'spawn', listen = '127.0.0.1:4097', more = '' }) {
-  return `server: { url: "${url}"${control ? `, control: ${control}` : ''} }\nstatus: { listen: "${listen}" }\nretry: { maxAttempts: 9, maxDuration: 15s }\n${more}`;
 }
 
 async function verify(machine) {
@@ -187,10 +181,10 @@ async function owner(machine, opencode) {
   });
 
   await check("the watchdog's state lies apart from opencode's home", async () => {
-    const names = await machine.do('ls /var/lib/opencode-watchdog; echo; ls -A /var/lib/opencode');
-    const [own, home] = names.split('\n\n');
-    assert(/server-.*json/.test(own ?? ''), `/var/lib/opencode-watchdog: ${own}`);
-    assert(!/server-|lock-/.test(home ?? ''), `/var/lib/opencode: ${home}`);
+    const own = await machine.do('find /var/lib/opencode-watchdog -type f');
+    assert(/\/server\.json$/m.test(own), `/var/lib/opencode-watchdog: ${own}`);
+    const home = await machine.do('ls -A /var/lib/opencode');
+    assert(!/server|lock/.test(home), `/var/lib/opencode: ${home}`);
   });
 
   await check('the credential works, and shows nowhere', async () => {
@@ -209,6 +203,8 @@ async function owner(machine, opencode) {
     );
     assert(asUser.code !== 0, 'everyone may read the file');
   });
+
+  await notify.single(machine, opencode);
 
   await check(
     'SIGKILL of the watchdog leaves the server and a streaming session alive; the next one adopts it',
@@ -464,6 +460,7 @@ async function pair(machine, opencode) {
     assert((await machine.property(UNIT, 'MainPID')) === w2, 'the watchdog was restarted');
     return `a killed server is back after ${((Date.now() - began) / 1000).toFixed(1)} s`;
   });
+  await notify.pair(machine, opencode);
   await machine.do(`systemctl stop ${UNIT} opencode.service`);
   const left = (await machine.try('pgrep -u opencode -a')).out.trim();
   await check('the pair: stop leaves no process', () => assert(left === '', left));
