@@ -44,6 +44,7 @@ const schema = z.object({
       nextAt: count.optional(),
       reason: text.optional(),
       waitingFor: text.optional(),
+      parkedUntil: count.optional(),
       outcome: text.optional(),
       costUsd: count.optional(),
       tokens: count.optional(),

@@ -322,6 +322,15 @@ export const configSchema = group({
       'none',
       'Whether sessions are continued that a restart interrupted while they were healthy.',
     ),
+    afterQuota: choice(
+      ['none', 'continue'],
+      P.recover.afterQuota,
+      'Whether a run that ended for `wait` or `hopeless`, with a known time at which its quota is back, is parked until then and continued.',
+    ),
+    maxPark: duration(
+      P.recover.maxPark,
+      'The longest that a run is parked; one whose quota is back later than that is not parked.',
+    ),
     prompt: text('continue', 'The prompt that continues a session.', 'a prompt', /\S/),
     models: list(
       z.string('a model as "provider/model"').regex(MODEL_NAME, 'a model as "provider/model"'),

@@ -13,6 +13,7 @@ import { Watchdog } from '../watchdog/watchdog.js';
 import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
 import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
+import { ParkedStore } from './parked-store.js';
 import { at, every } from './scheduler.js';
 import { SpentStore } from './spent-store.js';
 import { DaemonStatusSource } from './status-source.js';
@@ -47,6 +48,7 @@ export class EventLoop {
   readonly #memory: MemoryMonitor;
   readonly #healthReporter: HealthReporter;
   readonly #spent: SpentStore;
+  readonly #parked: ParkedStore;
   /** What the status endpoint shows, and may do. */
   readonly status: DaemonStatusSource;
   /** Ends what runs on a schedule. */
@@ -117,6 +119,18 @@ export class EventLoop {
           notice: `what is spent today is not kept on disk: ${why}`,
         }),
     });
+    this.#parked = new ParkedStore({
+      // A dry run continues nobody, and what is parked is the real daemon's.
+      directory: config.dryRun ? undefined : options.stateDirectory,
+      clock,
+      watchdog: this.#watchdog,
+      observe: (o) => this.observe(o),
+      onProblem: (why) =>
+        telemetry.emit('server.notice', {
+          severity: 'warn',
+          notice: `parked runs are not kept on disk, and wait in memory: ${why}`,
+        }),
+    });
     this.#healthReporter = new HealthReporter({
       watchdog: this.#watchdog,
       telemetry,
@@ -131,6 +145,7 @@ export class EventLoop {
     const { clock } = this.#o;
     clock.start((ms) => this.#gap(ms));
     this.#spent.start();
+    this.#parked.start();
     // First the monitor, so that a start of the server finds it awake and puts it to rest.
     this.#monitor.start();
     this.observe({
@@ -210,6 +225,7 @@ export class EventLoop {
       }
       this.#queue.shift();
     }
+    this.#parked.keep();
     this.#arm();
   }
 

@@ -202,19 +202,23 @@ export class Executor {
 
   async #continue(act: Extract<Act, { act: 'continue' }>): Promise<void> {
     const { client, clock, observe, config } = this.#o;
-    const { sessionID, directory, model, agent } = act;
+    const { sessionID, directory, model, agent, lastMessageID } = act;
     const end = await continueSession(client, clock, {
       sessionID,
       directory,
       prompt: config.recover.prompt,
       ...(model === undefined ? {} : { model }),
       ...(agent === undefined ? {} : { agent }),
+      ...(lastMessageID === undefined ? {} : { lastMessageID }),
       timeoutMs: Math.max(config.abort.verifyTimeout, CONTINUE_BEGINS_MS),
       signal: this.#stopping.signal,
     });
     const of = { at: clock.now(), sessionID, ...(model === undefined ? {} : { model }) };
     if (end.outcome === 'started') observe({ kind: 'continue.done', ...of });
-    else observe({ kind: 'continue.failed', ...of, error: end.error });
+    else {
+      const superseded = end.outcome === 'superseded' ? { superseded: true } : {};
+      observe({ kind: 'continue.failed', ...of, error: end.error, ...superseded });
+    }
   }
 
   async #restart(what: 'start' | 'restart'): Promise<void> {

@@ -14,7 +14,7 @@ import type {
 import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Note } from '../watchdog/decision.js';
-import type { Observation, Spent } from '../watchdog/observation.js';
+import type { Observation, ParkedRun, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import { Excerpts } from './excerpts.js';
 
@@ -147,6 +147,10 @@ export class DaemonStatusSource implements StatusSource {
   get #canAsk(): boolean {
     const { server } = this.#o.watchdog;
     return !this.#stopped && server.healthy && !server.acting;
+  }
+
+  parked(): ParkedRun[] {
+    return this.#o.watchdog.parked(this.#o.clock.now());
   }
 
   get spentToday(): Readonly<Spent> {

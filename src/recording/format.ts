@@ -222,7 +222,28 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('daemon.stopping', {}),
   of('acts.resumed', {}),
   ofSession('continue.done', { model: text.optional() }),
-  ofSession('continue.failed', { model: text.optional(), error: text }),
+  ofSession('continue.failed', {
+    model: text.optional(),
+    error: text,
+    superseded: z.boolean().optional(),
+  }),
+  ofSession('continue.skipped', {}),
+  of('parked.restored', {
+    runs: z.array(
+      z.object({
+        sessionID: id,
+        directory: text.optional(),
+        title: text.optional(),
+        parentID: id.optional(),
+        model: text.optional(),
+        agent: text.optional(),
+        lastMessageID: text.optional(),
+        count: z.number(),
+        inMs: ms,
+        forMs: ms,
+      }),
+    ),
+  }),
   of('budget.day', {
     sinceMs: ms,
     spent,

@@ -38,6 +38,8 @@ export interface SessionRow {
   endedAt?: number;
   /** Who ended it: page, command or http of an abort that was asked for; the restart's reason, dispose, stop or elsewhere of a cut. */
   endedBy?: string;
+  /** Of an idle session: its run is continued then, when its quota is back. */
+  parkedUntil?: number;
   /** What the run has spent with its subagents. */
   costUsd?: number;
   tokens?: number;

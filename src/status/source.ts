@@ -1,7 +1,7 @@
 /** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
 import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.js';
-import type { RequestKind, Spent } from '../watchdog/observation.js';
+import type { ParkedRun, RequestKind, Spent } from '../watchdog/observation.js';
 import type { BreakerState } from '../watchdog/server/circuit-breaker.js';
 
 export interface ServerFacts {
@@ -90,6 +90,8 @@ export interface StatusSource {
   look(sessions: readonly { sessionID: string; directory?: string }[]): void;
   /** Now; undefined where it cannot be had. */
   askExcerpt(sessionID: string, directory: string | undefined): Promise<SessionExcerpt | undefined>;
+  /** Idle ones that wait for their quota. */
+  parked(): Pick<ParkedRun, 'sessionID' | 'directory' | 'title' | 'inMs' | 'forMs'>[];
   readonly idleSessions: number;
   /** What the whole server has spent since midnight. */
   readonly spentToday: Readonly<Spent>;

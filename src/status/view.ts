@@ -250,6 +250,23 @@ export class StatusView {
         timeline: this.timelines.text(fields.sessionID, now),
       });
     }
+    for (const { sessionID: id, inMs, forMs, ...fields } of this.#o.source.parked()) {
+      if (ids.has(id)) continue;
+      const time = (name: string, value: number) => {
+        const key = `session ${id} ${name}`;
+        const steady = this.#steady(key, value);
+        times.set(key, steady);
+        return steady;
+      };
+      const parkedUntil = time('parked until', now + inMs);
+      const row = idle.find((each) => each.id === id);
+      if (row !== undefined) row.parkedUntil = parkedUntil;
+      else {
+        const since = time('parked since', now - forMs);
+        const timeline = this.timelines.text(id, now);
+        idle.push({ id, health: 'idle', since, ...this.#texts(fields), parkedUntil, timeline });
+      }
+    }
     this.#times = new Map([...this.#times].filter(([key]) => !key.startsWith('session ')));
     for (const [key, time] of times) this.#times.set(key, time);
     return [...active, ...idle].sort(

@@ -163,14 +163,24 @@ function withProject(fields: object): object {
   return project === undefined ? fields : { ...fields, project };
 }
 
-/** The state machine has no wall clock and says `nextInMs`; the log says `nextAt`. */
+/** The state machine has no wall clock and says `nextInMs`, `untilInMs`; the log says `nextAt`, `until`. */
 function logFields(given: object, time: number): object {
   const fields = withProject(given);
-  if (!('nextInMs' in fields)) return fields;
-  const { nextInMs, ...rest } = fields;
-  if (typeof nextInMs !== 'number' || !Number.isFinite(nextInMs)) return rest;
-  const at = new Date(time + nextInMs);
-  return Number.isNaN(at.getTime()) ? rest : { ...rest, nextAt: at.toISOString() };
+  if ('nextInMs' in fields) {
+    const { nextInMs, ...rest } = fields;
+    return { ...rest, ...moment('nextAt', time, nextInMs) };
+  }
+  if ('untilInMs' in fields) {
+    const { untilInMs, ...rest } = fields;
+    return { ...rest, ...moment('until', time, untilInMs) };
+  }
+  return fields;
+}
+
+/** Nothing where it is no time. */
+function moment(name: string, time: number, inMs: unknown): Record<string, string> {
+  const at = typeof inMs === 'number' ? new Date(time + inMs) : undefined;
+  return at === undefined || Number.isNaN(at.getTime()) ? {} : { [name]: at.toISOString() };
 }
 
 function isTerminal({ stream }: TelemetryOptions): boolean {

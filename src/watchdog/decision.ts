@@ -68,6 +68,10 @@ export type BudgetUnit = 'cost' | 'tokens' | 'steps';
 /** What goes round in circles (contract, `session.stuck`). */
 export type LoopKind = 'empty' | 'repeat' | 'compaction' | 'text' | 'runs';
 
+/** How a parked run's waiting ended. `superseded`: its person came back; `let_go`: it was given up. */
+export const PARKED_ENDS = ['continued', 'superseded', 'let_go'] as const;
+export type ParkedEnd = (typeof PARKED_ENDS)[number];
+
 /** What follows on a wedged session. */
 export type WedgedNext = 'dispose' | 'restart' | 'nothing';
 
@@ -79,6 +83,9 @@ export type RestartReason =
   | 'memory'
   | 'schedule'
   | 'manual';
+
+/** After which end a run is continued. */
+export type ContinueReason = 'abort' | 'restart' | 'quota';
 
 /** Why a directory is disposed; `elsewhere`: by somebody else. */
 export type DisposeReason = 'wedged' | 'elsewhere';
@@ -156,11 +163,14 @@ export type Act =
   /** Prompt an ended session to go on; answer `continue.done` or `continue.failed`. */
   | {
       act: 'continue';
+      because: ContinueReason;
       sessionID: string;
       directory: string | undefined;
       /** `provider/model` */
       model?: string;
       agent?: string;
+      /** The last message that the run wrote: where the session has a newer one, somebody has used it since. */
+      lastMessageID?: string;
       count: number;
     }
   /** `restart.giveUp: exit`: the daemon ends with exit code 5. */
@@ -314,6 +324,11 @@ export interface NoteFields {
   };
   /** More sessions are active at once than can be watched. */
   'session.unwatched': SessionFields & { watched: number };
+  'session.parked': SessionFields & {
+    /** When its quota is back. */
+    untilInMs: number;
+  };
+  'session.unparked': SessionFields & { outcome: ParkedEnd };
   'session.continued': SessionFields & { model?: string; count: number };
   'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
   /** The end of an abort that a person asked for. */

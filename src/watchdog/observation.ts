@@ -280,7 +280,15 @@ export type ActObservation =
   | (OfSession & { kind: 'abort.skipped' })
   /** The end of a `continue` act: whether the run was seen to begin. */
   | (OfSession & { kind: 'continue.done'; model?: string })
-  | (OfSession & { kind: 'continue.failed'; model?: string; error: string });
+  | (OfSession & {
+      kind: 'continue.failed';
+      model?: string;
+      error: string;
+      /** Somebody uses the session: nothing was sent. */
+      superseded?: boolean;
+    })
+  /** `dryRun`, or a pause. */
+  | (OfSession & { kind: 'continue.skipped' });
 
 /** The end of a `dispose` act. */
 export type DisposeObservation =
@@ -309,6 +317,26 @@ export type PersonObservation =
   /** What still stands of what was left undone is done now. */
   | (At & { kind: 'acts.resumed' });
 
+/** A run that waits for its quota, for the disk and for people. */
+export interface ParkedRun {
+  sessionID: string;
+  directory?: string;
+  title?: string;
+  parentID?: string;
+  model?: string;
+  agent?: string;
+  lastMessageID?: string;
+  /** How often the session was continued so far. */
+  count: number;
+  /** Until its quota is back, ms; negative where that was missed. */
+  inMs: number;
+  /** How long it has been parked, ms. */
+  forMs: number;
+}
+
+/** What an earlier daemon had kept. */
+export type RestoredObservation = At & { kind: 'parked.restored'; runs: readonly ParkedRun[] };
+
 export type BudgetObservation =
   /**
    * A day of the budget: at midnight, and when the daemon has started.
@@ -334,6 +362,7 @@ export type Observation =
   | SessionObservation
   | ActObservation
   | DisposeObservation
+  | RestoredObservation
   | PersonObservation
   | BudgetObservation
   | TimeObservation;

@@ -92,6 +92,10 @@ export interface Policy {
     afterAbort: 'none' | 'continue';
     /** Whether runs that a restart cut while they were healthy are continued. */
     afterRestart: 'none' | 'continue';
+    /** Whether a run whose quota comes back at a known time is parked until then. */
+    afterQuota: 'none' | 'continue';
+    /** The longest that it waits. */
+    maxPark: number;
     /** Fallback chain of models, `provider/model`. */
     models: string[];
     maxPerSession: number;
@@ -139,7 +143,14 @@ export const DEFAULT_POLICY: Policy = {
     giveUp: 'hold',
   },
   recycle: { drainTimeout: 30 * 60_000, waitForPeople: true },
-  recover: { afterAbort: 'none', afterRestart: 'none', models: [], maxPerSession: 2 },
+  recover: {
+    afterAbort: 'none',
+    afterRestart: 'none',
+    afterQuota: 'none',
+    maxPark: 12 * 60 * 60_000,
+    models: [],
+    maxPerSession: 2,
+  },
 };
 
 /** A copy that nobody else holds, of the policy's own keys alone: what a configuration has beside them is not taken along. */

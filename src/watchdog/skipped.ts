@@ -12,12 +12,13 @@ export function skipped(act: Act, at: number): Observation | undefined {
       return { kind: 'restart.skipped', at };
     case 'continue_process':
       return { kind: 'continue_process.skipped', at };
+    case 'continue':
+      return { kind: 'continue.skipped', at, sessionID: act.sessionID };
     case 'dispose':
       return { kind: 'dispose.skipped', at, directory: act.directory };
     case 'inspect':
     case 'withdraw':
     case 'reject':
-    case 'continue':
     case 'give_up':
       return undefined;
   }

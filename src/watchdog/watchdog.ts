@@ -9,7 +9,7 @@ import type { Decision, Health, Interrupted, RestartReason, SessionFields } from
 import { CutsElsewhere } from './group/cuts-elsewhere.js';
 import { Disposals } from './group/disposal.js';
 import { ProviderOutages } from './group/provider-outage.js';
-import type { Observation, Spent } from './observation.js';
+import type { Observation, ParkedRun, Spent } from './observation.js';
 import { adoptPolicy, copyPolicy, type Policy } from './policy.js';
 import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
@@ -89,6 +89,9 @@ export class Watchdog {
       verifyMs: (at) => this.#answers.verifyMs(this.#policy.abort.verifyTimeout, at),
       isUnresponsive: () => this.server.isUnresponsive,
       unresponsiveMsSince: (since) => this.server.unresponsiveMsSince(since),
+      park: (...run) => this.#sessions.parking.park(...run),
+      runBegan: (sessionID) => this.#sessions.parking.usedBy(sessionID, 'superseded'),
+      runOver: (...run) => this.#sessions.parking.ended(...run),
       wakeAt: (at, session) => {
         if (session === undefined) this.#wakeAt(at);
         else this.#timers.ask(session, at);
@@ -140,6 +143,16 @@ export class Watchdog {
     return this.#sessions.spentTotals;
   }
 
+  /** The runs that wait for their quota. */
+  parked(at: number): ParkedRun[] {
+    return this.#sessions.parking.list(at);
+  }
+
+  /** Changes whenever that list does. */
+  get parkedVersion(): number {
+    return this.#sessions.parking.version;
+  }
+
   /** Sessions that are known and have no run. */
   get idleSessions(): number {
     return this.#sessions.registry.size - this.#sessions.registry.active.size;
@@ -164,6 +177,7 @@ export class Watchdog {
     if ('startedAt' in o) this.#answers.note(o.at - o.startedAt, o.at);
     this.#take(o);
     this.#reviewDue(o.at);
+    if (this.#pausedAt === undefined) this.#sessions.parking.review(o.at);
     this.#reviewServer(o.at);
     this.#cuts.review(o.at);
     return this.#decisions;
@@ -191,6 +205,9 @@ export class Watchdog {
         return;
       case 'abort.requested':
         this.#sessions.abortRequested(o);
+        return;
+      case 'parked.restored':
+        this.#sessions.parking.restored(o);
         return;
       case 'budget.day':
         this.#sessions.dayBegan(o);
@@ -262,6 +279,7 @@ export class Watchdog {
       case 'abort.skipped':
       case 'continue.done':
       case 'continue.failed':
+      case 'continue.skipped':
       case 'session.info':
         this.#sessions.observe(o);
         return;

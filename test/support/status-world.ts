@@ -53,6 +53,7 @@ export class TestSource implements StatusSource {
   readonly looks: string[][] = [];
   readonly acts: string[] = [];
   idleSessions = 0;
+  parkedRuns: ReturnType<StatusSource['parked']> = [];
   bytes: number | undefined = 420 * 1024 ** 2;
   paused = false;
   dryRun = false;
@@ -81,6 +82,10 @@ export class TestSource implements StatusSource {
 
   async askExcerpt(sessionID: string): Promise<SessionExcerpt | undefined> {
     return this.excerpts.get(sessionID);
+  }
+
+  parked(): ReturnType<StatusSource['parked']> {
+    return this.parkedRuns;
   }
 
   memory(): Promise<number | undefined> {

@@ -12,12 +12,18 @@ export interface ContinueRequest {
   /** `provider/model`; opencode's choice where absent. */
   model?: string;
   agent?: string;
+  /** The last message that its run wrote: where there is a newer one, somebody has used the session since. */
+  lastMessageID?: string;
   /** How long it may take to begin. */
   timeoutMs: number;
   signal: AbortSignal;
 }
 
-export type ContinueOutcome = { outcome: 'started' } | { outcome: 'failed'; error: string };
+export type ContinueOutcome =
+  | { outcome: 'started' }
+  /** Somebody uses the session: nothing was sent. */
+  | { outcome: 'superseded'; error: string }
+  | { outcome: 'failed'; error: string };
 
 export async function continueSession(
   client: ServerApi,
@@ -28,9 +34,13 @@ export async function continueSession(
   const failed = (error: string): ContinueOutcome => ({ outcome: 'failed', error });
   try {
     if ((await client.statuses(directory, signal)).has(sessionID)) {
-      return failed('somebody else set it to work meanwhile');
+      return { outcome: 'superseded', error: 'somebody else set it to work meanwhile' };
     }
     const before = (await client.lastMessage(sessionID, directory, signal))?.id;
+    const { lastMessageID } = request;
+    if (lastMessageID !== undefined && before !== undefined && before !== lastMessageID) {
+      return { outcome: 'superseded', error: 'somebody has used the session meanwhile' };
+    }
     const says = {
       text: prompt,
       ...(model === undefined ? {} : { model }),

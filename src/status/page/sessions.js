@@ -62,7 +62,7 @@ export function tickSessions() {
   for (const { row, parts, element } of drawn.values()) {
     if (element.hidden) continue;
     say(parts.for, span(now() - row.since));
-    if (row.nextAt !== undefined) say(parts.next, nextWords(row));
+    if (row.nextAt !== undefined || row.parkedUntil !== undefined) say(parts.next, nextWords(row));
   }
 }
 
@@ -193,7 +193,11 @@ function ended({ outcome, reason, message }) {
 }
 
 /** When it tries again, and on which model. */
-function nextWords({ nextAt, model }) {
+function nextWords({ nextAt, model, parkedUntil }) {
+  if (parkedUntil !== undefined) {
+    const wait = parkedUntil - now();
+    return wait > 0 ? `parked, goes on in ${span(wait)}` : 'parked, goes on soon';
+  }
   const left = nextAt === undefined ? undefined : nextAt - now();
   const next = left === undefined ? '' : left > 0 ? `next in ${span(left)}` : 'trying now';
   return [next, model].filter(Boolean).join(' · ');

@@ -68,11 +68,13 @@ export type EventName = keyof EventFields;
 
 /**
  * What stands in the log: as emitted, but where the state machine, which has no wall clock, says how far away the next
- * attempt is, the log says when it is.
+ * attempt is, or the end of a wait, the log says when it is.
  */
 export type LogFields<E extends EventName> = 'nextInMs' extends keyof EventFields[E]
   ? Omit<EventFields[E], 'nextInMs'> & { nextAt?: string }
-  : EventFields[E];
+  : 'untilInMs' extends keyof EventFields[E]
+    ? Omit<EventFields[E], 'untilInMs'> & { until?: string }
+    : EventFields[E];
 
 /** The names that a catalogue entry documents: all but those which every session event has. */
 export type DocumentedField<E extends EventName> = Exclude<

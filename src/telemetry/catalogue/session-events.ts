@@ -1,5 +1,5 @@
 /** The catalogue's entries about sessions and their providers. */
-import type { InterruptedBy, RunOutcome, WedgedNext } from '../../watchdog/decision.js';
+import type { InterruptedBy, ParkedEnd, RunOutcome, WedgedNext } from '../../watchdog/decision.js';
 import { aside, counted, phrase, time } from '../number-text.js';
 import { REASON_WORDS } from '../reason-words.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
@@ -216,6 +216,22 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     message: (f) =>
       `Session ${named(f)}, and perhaps others, is not watched: ${f.watched} are active already, and that is the limit. It is watched as soon as one of them ends.`,
   },
+  'session.parked': {
+    level: 'info',
+    when: '`recover.afterQuota`: the run ended because its quota is spent, and waits until it is back; said again by a daemon that finds it parked',
+    fields: { until: 'when its quota is back (ISO 8601)' },
+    message: (f) =>
+      `Session ${named(f)} is parked: its quota is back ${f.untilInMs > 0 ? `in ${time(f.untilInMs)}` : 'by now'}, and it is told to go on then.`,
+  },
+  'session.unparked': {
+    level: (f) => (f.outcome === 'let_go' ? 'warn' : 'info'),
+    when: 'a parked run waits no more',
+    fields: {
+      outcome:
+        'continued; superseded (its person came back, or a program); let_go (after `recover.maxPark`, where it could not be continued, or where its session was aborted by a person or deleted)',
+    },
+    message: (f) => `Session ${named(f)} is parked no more: ${UNPARKED[f.outcome]}.`,
+  },
   'session.continued': {
     level: 'info',
     when: '`recover` prompted the session again',
@@ -281,6 +297,12 @@ const WEDGED_NEXT: Readonly<Record<WedgedNext, string>> = {
   restart: '; the server is restarted next',
   nothing:
     ', and what is left would cut more than it ends or is not the watchdog’s to do: a person must restart opencode when its other runs can be spared',
+};
+
+const UNPARKED: Readonly<Record<ParkedEnd, string>> = {
+  continued: 'its quota is back, and it was told to go on',
+  superseded: 'somebody uses it again',
+  let_go: 'it is not continued any more',
 };
 
 const ENDED: Readonly<Record<RunOutcome, string>> = {

@@ -6,7 +6,7 @@
  * or whose whole run was over its time; and each session at most `recover.maxPerSession` times.
  */
 
-import type { Health, StuckReason } from '../decision.js';
+import type { ContinueReason, Health, StuckReason } from '../decision.js';
 import type { ActObservation } from '../observation.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason } from './rules.js';
@@ -21,10 +21,12 @@ export function continueAfterAbort(
   session: Session,
   run: Run,
   reason: StuckReason,
+  at: number,
 ): void {
-  if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
   // Another run has begun behind it: somebody wanted something else.
   if (session.run !== undefined && session.run !== run) return;
+  if (parkForQuota(context, session, run, reason, at)) return;
+  if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
   // The same model again is no help where an account is empty, its limit is hours away, or it went round in circles.
   const needsOther = reason === 'hopeless' || reason === 'wait' || reason === 'loop';
   const models = context.policy.recover.models.filter(
@@ -32,7 +34,30 @@ export function continueAfterAbort(
   );
   if (needsOther && models.length === 0) return;
   const hasFailed = needsOther || isRetryReason(reason) || reason === 'silence';
-  proceed(context, session, run, hasFailed ? models : []);
+  proceed(context, session, run, 'abort', hasFailed ? models : []);
+}
+
+/** Where another model may be had at once (`recover.models`), nothing waits for this one's quota. */
+function parkForQuota(
+  context: Context,
+  session: Session,
+  run: Run,
+  reason: StuckReason,
+  at: number,
+): boolean {
+  if (reason !== 'wait' && reason !== 'hopeless') return false;
+  const { afterAbort, models } = context.policy.recover;
+  if (afterAbort === 'continue' && models.some((model) => model !== run.model)) return false;
+  if (!mayBeContinued(session, run)) return false;
+  const { episode } = run;
+  const until = episode?.backAt ?? (reason === 'wait' ? episode?.nextAt : undefined);
+  return until !== undefined && until > at && context.park(session, run, until, at);
+}
+
+/** Never a subagent, a ghost, or what waited for a person or has new input. */
+function mayBeContinued({ deleted, info, lastPrompt }: Session, run: Run): boolean {
+  const promptWaits = lastPrompt?.taken === false;
+  return !deleted && info.parentID === undefined && !promptWaits && run.requests.size === 0;
 }
 
 /** What a restart cut, to be continued when the new server is healthy. */
@@ -49,18 +74,21 @@ export function continueAfterRestart(context: Context, cut: readonly Cut[]): voi
     const wasHealthy = health === 'busy' || health === 'delegating';
     const promptedSince = (session.lastPrompt?.at ?? at) > at;
     if (wasHealthy && !promptedSince && session.run === undefined) {
-      proceed(context, session, run, []);
+      proceed(context, session, run, 'restart', []);
     }
   }
 }
 
 /** `models`: the chain that is walked, as the run failed on its model; empty where it goes on with that. */
-function proceed(context: Context, session: Session, run: Run, models: readonly string[]): void {
+function proceed(
+  context: Context,
+  session: Session,
+  run: Run,
+  because: ContinueReason,
+  models: readonly string[],
+): void {
   const { maxPerSession } = context.policy.recover;
-  const { parentID } = session.info;
-  const promptWaits = session.lastPrompt?.taken === false;
-  if (session.deleted || parentID !== undefined || promptWaits || run.requests.size > 0) return;
-  if (session.continues >= maxPerSession) return;
+  if (!mayBeContinued(session, run) || session.continues >= maxPerSession) return;
   const chosen = models[Math.min(session.continues, models.length - 1)];
   const model = chosen ?? run.model;
   session.continues += 1;
@@ -68,6 +96,7 @@ function proceed(context: Context, session: Session, run: Run, models: readonly 
   session.lastAbort = undefined;
   context.emit({
     act: 'continue',
+    because,
     sessionID: session.id,
     directory: run.directory ?? session.info.directory,
     ...(model === undefined ? {} : { model }),

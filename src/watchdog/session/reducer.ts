@@ -22,6 +22,7 @@ import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abo
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { compacted, prompted, stepFinished } from './loops.js';
 import { abortRequested, answerPerson } from './manual-abort.js';
+import { Parking } from './parking.js';
 import { type Cut, continueAfterAbort, continueAfterRestart, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';
@@ -50,6 +51,7 @@ type OfOneSession = Exclude<
 export class SessionWatch {
   readonly registry: SessionRegistry;
   readonly pileups: Pileups;
+  readonly parking: Parking;
   readonly #gaps = new ClockGaps();
   readonly #context: Context;
   readonly #runs: Runs;
@@ -59,6 +61,7 @@ export class SessionWatch {
     this.#context = context;
     this.#runs = new Runs(context);
     this.registry = this.#runs.registry;
+    this.parking = new Parking(context, this.registry);
     this.pileups = new Pileups(context, this.#runs);
   }
 
@@ -125,8 +128,10 @@ export class SessionWatch {
   /** A person wants it aborted, whatever it does; also where it is not known to run. */
   abortRequested({ sessionID, by, at }: Extract<Observation, { kind: 'abort.requested' }>): void {
     const session = this.#enter(sessionID, at);
-    if (session !== undefined) abortRequested(this.#context, session, by, at);
-    else {
+    if (session !== undefined) {
+      this.parking.usedBy(sessionID, 'let_go');
+      abortRequested(this.#context, session, by, at);
+    } else {
       const error = `${this.registry.active.size} sessions are active, more than can be watched`;
       this.#context.emit({
         note: 'act.done',
@@ -212,7 +217,7 @@ export class SessionWatch {
       run.endedBy = 'watchdog';
       if (session.run === run) this.#runs.end(session, at);
       if (run.endedFor !== undefined && run.endedFor !== 'manual') {
-        continueAfterAbort(this.#context, session, run, run.endedFor);
+        continueAfterAbort(this.#context, session, run, run.endedFor, at);
       }
     }
     const cut = others.filter(({ session, run }) => session.run === run || wasAborted(run));
@@ -246,6 +251,7 @@ export class SessionWatch {
       }
       case 'session.prompted':
         if (isKnownPrompt(session, o.messageID)) return;
+        this.parking.usedBy(session.id, 'superseded');
         session.lastPrompt = { messageID: o.messageID, at: o.at, model: o.model, taken: false };
         session.lastAbort = undefined;
         session.lastFailure = undefined;
@@ -261,6 +267,7 @@ export class SessionWatch {
         if (run) run.steps.textRepeats = o.textRepeats;
         break;
       case 'session.step_finished':
+        this.parking.worked(session.id);
         if (run === undefined) {
           // A poll was faster than the stream.
           if (session.runEnd) noteStep(session.runEnd.run, o.step);
@@ -316,6 +323,7 @@ export class SessionWatch {
         break;
       case 'session.deleted':
         session.deleted = true;
+        this.parking.usedBy(session.id, 'let_go');
         break;
       case 'session.inspected':
         this.#inspected(session, o);
@@ -326,6 +334,10 @@ export class SessionWatch {
       case 'continue.done':
       case 'continue.failed':
         continued(context, session, o);
+        this.parking.continued(o);
+        break;
+      case 'continue.skipped':
+        this.parking.continued(o);
         break;
       default:
         if (abortEnded(context, session, o)) this.#runs.end(session, o.at);
@@ -389,6 +401,7 @@ export class SessionWatch {
   /** The daemon did not run for `ms`, until now. */
   gap(at: number, ms: number): void {
     this.#gaps.note(at, ms);
+    this.parking.gap(ms);
   }
 
   /** Where there is no room, that is said; the session is watched as soon as there is, with the next poll or event. */

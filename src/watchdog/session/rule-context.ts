@@ -3,7 +3,7 @@ import type { Decision } from '../decision.js';
 import type { CutsElsewhere } from '../group/cuts-elsewhere.js';
 import type { ProviderOutages } from '../group/provider-outage.js';
 import type { Policy } from '../policy.js';
-import type { Session } from './state.js';
+import type { Run, Session } from './state.js';
 
 export interface Context {
   readonly policy: Policy;
@@ -24,6 +24,11 @@ export interface Context {
   isUnresponsive(): boolean;
   /** For how long of the time since then the server was not responding, ms. */
   unresponsiveMsSince(since: number): number;
+  /** Has the run wait for its quota, which is back then; false where that is not asked for, or not possible. */
+  park(session: Session, run: Run, until: number, at: number): boolean;
+  /** A run of the session begins, whoever prompted it; or one is over. */
+  runBegan(sessionID: string): void;
+  runOver(sessionID: string, at: number): void;
   /** Asks to be woken, and for this session to be judged then where one is named. */
   wakeAt(at: number, session?: Session): void;
 }

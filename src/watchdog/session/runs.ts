@@ -95,13 +95,15 @@ export class Runs {
     if (!repeated) run.statusAt = at;
     run.status = 'retry';
     run.preparing = false;
+    const { named, backAt } = this.#named(run, status, at);
     run.episode = {
       startedAt: episode?.startedAt ?? at,
       attempts: status.attempt,
       message: status.message,
       nextAt: status.nextInMs === undefined ? undefined : at + status.nextInMs,
       needsPerson: status.needsPerson ?? false,
-      named: this.#named(run, status, at),
+      named,
+      backAt,
       namedBeforeMs:
         episode === undefined ? 0 : repeated ? episode.namedBeforeMs : namedMs(episode, at),
       holds: episode?.holds ?? 0,
@@ -111,21 +113,23 @@ export class Runs {
     this.#context.outages.retrying(session.id, run, at);
   }
 
-  /** The wait that was announced, where the provider named its end and it is near. */
+  /** The wait that was announced, where the provider named its end: when it is back, and `named` where that is near. */
   #named(
     run: Run,
     status: Extract<SessionStatus, { type: 'retry' }>,
     at: number,
-  ): Episode['named'] {
+  ): { backAt?: number; named?: NonNullable<Episode['named']> } {
     const { maxWait } = this.#context.policy.retry;
     const { attempt, message, nextInMs } = status;
     const from = run.statusAt;
     // A poll says what is left of it.
     const waitMs = nextInMs === undefined ? undefined : nextInMs + at - from;
     const before = run.episode?.named !== undefined || (run.episode?.namedBeforeMs ?? 0) > 0;
-    const named = namedWait(attempt, message, waitMs, before);
-    if (named === undefined || (maxWait > 0 && named > maxWait)) return undefined;
-    return { from, until: from + (waitMs ?? named) };
+    const wait = namedWait(attempt, message, waitMs, before);
+    if (wait === undefined) return {};
+    const backAt = from + wait;
+    if (maxWait > 0 && wait > maxWait) return { backAt };
+    return { backAt, named: { from, until: from + (waitMs ?? wait) } };
   }
 
   /** The session is idle. */
@@ -144,7 +148,10 @@ export class Runs {
   close(session: Session, at: number): void {
     const { run } = session;
     this.registry.deactivate(session);
-    if (run) session.runStarts.lastEndedAt = at;
+    if (run) {
+      session.runStarts.lastEndedAt = at;
+      this.#context.runOver(session.id, at);
+    }
     session.run = undefined;
     this.#sayHealth(session, at, run);
     if (session.deleted) this.forgetDeleted(session);
@@ -238,6 +245,7 @@ export class Runs {
     }
     sayFastRuns(this.#context, session, runBegan(session.runStarts, at));
     session.run = run;
+    this.#context.runBegan(session.id);
     session.lastFailure = undefined;
     this.registry.activate(session);
     this.reviewParent(session, at);

@@ -49,5 +49,5 @@ export function abortWorked(
   const promptWaits = session.lastPrompt?.taken === false;
   session.lastAbort = promptWaits ? undefined : { at, reason: aborting.reason, tries };
   if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);
-  continueAfterAbort(context, session, run, aborting.reason);
+  continueAfterAbort(context, session, run, aborting.reason, at);
 }

@@ -25,6 +25,8 @@ export interface Episode {
   needsPerson: boolean;
   /** The wait for this attempt, where the provider named a near time for it (`hopeless.ts`). */
   named: { from: number; until: number } | undefined;
+  /** When the provider says that it is back, near or far; undefined where it names no time. */
+  backAt?: number | undefined;
   /** How long it waited for such times before this attempt, ms. */
   namedBeforeMs: number;
   /** How often an abort was held back because an attempt was in flight. */

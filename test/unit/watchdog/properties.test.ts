@@ -348,7 +348,21 @@ const nonsense = fc.oneof(
   fc.record({ kind: kind('abort.requested'), sessionID, by: kind('command') }),
   fc.record({ kind: fc.constantFrom('acts.paused' as const, 'acts.resumed' as const) }),
   of('continue.done', { model: kind('f/m') }),
-  of('continue.failed', { error: kind('x') }),
+  of('continue.failed', { error: kind('x'), superseded: fc.boolean() }),
+  of('continue.skipped', {}),
+  fc.record({
+    kind: kind('parked.restored'),
+    runs: fc.array(
+      fc.record({
+        sessionID,
+        model: kind('f/m'),
+        count: fc.nat(2),
+        inMs: fc.integer({ min: -100_000, max: 100_000 }),
+        forMs: fc.nat(100_000),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
   fc.record({ kind: kind('policy.changed') }),
   fc.record({
     kind: kind('status.polled'),
@@ -404,6 +418,13 @@ const nonsense = fc.oneof(
   fc.record({ kind: kind('stream.resynced') }),
   fc.record({ kind: kind('gap'), ms: fc.nat(100_000) }),
 );
+/** All that is off by default. */
+const RECOVERS = {
+  afterAbort: 'continue',
+  afterRestart: 'continue',
+  afterQuota: 'continue',
+  models: ['other/m'],
+} as const satisfies Partial<Record<keyof Policy['recover'], unknown>>;
 /** Time that passes before an observation, and how old its `startedAt` is. */
 const step = fc.record({
   o: nonsense,
@@ -422,7 +443,8 @@ describe('in every sequence of observations, sensible or not', () => {
     const sequence = fc.array(step, { minLength: 1, maxLength: 60, size: 'max' });
     fc.assert(
       fc.property(policies, waiting, fc.boolean(), sequence, (base, wait, acts, steps) => {
-        const policy = { ...base, waiting: wait };
+        const recover = { ...base.recover, ...RECOVERS, models: [...RECOVERS.models] };
+        const policy = { ...base, waiting: wait, recover };
         const watchdog = new Watchdog({ policy, acts });
         const laws = new Laws(policy, watchdog);
         let now = 0;

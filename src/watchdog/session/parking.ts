@@ -1,0 +1,258 @@
+/**
+ * Parked runs (`recover.afterQuota`, off by default): a run that ended because its quota is spent waits for the time at
+ * which its provider says that it is back, and is continued then.
+ *
+ * Only one of a provider's is tried at first; when it has worked, the others follow a few at a time. It is let go after
+ * `recover.maxPark`, and as soon as its person comes back: a session that somebody uses is never prompted.
+ */
+import type { ParkedEnd, SessionFields } from '../decision.js';
+import type { ActObservation, Observation, ParkedRun } from '../observation.js';
+import type { SessionRegistry } from './registry.js';
+import type { Context } from './rule-context.js';
+import { fieldsOf, type Run, type Session } from './state.js';
+
+/** Runs that wait for their quota. At the limit: the next one is not parked. */
+export const MAX_PARKED = 500;
+/** Of one provider, while the first has not worked. */
+const FIRST = 1;
+/** Runs of one provider that are continued at a time once the first has worked. At the limit: the rest wait. */
+const MAX_AT_ONCE = 3;
+/** Providers round their times: asked again a little later, nothing is lost. */
+const AFTER_ITS_TIME_MS = 5_000;
+/** A prompt that the server did not take is sent again after this many ms ... */
+const AGAIN_MS = 60_000;
+/** ... so many times in all. */
+const TRIES = 3;
+/** The proof of an abort follows the end of its run within this time, ms. */
+const PROOF_MS = 10_000;
+
+interface Parked extends Omit<ParkedRun, 'inMs' | 'forMs'> {
+  parkedAt: number;
+  /** When its quota is back. */
+  until: number;
+  phase: 'waits' | 'asked';
+  tries: number;
+}
+
+interface Trial {
+  parked: Parked;
+  since: number;
+  /** Its run is over; whether it is parked anew is told with the proof of its abort. */
+  overAt?: number;
+}
+
+export class Parking {
+  readonly #context: Context;
+  readonly #registry: SessionRegistry;
+  readonly #parked = new Map<string, Parked>();
+  /** Continued, and no step of theirs has finished yet. */
+  readonly #trying = new Map<string, Trial>();
+  /** Providers whose first continued run has worked. */
+  readonly #works = new Set<string>();
+  /** Changes with everything that is to be kept on disk. */
+  version = 0;
+
+  constructor(context: Context, registry: SessionRegistry) {
+    this.#context = context;
+    this.#registry = registry;
+  }
+
+  /** Those that wait, with how long, for the disk and for people. */
+  list(at: number): ParkedRun[] {
+    return [...this.#parked.values()].map(({ parkedAt, until, phase: _, tries: __, ...run }) => ({
+      ...run,
+      inMs: until - at,
+      forMs: at - parkedAt,
+    }));
+  }
+
+  /** True where the run waits now. `until`: when its quota is back. */
+  park(session: Session, run: Run, until: number, at: number): boolean {
+    const { recover } = this.#context.policy;
+    const before = this.#trying.get(session.id);
+    const parkedAt = before?.parked.parkedAt ?? at;
+    if (recover.afterQuota === 'none' || until - parkedAt > recover.maxPark) return false;
+    if (session.continues >= recover.maxPerSession || this.#parked.size >= MAX_PARKED) return false;
+    const { model, agent } = run;
+    const directory = run.directory ?? session.info.directory;
+    const parked: Parked = {
+      ...fieldsOf(session),
+      ...(directory === undefined ? {} : { directory }),
+      ...(model === undefined ? {} : { model }),
+      ...(agent === undefined ? {} : { agent }),
+      ...(run.askedMessageID === undefined ? {} : { lastMessageID: run.askedMessageID }),
+      count: session.continues,
+      parkedAt,
+      until,
+      phase: 'waits',
+      tries: 0,
+    };
+    this.#trying.delete(session.id);
+    this.#parked.set(session.id, parked);
+    this.version += 1;
+    // What the provider says to one, it says to all.
+    this.#works.delete(providerOf(parked));
+    for (const other of this.#parked.values()) {
+      if (other.phase === 'waits' && providerOf(other) === providerOf(parked)) {
+        other.until = Math.max(other.until, until);
+      }
+    }
+    this.#context.emit({ note: 'session.parked', ...this.#fields(parked), untilInMs: until - at });
+    this.#context.wakeAt(Math.max(at + 1, until + AFTER_ITS_TIME_MS));
+    return true;
+  }
+
+  /** What an earlier daemon had parked. */
+  restored({ runs, at }: Extract<Observation, { kind: 'parked.restored' }>): void {
+    for (const { inMs, forMs, ...run } of runs) {
+      if (this.#parked.size >= MAX_PARKED) break;
+      const session = this.#registry.enter(run.sessionID, at);
+      if (session === undefined) continue;
+      session.continues = Math.max(session.continues, run.count);
+      const { directory, title } = run;
+      this.#registry.learn(session, {
+        ...(directory === undefined ? {} : { directory }),
+        ...(title === undefined ? {} : { title }),
+      });
+      const parked: Parked = {
+        ...run,
+        parkedAt: at - forMs,
+        until: at + inMs,
+        phase: 'waits',
+        tries: 0,
+      };
+      this.#parked.set(run.sessionID, parked);
+      this.#context.emit({ note: 'session.parked', ...this.#fields(parked), untilInMs: inMs });
+      this.#context.wakeAt(Math.max(at + 1, parked.until + AFTER_ITS_TIME_MS));
+    }
+    this.version += 1;
+  }
+
+  /** Wall clocks went on while the daemon did not run. */
+  gap(ms: number): void {
+    for (const parked of this.#parked.values()) {
+      parked.until -= ms;
+      parked.parkedAt -= ms;
+    }
+  }
+
+  /** Continues who is due, and lets go of who waits for too long. */
+  review(at: number): void {
+    if (this.#parked.size === 0) return;
+    const { recover } = this.#context.policy;
+    for (const parked of [...this.#parked.values()]) {
+      if (parked.phase !== 'waits') continue;
+      const lastAt = parked.parkedAt + recover.maxPark + AFTER_ITS_TIME_MS + AGAIN_MS;
+      if (at >= lastAt || recover.afterQuota === 'none') {
+        this.#end(parked, 'let_go');
+        continue;
+      }
+      const dueAt = parked.until + AFTER_ITS_TIME_MS;
+      if (at < dueAt) {
+        this.#context.wakeAt(Math.min(dueAt, lastAt));
+      } else if (this.#context.canAct() && this.#mayTry(providerOf(parked), at)) {
+        this.#continue(parked);
+      } else this.#context.wakeAt(Math.min(lastAt, at + AGAIN_MS));
+    }
+  }
+
+  /** The executor reports whether the continued run has begun. True where it was a parked one. */
+  continued(
+    o: Extract<ActObservation, { kind: 'continue.done' | 'continue.failed' | 'continue.skipped' }>,
+  ): boolean {
+    const parked = this.#parked.get(o.sessionID);
+    if (parked?.phase !== 'asked') return false;
+    if (o.kind === 'continue.done') {
+      this.#trying.set(o.sessionID, { parked, since: o.at });
+      this.#end(parked, 'continued');
+    } else if (o.kind === 'continue.failed' && o.superseded) this.#end(parked, 'superseded');
+    else if (o.kind === 'continue.skipped' || parked.tries >= TRIES) this.#end(parked, 'let_go');
+    else {
+      parked.phase = 'waits';
+      parked.until = o.at + AGAIN_MS - AFTER_ITS_TIME_MS;
+      this.#context.wakeAt(o.at + AGAIN_MS);
+    }
+    return true;
+  }
+
+  /** Somebody uses the session, or has it deleted. What we prompt ourselves is none of that. */
+  usedBy(sessionID: string, end: Exclude<ParkedEnd, 'continued'>): void {
+    const parked = this.#parked.get(sessionID);
+    if (parked?.phase === 'waits') this.#end(parked, end);
+  }
+
+  /** A step of the session has finished: where it was a trial, the provider works. */
+  worked(sessionID: string): void {
+    const trial = this.#trying.get(sessionID);
+    if (trial === undefined) return;
+    this.#trying.delete(sessionID);
+    this.#works.add(providerOf(trial.parked));
+  }
+
+  /** Its run is over, and its trial soon: where it failed again, it is parked anew first. */
+  ended(sessionID: string, at: number): void {
+    const trial = this.#trying.get(sessionID);
+    if (trial === undefined || trial.overAt !== undefined) return;
+    trial.overAt = at;
+    this.#context.wakeAt(at + PROOF_MS);
+  }
+
+  #mayTry(provider: string, at: number): boolean {
+    const asked = [...this.#parked.values()].filter(({ phase }) => phase === 'asked');
+    for (const [sessionID, { since, overAt }] of this.#trying) {
+      // One whose beginning and end were not heard must not hold up the others for ever.
+      const isLost = at - since >= AGAIN_MS && !this.#registry.find(sessionID)?.run;
+      if (overAt === undefined ? isLost : at - overAt >= PROOF_MS) this.#trying.delete(sessionID);
+    }
+    const trying = [...this.#trying.values()];
+    const trials = [...asked, ...trying.map(({ parked }) => parked)].filter(
+      (each) => providerOf(each) === provider,
+    );
+    return trials.length < (this.#works.has(provider) ? MAX_AT_ONCE : FIRST);
+  }
+
+  #continue(parked: Parked): void {
+    const { sessionID, directory, model, agent, lastMessageID } = parked;
+    const session = this.#registry.find(sessionID);
+    parked.phase = 'asked';
+    if (parked.tries === 0) parked.count += 1;
+    parked.tries += 1;
+    if (session !== undefined) {
+      session.continues = Math.max(session.continues, parked.count);
+      session.lastAbort = undefined;
+    }
+    this.version += 1;
+    this.#context.emit({
+      act: 'continue',
+      because: 'quota',
+      sessionID,
+      directory,
+      ...(model === undefined ? {} : { model }),
+      ...(agent === undefined ? {} : { agent }),
+      ...(lastMessageID === undefined ? {} : { lastMessageID }),
+      count: parked.count,
+    });
+  }
+
+  #end(parked: Parked, outcome: ParkedEnd): void {
+    this.#parked.delete(parked.sessionID);
+    this.version += 1;
+    this.#context.emit({ note: 'session.unparked', ...this.#fields(parked), outcome });
+  }
+
+  #fields({ sessionID, directory, title, parentID }: Parked): SessionFields {
+    const session = this.#registry.find(sessionID);
+    if (session !== undefined) return fieldsOf(session);
+    return {
+      sessionID,
+      ...(directory === undefined ? {} : { directory }),
+      ...(title === undefined ? {} : { title }),
+      ...(parentID === undefined ? {} : { parentID }),
+    };
+  }
+}
+
+/** Quotas are a provider's; a run whose model is not known is one of its own kind. */
+function providerOf({ model = '' }: { model?: string }): string {
+  return model.slice(0, Math.max(0, model.indexOf('/')));
+}
