@@ -5,7 +5,7 @@ import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.
 import { DriverError } from './opencode/driver/error.js';
 import type { DriverOptions } from './opencode/driver/types.js';
 import { isHealthy } from './opencode/is-healthy.js';
-import { OpencodeClient } from './opencode/v1/client.js';
+import { RecognisingApi } from './opencode/recognising-api.js';
 import { createControl } from './process/control/auto.js';
 import { checkBinary } from './process/identity/binary.js';
 import { PasswordGuard } from './process/identity/password-guard.js';
@@ -70,7 +70,7 @@ async function startServer(
   if (!binary.found) throw new DriverError('binary_not_found', binary.error);
   const guard = new PasswordGuard({ url, command, clock, caller: 'daemon' });
   const { authorise } = guard;
-  const client = new OpencodeClient({ url, ...credentials, clock, authorise });
+  const client = new RecognisingApi({ url, ...credentials, clock, authorise });
   const { control } = await createControl(
     {
       mode: 'spawn',

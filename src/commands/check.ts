@@ -3,15 +3,14 @@ import type { Config } from '../config/schema.js';
 import { SystemClock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
 import { suggest } from '../lib/suggest.js';
-import { adviceFor } from '../opencode/driver/error.js';
-import type { RecognisingApi } from '../opencode/recognising-api.js';
-import { readAskingAgents } from '../opencode/v1/asking-agents.js';
-import type { OpencodeClient } from '../opencode/v1/client.js';
-import { readConfiguredModel, readProviders } from '../opencode/v1/providers.js';
+import { probeServer, type ServerState } from '../opencode/driver/availability.js';
+import { listModels } from '../opencode/driver/catalog.js';
+import type { DriverApi } from '../opencode/driver-api.js';
+import type { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import { createControl } from '../process/control/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
 import { time } from '../telemetry/number-text.js';
-import { apiFor, clientFor, controlOptions, onceDeps } from './server.js';
+import { apiFor, controlOptions, onceDeps } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -44,21 +43,22 @@ export async function check(options: CheckOptions): Promise<number> {
   const loaded = options.start ? await loadToAct(options) : loadForCommand(options);
   const { config } = loaded;
   const clock = new SystemClock();
-  const client = clientFor(loaded, clock);
-  const api = apiFor(loaded, clock);
+  const client = apiFor(loaded, clock);
   try {
     const steps: Step[] = [];
     const binary = await checkBinary(config.server.command, process.env, process.cwd());
-    let server = await serverStep(api);
-    if (options.start && server.step.ok === false && server.code === EXIT.unreachable) {
-      server = await started(loaded, api, clock);
+    let state = await probeServer(client);
+    let failed: string | undefined;
+    if (options.start && state.kind === 'down') {
+      failed = await start(loaded, client, clock);
+      if (failed === undefined) state = await probeServer(client);
     }
-    steps.push(binaryStep(binary, config.server.control, server.step.ok === true), server.step);
-    const isKnown = server.step.ok && api.api === 1;
-    if (isKnown) steps.push(...(await providerSteps(client)));
-    else steps.push(...skipped(server.step.ok === true ? NOT_ON_2 : NOT_THERE));
-    if (options.unattended && isKnown) {
-      steps.push(...(await unattendedSteps(client, config.waiting)));
+    const server = serverStep(client, state, failed);
+    steps.push(binaryStep(binary, config.server.control, state.kind === 'up'), server.step);
+    if (state.kind !== 'up') steps.push(...NOT_ASKED);
+    else {
+      steps.push(...(await providerSteps(client)));
+      if (options.unattended) steps.push(...(await unattendedSteps(client, config.waiting)));
     }
     const red = steps.some((step) => step.ok === false);
     const code = server.code ?? (red ? EXIT.failed : EXIT.done);
@@ -66,7 +66,7 @@ export async function check(options: CheckOptions): Promise<number> {
     else for (const step of steps) print(line(step));
     return code;
   } finally {
-    await Promise.all([client.close(), api.close()]);
+    await client.close();
   }
 }
 
@@ -96,72 +96,61 @@ interface ServerStep {
   code?: ExitCode;
 }
 
-async function serverStep(client: RecognisingApi): Promise<ServerStep> {
-  const probe = await client.probe();
+/** @param failed why the start that was asked for has failed */
+function serverStep(
+  { api, url }: RecognisingDriverApi,
+  state: ServerState,
+  failed: string | undefined,
+): ServerStep {
   const step = 'server';
+  if (state.kind === 'up') {
+    const version = state.version ?? 'of an unknown version (older than 1.1)';
+    const says = `opencode ${version} answers at ${url}${api === 2 ? ', by the API of OpenCode 2' : ''}`;
+    return { step: { step, ok: true, says, url, version: state.version ?? null, api } };
+  }
+  const { probe, error } = state;
+  const red = { step, ok: false, says: failed ?? error } as const;
   switch (probe.kind) {
-    case 'ok': {
-      const version = probe.version ?? 'of an unknown version (older than 1.1)';
-      const { api, url } = client;
-      const says = `opencode ${version} answers at ${url}${api === 2 ? ', by the API of OpenCode 2' : ''}`;
-      return { step: { step, ok: true, says, url, version: probe.version ?? null, api } };
-    }
     case 'unauthorized':
-      return { step: { step, ok: false, says: probe.error }, code: EXIT.unauthorized };
+      return { step: red, code: EXIT.unauthorized };
     case 'unsupported': {
-      const { answered, version } = probe;
-      const fact = { ok: false, says: probe.error, answered, version: version ?? null };
-      return { step: { step, ...fact }, code: EXIT.failed };
+      const { answered, version = null } = probe;
+      return { step: { ...red, answered, version }, code: EXIT.failed };
     }
-    case 'failed': {
-      const says = `${probe.error} ${adviceFor(probe.failure)}`;
-      return { step: { step, ok: false, says, failure: probe.failure }, code: EXIT.unreachable };
-    }
-    case 'aborted':
-      throw new Error('the probe was aborted');
+    case 'failed':
+      return { step: { ...red, failure: probe.failure }, code: EXIT.unreachable };
   }
 }
 
-/** Starts what is down, with the steps of the daemon, and leaves it running. */
-async function started(
+/** Starts what is down, with the steps of the daemon, and leaves it running. Returns why it could not. */
+async function start(
   loaded: ReturnType<typeof loadForCommand>,
-  client: RecognisingApi,
+  client: RecognisingDriverApi,
   clock: SystemClock,
-): Promise<ServerStep> {
+): Promise<string | undefined> {
   complain(`starting ${loaded.config.server.command.join(' ')} …`);
   const { signal } = new AbortController();
   const options = { ...controlOptions(loaded, clock, onceDeps(client)), mode: 'spawn' as const };
   const { control } = await createControl(options, signal);
   try {
     await control.start(signal);
+    return undefined;
   } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
-    return { step: { step: 'server', ok: false, says }, code: EXIT.unreachable };
+    return error instanceof Error ? error.message : String(error);
   } finally {
     await control.dispose('leave');
   }
-  return serverStep(client);
 }
 
-async function providerSteps(client: OpencodeClient): Promise<Step[]> {
+async function providerSteps(client: DriverApi): Promise<Step[]> {
   try {
-    const [{ connected, models }, model] = await Promise.all([
-      readProviders(client),
-      readConfiguredModel(client),
-    ]);
+    const { connected, models, configured } = await listModels(client, { all: false });
     const none = 'no provider is connected: "opencode auth login" adds one';
-    const providers: Step = {
-      step: 'providers',
-      ok: connected.length > 0,
-      says: connected.length > 0 ? `connected: ${connected.join(', ')}` : none,
-      connected,
-    };
+    const says = connected.length > 0 ? `connected: ${connected.join(', ')}` : none;
+    const known = models.filter((each) => each.connected);
     return [
-      providers,
-      modelStep(
-        model,
-        models.filter((each) => each.connected),
-      ),
+      { step: 'providers', ok: connected.length > 0, says, connected },
+      modelStep(configured, known),
     ];
   } catch (error) {
     const says = error instanceof Error ? error.message : String(error);
@@ -174,13 +163,17 @@ async function providerSteps(client: OpencodeClient): Promise<Step[]> {
 
 /** What may stop to ask a person, and what would answer it. */
 async function unattendedSteps(
-  client: OpencodeClient,
+  client: DriverApi,
   { maxDuration, action }: Config['waiting'],
 ): Promise<Step[]> {
   const step = 'unattended';
   const isAnswered = maxDuration > 0 && action !== 'report';
   try {
-    const { agents, asking } = await readAskingAgents(client);
+    const found = await client.asking();
+    if (found === undefined) {
+      return [{ step, ok: null, says: 'not asked: not done on OpenCode 2 yet' }];
+    }
+    const { agents, asking } = found;
     if (asking.length === 0) {
       return [{ step, ok: true, says: `none of ${agents} agents stops to ask a person`, asking }];
     }
@@ -216,12 +209,6 @@ function modelStep(model: string | undefined, known: readonly { id: string }[]):
   return { step, ok: false, says: `no connected provider has ${model}${hint}`, model };
 }
 
-const NOT_THERE = 'not asked: the server does not answer';
-const NOT_ON_2 = 'not asked: not done on OpenCode 2 yet';
-
-function skipped(says: string): Step[] {
-  return [
-    { step: 'providers', ok: null, says },
-    { step: 'model', ok: null, says },
-  ];
-}
+const NOT_ASKED = (['providers', 'model'] as const).map(
+  (step): Step => ({ step, ok: null, says: 'not asked: the server does not answer' }),
+);

@@ -3,9 +3,8 @@ import type { LoadedConfig } from '../config/load.js';
 import type { Clock } from '../lib/clock.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { isHealthy } from '../opencode/is-healthy.js';
-import { RecognisingApi } from '../opencode/recognising-api.js';
+import { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import type { ServerApi } from '../opencode/server-api.js';
-import { OpencodeClient } from '../opencode/v1/client.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
@@ -36,27 +35,14 @@ export function serverUser({ config }: LoadedConfig): ServerUser | undefined {
   );
 }
 
-/** The server's API, whichever it speaks (`server.api`). */
-export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingApi {
+/** The server's API, whichever it speaks (`server.api`), with all that the driver asks of it. */
+export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi {
   const { config, secrets } = loaded;
   const { authorise } = guardFor(loaded, clock);
   const password = secrets.password?.reveal();
   const { url, username, api } = config.server;
   const credentials = { username, ...(password === undefined ? {} : { password }) };
-  return new RecognisingApi({ url, api, ...credentials, clock, authorise });
-}
-
-export function clientFor(loaded: LoadedConfig, clock: Clock): OpencodeClient {
-  const { config, secrets } = loaded;
-  const { authorise } = guardFor(loaded, clock);
-  const password = secrets.password?.reveal();
-  return new OpencodeClient({
-    url: config.server.url,
-    username: config.server.username,
-    ...(password === undefined ? {} : { password }),
-    clock,
-    authorise,
-  });
+  return new RecognisingDriverApi({ url, api, ...credentials, clock, authorise });
 }
 
 /** For a command that acts once and ends: what the process says meanwhile is nobody's news, notices go to stderr. */

@@ -136,6 +136,14 @@ export interface Message {
   mark?: string;
 }
 
+/** What an agent's rules let stop to ask a person. */
+export interface Asking {
+  agent: string;
+  /** What it asks about: a tool, or a situation of opencode's own (`doom_loop`, `external_directory`). */
+  permission: string;
+  pattern: string;
+}
+
 /** What one event tells of a run. */
 export type RunEvent =
   | { kind: 'status'; status: SessionStatus }
@@ -209,4 +217,6 @@ export interface DriverApi extends ServerApi {
   configuredModel(signal?: AbortSignal): Promise<string | undefined>;
   /** Names; undefined where the server has no such list. */
   agents(directory: string | undefined, signal?: AbortSignal): Promise<string[] | undefined>;
+  /** Undefined where it is not known how to read that of this server. */
+  asking(signal?: AbortSignal): Promise<{ agents: number; asking: Asking[] } | undefined>;
 }

@@ -86,6 +86,9 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
   agents(...args: Args<'agents'>) {
     return this.call((api) => api.agents(...args), args[1]);
   }
+  asking(...args: Args<'asking'>) {
+    return this.call((api) => api.asking(...args), args[0]);
+  }
 }
 
 /** Another version's answer to our request: a web page, no such route, or a route that takes other methods. */

@@ -1,7 +1,8 @@
 /** Whether a prompt can be sent: is the server up, and has it a provider; `start` starts a server that is down. */
 import type { DriverApi } from '../driver-api.js';
+import type { ProbeResult } from '../server-api.js';
 import { listModels } from './catalog.js';
-import { asDriverError, DriverError } from './error.js';
+import { adviceFor, asDriverError, DriverError } from './error.js';
 import type { Availability, DriverOptions } from './types.js';
 
 const PROBE_TIMEOUT_MS = 10_000;
@@ -35,11 +36,7 @@ export async function checkAvailability(
     return { ok: false, ...base, server: { up: false, error: server.error } };
   const { version } = server;
   try {
-    const [known, configured] = await Promise.all([
-      client.catalog(undefined, signal),
-      client.configuredModel(signal),
-    ]);
-    const { connected } = known ?? (await listModels(client, { all: true, signal }));
+    const { connected, configured } = await listModels(client, { all: false, signal });
     return {
       ok: connected.length > 0,
       ...base,
@@ -54,33 +51,27 @@ export async function checkAvailability(
 
 export type ServerState =
   | { kind: 'up'; version?: string }
-  | { kind: 'down' | 'unauthorized'; error: string; failure: DriverError };
+  | {
+      /** `unsupported`: it lives, and is not understood: a start would find its port taken. */
+      kind: 'down' | 'unauthorized' | 'unsupported';
+      error: string;
+      probe: Exclude<ProbeResult, { kind: 'ok' | 'aborted' }>;
+    };
 
 /** @throws DriverError `aborted` */
 export async function probeServer(
-  client: DriverApi,
-  signal: AbortSignal | undefined,
+  client: Pick<DriverApi, 'probe'>,
+  signal?: AbortSignal,
 ): Promise<ServerState> {
   const probe = await client.probe(signal, PROBE_TIMEOUT_MS);
   switch (probe.kind) {
     case 'ok':
       return { kind: 'up', ...(probe.version !== undefined && { version: probe.version }) };
     case 'unauthorized':
-      return {
-        kind: 'unauthorized',
-        error: probe.error,
-        failure: new DriverError('unauthorized', probe.error),
-      };
     case 'unsupported':
-      return {
-        kind: 'down',
-        error: probe.error,
-        failure: new DriverError('unreachable', probe.error),
-      };
-    case 'failed': {
-      const error = `${probe.error} "opencode-watchdog check --start" starts it.`;
-      return { kind: 'down', error, failure: new DriverError('unreachable', error) };
-    }
+      return { kind: probe.kind, error: probe.error, probe };
+    case 'failed':
+      return { kind: 'down', error: `${probe.error} ${adviceFor(probe.failure)}`, probe };
     case 'aborted':
       throw new DriverError('aborted', 'the check was interrupted.');
   }

@@ -8,7 +8,7 @@ import type { ModelList } from './types.js';
 /** With the model that a prompt without one gets; `all` reads the long list. */
 export async function listModels(
   client: DriverApi,
-  { all, signal }: { all: boolean; signal: AbortSignal | undefined },
+  { all, signal }: { all: boolean; signal?: AbortSignal | undefined },
 ): Promise<ModelList> {
   const [catalog, configured] = await Promise.all([
     all ? undefined : client.catalog(undefined, signal),

@@ -107,7 +107,9 @@ export class OpencodeDriver {
   /** @throws DriverError `unreachable`, `unauthorized` */
   async assertUp(signal?: AbortSignal): Promise<void> {
     const server = await probeServer(this.#client, signal);
-    if (server.kind !== 'up') throw server.failure;
+    if (server.kind === 'up') return;
+    const kind = server.kind === 'unauthorized' ? 'unauthorized' : 'unreachable';
+    throw new DriverError(kind, server.error);
   }
 
   /** Always a new one. @throws DriverError */

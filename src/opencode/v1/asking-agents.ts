@@ -1,5 +1,6 @@
 /** Which agents of opencode may still stop to ask a person: `check --unattended`. Read on demand only. */
 import * as z from 'zod';
+import type { Asking } from '../driver-api.js';
 import type { OpencodeClient } from './client.js';
 
 /** opencode's tools that ask a person wherever they are allowed: `plan_exit` asks whether to go on to build (1.18.33). */
@@ -15,18 +16,12 @@ const agentSchema = z.looseObject({
 });
 export type Rule = z.infer<typeof rule>;
 
-export interface Asking {
-  agent: string;
-  /** What it asks about: a tool, or a situation of opencode's own (`doom_loop`, `external_directory`). */
-  permission: string;
-  pattern: string;
-}
-
 /** @throws OpencodeError */
 export async function readAskingAgents(
   client: Pick<OpencodeClient, 'raw'>,
+  signal?: AbortSignal,
 ): Promise<{ agents: number; asking: Asking[] }> {
-  const answer = z.array(z.unknown()).safeParse(await client.raw({ path: '/agent' }));
+  const answer = z.array(z.unknown()).safeParse(await client.raw({ path: '/agent', signal }));
   const agents = (answer.data ?? []).flatMap((each) => agentSchema.safeParse(each).data ?? []);
   const shown = agents.filter(({ hidden }) => hidden !== true);
   return { agents: shown.length, asking: shown.flatMap(askingOf) };

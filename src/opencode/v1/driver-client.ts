@@ -8,6 +8,7 @@ import type {
   SessionWish,
 } from '../driver-api.js';
 import type { SessionSummary } from '../server-api.js';
+import { readAskingAgents } from './asking-agents.js';
 import { readAgents, readCatalog } from './catalog.js';
 import { type ClientOptions, OpencodeClient, summary } from './client.js';
 import { messageFrom } from './messages.js';
@@ -79,5 +80,9 @@ export class DriverClientV1 extends OpencodeClient implements DriverApi {
 
   agents(directory: string | undefined, signal?: AbortSignal): Promise<string[] | undefined> {
     return readAgents(this, directory, signal);
+  }
+
+  asking(signal?: AbortSignal) {
+    return readAskingAgents(this, signal);
   }
 }

@@ -185,6 +185,9 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     }
   }
 
+  /** Its rules are others: not read yet. */
+  async asking(): Promise<undefined> {}
+
   async agents(directory: string | undefined, signal?: Signal): Promise<string[] | undefined> {
     try {
       const list = await this.#place('/api/agent', catalog.agent, directory, signal);
