@@ -91,8 +91,8 @@ export function compacted(history: StepHistory): void {
   history.stepsSinceCompaction = 0;
 }
 
-/** A person has said something: whatever follows is an answer to it. */
-export function prompted(history: StepHistory): void {
+/** A person has said something, which what follows answers; or steps went unheard, which may have been other ones. */
+export function countAnew(history: StepHistory): void {
   Object.assign(history, newStepHistory());
 }
 

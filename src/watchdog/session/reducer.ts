@@ -20,7 +20,7 @@ import type {
 } from '../observation.js';
 import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
-import { compacted, prompted, stepFinished } from './loops.js';
+import { compacted, countAnew, stepFinished } from './loops.js';
 import { abortRequested, answerPerson } from './manual-abort.js';
 import { Parking } from './parking.js';
 import { type Cut, continueAfterAbort, continueAfterRestart, continued } from './recovery.js';
@@ -305,7 +305,7 @@ export class SessionWatch {
       case 'session.spoken_to':
         if (session.spokenMessageID === o.messageID) return;
         session.spokenMessageID = o.messageID;
-        if (run) prompted(run.steps);
+        if (run) countAnew(run.steps);
         break;
       case 'session.compacting':
         if (o.auto === false) session.manualCompaction = true;

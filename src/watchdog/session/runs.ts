@@ -17,7 +17,7 @@ import { Spending } from './budget.js';
 import { namedWait } from './hopeless.js';
 import { inspectRegularly, isConfirmed } from './inspection.js';
 import { sayFastRuns, sayLoop } from './loop-report.js';
-import { runBegan } from './loops.js';
+import { countAnew, runBegan } from './loops.js';
 import { SessionRegistry } from './registry.js';
 import { answerForPeople } from './requests.js';
 import type { Context } from './rule-context.js';
@@ -63,7 +63,11 @@ export class Runs {
     this.#inspecting = false;
   }
   stopListening(): void {
-    for (const { run } of this.registry.active) if (run) run.missed = true;
+    for (const { run } of this.registry.active) {
+      if (run === undefined) continue;
+      run.missed = true;
+      countAnew(run.steps);
+    }
     this.#listeningSince = undefined;
     this.#inspecting = false;
   }

@@ -4,7 +4,11 @@
  *
  * A bad one sets `guilt` when it has crossed a limit: from then on it must be acted on.
  */
+import type { FinishedStep } from '../../../src/watchdog/observation.js';
+import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
 import type { SimSession } from './simulation.js';
+
+const { loop: DEFAULT_LOOPS } = DEFAULT_POLICY;
 
 /** Yielded instead of ms: go on when a subagent has ended. */
 export const UNTIL_CHILD_ENDS = -1;
@@ -236,8 +240,134 @@ function* becomesGhost(s: SimSession): Generator<number, void> {
   yield* forever();
 }
 
+// --- what is lively: healthy, or going nowhere -------------------------------------------------------------------
+
+/** The longest that a step of these takes, ms. */
+const STEP_MS = 3_000;
+
+function* step(
+  s: SimSession,
+  what: Partial<FinishedStep>,
+  beforeEnd: () => void = () => {},
+): Generator<number, void> {
+  ask(s);
+  yield s.random(50, STEP_MS);
+  messages += 1;
+  beforeEnd();
+  s.write({
+    kind: 'session.step_finished',
+    step: {
+      messageID: `m${messages}`,
+      empty: false,
+      tools: 1,
+      toolErrors: 0,
+      hasText: false,
+      fileChanges: 0,
+      tool: 'grep',
+      ...what,
+    },
+  });
+}
+
+function* compaction(s: SimSession, beforeEnd: () => void = () => {}): Generator<number, void> {
+  s.write({ kind: 'session.compacting', auto: true });
+  yield s.random(50, STEP_MS);
+  beforeEnd();
+  s.write({ kind: 'session.compacted' });
+}
+
+/** The same step for ever, or these in turn; guilty with the last one of `limit` rounds. */
+const repeats = (limit: (s: SimSession) => number, ...steps: Partial<FinishedStep>[]): Behaviour =>
+  function* (s) {
+    yield* begin(s);
+    const whole = limit(s) * steps.length;
+    for (let done = 0; ; done += 1) {
+      const isLast = done + 1 === whole;
+      yield* step(s, steps[done % steps.length] ?? {}, () => {
+        if (isLast) guilty(s, s.now, whole * STEP_MS);
+      });
+    }
+  };
+const maxRepeats = (s: SimSession) => s.limits.loop.maxRepeats;
+const EMPTY: Partial<FinishedStep> = { empty: true, tools: 0, tool: undefined, finish: 'unknown' };
+
+function* compactsForEver(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  const { maxCompactions } = s.limits.loop;
+  for (let done = 1; ; done += 1) {
+    yield* step(s, { fingerprint: `a ${done}` });
+    yield* compaction(s, () => {
+      if (done === maxCompactions) guilty(s, s.now, 2 * maxCompactions * STEP_MS);
+    });
+  }
+}
+
+function* saysTheSame(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  for (let textRepeats = 1; ; textRepeats += 4) {
+    yield* text(s, 5, 2_000);
+    if (textRepeats >= s.limits.loop.maxTextRepeats) guilty(s, s.now, 12_000);
+    s.write({ kind: 'session.text_sampled', textRepeats });
+  }
+}
+
+function* overspends(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  const { cost } = s.limits.budget.run;
+  for (let spent = 1; ; spent += 1) {
+    yield* step(s, { fingerprint: `costs ${spent}`, costUsd: 1 }, () => {
+      if (spent === cost) guilty(s, s.now, cost * STEP_MS);
+    });
+  }
+}
+
+/** So many of these in turn, then an answer. */
+const inTurn = (rounds: number, next: (nth: number) => Partial<FinishedStep>): Behaviour =>
+  function* (s) {
+    yield* begin(s);
+    for (let nth = 0; nth < rounds; nth += 1) yield* step(s, next(nth));
+    ask(s);
+    yield* text(s, 2, 5_000);
+    finish(s);
+  };
+
+function* compactsNowAndThen(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  for (let nth = 0; nth < 6; nth += 1) {
+    for (let each = 0; each < 3; each += 1) yield* step(s, { fingerprint: `${nth} ${each}` });
+    yield* compaction(s);
+  }
+}
+
+function* saysMuchAlike(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  for (const textRepeats of [1, 1, 3, 1, 11, 1]) {
+    yield* text(s, 5, 2_000);
+    s.write({ kind: 'session.text_sampled', textRepeats });
+  }
+}
+
+/** Just below the limit, then something else. */
+const ALMOST = (limit: number) => limit - 1;
+
 /** These must never be aborted. */
 export const WELL = {
+  pollsWithOtherResults: inTurn(20, (nth) => ({ fingerprint: `pods ${nth}` })),
+  pollsThatWait: inTurn(20, () => ({ fingerprint: 'pods', toolMs: 5_000 })),
+  testsAfterEdits: inTurn(30, (nth) => ({ fingerprint: nth % 2 === 0 ? `edit ${nth}` : 'test' })),
+  triesAgainAndAgain: inTurn(28, (nth) => ({
+    fingerprint:
+      nth % DEFAULT_LOOPS.maxRepeats < ALMOST(DEFAULT_LOOPS.maxRepeats) ? 'ls' : `${nth}`,
+  })),
+  isEmptyNowAndThen: inTurn(25, (nth) =>
+    nth % DEFAULT_LOOPS.maxEmptySteps < ALMOST(DEFAULT_LOOPS.maxEmptySteps)
+      ? EMPTY
+      : { fingerprint: `${nth}` },
+  ),
+  callsWithoutFinish: inTurn(20, (nth) => ({ fingerprint: `f${nth}`, finish: 'unknown' })),
+  compactsNowAndThen,
+  saysMuchAlike,
+  spendsWithin: inTurn(15, (nth) => ({ fingerprint: `costs ${nth}`, costUsd: 1 })),
   answers,
   works,
   asksAPerson,
@@ -264,6 +394,19 @@ export const BAD = {
   toolHangs,
   leftBusy,
   becomesGhost,
+  saysNothing: repeats((s) => s.limits.loop.maxEmptySteps, EMPTY),
+  repeatsACall: repeats(maxRepeats, { fingerprint: 'grep' }),
+  goesInACycle: repeats(maxRepeats, { fingerprint: 'a' }, { fingerprint: 'b' }),
+  editsBackAndForth: repeats(
+    maxRepeats,
+    { tool: 'edit', fileChanges: 1, fingerprint: 'there' },
+    { tool: 'edit', fileChanges: 1, fingerprint: 'back' },
+    { fingerprint: 'read' },
+  ),
+  compactsForEver,
+  saysTheSame,
+  overspends,
+  delegatesToALoop: delegates(repeats(maxRepeats, { fingerprint: 'grep' })),
   delegatesToHung: delegates(hangs),
   delegatesToRetrying: delegates(failsFor({})),
 } satisfies Record<string, Behaviour>;

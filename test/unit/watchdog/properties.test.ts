@@ -41,6 +41,7 @@ const policies: fc.Arbitrary<Policy> = fc
       retry: { maxAttempts, maxDuration, maxWait: 120_000 },
       stall: { maxSilence: 60_000, maxToolTime: 100_000 },
       abort: { dispose: true },
+      budget: { run: { cost: 20, tokens: 0, steps: 0 } },
       pileup: { minSessions, minDuration, rest: 120_000 },
       restart: {
         maxRestarts,

@@ -67,6 +67,15 @@ describe('the same call with the same result', () => {
   });
 });
 
+it('counts anew where the stream was cut: what came between may have been another step', () => {
+  const w = steps(busy(), 11, () => ({}));
+  w.tell({ kind: 'stream.lost', reason: 'end', silentMs: 0 }).connected();
+  steps(w, 11, () => ({}));
+  expect(w.aborts()).toEqual([]);
+  steps(w, 1, () => ({}));
+  expect(w.aborts()).toHaveLength(1);
+});
+
 describe('left alone', () => {
   it.each<[string, (n: number) => Partial<FinishedStep>]>([
     ['a poll whose result changes', (n) => ({ fingerprint: `pods ${n}` })],

@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import type { FinishedStep } from '../../../../src/watchdog/observation.js';
 import {
   compacted,
+  countAnew,
   nearestLoop,
   newStepHistory,
-  prompted,
   runBegan,
   stepFinished,
 } from '../../../../src/watchdog/session/loops.js';
@@ -135,7 +135,7 @@ describe('compactions', () => {
       for (let s = 0; s < 3; s += 1) stepFinished(history, step(`${n} ${s}`));
     }
     expect(nearestLoop(history, LIMITS)).toMatchObject({ kind: 'compaction', count: 1 });
-    prompted(history);
+    countAnew(history);
     expect(nearestLoop(history, LIMITS)).toBeUndefined();
   });
 });
