@@ -48,31 +48,57 @@ const under = (name: string): World => {
   return world({ policy: { retry, stall, waiting, budget, pileup: { minSessions: 99 } } });
 };
 
+/** The six rules, numbered as in docs/rules.md. */
 describe('strict', () => {
-  it.each(['Rate limit reached', 'Cannot connect to API: unable to connect'])(
-    'aborts at the first retry: %s',
-    (message) => {
-      const w = under('strict').prompt('s').fails('s', 1, { message });
-      expect(w.aborts()).toHaveLength(1);
-      expect(w.stuck()).toEqual(['attempts']);
-    },
-  );
+  it('1: aborts at the first retry, whatever the provider says', () => {
+    const w = under('strict').prompt('s').fails('s', 1);
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.stuck()).toEqual(['attempts']);
+  });
 
-  it('aborts after 60 s of silence, and not before', () => {
+  it('2: aborts after 60 s of silence, and not before', () => {
     const w = under('strict')
       .prompt('s')
       .text('s')
       .advance(59 * SECOND);
     expect(w.acts()).toEqual([]);
     expect(w.advance(SECOND).acts('inspect')).toHaveLength(1);
+    expect(w.inspected('s').stuck()).toEqual(['silence']);
   });
 
-  it('leaves a session alone that waits for a person, or whose tool runs', () => {
+  it('2: leaves a session alone that waits for a person, or whose tool runs', () => {
     const w = under('strict').prompt('s').toolRuns('s').prompt('p');
     const request = { requestID: 'r', on: 'permission' } as const;
     w.tell({ kind: 'request.asked', sessionID: 'p', request }).advance(600 * SECOND);
     expect(w.aborts('s')).toEqual([]);
     expect(w.aborts('p')).toEqual([]);
+  });
+
+  it('3: a provider that cannot be reached is no retry situation', () => {
+    const message =
+      'Cannot connect to API: Unable to connect. Is the computer able to access the url?';
+    const w = under('strict').prompt('s').fails('s', 1, { message });
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'attempts', message }]);
+  });
+
+  it('4: no session is used twice: what was aborted is not begun again', () => {
+    const w = under('strict').prompt('s').fails('s', 1).status('s', 'idle').abortDone('s');
+    expect(w.notes('session.aborted')).toHaveLength(1);
+    expect(w.advance(600 * SECOND).acts('continue')).toEqual([]);
+  });
+
+  it('5: a run that outlived its deleted session is aborted at once', () => {
+    const w = under('strict').prompt('s').text('s').deleted('s');
+    expect(w.stuck()).toEqual(['ghost']);
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  it('6: what no abort ends, a restart of the server ends', () => {
+    const w = under('strict').prompt('s').fails('s', 1);
+    for (let tries = 1; tries <= 3; tries += 1) w.abortFailed('s').advance(SECOND);
+    expect(w.notes('session.wedged')).toMatchObject([{ tries: 3, next: 'restart' }]);
+    expect(w.acts('restart')).toMatchObject([{ reason: 'wedged' }]);
   });
 });
 
