@@ -200,7 +200,8 @@ export function doing(session: DaemonStatus['sessions'][number], now: number): s
   }
   if (outcome !== undefined) {
     const why = reason === undefined ? '' : ` (${reason})`;
-    return `${ENDED[outcome] ?? outcome}${why}${message === undefined ? '' : `: ${message}`}`;
+    const how = `${ENDED[outcome] ?? outcome}${why}${message === undefined ? '' : `: ${message}`}`;
+    return join([how, spentWords(session.costUsd, session.tokens)]);
   }
   const next = nextAt === undefined || nextAt <= now ? undefined : `next in ${time(nextAt - now)}`;
   return join([

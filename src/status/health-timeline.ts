@@ -34,7 +34,7 @@ export const LETTER: Readonly<Record<Health, string>> = {
 /** Worst last. A dot is a slot in which the session was not known. */
 const LETTERS = `.${HEALTHS.map((health) => LETTER[health]).join('')}`;
 
-/** How a session's last run ended, with why. */
+/** How a session's last run ended, why, and what it has spent with its subagents. */
 export interface RunEnd {
   outcome: RunOutcome;
   reason?: AbortReason;
@@ -43,6 +43,8 @@ export interface RunEnd {
   at: number;
   /** Who ended it, where that is known. */
   by?: string;
+  costUsd?: number;
+  tokens?: number;
 }
 
 export interface SessionTimeline {

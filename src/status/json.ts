@@ -40,7 +40,7 @@ export interface SessionRow {
   endedBy?: string;
   /** Of an idle session: its run is continued then, when its quota is back. */
   parkedUntil?: number;
-  /** What the run has spent with its subagents. */
+  /** What the run has spent with its subagents; of an idle session, what its last one had. */
   costUsd?: number;
   tokens?: number;
   /** Health over the last hour, see `health-timeline.ts`. */

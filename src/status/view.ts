@@ -125,13 +125,15 @@ export class StatusView {
   }
 
   #ended({ fields, time }: Extract<TelemetryRecord, { event: 'session.ended' }>): void {
-    const { outcome, reason, error, sessionID } = fields;
+    const { outcome, reason, error, sessionID, costUsd, tokens } = fields;
     const by = this.#enders.get(sessionID);
     this.#enders.delete(sessionID);
     const isOurs = outcome === 'interrupted' || reason === 'manual';
     const end = {
       outcome,
       at: time,
+      costUsd,
+      tokens,
       ...(reason === undefined ? {} : { reason }),
       ...(error === undefined ? {} : { error }),
       ...(by === undefined || !isOurs ? {} : { by }),
@@ -247,6 +249,8 @@ export class StatusView {
         ...(ended?.by === undefined ? {} : { endedBy: ended.by }),
         ...(ended?.reason === undefined ? {} : { reason: ended.reason }),
         ...(ended?.error === undefined ? {} : { message: this.#clean(ended.error) }),
+        ...(ended?.costUsd === undefined ? {} : { costUsd: ended.costUsd }),
+        ...(ended?.tokens === undefined ? {} : { tokens: ended.tokens }),
         timeline: this.timelines.text(fields.sessionID, now),
       });
     }

@@ -185,11 +185,13 @@ function doing(row) {
   return parts.filter(Boolean).join(' · ');
 }
 
-/** `finished`, `aborted (loop)`, `failed: APIError: bad key`. */
-function ended({ outcome, reason, message }) {
+/** `finished · $0.12`, `aborted (loop)`, `failed: APIError: bad key`. */
+function ended(row) {
+  const { outcome, reason, message } = row;
   if (outcome === undefined) return '';
   const words = ENDED[outcome] ?? outcome;
-  return `${words}${reason === undefined ? '' : ` (${reason})`}${message === undefined ? '' : `: ${message}`}`;
+  const how = `${words}${reason === undefined ? '' : ` (${reason})`}${message === undefined ? '' : `: ${message}`}`;
+  return [how, spent(row)].filter(Boolean).join(' · ');
 }
 
 /** When it tries again, and on which model. */
