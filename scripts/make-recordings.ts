@@ -24,7 +24,7 @@ import {
   startOpencode,
 } from '../test/support/opencode.js';
 import type { OpencodeApi } from '../test/support/opencode-api.js';
-import type { HomeOptions } from '../test/support/opencode-home.js';
+import type { Home, HomeOptions } from '../test/support/opencode-home.js';
 import { freePort } from '../test/support/ports.js';
 import { keepStopped } from '../test/support/processes.js';
 import { pause, waitFor } from '../test/support/wait.js';
@@ -61,6 +61,10 @@ interface Scenario {
   config?: Record<string, Record<string, unknown>>;
   /** What opencode's own configuration has beside the usual. */
   home?: HomeOptions;
+  /** A plugin of opencode's, as a module's text. */
+  plugin?: string;
+  /** It leaves the server as it is, and plays after others on one; what lasts is on the other. */
+  on?: 'a shared server' | 'another shared server';
   /** An old version of opencode, where only that shows the pattern. */
   version?: string;
   /** The daemon starts the server, and the first prompt is the server's first. */
@@ -83,9 +87,13 @@ const LIMITS = {
 
 /** Limits for what lasts: fewer lines. */
 const QUIET = { watch: { pollInterval: '15s' }, probe: { interval: '15s' } };
+const LASTING = { on: 'another shared server', config: QUIET } as const;
 const LONG_MS = 150_000;
 /** A model whose context is small enough to be full. */
-const TIGHT = { models: { tight: { name: 'tight', limit: { context: 60_000, output: 1_000 } } } };
+const LOOPS = {
+  on: 'a shared server',
+  home: { models: { tight: { name: 'tight', limit: { context: 60_000, output: 1_000 } } } },
+} as const;
 const bash = (command: string) =>
   `bash ${JSON.stringify({ command, description: 'Runs the test command' })}`;
 const PASSAGE =
@@ -95,12 +103,15 @@ const EVEN =
   'Step %n: I have read the part of the configuration that this step is about, and the error does not come from it. ' +
   'What is left to read after step %n is shorter than before, and the same question is asked of it again. ';
 const ROWS = '2026-01-01,eu-west,checkout,200,12.5,ok\n'.repeat(6).trimEnd();
-/** A plugin that prompts whenever a session is idle. */
+/** A plugin that prompts whenever a session of a recording is idle. */
 const AGAIN = `export const Again = async ({ client }) => ({
   event: async ({ event }) => {
     if (event.type !== 'session.idle') return;
+    const path = { id: event.properties.sessionID };
+    const { data } = await client.session.get({ path });
+    if (data?.title !== 'recorded') return;
     const body = { parts: [{ type: 'text', text: 'Go on.' }] };
-    await client.session.promptAsync({ path: { id: event.properties.sessionID }, body });
+    await client.session.promptAsync({ path, body });
   },
 });
 `;
@@ -212,16 +223,19 @@ const scenarios: Record<string, Scenario> = {
   },
   'healthy-poll-changing': {
     about: 'The same command fifteen times, each with another result.',
+    ...LOOPS,
     play: async ({ prompt, idle }) =>
       idle(await prompt(`[[calls 15 ${bash('date +%N')}]]`), LONG_MS),
   },
   'healthy-poll-waiting': {
     about: 'The same command with the same result, over the limit, that waits each time.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 3 } },
     play: async ({ prompt, idle }) => idle(await prompt(`[[calls 4 ${bash('sleep 6')}]]`), LONG_MS),
   },
   'healthy-ten-reads': {
     about: 'Ten files are read one after the other.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 3 } },
     play: async ({ prompt, idle, project }) => {
       for (let nth = 0; nth < 10; nth += 1) await writeFile(join(project, `${nth}.txt`), 'same\n');
@@ -230,6 +244,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'healthy-test-after-edit': {
     about: 'The same test runs again after each edit, with the same result.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 3 } },
     play: async ({ prompt, idle }) => {
       const rounds = [1, 2, 3, 4, 5].map((nth) => `[[write notes.txt ${nth}]] [[bash false]]`);
@@ -238,41 +253,45 @@ const scenarios: Record<string, Scenario> = {
   },
   'healthy-failing-command': {
     about: 'A command fails again and again, and is changed each time.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 3 } },
     play: async ({ prompt, idle }) =>
       idle(await prompt('[[calls 6 read {"filePath":"missing-%n.txt"}]]'), LONG_MS),
   },
   'healthy-parallel-calls': {
     about: 'Many calls in each step: those of one step are one step.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 4 } },
     play: async ({ prompt, idle }) =>
       idle(await prompt(`[[calls 3 parallel=6 ${bash('echo %i')}]]`), LONG_MS),
   },
   'healthy-slow-model': {
     about: 'A model that is slow before each step, and calls another thing each time.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 3 } },
     play: async ({ prompt, idle }) =>
       idle(await prompt('[[calls 4 wait=6000 read {"filePath":"a%n.txt"}]]'), LONG_MS),
   },
   'healthy-even-stream': {
     about: 'An answer streams for a minute and a half, in sentences that are much alike.',
-    config: QUIET,
+    ...LASTING,
     play: async ({ prompt, idle }) => idle(await prompt(`[[say 95 1000 ${EVEN}]]`), LONG_MS),
   },
   'healthy-csv': {
     about: 'An answer is a big CSV whose rows are all the same.',
-    config: QUIET,
+    ...LASTING,
     play: async ({ prompt, idle }) => idle(await prompt(`[[say 95 1000 ${ROWS}]]`), LONG_MS),
   },
   'healthy-compaction-helps': {
     about: 'A long session compacts every four steps, and goes on.',
-    home: TIGHT,
+    ...LOOPS,
     config: { loop: { maxCompactions: 3 } },
     play: async ({ prompt, idle }) =>
       idle(await prompt(`[[calls 18 full=4 ${bash('echo %n')}]]`, { model: 'tight' }), LONG_MS),
   },
   'stuck-loop-repeat': {
     about: 'The same file is read with the same result in every step.',
+    ...LOOPS,
     play: async (stage) => {
       await writeFile(join(stage.project, 'a.txt'), 'one\n');
       await stuckAndAborted(
@@ -284,6 +303,7 @@ const scenarios: Record<string, Scenario> = {
   'stuck-loop-slow-model': {
     about:
       'The same file is read again by a model that is slow: the tool is not, so it is no poll.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 3 } },
     play: async (stage) => {
       await writeFile(join(stage.project, 'a.txt'), 'one\n');
@@ -293,11 +313,13 @@ const scenarios: Record<string, Scenario> = {
   },
   'stuck-loop-error': {
     about: 'A tool is called with arguments that it refuses, again and again.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 6 } },
     play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[calls forever write {}]]')),
   },
   'stuck-loop-cycle': {
     about: 'Two steps in turn, A-B-A-B, each with the same result as before.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 4 } },
     play: async (stage) => {
       const calls = `read {"filePath":"a.txt"} | ${bash('echo b')}`;
@@ -306,6 +328,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'stuck-loop-edit': {
     about: 'A file is edited one way and back, A-B-A.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 4 } },
     play: async (stage) => {
       await writeFile(join(stage.project, 'a.txt'), 'one\n');
@@ -318,6 +341,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'stuck-loop-subagent': {
     about: 'The same subagent is started again and again, with the same result.',
+    ...LOOPS,
     config: { loop: { maxRepeats: 4 } },
     play: async ({ prompt, watchdog, idle }) => {
       const task = { description: 'Look', prompt: 'Look', subagent_type: 'general' };
@@ -328,7 +352,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'stuck-loop-compaction': {
     about: 'The context is full again after each compaction.',
-    home: TIGHT,
+    ...LOOPS,
     play: async (stage) =>
       stuckAndAborted(
         stage,
@@ -337,7 +361,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'stuck-loop-text': {
     about: 'An answer says the same passage without end.',
-    config: QUIET,
+    ...LASTING,
     play: async (stage) => {
       const sessionID = await stage.prompt(`[[say forever 1000 ${PASSAGE}]]`);
       await stage.watchdog.saw('session.aborted', { sessionID }, 2 * LONG_MS);
@@ -346,16 +370,16 @@ const scenarios: Record<string, Scenario> = {
   },
   'reported-runs': {
     about: 'A plugin prompts at every idle: reported, and left alone.',
+    plugin: AGAIN,
     config: { loop: { maxRuns: 4 } },
-    play: async ({ prompt, watchdog, project }) => {
-      await mkdir(join(project, '.opencode/plugin'), { recursive: true });
-      await writeFile(join(project, '.opencode/plugin/again.js'), AGAIN);
+    play: async ({ prompt, watchdog }) => {
       const sessionID = await prompt('[[ok]]');
       await watchdog.saw('session.stuck', { sessionID, kind: 'runs' });
     },
   },
   'stuck-loop-empty': {
     about: 'An answer without a body in every step: opencode asks again at once.',
+    ...LOOPS,
     play: async (stage) => stuckAndAborted(stage, await stage.prompt('[[nothing-forever]]')),
   },
   'stuck-429-attempts': {
@@ -584,32 +608,62 @@ const scenarios: Record<string, Scenario> = {
 
 type Cleanup = () => Promise<unknown>;
 
-async function record(name: string, scenario: Scenario): Promise<string> {
+/** Where a pattern is played: a provider, a home, and the port of the server, which runs unless the pattern is about its start. */
+interface Place {
+  provider: FakeProvider;
+  home: Home;
+  other: string;
+  port: number;
+  server: Opencode | undefined;
+  end(): Promise<void>;
+}
+
+async function makePlace({ home: options, plugin, cold }: Scenario): Promise<Place> {
   const cleanups: Cleanup[] = [];
+  const end = async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  };
+  try {
+    const provider = await startFakeProvider();
+    cleanups.push(() => provider.stop());
+    const home = await prepareHome(provider, options);
+    cleanups.push(() => home.remove());
+    if (plugin !== undefined) {
+      const folder = join(home.path, 'config/opencode/plugin');
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'recorded.js'), plugin);
+    }
+    const other = await home.project('other');
+    const port = await freePort();
+    if (cold) return { provider, home, other, port, server: undefined, end };
+    const server = await startOpencode({ provider, home, port });
+    cleanups.push(() => server.stop());
+    // A directory's first prompt takes seconds: it is a pattern of its own.
+    for (const directory of [home.directory, other]) {
+      const { id } = await server.api.createSession({ directory });
+      await server.api.prompt(id, directory, '[[ok]]');
+      await server.api.remove(id, directory);
+    }
+    return { provider, home, other, port, server, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+async function record(name: string, scenario: Scenario, place: Place): Promise<string> {
+  const cleanups: Cleanup[] = [];
+  const watchdogs: TestDaemon[] = [];
   const folder = await mkdtemp(join(tmpdir(), 'recording-'));
   cleanups.push(() => rm(folder, { recursive: true, force: true }));
   const file = join(folder, 'recording.ndjson');
   try {
-    const provider = await startFakeProvider();
-    cleanups.push(() => provider.stop());
-    const home = await prepareHome(provider, scenario.home);
-    cleanups.push(() => home.remove());
+    const { provider, home, other, port, server } = place;
     const project = home.directory;
-    const other = await home.project('other');
-    const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
-    const env = opencodeEnv(home.path);
-    if (!scenario.cold) {
-      const server = await startOpencode({ provider, home, port });
-      cleanups.push(() => server.stop());
-      // A directory's first prompt takes seconds: it is a pattern of its own.
-      for (const directory of [project, other]) {
-        const { id } = await server.api.createSession({ directory });
-        await server.api.prompt(id, directory, '[[ok]]');
-        await server.api.remove(id, directory);
-      }
-      await scenario.before?.(server, { project, other });
-    }
+    // What a daemon remembers of an earlier pattern is not part of this one.
+    const env = { ...opencodeEnv(home.path), ...(server && { XDG_STATE_HOME: folder }) };
+    if (server !== undefined) await scenario.before?.(server, { project, other });
     const config: Record<string, unknown> = { ...LIMITS };
     for (const [group, keys] of Object.entries(scenario.config ?? {})) {
       config[group] = { ...(LIMITS as Record<string, object>)[group], ...keys };
@@ -619,7 +673,7 @@ async function record(name: string, scenario: Scenario): Promise<string> {
       env,
       args: ['--record', file],
     });
-    cleanups.push(() => watchdog.stop());
+    watchdogs.push(watchdog);
     const opencode = api(url);
     const healthy = await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
     await watchdog.saw('stream.connected');
@@ -636,6 +690,7 @@ async function record(name: string, scenario: Scenario): Promise<string> {
           title: 'recorded',
           ...permission,
         });
+        cleanups.push(() => opencode.remove(id, directory).catch(() => {}));
         await opencode.promptAsync(
           id,
           directory,
@@ -666,6 +721,7 @@ async function record(name: string, scenario: Scenario): Promise<string> {
   } catch (cause) {
     throw new Error(`${name}: ${(cause as Error).message}`, { cause });
   } finally {
+    for (const watchdog of watchdogs) await watchdog.stop();
     for (const cleanup of cleanups.reverse()) await cleanup();
   }
 }
@@ -745,9 +801,15 @@ async function main(wanted: readonly string[]): Promise<void> {
     ([name]) => wanted.length === 0 || wanted.includes(name),
   );
   const failures: string[] = [];
-  const make = async (name: string, scenario: Scenario) => {
+  const make = async (name: string, scenario: Scenario, shared?: Place) => {
     try {
-      const text = await record(name, scenario);
+      const place = shared ?? (await makePlace(scenario));
+      let text: string;
+      try {
+        text = await record(name, scenario, place);
+      } finally {
+        if (shared === undefined) await place.end();
+      }
       await writeFile(join(FOLDER, `${name}.ndjson`), text);
       console.log(`${name}: ${text.split('\n').length - 1} lines`);
     } catch (error) {
@@ -755,7 +817,16 @@ async function main(wanted: readonly string[]): Promise<void> {
       console.error((error as Error).message);
     }
   };
-  const queue = chosen.filter(([, { version }]) => version === undefined);
+  // Those that only need a server take turns on one.
+  const takeTurns = async (on: Scenario['on']) => {
+    const [first, ...rest] = chosen.filter(([, scenario]) => scenario.on === on);
+    if (first === undefined) return;
+    const place = await makePlace(first[1]);
+    for (const each of [first, ...rest]) await make(...each, place);
+    await place.end();
+  };
+  await Promise.all([takeTurns('a shared server'), takeTurns('another shared server')]);
+  const queue = chosen.filter(([, { version, on }]) => version === undefined && on === undefined);
   const work = async () => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) await make(...next);
   };

@@ -178,12 +178,12 @@ export const DECIDED: Record<string, readonly string[]> = {
     '11567 session.ended ses_1 aborted silence',
   ],
   'stuck-loop-empty': [
-    '1526 session.looping ses_1 empty',
-    '3854 session.stuck ses_1 loop',
-    '3854 session.aborting ses_1 loop',
-    '3854 → abort ses_1 loop',
-    '4479 session.aborted ses_1 loop',
-    '4479 session.ended ses_1 aborted loop',
+    '19189 session.looping ses_1 empty',
+    '26872 session.stuck ses_1 loop',
+    '26872 session.aborting ses_1 loop',
+    '26872 → abort ses_1 loop',
+    '27974 session.aborted ses_1 loop',
+    '27974 session.ended ses_1 aborted loop',
   ],
   'stuck-midfail': [
     '8441 session.stuck ses_1 attempts',
