@@ -71,8 +71,38 @@ export type ReadToken =
   /** There, and not for us to read. */
   | { kind: 'refused'; file: string; owner: number; problem: string };
 
-/** The token as a command finds it; with `status.tokenFile` a link is followed, as Kubernetes' secrets are links. */
-export function readStatusToken(config: Where, env: NodeJS.ProcessEnv, cwd: string): ReadToken {
+/** `StateDirectory=` of the shipped system unit. */
+const SYSTEM_STATE = '/var/lib/opencode-watchdog';
+
+/**
+ * The token as a command finds it; with `status.tokenFile` a link is followed, as Kubernetes' secrets are links. Root has
+ * that of the machine's own unit where it runs no daemon itself.
+ */
+export function readStatusToken(
+  config: Where,
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+  systemState = process.geteuid?.() === 0 ? SYSTEM_STATE : undefined,
+): ReadToken {
+  const read = readTokenFile(config, env, cwd);
+  if (read.kind !== 'absent' || config.status.tokenFile !== null) return read;
+  return (systemState === undefined ? undefined : readSystemToken(config, systemState)) ?? read;
+}
+
+/**
+ * That folder belongs to the account that the agent runs as: whatever is laid there, nothing but a token of that
+ * account's own is read as one.
+ */
+function readSystemToken({ server }: Where, folder: string): ReadToken | undefined {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  if (stat === undefined || !stat.isDirectory()) return undefined;
+  const file = join(serverStateDir({ STATE_DIRECTORY: folder }, server.url), NAME);
+  const read = readPrivateFile(file, MAX_SECRET_BYTES, stat.uid);
+  if (read.kind !== 'text' || !IS_TOKEN.test(read.text.trim())) return undefined;
+  return { kind: 'token', token: new Secret(read.text.trim()), file, owner: stat.uid };
+}
+
+function readTokenFile(config: Where, env: NodeJS.ProcessEnv, cwd: string): ReadToken {
   const file = statusTokenFile(config, env, cwd);
   let owner: number;
   try {

@@ -103,14 +103,15 @@ export function isPrivateDirectory(path: string): boolean {
  * @param flags as open(2); a file that is made gets mode 0600
  * @throws ELOOP for a link (open(2), O_NOFOLLOW), and an error that names the file where it is not ours
  */
-export function openPrivateFile(path: string, flags: number): number {
+export function openPrivateFile(path: string, flags: number, owner?: number): number {
   // Without O_NONBLOCK the open of a pipe that nobody writes to would wait for ever.
   const safe = flags | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const fd = openSync(path, safe, FILE_MODE);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new Error(`${path} is not a regular file`);
-    if (!isOwn(stat.uid)) throw new Error(`${path} belongs to uid ${stat.uid}`);
+    const isRight = owner === undefined ? isOwn(stat.uid) : stat.uid === owner;
+    if (!isRight) throw new Error(`${path} belongs to uid ${stat.uid}`);
     return fd;
   } catch (error) {
     closeSync(fd);
@@ -118,11 +119,11 @@ export function openPrivateFile(path: string, flags: number): number {
   }
 }
 
-/** A small file of ours; one that is larger than `maxBytes`, or no UTF-8, is refused. */
-export function readPrivateFile(path: string, maxBytes: number): PrivateFile {
+/** A small file of ours, or of `owner`; one that is larger than `maxBytes`, or no UTF-8, is refused. */
+export function readPrivateFile(path: string, maxBytes: number, owner?: number): PrivateFile {
   let fd: number;
   try {
-    fd = openPrivateFile(path, constants.O_RDONLY);
+    fd = openPrivateFile(path, constants.O_RDONLY, owner);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return { kind: 'absent' };

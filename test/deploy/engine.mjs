@@ -1,4 +1,5 @@
 /** A container engine for the trials: podman with a store of its own, so that nobody else's images are touched. */
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { must, sh } from './shell.mjs';
@@ -95,6 +96,14 @@ export class Engine {
       const cut = out.lastIndexOf('\n');
       return { status: Number(out.slice(cut + 1)), text: out.slice(0, Math.max(0, cut)) };
     };
+  }
+
+  /** The engine's API on a socket, for Compose; ends with `kill`. */
+  serve(socket) {
+    return spawn('podman', ['system', 'service', '--time=0', `unix://${socket}`], {
+      env: this.env,
+      stdio: 'ignore',
+    });
   }
 
   /** Removes what was started, last first: who joined a namespace goes before who made it. */

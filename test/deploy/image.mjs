@@ -5,7 +5,7 @@ import { bundleProvider, opencodeBinary, PROJECT } from './app.mjs';
 import { Engine, NODE_IMAGE } from './engine.mjs';
 import { OPENCODE_ENV, OPENCODE_JSON, Opencode, PROVIDER_PORT } from './opencode.mjs';
 import { assert, check, measured, part, skip } from './report.mjs';
-import { pause, until } from './shell.mjs';
+import { pause, sh, until } from './shell.mjs';
 
 const IMAGE = 'opencode-watchdog:trial';
 const URL = 'http://127.0.0.1:4096';
@@ -45,7 +45,10 @@ export async function image(lab) {
     await pod(engine);
     await direct(engine);
     await pid1(engine);
+    await setUps(engine);
+    await published(engine);
     await composeImage(engine, lab);
+    await compose(engine, lab);
   } finally {
     await engine.clean();
   }
@@ -275,6 +278,112 @@ async function pid1(engine) {
   await engine.clean();
 }
 
+/** Lawful shapes that the withheld password must not break: another PID namespace, and root over another user's opencode. */
+async function setUps(engine) {
+  await engine.start(
+    'wt-pod',
+    IMAGE,
+    ['--init', '--network=none', '--entrypoint=sleep'],
+    ['infinity'],
+  );
+  const network = '--network=container:wt-pod';
+  await engine.start('wt-opencode', 'opencode:trial', [
+    '--pid=container:wt-pod',
+    network,
+    '--restart=always',
+    `-e=OPENCODE_SERVER_PASSWORD=${PASSWORD}`,
+  ]);
+  const opencode = new Opencode(engine.asker('wt-pod', URL, PASSWORD));
+  await until('opencode is up', () => opencode.healthy(), 90_000);
+
+  await check(
+    'a sidecar in another PID namespace gets in with the password, and looks on',
+    async () => {
+      const flags = WATCHDOG_FLAGS.filter((flag) => !flag.includes('CONTROL'));
+      await engine.start('wt-apart', IMAGE, [network, ...flags]);
+      const log = await until('it watches', async () => {
+        const text = await engine.logs('wt-apart');
+        return /"server.healthy"/.test(text) && text;
+      });
+      assert(!/withheld/.test(log), log.slice(-2000));
+      await engine.do(['stop', '-t', '10', 'wt-apart']);
+      assert(await opencode.healthy(), 'it ended the server');
+      return /control is [^"]*/.exec(log)?.[0].slice(0, 100);
+    },
+  );
+
+  await check(
+    'a root sidecar ends the opencode of another user, where control is external',
+    async () => {
+      const flags = ['--user=0:0', '--cap-add=KILL', '--cap-add=SYS_PTRACE', ...WATCHDOG_FLAGS];
+      await engine.start('wt-root', IMAGE, ['--pid=container:wt-pod', network, ...flags]);
+      await until('it watches', async () => /"server.healthy"/.test(await engine.logs('wt-root')));
+      const before = await engine.inspect('wt-opencode', '{{.State.StartedAt}}');
+      await engine.do(['exec', 'wt-root', 'opencode-watchdog', 'restart']);
+      await until(
+        'opencode is back',
+        async () =>
+          (await engine.inspect('wt-opencode', '{{.State.StartedAt}}')) !== before &&
+          (await opencode.healthy().catch(() => false)),
+        90_000,
+      );
+    },
+  );
+  await engine.clean();
+}
+
+/** A published port: the engine's own process holds it, or the kernel forwards it and nobody does. */
+async function published(engine) {
+  const port = 45_096;
+  const name = 'a published port: a command of the host gets in with the password';
+  try {
+    await engine.start(
+      'wt-published',
+      'opencode:trial',
+      [`--publish=127.0.0.1:${port}:4096`, '--init', `-e=OPENCODE_SERVER_PASSWORD=${PASSWORD}`],
+      ['opencode', 'serve', '--hostname', '0.0.0.0', '--port', '4096'],
+    );
+  } catch (error) {
+    return skip(name, `this machine gives a container no network: ${error.message.slice(-200)}`);
+  }
+  const asked = (more) =>
+    sh(
+      process.execPath,
+      [join(PROJECT, 'dist/cli.js'), 'check', '--url', `http://127.0.0.1:${port}`],
+      {
+        env: {
+          PATH: process.env.PATH,
+          HOME: '/nonexistent',
+          OPENCODE_SERVER_PASSWORD: PASSWORD,
+          ...more,
+        },
+        cwd: '/',
+      },
+    );
+  await check(name, async () => {
+    const { out, err } = await until(
+      'opencode is up',
+      async () => {
+        const answer = await asked({ OPENCODE_WATCHDOG_SERVER_CONTROL: 'observe' });
+        return /1\.18/.test(answer.out) && answer;
+      },
+      90_000,
+      2_000,
+    );
+    assert(!/withheld/.test(out + err), out + err);
+    const holder = (await sh('ss', ['-Hltnp', `sport = :${port}`])).out.trim();
+    const auto = await asked({});
+    // Where the kernel alone forwards, nobody is seen: the error must say which server.control lets the password out.
+    if (holder === '')
+      assert(/withheld.*server\.control/s.test(auto.out + auto.err), auto.out + auto.err);
+    else assert(!/withheld/.test(auto.out + auto.err), auto.out + auto.err);
+    return holder === ''
+      ? 'nobody holds the port: server.control is needed, and said'
+      : `held by ${/users:\(\("([^"]+)/.exec(holder)?.[1]}`;
+  });
+  await engine.clean();
+}
+
 /** deploy/opencode/Dockerfile: npm's opencode, with the password of a secret that is a file. */
 async function composeImage(engine, lab) {
   const built = await check('deploy/opencode/Dockerfile builds', async () => {
@@ -319,4 +428,54 @@ async function composeImage(engine, lab) {
     },
   );
   await engine.clean();
+}
+
+/** deploy/compose.yaml itself, by Compose through the engine's socket. */
+async function compose(engine, lab) {
+  const name = 'deploy/compose.yaml comes up, and goes down';
+  const command = (await sh('sh', ['-c', 'command -v docker-compose'])).out.trim();
+  if (command === '')
+    return skip(name, 'docker-compose is not installed (apt install docker-compose)');
+  const folder = join(lab, 'compose');
+  rmSync(folder, { recursive: true, force: true });
+  cpSync(join(PROJECT, 'deploy'), folder, { recursive: true });
+  mkdirSync(join(folder, 'project'));
+  writeFileSync(join(folder, 'opencode-password'), `${PASSWORD}\n`, { mode: 0o644 });
+  await engine.do(['tag', 'opencode-compose:trial', 'docker.io/library/opencode:latest']);
+  await engine.do(['tag', IMAGE, 'docker.io/library/opencode-watchdog:latest']);
+  const socket = join(lab, 'podman.sock');
+  const service = engine.serve(socket);
+  const up = (...words) =>
+    sh(command, ['-f', 'compose.yaml', ...words], {
+      cwd: folder,
+      env: { ...process.env, DOCKER_HOST: `unix://${socket}` },
+      timeoutMs: 120_000,
+    });
+  try {
+    await until(
+      'the engine answers',
+      async () => (await sh('curl', ['-fs', '--unix-socket', socket, 'http://d/_ping'])).code === 0,
+      20_000,
+    );
+    const started = await up('up', '-d', '--no-build');
+    if (started.code !== 0) {
+      return skip(
+        name,
+        `Compose over podman's socket: ${(started.err + started.out).trim().slice(-400)}`,
+      );
+    }
+    await check(name, async () => {
+      const watchdog = (await up('ps', '-q', 'watchdog')).out.trim();
+      await until(
+        'the watchdog watches',
+        async () => /"server.healthy"/.test(await engine.logs(watchdog)),
+        90_000,
+      );
+      const status = await up('exec', '-T', 'watchdog', 'opencode-watchdog', 'status');
+      assert(status.code === 0 && /healthy/.test(status.out), status.out + status.err);
+    });
+  } finally {
+    await up('down', '--volumes', '-t', '5');
+    service.kill('SIGTERM');
+  }
 }

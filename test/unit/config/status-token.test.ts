@@ -17,6 +17,7 @@ import {
   readStatusToken,
   statusTokenFile,
 } from '../../../src/config/status-token.js';
+import { giveAway, isRoot, OTHER_UID } from '../../support/other-user.js';
 import { ConfigHome } from './home.js';
 
 describe('the status token', () => {
@@ -67,6 +68,30 @@ describe('the status token', () => {
       why: expect.stringContaining('the state directory cannot be written'),
     });
     expect(readStatusToken(config, nowhere, home.dir)).toMatchObject({ kind: 'absent' });
+  });
+
+  it('of the machine’s own unit is root’s too, but nothing else that lies in its place', () => {
+    const state = `${home.dir}/var-lib`;
+    const made = makeStatusToken(config, { HOME: home.dir, STATE_DIRECTORY: state });
+    if (made.kind === 'none') throw new Error(made.why);
+    const read = () => readStatusToken(config, env(), home.dir, state);
+    expect(read()).toMatchObject({ kind: 'token', file: made.file });
+    rmSync(made.file);
+    symlinkSync('/etc/hostname', made.file);
+    expect(read().kind).toBe('absent');
+    rmSync(made.file);
+    writeFileSync(made.file, 'no token\n');
+    expect(read().kind).toBe('absent');
+    if (isRoot) {
+      writeFileSync(made.file, `${'t'.repeat(43)}\n`);
+      giveAway(made.file);
+      expect(read().kind).toBe('absent');
+      giveAway(state);
+      expect(read()).toMatchObject({ kind: 'token', owner: OTHER_UID });
+    }
+    // The daemon's own comes first.
+    makeStatusToken(config, env());
+    expect(read()).toMatchObject({ kind: 'token', file: file() });
   });
 
   it('of status.tokenFile may be a link, as Kubernetes’ secrets are', () => {
