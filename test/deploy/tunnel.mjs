@@ -18,7 +18,7 @@ export async function tunnel(machine, opencode) {
 
 async function tries(machine) {
   const as = (command) =>
-    `runuser -u bob -- env HOME=/home/bob XDG_RUNTIME_DIR= OPENCODE_WATCHDOG_STATUS_LISTEN=off OPENCODE_SERVER_PASSWORD=${PASSWORD} sh -c '${command}'`;
+    `runuser -u bob -- env HOME=/home/bob XDG_RUNTIME_DIR= OPENCODE_WATCHDOG_STATUS_LISTEN=off OPENCODE_WATCHDOG_SERVER_CONTROL=auto OPENCODE_SERVER_PASSWORD=${PASSWORD} sh -c '${command}'`;
   const url = `http://127.0.0.1:${PORT}`;
   await check(
     'ssh -L: the password goes to the server behind it, by command and daemon',
