@@ -171,7 +171,8 @@ async function user(machine) {
         .split('\n')
         .filter((line) => line !== '' && !/systemd|sd-pam|dbus/.test(line));
       assert(left.length === 0, left.join('; '));
-      await machine.do('loginctl disable-linger carol');
     },
   );
+  // Also after a failure: nothing of hers may hold the port of what comes next.
+  await machine.try('loginctl disable-linger carol; systemctl stop user@$(id -u carol)');
 }
