@@ -45,6 +45,7 @@ const schema = z.object({
       reason: text.optional(),
       waitingFor: text.optional(),
       parkedUntil: count.optional(),
+      quarantined: z.boolean().optional(),
       outcome: text.optional(),
       costUsd: count.optional(),
       tokens: count.optional(),

@@ -73,8 +73,12 @@ type Sessions = DaemonStatus['sessions'];
 /** The active ones, and of the idle ones those whose last run did not do its work: they look just like the others. */
 function shownSessions({ sessions }: DaemonStatus, all: boolean): Sessions {
   return sessions.filter(
-    ({ health, outcome = 'completed', parkedUntil }) =>
-      all || health !== 'idle' || outcome !== 'completed' || parkedUntil !== undefined,
+    ({ health, outcome = 'completed', parkedUntil, quarantined }) =>
+      all ||
+      health !== 'idle' ||
+      outcome !== 'completed' ||
+      parkedUntil !== undefined ||
+      quarantined === true,
   );
 }
 
@@ -194,6 +198,9 @@ const ENDED: Readonly<Record<string, string>> = {
 /** What a session waits for or fails on, or how it ended. */
 export function doing(session: DaemonStatus['sessions'][number], now: number): string {
   const { attempt, message, nextAt, reason, tool, waitingFor, model, outcome } = session;
+  if (session.quarantined && session.health === 'idle') {
+    return 'quarantined: it was at work in crashes, and waits for your prompt';
+  }
   if (session.parkedUntil !== undefined) {
     const left = session.parkedUntil - now;
     return left > 0 ? `parked: told to go on in ${time(left)}` : 'parked: told to go on soon';

@@ -338,6 +338,11 @@ export const configSchema = group({
       'a list of models as "provider/model"',
     ),
     maxPerSession: count(2, 'How often one session is continued at most.', { min: 0 }),
+    quarantineAfter: count(
+      P.recover.quarantineAfter,
+      'A session that was at work in so many crashes in a row, without a finished step in between, is continued no more; 0 = off.',
+      { min: 0 },
+    ),
   }),
   notify: group({
     webhooks: list(

@@ -14,6 +14,7 @@ import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
 import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
 import { ParkedStore } from './parked-store.js';
+import { RunsStore } from './runs-store.js';
 import { at, every } from './scheduler.js';
 import { SpentStore } from './spent-store.js';
 import { DaemonStatusSource } from './status-source.js';
@@ -49,6 +50,7 @@ export class EventLoop {
   readonly #healthReporter: HealthReporter;
   readonly #spent: SpentStore;
   readonly #parked: ParkedStore;
+  readonly #runs: RunsStore;
   /** What the status endpoint shows, and may do. */
   readonly status: DaemonStatusSource;
   /** Ends what runs on a schedule. */
@@ -119,6 +121,18 @@ export class EventLoop {
           notice: `what is spent today is not kept on disk: ${why}`,
         }),
     });
+    this.#runs = new RunsStore({
+      directory: config.dryRun ? undefined : options.stateDirectory,
+      clock,
+      watchdog: this.#watchdog,
+      wanted: () => config.recover.afterRestart === 'continue',
+      observe: (o) => this.observe(o),
+      onProblem: (why) =>
+        telemetry.emit('server.notice', {
+          severity: 'warn',
+          notice: `the runs at work are not kept on disk: ${why}`,
+        }),
+    });
     this.#parked = new ParkedStore({
       // A dry run continues nobody, and what is parked is the real daemon's.
       directory: config.dryRun ? undefined : options.stateDirectory,
@@ -146,6 +160,7 @@ export class EventLoop {
     clock.start((ms) => this.#gap(ms));
     this.#spent.start();
     this.#parked.start();
+    this.#runs.start();
     // First the monitor, so that a start of the server finds it awake and puts it to rest.
     this.#monitor.start();
     this.observe({
@@ -226,6 +241,7 @@ export class EventLoop {
       this.#queue.shift();
     }
     this.#parked.keep();
+    this.#runs.keep();
     this.#arm();
   }
 
@@ -236,6 +252,7 @@ export class EventLoop {
     this.#timer?.cancel();
     this.#healthReporter.stop();
     this.#spent.stop();
+    this.#runs.stop();
     await Promise.all([this.#monitor.stop(), this.#executor.stop()]);
     this.#timer?.cancel();
     this.#o.clock.stop();

@@ -16,7 +16,7 @@ import { disposeEnd } from '../opencode/actions/dispose-steps.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
-import type { Act } from '../watchdog/decision.js';
+import type { Act, ContinueReason } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { isManual, skipped } from '../watchdog/skipped.js';
 
@@ -29,6 +29,15 @@ export const MAX_ABORTS = 64;
 /** Prompts of `recover` and answers of `waiting.action: reject` under way at a time. At the limit: the rest wait. */
 export const MAX_PROMPTS = 16;
 
+/** What the model is told before `recover.prompt`: it cannot see that its last tool may have been cut in the middle. */
+const CUT_BY: Readonly<Record<ContinueReason, string>> = {
+  abort: '',
+  quota: '',
+  restart:
+    'Your last run was cut when the opencode server was restarted. A tool may have run half: look at what it has done before you do it again.\n\n',
+  crash:
+    'Your last run was cut when the opencode server ended unexpectedly. A tool may have run half: look at what it has done before you do it again.\n\n',
+};
 /** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */
 const CONTINUE_BEGINS_MS = 30_000;
 
@@ -202,11 +211,12 @@ export class Executor {
 
   async #continue(act: Extract<Act, { act: 'continue' }>): Promise<void> {
     const { client, clock, observe, config } = this.#o;
-    const { sessionID, directory, model, agent, lastMessageID } = act;
+    const { sessionID, directory, model, agent, lastMessageID, onlyIfOpen = false } = act;
     const end = await continueSession(client, clock, {
       sessionID,
       directory,
-      prompt: config.recover.prompt,
+      prompt: `${CUT_BY[act.because]}${config.recover.prompt}`,
+      onlyIfOpen,
       ...(model === undefined ? {} : { model }),
       ...(agent === undefined ? {} : { agent }),
       ...(lastMessageID === undefined ? {} : { lastMessageID }),

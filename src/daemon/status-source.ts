@@ -13,7 +13,7 @@ import type {
 } from '../status/source.js';
 import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { Telemetry } from '../telemetry/logger.js';
-import type { Note } from '../watchdog/decision.js';
+import type { Note, SessionFields } from '../watchdog/decision.js';
 import type { Observation, ParkedRun, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import { Excerpts } from './excerpts.js';
@@ -147,6 +147,10 @@ export class DaemonStatusSource implements StatusSource {
   get #canAsk(): boolean {
     const { server } = this.#o.watchdog;
     return !this.#stopped && server.healthy && !server.acting;
+  }
+
+  quarantined(): Iterable<SessionFields> {
+    return this.#o.watchdog.crashes.quarantined.values();
   }
 
   parked(): ParkedRun[] {

@@ -60,6 +60,8 @@ export interface LastMessage {
   byAssistant: boolean;
   /** True where opencode ended it with an error. */
   failed: boolean;
+  /** Nobody has come to the end of it: a prompt that was not answered, an answer that was cut. */
+  isOpen: boolean;
 }
 
 /** The end of a session's transcript, for a person who looks. */

@@ -244,6 +244,25 @@ export const observationSchema = z.discriminatedUnion('kind', [
       }),
     ),
   }),
+  of('runs.restored', {
+    serverPid: pid,
+    wasStopped: z.literal(true).optional(),
+    runs: z.array(
+      z.object({
+        sessionID: id,
+        directory: text.optional(),
+        title: text.optional(),
+        parentID: id.optional(),
+        model: text.optional(),
+        agent: text.optional(),
+        count: z.number(),
+      }),
+    ),
+    inARow: z.record(id, z.number()).transform((all) => new Map(Object.entries(all))),
+    quarantined: z.array(
+      z.object({ sessionID: id, directory: text.optional(), title: text.optional() }),
+    ),
+  }),
   of('budget.day', {
     sinceMs: ms,
     spent,

@@ -40,6 +40,8 @@ export interface SessionRow {
   endedBy?: string;
   /** Of an idle session: its run is continued then, when its quota is back. */
   parkedUntil?: number;
+  /** It was at work in too many crashes of the server in a row, and is not continued until a person prompts it. */
+  quarantined?: true;
   /** What the run has spent with its subagents; of an idle session, what its last one had. */
   costUsd?: number;
   tokens?: number;

@@ -90,6 +90,8 @@ export interface StatusSource {
   look(sessions: readonly { sessionID: string; directory?: string }[]): void;
   /** Now; undefined where it cannot be had. */
   askExcerpt(sessionID: string, directory: string | undefined): Promise<SessionExcerpt | undefined>;
+  /** Those that are continued no more (`recover.quarantineAfter`). */
+  quarantined(): Iterable<SessionFields>;
   /** Idle ones that wait for their quota. */
   parked(): Pick<ParkedRun, 'sessionID' | 'directory' | 'title' | 'inMs' | 'forMs'>[];
   readonly idleSessions: number;

@@ -271,6 +271,21 @@ export class StatusView {
         idle.push({ id, health: 'idle', since, ...this.#texts(fields), parkedUntil, timeline });
       }
     }
+    for (const { sessionID: id, ...fields } of this.#o.source.quarantined()) {
+      const row = [...active, ...idle].find((each) => each.id === id);
+      if (row !== undefined) row.quarantined = true;
+      else {
+        const timeline = this.timelines.text(id, now);
+        idle.push({
+          id,
+          health: 'idle',
+          since: this.#startedAt,
+          ...this.#texts(fields),
+          quarantined: true,
+          timeline,
+        });
+      }
+    }
     this.#times = new Map([...this.#times].filter(([key]) => !key.startsWith('session ')));
     for (const [key, time] of times) this.#times.set(key, time);
     return [...active, ...idle].sort(

@@ -85,7 +85,7 @@ export type RestartReason =
   | 'manual';
 
 /** After which end a run is continued. */
-export type ContinueReason = 'abort' | 'restart' | 'quota';
+export type ContinueReason = 'abort' | 'restart' | 'crash' | 'quota';
 
 /** Why a directory is disposed; `elsewhere`: by somebody else. */
 export type DisposeReason = 'wedged' | 'elsewhere';
@@ -171,6 +171,8 @@ export type Act =
       agent?: string;
       /** The last message that the run wrote: where the session has a newer one, somebody has used it since. */
       lastMessageID?: string;
+      /** Only where the transcript shows that its last run has no end: nobody saw it being cut. */
+      onlyIfOpen?: true;
       count: number;
     }
   /** `restart.giveUp: exit`: the daemon ends with exit code 5. */
@@ -324,6 +326,7 @@ export interface NoteFields {
   };
   /** More sessions are active at once than can be watched. */
   'session.unwatched': SessionFields & { watched: number };
+  'session.quarantined': SessionFields & { crashes: number };
   'session.parked': SessionFields & {
     /** When its quota is back. */
     untilInMs: number;

@@ -334,8 +334,32 @@ export interface ParkedRun {
   forMs: number;
 }
 
+/** A run at work, or one that waits to be continued, for the next daemon. */
+export interface RunAtWork {
+  sessionID: string;
+  directory?: string;
+  title?: string;
+  parentID?: string;
+  model?: string;
+  agent?: string;
+  /** How often the session was continued so far. */
+  count: number;
+}
+
 /** What an earlier daemon had kept. */
-export type RestoredObservation = At & { kind: 'parked.restored'; runs: readonly ParkedRun[] };
+export type RestoredObservation =
+  | (At & { kind: 'parked.restored'; runs: readonly ParkedRun[] })
+  | (At & {
+      kind: 'runs.restored';
+      /** The server's process then. */
+      serverPid?: number;
+      /** The earlier daemon was told to stop: what ended with it did not crash. */
+      wasStopped?: true;
+      runs: readonly RunAtWork[];
+      /** In how many crashes in a row each session was at work. */
+      inARow: ReadonlyMap<string, number>;
+      quarantined: readonly { sessionID: string; directory?: string; title?: string }[];
+    });
 
 export type BudgetObservation =
   /**

@@ -99,6 +99,8 @@ export interface Policy {
     /** Fallback chain of models, `provider/model`. */
     models: string[];
     maxPerSession: number;
+    /** A session at work in so many crashes in a row is continued no more; 0 = off. */
+    quarantineAfter: number;
   };
 }
 
@@ -150,6 +152,7 @@ export const DEFAULT_POLICY: Policy = {
     maxPark: 12 * 60 * 60_000,
     models: [],
     maxPerSession: 2,
+    quarantineAfter: 2,
   },
 };
 

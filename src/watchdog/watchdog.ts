@@ -15,9 +15,9 @@ import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
 import { Drain } from './server/drain.js';
 import { ServerWatch } from './server/health.js';
+import type { Cut } from './session/crashes.js';
 import { type Detail, detail } from './session/detail.js';
-import type { Cut } from './session/recovery.js';
-import { SessionWatch } from './session/reducer.js';
+import { CRASHES, SessionWatch } from './session/reducer.js';
 import type { Context } from './session/rule-context.js';
 import { fieldsOf, type Session, spentFields } from './session/state.js';
 import { disposedFor, nothingHelps } from './session/wedged.js';
@@ -67,6 +67,8 @@ export class Watchdog {
   #pausedAt: number | undefined;
   /** The runs that it cut, until the new server is healthy. */
   #cutRuns: readonly Cut[] = [];
+  /** Whether one of them may have brought it down. */
+  #wasCrash = false;
 
   constructor(options: WatchdogOptions) {
     // Its own: nobody changes it but an observation, so that a replay is exact.
@@ -90,8 +92,15 @@ export class Watchdog {
       isUnresponsive: () => this.server.isUnresponsive,
       unresponsiveMsSince: (since) => this.server.unresponsiveMsSince(since),
       park: (...run) => this.#sessions.parking.park(...run),
-      runBegan: (sessionID) => this.#sessions.parking.usedBy(sessionID, 'superseded'),
-      runOver: (...run) => this.#sessions.parking.ended(...run),
+      isQuarantined: (sessionID) => this.#sessions.crashes.quarantined.has(sessionID),
+      runBegan: (sessionID) => {
+        this.#sessions.parking.usedBy(sessionID, 'superseded');
+        this.#sessions.crashes.changed();
+      },
+      runOver: (...run) => {
+        this.#sessions.parking.ended(...run);
+        this.#sessions.crashes.ended(...run);
+      },
       wakeAt: (at, session) => {
         if (session === undefined) this.#wakeAt(at);
         else this.#timers.ask(session, at);
@@ -153,6 +162,13 @@ export class Watchdog {
     return this.#sessions.parking.version;
   }
 
+  /** Runs at work, and what is held against sessions by crashes: what the next daemon must know. */
+  get crashes(): Readonly<
+    Pick<SessionWatch['crashes'], 'atWork' | 'inARow' | 'quarantined' | 'version'>
+  > {
+    return this.#sessions.crashes;
+  }
+
   /** Sessions that are known and have no run. */
   get idleSessions(): number {
     return this.#sessions.registry.size - this.#sessions.registry.active.size;
@@ -177,7 +193,10 @@ export class Watchdog {
     if ('startedAt' in o) this.#answers.note(o.at - o.startedAt, o.at);
     this.#take(o);
     this.#reviewDue(o.at);
-    if (this.#pausedAt === undefined) this.#sessions.parking.review(o.at);
+    if (this.#pausedAt === undefined) {
+      this.#sessions.parking.review(o.at);
+      this.#sessions.crashes.review(o.at);
+    }
     this.#reviewServer(o.at);
     this.#cuts.review(o.at);
     return this.#decisions;
@@ -205,6 +224,9 @@ export class Watchdog {
         return;
       case 'abort.requested':
         this.#sessions.abortRequested(o);
+        return;
+      case 'runs.restored':
+        this.#sessions.crashes.restored(o);
         return;
       case 'parked.restored':
         this.#sessions.parking.restored(o);
@@ -234,6 +256,7 @@ export class Watchdog {
         this.#disposals.clear();
         this.#cut = this.#sessions.interrupted();
         this.#cutRuns = this.#sessions.cut(this.#cut, 'exited', o.at);
+        this.#wasCrash = true;
         return;
       }
       case 'restart.done':
@@ -245,6 +268,9 @@ export class Watchdog {
         else this.#wantRecycle(o.reason, o.at);
         return;
       case 'server.attached':
+        this.#serverNews(o);
+        this.#sessions.crashes.attached(o);
+        return;
       case 'probe.ok':
       case 'probe.failed':
       case 'probe.unauthorized':
@@ -346,13 +372,14 @@ export class Watchdog {
     // What waited for a healthy server goes on now.
     if (before || !this.server.healthy) return;
     this.#sessions.serverBack(o.at);
-    this.#continueCut();
+    this.#continueCut(o.at);
   }
 
   /** Whoever brought the server back: it can be asked to go on now. */
-  #continueCut(): void {
-    this.#sessions.continueCut(this.#cutRuns);
+  #continueCut(at: number): void {
+    this.#sessions.continueCut(this.#cutRuns, this.#wasCrash, at);
     this.#cutRuns = [];
+    this.#wasCrash = false;
   }
 
   #restartEnded(o: Extract<Observation, { kind: 'restart.done' | 'restart.failed' }>): void {
@@ -368,8 +395,9 @@ export class Watchdog {
       // After an exit its sessions were said to be interrupted when it happened.
       const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
       this.#cutRuns = [...this.#cutRuns, ...runs];
+      if (CRASHES.has(reason)) this.#wasCrash = true;
     }
-    if (o.kind === 'restart.done' && this.server.healthy) this.#continueCut();
+    if (o.kind === 'restart.done' && this.server.healthy) this.#continueCut(o.at);
     this.#cut = [];
   }
 

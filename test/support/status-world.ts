@@ -84,6 +84,10 @@ export class TestSource implements StatusSource {
     return this.excerpts.get(sessionID);
   }
 
+  quarantined(): ReturnType<StatusSource['quarantined']> {
+    return [];
+  }
+
   parked(): ReturnType<StatusSource['parked']> {
     return this.parkedRuns;
   }

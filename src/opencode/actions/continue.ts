@@ -14,6 +14,8 @@ export interface ContinueRequest {
   agent?: string;
   /** The last message that its run wrote: where there is a newer one, somebody has used the session since. */
   lastMessageID?: string;
+  /** Only where its last run has no end. */
+  onlyIfOpen?: boolean;
   /** How long it may take to begin. */
   timeoutMs: number;
   signal: AbortSignal;
@@ -36,10 +38,15 @@ export async function continueSession(
     if ((await client.statuses(directory, signal)).has(sessionID)) {
       return { outcome: 'superseded', error: 'somebody else set it to work meanwhile' };
     }
-    const before = (await client.lastMessage(sessionID, directory, signal))?.id;
-    const { lastMessageID } = request;
-    if (lastMessageID !== undefined && before !== undefined && before !== lastMessageID) {
+    const last = await client.lastMessage(sessionID, directory, signal);
+    const before = last?.id;
+    const { lastMessageID, onlyIfOpen = false } = request;
+    // opencode's ids grow with time.
+    if (lastMessageID !== undefined && before !== undefined && before > lastMessageID) {
       return { outcome: 'superseded', error: 'somebody has used the session meanwhile' };
+    }
+    if (onlyIfOpen && last?.isOpen !== true) {
+      return { outcome: 'superseded', error: 'its last run had come to its end' };
     }
     const says = {
       text: prompt,

@@ -288,7 +288,10 @@ export class OpencodeClient implements ServerApi {
     signal?: Signal,
   ): Promise<LastMessage | undefined> {
     const last = (await this.messages(sessionID, directory, 1, signal)).at(-1);
-    return last && { id: last.id, byAssistant: last.role === 'assistant', failed: last.failed };
+    if (last === undefined) return undefined;
+    const byAssistant = last.role === 'assistant';
+    const isOpen = !byAssistant || (last.completed === undefined && !last.failed);
+    return { id: last.id, byAssistant, failed: last.failed, isOpen };
   }
 
   async excerpt(sessionID: string, directory?: string, signal?: Signal): Promise<Excerpt> {

@@ -234,6 +234,11 @@ export class OpencodeClientV2 implements ServerApi {
       id: last.id,
       byAssistant: last.type === 'assistant',
       failed: last.error !== undefined,
+      isOpen:
+        last.type === 'user' ||
+        (last.time?.completed === undefined &&
+          last.finish === undefined &&
+          last.error === undefined),
     };
   }
 

@@ -195,7 +195,8 @@ function ended(row) {
 }
 
 /** When it tries again, and on which model. */
-function nextWords({ nextAt, model, parkedUntil }) {
+function nextWords({ nextAt, model, parkedUntil, quarantined, health }) {
+  if (quarantined && health === 'idle') return 'quarantined after crashes, waits for your prompt';
   if (parkedUntil !== undefined) {
     const wait = parkedUntil - now();
     return wait > 0 ? `parked, goes on in ${span(wait)}` : 'parked, goes on soon';

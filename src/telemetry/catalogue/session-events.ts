@@ -216,6 +216,13 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
     message: (f) =>
       `Session ${named(f)}, and perhaps others, is not watched: ${f.watched} are active already, and that is the limit. It is watched as soon as one of them ends.`,
   },
+  'session.quarantined': {
+    level: 'error',
+    when: 'the session was at work in `recover.quarantineAfter` crashes of the server in a row, without a finished step in between: it is not continued until a person prompts it',
+    fields: { crashes: 'crashes in a row' },
+    message: (f) =>
+      `Session ${named(f)} is quarantined: it was at work in ${f.crashes === 1 ? 'a crash' : `${f.crashes} crashes`} of the server in a row, and is not continued until a person prompts it.`,
+  },
   'session.parked': {
     level: 'info',
     when: '`recover.afterQuota`: the run ended because its quota is spent, and waits until it is back; said again by a daemon that finds it parked',

@@ -7,7 +7,7 @@
  */
 import type { DisposeObservation } from '../observation.js';
 import { Deferral } from '../server/deferral.js';
-import type { Cut } from '../session/recovery.js';
+import type { Cut } from '../session/crashes.js';
 import type { SessionRegistry } from '../session/registry.js';
 import type { Context } from '../session/rule-context.js';
 import type { Session } from '../session/state.js';

@@ -6,7 +6,7 @@
  * or whose whole run was over its time; and each session at most `recover.maxPerSession` times.
  */
 
-import type { ContinueReason, Health, StuckReason } from '../decision.js';
+import type { ContinueReason, StuckReason } from '../decision.js';
 import type { ActObservation } from '../observation.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason } from './rules.js';
@@ -34,7 +34,7 @@ export function continueAfterAbort(
   );
   if (needsOther && models.length === 0) return;
   const hasFailed = needsOther || isRetryReason(reason) || reason === 'silence';
-  proceed(context, session, run, 'abort', hasFailed ? models : []);
+  proceed(context, session, run, { because: 'abort', models: hasFailed ? models : [] });
 }
 
 /** Where another model may be had at once (`recover.models`), nothing waits for this one's quota. */
@@ -48,47 +48,43 @@ function parkForQuota(
   if (reason !== 'wait' && reason !== 'hopeless') return false;
   const { afterAbort, models } = context.policy.recover;
   if (afterAbort === 'continue' && models.some((model) => model !== run.model)) return false;
-  if (!mayBeContinued(session, run)) return false;
+  if (!mayBeContinued(context, session, run)) return false;
   const { episode } = run;
   const until = episode?.backAt ?? (reason === 'wait' ? episode?.nextAt : undefined);
   return until !== undefined && until > at && context.park(session, run, until, at);
 }
 
 /** Never a subagent, a ghost, or what waited for a person or has new input. */
-function mayBeContinued({ deleted, info, lastPrompt }: Session, run: Run): boolean {
-  const promptWaits = lastPrompt?.taken === false;
+function mayBeContinued(
+  context: Context,
+  { id, deleted, info, lastPrompt }: Session,
+  run: Run,
+  wasCut = false,
+): boolean {
+  if (context.isQuarantined(id)) return false;
+  const promptWaits = !wasCut && lastPrompt?.taken === false;
   return !deleted && info.parentID === undefined && !promptWaits && run.requests.size === 0;
 }
 
-/** What a restart cut, to be continued when the new server is healthy. */
-export interface Cut {
-  session: Session;
-  run: Run;
-  health: Health;
-  at: number;
+interface Way {
+  because: ContinueReason;
+  /** The chain that is walked, as the run failed on its model; empty where it goes on with that. */
+  models: readonly string[];
+  onlyIfOpen?: boolean;
 }
 
-export function continueAfterRestart(context: Context, cut: readonly Cut[]): void {
-  if (context.policy.recover.afterRestart === 'none') return;
-  for (const { session, run, health, at } of cut) {
-    const wasHealthy = health === 'busy' || health === 'delegating';
-    const promptedSince = (session.lastPrompt?.at ?? at) > at;
-    if (wasHealthy && !promptedSince && session.run === undefined) {
-      proceed(context, session, run, 'restart', []);
-    }
-  }
-}
-
-/** `models`: the chain that is walked, as the run failed on its model; empty where it goes on with that. */
-function proceed(
+/** True where it is told to go on. */
+export function proceed(
   context: Context,
   session: Session,
   run: Run,
-  because: ContinueReason,
-  models: readonly string[],
-): void {
+  { because, models, onlyIfOpen = false }: Way,
+): boolean {
   const { maxPerSession } = context.policy.recover;
-  if (!mayBeContinued(session, run) || session.continues >= maxPerSession) return;
+  // A prompt that waited behind a run which was cut is in the transcript, and answered with it.
+  const wasCut = because === 'restart' || because === 'crash';
+  if (!mayBeContinued(context, session, run, wasCut) || session.continues >= maxPerSession)
+    return false;
   const chosen = models[Math.min(session.continues, models.length - 1)];
   const model = chosen ?? run.model;
   session.continues += 1;
@@ -101,8 +97,10 @@ function proceed(
     directory: run.directory ?? session.info.directory,
     ...(model === undefined ? {} : { model }),
     ...(run.agent === undefined ? {} : { agent: run.agent }),
+    ...(onlyIfOpen && { onlyIfOpen }),
     count: session.continues,
   });
+  return true;
 }
 
 /** The executor reports whether the continued run has begun. */

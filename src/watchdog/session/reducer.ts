@@ -19,11 +19,12 @@ import type {
   Spent,
 } from '../observation.js';
 import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
+import { Crashes, type Cut } from './crashes.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { compacted, countAnew, stepFinished } from './loops.js';
 import { abortRequested, answerPerson } from './manual-abort.js';
 import { Parking } from './parking.js';
-import { type Cut, continueAfterAbort, continueAfterRestart, continued } from './recovery.js';
+import { continueAfterAbort, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
 import { requestAnswered, requestAsked } from './requests.js';
 import type { Context } from './rule-context.js';
@@ -32,6 +33,8 @@ import { disposedUnder, errorHeard, noteStep, runEnded, settleEnd, wasAborted } 
 import { Runs } from './runs.js';
 import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
+/** Ends of the server that nobody ordered: one of the runs may have brought it down. */
+export const CRASHES: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive']);
 /** That there is no room for more sessions is said at most this often, ms. */
 const SAY_FULL_EVERY = 60_000;
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is inspected. */
@@ -52,6 +55,7 @@ export class SessionWatch {
   readonly registry: SessionRegistry;
   readonly pileups: Pileups;
   readonly parking: Parking;
+  readonly crashes: Crashes;
   readonly #gaps = new ClockGaps();
   readonly #context: Context;
   readonly #runs: Runs;
@@ -62,6 +66,7 @@ export class SessionWatch {
     this.#runs = new Runs(context);
     this.registry = this.#runs.registry;
     this.parking = new Parking(context, this.registry);
+    this.crashes = new Crashes(context, this.registry);
     this.pileups = new Pileups(context, this.#runs);
   }
 
@@ -226,7 +231,7 @@ export class SessionWatch {
       disposedUnder(this.#context, session, run, 'dispose');
       this.#runs.end(session, at);
     }
-    continueAfterRestart(this.#context, cut);
+    this.crashes.resume(cut, false, at);
   }
 
   observe(o: OfOneSession): void {
@@ -252,6 +257,7 @@ export class SessionWatch {
       case 'session.prompted':
         if (isKnownPrompt(session, o.messageID)) return;
         this.parking.usedBy(session.id, 'superseded');
+        this.crashes.prompted(session.id);
         session.lastPrompt = { messageID: o.messageID, at: o.at, model: o.model, taken: false };
         session.lastAbort = undefined;
         session.lastFailure = undefined;
@@ -268,6 +274,7 @@ export class SessionWatch {
         break;
       case 'session.step_finished':
         this.parking.worked(session.id);
+        this.crashes.worked(session.id, o.at);
         if (run === undefined) {
           // A poll was faster than the stream.
           if (session.runEnd) noteStep(session.runEnd.run, o.step);
@@ -333,10 +340,11 @@ export class SessionWatch {
         break;
       case 'continue.done':
       case 'continue.failed':
-        continued(context, session, o);
+        if (!this.crashes.continued(o)) continued(context, session, o);
         this.parking.continued(o);
         break;
       case 'continue.skipped':
+        this.crashes.continued(o);
         this.parking.continued(o);
         break;
       default:
@@ -390,12 +398,13 @@ export class SessionWatch {
       this.#runs.close(session, at);
     }
     this.streamLost();
+    this.crashes.cut(cut, CRASHES.has(restartReason));
     return cut;
   }
 
   /** The new server is healthy: what `recover` says of the runs that were cut. */
-  continueCut(cut: readonly Cut[]): void {
-    continueAfterRestart(this.#context, cut);
+  continueCut(cut: readonly Cut[], isCrash: boolean, at: number): void {
+    this.crashes.resume(cut, isCrash, at);
   }
 
   /** The daemon did not run for `ms`, until now. */

@@ -26,6 +26,8 @@ export interface Context {
   unresponsiveMsSince(since: number): number;
   /** Has the run wait for its quota, which is back then; false where that is not asked for, or not possible. */
   park(session: Session, run: Run, until: number, at: number): boolean;
+  /** Nothing but a person continues it (`recover.quarantineAfter`). */
+  isQuarantined(sessionID: string): boolean;
   /** A run of the session begins, whoever prompted it; or one is over. */
   runBegan(sessionID: string): void;
   runOver(sessionID: string, at: number): void;

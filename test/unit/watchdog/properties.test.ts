@@ -352,6 +352,13 @@ const nonsense = fc.oneof(
   of('continue.failed', { error: kind('x'), superseded: fc.boolean() }),
   of('continue.skipped', {}),
   fc.record({
+    kind: kind('runs.restored'),
+    serverPid: fc.constantFrom(1, 2, undefined),
+    runs: fc.array(fc.record({ sessionID, count: fc.nat(2) }), { maxLength: 3 }),
+    inARow: fc.dictionary(sessionID, fc.nat(3)).map((each) => new Map(Object.entries(each))),
+    quarantined: fc.array(fc.record({ sessionID }), { maxLength: 2 }),
+  }),
+  fc.record({
     kind: kind('parked.restored'),
     runs: fc.array(
       fc.record({
@@ -386,7 +393,11 @@ const nonsense = fc.oneof(
     directory: fc.constantFrom('/a', '/b'),
     seen: fc.constantFrom('idle' as const, 'others' as const),
   }),
-  fc.record({ kind: kind('server.attached'), running: fc.boolean() }),
+  fc.record({
+    kind: kind('server.attached'),
+    running: fc.boolean(),
+    pid: fc.constantFrom(1, 2, undefined),
+  }),
   { weight: 2, arbitrary: fc.record({ kind: kind('probe.ok') }) },
   {
     weight: 2,

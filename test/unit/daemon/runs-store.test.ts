@@ -1,0 +1,84 @@
+/** The runs at work are known to the next daemon, also where this one had no time to say good-bye. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { RunsStore } from '../../../src/daemon/runs-store.js';
+import type { Observation } from '../../../src/watchdog/observation.js';
+import { FakeClock } from '../../support/fake-clock.js';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'runs-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const RUN = { sessionID: 'ses_1', directory: '/p', model: 'fake/m1', count: 0 };
+
+function store(clock: FakeClock, { wanted = true } = {}) {
+  const seen: Observation[] = [];
+  const problems: string[] = [];
+  const watchdog = {
+    server: { pid: 7 },
+    crashes: {
+      version: 0,
+      atWork: () => [RUN],
+      inARow: new Map([['ses_1', 1]]),
+      quarantined: new Map([['ses_q', { sessionID: 'ses_q' }]]),
+    },
+  };
+  const made = new RunsStore({
+    directory,
+    clock,
+    watchdog,
+    wanted: () => wanted,
+    observe: (o) => seen.push(o),
+    onProblem: (why) => problems.push(why),
+  });
+  return { made, seen, problems };
+}
+
+const RESTORED = {
+  kind: 'runs.restored',
+  at: expect.any(Number),
+  serverPid: 7,
+  runs: [RUN],
+  inARow: new Map([['ses_1', 1]]),
+  quarantined: [{ sessionID: 'ses_q' }],
+};
+
+test('what was at work is written within a second, and told to the next daemon', async () => {
+  const clock = new FakeClock(1_000);
+  store(clock).made.keep();
+  await clock.advance(1_000);
+  const next = store(clock);
+  next.made.start();
+  expect(next.seen).toEqual([RESTORED]);
+});
+
+test('a stop says that it was one', () => {
+  const clock = new FakeClock(1_000);
+  store(clock).made.stop();
+  const next = store(clock);
+  next.made.start();
+  expect(next.seen).toEqual([{ ...RESTORED, wasStopped: true }]);
+});
+
+test('nothing is written or told where nobody asks for it', async () => {
+  const clock = new FakeClock(1_000);
+  const { made, seen } = store(clock, { wanted: false });
+  made.start();
+  made.keep();
+  await clock.advance(5_000);
+  made.stop();
+  expect(readdirSync(directory)).toEqual([]);
+  expect(seen).toEqual([]);
+});
+
+test('a broken file is said once, and continues nobody', () => {
+  writeFileSync(join(directory, 'runs.json'), '{"runs":7}', { mode: 0o600 });
+  const { made, seen, problems } = store(new FakeClock(1_000));
+  made.start();
+  expect(seen).toEqual([]);
+  expect(problems).toMatchObject([expect.stringContaining('runs.json is not read')]);
+});

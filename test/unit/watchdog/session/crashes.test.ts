@@ -1,0 +1,167 @@
+/** After the server died: runs go on one after the other, and the one that brings it down is found. */
+import { describe, expect, test } from 'vitest';
+import { MINUTE, type PolicyChange, SECOND, type World, world } from '../driver.js';
+
+const on = (recover: PolicyChange['recover'] = {}): PolicyChange => ({
+  recover: { afterRestart: 'continue', ...recover },
+});
+const continues = (w: World) => w.acts('continue').map(({ sessionID }) => sessionID);
+const quarantined = (w: World) =>
+  w.notes('session.quarantined').map(({ sessionID, crashes }) => `${sessionID} ${crashes}`);
+const goesOn = (w: World, id: string) =>
+  w.prompt(id).tell({ kind: 'continue.done', sessionID: id, model: 'fake/m1' });
+const atWork = (w: World, ...ids: string[]) => {
+  for (const id of ids) w.prompt(id).text(id);
+  return w;
+};
+/** The second restart has a pause before it. */
+const crash = (w: World) =>
+  w
+    .exits()
+    .advance(5 * SECOND)
+    .restartDone()
+    .connected();
+
+describe('after a crash', () => {
+  test('the runs go on one after the other: when the last has finished a step, has ended, or works for a minute', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b', 'c', 'd'));
+    expect(w.acts('continue')).toMatchObject([{ sessionID: 'a', because: 'crash' }]);
+    goesOn(w, 'a').advance(10 * SECOND);
+    expect(continues(w)).toEqual(['a']);
+    w.stepFinished('a').advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'b']);
+    goesOn(w, 'b').status('b', 'idle').advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'b', 'c']);
+    goesOn(w, 'c').advance(MINUTE + SECOND);
+    expect(continues(w)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('one that could not be continued holds up no other', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    w.tell({ kind: 'continue.failed', sessionID: 'a', error: 'answered 500' }).advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'b']);
+  });
+
+  test('all go on at once after a restart that was decided', () => {
+    const w = atWork(world({ policy: on() }), 'a', 'b', 'c');
+    w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone();
+    expect(w.acts('continue').map(({ because }) => because)).toEqual([
+      'restart',
+      'restart',
+      'restart',
+    ]);
+  });
+
+  test('a run behind which a prompt waited goes on, and answers both', () => {
+    const w = atWork(world({ policy: on() }), 'a');
+    w.tell({ kind: 'session.prompted', sessionID: 'a', messageID: 'behind', directory: '/p' });
+    expect(continues(crash(w))).toEqual(['a']);
+  });
+
+  test('a session that somebody prompts while it waits for its turn is left to them', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    w.prompt('b');
+    goesOn(w, 'a').stepFinished('a').advance(MINUTE);
+    expect(continues(w)).toEqual(['a']);
+  });
+});
+
+describe('a session that brings the server down', () => {
+  test('is quarantined after two crashes in a row, and the others go on', () => {
+    const w = crash(atWork(world({ policy: on({ maxPerSession: 5 }) }), 'a', 'poison', 'b', 'c'));
+    const seen: string[] = [];
+    for (let turns = 0; turns < 20; turns += 1) {
+      const next = continues(w)[seen.length];
+      if (next === undefined) break;
+      seen.push(next);
+      goesOn(w, next).advance(SECOND);
+      if (next === 'poison') crash(w);
+      else w.stepFinished(next).stepFinished(next).status(next, 'idle').advance(SECOND);
+    }
+    expect(seen).toEqual(['a', 'poison', 'b', 'c']);
+    expect(quarantined(w)).toEqual(['poison 2']);
+    expect([...w.watchdog.crashes.quarantined.keys()]).toEqual(['poison']);
+  });
+
+  test('is not quarantined where it has finished a step in between', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a'));
+    goesOn(w, 'a').stepFinished('a');
+    crash(w);
+    expect(quarantined(w)).toEqual([]);
+    expect(continues(w)).toEqual(['a', 'a']);
+  });
+
+  test('is not quarantined where nothing is continued', () => {
+    const w = crash(atWork(world(), 'a'));
+    crash(atWork(w, 'a'));
+    expect(quarantined(w)).toEqual([]);
+  });
+
+  test('is free again when a person prompts it', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a'));
+    goesOn(w, 'a');
+    crash(w);
+    expect([...w.watchdog.crashes.quarantined.keys()]).toEqual(['a']);
+    w.advance(MINUTE).prompt('a');
+    expect([...w.watchdog.crashes.quarantined.keys()]).toEqual([]);
+  });
+
+  test('is not continued by the other rules either', () => {
+    const policy = on({ afterAbort: 'continue', maxPerSession: 9, quarantineAfter: 1 });
+    const w = crash(atWork(world({ policy }), 'a'));
+    expect(quarantined(w)).toEqual(['a 1']);
+    w.status('a', 'busy').fails('a', 5).status('a', 'idle').abortDone('a');
+    expect(continues(w)).toEqual([]);
+  });
+});
+
+describe('the next daemon', () => {
+  const restored = (w: World, more: object = {}) =>
+    w.tell({
+      kind: 'runs.restored',
+      serverPid: 7,
+      runs: [
+        { sessionID: 'a', directory: '/p', model: 'fake/m1', count: 0 },
+        { sessionID: 'b', directory: '/p', count: 0 },
+      ],
+      inARow: new Map([['a', 1]]),
+      quarantined: [{ sessionID: 'q', directory: '/p' }],
+      ...more,
+    });
+  const start = (policy = on()) => world({ policy, attached: false });
+
+  test('continues what was at work when the server died with the last one, where it has no end', () => {
+    const w = restored(start()).tell({ kind: 'server.attached', running: false });
+    expect(continues(w)).toEqual([]);
+    w.restartDone().connected();
+    // At work in two crashes by now.
+    expect(quarantined(w)).toEqual(['a 2']);
+    expect(w.acts('continue')).toMatchObject([
+      { sessionID: 'b', because: 'crash', onlyIfOpen: true },
+    ]);
+    const error = 'its last run had come to its end';
+    w.tell({ kind: 'continue.failed', sessionID: 'b', error, superseded: true });
+    expect(w.notes('session.continue_failed')).toEqual([]);
+  });
+
+  test('continues nothing where the same server serves on', () => {
+    const w = restored(start()).tell({ kind: 'server.attached', running: true, pid: 7 });
+    w.connected().advance(MINUTE);
+    expect(continues(w)).toEqual([]);
+    expect([...w.watchdog.crashes.quarantined.keys()]).toEqual(['q']);
+  });
+
+  test('takes the end that a stop of the daemon brought for no crash', () => {
+    const w = restored(start(), { wasStopped: true });
+    w.tell({ kind: 'server.attached', running: false }).restartDone().connected();
+    expect(quarantined(w)).toEqual([]);
+    // The one that was in a crash before comes last.
+    expect(continues(w)).toEqual(['b']);
+  });
+
+  test('is told who is at work, and who waits for a turn', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b', 'c'));
+    goesOn(w, 'a');
+    expect(w.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['a', 'b', 'c']);
+  });
+});
