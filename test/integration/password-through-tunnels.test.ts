@@ -1,5 +1,5 @@
 /** The password through what forwards a port, as docker-proxy and `ssh -L` do: real sockets of root, and of another user. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,6 +8,7 @@ import { SystemClock } from '../../src/lib/clock.js';
 import { OpencodeClient } from '../../src/opencode/v1/client.js';
 import { ObserveControl } from '../../src/process/control/observe.js';
 import { PasswordGuard } from '../../src/process/identity/password-guard.js';
+import { CLI } from '../support/daemon.js';
 import { isRoot, needsRoot, OTHER_UID } from '../support/other-user.js';
 import { Habitat } from '../unit/process/support.js';
 
@@ -91,5 +92,35 @@ test.skipIf(!isRoot).each(['daemon', 'command'] as const)(
     expect(error).toContain('The password was withheld');
     expect(error).toContain(`uid ${OTHER_UID}`);
     expect(new Set(shown)).toEqual(new Set([undefined]));
+  },
+);
+
+const UNSHARE = ['--pid', '--fork', '--mount-proc'];
+const lacksUnshare =
+  spawnSync('unshare', [...UNSHARE, 'true']).status === 0
+    ? ''
+    : ' (skipped: unshare(1) may make no PID namespace here)';
+
+test.skipIf(lacksUnshare !== '')(
+  `a command in another PID namespace, which sees nobody’s process, sends it to our own user’s socket${lacksUnshare}`,
+  async () => {
+    const { shown, port } = await distantServer();
+    const args = [process.execPath, CLI, 'sessions', '--url', `http://127.0.0.1:${port}`];
+    const child = spawn('unshare', [...UNSHARE, ...args], {
+      cwd: '/',
+      env: { PATH: process.env.PATH, HOME: '/nonexistent', OPENCODE_SERVER_PASSWORD: 'hunter2' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    cleanups.push(() => child.kill('SIGKILL'));
+    let said = '';
+    child.stdout.on('data', (chunk) => {
+      said += String(chunk);
+    });
+    child.stderr.on('data', (chunk) => {
+      said += String(chunk);
+    });
+    await once(child, 'close');
+    expect(said).not.toContain('withheld');
+    expect(new Set(shown.filter((header) => header !== undefined)).size).toBe(1);
   },
 );
