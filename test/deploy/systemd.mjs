@@ -570,7 +570,8 @@ async function docs(machine) {
     [
       `rm -rf /etc/systemd/system/opencode* /etc/opencode-watchdog /var/lib/opencode-watchdog /etc/polkit-1/rules.d/*`,
       'userdel --force --remove opencode 2>/dev/null || true',
-      'rm -rf /var/lib/opencode /home/alice/.config /home/alice/.local && systemctl daemon-reexec',
+      'rm -rf /var/lib/opencode /home/alice/.config /home/alice/.local; systemctl daemon-reexec',
+      'id alice >/dev/null 2>&1 || useradd --create-home alice; loginctl enable-linger alice',
       'systemctl restart user@$(id -u alice).service',
     ].join('; '),
   );
