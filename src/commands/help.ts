@@ -4,7 +4,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'Watch:': ['run', 'service', 'check', 'healthcheck'],
   'See what is, and what was:': ['status', 'page', 'report', 'sessions', 'messages', 'models'],
   'Act by hand:': ['abort', 'delete', 'restart', 'pause', 'resume'],
-  'Drive opencode from scripts:': ['prompt', 'batch', 'create', 'send', 'wait', 'sweep'],
+  'Drive opencode from scripts:': ['prompt', 'batch', 'create', 'send', 'wait', 'sweep', 'mcp'],
   'Set up, and look into:': ['config', 'notify', 'replay', 'completion'],
 };
 
@@ -51,6 +51,7 @@ export const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   abort: [['abort ses_…', '']],
   delete: [['delete ses_…', '']],
   sweep: [['sweep --dry-run', 'what would be ended']],
+  mcp: [['mcp --url http://127.0.0.1:4100', 'as an agent is told to start it (docs/driver.md)']],
   status: [
     ['status', 'once'],
     ['status --watch', 'refreshed in place: q ends it, / searches, arrows scroll'],
