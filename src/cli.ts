@@ -280,7 +280,8 @@ function promptOptions(command: Command): Command {
     .option('--agent <name>', 'which agent')
     .option('--system <text>', 'further system text')
     .option('--context <file>', 'text that goes before the prompt; - reads stdin', collect)
-    .option('--file <file>', 'a file that goes with the prompt', collect);
+    .option('--file <file>', 'a file that goes with the prompt', collect)
+    .option('--schema <file>', 'a JSON schema: prints the answer as JSON of that form');
 }
 
 function sessionOptions(command: Command): Command {

@@ -20,6 +20,7 @@ export {
 export type { ModelRef, ModelSpec, Thinking } from './opencode/driver/model.js';
 export type { Orphan, SweepOptions, Swept } from './opencode/driver/orphans.js';
 export type { OnRequest, SessionRef } from './opencode/driver/run.js';
+export type { StreamEvent } from './opencode/driver/stream.js';
 export { type Message, renderTranscript } from './opencode/driver/transcript.js';
 export type * from './opencode/driver/types.js';
 export { OpencodeError, type OpencodeErrorKind } from './opencode/http/errors.js';
@@ -49,6 +50,25 @@ export class OpencodeDriver extends Driver {
       authorise,
       findBinary: () => checkBinary(command, process.env, process.cwd()),
       startServer: (signal) => startServer(this.url, command, options, signal),
+      ...options,
+    });
+  }
+
+  /**
+   * As opencode's own variables say: `OPENCODE_API_URL`, `OPENCODE_SERVER_USERNAME`, and the password in
+   * `OPENCODE_SERVER_PASSWORD` or `OPENCODE_PASSWORD`. What is given in `options` goes before.
+   */
+  static fromEnv(
+    options: OpencodeDriverOptions = {},
+    env: Readonly<Record<string, string | undefined>> = process.env,
+  ): OpencodeDriver {
+    const url = env.OPENCODE_API_URL;
+    const username = env.OPENCODE_SERVER_USERNAME;
+    const password = env.OPENCODE_SERVER_PASSWORD || env.OPENCODE_PASSWORD;
+    return new OpencodeDriver({
+      ...(url && { url }),
+      ...(username && { username }),
+      ...(password && { password }),
       ...options,
     });
   }

@@ -53,6 +53,7 @@ const FILES = new Set([
   '--record',
   '--output',
   '--file',
+  '--schema',
   '--context',
   '--diff',
 ]);

@@ -22,6 +22,8 @@ const LEAST_EPOCH_MS = 1_000_000_000_000;
 const MOST_EPOCH_MS = 253_402_300_799_999;
 
 export function jsonForm(value: unknown, key = ''): unknown {
+  // A model's answer in a form that the caller chose.
+  if (key === 'structured') return value;
   if (typeof value === 'number') return numberForm(value, key);
   if (Array.isArray(value)) {
     return value.map((item: unknown) =>

@@ -1,5 +1,6 @@
 /** The options that say what to ask and how: shared by `prompt` and `send`, and read from flags and files here. */
 import { basename, resolve } from 'node:path';
+import * as z from 'zod';
 import { readSmallFile, readTextFile } from '../lib/text-file.js';
 import type {
   ContextText,
@@ -20,6 +21,7 @@ export interface PromptFlags {
   system?: string;
   context?: string[];
   file?: string[];
+  schema?: string;
   timeout?: string;
   maxAttempts?: string;
   maxSteps?: string;
@@ -47,7 +49,7 @@ const MIME: Readonly<Record<string, string>> = {
 
 /** @throws ExitError with code 2 */
 export async function sendOptions(flags: PromptFlags): Promise<SendOptions & WaitOptions> {
-  const { model, variant, thinking, agent, system, context, file } = flags;
+  const { model, variant, thinking, agent, system, context, file, schema } = flags;
   return {
     ...(model !== undefined && { model }),
     ...(variant !== undefined && { variant }),
@@ -58,6 +60,7 @@ export async function sendOptions(flags: PromptFlags): Promise<SendOptions & Wai
     ...(system !== undefined && { system }),
     ...(context && { context: await Promise.all(context.map(contextOf)) }),
     ...(file && { files: file.map(filePart) }),
+    ...(schema !== undefined && { schema: schemaFile(schema) }),
     ...waitOptions(flags),
   };
 }
@@ -91,6 +94,23 @@ export function contextFile(path: string): ContextText {
   const read = readTextFile(path, MAX_CONTEXT_BYTES);
   if ('text' in read) return { name: basename(path), text: read.text };
   throw new ExitError(EXIT.usage, `--context "${path}": expected ${read.problem}`);
+}
+
+/** @throws ExitError with code 2 */
+export function schemaFile(path: string): Record<string, unknown> {
+  const read = readTextFile(path, MAX_CONTEXT_BYTES);
+  const refuse = (expected: string) =>
+    new ExitError(EXIT.usage, `--schema "${path}": expected ${expected}`);
+  if ('problem' in read) throw refuse(read.problem);
+  let value: unknown;
+  try {
+    value = JSON.parse(read.text);
+  } catch (error) {
+    throw refuse(`a JSON schema, but ${error instanceof Error ? error.message : 'it is no JSON'}`);
+  }
+  const schema = z.record(z.string(), z.unknown()).safeParse(value);
+  if (schema.success) return schema.data;
+  throw refuse('a JSON schema: an object, e.g. {"type": "object", "properties": {…}}');
 }
 
 /** As a `data:` URL, because the server may be on another machine. @throws ExitError with code 2 */

@@ -39,7 +39,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
   const deadlineMs = deadline === undefined ? undefined : durationOf('--deadline', deadline);
   const text = await promptText(args.join(' '));
   return drive(options, async ({ driver, signal }) => {
-    const live = liveText(!json);
+    const live = liveText(!json && words.schema === undefined);
     const notices: string[] = [];
     try {
       const { text: reply, ...result } = await driver.prompt({
@@ -63,6 +63,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
       });
       live.pause();
       if (json) await deliverJson({ ok: true, text: reply, ...result, notices });
+      else if (words.schema) await deliverJson(result.structured);
       else if (!live.onText) await deliverReply(reply);
       if (keep) complain(`the session ${result.sessionID} is kept: ${driver.url}`);
       return EXIT.done;

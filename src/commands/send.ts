@@ -60,7 +60,8 @@ export async function send(
       else complain(`accepted; "opencode-watchdog wait ${id}" follows it to its end`);
       return EXIT.done;
     }
-    return reportReply(options, (onText, onNotice) =>
+    const isStructured = asked.schema !== undefined;
+    return reportReply({ ...options, isStructured }, (onText, onNotice) =>
       driver.send(session, text, { ...asked, signal, ...(onText && { onText }), onNotice }),
     );
   });
@@ -81,13 +82,13 @@ export async function wait(args: string[], options: SendCommandOptions): Promise
 }
 
 async function reportReply(
-  { json = false }: DrivingOptions,
+  { json = false, isStructured = false }: DrivingOptions & { isStructured?: boolean },
   ask: (
     onText: ((text: string) => void) | undefined,
     onNotice: (message: string) => void,
   ) => Promise<Reply>,
 ): Promise<number> {
-  const live = liveText(!json);
+  const live = liveText(!json && !isStructured);
   const notices: string[] = [];
   try {
     const { text, ...reply } = await ask(live.onText, (message) => {
@@ -96,6 +97,7 @@ async function reportReply(
       complain(message);
     });
     if (json) await deliverJson({ ok: true, text, ...reply, notices });
+    else if (isStructured) await deliverJson(reply.structured);
     else if (!live.onText) await deliverReply(text);
     return EXIT.done;
   } finally {

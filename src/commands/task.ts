@@ -42,6 +42,10 @@ export const taskFields = {
     .describe('mapped to a variant of the model that has a budget, else said to be ignored'),
   agent: z.string().optional().describe("one of opencode's agents"),
   system: z.string().optional().describe('further system text'),
+  schema: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe('a JSON schema: the answer has its form, and is in structured'),
   title: z.string().optional().describe('of the new session'),
   directory: z
     .string()

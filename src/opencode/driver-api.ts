@@ -74,6 +74,8 @@ export interface PromptWish {
   agent: string | undefined;
   /** Added to opencode's own system text. */
   system: string | undefined;
+  /** The JSON schema that the answer is to have; only where `takesSchema`. */
+  schema: Readonly<Record<string, unknown>> | undefined;
   /** Behind the run that the session is at work on. */
   queue: boolean;
 }
@@ -158,6 +160,8 @@ export type RunEvent =
   /** What has come since. */
   | { kind: 'text_added'; messageID: string; partID: string; added: string }
   | { kind: 'step'; step: FinishedStep }
+  /** A tool was called, or is further than before. */
+  | { kind: 'tool'; messageID: string; callID: string; use: ToolUse }
   | { kind: 'compacted' }
   /** `what` says in a few words for what a person is asked. */
   | { kind: 'asked'; requestID: string; on: 'permission' | 'question'; what: string }
@@ -184,6 +188,8 @@ export interface RunEventReader {
 export interface DriverApi extends ServerApi {
   /** Settles when it is known as well as can be which opencode answers there; never rejects. */
   recognised(signal?: AbortSignal): Promise<void>;
+  /** Whether an answer in the form of a JSON schema can be asked for; known once the server is recognised. */
+  readonly takesSchema: boolean;
   /** Whether the error says that this server has no such route. */
   isMissingRoute(error: unknown): boolean;
 

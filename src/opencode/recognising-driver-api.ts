@@ -52,6 +52,10 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
     }
   }
 
+  get takesSchema(): boolean {
+    return this.now.takesSchema;
+  }
+
   isMissingRoute(error: unknown): boolean {
     return this.now.isMissingRoute(error);
   }

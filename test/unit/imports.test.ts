@@ -60,3 +60,20 @@ it('every folder of src has its import rule in biome.json, and none may import t
     expect([room.name, rule]).toEqual([room.name, expect.stringContaining('**/commands/**')]);
   }
 });
+
+it('the library loads what it needs for the driver, and no web server and no metrics', () => {
+  const packages = new Set<string>();
+  const seen = new Set<string>();
+  const walk = (file: string) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    // What is imported as a type alone is gone when it runs.
+    const source = readFileSync(file, 'utf8').replaceAll(/^import type [^;]+;$/gm, '');
+    for (const [, name = ''] of source.matchAll(/\bfrom '([@\w][^':]*)'/g)) packages.add(name);
+    for (const next of importsOf(file)) walk(next);
+  };
+  walk(join(SRC, 'index.ts'));
+  expect([...packages].sort()).toEqual(
+    ['eventsource', 'fastest-levenshtein', 'ps-list', 'tree-kill', 'undici', 'zod'].sort(),
+  );
+});

@@ -15,7 +15,7 @@ import { answers, bringToRest, removeSession, UNANSWERED } from './end-session.j
 
 import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
 import { SessionEvents } from './events.js';
-import { failureOf } from './failure.js';
+import { failureOf, NOT_BEGUN } from './failure.js';
 import {
   checkCount,
   checkLimits,
@@ -32,6 +32,7 @@ import { promptWish, sessionWish } from './prompt-words.js';
 import { replyOf } from './reply.js';
 import { Run, type RunEnd, type SessionRef } from './run.js';
 import type { OwnWords } from './run-outcome.js';
+import { type StreamEvent, streamOf } from './stream.js';
 import type { Message } from './transcript.js';
 import type {
   Availability,
@@ -271,6 +272,16 @@ export class OpencodeDriver {
     }
   }
 
+  /**
+   * As `prompt`, told as it happens; the last event is the reply. Who stops reading ends the run.
+   * @throws DriverError in place of the reply
+   */
+  stream(
+    options: Omit<PromptOptions, 'onText' | 'onTool' | 'onStep' | 'onNotice'>,
+  ): AsyncGenerator<StreamEvent, void, void> {
+    return streamOf((callbacks) => this.prompt({ ...options, ...callbacks }), options.signal);
+  }
+
   /** Many safe runs, a bounded number at a time; results come as the tasks end. */
   batch(
     tasks: Iterable<BatchTask>,
@@ -331,16 +342,20 @@ export class OpencodeDriver {
     options: SendOptions & WaitOptions,
     signal: AbortSignal | undefined,
   ): Promise<Followed> {
-    const { agent, system, context, files, queue = false } = options;
+    const { agent, system, context, files, schema, queue = false } = options;
     const client = this.#client;
     const place = await this.#placed(session, signal);
+    if (schema && !client.takesSchema) {
+      const says = 'this server takes no schema (OpenCode 2): ask for JSON in the prompt itself.';
+      throw new DriverError('usage', says, { sessionID: place.id });
+    }
     const notice = (message: string) => this.#notice(options, message);
     const wish = { ...options, ...(signal && { signal }) };
     const { ref, variant } = await chooseModel(client, wish, place.directory, notice);
     if (agent !== undefined) await checkAgent(client, agent, place.directory, signal);
     const mark = randomUUID();
     const asked = { text, mark, model: ref, variant };
-    const words = promptWish({ ...asked, agent, system, context, files, queue });
+    const words = promptWish({ ...asked, agent, system, context, files, schema, queue });
     const since = await this.#claim(place, queue, signal);
     const followed = this.#follow(place, ref && modelName(ref), { mark, text }, since, options);
     let isSent = false;
@@ -359,7 +374,7 @@ export class OpencodeDriver {
       followed.run.end();
       const failure = asDriverError(error, { sessionID: place.id });
       if (!isSent || !signal?.aborted) throw failure;
-      const { aborted, says } = await this.#rest(place);
+      const { aborted, says } = await this.#rest(place, followed.run);
       throw failure.with({ aborted }, says);
     }
     return followed;
@@ -461,6 +476,8 @@ export class OpencodeDriver {
   ): Followed {
     const live: Followed['live'] = {
       onText: options.onText,
+      onTool: options.onTool,
+      onStep: options.onStep,
       onNotice: options.onNotice,
       startedAt: this.#clock.now(),
     };
@@ -471,20 +488,26 @@ export class OpencodeDriver {
         ...(prompt && { prompt }),
         ...(since !== undefined && { since }),
         onText: (text) => live.onText?.(text),
+        onTool: (tool) => live.onTool?.(tool),
+        onStep: (step) => live.onStep?.(step),
         onNotice: (message) => this.#notice(live, message),
         onRequest: options.onRequest ?? 'reject',
       },
     );
-    return { run, live, place: session, ...(model !== undefined && { model }) };
+    const { schema } = options;
+    const more = { ...(model !== undefined && { model }), ...(schema && { schema }) };
+    return { run, live, place: session, ...more };
   }
 
   /** The reply, or why there is none. */
   async #conclude(
-    { run, live, place: session, model }: Followed,
+    { run, live, place: session, model, schema }: Followed,
     options: WaitOptions,
     wall: Wall,
   ): Promise<Reply> {
     live.onText = options.onText ?? live.onText;
+    live.onTool = options.onTool ?? live.onTool;
+    live.onStep = options.onStep ?? live.onStep;
     live.onNotice = options.onNotice ?? live.onNotice;
     const details = () => ({
       sessionID: session.id,
@@ -498,6 +521,11 @@ export class OpencodeDriver {
       end.kind === 'reply' ||
       (end.kind === 'empty' && allowEmpty) ||
       (end.kind === 'truncated' && allowTruncated);
+    if (isReply && schema && end.message.structured === undefined) {
+      const says =
+        'the answer has not the form of the schema: this opencode may be too old for it.';
+      throw new DriverError('run_failed', says, { ...details(), received: end.message.text });
+    }
     if (isReply) {
       const tookMs = Math.round(this.#clock.now() - live.startedAt);
       return replyOf(session, end, { retries: run.retries, tookMs });
@@ -523,7 +551,7 @@ export class OpencodeDriver {
       const failure = asDriverError(error).with(details());
       // Whatever has ended our waiting has not ended the run; without a server there is none.
       if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
-      const { aborted, says } = await this.#rest(session);
+      const { aborted, says } = await this.#rest(session, run);
       throw failure.with({ aborted, received: run.received }, says);
     } finally {
       run.end();
@@ -540,10 +568,16 @@ export class OpencodeDriver {
     this.#sentAt.delete(session.id);
   }
 
-  async #rest(session: SessionRef): Promise<{ aborted: boolean; says: string }> {
+  /** `aborted` is left out where there was no run yet to abort. */
+  async #rest(session: SessionRef, run: Run): Promise<{ aborted?: boolean; says: string }> {
     if (!(await answers(this.#client))) return { aborted: false, says: UNANSWERED };
     try {
-      await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
+      const wasRunning = await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
+      if (!wasRunning && !run.hasBegun) {
+        return {
+          says: `It had not begun: the prompt was taken, and nothing followed. ${NOT_BEGUN}`,
+        };
+      }
       return { aborted: true, says: 'The run was aborted, and is at rest.' };
     } catch (error) {
       return { aborted: false, says: asDriverError(error).message };
@@ -556,9 +590,12 @@ interface Followed {
   place: SessionRef;
   /** As it was asked for; absent where the server chooses. */
   model?: string;
+  schema?: SendOptions['schema'];
   /** Where text and notices go, which may be told only when it is waited for. */
   live: {
-    onText: ((text: string) => void) | undefined;
+    onText: WaitOptions['onText'];
+    onTool: WaitOptions['onTool'];
+    onStep: WaitOptions['onStep'];
     onNotice: ((message: string) => void) | undefined;
     startedAt: number;
   };

@@ -6,6 +6,9 @@ import { parseModel } from './model.js';
 import type { RunEnd } from './run.js';
 import { fileChanges, type Message, type RunError } from './transcript.js';
 
+/** Why a prompt that was taken may never begin (facts, section 14). */
+export const NOT_BEGUN =
+  "A plugin's hook may hang, or the server is overloaded: its own log tells which.";
 const UNAUTHORIZED = new Set([401, 403]);
 
 export interface FailureContext {
@@ -49,7 +52,7 @@ export async function failureOf(
         (await missingModel(context)) ??
         new DriverError(
           'run_failed',
-          'the prompt was accepted, and nothing followed: no answer was begun, and no error told.',
+          `the prompt was taken, and nothing followed: no answer was begun, and no error told. ${NOT_BEGUN}`,
         )
       );
   }

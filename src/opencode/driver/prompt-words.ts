@@ -14,6 +14,7 @@ export interface PromptWords {
   variant: string | undefined;
   context: readonly ContextText[] | undefined;
   files: readonly FilePart[] | undefined;
+  schema: Readonly<Record<string, unknown>> | undefined;
   queue: boolean;
 }
 

@@ -16,6 +16,7 @@ export function replyOf(
     ...(directory !== undefined && { directory }),
     ...(message.model !== undefined && { model: message.model }),
     text: message.text,
+    ...(message.structured !== undefined && { structured: message.structured }),
     ...(message.reasoning !== '' && { reasoning: message.reasoning }),
     ...(message.finish !== undefined && { finish: message.finish }),
     steps: messages.length,

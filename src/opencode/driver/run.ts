@@ -4,8 +4,9 @@
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
+import type { FinishedStep } from '../../watchdog/observation.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
-import { messageOf, OpencodeError } from '../http/errors.js';
+import { isNotFound, messageOf, OpencodeError } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
 import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
@@ -19,7 +20,7 @@ import {
 } from './run-outcome.js';
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
-import type { Message, RunError } from './transcript.js';
+import type { Message, RunError, ToolUse } from './transcript.js';
 import { overdue, type Wall } from './wall.js';
 
 /** With events, a check is only for what they missed. */
@@ -40,6 +41,8 @@ const MAX_MESSAGES = 200;
 export const MAX_OPEN = 100;
 /** Messages of others in one session of the driver. They are told apart from ours. At the limit: the oldest is forgotten. */
 export const MAX_FOREIGN = 1_000;
+/** Calls of tools that a caller was told of, to tell each change once. At the limit: the oldest may be told again. */
+export const MAX_TOLD = 1_000;
 const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 
 export interface SessionRef {
@@ -57,8 +60,29 @@ export interface RunOptions {
   /** The last message before the prompt; the newest run is meant where that is unknown. */
   since?: string;
   onText?: (text: string) => void;
+  onTool?: (tool: ToolCall) => void;
+  onStep?: (step: RunStep) => void;
   onNotice: (message: string) => void;
   onRequest: OnRequest;
+}
+
+/** One call of a tool, as far as it has come. */
+export interface ToolCall extends ToolUse {
+  /** The same until it has ended. */
+  id: string;
+}
+
+/** One model request of the run that has ended, with the tools that it called. */
+export interface RunStep {
+  /** From 1. */
+  number: number;
+  /** Why the model stopped: `stop`, `tool-calls`, `length`. */
+  finish?: string;
+  tools: number;
+  toolErrors: number;
+  /** All that opencode counted: input, output, reasoning and cache. */
+  tokens?: number;
+  costUsd?: number;
 }
 
 export interface Limits {
@@ -101,9 +125,14 @@ export class Run {
   #own: string | undefined;
   /** Prompts of others, and the answers to them. */
   readonly #foreign = new BoundedMap<string, true>(MAX_FOREIGN);
+  /** How each call of a tool was told last. */
+  readonly #toolsTold = new BoundedMap<string, string>(MAX_TOLD);
   /** Another prompt came behind ours: the session may go on when ours is answered. */
   #isShared = false;
   #seenBusy = false;
+  #hasBegun = false;
+  /** What speaks for a restart of the server since the prompt: nobody listened, or at least the stream was lost. */
+  #away: 'no' | 'stream lost' | 'seen' = 'no';
   #isCheckDue = true;
   /** What checks at rest have found, all of them since `since`. */
   #rest: { as: string; since: number } | undefined;
@@ -132,6 +161,11 @@ export class Run {
   /** Failed attempts of the provider, as opencode counts them. */
   get retries(): number {
     return this.#attempts;
+  }
+
+  /** An answer was begun, as far as anybody has told. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
   /** What a person is asked, in words; undefined where nobody is. */
@@ -229,6 +263,7 @@ export class Run {
     if (event.kind === 'gap') {
       this.#text.gap();
       this.#isCheckDue = true;
+      if (this.#away === 'no') this.#away = 'stream lost';
     } else if (event.kind === 'asked' || event.kind === 'answered') {
       // A subagent's, too: its questions to a person concern its run.
       this.#hearRequest(sessionID, event);
@@ -268,6 +303,7 @@ export class Run {
           return false;
         }
         this.#model = model ?? this.#model;
+        this.#hasBegun = true;
         this.#text.answer(messageID);
         return false;
       }
@@ -282,11 +318,24 @@ export class Run {
       case 'step':
         if (this.#isForeign(event.step.messageID)) return false;
         this.#steps.finished(event.step);
+        this.#options.onStep?.(stepOf(event.step, this.#steps.count));
         return true;
+      case 'tool':
+        if (this.#isForeign(event.messageID)) return false;
+        this.#hearTool(event.callID, event.use);
+        return false;
       case 'compacted':
         this.#steps.compacted();
         return true;
     }
+  }
+
+  /** Told when it is called and when it has ended; opencode says it again whenever a detail has changed. */
+  #hearTool(callID: string, use: ToolUse): void {
+    const said = use.status === 'completed' || use.status === 'error' ? use.status : 'running';
+    if (use.status === 'pending' || this.#toolsTold.get(callID) === said) return;
+    this.#toolsTold.set(callID, said);
+    this.#options.onTool?.({ id: callID, ...use });
   }
 
   /** Another prompt, or the answer to one. */
@@ -338,6 +387,7 @@ export class Run {
 
   #noteActive(): void {
     this.#seenBusy = true;
+    this.#hasBegun = true;
     this.#rest = undefined;
   }
 
@@ -379,6 +429,7 @@ export class Run {
       // A slow answer says nothing; that nobody listens does, if it lasts.
       const isGone = error.kind === 'refused' || error.kind === 'network';
       if (!isGone) return 'unseen';
+      this.#away = 'seen';
       return new DriverError(
         'unreachable',
         `the server went away during the run, and with it the run: nothing resumes by itself. ${error.message}`,
@@ -435,6 +486,8 @@ export class Run {
     } catch (error) {
       if (signal.aborted) return undefined;
       if (this.#restedMs('unreadable') < LAST_WORDS_MS) return undefined;
+      // A server that ended in the middle may have lost the session as well.
+      if (isNotFound(error) && this.#away !== 'no') return { kind: 'cut' };
       throw asDriverError(error);
     }
     if (outcome.kind === 'reply') {
@@ -445,7 +498,11 @@ export class Run {
     if (outcome.kind === 'truncated') this.#text.finish(outcome.message.text);
     if (outcome.kind === 'empty' || outcome.kind === 'truncated') return outcome;
     if (restedMs < LAST_WORDS_MS) return undefined;
-    if (this.#seenBusy || outcome.kind !== 'nothing') return outcome;
+    if (outcome.kind !== 'nothing') return outcome;
+    // Nothing resumes by itself (facts, section 1): what a restart has cut before its answer began never will.
+    if (this.#away === 'seen') return { kind: 'cut' };
+    const never: RunEnd = this.#away === 'stream lost' ? { kind: 'cut' } : outcome;
+    if (this.#seenBusy) return never;
     // Why it never began may have been told before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
       const catalog = await client.catalog(session.directory, signal);
@@ -453,7 +510,7 @@ export class Run {
       const said = `Model not found: ${this.#model}.`;
       if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };
     }
-    return restedMs >= BEGIN_MS ? outcome : undefined;
+    return restedMs >= BEGIN_MS ? never : undefined;
   }
 
   #timeout(timeoutMs: number): DriverError {
@@ -462,6 +519,18 @@ export class Run {
     const why = waits ? `; it waits for ${waits}` : retries;
     return new DriverError('timeout', `${overdue(timeoutMs)}${why}.`);
   }
+}
+
+function stepOf(step: FinishedStep, number: number): RunStep {
+  const { finish, tools, toolErrors, tokens, costUsd } = step;
+  return {
+    number,
+    ...(finish !== undefined && { finish }),
+    tools,
+    toolErrors,
+    ...(tokens !== undefined && { tokens }),
+    ...(costUsd !== undefined && { costUsd }),
+  };
 }
 
 /** With another prompt behind it, opencode goes on to that one as soon as an answer is whole. */

@@ -5,10 +5,12 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 import type { FilePart, Model, PermissionRule } from '../driver-api.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
-import type { OnRequest, SessionRef } from './run.js';
+import type { OnRequest, RunStep, SessionRef, ToolCall } from './run.js';
+
 import type { Tokens, ToolUse } from './transcript.js';
 
 export type { FilePart, PermissionRule } from '../driver-api.js';
+export type { RunStep, ToolCall } from './run.js';
 
 export interface DriverOptions {
   /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
@@ -74,6 +76,8 @@ export interface SendOptions {
   system?: string;
   context?: readonly ContextText[];
   files?: readonly FilePart[];
+  /** A JSON schema: the answer has its form, and is in the reply's `structured`. */
+  schema?: Readonly<Record<string, unknown>>;
   /** Behind the run that the session is at work on; else such a prompt is refused (`session_busy`). */
   queue?: boolean;
   onNotice?: (message: string) => void;
@@ -89,6 +93,9 @@ export interface WaitOptions {
   maxSteps?: number;
   /** The reply's text as it comes. */
   onText?: (text: string) => void;
+  /** A tool was called, and again when it has ended. */
+  onTool?: (tool: ToolCall) => void;
+  onStep?: (step: RunStep) => void;
   onNotice?: (message: string) => void;
   /** What becomes of a permission or question: answered no (default), or left to a person. */
   onRequest?: OnRequest;
@@ -113,6 +120,8 @@ export interface Reply {
   model?: string;
   /** The final answer: the text of the last message. */
   text: string;
+  /** The answer in the form of the prompt's `schema`. */
+  structured?: unknown;
   reasoning?: string;
   /** Why the model stopped, of the last message: `stop`, `length`. */
   finish?: string;

@@ -18,6 +18,7 @@ import { V1RunEvents } from './run-events.js';
 import { session } from './schemas.js';
 
 export class DriverClientV1 extends OpencodeClient implements DriverApi {
+  readonly takesSchema = true;
   readonly #clock: ClientOptions['clock'];
 
   constructor(options: ClientOptions) {

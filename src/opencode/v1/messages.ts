@@ -38,7 +38,7 @@ export function messageFrom(message: TranscriptMessage): Message {
 
 const isOpencodes = ({ type, synthetic }: WirePart) => type === 'compaction' || synthetic === true;
 
-function toolUse({ tool = 'unknown', state }: WirePart): ToolUse {
+export function toolUse({ tool = 'unknown', state }: WirePart): ToolUse {
   return {
     tool,
     status: state?.status ?? 'unknown',

@@ -31,10 +31,11 @@ export interface PromptWire {
   agent?: string;
   system?: string;
   variant?: string;
+  format?: { type: 'json_schema'; schema: Record<string, unknown> };
 }
 
 export function promptBody(wish: Omit<PromptWish, 'queue'>): PromptWire {
-  const { text, mark, model, agent, system, variant, context, files } = wish;
+  const { text, mark, model, agent, system, variant, context, files, schema } = wish;
   return {
     parts: [
       ...context.map(textPart),
@@ -45,6 +46,7 @@ export function promptBody(wish: Omit<PromptWish, 'queue'>): PromptWire {
     ...(agent !== undefined && { agent }),
     ...(system !== undefined && { system }),
     ...(variant !== undefined && { variant }),
+    ...(schema && { format: { type: 'json_schema' as const, schema: { ...schema } } }),
   };
 }
 

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { toolUse } from './messages.js';
 import { id, MAX_ID_CHARS, message, modelOf, part } from './schemas.js';
 import { readStatus } from './status.js';
 import { StepReader } from './step-reader.js';
@@ -123,6 +124,10 @@ export class V1RunEvents implements RunEventReader {
     const { id: partID, type, text = '', synthetic } = value;
     if (partID !== undefined && (type === 'text' || type === 'reasoning') && synthetic !== true) {
       events.push({ kind: 'text', messageID, partID, of: type, text });
+    }
+    const { callID = partID } = value;
+    if (type === 'tool' && callID !== undefined) {
+      events.push({ kind: 'tool', messageID, callID, use: toolUse(value) });
     }
     const step = this.#steps.part(value);
     if (step) events.push({ kind: 'step', step });

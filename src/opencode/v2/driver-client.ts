@@ -34,6 +34,8 @@ const modelAnswer = z.object({ data: catalog.model.optional().catch(undefined) }
 type Signal = AbortSignal | undefined;
 
 export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
+  /** A prompt has no such key there (section 4.2). */
+  readonly takesSchema = false;
   /** The inbox's id of the last prompt to each session. */
   readonly #sent = new BoundedMap<string, string>(MAX_SENT);
 

@@ -8,6 +8,13 @@ import type { KnownSessions } from './known-sessions.js';
 import { runError } from './messages.js';
 import * as schemas from './schemas.js';
 
+/** In the words of 1.x. */
+const TOOL_STATUS: Readonly<Record<string, string>> = {
+  'session.tool.called': 'running',
+  'session.tool.success': 'completed',
+  'session.tool.failed': 'error',
+};
+
 export class V2RunEvents implements RunEventReader {
   readonly #reader: V2EventReader;
   readonly #known: KnownSessions;
@@ -36,9 +43,21 @@ export class V2RunEvents implements RunEventReader {
   }
 
   #events(type: string, sessionID: string, data: schemas.EventData, text: string): RunEvent[] {
+    // Before the reader is told that a call has ended: it forgets its name with it.
+    const tools = this.#tool(type, sessionID, data);
     const frame = this.#reader.read(text);
     const seen = frame.kind === 'event' ? frame.observations : [];
-    return [...this.#own(type, sessionID, data), ...seen.flatMap((each) => eventOf(each, data))];
+    const own = this.#own(type, sessionID, data);
+    return [...own, ...tools, ...seen.flatMap((each) => eventOf(each, data))];
+  }
+
+  #tool(type: string, sessionID: string, data: schemas.EventData): RunEvent[] {
+    const { id: callID, assistantMessageID: messageID, error } = data;
+    const status = TOOL_STATUS[type];
+    if (callID === undefined || messageID === undefined || status === undefined) return [];
+    const tool = this.#known.get(sessionID)?.calls.get(callID)?.name ?? 'unknown';
+    const use = { tool, status, ...(error && { error: error.message }) };
+    return [{ kind: 'tool', messageID, callID, use }];
   }
 
   /** What the watchdog does not want to know: whose words are whose. */

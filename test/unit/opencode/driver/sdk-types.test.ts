@@ -111,6 +111,7 @@ describe('what comes back', () => {
       variant: undefined,
       context: [{ name: 'plan.md', text: 'first this\n' }],
       files: [{ type: 'file', mime: 'text/plain', url: 'data:text/plain;base64,' }],
+      schema: { type: 'object' },
       queue: false,
     });
     const body: PromptRequest = promptBody(wish);
@@ -121,6 +122,7 @@ describe('what comes back', () => {
         { type: 'text', text: 'do it', metadata: { 'opencode-watchdog': 'a-mark' } },
       ],
       model: { providerID: 'fake', modelID: 'm1' },
+      format: { type: 'json_schema', schema: { type: 'object' } },
     });
   });
 });
