@@ -331,6 +331,11 @@ export const configSchema = group({
       P.recover.maxPark,
       'The longest that a run is parked; one whose quota is back later than that is not parked.',
     ),
+    orphans: choice(
+      ['none', 'end'],
+      'none',
+      '`end`: sessions that a killed `prompt` or `batch` of this machine left are ended and deleted, as `sweep` does; looked for every 5 minutes.',
+    ),
     prompt: text('continue', 'The prompt that continues a session.', 'a prompt', /\S/),
     models: list(
       z.string('a model as "provider/model"').regex(MODEL_NAME, 'a model as "provider/model"'),

@@ -3,6 +3,7 @@ import type { Secrets } from '../config/credentials.js';
 import type { Config } from '../config/schema.js';
 import type { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
+import type { SweepOptions, Swept } from '../opencode/driver/orphans.js';
 import { isHealthy } from '../opencode/is-healthy.js';
 import { RecognisingApi } from '../opencode/recognising-api.js';
 import type { ControlDeps, ServerControl } from '../process/control/control.js';
@@ -12,6 +13,7 @@ import type { Recorder } from '../recording/recorder.js';
 import type { SessionFacts, StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { EventLoop } from './event-loop.js';
+import { OrphanSweeper } from './orphan-sweeper.js';
 import type { ServiceManager } from './service-manager.js';
 
 /** How long one health probe may take while a server starts: it may accept a connection and never answer it. */
@@ -87,6 +89,7 @@ export class Daemon {
     let control: ServerControl | undefined;
     let recorder: Recorder | undefined;
     let status: { close(): Promise<void> } | undefined;
+    let sweeper: OrphanSweeper | undefined;
     const deps: ControlDeps = {
       isHealthy: (within) => isHealthy(this.#client, within),
       onExit: (exit) => loop?.observe({ kind: 'server.exited', at: clock.now(), ...exit }),
@@ -128,6 +131,7 @@ export class Daemon {
       if (probe.kind === 'unsupported' && !probe.starting)
         this.#options.onUnsupported?.(probe.error);
       loop.start(probe, identity?.pid);
+      sweeper = this.#orphanSweeper(control, loop);
       await aborted(stopped);
     } catch (error) {
       // Told to stop before it had begun: that is no failure.
@@ -147,6 +151,7 @@ export class Daemon {
               }
             },
           },
+          { doing: 'ending the search for orphans', end: () => sweeper?.stop() },
           { doing: 'ending the watch', end: () => loop?.stop() },
           { doing: 'letting go of the server', end: () => control?.dispose(onExit) },
           { doing: 'closing the recording', end: () => recorder?.close() },
@@ -156,6 +161,37 @@ export class Daemon {
       );
     }
     return { gaveUp: gaveUp.signal.aborted };
+  }
+
+  #orphanSweeper(control: ServerControl, loop: EventLoop): OrphanSweeper {
+    const { config, telemetry, clock } = this.#options;
+    return new OrphanSweeper({
+      clock,
+      telemetry,
+      dryRun: config.dryRun,
+      isWanted: () => config.recover.orphans === 'end' && control.acts && !loop.status.paused,
+      sweep: (options) => this.#sweep(options),
+    });
+  }
+
+  async #sweep(options: SweepOptions): Promise<Swept> {
+    const { config, secrets, clock, guard } = this.#options;
+    const { url, username } = config.server;
+    const password = secrets.password?.reveal();
+    // Loaded by those that want it alone: a daemon is to stay small.
+    const { OpencodeDriver } = await import('../opencode/driver/driver.js');
+    const driver = new OpencodeDriver({
+      url,
+      username,
+      ...(password !== undefined && { password }),
+      clock,
+      ...(guard && { authorise: guard.authorise }),
+    });
+    try {
+      return await driver.sweep(options);
+    } finally {
+      await driver.close();
+    }
   }
 }
 

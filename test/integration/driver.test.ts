@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/lib/clock.js';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import { DriverError } from '../../src/opencode/driver/error.js';
+import { ownerOf } from '../../src/opencode/driver/orphans.js';
 import { CHECK_AT_END_MS, LAST_WORDS_MS } from '../../src/opencode/driver/run.js';
 import {
   type FakeOpencode,
@@ -431,21 +432,24 @@ describe('a sweep', () => {
     const child = spawn(process.execPath, ['-e', '']);
     const { pid = 0 } = child;
     await once(child, 'exit');
-    const owned = (host: string, owner: number) =>
+    const { madeAt: _, ...here } = ownerOf(clock);
+    const owned = (host: string, owner: number, more = {}) =>
       server.addSession({
         status: { type: 'busy' },
-        metadata: { 'opencode-watchdog': { host, pid: owner, madeAt: 1 } },
+        metadata: { 'opencode-watchdog': { ...here, host, pid: owner, madeAt: 1, ...more } },
       }).id;
     const orphan = owned(hostname(), pid);
     const others = [
       owned(hostname(), process.pid),
       owned('elsewhere', pid),
+      // A container may have the name of its host, and process ids of its own.
+      owned(hostname(), pid, { pidNamespace: 'pid:[1]' }),
       server.addSession().id,
     ];
     expect(await driver.sweep({ dryRun: true })).toMatchObject({ ended: [{ id: orphan, pid }] });
     expect(server.get(orphan).deleted).toBe(false);
     const swept = await driver.sweep();
-    expect(swept).toMatchObject({ ended: [{ id: orphan }], failed: [], elsewhere: 1 });
+    expect(swept).toMatchObject({ ended: [{ id: orphan }], failed: [], elsewhere: 2 });
     expect(server.get(orphan)).toMatchObject({ deleted: true, aborts: 1 });
     for (const id of others) expect(server.get(id)).toMatchObject({ deleted: false, aborts: 0 });
   });
@@ -455,7 +459,7 @@ describe('a sweep', () => {
     for (const keep of [false, true]) {
       const result = driver.prompt({ prompt: 'x', keep });
       const { id, metadata } = await prompted(keep ? 2 : 1);
-      const owner = { host: hostname(), pid: process.pid, madeAt: expect.any(Number) };
+      const owner = { ...ownerOf(clock), madeAt: expect.any(Number) };
       expect(metadata).toEqual(keep ? undefined : { 'opencode-watchdog': owner });
       reply(server, id, 'yes');
       await result;

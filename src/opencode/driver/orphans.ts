@@ -1,4 +1,5 @@
 /** Sessions that a killed driver left behind: known by the owner in their metadata, and ended by a sweep. */
+import { readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
@@ -16,14 +17,29 @@ const SWEPT_SESSIONS = 500;
 const owner = z.object({
   host: z.string(),
   pid: z.number().int().positive(),
+  /** Linux: the namespace that the process id is of; containers of one host may share its name. */
+  pidNamespace: z.string().optional(),
   /** Epoch ms when the session was made. */
   madeAt: z.number(),
 });
 export type Owner = z.infer<typeof owner>;
 
+/** See namespaces(7); undefined where there are none. */
+const PID_NAMESPACE = pidNamespace();
+
+function pidNamespace(): string | undefined {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    // No Linux, or no /proc: process ids are the host's.
+    return undefined;
+  }
+}
+
 export const ownerOf = (clock: Clock): Owner => ({
   host: hostname(),
   pid: process.pid,
+  ...(PID_NAMESPACE !== undefined && { pidNamespace: PID_NAMESPACE }),
   madeAt: clock.epoch(),
 });
 
@@ -46,7 +62,7 @@ export interface Orphan {
 export interface Swept {
   ended: Orphan[];
   failed: Orphan[];
-  /** Sessions of drivers on other machines: nobody here can tell whether those still run. */
+  /** Sessions of drivers on other machines, or in other containers: nobody here can tell whether those still run. */
   elsewhere: number;
 }
 
@@ -59,7 +75,8 @@ export async function sweepOrphans(
   for (const session of await deps.client.recentSessions(SWEPT_SESSIONS, signal)) {
     const known = owner.safeParse(session.metadata?.[METADATA_KEY]).data;
     if (known === undefined) continue;
-    if (known.host !== hostname()) {
+    const isHere = known.host === hostname() && known.pidNamespace === PID_NAMESPACE;
+    if (!isHere) {
       swept.elsewhere += 1;
       continue;
     }
