@@ -16,11 +16,19 @@ const driver = new OpencodeDriver({ url: 'http://127.0.0.1:9' });
 const error = await driver.sessions().catch((reason) => reason);
 if (!(error instanceof DriverError) || error.kind !== 'unreachable') throw error;
 if (typeof renderTranscript !== 'function') throw new Error('renderTranscript');
+const { OpencodeDriver: Alone } = await import('opencode-watchdog/driver');
+if (Alone !== OpencodeDriver) throw new Error('opencode-watchdog/driver is another library');
+const { url } = OpencodeDriver.fromEnv({}, { OPENCODE_API_URL: 'http://127.0.0.1:10' });
+if (url !== 'http://127.0.0.1:10') throw new Error(url);
 `;
 const TYPES = `
 import { type Message, OpencodeDriver, type Swept } from 'opencode-watchdog';
 const driver = new OpencodeDriver({ url: 'http://127.0.0.1:9' });
 export const said = (message: Message, swept: Swept): string => \`\${message.text}\${swept.ended.length}\${driver.url}\`;
+import { type OpencodeDriver as Alone, type Reply, type StreamEvent } from 'opencode-watchdog/driver';
+export const told = (alone: Alone): AsyncIterable<StreamEvent> =>
+  alone.stream({ prompt: 'x', schema: { type: 'object' }, timeoutMs: 1_000 });
+export const form = (reply: Reply): unknown => reply.structured ?? reply.tokens?.input;
 // @ts-expect-error a type of the package that is not found would be any, and this would pass
 export const wrong = (message: Message): number => message.text;
 `;
