@@ -163,3 +163,28 @@ describe('a prompt that was taken and never began', () => {
     expect([...born.sessions.values()].every(({ deleted }) => deleted)).toBe(true);
   });
 });
+
+it('a quick success asks the server nine times, and no more', async () => {
+  const { server, driver } = await start();
+  for (const count of [1, 2]) {
+    server.requests.length = 0;
+    const running = driver.prompt({ prompt: 'quick' });
+    const { id } = await prompted(server);
+    reply(server, id, `yes ${count}`);
+    await running;
+  }
+  expect(server.requests.map(({ route }) => route).sort()).toEqual(
+    [
+      'GET /global/health',
+      'GET /global/event',
+      'POST /session',
+      PROMPT,
+      // Its end, and then that it is gone.
+      'GET /session/status',
+      'GET /session/:id/message',
+      'DELETE /session/:id',
+      'GET /session/:id',
+      'GET /session/status',
+    ].sort(),
+  );
+});

@@ -260,7 +260,7 @@ export class OpencodeDriver {
             this.#create(session, options.keep === true ? undefined : ownerOf(this.#clock)),
           lastAnswer: (id, signal) => this.#lastAnswer(id, signal),
           send: async (session, text, wish, wall) => {
-            const sent = await this.#prompted(session, text, wish, wall.signal);
+            const sent = await this.#prompted(session, text, wish, wall.signal, { isNew: true });
             return this.#conclude(sent, wish, wall);
           },
           remove: (session, isAtRest) => this.#remove(session, isAtRest),
@@ -341,6 +341,7 @@ export class OpencodeDriver {
     text: string,
     options: SendOptions & WaitOptions,
     signal: AbortSignal | undefined,
+    { isNew = false }: { isNew?: boolean } = {},
   ): Promise<Followed> {
     const { agent, system, context, files, schema, queue = false } = options;
     const client = this.#client;
@@ -356,7 +357,8 @@ export class OpencodeDriver {
     const mark = randomUUID();
     const asked = { text, mark, model: ref, variant };
     const words = promptWish({ ...asked, agent, system, context, files, schema, queue });
-    const since = await this.#claim(place, queue, signal);
+    // In a session that was made for this prompt nothing has happened yet.
+    const since = isNew ? undefined : await this.#claim(place, queue, signal);
     const followed = this.#follow(place, ref && modelName(ref), { mark, text }, since, options);
     let isSent = false;
     try {

@@ -133,7 +133,7 @@ export class Run {
   #hasBegun = false;
   /** What speaks for a restart of the server since the prompt: nobody listened, or at least the stream was lost. */
   #away: 'no' | 'stream lost' | 'seen' = 'no';
-  #isCheckDue = true;
+  #isCheckDue = false;
   /** What checks at rest have found, all of them since `since`. */
   #rest: { as: string; since: number } | undefined;
   #ring: (() => void) | undefined;
@@ -197,7 +197,9 @@ export class Run {
     const { clock, events } = this.#deps;
     const { signal } = wall;
     const end = clock.now() + wall.leftMs();
-    let checkedAt = Number.NEGATIVE_INFINITY;
+    // What happened since the prompt was heard, where there are events: its end makes a check due.
+    const isHeard = this.#options.prompt !== undefined && events.isOpen;
+    let checkedAt = isHeard ? clock.now() : Number.NEGATIVE_INFINITY;
     let misses = 0;
     const onAbort = () => this.#ring?.();
     signal.addEventListener('abort', onAbort, { once: true });
