@@ -40,16 +40,6 @@ it('is red without a binary where no server answers', async () => {
   expect(code).toBe(3);
 });
 
-it('says of a frozen server what starts it anew, and not that it has to be started', async () => {
-  const server = await startFakeOpencode();
-  ends.push(() => server.stop());
-  server.fault('*', { hang: true });
-  const { code, out } = await check(server.url);
-  expect(out).toMatch(/^FAIL {2}server .*answers nothing: "opencode-watchdog restart"/m);
-  expect(out).not.toContain('check --start');
-  expect(code).toBe(3);
-});
-
 it('says of a stranger on the port how to find out who it is', async () => {
   const stranger = createServer((socket) => socket.end('220 mail.example ready\r\n'));
   stranger.listen(0, '127.0.0.1');

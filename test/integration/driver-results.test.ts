@@ -188,3 +188,12 @@ it('a quick success asks the server nine times, and no more', async () => {
     ].sort(),
   );
 });
+
+it('check says of a frozen server what starts it anew, and not that it has to be started', async () => {
+  const { server, driver } = await start();
+  server.fault('*', { hang: true });
+  const { ok, server: state } = await driver.check();
+  expect(ok).toBe(false);
+  expect(state).toMatchObject({ error: expect.stringContaining('"opencode-watchdog restart"') });
+  expect(state).toMatchObject({ error: expect.not.stringContaining('check --start') });
+});

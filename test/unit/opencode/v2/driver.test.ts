@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../../../src/lib/clock.js';
 import { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
 import { DriverError } from '../../../../src/opencode/driver/error.js';
+import { ownerOf } from '../../../../src/opencode/driver/orphans.js';
 import { type FakeOpencode2, startFakeOpencode2 } from '../../../support/fake-opencode-2.js';
 import { waitFor } from '../../../support/wait.js';
 
@@ -280,8 +281,7 @@ it('lists the models that can be asked, with the one that a prompt gets by defau
 
 it('sweeps what a killed driver of this machine left', async () => {
   const { server, driver } = await start();
-  const { hostname } = await import('node:os');
-  const owner = { host: hostname(), pid: 2 ** 22 + 1, madeAt: 1 };
+  const owner = { ...ownerOf(clock), pid: 2 ** 22 + 1 };
   const left = server.addSession({ metadata: { 'opencode-watchdog': owner } });
   server.addSession();
   server.begin(left);
