@@ -14,6 +14,15 @@ const schema = z.object({
     paused: z.boolean(),
     dryRun: z.boolean(),
     memoryBytes: count,
+    /** Absent in 0.1. */
+    limits: z
+      .object({
+        maxSilenceMs: count,
+        maxAttempts: count,
+        maxToolTimeMs: count,
+        maxRunTimeMs: count,
+      })
+      .optional(),
   }),
   server: z.object({
     url: text,
@@ -45,7 +54,20 @@ const schema = z.object({
       reason: text.optional(),
       waitingFor: text.optional(),
       parkedUntil: count.optional(),
+<<<<<<< HEAD
       quarantined: z.boolean().optional(),
+=======
+      waitingSince: count.optional(),
+      parentID: text.optional(),
+      toolSince: count.optional(),
+      toolInput: text.optional(),
+      question: text.optional(),
+      lastWords: text.optional(),
+      quietSince: count.optional(),
+      filesChanged: count.optional(),
+      endedAt: count.optional(),
+      endedBy: text.optional(),
+>>>>>>> 5d98a81 (Let status --watch scroll and search, and cut nothing on a pipe)
       outcome: text.optional(),
       costUsd: count.optional(),
       tokens: count.optional(),

@@ -1,26 +1,38 @@
-/** The daemon's status as some twenty lines for a terminal of any width. */
+/** The daemon's status as lines for a terminal of any width, and uncut for a pipe. */
 import { styleText } from 'node:util';
-import Table from 'cli-table3';
 import { printableDeep } from '../lib/printable.js';
+import { cutTo, shortId, widthOf } from '../lib/text-width.js';
+import { projectOf } from '../telemetry/catalogue/session-name.js';
 import { bytes, counted, time } from '../telemetry/number-text.js';
+import { reasonWords } from '../telemetry/reason-words.js';
 import { HEALTHS, type Health, type ServerHealth } from '../watchdog/decision.js';
 import type { DaemonStatus } from './status-schema.js';
 
 /**
- * Sessions that `status` shows. With the head lines and the incidents at most twenty lines. At the limit: the rest is
- * counted.
+ * Sessions that `status` shows on a terminal, where it is not watched. With the head lines and the incidents at most
+ * twenty lines. At the limit: the rest is counted; a pipe and `--watch` have them all.
  */
 export const MAX_SESSIONS = 9;
 /** Incidents that `status` shows. At the limit: older ones are left out. */
 export const MAX_INCIDENTS = 4;
 /** Below this width, a table's columns are too narrow to be read. */
 const NARROW = 70;
+/** From this width on there is room for whole ids. */
+const ROOMY = 130;
+const PROJECT_COLUMNS = 16;
+/** A silence shorter than this says nothing, ms. */
+const QUIET_WORTH_MS = 10_000;
 
 export interface View {
+  /** Infinity where nothing is cut: a pipe. */
   columns: number;
   colours: boolean;
   /** Idle sessions whose last run is completed, too. */
   all?: boolean;
+  /** How many sessions are shown. */
+  sessions?: number;
+  /** Only sessions whose title, project or id has this. */
+  query?: string;
 }
 
 type Colour = Parameters<typeof styleText>[0];
@@ -46,29 +58,47 @@ const COLOUR_OF: Readonly<Record<string, Colour>> = {
 
 const WORST_FIRST: readonly string[] = HEALTHS.toReversed();
 
+type Sessions = DaemonStatus['sessions'];
+type Session = Sessions[number];
+type Paint = (word: string, as?: string) => string;
+
+/** What stands still at the top of a watched screen, and what scrolls below it. */
+export interface StatusParts {
+  head: string[];
+  body: string[];
+}
+
 /** Painted with our own colours only: what the answer holds is made printable first. */
-export function statusLines(
-  answer: DaemonStatus,
-  { columns, colours, all = false }: View,
-): string[] {
+export function statusParts(answer: DaemonStatus, view: View): StatusParts {
+  const { columns, colours, all = false, query = '', sessions = Number.POSITIVE_INFINITY } = view;
   const status = printableDeep(answer);
-  const paint = (word: string, as = word) => {
+  const paint: Paint = (word, as = word.trim()) => {
     const colour = COLOUR_OF[as];
     return colours && colour !== undefined
       ? styleText(colour, word, { validateStream: false })
       : word;
   };
   const now = Date.parse(status.time);
-  const lines = [
-    ...head(status, now, paint),
-    sessionsLine(status, paint),
-    ...(columns < NARROW ? list : table)(shownSessions(status, all), now, columns, paint),
-    ...incidents(status, paint),
-  ];
-  return lines.map((line) => cutTo(line, columns));
+  const wanted = shownSessions(status, all).filter((session) => fits(session, query));
+  const shown = wanted.slice(0, sessions);
+  const rest = wanted.length - shown.length;
+  const about = { now, limits: status.watchdog.limits };
+  const rows = columns < NARROW ? list(shown, about, paint) : table(shown, about, columns, paint);
+  const cut = (lines: string[]) => lines.map((line) => cutPainted(line, columns));
+  return {
+    head: cut([...head(status, now, paint), sessionsLine(status, paint)]),
+    body: cut([
+      ...rows,
+      ...(rest > 0 ? [`… and ${rest} more`] : []),
+      ...incidents(status, paint, sessions === Number.POSITIVE_INFINITY),
+    ]),
+  };
 }
 
-type Sessions = DaemonStatus['sessions'];
+export function statusLines(answer: DaemonStatus, view: View): string[] {
+  const { head, body } = statusParts(answer, view);
+  return [...head, ...body];
+}
 
 /** The active ones, and of the idle ones those whose last run did not do its work: they look just like the others. */
 function shownSessions({ sessions }: DaemonStatus, all: boolean): Sessions {
@@ -82,7 +112,9 @@ function shownSessions({ sessions }: DaemonStatus, all: boolean): Sessions {
   );
 }
 
-type Paint = (word: string, as?: string) => string;
+function fits({ id, title = '', directory = '' }: Session, query: string): boolean {
+  return `${id} ${title} ${directory}`.toLowerCase().includes(query.toLowerCase());
+}
 
 function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): string[] {
   const facts = [
@@ -105,7 +137,7 @@ function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): st
     `pid ${watchdog.pid}`,
     bytes(watchdog.memoryBytes),
     breaker === undefined ? undefined : paint(breaker, 'held'),
-    watchdog.dryRun ? paint('dry run: acts never', 'paused') : undefined,
+    watchdog.dryRun ? paint('DRY RUN: nothing is done', 'paused') : undefined,
     watchdog.paused ? paint('PAUSED: acts no more until resumed', 'paused') : undefined,
   ];
   return [
@@ -128,61 +160,81 @@ function sessionsLine({ counts, spentToday }: DaemonStatus, paint: Paint): strin
   return `sessions  ${words.join(', ') || 'none'}${spent === undefined ? '' : `; ${spent} today`}`;
 }
 
-function table(active: Sessions, now: number, columns: number, paint: Paint): string[] {
-  if (active.length === 0) return [];
-  const shown = active.slice(0, MAX_SESSIONS);
-  const healthWidth = 10;
-  const forWidth = 13;
-  const idWidth = Math.max(...shown.map(({ id }) => id.length), 7);
-  const rest = Math.max(20, columns - healthWidth - forWidth - idWidth - 2 * 5);
-  const titleWidth = Math.max(8, Math.floor(rest * 0.4));
-  const none = Object.fromEntries(PLACES.map((place) => [place, '']));
-  const drawn = new Table({
-    head: ['HEALTH', 'FOR', 'SESSION', 'TITLE', 'DOING'],
-    chars: { ...none, middle: '  ' },
-    colWidths: [healthWidth, forWidth, idWidth, titleWidth, rest - titleWidth],
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-  });
-  for (const session of shown) {
-    drawn.push([
-      paint(session.health),
-      time(now - session.since),
-      session.id,
-      session.title ?? '',
-      doing(session, now),
-    ]);
-  }
-  return ['', ...drawn.toString().split('\n'), ...more(active.length - shown.length)];
+interface About {
+  now: number;
+  limits: DaemonStatus['watchdog']['limits'];
 }
 
-/** Where there is no room for columns. */
-function list(active: Sessions, now: number, _columns: number, paint: Paint): string[] {
-  const shown = active.slice(0, Math.floor(MAX_SESSIONS / 2));
+const HEAD = ['HEALTH', 'FOR', 'PROJECT', 'TITLE', 'ID', 'DOING'] as const;
+const GAP = '  ';
+
+function table(shown: Sessions, about: About, columns: number, paint: Paint): string[] {
+  if (shown.length === 0) return [];
+  const rows = shown.map((session) => [
+    session.health,
+    time(about.now - session.since),
+    cutTo(
+      projectOf(session.directory ?? '') ?? '',
+      columns === Number.POSITIVE_INFINITY ? columns : PROJECT_COLUMNS,
+    ),
+    `${session.parentID === undefined ? '' : '↳ '}${session.title ?? ''}`,
+    columns >= ROOMY ? session.id : shortId(session.id),
+    doing(session, about),
+  ]);
+  const natural = HEAD.map((name, at) =>
+    Math.max(name.length, ...rows.map((row) => widthOf(row[at] ?? ''))),
+  );
+  const [health = 0, since = 0, project = 0, title = 0, id = 0] = natural;
+  const rest = columns - health - since - project - id - GAP.length * (HEAD.length - 1);
+  // A pipe has room for all; a terminal gives the title what it needs, and at most a good third.
+  const titleWidth = Math.min(title, Math.max(12, Math.floor(rest * 0.4)));
+  const widths = [health, since, project, titleWidth, id];
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, at) => {
+      const width = widths[at];
+      return width === undefined ? cell : padTo(cutTo(cell, width), width);
+    });
   return [
-    ...shown.flatMap((session) => [
-      `${paint(session.health)} ${time(now - session.since)}  ${session.id}`,
-      `  ${join([session.title, doing(session, now)])}`,
-    ]),
-    ...more(active.length - shown.length),
+    '',
+    line(HEAD).join(GAP),
+    ...rows.map((row) => {
+      const [first = '', ...others] = line(row);
+      return [paint(first), ...others].join(GAP).trimEnd();
+    }),
   ];
 }
 
-function more(hidden: number): string[] {
-  return hidden > 0 ? [`… and ${hidden} more`] : [];
+function padTo(text: string, width: number): string {
+  return `${text}${' '.repeat(Math.max(0, width - widthOf(text)))}`;
 }
 
-function incidents({ incidents, openIncidents }: DaemonStatus, paint: Paint): string[] {
+/** Where there is no room for columns: the project first, the id whole. */
+function list(shown: Sessions, about: About, paint: Paint): string[] {
+  return shown.flatMap((session) => {
+    const name = [projectOf(session.directory ?? ''), session.title].filter(Boolean).join(' · ');
+    return [
+      `${paint(session.health)} ${time(about.now - session.since)}  ${name}`.trimEnd(),
+      `  ${session.id}  ${doing(session, about)}`.trimEnd(),
+    ];
+  });
+}
+
+function incidents(
+  { incidents, openIncidents }: DaemonStatus,
+  paint: Paint,
+  all: boolean,
+): string[] {
   if (incidents.length === 0) return ['incidents none'];
   const open = incidents.filter(({ endedAt }) => endedAt === undefined);
   const over = incidents.filter(({ endedAt }) => endedAt !== undefined);
-  const shown = [...open, ...over].slice(0, MAX_INCIDENTS);
+  const shown = [...open, ...over].slice(0, all ? incidents.length : MAX_INCIDENTS);
   return [
     '',
-    `incidents ${openIncidents === 0 ? 'none open' : paint(`${openIncidents} open`, 'stuck')}, ${incidents.length} since the start`,
+    `incidents ${openIncidents === 0 ? 'none open' : paint(`${openIncidents} open`, 'stuck')}, ${incidents.length} remembered`,
     ...shown.map(({ startedAt, kind, says, outcome }) => {
-      const end = outcome ?? paint('open', 'stuck');
+      const ending = outcome ?? paint('open', 'stuck');
       const words = says === undefined ? '' : `: ${says}`;
-      return `  ${clock(startedAt)} ${kind.replace('_', ' ')}, ${end}${words}`;
+      return `  ${clock(startedAt)} ${kind.replace('_', ' ')}, ${ending}${words}`;
     }),
   ];
 }
@@ -195,62 +247,103 @@ const ENDED: Readonly<Record<string, string>> = {
   aborted_elsewhere: 'aborted by somebody else',
 };
 
-/** What a session waits for or fails on, or how it ended. */
-export function doing(session: DaemonStatus['sessions'][number], now: number): string {
-  const { attempt, message, nextAt, reason, tool, waitingFor, model, outcome } = session;
+/** Who ended a run that was aborted on request, or cut. */
+const ENDERS: Readonly<Record<string, string>> = {
+  page: 'from the status page',
+  command: 'by a command',
+  http: 'by a request over HTTP',
+  stop: 'by the end of the daemon',
+  dispose: 'as its project was loaded anew',
+  elsewhere: 'by somebody else',
+};
+
+/** What a session waits for or fails on, measured against its limits, or how it ended. */
+export function doing(session: Session, { now, limits }: About): string {
   if (session.quarantined && session.health === 'idle') {
     return 'quarantined: it was at work in crashes, and waits for your prompt';
   }
   if (session.parkedUntil !== undefined) {
     const left = session.parkedUntil - now;
-    return left > 0 ? `parked: told to go on in ${time(left)}` : 'parked: told to go on soon';
+    return left > 0
+      ? `parked until ${clock(session.parkedUntil)}: told to go on in ${time(left)}`
+      : 'parked: told to go on soon';
   }
-  if (outcome !== undefined) {
-    const why = reason === undefined ? '' : ` (${reason})`;
-    const how = `${ENDED[outcome] ?? outcome}${why}${message === undefined ? '' : `: ${message}`}`;
-    return join([how, spentWords(session.costUsd, session.tokens)]);
+  if (session.outcome !== undefined) {
+    return join([ended(session), spentWords(session.costUsd, session.tokens)]);
   }
+  const { attempt, message, nextAt, reason, tool, toolInput, waitingFor, model, question } =
+    session;
+  const since = (from: number | undefined) =>
+    from === undefined ? '' : `, for ${time(now - from)}`;
+  const of = (limit = 0) => (limit > 0 ? ` of ${time(limit)}` : '');
   const next = nextAt === undefined || nextAt <= now ? undefined : `next in ${time(nextAt - now)}`;
+  const quietMs = session.quietSince === undefined ? 0 : now - session.quietSince;
   return join([
-    waitingFor === undefined ? undefined : `waits for a ${waitingFor}`,
-    reason === undefined ? undefined : `${reason}`,
-    attempt === undefined ? undefined : `attempt ${attempt}`,
+    waitingFor === undefined
+      ? undefined
+      : `waits for a person to answer a ${waitingFor}${since(session.waitingSince)}`,
+    question,
+    reason === undefined ? undefined : reasonWords(reason),
+    attempt === undefined
+      ? undefined
+      : `attempt ${attempt}${limits === undefined ? '' : ` of ${limits.maxAttempts}`}`,
     message,
     next,
-    tool === undefined ? undefined : `runs ${tool}`,
+    tool === undefined
+      ? undefined
+      : `${tool}${toolInput === undefined ? '' : ` ${toolInput}`}${
+          session.toolSince === undefined
+            ? ''
+            : ` for ${time(now - session.toolSince)}${of(limits?.maxToolTimeMs)}`
+        }`,
+    quietMs >= QUIET_WORTH_MS && session.health !== 'delegating'
+      ? `quiet for ${time(quietMs)}${of(limits?.maxSilenceMs)}`
+      : undefined,
     model,
     spentWords(session.costUsd, session.tokens),
+    session.filesChanged === undefined
+      ? undefined
+      : `${counted(session.filesChanged, 'file')} changed`,
+    session.lastWords === undefined ? undefined : `“${session.lastWords.replace(/\s+/g, ' ')}”`,
   ]);
+}
+
+function ended({ outcome = '', reason, message, endedAt, endedBy }: Session): string {
+  const why = message === undefined ? '' : `: ${message}`;
+  if (outcome === 'interrupted') {
+    const when = endedAt === undefined ? '' : ` at ${clock(endedAt)}`;
+    const by = endedBy === undefined ? '' : ` ${ENDERS[endedBy] ?? `by a restart (${endedBy})`}`;
+    return `cut${when}${by}${why}`;
+  }
+  const words = ENDED[outcome] ?? outcome;
+  if (reason === 'manual') return `${words} ${ENDERS[endedBy ?? ''] ?? 'on request'}${why}`;
+  return `${words}${reason === undefined ? '' : ` (${reasonWords(reason)})`}${why}`;
 }
 
 function join(parts: readonly (string | undefined)[]): string {
   return parts.filter((part) => part !== undefined && part !== '').join(', ');
 }
 
-function clock(iso: string): string {
-  const at = new Date(iso);
+function clock(when: string | number): string {
+  const at = new Date(when);
   return `${String(at.getHours()).padStart(2, '0')}:${String(at.getMinutes()).padStart(2, '0')}`;
 }
 
+const ESCAPE = /(\p{Cc}\[[\d;]*m)/u;
+
 /** Cut to the terminal's width, colours not counted. */
-function cutTo(line: string, columns: number): string {
-  const parts = line.split(ESCAPE);
+export function cutPainted(line: string, columns: number): string {
   let left = columns;
-  let cut = false;
-  const kept = parts.map((part, at) => {
+  let isCut = false;
+  const kept = line.split(ESCAPE).map((part, at) => {
     // Every other part is an escape sequence, which takes no room.
     if (at % 2 === 1) return part;
-    const piece = part.slice(0, left);
-    cut ||= piece.length < part.length;
-    left -= piece.length;
+    if (isCut) return '';
+    const width = widthOf(part);
+    isCut = width > left;
+    const piece = isCut ? cutTo(part, left) : part;
+    left -= Math.min(width, left);
     return piece;
   });
-  const text = kept.join('').trimEnd();
-  return cut && columns > 1 ? text.replace(/.((?:\p{Cc}\[[\d;]*m)*)$/u, '…$1') : text;
+  return kept.join('').trimEnd();
 }
-
-const ESCAPE = /(\p{Cc}\[[\d;]*m)/u;
-const PLACES =
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid'.split(
-    ' ',
-  );

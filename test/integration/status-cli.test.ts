@@ -71,7 +71,7 @@ function session(title: string, health: 'busy' | 'retry') {
 }
 
 describe('status', () => {
-  it('prints what one wants to know in at most 20 lines', async () => {
+  it('prints everything to a pipe, and what one wants to know in at most 20 lines to a terminal', async () => {
     const ids = Array.from({ length: 14 }, (_, i) =>
       session(`Session number ${i}`, i % 2 ? 'busy' : 'retry'),
     );
@@ -79,13 +79,17 @@ describe('status', () => {
     const { code, out, err } = await here('status');
     expect({ code, err }).toEqual({ code: 0, err: '' });
     const lines = out.trimEnd().split('\n');
-    expect(lines.length).toBeLessThanOrEqual(20);
     expect(lines[0]).toMatch(/^server {4}healthy {2}for .*1\.18\.33.* http:\/\/127\.0\.0\.1:\d+$/);
     expect(lines[1]).toMatch(/^watchdog {2}\d.*up .*pid \d+/);
     expect(lines[2]).toBe('sessions  7 retrying, 7 busy');
-    expect(out).toMatch(/^retrying .* attempt 2, Rate limit reached, next in/m);
-    expect(out).toContain('… and 5 more');
+    expect(out).toMatch(/^retrying .* shop .* attempt 2 of 12, Rate limit reached, next in/m);
+    for (const id of ids) expect(out).toContain(id);
     expect(out).not.toContain('\u001b');
+    if (NO_TERMINAL === '') {
+      const shown = plain(await inTerminal(100, `status --config ${file}`));
+      expect(shown.split('\n').length).toBeLessThanOrEqual(20);
+      expect(shown).toContain('… and 5 more');
+    }
     for (const id of ids) server.setStatus(id, { type: 'idle' });
     await daemon.saw('session.health', { sessionID: ids.at(-1)!, health: 'idle' });
   });
@@ -114,13 +118,14 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
   it.each([
     ['wide', 140],
     ['narrow', 48],
+    ['of 80 columns', 80],
   ])('a %s one gets colours, and no line is broken', async (_name, columns) => {
     const id = session('Investigate a rather long-winded problem', 'retry');
     await daemon.saw('session.health', { sessionID: id, health: 'retrying' });
     // What the endpoint says may be a quarter of a second old.
     await waitFor(async () => (await seen()).includes(id), { interval: 50 });
     const out = await inTerminal(columns, `status --config ${file}`);
-    expect(plain(out)).toContain(id);
+    expect(plain(out)).toContain(columns === 80 ? id.slice(-6) : id);
     expect(out).toContain('\u001b[32mhealthy\u001b[39m');
     expect(out).toContain('\u001b[33mretrying\u001b[39m');
     const lines = plain(out).split('\n');
@@ -156,8 +161,11 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
       await waitFor(() => plain(out).includes(id), { interval: 20 });
       // Each picture begins at the top: the screen does not scroll.
       expect(out.split('\u001b[H').length).toBeGreaterThan(2);
+      expect(plain(out)).toContain('q ends, / searches');
+      child.stdin.write('/nothing that is there\r');
+      await waitFor(() => plain(out).includes('/nothing that is there  q ends'), { interval: 20 });
       server.setStatus(id, { type: 'idle' });
-      child.stdin.write('\u0003');
+      child.stdin.write('q');
       expect(await exited).toBe(0);
       expect(out.indexOf('\u001b[?1049l')).toBeGreaterThan(out.indexOf('\u001b[?25h'));
     } finally {
@@ -216,6 +224,15 @@ describe('restart', () => {
 describe('completion', () => {
   it('knows every command and option, in a script that bash can read', async () => {
     const { out } = await run('completion', 'bash');
+    const id = session('To be completed', 'busy');
+    const wrapper = join(folder, 'opencode-watchdog');
+    await writeFile(
+      wrapper,
+      `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@" --config '${file}'\n`,
+      {
+        mode: 0o755,
+      },
+    );
     const script = join(folder, 'completion.bash');
     await writeFile(script, out);
     const complete = (words: string[]) =>
@@ -229,8 +246,20 @@ describe('completion', () => {
       complete(['opencode-watchdog', 're']),
       complete(['opencode-watchdog', 'status', '--w']),
       complete(['opencode-watchdog', 'run', '--con']),
+      complete(['opencode-watchdog', 'run', '--profile', '']),
+      complete(['opencode-watchdog', 'report', '--format', 'm']),
+      complete(['opencode-watchdog', 'notify', 't']),
+      complete([wrapper, 'abort', id]),
     ]);
-    expect(answers).toEqual(['replay report restart resume', '--watch', '--config --control']);
+    expect(answers).toEqual([
+      'replay report restart resume',
+      '--watch',
+      '--config --control',
+      'default unattended strict',
+      'markdown',
+      'test',
+      id,
+    ]);
     const others = await Promise.all(
       ['zsh', 'fish', 'tcsh'].map((shell) => run('completion', shell)),
     );
