@@ -1,25 +1,31 @@
 /** The four acts. Each makes something happen, says what is seen, and returns its row of the summary. */
-import { isAlive } from '../test/support/processes.js';
 import { waitFor } from '../test/support/wait.js';
+import type { LogLine } from './daemon.js';
 import type { Narrator, Outcome } from './narrator.js';
-import type { Stage } from './stage.js';
+import { LIMITS, type Stage } from './stage.js';
 
 type Act = (stage: Stage, narrator: Narrator) => Promise<Outcome>;
 
-/** 300 pieces, 150 ms apart: long enough to span most of the first two acts on a slow machine, too. */
-const LONG_ANSWER = '[[stream 300 150]]';
+/** 330 pieces, 150 ms apart: it spans all that is done to its neighbours. */
+const LONG_ANSWER = '[[stream 330 150]]';
 /** Longer than `stall.maxSilence` of the demo. */
-const QUIET_TOOL = '[[bash sleep 12]]';
-const RATE_LIMITED = '[[429]]';
-const UNAVAILABLE = '[[503]]';
+const QUIET_TOOL = '[[bash sleep 15]]';
+/** An answer without a body: opencode asks again at once, for ever. */
+const RUNAWAY = '[[nothing-forever]]';
+/** The provider takes the request, and never answers. */
+const HANG = '[[hang]]';
+/** What does not happen is seen by its time passing: a runaway asks several times a second. */
+const STILL_MS = 3_000;
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 const millis = (ms: number | undefined) =>
   ms === undefined ? 'unknown time' : `${Math.round(ms)} ms`;
 
-/** Everything the daemon logged about a session, except how it is. */
-const problems = ({ daemon }: Stage, sessionID: string | undefined) =>
-  daemon.lines({ sessionID }).filter(({ event }) => event !== 'session.health');
+/** What the daemon logged about a session beyond its health and its good end. */
+const trouble = ({ daemon }: Stage, sessionID: string | undefined) =>
+  daemon
+    .lines({ sessionID })
+    .filter(({ event, outcome }) => event !== 'session.health' && outcome !== 'completed');
 
 async function begin({ opencode }: Stage, title: string, directory: string, prompt: string) {
   const session = await opencode.createSession({ directory, title });
@@ -27,151 +33,129 @@ async function begin({ opencode }: Stage, title: string, directory: string, prom
   return session;
 }
 
-const healthyWork: Act = async (stage, narrator) => {
-  const { provider, daemon, directories } = stage;
-  narrator.act('Act 1 of 4: healthy work is left alone');
-  narrator.say(
-    'Two sessions. "long answer" streams text for 45 s. "quiet tool" runs `sleep 12`: not a sign of life',
-    'for 12 s, longer than the limit on silence (8 s here; default: 10 minutes). But a tool is running.',
-  );
-  const quiet = await begin(stage, 'quiet tool', directories[1], QUIET_TOOL);
-  const longAnswer = await begin(stage, 'long answer', directories[0], LONG_ANSWER);
-  narrator.say('  Both are under way; waiting for "quiet tool" to finish.');
-  await daemon.saw('session.health', { sessionID: quiet.id, health: 'idle' });
+const started = ({ daemon }: Stage, title: string) => daemon.saw('session.health', { title });
 
-  // The provider is asked twice: for the call of the tool, and again with the tool's result.
-  const [first, second] = provider.about(QUIET_TOOL);
-  const silentMs = (second?.at ?? 0) - (first?.at ?? 0);
-  const completed = second !== undefined && !second.open && !second.aborted;
-  narrator.told(`"quiet tool" was silent for ${seconds(silentMs)} and then finished`, completed);
-  narrator.told('"long answer" is still streaming', provider.open(LONG_ANSWER) === 1);
+const runaway: Act = async (stage, narrator) => {
+  const { provider, daemon, directories } = stage;
+  narrator.act('Act 1 of 4: a runaway is ended, its neighbours go on');
+  narrator.say(
+    'Four sessions in two projects. "long answer" streams for a minute. "quiet tool" runs `sleep 15`. The provider',
+    'answers "hang" never, and "runaway" with nothing: opencode asks again at once, and would do so all night.',
+  );
+  await begin(stage, 'long answer', directories[0], LONG_ANSWER);
+  await begin(stage, 'quiet tool', directories[1], QUIET_TOOL);
+  await begin(stage, 'hang', directories[1], HANG);
+  const session = await begin(stage, 'runaway', directories[0], RUNAWAY);
+  narrator.say(
+    '  All are under way; waiting for the rule about steps that hold nothing (`loop.maxEmptySteps`, 10).',
+  );
+  await daemon.saw('session.stuck', { sessionID: session.id, reason: 'loop' });
+  const aborted = await daemon.saw('session.aborted', { sessionID: session.id });
+  const asked = provider.count(RUNAWAY);
+  const until = Date.now() + STILL_MS;
+  await waitFor(() => Date.now() > until, { what: 'a quiet moment', timeout: 60_000 });
+  const since = provider.count(RUNAWAY) - asked;
   narrator.told(
-    'the watchdog did nothing to either: its log has only their health',
-    problems(stage, quiet.id).length === 0 && problems(stage, longAnswer.id).length === 0,
+    `the provider was asked ${asked} times before the abort, and ${since} times since`,
+    since === 0,
   );
   return {
-    happened: `a long answer; a tool silent for ${seconds(silentMs)}`,
-    did: 'nothing: both were left alone',
-    evidence: [
-      'log: nothing but their health',
-      "provider: the tool's result was sent and answered",
-    ],
+    happened: 'a provider answered with nothing, again and again',
+    did: `aborted that run, verified in ${millis(aborted.tookMs)}`,
+    evidence: [`provider: ${asked} requests, none after the abort`],
   };
 };
 
-const stuckSession: Act = async (stage, narrator) => {
-  const { provider, opencode, daemon, directories } = stage;
-  narrator.act('Act 2 of 4: a stuck session is aborted, its neighbour goes on');
+const hang: Act = async (stage, narrator) => {
+  const { provider, daemon } = stage;
+  narrator.act('Act 2 of 4: a hang is ended; a tool that is just as quiet is not');
   narrator.say(
-    'The provider answers every request of "rate-limited" with 429. opencode tries again and again; at attempt 3',
-    '(default: 5) the watchdog calls that stuck.',
+    `No sign of life for ${LIMITS.stall.maxSilence} (default: 10 minutes) and no tool running: that is stuck. "quiet tool" is as silent,`,
+    'but its tool runs.',
   );
-  // From the first act, and still at it.
-  const { sessionID: longAnswer } = await daemon.saw('session.health', { title: 'long answer' });
-  const stuck = await begin(stage, 'rate-limited', directories[0], RATE_LIMITED);
-  const decision = await daemon.saw('session.stuck', { sessionID: stuck.id });
-  const aborted = await daemon.saw('session.aborted', { sessionID: stuck.id });
-  const asked = provider.count(RATE_LIMITED);
-  const status = await opencode.status(directories[0]);
+  const { sessionID } = await started(stage, 'hang');
+  await daemon.saw('session.stuck', { sessionID, reason: 'silence' });
+  const aborted = await daemon.saw('session.aborted', { sessionID });
   narrator.told(
-    `opencode no longer lists it as running, ${millis(aborted.tookMs)} after the abort was sent`,
-    !(stuck.id in status),
+    `"hang" is aborted, and seen idle after ${millis(aborted.tookMs)}`,
+    provider.open(HANG) === 0,
   );
-  narrator.told('"long answer" is still streaming', provider.open(LONG_ANSWER) === 1);
-
-  // What does not happen can be seen only by its hour passing; opencode had announced that hour.
-  const due = Date.parse(decision.nextAt ?? '') + 1000;
-  narrator.say(
-    `  opencode had announced its next attempt for ${clock(decision.nextAt)}: waiting until that has passed.`,
-  );
-  await waitFor(() => Date.now() > due, { what: 'the announced attempt', timeout: 60_000 });
+  const quiet = await started(stage, 'quiet tool');
+  await daemon.saw('session.health', { sessionID: quiet.sessionID, health: 'idle' });
+  // The provider is asked twice: for the call of the tool, and again with the tool's result.
+  const [first, second] = provider.about(QUIET_TOOL);
+  const silentMs = (second?.at ?? 0) - (first?.at ?? 0);
   narrator.told(
-    `the provider was asked ${asked} times before the abort, and ${provider.count(RATE_LIMITED) - asked} times since`,
-    provider.count(RATE_LIMITED) === asked,
+    `"quiet tool" was silent for ${seconds(silentMs)} and then finished, untouched`,
+    second !== undefined && !second.aborted && trouble(stage, quiet.sessionID).length === 0,
   );
+  return {
+    happened: `a provider never answered; a tool was silent for ${seconds(silentMs)}`,
+    did: 'aborted the first, and left the second alone',
+    evidence: ["the tool's result was sent and answered", 'log: nothing about it but its health'],
+  };
+};
 
-  await daemon.saw('session.health', { sessionID: longAnswer, health: 'idle' });
-  const [answer] = provider.about(LONG_ANSWER);
+const frozen: Act = async (stage, narrator) => {
+  const { opencode, daemon } = stage;
+  const { pid } = stage.firstHealthy;
+  narrator.act('Act 3 of 4: a frozen server runs again, with nothing lost');
+  if (pid === undefined) throw new Error('the log has named no process to stop');
+  narrator.say(`kill -STOP ${pid}: it accepts connections, and answers nothing.`);
+  const { sessionID } = await started(stage, 'long answer');
+  const frozenAt = Date.now();
+  process.kill(pid, 'SIGSTOP');
+  const continued = await daemon.saw('server.continued', { pid });
+  const tookMs = Date.parse(continued.time) - frozenAt;
+  narrator.told(
+    `it answers again ${millis(tookMs)} later, as the same process`,
+    (await opencode.health()).healthy,
+  );
+  narrator.say('  Waiting for "long answer", which was in the middle of its text, to end.');
+  await daemon.saw('session.health', { sessionID, health: 'idle' });
+  const [answer] = stage.provider.about(LONG_ANSWER);
   narrator.told(
     '"long answer" has ended by itself, read to its last word',
     answer !== undefined &&
       !answer.open &&
       !answer.aborted &&
-      problems(stage, longAnswer).length === 0,
+      trouble(stage, sessionID).length === 0,
   );
   return {
-    happened: 'the provider answered 429 to one of two sessions, again and again',
-    did: `aborted that one at attempt ${decision.attempt}, verified in ${millis(aborted.tookMs)}; left the other alone`,
-    evidence: [
-      `provider: ${asked} requests, none after the abort`,
-      "the other's answer was read to its end",
-    ],
+    happened: 'opencode was frozen with SIGSTOP in the middle of an answer',
+    did: `let it run again ${millis(tookMs)} later, and restarted nothing`,
+    evidence: [`pid ${pid} → ${pid}`, 'the answer was read to its end'],
   };
 };
 
-const pileUp: Act = async (stage, narrator) => {
-  const { opencode, daemon, directories } = stage;
-  narrator.act('Act 3 of 4: a pile-up leads to a restart');
+const report: Act = async (stage, narrator) => {
+  narrator.act('Act 4 of 4: what happened? The report of the night');
+  narrator.say('$ opencode-watchdog report --since 1h', '');
+  const text = await stage.daemon.report();
   narrator.say(
-    'Three sessions in two projects retry at the same time, for at least 3 s (default: 30 s).',
+    ...text
+      .trimEnd()
+      .split('\n')
+      .map((line) => `    ${line}`),
+    '',
   );
-  const piled = [
-    await begin(stage, 'piled up 1', directories[0], `${UNAVAILABLE} one`),
-    await begin(stage, 'piled up 2', directories[0], `${UNAVAILABLE} two`),
-    await begin(stage, 'piled up 3', directories[1], `${UNAVAILABLE} three`),
-  ];
-  const restarting = await daemon.saw('server.restarting', { reason: 'pileup' });
-  const restarted = await daemon.saw('server.restarted', { reason: 'pileup' });
-  const named = piled.filter(({ id }) => restarting.interrupted?.includes(id));
+  const ended = stage.daemon.lines({ event: 'session.ended' });
+  const titles = (outcome: string) =>
+    ended.filter((line: LogLine) => line.outcome === outcome).map(({ title }) => title);
+  const [aborted, completed] = [titles('aborted'), titles('completed')];
   narrator.told(
-    `the log names the sessions it interrupted: ${named.map(({ title }) => title).join(', ')}`,
-    named.length === 3 && restarting.interrupted?.length === 3,
+    `it names what was ended: ${aborted.join(', ')}`,
+    aborted.length === 2 && aborted.every((title) => text.includes(title ?? '?')),
   );
-  const { oldPid, pid } = restarted;
   narrator.told(
-    `process ${oldPid} is gone, process ${pid} serves in its place`,
-    oldPid !== undefined && pid !== undefined && oldPid !== pid && !isAlive(oldPid) && isAlive(pid),
+    `and counts what went well: ${completed.join(', ')}`,
+    completed.length === 2 && text.includes('2 completed'),
   );
-  const status = await opencode.statusAll([...directories]);
-  narrator.told('nothing is retrying any more', Object.keys(status).length === 0);
   return {
-    happened: 'three sessions in two projects retried at once',
-    did: `restarted opencode in ${millis(restarted.tookMs)} and named the sessions this cut`,
-    evidence: [
-      `pid ${oldPid} → ${pid}`,
-      `interrupted: ${named.map(({ title }) => title).join(', ')}`,
-    ],
+    happened: 'somebody asks in the morning what happened',
+    did: 'says it in one screen, with names, reasons and what was done',
+    evidence: ['from its own history, also when the daemon is gone'],
   };
 };
 
-const killedServer: Act = async (stage, narrator) => {
-  const { opencode, daemon, directories } = stage;
-  const victim = daemon.lines({ event: 'server.restarted' }).at(-1)?.pid;
-  narrator.act('Act 4 of 4: a killed server is brought back');
-  if (victim === undefined) throw new Error('the log has named no process to kill');
-  narrator.say(`kill -9 ${victim}`);
-  const killedAt = Date.now();
-  process.kill(victim, 'SIGKILL');
-  await daemon.saw('server.exited', { pid: victim });
-  const restarted = await daemon.saw('server.restarted', { reason: 'exited' });
-  const tookMs = Date.parse(restarted.time) - killedAt;
-  narrator.told(
-    `healthy again ${millis(tookMs)} after the kill, as process ${restarted.pid}`,
-    restarted.pid !== victim && !isAlive(victim) && (await opencode.health()).healthy,
-  );
-  const session = await opencode.createSession({ directory: directories[0], title: 'afterwards' });
-  const reply = await opencode.prompt(session.id, directories[0], 'Are you well? [[ok]]');
-  const words = reply.parts.find(({ type }) => type === 'text')?.text;
-  narrator.told(`a new prompt is answered: "${words}"`, words === 'All done.');
-  return {
-    happened: 'opencode was killed with SIGKILL',
-    did: `started it again: healthy ${millis(tookMs)} after the kill`,
-    evidence: [`pid ${victim} → ${restarted.pid}`, 'a new prompt was answered'],
-  };
-};
-
-export const ACTS: readonly Act[] = [healthyWork, stuckSession, pileUp, killedServer];
-
-function clock(iso: string | undefined): string {
-  return iso === undefined ? 'no known time' : new Date(iso).toLocaleTimeString('en-GB');
-}
+export const ACTS: readonly Act[] = [runaway, hang, frozen, report];

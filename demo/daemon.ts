@@ -1,10 +1,11 @@
 /** The real daemon (`dist/cli.js run`) as the demo runs it: its log is read line by line as it comes. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { withUnits } from '../test/support/durations.js';
 import { waitFor } from '../test/support/wait.js';
@@ -31,6 +32,7 @@ export interface LogLine {
   attempt?: number;
   nextAt?: string;
   interrupted?: string[];
+  outcome?: string;
   version?: string;
 }
 
@@ -38,6 +40,8 @@ export interface Daemon {
   lines(where: Partial<LogLine>): LogLine[];
   /** The first line like this, waited for. */
   saw(event: string, where?: Partial<LogLine>, timeoutMs?: number): Promise<LogLine>;
+  /** What `opencode-watchdog report` prints of its history. */
+  report(): Promise<string>;
   /** SIGTERM, and if that does not do, SIGKILL. */
   stop(): Promise<void>;
 }
@@ -90,6 +94,11 @@ export async function startDaemon({ folder, config, env, onLine }: DaemonOptions
       throw new Error(
         `the daemon ended before ${what}: exit code ${child.exitCode}\n${complaints}`,
       );
+    },
+    async report() {
+      const args = [CLI, 'report', '--since', '1h', '--config', file];
+      const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+      return stdout;
     },
     async stop() {
       if (hasExited()) return;

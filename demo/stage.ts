@@ -13,9 +13,7 @@ const BOOT_TIMEOUT_MS = 90_000;
 
 /** The defaults are in minutes; a demo has seconds. */
 export const LIMITS = {
-  retry: { maxAttempts: 3 },
-  stall: { maxSilence: '8s' },
-  pileup: { minSessions: 3, minDuration: '3s' },
+  stall: { maxSilence: '12s' },
 } as const;
 
 export interface Stage {

@@ -7,6 +7,6 @@ afterEach(closeFolder);
 
 test('interrupted with a tool running, it leaves no process and no folder behind', async () => {
   startDemo();
-  await reached('Both are under way');
+  await reached('All are under way');
   await interrupted();
 });
