@@ -54,9 +54,7 @@ const schema = z.object({
       reason: text.optional(),
       waitingFor: text.optional(),
       parkedUntil: count.optional(),
-<<<<<<< HEAD
       quarantined: z.boolean().optional(),
-=======
       waitingSince: count.optional(),
       parentID: text.optional(),
       toolSince: count.optional(),
@@ -67,7 +65,6 @@ const schema = z.object({
       filesChanged: count.optional(),
       endedAt: count.optional(),
       endedBy: text.optional(),
->>>>>>> 5d98a81 (Let status --watch scroll and search, and cut nothing on a pipe)
       outcome: text.optional(),
       costUsd: count.optional(),
       tokens: count.optional(),

@@ -1,5 +1,5 @@
 /** The tables of docs/configuration.md, from the schema. */
-import { KEYS, type Key } from './keys.js';
+import { KEYS, type Key, optionsOf } from './keys.js';
 import { PROFILE_NAMES, PROFILES } from './profiles.js';
 
 const BEGIN = '<!-- keys: generated from src/config/schema.ts by `npm run docs` -->';
@@ -52,7 +52,7 @@ function profileTable(): string {
 
 function table(section: string, keys: readonly Key[]): string {
   const rows = keys.map(
-    (key) => `| \`${key.path}\` | \`${key.print(key.initial)}\` | ${escapeCell(key.description)} |`,
+    (key) => `| \`${key.path}\` | \`${key.print(key.initial)}\` | ${escapeCell(describe(key))} |`,
   );
   const heading = section === '' ? 'Everything' : `\`${section}\``;
   return [
@@ -67,4 +67,12 @@ function table(section: string, keys: readonly Key[]): string {
 
 function escapeCell(text: string): string {
   return text.replaceAll('|', '\\|');
+}
+
+/** A word that a key takes and that its description does not explain is named behind it. */
+function describe({ path, description }: Key): string {
+  const options = optionsOf(path);
+  const isExplained = options.every((option) => description.includes(`\`${option}\``));
+  if (options.length === 0 || isExplained) return description;
+  return `${description} One of ${options.map((option) => `\`${option}\``).join(', ')}.`;
 }

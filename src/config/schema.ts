@@ -50,7 +50,7 @@ const server = group({
     'a name without a colon',
     /^[^\p{Cc}:]+$/u,
   ),
-  passwordFile: optionalText('File that holds the password; see "The password" below.', PATH),
+  passwordFile: optionalText('File that holds the password; see “The password” above.', PATH),
   control: choice(
     ['auto', 'spawn', 'adopt', 'external', 'command', 'docker', 'observe'],
     'auto',

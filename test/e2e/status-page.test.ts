@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { StuckReason } from '../../src/watchdog/decision.js';
-import { launchBrowser, NO_BROWSER } from '../support/browser.js';
+import { axeFindings, launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 
@@ -50,6 +50,13 @@ async function visit(w: StatusWorld, options: PageOptions = {}): Promise<Page> {
   return page;
 }
 
+const LOOKS = [
+  ['1440, light', { viewport: { width: 1440, height: 900 }, colorScheme: 'light' }],
+  ['1440, dark', { viewport: { width: 1440, height: 900 }, colorScheme: 'dark' }],
+  ['390, light', { viewport: { width: 390, height: 844 }, colorScheme: 'light' }],
+  ['390, dark', { viewport: { width: 390, height: 844 }, colorScheme: 'dark' }],
+] as const;
+
 const row = (page: Page, id: string) => page.locator(`tr[data-id="${id}"]`);
 
 function stuck(w: StatusWorld, sessionID: string, title: string, reason: StuckReason = 'attempts') {
@@ -74,6 +81,18 @@ function aborted(
 ) {
   w.health(sessionID, 'idle', { title });
   w.telemetry.emit('session.aborted', { sessionID, title, reason, try: 1, tookMs: 38 });
+  w.telemetry.emit('session.ended', {
+    sessionID,
+    title,
+    outcome: 'aborted',
+    reason,
+    steps: 1,
+    tools: 0,
+    toolErrors: 0,
+    costUsd: 0,
+    tokens: 0,
+    tookMs: 5_000,
+  });
 }
 
 describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
@@ -88,22 +107,22 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
       nextInMs: 60_000,
     });
     await row(page, 'ses_1').getByText('retrying').waitFor();
-    await row(page, 'ses_1').getByText('attempt 2 · Rate limit reached').waitFor();
+    await row(page, 'ses_1').getByText('attempt 2 of 12 · Rate limit reached').waitFor();
     stuck(w, 'ses_1', title);
     await row(page, 'ses_1').getByText('stuck', { exact: true }).waitFor();
     await page.locator('#incidents .open').waitFor();
     expect(await page.title()).toBe('(1) healthy · opencode-watchdog');
     aborted(w, 'ses_1', title);
-    await row(page, 'ses_1').getByText('aborted (attempts)').waitFor();
+    await row(page, 'ses_1').getByText('aborted (too many attempts)').waitFor();
     expect(await row(page, 'ses_1').locator('.word').textContent()).toBe('idle');
     expect(await row(page, 'ses_1').locator('.timeline').getAttribute('aria-label')).toMatch(
       /stuck/,
     );
     await page.locator('#incidents summary').click();
-    await page.getByText('is aborted: seen idle 38 ms after').waitFor();
+    await page.getByText('seen idle after 38 ms').first().waitFor();
     // Spoken once, for those who listen.
     expect(await page.locator('#news').textContent()).toContain(
-      'ses_1 is stuck: attempt 5 of at most 5',
+      'Session “Fix the build” is stuck: 5 requests have failed, limit 5',
     );
   });
 
@@ -154,7 +173,8 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     await page.keyboard.press('Enter');
     await waitFor(() => w.source.acts.includes('abort ses_1'), { interval: 10 });
     const table = page.getByRole('table', { name: /Sessions/ });
-    expect(await table.getByRole('row').count()).toBe(2);
+    // The heading, the group's, and the session's.
+    expect(await table.getByRole('row').count()).toBe(3);
     expect(await table.getByRole('columnheader').count()).toBe(6);
   });
 
@@ -167,7 +187,11 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     await bare.getByText('open the link that “opencode-watchdog page” prints').waitFor();
     expect(await bare.content()).not.toContain('Write the docs');
     expect(await bare.getByRole('button', { name: 'Restart server' }).isDisabled()).toBe(true);
-    expect(await row(bare, 'ses_1').getByRole('button').isVisible()).toBe(false);
+    expect(
+      await row(bare, 'ses_1')
+        .getByRole('button', { name: /^Abort/ })
+        .isVisible(),
+    ).toBe(false);
     const page = await visit(w);
     expect(page.url()).toBe(`${w.url}/`);
     await page.getByRole('button', { name: 'Abort Write the docs' }).click();
@@ -187,7 +211,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     const { port } = w;
     await w.close();
     worlds.splice(0);
-    await page.getByText(/no connection since/).waitFor();
+    await page.getByText(/no connection since .*: what is shown is the last known/).waitFor();
     expect(await page.getByRole('button', { name: 'Restart server' }).isDisabled()).toBe(true);
     const again = await openWorld({
       address: { kind: 'tcp', host: '127.0.0.1', port, loopback: true },
@@ -197,6 +221,131 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     await row(page, 'ses_2').getByText('After').waitFor({ timeout: 20_000 });
     expect(await row(page, 'ses_1').count()).toBe(0);
     await page.locator('#live[data-live="live"]').waitFor();
+  });
+
+  it('puts what needs a look first, groups the rest by project, folds the idle, and keeps the choice in the address', async () => {
+    const w = await world();
+    const title = (id: string) => ({ title: `Title of ${id}`, directory: '/home/ada/shop' });
+    w.health('ses_busy', 'busy', title('ses_busy'));
+    w.health('ses_child', 'busy', { ...title('ses_child'), parentID: 'ses_busy' });
+    w.health('ses_other', 'busy', { title: 'Elsewhere', directory: '/home/ada/web' });
+    w.health('ses_ask', 'waiting', {
+      ...title('ses_ask'),
+      waitingFor: 'question',
+      waitingForMs: 130_000,
+    });
+    w.health('ses_done', 'busy', title('ses_done'));
+    w.health('ses_done', 'idle', title('ses_done'));
+    w.health('ses_bad', 'busy', title('ses_bad'));
+    aborted(w, 'ses_bad', 'Title of ses_bad', 'loop');
+    const page = await visit(w);
+    await row(page, 'ses_ask').waitFor();
+    const order = () =>
+      page.evaluate<string[]>(
+        "[...document.querySelectorAll('#rows tr')].filter((tr) => !tr.hidden).map((tr) => tr.dataset.id ?? tr.dataset.group.trim())",
+      );
+    expect(await order()).toEqual([
+      'attention',
+      'ses_ask',
+      'shop',
+      'ses_busy',
+      'ses_child',
+      'web',
+      'ses_other',
+      'ended badly',
+      'ses_bad',
+      'idle',
+    ]);
+    await row(page, 'ses_ask')
+      .getByText(/waits for a person to answer a question, for 2 min/)
+      .waitFor();
+    await row(page, 'ses_bad').getByText('aborted (going round in circles)').waitFor();
+    await page.getByRole('button', { name: /^Idle/ }).click();
+    await row(page, 'ses_done').waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('elsewhere');
+    await waitFor(async () => (await page.locator('#rows tr[data-id]:visible').count()) === 1, {
+      interval: 20,
+    });
+    expect(page.url()).toContain('?q=elsewhere');
+    await page.reload();
+    await row(page, 'ses_other').waitFor();
+    expect(await page.locator('#rows tr[data-id]:visible').count()).toBe(1);
+    await page.keyboard.press('?');
+    await page.getByRole('heading', { name: 'Keys' }).waitFor();
+  });
+
+  it('opens a session with what it does, what happened to it and the end of its transcript', async () => {
+    const w = await world();
+    w.source.excerpts.set('ses_1', {
+      lastWords: 'I run the tests now.',
+      tool: { tool: 'bash', input: 'npm test' },
+      messages: [
+        { role: 'assistant', text: 'I run the tests now.', tools: ['bash npm test (running)'] },
+      ],
+    });
+    w.health('ses_1', 'busy', {
+      title: 'Fix the build',
+      directory: '/home/ada/shop',
+      tool: 'bash',
+      toolForMs: 100_000,
+      costUsd: 0.42,
+      steps: 7,
+    });
+    const page = await visit(w);
+    await row(page, 'ses_1')
+      .getByText(/bash npm test for 1 min of 1 h/)
+      .waitFor();
+    await row(page, 'ses_1').getByText('“I run the tests now.”').waitFor();
+    await row(page, 'ses_1')
+      .getByText(/\$0\.42 · 7 steps/)
+      .waitFor();
+    await row(page, 'ses_1').getByRole('button', { name: 'Fix the build', exact: true }).click();
+    const detail = page.locator('#detail');
+    await detail.getByText('bash npm test (running)').waitFor();
+    await detail.getByText('/home/ada/shop', { exact: true }).waitFor();
+    expect(await detail.getByRole('link', { name: 'Open in opencode' }).getAttribute('href')).toBe(
+      'http://opencode.test:4096/L2hvbWUvYWRhL3Nob3A/session/ses_1',
+    );
+    await detail.getByRole('button', { name: 'Close' }).click();
+    await detail.waitFor({ state: 'hidden' });
+  });
+
+  it('says in the tab that it is paused, and looks like a dry run in one', async () => {
+    const w = await world();
+    w.source.paused = true;
+    const page = await visit(w);
+    await waitFor(async () => (await page.title()) === 'paused · healthy · opencode-watchdog', {
+      interval: 20,
+    });
+    const other = await world();
+    other.source.dryRun = true;
+    const dry = await visit(other);
+    await dry.getByText('Dry run: nothing on this page was done.').waitFor();
+    expect(await dry.title()).toBe('dry run · healthy · opencode-watchdog');
+  });
+
+  it.each(LOOKS)('axe finds nothing: %s', async (_name, look) => {
+    const w = await openWorld({ back: 11_520_000 });
+    worlds.push(w);
+    await anHour(w);
+    const page = await visit(w, look);
+    await row(page, 'ses_7Qm2').waitFor();
+    expect(await axeFindings(page)).toEqual([]);
+    await row(page, 'ses_7Qm2').locator('.title').click();
+    await page.locator('#detail dl').waitFor();
+    expect(await axeFindings(page)).toEqual([]);
+    if (look.viewport.width === 390) {
+      await page.keyboard.press('Escape');
+      const small = await page.evaluate<string[]>(
+        "[...document.querySelectorAll('button, select, input')].filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 44).map((each) => each.outerHTML.slice(0, 80))",
+      );
+      expect(small).toEqual([]);
+      const tops = await page.evaluate<number[]>(
+        "['incidents', 'rows'].map((id) => document.getElementById(id).getBoundingClientRect().top)",
+      );
+      expect(tops[0]).toBeLessThan(tops[1] ?? 0);
+    }
   });
 
   it('reads well in light, in dark and on a phone', async () => {

@@ -1,6 +1,6 @@
 /** The status page in a real browser with more sessions than anybody looks at. */
 import { expect, test } from 'vitest';
-import { launchBrowser, NO_BROWSER } from '../support/browser.js';
+import { axeFindings, launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { openWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 
@@ -25,7 +25,9 @@ test.skipIf(NO_BROWSER !== '')(
       }
     };
     change(0);
-    await waitFor(async () => (await page.locator('#rows tr').count()) === 500, { interval: 50 });
+    await waitFor(async () => (await page.locator('#rows tr[data-id]').count()) === 500, {
+      interval: 50,
+    });
     await page.evaluate(`
     window.worst = 0;
     new PerformanceObserver((list) => {
@@ -46,13 +48,47 @@ test.skipIf(NO_BROWSER !== '')(
     // A shared machine without a graphics card; on a desk it is a fifth of that.
     expect(worst).toBeLessThan(1_000);
     await page.getByPlaceholder('Search').fill('session 499');
-    await waitFor(async () => (await page.locator('#rows tr:visible').count()) === 1, {
+    await waitFor(async () => (await page.locator('#rows tr[data-id]:visible').count()) === 1, {
       interval: 20,
     });
     await page.getByPlaceholder('Search').fill('');
     await page.getByRole('button', { name: /100 stuck/ }).click();
-    await waitFor(async () => (await page.locator('#rows tr:visible').count()) === 100, {
+    await waitFor(async () => (await page.locator('#rows tr[data-id]:visible').count()) === 100, {
       interval: 20,
     });
+  },
+);
+
+test.skipIf(NO_BROWSER !== '').each([200, 500])(
+  `axe finds nothing with %i sessions, in forced colours and on a phone${NO_BROWSER}`,
+  async (amount) => {
+    const w = await openWorld();
+    const browser = await launchBrowser();
+    try {
+      for (let i = 0; i < amount; i += 1) {
+        const health = i % 7 === 0 ? 'stuck' : i % 5 === 0 ? 'waiting' : 'busy';
+        w.health(`ses_${i}`, health, { title: `Session ${i}`, directory: `/p/${i % 9}` });
+      }
+      for (const look of [
+        { viewport: { width: 1440, height: 900 }, forcedColors: 'active' },
+        { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
+      ] as const) {
+        const page = await (await browser.newContext(look)).newPage();
+        await page.goto(w.link);
+        await page.locator('#live[data-live="live"]').waitFor();
+        await waitFor(async () => (await page.locator('#rows tr[data-id]').count()) === amount, {
+          interval: 50,
+        });
+        expect(await axeFindings(page)).toEqual([]);
+        const tops = await page.evaluate<number[]>(
+          "['incidents', 'rows'].map((id) => document.getElementById(id).getBoundingClientRect().top)",
+        );
+        // Incidents stand beside the sessions, or above them: never below all of them.
+        expect(tops[0]).toBeLessThanOrEqual(tops[1] ?? 0);
+      }
+    } finally {
+      await browser.close();
+      await w.close();
+    }
   },
 );

@@ -1,6 +1,7 @@
 /** Debian's Chromium, driven without its own downloads; a test names its skip where it is not installed. */
-import { existsSync } from 'node:fs';
-import { type Browser, chromium } from 'playwright-core';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { type Browser, chromium, type Page } from 'playwright-core';
 
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 
@@ -15,4 +16,17 @@ export function launchBrowser(): Promise<Browser> {
       ' ',
     ),
   });
+}
+
+/** What axe finds on the page as it is now, a line each. */
+export async function axeFindings(page: Page): Promise<string[]> {
+  const source = readFileSync(
+    createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
+    'utf8',
+  );
+  // As text: the page's own types are not those of Node, and its policy lets no script in.
+  await page.evaluate(source);
+  return page.evaluate<string[]>(
+    'axe.run(document).then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 120)} ${failureSummary}`)))',
+  );
 }

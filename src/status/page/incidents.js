@@ -1,6 +1,16 @@
 /** Incidents with what was done about each, restarts, and the counters. */
 import { now, state } from './state.js';
-import { clock, clockSeconds, counted, el, say, span, took } from './words.js';
+import {
+  clock,
+  clockSeconds,
+  counted,
+  el,
+  projectOf,
+  reasonWords,
+  say,
+  span,
+  took,
+} from './words.js';
 
 const SHOWN = 40;
 const list = document.getElementById('incidents');
@@ -93,13 +103,11 @@ function elementOf(incident) {
   return element;
 }
 
-/** With the title in the place of the id, where there is one. */
-function sentence({ says, title, sessionID, reason }) {
-  // Hidden without the token.
-  if (says === undefined) return [[sessionID, reason].filter(Boolean).join(' · ')];
-  const subject = `Session ${sessionID} `;
-  if (title === undefined || !says.startsWith(subject)) return [says];
-  return [el('i', { title: sessionID }, title), ` ${says.slice(subject.length)}`];
+/** The sentence names title and project; without the token there is the reason alone. */
+function sentence({ says, sessionID, directory, reason }) {
+  if (says !== undefined) return [el('span', { title: sessionID ?? '' }, says)];
+  const why = reason === undefined ? '' : reasonWords(reason);
+  return [[projectOf(directory), sessionID, why].filter(Boolean).join(' · ')];
 }
 
 export function drawRestarts() {
@@ -164,5 +172,6 @@ export function pageTitle() {
     live === 'live'
       ? status.server.health
       : `no connection for ${span(now() - Date.parse(status.time))}`;
-  return `${open > 0 ? `(${open}) ` : ''}${health} · opencode-watchdog`;
+  const mode = status.watchdog.paused ? 'paused · ' : status.watchdog.dryRun ? 'dry run · ' : '';
+  return `${open > 0 ? `(${open}) ` : ''}${mode}${health} · opencode-watchdog`;
 }

@@ -1,6 +1,10 @@
 /** The status page: ties what the daemon says to what is drawn, and buttons to acts. */
+import { alertOf, startAlerts } from './alerts.js';
+import { drawCharts, startCharts } from './charts.js';
+import { openDetail } from './detail.js';
 import { announce, drawCounters, drawIncidents, drawRestarts, pageTitle } from './incidents.js';
 import { drawHistory, drawServer, startChart } from './server.js';
+import './keys.js';
 import { drawSessions, startSessions, tickSessions } from './sessions.js';
 import { connect, now, state } from './state.js';
 import { credentials } from './token.js';
@@ -17,8 +21,10 @@ let scheduled = false;
 let drawnAt = 0;
 let toastTimer;
 
-startSessions(abort);
+startSessions({ onAbort: abort, onOpen: openDetail });
 startChart();
+startCharts();
+startAlerts();
 by('pause').addEventListener('click', pauseOrResume);
 by('restart').addEventListener('click', restart);
 connect((news) => {
@@ -45,6 +51,7 @@ function draw() {
   if (news.restarts) drawRestarts();
   if (news.history || news.rolled) drawCurves();
   announce(news.fresh);
+  alertOf(news.fresh);
 }
 
 function tick() {
@@ -58,6 +65,7 @@ function tick() {
 function drawCurves() {
   drawnAt = Date.now();
   drawHistory();
+  void drawCharts();
 }
 
 function drawLive() {
@@ -65,7 +73,10 @@ function drawLive() {
   live.dataset.live = state.live;
   const { status } = state;
   const since = status === undefined ? '' : ` since ${span(now() - Date.parse(status.time))}`;
-  say(live, state.live === 'lost' ? `no connection${since}` : state.live);
+  say(
+    live,
+    state.live === 'lost' ? `no connection${since}: what is shown is the last known` : state.live,
+  );
   document.body.classList.toggle('stale', state.live !== 'live');
   if (document.title !== pageTitle()) document.title = pageTitle();
   if (status === undefined) {
@@ -77,13 +88,14 @@ function drawLive() {
   const locked = withheld !== undefined || !watchdog.acts;
   const offline = state.live !== 'live' || locked;
   document.body.classList.toggle('locked', locked || watchdog.dryRun);
+  document.body.classList.toggle('dry', watchdog.dryRun);
   by('pause').disabled = offline || watchdog.dryRun;
   by('restart').disabled = offline || watchdog.dryRun;
   say(by('pause'), watchdog.paused ? 'Resume' : 'Pause');
   const words = watchdog.paused
     ? 'Paused: the watchdog watches and decides, and acts no more until it is resumed.'
     : watchdog.dryRun
-      ? 'Dry run: the watchdog says what it would do, and does nothing.'
+      ? 'Dry run: nothing on this page was done. The watchdog says what it would do, and does nothing.'
       : server.breaker.state === 'open'
         ? 'The restart breaker is open: the server was restarted too often, and rests.'
         : withheld !== undefined

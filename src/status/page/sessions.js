@@ -1,55 +1,108 @@
-/** The session rows: made once each, changed in place, sorted worst first. */
+/** The session rows: made once each, changed in place, in groups: what needs a look first, then each project, the idle last. */
+import * as address from './address.js';
 import { now, state } from './state.js';
-import { counted, ENDED, el, HEALTHS, LETTERS, say, span, spent } from './words.js';
+import {
+  costWords,
+  counted,
+  doingWords,
+  el,
+  endedBadly,
+  HEALTHS,
+  LETTERS,
+  needsAttention,
+  projectOf,
+  say,
+  span,
+} from './words.js';
 
 /** While somebody is busy with the rows they do not move. */
 const HANDS_OFF_MS = 4_000;
+/** Names of groups that no project can have. */
+const ATTENTION = ' attention';
+const ENDED_BADLY = ' ended badly';
+const IDLE = ' idle';
+const TITLES = {
+  [ATTENTION]: 'Needs a look',
+  [ENDED_BADLY]: 'Did not end well',
+  [IDLE]: 'Idle',
+};
 
 const rows = document.getElementById('rows');
 const search = document.getElementById('search');
+const order = document.getElementById('sort');
 const counts = document.getElementById('counts');
 const drawn = new Map();
+/** Heading rows of the groups. */
+const headings = new Map();
 /** Health words that are shown; all where it is empty. */
-const wanted = new Set();
+const wanted = new Set(
+  address
+    .get('health')
+    .split(',')
+    .filter((health) => HEALTHS.includes(health)),
+);
+/** The idle are folded until somebody looks. */
+const folded = new Set([IDLE]);
 let touchedAt = 0;
 
-export function startSessions(onAbort) {
+export function startSessions({ onAbort, onOpen }) {
   for (const health of HEALTHS) {
     const button = el('button', {
       type: 'button',
       class: 'count',
       'data-health': health,
-      'aria-pressed': 'false',
+      'aria-pressed': String(wanted.has(health)),
     });
     button.append(el('span', { class: 'dot' }), el('b', {}, '0'), ` ${health}`);
     button.addEventListener('click', () => {
       if (!wanted.delete(health)) wanted.add(health);
       button.setAttribute('aria-pressed', String(wanted.has(health)));
-      filter();
+      address.set('health', [...wanted].join(','));
+      arrange();
     });
     counts.append(button);
   }
-  search.addEventListener('input', filter);
+  search.value = address.get('q');
+  search.addEventListener('input', () => {
+    address.set('q', search.value.trim());
+    arrange();
+  });
+  order.value = address.get('sort') || 'worst';
+  if (order.value === '') order.value = 'worst';
+  order.addEventListener('change', () => {
+    address.set('sort', order.value === 'worst' ? '' : order.value);
+    touchedAt = 0;
+    arrange();
+  });
   rows.addEventListener('pointermove', () => {
     touchedAt = Date.now();
   });
   rows.addEventListener('click', (event) => {
     const button = event.target.closest('button');
-    if (button !== null) onAbort(state.sessions.get(button.closest('.row').dataset.id));
+    if (button === null) return;
+    const group = button.closest('.group')?.dataset.group;
+    if (group !== undefined) {
+      if (!folded.delete(group)) folded.add(group);
+      touchedAt = 0;
+      arrange(true);
+      return;
+    }
+    const row = state.sessions.get(button.closest('.row').dataset.id);
+    if (row === undefined) return;
+    if (button.classList.contains('title')) onOpen(row);
+    else onAbort(row);
   });
 }
 
 /** After every message. */
 export function drawSessions() {
-  const latest = latestIncidents();
-  for (const row of state.sessions.values()) update(row, latest.get(row.id));
+  for (const row of state.sessions.values()) update(row);
   for (const [id, { element }] of drawn) {
     if (state.sessions.has(id)) continue;
     element.remove();
     drawn.delete(id);
   }
-  sort();
-  filter();
+  arrange();
   for (const button of counts.querySelectorAll('button')) {
     const amount = state.status.counts[button.dataset.health] ?? 0;
     say(button.querySelector('b'), String(amount));
@@ -60,13 +113,16 @@ export function drawSessions() {
 /** Every second: how long each has been so, and when the next attempt comes. */
 export function tickSessions() {
   for (const { row, parts, element } of drawn.values()) {
-    if (element.hidden) continue;
+    if (element.hidden || row.health === 'idle') continue;
     say(parts.for, span(now() - row.since));
-    if (row.nextAt !== undefined || row.parkedUntil !== undefined) say(parts.next, nextWords(row));
+    say(parts.doing, doing(row));
+    if (row.nextAt !== undefined) say(parts.next, nextWords(row));
   }
 }
 
-function update(row, incident) {
+const doing = (row) => doingWords(row, state.status.watchdog.limits, now());
+
+function update(row) {
   let entry = drawn.get(row.id);
   if (entry === undefined) {
     entry = make(row);
@@ -81,23 +137,20 @@ function update(row, incident) {
     parts.timeline.style.backgroundImage = gradient(row.timeline);
     parts.timeline.setAttribute('aria-label', timelineWords(row.timeline));
   }
-  const outcome = row.health === 'idle' && incident?.endedAt !== undefined ? incident : undefined;
-  if (before === row && entry.outcome === outcome?.outcome) return;
-  entry.outcome = outcome?.outcome;
+  if (before === row) return;
   element.dataset.health = row.health;
+  element.classList.toggle('bad', endedBadly(row));
+  element.classList.toggle('child', row.parentID !== undefined);
   say(parts.health, row.health);
-  say(parts.title, row.title ?? row.id);
+  say(parts.title, row.title ?? shortId(row.id));
+  const project = projectOf(row.directory);
   say(
     parts.where,
-    [row.title === undefined ? '' : row.id, shortPath(row.directory)].filter(Boolean).join(' · '),
+    [project, row.title === undefined ? '' : shortId(row.id)].filter(Boolean).join(' · '),
   );
-  parts.where.title = row.directory ?? '';
-  say(
-    parts.doing,
-    outcome === undefined || row.outcome !== undefined
-      ? doing(row)
-      : `${outcome.outcome}${outcome.reason ? ` (${outcome.reason})` : ''}`,
-  );
+  parts.where.title = [row.directory, row.id].filter(Boolean).join('\n');
+  say(parts.doing, doing(row));
+  say(parts.words, row.lastWords === undefined ? '' : `“${row.lastWords}”`);
   say(parts.next, nextWords(row));
   say(parts.for, span(now() - row.since));
   parts.abort.hidden = row.health === 'idle';
@@ -108,10 +161,11 @@ function update(row, incident) {
 function make(row) {
   const parts = {
     health: el('span', { class: 'word' }),
-    title: el('span', { class: 'title' }),
+    title: el('button', { type: 'button', class: 'title' }),
     where: el('span', { class: 'where' }),
     timeline: el('span', { class: 'timeline', role: 'img' }),
     doing: el('span', { class: 'what' }),
+    words: el('span', { class: 'words' }),
     next: el('span', { class: 'next' }),
     for: el('td', { class: 'for' }),
     abort: el('button', { type: 'button', class: 'small' }, 'Abort'),
@@ -122,94 +176,159 @@ function make(row) {
     el('td', { class: 'health' }, el('span', { class: 'dot' }), parts.health),
     el('td', { class: 'name' }, parts.title, parts.where),
     el('td', { class: 'hour' }, parts.timeline),
-    el('td', { class: 'doing' }, parts.doing, ' ', parts.next),
+    el('td', { class: 'doing' }, parts.doing, ' ', parts.words, ' ', parts.next),
     parts.for,
     el('td', { class: 'act' }, parts.abort),
   );
-  return { element, parts, row: undefined, text: '', timeline: undefined, outcome: undefined };
+  return { element, parts, row: undefined, text: '', timeline: undefined };
 }
 
-function sort() {
-  const busyHere = Date.now() - touchedAt < HANDS_OFF_MS || rows.contains(document.activeElement);
-  if (busyHere) return;
-  const rank = (health) => HEALTHS.indexOf(health);
-  const order = [...drawn.values()].sort(
-    ({ row: a }, { row: b }) =>
-      rank(a.health) - rank(b.health) ||
-      (a.health === 'idle' ? b.since - a.since : a.since - b.since) ||
-      (a.id < b.id ? -1 : 1),
-  );
-  let place = rows.firstElementChild;
-  for (const { element } of order) {
-    if (element === place) place = place.nextElementSibling;
-    else rows.insertBefore(element, place);
-  }
-}
-
-function filter() {
+/** Filters, groups and sorts. */
+function arrange(isAsked = false) {
   const text = search.value.trim().toLowerCase();
-  let shown = 0;
+  const isSearch = text !== '' || wanted.size > 0;
+  const shown = [];
   for (const entry of drawn.values()) {
     const fits = (wanted.size === 0 || wanted.has(entry.row.health)) && entry.text.includes(text);
-    if (entry.element.hidden === fits) entry.element.hidden = !fits;
-    if (fits) shown += 1;
+    if (fits) shown.push(entry);
+    else if (!entry.element.hidden) entry.element.hidden = true;
   }
   const total = state.status?.sessionsTotal ?? 0;
-  const few = shown < total ? `${shown} of ${total}` : String(total);
+  const few = shown.length < total ? `${shown.length} of ${total}` : String(total);
   say(document.getElementById('sessions-total'), total === 0 ? '' : few);
   const empty = document.getElementById('no-rows');
-  empty.hidden = shown > 0;
+  empty.hidden = shown.length > 0;
   say(
     empty,
     drawn.size === 0
       ? 'No session has been active in the last hour.'
       : 'No session fits the search.',
   );
-}
-
-/** What a session waits for or fails on. */
-function doing(row) {
-  const { waitingFor, reason, attempt, message, tool, toolSince, health } = row;
-  if (health === 'idle') return ended(row);
-  const parts = [
-    waitingFor === undefined ? '' : `a person, to answer a ${waitingFor}`,
-    reason === undefined ? '' : `over the limit: ${reason}`,
-    attempt === undefined ? '' : `attempt ${attempt}`,
-    message ?? '',
-    tool === undefined
-      ? ''
-      : `${tool}${toolSince === undefined ? '' : ` for ${span(now() - toolSince)}`}`,
-    health === 'delegating' ? 'its subagent' : '',
-    spent(row),
-  ];
-  return parts.filter(Boolean).join(' · ');
-}
-
-/** `finished · $0.12`, `aborted (loop)`, `failed: APIError: bad key`. */
-function ended(row) {
-  const { outcome, reason, message } = row;
-  if (outcome === undefined) return '';
-  const words = ENDED[outcome] ?? outcome;
-  const how = `${words}${reason === undefined ? '' : ` (${reason})`}${message === undefined ? '' : `: ${message}`}`;
-  return [how, spent(row)].filter(Boolean).join(' · ');
-}
-
-/** When it tries again, and on which model. */
-function nextWords({ nextAt, model, parkedUntil, quarantined, health }) {
-  if (quarantined && health === 'idle') return 'quarantined after crashes, waits for your prompt';
-  if (parkedUntil !== undefined) {
-    const wait = parkedUntil - now();
-    return wait > 0 ? `parked, goes on in ${span(wait)}` : 'parked, goes on soon';
+  const groups = groupsOf(shown);
+  const place = { at: rows.firstElementChild };
+  const isStill =
+    !isAsked && (Date.now() - touchedAt < HANDS_OFF_MS || rows.contains(document.activeElement));
+  for (const [name, heading] of headings) {
+    if (groups.has(name)) continue;
+    heading.remove();
+    headings.delete(name);
+    place.at = rows.firstElementChild;
   }
+  for (const [name, entries] of groups) {
+    // Who searches sees what is found, folded or not.
+    const isFolded = folded.has(name) && !isSearch;
+    if (name !== '') put(headingOf(name, entries, isFolded), place, isStill);
+    for (const { element } of entries) {
+      if (element.hidden !== isFolded) element.hidden = isFolded;
+      put(element, place, isStill);
+    }
+  }
+}
+
+function put(element, place, isStill) {
+  if (element === place.at) {
+    place.at = place.at.nextElementSibling;
+    return;
+  }
+  if (isStill && element.parentElement === rows) return;
+  rows.insertBefore(element, place.at);
+}
+
+/** By name, in their order; one without a name where a person has chosen an order. */
+function groupsOf(entries) {
+  if (order.value !== 'worst') return new Map([['', entries.toSorted(ORDERS[order.value])]]);
+  const groups = new Map();
+  for (const entry of entries.toSorted(worstFirst)) {
+    const name = groupOf(entry.row);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(entry);
+  }
+  const rank = (name) =>
+    [ATTENTION, undefined, ENDED_BADLY, IDLE].indexOf(TITLES[name] ? name : undefined);
+  const names = [...groups.keys()].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+  return new Map(names.map((name) => [name, withChildren(groups.get(name))]));
+}
+
+function groupOf(row) {
+  if (needsAttention(row)) return ATTENTION;
+  if (endedBadly(row)) return ENDED_BADLY;
+  if (row.health === 'idle') return IDLE;
+  return projectOf(row.directory) || 'no project known';
+}
+
+/** Subagents stand behind the session that they work for. */
+function withChildren(entries) {
+  const ids = new Set(entries.map(({ row }) => row.id));
+  const children = Map.groupBy
+    ? Map.groupBy(
+        entries.filter(({ row }) => ids.has(row.parentID)),
+        ({ row }) => row.parentID,
+      )
+    : new Map();
+  if (children.size === 0) return entries;
+  const seen = new Set();
+  const family = (entry) => {
+    if (seen.has(entry)) return [];
+    seen.add(entry);
+    return [entry, ...(children.get(entry.row.id) ?? []).flatMap(family)];
+  };
+  const roots = entries.filter(({ row }) => !ids.has(row.parentID)).flatMap(family);
+  return [...roots, ...entries.filter((entry) => !seen.has(entry))];
+}
+
+const rankOf = (health) => HEALTHS.indexOf(health);
+const idOrder = (a, b) => (a.id < b.id ? -1 : 1);
+function worstFirst({ row: a }, { row: b }) {
+  return (
+    rankOf(a.health) - rankOf(b.health) ||
+    (a.health === 'idle' ? b.since - a.since : a.since - b.since) ||
+    idOrder(a, b)
+  );
+}
+const ORDERS = {
+  longest: ({ row: a }, { row: b }) => a.since - b.since || idOrder(a, b),
+  name: ({ row: a }, { row: b }) =>
+    (a.title ?? a.id).localeCompare(b.title ?? b.id) || idOrder(a, b),
+  cost: ({ row: a }, { row: b }) =>
+    (b.costUsd ?? 0) - (a.costUsd ?? 0) || (b.tokens ?? 0) - (a.tokens ?? 0) || idOrder(a, b),
+};
+
+function headingOf(name, entries, isFolded) {
+  let heading = headings.get(name);
+  if (heading === undefined) {
+    heading = el(
+      'tr',
+      { class: 'group', 'data-group': name },
+      el('th', { scope: 'rowgroup' }, el('button', { type: 'button', 'aria-expanded': 'true' })),
+    );
+    headings.set(name, heading);
+  }
+  const button = heading.querySelector('button');
+  button.setAttribute('aria-expanded', String(!isFolded));
+  const cost = entries.reduce((sum, { row }) => sum + (row.costUsd ?? 0), 0);
+  say(
+    button,
+    [
+      TITLES[name] ?? name,
+      counted(entries.length, 'session'),
+      cost >= 0.01 ? `$${cost.toFixed(2)}` : '',
+    ]
+      .filter(Boolean)
+      .join(' · '),
+  );
+  return heading;
+}
+
+/** When it tries again, on which model, and what it has come to. */
+function nextWords(row) {
+  const { nextAt, model } = row;
   const left = nextAt === undefined ? undefined : nextAt - now();
   const next = left === undefined ? '' : left > 0 ? `next in ${span(left)}` : 'trying now';
-  return [next, model].filter(Boolean).join(' · ');
+  return [next, model, costWords(row)].filter(Boolean).join(' · ');
 }
 
-function shortPath(path = '') {
-  const names = path.split('/').filter(Boolean);
-  return names.length > 2 ? `…/${names.slice(-2).join('/')}` : path;
-}
+/** The end of an id says which one it is. */
+const shortId = (id) => (id.length <= 9 ? id : `…${id.slice(-6)}`);
 
 /** Neighbours of one colour become one piece. */
 function gradient(timeline) {
@@ -243,14 +362,4 @@ function runs(timeline) {
     from = to;
   }
   return found;
-}
-
-function latestIncidents() {
-  const latest = new Map();
-  for (const incident of state.incidents.values()) {
-    if (incident.sessionID === undefined) continue;
-    const known = latest.get(incident.sessionID);
-    if (known === undefined || known.id < incident.id) latest.set(incident.sessionID, incident);
-  }
-  return latest;
 }

@@ -16,7 +16,7 @@ function take() {
   const found = IN_LINK.exec(location.hash)?.[1];
   if (found === undefined) return false;
   sessionStorage.setItem(KEY, decodeURIComponent(found));
-  history.replaceState(null, '', location.pathname);
+  history.replaceState(null, '', location.pathname + location.search);
   return true;
 }
 

@@ -104,3 +104,102 @@ export function el(tag, attributes = {}, ...children) {
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** Why a session is stuck or was aborted, in words (docs/glossary.md, "Reasons"). */
+export const REASONS = {
+  manual: 'a person’s wish',
+  attempts: 'too many attempts',
+  duration: 'retrying too long',
+  wait: 'a next attempt too far away',
+  hopeless: 'an error that no retry can mend',
+  silence: 'silence',
+  tool_time: 'a tool running too long',
+  run_time: 'a run lasting too long',
+  waiting: 'a request left unanswered',
+  loop: 'going round in circles',
+  budget: 'a budget that is spent',
+  ghost: 'a run that outlived its deleted session',
+  pileup: 'a pile-up',
+};
+
+export const reasonWords = (reason) => REASONS[reason] ?? reason.replaceAll('_', ' ');
+
+/** The last part of a directory: what people call the project. */
+export const projectOf = (directory = '') => directory.split('/').filter(Boolean).at(-1) ?? '';
+
+/** Outcomes after which somebody should look. */
+const BAD_ENDS = new Set(['empty', 'truncated', 'failed', 'aborted', 'interrupted']);
+
+/** `idle` hides that a run went wrong: such a session is none of the quiet ones. */
+export const endedBadly = ({ health, outcome }) => health === 'idle' && BAD_ENDS.has(outcome);
+
+/** What only a person, or patience, can change. */
+const ALARMING = new Set(['wedged', 'stuck', 'looping', 'stalled', 'retrying', 'waiting']);
+export const needsAttention = ({ health }) => ALARMING.has(health);
+
+/** Who ended a run that was aborted on request, or cut. */
+const ENDERS = {
+  page: 'from this page',
+  command: 'by a command',
+  http: 'by a request over HTTP',
+  stop: 'by the end of the daemon',
+  dispose: 'as its project was loaded anew',
+  elsewhere: 'by somebody else',
+};
+
+/** `finished`, `aborted (a loop)`, `failed: bad key`, `cut by the restart of 19:50 (exited)`. */
+export function endedWords({ outcome, reason, message, endedAt, endedBy }) {
+  if (outcome === undefined) return '';
+  const why = message === undefined ? '' : `: ${message}`;
+  if (outcome === 'interrupted') {
+    const when = endedAt === undefined ? '' : ` at ${clock(endedAt)}`;
+    if (endedBy === undefined) return `cut${when}${why}`;
+    return `cut${when} ${ENDERS[endedBy] ?? `by a restart (${endedBy})`}${why}`;
+  }
+  const words = ENDED[outcome] ?? outcome;
+  if (reason === 'manual') return `${words} ${ENDERS[endedBy] ?? 'on request'}${why}`;
+  return `${words}${reason === undefined ? '' : ` (${reasonWords(reason)})`}${why}`;
+}
+
+/** What a session does or waits for, measured against its limits. */
+export function doingWords(row, limits, at) {
+  const { health, waitingFor, waitingSince, question, reason, attempt, message, tool } = row;
+  if (health === 'idle') return endedWords(row);
+  const of = (limit) => (limit > 0 ? ` of ${span(limit)}` : '');
+  const parts = [
+    waitingFor === undefined
+      ? ''
+      : `waits for a person to answer a ${waitingFor}${waitingSince === undefined ? '' : `, for ${span(at - waitingSince)}`}`,
+    question ?? '',
+    reason === undefined ? '' : `over the limit: ${reasonWords(reason)}`,
+    attempt === undefined ? '' : `attempt ${attempt} of ${limits.maxAttempts}`,
+    message ?? '',
+    tool === undefined
+      ? ''
+      : `${tool}${row.toolInput === undefined ? '' : ` ${row.toolInput}`}${
+          row.toolSince === undefined
+            ? ''
+            : ` for ${span(at - row.toolSince)}${of(limits.maxToolTimeMs)}`
+        }`,
+    health === 'delegating' ? 'its subagent works' : '',
+    row.quietSince !== undefined && at - row.quietSince >= QUIET_WORTH_MS && health !== 'delegating'
+      ? `quiet for ${span(at - row.quietSince)}${of(limits.maxSilenceMs)}`
+      : '',
+  ];
+  return parts.filter(Boolean).join(' · ');
+}
+
+/** A silence shorter than this says nothing. */
+const QUIET_WORTH_MS = 10_000;
+
+/** Cost, steps, files: what the run has come to. */
+export function costWords(row) {
+  const { steps = 0, filesChanged = 0 } = row;
+  return [
+    spent(row),
+    steps > 0 ? counted(steps, 'step') : '',
+    filesChanged > 0 ? `${counted(filesChanged, 'file')} changed` : '',
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
