@@ -257,7 +257,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
       'idle',
     ]);
     await row(page, 'ses_ask')
-      .getByText(/waits for a person to answer a question, for 2 min/)
+      .getByText(/waits for a person to answer a question, for 2 min 1\d s/)
       .waitFor();
     await row(page, 'ses_bad').getByText('aborted (going round in circles)').waitFor();
     await page.getByRole('button', { name: /^Idle/ }).click();
@@ -294,7 +294,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     });
     const page = await visit(w);
     await row(page, 'ses_1')
-      .getByText(/bash npm test for 1 min of 1 h/)
+      .getByText(/bash npm test for 1 min \d+ s of 1 h/)
       .waitFor();
     await row(page, 'ses_1').getByText('“I run the tests now.”').waitFor();
     await row(page, 'ses_1')

@@ -50,6 +50,13 @@ export function span(ms) {
     : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+/** `2 min 10 s`: what is measured against a limit. */
+export function exactly(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60 || seconds >= 3600 || seconds % 60 === 0) return span(ms);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 /** Short times exactly: how long an abort or a restart took. */
 export function took(ms) {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
@@ -169,7 +176,7 @@ export function doingWords(row, limits, at) {
   const parts = [
     waitingFor === undefined
       ? ''
-      : `waits for a person to answer a ${waitingFor}${waitingSince === undefined ? '' : `, for ${span(at - waitingSince)}`}`,
+      : `waits for a person to answer a ${waitingFor}${waitingSince === undefined ? '' : `, for ${exactly(at - waitingSince)}`}`,
     question ?? '',
     reason === undefined ? '' : `over the limit: ${reasonWords(reason)}`,
     attempt === undefined ? '' : `attempt ${attempt} of ${limits.maxAttempts}`,
@@ -179,11 +186,11 @@ export function doingWords(row, limits, at) {
       : `${tool}${row.toolInput === undefined ? '' : ` ${row.toolInput}`}${
           row.toolSince === undefined
             ? ''
-            : ` for ${span(at - row.toolSince)}${of(limits.maxToolTimeMs)}`
+            : ` for ${exactly(at - row.toolSince)}${of(limits.maxToolTimeMs)}`
         }`,
     health === 'delegating' ? 'its subagent works' : '',
     row.quietSince !== undefined && at - row.quietSince >= QUIET_WORTH_MS && health !== 'delegating'
-      ? `quiet for ${span(at - row.quietSince)}${of(limits.maxSilenceMs)}`
+      ? `quiet for ${exactly(at - row.quietSince)}${of(limits.maxSilenceMs)}`
       : '',
   ];
   return parts.filter(Boolean).join(' · ');

@@ -1,33 +1,50 @@
-/** The page's own files are plain JavaScript and CSS, which no compiler holds to the daemon's words: this does. */
-import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
-import { LETTER } from '../../../src/status/health-timeline.js';
-import { INCIDENT_KINDS } from '../../../src/status/incidents.js';
-import { HEALTHS, RUN_OUTCOMES, SERVER_HEALTHS } from '../../../src/watchdog/decision.js';
+/** The words of the page are those of the log and of the commands. */
+import { expect, it } from 'vitest';
+// biome-ignore lint/suspicious/noTsIgnore: a script of the page has no types
+// @ts-ignore
+import * as words from '../../../src/status/page/words.js';
+import { REASON_WORDS } from '../../../src/telemetry/reason-words.js';
+import { HEALTHS } from '../../../src/watchdog/decision.js';
 
-const page = new URL('../../../src/status/page/', import.meta.url);
-const words: Record<string, object> = await import(new URL('words.js', page).href);
-const css = readFileSync(new URL('page.css', page), 'utf8');
+const LIMITS = {
+  maxSilenceMs: 600_000,
+  maxAttempts: 12,
+  maxToolTimeMs: 3_600_000,
+  maxRunTimeMs: 0,
+};
+const NOW = 1_795_338_897_735;
+const doing = (row: object) => words.doingWords({ health: 'busy', ...row }, LIMITS, NOW);
 
-describe('the page', () => {
-  test('knows every health of a session, worst first', () => {
-    expect(words.HEALTHS).toEqual(HEALTHS.toReversed());
-  });
+it('reasons are said as the log says them, and every health is known', () => {
+  expect(words.REASONS).toEqual(REASON_WORDS);
+  expect([...words.HEALTHS].sort()).toEqual([...HEALTHS].sort());
+});
 
-  test('reads every letter of a timeline', () => {
-    const letters = Object.entries(LETTER).map(([health, letter]) => [letter, health]);
-    expect(words.LETTERS).toEqual(Object.fromEntries(letters));
-  });
-
-  test('has words for every end of a run', () => {
-    expect(Object.keys(words.ENDED!).sort()).toEqual([...RUN_OUTCOMES].sort());
-  });
-
-  test.each([...new Set([...HEALTHS, ...SERVER_HEALTHS, ...INCIDENT_KINDS])])(
-    'has a colour for "%s"',
-    (word) => {
-      expect(css).toContain(`--${word}: `);
-      expect(css).toContain(`[data-health="${word}"]`);
-    },
+it('what is measured stands beside its limit', () => {
+  expect(doing({ quietSince: NOW - 130_000 })).toBe('quiet for 2 min 10 s of 10 min');
+  expect(doing({ quietSince: NOW - 5_000 })).toBe('');
+  expect(doing({ health: 'retrying', attempt: 3, message: 'Overloaded' })).toBe(
+    'attempt 3 of 12 · Overloaded',
   );
+  expect(doing({ tool: 'bash', toolInput: 'npm test', toolSince: NOW - 100_000 })).toBe(
+    'bash npm test for 1 min 40 s of 1 h',
+  );
+  expect(
+    doing({ waitingFor: 'question', waitingSince: NOW - 60_000, question: 'Which database?' }),
+  ).toBe('waits for a person to answer a question, for 1 min · Which database?');
+});
+
+it('an idle session says how its run ended', () => {
+  const ended = (row: object) => doing({ health: 'idle', ...row });
+  expect(ended({ outcome: 'completed' })).toBe('finished');
+  expect(ended({ outcome: 'failed', message: 'bad key (401)' })).toBe('failed: bad key (401)');
+  expect(ended({ outcome: 'aborted', reason: 'loop' })).toBe('aborted (going round in circles)');
+  expect(ended({ outcome: 'aborted', reason: 'manual', endedBy: 'page' })).toBe(
+    'aborted from this page',
+  );
+  expect(ended({ outcome: 'interrupted', endedAt: NOW, endedBy: 'exited' })).toMatch(
+    /^cut at \d\d:\d\d by a restart \(exited\)$/,
+  );
+  expect(words.endedBadly({ health: 'idle', outcome: 'interrupted' })).toBe(true);
+  expect(words.endedBadly({ health: 'idle', outcome: 'completed' })).toBe(false);
 });
