@@ -20,10 +20,12 @@ const HANDS_OFF_MS = 4_000;
 /** Names of groups that no project can have. */
 const ATTENTION = ' attention';
 const ENDED_BADLY = ' ended badly';
+const PARKED = ' parked';
 const IDLE = ' idle';
 const TITLES = {
   [ATTENTION]: 'Needs a look',
   [ENDED_BADLY]: 'Did not end well',
+  [PARKED]: 'Parked until their quota is back',
   [IDLE]: 'Idle',
 };
 
@@ -113,7 +115,7 @@ export function drawSessions() {
 /** Every second: how long each has been so, and when the next attempt comes. */
 export function tickSessions() {
   for (const { row, parts, element } of drawn.values()) {
-    if (element.hidden || row.health === 'idle') continue;
+    if (element.hidden || (row.health === 'idle' && row.parkedUntil === undefined)) continue;
     say(parts.for, span(now() - row.since));
     say(parts.doing, doing(row));
     if (row.nextAt !== undefined) say(parts.next, nextWords(row));
@@ -244,13 +246,14 @@ function groupsOf(entries) {
     groups.get(name).push(entry);
   }
   const rank = (name) =>
-    [ATTENTION, undefined, ENDED_BADLY, IDLE].indexOf(TITLES[name] ? name : undefined);
+    [ATTENTION, undefined, PARKED, ENDED_BADLY, IDLE].indexOf(TITLES[name] ? name : undefined);
   const names = [...groups.keys()].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
   return new Map(names.map((name) => [name, withChildren(groups.get(name))]));
 }
 
 function groupOf(row) {
   if (needsAttention(row)) return ATTENTION;
+  if (row.parkedUntil !== undefined) return PARKED;
   if (endedBadly(row)) return ENDED_BADLY;
   if (row.health === 'idle') return IDLE;
   return projectOf(row.directory) || 'no project known';

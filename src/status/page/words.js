@@ -171,6 +171,10 @@ export function endedWords({ outcome, reason, message, endedAt, endedBy }) {
 /** What a session does or waits for, measured against its limits. */
 export function doingWords(row, limits, at) {
   const { health, waitingFor, waitingSince, question, reason, attempt, message, tool } = row;
+  if (row.parkedUntil !== undefined) {
+    const left = row.parkedUntil - at;
+    return `parked until ${clock(row.parkedUntil)}, ${left > 0 ? `for ${span(left)}` : 'about to go on'}`;
+  }
   if (health === 'idle') return endedWords(row);
   const of = (limit) => (limit > 0 ? ` of ${span(limit)}` : '');
   const parts = [

@@ -33,7 +33,9 @@ it('an idle session shows its last outcome with what it cost, until it is at wor
   take('session.health', { health: 'idle', previous: 'stuck' });
   const [row] = view.rows();
   expect(row).toMatchObject({ outcome: 'aborted', reason: 'loop', costUsd: 1.5, tokens: 900 });
-  expect(doing(row as never, 0)).toMatch(/\(loop\), \$1\.50$/);
+  expect(doing(row as never, { now: 0, limits: undefined })).toMatch(
+    /\(going round in circles\), \$1\.50$/,
+  );
   take('session.health', { health: 'busy', previous: 'idle' });
   expect(view.rows()[0]).not.toHaveProperty('outcome');
 });

@@ -45,6 +45,9 @@ it('an idle session says how its run ended', () => {
   expect(ended({ outcome: 'interrupted', endedAt: NOW, endedBy: 'exited' })).toMatch(
     /^cut at \d\d:\d\d by a restart \(exited\)$/,
   );
+  expect(ended({ outcome: 'aborted', reason: 'hopeless', parkedUntil: NOW + 3_600_000 })).toMatch(
+    /^parked until \d\d:\d\d, for 1 h$/,
+  );
   expect(words.endedBadly({ health: 'idle', outcome: 'interrupted' })).toBe(true);
   expect(words.endedBadly({ health: 'idle', outcome: 'completed' })).toBe(false);
 });
