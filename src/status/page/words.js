@@ -138,7 +138,8 @@ export const projectOf = (directory = '') => directory.split('/').filter(Boolean
 const BAD_ENDS = new Set(['empty', 'truncated', 'failed', 'aborted', 'interrupted']);
 
 /** `idle` hides that a run went wrong: such a session is none of the quiet ones. */
-export const endedBadly = ({ health, outcome }) => health === 'idle' && BAD_ENDS.has(outcome);
+export const endedBadly = ({ health, outcome, quarantined }) =>
+  health === 'idle' && (BAD_ENDS.has(outcome) || quarantined === true);
 
 /** What only a person, or patience, can change. */
 const ALARMING = new Set(['wedged', 'stuck', 'looping', 'stalled', 'retrying', 'waiting']);
@@ -171,6 +172,9 @@ export function endedWords({ outcome, reason, message, endedAt, endedBy }) {
 /** What a session does or waits for, measured against its limits. */
 export function doingWords(row, limits, at) {
   const { health, waitingFor, waitingSince, question, reason, attempt, message, tool } = row;
+  if (row.quarantined && health === 'idle') {
+    return 'quarantined after crashes, waits for your prompt';
+  }
   if (row.parkedUntil !== undefined) {
     const left = row.parkedUntil - at;
     return `parked until ${clock(row.parkedUntil)}, ${left > 0 ? `for ${span(left)}` : 'about to go on'}`;
