@@ -339,7 +339,7 @@ export const configSchema = group({
     prompt: text('continue', 'The prompt that continues a session.', 'a prompt', /\S/),
     models: list(
       z.string('a model as "provider/model"').regex(MODEL_NAME, 'a model as "provider/model"'),
-      'Fallback chain, "provider/model", for the continued run.',
+      'Fallback chain, "provider/model", for what is continued while its provider fails; shared by all sessions.',
       'a list of models as "provider/model"',
     ),
     maxPerSession: count(2, 'How often one session is continued at most.', { min: 0 }),

@@ -8,6 +8,7 @@
 import type { Decision, Health, Interrupted, RestartReason, SessionFields } from './decision.js';
 import { CutsElsewhere } from './group/cuts-elsewhere.js';
 import { Disposals } from './group/disposal.js';
+import { Failover } from './group/failover.js';
 import { ProviderOutages } from './group/provider-outage.js';
 import type { Observation, ParkedRun, Spent } from './observation.js';
 import { adoptPolicy, copyPolicy, type Policy } from './policy.js';
@@ -82,6 +83,7 @@ export class Watchdog {
     this.#context = {
       policy,
       cuts: this.#cuts,
+      failover: new Failover(),
       outages: new ProviderOutages(policy.pileup, emit),
       emit,
       canAct: () => this.server.healthy,
@@ -100,6 +102,7 @@ export class Watchdog {
       runOver: (...run) => {
         this.#sessions.parking.ended(...run);
         this.#sessions.crashes.ended(...run);
+        this.#context.failover.runOver(run[0]);
       },
       wakeAt: (at, session) => {
         if (session === undefined) this.#wakeAt(at);

@@ -99,7 +99,7 @@ export class Crashes {
     }
     const healthy = cut.filter(({ health }) => health === 'busy' || health === 'delegating');
     if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: false })));
-    else for (const each of healthy) this.#continue({ ...each, onlyIfOpen: false }, 'restart');
+    else for (const each of healthy) this.#continue({ ...each, onlyIfOpen: false }, 'restart', at);
     this.review(at);
   }
 
@@ -160,7 +160,7 @@ export class Crashes {
     if (!this.#context.canAct()) return;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       this.version += 1;
-      if (!this.#continue(next, 'crash')) continue;
+      if (!this.#continue(next, 'crash', at)) continue;
       this.#trial = { sessionID: next.session.id, since: at, began: false };
       this.#context.wakeAt(at + UNTOLD_MS);
       return;
@@ -249,12 +249,17 @@ export class Crashes {
   }
 
   /** True where it was told to go on. */
-  #continue({ session, run, at, onlyIfOpen }: Waiting, because: 'restart' | 'crash'): boolean {
+  #continue(
+    { session, run, at, onlyIfOpen }: Waiting,
+    because: 'restart' | 'crash',
+    now: number,
+  ): boolean {
     const promptedSince = (session.lastPrompt?.at ?? at) > at;
     if (promptedSince || session.run !== undefined || this.#quarantined.has(session.id)) {
       return false;
     }
-    const isTold = proceed(this.#context, session, run, { because, models: [], onlyIfOpen });
+    const way = { because, hasFailed: false, onlyIfOpen };
+    const isTold = proceed(this.#context, session, run, way, now);
     if (isTold && onlyIfOpen) this.#unsure.add(session.id);
     return isTold;
   }

@@ -25,16 +25,42 @@ export function continueAfterAbort(
 ): void {
   // Another run has begun behind it: somebody wanted something else.
   if (session.run !== undefined && session.run !== run) return;
+  if (isRetryReason(reason)) noteFailure(context, run, at);
   if (parkForQuota(context, session, run, reason, at)) return;
   if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
   // The same model again is no help where an account is empty, its limit is hours away, or it went round in circles.
   const needsOther = reason === 'hopeless' || reason === 'wait' || reason === 'loop';
-  const models = context.policy.recover.models.filter(
-    (model) => !needsOther || model !== run.model,
-  );
-  if (needsOther && models.length === 0) return;
+  const isAlone = !context.policy.recover.models.some((model) => model !== run.model);
+  if (needsOther && isAlone) return;
   const hasFailed = needsOther || isRetryReason(reason) || reason === 'silence';
-  proceed(context, session, run, { because: 'abort', models: hasFailed ? models : [] });
+  proceed(context, session, run, { because: 'abort', hasFailed }, at);
+}
+
+/** What no other model mends: a request that is wrong, a key that is refused, a model that is not there. */
+const NO_FAILOVER: ReadonlySet<number> = new Set([400, 401, 404]);
+
+/** opencode gave the run up itself, on a provider that fails: it goes on down the chain, where there is one. */
+export function continueAfterFailure(
+  context: Context,
+  session: Session,
+  run: Run,
+  at: number,
+): void {
+  const { afterAbort, models } = context.policy.recover;
+  const { error, episode } = run;
+  const status = error?.statusCode;
+  const isProvider = status === undefined ? episode !== undefined : !NO_FAILOVER.has(status);
+  if (!isProvider) return;
+  noteFailure(context, run, at);
+  const hasOther = models.some((model) => model !== run.model);
+  const isReplaced = session.run !== undefined && session.run !== run;
+  if (afterAbort === 'none' || !hasOther || isReplaced) return;
+  proceed(context, session, run, { because: 'abort', hasFailed: true }, at);
+}
+
+function noteFailure({ policy, failover }: Context, { model, episode }: Run, at: number): void {
+  if (model === undefined || policy.recover.models.length === 0) return;
+  failover.failed(model, at, episode?.backAt);
 }
 
 /** Where another model may be had at once (`recover.models`), nothing waits for this one's quota. */
@@ -68,8 +94,8 @@ function mayBeContinued(
 
 interface Way {
   because: ContinueReason;
-  /** The chain that is walked, as the run failed on its model; empty where it goes on with that. */
-  models: readonly string[];
+  /** The run failed on its model, or that is no help: it goes on with another one of the chain. */
+  hasFailed: boolean;
   onlyIfOpen?: boolean;
 }
 
@@ -78,15 +104,23 @@ export function proceed(
   context: Context,
   session: Session,
   run: Run,
-  { because, models, onlyIfOpen = false }: Way,
+  { because, hasFailed, onlyIfOpen = false }: Way,
+  at: number,
 ): boolean {
   const { maxPerSession } = context.policy.recover;
   // A prompt that waited behind a run which was cut is in the transcript, and answered with it.
   const wasCut = because === 'restart' || because === 'crash';
   if (!mayBeContinued(context, session, run, wasCut) || session.continues >= maxPerSession)
     return false;
-  const chosen = models[Math.min(session.continues, models.length - 1)];
-  const model = chosen ?? run.model;
+  const choice = chooseModel(context, session, run, hasFailed, at);
+  if (choice === 'none') {
+    const error = 'every model of recover.models is out just now';
+    const count = session.continues;
+    context.emit({ note: 'session.continue_failed', ...fieldsOf(session), error, count });
+    return false;
+  }
+  const { model } = choice;
+  session.continuedOn = model;
   session.continues += 1;
   // A run that follows is wanted: it is not the old one come back.
   session.lastAbort = undefined;
@@ -101,6 +135,29 @@ export function proceed(
     count: session.continues,
   });
   return true;
+}
+
+/** `none`: the chain is exhausted. Where a provider is known to be out, a run that did well goes on elsewhere, too. */
+function chooseModel(
+  { policy, failover }: Context,
+  session: Session,
+  run: Run,
+  hasFailed: boolean,
+  at: number,
+): { model: string | undefined } | 'none' {
+  const { models: chain } = policy.recover;
+  const own = run.model;
+  if (chain.length === 0) return { model: own };
+  if (!hasFailed) {
+    const wanted = own === undefined ? [] : [own, ...chain];
+    return { model: failover.choose(wanted, session.id, at) ?? own };
+  }
+  for (const failed of [own, session.continuedOn]) {
+    if (failed !== undefined) session.failedOn.add(failed);
+  }
+  const left = chain.filter((model) => !session.failedOn.has(model));
+  const model = failover.choose(left, session.id, at);
+  return model === undefined ? 'none' : { model };
 }
 
 /** The executor reports whether the continued run has begun. */

@@ -275,6 +275,8 @@ export class SessionWatch {
       case 'session.step_finished':
         this.parking.worked(session.id);
         this.crashes.worked(session.id, o.at);
+        session.failedOn.clear();
+        if (run?.model !== undefined) context.failover.worked(run.model);
         if (run === undefined) {
           // A poll was faster than the stream.
           if (session.runEnd) noteStep(session.runEnd.run, o.step);

@@ -1,6 +1,7 @@
 /** What the rules about sessions share: the limits, a voice, and what they must know of the server. */
 import type { Decision } from '../decision.js';
 import type { CutsElsewhere } from '../group/cuts-elsewhere.js';
+import type { Failover } from '../group/failover.js';
 import type { ProviderOutages } from '../group/provider-outage.js';
 import type { Policy } from '../policy.js';
 import type { Run, Session } from './state.js';
@@ -9,6 +10,7 @@ export interface Context {
   readonly policy: Policy;
   readonly outages: ProviderOutages;
   readonly cuts: CutsElsewhere;
+  readonly failover: Failover;
   emit(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;

@@ -2,6 +2,7 @@
 
 import type { RunOutcome } from '../decision.js';
 import type { FinishedStep, SessionObservation } from '../observation.js';
+import { continueAfterFailure } from './recovery.js';
 import type { Context } from './rule-context.js';
 import { fieldsOf, newRun, type Run, type RunEnd, type Session } from './state.js';
 
@@ -92,6 +93,8 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
     if (episode !== undefined) context.outages.endedBadly(session.id, run, at);
     sayFailed(context, session, error, episode?.attempts ?? 0, at);
     sayEnded(context, runEnd, 'failed');
+    // Settled at once, it has given way to a run that somebody has prompted.
+    if (when !== 'now') continueAfterFailure(context, session, run, at);
   } else if (runEnd.withParent || (abortFlow?.tries ?? 0) > 0) {
     sayEnded(context, runEnd, 'aborted');
   } else if (abortFlow !== undefined) {

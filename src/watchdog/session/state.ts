@@ -183,6 +183,10 @@ export interface Session {
   spent: Spent;
   spentBelow: Spent;
   saidBudgets: Set<string>;
+  /** Models that failed it since its last finished step. */
+  failedOn: Set<string>;
+  /** The model that `recover` had it go on with last. */
+  continuedOn: string | undefined;
   /** How often `recover` has prompted it to go on. */
   continues: number;
   /** The last failure said, so that repeated error events count once. */
@@ -211,6 +215,8 @@ export function newSession(id: string, at: number): Session {
     spent: { costUsd: 0, tokens: 0 },
     spentBelow: { costUsd: 0, tokens: 0 },
     saidBudgets: new Set(),
+    failedOn: new Set(),
+    continuedOn: undefined,
     continues: 0,
     lastFailure: undefined,
   };
