@@ -65,28 +65,20 @@ test('a server that is down is red with exit code 3, and --start brings it up an
   expect(home.processes().filter(isAlive)).not.toEqual([]);
 });
 
-test('a model that no provider has is red, with the nearest that is known', async () => {
+test('a model that no provider has is red with the nearest that is known; a refused password is exit code 4, and is not printed', async () => {
   const other = await prepareHome(provider, { config: { model: 'fake/m11' } });
-  const server = await startOpencode({ provider, home: other });
-  try {
-    const result = await check(['--url', server.url]);
-    expect(result.stdout).toMatch(/^FAIL {2}model .*fake\/m11; did you mean fake\/m1\?/m);
-    expect(result.code).toBe(1);
-  } finally {
-    await server.stop();
-    await other.remove();
-  }
-});
-
-test('a refused password is exit code 4, and is not printed', async () => {
-  const other = await prepareHome(provider);
   const server = await startOpencode({ provider, home: other, password: 'right-pa55word' });
+  const asked = (password: string) =>
+    check(['--url', server.url], { OPENCODE_SERVER_PASSWORD: password });
   try {
-    const env = { OPENCODE_SERVER_PASSWORD: 'wrong-pa55word' };
-    const result = await check(['--url', server.url], env);
-    expect(result.code).toBe(4);
-    expect(result.stdout).toMatch(/^FAIL {2}server .*OPENCODE_SERVER_PASSWORD/m);
-    expect(result.stdout + result.stderr).not.toContain('wrong-pa55word');
+    const unknown = await asked('right-pa55word');
+    expect(unknown.stdout).toMatch(/^FAIL {2}model .*fake\/m11; did you mean fake\/m1\?/m);
+    expect(unknown.code).toBe(1);
+
+    const refused = await asked('wrong-pa55word');
+    expect(refused.code).toBe(4);
+    expect(refused.stdout).toMatch(/^FAIL {2}server .*OPENCODE_SERVER_PASSWORD/m);
+    expect(refused.stdout + refused.stderr).not.toContain('wrong-pa55word');
   } finally {
     await server.stop();
     await other.remove();

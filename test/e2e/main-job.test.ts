@@ -1,14 +1,27 @@
-/** The main job on a real opencode: what is stuck is aborted, a pile-up restarts the server, the log says why. */
-import { afterEach, expect, test } from 'vitest';
-import { api, startOpencode } from '../support/opencode.js';
+/** The main job on a real opencode: what is stuck is aborted, what is healthy is not, the server is kept alive, the log says why. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { api, type Opencode, startOpencode } from '../support/opencode.js';
 import { isAlive, keepStopped } from '../support/processes.js';
 import { measureSlowness, stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
 import { createWorld, type World } from '../support/world.js';
 
 const worlds: World[] = [];
+/** One with a server that no daemon started: it serves the tests that leave it alive. */
+let running: World;
+let server: Opencode;
+
+beforeAll(async () => {
+  running = await createWorld();
+  const { provider, home, port, env } = running;
+  server = await startOpencode({ provider, home, port, env });
+});
 afterEach(async () => {
   for (const each of worlds.splice(0)) await each.end();
+});
+afterAll(async () => {
+  await server?.stop();
+  await running?.end();
 });
 
 /** A healthy answer in so many chunks, a tenth of a second each: more on a slow machine, where it must outlast the same. */
@@ -22,15 +35,15 @@ async function world(): Promise<World> {
 }
 
 test('one stuck of two sessions is aborted, and the other streams on to its end', async () => {
-  const { provider, url, directory, daemon } = await world();
+  const { provider, url, directory, daemon } = running;
   const watchdog = await daemon({ retry: { maxAttempts: 2 } });
   await watchdog.saw('server.healthy', {}, 120_000);
   const opencode = api(url);
   const stuck = await opencode.createSession({ directory, title: 'stuck' });
   const healthy = await opencode.createSession({ directory, title: 'healthy' });
-  const lively = stream(150);
+  const lively = `${stream(60)} beside one`;
   await opencode.promptAsync(healthy.id, directory, lively);
-  await opencode.promptAsync(stuck.id, directory, '[[429]]');
+  await opencode.promptAsync(stuck.id, directory, '[[429]] stuck');
 
   const decided = await watchdog.saw('session.stuck', { sessionID: stuck.id });
   expect(decided).toMatchObject({
@@ -44,48 +57,19 @@ test('one stuck of two sessions is aborted, and the other streams on to its end'
   expect(await opencode.status(directory)).not.toHaveProperty(stuck.id);
 
   // The provider is the witness: it is asked no more for the stuck one, and to the end for the other.
-  const asked = provider.count('[[429]]');
+  const asked = provider.count('[[429]] stuck');
   await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
-  expect(provider.count('[[429]]')).toBe(asked);
+  expect(provider.count('[[429]] stuck')).toBe(asked);
   const answer = provider.about(lively);
   expect(answer).toMatchObject([{ aborted: false, open: false }]);
   expect(watchdog.events('session.aborting', { sessionID: healthy.id })).toEqual([]);
   expect(watchdog.events('server.restarting')).toEqual([]);
-});
-
-test('three sessions retrying in two directories lead to a restart that names what it cut', async () => {
-  const { url, directory, home, daemon } = await world();
-  const watchdog = await daemon({
-    retry: { maxAttempts: 99, maxDuration: '10m' },
-    pileup: { minSessions: 3, minDuration: '2s' },
-  });
-  const first = await watchdog.saw('server.healthy', {}, 120_000);
-  const opencode = api(url);
-  const other = await home.project('other');
-  const stuck: string[] = [];
-  for (const [where, index] of [directory, directory, other].map((d, i) => [d, i] as const)) {
-    const session = await opencode.createSession({ directory: where, title: `piled ${index}` });
-    await opencode.promptAsync(session.id, where, `[[503]] ${index}`);
-    stuck.push(session.id);
-  }
-  const restarting = await watchdog.saw('server.restarting');
-  expect(restarting).toMatchObject({ reason: 'pileup', pid: first.pid });
-  expect([...(restarting.interrupted as string[])].sort()).toEqual([...stuck].sort());
-  const restarted = await watchdog.saw('server.restarted', {}, 120_000);
-  expect(restarted).toMatchObject({ reason: 'pileup', oldPid: first.pid });
-  expect(restarted.pid).not.toBe(first.pid);
-  expect(isAlive(first.pid!)).toBe(false);
-  expect(await opencode.statusAll([directory, other])).toEqual({});
-  for (const sessionID of stuck) {
-    expect(watchdog.events('session.interrupted', { sessionID })).toMatchObject([
-      { restartReason: 'pileup', health: 'retrying' },
-    ]);
-  }
-  expect(watchdog.events('session.aborting')).toEqual([]);
+  expect(await watchdog.stop()).toBe(0);
+  expect(isAlive(server.pid)).toBe(true);
 });
 
 test('a pile-up beside a healthy run is answered by aborts, not by a restart', async () => {
-  const { provider, url, directory, daemon } = await world();
+  const { provider, url, directory, daemon } = running;
   const watchdog = await daemon({
     retry: { maxAttempts: 99, maxDuration: '10m' },
     pileup: { minSessions: 3, minDuration: '2s' },
@@ -93,7 +77,7 @@ test('a pile-up beside a healthy run is answered by aborts, not by a restart', a
   await watchdog.saw('server.healthy', {}, 120_000);
   const opencode = api(url);
   const healthy = await opencode.createSession({ directory });
-  const lively = stream(120);
+  const lively = `${stream(60)} beside a pile-up`;
   await opencode.promptAsync(healthy.id, directory, lively);
   const stuck: string[] = [];
   for (let index = 0; index < 3; index++) {
@@ -107,10 +91,32 @@ test('a pile-up beside a healthy run is answered by aborts, not by a restart', a
   await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
   expect(provider.about(lively)).toMatchObject([{ aborted: false, open: false }]);
   expect(watchdog.events('server.restarting')).toEqual([]);
+  expect(await watchdog.stop()).toBe(0);
+  expect(isAlive(server.pid)).toBe(true);
 });
 
-test('a killed server is brought back, a stopped one is let run, and one that stays frozen is replaced', async () => {
-  const { url, daemon, directory, provider } = await world();
+test('a dry run decides and does nothing', async () => {
+  const { provider, directory, daemon } = running;
+  const watchdog = await daemon({ retry: { maxAttempts: 2 } }, ['--dry-run']);
+  await watchdog.saw('server.healthy', {}, 120_000);
+  const session = await server.api.createSession({ directory });
+  await server.api.promptAsync(session.id, directory, '[[429]] dry');
+  await watchdog.saw('session.stuck', { sessionID: session.id, reason: 'attempts' });
+  await watchdog.saw('act.skipped', { act: 'abort', sessionID: session.id });
+  // A later attempt is the proof that nothing was done: only a living run makes it.
+  const asked = provider.count('[[429]] dry');
+  await waitFor(() => provider.count('[[429]] dry') > asked, {
+    what: 'one more attempt',
+    timeout: 60_000,
+  });
+  expect(await server.api.status(directory)).toHaveProperty(session.id);
+  expect(watchdog.events('session.aborted')).toEqual([]);
+  expect(await watchdog.stop()).toBe(0);
+  expect(isAlive(server.pid)).toBe(true);
+});
+
+test('a killed server is brought back, a stopped one is let run, one that stays frozen is replaced, and the next daemon takes it over', async () => {
+  const { url, daemon, directory, provider, home } = await world();
   const watchdog = await daemon({
     probe: { interval: '1s', timeout: '1s', maxFailures: 2 },
   });
@@ -138,43 +144,17 @@ test('a killed server is brought back, a stopped one is let run, and one that st
   expect(third.oldPid).toBe(second.pid);
   expect(isAlive(second.pid!)).toBe(false);
   expect((await api(url).health()).healthy).toBe(true);
-});
 
-test('a second daemon adopts the server that the first one left behind', async () => {
-  const { home, daemon } = await world();
-  const first = await daemon();
-  const { pid } = await first.saw('server.healthy', {}, 120_000);
-  first.child.kill('SIGKILL');
-  await first.stop();
-  const second = await daemon();
-  const adopted = await second.saw('server.healthy');
-  expect(adopted.pid).toBe(pid);
-  expect(second.events('server.restarting')).toEqual([]);
-  expect(isAlive(pid!)).toBe(true);
-  expect(await second.stop()).toBe(0);
+  // The daemon is killed in its turn.
+  watchdog.child.kill('SIGKILL');
+  await watchdog.stop();
+  const next = await daemon();
+  const adopted = await next.saw('server.healthy');
+  expect(adopted.pid).toBe(third.pid);
+  expect(next.events('server.restarting')).toEqual([]);
+  expect(isAlive(third.pid!)).toBe(true);
+  expect(await next.stop()).toBe(0);
   await waitFor(() => home.processes().length === 0, { what: 'nothing left of the server' });
-});
-
-test('a dry run decides and does nothing', async () => {
-  const { provider, port, directory, daemon, home, env, defer } = await world();
-  const server = await startOpencode({ provider, home, port, env });
-  defer(() => server.stop());
-  const watchdog = await daemon({ retry: { maxAttempts: 2 } }, ['--dry-run']);
-  await watchdog.saw('server.healthy', {}, 120_000);
-  const session = await server.api.createSession({ directory });
-  await server.api.promptAsync(session.id, directory, '[[429]]');
-  await watchdog.saw('session.stuck', { sessionID: session.id, reason: 'attempts' });
-  await watchdog.saw('act.skipped', { act: 'abort', sessionID: session.id });
-  // A later attempt is the proof that nothing was done: only a living run makes it.
-  const asked = provider.count('[[429]]');
-  await waitFor(() => provider.count('[[429]]') > asked, {
-    what: 'one more attempt',
-    timeout: 60_000,
-  });
-  expect(await server.api.status(directory)).toHaveProperty(session.id);
-  expect(watchdog.events('session.aborted')).toEqual([]);
-  expect(await watchdog.stop()).toBe(0);
-  expect(isAlive(server.pid)).toBe(true);
 });
 
 test('a wrong password is said, leads to no restart, and is printed nowhere', async () => {

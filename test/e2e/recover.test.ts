@@ -39,7 +39,7 @@ test('an aborted run is continued on the fallback model, and finishes there', as
   provider.setDefault('[[only m2]]');
   const watchdog = await world.daemon({
     retry: { maxAttempts: 2 },
-    stall: { maxSilence: world.time(8) },
+    stall: { maxSilence: world.time(5) },
     pileup: { minSessions: 99 },
     recover: { afterAbort: 'continue', models: ['fake/m2'], prompt: 'Please continue.' },
   });

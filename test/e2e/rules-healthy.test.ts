@@ -20,9 +20,9 @@ beforeAll(async () => {
   await world.serve();
   await world.warmUp(world.directory, world.other);
   watchdog = await world.daemon({
-    retry: { maxAttempts: 3, maxDuration: world.time(40), maxWait: world.time(60) },
-    stall: { maxSilence: world.time(10), maxToolTime: world.time(24) },
-    pileup: { minSessions: 3, minDuration: world.time(10) },
+    retry: { maxAttempts: 3, maxDuration: world.time(20), maxWait: world.time(60) },
+    stall: { maxSilence: world.time(5), maxToolTime: world.time(12) },
+    pileup: { minSessions: 3, minDuration: world.time(5) },
     // So that a wrong verdict would do even more harm.
     recover: { afterAbort: 'continue', afterRestart: 'continue' },
   });
@@ -38,8 +38,8 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   });
   await world.finished(compacted);
 
-  const chunks = world.count(280);
-  const quiet = `bash sleep ${world.count(15)}`;
+  const chunks = world.count(140);
+  const quiet = `bash sleep ${world.count(8)}`;
   const begin = (title: string, text: string, where = directory) =>
     world.begin({ title, text, directory: where });
   const compaction = opencode.call('POST', `/session/${compacted.id}/summarize`, other, {

@@ -1,7 +1,8 @@
-/** An outage of the provider is not the server's fault: said once, answered by aborts, on a real opencode. */
+/** A pile-up restarts the server once; an outage of the provider is not its fault: said once, answered by aborts. On a real opencode. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../support/daemon.js';
 import { JudgedWorld } from '../support/judged-world.js';
+import { isAlive } from '../support/processes.js';
 
 let world: JudgedWorld;
 let watchdog: TestDaemon;
@@ -27,11 +28,24 @@ test('a pile-up that a restart did not heal is an outage, said once, until the p
     );
 
   // The first may be the server's fault, and a restart is the answer to it.
+  const { pid } = watchdog.events('server.healthy')[0]!;
   const first = await round('first');
-  await watchdog.saw('server.restarted', { reason: 'pileup' }, 120_000);
-  for (const { id } of first) {
-    await watchdog.saw('session.interrupted', { sessionID: id, restartReason: 'pileup' });
+  const restarting = await watchdog.saw('server.restarting');
+  expect(restarting).toMatchObject({ reason: 'pileup', pid });
+  expect([...(restarting.interrupted as string[])].sort()).toEqual(
+    first.map(({ id }) => id).sort(),
+  );
+  const restarted = await watchdog.saw('server.restarted', { reason: 'pileup' }, 120_000);
+  expect(restarted.oldPid).toBe(pid);
+  expect(restarted.pid).not.toBe(pid);
+  expect(isAlive(pid!)).toBe(false);
+  for (const { id: sessionID } of first) {
+    await watchdog.saw('session.interrupted', { sessionID });
+    expect(watchdog.events('session.interrupted', { sessionID })).toMatchObject([
+      { restartReason: 'pileup', health: 'retrying' },
+    ]);
   }
+  expect(watchdog.events('session.aborting')).toEqual([]);
 
   // The same again at once: now it is the provider.
   const second = await round('second');

@@ -40,8 +40,8 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   await opencode.remove(oldGhost.id, other);
 
   const watchdog: TestDaemon = await world.daemon({
-    retry: { maxAttempts: 3, maxDuration: world.time(15), maxWait: world.time(60) },
-    stall: { maxSilence: world.time(8), maxToolTime: world.time(10) },
+    retry: { maxAttempts: 2, maxDuration: world.time(5), maxWait: world.time(60) },
+    stall: { maxSilence: world.time(5), maxToolTime: world.time(6) },
     pileup: { minSessions: 99 },
   });
 
@@ -68,7 +68,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   const slow = await stuck(
     'attempts',
     'slow retries',
-    `[[429 retry-after=${world.count(10)}]]`,
+    `[[429 retry-after=${world.count(6)}]]`,
     other,
   );
   const later = await stuck('wait', 'retry in an hour', '[[429 retry-after=3600]]');
@@ -105,7 +105,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
     }),
   );
   expect(said.get(later)).toMatchObject({ attempt: 1 });
-  expect(said.get(slow)).toMatchObject({ attempt: 3 });
+  expect(said.get(slow)).toMatchObject({ attempt: 2 });
   for (const each of spent) expect(said.get(each)).toMatchObject({ attempt: 1 });
 
   // Only the leaf is aborted: everybody above it answers.
@@ -120,7 +120,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   const counts = () =>
     Object.fromEntries(titles.map((each) => [each, provider.count(`(${each})`)]));
   const before = counts();
-  await world.finished(await begin('witness', '[[stream 110 100]]'));
+  await world.finished(await begin('witness', '[[stream 60 100]]'));
   expect(counts()).toEqual(before);
   expect(provider.open()).toBe(0);
   expect(sleepers()).toEqual([]);

@@ -14,19 +14,19 @@ afterAll(() => world?.end());
 test('a daemon that was suspended for longer than every limit aborts nothing that is healthy', async () => {
   const { directory, other, provider } = world;
   const watchdog = await world.daemon({
-    retry: { maxAttempts: 5, maxDuration: world.time(10), maxWait: world.time(60) },
-    stall: { maxSilence: world.time(9), maxToolTime: world.time(12) },
+    retry: { maxAttempts: 5, maxDuration: world.time(6), maxWait: world.time(60) },
+    stall: { maxSilence: world.time(5), maxToolTime: world.time(6) },
     log: { healthInterval: '1s' },
     probe: { interval: '1s', timeout: world.time(1), maxFailures: 2 },
   });
   const begin = (title: string, text: string, where = directory) =>
     world.begin({ title, text, directory: where });
-  const stream = await begin('stream', `[[stream ${world.count(250)} 100]]`);
-  const tool = await begin('tool', `[[bash sleep ${world.count(20)}]]`, other);
-  const parent = await begin('parent', `[[task {{bash sleep ${world.count(20)}}} @]]`);
+  const stream = await begin('stream', `[[stream ${world.count(130)} 100]]`);
+  const tool = await begin('tool', `[[bash sleep ${world.count(11)}]]`, other);
+  const parent = await begin('parent', `[[task {{bash sleep ${world.count(11)}}} @]]`);
   // Over before the daemon is back, and not over yet.
   const soon = await begin('recovers meanwhile', '[[flaky 1]]', other);
-  const late = await begin('recovers afterwards', `[[flaky 1 retry-after=${world.count(18)}]]`);
+  const late = await begin('recovers afterwards', `[[flaky 1 retry-after=${world.count(10)}]]`);
   const hung = await begin('hung', '[[hang]]', other);
   for (const each of [soon, late]) {
     await watchdog.saw('session.health', { sessionID: each.id, health: 'retrying' });
@@ -40,15 +40,15 @@ test('a daemon that was suspended for longer than every limit aborts nothing tha
   process.kill(watchdog.pid, 'SIGSTOP');
   const silentFrom = watchdog.lines.length;
   try {
-    // Its 14 s (on a quiet machine) are the measure: longer than every limit.
-    const witness = `[[stream ${world.count(140)} 100]]`;
+    // Its 8 s (on a quiet machine) are the measure: longer than every limit.
+    const witness = `[[stream ${world.count(80)} 100]]`;
     await world.finished(await begin('witness', witness, other));
   } finally {
     process.kill(watchdog.pid, 'SIGCONT');
   }
 
   const gap = await watchdog.saw('daemon.gap');
-  expect(gap.gapMs).toBeGreaterThan(12_000);
+  expect(gap.gapMs).toBeGreaterThan(7_000);
   await expectEnded(watchdog, hung, 'silence');
   const healthy = [stream, tool, parent, await world.child(parent), soon, late];
   await Promise.all(healthy.map((each) => world.finished(each)));

@@ -52,10 +52,16 @@ test('what nobody answers is rejected with a word, and the run goes on to its en
   expect(watchdog.events('error')).toEqual([]);
 });
 
-test('what nobody answers is aborted where that is wanted, and excuses no later run', async () => {
+test('what nobody answers is aborted where that is wanted, and excuses no later run; nor is a run endless', async () => {
   const watchdog = await world.daemon({
     waiting: { maxDuration: world.time(2), action: 'abort' },
-    stall: { maxSilence: world.time(5) },
+    stall: { maxSilence: world.time(5), maxRunTime: world.time(8) },
+  });
+  const endless = await world.begin({ title: 'endless', text: '[[stream 100000 100]]' });
+  const short = await world.begin({
+    title: 'short',
+    text: '[[stream 10 100]]',
+    directory: world.other,
   });
   const { permission, question } = await ask('aborted');
   for (const each of [permission, question]) {
@@ -69,36 +75,8 @@ test('what nobody answers is aborted where that is wanted, and excuses no later 
   for (const { id: sessionID } of [permission, question]) {
     await watchdog.saw('session.aborted', { sessionID, reason: 'silence' });
   }
-});
 
-test('what nobody answers is only reported where that is wanted, once', async () => {
-  const watchdog = await world.daemon({
-    waiting: { maxDuration: world.time(2), action: 'report' },
-    log: { healthInterval: '1s' },
-  });
-  const { permission, question } = await ask('reported');
-  for (const each of [permission, question]) {
-    await watchdog.saw('session.stuck', { sessionID: each.id, reason: 'waiting' });
-  }
-  const before = watchdog.events('health.summary').length;
-  await world.finished(await world.begin({ title: 'witness', text: '[[stream 40 100]]' }));
-  expect(watchdog.events('health.summary').length).toBeGreaterThan(before);
-  for (const each of [permission, question]) {
-    expect(touches(watchdog, each), each.title).toHaveLength(1);
-    expect(await world.opencode.status(each.directory)).toHaveProperty(each.id);
-    await world.opencode.abort(each.id, each.directory);
-    await world.idle(each);
-  }
-});
-
-test('a run that never ends is ended at the limit for runs, however lively it is', async () => {
-  const watchdog = await world.daemon({ stall: { maxRunTime: world.time(8) } });
-  const endless = await world.begin({ title: 'endless', text: '[[stream 100000 100]]' });
-  const short = await world.begin({
-    title: 'short',
-    text: '[[stream 10 100]]',
-    directory: world.other,
-  });
+  // The limit for runs ends what is lively, and nothing before it.
   await world.finished(short);
   await expectEnded(watchdog, endless, 'run_time');
   expect(world.provider.about('(endless)')).toMatchObject([{ aborted: true }]);
