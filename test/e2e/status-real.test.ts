@@ -66,12 +66,12 @@ describe.skipIf(NO_BROWSER !== '')(`the page${NO_BROWSER}`, () => {
     const failing = await prompted('Rate limited', '[[429]]');
     const row = page.locator(`tr[data-id="${failing}"]`);
     await row.getByText('retrying').waitFor();
-    await row.getByText('aborted (attempts)').waitFor();
+    await row.getByText('aborted (too many attempts)').waitFor();
     expect(await row.locator('.timeline').getAttribute('aria-label')).toContain('stuck');
     const shown = await page.evaluate<string[]>('window.shown');
     expect(shown).toContain('retrying');
     expect(shown.at(-1)).toBe('idle');
-    await page.locator('#incidents').getByText('Rate limited').waitFor();
+    await page.locator('#incidents').getByText('Rate limited').first().waitFor();
 
     const hanging = await prompted('Hangs', '[[hang]]');
     await page.getByRole('button', { name: 'Abort Hangs' }).click();
