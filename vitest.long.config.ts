@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * The long proofs (`npm run test:long`, about half an hour on two quiet cores): every pattern on an old and the current
- * opencode, chaos, the whole demo, a daemon killed twenty times, 500 sessions in a browser, and the random histories and
- * spoiled inputs of the unit tests in ten times the number, others each time. For before a release; docs/testing.md.
+ * opencode, chaos, the whole demo, a daemon killed twenty times, runaways under all defaults, 500 sessions in a browser,
+ * and the random histories and spoiled inputs of the unit tests in ten times the number, others each time. For before a
+ * release; docs/testing.md.
  */
 export default defineConfig({
   test: {
