@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { StepReader } from '../../../../src/opencode/v1/step-reader.js';
 import { translate } from '../../../../src/opencode/v1/translate.js';
+import type { Policy } from '../../../../src/watchdog/policy.js';
+import { SECOND, world } from '../../watchdog/driver.js';
 
 interface Frame {
   about: 'edit' | 'task' | 'compact' | 'empty';
@@ -63,4 +65,30 @@ it('an automatic compaction has one summary, and its “Continue …” is no pe
     false,
     true,
   ]);
+});
+
+/** The finished steps at which the watchdog aborts, with these limits; 0 where it does not. */
+function abortedAfter(about: Frame['about'], loop: Partial<Policy['loop']>): number {
+  const w = world({ policy: { loop } });
+  const seen = observed(about);
+  const { sessionID = '' } = seen.find((each) => 'sessionID' in each) as { sessionID?: string };
+  w.status(sessionID, 'busy', { directory: '/project' });
+  let finished = 0;
+  for (const each of seen) {
+    if (each.kind === 'session.step_finished') finished += 1;
+    w.advance(SECOND).tell({ ...each, at: w.at });
+    if (w.aborts(sessionID).length > 0) return finished;
+  }
+  return 0;
+}
+
+it('each is ended at the very step that is at its limit, and one more would not be', () => {
+  expect(abortedAfter('empty', { maxEmptySteps: 4 })).toBe(4);
+  // Behind the step that reads the file.
+  expect(abortedAfter('edit', { maxRepeats: 3 })).toBe(1 + 2 * 3);
+  expect(abortedAfter('edit', { maxRepeats: 4 })).toBe(0);
+  expect(abortedAfter('task', { maxRepeats: 3 })).toBe(3);
+  expect(abortedAfter('task', { maxRepeats: 4 })).toBe(0);
+  expect(abortedAfter('compact', { maxCompactions: 2 })).toBe(4);
+  expect(abortedAfter('compact', {})).toBe(0);
 });
