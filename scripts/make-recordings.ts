@@ -797,9 +797,10 @@ async function main(wanted: readonly string[]): Promise<void> {
   const unknown = wanted.filter((name) => scenarios[name] === undefined);
   if (unknown.length > 0) throw new Error(`no such recording: ${unknown.join(', ')}`);
   await mkdir(FOLDER, { recursive: true });
-  const chosen = Object.entries(scenarios).filter(
-    ([name]) => wanted.length === 0 || wanted.includes(name),
-  );
+  const chosen = (wanted.length === 0 ? Object.keys(scenarios) : wanted).flatMap((name) => {
+    const scenario = scenarios[name];
+    return scenario === undefined ? [] : [[name, scenario] as const];
+  });
   const failures: string[] = [];
   const make = async (name: string, scenario: Scenario, shared?: Place) => {
     try {
