@@ -4,8 +4,9 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
+import type { ApiClientOptions } from '../../src/opencode/api-client.js';
 import { OpencodeError } from '../../src/opencode/http/errors.js';
-import { type ClientOptions, OpencodeClient } from '../../src/opencode/v1/client.js';
+import { OpencodeClient } from '../../src/opencode/v1/client.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 
 const clock = new SystemClock();
@@ -20,7 +21,7 @@ async function fake(options: Parameters<typeof startFakeOpencode>[0] = {}): Prom
   return server;
 }
 
-function client(url: string, options: Partial<ClientOptions> = {}): OpencodeClient {
+function client(url: string, options: Partial<ApiClientOptions> = {}): OpencodeClient {
   const made = new OpencodeClient({ url, clock, timeoutMs: 2_000, ...options });
   ends.push(() => made.close());
   return made;

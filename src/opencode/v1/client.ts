@@ -1,16 +1,12 @@
 /** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
-import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
-import { isId } from '../../lib/id.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
-import { askIdentity } from '../ask-identity.js';
-import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
-import { type Request, type StreamTarget, Transport } from '../http/transport.js';
+import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
+import { isNotFound, OpencodeError } from '../http/errors.js';
+import type { Request } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
-import { ParseStats } from '../parse-stats.js';
-import { recognise, unsupportedOf } from '../recognise.js';
 import type {
   ContinuePrompt,
   EventReader,
@@ -38,7 +34,6 @@ const HEALTH = '/global/health';
 const CHEAP = '/path';
 /** The newer list of all directories' sessions; `/session` is the older one. */
 const ALL_SESSIONS = '/experimental/session';
-const DEFAULT_TIMEOUT_MS = 10_000;
 /** `/event` is the only stream of 1.0.0. */
 const STREAMS = [
   { path: '/global/event', ofAllDirectories: true },
@@ -46,17 +41,6 @@ const STREAMS = [
 ] as const;
 
 export type { OwnedRequest, ProbeResult, SessionSummary } from '../server-api.js';
-
-export interface ClientOptions {
-  url: string;
-  username?: string;
-  password?: string;
-  clock: Clock;
-  /** Per request, from sending to the last byte of the answer. */
-  timeoutMs?: number;
-  /** Whether the password may be sent now; always, where this is absent. */
-  authorise?: Authorise;
-}
 
 export interface PromptBody {
   /** What goes before the text, or instead of it. */
@@ -71,30 +55,18 @@ export interface PromptBody {
 type Signal = AbortSignal | undefined;
 
 /** The API of opencode 1.x. */
-export class OpencodeClient implements ServerApi {
+export class OpencodeClient extends ApiClient implements ServerApi {
   readonly api = 1;
   readonly streams = STREAMS;
   readonly statusScope = 'directory';
-  /** The server's address, without credentials. */
-  readonly url: string;
-  /** What could not be read in answers. */
-  readonly parseStats = new ParseStats();
-  readonly #clock: Clock;
-  readonly #transport: Transport;
   /** What was found out about the server's routes. */
   readonly #routes: ServerRoutes;
   #healthRoute: typeof HEALTH | typeof CHEAP = HEALTH;
   #probes = 0;
 
-  constructor({ timeoutMs = DEFAULT_TIMEOUT_MS, ...options }: ClientOptions) {
-    this.#clock = options.clock;
+  constructor(options: ApiClientOptions) {
+    super(options);
     this.#routes = new ServerRoutes(options.clock);
-    this.#transport = new Transport({ ...options, timeoutMs });
-    this.url = this.#transport.url;
-  }
-
-  streamTarget(path: string): StreamTarget {
-    return this.#transport.streamTarget(path);
   }
 
   eventReader(options: { clock: Clock; notice: Notice }): EventReader {
@@ -111,7 +83,7 @@ export class OpencodeClient implements ServerApi {
     try {
       return await this.#probeBy(this.#healthRoute, signal, timeoutMs);
     } catch (error) {
-      if (!failsItself(error)) return this.#probeError(error, signal, timeoutMs);
+      if (!failsItself(error)) return this.probeFailed(error, signal, timeoutMs);
       const other = this.#healthRoute === CHEAP ? HEALTH : CHEAP;
       try {
         const result = await this.#probeBy(other, signal, timeoutMs);
@@ -120,29 +92,9 @@ export class OpencodeClient implements ServerApi {
         return result;
       } catch (second) {
         // `/path` answers like any web page where something else serves: the first error says more.
-        return this.#probeError(other === HEALTH ? second : error, signal, timeoutMs);
+        return this.probeFailed(other === HEALTH ? second : error, signal, timeoutMs);
       }
     }
-  }
-
-  /** Where something answered, it is identified: what it is decides what the answer means. */
-  async #probeError(
-    error: unknown,
-    signal: Signal,
-    timeoutMs = DEFAULT_TIMEOUT_MS,
-  ): Promise<ProbeResult> {
-    const answered =
-      error instanceof OpencodeError &&
-      ['unauthorized', 'http', 'not_opencode', 'too_large'].includes(error.kind);
-    if (!answered) return probeError(error);
-    const answers = await askIdentity(this.streamTarget('').url, timeoutMs, signal);
-    if (signal?.aborted) return { kind: 'aborted' };
-    if (error.kind === 'unauthorized' && recognise(answers).kind !== 'opencode-2') {
-      return probeError(error);
-    }
-    const unsupported = unsupportedOf(answers, error.answered);
-    const says = `${error.message} ${unsupported.means}.`;
-    return { kind: 'unsupported', ...unsupported, error: says };
   }
 
   async #probeBy(path: string, signal: Signal, timeoutMs?: number): Promise<ProbeResult> {
@@ -173,7 +125,7 @@ export class OpencodeClient implements ServerApi {
       signal,
       timeoutMs,
     });
-    const list = readStatuses(answer, this.#clock.epoch(), this.parseStats);
+    const list = readStatuses(answer, this.clock.epoch(), this.parseStats);
     if (list.kind === 'read') return list.statuses;
     throw new OpencodeError({
       kind: 'too_large',
@@ -231,7 +183,9 @@ export class OpencodeClient implements ServerApi {
     });
     // Old servers know no limit.
     const wanted = limit === undefined ? values : values.slice(-limit);
-    return readMessages(wanted, () => this.#skip());
+    return readMessages(wanted, () => {
+      this.parseStats.unparseable += 1;
+    });
   }
 
   async children(
@@ -262,7 +216,7 @@ export class OpencodeClient implements ServerApi {
     signal?: Signal,
     timeoutMs?: number,
   ): Promise<'taken' | 'nothing_ran'> {
-    const answer = await this.#transport.json({
+    const answer = await this.transport.json({
       method: 'POST',
       path: sessionPath(sessionID, '/abort'),
       query: { directory },
@@ -275,11 +229,11 @@ export class OpencodeClient implements ServerApi {
   /** Answers `true` always (facts, section 12). */
   async dispose(directory: string, signal?: Signal, timeoutMs?: number): Promise<void> {
     const path = '/instance/dispose';
-    await this.#transport.json({ method: 'POST', path, query: { directory }, signal, timeoutMs });
+    await this.transport.json({ method: 'POST', path, query: { directory }, signal, timeoutMs });
   }
 
   inspect(sessionID: string, directory?: string, signal?: Signal): Promise<Inspected> {
-    return inspectSession(this, this.#clock, sessionID, directory, signal);
+    return inspectSession(this, this.clock, sessionID, directory, signal);
   }
 
   async lastMessage(
@@ -333,7 +287,7 @@ export class OpencodeClient implements ServerApi {
       on === 'permission'
         ? { reply: 'reject', message }
         : { answers: await this.#refusals(requestID, directory, message, signal) };
-    await this.#transport.json({
+    await this.transport.json({
       method: 'POST',
       path: `/${on}/${segment(requestID)}/reply`,
       query: { directory },
@@ -363,7 +317,7 @@ export class OpencodeClient implements ServerApi {
 
   async remove(sessionID: string, directory?: string, signal?: Signal): Promise<void> {
     const path = sessionPath(sessionID);
-    await this.#transport.json({ method: 'DELETE', path, query: { directory }, signal });
+    await this.transport.json({ method: 'DELETE', path, query: { directory }, signal });
   }
 
   /** Returns when the server has taken the prompt. An unknown model fails later, by `session.error` (facts, section 8). */
@@ -373,7 +327,7 @@ export class OpencodeClient implements ServerApi {
     { parts = [], text, ...rest }: PromptBody,
     signal?: Signal,
   ): Promise<void> {
-    await this.#transport.json({
+    await this.transport.json({
       method: 'POST',
       path: sessionPath(sessionID, '/prompt_async'),
       query: { directory },
@@ -396,20 +350,10 @@ export class OpencodeClient implements ServerApi {
     return this.promptAsync(sessionID, directory, body, signal);
   }
 
-  /** Any other JSON route, unchecked. */
-  raw(request: Request): Promise<unknown> {
-    return this.#transport.json(request);
-  }
-
   /** Forgets which routes this server has: after a restart it may be another version. */
   forgetVersion(): void {
     this.#healthRoute = HEALTH;
     this.#routes.forget();
-  }
-
-  /** Ends every request in flight. */
-  close(): Promise<void> {
-    return this.#transport.close();
   }
 
   async #pending(
@@ -429,43 +373,12 @@ export class OpencodeClient implements ServerApi {
     }));
   }
 
-  async #list<T>(
-    request: Request,
-    schema: Parameters<typeof schemas.readList<T>>[0],
-  ): Promise<T[]> {
-    return schemas.readList(schema, await this.ask(schemas.list, request), () => this.#skip());
-  }
-
-  #skip(): void {
-    this.parseStats.unparseable += 1;
-  }
-
-  /** An answer of the given shape. @throws OpencodeError */
-  protected async ask<T>(
-    schema: { safeParse(value: unknown): { success: true; data: T } | { success: false } },
-    request: Request,
-  ): Promise<T> {
-    const answer = schema.safeParse(await this.#transport.json(request));
-    if (answer.success) return answer.data;
-    throw this.#transport.notOpencode(
-      `${request.method ?? 'GET'} ${this.url}${request.path}`,
-      'answered with JSON of another shape than opencode gives',
-    );
+  async #list<T>(request: Request, schema: Schema<T>): Promise<T[]> {
+    return this.readable(await this.ask(schemas.list, request), schema);
   }
 }
 
 const sessionPath = (sessionID: string, rest = '') => `/session/${segment(sessionID)}${rest}`;
-
-/** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
-function segment(id: string): string {
-  if (isId(id)) return id;
-  throw new OpencodeError({
-    kind: 'http',
-    request: `the id ${JSON.stringify(id.slice(0, 80))}`,
-    outcome: 'was not asked for: opencode has ids of letters, digits, "_" and "-"',
-    statusCode: 404,
-  });
-}
 
 export function summary(session: schemas.WireSession): SessionSummary {
   const { id, directory, parentID, title, time, metadata } = session;
@@ -495,15 +408,4 @@ function failsItself(error: unknown): boolean {
     error.kind === 'not_opencode' ||
     (error.kind === 'http' && error.statusCode !== undefined && error.statusCode >= 500)
   );
-}
-
-function probeError(error: unknown): ProbeResult {
-  if (!(error instanceof OpencodeError)) {
-    return { kind: 'failed', failure: 'network', error: messageOf(error) };
-  }
-  if (error.kind === 'unauthorized') {
-    return { kind: 'unauthorized', status: error.statusCode ?? 401, error: error.message };
-  }
-  const failure = probeFailure(error);
-  return failure ? { kind: 'failed', failure, error: error.message } : { kind: 'aborted' };
 }

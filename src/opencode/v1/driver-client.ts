@@ -10,7 +10,7 @@ import type {
 import type { SessionSummary } from '../server-api.js';
 import { readAskingAgents } from './asking-agents.js';
 import { readAgents, readCatalog } from './catalog.js';
-import { type ClientOptions, OpencodeClient, summary } from './client.js';
+import { OpencodeClient, summary } from './client.js';
 import { messageFrom } from './messages.js';
 import { readConfiguredModel, readProviders } from './providers.js';
 import { promptBody, sessionBody } from './request-bodies.js';
@@ -19,12 +19,6 @@ import { session } from './schemas.js';
 
 export class DriverClientV1 extends OpencodeClient implements DriverApi {
   readonly takesSchema = true;
-  readonly #clock: ClientOptions['clock'];
-
-  constructor(options: ClientOptions) {
-    super(options);
-    this.#clock = options.clock;
-  }
 
   async recognised(): Promise<void> {}
 
@@ -64,7 +58,7 @@ export class DriverClientV1 extends OpencodeClient implements DriverApi {
   }
 
   runEvents(): V1RunEvents {
-    return new V1RunEvents(this.#clock);
+    return new V1RunEvents(this.clock);
   }
 
   catalog(directory: string | undefined, signal?: AbortSignal): Promise<Catalog | undefined> {

@@ -189,17 +189,3 @@ export function modelOf(info: WireMessage): string | undefined {
   const model = info.modelID ?? info.model?.modelID;
   return provider !== undefined && model !== undefined ? `${provider}/${model}` : undefined;
 }
-
-/** The values of a list that fit the schema; the others are told to `skipped`. */
-export function readList<T>(
-  schema: z.ZodType<T>,
-  values: readonly unknown[],
-  skipped?: () => void,
-): T[] {
-  return values.flatMap((value) => {
-    const parsed = schema.safeParse(value);
-    if (parsed.success) return [parsed.data];
-    skipped?.();
-    return [];
-  });
-}

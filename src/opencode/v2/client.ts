@@ -1,27 +1,13 @@
 /** The API of OpenCode 2 (opencode-2-facts): what the watchdog asks of it, each answer checked and made plain. */
-import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
-import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import { splitModelName } from '../../watchdog/model-name.js';
-import type {
-  PendingRequest,
-  RunningTool,
-  SessionStatus,
-  Unsupported,
-} from '../../watchdog/observation.js';
-import { askIdentity } from '../ask-identity.js';
-import { isNotFound, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
-import {
-  type Request,
-  type StreamTarget,
-  Transport,
-  type TransportOptions,
-} from '../http/transport.js';
+import type { PendingRequest, SessionStatus, Unsupported } from '../../watchdog/observation.js';
+import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
+import { isNotFound, messageOf, OpencodeError } from '../http/errors.js';
+import type { Request } from '../http/transport.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
-import { ParseStats } from '../parse-stats.js';
-import { unsupportedOf } from '../recognise.js';
 import type {
   ContinuePrompt,
   EventReader,
@@ -37,8 +23,8 @@ import type {
 import { V2EventReader } from './event-reader.js';
 import { ASK_AFTER_MS, KnownSessions, retryOf } from './known-sessions.js';
 import * as schemas from './schemas.js';
+import { type Transcript, transcriptState } from './transcript.js';
 
-const DEFAULT_TIMEOUT_MS = 10_000;
 /** The server's own user, whatever is configured (section 1.4). */
 const USER = 'opencode';
 const STREAMS = [{ path: '/api/event', ofAllDirectories: true }] as const;
@@ -53,34 +39,16 @@ const MAX_PAGE = 200;
 
 type Signal = AbortSignal | undefined;
 
-export class OpencodeClientV2 implements ServerApi {
+export class OpencodeClientV2 extends ApiClient implements ServerApi {
   readonly api = 2;
-  readonly url: string;
-  readonly parseStats: ParseStats;
   readonly streams = STREAMS;
   readonly statusScope = 'server';
-  protected readonly clock: Clock;
-  protected readonly transport: Transport;
   protected readonly known = new KnownSessions();
   /** Of the last poll. */
   #active: readonly string[] = [];
 
-  constructor({
-    timeoutMs = DEFAULT_TIMEOUT_MS,
-    parseStats = new ParseStats(),
-    ...options
-  }: Omit<TransportOptions, 'timeoutMs' | 'username'> & {
-    timeoutMs?: number;
-    parseStats?: ParseStats;
-  }) {
-    this.clock = options.clock;
-    this.parseStats = parseStats;
-    this.transport = new Transport({ ...options, username: USER, timeoutMs });
-    this.url = this.transport.url;
-  }
-
-  streamTarget(path: string): StreamTarget {
-    return this.transport.streamTarget(path);
+  constructor(options: Omit<ApiClientOptions, 'username'>) {
+    super({ ...options, username: USER });
   }
 
   eventReader({ clock }: { clock: Clock }): EventReader {
@@ -93,27 +61,9 @@ export class OpencodeClientV2 implements ServerApi {
       const info = await this.ask(schemas.info, { path: '/api/info', signal, timeoutMs });
       return { kind: 'ok', version: info.version };
     } catch (error) {
-      if (!(error instanceof OpencodeError)) {
-        return { kind: 'failed', failure: 'network', error: messageOf(error) };
-      }
-      if (error.kind === 'unauthorized') {
-        return { kind: 'unauthorized', status: error.statusCode ?? 401, error: error.message };
-      }
-      if (['http', 'not_opencode', 'too_large'].includes(error.kind)) {
-        const state = bootStateOf(error);
-        if (state !== undefined) return { kind: 'unsupported', error: error.message, ...state };
-        const within = timeoutMs ?? DEFAULT_TIMEOUT_MS;
-        const answers = await askIdentity(this.streamTarget('').url, within, signal);
-        if (signal?.aborted) return { kind: 'aborted' };
-        const unsupported = unsupportedOf(answers, error.answered);
-        return {
-          kind: 'unsupported',
-          ...unsupported,
-          error: `${error.message} ${unsupported.means}.`,
-        };
-      }
-      const failure = probeFailure(error);
-      return failure ? { kind: 'failed', failure, error: error.message } : { kind: 'aborted' };
+      const state = error instanceof OpencodeError ? bootStateOf(error) : undefined;
+      if (state === undefined) return this.probeFailed(error, signal, timeoutMs);
+      return { kind: 'unsupported', error: messageOf(error), ...state };
     }
   }
 
@@ -329,10 +279,6 @@ export class OpencodeClientV2 implements ServerApi {
     await this.transport.json({ ...request, signal });
   }
 
-  close(): Promise<void> {
-    return this.transport.close();
-  }
-
   /** Newest first. */
   protected messages(
     sessionID: string,
@@ -358,7 +304,7 @@ export class OpencodeClientV2 implements ServerApi {
       const size = Math.min(MAX_PAGE, (limit ?? Number.POSITIVE_INFINITY) - list.length);
       const query = { limit: size, cursor };
       const page = await this.ask(schemas.anyList, { path, query, signal, timeoutMs });
-      list.push(...this.#readable(page.data, schema));
+      list.push(...this.readable(page.data, schema));
       // The same cursor again would be asked without end.
       const next = page.data.length === 0 ? undefined : page.cursor?.next;
       cursor = next === cursor ? undefined : next;
@@ -412,25 +358,7 @@ export class OpencodeClientV2 implements ServerApi {
 
   protected async list<T>(request: Request, schema: Schema<T>): Promise<T[]> {
     const { data } = await this.ask(schemas.anyList, request);
-    return this.#readable(data, schema);
-  }
-
-  #readable<T>(values: readonly unknown[], schema: Schema<T>): T[] {
-    return values.flatMap((value) => {
-      const read = schema.safeParse(value);
-      if (read.success) return [read.data];
-      this.parseStats.unparseable += 1;
-      return [];
-    });
-  }
-
-  protected async ask<T>(schema: Schema<T>, request: Request): Promise<T> {
-    const answer = schema.safeParse(await this.transport.json(request));
-    if (answer.success) return answer.data;
-    throw this.transport.notOpencode(
-      `${request.method ?? 'GET'} ${this.url}${request.path}`,
-      'answered with JSON of another shape than OpenCode 2 gives',
-    );
+    return this.readable(data, schema);
   }
 }
 
@@ -450,92 +378,12 @@ function bootStateOf({ statusCode, answered }: OpencodeError): Unsupported | und
   }
 }
 
-interface Schema<T> {
-  safeParse(value: unknown): { success: true; data: T } | { success: false };
-}
-
 export const sessionPath = (sessionID: string, rest = '') =>
   `/api/session/${segment(sessionID)}${rest}`;
-
-/** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
-export function segment(id: string): string {
-  if (isId(id)) return id;
-  throw new OpencodeError({
-    kind: 'http',
-    request: `the id ${JSON.stringify(id.slice(0, 80))}`,
-    outcome: 'was not asked for: opencode has ids of letters, digits, "_" and "-"',
-    statusCode: 404,
-  });
-}
 
 /** `provider/model#variant` (section 8). */
 export function modelRef(name: string): { id: string; providerID: string; variant?: string } {
   const { provider, model } = splitModelName(name);
   const [id = '', variant] = model.split('#', 2);
   return { id, providerID: provider, ...(variant !== undefined && { variant }) };
-}
-
-type Found = Extract<Inspected['result'], { found: true }>;
-type Transcript = Omit<Found, 'found' | 'info' | 'requests'>;
-
-/** @param messages newest first */
-function transcriptState(
-  messages: readonly schemas.WireMessage[],
-  at: number,
-  epochNow: number,
-): Transcript {
-  const last = messages.find(({ type }) => type === 'assistant');
-  const newest = messages.find(({ type }) => ['assistant', 'user', 'compaction'].includes(type));
-  const model = messages.find((each) => each.model !== undefined)?.model;
-  const since = (epoch: number | undefined) =>
-    epoch === undefined ? at : at - Math.max(0, epochNow - epoch);
-  const isOpen =
-    last !== undefined && last.time?.completed === undefined && last.finish === undefined;
-  const tools = (isOpen ? last.content : []).flatMap(
-    ({ type, id, name, state, time }): RunningTool[] => {
-      if (type !== 'tool' || id === undefined) return [];
-      const childID = state?.metadata?.sessionID;
-      // Its argument is being written: the event stream is silent for as long.
-      if (state?.status !== 'running' && state?.status !== 'streaming') return [];
-      const startedAt = since(
-        state.status === 'running' ? (time?.ran ?? time?.created) : time?.created,
-      );
-      return [
-        {
-          callID: id,
-          tool: name ?? 'unknown',
-          startedAt,
-          ...(childID !== undefined && { childID }),
-        },
-      ];
-    },
-  );
-  const writing = isOpen ? last.content.at(-1) : undefined;
-  const isText = writing?.type === 'text' || writing?.type === 'reasoning';
-  const textRepeats = isText && writing.text !== undefined ? repeatsAtEnd(writing.text) : 0;
-  return {
-    tools,
-    preparing: newest?.type === 'user',
-    compacting: newest?.type === 'compaction' && newest.status === 'running',
-    ...(isText && { answeringSince: since(writing.time?.created ?? last?.time?.created) }),
-    ...(textRepeats > 1 && { textRepeats }),
-    ...(model !== undefined && { model }),
-    mark: markOf(messages),
-  };
-}
-
-/** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
-function markOf(messages: readonly schemas.WireMessage[]): string {
-  const hash = createHash('sha1');
-  for (const { id, type, status, finish, time, retry, content } of messages) {
-    hash.update(
-      `${id} ${type} ${status} ${finish} ${time?.completed} ${retry?.attempt} ${content.length}\n`,
-    );
-    for (const part of content) {
-      hash.update(
-        `${part.id} ${part.text?.length} ${part.state?.status} ${part.time?.completed}\n`,
-      );
-    }
-  }
-  return hash.digest('hex');
 }

@@ -1,0 +1,115 @@
+/** What the clients of both APIs share: requests whose answers are checked, and what a probe makes of an error. */
+
+import type { Clock } from '../lib/clock.js';
+import { isId } from '../lib/id.js';
+import { askIdentity } from './ask-identity.js';
+import { messageOf, OpencodeError, probeFailure } from './http/errors.js';
+import {
+  type Request,
+  type StreamTarget,
+  Transport,
+  type TransportOptions,
+} from './http/transport.js';
+import { ParseStats } from './parse-stats.js';
+import { recognise, unsupportedOf } from './recognise.js';
+import type { ProbeResult } from './server-api.js';
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+export interface ApiClientOptions extends Omit<TransportOptions, 'timeoutMs'> {
+  /** Per request, from sending to the last byte of the answer. */
+  timeoutMs?: number;
+  parseStats?: ParseStats;
+}
+
+export interface Schema<T> {
+  safeParse(value: unknown): { success: true; data: T } | { success: false };
+}
+
+export abstract class ApiClient {
+  abstract readonly api: 1 | 2;
+  /** The server's address, without credentials. */
+  readonly url: string;
+  /** What could not be read in answers. */
+  readonly parseStats: ParseStats;
+  protected readonly clock: Clock;
+  protected readonly transport: Transport;
+
+  constructor(options: ApiClientOptions) {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, parseStats = new ParseStats(), ...rest } = options;
+    this.clock = options.clock;
+    this.parseStats = parseStats;
+    this.transport = new Transport({ ...rest, timeoutMs });
+    this.url = this.transport.url;
+  }
+
+  streamTarget(path: string): StreamTarget {
+    return this.transport.streamTarget(path);
+  }
+
+  /** Any other JSON route, unchecked. */
+  raw(request: Request): Promise<unknown> {
+    return this.transport.json(request);
+  }
+
+  /** Ends every request in flight. */
+  close(): Promise<void> {
+    return this.transport.close();
+  }
+
+  /** An answer of the given shape. @throws OpencodeError */
+  protected async ask<T>(schema: Schema<T>, request: Request): Promise<T> {
+    const answer = schema.safeParse(await this.transport.json(request));
+    if (answer.success) return answer.data;
+    throw this.transport.notOpencode(
+      `${request.method ?? 'GET'} ${this.url}${request.path}`,
+      'answered with JSON of another shape than opencode gives',
+    );
+  }
+
+  /** The values that have the shape; the others are counted. */
+  protected readable<T>(values: readonly unknown[], schema: Schema<T>): T[] {
+    return values.flatMap((value) => {
+      const read = schema.safeParse(value);
+      if (read.success) return [read.data];
+      this.parseStats.unparseable += 1;
+      return [];
+    });
+  }
+
+  /** Where something answered, it is identified: what it is decides what the answer means. */
+  protected async probeFailed(
+    error: unknown,
+    signal: AbortSignal | undefined,
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+  ): Promise<ProbeResult> {
+    if (!(error instanceof OpencodeError)) {
+      return { kind: 'failed', failure: 'network', error: messageOf(error) };
+    }
+    const { kind, message, statusCode = 401 } = error;
+    if (kind === 'aborted') return { kind };
+    const failure = probeFailure(error);
+    if (failure !== undefined && failure !== 'http' && failure !== 'not_opencode') {
+      return { kind: 'failed', failure, error: message };
+    }
+    const answers = await askIdentity(this.streamTarget('').url, timeoutMs, signal);
+    if (signal?.aborted) return { kind: 'aborted' };
+    const other = this.api === 1 ? 'opencode-2' : 'opencode-1';
+    if (kind === 'unauthorized' && recognise(answers).kind !== other) {
+      return { kind, status: statusCode, error: message };
+    }
+    const unsupported = unsupportedOf(answers, error.answered);
+    return { kind: 'unsupported', ...unsupported, error: `${message} ${unsupported.means}.` };
+  }
+}
+
+/** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
+export function segment(id: string): string {
+  if (isId(id)) return id;
+  throw new OpencodeError({
+    kind: 'http',
+    request: `the id ${JSON.stringify(id.slice(0, 80))}`,
+    outcome: 'was not asked for: opencode has ids of letters, digits, "_" and "-"',
+    statusCode: 404,
+  });
+}
