@@ -10,11 +10,8 @@ const IMPORT = /\b(?:from|import)\s*\(?\s*'(\.{1,2}\/[^']+)\.js'/g;
 /** The top of the house: it may import every room, and no room may import it. */
 const TOP: readonly string[] = ['commands'];
 
-/** Types of the driver that still lead in circles: batch ↔ driver, and run → catalog → types. No other may. */
-const DRIVER = /^opencode\/driver\/(batch|run)\.ts$/;
-
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.ts') && !DRIVER.test(file))
+  .filter((file) => file.endsWith('.ts'))
   .map((file) => join(SRC, file));
 const imports = new Map(files.map((file) => [file, importsOf(file)]));
 
@@ -47,6 +44,17 @@ function circle(): string[] {
 it('no source file imports itself by way of others, for a type neither', () => {
   expect([...imports.values()].flat().length).toBeGreaterThan(files.length);
   expect(circle()).toEqual([]);
+});
+
+it('nothing outside of its folder knows the API of one version, but where it is chosen', () => {
+  const CHOOSE = ['opencode/recognising-api.ts', 'opencode/recognising-driver-api.ts'];
+  const VERSION = /^opencode\/v[12]\//;
+  const short = (path: string) => path.slice(SRC.length + 1);
+  const outside = files.filter((file) => !VERSION.test(short(file)));
+  const knowing = outside.filter((file) =>
+    imports.get(file)?.some((imported) => VERSION.test(short(imported))),
+  );
+  expect(knowing.map(short).sort()).toEqual(CHOOSE);
 });
 
 it('every folder of src has its import rule in biome.json, and none may import the top', () => {
