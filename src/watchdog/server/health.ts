@@ -9,8 +9,8 @@ import type { Decision, RestartReason, ServerHealth } from '../decision.js';
 import type { ServerObservation, StreamObservation, Unsupported } from '../observation.js';
 import type { Policy } from '../policy.js';
 import { CircuitBreaker } from './circuit-breaker.js';
+import { Liveness } from './liveness.js';
 import { Suspension } from './suspension.js';
-import { UnresponsivePeriods } from './unresponsive-periods.js';
 
 type Settled =
   | { kind: 'unknown' }
@@ -25,12 +25,6 @@ type State =
   /** `before` is what it goes back to where the old process turns out to serve on. */
   | { kind: 'restarting'; since: number; reason: RestartReason; before: Settled };
 
-/**
- * opencode's heartbeat interval where it was not measured yet (facts, section 4), and how far beyond the interval a
- * stream may be silent before it stops vouching for a slow probe.
- */
-const DEFAULT_HEARTBEAT = 10_000;
-const HEARTBEAT_SLACK = 1.2;
 /** Reasons that stand until something is done: what `dryRun` left is not decided again and again. */
 const STANDING: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive', 'wedged']);
 
@@ -41,7 +35,7 @@ export class ServerWatch {
   readonly #emit: (decision: Decision) => void;
   readonly breaker: CircuitBreaker;
   readonly #suspension: Suspension;
-  readonly #unresponsive = new UnresponsivePeriods();
+  readonly #liveness: Liveness;
 
   #state: State = { kind: 'unknown' };
   #pid: number | undefined;
@@ -50,18 +44,10 @@ export class ServerWatch {
   #version: string | undefined;
   /** It was healthy once: its silence means something. */
   #understood = false;
-  #failures = 0;
-  #failedAt = Number.NEGATIVE_INFINITY;
-  #stream: { connected: boolean; aliveAt: number; heartbeat: number } = {
-    connected: false,
-    aliveAt: Number.NEGATIVE_INFINITY,
-    heartbeat: DEFAULT_HEARTBEAT,
-  };
   /** The first start is nobody's failure and costs no budget. */
   #startedOnce = false;
   /** A person asked for a restart, and it is not decided yet. */
   #requested = false;
-  #gapAt = Number.NEGATIVE_INFINITY;
   /** `dryRun` left a dead or frozen server as it is: the same is not decided again until something changes. */
   #skipped = false;
   restarts = 0;
@@ -72,6 +58,7 @@ export class ServerWatch {
     this.#emit = emit;
     this.breaker = new CircuitBreaker(policy.restart);
     this.#suspension = new Suspension(emit);
+    this.#liveness = new Liveness(policy.probe);
   }
 
   get state(): Readonly<State> {
@@ -89,7 +76,7 @@ export class ServerWatch {
   }
   /** It answered the last probe. */
   get answering(): boolean {
-    return this.healthy && this.#failures === 0;
+    return this.healthy && this.#liveness.failures === 0;
   }
   /** Its process is known to be gone. */
   get isDown(): boolean {
@@ -100,22 +87,22 @@ export class ServerWatch {
     return this.#state.kind === 'starting' || this.#state.kind === 'restarting';
   }
   get streamConnected(): boolean {
-    return this.#stream.connected;
+    return this.#liveness.streamConnected;
   }
 
   /** For how long of the time since then it was not responding, ms: no silence of its sessions'. */
   unresponsiveMsSince(since: number): number {
-    return this.#unresponsive.msSince(since);
+    return this.#liveness.unresponsiveMsSince(since);
   }
 
   /** Nothing at all was heard of it since it was asked and did not answer. */
   get isUnresponsive(): boolean {
-    return this.#unresponsive.isUnresponsive;
+    return this.#liveness.isUnresponsive;
   }
 
   /** It said something, whatever it was. */
   heard(at: number): void {
-    this.#unresponsive.heard(at, this.#stream.heartbeat * HEARTBEAT_SLACK);
+    this.#liveness.heard(at);
   }
 
   health(): ServerHealth {
@@ -137,7 +124,7 @@ export class ServerWatch {
         return;
       case 'probe.ok':
         this.heard(o.at);
-        this.#failures = 0;
+        this.#liveness.forgive();
         this.#suspension.answered(o.at);
         if (!this.acting && !this.healthy) this.#becomeHealthy(o.at, o.version);
         return;
@@ -146,7 +133,7 @@ export class ServerWatch {
         return;
       case 'probe.unauthorized':
         this.heard(o.at);
-        this.#failures = 0;
+        this.#liveness.forgive();
         if (!this.acting && this.#state.kind !== 'unauthorized') this.#refused(o.at, o.status);
         return;
       case 'probe.unsupported':
@@ -186,17 +173,14 @@ export class ServerWatch {
         return;
       case 'stream.connected':
         this.heard(o.at);
-        this.#stream.connected = true;
-        this.#stream.aliveAt = o.at;
+        this.#liveness.streamBegins(o.at);
         return;
       case 'stream.lost':
-        this.#stream.connected = false;
+        this.#liveness.streamLost();
         return;
       case 'stream.alive':
         this.heard(o.at);
-        this.#stream.aliveAt = o.at;
-        if (o.heartbeatMs !== undefined) this.#stream.heartbeat = o.heartbeatMs;
-        this.#failures = 0;
+        this.#liveness.streamAlive(o.at, o.heartbeatMs);
         return;
       case 'stream.unavailable':
       case 'stream.resynced':
@@ -212,10 +196,7 @@ export class ServerWatch {
 
   /** What failed during a gap was not the server's fault. */
   gap(at: number): void {
-    this.#gapAt = at;
-    this.#failures = 0;
-    // A stream's silence during the gap proves nothing either way: it gets a fresh chance.
-    this.#stream.aliveAt = at;
+    this.#liveness.gap(at);
   }
 
   /** The server's own reason for a restart, none where it serves. A person's wish comes first: no budget holds it. */
@@ -290,7 +271,7 @@ export class ServerWatch {
     this.restarts += 1;
     const pid = this.#pid;
     this.#state = { kind: 'restarting', since: at, reason, before };
-    this.#failures = 0;
+    this.#liveness.forgive();
     this.#emit({
       note: 'server.restarting',
       reason,
@@ -307,7 +288,7 @@ export class ServerWatch {
     this.#startedOnce = true;
     this.#understood = true;
     this.#skipped = false;
-    this.#failures = 0;
+    this.#liveness.forgive();
     this.#state = { kind: 'healthy', since: at };
     this.#version = version ?? this.#version;
     if (this.breaker.healthy(at)) {
@@ -334,10 +315,10 @@ export class ServerWatch {
     this.#suspension.answered(o.at);
     if (this.acting) return;
     if (this.#state.kind === 'healthy') {
-      if (o.startedAt <= this.#gapAt || !this.#tooManyFailures(o.at)) return;
+      if (this.#liveness.isOfGap(o.startedAt) || !this.#liveness.failedTooOften(o.at)) return;
       this.breaker.unhealthy(o.at);
     }
-    this.#failures = 0;
+    this.#liveness.forgive();
     const { answered, means, version, starting, certain } = o;
     this.#becomeUnsupported(o.at, {
       answered,
@@ -365,21 +346,10 @@ export class ServerWatch {
     });
   }
 
-  /** Whether what failed now was one failure too many. A live event stream outvotes a slow probe: a busy server is not a dead one. */
-  #tooManyFailures(at: number): boolean {
-    // A cut connection is probed at once: what fails in the same moment is one failure, not several.
-    if (this.#failures > 0 && at - this.#failedAt < this.#policy.probe.interval / 2) return false;
-    this.#failedAt = at;
-    this.#failures += 1;
-    if (this.#failures < this.#policy.probe.maxFailures) return false;
-    const silentMs = at - this.#stream.aliveAt;
-    return !(this.#stream.connected && silentMs < this.#stream.heartbeat * HEARTBEAT_SLACK);
-  }
-
   #probeFailed(o: Extract<ServerObservation, { kind: 'probe.failed' }>): void {
     const { at, startedAt, error, failure } = o;
-    if (this.acting || startedAt <= this.#gapAt) return;
-    this.#unresponsive.missed(startedAt);
+    if (this.acting || this.#liveness.isOfGap(startedAt)) return;
+    this.#liveness.missed(startedAt);
     switch (this.#state.kind) {
       case 'healthy':
       case 'unauthorized':
@@ -391,14 +361,15 @@ export class ServerWatch {
       default:
         return;
     }
-    if (!this.#tooManyFailures(at)) return;
-    const silentMs = at - this.#stream.aliveAt;
+    if (!this.#liveness.failedTooOften(at)) return;
+    const silentMs = this.#liveness.silentMs(at);
+    const { failures } = this.#liveness;
     this.breaker.unhealthy(at);
     this.#skipped = false;
-    this.#state = { kind: 'unresponsive', since: at, failures: this.#failures, lastError: error };
+    this.#state = { kind: 'unresponsive', since: at, failures, lastError: error };
     this.#emit({
       note: 'server.unresponsive',
-      failures: this.#failures,
+      failures,
       lastError: error,
       ...(Number.isFinite(silentMs) ? { silentMs } : {}),
     });
@@ -427,7 +398,7 @@ export class ServerWatch {
     const oldPid = o.oldPid ?? this.#exitedPid;
     this.#exitedPid = undefined;
     this.#pid = o.pid;
-    this.#stream.aliveAt = o.at;
+    this.#liveness.replaced(o.at);
     this.#understood = false;
     if (o.unsupported !== undefined) {
       this.#emit({
@@ -458,7 +429,7 @@ export class ServerWatch {
       reason: was.kind === 'restarting' ? was.reason : 'start',
       error: o.error,
     });
-    this.#failures = 0;
+    this.#liveness.forgive();
     this.breaker.failed(o.at);
     if (o.serverAlive) {
       // Nothing was done: a probe tells soon enough whether it serves.
