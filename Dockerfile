@@ -39,7 +39,7 @@ LABEL org.opencontainers.image.title="opencode-watchdog" \
       org.opencontainers.image.version="${VERSION}"
 # TINI_SUBREAPER: in a shared PID namespace tini is not PID 1.
 # MALLOC_TRIM_THRESHOLD_: glibc gives freed memory back sooner, 1 MB of an idle daemon. Not in the systemd units: there
-# opencode and its tools would inherit it. What else keeps it small, it says to V8 itself (src/lib/engine.ts).
+# opencode and its tools would inherit it.
 # XDG_RUNTIME_DIR: /dev/shm can be written with a read-only root file system too; the lock against a second daemon is there.
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     NODE_ENV=production \
