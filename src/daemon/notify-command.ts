@@ -8,6 +8,7 @@ import { commandEnvironment } from '../lib/child-env.js';
 import { type Clock, sleep } from '../lib/clock.js';
 import { type CommandResult, runCommand } from '../process/run-command.js';
 import { openProcessTable } from '../process/table/open-table.js';
+import { NEWS_ROOMS } from '../telemetry/catalogue/events.js';
 import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
 import { eventJson } from '../telemetry/notify/message.js';
 import { CHATTER } from '../telemetry/notify/topic.js';
@@ -30,16 +31,6 @@ const TIMEOUT_MS = 30_000;
 const STOP_GRACE_MS = 1_000;
 /** What is pending when the daemon stops gets this long, ms. */
 const FAREWELL_MS = 3_000;
-/** Rooms whose events are news. */
-const ROOMS: ReadonlySet<string> = new Set([
-  'session',
-  'server',
-  'directory',
-  'budget',
-  'provider',
-  'daemon',
-  'act',
-]);
 
 export interface NotifyCommandOptions {
   command: readonly string[];
@@ -141,7 +132,7 @@ export class NotifyCommand implements Notifier {
 /** What the log has at info and above of these rooms, but for what comes all the time. */
 function isNews({ event, level }: TelemetryRecord): boolean {
   const [room = ''] = event.split('.', 1);
-  return ROOMS.has(room) && level !== 'debug' && (!CHATTER.has(event) || level !== 'info');
+  return NEWS_ROOMS.has(room) && level !== 'debug' && (!CHATTER.has(event) || level !== 'info');
 }
 
 function failureOf(result: CommandResult, timeoutMs: number): string | undefined {

@@ -3,7 +3,9 @@
  * directory. `history` has what happened to sessions and to the server; `health` has what only the page's last hour is
  * drawn from, and is allowed less, so that busy sessions cannot push an incident out.
  */
+
 import type { Clock } from '../lib/clock.js';
+import { NEWS_ROOMS } from '../telemetry/catalogue/events.js';
 import { type LogLine, logLineOf, parseLogLine } from '../telemetry/log-line.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import { LogRate } from '../telemetry/rate-limit.js';
@@ -20,17 +22,7 @@ const SLACK_BYTES = 1024 ** 2;
 
 const HISTORY = 'history';
 const HEALTH = 'health';
-/** Rooms of events that are kept whole. */
-const ROOMS: ReadonlySet<string> = new Set([
-  'session',
-  'server',
-  'directory',
-  'budget',
-  'provider',
-  'act',
-  'daemon',
-]);
-/** Of these rooms, what says nothing about the past. */
+/** Of the rooms whose events are kept whole, what says nothing about the past. */
 const NOT_KEPT: ReadonlySet<string> = new Set(['session.health', 'server.output', 'daemon.state']);
 
 /** Which file an event belongs to, if any. */
@@ -38,7 +30,7 @@ export function fileFor({ event, level, fields }: LogLine): 'history' | 'health'
   if (event === 'session.health') return fields.previous === undefined ? undefined : HEALTH;
   if (event === 'health.summary') return HEALTH;
   const [room = ''] = event.split('.', 1);
-  if (!ROOMS.has(room) || NOT_KEPT.has(event)) return undefined;
+  if (!NEWS_ROOMS.has(room) || NOT_KEPT.has(event)) return undefined;
   if (event === 'server.notice') return level === 'warn' || level === 'error' ? HISTORY : undefined;
   return HISTORY;
 }

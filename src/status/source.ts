@@ -1,8 +1,9 @@
 /** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
 import type { ActBy } from '../telemetry/catalogue/events.js';
-import type { Health, ServerHealth, SessionFields } from '../watchdog/decision.js';
-import type { ParkedRun, RequestKind, Spent } from '../watchdog/observation.js';
+import type { ServerHealth, SessionFields } from '../watchdog/decision.js';
+import type { ParkedRun, Spent } from '../watchdog/observation.js';
 import type { BreakerState } from '../watchdog/server/circuit-breaker.js';
+import type { SessionDetail } from '../watchdog/watchdog.js';
 
 export interface ServerFacts {
   health: ServerHealth;
@@ -23,29 +24,7 @@ export interface ServerFacts {
 }
 
 /** One active session, with what it waits for or fails on. */
-export interface SessionFacts extends SessionFields {
-  health: Health;
-  forMs: number;
-  attempt?: number;
-  model?: string;
-  tool?: string;
-  toolForMs?: number;
-  /** What opencode says about the retry. */
-  message?: string;
-  nextInMs?: number;
-  /** Why it counts as stuck. */
-  reason?: string;
-  /** What the run has spent with its subagents. */
-  costUsd?: number;
-  tokens?: number;
-  waitingFor?: RequestKind;
-  waitingForMs?: number;
-  /** Since the last sign of life, where silence counts. */
-  quietForMs?: number;
-  runForMs?: number;
-  steps?: number;
-  filesChanged?: number;
-}
+export type SessionFacts = SessionDetail;
 
 /** Limits that a person compares a session with; 0 is off. */
 export interface ShownLimits {

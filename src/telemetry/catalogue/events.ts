@@ -5,6 +5,17 @@ import type { AskedBy } from '../../watchdog/observation.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
+/** Rooms (a name's first word) whose events are news: they are kept in the history, and told to `notify.command`. */
+export const NEWS_ROOMS: ReadonlySet<string> = new Set([
+  'session',
+  'server',
+  'directory',
+  'budget',
+  'provider',
+  'act',
+  'daemon',
+]);
+
 /** The events that come from the daemon around the state machine. */
 export interface DaemonEventFields {
   'daemon.started': { version: string; pid: number; config: Record<string, unknown> };
