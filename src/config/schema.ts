@@ -303,6 +303,9 @@ export const configSchema = group({
       0,
       'Resident memory of the server’s process tree that leads to a restart; 0 = off.',
     ),
+    maxProcesses: count(0, 'Processes of the server’s tree that lead to a restart; 0 = off.', {
+      min: 0,
+    }),
     schedule: cron('Cron expression of regular restarts, e.g. `"0 4 * * *"`.'),
     drainTimeout: duration(
       30 * 60_000,

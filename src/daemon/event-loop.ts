@@ -6,6 +6,7 @@ import type { ProbeResult, ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { Telemetry } from '../telemetry/logger.js';
+import { bytes as bytesWords } from '../telemetry/number-text.js';
 import { type Health, isNote, type ServerHealth } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { copyPolicy } from '../watchdog/policy.js';
@@ -107,8 +108,18 @@ export class EventLoop {
     this.#memory = new MemoryMonitor({
       clock,
       config: config.recycle,
-      measure: () => control.memory(),
-      onLimit: () => this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'memory' }),
+      measure: async () => {
+        const usage = await control.usage?.();
+        if (usage !== undefined) return usage;
+        const bytes = await control.memory();
+        return bytes === undefined ? undefined : { bytes };
+      },
+      onLimit: (reason) => this.observe({ kind: 'restart.requested', at: clock.now(), reason }),
+      onGrowing: (bytesPerHour, children = []) =>
+        telemetry.emit('server.memory_growing', {
+          bytesPerHour,
+          children: children.map((each) => `${each.name} (${each.pid}) ${bytesWords(each.bytes)}`),
+        }),
     });
     this.#spent = new SpentStore({
       directory: options.stateDirectory,

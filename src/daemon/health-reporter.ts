@@ -47,6 +47,7 @@ export class HealthReporter {
       ...countByHealth(watchdog.idleSessions, active),
       eventsPerSec: Math.round(((events - this.#lastEvents) / seconds) * 10) / 10,
       ...(memory.latest === undefined ? {} : { serverMemoryBytes: memory.latest }),
+      ...(memory.processes === undefined ? {} : { serverProcesses: memory.processes }),
       ...(memory.growthPerHour === undefined
         ? {}
         : { serverMemoryGrowthBytesPerHour: memory.growthPerHour }),

@@ -1,4 +1,7 @@
-/** Samples the resident memory of the server's process tree: the last value, its trend, and whether it is over the limit. */
+/**
+ * Samples what the server's process tree uses, memory and processes: the last values, the trend, and whether one is
+ * over its limit.
+ */
 import type { Clock } from '../lib/clock.js';
 
 /** One sample reads a few files of /proc: cheap, and a leak is slow. */
@@ -10,19 +13,35 @@ const TREND_MS = 15 * 60_000;
 /** One sample over the limit may be a passing build of a tool; this many in a row are not. */
 const OVER_IN_A_ROW = 2;
 
+/** Growth that is said: so much an hour, and so large a share of what it was; a large server breathes. */
+const GROWING_BYTES_PER_HOUR = 200 * 1024 ** 2;
+const GROWING_SHARE = 0.2;
+const SAY_AGAIN_MS = 60 * 60_000;
+
+export interface Usage {
+  bytes: number;
+  processes?: number;
+  children?: readonly { name: string; pid: number; bytes: number }[];
+}
+
 export interface MemoryMonitorOptions {
   clock: Clock;
-  /** `maxMemory` in bytes, 0 = no limit; read at each sample. */
-  config: { readonly maxMemory: number };
-  /** Bytes, or undefined where it cannot be read. */
-  measure(): Promise<number | undefined>;
-  onLimit(bytes: number): void;
+  /** `maxMemory` in bytes; 0 = no limit, for both; read at each sample. */
+  config: { readonly maxMemory: number; readonly maxProcesses: number };
+  /** Undefined where it cannot be read. `processes` is absent where only the memory is known. */
+  measure(): Promise<Usage | undefined>;
+  onLimit(reason: 'memory' | 'processes'): void;
+  /** It has grown for long enough to be a leak, and nothing was said of it for `SAY_AGAIN_MS`. */
+  onGrowing(bytesPerHour: number, children: Usage['children']): void;
 }
 
 export class MemoryMonitor {
   readonly #options: MemoryMonitorOptions;
   #samples: { at: number; bytes: number }[] = [];
   #over = 0;
+  #manyInARow = 0;
+  #latest: Usage | undefined;
+  #saidAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: MemoryMonitorOptions) {
     this.#options = options;
@@ -31,6 +50,11 @@ export class MemoryMonitor {
   /** Bytes at the last sample. */
   get latest(): number | undefined {
     return this.#samples.at(-1)?.bytes;
+  }
+
+  /** Processes at the last sample. */
+  get processes(): number | undefined {
+    return this.#latest?.processes;
   }
 
   /** Growth in bytes an hour over the last half hour (least squares); undefined before 15 minutes are known. */
@@ -52,21 +76,39 @@ export class MemoryMonitor {
   /** Takes one sample. Call it every `SAMPLE_EVERY_MS`. */
   async sample(): Promise<void> {
     const { clock, config, measure, onLimit } = this.#options;
-    const { maxMemory } = config;
-    const bytes = await measure();
-    if (bytes === undefined) {
+    const { maxMemory, maxProcesses } = config;
+    const usage = await measure();
+    if (usage === undefined) {
       this.reset();
       return;
     }
+    this.#latest = usage;
+    const { bytes, processes = 0 } = usage;
     this.#samples.push({ at: clock.now(), bytes });
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
     this.#over = maxMemory > 0 && bytes > maxMemory ? this.#over + 1 : 0;
-    if (this.#over >= OVER_IN_A_ROW) onLimit(bytes);
+    this.#manyInARow = maxProcesses > 0 && processes > maxProcesses ? this.#manyInARow + 1 : 0;
+    if (this.#over >= OVER_IN_A_ROW) onLimit('memory');
+    else if (this.#manyInARow >= OVER_IN_A_ROW) onLimit('processes');
+    this.#sayGrowth(usage);
+  }
+
+  #sayGrowth({ bytes, children }: Usage): void {
+    const { clock, onGrowing } = this.#options;
+    const growth = this.growthPerHour;
+    const [first] = this.#samples;
+    if (growth === undefined || first === undefined || growth < GROWING_BYTES_PER_HOUR) return;
+    if (bytes - first.bytes < first.bytes * GROWING_SHARE) return;
+    if (clock.now() - this.#saidAt < SAY_AGAIN_MS) return;
+    this.#saidAt = clock.now();
+    onGrowing(growth, children);
   }
 
   /** Another process: its memory has nothing to do with what was measured before. */
   reset(): void {
     this.#samples = [];
     this.#over = 0;
+    this.#manyInARow = 0;
+    this.#latest = undefined;
   }
 }

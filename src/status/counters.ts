@@ -25,6 +25,7 @@ const RESTART_REASONS: readonly RestartReason[] = [
   'unresponsive',
   'exited',
   'memory',
+  'processes',
   'schedule',
   'manual',
 ];

@@ -81,6 +81,7 @@ export type RestartReason =
   | 'unresponsive'
   | 'exited'
   | 'memory'
+  | 'processes'
   | 'schedule'
   | 'manual';
 

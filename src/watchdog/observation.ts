@@ -117,7 +117,7 @@ interface OfSession extends At {
 }
 
 /** Restarts that are asked for, by a person or by `recycle`. */
-export const REQUESTED_RESTARTS = ['manual', 'memory', 'schedule'] as const;
+export const REQUESTED_RESTARTS = ['manual', 'memory', 'processes', 'schedule'] as const;
 export type RequestedRestart = (typeof REQUESTED_RESTARTS)[number];
 
 export type ServerObservation =

@@ -351,7 +351,7 @@ export class Watchdog {
   }
 
   /** A recycle waits for the sessions at work; where the process is not ours to touch, none is remembered. */
-  #wantRecycle(reason: 'memory' | 'schedule', at: number): void {
+  #wantRecycle(reason: 'memory' | 'processes' | 'schedule', at: number): void {
     if (!this.server.healthy || !this.server.acts) return;
     if (this.#drain.wanted !== undefined || this.#drain.rests(reason, at)) return;
     this.#drain.want(reason, at);

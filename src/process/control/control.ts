@@ -4,6 +4,7 @@
  */
 
 import type { Finding } from '../identity/identity.js';
+import type { TreeUsage } from '../table/memory.js';
 
 export type ControlMode = 'spawn' | 'adopt' | 'external' | 'command' | 'docker' | 'observe';
 
@@ -90,6 +91,8 @@ export interface ServerControl {
   poke(): void;
   /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */
   memory(): Promise<number | undefined>;
+  /** The same with the number of processes and the largest children; absent where no process is seen. */
+  usage?(): Promise<TreeUsage | undefined>;
   /** Whether `dispose('stop')` ends the server; absent where it never does. */
   endsOnStop?(): Promise<boolean>;
   /** Lets go. `stop` ends a server that this control started or adopted from a daemon before it; `leave` leaves it running. */

@@ -1,5 +1,7 @@
 /** Any control in a dry run (`dryRun`): it sees what the real one sees, and owns, starts and ends nothing. */
+
 import type { Finding } from '../identity/identity.js';
+import type { TreeUsage } from '../table/memory.js';
 import {
   ControlError,
   type ControlMode,
@@ -35,6 +37,10 @@ export class DryRunControl implements ServerControl {
 
   poke(): void {
     this.#real.poke();
+  }
+
+  async usage(): Promise<TreeUsage | undefined> {
+    return this.#real.usage?.();
   }
 
   memory(): Promise<number | undefined> {

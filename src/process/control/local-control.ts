@@ -5,6 +5,7 @@ import type { Finding } from '../identity/identity.js';
 import { awaitHealth } from '../server/await-health.js';
 import type { LaunchSpec } from '../server/launch-spec.js';
 import { type LocalOptions, LocalServer, type Proven } from '../server/local-server.js';
+import type { TreeUsage } from '../table/memory.js';
 import {
   ControlError,
   type ControlMode,
@@ -54,6 +55,10 @@ export abstract class LocalControl implements ServerControl {
 
   poke(): void {
     this.local.poke();
+  }
+
+  usage(): Promise<TreeUsage | undefined> {
+    return this.local.usage();
   }
 
   memory(): Promise<number | undefined> {

@@ -14,7 +14,7 @@ import { type Finding, type Owner, proveServer } from '../identity/identity.js';
 import { continueTree } from '../signal/continue-process.js';
 import { type KillReport, killTree } from '../signal/kill-tree.js';
 import { findOrphans } from '../signal/orphans.js';
-import { treeMemory } from '../table/memory.js';
+import { type TreeUsage, treeMemory, treeUsage } from '../table/memory.js';
 import { openProcessTable } from '../table/open-table.js';
 import { type FindHolders, isLocalHost, isPortFree } from '../table/port.js';
 import {
@@ -263,10 +263,19 @@ export class LocalServer {
   }
 
   async memory(): Promise<number | undefined> {
-    const roots = [this.#watched?.server.pid, this.#own.launched?.root.pid].filter(
+    const roots = this.#roots();
+    return roots.length === 0 ? undefined : treeMemory(this.table, roots);
+  }
+
+  async usage(): Promise<TreeUsage | undefined> {
+    const roots = this.#roots();
+    return roots.length === 0 ? undefined : treeUsage(this.table, roots);
+  }
+
+  #roots(): number[] {
+    return [this.#watched?.server.pid, this.#own.launched?.root.pid].filter(
       (pid) => pid !== undefined,
     );
-    return roots.length === 0 ? undefined : treeMemory(this.table, roots);
   }
 
   /** Stops watching and reading; the server runs on. */

@@ -63,6 +63,7 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
       wedged: 'sessions that no abort ended',
       eventsPerSec: 'events of the stream, mean since the last summary',
       serverMemoryBytes: 'resident memory of the server’s process tree',
+      serverProcesses: 'processes of that tree',
       serverMemoryGrowthBytesPerHour: 'its trend over the last half hour',
       watchdogMemoryBytes: 'resident memory of the daemon',
       restarts: 'restarts since the daemon started',

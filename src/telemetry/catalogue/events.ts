@@ -24,6 +24,7 @@ export interface DaemonEventFields {
   'daemon.gap': { gapMs: number };
   'server.starting': { pid?: number };
   'server.output': { stream: 'stdout' | 'stderr'; line: string };
+  'server.memory_growing': { bytesPerHour: number; children: string[] };
   'server.notice': {
     severity: 'debug' | 'info' | 'warn' | 'error';
     notice: string;
@@ -35,6 +36,7 @@ export interface DaemonEventFields {
   'health.summary': Record<Health, number> & {
     eventsPerSec: number;
     serverMemoryBytes?: number;
+    serverProcesses?: number;
     watchdogMemoryBytes: number;
     serverMemoryGrowthBytesPerHour?: number;
     restarts: number;

@@ -1,11 +1,11 @@
 /** The catalogue's entries about the server, its event stream and its restarts. */
 import type { RestartReason } from '../../watchdog/decision.js';
-import { aside, capitalised, counted, phrase, time } from '../number-text.js';
+import { aside, bytes, capitalised, counted, phrase, time } from '../number-text.js';
 import type { CatalogueOf, EventName } from './events.js';
 
 type ServerEvent = Extract<EventName, `server.${string}` | `stream.${string}`>;
 
-const REASON = 'pileup, wedged, unresponsive, exited, memory, schedule or manual';
+const REASON = 'pileup, wedged, unresponsive, exited, memory, processes, schedule or manual';
 
 export const serverEvents: CatalogueOf<ServerEvent> = {
   'server.starting': {
@@ -87,7 +87,7 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     level: 'info',
     when: 'a recycle restart is wanted and waits for the sessions at work',
     fields: {
-      reason: 'memory or schedule',
+      reason: 'memory, processes or schedule',
       sessions: 'sessions at work now',
       drainTimeoutMs: 'the longest that it waits',
     },
@@ -162,6 +162,16 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     fields: { restarts: 'restarts in the window' },
     message: (f) => `Restarts are allowed again (${f.restarts} in the window).`,
   },
+  'server.memory_growing': {
+    level: 'warn',
+    when: 'the memory of the server’s process tree has grown for 15 minutes and more, by a fifth at least and by 200 MiB an hour; at most once an hour',
+    fields: {
+      bytesPerHour: 'how fast, over the last half hour',
+      children: 'the largest processes below the server, with their memory',
+    },
+    message: (f) =>
+      `The server’s memory grows by ${bytes(f.bytesPerHour)} an hour${aside(f.children.length === 0 ? undefined : `below it: ${f.children.join(', ')}`)}.`,
+  },
   'server.output': {
     level: 'info',
     when: 'a line of a spawned server’s own output',
@@ -210,6 +220,7 @@ const BECAUSE: Readonly<Record<RestartReason, string>> = {
   unresponsive: 'it does not respond',
   exited: 'its process is gone',
   memory: 'it uses too much memory',
+  processes: 'it has too many processes',
   schedule: 'the schedule says so',
   manual: 'a person asked for it',
 };

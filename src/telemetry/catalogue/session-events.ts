@@ -11,7 +11,7 @@ const REASON =
   'why it counts as stuck: attempts, duration, wait, hopeless, silence, tool_time, run_time, waiting, ghost, loop, budget or pileup';
 const ABORT_REASON = `${REASON}; manual where a person asked for it`;
 const RESTART_REASON =
-  'why the server was restarted: pileup, wedged, unresponsive, exited, memory, schedule or manual';
+  'why the server was restarted: pileup, wedged, unresponsive, exited, memory, processes, schedule or manual';
 const HEALTH = 'idle, busy, waiting, delegating, retrying, looping, stalled, stuck or wedged';
 
 const LOOP_KIND =

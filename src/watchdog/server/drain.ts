@@ -10,7 +10,7 @@ import type { Session } from '../session/state.js';
 
 /** A run younger than this (ms) is not cut for a recycle. */
 const YOUNG = 60_000;
-/** At most one recycle for memory in this time (ms). */
+/** At most one recycle for memory or processes in this time (ms). */
 export const RECYCLE_REST = 30 * 60_000;
 
 export type DrainAnswer =
@@ -18,7 +18,7 @@ export type DrainAnswer =
   | { kind: 'wait'; askAgainAt: number };
 
 interface Wanted {
-  reason: Extract<RestartReason, 'memory' | 'schedule'>;
+  reason: Extract<RestartReason, 'memory' | 'processes' | 'schedule'>;
   since: number;
 }
 
@@ -41,7 +41,7 @@ export class Drain {
 
   /** A recycle for memory did not help for long: a limit below what the server needs must not restart it for ever. */
   rests(reason: Wanted['reason'], at: number): boolean {
-    return reason === 'memory' && at - this.#recycledAt < RECYCLE_REST;
+    return reason !== 'schedule' && at - this.#recycledAt < RECYCLE_REST;
   }
 
   /** The server is another process now: whatever was wanted of the old one is done. */

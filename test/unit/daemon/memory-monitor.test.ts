@@ -7,9 +7,10 @@ test('the trend of the server’s memory is that of the last half hour', async (
   let bytes = 0;
   const watch = new MemoryMonitor({
     clock,
-    config: { maxMemory: 0 },
-    measure: async () => bytes,
+    config: { maxMemory: 0, maxProcesses: 0 },
+    measure: async () => ({ bytes }),
     onLimit: () => {},
+    onGrowing: () => {},
   });
   const sample = async (growth: number) => {
     bytes += growth;
@@ -20,4 +21,67 @@ test('the trend of the server’s memory is that of the last half hour', async (
   expect(watch.growthPerHour).toBeGreaterThan(100_000_000);
   for (let n = 0; n < MAX_SAMPLES; n += 1) await sample(0);
   expect(watch.growthPerHour).toBe(0);
+});
+
+/** A server of 400 MiB with one child, and what is said and asked of it. */
+function server(limits: Partial<{ maxMemory: number; maxProcesses: number }> = {}) {
+  const clock = new FakeClock();
+  const usage = {
+    bytes: 400 * 1024 ** 2,
+    processes: 3,
+    children: [{ name: 'node mcp.js', pid: 7, bytes: 90 * 1024 ** 2 }],
+  };
+  const asked: string[] = [];
+  const said: number[] = [];
+  const monitor = new MemoryMonitor({
+    clock,
+    config: { maxMemory: 0, maxProcesses: 0, ...limits },
+    measure: async () => usage,
+    onLimit: (reason) => asked.push(reason),
+    onGrowing: (bytesPerHour, children) => {
+      expect(children).toEqual(usage.children);
+      said.push(bytesPerHour);
+    },
+  });
+  /** Minutes go by, and it grows by so much each. */
+  const pass = async (minutes: number, mibPerMinute = 0) => {
+    for (let n = 0; n < (minutes * 60_000) / SAMPLE_EVERY_MS; n += 1) {
+      usage.bytes += (mibPerMinute * 1024 ** 2 * SAMPLE_EVERY_MS) / 60_000;
+      await clock.advance(SAMPLE_EVERY_MS);
+      await monitor.sample();
+    }
+  };
+  return { monitor, usage, asked, said, pass };
+}
+
+test('growth is said when it has lasted for 15 minutes, and again an hour later at the earliest', async () => {
+  const { said, pass } = server();
+  await pass(14, 10);
+  expect(said).toEqual([]);
+  await pass(3, 10);
+  expect(said).toHaveLength(1);
+  expect(said[0]).toBeGreaterThan(500 * 1024 ** 2);
+  await pass(50, 10);
+  expect(said).toHaveLength(1);
+  await pass(12, 10);
+  expect(said).toHaveLength(2);
+});
+
+test('a large server that breathes is not said to grow', async () => {
+  const { said, pass } = server();
+  await pass(40, 1);
+  expect(said).toEqual([]);
+});
+
+test('too many processes in two samples in a row are a reason for a restart, one sample is none', async () => {
+  const { usage, asked, pass, monitor } = server({ maxProcesses: 10 });
+  usage.processes = 11;
+  await pass(0.5);
+  usage.processes = 4;
+  await pass(0.5);
+  expect(asked).toEqual([]);
+  usage.processes = 11;
+  await pass(1);
+  expect(asked).toEqual(['processes']);
+  expect(monitor.processes).toBe(11);
 });
