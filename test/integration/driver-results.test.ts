@@ -164,7 +164,7 @@ describe('a prompt that was taken and never began', () => {
   });
 });
 
-it('a quick success asks the server nine times, and no more', async () => {
+it('a quick success asks the server six times, and once more for its events', async () => {
   const { server, driver } = await start();
   for (const count of [1, 2]) {
     server.requests.length = 0;
@@ -173,18 +173,17 @@ it('a quick success asks the server nine times, and no more', async () => {
     reply(server, id, `yes ${count}`);
     await running;
   }
-  expect(server.requests.map(({ route }) => route).sort()).toEqual(
+  // On a slow machine the time may come to ask again whether it is up.
+  const asked = server.requests.filter(({ route }) => route !== 'GET /global/health');
+  expect(asked.map(({ route }) => route).sort()).toEqual(
     [
-      'GET /global/health',
       'GET /global/event',
       'POST /session',
       PROMPT,
-      // Its end, and then that it is gone.
       'GET /session/status',
       'GET /session/:id/message',
       'DELETE /session/:id',
       'GET /session/:id',
-      'GET /session/status',
     ].sort(),
   );
 });

@@ -60,6 +60,8 @@ const UNAWAITED_MS = 1_000;
 /** So often a session that shows nothing is checked, before it counts as one that never ran. */
 const NEVER_RAN_CHECKS = 3;
 const NEVER_RAN_PAUSE_MS = 500;
+/** A server seen up so recently is not probed before a prompt: what the prompt asks it first tells as well. */
+const UP_FOR_MS = 30_000;
 const DEFAULT_LIST = 100;
 /**
  * Prompts whose time is remembered. It matters for a second after each prompt. At the limit: the oldest is forgotten.
@@ -75,6 +77,8 @@ export class OpencodeDriver {
   readonly #options: DriverOptions;
   /** When the driver itself prompted a session, on its clock. */
   readonly #sentAt = new BoundedMap<string, number>(MAX_SENT);
+  /** When the server was last seen up, on the clock. */
+  #upAt = Number.NEGATIVE_INFINITY;
   /** Where sessions live, as the server has said it. */
   readonly #places = new BoundedMap<string, string>(MAX_SENT);
 
@@ -108,6 +112,7 @@ export class OpencodeDriver {
   /** @throws DriverError `unreachable`, `unauthorized` */
   async assertUp(signal?: AbortSignal): Promise<void> {
     const server = await probeServer(this.#client, signal);
+    this.#upAt = server.kind === 'up' ? this.#clock.now() : Number.NEGATIVE_INFINITY;
     if (server.kind === 'up') return;
     const kind = server.kind === 'unauthorized' ? 'unauthorized' : 'unreachable';
     throw new DriverError(kind, server.error);
@@ -254,7 +259,9 @@ export class OpencodeDriver {
         {
           clock: this.#clock,
           notice,
-          assertUp: (signal) => this.assertUp(signal),
+          assertUp: async (signal) => {
+            if (this.#clock.now() - this.#upAt >= UP_FOR_MS) await this.assertUp(signal);
+          },
           // One that is kept is left on purpose: no sweep may end it.
           createSession: (session) =>
             this.#create(session, options.keep === true ? undefined : ownerOf(this.#clock)),
@@ -267,6 +274,9 @@ export class OpencodeDriver {
         },
         options,
       );
+    } catch (error) {
+      if (asDriverError(error).kind === 'unreachable') this.#upAt = Number.NEGATIVE_INFINITY;
+      throw error;
     } finally {
       release();
     }

@@ -82,13 +82,13 @@ export async function removeSession(
   }
   const [left, statuses] = await Promise.all([
     client.session(id, directory),
-    client.statuses(directory),
+    isAtRest ? undefined : client.statuses(directory),
   ]).catch((error: unknown) => {
     throw asDriverError(error, { sessionID: id });
   });
   if (left) throw deleteFailed(id, 'it is still there');
   // It began again between the two: a ghost, which an abort in its directory ends.
-  if ((statuses.get(id)?.type ?? 'idle') !== 'idle') await bringToRest(deps, session);
+  if ((statuses?.get(id)?.type ?? 'idle') !== 'idle') await bringToRest(deps, session);
 }
 
 function deleteFailed(sessionID: string, why: string): DriverError {
