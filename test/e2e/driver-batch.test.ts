@@ -129,7 +129,7 @@ test('reads YAML, refuses what it does not know, and shows its progress on a ter
   await writeFile(file, '- promt: hello\n');
   const wrong = await bench.cli(['batch', file]);
   expect(wrong).toMatchObject({ code: 2, stdout: '' });
-  expect(wrong.stderr).toMatch(/task 1: .*unknown key "promt", did you mean "prompt"\?/);
+  expect(wrong.stderr).toMatch(/line 1 \(task 1\): .*unknown key "promt", did you mean "prompt"\?/);
 });
 
 test('of the library ends what runs when its reader stops reading', async () => {
