@@ -55,6 +55,8 @@ export const DEFAULT_URL = 'http://localhost:4096';
 /** The first request in a new directory starts an instance there, on a busy machine in many seconds (facts, section 3). */
 const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
+/** A session that is made before the stream speaks proves nothing of it, which then costs its whole settling time. */
+const CONNECT_MS = 500;
 /** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
 const UNAWAITED_MS = 1_000;
 /** So often a session that shows nothing is checked, before it counts as one that never ran. */
@@ -263,8 +265,10 @@ export class OpencodeDriver {
             if (this.#clock.now() - this.#upAt >= UP_FOR_MS) await this.assertUp(signal);
           },
           // One that is kept is left on purpose: no sweep may end it.
-          createSession: (session) =>
-            this.#create(session, options.keep === true ? undefined : ownerOf(this.#clock)),
+          createSession: async (session) => {
+            await this.#events.connected(CONNECT_MS, session.signal);
+            return this.#create(session, options.keep === true ? undefined : ownerOf(this.#clock));
+          },
           lastAnswer: (id, signal) => this.#lastAnswer(id, signal),
           send: async (session, text, wish, wall) => {
             const sent = await this.#prompted(session, text, wish, wall.signal, { isNew: true });

@@ -19,6 +19,9 @@ const RECHECK_MS = 60_000;
  */
 const SETTLE_MS = 250;
 
+/** From one run to the next of a caller that makes them in turns: a new stream costs more than the wait. */
+const LINGER_MS = 1_000;
+
 /** Subagents known, of all runs of the driver together. At the limit: the oldest is heard no more. */
 export const MAX_SUBAGENTS = 1_000;
 
@@ -40,6 +43,9 @@ export class SessionEvents {
   /** A subagent's session to that of its run. */
   readonly #parents = new BoundedMap<string, string>(MAX_SUBAGENTS);
   readonly #waiting = new Set<(open: boolean) => void>();
+  readonly #connecting = new Set<(open: boolean) => void>();
+  /** Nobody listens just now; the next run may be near. */
+  #lingering: Timer | undefined;
   readonly #reader: RunEventReader;
   #isStarted = false;
   /** Which connection is being made: one that was given up while it was asked what answers is none. */
@@ -88,22 +94,45 @@ export class SessionEvents {
   }
 
   #closeIfUnused(): void {
-    if (this.#listeners.size === 0 && this.#holds === 0) void this.close();
+    if (!this.#isUnused || this.#lingering) return;
+    const closeThen = () => {
+      this.#lingering = undefined;
+      if (this.#isUnused) void this.close();
+    };
+    this.#lingering = this.#clock.after(LINGER_MS, closeThen, { unref: true });
+  }
+
+  get #isUnused(): boolean {
+    return this.#listeners.size === 0 && this.#holds === 0;
+  }
+
+  /** Settles when the stream has said its first word, or has not within `timeoutMs`: what is made after it is told by it. */
+  async connected(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    if (this.#isOpen || this.#isMissing || this.#settling) return;
+    await this.#until(this.#connecting, timeoutMs, signal);
   }
 
   /** True as soon as events come; false when none will, or not within `timeoutMs`. */
   ready(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#isOpen || this.#isMissing) return Promise.resolve(this.#isOpen);
+    return this.#until(this.#waiting, timeoutMs, signal);
+  }
+
+  #until(
+    waiting: Set<(open: boolean) => void>,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
     return new Promise((resolve) => {
       const settle = (open: boolean) => {
         timer.cancel();
         signal?.removeEventListener('abort', onAbort);
-        this.#waiting.delete(settle);
+        waiting.delete(settle);
         resolve(open);
       };
       const onAbort = () => settle(false);
       const timer = this.#clock.after(timeoutMs, () => settle(false));
-      this.#waiting.add(settle);
+      waiting.add(settle);
       signal?.addEventListener('abort', onAbort, { once: true });
       if (signal?.aborted) onAbort();
     });
@@ -111,6 +140,8 @@ export class SessionEvents {
 
   /** Nobody hears anything any more. Settles when the connection is gone. */
   async close(): Promise<void> {
+    this.#lingering?.cancel();
+    this.#lingering = undefined;
     this.#isStarted = false;
     this.#attempt = undefined;
     this.#isMissing = false;
@@ -144,7 +175,10 @@ export class SessionEvents {
       onData: (text) => {
         if (source !== this.#source) return;
         if (this.#settling) this.#tells();
-        else if (!this.#isOpen) this.#settling = this.#clock.after(SETTLE_MS, () => this.#tells());
+        else if (!this.#isOpen) {
+          this.#settling = this.#clock.after(SETTLE_MS, () => this.#tells());
+          for (const settle of [...this.#connecting]) settle(true);
+        }
         this.#read(text);
       },
       onEnd: (end) => {
@@ -186,7 +220,7 @@ export class SessionEvents {
   }
 
   #settle(open: boolean): void {
-    for (const settle of [...this.#waiting]) settle(open);
+    for (const settle of [...this.#waiting, ...this.#connecting]) settle(open);
   }
 
   #read(text: string): void {
