@@ -3,8 +3,8 @@ import { mkdirSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { StuckReason } from '../../src/watchdog/decision.js';
 import { axeFindings, launchBrowser, NO_BROWSER } from '../support/browser.js';
+import { aborted, anHour, stuck } from '../support/status-hour.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 
@@ -58,42 +58,6 @@ const LOOKS = [
 ] as const;
 
 const row = (page: Page, id: string) => page.locator(`tr[data-id="${id}"]`);
-
-function stuck(w: StatusWorld, sessionID: string, title: string, reason: StuckReason = 'attempts') {
-  w.telemetry.emit('session.stuck', {
-    sessionID,
-    title,
-    reason,
-    limit: 5,
-    value: 5,
-    attempt: 5,
-    message: 'Rate limit reached',
-  });
-  w.health(sessionID, 'stuck', { title, reason });
-  w.telemetry.emit('session.aborting', { sessionID, title, reason, try: 1 });
-}
-
-function aborted(
-  w: StatusWorld,
-  sessionID: string,
-  title: string,
-  reason: StuckReason = 'attempts',
-) {
-  w.health(sessionID, 'idle', { title });
-  w.telemetry.emit('session.aborted', { sessionID, title, reason, try: 1, tookMs: 38 });
-  w.telemetry.emit('session.ended', {
-    sessionID,
-    title,
-    outcome: 'aborted',
-    reason,
-    steps: 1,
-    tools: 0,
-    toolErrors: 0,
-    costUsd: 0,
-    tokens: 0,
-    tookMs: 5_000,
-  });
-}
 
 describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
   it('shows a session go from retrying to stuck to aborted, without a reload', async () => {
@@ -371,7 +335,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
       expect(wide, `${name} needs no sideways scrolling`).toBeLessThanOrEqual(look.viewport.width);
       if (process.env.UPDATE_SCREENSHOTS) {
         mkdirSync(IMAGES, { recursive: true });
-        if (name === 'phone') await page.evaluate('scrollTo(0, 520)');
+        if (name === 'phone') await page.evaluate('scrollTo(0, 560)');
         const path = `${IMAGES}status-${name}.png`;
         await page.screenshot({ path, animations: 'disabled' });
         expect(statSync(path).size).toBeLessThan(200_000);
@@ -379,124 +343,3 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     }
   });
 });
-
-/** An hour in the life of a server, told in the past and brought to now. */
-async function anHour(w: StatusWorld): Promise<void> {
-  const names = [
-    ['ses_7Qm2', 'Migrate the shop to the new API', '/home/ada/shop'],
-    ['ses_4kXp', 'Find the flaky checkout test', '/home/ada/shop'],
-    ['ses_9fTe', 'Write release notes for 2.4', '/home/ada/site'],
-    ['ses_2hRa', 'Upgrade to Node 24', '/home/ada/tools/build'],
-    ['ses_6vLs', 'Explain the scheduler', '/home/ada/engine'],
-    ['ses_1wBn', 'Translate the help pages', '/home/ada/site'],
-    ['ses_8cGd', 'Profile the importer', '/home/ada/engine'],
-  ] as const;
-  const about = (at: number) => {
-    const [sessionID, title, directory] = names[at]!;
-    return { sessionID, title, directory };
-  };
-  const step = (minutesAgo: number) => {
-    w.clock.back = minutesAgo * 60_000;
-  };
-  const set = (at: number, ...rest: [Parameters<StatusWorld['health']>[1], object?]) => {
-    const { sessionID, ...known } = about(at);
-    w.health(sessionID, rest[0], { ...known, ...rest[1] });
-  };
-  step(60);
-  w.telemetry.emit('server.healthy', { version: '1.18.33', pid: 3107 });
-  for (let minute = 60; minute >= 0; minute -= 1) {
-    step(minute);
-    const grown = minute > 22 ? 380 + (60 - minute) * 19 : 340 + (22 - minute) * 9;
-    w.source.bytes = (grown + ((minute * 37) % 23)) * 1024 ** 2;
-    if (minute !== 22) {
-      w.telemetry.emit('health.summary', {
-        idle: 4,
-        busy: 3,
-        waiting: 0,
-        delegating: 0,
-        retrying: 0,
-        looping: 0,
-        stalled: 0,
-        stuck: 0,
-        wedged: 0,
-        eventsPerSec: 40,
-        serverMemoryBytes: w.source.bytes,
-        watchdogMemoryBytes: 8e7,
-        costTodayUsd: 0,
-        tokensToday: 0,
-        restarts: 1,
-      });
-    }
-    if (minute === 57) for (const at of [0, 1, 3, 4]) set(at, 'busy');
-    if (minute === 49) set(4, 'delegating');
-    if (minute === 44) set(1, 'retrying', { attempt: 1 });
-    if (minute === 41) {
-      stuck(w, about(1).sessionID, about(1).title);
-      step(minute - 0.02);
-      aborted(w, about(1).sessionID, about(1).title);
-    }
-    if (minute === 38) set(4, 'busy');
-    if (minute === 35) set(5, 'busy');
-    if (minute === 30) set(5, 'waiting', { waitingFor: 'question' });
-    if (minute === 26) set(5, 'busy');
-    if (minute === 23) {
-      set(6, 'busy');
-      w.telemetry.emit('server.unresponsive', {
-        failures: 3,
-        lastError: 'no answer within 3 s',
-        silentMs: 41_000,
-      });
-      w.telemetry.emit('server.restarting', {
-        reason: 'unresponsive',
-        pid: 3107,
-        interrupted: [about(0).sessionID, about(4).sessionID],
-        restarts: 1,
-        detail: '3 probes failed: no answer within 3 s',
-      });
-      step(minute - 0.08);
-      for (const at of [0, 3, 4, 5, 6]) set(at, 'idle');
-      w.telemetry.emit('server.restarted', {
-        reason: 'unresponsive',
-        tookMs: 4_830,
-        oldPid: 3107,
-        pid: 4242,
-      });
-      w.telemetry.emit('server.healthy', { version: '1.18.33', pid: 4242, tookMs: 4_830 });
-    }
-    if (minute === 21) for (const at of [0, 3, 4]) set(at, 'busy');
-    if (minute === 17) set(2, 'busy');
-    if (minute === 12) set(3, 'delegating');
-    if (minute === 9) set(2, 'waiting', { waitingFor: 'permission' });
-    if (minute === 6) set(0, 'retrying', { attempt: 1 });
-    if (minute === 5) set(6, 'busy');
-    if (minute === 4) {
-      w.telemetry.emit('session.stuck', {
-        ...about(6),
-        reason: 'silence',
-        limit: 600_000,
-        value: 602_000,
-      });
-      set(6, 'stuck');
-      step(minute - 0.35);
-      w.telemetry.emit('session.recovered', {
-        ...about(6),
-        reason: 'silence',
-        attempts: 0,
-        episodeMs: 21_000,
-      });
-      set(6, 'idle');
-    }
-  }
-  step(2);
-  set(0, 'retrying', {
-    attempt: 3,
-    message: 'Rate limit reached for requests',
-    nextInMs: 18_000,
-    model: 'anthropic/claude-sonnet-4-5',
-  });
-  set(4, 'busy', { tool: 'bash', toolForMs: 100_000, model: 'openai/gpt-5' });
-  set(3, 'delegating', { model: 'openai/gpt-5' });
-  w.clock.back = 0;
-  w.source.facts = { ...w.source.facts, forMs: 22.9 * 60_000, restarts: 1, recentRestarts: 1 };
-  w.source.idleSessions = 12;
-}

@@ -27,6 +27,7 @@ export async function axeFindings(page: Page): Promise<string[]> {
   // As text: the page's own types are not those of Node, and its policy lets no script in.
   await page.evaluate(source);
   return page.evaluate<string[]>(
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a template of the page's own script
     'axe.run(document).then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 120)} ${failureSummary}`)))',
   );
 }
