@@ -197,7 +197,14 @@ interface BudgetSpent {
 /** Notes by event name, with the fields that each adds to the common ones. */
 export interface NoteFields {
   'server.starting': Record<never, never>;
-  'server.healthy': { version?: string; api?: number; pid?: number; tookMs?: number };
+  'server.healthy': {
+    version?: string;
+    /** Of the server before, where it was another: opencode was upgraded. */
+    previousVersion?: string;
+    api?: number;
+    pid?: number;
+    tookMs?: number;
+  };
   'server.unresponsive': { failures: number; lastError: string; silentMs?: number };
   'server.unauthorized': { status: number };
   'server.unsupported': { version?: string; answered: string; means: string };

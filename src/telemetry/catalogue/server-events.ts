@@ -20,12 +20,13 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     when: 'first good answer',
     fields: {
       version: 'opencode’s version',
+      previousVersion: 'the version before, where it was another: an upgrade took effect',
       api: '1 or 2: which opencode’s API it speaks',
       pid: 'process id',
       tookMs: 'from the start to this answer',
     },
     message: (f) =>
-      `The server${f.version === undefined ? '' : `, opencode ${f.version},`} is healthy${f.tookMs === undefined ? '' : ` after ${time(f.tookMs)}`}${pid(f.pid)}.`,
+      `The server${f.version === undefined ? '' : `, opencode ${f.version}${f.previousVersion === undefined ? '' : ` (it was ${f.previousVersion})`},`} is healthy${f.tookMs === undefined ? '' : ` after ${time(f.tookMs)}`}${pid(f.pid)}.`,
   },
   'server.unresponsive': {
     level: 'error',

@@ -290,13 +290,16 @@ export class ServerWatch {
     this.#skipped = false;
     this.#liveness.forgive();
     this.#state = { kind: 'healthy', since: at };
+    const previousVersion = this.#version;
     this.#version = version ?? this.#version;
+    const hasChanged = previousVersion !== undefined && previousVersion !== this.#version;
     if (this.breaker.healthy(at)) {
       this.#emit({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
     }
     this.#emit({
       note: 'server.healthy',
       ...(this.#version === undefined ? {} : { version: this.#version }),
+      ...(hasChanged && { previousVersion }),
       ...(this.#pid === undefined ? {} : { pid: this.#pid }),
       ...(tookMs === undefined ? {} : { tookMs }),
     });

@@ -204,6 +204,27 @@ describe('a restart that is asked for', () => {
   });
 });
 
+describe('an upgrade of opencode', () => {
+  const versions = (w: World) =>
+    w.notes('server.healthy').map(({ version, previousVersion }) => [previousVersion, version]);
+
+  test('that takes effect with a restart is said, and the same version again is no news', () => {
+    const w = world().tell({ kind: 'restart.requested', reason: 'manual' });
+    w.tell({ kind: 'restart.done', pid: 200, tookMs: 1_500, version: '1.18.34' });
+    w.tell({ kind: 'restart.requested', reason: 'manual' });
+    w.tell({ kind: 'restart.done', pid: 300, tookMs: 1_500, version: '1.18.34' });
+    expect(versions(w)).toEqual([
+      ['1.18.33', '1.18.34'],
+      [undefined, '1.18.34'],
+    ]);
+  });
+
+  test('is not made up where the new server tells no version', () => {
+    const w = world().tell({ kind: 'restart.requested', reason: 'manual' }).restartDone();
+    expect(versions(w)).toEqual([[undefined, '1.18.33']]);
+  });
+});
+
 describe('a restart that fails', () => {
   test('with the old server still serving loses nothing, and is not tried without end', () => {
     const w = world().prompt().tell({ kind: 'restart.requested', reason: 'manual' });
