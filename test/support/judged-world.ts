@@ -23,6 +23,8 @@ export interface Ask {
   text: string;
   directory?: string;
   permission?: NewSession['permission'];
+  /** Of the provider `fake`; else opencode's default. */
+  model?: string;
 }
 
 const START_TIMEOUT_MS = 120_000;
@@ -125,7 +127,13 @@ export class JudgedWorld {
     return watchdog;
   }
 
-  async begin({ title, text, directory = this.directory, permission }: Ask): Promise<Judged> {
+  async begin({
+    title,
+    text,
+    directory = this.directory,
+    permission,
+    model,
+  }: Ask): Promise<Judged> {
     const { id } = await this.opencode.createSession({
       directory,
       title,
@@ -135,6 +143,7 @@ export class JudgedWorld {
       id,
       directory,
       `${text.replaceAll('@', `(${title})`)} (${title})`,
+      model === undefined ? undefined : { providerID: 'fake', modelID: model },
     );
     return { id, directory, title };
   }
@@ -201,6 +210,11 @@ export class JudgedWorld {
       },
       { what: `the subagent of ${parent.title}`, timeout: RUN_TIMEOUT_MS },
     );
+  }
+
+  /** Requests for the session alone, also where a compaction has taken its prompt out of the conversation. */
+  requests({ id }: Judged): number {
+    return this.provider.requests.filter(({ key }) => key === id).length;
   }
 
   /** Requests for the session (or its subagents) that somebody hung up on. */
