@@ -69,8 +69,11 @@ export class Parking {
   /** True where the run waits now. `until`: when its quota is back. */
   park(session: Session, run: Run, until: number, at: number): boolean {
     const { recover } = this.#context.policy;
-    const before = this.#trying.get(session.id);
-    const parkedAt = before?.parked.parkedAt ?? at;
+    // It has begun already, and failed again, before the executor could tell.
+    const asked = this.#parked.get(session.id);
+    const before = asked ?? this.#trying.get(session.id)?.parked;
+    const parkedAt = before?.parkedAt ?? at;
+    if (asked !== undefined) this.#end(asked, 'continued');
     if (recover.afterQuota === 'none' || until - parkedAt > recover.maxPark) return false;
     if (session.continues >= recover.maxPerSession || this.#parked.size >= MAX_PARKED) return false;
     const { model, agent } = run;
@@ -150,7 +153,7 @@ export class Parking {
       const dueAt = parked.until + AFTER_ITS_TIME_MS;
       if (at < dueAt) {
         this.#context.wakeAt(Math.min(dueAt, lastAt));
-      } else if (this.#context.canAct() && this.#mayTry(providerOf(parked), at)) {
+      } else if (this.#mayContinue(parked, at)) {
         this.#continue(parked);
       } else this.#context.wakeAt(Math.min(lastAt, at + AGAIN_MS));
     }
@@ -197,6 +200,12 @@ export class Parking {
     this.#context.wakeAt(at + PROOF_MS);
   }
 
+  /** What it was told before must have had its answer: nobody is told twice. */
+  #mayContinue(parked: Parked, at: number): boolean {
+    const isUnderWay = this.#registry.find(parked.sessionID)?.continuing === true;
+    return this.#context.canAct() && !isUnderWay && this.#mayTry(providerOf(parked), at);
+  }
+
   #mayTry(provider: string, at: number): boolean {
     const asked = [...this.#parked.values()].filter(({ phase }) => phase === 'asked');
     for (const [sessionID, { since, overAt }] of this.#trying) {
@@ -220,6 +229,7 @@ export class Parking {
     if (session !== undefined) {
       session.continues = Math.max(session.continues, parked.count);
       session.lastAbort = undefined;
+      session.continuing = true;
     }
     this.version += 1;
     this.#context.emit({

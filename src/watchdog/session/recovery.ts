@@ -121,6 +121,7 @@ export function proceed(
   }
   const { model } = choice;
   session.continuedOn = model;
+  session.continuing = true;
   session.continues += 1;
   // A run that follows is wanted: it is not the old one come back.
   session.lastAbort = undefined;

@@ -342,10 +342,12 @@ export class SessionWatch {
         break;
       case 'continue.done':
       case 'continue.failed':
+        session.continuing = false;
         if (!this.crashes.continued(o)) continued(context, session, o);
         this.parking.continued(o);
         break;
       case 'continue.skipped':
+        session.continuing = false;
         this.crashes.continued(o);
         this.parking.continued(o);
         break;

@@ -183,6 +183,8 @@ export interface Session {
   spent: Spent;
   spentBelow: Spent;
   saidBudgets: Set<string>;
+  /** It was told to go on, and the executor has not said yet what came of it. */
+  continuing: boolean;
   /** Models that failed it since its last finished step. */
   failedOn: Set<string>;
   /** The model that `recover` had it go on with last. */
@@ -215,6 +217,7 @@ export function newSession(id: string, at: number): Session {
     spent: { costUsd: 0, tokens: 0 },
     spentBelow: { costUsd: 0, tokens: 0 },
     saidBudgets: new Set(),
+    continuing: false,
     failedOn: new Set(),
     continuedOn: undefined,
     continues: 0,
