@@ -62,11 +62,13 @@ class History {
   readonly #asked = new Set<string>();
   /** Parked now: how often it was told to go on. */
   readonly #parked = new Map<string, number>();
+  readonly #deleted = new Set<string>();
   #seen = 0;
-  isDown = false;
 
   do(each: Step) {
     const { world } = this;
+    // What is deleted does not come back.
+    if ('id' in each && this.#deleted.has(each.id)) return;
     switch (each.does) {
       case 'spend':
         world.prompt(each.id).fails(each.id, 1, { nextInMs: each.minutes * MINUTE });
@@ -91,6 +93,7 @@ class History {
         world.prompt(each.id).fails(each.id, 5).status(each.id, 'idle').abortDone(each.id);
         break;
       case 'delete':
+        this.#deleted.add(each.id);
         world.deleted(each.id);
         break;
       case 'abort':
