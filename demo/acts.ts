@@ -9,7 +9,7 @@ type Act = (stage: Stage, narrator: Narrator) => Promise<Outcome>;
 /** 330 pieces, 150 ms apart: it spans all that is done to its neighbours. */
 const LONG_ANSWER = '[[stream 330 150]]';
 /** Longer than `stall.maxSilence` of the demo. */
-const QUIET_TOOL = '[[bash sleep 15]]';
+const QUIET_TOOL = '[[bash sleep 21]]';
 /** An answer without a body: opencode asks again at once, for ever. */
 const RUNAWAY = '[[nothing-forever]]';
 /** The provider takes the request, and never answers. */
@@ -39,7 +39,7 @@ const runaway: Act = async (stage, narrator) => {
   const { provider, daemon, directories } = stage;
   narrator.act('Act 1 of 4: a runaway is ended, its neighbours go on');
   narrator.say(
-    'Four sessions in two projects. "long answer" streams for a minute. "quiet tool" runs `sleep 15`. The provider',
+    'Four sessions in two projects. "long answer" streams for a minute. "quiet tool" runs `sleep 21`. The provider',
     'answers "hang" never, and "runaway" with nothing: opencode asks again at once, and would do so all night.',
   );
   await begin(stage, 'long answer', directories[0], LONG_ANSWER);

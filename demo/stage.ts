@@ -13,7 +13,7 @@ const BOOT_TIMEOUT_MS = 90_000;
 
 /** The defaults are in minutes; a demo has seconds. */
 export const LIMITS = {
-  stall: { maxSilence: '12s' },
+  stall: { maxSilence: '18s' },
 } as const;
 
 export interface Stage {

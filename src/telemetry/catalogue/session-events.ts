@@ -1,6 +1,6 @@
 /** The catalogue's entries about sessions and their providers. */
 import type { InterruptedBy, ParkedEnd, RunOutcome, WedgedNext } from '../../watchdog/decision.js';
-import { aside, counted, phrase, time } from '../number-text.js';
+import { aside, counted, listed, phrase, time } from '../number-text.js';
 import { REASON_WORDS } from '../reason-words.js';
 import type { CatalogueOf, EventFields, EventName } from './events.js';
 import { named } from './session-name.js';
@@ -167,7 +167,7 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       `The run of session ${named(f)} ${ENDED[f.outcome]}${
         f.reason === undefined ? '' : `, because of ${REASON_WORDS[f.reason]},`
       } after ${time(f.tookMs)}${aside(
-        phrase(
+        listed(
           counted(f.steps, 'step'),
           counted(f.tools, 'tool call'),
           f.toolErrors > 0 && `${f.toolErrors} failed`,
