@@ -1,7 +1,6 @@
 /** The API of OpenCode 2 as the driver needs it (opencode-2-facts, sections 4, 7 and 8). */
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded.js';
-import { isId } from '../../lib/id.js';
 import {
   type Catalog,
   type DriverApi,
@@ -16,7 +15,7 @@ import {
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { SessionSummary } from '../server-api.js';
 import * as catalog from './catalog.js';
-import { OpencodeClientV2, sessionPath } from './client.js';
+import { OpencodeClientV2, segment, sessionPath } from './client.js';
 import { readTranscript } from './messages.js';
 import { V2RunEvents } from './run-events.js';
 import * as schemas from './schemas.js';
@@ -123,27 +122,25 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     return ref && { id: ref.id, providerID: ref.providerID, ...more };
   }
 
-  /** A prompt of ours that waits in the inbox is withdrawn, too: it would run with the next one (section 4.5). */
+  /** First a prompt of ours that waits in the inbox is withdrawn: it would run with the next one (section 4.5). */
   override async abort(
     sessionID: string,
     directory?: string,
     signal?: Signal,
     timeoutMs?: number,
   ): Promise<'taken'> {
-    const taken = await super.abort(sessionID, directory, signal, timeoutMs);
     const inboxID = this.#sent.get(sessionID);
-    if (inboxID === undefined || !isId(inboxID)) return taken;
-    this.#sent.delete(sessionID);
-    const path = sessionPath(sessionID, `/inbox/${inboxID}`);
-    try {
-      await this.transport.json({ method: 'DELETE', path, signal, timeoutMs });
-    } catch (error) {
-      // Delivered already: the interrupt has ended it.
-      const isGone =
-        isNotFound(error) || (error instanceof OpencodeError && error.statusCode === 409);
-      if (!isGone) throw error;
+    if (inboxID !== undefined) {
+      const path = sessionPath(sessionID, `/inbox/${segment(inboxID)}`);
+      await this.transport
+        .json({ method: 'DELETE', path, signal, timeoutMs })
+        .then(() => this.#sent.delete(sessionID))
+        .catch((error: unknown) => {
+          // Delivered already: the interrupt ends its run. What else went wrong, the interrupt tells as well.
+          if (isNotFound(error)) this.#sent.delete(sessionID);
+        });
     }
-    return taken;
+    return super.abort(sessionID, directory, signal, timeoutMs);
   }
 
   runEvents(): V2RunEvents {
