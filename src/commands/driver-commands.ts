@@ -48,6 +48,7 @@ export async function drive(
   const driver = new OpencodeDriver({
     authorise,
     url: server.url,
+    api: server.api,
     username: server.username,
     ...(password === undefined ? {} : { password }),
     command: server.command,

@@ -85,13 +85,21 @@ export class OpencodeDriver {
   readonly #places = new BoundedMap<string, string>(MAX_SENT);
 
   constructor(options: DriverOptions = {}) {
-    const { url = DEFAULT_URL, username, password, clock = new SystemClock(), authorise } = options;
+    const {
+      url = DEFAULT_URL,
+      api,
+      username,
+      password,
+      clock = new SystemClock(),
+      authorise,
+    } = options;
     this.#options = options;
     this.#clock = clock;
     this.#client = new RecognisingDriverApi({
       url,
       clock,
       timeoutMs: REQUEST_TIMEOUT_MS,
+      ...(api !== undefined && { api }),
       ...(username !== undefined && { username }),
       ...(password !== undefined && { password }),
       ...(authorise && { authorise }),

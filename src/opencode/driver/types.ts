@@ -15,8 +15,11 @@ export type { RunStep, ToolCall } from './run.js';
 export interface DriverOptions {
   /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
   url?: string;
+  /** Which opencode speaks there. Default: `auto`, recognised by its answers. */
+  api?: 'auto' | 1 | 2;
   username?: string;
-  password?: string;
+  /** A function is asked at each request. */
+  password?: string | (() => string | undefined);
   clock?: Clock;
   /** Whether the password may be sent now. Default: to a process of our own user or of root, where the URL is local. */
   authorise?: Authorise;
