@@ -1,4 +1,5 @@
 /** The library face of opencode-watchdog: the safe driver, with what it needs to find and start opencode here. */
+import { makePassword, readMadePassword } from './config/made-password.js';
 import { SystemClock } from './lib/clock.js';
 import { serverStateDir } from './lib/state-dir.js';
 import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.js';
@@ -46,11 +47,18 @@ export class OpencodeDriver extends Driver {
       clock = new SystemClock(),
     } = options;
     const { authorise } = new PasswordGuard({ url, command, clock, caller: 'command' });
+    const given = options.password;
+    let made = given === undefined ? readMadePassword(process.env, url)?.reveal() : undefined;
+    const makesOne = () => {
+      made ??= makePassword(process.env, url).reveal();
+      return made;
+    };
     super({
       authorise,
       findBinary: () => checkBinary(command, process.env, process.cwd()),
-      startServer: (signal) => startServer(this.url, command, options, signal),
+      startServer: (signal) => startServer(this.url, command, options, makesOne, signal),
       ...options,
+      password: given ?? (() => made),
     });
   }
 
@@ -79,13 +87,12 @@ async function startServer(
   url: string,
   command: readonly string[],
   options: OpencodeDriverOptions,
+  makesPassword: () => string,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<void> {
-  const { username, password, onNotice, clock = new SystemClock() } = options;
-  const credentials = {
-    ...(username !== undefined && { username }),
-    ...(password !== undefined && { password }),
-  };
+  const { username, password: given, onNotice, clock = new SystemClock() } = options;
+  const password = (typeof given === 'function' ? given() : given) ?? makesPassword();
+  const credentials = { ...(username !== undefined && { username }), password };
   const binary = await checkBinary(command, process.env, process.cwd());
   if (!binary.found) throw new DriverError('binary_not_found', binary.error);
   const guard = new PasswordGuard({ url, command, clock, caller: 'daemon' });
@@ -99,6 +106,7 @@ async function startServer(
       directory: options.serverDirectory ?? process.cwd(),
       env: process.env,
       ...credentials,
+      passwordIsMade: given === undefined,
       startTimeoutMs: options.startTimeoutMs ?? START_TIMEOUT_MS,
       stopGraceMs: STOP_GRACE_MS,
       stateDir: serverStateDir(process.env, url),

@@ -10,7 +10,7 @@ import type { RecognisingDriverApi } from '../opencode/recognising-driver-api.js
 import { createControl } from '../process/control/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
 import { time } from '../telemetry/number-text.js';
-import { apiFor, controlOptions, onceDeps } from './server.js';
+import { apiFor, controlOptions, ensurePassword, onceDeps } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -41,6 +41,7 @@ interface Step {
 
 export async function check(options: CheckOptions): Promise<number> {
   const loaded = options.start ? await loadToAct(options) : loadForCommand(options);
+  if (options.start) ensurePassword(loaded);
   const { config } = loaded;
   const clock = new SystemClock();
   const client = apiFor(loaded, clock);
@@ -83,7 +84,7 @@ function binaryStep(found: BinaryCheck, control: string, isUp: boolean): Step {
     return { step, ok: true, says: `opencode ${version} at ${path}`, path, version };
   }
   const place = found.found ? { path: found.path } : {};
-  const elsewhere = ['observe', 'external', 'command', 'docker'].includes(control);
+  const elsewhere = ['observe', 'external', 'command', 'docker', 'service'].includes(control);
   if (isUp || (elsewhere && !found.found)) {
     return { step, ok: null, warning: true, says: found.error, ...place };
   }

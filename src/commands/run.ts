@@ -33,7 +33,7 @@ import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { copyPolicy } from '../watchdog/policy.js';
 import { refuseUnknownEvents } from './notify.js';
-import { controlOptions, serverUser } from './server.js';
+import { controlOptions, ensurePassword, serverUser } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -53,6 +53,7 @@ export interface RunOptions extends ConfigOptions {
 
 export async function run(options: RunOptions): Promise<number> {
   const loaded = await loadToAct(options, { token: true });
+  ensurePassword(loaded);
   const { config, secrets } = loaded;
   refuseUnknownEvents(loaded);
   const clock = new SystemClock();

@@ -1,5 +1,6 @@
 /** How commands reach the server and its process: the client, and the controls with what the configuration says. */
 import type { LoadedConfig } from '../config/load.js';
+import { makePassword } from '../config/made-password.js';
 import type { Clock } from '../lib/clock.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { isHealthy } from '../opencode/is-healthy.js';
@@ -45,6 +46,16 @@ export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi
   return new RecognisingDriverApi({ url, api, ...credentials, clock, authorise });
 }
 
+/** For whoever may start a server: one that nobody gave a password gets one of ours. */
+export function ensurePassword(loaded: LoadedConfig): void {
+  const { config, secrets } = loaded;
+  const { url, control } = config.server;
+  const maySpawn = control === 'auto' || control === 'spawn';
+  if (secrets.password !== undefined || !maySpawn || config.dryRun) return;
+  secrets.password = makePassword(process.env, url);
+  loaded.passwordIsMade = true;
+}
+
 /** For a command that acts once and ends: what the process says meanwhile is nobody's news, notices go to stderr. */
 export function onceDeps(client: Pick<ServerApi, 'probe'>): ControlDeps {
   return {
@@ -76,6 +87,7 @@ export function controlOptions(
     env: process.env,
     username: server.username,
     ...(password === undefined ? {} : { password }),
+    ...(loaded.passwordIsMade && { passwordIsMade: true }),
     readOnly: config.dryRun,
     ...(user && { user }),
     startTimeoutMs: server.startTimeout,

@@ -95,8 +95,11 @@ function passwordPlace(
   const file: Place | undefined =
     path === null ? undefined : { kind: 'file', path, source, origin: `file ${path}` };
   if (file !== undefined && source.startsWith('environment')) return file;
-  const value = env.OPENCODE_SERVER_PASSWORD;
-  if (value) return { kind: 'variable', value, origin: 'environment OPENCODE_SERVER_PASSWORD' };
+  // Both are opencode's; 2.x reads the first one first.
+  for (const name of ['OPENCODE_PASSWORD', 'OPENCODE_SERVER_PASSWORD']) {
+    const value = env[name];
+    if (value) return { kind: 'variable', value, origin: `environment ${name}` };
+  }
   if (file !== undefined) return file;
   const directory = env.CREDENTIALS_DIRECTORY;
   return directory

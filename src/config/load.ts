@@ -13,10 +13,12 @@ import { readOpencodeVariables, readWatchdogVariables } from './environment.js';
 import { type FoundFile, findConfigFile, readConfigFile } from './file.js';
 import { inContainer, othersWhoMayWrite } from './file-mode.js';
 import { KEYS, nest } from './keys.js';
+import { readMadePassword } from './made-password.js';
 import { ConfigError, type Problem, showValue } from './problem.js';
 import { profileOf, profileSource } from './profiles.js';
 import { type Config, configSchema } from './schema.js';
 import { Secret } from './secret.js';
+import { isServiceAt, readRegistration, SERVICE_URL } from './service-registration.js';
 import type { Entry, Source } from './source.js';
 import { isTrusted, needsTrust } from './trust.js';
 
@@ -52,6 +54,8 @@ export interface Untrusted {
 }
 
 export interface LoadedConfig {
+  /** Nobody gave a password: it is one of ours, for a server that we start (made-password.ts). */
+  passwordIsMade?: true;
   config: Config;
   secrets: Secrets;
   /** Where each key's value came from; `server.password` too, where there is one. */
@@ -98,6 +102,21 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   problems.push(...crossCheck(config, bad, sourceOf));
   const { secrets, problems: secretProblems } = readSecrets(config, origins, env, cwd, { token });
   problems.push(...secretProblems);
+  const service = readRegistration(env);
+  if (config.server.control === 'service' && sourceOf('server.url') === 'default') {
+    config.server.url = service?.url ?? SERVICE_URL;
+    origins.set('server.url', service ? `file ${service.file}` : 'default of OpenCode’s service');
+  }
+  if (secrets.password === undefined && service && isServiceAt(service, config.server.url)) {
+    if (service.password) secrets.password = service.password;
+    origins.set('server.password', `file ${service.file}`);
+  }
+  const made =
+    secrets.password === undefined ? readMadePassword(env, config.server.url) : undefined;
+  if (made !== undefined) {
+    secrets.password = made;
+    origins.set('server.password', 'made for a server that we start');
+  }
   problems.push(...readWebhookUrls(config, cwd));
   const { passwordFile } = config.server;
   const believed = [file?.path, passwordFile === null ? undefined : resolve(cwd, passwordFile)];
@@ -117,6 +136,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     secrets,
     origins,
     warnings,
+    ...(made && { passwordIsMade: true as const }),
     ...(file === undefined ? {} : { file: file.path }),
     ...(read?.untrusted === undefined ? {} : { untrusted: read.untrusted }),
   };

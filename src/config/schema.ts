@@ -52,9 +52,9 @@ const server = group({
   ),
   passwordFile: optionalText('File that holds the password; see “The password” above.', PATH),
   control: choice(
-    ['auto', 'spawn', 'adopt', 'external', 'command', 'docker', 'observe'],
+    ['auto', 'spawn', 'adopt', 'external', 'command', 'docker', 'service', 'observe'],
     'auto',
-    'Who starts and stops the server: `auto` adopts one that answers and spawns one where none does; `observe` never touches the process.',
+    'Who starts and stops the server: `auto` adopts one that answers and spawns one where none does; `service` is OpenCode 2’s own background service; `observe` never touches the process.',
   ),
   command: command(
     ['opencode', 'serve'],

@@ -7,9 +7,14 @@ import type { ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { bytes as bytesWords } from '../telemetry/number-text.js';
-import { type Health, isNote, type ServerHealth } from '../watchdog/decision.js';
+import {
+  type Health,
+  isNote,
+  type RestartReason,
+  type ServerHealth,
+} from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
-import { copyPolicy } from '../watchdog/policy.js';
+import { copyPolicy, type Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
@@ -31,6 +36,13 @@ export interface EventLoopOptions {
   stateDirectory?: string | undefined;
   /** `restart.giveUp: exit`. */
   giveUp(): void;
+}
+
+/** Whether it is such a run that the restart is to end: one that is stuck, or retries in a pile-up. */
+function isEndedBy(reason: RestartReason, health: Health): boolean {
+  return (
+    health === 'stuck' || health === 'wedged' || (reason === 'pileup' && health === 'retrying')
+  );
 }
 
 function unsupportedOf(probe: Extract<ProbeResult, { kind: 'unsupported' }>): Unsupported {
@@ -87,6 +99,7 @@ export class EventLoop {
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#monitor.inspect(sessionID, directory),
       probe: () => this.#monitor.probe(),
+      stuck: (reason) => this.status.sessions().filter(({ health }) => isEndedBy(reason, health)),
       pauseMonitor: () => this.#monitor.pause(),
       resumeMonitor: (fresh) => {
         // A restart that was cut short by the end wakes nobody.
@@ -183,6 +196,7 @@ export class EventLoop {
       ...(pid === undefined ? {} : { pid }),
       ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),
     });
+    if (this.#o.control.resumesRuns === true) this.reconfigured();
     this.#sample();
     this.#schedule();
   }
@@ -193,8 +207,15 @@ export class EventLoop {
     this.observe({
       kind: 'policy.changed',
       at: this.#o.clock.now(),
-      policy: copyPolicy(this.#o.config),
+      policy: this.#policy(),
     });
+  }
+
+  #policy(): Policy {
+    const policy = copyPolicy(this.#o.config);
+    if (this.#o.control.resumesRuns !== true) return policy;
+    // The new server goes on with what was cut: a prompt from here would be a second one.
+    return { ...policy, recover: { ...policy.recover, afterRestart: 'none' } };
   }
 
   /** What is known just now, for people. */

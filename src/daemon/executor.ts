@@ -7,7 +7,7 @@
 import type { Config } from '../config/schema.js';
 import { sharedAbort } from '../lib/abort.js';
 import type { Clock } from '../lib/clock.js';
-import { Semaphore } from '../lib/semaphore.js';
+import { eachLimited, Semaphore } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
 import { abortEnd } from '../opencode/actions/abort-steps.js';
 import { continueSession } from '../opencode/actions/continue.js';
@@ -16,7 +16,7 @@ import { disposeEnd } from '../opencode/actions/dispose-steps.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
-import type { Act, ContinueReason } from '../watchdog/decision.js';
+import type { Act, ContinueReason, RestartReason } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { isManual, skipped } from '../watchdog/skipped.js';
 
@@ -41,6 +41,10 @@ const CUT_BY: Readonly<Record<ContinueReason, string>> = {
 /** On a busy machine the first run in a directory was seen to begin later than 5 s after its prompt. */
 const CONTINUE_BEGINS_MS = 30_000;
 
+/** Interrupts of stuck runs before a restart, at a time. At the limit: the rest wait. */
+const MAX_INTERRUPTS = 8;
+const INTERRUPT_MS = 2_000;
+
 /** A probe of a busy server may take this long. */
 const ASK_MS = 5_000;
 
@@ -58,6 +62,8 @@ export interface ExecutorOptions {
   inspect(sessionID: string, directory: string | undefined): Promise<void>;
   /** Asks the server for its health now, not at the next turn. */
   probe(): void;
+  /** Sessions whose runs such a restart is to end. */
+  stuck(reason: RestartReason): readonly { sessionID: string; directory?: string | undefined }[];
   /** The monitor rests while the server is being restarted. */
   pauseMonitor(): Promise<void>;
   /** `fresh`: another process than before, of which nothing is known yet. */
@@ -126,8 +132,9 @@ export class Executor {
       case 'abort':
         return this.#abort(act);
       case 'start':
+        return this.#restart('start', undefined);
       case 'restart':
-        return this.#restart(act.act);
+        return this.#restart('restart', act.reason);
       case 'continue_process':
         return this.#continueProcess();
       case 'dispose':
@@ -231,10 +238,11 @@ export class Executor {
     }
   }
 
-  async #restart(what: 'start' | 'restart'): Promise<void> {
+  async #restart(what: 'start' | 'restart', reason: RestartReason | undefined): Promise<void> {
     const { clock, control, observe } = this.#o;
     const { signal } = this.#stopping;
     await this.#o.pauseMonitor();
+    if (reason !== undefined && control.resumesRuns === true) await this.#letGoOfStuck(reason);
     // The monitor wakes before the end is told: what follows may put it to rest again.
     try {
       const server = what === 'start' ? await control.start(signal) : await control.restart(signal);
@@ -261,6 +269,17 @@ export class Executor {
       });
       if (!known) throw error;
     }
+  }
+
+  /** An interrupt lets go of a run's claim (opencode-2-facts, section 6): the new server does not go on with it. */
+  async #letGoOfStuck(reason: RestartReason): Promise<void> {
+    const { client } = this.#o;
+    await eachLimited(this.#o.stuck(reason), MAX_INTERRUPTS, async ({ sessionID, directory }) => {
+      // One that does not answer is restarted all the same, and is judged anew where the run comes back.
+      await client
+        .abort(sessionID, directory, this.#stopping.signal, INTERRUPT_MS)
+        .catch(() => undefined);
+    });
   }
 
   /** What answers now may be another opencode than before, by an upgrade in its place. */

@@ -21,7 +21,7 @@ const IDENTIFY_TIMEOUT_MS = 3_000;
 export interface RecognisingOptions {
   url: string;
   username?: string;
-  password?: string;
+  password?: string | (() => string | undefined);
   clock: Clock;
   authorise?: Authorise;
   /** Per request, ms, from sending to the last byte of the answer. */

@@ -22,7 +22,8 @@ const MAX_TRIES = 3;
 export interface TransportOptions {
   url: string;
   username?: string;
-  password?: string;
+  /** As a function it is asked for at each request: it may be made later. */
+  password?: string | (() => string | undefined);
   clock: Clock;
   timeoutMs: number;
   /** Whether the password may be sent now; always, where this is absent. */
@@ -88,7 +89,7 @@ export class Transport {
   readonly #prefix: string;
   readonly #agent: Agent;
   readonly #authorise: Authorise | undefined;
-  readonly #credentials: Readonly<Record<string, string>>;
+  readonly #credentials: () => Readonly<Record<string, string>>;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #redactor: Redactor;
@@ -101,12 +102,15 @@ export class Transport {
     this.url = withoutCredentials(url).replace(/\/+$/, '');
     this.#base = new URL(this.url);
     this.#prefix = this.#base.pathname.replace(/\/+$/, '');
-    const token = password
-      ? Buffer.from(`${username}:${password}`, 'utf8').toString('base64')
-      : undefined;
+    const reveal = typeof password === 'function' ? password : () => password;
+    this.#credentials = (): Record<string, string> => {
+      const secret = reveal();
+      if (!secret) return {};
+      const token = Buffer.from(`${username}:${secret}`, 'utf8').toString('base64');
+      return { authorization: `Basic ${token}` };
+    };
     this.#authorise = authorise;
-    this.#credentials = token ? { authorization: `Basic ${token}` } : {};
-    this.#redactor = createRedactor(password ? [{ reveal: () => password }] : []);
+    this.#redactor = createRedactor(password ? [{ reveal: () => reveal() ?? '' }] : []);
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     setMaxListeners(0, this.#closing.signal);
@@ -175,10 +179,11 @@ export class Transport {
     const answer = await this.#authorise?.();
     const origin = originOf(this.#base, answer?.hostname);
     const { host } = this.#base;
-    const hasPassword = this.#credentials.authorization !== undefined;
+    const credentials = this.#credentials();
+    const hasPassword = credentials.authorization !== undefined;
     return answer?.kind === 'withheld' && hasPassword
       ? { origin, headers: { host }, withheld: answer.why }
-      : { origin, headers: { host, ...this.#credentials } };
+      : { origin, headers: { host, ...credentials } };
   }
 
   /** Asks, and again what only asks where the connection broke before the answer. No redirect is followed. */

@@ -9,6 +9,7 @@ import { CommandControl } from './command.js';
 import { ControlError, type ControlMode, type ServerControl } from './control.js';
 import { ExternalControl } from './external.js';
 import { ObserveControl } from './observe.js';
+import { ServiceControl } from './service.js';
 import { SpawnControl } from './spawn.js';
 
 export interface ControlFacts {
@@ -41,6 +42,12 @@ export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): 
   if (ours) return { mode: 'spawn', reason: 'an earlier run of this daemon started the server' };
   switch (found.kind) {
     case 'proven':
+      if (found.server.command.includes('--service')) {
+        return {
+          mode: 'service',
+          reason: `${describeProcess(found.server)} is OpenCode's own background service, which its clients bring up again`,
+        };
+      }
       return found.role === 'tui'
         ? {
             mode: 'observe',
@@ -110,6 +117,8 @@ async function build(choice: Choice, options: CreateOptions): Promise<ServerCont
       return new AdoptControl(options);
     case 'external':
       return new ExternalControl(options);
+    case 'service':
+      return new ServiceControl(options);
     case 'observe':
       return new ObserveControl(options, choice.reason);
     case 'command': {

@@ -6,7 +6,12 @@ import { type CommandResult, runCommand } from '../run-command.js';
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
-import { ControlError, type RestartedServer, type StartedServer } from './control.js';
+import {
+  ControlError,
+  type ControlMode,
+  type RestartedServer,
+  type StartedServer,
+} from './control.js';
 import { LocalControl } from './local-control.js';
 
 export interface CommandOptions extends LocalOptions {
@@ -16,7 +21,7 @@ export interface CommandOptions extends LocalOptions {
 }
 
 export class CommandControl extends LocalControl {
-  readonly mode = 'command';
+  readonly mode: ControlMode = 'command';
   readonly #options: CommandOptions;
 
   constructor(options: CommandOptions) {
@@ -25,7 +30,7 @@ export class CommandControl extends LocalControl {
   }
 
   start(signal: AbortSignal): Promise<StartedServer> {
-    return this.#run(signal, undefined);
+    return this.runCommand(this.#options.restartCommand, signal, undefined);
   }
 
   async restart(signal: AbortSignal): Promise<RestartedServer> {
@@ -33,7 +38,7 @@ export class CommandControl extends LocalControl {
     const old = found.kind === 'proven' ? found.server : undefined;
     // Its end is now expected.
     this.local.letGo();
-    const started = await this.#run(signal, old);
+    const started = await this.runCommand(this.#options.restartCommand, signal, old);
     return { ...started, ...(old && { oldPid: old.pid }) };
   }
 
@@ -42,18 +47,23 @@ export class CommandControl extends LocalControl {
     this.local.release();
   }
 
-  async #run(signal: AbortSignal, old: ProcessRef | undefined): Promise<StartedServer> {
-    const { deps, clock, startTimeoutMs, restartCommand, commandTimeoutMs } = this.#options;
+  /** Runs it, and waits for a healthy server that is not the old one. @throws ControlError */
+  protected async runCommand(
+    command: readonly string[],
+    signal: AbortSignal,
+    old: ProcessRef | undefined,
+  ): Promise<StartedServer> {
+    const { deps, clock, startTimeoutMs, commandTimeoutMs } = this.#options;
     const began = clock.now();
-    const words = scrubCommand(restartCommand);
-    const result = await runCommand(restartCommand, {
+    const words = scrubCommand(command);
+    const result = await runCommand(command, {
       ...this.#options,
       env: commandEnvironment(this.#options.env),
       table: this.local.table,
       timeoutMs: commandTimeoutMs,
       cwd: this.#options.directory,
       signal,
-      onLine: (line) => deps.onNotice('info', `${restartCommand[0]}: ${line}`, { line }),
+      onLine: (line) => deps.onNotice('info', `${command[0]}: ${line}`, { line }),
     });
     const failure = describeFailure(result, commandTimeoutMs);
     if (failure) await this.#fail(`the restart command \`${words}\` ${failure}`, old, signal);

@@ -6,7 +6,14 @@
 import type { Finding } from '../identity/identity.js';
 import type { TreeUsage } from '../table/memory.js';
 
-export type ControlMode = 'spawn' | 'adopt' | 'external' | 'command' | 'docker' | 'observe';
+export type ControlMode =
+  | 'spawn'
+  | 'adopt'
+  | 'external'
+  | 'command'
+  | 'docker'
+  | 'service'
+  | 'observe';
 
 /** The proof of identity of a process: a pid alone may be recycled (proc(5): `starttime` is field 22 of stat). */
 export interface ProcessIdentity {
@@ -79,6 +86,8 @@ export interface ServerControl {
   readonly mode: ControlMode;
   /** False where this control never touches the process (`observe`): restarts are then not decided at all. */
   readonly acts: boolean;
+  /** True where a restarted server goes on by itself with the runs that the restart has cut. */
+  readonly resumesRuns?: boolean;
   /** Finds the process that serves the URL's port now, and watches it for its end. Null where none was found or proven. */
   attach(signal: AbortSignal): Promise<ProcessIdentity | null>;
   /** Starts a server where none runs; resolves when it is healthy. @throws ControlError */

@@ -18,6 +18,9 @@ export class DryRunControl implements ServerControl {
     this.#real = real;
   }
 
+  get resumesRuns(): boolean {
+    return this.#real.resumesRuns === true;
+  }
   get mode(): ControlMode {
     return this.#real.mode;
   }

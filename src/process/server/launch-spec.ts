@@ -22,6 +22,8 @@ export interface LaunchSpecOptions {
   env: NodeJS.ProcessEnv;
   username?: string;
   password?: string;
+  /** Nobody asked for it: only a server that never runs without one is to take it. */
+  passwordIsMade?: boolean;
   /** `server.user`; set by root only. */
   user?: ServerUser;
 }
@@ -50,13 +52,16 @@ function withAddress(command: readonly string[], url: string): string[] {
 }
 
 /** The credentials reach the server by its environment only: argv is for everyone on the machine to read. */
-function serverEnv({ env, username, password, user }: LaunchSpecOptions): NodeJS.ProcessEnv {
+function serverEnv(options: LaunchSpecOptions): NodeJS.ProcessEnv {
+  const { env, username, password, passwordIsMade = false, user } = options;
   const passed = serverEnvironment(env);
   const own = user ? environmentOf(user, passed) : passed;
   return {
     ...own,
-    ...(password && { OPENCODE_SERVER_PASSWORD: password }),
-    ...(password && username && { OPENCODE_SERVER_USERNAME: username }),
+    // OpenCode 2 reads this one first; 1.x does not know it.
+    ...(password && { OPENCODE_PASSWORD: password }),
+    ...(password && !passwordIsMade && { OPENCODE_SERVER_PASSWORD: password }),
+    ...(password && !passwordIsMade && username && { OPENCODE_SERVER_USERNAME: username }),
   };
 }
 

@@ -47,6 +47,7 @@ class World {
   answer: Promise<void> | undefined;
   abortWorks = true;
   probe: ProbeResult = { kind: 'failed', failure: 'refused', error: 'could not connect' };
+  resumesRuns = false;
   readonly executor: Executor;
 
   constructor(options: Partial<ExecutorOptions> = {}) {
@@ -70,7 +71,11 @@ class World {
       await this.act(signal);
       return { pid: 2, oldPid: 1, tookMs: 5 };
     };
+    const isResuming = () => this.resumesRuns;
     const control = {
+      get resumesRuns() {
+        return isResuming();
+      },
       start: process('start'),
       restart: process('restart'),
       continueProcess: async () => {
@@ -90,6 +95,7 @@ class World {
       paused: () => false,
       observe: (o) => this.seen.push(o),
       probe: () => this.did.push('probe'),
+      stuck: () => [{ sessionID: 'ses_1', directory: '/a' }],
       inspect: async (sessionID) => {
         this.did.push(`inspect ${sessionID}`);
       },
@@ -404,4 +410,16 @@ describe('many acts at once', () => {
     expect(sent).toEqual([]);
     await w.executor.stop();
   });
+});
+
+it('lets go of a stuck run before a restart whose server would go on with it', async () => {
+  const world = new World();
+  world.resumesRuns = true;
+  world.executor.do({ act: 'restart', reason: 'wedged' });
+  await world.clock.advance(10);
+  expect(world.did).toEqual(['pause', 'abort', 'restart', 'resume anew']);
+  const other = new World();
+  other.executor.do({ act: 'restart', reason: 'wedged' });
+  await other.clock.advance(10);
+  expect(other.did).toEqual(['pause', 'restart', 'resume anew']);
 });

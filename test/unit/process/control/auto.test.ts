@@ -28,6 +28,15 @@ const facts = (more: Partial<ControlFacts>): ControlFacts => ({
 test.each<[string, Partial<ControlFacts>, string, string]>([
   ['nothing answers here', {}, 'spawn', 'nothing answers'],
   ['an opencode runs', { answers: true, found: proven }, 'adopt', 'pid 7'],
+  [
+    'OpenCode’s own service runs',
+    {
+      answers: true,
+      found: { ...proven, server: { ...process, command: ['opencode', 'serve', '--service'] } },
+    },
+    'service',
+    'background service',
+  ],
   ['an opencode runs and does not answer yet', { found: proven }, 'adopt', 'pid 7'],
   ['our own server runs', { answers: true, found: proven, ours: true }, 'spawn', 'earlier run'],
   ['our own server still boots', { ours: true }, 'spawn', 'earlier run'],

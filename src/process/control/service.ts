@@ -1,0 +1,82 @@
+/**
+ * `server.control: service`: OpenCode 2's own background service, shared by its clients (opencode-2-facts, section 1.5).
+ *
+ * Its clients bring it up again within a second of its end, and replace it when it does not answer. So it is ended and
+ * started by opencode's own command alone, and what a client has brought up meanwhile is taken as it is.
+ */
+import { awaitHealth } from '../server/await-health.js';
+import type { LocalOptions } from '../server/local-server.js';
+import { sameProcess } from '../table/process-table.js';
+import { CommandControl } from './command.js';
+import type { ProcessIdentity, RestartedServer, StartedServer } from './control.js';
+
+/** A client that is open does it in about a second; its own patience is far longer. */
+const RESPAWN_MS = 5_000;
+/** `opencode service restart` waits so long for the new server (section 1.5: 120 s in all), and needs a moment itself. */
+const COMMAND_MS = 130_000;
+
+export interface ServiceOptions extends LocalOptions {
+  /** For tests. Default: 5 s. */
+  respawnMs?: number;
+}
+
+export class ServiceControl extends CommandControl {
+  override readonly mode = 'service';
+  /** Each claimed run goes on by itself in the new server (section 6). */
+  readonly resumesRuns = true;
+  readonly #options: ServiceOptions;
+  readonly #program: string;
+  /** Who served when it was looked at last, also where it has ended since. */
+  #seen: ProcessIdentity | undefined;
+
+  constructor(options: ServiceOptions) {
+    const [program = 'opencode'] = options.command;
+    super({
+      ...options,
+      restartCommand: [program, 'service', 'restart'],
+      commandTimeoutMs: COMMAND_MS,
+    });
+    this.#options = options;
+    this.#program = program;
+  }
+
+  override async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
+    const identity = await super.attach(signal);
+    if (identity) this.#seen = identity;
+    return identity;
+  }
+
+  override async start(signal: AbortSignal): Promise<StartedServer> {
+    return (await this.#broughtUp(signal)) ?? this.#ensure(signal);
+  }
+
+  override async restart(signal: AbortSignal): Promise<RestartedServer> {
+    const watched = this.#seen;
+    const found = await this.local.find();
+    const isSame =
+      found.kind === 'proven' && (watched === undefined || sameProcess(found.server, watched));
+    if (isSame) return super.restart(signal);
+    // It is gone, or a client has replaced it already: what it was to be restarted for is over.
+    this.local.letGo();
+    const started = (await this.#broughtUp(signal)) ?? (await this.#ensure(signal));
+    return { ...started, ...(watched && { oldPid: watched.pid }) };
+  }
+
+  /** `service start` leaves one alone that runs. */
+  #ensure(signal: AbortSignal): Promise<StartedServer> {
+    return this.runCommand([this.#program, 'service', 'start'], signal, undefined);
+  }
+
+  async #broughtUp(signal: AbortSignal): Promise<StartedServer | undefined> {
+    const { deps, clock, respawnMs = RESPAWN_MS } = this.#options;
+    const outcome = await awaitHealth({ deps, clock, timeoutMs: respawnMs, signal });
+    if (outcome.kind !== 'healthy') return undefined;
+    const identity = await this.attach(signal);
+    const { version, tookMs } = outcome;
+    return {
+      tookMs,
+      ...(identity && { pid: identity.pid }),
+      ...(version !== undefined && { version }),
+    };
+  }
+}

@@ -1,0 +1,41 @@
+/** OpenCode 2's background service is found by its registration. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { loadConfig } from '../../../src/config/load.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'watchdog-service-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const env = { XDG_STATE_HOME: folder, XDG_CONFIG_HOME: folder, HOME: folder };
+const load = (more: NodeJS.ProcessEnv = {}) => {
+  const { config, secrets } = loadConfig({ env: { ...env, ...more }, cwd: folder });
+  return [config.server.url, secrets.password?.reveal()];
+};
+const SERVICE = { OPENCODE_WATCHDOG_SERVER_CONTROL: 'service' };
+
+it('is looked for at its default port before it has ever run', () => {
+  expect(load(SERVICE)).toEqual(['http://127.0.0.1:49374', undefined]);
+});
+
+it('tells where it listens and its password, to whoever asks for it', () => {
+  mkdirSync(join(folder, 'opencode'));
+  const registration = {
+    id: 'svc-1',
+    version: '2.0.26',
+    url: 'http://127.0.0.1:50001',
+    pid: 4242,
+    password: 'abc',
+  };
+  writeFileSync(join(folder, 'opencode', 'service.json'), JSON.stringify(registration));
+  expect(load(SERVICE)).toEqual(['http://127.0.0.1:50001', 'abc']);
+  // Its URL is enough; another server's password it is not.
+  expect(load({ OPENCODE_API_URL: 'http://localhost:50001' })[1]).toBe('abc');
+  expect(load()[1]).toBeUndefined();
+  expect(load({ ...SERVICE, OPENCODE_PASSWORD: 'mine' })[1]).toBe('mine');
+});
+
+it('is none where its registration cannot be read', () => {
+  writeFileSync(join(folder, 'opencode', 'service.json'), '{"url": ');
+  expect(load(SERVICE)).toEqual(['http://127.0.0.1:49374', undefined]);
+});
