@@ -1,6 +1,7 @@
 /** The API of OpenCode 2 as the driver needs it (opencode-2-facts, sections 4, 7 and 8). */
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded.js';
+import { segment } from '../api-client.js';
 import {
   type Catalog,
   type DriverApi,
@@ -15,7 +16,7 @@ import {
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { SessionSummary } from '../server-api.js';
 import * as catalog from './catalog.js';
-import { OpencodeClientV2, segment, sessionPath } from './client.js';
+import { OpencodeClientV2, sessionPath } from './client.js';
 import { readTranscript } from './messages.js';
 import { V2RunEvents } from './run-events.js';
 import * as schemas from './schemas.js';
