@@ -11,11 +11,12 @@ import {
   serverStateDir,
   writePrivateFile,
 } from '../lib/state-dir.js';
-import { MAX_SECRET_BYTES } from './credentials.js';
 import { Secret } from './secret.js';
 
 const NAME = 'server-password';
 const PASSWORD_BYTES = 32;
+/** The file of a made password has 44 bytes: what is larger is not ours. At the limit: it is taken as absent. */
+const MAX_MADE_BYTES = 4096;
 const IS_PASSWORD = /^[\w-]{40,}$/;
 
 export function madePasswordFile(env: NodeJS.ProcessEnv, url: string): string {
@@ -24,7 +25,7 @@ export function madePasswordFile(env: NodeJS.ProcessEnv, url: string): string {
 
 /** The one that an earlier start has made; undefined where there is none of ours. */
 export function readMadePassword(env: NodeJS.ProcessEnv, url: string): Secret | undefined {
-  const known = readPrivateFile(madePasswordFile(env, url), MAX_SECRET_BYTES);
+  const known = readPrivateFile(madePasswordFile(env, url), MAX_MADE_BYTES);
   const text = known.kind === 'text' ? known.text.trim() : '';
   return IS_PASSWORD.test(text) ? new Secret(text) : undefined;
 }

@@ -66,7 +66,9 @@ export function unsupportedOf(answers: Answers, answered: string): Unsupported {
   const recognised = recognise(answers);
   const info = answers.info === undefined ? '' : `, GET /api/info ${phraseOf(answers.info)}`;
   const said = { answered: `${answered}${info}` };
-  if (recognised.kind !== 'opencode-2') return { ...said, means: MEANS_OTHER };
+  if (recognised.kind !== 'opencode-2') {
+    return { ...said, means: answers.info?.status === 401 ? MEANS_LOCKED : MEANS_OTHER };
+  }
   const { state, version } = recognised;
   const name = version === undefined ? 'OpenCode 2' : `OpenCode ${version}`;
   return {
@@ -79,6 +81,9 @@ export function unsupportedOf(answers: Answers, answered: string): Unsupported {
 
 const MEANS_OTHER =
   'it lives, so it is never restarted for that; does server.url lead to `opencode serve` itself, not to a proxy, a web page or another program?';
+
+const MEANS_LOCKED =
+  'it lives, and says nothing without the right password: OpenCode 2.0.5 to 2.0.12 answer so (set OPENCODE_PASSWORD), and so does a proxy in front of it';
 
 const STATE = {
   ready: '',

@@ -72,12 +72,29 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     const { url } = this.now.streamTarget('');
     const seen = recognise(await askIdentity(url, timeoutMs ?? IDENTIFY_TIMEOUT_MS, signal));
     if (signal?.aborted) return { kind: 'aborted' };
-    if (seen.kind === 'other') return result;
+    if (seen.kind === 'other') return this.#tryOther(result, signal, timeoutMs);
     const fits = this.#apis[seen.kind === 'opencode-2' ? 2 : 1];
     if (fits === this.now) return result;
     this.now = fits;
     fits.forgetVersion();
     return fits.probe(signal, timeoutMs);
+  }
+
+  /**
+   * What answers says nothing of itself without the password (2.0.5 to 2.0.12: 401 with HTML to everything, as a proxy
+   * does): the other version is asked with it, and believed only where it answers well.
+   */
+  async #tryOther(
+    result: ProbeResult,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+  ): Promise<ProbeResult> {
+    const other = this.#apis[this.now.api === 1 ? 2 : 1];
+    const answer = await other.probe(signal, timeoutMs);
+    if (answer.kind !== 'ok') return result;
+    this.now = other;
+    other.forgetVersion();
+    return answer;
   }
 
   forgetVersion(): void {

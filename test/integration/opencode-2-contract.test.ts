@@ -61,6 +61,19 @@ describe('point 1: what answers where', () => {
   });
 });
 
+it('point 1: 2.0.5 to 2.0.12, which say 401 in HTML, are recognised by their password', async () => {
+  const { server } = await start({ answers401Html: true, version: '2.0.10' });
+  const of = (password: string) => {
+    const api = new RecognisingApi({ url: server.url, password, clock });
+    ends.push(() => api.close());
+    return api;
+  };
+  const api = of('pw');
+  expect(await api.probe()).toEqual({ kind: 'ok', version: '2.0.10' });
+  expect(api.api).toBe(2);
+  expect(await of('wrong').probe()).toMatchObject({ kind: 'unauthorized' });
+});
+
 it('point 2: a boot is a boot, and a failed one is alive', async () => {
   const { server, client } = await start();
   server.state = 'starting';

@@ -15,7 +15,7 @@ export interface Fake2Options {
   port?: number;
   /** Point 3; the real one is 15 s. Null: no comment at all, a frozen server. */
   heartbeatMs?: number | null;
-  /** Point 1: 2.0.5–2.0.12 answer 401 with HTML everywhere. */
+  /** Point 1: 2.0.5–2.0.12 answer 401 with HTML everywhere to whoever has no password. */
   answers401Html?: boolean;
 }
 
@@ -325,14 +325,15 @@ export class FakeOpencode2 {
       const type = { 'content-type': 'application/json' };
       response.writeHead(status, { ...type, ...headers }).end(JSON.stringify(value));
     };
-    if (this.#options.answers401Html) return html(401);
+    const expected = `Basic ${Buffer.from(`opencode:${this.password}`).toString('base64')}`;
+    const isKnown = request.headers.authorization === expected;
+    if (this.#options.answers401Html && !isKnown) return html(401);
     if (!pathname.startsWith('/api')) {
       if (method === 'GET' || method === 'HEAD') return html(200);
       response.writeHead(405).end();
       return;
     }
-    const expected = `Basic ${Buffer.from(`opencode:${this.password}`).toString('base64')}`;
-    if (request.headers.authorization !== expected) {
+    if (!isKnown) {
       const error = { _tag: 'UnauthorizedError', message: 'Authentication required' };
       return json(401, error, { 'www-authenticate': 'Basic realm="Secure Area"' });
     }
