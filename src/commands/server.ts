@@ -46,11 +46,15 @@ export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi
   return new RecognisingDriverApi({ url, api, ...credentials, clock, authorise });
 }
 
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
 /** For whoever may start a server: one that nobody gave a password gets one of ours. */
 export function ensurePassword(loaded: LoadedConfig): void {
   const { config, secrets } = loaded;
   const { url, control } = config.server;
-  const maySpawn = control === 'auto' || control === 'spawn';
+  // Of a server elsewhere it is not known whether it is ours to start: nobody else's gets a password of ours.
+  const maySpawn =
+    control === 'spawn' || (control === 'auto' && LOOPBACK.test(new URL(url).hostname));
   if (secrets.password !== undefined || !maySpawn || config.dryRun) return;
   secrets.password = makePassword(process.env, url);
   loaded.passwordIsMade = true;
