@@ -81,13 +81,13 @@ it('has ISO times, whole numbers, and only fields that the page documents', asyn
   const idle = server.addSession({ title: 'Done', directory: '/home/ada/shop' }).id;
   // One after the other: some of them change what others say.
   const commands: [string[], number][] = [
-    // The fake has no providers.
+    // The fake has no configuration, and so no providers and no models.
     [['check', ...here], 1],
     [['config', ...here], 0],
     [['config', '--check', ...here], 0],
     [['sessions', ...here], 0],
     [['sessions', busy, ...here], 0],
-    [['models', ...here], 0],
+    [['models', ...here], 1],
     [['messages', idle, ...here], 0],
     [['status', ...here], 0],
     [['create', '--title', 'New', ...here], 0],
