@@ -285,9 +285,9 @@ const scenarios: Record<string, Scenario> = {
   'healthy-compaction-helps': {
     about: 'A long session compacts every four steps, and goes on.',
     ...LOOPS,
-    config: { loop: { maxCompactions: 3 } },
+    config: { loop: { maxCompactions: 2 } },
     play: async ({ prompt, idle }) =>
-      idle(await prompt(`[[calls 18 full=4 ${bash('echo %n')}]]`, { model: 'tight' }), LONG_MS),
+      idle(await prompt(`[[calls 13 full=4 ${bash('echo %n')}]]`, { model: 'tight' }), LONG_MS),
   },
   'stuck-loop-repeat': {
     about: 'The same file is read with the same result in every step.',
