@@ -158,7 +158,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
         { interval: 20 },
       );
       const id = session('Seen while watching', 'busy');
-      await waitFor(() => plain(out).includes(id), { interval: 20 });
+      await waitFor(() => plain(out).includes('Seen while watching'), { interval: 20 });
       // Each picture begins at the top: the screen does not scroll.
       expect(out.split('\u001b[H').length).toBeGreaterThan(2);
       expect(plain(out)).toContain('q ends, / searches');

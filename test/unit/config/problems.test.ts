@@ -140,7 +140,7 @@ const WRONG: [title: string, yaml: string, ...lines: string[]][] = [
   [
     'an unknown control',
     'server: { control: systemd }',
-    `server.control | is "systemd"; expected one of auto, spawn, adopt, external, command, docker, observe | (file ~/${FILE}:1)`,
+    `server.control | is "systemd"; expected one of auto, spawn, adopt, external, command, docker, service, observe | (file ~/${FILE}:1)`,
   ],
   [
     'control by command without a command',

@@ -107,7 +107,9 @@ test('a process that is followed is known by its descriptor until it has ended',
   const table = new ProcTable();
   const ref = (await table.read(pid))!;
   const followed = table.follow(ref);
-  const same = async () => expect(followed.state()).toBe(await table.stateOf(ref));
+  // Two reads of one moment: whether it runs or sleeps may change between them.
+  const same = () =>
+    waitFor(async () => followed.state() === (await table.stateOf(ref)), { what: 'the same state' });
   await same();
   process.kill(pid, 'SIGSTOP');
   await waitFor(() => followed.state() === 'T', { what: 'its stop' });
