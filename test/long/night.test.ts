@@ -9,6 +9,7 @@ import { CLI, type TestDaemon } from '../support/daemon.js';
 import { ASK_BASH } from '../support/judged-world.js';
 import { api } from '../support/opencode.js';
 import type { NewSession } from '../support/opencode-api.js';
+import { waitFor } from '../support/wait.js';
 import { createWorld } from '../support/world.js';
 
 const CONFIG = {
@@ -65,7 +66,11 @@ test('the report of a night with one of each trouble is what happened', async ({
     await ends(evening, await begin(title, prompt), outcome);
   }
   const esc = await begin('is left by a person', '[[stream 3000 100]]');
-  await evening.saw('session.health', { sessionID: esc, health: 'busy' }, PATIENCE_MS);
+  // Before its first message there is nothing that an abort could leave its mark on.
+  await waitFor(() => world.provider.count('[[stream 3000 100]]') > 0, {
+    what: 'the run that a person leaves',
+    timeout: PATIENCE_MS,
+  });
   await opencode.abort(esc, directory);
   await ends(evening, esc, 'aborted_elsewhere');
   expect(await evening.stop()).toBe(0);

@@ -7,7 +7,7 @@ import { api, binary, type Opencode, opencodeEnv, prepareHome, startOpencode } f
 import type { NewSession, OpencodeApi } from './opencode-api.js';
 import type { Home, HomeOptions } from './opencode-home.js';
 import { freePort } from './ports.js';
-import { measureSlowness, noteBoot, patientProbes, slowness, stretched } from './slowness.js';
+import { measureSlowness, noteBoot, patientProbes, slowness } from './slowness.js';
 import { waitFor } from './wait.js';
 
 /** A session that was prompted. Its title is what it is about; its prompt is told from all others by it. */
@@ -48,6 +48,7 @@ export const ASK_BASH: NewSession['permission'] = [
 export class JudgedWorld {
   readonly #cleanups: (() => Promise<unknown>)[] = [];
   #watchdog: TestDaemon | undefined;
+  #takenSlowness: number | undefined;
 
   private constructor(
     readonly provider: FakeProvider,
@@ -86,17 +87,23 @@ export class JudgedWorld {
     return server;
   }
 
+  /** Taken once: limits and what is measured by them grow alike, also where the machine gets slower in between. */
+  get #slowness(): number {
+    this.#takenSlowness ??= slowness();
+    return this.#takenSlowness;
+  }
+
   /**
    * A time for the daemon's configuration, longer on a slow machine: what is healthy must be quicker than its limit there
    * too, and what the provider does must last beyond it (`count`).
    */
   time(seconds: number): string {
-    return `${stretched(seconds * 1_000)}ms`;
+    return `${Math.round(seconds * 1_000 * this.#slowness)}ms`;
   }
 
   /** A number of chunks, or of seconds, in a marker of the provider; grows as `time` does. */
   count(amount: number): number {
-    return Math.ceil(amount * slowness());
+    return Math.ceil(amount * this.#slowness);
   }
 
   /** Resolves when it finds the server healthy and listens to it; a server that is not there is spawned. */
