@@ -109,7 +109,9 @@ test('a process that is followed is known by its descriptor until it has ended',
   const followed = table.follow(ref);
   // Two reads of one moment: whether it runs or sleeps may change between them.
   const same = () =>
-    waitFor(async () => followed.state() === (await table.stateOf(ref)), { what: 'the same state' });
+    waitFor(async () => followed.state() === (await table.stateOf(ref)), {
+      what: 'the same state',
+    });
   await same();
   process.kill(pid, 'SIGSTOP');
   await waitFor(() => followed.state() === 'T', { what: 'its stop' });
@@ -121,7 +123,7 @@ test('a process that is followed is known by its descriptor until it has ended',
   followed.close();
 
   const parent = table.follow((await table.read(shell.pid!))!);
-  expect(parent.state()).toBe('S');
+  await waitFor(() => parent.state() === 'S', { what: 'a shell that waits' });
   shell.kill('SIGKILL');
   await once(shell, 'exit');
   expect(parent.state()).toBeUndefined();
