@@ -32,7 +32,7 @@ export interface EventLoopOptions {
   client: ServerApi;
   control: ServerControl;
   recorder: Recorder | undefined;
-  /** Where what the day has spent is kept; undefined: in memory only. */
+  /** Where is kept what the next daemon is to know; undefined: in memory only. */
   stateDirectory?: string | undefined;
   /** `restart.giveUp: exit`. */
   giveUp(): void;
@@ -134,16 +134,14 @@ export class EventLoop {
           children: children.map((each) => `${each.name} (${each.pid}) ${bytesWords(each.bytes)}`),
         }),
     });
+    const notKept = (what: string) => (why: string) =>
+      telemetry.emit('server.notice', { severity: 'warn', notice: `${what}: ${why}` });
     this.#spent = new SpentStore({
       directory: options.stateDirectory,
       clock,
       watchdog: this.#watchdog,
       observe: (o) => this.observe(o),
-      onProblem: (why) =>
-        telemetry.emit('server.notice', {
-          severity: 'warn',
-          notice: `what is spent today is not kept on disk: ${why}`,
-        }),
+      onProblem: notKept('what is spent today is not kept on disk'),
     });
     this.#runs = new RunsStore({
       directory: config.dryRun ? undefined : options.stateDirectory,
@@ -151,11 +149,7 @@ export class EventLoop {
       watchdog: this.#watchdog,
       wanted: () => config.recover.afterRestart === 'continue',
       observe: (o) => this.observe(o),
-      onProblem: (why) =>
-        telemetry.emit('server.notice', {
-          severity: 'warn',
-          notice: `the runs at work are not kept on disk: ${why}`,
-        }),
+      onProblem: notKept('the runs at work are not kept on disk'),
     });
     this.#parked = new ParkedStore({
       // A dry run continues nobody, and what is parked is the real daemon's.
@@ -163,11 +157,7 @@ export class EventLoop {
       clock,
       watchdog: this.#watchdog,
       observe: (o) => this.observe(o),
-      onProblem: (why) =>
-        telemetry.emit('server.notice', {
-          severity: 'warn',
-          notice: `parked runs are not kept on disk, and wait in memory: ${why}`,
-        }),
+      onProblem: notKept('parked runs are not kept on disk, and wait in memory'),
     });
     this.#healthReporter = new HealthReporter({
       watchdog: this.#watchdog,

@@ -1,10 +1,10 @@
 /** Keeps the runs that wait for their quota (`recover.afterQuota`), so that they wait on when the daemon is restarted. */
-import { join } from 'node:path';
 import * as z from 'zod';
 import type { Clock } from '../lib/clock.js';
-import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
+import { defined } from '../lib/defined.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
+import { KeptFile } from './kept-file.js';
 
 /** Bytes of the file with the parked runs: 500 of them. At the limit: a larger one was not written by us, and is taken as absent. */
 export const MAX_PARKED_BYTES = 1024 ** 2;
@@ -40,17 +40,25 @@ export interface ParkedStoreOptions {
 
 export class ParkedStore {
   readonly #o: ParkedStoreOptions;
+  readonly #file: KeptFile<z.infer<typeof fileSchema>>;
   #version = 0;
-  #isBroken = false;
 
   constructor(options: ParkedStoreOptions) {
     this.#o = options;
+    const { directory, onProblem } = options;
+    this.#file = new KeptFile({
+      directory,
+      name: 'parked.json',
+      maxBytes: MAX_PARKED_BYTES,
+      schema: fileSchema,
+      onProblem,
+    });
   }
 
   /** Tells the watchdog what an earlier daemon had parked. */
   start(): void {
     const { clock, observe, watchdog } = this.#o;
-    const runs = this.#read();
+    const runs = this.#file.read()?.runs ?? [];
     if (runs.length > 0) {
       const epoch = clock.epoch();
       observe({
@@ -70,46 +78,15 @@ export class ParkedStore {
 
   /** Called with every turn of the loop: writes what has changed. */
   keep(): void {
-    const { directory, watchdog, clock, onProblem } = this.#o;
+    const { watchdog, clock } = this.#o;
     if (watchdog.parkedVersion === this.#version) return;
     this.#version = watchdog.parkedVersion;
-    if (directory === undefined) return;
     const epoch = clock.epoch();
     const runs = watchdog.parked(clock.now()).map(({ inMs, forMs, ...run }) => ({
       ...run,
       parkedAt: Math.round(epoch - forMs),
       until: Math.round(epoch + inMs),
     }));
-    try {
-      writePrivateFile(fileOf(directory), JSON.stringify({ runs }));
-      this.#isBroken = false;
-    } catch (error) {
-      if (!this.#isBroken) onProblem((error as Error).message);
-      this.#isBroken = true;
-    }
+    this.#file.write({ runs });
   }
-
-  #read(): z.infer<typeof fileSchema>['runs'] {
-    const { directory, onProblem } = this.#o;
-    if (directory === undefined) return [];
-    try {
-      const file = readPrivateFile(fileOf(directory), MAX_PARKED_BYTES);
-      if (file.kind === 'absent') return [];
-      if (file.kind === 'refused') throw new Error(file.problem);
-      return fileSchema.parse(JSON.parse(file.text)).runs;
-    } catch (error) {
-      onProblem(`${fileOf(directory)} is not read: ${(error as Error).message}`);
-      return [];
-    }
-  }
-}
-
-const fileOf = (directory: string) => join(directory, 'parked.json');
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-function defined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, child]) => child !== undefined),
-  ) as Defined<T>;
 }

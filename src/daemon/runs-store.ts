@@ -2,12 +2,12 @@
  * Keeps who is at work, and what is held against sessions by crashes (`recover.afterRestart`): a daemon that comes up
  * after its predecessor and the server died together knows from it which runs were cut.
  */
-import { join } from 'node:path';
 import * as z from 'zod';
 import type { Clock, Timer } from '../lib/clock.js';
-import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
+import { defined } from '../lib/defined.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
+import { KeptFile } from './kept-file.js';
 
 /** Bytes of the file with the runs at work: a thousand of them. At the limit: a larger one was not written by us, and is taken as absent. */
 export const MAX_RUNS_BYTES = 2 * 1024 ** 2;
@@ -48,19 +48,26 @@ export interface RunsStoreOptions {
 
 export class RunsStore {
   readonly #o: RunsStoreOptions;
-  #written = '';
+  readonly #file: KeptFile<z.infer<typeof fileSchema>>;
   #version = -1;
   #timer: Timer | undefined;
-  #isBroken = false;
 
   constructor(options: RunsStoreOptions) {
     this.#o = options;
+    const { directory, onProblem } = options;
+    this.#file = new KeptFile({
+      directory,
+      name: 'runs.json',
+      maxBytes: MAX_RUNS_BYTES,
+      schema: fileSchema,
+      onProblem,
+    });
   }
 
   /** Tells the watchdog what an earlier daemon has seen; before it is told which server runs. */
   start(): void {
     const { clock, observe, wanted } = this.#o;
-    const known = wanted() ? this.#read() : undefined;
+    const known = wanted() ? this.#file.read() : undefined;
     if (known === undefined) return;
     const { serverPid, runs, inARow, quarantined, wasStopped } = known;
     observe({
@@ -90,10 +97,8 @@ export class RunsStore {
 
   #write(more: { wasStopped?: true } = {}): void {
     this.#timer = undefined;
-    const { directory, watchdog, onProblem } = this.#o;
-    if (directory === undefined) return;
-    const { crashes, server } = watchdog;
-    const text = JSON.stringify({
+    const { crashes, server } = this.#o.watchdog;
+    this.#file.write({
       ...more,
       serverPid: server.pid,
       runs: crashes.atWork(),
@@ -104,38 +109,5 @@ export class RunsStore {
         title,
       })),
     });
-    if (text === this.#written) return;
-    try {
-      writePrivateFile(fileOf(directory), text);
-      this.#written = text;
-      this.#isBroken = false;
-    } catch (error) {
-      if (!this.#isBroken) onProblem((error as Error).message);
-      this.#isBroken = true;
-    }
   }
-
-  #read(): z.infer<typeof fileSchema> | undefined {
-    const { directory, onProblem } = this.#o;
-    if (directory === undefined) return undefined;
-    try {
-      const file = readPrivateFile(fileOf(directory), MAX_RUNS_BYTES);
-      if (file.kind === 'absent') return undefined;
-      if (file.kind === 'refused') throw new Error(file.problem);
-      return fileSchema.parse(JSON.parse(file.text));
-    } catch (error) {
-      onProblem(`${fileOf(directory)} is not read: ${(error as Error).message}`);
-      return undefined;
-    }
-  }
-}
-
-const fileOf = (directory: string) => join(directory, 'runs.json');
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-function defined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, child]) => child !== undefined),
-  ) as Defined<T>;
 }

@@ -2,12 +2,11 @@
  * Keeps what the server's day has spent, for the next daemon: the day's spending and opencode's totals of sessions, so
  * that what is spent while no daemon runs is counted as soon as opencode tells the totals again.
  */
-import { join } from 'node:path';
 import * as z from 'zod';
 import type { Clock } from '../lib/clock.js';
-import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
 import type { Observation, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
+import { KeptFile } from './kept-file.js';
 import { every } from './scheduler.js';
 
 /** Bytes of the file with the day's spending: ten thousand sessions. At the limit: a larger one was not written by us, and is taken as absent. */
@@ -35,13 +34,20 @@ export interface SpentStoreOptions {
 
 export class SpentStore {
   readonly #o: SpentStoreOptions;
+  readonly #file: KeptFile<z.infer<typeof fileSchema>>;
   #day = '';
-  #written = '';
-  #isBroken = false;
   #end: () => void = () => {};
 
   constructor(options: SpentStoreOptions) {
     this.#o = options;
+    const { directory, onProblem } = options;
+    this.#file = new KeptFile({
+      directory,
+      name: 'spent.json',
+      maxBytes: MAX_SPENT_BYTES,
+      schema: fileSchema,
+      onProblem,
+    });
   }
 
   /** Tells the watchdog what is known of today. */
@@ -49,7 +55,7 @@ export class SpentStore {
     const { clock, observe } = this.#o;
     const epoch = clock.epoch();
     this.#day = dayOf(epoch);
-    const known = this.#read();
+    const known = this.#file.read();
     const isToday = known?.day === this.#day;
     observe({
       kind: 'budget.day',
@@ -80,39 +86,12 @@ export class SpentStore {
     this.#write();
   }
 
-  #read(): z.infer<typeof fileSchema> | undefined {
-    const { directory, onProblem } = this.#o;
-    if (directory === undefined) return undefined;
-    try {
-      const file = readPrivateFile(fileOf(directory), MAX_SPENT_BYTES);
-      if (file.kind === 'absent') return undefined;
-      if (file.kind === 'refused') throw new Error(file.problem);
-      return fileSchema.parse(JSON.parse(file.text));
-    } catch (error) {
-      onProblem(`${fileOf(directory)} is not read: ${(error as Error).message}`);
-      return undefined;
-    }
-  }
-
   #write(): void {
-    const { directory, watchdog, onProblem } = this.#o;
-    if (directory === undefined) return;
-    const { spentToday, spentTotals } = watchdog;
+    const { spentToday, spentTotals } = this.#o.watchdog;
     const totals = Object.fromEntries(spentTotals);
-    const text = JSON.stringify({ day: this.#day, spent: spentToday, totals });
-    if (text === this.#written) return;
-    try {
-      writePrivateFile(fileOf(directory), text);
-      this.#written = text;
-      this.#isBroken = false;
-    } catch (error) {
-      if (!this.#isBroken) onProblem((error as Error).message);
-      this.#isBroken = true;
-    }
+    this.#file.write({ day: this.#day, spent: spentToday, totals });
   }
 }
-
-const fileOf = (directory: string) => join(directory, 'spent.json');
 
 function midnightBefore(epoch: number): number {
   const date = new Date(epoch);
