@@ -97,6 +97,16 @@ function like(shape: unknown): z.ZodType {
   return z.object(Object.fromEntries(parts)).prefault({});
 }
 
+const runAtWork = z.object({
+  sessionID: id,
+  directory: text.optional(),
+  title: text.optional(),
+  parentID: id.optional(),
+  model: text.optional(),
+  agent: text.optional(),
+  count: z.number(),
+});
+
 export const observationSchema = z.discriminatedUnion('kind', [
   of('server.attached', {
     running: z.boolean(),
@@ -229,35 +239,12 @@ export const observationSchema = z.discriminatedUnion('kind', [
   }),
   ofSession('continue.skipped', {}),
   of('parked.restored', {
-    runs: z.array(
-      z.object({
-        sessionID: id,
-        directory: text.optional(),
-        title: text.optional(),
-        parentID: id.optional(),
-        model: text.optional(),
-        agent: text.optional(),
-        lastMessageID: text.optional(),
-        count: z.number(),
-        inMs: ms,
-        forMs: ms,
-      }),
-    ),
+    runs: z.array(runAtWork.extend({ lastMessageID: text.optional(), inMs: ms, forMs: ms })),
   }),
   of('runs.restored', {
     serverPid: pid,
     wasStopped: z.literal(true).optional(),
-    runs: z.array(
-      z.object({
-        sessionID: id,
-        directory: text.optional(),
-        title: text.optional(),
-        parentID: id.optional(),
-        model: text.optional(),
-        agent: text.optional(),
-        count: z.number(),
-      }),
-    ),
+    runs: z.array(runAtWork),
     inARow: z.record(id, z.number()).transform((all) => new Map(Object.entries(all))),
     quarantined: z.array(
       z.object({ sessionID: id, directory: text.optional(), title: text.optional() }),

@@ -318,16 +318,8 @@ export type PersonObservation =
   | (At & { kind: 'acts.resumed' });
 
 /** A run that waits for its quota, for the disk and for people. */
-export interface ParkedRun {
-  sessionID: string;
-  directory?: string;
-  title?: string;
-  parentID?: string;
-  model?: string;
-  agent?: string;
+export interface ParkedRun extends RunAtWork {
   lastMessageID?: string;
-  /** How often the session was continued so far. */
-  count: number;
   /** Until its quota is back, ms; negative where that was missed. */
   inMs: number;
   /** How long it has been parked, ms. */

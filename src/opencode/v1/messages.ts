@@ -1,5 +1,6 @@
 /** A session's messages as the driver's callers see them. */
 import { METADATA_KEY, type Message, type ToolUse } from '../driver-api.js';
+import { tokenCounts } from '../token-counts.js';
 import type { WirePart } from './schemas.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
 
@@ -22,15 +23,7 @@ export function messageFrom(message: TranscriptMessage): Message {
     reasoning: joined(parts, 'reasoning'),
     tools: parts.flatMap((each) => (each.type === 'tool' ? [toolUse(each)] : [])),
     files: parts.flatMap(({ type, filename }) => (type === 'file' ? [filename ?? 'a file'] : [])),
-    ...(tokens && {
-      tokens: {
-        input: tokens.input ?? 0,
-        output: tokens.output ?? 0,
-        reasoning: tokens.reasoning ?? 0,
-        cacheRead: tokens.cache?.read ?? 0,
-        cacheWrite: tokens.cache?.write ?? 0,
-      },
-    }),
+    ...(tokens && { tokens: tokenCounts(tokens) }),
     ...(isSynthetic && { synthetic: true as const }),
     ...(typeof mark === 'string' && { mark }),
   };

@@ -1,5 +1,6 @@
 /** A session's messages as the driver's callers see them (opencode-2-facts, section 4.1). Pure. */
 import { METADATA_KEY, type Message, type RunError, type ToolUse } from '../driver-api.js';
+import { tokenCounts } from '../token-counts.js';
 import type { WireContent, WireError, WireMessage } from './schemas.js';
 
 /** Of a provider: the same request may work later (section 5). */
@@ -132,15 +133,7 @@ function answer({ id, content, finish, error, model, agent, time, ...wire }: Wir
 function spent({ cost, tokens }: Pick<WireMessage, 'cost' | 'tokens'>): Partial<Message> {
   return {
     ...(cost !== undefined && { cost }),
-    ...(tokens && {
-      tokens: {
-        input: tokens.input ?? 0,
-        output: tokens.output ?? 0,
-        reasoning: tokens.reasoning ?? 0,
-        cacheRead: tokens.cache?.read ?? 0,
-        cacheWrite: tokens.cache?.write ?? 0,
-      },
-    }),
+    ...(tokens && { tokens: tokenCounts(tokens) }),
   };
 }
 

@@ -84,19 +84,12 @@ export class AdoptControl extends LocalControl {
   async #waitForOne(signal: AbortSignal): Promise<StartedServer> {
     const { deps, clock, startTimeoutMs } = this.local.options;
     const outcome = await awaitHealth({ deps, clock, timeoutMs: startTimeoutMs, signal });
-    const { tookMs } = outcome;
     if (outcome.kind !== 'healthy') {
       throw new ControlError(
         `no opencode to adopt: nothing answered within ${startTimeoutMs} ms, and server.control "adopt" starts none; start it, or use "auto" or "spawn"`,
         { serverAlive: false },
       );
     }
-    const identity = await this.attach(signal);
-    const { version } = outcome;
-    return {
-      tookMs,
-      ...(identity && { pid: identity.pid }),
-      ...(version !== undefined && { version }),
-    };
+    return this.attached(outcome, signal);
   }
 }

@@ -81,12 +81,6 @@ export class ExternalControl extends LocalControl {
         { serverAlive: false },
       );
     }
-    const identity = await this.attach(signal);
-    const { version, tookMs } = outcome;
-    return {
-      tookMs,
-      ...(identity && { pid: identity.pid }),
-      ...(version !== undefined && { version }),
-    };
+    return this.attached(outcome, signal);
   }
 }

@@ -71,12 +71,6 @@ export class ServiceControl extends CommandControl {
     const { deps, clock, respawnMs = RESPAWN_MS } = this.#options;
     const outcome = await awaitHealth({ deps, clock, timeoutMs: respawnMs, signal });
     if (outcome.kind !== 'healthy') return undefined;
-    const identity = await this.attach(signal);
-    const { version, tookMs } = outcome;
-    return {
-      tookMs,
-      ...(identity && { pid: identity.pid }),
-      ...(version !== undefined && { version }),
-    };
+    return this.attached(outcome, signal);
   }
 }
