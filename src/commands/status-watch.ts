@@ -160,7 +160,7 @@ export async function watchStatus(
     while (!stop.signal.aborted) {
       if (json) printJsonLine((await client.get('/status')).body);
       else {
-        seen = await look(client);
+        seen = await poll(client);
         if (isScreen) draw();
         else printPainted(`${linesOf(seen, all).join('\n')}\n`);
       }
@@ -186,7 +186,7 @@ function sizeOf(): { rows: number; columns: number } {
 }
 
 /** A daemon that is being restarted is waited for. */
-async function look(client: DaemonClient): Promise<DaemonStatus | string> {
+async function poll(client: DaemonClient): Promise<DaemonStatus | string> {
   try {
     return readStatus((await client.get('/status')).body);
   } catch (error) {

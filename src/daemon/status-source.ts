@@ -131,7 +131,7 @@ export class DaemonStatusSource implements StatusSource {
     return this.#excerpts.get(sessionID);
   }
 
-  look(sessions: readonly { sessionID: string; directory?: string }[]): void {
+  wantExcerpts(sessions: readonly { sessionID: string; directory?: string }[]): void {
     if (this.#canAsk) this.#excerpts.want(sessions);
   }
 

@@ -63,10 +63,10 @@ export interface StatusSource {
   /** The active sessions; the idle ones are only counted. */
   sessions(): SessionFacts[];
   readonly limits: ShownLimits;
-  /** As it was last looked at. */
+  /** As it was last read. */
   excerpt(sessionID: string): SessionExcerpt | undefined;
-  /** Somebody looks at these, the most urgent first. */
-  look(sessions: readonly { sessionID: string; directory?: string }[]): void;
+  /** Somebody reads of these, the most urgent first. */
+  wantExcerpts(sessions: readonly { sessionID: string; directory?: string }[]): void;
   /** Now; undefined where it cannot be had. */
   askExcerpt(sessionID: string, directory: string | undefined): Promise<SessionExcerpt | undefined>;
   /** Those that are continued no more (`recover.quarantineAfter`). */

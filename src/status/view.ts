@@ -175,7 +175,7 @@ export class StatusView {
     const { source, clock, lag, version } = this.#o;
     const now = clock.epoch();
     const rows = this.rows();
-    source.look(
+    source.wantExcerpts(
       rows
         .filter(({ health }) => health !== 'idle')
         .map(({ id, directory }) => ({ sessionID: id, ...(directory && { directory }) })),

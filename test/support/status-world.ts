@@ -49,8 +49,8 @@ export class TestSource implements StatusSource {
     maxRunTimeMs: 0,
   };
   readonly excerpts = new Map<string, SessionExcerpt>();
-  /** Who was looked at, one list a look. */
-  readonly looks: string[][] = [];
+  /** Whose excerpts were wanted, one list a read. */
+  readonly wanted: string[][] = [];
   readonly acts: string[] = [];
   idleSessions = 0;
   parkedRuns: ReturnType<StatusSource['parked']> = [];
@@ -76,8 +76,8 @@ export class TestSource implements StatusSource {
     return this.excerpts.get(sessionID);
   }
 
-  look(sessions: readonly { sessionID: string }[]): void {
-    this.looks.push(sessions.map(({ sessionID }) => sessionID));
+  wantExcerpts(sessions: readonly { sessionID: string }[]): void {
+    this.wanted.push(sessions.map(({ sessionID }) => sessionID));
   }
 
   async askExcerpt(sessionID: string): Promise<SessionExcerpt | undefined> {

@@ -1,14 +1,14 @@
 /**
- * The steps of a dispose: look once more at who runs in the directory, send, look until those it is for are idle.
+ * The steps of a dispose: check once more who runs in the directory, send, check until those it is for are idle.
  *
  * Written once and carried out by whoever drives them, as the steps of an abort are: `dispose.ts` with the real client,
  * the simulation of the property tests with its own server. The answer `true` is never believed (facts, section 12).
  */
 import type { DisposeObservation } from '../../watchdog/observation.js';
 
-/** The last look before sending must not hold it up for longer. A directory whose plugins hang answers nothing at all. */
-const MAX_LOOK_MS = 2_000;
-/** A dispose takes 0.1–2.5 s (facts, section 12), and the look that follows may load the directory again. */
+/** The last check before sending must not hold it up for longer. A directory whose plugins hang answers nothing at all. */
+const MAX_CHECK_MS = 2_000;
+/** A dispose takes 0.1–2.5 s (facts, section 12), and the check that follows may load the directory again. */
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 500;
 
@@ -43,7 +43,7 @@ export function disposeEnd(end: DisposeOutcome, directory: string, at: number): 
 export type Running = ReadonlySet<string> | undefined;
 
 export type DisposeStep =
-  | { step: 'look'; withinMs: number; take(running: Running): void }
+  | { step: 'check'; withinMs: number; take(running: Running): void }
   /** Begins to send, and does not wait for the answer. */
   | { step: 'send'; withinMs: number }
   | { step: 'wait'; ms: number };
@@ -60,7 +60,7 @@ export function* disposeSteps(
   { sessions, known, verifyTimeoutMs }: DisposeOptions,
 ): Generator<DisposeStep, DisposeOutcome, void> {
   const stillRun = (running: ReadonlySet<string>) => sessions.filter((id) => running.has(id));
-  const before = yield* look(MAX_LOOK_MS);
+  const before = yield* check(MAX_CHECK_MS);
   if (before !== undefined) {
     if (stillRun(before).length === 0) return { outcome: 'withdrawn', seen: 'idle' };
     if ([...before].some((id) => !known.includes(id)))
@@ -75,7 +75,7 @@ export function* disposeSteps(
     if (left <= 0) break;
     yield { step: 'wait', ms: Math.min(pause, left) };
     if (driver.isStopping()) break;
-    const running = yield* look(Math.max(MAX_PAUSE_MS, end - driver.now()));
+    const running = yield* check(Math.max(MAX_PAUSE_MS, end - driver.now()));
     if (running !== undefined) {
       const still = stillRun(running);
       const tookMs = Math.round(driver.now() - sentAt);
@@ -92,10 +92,10 @@ export function* disposeSteps(
   };
 }
 
-function* look(withinMs: number): Generator<DisposeStep, Running, void> {
+function* check(withinMs: number): Generator<DisposeStep, Running, void> {
   let shown: Running;
   yield {
-    step: 'look',
+    step: 'check',
     withinMs,
     take: (running) => {
       shown = running;

@@ -29,7 +29,7 @@ export async function disposeDirectory(
   );
   const perform = async (step: DisposeStep): Promise<void> => {
     switch (step.step) {
-      case 'look':
+      case 'check':
         step.take(await running(client, directory, known, step.withinMs, stop));
         return;
       case 'send':

@@ -109,7 +109,7 @@ it('sessions at work are looked at where somebody asks for the status', async ()
   w.health('ses_1', 'busy', {});
   w.health('ses_2', 'stuck', {});
   await w.get('/status');
-  expect(w.source.looks.at(-1)).toEqual(['ses_2', 'ses_1']);
+  expect(w.source.wanted.at(-1)).toEqual(['ses_2', 'ses_1']);
 });
 
 it('/history?only=series has the figures of the last days', async () => {

@@ -135,7 +135,7 @@ export class SimulatedExecutor {
     );
     const perform = (step: DisposeStep): void => {
       switch (step.step) {
-        case 'look':
+        case 'check':
           server.running(act.directory, step.withinMs, (reply) => {
             step.take(reply.kind === 'answer' ? reply.value : undefined);
             goOn();
