@@ -79,11 +79,13 @@ export function statusParts(answer: DaemonStatus, view: View): StatusParts {
       : word;
   };
   const now = Date.parse(status.time);
+  const narrow = columns < NARROW;
   const wanted = shownSessions(status, all).filter((session) => fits(session, query));
-  const shown = wanted.slice(0, sessions);
+  // The list of a narrow terminal takes two lines for each session.
+  const shown = wanted.slice(0, narrow ? Math.ceil(sessions / 2) : sessions);
   const rest = wanted.length - shown.length;
   const about = { now, limits: status.watchdog.limits };
-  const rows = columns < NARROW ? list(shown, about, paint) : table(shown, about, columns, paint);
+  const rows = narrow ? list(shown, about, paint) : table(shown, about, columns, paint);
   const cut = (lines: string[]) => lines.map((line) => cutPainted(line, columns));
   return {
     head: cut([...head(status, now, paint), sessionsLine(status, paint)]),

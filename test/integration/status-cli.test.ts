@@ -130,6 +130,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
     expect(out).toContain('\u001b[33mretrying\u001b[39m');
     const lines = plain(out).split('\n');
     for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(columns);
+    // The last of them is what follows the last line's end.
     expect(lines.length).toBeLessThanOrEqual(21);
     server.setStatus(id, { type: 'idle' });
   });

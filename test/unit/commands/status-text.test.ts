@@ -97,6 +97,13 @@ describe.each([60, 80, 160])('on a terminal of %i columns', (columns) => {
     expect(plain(lines).some((line) => line.endsWith('…'))).toBe(true);
   });
 
+  it('many sessions fill no more than a screen, and the rest is counted', () => {
+    const many = Array.from({ length: 30 }, (_, i) => session(`m${i}`, { health: 'busy' }));
+    const shown = statusLines(status(many), { columns, colours: true, sessions: MAX_SESSIONS });
+    expect(shown.length).toBeLessThanOrEqual(20);
+    expect(plain(shown).join('\n')).toMatch(/^… and 2[15] more$/m);
+  });
+
   it('the project stands before the id', () => {
     const text = plain(lines).join('\n');
     const row = /shop[^\n]*\n?[^\n]*(ses_hang0|…000000)/.exec(text);
