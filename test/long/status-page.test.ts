@@ -12,7 +12,8 @@ test.skipIf(NO_BROWSER !== '')(
     const browser = await launchBrowser();
     onTestFinished(() => browser.close());
     const page = await browser.newPage();
-    await page.goto(w.url);
+    // With the token: without it no title is shown, and a title tells one turn from the next.
+    await page.goto(w.link);
     await page.locator('#live[data-live="live"]').waitFor();
     const healths = ['busy', 'retrying', 'waiting', 'delegating', 'stuck'] as const;
     const change = (turn: number) => {
