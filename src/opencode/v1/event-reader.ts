@@ -4,11 +4,11 @@ import type { Observation } from '../../watchdog/observation.js';
 import { isDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
+import { TextSampler } from '../text-sampler.js';
 import { directoryOf, isDelta, readHead } from './frame-head.js';
 import { LegacyServer } from './legacy-server.js';
 import type { V1Requests } from './requests.js';
 import { StepReader } from './step-reader.js';
-import { TextSampler } from './text-sampler.js';
 import { translate } from './translate.js';
 
 const OTHER: FrameHead = Object.freeze({ kind: 'other' });

@@ -14,6 +14,7 @@ import {
 } from '../finished-step.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
+import { TextSampler } from '../text-sampler.js';
 import { type Known, type KnownSessions, retryOf, retryStatus } from './known-sessions.js';
 import * as schemas from './schemas.js';
 
@@ -41,6 +42,7 @@ export class V2EventReader implements EventReader {
   readonly #clock: Clock;
   readonly #known: KnownSessions;
   readonly #steps = new BoundedMap<string, OpenStep>(MAX_OPEN_STEPS);
+  readonly #sampler = new TextSampler();
 
   constructor(clock: Clock, known: KnownSessions) {
     this.#clock = clock;
@@ -52,7 +54,9 @@ export class V2EventReader implements EventReader {
     if (head.startsWith(':')) return { kind: 'heartbeat' };
     const [, type, sessionID] = HEAD.exec(head) ?? [];
     if (type === undefined || sessionID === undefined) return OTHER;
-    return { kind: type.endsWith('.delta') ? 'delta' : 'other', sessionID };
+    // Where its text is wanted, no delta is left out.
+    const isDelta = type.endsWith('.delta') && !this.#sampler.wants(sessionID, this.#clock.now());
+    return { kind: isDelta ? 'delta' : 'other', sessionID };
   }
 
   read(text: string): Frame {
@@ -181,6 +185,9 @@ export class V2EventReader implements EventReader {
         }
         return [PROGRESS];
       }
+      case 'session.text.delta':
+      case 'session.reasoning.delta':
+        return [PROGRESS, ...this.#sample(data, at)];
       case 'session.reasoning.ended':
         if (data.assistantMessageID !== undefined)
           this.#step(data.assistantMessageID).reasoned = true;
@@ -205,6 +212,16 @@ export class V2EventReader implements EventReader {
         if (type.startsWith('session.tool.')) return this.#toolSays(type, data, known, at);
         return SIGN_OF_LIFE.test(type) ? [PROGRESS] : [];
     }
+  }
+
+  /** What the text so far shows, behind what the delta itself says. */
+  #sample(
+    { sessionID, assistantMessageID, ordinal, delta }: schemas.EventData,
+    at: number,
+  ): Said[] {
+    const partID = `${assistantMessageID} ${ordinal}`;
+    const textRepeats = this.#sampler.take({ sessionID, partID, delta }, at);
+    return textRepeats === undefined ? [] : [{ kind: 'session.text_sampled', textRepeats }];
   }
 
   /** Published with the provider's first event, again by each attempt with the same message (section 3.4). */

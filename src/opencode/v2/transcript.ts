@@ -1,6 +1,5 @@
 /** Reads a session's last messages: what it is doing, and a mark that changes whenever they do. */
 import { createHash } from 'node:crypto';
-import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import type { RunningTool } from '../../watchdog/observation.js';
 import type { Inspected } from '../server-api.js';
 import type * as schemas from './schemas.js';
@@ -42,13 +41,11 @@ export function transcriptState(
   );
   const writing = isOpen ? last.content.at(-1) : undefined;
   const isText = writing?.type === 'text' || writing?.type === 'reasoning';
-  const textRepeats = isText && writing.text !== undefined ? repeatsAtEnd(writing.text) : 0;
   return {
     tools,
     preparing: newest?.type === 'user',
     compacting: newest?.type === 'compaction' && newest.status === 'running',
     ...(isText && { answeringSince: since(writing.time?.created ?? last?.time?.created) }),
-    ...(textRepeats > 1 && { textRepeats }),
     ...(model !== undefined && { model }),
     mark: markOf(messages),
   };

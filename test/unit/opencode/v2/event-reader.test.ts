@@ -57,6 +57,28 @@ it('takes an argument that is being written for a tool at work: nothing else com
   expect(kinds(world.say('session.tool.success', { ...CALL, content }))).toContain('tool.ended');
 });
 
+it('reads the deltas of an answer that streams for long, and says how often its end repeats', async () => {
+  const clock = new FakeClock(1_000);
+  const reader = new V2EventReader(clock, new KnownSessions());
+  const passage =
+    'Let me look at the configuration once more, since the value that the test expects is not the one ' +
+    'which the loader returns, and therefore the assertion must fail again; I will now change the default and run the whole suite. ';
+  const said: [number, number][] = [];
+  for (let second = 0; second < 100; second += 1) {
+    const data = { sessionID: 'ses_1', ...STEP, ordinal: 0, delta: passage };
+    const text = JSON.stringify({ id: 'evt_1', created: 1, type: 'session.text.delta', data });
+    // What the head calls a delta is never read.
+    if (reader.head(`data: ${text}`).kind !== 'delta') {
+      const frame = reader.read(text);
+      for (const each of frame.kind === 'event' ? frame.observations : [])
+        if (each.kind === 'session.text_sampled') said.push([second, each.textRepeats]);
+    }
+    await clock.advance(1_000);
+  }
+  expect(said.map(([second]) => second)).toEqual([80]);
+  expect(said[0]?.[1]).toBeGreaterThan(15);
+});
+
 it('tells of a compaction from its beginning to its end, which may be a failure', () => {
   const world = new World();
   const [begun] = world.say('session.compaction.started', { reason: 'auto' });

@@ -1,10 +1,10 @@
 /**
- * Samples the text of answers that stream on and on, to find one that repeats itself: the transcript shows a part's text
- * at its end only (seen on 1.18.33), so nothing but the deltas can tell. Only a count leaves this file.
+ * Samples the text of answers that stream on and on, to find one that repeats itself: the transcript of 1.x shows a
+ * part's text at its end only (seen on 1.18.33), so nothing but the deltas can tell. Only a count leaves this file.
  */
 import * as z from 'zod';
-import { BoundedMap } from '../../lib/bounded.js';
-import { MAX_TAIL_CHARS, repeatsAtEnd } from '../../lib/repeats-at-end.js';
+import { BoundedMap } from '../lib/bounded.js';
+import { MAX_TAIL_CHARS, repeatsAtEnd } from '../lib/repeats-at-end.js';
 
 /** Sessions whose streaming is timed. As many as are watched. At the limit: the one heard of longest ago is timed anew. */
 export const MAX_TIMED = 10_000;
@@ -57,9 +57,12 @@ export class TextSampler {
     return true;
   }
 
-  /** @returns how often the passage at the text's end stands there, where it is time to say so */
-  take(properties: unknown, at: number): number | undefined {
-    const value = deltaSchema.safeParse(properties).data;
+  /**
+   * @param delta `{sessionID, partID, delta}`; anything else is no text
+   * @returns how often the passage at the text's end stands there, where it is time to say so
+   */
+  take(delta: unknown, at: number): number | undefined {
+    const value = deltaSchema.safeParse(delta).data;
     const stream = value && this.#streams.get(value.sessionID);
     if (stream === undefined || !this.#collecting.has(stream)) return undefined;
     // Another part is another answer.

@@ -1,6 +1,6 @@
 /** Samples of answers that stream on and on: when text is wanted, and what is said of it. */
 import { describe, expect, it } from 'vitest';
-import { MAX_COLLECTED, TextSampler } from '../../../../src/opencode/v1/text-sampler.js';
+import { MAX_COLLECTED, TextSampler } from '../../../src/opencode/text-sampler.js';
 
 const PASSAGE =
   'Let me look at the configuration once more, since the value that the test expects is not the one ' +
