@@ -234,8 +234,11 @@ export function hasExcuse(run: Run): boolean {
   return tools.size > 0 || requests.size > 0 || preparing || compactingSince !== undefined;
 }
 
-/** opencode's tool for subagents (facts, section 7); not every version names the subagent's session on it. */
-const TASK_TOOL = 'task';
+/**
+ * opencode's tools for subagents, in 1.x and 2.x (facts, section 7; opencode-2-facts, section 12): not every version
+ * names the subagent's session on it, or at once.
+ */
+const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
 
 /**
  * The longest-running thing that explains the quiet: a tool that does not delegate, the preparation of a first
@@ -250,7 +253,8 @@ function slowestActivity(
     if (slow === undefined || startedAt < slow.startedAt) slow = { tool, startedAt };
   };
   for (const tool of run.tools.values()) {
-    const delegates = tool.childID !== undefined || (context.delegating && tool.tool === TASK_TOOL);
+    const delegates =
+      tool.childID !== undefined || (context.delegating && TASK_TOOLS.has(tool.tool));
     if (!delegates) consider(tool.tool, tool.startedAt);
   }
   if (run.preparing) consider('(preparing)', run.startedAt);
