@@ -37,6 +37,8 @@ export interface Fake2Session {
   model?: Model;
   /** Prompts that wait, oldest first. */
   inbox: Prompt[];
+  /** Executions so far: whoever plays one knows by it that it is over. */
+  executions: number;
 }
 
 interface Prompt {
@@ -120,6 +122,7 @@ export class FakeOpencode2 {
       asks: new Map(),
       title: 'A title',
       inbox: [],
+      executions: 0,
       ...more,
     };
     this.sessions.set(id, session);
@@ -141,6 +144,10 @@ export class FakeOpencode2 {
       data: { sessionID: session.id, ...data },
       ...(!isEphemeral && { durable: { aggregateID: session.id, seq: session.seq, version: 1 } }),
     });
+  }
+
+  newMessageID(): string {
+    return `msg_${++this.#ids}`;
   }
 
   send(frame: unknown): void {
@@ -170,6 +177,7 @@ export class FakeOpencode2 {
   #start(session: Fake2Session): void {
     if (this.active.has(session.id)) return;
     this.active.add(session.id);
+    session.executions += 1;
     this.emit(session, 'session.execution.started');
     this.#deliver(session);
   }
@@ -210,15 +218,25 @@ export class FakeOpencode2 {
 
   /** A text in pieces, as the model writes it. */
   say(session: Fake2Session, messageID: string, ...pieces: string[]): void {
+    const part = this.speak(session, messageID);
+    for (const piece of pieces) part.add(piece);
+    part.end();
+  }
+
+  /** A text or a thought that is being written. */
+  speak(session: Fake2Session, messageID: string, of: 'text' | 'reasoning' = 'text') {
     const { content } = this.#begun(session, messageID);
-    const ordinal = content.length;
-    const base = { assistantMessageID: messageID, ordinal };
-    const part: Data = { type: 'text', text: '' };
+    const base = { assistantMessageID: messageID, ordinal: content.length };
+    const part = { type: of, text: '', time: { created: Date.now() } };
     content.push(part);
-    this.emit(session, 'session.text.started', base);
-    for (const delta of pieces) this.emit(session, 'session.text.delta', { ...base, delta });
-    part.text = pieces.join('');
-    this.emit(session, 'session.text.ended', { ...base, text: part.text });
+    this.emit(session, `session.${of}.started`, base);
+    return {
+      add: (delta: string) => {
+        part.text += delta;
+        this.emit(session, `session.${of}.delta`, { ...base, delta });
+      },
+      end: () => this.emit(session, `session.${of}.ended`, { ...base, text: part.text }),
+    };
   }
 
   /** A whole answer to the prompt that was delivered last. */
@@ -251,24 +269,62 @@ export class FakeOpencode2 {
     this.emit(session, 'session.retry.scheduled', data);
   }
 
-  /** A step with one tool, from the model's first word to its end; point 5: its name comes once. */
+  /** A step with one tool, from the model's first word to its end. */
   tool(session: Fake2Session, messageID: string, name: string, input: unknown, result: string) {
+    this.step(session, messageID);
+    const call = this.call(session, messageID, name);
+    call.run(input);
+    this.emit(session, 'session.renamed', { title: session.title });
+    call.done(result);
+    this.stepEnded(session, messageID, 'tool-calls');
+  }
+
+  /** A tool whose argument is begun; point 5: its name comes once, and nothing while the argument is written. */
+  call(session: Fake2Session, messageID: string, name: string) {
     const id = `call_${++this.#ids}`;
     const call = { assistantMessageID: messageID, id };
-    this.step(session, messageID);
-    const content = [{ type: 'text', text: result }];
-    const part: Data = { type: 'tool', id, name, time: { created: Date.now() } };
+    const time: Data = { created: Date.now() };
+    const part: Data = { type: 'tool', id, name, time };
     this.#begun(session, messageID).content.push(part);
     part.state = { status: 'streaming', input: '' };
     this.emit(session, 'session.tool.input.started', { ...call, name });
-    this.emit(session, 'session.tool.input.ended', { ...call, text: JSON.stringify(input) });
-    part.state = { status: 'running', input, metadata: {} };
-    this.emit(session, 'session.tool.called', { ...call, input, executed: true });
-    this.emit(session, 'session.step.streamed', { assistantMessageID: messageID });
-    this.emit(session, 'session.renamed', { title: 'A title' });
-    part.state = { status: 'completed', input, content };
-    this.emit(session, 'session.tool.success', { ...call, content, executed: true });
-    this.stepEnded(session, messageID, 'tool-calls');
+    let input: unknown;
+    return {
+      id,
+      run: (given: unknown) => {
+        input = given;
+        time.ran = Date.now();
+        this.emit(session, 'session.tool.input.ended', { ...call, text: JSON.stringify(input) });
+        part.state = { status: 'running', input, metadata: {} };
+        this.emit(session, 'session.tool.called', { ...call, input, executed: true });
+        this.emit(session, 'session.step.streamed', { assistantMessageID: messageID });
+      },
+      progress: (metadata: Data) => {
+        part.state = { status: 'running', input, metadata };
+        this.emit(session, 'session.tool.progress', { ...call, metadata });
+      },
+      done: (result: string) => {
+        const content = [{ type: 'text', text: result }];
+        part.state = { status: 'completed', input, content };
+        time.completed = Date.now();
+        this.emit(session, 'session.tool.success', { ...call, content, executed: true });
+      },
+    };
+  }
+
+  /** A compaction: no part of it is a step, and while it fails it says nothing (section 5). */
+  compact(session: Fake2Session, reason: 'auto' | 'manual' = 'auto') {
+    const id = `msg_${++this.#ids}`;
+    const message: Data = { id, type: 'compaction', status: 'running', reason };
+    session.messages.unshift(Object.assign(message, { time: { created: Date.now() } }));
+    this.emit(session, 'session.compaction.started', { reason });
+    return {
+      done: () => {
+        Object.assign(message, { status: 'completed', summary: 'What was done.' });
+        const data = { reason, text: 'What was done.', cost: 0.001, tokens: NO_TOKENS };
+        this.emit(session, 'session.compaction.ended', data);
+      },
+    };
   }
 
   stepEnded(session: Fake2Session, messageID: string, finish: string): void {

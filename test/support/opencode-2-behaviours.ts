@@ -1,0 +1,320 @@
+/**
+ * What runs of the fake OpenCode 2 do, each named by the text of its prompt: `[[quiet-tool 2500]]`. The counterpart of the
+ * fake provider's markers, which a real opencode 1.x is prompted with.
+ */
+import type { Fake2Session, FakeOpencode2 } from './fake-opencode-2.js';
+
+/** Deltas are batched to one for each 100 ms (opencode-2-facts, section 3.2). */
+const DELTA_MS = 100;
+const RATE_LIMIT = { type: 'provider.rate-limit', message: 'Too many requests', status: 429 };
+/** Section 5: 2, 4, 8 s; here in a tenth of the time. */
+const RETRY_MS = 200;
+const WORDS = 'The next part says something that no part before it has said, in words of its own: ';
+
+/** Somebody has ended the run. */
+class Ended extends Error {}
+
+/** One execution, as long as nobody ends it. */
+class Run {
+  readonly #execution: number;
+
+  constructor(
+    readonly fake: FakeOpencode2,
+    readonly session: Fake2Session,
+  ) {
+    this.#execution = session.executions;
+  }
+
+  get isOver(): boolean {
+    const { fake, session } = this;
+    if (session.stopping || session.executions !== this.#execution) return true;
+    return !fake.active.has(session.id);
+  }
+
+  async wait(ms: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, ms).unref());
+    if (this.isOver) throw new Ended();
+  }
+
+  /** Until somebody ends it. */
+  async forever(): Promise<never> {
+    for (;;) await this.wait(DELTA_MS);
+  }
+
+  async until(what: () => boolean): Promise<void> {
+    while (!what()) await this.wait(20);
+  }
+
+  step(): string {
+    const id = this.fake.newMessageID();
+    this.fake.step(this.session, id);
+    return id;
+  }
+
+  async write(ms: number, of: 'text' | 'reasoning' = 'text', id = this.step()): Promise<string> {
+    const part = this.fake.speak(this.session, id, of);
+    for (let at = 0; at < ms; at += DELTA_MS) {
+      await this.wait(DELTA_MS);
+      part.add(`${WORDS}${at}. `);
+    }
+    part.end();
+    return id;
+  }
+
+  answer(): void {
+    this.fake.answer(this.session, 'All done.');
+  }
+
+  async shell(ms: number, command = 'sleep'): Promise<void> {
+    const id = this.step();
+    const call = this.fake.call(this.session, id, 'shell');
+    await this.wait(20);
+    call.run({ command });
+    call.progress({ shellID: 'sh_1' });
+    await this.wait(ms);
+    call.done('done');
+    this.fake.stepEnded(this.session, id, 'tool-calls');
+  }
+
+  /** A subagent, with its prompt; it is named by its session or, as before its first progress, by the parent alone. */
+  async subagent(text: string, isNamed = true): Promise<void> {
+    const { fake, session } = this;
+    const id = this.step();
+    const call = fake.call(session, id, 'subagent');
+    call.run({ prompt: text });
+    const { directory } = session;
+    const child = fake.addSession({
+      directory,
+      parentID: session.id,
+      title: `of ${session.title}`,
+    });
+    if (isNamed) call.progress({ sessionID: child.id, status: 'running' });
+    fake.begin(child, { text });
+    await this.until(() => !fake.active.has(child.id));
+    call.done('The subagent has ended.');
+    fake.stepEnded(session, id, 'tool-calls');
+  }
+}
+
+type Behaviour = (run: Run, ms: number) => Promise<void>;
+
+/** Steps without end, a moment apart. */
+const without =
+  (step: (run: Run, nth: number) => void): Behaviour =>
+  async (run) => {
+    for (let nth = 1; ; nth += 1) {
+      await run.wait(30);
+      step(run, nth);
+    }
+  };
+
+const readFile = ({ fake, session }: Run, path: string, text: string) =>
+  fake.tool(session, fake.newMessageID(), 'read', { path }, text);
+
+const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
+  // Healthy, each for `ms`.
+  text: async (run, ms) => {
+    const id = await run.write(ms);
+    run.fake.stepEnded(run.session, id, 'stop');
+    run.fake.end(run.session, 'succeeded');
+  },
+  reasoning: async (run, ms) => {
+    const id = await run.write(ms, 'reasoning');
+    run.fake.say(run.session, id, 'All done.');
+    run.fake.stepEnded(run.session, id, 'stop');
+    run.fake.end(run.session, 'succeeded');
+  },
+  /** The plugins are waited for, or the provider: nothing comes after `inbox.delivered` (section 3.4). */
+  'slow-begin': async (run, ms) => {
+    await run.wait(ms);
+    run.answer();
+  },
+  'quiet-tool': async (run, ms) => {
+    await run.shell(ms);
+    run.answer();
+  },
+  'two-quiet-tools': async (run, ms) => {
+    await run.shell(ms);
+    await run.shell(ms, 'sleep more');
+    run.answer();
+  },
+  'long-argument': async (run, ms) => {
+    const { fake, session } = run;
+    const id = run.step();
+    const call = fake.call(session, id, 'write');
+    await run.wait(ms);
+    call.run({ path: 'a.txt', content: 'long' });
+    call.done('written');
+    fake.stepEnded(session, id, 'tool-calls');
+    run.answer();
+  },
+  compaction: async (run, ms) => {
+    const compaction = run.fake.compact(run.session);
+    await run.wait(ms);
+    compaction.done();
+    run.answer();
+  },
+  permission: async (run) => {
+    const { fake, session } = run;
+    const id = run.step();
+    const call = fake.call(session, id, 'shell');
+    call.run({ command: 'touch a' });
+    fake.ask(session, 'permission');
+    await run.until(() => session.asks.size === 0);
+    call.done('done');
+    fake.stepEnded(session, id, 'tool-calls');
+    run.answer();
+  },
+  form: async (run) => {
+    const { fake, session } = run;
+    const id = run.step();
+    const call = fake.call(session, id, 'question');
+    call.run({ questions: [] });
+    fake.ask(session, 'form');
+    await run.until(() => session.asks.size === 0);
+    call.done('Tea');
+    fake.stepEnded(session, id, 'tool-calls');
+    run.answer();
+  },
+  delegating: async (run, ms) => {
+    await run.subagent(`[[text ${ms}]]`);
+    run.answer();
+  },
+  'delegating-quietly': async (run, ms) => {
+    await run.subagent(`[[quiet-tool ${ms}]]`, false);
+    run.answer();
+  },
+  deep: async (run, ms) => {
+    await run.subagent(`[[delegating ${ms}]]`);
+    run.answer();
+  },
+  flaky: async (run) => {
+    const { fake, session } = run;
+    const id = fake.newMessageID();
+    for (const attempt of [2, 3]) {
+      fake.retry(session, id, attempt, RETRY_MS);
+      await run.wait(RETRY_MS);
+    }
+    // The same message, again (section 3.4).
+    fake.step(session, id);
+    fake.say(session, id, 'All done.');
+    fake.stepEnded(session, id, 'stop');
+    fake.end(session, 'succeeded');
+  },
+  'many-steps': async (run) => {
+    for (let nth = 1; nth <= 12; nth += 1) {
+      await run.wait(30);
+      readFile(run, `${nth}.txt`, `text ${nth}`);
+    }
+    run.answer();
+  },
+  'compacts-now-and-then': async (run) => {
+    for (let nth = 1; nth <= 12; nth += 1) {
+      await run.wait(30);
+      readFile(run, `${nth}.txt`, `text ${nth}`);
+      if (nth % 3 === 0) run.fake.compact(run.session).done();
+    }
+    run.answer();
+  },
+
+  // Ended by opencode itself.
+  refused: async (run) => {
+    run.fake.fail(run.session, {
+      type: 'provider.invalid-request',
+      message: 'Bad request',
+      status: 400,
+    });
+  },
+  'retries-spent': async (run) => {
+    const { fake, session } = run;
+    const id = fake.newMessageID();
+    for (const attempt of [2, 3]) {
+      fake.retry(session, id, attempt, RETRY_MS, RATE_LIMIT);
+      await run.wait(RETRY_MS);
+    }
+    fake.fail(session, RATE_LIMIT);
+  },
+  inactive: async (run) => {
+    run.step();
+    await run.wait(100);
+    run.fake.end(run.session, 'interrupted', { reason: 'inactivity' });
+  },
+
+  // Stuck.
+  429: async (run) => {
+    const { fake, session } = run;
+    const id = fake.newMessageID();
+    for (let attempt = 2; ; attempt += 1) {
+      fake.retry(session, id, attempt, RETRY_MS);
+      await run.wait(RETRY_MS);
+    }
+  },
+  'retry-after': async (run, ms) => {
+    run.fake.retry(run.session, run.fake.newMessageID(), 2, ms);
+    await run.forever();
+  },
+  'hang-before-plugins': (run) => run.forever(),
+  hang: async (run) => {
+    run.step();
+    await run.forever();
+  },
+  stall: async (run) => {
+    const part = run.fake.speak(run.session, run.step());
+    part.add(WORDS);
+    await run.forever();
+  },
+  'hang-after-tool': async (run) => {
+    await run.shell(50);
+    await run.forever();
+  },
+  'endless-tool': async (run) => {
+    const call = run.fake.call(run.session, run.step(), 'shell');
+    call.run({ command: 'sleep 600' });
+    await run.forever();
+  },
+  'endless-argument': async (run) => {
+    run.fake.call(run.session, run.step(), 'write');
+    await run.forever();
+  },
+  'endless-compaction': async (run) => {
+    run.step();
+    run.fake.compact(run.session);
+    await run.forever();
+  },
+  'parent-of-hang': async (run) => {
+    await run.subagent('[[hang]]');
+    run.answer();
+  },
+  'parent-of-429': async (run) => {
+    await run.subagent('[[429]]');
+    run.answer();
+  },
+
+  // Runaways.
+  'same-call': without((run) => readFile(run, '1.txt', 'the same')),
+  cycle: without((run, nth) => readFile(run, `${nth % 2}.txt`, `the same ${nth % 2}`)),
+  'empty-steps': without(({ fake, session }) => {
+    const id = fake.newMessageID();
+    fake.step(session, id);
+    fake.stepEnded(session, id, 'unknown');
+  }),
+  compactions: without((run, nth) => {
+    run.fake.compact(run.session).done();
+    readFile(run, `${nth}.txt`, `text ${nth}`);
+  }),
+  'many-many-steps': without((run, nth) => readFile(run, `${nth}.txt`, `text ${nth}`)),
+};
+
+const MARKER = /\[\[([\w-]+)(?: (\d+))?\]\]/;
+
+/** From here on every prompt that names a behaviour is played; what has none is for the test to play. */
+export function behave(fake: FakeOpencode2): void {
+  fake.onPrompt = (session, { text }) => {
+    const [, name = '', ms = '0'] = MARKER.exec(text) ?? [];
+    const play = BEHAVIOURS[name];
+    if (play === undefined) return;
+    play(new Run(fake, session), Number(ms)).catch((error: unknown) => {
+      if (!(error instanceof Ended)) throw error;
+    });
+  };
+}
