@@ -176,11 +176,13 @@ export class Transport {
 
   /** The one place where credentials are fetched: for each request, and for each connection of an event stream. */
   async #authorised(): Promise<Authorised> {
-    const answer = await this.#authorise?.();
-    const origin = originOf(this.#base, answer?.hostname);
-    const { host } = this.#base;
+    const { host, hostname } = this.#base;
     const credentials = this.#credentials();
     const hasPassword = credentials.authorization !== undefined;
+    // Without a password there is nothing to ask about, but which of its two addresses `localhost` means.
+    const mustAsk = hasPassword || hostname === 'localhost';
+    const answer = mustAsk ? await this.#authorise?.() : undefined;
+    const origin = originOf(this.#base, answer?.hostname);
     return answer?.kind === 'withheld' && hasPassword
       ? { origin, headers: { host }, withheld: answer.why }
       : { origin, headers: { host, ...credentials } };

@@ -53,6 +53,8 @@ export class PasswordGuard {
   readonly #port: number;
   #control: Pick<ServerControl, 'mode' | 'findNow'> | undefined;
   #decision: Decision | undefined;
+  /** What is being found out now: requests of the same moment share one look at the sockets of the system. */
+  #asking: Promise<Authorisation> | undefined;
   #isGuarded: boolean | undefined;
 
   constructor(options: GuardOptions) {
@@ -69,16 +71,19 @@ export class PasswordGuard {
     this.#decision = undefined;
   }
 
-  readonly authorise: Authorise = async () => {
-    try {
-      return await this.#authorise();
-    } catch (error) {
-      return withheld(`who listens on port ${this.#port} cannot be found out (${String(error)})`);
-    }
+  readonly authorise: Authorise = () => {
+    this.#asking ??= this.#authorise()
+      .catch((error) =>
+        withheld(`who listens on port ${this.#port} cannot be found out (${String(error)})`),
+      )
+      .finally(() => {
+        this.#asking = undefined;
+      });
+    return this.#asking;
   };
 
   async #authorise(): Promise<Authorisation> {
-    this.#isGuarded ??= await this.#leadsHere();
+    this.#isGuarded ??= !this.#isVouchedFor() && (await this.#leadsHere());
     if (!this.#isGuarded) return { kind: 'granted' };
     const sockets = await this.#sockets();
     const now = this.#options.clock.now();
@@ -94,6 +99,11 @@ export class PasswordGuard {
     return decided.answer;
   }
 
+  /** Whoever answers gets it, at the one address that there is. */
+  #isVouchedFor(): boolean {
+    return isVouching(this.#options.mode) && this.#host !== 'localhost';
+  }
+
   async #lives({ server }: Decision): Promise<boolean> {
     return server === undefined || this.#table.kind !== 'proc' || this.#table.isAlive(server);
   }
@@ -105,7 +115,7 @@ export class PasswordGuard {
       return { answer: { kind: 'granted', ...where }, server: found.server };
     }
     const granted = { answer: { kind: 'granted' }, server: undefined } as const;
-    if (mode !== undefined && VOUCHES.has(mode)) return granted;
+    if (isVouching(mode)) return granted;
     const needsProof = this.#options.caller === 'daemon' && this.#control?.mode !== 'observe';
     if (!needsProof && (await this.#isOwnOrRoots())) return granted;
     return { answer: withheld(describe(found, this.#port)), server: undefined };
@@ -159,6 +169,10 @@ export class PasswordGuard {
     );
     return isLoopback || (await isLocalHost(this.#host));
   }
+}
+
+function isVouching(mode: GuardOptions['mode']): boolean {
+  return mode !== undefined && VOUCHES.has(mode);
 }
 
 function withheld(from: string): Authorisation {
