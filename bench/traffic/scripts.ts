@@ -287,12 +287,13 @@ const stuck: Record<string, Script> = {
     yield* begin(part);
     const at = now();
     simulated.stuck(at + limits.retryDuration, at + limits.pileup);
+    // opencode's own waits: a longer one would be a time that the provider named, which is no part of the episode's age.
     for (let attempt = 1; ; attempt += 1) {
-      const wait = limits.retryDuration * 0.4;
+      const wait = limits.firstWait * 2 ** (attempt - 1);
       yield simulated.retry(attempt, wait, RATE_LIMIT);
       yield { wait };
       yield simulated.busy();
-      yield { wait: 50 };
+      yield { wait: limits.retryDuration * 0.2 };
     }
   },
   wait: function* (part) {
