@@ -6,6 +6,7 @@ import { sinceTime } from '../lib/since.js';
 import { cutTo } from '../lib/text-width.js';
 import { fileFor, readHistory } from '../status/history-store.js';
 import { collect, type Report } from '../status/report/collect.js';
+import { evidenceParts, fenced } from '../status/report/evidence-text.js';
 import { escapeMarkdown, markdownReport } from '../status/report/markdown.js';
 import { evidenceOf, findIncident, incidentLines } from '../status/report/one-incident.js';
 import { textReport } from '../status/report/text.js';
@@ -77,18 +78,32 @@ function oneIncident(found: Report, lines: readonly LogLine[], id: string, forma
   }
   const evidence = evidenceOf(incident, lines);
   const { head, rows } = incidentLines(evidence);
+  const { server } = evidence;
+  const seen = server === undefined ? [] : evidenceParts(incident.evidence ?? '', server);
   const columns = process.stdout.columns ?? DEFAULT_COLUMNS;
-  if (format === 'json') printJson(evidence);
-  else if (format === 'text')
-    print([...head, ...rows].map((line) => cutTo(line, columns)).join('\n'));
-  else {
-    print(
-      [
-        ...head.map((line) => `**${escapeMarkdown(line)}**  `),
-        '',
-        ...rows.map((row) => `- ${escapeMarkdown(row)}`),
-      ].join('\n'),
-    );
+  switch (format) {
+    case 'json':
+      printJson(evidence);
+      break;
+    case 'text': {
+      const more = seen.flatMap((part) => [part.title, ...part.rows.map((row) => `  ${row}`)]);
+      print([...head, ...rows, ...more].map((line) => cutTo(line, columns)).join('\n'));
+      break;
+    }
+    case 'markdown':
+      print(
+        [
+          ...head.map((line) => `**${escapeMarkdown(line)}**  `),
+          '',
+          ...rows.map((row) => `- ${escapeMarkdown(row)}`),
+          ...seen.flatMap(({ title, rows: lines }) => [
+            '',
+            `**${escapeMarkdown(title)}**`,
+            ...(lines.length === 0 ? [] : ['', ...fenced(lines)]),
+          ]),
+        ].join('\n'),
+      );
+      break;
   }
   return EXIT.done;
 }

@@ -9,6 +9,7 @@ import type { Config } from '../config/schema.js';
 import { Daemon } from '../daemon/daemon.js';
 import { Faults } from '../daemon/faults.js';
 import {
+  evidenceStore,
   openStatusFor,
   type StatusAccess,
   secretsOfStatus,
@@ -129,6 +130,7 @@ export async function run(options: RunOptions): Promise<number> {
     serviceManager,
     guard,
     stateDirectory: history.directory,
+    evidenceStore: evidenceStore(loaded, access, history.directory),
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
     // A person is there to read it; a service goes on asking, as the server may be replaced.
     ...(isatty(STDOUT) && {

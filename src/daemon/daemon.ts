@@ -10,6 +10,7 @@ import type { ControlDeps, ServerControl } from '../process/control/control.js';
 import { DryRunControl } from '../process/control/dry-run.js';
 import type { PasswordGuard } from '../process/identity/password-guard.js';
 import type { Recorder } from '../recording/recorder.js';
+import type { EvidenceStore } from '../status/evidence-store.js';
 import type { SessionFacts, StatusSource } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { EventLoop } from './event-loop.js';
@@ -32,6 +33,8 @@ export interface DaemonOptions {
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
   /** Where what the day has spent is kept. */
   stateDirectory?: string | undefined;
+  /** Where is kept what was seen of the server before a restart. */
+  evidenceStore?: EvidenceStore | undefined;
   /** Says whether the password may be sent; told of the control once it is chosen. */
   guard?: PasswordGuard;
   /** Called where the server that is there at the start is not understood; what it throws ends the daemon. */
@@ -114,6 +117,7 @@ export class Daemon {
         control,
         recorder,
         stateDirectory: this.#options.stateDirectory,
+        evidenceStore: this.#options.evidenceStore,
         giveUp: () => gaveUp.abort(new Error('gave up restarting')),
       });
       this.#loop = loop;

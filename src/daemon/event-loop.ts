@@ -5,6 +5,7 @@ import { Monitor } from '../opencode/monitor/monitor.js';
 import type { ProbeResult, ServerApi } from '../opencode/server-api.js';
 import type { ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
+import type { EvidenceStore } from '../status/evidence-store.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { bytes as bytesWords } from '../telemetry/number-text.js';
 import {
@@ -16,6 +17,7 @@ import {
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { copyPolicy, type Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
+import { Evidence } from './evidence.js';
 import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
 import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
@@ -34,6 +36,8 @@ export interface EventLoopOptions {
   recorder: Recorder | undefined;
   /** Where is kept what the next daemon is to know; undefined: in memory only. */
   stateDirectory?: string | undefined;
+  /** Where is kept what was seen of the server before a restart; undefined: nowhere. */
+  evidenceStore?: EvidenceStore | undefined;
   /** `restart.giveUp: exit`. */
   giveUp(): void;
 }
@@ -55,6 +59,7 @@ export class EventLoop {
   readonly #watchdog: Watchdog;
   readonly #monitor: Monitor;
   readonly #executor: Executor;
+  readonly #evidence: Evidence | undefined;
   readonly #queue: Observation[] = [];
   #stopped = false;
   #timer: Timer | undefined;
@@ -106,6 +111,7 @@ export class EventLoop {
         if (!this.#stopped) this.#monitor.resume({ fresh });
       },
       giveUp,
+      gatherEvidence: async (reason) => this.#evidence?.gather(reason),
     });
     this.status = new DaemonStatusSource({
       watchdog: this.#watchdog,
@@ -118,6 +124,17 @@ export class EventLoop {
       client,
       observe: (o) => this.observe(o),
     });
+    const { evidenceStore: store } = options;
+    if (store !== undefined) {
+      this.#evidence = new Evidence({
+        store,
+        control,
+        clock,
+        telemetry,
+        server: () => this.status.server(),
+        sessions: () => this.status.sessions(),
+      });
+    }
     this.#memory = new MemoryMonitor({
       clock,
       config: config.recycle,
@@ -290,6 +307,7 @@ export class EventLoop {
         const { api } = this.#o.client;
         const more = note === 'server.healthy' ? { ...fields, api } : fields;
         this.#o.telemetry.emit(note, more as never);
+        if (note === 'server.healthy') this.#evidence?.incidentIsOver();
         if (decision.note === 'act.done') this.status.told(decision);
       } else this.#executor.do(decision);
     }

@@ -69,6 +69,8 @@ export interface ExecutorOptions {
   /** `fresh`: another process than before, of which nothing is known yet. */
   resumeMonitor(fresh: boolean): void;
   giveUp(restarts: number): void;
+  /** Called before a restart; it settles within a second, and never rejects. */
+  gatherEvidence?(reason: RestartReason): Promise<void>;
 }
 
 export class Executor {
@@ -242,6 +244,7 @@ export class Executor {
     const { clock, control, observe } = this.#o;
     const { signal } = this.#stopping;
     await this.#o.pauseMonitor();
+    if (reason !== undefined) await this.#o.gatherEvidence?.(reason);
     if (reason !== undefined && control.resumesRuns === true) await this.#letGoOfStuck(reason);
     // The monitor wakes before the end is told: what follows may put it to rest again.
     try {

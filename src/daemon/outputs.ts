@@ -12,6 +12,7 @@ import type { Clock } from '../lib/clock.js';
 import { createRedactor } from '../lib/redaction.js';
 import { openStateDirectory, serverStateDir } from '../lib/state-dir.js';
 import { suggest } from '../lib/suggest.js';
+import { EvidenceStore } from '../status/evidence-store.js';
 import { HistoryStore } from '../status/history-store.js';
 import { openStatus } from '../status/open.js';
 import type { StatusSource } from '../status/source.js';
@@ -76,6 +77,16 @@ export function startHistory(
 export function historyDir({ server }: Config, env: NodeJS.ProcessEnv): string {
   const own = serverStateDir(env, server.url);
   return server.control === 'observe' ? join(own, 'observe') : own;
+}
+
+/** Where is kept what was seen of a server before its restart; undefined where nothing can be kept. */
+export function evidenceStore(
+  loaded: LoadedConfig,
+  access: StatusAccess,
+  directory: string | undefined,
+): EvidenceStore | undefined {
+  if (directory === undefined) return undefined;
+  return new EvidenceStore(directory, [...secretsOf(loaded), ...secretsOfStatus(access)]);
 }
 
 interface WatcherOptions {

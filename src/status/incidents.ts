@@ -6,6 +6,7 @@ export const INCIDENT_KINDS = [
   'wedged',
   'suspended',
   'unresponsive',
+  'recycle',
   'unsupported',
   'exited',
   'breaker_open',
@@ -31,6 +32,8 @@ export interface Incident {
   sessionID?: string;
   directory?: string;
   title?: string;
+  /** The folder with what was seen of the server before its restart. */
+  evidence?: string;
   /** What happened, in a sentence. */
   says: string;
   /** What was done about it, oldest first. */
@@ -111,8 +114,19 @@ export class Incidents {
         return this.#begin('server', 'unsupported', record, {});
       case 'server.exited':
         return this.#begin('server', 'exited', record, {});
+      case 'server.restarting': {
+        const { reason } = record.fields;
+        const isRecycle = reason === 'memory' || reason === 'processes';
+        if (isRecycle && !record.would) return this.#begin('server', 'recycle', record, { reason });
+        return this.#step('server', record);
+      }
+      case 'server.evidence': {
+        // On a slow disk it may come when the server is back already.
+        const incident = this.#step('server', record) ?? this.#lastWithEvidence();
+        if (incident !== undefined) incident.evidence = record.fields.folder;
+        return incident;
+      }
       case 'server.continue_failed':
-      case 'server.restarting':
       case 'server.restart_failed':
         return this.#step('server', record);
       case 'server.continued':
@@ -227,6 +241,10 @@ export class Incidents {
       last.outcome = 'disposed';
       addStep(last, record);
     }
+  }
+
+  #lastWithEvidence(): Incident | undefined {
+    return this.#all.findLast(({ kind }) => kind === 'unresponsive' || kind === 'recycle');
   }
 
   /** The oldest that is over goes first; where all are open, the oldest. */

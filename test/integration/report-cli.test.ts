@@ -92,3 +92,47 @@ it('says what is wrong with what it is given', async () => {
     expect(end.err).toMatch(words);
   }
 });
+
+it('what was seen of a server before its restart is printed for a bug report, without titles and secrets', async () => {
+  const hung = await startFakeOpencode();
+  const daemon = await startDaemon({
+    config: {
+      server: {
+        url: hung.url,
+        control: 'command',
+        restartCommand: [process.execPath, '-e', 'console.log("restarted")'],
+      },
+      watch: { pollInterval: 200, heartbeatTimeout: 600 },
+      probe: { interval: 100, timeout: 200, maxFailures: 2 },
+      status: { listen: 'off' },
+    },
+    env: env(),
+  });
+  try {
+    await daemon.saw('stream.connected');
+    const { id } = hung.addSession({ title: 'A private title', directory: '/home/ada/secret' });
+    hung.setStatus(id, { type: 'busy' });
+    await daemon.saw('session.health', { sessionID: id, health: 'busy' });
+    hung.fault('*', { hang: true });
+    hung.endStreams();
+    const { folder } = await daemon.saw('server.evidence', { reason: 'unresponsive' });
+    hung.clearFaults();
+    await daemon.saw('server.restarted');
+    const list = JSON.parse((await report(['--url', hung.url, '--format', 'json'])).out);
+    expect(list.incidents).toMatchObject([{ kind: 'unresponsive', evidence: folder }]);
+    const ask = ['--url', hung.url, '--incident', String(list.incidents[0].id)];
+    const whole = JSON.parse((await report([...ask, '--format', 'json'])).out);
+    expect(whole.server).toMatchObject({
+      reason: 'unresponsive',
+      sessions: [{ id, health: 'busy' }],
+    });
+    expect(JSON.stringify(whole.server)).not.toMatch(/private title|ada/);
+    const { out } = await report([...ask, '--format', 'markdown']);
+    expect(out).toMatch(/\*\*Incident \\#\d+: unresponsive\*\*/);
+    expect(out).toMatch(/\*\*Seen before the restart, .*\*\*\n\n```text\nopencode 1\.18\.33/);
+    expect(out).toContain(`${id} busy for `);
+  } finally {
+    await daemon.stop();
+    await hung.stop();
+  }
+});

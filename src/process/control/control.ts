@@ -4,6 +4,7 @@
  */
 
 import type { Finding } from '../identity/identity.js';
+import type { ExaminedProcess } from '../table/examine.js';
 import type { TreeUsage } from '../table/memory.js';
 
 export type ControlMode =
@@ -80,6 +81,14 @@ export interface ControlDeps {
   ): void;
 }
 
+/** What a control can say of a server that is about to be ended. */
+export interface Examination {
+  /** The server first, the others by their memory; absent where none is seen. */
+  processes?: ExaminedProcess[];
+  /** The last lines of its output, oldest first; empty where it is not ours to read. */
+  output: string[];
+}
+
 export interface ServerControl {
   /** Who serves the port just now, for the guard of the password; absent where no process is seen. Changes nothing. */
   findNow?(): Promise<Finding>;
@@ -102,6 +111,8 @@ export interface ServerControl {
   memory(): Promise<number | undefined>;
   /** The same with the number of processes and the largest children; absent where no process is seen. */
   usage?(): Promise<TreeUsage | undefined>;
+  /** The server as it is now, for the evidence of an incident; absent where no process is seen. */
+  examine?(): Promise<Examination>;
   /** Whether `dispose('stop')` ends the server; absent where it never does. */
   endsOnStop?(): Promise<boolean>;
   /** Lets go. `stop` ends a server that this control started or adopted from a daemon before it; `leave` leaves it running. */

@@ -9,6 +9,7 @@ import type { TreeUsage } from '../table/memory.js';
 import {
   ControlError,
   type ControlMode,
+  type Examination,
   type ProcessIdentity,
   type RestartedServer,
   type ServerControl,
@@ -59,6 +60,10 @@ export abstract class LocalControl implements ServerControl {
 
   usage(): Promise<TreeUsage | undefined> {
     return this.local.usage();
+  }
+
+  examine(): Promise<Examination> {
+    return this.local.examine();
   }
 
   memory(): Promise<number | undefined> {

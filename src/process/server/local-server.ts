@@ -7,6 +7,7 @@ import { type Clock, sleep } from '../../lib/clock.js';
 import {
   type ControlDeps,
   ControlError,
+  type Examination,
   type ProcessIdentity,
   type StartedServer,
 } from '../control/control.js';
@@ -14,6 +15,7 @@ import { type Finding, type Owner, proveServer } from '../identity/identity.js';
 import { continueTree } from '../signal/continue-process.js';
 import { type KillReport, killTree } from '../signal/kill-tree.js';
 import { findOrphans } from '../signal/orphans.js';
+import { examineTree } from '../table/examine.js';
 import { type TreeUsage, treeMemory, treeUsage } from '../table/memory.js';
 import { openProcessTable } from '../table/open-table.js';
 import { type FindHolders, isLocalHost, isPortFree } from '../table/port.js';
@@ -270,6 +272,11 @@ export class LocalServer {
   async usage(): Promise<TreeUsage | undefined> {
     const roots = this.#roots();
     return roots.length === 0 ? undefined : treeUsage(this.table, roots);
+  }
+
+  async examine(): Promise<Examination> {
+    const processes = await examineTree(this.table, this.#roots());
+    return { ...(processes && { processes }), output: this.#own.lastLines() };
   }
 
   #roots(): number[] {

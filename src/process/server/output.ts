@@ -42,6 +42,8 @@ export const MAX_LINE_BYTES = 8 * 1024;
 export const MAX_LINES_PER_SECOND = 100;
 /** Last lines of output kept for an error. At the limit: the oldest is forgotten. */
 export const KEPT_LINES = 20;
+/** Last lines of the server's output kept for the evidence of an incident. At the limit: the oldest is forgotten. */
+export const MAX_EVIDENCE_LINES = 200;
 const WINDOW_MS = 1_000;
 /** inotify tells of new output, and where it does not work, or has more to say, a poll does. */
 const POLL_MS = 1_000;
@@ -128,7 +130,7 @@ export class OutputTail {
 
   #line(stream: Stream, line: string): void {
     this.#kept.push(line);
-    if (this.#kept.length > KEPT_LINES) this.#kept.shift();
+    if (this.#kept.length > MAX_EVIDENCE_LINES) this.#kept.shift();
     if (this.#options.clock.now() - this.#windowStart >= WINDOW_MS) this.#report();
     if (this.#inWindow >= MAX_LINES_PER_SECOND) {
       this.#dropped += 1;

@@ -12,6 +12,7 @@ import {
 } from '../table/process-table.js';
 import { type Exit, exitOf, type Launched, launch, relaunched } from './launch.js';
 import type { LaunchSpec } from './launch-spec.js';
+import { KEPT_LINES } from './output.js';
 import { ServerRecords } from './state-file.js';
 
 /** A full disk is freed by people. */
@@ -129,6 +130,12 @@ export class SpawnedServer {
     this.#launched?.tail?.flush();
   }
 
+  /** The last lines of its output, oldest first, as far as this daemon has read it. */
+  lastLines(): string[] {
+    this.flush();
+    return this.#launched?.tail?.lastLines() ?? [];
+  }
+
   #launchOptions() {
     return { ...this.#options, records: this.#records };
   }
@@ -157,6 +164,6 @@ export class SpawnedServer {
 
 export function lastWords({ tail }: Launched): string {
   tail?.flush();
-  const lines = tail?.lastLines() ?? [];
+  const lines = tail?.lastLines().slice(-KEPT_LINES) ?? [];
   return lines.length === 0 ? '; it wrote nothing' : `; its last output:\n${lines.join('\n')}`;
 }

@@ -3,6 +3,7 @@ import { printableDeep } from '../../lib/printable.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { time } from '../../telemetry/number-text.js';
 import { reasonWords } from '../../telemetry/reason-words.js';
+import { readEvidence, type ServerEvidence } from '../evidence-store.js';
 import type { Report } from './collect.js';
 import { dateOf, hourOf, nameOf } from './text.js';
 
@@ -16,6 +17,8 @@ const LINES = 60;
 export interface Evidence {
   incident: ReportedIncident;
   lines: { time: string; event: string; msg: string }[];
+  /** What was seen of the server before its restart, where the incident names a folder with it. */
+  server?: ServerEvidence | { why: string };
 }
 
 /** @param id whole, or its end where that is enough */
@@ -36,8 +39,10 @@ export function evidenceOf(incident: ReportedIncident, lines: readonly LogLine[]
   const isAbout = ({ event, fields }: LogLine) =>
     fields.sessionID === incident.sessionID &&
     (incident.sessionID !== undefined || /^(server|provider|act|daemon)\./.test(event));
+  const { evidence: folder } = incident;
   return {
     incident,
+    ...(folder !== undefined && { server: readEvidence(folder) }),
     lines: lines
       .filter((line) => line.time >= from && line.time <= until && isAbout(line))
       .slice(-LINES)

@@ -1,6 +1,6 @@
 /** The types of everything that can be logged: what each event is emitted with, and what stands in the log. */
 
-import type { Health, NoteFields, SessionFields } from '../../watchdog/decision.js';
+import type { Health, NoteFields, RestartReason, SessionFields } from '../../watchdog/decision.js';
 import type { AskedBy } from '../../watchdog/observation.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
@@ -25,6 +25,7 @@ export interface DaemonEventFields {
   'server.starting': { pid?: number };
   'server.output': { stream: 'stdout' | 'stderr'; line: string };
   'server.memory_growing': { bytesPerHour: number; children: string[] };
+  'server.evidence': { reason: RestartReason; folder: string; tookMs: number };
   'server.notice': {
     severity: 'debug' | 'info' | 'warn' | 'error';
     notice: string;

@@ -173,6 +173,16 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     message: (f) =>
       `The server’s memory grows by ${bytes(f.bytesPerHour)} an hour${aside(f.children.length === 0 ? undefined : `below it: ${f.children.join(', ')}`)}.`,
   },
+  'server.evidence': {
+    level: 'info',
+    when: 'before a restart (unresponsive, memory or processes): what was seen of the server is kept, once for an incident',
+    fields: {
+      reason: 'of the restart',
+      folder: 'where it is; `report --incident` prints it',
+      tookMs: 'from the begin of the gathering',
+    },
+    message: (f) => `What was seen of the server before the restart is in ${f.folder}.`,
+  },
   'server.output': {
     level: 'info',
     when: 'a line of a spawned server’s own output',

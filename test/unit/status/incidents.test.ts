@@ -154,3 +154,28 @@ it('keeps the newest, and the open ones before those that are over', () => {
   expect(incidents.list).toHaveLength(MAX_INCIDENTS);
   expect(incidents.openCount).toBe(MAX_INCIDENTS);
 });
+
+describe('evidence', () => {
+  const restarting = { interrupted: [], restarts: 1, detail: '' };
+
+  it('is named in the incident that it was gathered for', () => {
+    const { say, incidents } = told();
+    say('server.unresponsive', { failures: 3, lastError: 'timeout' });
+    say('server.restarting', { ...restarting, reason: 'unresponsive' });
+    say('server.evidence', { reason: 'unresponsive', folder: '/s/evidence/x', tookMs: 9 });
+    say('server.restarted', { reason: 'unresponsive', tookMs: 5 });
+    expect(incidents.list).toMatchObject([{ kind: 'unresponsive', evidence: '/s/evidence/x' }]);
+  });
+
+  it('of a restart for memory, too, which is an incident from its begin to health', () => {
+    const { say, incidents } = told();
+    say('server.restarting', { ...restarting, reason: 'memory' });
+    say('server.restarted', { reason: 'memory', tookMs: 5 });
+    // Written late, on a slow disk.
+    say('server.evidence', { reason: 'memory', folder: '/s/evidence/y', tookMs: 900 });
+    expect(incidents.list).toMatchObject([
+      { kind: 'recycle', reason: 'memory', outcome: 'restarted', evidence: '/s/evidence/y' },
+    ]);
+    expect(incidents.openCount).toBe(0);
+  });
+});
