@@ -1,4 +1,7 @@
-/** The fake OpenCode 2 held to its facts, and the client to the fake: point by point of the sheet's checklist. */
+/**
+ * The fake OpenCode 2 held to its facts, and the client to the fake: point by point of the sheet's checklist. Points 10
+ * and 11 are a process's: opencode-2-program.test.ts.
+ */
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { abortSession } from '../../src/opencode/actions/abort.js';
@@ -7,6 +10,7 @@ import { RecognisingApi } from '../../src/opencode/recognising-api.js';
 import { OpencodeClientV2 } from '../../src/opencode/v2/client.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { type Fake2Options, startFakeOpencode2 } from '../support/fake-opencode-2.js';
+import { waitFor } from '../support/wait.js';
 
 const clock = new SystemClock();
 const ends: Array<() => Promise<unknown>> = [];
@@ -84,6 +88,104 @@ it('point 2: a boot is a boot, and a failed one is alive', async () => {
   expect(await client.probe()).toEqual({ kind: 'ok', version: '2.0.26' });
 });
 
+/** What a plain client reads of the stream, as text. */
+async function listen(url: string) {
+  const { body } = await fetch(`${url}/api/event`, auth);
+  const heard = { text: '', isOver: false };
+  const read = async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of body ?? []) heard.text += decoder.decode(chunk as Uint8Array);
+  };
+  read()
+    .catch(() => undefined)
+    .finally(() => {
+      heard.isOver = true;
+    });
+  await waitFor(() => heard.text.includes('server.connected'), { interval: 5 });
+  const frames = (): Record<string, unknown>[] =>
+    heard.text
+      .split('\n\n')
+      .flatMap((frame) => (frame.startsWith('data: ') ? [frame.slice(6)] : []))
+      .map((frame) => JSON.parse(frame));
+  return { heard, frames };
+}
+
+describe('point 3: the event stream', () => {
+  it('says at once that it is connected, and beats by a comment; no frame has an `event:` line', async () => {
+    const { server } = await start({ heartbeatMs: 50 });
+    const { heard, frames } = await listen(server.url);
+    await waitFor(() => (heard.text.match(/^: heartbeat$/gm) ?? []).length >= 2, { interval: 5 });
+    server.addSession();
+    await waitFor(() => frames().length === 2, { interval: 5 });
+    expect(frames()[0]).toMatchObject({ type: 'server.connected', data: {} });
+    expect(frames()[0]).not.toHaveProperty('created');
+    expect(heard.text).not.toMatch(/^(event|id):/m);
+  });
+
+  it('ends cleanly, breaks in the middle of a frame, or falls silent where it is frozen', async () => {
+    const { server } = await start({ heartbeatMs: null });
+    const ending = await listen(server.url);
+    expect(ending.heard.text).not.toContain('heartbeat');
+    server.endStreams();
+    await waitFor(() => ending.heard.isOver, { interval: 5 });
+    const breaking = await listen(server.url);
+    server.breakStreams();
+    await waitFor(() => breaking.heard.isOver, { interval: 5 });
+    expect(breaking.heard.text).toMatch(/data: \{"id":"evt_$/);
+  });
+});
+
+it('point 4: what an execution tells names no place, and its numbers have gaps', async () => {
+  const { server } = await start();
+  const { frames } = await listen(server.url);
+  const session = server.addSession();
+  server.begin(session);
+  server.answer(session, 'All done.');
+  server.send({ id: 'evt_x', created: 1, type: 'never.heard.of', data: { x: 1 } });
+  await waitFor(() => frames().some(({ type }) => type === 'never.heard.of'), { interval: 5 });
+  const all = frames();
+  const bare = /^(session\.(execution\.|usage\.updated|viewed)|server\.|never)/;
+  for (const each of all) {
+    const isBare = bare.test(String(each.type));
+    expect('location' in each, String(each.type)).toBe(!isBare);
+  }
+  const seqs = all.flatMap(({ durable }) => (durable as { seq: number } | undefined)?.seq ?? []);
+  expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
+  expect((seqs.at(-1) ?? 0) - (seqs[0] ?? 0)).toBeGreaterThan(seqs.length - 1);
+  const types = all.map(({ type }) => type);
+  expect(types.indexOf('session.viewed')).toBeGreaterThan(
+    types.indexOf('session.execution.succeeded'),
+  );
+});
+
+it('point 5: a tool is named once, its step is told late, and other events come in between', async () => {
+  const { server } = await start();
+  const { frames } = await listen(server.url);
+  const session = server.addSession();
+  server.begin(session);
+  server.tool(session, 'msg_a', 'shell', { command: 'ls' }, 'a.txt');
+  await waitFor(() => frames().some(({ type }) => type === 'session.usage.updated'), {
+    interval: 5,
+  });
+  const types = frames().map(({ type }) => String(type));
+  expect(types.filter((type) => /inbox|execution|step|tool|renamed|usage/.test(type))).toEqual([
+    'session.inbox.enqueued',
+    'session.execution.started',
+    'session.inbox.delivered',
+    'session.step.started',
+    'session.tool.input.started',
+    'session.tool.input.ended',
+    'session.tool.called',
+    'session.step.streamed',
+    'session.renamed',
+    'session.tool.success',
+    'session.step.ended',
+    'session.usage.updated',
+  ]);
+  const named = frames().filter(({ data }) => (data as { name?: string }).name === 'shell');
+  expect(named.map(({ type }) => type)).toEqual(['session.tool.input.started']);
+});
+
 describe('point 6: a retry', () => {
   it('is polled from the newest message where its event was missed', async () => {
     const { server, client } = await start();
@@ -127,6 +229,32 @@ describe('point 7: an interrupt', () => {
   });
 });
 
+it('point 8: a prompt of the same id is the same, and of another body refused; a delete ends the run first', async () => {
+  const { server, get } = await start();
+  const session = server.addSession();
+  const { frames } = await listen(server.url);
+  const post = (body: unknown) =>
+    get(`/api/session/${session.id}/prompt`, {
+      ...auth,
+      method: 'POST',
+      body: JSON.stringify(body),
+    });
+  const first = await post({ id: 'msg_own', text: 'hi' });
+  expect(await post({ id: 'msg_own', text: 'hi' })).toEqual(first);
+  expect((await post({ id: 'msg_own', text: 'ho' })).status).toBe(409);
+  const deleted = await get(`/api/session/${session.id}`, { ...auth, method: 'DELETE' });
+  expect(deleted.status).toBe(204);
+  await waitFor(() => frames().some(({ type }) => type === 'session.deleted'), { interval: 5 });
+  const ends = frames().map(({ type }) => String(type));
+  expect(ends.indexOf('session.execution.interrupted')).toBeLessThan(
+    ends.indexOf('session.deleted'),
+  );
+  server.deleteHangs = true;
+  const { id } = server.addSession();
+  const init = { ...auth, method: 'DELETE', signal: AbortSignal.timeout(200) };
+  await expect(get(`/api/session/${id}`, init)).rejects.toThrow(/abort|timeout/i);
+});
+
 it('point 8: a prompt sets model and agent on the session first, and its run is seen to begin', async () => {
   const { server, client } = await start();
   const { id } = server.addSession();
@@ -165,6 +293,18 @@ describe('point 9: what a run waits for', () => {
       expect(server.active.has(session.id)).toBe(true);
     },
   );
+});
+
+it('point 9: a reject without words ends the turn by the name of a shutdown', async () => {
+  const { server, get } = await start();
+  const session = server.addSession();
+  server.begin(session);
+  const { frames } = await listen(server.url);
+  const path = `/api/session/${session.id}/permission/${server.ask(session, 'permission')}/reply`;
+  const body = JSON.stringify({ decision: 'reject' });
+  expect((await get(path, { ...auth, method: 'POST', body })).status).toBe(204);
+  await waitFor(() => frames().some(({ type }) => type === 'session.execution.interrupted'));
+  expect(frames().at(-2)).toMatchObject({ data: { reason: 'shutdown' } });
 });
 
 it('a session that is gone is not found, and none of its ids leads elsewhere', async () => {

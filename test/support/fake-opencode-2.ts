@@ -1,6 +1,6 @@
 /**
  * A fake OpenCode 2 server, made after opencode-2-facts: no 2.x binary was to be had. What it resembles is listed in
- * section 13 of the sheet; what only a process shows (ports, the managed service) is not here.
+ * section 13 of the sheet; what only a process shows (ports, the managed service) is in opencode-2-program.ts.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -13,6 +13,7 @@ export interface Fake2Options {
   version?: string;
   password?: string;
   port?: number;
+  hostname?: string;
   /** Point 3; the real one is 15 s. Null: no comment at all, a frozen server. */
   heartbeatMs?: number | null;
   /** Point 1: 2.0.5–2.0.12 answer 401 with HTML everywhere to whoever has no password. */
@@ -37,6 +38,8 @@ export interface Fake2Session {
   model?: Model;
   /** Prompts that wait, oldest first. */
   inbox: Prompt[];
+  /** Point 10: from the begin of a run to its end, but for one that a shutdown ended. */
+  claim: { text: string; resumes: number } | undefined;
   /** Executions so far: whoever plays one knows by it that it is over. */
   executions: number;
 }
@@ -58,6 +61,9 @@ interface Model {
 const DEFAULT_MODEL: Model = { id: 'm', providerID: 'fake' };
 const NO_TOKENS = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write: 0 } };
 
+/** Section 6. */
+const MAX_RESUMES = 10;
+
 const ERROR = { type: 'provider.rate-limit', message: 'Too many requests', status: 429 };
 
 export class FakeOpencode2 {
@@ -67,6 +73,8 @@ export class FakeOpencode2 {
   deleteHangs = false;
   /** What a run does once its prompt was delivered; nothing by default: the test does. */
   onPrompt: (session: Fake2Session, prompt: { id: string; text: string }) => void = () => {};
+  /** A claim was taken or let go of. */
+  onClaim: () => void = () => {};
   models: Data[] = [
     { ...DEFAULT_MODEL, name: 'Model', enabled: true, variants: [{ id: 'high' }], limit: {} },
   ];
@@ -74,7 +82,12 @@ export class FakeOpencode2 {
   readonly password: string;
   readonly sessions = new Map<string, Fake2Session>();
   readonly active = new Set<string>();
-  readonly requests: Array<{ method: string; path: string; body: unknown }> = [];
+  readonly requests: Array<{
+    method: string;
+    path: string;
+    body: unknown;
+    encodings?: string | undefined;
+  }> = [];
   readonly #options: Fake2Options;
   /** Point 8: bodies of the prompts that were taken. */
   readonly #admitted = new Map<string, string>();
@@ -96,9 +109,37 @@ export class FakeOpencode2 {
   }
 
   async listen(): Promise<this> {
-    this.#server.listen(this.#options.port ?? 0, '127.0.0.1');
+    this.#server.listen(this.#options.port ?? 0, this.#options.hostname ?? '127.0.0.1');
     await once(this.#server, 'listening');
     return this;
+  }
+
+  /** As a SIGTERM does it: runs end, and whose run it was is kept for a service that comes up (section 6). */
+  shutDown(): void {
+    this.state = 'stopping';
+    for (const id of [...this.active]) {
+      const session = this.sessions.get(id);
+      if (session) this.end(session, 'interrupted', { reason: 'shutdown' });
+    }
+  }
+
+  /** Point 10: a service that boots goes on with a run that was cut, at most ten times. */
+  resume(session: Fake2Session): void {
+    const { claim } = session;
+    if (claim === undefined) return;
+    claim.resumes += 1;
+    if (claim.resumes > MAX_RESUMES) {
+      this.#begin(session);
+      this.end(session, 'failed', { error: { type: 'aborted', message: 'resumed too often' } });
+      return;
+    }
+    const id = this.newMessageID();
+    const note = { description: 'Continuing after restart', text: 'The server was restarted.' };
+    session.messages.unshift({ id, type: 'synthetic', ...note, time: { created: Date.now() } });
+    this.emit(session, 'session.synthetic', note);
+    this.#begin(session);
+    this.onPrompt(session, { id, text: claim.text });
+    this.onClaim();
   }
 
   async stop(): Promise<void> {
@@ -123,6 +164,7 @@ export class FakeOpencode2 {
       title: 'A title',
       inbox: [],
       executions: 0,
+      claim: undefined,
       ...more,
     };
     this.sessions.set(id, session);
@@ -154,6 +196,11 @@ export class FakeOpencode2 {
     for (const stream of this.#streams) stream.write(`data: ${JSON.stringify(frame)}\n\n`);
   }
 
+  /** Point 3: each stream ends, as at a server's stop. */
+  endStreams(): void {
+    for (const stream of this.#streams) stream.end();
+  }
+
   /** Point 3: the connection breaks in the middle of a frame. */
   breakStreams(): void {
     for (const stream of this.#streams) stream.write('data: {"id":"evt_', () => stream.destroy());
@@ -176,10 +223,14 @@ export class FakeOpencode2 {
   /** One execution, which takes the prompts that wait in its inbox. */
   #start(session: Fake2Session): void {
     if (this.active.has(session.id)) return;
+    this.#begin(session);
+    this.#deliver(session);
+  }
+
+  #begin(session: Fake2Session): void {
     this.active.add(session.id);
     session.executions += 1;
     this.emit(session, 'session.execution.started');
-    this.#deliver(session);
   }
 
   /** A step boundary: what was steered in is delivered, or at the end of a turn what is queued. */
@@ -191,6 +242,8 @@ export class FakeOpencode2 {
     this.emit(session, 'session.inbox.delivered', { inboxID: id });
     const time = { created: Date.now() };
     session.messages.unshift({ id, type: 'user', text, metadata, files, time });
+    session.claim = { text, resumes: 0 };
+    this.onClaim();
     this.onPrompt(session, { id, text });
     return true;
   }
@@ -343,6 +396,8 @@ export class FakeOpencode2 {
     this.active.delete(session.id);
     session.stopping = false;
     if (data.reason !== 'shutdown') {
+      session.claim = undefined;
+      this.onClaim();
       const { error } = data;
       const idle = { id: `msg_${++this.#ids}`, type: 'idle', outcome: how, error };
       session.messages.unshift({ ...idle, time: { created: Date.now() } });
@@ -373,7 +428,8 @@ export class FakeOpencode2 {
     const { pathname } = url;
     const body = await text(request);
     const read: unknown = body === '' ? undefined : JSON.parse(body);
-    this.requests.push({ method, path: pathname, body: read });
+    const encodings = request.headers['accept-encoding']?.toString();
+    this.requests.push({ method, path: pathname, body: read, encodings });
     const html = (status: number) => {
       response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html>');
     };
