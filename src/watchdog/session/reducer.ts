@@ -173,7 +173,7 @@ export class SessionWatch {
 
   polled(o: Extract<SessionObservation, { kind: 'status.polled' }>): void {
     for (const [id, status] of o.statuses) {
-      if (status.type === 'unknown') continue;
+      if (status.type === 'unknown' || this.registry.isGoneSince(id, o.startedAt)) continue;
       const session = this.#enter(id, o.at);
       if (session === undefined) continue;
       // An event that came after the poll was sent knows better.

@@ -26,8 +26,8 @@ export class SessionRegistry {
   readonly #retrying = new Set<Session>();
   readonly #wedged = new Set<Session>();
   #episodeNews = 0;
-  /** Ids of deleted sessions that were forgotten, oldest first. */
-  readonly #deleted = new Set<string>();
+  /** Deleted sessions that were forgotten, oldest first, and when an event told of their status last. */
+  readonly #deleted = new Map<string, number>();
   /** Active subagents by their parent's id. */
   readonly #children = new Map<string, Set<Session>>();
 
@@ -72,15 +72,20 @@ export class SessionRegistry {
     this.#idle.delete(session);
     this.#sessions.delete(session.id);
     if (!session.deleted) return;
-    this.#deleted.add(session.id);
+    this.#deleted.set(session.id, session.eventStatusAt);
     if (this.#deleted.size <= MAX_DELETED) return;
-    const [oldest] = this.#deleted;
+    const [oldest] = this.#deleted.keys();
     if (oldest !== undefined) this.#deleted.delete(oldest);
   }
 
   /** A deleted session that is no more: what is still said of it is nobody's concern. */
   isGone(id: string): boolean {
     return this.#deleted.has(id) && !this.#sessions.has(id);
+  }
+
+  /** Whether an event told so of it after `startedAt`: an answer to an older question may still list its run. */
+  isGoneSince(id: string, startedAt: number): boolean {
+    return this.isGone(id) && (this.#deleted.get(id) ?? 0) > startedAt;
   }
 
   learn(session: Session, info: SessionInfo): void {

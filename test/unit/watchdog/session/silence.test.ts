@@ -492,6 +492,16 @@ describe('a ghost', () => {
     expect(w.health()).toBe('busy');
   });
 
+  test('is not made of a run that ended with its session, where an older answer still lists it', () => {
+    const w = world().prompt();
+    const startedAt = w.at;
+    w.advance(10).status('s', 'idle').deleted().poll({ s: BUSY }, { startedAt });
+    expect(w.watchdog.sessions(w.at)).toEqual([]);
+    // A newer answer knows better than any event.
+    w.advance(10).poll({ s: BUSY });
+    expect(w.health()).toBe('busy');
+  });
+
   test('is not made of an idle session that is deleted, or not found', () => {
     const w = world().prompt().status('s', 'idle').deleted();
     expect(w.acts()).toEqual([]);
