@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SpawnControl } from '../../src/process/control/spawn.js';
 import { isAlive } from '../support/processes.js';
@@ -51,6 +54,50 @@ test('what a tool has put into the background lives on', async () => {
   await control.restart(habitat.signal);
   expect(isAlive(tool)).toBe(true);
   await control.dispose('stop');
+});
+
+/** A server that a person starts by hand where the dead one was. */
+async function startByHand(): Promise<number> {
+  const [program = '', ...args] = habitat.command;
+  const env = habitat.env({ FAKE: 'tool' });
+  const child = spawn(program, [...args, '--port', String(habitat.port)], { env, stdio: 'ignore' });
+  await waitFor(() => habitat.ask().catch(() => undefined), { what: 'it to listen' });
+  return child.pid!;
+}
+
+test('also where a person has started the next server: the daemon that finds it ends what is left of ours', async () => {
+  const { tool, options } = await killedServer('tool');
+  const byHand = await startByHand();
+  const itsTool = (await habitat.ask()).tool!;
+  const next = new SpawnControl(options);
+  expect(await next.attach(habitat.signal)).toMatchObject({ pid: byHand });
+  expect(isAlive(tool)).toBe(false);
+  expect([isAlive(byHand), isAlive(itsTool)]).toEqual([true, true]);
+  expect(habitat.notices.join('\n')).toContain('ended what an earlier server left running');
+  expect(existsSync(join(options.stateDir, 'earlier-servers.json'))).toBe(false);
+  await next.dispose('leave');
+});
+
+test('who only reads ends nobody', async () => {
+  const { tool, options } = await killedServer('tool');
+  await startByHand();
+  const reader = new SpawnControl({ ...options, readOnly: true });
+  await reader.attach(habitat.signal);
+  expect(isAlive(tool)).toBe(true);
+  await reader.dispose('leave');
+});
+
+test('a server that lives keeps its tools when a daemon takes it up, also where it was one of several', async () => {
+  const { options } = await killedServer('tool');
+  const second = new SpawnControl(options);
+  const { pid } = await second.start(habitat.signal);
+  const tool = (await habitat.ask()).tool!;
+  await second.dispose('leave');
+  const third = new SpawnControl(options);
+  expect(await third.attach(habitat.signal)).toMatchObject({ pid });
+  expect([isAlive(pid!), isAlive(tool)]).toEqual([true, true]);
+  await third.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
 });
 
 test('another server’s tools are left alone', async () => {

@@ -32,11 +32,13 @@ export abstract class LocalControl implements ServerControl {
   abstract start(signal: AbortSignal): Promise<StartedServer>;
   abstract restart(signal: AbortSignal): Promise<RestartedServer>;
 
-  async attach(_signal: AbortSignal): Promise<ProcessIdentity | null> {
+  async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
     const found = await this.local.find();
     if (found.kind === 'proven') {
       this.onFound(found);
-      return this.local.take(found);
+      const identity = await this.local.take(found);
+      await this.local.endOrphans(signal);
+      return identity;
     }
     // Attaching is tried again and again; the same answer is news once.
     if (found.kind === 'refused' && found.message !== this.#refused) {

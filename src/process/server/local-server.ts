@@ -244,20 +244,23 @@ export class LocalServer {
     if (why !== undefined) throw new ControlError(why, { serverAlive: true });
   }
 
-  /** Ends what a server of ours that died by itself has left running: it would work on beside the next one. */
+  /** Ends what servers of ours that are gone have left running: it would work on beside the next one. */
   async endOrphans(signal?: AbortSignal): Promise<void> {
-    const { marker } = this.#own;
-    if (marker === undefined) return;
-    const roots = await findOrphans(marker, this.table);
-    if (roots.length === 0) return;
-    const { killed, survivors } = await this.#kill(roots, signal, false);
-    const { deps } = this.options;
-    deps.onNotice('info', `ended what the last server left running: ${killed.length} processes`, {
-      pids: killed,
-    });
-    if (survivors.length > 0) {
-      deps.onNotice('warn', `of the last server still run: ${survivors.join(', ')}`);
+    const { deps, readOnly = false, user } = this.options;
+    if (readOnly) return;
+    const marks = new Set(await this.#own.marksOfTheGone());
+    const uid = user?.uid ?? process.geteuid?.();
+    const roots = await findOrphans(marks, this.table, uid);
+    if (roots.length > 0) {
+      const { killed, survivors } = await this.#kill(roots, signal, false);
+      const ended = `ended what an earlier server left running: ${killed.length} processes`;
+      deps.onNotice('info', ended, { pids: killed });
+      if (survivors.length > 0) {
+        deps.onNotice('warn', `of an earlier server still run: ${survivors.join(', ')}`);
+        return;
+      }
     }
+    this.#own.forgetEarlier(marks);
   }
 
   poke(): void {

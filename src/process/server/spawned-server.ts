@@ -46,9 +46,39 @@ export class SpawnedServer {
     return this.#launched;
   }
 
-  /** Also that of a server which has ended since, as long as no other was started. */
-  get marker(): string | undefined {
-    return this.#launched?.marker ?? this.#records.read()?.mark;
+  /**
+   * The marks of servers that are gone, and of which nothing may have been looked for: the one that ended last, and
+   * those before it. A server that still runs, listening or not, keeps all that it started.
+   */
+  async marksOfTheGone(): Promise<string[]> {
+    const last = this.#launched === undefined ? this.#records.read() : undefined;
+    const records = [...this.#records.earlier(), ...(last ? [last] : [])];
+    const marks = new Set<string>();
+    for (const { root, server, mark } of records) {
+      const lives = await Promise.all(
+        [root, server].map((ref) => ref !== null && this.#options.table.isAlive(ref)),
+      );
+      if (!lives.includes(true)) marks.add(mark);
+    }
+    // In hand, where the disk was too full for a record.
+    const launched = this.#launched;
+    if (launched?.marker && !(await this.#options.table.isAlive(launched.root))) {
+      const { server } = this.#records.read() ?? { server: null };
+      if (!server || !(await this.#options.table.isAlive(server))) marks.add(launched.marker);
+    }
+    return [...marks];
+  }
+
+  /** Nothing of these earlier servers runs any more. */
+  forgetEarlier(marks: ReadonlySet<string>): void {
+    const earlier = this.#records.earlier();
+    const left = earlier.filter(({ mark }) => !marks.has(mark));
+    if (left.length === earlier.length) return;
+    try {
+      this.#records.keepEarlier(left);
+    } catch {
+      // They are looked for once more the next time.
+    }
   }
 
   /** Undefined while it runs, and where it cannot be known. */

@@ -28,6 +28,10 @@ const recordSchema = z.object({
 });
 export type ServerRecord = z.infer<typeof recordSchema>;
 
+/** Earlier servers that may have left processes running. At the limit: the oldest is forgotten. */
+export const MAX_EARLIER = 20;
+const earlierSchema = z.array(recordSchema);
+
 /** Where a started server's output goes. */
 export interface OutputFiles {
   stdout: string;
@@ -36,6 +40,7 @@ export interface OutputFiles {
 
 export class ServerRecords {
   readonly #path: string;
+  readonly #earlierPath: string;
   readonly #url: string;
   readonly dir: string;
 
@@ -43,6 +48,7 @@ export class ServerRecords {
     this.dir = dir;
     this.#url = url;
     this.#path = join(dir, 'server.json');
+    this.#earlierPath = join(dir, 'earlier-servers.json');
   }
 
   /** Computed, never read from the record: who could write that could have any file read and emptied. */
@@ -79,12 +85,33 @@ export class ServerRecords {
     writePrivateFile(this.#path, JSON.stringify(whole));
   }
 
+  /** It is remembered among the earlier ones: what it started may outlive it. */
   remove(): void {
+    const record = this.read();
     try {
+      if (record) this.keepEarlier([...this.earlier(), record]);
       rmSync(this.#path, { force: true });
     } catch {
       // A directory that cannot be written has no record, or one of a process that has ended, which nobody believes.
     }
+  }
+
+  /** What was started before in this boot, oldest first. */
+  earlier(): ServerRecord[] {
+    try {
+      const file = readPrivateFile(this.#earlierPath, MAX_RECORD_BYTES);
+      if (file.kind !== 'text') return [];
+      const boot = bootId();
+      return earlierSchema.parse(JSON.parse(file.text)).filter((each) => each.bootId === boot);
+    } catch {
+      return [];
+    }
+  }
+
+  /** @throws where it cannot be written */
+  keepEarlier(records: readonly ServerRecord[]): void {
+    if (records.length === 0) rmSync(this.#earlierPath, { force: true });
+    else writePrivateFile(this.#earlierPath, JSON.stringify(records.slice(-MAX_EARLIER)));
   }
 }
 

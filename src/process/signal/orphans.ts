@@ -13,19 +13,47 @@ const MARKER = 'OPENCODE_WATCHED_AS';
 
 export const markedWith = (marker: string): Record<string, string> => ({ [MARKER]: marker });
 
-/** The topmost of what is left; Linux only, as no `ps` shows another process's descriptors. */
-export async function findOrphans(marker: string, table: ProcessTable): Promise<ProcessStat[]> {
-  if (table.kind !== 'proc') return [];
-  const marked = (await table.list()).filter(
-    ({ pid, state }) => isAliveState(state) && pid !== process.pid && isMarked(pid, marker),
-  );
+/**
+ * What servers that are gone have left running, the topmost of each; Linux only, as no `ps` shows another process's
+ * descriptors.
+ *
+ * @param marks of servers that were seen to be gone
+ * @param uid whose processes are ours to end
+ */
+export async function findOrphans(
+  marks: ReadonlySet<string>,
+  table: ProcessTable,
+  uid: number | undefined,
+): Promise<ProcessStat[]> {
+  if (table.kind !== 'proc' || marks.size === 0) return [];
+  const marked = (await table.list()).filter(({ pid, state }) => {
+    const mark = isAliveState(state) && pid !== process.pid ? markOf(pid) : undefined;
+    return mark !== undefined && marks.has(mark);
+  });
   const pids = new Set(marked.map(({ pid }) => pid));
-  return marked.filter(({ pid, ppid }) => !pids.has(ppid) && talksToSomebody(pid));
+  const topmost = marked.filter(({ pid, ppid }) => !pids.has(ppid) && talksToSomebody(pid));
+  const found = await Promise.all(
+    topmost.map(async (entry) => {
+      // Read once more as a whole: the pid may be another's by now.
+      const info = await table.read(entry.pid);
+      const isSame = info?.startTime === entry.startTime && info.uid === uid;
+      return isSame && marks.has(markOf(entry.pid) ?? '') ? [entry] : [];
+    }),
+  );
+  return found.flat();
 }
 
 /** Whether a process was started with this marker; false where its environment may not be read. Linux only. */
 export function isMarked(pid: number, marker: string): boolean {
-  return procEnviron(pid)?.includes(`${MARKER}=${marker}`) ?? false;
+  return markOf(pid) === marker;
+}
+
+/** Of several, the first counts, as for getenv(3). */
+function markOf(pid: number): string | undefined {
+  const prefix = `${MARKER}=`;
+  return procEnviron(pid)
+    ?.find((entry) => entry.startsWith(prefix))
+    ?.slice(prefix.length);
 }
 
 /** Its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd): whoever held its other end is dead. */
