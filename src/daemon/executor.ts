@@ -263,12 +263,15 @@ export class Executor {
       const serverAlive = await this.#isAlive(known ? error.serverAlive : 'unknown');
       // Told to stop meanwhile: the end of this act interests nobody.
       if (signal.aborted) return;
+      const version = serverAlive ? undefined : await this.#installedVersion();
+      if (signal.aborted) return;
       this.#o.resumeMonitor(!serverAlive);
       observe({
         kind: 'restart.failed',
         at: clock.now(),
         error: error instanceof Error ? error.message : String(error),
         serverAlive,
+        ...(version !== undefined && { version }),
       });
       if (!known) throw error;
     }
@@ -291,6 +294,16 @@ export class Executor {
     if (probe.kind !== 'unsupported') return undefined;
     const { kind: _, error: __, ...unsupported } = probe;
     return unsupported;
+  }
+
+  /** Asked after a start that failed only: it runs the program. */
+  async #installedVersion(): Promise<string | undefined> {
+    try {
+      return await this.#o.control.installedVersion?.();
+    } catch {
+      // It is a hint beside the error, which is told in any case.
+      return undefined;
+    }
   }
 
   /** A restart that did not happen is no death: where the control cannot tell, the server is asked itself. */

@@ -139,7 +139,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     tookMs: ms,
     unsupported: unsupported.optional(),
   }),
-  of('restart.failed', { error: text, serverAlive: z.boolean() }),
+  of('restart.failed', { error: text, serverAlive: z.boolean(), version: text.optional() }),
   of('restart.skipped', {}),
   of('restart.requested', { reason: z.enum(REQUESTED_RESTARTS) }),
   of('stream.connected', { path: text }),

@@ -233,7 +233,13 @@ export interface NoteFields {
     detail: string;
   };
   'server.restarted': { reason: RestartReason; tookMs: number; oldPid?: number; pid?: number };
-  'server.restart_failed': { reason: RestartReason | 'start'; error: string };
+  'server.restart_failed': {
+    reason: RestartReason | 'start';
+    error: string;
+    /** Both where what is installed is another opencode than the one that ran. */
+    version?: string;
+    previousVersion?: string;
+  };
   'server.breaker_open': { reason: RestartReason; restarts: number; cooldownMs: number };
   'server.breaker_closed': { restarts: number };
   'directory.deferred': {

@@ -164,6 +164,8 @@ export type ServerObservation =
       error: string;
       /** True where the old process is known to serve on: nothing was lost, nothing changed. */
       serverAlive: boolean;
+      /** What a start would bring up, where that is known. */
+      version?: string;
     })
   /** `dryRun`: the act was decided, logged and left undone. */
   | (At & { kind: 'restart.skipped' })

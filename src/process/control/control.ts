@@ -111,6 +111,8 @@ export interface ServerControl {
   memory(): Promise<number | undefined>;
   /** The same with the number of processes and the largest children; absent where no process is seen. */
   usage?(): Promise<TreeUsage | undefined>;
+  /** Which version a start would bring up; undefined where it is not told. Absent where somebody else starts it. */
+  installedVersion?(): Promise<string | undefined>;
   /** The server as it is now, for the evidence of an incident; absent where no process is seen. */
   examine?(): Promise<Examination>;
   /** Whether `dispose('stop')` ends the server; absent where it never does. */

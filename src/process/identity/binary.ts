@@ -18,12 +18,13 @@ export async function checkBinary(
   command: readonly string[],
   env: NodeJS.ProcessEnv,
   cwd: string,
+  timeoutMs = VERSION_TIMEOUT_MS,
 ): Promise<BinaryCheck> {
   const [program = ''] = command;
   const path = findProgram(program, env, cwd);
   if (path === undefined) return { found: false, error: notFound(program) };
   return new Promise((done) => {
-    execFile(path, ['--version'], { env, cwd, timeout: VERSION_TIMEOUT_MS }, (error, stdout) => {
+    execFile(path, ['--version'], { env, cwd, timeout: timeoutMs }, (error, stdout) => {
       const version = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
       if (error) done({ found: true, path, error: `"${path} --version" failed: ${error.message}` });
       else if (!/\d/.test(version)) {

@@ -140,9 +140,15 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
   'server.restart_failed': {
     level: 'error',
     when: 'a restart did not lead to health',
-    fields: { reason: `start, ${REASON}`, error: 'what went wrong' },
+    fields: {
+      reason: `start, ${REASON}`,
+      error: 'what went wrong, with the last lines of output of what was started',
+      version:
+        'what is installed, where that is another opencode than the one that ran: an upgrade that does not start',
+      previousVersion: 'the one that ran',
+    },
     message: (f) =>
-      `${f.reason === 'start' ? 'Starting the server' : `The restart of the server (${f.reason})`} failed: ${f.error}.`,
+      `${f.reason === 'start' ? 'Starting the server' : `The restart of the server (${f.reason})`} failed${f.version === undefined ? '' : ` with opencode ${f.version} (it was ${f.previousVersion})`}: ${f.error}.`,
   },
   'server.breaker_open': {
     level: 'error',

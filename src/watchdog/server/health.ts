@@ -424,6 +424,13 @@ export class ServerWatch {
     this.#becomeHealthy(o.at, o.version, o.tookMs);
   }
 
+  /** An upgrade that does not start is known by it. */
+  #versionChange(version: string | undefined): { version?: string; previousVersion?: string } {
+    const previousVersion = this.#version;
+    if (version === undefined || previousVersion === undefined) return {};
+    return version === previousVersion ? {} : { version, previousVersion };
+  }
+
   #restartFailed(o: Extract<ServerObservation, { kind: 'restart.failed' }>): void {
     const was = this.#state;
     if (was.kind !== 'restarting' && was.kind !== 'starting') return;
@@ -431,6 +438,7 @@ export class ServerWatch {
       note: 'server.restart_failed',
       reason: was.kind === 'restarting' ? was.reason : 'start',
       error: o.error,
+      ...this.#versionChange(o.version),
     });
     this.#liveness.forgive();
     this.breaker.failed(o.at);

@@ -78,6 +78,7 @@ class World {
       },
       start: process('start'),
       restart: process('restart'),
+      installedVersion: async () => '1.19.0',
       continueProcess: async () => {
         this.did.push('continueProcess');
         await this.act(new AbortController().signal);
@@ -202,6 +203,16 @@ describe('a restart', () => {
     world.executor.do(RESTART);
     await settle();
     expect(world.did).toEqual(['pause', 'restart', 'resume anew', 'restart.done']);
+  });
+
+  it('that leaves nothing running says which version is installed', async () => {
+    const world = new World();
+    world.act = async () => {
+      throw new ControlError('it ended at once', { serverAlive: false });
+    };
+    world.executor.do(RESTART);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'restart.failed', version: '1.19.0' }]);
   });
 
   it.each([

@@ -205,6 +205,28 @@ describe('a restart that is asked for', () => {
 });
 
 describe('an upgrade of opencode', () => {
+  test('that does not start is said with both versions, and the breaker holds it', () => {
+    const w = world({ policy: { restart: { maxRestarts: 2 } } });
+    w.tell({ kind: 'probe.ok', startedAt: w.at });
+    w.tell({ kind: 'restart.requested', reason: 'manual' });
+    w.tell({ kind: 'restart.done', pid: 200, tookMs: 1, version: '1.18.34' });
+    const failed = { kind: 'restart.failed', serverAlive: false, version: '1.19.0' } as const;
+    const error = 'it ended at once (exit code 1); its last output:\nbad config';
+    w.exits(200);
+    for (let i = 0; i < 5; i++) w.tell({ ...failed, error }).advance(60 * SECOND);
+    expect(w.notes('server.restart_failed')).toMatchObject([
+      { error, version: '1.19.0', previousVersion: '1.18.34' },
+      { error, version: '1.19.0', previousVersion: '1.18.34' },
+    ]);
+    expect(w.notes('server.breaker_open')).toHaveLength(1);
+    expect(w.watchdog.server.health()).toBe('held');
+    // One that is the same again is no upgrade.
+    const same = world().tell({ kind: 'restart.requested', reason: 'manual' });
+    same.tell({ kind: 'restart.done', pid: 200, tookMs: 1, version: '1.19.0' }).exits(200);
+    same.tell({ ...failed, error });
+    expect(same.notes('server.restart_failed')[0]).not.toHaveProperty('version');
+  });
+
   const versions = (w: World) =>
     w.notes('server.healthy').map(({ version, previousVersion }) => [previousVersion, version]);
 
