@@ -371,7 +371,7 @@ export class SessionWatch {
     }));
   }
 
-  /** The server process is gone: so is every run. */
+  /** The server process is gone: so is every run. @returns those that may go on afterwards */
   cut(
     interrupted: readonly Interrupted[],
     restartReason: RestartReason,
@@ -379,6 +379,8 @@ export class SessionWatch {
   ): readonly Cut[] {
     const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
     const cut: Cut[] = [];
+    /** Those that a person was just having aborted: they have their wish. */
+    const unwanted = new Set<Session>();
     for (const each of interrupted) {
       this.#context.emit({ note: 'session.interrupted', by: 'restart', restartReason, ...each });
     }
@@ -389,6 +391,9 @@ export class SessionWatch {
       }
       const health = healths.get(session.id) ?? session.health;
       if (run) cut.push({ session, run, health, at });
+      if (session.abortAskedBy !== undefined || session.aborting?.reason === 'manual') {
+        unwanted.add(session);
+      }
       // What a person asked for is told by its own end.
       if (session.aborting?.reason !== 'manual') {
         session.aborting = undefined;
@@ -403,7 +408,7 @@ export class SessionWatch {
     }
     this.streamLost();
     this.crashes.cut(cut, CRASHES.has(restartReason));
-    return cut;
+    return cut.filter(({ session }) => !unwanted.has(session));
   }
 
   /** The new server is healthy: what `recover` says of the runs that were cut. */

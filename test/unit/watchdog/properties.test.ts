@@ -8,7 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FORMAT_VERSION, type Header, toLine } from '../../../src/recording/format.js';
 import { type Act, isNote } from '../../../src/watchdog/decision.js';
 import type { Observation } from '../../../src/watchdog/observation.js';
@@ -97,6 +97,22 @@ const onlyCuts: fc.Arbitrary<History> = fc.record({
   sessions: sessionsOf(ALL, false),
   disturbances: disturbancesOf('cut', 'gap', 'manual'),
   restarts: fc.constant(['done' as const]),
+});
+
+/** Runs are cut by crashes and restarts, aborted by the watchdog and by people, and told to go on. */
+const continued: fc.Arbitrary<History> = fc.record({
+  seed: fc.integer(),
+  policy: policies.map((policy) => ({
+    ...policy,
+    recover: {
+      ...policy.recover,
+      afterAbort: 'continue' as const,
+      afterRestart: 'continue' as const,
+    },
+  })),
+  sessions: sessionsOf(ALL, false),
+  disturbances: disturbancesOf('exit', 'restart', 'manual', 'pause', 'exit'),
+  restarts,
 });
 
 /** A run that began in the very moment may be cut: nobody could have known of it. */
@@ -237,6 +253,47 @@ describe('in every history of a simulated opencode', () => {
     });
   });
 
+  test('nothing is continued twice, and nothing that runs, is a person’s or a subagent’s is continued', {
+    timeout: TIMEOUT,
+  }, () => {
+    let continues = 0;
+    check(continued, (history) => {
+      /** Since when a person has a session's run aborted, as a place in what was observed. */
+      const askedAt = new Map<string, number>();
+      const continuedAt = new Map<string, number>();
+      live(history, (act, sim) => {
+        if (act.act === 'abort' && act.reason === 'manual') {
+          askedAt.set(act.sessionID, sim.observed.length);
+        }
+        if (act.act !== 'continue') return;
+        continues += 1;
+        if (act.count > history.policy.recover.maxPerSession) {
+          throw new Error(`${act.sessionID} is continued for the ${act.count}th time`);
+        }
+        const before = continuedAt.get(act.sessionID);
+        if (
+          before !== undefined &&
+          endSince(act.sessionID, sim, before, 'continue.') === undefined
+        ) {
+          throw new Error(`${act.sessionID} is continued twice, at ${sim.now}`);
+        }
+        continuedAt.set(act.sessionID, sim.observed.length);
+        const session = sim.sessions.get(act.sessionID);
+        const why = isUnwanted(act.sessionID, sim, askedAt.get(act.sessionID))
+          ? 'a person has aborted it'
+          : session?.parentID !== undefined
+            ? 'it is a subagent'
+            : session?.status.type !== 'idle'
+              ? 'it runs'
+              : undefined;
+        if (why !== undefined) {
+          throw new Error(`${act.sessionID} is continued at ${sim.now}, and ${why}`);
+        }
+      });
+    });
+    expect(continues).toBeGreaterThan(0);
+  });
+
   test('one that recovers is left alone, and every stuck one is acted on within its limit and verifyTimeout', {
     timeout: TIMEOUT,
   }, () => {
@@ -259,6 +316,23 @@ describe('in every history of a simulated opencode', () => {
     });
   });
 });
+
+/** How an act on a session ended: by its own end, or with the server. */
+function endSince(id: string, { observed }: Simulation, from: number, act: 'abort.' | 'continue.') {
+  return observed.slice(from).find((o) => {
+    if (o.kind === 'server.exited' || o.kind === 'restart.done') return true;
+    return o.kind.startsWith(act) && 'sessionID' in o && o.sessionID === id;
+  });
+}
+
+/** A person's abort has worked, or the server has ended before it could. */
+function isUnwanted(id: string, sim: Simulation, askedAt: number | undefined): boolean {
+  if (askedAt === undefined) return false;
+  const end = endSince(id, sim, askedAt, 'abort.');
+  return (
+    end?.kind === 'abort.done' || end?.kind === 'server.exited' || end?.kind === 'restart.done'
+  );
+}
 
 /** The session's run has ended in truth, and the word of it is on its way: the last check will find it idle. */
 function isOver(sim: Simulation, act: Extract<Act, { act: 'abort' }>): boolean {

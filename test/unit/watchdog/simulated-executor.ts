@@ -45,6 +45,8 @@ export interface SimulatedServer {
   ): void;
   dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void;
   inspect(sessionID: string): void;
+  /** Prompts an ended session to go on. `busy`: somebody else was quicker. */
+  prompt(sessionID: string, then: (reply: Reply<'began' | 'busy'>) => void): void;
   restart(): void;
   readonly isPaused: boolean;
 }
@@ -89,6 +91,7 @@ export class SimulatedExecutor {
   #perform(act: Act): void {
     if (act.act === 'abort') this.#abort(act);
     else if (act.act === 'dispose') this.#dispose(act);
+    else if (act.act === 'continue') this.#continue(act);
     else if (act.act === 'start' || act.act === 'restart') this.#server.restart();
   }
 
@@ -124,6 +127,20 @@ export class SimulatedExecutor {
     };
     // The watchdog is in the middle of deciding.
     server.after(0, goOn);
+  }
+
+  #continue({ sessionID }: Extract<Act, { act: 'continue' }>): void {
+    const server = this.#server;
+    const told = (reply: Reply<'began' | 'busy'>) => {
+      const at = server.now;
+      if (reply.kind === 'answer' && reply.value === 'began') {
+        server.observe({ kind: 'continue.done', at, sessionID });
+        return;
+      }
+      const superseded = reply.kind === 'answer' ? { superseded: true } : {};
+      server.observe({ kind: 'continue.failed', at, sessionID, error: reply.kind, ...superseded });
+    };
+    server.after(0, () => server.prompt(sessionID, told));
   }
 
   #dispose(act: DisposeAct): void {

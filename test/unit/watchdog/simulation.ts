@@ -385,6 +385,26 @@ export class Simulation implements SimulatedServer {
     }
   }
 
+  prompt(sessionID: string, then: (reply: Reply<'began' | 'busy'>) => void): void {
+    const generation = this.#generation;
+    this.after(this.random(10, 300), () => {
+      const session = this.sessions.get(sessionID);
+      if (!this.serving || generation !== this.#generation || session === undefined) {
+        then({ kind: 'refused' });
+        return;
+      }
+      if (session.status.type !== 'idle') {
+        then({ kind: 'answer', value: 'busy' });
+        return;
+      }
+      session.begunAt = 0;
+      const life = BEHAVIOURS.testsAfterEdits(session);
+      session.life = life;
+      this.#live(session, life);
+      this.after(this.random(10, 300), () => then({ kind: 'answer', value: 'began' }));
+    });
+  }
+
   // --- monitor ----------------------------------------------------------------------------------------------------
 
   #poll(): void {

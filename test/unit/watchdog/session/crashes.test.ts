@@ -58,6 +58,12 @@ describe('after a crash', () => {
     expect(continues(crash(w))).toEqual(['a']);
   });
 
+  test('a run that a person was having aborted as the server died does not go on', () => {
+    const w = atWork(world({ policy: on() }), 'a', 'b');
+    w.tell({ kind: 'abort.requested', by: 'command', sessionID: 'a' });
+    expect(continues(crash(w))).toEqual(['b']);
+  });
+
   test('a session that somebody prompts while it waits for its turn is left to them', () => {
     const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
     w.prompt('b');
