@@ -66,17 +66,21 @@ export class Recognising<T extends ServerApi> implements ServerApi {
   }
 
   async probe(signal?: AbortSignal, timeoutMs?: number): Promise<ProbeResult> {
-    const result = await this.now.probe(signal, timeoutMs);
+    const asked = this.now;
+    const result = await asked.probe(signal, timeoutMs);
     const isClear = result.kind !== 'unsupported' && result.kind !== 'unauthorized';
     if (!this.isAuto || isClear) return result;
-    const { url } = this.now.streamTarget('');
+    const { url } = asked.streamTarget('');
     const seen = recognise(await askIdentity(url, timeoutMs ?? IDENTIFY_TIMEOUT_MS, signal));
     if (signal?.aborted) return { kind: 'aborted' };
-    if (seen.kind === 'other') return this.#tryOther(result, signal, timeoutMs);
+    if (seen.kind === 'other') return this.#tryOther(asked, result, signal, timeoutMs);
     const fits = this.#apis[seen.kind === 'opencode-2' ? 2 : 1];
-    if (fits === this.now) return result;
-    this.now = fits;
-    fits.forgetVersion();
+    if (fits === asked) return result;
+    // Another probe may have found it out meanwhile.
+    if (fits !== this.now) {
+      this.now = fits;
+      fits.forgetVersion();
+    }
     return fits.probe(signal, timeoutMs);
   }
 
@@ -85,15 +89,18 @@ export class Recognising<T extends ServerApi> implements ServerApi {
    * does): the other version is asked with it, and believed only where it answers well.
    */
   async #tryOther(
+    asked: T,
     result: ProbeResult,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
   ): Promise<ProbeResult> {
-    const other = this.#apis[this.now.api === 1 ? 2 : 1];
+    const other = this.#apis[asked.api === 1 ? 2 : 1];
     const answer = await other.probe(signal, timeoutMs);
     if (answer.kind !== 'ok') return result;
-    this.now = other;
-    other.forgetVersion();
+    if (other !== this.now) {
+      this.now = other;
+      other.forgetVersion();
+    }
     return answer;
   }
 

@@ -65,6 +65,14 @@ describe('point 1: what answers where', () => {
   });
 });
 
+it('point 1: is recognised by whoever asks first, and by all who ask at the same time', async () => {
+  const { server } = await start();
+  const api = new RecognisingApi({ url: server.url, password: 'pw', clock });
+  ends.push(() => api.close());
+  const probes = await Promise.all([api.probe(), api.probe(), api.probe()]);
+  expect(probes).toEqual(Array(3).fill({ kind: 'ok', version: '2.0.26' }));
+});
+
 it('point 1: 2.0.5 to 2.0.12, which say 401 in HTML, are recognised by their password', async () => {
   const { server } = await start({ answers401Html: true, version: '2.0.10' });
   const of = (password: string) => {
