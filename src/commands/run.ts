@@ -125,6 +125,7 @@ export async function run(options: RunOptions): Promise<number> {
   const daemon = new Daemon({
     config,
     secrets,
+    findPassword: loaded.findPassword,
     telemetry,
     clock,
     serviceManager,

@@ -18,7 +18,12 @@ import { ConfigError, type Problem, showValue } from './problem.js';
 import { profileOf, profileSource } from './profiles.js';
 import { type Config, configSchema } from './schema.js';
 import { Secret } from './secret.js';
-import { isServiceAt, readRegistration, SERVICE_URL } from './service-registration.js';
+import {
+  isServiceAt,
+  passwordFinder,
+  readRegistrations,
+  SERVICE_URL,
+} from './service-registration.js';
 import type { Entry, Source } from './source.js';
 import { isTrusted, needsTrust } from './trust.js';
 
@@ -56,6 +61,8 @@ export interface Untrusted {
 export interface LoadedConfig {
   /** Nobody gave a password: it is one of ours, for a server that we start (made-password.ts). */
   passwordIsMade?: true;
+  /** Of OpenCode's background service, as its registration tells it now: it may be registered later, or anew. */
+  findPassword?: () => Secret | undefined;
   config: Config;
   secrets: Secrets;
   /** Where each key's value came from; `server.password` too, where there is one. */
@@ -102,12 +109,19 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   problems.push(...crossCheck(config, bad, sourceOf));
   const { secrets, problems: secretProblems } = readSecrets(config, origins, env, cwd, { token });
   problems.push(...secretProblems);
-  const service = readRegistration(env);
+  const services = readRegistrations(env);
   if (config.server.control === 'service' && sourceOf('server.url') === 'default') {
-    config.server.url = service?.url ?? SERVICE_URL;
-    origins.set('server.url', service ? `file ${service.file}` : 'default of OpenCode’s service');
+    const [first] = services;
+    config.server.url = first?.url ?? SERVICE_URL;
+    origins.set('server.url', first ? `file ${first.file}` : 'default of OpenCode’s service');
   }
-  if (secrets.password === undefined && service && isServiceAt(service, config.server.url)) {
+  const service = services.find((each) => isServiceAt(each, config.server.url));
+  const isService = config.server.control === 'service' || service !== undefined;
+  const findPassword =
+    secrets.password === undefined && isService
+      ? passwordFinder(env, config.server.url)
+      : undefined;
+  if (secrets.password === undefined && service) {
     if (service.password) secrets.password = service.password;
     origins.set('server.password', `file ${service.file}`);
   }
@@ -137,6 +151,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     origins,
     warnings,
     ...(made && { passwordIsMade: true as const }),
+    ...(findPassword && { findPassword }),
     ...(file === undefined ? {} : { file: file.path }),
     ...(read?.untrusted === undefined ? {} : { untrusted: read.untrusted }),
   };

@@ -1,6 +1,7 @@
 /** The daemon's life: reach the server, take control of its process, watch until told to stop, leave nothing behind. */
 import type { Secrets } from '../config/credentials.js';
 import type { Config } from '../config/schema.js';
+import type { Secret } from '../config/secret.js';
 import type { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
 import type { SweepOptions, Swept } from '../opencode/driver/orphans.js';
@@ -23,6 +24,8 @@ const START_PROBE_MS = 1_000;
 export interface DaemonOptions {
   config: Config;
   secrets: Secrets;
+  /** Of OpenCode's background service: it may be registered after the daemon has started. */
+  findPassword?: (() => Secret | undefined) | undefined;
   telemetry: Telemetry;
   clock: SystemClock;
   /** Chooses and makes the control of the server's process. */
@@ -52,12 +55,12 @@ export class Daemon {
   constructor(options: DaemonOptions) {
     this.#options = options;
     const { url, username, api } = options.config.server;
-    const password = options.secrets.password?.reveal();
+    const password = passwordOf(options);
     this.#client = new RecognisingApi({
       url,
       api,
       username,
-      ...(password === undefined ? {} : { password }),
+      ...(password !== undefined && { password }),
       clock: options.clock,
       ...(options.guard && { authorise: options.guard.authorise }),
     });
@@ -179,13 +182,14 @@ export class Daemon {
   }
 
   async #sweep(options: SweepOptions): Promise<Swept> {
-    const { config, secrets, clock, guard } = this.#options;
-    const { url, username } = config.server;
-    const password = secrets.password?.reveal();
+    const { config, clock, guard } = this.#options;
+    const { url, api, username } = config.server;
+    const password = passwordOf(this.#options);
     // Loaded by those that want it alone: a daemon is to stay small.
     const { OpencodeDriver } = await import('../opencode/driver/driver.js');
     const driver = new OpencodeDriver({
       url,
+      api,
       username,
       ...(password !== undefined && { password }),
       clock,
@@ -197,6 +201,15 @@ export class Daemon {
       await driver.close();
     }
   }
+}
+
+/** Asked anew for each request where it may change. */
+function passwordOf({
+  secrets: { password },
+  findPassword,
+}: DaemonOptions): (() => string | undefined) | undefined {
+  if (findPassword) return () => (findPassword() ?? password)?.reveal();
+  return password && (() => password.reveal());
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -35,6 +35,18 @@ it('tells where it listens and its password, to whoever asks for it', () => {
   expect(load({ ...SERVICE, OPENCODE_PASSWORD: 'mine' })[1]).toBe('mine');
 });
 
+it('is that of another channel, too, where the URL leads to it; the release goes first', () => {
+  const registration = { id: 'svc-2', url: 'http://127.0.0.1:50002', password: 'beta' };
+  const text = JSON.stringify(registration);
+  writeFileSync(join(folder, 'opencode', 'service-beta.json'), text);
+  writeFileSync(join(folder, 'opencode', 'service-settings.json.bak'), text);
+  expect(load({ OPENCODE_API_URL: 'http://127.0.0.1:50002' })[1]).toBe('beta');
+  expect(load(SERVICE)).toEqual(['http://127.0.0.1:50001', 'abc']);
+  rmSync(join(folder, 'opencode', 'service.json'));
+  expect(load(SERVICE)).toEqual(['http://127.0.0.1:50002', 'beta']);
+  rmSync(join(folder, 'opencode', 'service-beta.json'));
+});
+
 it('is none where its registration cannot be read', () => {
   writeFileSync(join(folder, 'opencode', 'service.json'), '{"url": ');
   expect(load(SERVICE)).toEqual(['http://127.0.0.1:49374', undefined]);
