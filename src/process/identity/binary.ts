@@ -25,7 +25,9 @@ export async function checkBinary(
   if (path === undefined) return { found: false, error: notFound(program) };
   return new Promise((done) => {
     execFile(path, ['--version'], { env, cwd, timeout: timeoutMs }, (error, stdout) => {
-      const version = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
+      const last = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
+      // OpenCode 2 says its name before it (opencode-2-facts, section 1.1).
+      const version = last.replace(/^opencode v?(?=\d)/i, '');
       if (error) done({ found: true, path, error: `"${path} --version" failed: ${error.message}` });
       else if (!/\d/.test(version)) {
         done({ found: true, path, error: `"${path} --version" said "${version.slice(0, 80)}"` });
