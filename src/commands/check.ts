@@ -172,7 +172,7 @@ async function unattendedSteps(
   try {
     const found = await client.asking();
     if (found === undefined) {
-      return [{ step, ok: null, says: 'not asked: not done on OpenCode 2 yet' }];
+      return [{ step, ok: null, says: 'not asked: the server lists no rules that are understood' }];
     }
     const { agents, asking } = found;
     if (asking.length === 0) {
@@ -189,7 +189,12 @@ async function unattendedSteps(
     };
     const each = asking.map(({ agent, permission, pattern }): Step => {
       const where = pattern === '*' ? permission : `${permission} ${pattern}`;
-      const says = `agent ${agent} asks about ${where}; "permission": { "${permission}": "allow" or "deny" } in opencode.json answers it`;
+      // OpenCode 2 has other names for it (opencode-2-facts, section 7).
+      const answers =
+        client.api === 2
+          ? `"permissions": [{ "action": "${permission}", "resource": "${pattern}", "effect": "allow" or "deny" }]`
+          : `"permission": { "${permission}": "allow" or "deny" }`;
+      const says = `agent ${agent} asks about ${where}; ${answers} in opencode.json answers it`;
       return { step, ok: null, says, agent, permission, pattern };
     });
     return [head, ...each];

@@ -1,8 +1,6 @@
 /** The end of a session's transcript for a person who looks: last words, the tool call under way, the last messages. */
-import { bounded } from '../http/errors.js';
-import type { Excerpt } from '../server-api.js';
-import type { WirePart } from './schemas.js';
-import type { TranscriptMessage } from './transcript.js';
+import { bounded } from './http/errors.js';
+import type { Excerpt } from './server-api.js';
 
 /** Messages of a session's excerpt. At the limit: earlier ones are left out. */
 export const MAX_EXCERPT_MESSAGES = 8;
@@ -14,52 +12,54 @@ export const MAX_INPUT_CHARS = 300;
 /** Arguments that say alone what a call is about, in the order of their weight. */
 const TELLING = ['command', 'filePath', 'path', 'pattern', 'url', 'query', 'description', 'prompt'];
 
-export function excerptOf(messages: readonly TranscriptMessage[]): Excerpt {
+/** A message as far as an excerpt shows it, whatever the version. */
+export interface ShownMessage {
+  role: string;
+  /** Without what opencode itself has written. */
+  text: string;
+  tools: readonly ShownCall[];
+  /** Epoch ms. */
+  created?: number | undefined;
+  error?: string | undefined;
+}
+
+export interface ShownCall {
+  tool: string;
+  status: string;
+  /** Its argument is being written, or it runs. */
+  isOpen: boolean;
+  input: unknown;
+}
+
+/** @param messages oldest first */
+export function excerptOf(messages: readonly ShownMessage[]): Excerpt {
   const last = messages.findLast(({ role }) => role === 'assistant');
-  const open = last?.parts.findLast(
-    ({ type, state }) =>
-      type === 'tool' && (state?.status === 'running' || state?.status === 'pending'),
-  );
-  const said = messages
-    .filter(({ role }) => role === 'assistant')
-    .map(textOf)
-    .findLast((text) => text !== '');
+  const open = last?.tools.findLast(({ isOpen }) => isOpen);
+  const said = messages.findLast(({ role, text }) => role === 'assistant' && text.trim() !== '');
   const question = open === undefined ? undefined : questionOf(open);
   return {
-    ...(said === undefined ? {} : { lastWords: endOf(said, MAX_INPUT_CHARS) }),
-    ...(open === undefined
-      ? {}
-      : { tool: { tool: open.tool ?? 'tool', input: inputText(open.state?.input) } }),
+    ...(said === undefined ? {} : { lastWords: endOf(said.text.trim(), MAX_INPUT_CHARS) }),
+    ...(open === undefined ? {} : { tool: { tool: open.tool, input: inputText(open.input) } }),
     ...(question === undefined ? {} : { question }),
-    messages: messages.slice(-MAX_EXCERPT_MESSAGES).map((message) => ({
-      role: message.role,
-      text: endOf(textOf(message), MAX_EXCERPT_CHARS),
-      tools: message.parts.flatMap(toolLine),
-      ...(message.created === undefined ? {} : { at: message.created }),
-      ...(message.error === undefined
-        ? {}
-        : { error: bounded(`${message.error.name}: ${message.error.message}`, MAX_INPUT_CHARS) }),
-    })),
+    messages: messages
+      .slice(-MAX_EXCERPT_MESSAGES)
+      .map(({ role, text, tools, created, error }) => ({
+        role,
+        text: endOf(text.trim(), MAX_EXCERPT_CHARS),
+        tools: tools.map(toolLine),
+        ...(created === undefined ? {} : { at: created }),
+        ...(error === undefined ? {} : { error: bounded(error, MAX_INPUT_CHARS) }),
+      })),
   };
 }
 
-function textOf({ parts }: TranscriptMessage): string {
-  return parts
-    .filter(({ type, text, synthetic }) => type === 'text' && text && !synthetic)
-    .map(({ text }) => text)
-    .join('\n')
-    .trim();
-}
-
-function toolLine({ type, tool = 'tool', state }: WirePart): string[] {
-  if (type !== 'tool') return [];
-  const input = inputText(state?.input);
-  return [`${tool}${input === '' ? '' : ` ${input}`} (${state?.status ?? 'unknown'})`];
+function toolLine({ tool, status, input: given }: ShownCall): string {
+  const input = inputText(given);
+  return `${tool}${input === '' ? '' : ` ${input}`} (${status})`;
 }
 
 /** What is asked, where a person is asked a question (opencode's tool `question`). */
-function questionOf({ tool, state }: WirePart): string | undefined {
-  const input = state?.input;
+function questionOf({ tool, input }: ShownCall): string | undefined {
   if (tool !== 'question' || typeof input !== 'object' || input === null) return undefined;
   if (!('questions' in input) || !Array.isArray(input.questions)) return undefined;
   const texts = input.questions.flatMap((each: unknown) =>

@@ -481,7 +481,16 @@ export class FakeOpencode2 {
       return json(200, { location: place, data: [...ids].map((each) => ({ id: each })) });
     }
     if (kind === 'agent') {
-      const agents = [{ id: 'build', name: 'Build', mode: 'primary' }];
+      const permissions = [
+        { action: '*', resource: '*', effect: 'allow' },
+        { action: 'read', resource: '*.env', effect: 'ask' },
+        { action: 'read', resource: '*.env.example', effect: 'allow' },
+      ];
+      const agent = { mode: 'primary', hidden: false, permissions };
+      const agents = [
+        { ...agent, id: 'build', name: 'Build' },
+        { ...agent, id: 'title', name: 'Title', hidden: true },
+      ];
       return json(200, { location: place, data: agents });
     }
     if (kind === 'location') return json(200, { ...place, project: { id: 'p' } });

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
 import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
+import { MAX_EXCERPT_MESSAGES } from '../excerpt.js';
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { Request } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
@@ -20,7 +21,7 @@ import type {
   SessionSummary,
 } from '../server-api.js';
 import { V1EventReader } from './event-reader.js';
-import { excerptOf, MAX_EXCERPT_MESSAGES } from './excerpt.js';
+import { excerptOf } from './excerpt.js';
 import { inspectSession } from './inspection.js';
 import * as schemas from './schemas.js';
 import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';

@@ -14,7 +14,14 @@ export const model = z.object({
 });
 export type WireModel = z.infer<typeof model>;
 
-export const agent = z.object({ id: z.string() });
+/** `*` is all; the last rule that fits counts, as in 1.x (the schemas of 2.0.26: `agent`, `permission`). */
+const rule = z.object({ action: z.string(), resource: z.string(), effect: z.string() });
+
+export const agent = z.object({
+  id: z.string(),
+  hidden: maybe(z.boolean()),
+  permissions: maybe(z.array(rule)),
+});
 export const provider = z.object({ id: z.string() });
 
 /** The list names what can be asked: models of providers that are not connected are not in it. */

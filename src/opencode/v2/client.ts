@@ -5,6 +5,7 @@ import { eachLimited } from '../../lib/semaphore.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus, Unsupported } from '../../watchdog/observation.js';
 import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
+import { MAX_EXCERPT_MESSAGES } from '../excerpt.js';
 import { isNotFound, messageOf, OpencodeError } from '../http/errors.js';
 import type { Request } from '../http/transport.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
@@ -21,6 +22,7 @@ import type {
   SessionSummary,
 } from '../server-api.js';
 import { V2EventReader } from './event-reader.js';
+import { excerptOf } from './excerpt.js';
 import { ASK_AFTER_MS, KnownSessions, retryOf } from './known-sessions.js';
 import * as schemas from './schemas.js';
 import { type Transcript, transcriptState } from './transcript.js';
@@ -30,6 +32,8 @@ const USER = 'opencode';
 const STREAMS = [{ path: '/api/event', ofAllDirectories: true }] as const;
 /** The last step's message and the few before it. */
 const LAST_MESSAGES = 6;
+/** Some messages of 2.x are of no conversation. */
+const MORE_THAN_SHOWN = 2 * MAX_EXCERPT_MESSAGES;
 /** Quiet sessions that one poll asks for their retry. At the limit: the rest is asked by the next polls. */
 const MAX_ASKED = 8;
 /** Requests at a time for what one poll wants to know. At the limit: the rest wait. */
@@ -192,9 +196,8 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     };
   }
 
-  /** How 2.x keeps what was said is not read yet: a person is shown the rest. */
-  excerpt(): Promise<Excerpt> {
-    return Promise.resolve({ messages: [] });
+  async excerpt(sessionID: string, _directory?: string, signal?: Signal): Promise<Excerpt> {
+    return excerptOf(await this.messages(sessionID, MORE_THAN_SHOWN, signal));
   }
 
   /** Only of directories in which sessions are active: asking boots any other (section 4.3). */

@@ -2,7 +2,9 @@
 import * as z from 'zod';
 import { BoundedMap } from '../../lib/bounded.js';
 import { segment } from '../api-client.js';
+import { askingOf } from '../asking-rules.js';
 import {
+  type Asking,
   type Catalog,
   type DriverApi,
   METADATA_KEY,
@@ -185,8 +187,23 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     }
   }
 
-  /** Its rules are others: not read yet. */
-  async asking(): Promise<undefined> {}
+  async asking(signal?: Signal): Promise<{ agents: number; asking: Asking[] } | undefined> {
+    const list = await this.#place('/api/agent', catalog.agent, undefined, signal);
+    const shown = list.filter(({ hidden }) => hidden !== true);
+    // Rules of another form than is known are not read for none at all.
+    if (shown.some(({ permissions }) => permissions === undefined)) return undefined;
+    const asking = shown.flatMap(({ id, permissions = [] }) =>
+      askingOf(
+        id,
+        permissions.map(({ action, resource, effect }) => ({
+          permission: action,
+          pattern: resource,
+          action: effect,
+        })),
+      ),
+    );
+    return { agents: shown.length, asking };
+  }
 
   async agents(directory: string | undefined, signal?: Signal): Promise<string[] | undefined> {
     try {

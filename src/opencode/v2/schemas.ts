@@ -82,6 +82,8 @@ const content = z.object({
   state: maybe(
     z.object({
       status: z.string(),
+      /** Read for a person who looks. */
+      input: z.unknown().optional(),
       error: maybe(error),
       metadata: maybe(z.object({ sessionID: maybe(id) })),
     }),

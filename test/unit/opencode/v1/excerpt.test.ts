@@ -1,11 +1,11 @@
 /** The end of a transcript as a person reads it. */
 import { expect, it } from 'vitest';
 import {
-  excerptOf,
   MAX_EXCERPT_CHARS,
   MAX_EXCERPT_MESSAGES,
   MAX_INPUT_CHARS,
-} from '../../../../src/opencode/v1/excerpt.js';
+} from '../../../../src/opencode/excerpt.js';
+import { excerptOf } from '../../../../src/opencode/v1/excerpt.js';
 import { readMessages } from '../../../../src/opencode/v1/transcript.js';
 
 const user = (text: string) => ({

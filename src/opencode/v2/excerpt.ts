@@ -1,0 +1,42 @@
+/** The end of a session's transcript for a person who looks, as OpenCode 2 tells it (opencode-2-facts, section 4.1). */
+import * as shared from '../excerpt.js';
+import type { Excerpt } from '../server-api.js';
+import type { WireContent, WireMessage } from './schemas.js';
+
+/** Who has written it; what is of no conversation (changes of model, closed turns) is not shown. */
+const ROLES: Readonly<Record<string, string>> = {
+  user: 'user',
+  assistant: 'assistant',
+  compaction: 'assistant',
+};
+
+/** @param newestFirst as the server lists them */
+export function excerptOf(newestFirst: readonly WireMessage[]): Excerpt {
+  return shared.excerptOf(newestFirst.toReversed().flatMap(shownOf));
+}
+
+function shownOf({ type, content, error, time, ...said }: WireMessage): shared.ShownMessage[] {
+  const role = ROLES[type];
+  if (role === undefined) return [];
+  return [
+    {
+      role,
+      text: said.text ?? said.summary ?? textOf(content),
+      tools: content.flatMap(callOf),
+      created: time?.created,
+      error: error && `${error.type}: ${error.message}`,
+    },
+  ];
+}
+
+function textOf(content: readonly WireContent[]): string {
+  return content.flatMap(({ type, text }) => (type === 'text' && text ? [text] : [])).join('\n');
+}
+
+/** While its argument is written, `input` is the text so far: nobody could read it. */
+function callOf({ type, name = 'tool', state }: WireContent): shared.ShownCall[] {
+  if (type !== 'tool') return [];
+  const status = state?.status ?? 'unknown';
+  const isOpen = status === 'running' || status === 'streaming';
+  return [{ tool: name, status, isOpen, input: state?.input }];
+}
