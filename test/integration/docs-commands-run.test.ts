@@ -1,0 +1,135 @@
+/** Each `opencode-watchdog …` line of the documents' shell blocks is run, or stands in a table with the reason why not. */
+import { execFile, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { withUnits } from '../support/durations.js';
+import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const RECORDING = join(ROOT, 'test/recordings/stuck-hang.ndjson');
+const NO_JQ = spawnSync('jq', ['--version']).status === 0 ? '' : ' (skipped: jq is not installed)';
+const PAGES = [
+  'README.md',
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+];
+
+/** Lines that are not run here, by how they begin, and why. */
+const NOT_RUN: readonly [RegExp, string][] = [
+  [/^run\b/, 'runs until it is stopped: daemon-life.test.ts and the daemon of this file'],
+  [/^status --watch/, 'runs until it is stopped, on a terminal: status-cli.test.ts'],
+  [/^service\b/, 'changes the service manager of the machine: npm run test:deploy'],
+  [/^prompt\b/, 'needs a model: driver.test.ts and e2e'],
+  [/^report --incident/, 'needs the number of an incident: report-cli.test.ts'],
+  [/^restart$/, 'restarts what the other lines ask: status-cli.test.ts'],
+];
+/** Exit codes other than 0: the fake has no providers. */
+const CODES: readonly [RegExp, number][] = [[/^check\b/, 1]];
+
+let folder: string;
+let server: FakeOpencode;
+let daemon: TestDaemon;
+let session: string;
+const env = () => ({
+  // Without the real opencode of node_modules/.bin: `check` would start it for its version.
+  PATH: '/usr/local/bin:/usr/bin:/bin',
+  HOME: folder,
+  TZ: 'UTC',
+  OPENCODE_WATCHDOG_CONFIG: join(folder, 'config.yaml'),
+});
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'watchdog-docs-'));
+  server = await startFakeOpencode();
+  const config = {
+    server: { url: server.url, control: 'external' },
+    watch: { pollInterval: 200 },
+    probe: { interval: 200 },
+    status: { listen: `unix:${join(folder, 'status.sock')}` },
+  };
+  await Promise.all([
+    writeFile(join(folder, 'config.yaml'), stringify(withUnits(config))),
+    writeFile(join(folder, 'new.yaml'), 'retry: { maxAttempts: 3 }\n'),
+    copyFile(RECORDING, join(folder, 'recording.ndjson')),
+  ]);
+  daemon = await startDaemon({ config, env: env() });
+  await Promise.all([daemon.saw('status.listening'), daemon.saw('stream.connected')]);
+  session = server.addSession({ title: 'Fix the build', directory: '/home/ada/shop' }).id;
+  server.setStatus(session, { type: 'busy' });
+  await daemon.saw('session.health', { sessionID: session });
+  const log = daemon.lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+  await writeFile(join(folder, 'watchdog.log'), log);
+});
+afterAll(async () => {
+  await daemon?.stop();
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The lines of a page's `sh` blocks. */
+function shellLines(page: string): string[] {
+  const blocks = readFileSync(join(ROOT, page), 'utf8').matchAll(/```sh[^\n]*\n([\s\S]*?)```/g);
+  return [...blocks].flatMap(([, text = '']) => text.split('\n'));
+}
+
+/** What stands after the program's name where a line begins with it. */
+const LINES = [
+  ...new Set(
+    PAGES.flatMap(shellLines).flatMap((line) => {
+      const [, words] =
+        /^(?:sudo |source <\()?opencode-watchdog ((?:[^#|&;)>\n]|(?<=")#)+)/.exec(line) ?? [];
+      return words === undefined ? [] : [words.trim()];
+    }),
+  ),
+];
+
+function placed(line: string): string {
+  return line
+    .replace('/var/tmp/oc.ndjson', 'recording.ndjson')
+    .replace(/\bFILE\b/, 'recording.ndjson')
+    .replace('ses_…', session);
+}
+
+function run(program: string, args: string[]) {
+  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    const child = execFile(program, args, { env: env(), cwd: folder }, (error, out, err) =>
+      resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, out, err }),
+    );
+    child.stdin?.end();
+  });
+}
+
+describe('a command line of the documents', () => {
+  it('is found on the pages', () => {
+    expect(existsSync(CLI), 'the build: npm run build').toBe(true);
+    expect(LINES.length).toBeGreaterThan(20);
+  });
+
+  it.each(NOT_RUN)('that matches %s is not run: %s', (start) => {
+    expect(LINES.some((line) => start.test(line))).toBe(true);
+  });
+
+  const toRun = LINES.filter((line) => !NOT_RUN.some(([start]) => start.test(line)));
+  it.concurrent.each(toRun)('opencode-watchdog %s', async (line) => {
+    const code = CODES.find(([start]) => start.test(line))?.[1] ?? 0;
+    const end = await run('sh', ['-c', `"$0" "$1" ${placed(line)}`, process.execPath, CLI]);
+    expect(end.code, end.out + end.err).toBe(code);
+    // An act says on stderr what it did.
+    expect(end.out + end.err).not.toBe('');
+  });
+});
+
+describe.skipIf(NO_JQ !== '')(`a jq line of README.md${NO_JQ}`, () => {
+  const lines = shellLines('README.md').filter((line) => /^jq .* watchdog\.log$/.test(line));
+  it.each(lines)('%s', async (line) => {
+    const end = await run('sh', ['-c', line]);
+    expect({ code: end.code, err: end.err }).toEqual({ code: 0, err: '' });
+  });
+});
