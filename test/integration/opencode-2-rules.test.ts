@@ -93,7 +93,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
   // People's own acts.
   const escaped = begin('text 60000');
   const rejected = begin('permission');
-  const deleted = begin('429');
+  const deleted = begin('text 60000');
   const queued = begin(`text ${LONG}`);
   await waitFor(() => rejected.asks.size === 1, { what: 'the request that is rejected' });
   const post = (path: string, method = 'POST', body?: unknown) =>
