@@ -102,10 +102,13 @@ function section(title, items) {
   return [el('h3', {}, title), el('ol', { class: 'plain' }, ...items)];
 }
 
-/** As opencode's own web page addresses a session: the directory in base64url, then the id. */
+/**
+ * As the web page of opencode 1.x addresses a session: the directory in base64url without padding, then the id (its sources:
+ * `base64Encode`, `params.dir`, `params.id`). No link for OpenCode 2: how its page addresses a session is not known.
+ */
 function link({ id, directory }) {
-  const { url } = state.status.server;
-  if (directory === undefined || !/^https?:/.test(url)) return [];
+  const { url, api } = state.status.server;
+  if (directory === undefined || !/^https?:/.test(url) || String(api) === '2') return [];
   const bytes = String.fromCharCode(...new TextEncoder().encode(directory));
   const place = btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
   const href = `${url}/${place}/session/${encodeURIComponent(id)}`;
