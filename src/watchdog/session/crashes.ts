@@ -86,9 +86,15 @@ export class Crashes {
   /** The server was seen to end under these runs. */
   cut(runs: readonly Cut[], isCrash: boolean): void {
     this.version += 1;
+    const trial = this.#trial;
     this.#trial = undefined;
+    if (!isCrash) return;
+    const atWork = new Set(runs.map(({ session }) => session));
+    // It was seen to begin, and may have brought the server down before any event of it came.
+    const onTrial = trial?.began === true ? this.#registry.find(trial.sessionID) : undefined;
+    if (onTrial !== undefined) atWork.add(onTrial);
     // A restart that follows a crash has nobody at work: it is the same one.
-    if (isCrash && runs.length > 0) this.#count(runs.map(({ session }) => session));
+    if (atWork.size > 0) this.#count([...atWork]);
   }
 
   /** The server is healthy again: these runs go on. */

@@ -73,6 +73,14 @@ describe('after a crash', () => {
 });
 
 describe('a session that brings the server down', () => {
+  test('is quarantined also where the server died before any event of its new run came', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    w.tell({ kind: 'continue.done', sessionID: 'a', model: 'fake/m1' });
+    crash(w);
+    expect(quarantined(w)).toEqual(['a 2']);
+    expect(continues(w)).toEqual(['a', 'b']);
+  });
+
   test('is quarantined after two crashes in a row, and the others go on', () => {
     const w = crash(atWork(world({ policy: on({ maxPerSession: 5 }) }), 'a', 'poison', 'b', 'c'));
     const seen: string[] = [];
