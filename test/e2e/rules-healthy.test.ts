@@ -33,7 +33,7 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   const { directory, other, opencode, provider } = world;
   const compacted = await world.begin({
     title: 'compaction',
-    text: '[[ok]] summary-after=15000',
+    text: `[[ok]] summary-after=${1_000 * world.count(8)}`,
     directory: other,
   });
   await world.finished(compacted);
