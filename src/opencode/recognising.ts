@@ -76,12 +76,15 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     if (seen.kind === 'other') return this.#tryOther(asked, result, signal, timeoutMs);
     const fits = this.#apis[seen.kind === 'opencode-2' ? 2 : 1];
     if (fits === asked) return result;
-    // Another probe may have found it out meanwhile.
-    if (fits !== this.now) {
-      this.now = fits;
-      fits.forgetVersion();
-    }
+    this.#become(fits);
     return fits.probe(signal, timeoutMs);
+  }
+
+  /** Another probe may have found it out meanwhile. */
+  #become(api: T): void {
+    if (api === this.now) return;
+    this.now = api;
+    api.forgetVersion();
   }
 
   /**
@@ -97,10 +100,7 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     const other = this.#apis[asked.api === 1 ? 2 : 1];
     const answer = await other.probe(signal, timeoutMs);
     if (answer.kind !== 'ok') return result;
-    if (other !== this.now) {
-      this.now = other;
-      other.forgetVersion();
-    }
+    this.#become(other);
     return answer;
   }
 

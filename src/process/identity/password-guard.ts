@@ -42,7 +42,12 @@ interface Decision {
 
 /** Where sockets have no names to compare (no /proc), what was found is believed this long: `lsof` takes its time. */
 const BELIEVED_MS = 1_000;
-const VOUCHES: ReadonlySet<string> = new Set(['external', 'command', 'docker', 'observe']);
+const VOUCHES: ReadonlySet<GuardOptions['mode']> = new Set([
+  'external',
+  'command',
+  'docker',
+  'observe',
+]);
 const ALLOWED =
   'Where the server is another user’s or in a container on purpose, set server.control to "external", "command", "docker" or "observe": whoever answers then gets it.';
 
@@ -53,7 +58,7 @@ export class PasswordGuard {
   readonly #port: number;
   #control: Pick<ServerControl, 'mode' | 'findNow'> | undefined;
   #decision: Decision | undefined;
-  /** What is being found out now: requests of the same moment share one look at the sockets of the system. */
+  /** What is being found out now: requests of the same moment share one reading of the system's sockets. */
   #asking: Promise<Authorisation> | undefined;
   #isGuarded: boolean | undefined;
 
@@ -101,7 +106,7 @@ export class PasswordGuard {
 
   /** Whoever answers gets it, at the one address that there is. */
   #isVouchedFor(): boolean {
-    return isVouching(this.#options.mode) && this.#host !== 'localhost';
+    return VOUCHES.has(this.#options.mode) && this.#host !== 'localhost';
   }
 
   async #lives({ server }: Decision): Promise<boolean> {
@@ -115,7 +120,7 @@ export class PasswordGuard {
       return { answer: { kind: 'granted', ...where }, server: found.server };
     }
     const granted = { answer: { kind: 'granted' }, server: undefined } as const;
-    if (isVouching(mode)) return granted;
+    if (VOUCHES.has(mode)) return granted;
     const needsProof = this.#options.caller === 'daemon' && this.#control?.mode !== 'observe';
     if (!needsProof && (await this.#isOwnOrRoots())) return granted;
     return { answer: withheld(describe(found, this.#port)), server: undefined };
@@ -169,10 +174,6 @@ export class PasswordGuard {
     );
     return isLoopback || (await isLocalHost(this.#host));
   }
-}
-
-function isVouching(mode: GuardOptions['mode']): boolean {
-  return mode !== undefined && VOUCHES.has(mode);
 }
 
 function withheld(from: string): Authorisation {

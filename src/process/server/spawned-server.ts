@@ -51,20 +51,19 @@ export class SpawnedServer {
    * those before it. A server that still runs, listening or not, keeps all that it started.
    */
   async marksOfTheGone(): Promise<string[]> {
-    const last = this.#launched === undefined ? this.#records.read() : undefined;
-    const records = [...this.#records.earlier(), ...(last ? [last] : [])];
+    const record = this.#records.read();
+    // In hand, the mark is known also where the disk was too full for a record.
+    const { root, marker } = this.#launched ?? {};
+    const last =
+      root === undefined
+        ? record
+        : marker !== undefined && { root, server: record?.server ?? null, mark: marker };
     const marks = new Set<string>();
-    for (const { root, server, mark } of records) {
+    for (const each of [...this.#records.earlier(), ...(last ? [last] : [])]) {
       const lives = await Promise.all(
-        [root, server].map((ref) => ref !== null && this.#options.table.isAlive(ref)),
+        [each.root, each.server].map((ref) => ref !== null && this.#options.table.isAlive(ref)),
       );
-      if (!lives.includes(true)) marks.add(mark);
-    }
-    // In hand, where the disk was too full for a record.
-    const launched = this.#launched;
-    if (launched?.marker && !(await this.#options.table.isAlive(launched.root))) {
-      const { server } = this.#records.read() ?? { server: null };
-      if (!server || !(await this.#options.table.isAlive(server))) marks.add(launched.marker);
+      if (!lives.includes(true)) marks.add(each.mark);
     }
     return [...marks];
   }
