@@ -9,8 +9,15 @@ import { continueSession } from '../../src/opencode/actions/continue.js';
 import { RecognisingApi } from '../../src/opencode/recognising-api.js';
 import { OpencodeClientV2 } from '../../src/opencode/v2/client.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
-import { type Fake2Options, startFakeOpencode2 } from '../support/fake-opencode-2.js';
+import {
+  type Fake2Options,
+  RETRY_GAPS_MS,
+  startFakeOpencode2,
+} from '../support/fake-opencode-2.js';
+import { behave } from '../support/opencode-2-behaviours.js';
 import { waitFor } from '../support/wait.js';
+
+type Data = Record<string, unknown>;
 
 const clock = new SystemClock();
 const ends: Array<() => Promise<unknown>> = [];
@@ -97,9 +104,10 @@ it('point 2: a boot is a boot, and a failed one is alive', async () => {
 });
 
 /** What a plain client reads of the stream, as text. */
-async function listen(url: string) {
-  const { body } = await fetch(`${url}/api/event`, auth);
-  const heard = { text: '', isOver: false };
+async function listen(url: string, encoding = 'identity') {
+  const headers = { ...auth.headers, 'accept-encoding': encoding };
+  const { body, headers: answered } = await fetch(`${url}/api/event`, { headers });
+  const heard = { text: '', isOver: false, encoding: answered.get('content-encoding') };
   const read = async () => {
     const decoder = new TextDecoder();
     for await (const chunk of body ?? []) heard.text += decoder.decode(chunk as Uint8Array);
@@ -110,7 +118,7 @@ async function listen(url: string) {
       heard.isOver = true;
     });
   await waitFor(() => heard.text.includes('server.connected'), { interval: 5 });
-  const frames = (): Record<string, unknown>[] =>
+  const frames = (): Data[] =>
     heard.text
       .split('\n\n')
       .flatMap((frame) => (frame.startsWith('data: ') ? [frame.slice(6)] : []))
@@ -141,6 +149,18 @@ describe('point 3: the event stream', () => {
     await waitFor(() => breaking.heard.isOver, { interval: 5 });
     expect(breaking.heard.text).toMatch(/data: \{"id":"evt_$/);
   });
+});
+
+it('point 3: the stream is compressed for whoever says that it may be, and each frame comes at once', async () => {
+  const { server } = await start();
+  expect((await listen(server.url)).heard.encoding).toBeNull();
+  const { heard, frames } = await listen(server.url, 'gzip');
+  expect(heard.encoding).toBe('gzip');
+  await waitFor(() => heard.text.includes(': heartbeat'), { interval: 5 });
+  server.addSession();
+  await waitFor(() => frames().some(({ type }) => type === 'session.created'), { interval: 5 });
+  server.breakStreams();
+  await waitFor(() => heard.isOver, { interval: 5 });
 });
 
 it('point 4: what an execution tells names no place, and its numbers have gaps', async () => {
@@ -195,6 +215,36 @@ it('point 5: a tool is named once, its step is told late, and other events come 
 });
 
 describe('point 6: a retry', () => {
+  it('is scheduled ten times in one step, with attempts 2 to 11, and then step and execution fail', async () => {
+    const { server } = await start();
+    const { frames } = await listen(server.url);
+    const pace = 200;
+    behave(server, { retryPace: pace });
+    server.begin(server.addSession(), { text: '[[retries-spent 10]]' });
+    const ended = () => frames().find(({ type }) => type === 'session.execution.failed');
+    await waitFor(() => ended() !== undefined, { interval: 5 });
+    const of = (wanted: string) => frames().filter(({ type }) => type === wanted);
+    const scheduled = of('session.retry.scheduled').map((frame) => {
+      const { attempt, at, assistantMessageID } = frame.data as Record<string, number>;
+      return { attempt, assistantMessageID, gapMs: Number(at) - Number(frame.created) };
+    });
+    expect(scheduled.map(({ attempt }) => attempt)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    for (const [nth, { gapMs }] of scheduled.entries()) {
+      const expected = (RETRY_GAPS_MS[nth] ?? 0) / pace;
+      expect(Math.abs(gapMs - expected), `gap ${nth}`).toBeLessThanOrEqual(expected * 0.2 + 2);
+    }
+    const total = RETRY_GAPS_MS.reduce((sum, gap) => sum + gap, 0);
+    expect(total).toBeGreaterThanOrEqual(67_000);
+    expect(total).toBeLessThanOrEqual(101_000);
+    // One message for all of them, each attempt with a begin of its own.
+    const steps = of('session.step.started').map(({ data }) => (data as Data).assistantMessageID);
+    expect(steps).toHaveLength(11);
+    expect(new Set([...steps, ...scheduled.map((each) => each.assistantMessageID)]).size).toBe(1);
+    const error = { type: 'provider.rate-limit', status: 429 };
+    expect(of('session.step.failed')).toMatchObject([{ data: { error } }]);
+    expect(ended()).toMatchObject({ data: { error } });
+  });
+
   it('is polled from the newest message where its event was missed', async () => {
     const { server, client } = await start();
     const session = server.addSession();

@@ -87,6 +87,55 @@ it('aborts a loop of the same step, and no healthy run', async () => {
   expect(interrupts(server)).toBe(1);
 });
 
+/** A run that no interrupt ends, in a directory of its own, beside a healthy one in another. */
+async function wedge(options: RunOptions = {}) {
+  const { server, run } = await start({
+    ...options,
+    config: { stall: { maxSilence: 400 }, abort: { verifyTimeout: 200, maxTries: 2 } },
+  });
+  const healthy = server.addSession({ directory: '/q' });
+  server.begin(healthy);
+  server.ask(healthy, 'permission');
+  const stuck = server.addSession({ directory: '/p' });
+  stuck.stopsAfterMs = null;
+  server.begin(stuck);
+  server.step(stuck, 'msg_a');
+  return { server, run, healthy, stuck };
+}
+
+it('evicts the directory of a run that no interrupt ends, and cuts nobody else', async () => {
+  const { server, run, healthy, stuck } = await wedge();
+  server.eviction = 'ends_runs';
+  await run.saw('directory.disposed', { reason: 'wedged', directory: '/p' });
+  await run.saw('session.ended', { sessionID: stuck.id });
+  expect(run.events('session.wedged')).toMatchObject([{ sessionID: stuck.id, next: 'dispose' }]);
+  expect([...server.active]).toEqual([healthy.id]);
+  expect(interrupts(server)).toBe(2);
+  expect(run.events('server.restarting')).toEqual([]);
+});
+
+it('restarts the server for a run that nothing ends where no directory can be evicted, once the healthy ones have ended', async () => {
+  const { server, run, healthy, stuck } = await wedge({
+    control: {
+      restart: () => {
+        server.endStreams();
+        server.active.clear();
+      },
+    },
+  });
+  server.eviction = 'missing';
+  await run.saw('directory.dispose_failed', { directory: '/p' });
+  await run.saw('server.restart_deferred', { reason: 'wedged' });
+  expect(run.control.count('restart')).toBe(0);
+  server.answer(healthy, 'All done.');
+  await run.saw('server.restarted', { reason: 'wedged' });
+  expect(await run.saw('session.interrupted')).toMatchObject({ sessionID: stuck.id });
+  expect(run.events('session.ended', { sessionID: healthy.id })).toMatchObject([
+    { outcome: 'completed' },
+  ]);
+  expect(run.events('session.wedged').map((line) => line.next)).toEqual(['dispose', 'restart']);
+});
+
 it('takes no reject without words for the end of the server', async () => {
   const { server, run } = await start();
   const session = server.addSession();

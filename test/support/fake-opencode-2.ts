@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { constants, createGzip } from 'node:zlib';
 
 type Data = Record<string, unknown>;
 
@@ -18,6 +19,8 @@ export interface Fake2Options {
   heartbeatMs?: number | null;
   /** Point 1: 2.0.5–2.0.12 answer 401 with HTML everywhere to whoever has no password. */
   answers401Html?: boolean;
+  /** Before 2.0 (section 1.1): `/api/health` and no `/api/info`. */
+  beta?: boolean;
 }
 
 export interface Fake2Session {
@@ -64,13 +67,28 @@ const NO_TOKENS = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write:
 /** Section 6. */
 const MAX_RESUMES = 10;
 
+/** Section 5: the waits before the ten retries of a step, without their ±20 %. */
+export const RETRY_GAPS_MS = [2, 4, 8, 10, 10, 10, 10, 10, 10, 10].map((s) => s * 1_000);
+
 const ERROR = { type: 'provider.rate-limit', message: 'Too many requests', status: 429 };
+
+/** An event stream of one client, compressed or not. */
+interface EventStream {
+  write(text: string, then?: () => void): void;
+  end(): void;
+  destroy(): void;
+}
 
 export class FakeOpencode2 {
   /** Point 2. */
   state: 'ready' | 'starting' | 'stopping' | 'failed' = 'ready';
   /** Point 8: a delete waits for the run; true: for ever. */
   deleteHangs = false;
+  /**
+   * What an eviction does to the runs of its directory: the sheet leaves it open (section 6). `missing`: debug routes
+   * move between releases (section 4.1).
+   */
+  eviction: 'nothing' | 'ends_runs' | 'missing' = 'nothing';
   /** What a run does once its prompt was delivered; nothing by default: the test does. */
   onPrompt: (session: Fake2Session, prompt: { id: string; text: string }) => void = () => {};
   /** A claim was taken or let go of. */
@@ -91,7 +109,7 @@ export class FakeOpencode2 {
   readonly #options: Fake2Options;
   /** Point 8: bodies of the prompts that were taken. */
   readonly #admitted = new Map<string, string>();
-  readonly #streams = new Set<ServerResponse>();
+  readonly #streams = new Set<EventStream>();
   readonly #server: Server;
   #ids = 0;
 
@@ -301,9 +319,8 @@ export class FakeOpencode2 {
     this.end(session, 'succeeded');
   }
 
-  /** A step that fails, and its turn with it. */
-  fail(session: Fake2Session, error: Data): void {
-    const messageID = `msg_${++this.#ids}`;
+  /** A step that fails, and its turn with it; `messageID`: of one that has been tried before. */
+  fail(session: Fake2Session, error: Data, messageID = `msg_${++this.#ids}`): void {
     this.step(session, messageID);
     const message = this.#begun(session, messageID);
     Object.assign(message, { error, finish: 'error' });
@@ -455,13 +472,19 @@ export class FakeOpencode2 {
       urls: [this.url],
       paths: { tmp: '/tmp' },
     };
+    if (this.#options.beta) {
+      if (pathname === '/api/health') return json(200, { healthy: true });
+      if (pathname === '/api/info') return void response.writeHead(404).end();
+    }
     if (pathname === '/api/info') {
       if (this.state === 'ready') return json(200, info);
       if (this.state === 'failed') return json(500, info);
       return json(503, info, { 'retry-after': '1' });
     }
     if (this.state !== 'ready') return json(503, { code: `service_${this.state}` });
-    if (pathname === '/api/event') return this.#stream(response);
+    if (pathname === '/api/event') {
+      return this.#stream(response, encodings?.includes('gzip') ?? false);
+    }
     const [, , kind, id = '', what, requestID, reply] = pathname.split('/');
     const no = (tag: string) => json(404, { _tag: tag, message: 'no such thing' });
     const done = () => void response.writeHead(204).end();
@@ -492,6 +515,10 @@ export class FakeOpencode2 {
         { ...agent, id: 'title', name: 'Title', hidden: true },
       ];
       return json(200, { location: place, data: agents });
+    }
+    if (kind === 'debug' && id === 'location' && this.eviction !== 'missing') {
+      this.#evict(place.directory);
+      return done();
     }
     if (kind === 'location') return json(200, { ...place, project: { id: 'p' } });
     if (kind !== 'session') {
@@ -594,6 +621,20 @@ export class FakeOpencode2 {
     }
   }
 
+  #evict(directory: string): void {
+    for (const id of [...this.active]) {
+      const session = this.sessions.get(id);
+      if (this.eviction !== 'ends_runs' || session?.directory !== directory) continue;
+      this.end(session, 'interrupted', { reason: 'shutdown' });
+    }
+    this.send({
+      id: `evt_${++this.#ids}`,
+      type: 'location.shutdown',
+      location: { directory },
+      data: {},
+    });
+  }
+
   /** Point 7: answers at once; true once, then false. */
   #interrupt(session: Fake2Session): boolean {
     if (!this.active.has(session.id) || session.stopping) return false;
@@ -604,23 +645,38 @@ export class FakeOpencode2 {
     return true;
   }
 
-  #stream(response: ServerResponse): void {
+  #stream(response: ServerResponse, gzips: boolean): void {
     const headers = {
       'content-type': 'text/event-stream',
       'cache-control': 'no-cache, no-transform',
     };
-    response.writeHead(200, headers);
-    response.write(
+    response.writeHead(200, { ...headers, ...(gzips && { 'content-encoding': 'gzip' }) });
+    const stream = gzips ? gzipped(response) : response;
+    stream.write(
       `data: ${JSON.stringify({ id: 'evt_0', type: 'server.connected', data: {} })}\n\n`,
     );
-    this.#streams.add(response);
-    response.on('close', () => this.#streams.delete(response));
+    this.#streams.add(stream);
+    response.on('close', () => this.#streams.delete(stream));
     const { heartbeatMs = 15_000 } = this.#options;
     if (heartbeatMs === null) return;
-    response.write(': heartbeat\n\n');
-    const timer = setInterval(() => response.write(': heartbeat\n\n'), heartbeatMs);
+    stream.write(': heartbeat\n\n');
+    const timer = setInterval(() => stream.write(': heartbeat\n\n'), heartbeatMs);
     response.on('close', () => clearInterval(timer));
   }
+}
+
+/** Point 3: for whoever says that it may be compressed. */
+function gzipped(response: ServerResponse): EventStream {
+  const gzip = createGzip();
+  gzip.pipe(response);
+  return {
+    write: (text, then) => {
+      gzip.write(text);
+      gzip.flush(constants.Z_SYNC_FLUSH, then);
+    },
+    end: () => gzip.end(),
+    destroy: () => response.destroy(),
+  };
 }
 
 function infoOf({ id, directory, parentID, title, metadata, model }: Fake2Session): Data {

@@ -2,13 +2,20 @@
  * What runs of the fake OpenCode 2 do, each named by the text of its prompt: `[[quiet-tool 2500]]`. The counterpart of the
  * fake provider's markers, which a real opencode 1.x is prompted with.
  */
-import type { Fake2Session, FakeOpencode2 } from './fake-opencode-2.js';
+import { type Fake2Session, type FakeOpencode2, RETRY_GAPS_MS } from './fake-opencode-2.js';
 
 /** Deltas are batched to one for each 100 ms (opencode-2-facts, section 3.2). */
 const DELTA_MS = 100;
 const RATE_LIMIT = { type: 'provider.rate-limit', message: 'Too many requests', status: 429 };
-/** Section 5: 2, 4, 8 s; here in a tenth of the time. */
+/** What a run that retries for ever waits between two attempts. */
 const RETRY_MS = 200;
+/** Retries before one that recovers or gives up does so, where its prompt does not say. */
+const FEW_RETRIES = 2;
+/** Of an answer that is long in time, not in words. */
+const SENTENCE_MS = 1_000;
+const PASSAGE =
+  'I will look at the configuration once more, since the error names a key that the schema does not have. ' +
+  'The schema is written in one place, and whatever reads it goes through the loader: that is where to begin. ';
 const WORDS = 'The next part says something that no part before it has said, in words of its own: ';
 
 /** Somebody has ended the run. */
@@ -21,6 +28,8 @@ class Run {
   constructor(
     readonly fake: FakeOpencode2,
     readonly session: Fake2Session,
+    /** How fast the waits between attempts pass. */
+    readonly retryPace: number,
   ) {
     this.#execution = session.executions;
   }
@@ -65,6 +74,29 @@ class Run {
     this.fake.answer(this.session, 'All done.');
   }
 
+  /** So many retries, each with its wait (section 5), of one step. */
+  async retries(count: number): Promise<string> {
+    const id = this.fake.newMessageID();
+    for (const [nth, gapMs] of RETRY_GAPS_MS.slice(0, count || FEW_RETRIES).entries()) {
+      const waitMs = gapMs / this.retryPace;
+      this.fake.retry(this.session, id, nth + 2, waitMs);
+      await this.wait(waitMs);
+    }
+    return id;
+  }
+
+  /** A sentence each second. */
+  async recite(sentence: (nth: number) => string, ms = Number.POSITIVE_INFINITY): Promise<string> {
+    const id = this.step();
+    const part = this.fake.speak(this.session, id);
+    for (let nth = 0; nth * SENTENCE_MS < ms; nth += 1) {
+      part.add(sentence(nth));
+      await this.wait(SENTENCE_MS);
+    }
+    part.end();
+    return id;
+  }
+
   async shell(ms: number, command = 'sleep'): Promise<void> {
     const id = this.step();
     const call = this.fake.call(this.session, id, 'shell');
@@ -96,6 +128,7 @@ class Run {
   }
 }
 
+/** `ms`: the number of its prompt; of retries, how many. */
 type Behaviour = (run: Run, ms: number) => Promise<void>;
 
 /** Steps without end, a moment apart. */
@@ -188,13 +221,17 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     await run.subagent(`[[delegating ${ms}]]`);
     run.answer();
   },
-  flaky: async (run) => {
+  'even-text': async (run, ms) => {
+    const id = await run.recite(
+      (nth) => `${nth} of the parts of it are read. ${WORDS}${nth}. `,
+      ms,
+    );
+    run.fake.stepEnded(run.session, id, 'stop');
+    run.fake.end(run.session, 'succeeded');
+  },
+  flaky: async (run, count) => {
     const { fake, session } = run;
-    const id = fake.newMessageID();
-    for (const attempt of [2, 3]) {
-      fake.retry(session, id, attempt, RETRY_MS);
-      await run.wait(RETRY_MS);
-    }
+    const id = await run.retries(count);
     // The same message, again (section 3.4).
     fake.step(session, id);
     fake.say(session, id, 'All done.');
@@ -225,14 +262,9 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
       status: 400,
     });
   },
-  'retries-spent': async (run) => {
-    const { fake, session } = run;
-    const id = fake.newMessageID();
-    for (const attempt of [2, 3]) {
-      fake.retry(session, id, attempt, RETRY_MS, RATE_LIMIT);
-      await run.wait(RETRY_MS);
-    }
-    fake.fail(session, RATE_LIMIT);
+  'retries-spent': async (run, count) => {
+    const id = await run.retries(count);
+    run.fake.fail(run.session, RATE_LIMIT, id);
   },
   inactive: async (run) => {
     run.step();
@@ -302,18 +334,24 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     run.fake.compact(run.session).done();
     readFile(run, `${nth}.txt`, `text ${nth}`);
   }),
+  'same-text': async (run) => {
+    await run.recite(() => PASSAGE);
+  },
   'many-many-steps': without((run, nth) => readFile(run, `${nth}.txt`, `text ${nth}`)),
 };
 
 const MARKER = /\[\[([\w-]+)(?: (\d+))?\]\]/;
 
-/** From here on every prompt that names a behaviour is played; what has none is for the test to play. */
-export function behave(fake: FakeOpencode2): void {
+/**
+ * From here on every prompt that names a behaviour is played; what has none is for the test to play. The waits between
+ * attempts pass in a tenth of their time by default.
+ */
+export function behave(fake: FakeOpencode2, { retryPace = 10 } = {}): void {
   fake.onPrompt = (session, { text }) => {
     const [, name = '', ms = '0'] = MARKER.exec(text) ?? [];
     const play = BEHAVIOURS[name];
     if (play === undefined) return;
-    play(new Run(fake, session), Number(ms)).catch((error: unknown) => {
+    play(new Run(fake, session, retryPace), Number(ms)).catch((error: unknown) => {
       if (!(error instanceof Ended)) throw error;
     });
   };
