@@ -27,6 +27,8 @@ const schema = z.object({
   server: z.object({
     url: text,
     health: text,
+    /** Absent in 0.1. */
+    says: text.optional(),
     since: text.optional(),
     version: text.optional(),
     api: count.optional(),

@@ -144,6 +144,7 @@ function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): st
   ];
   return [
     `server    ${paint(server.health)}  ${join(facts)}  ${server.url}`,
+    ...(server.says === undefined ? [] : [`          ${server.says}`]),
     `watchdog  ${join(own)}`,
   ];
 }

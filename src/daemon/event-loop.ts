@@ -200,6 +200,7 @@ export class EventLoop {
       running: probe.kind === 'ok' || probe.kind === 'unauthorized' || probe.kind === 'unsupported',
       ...(probe.kind === 'unsupported' ? { unsupported: unsupportedOf(probe) } : {}),
       ...(probe.kind === 'unauthorized' ? { unauthorized: probe.status } : {}),
+      ...(probe.kind === 'unauthorized' && probe.means !== undefined ? { means: probe.means } : {}),
       ...(pid === undefined ? {} : { pid }),
       ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),
     });

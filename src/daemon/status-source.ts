@@ -94,6 +94,7 @@ export class DaemonStatusSource implements StatusSource {
     return {
       health: server.health(),
       ...(state.kind === 'unsupported' ? { says: `${state.answered}: ${state.means}` } : {}),
+      ...(state.kind === 'unauthorized' && state.means !== undefined ? { says: state.means } : {}),
       ...(state.kind === 'unknown' ? {} : { forMs: at - state.since }),
       ...(server.pid === undefined ? {} : { pid: server.pid }),
       ...(server.version === undefined ? {} : { version: server.version, api: this.#o.api() }),

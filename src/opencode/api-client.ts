@@ -11,7 +11,7 @@ import {
   type TransportOptions,
 } from './http/transport.js';
 import { ParseStats } from './parse-stats.js';
-import { recognise, unsupportedOf } from './recognise.js';
+import { recognise, refusalOf, unsupportedOf } from './recognise.js';
 import type { ProbeResult } from './server-api.js';
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -96,7 +96,9 @@ export abstract class ApiClient {
     if (signal?.aborted) return { kind: 'aborted' };
     const other = this.api === 1 ? 'opencode-2' : 'opencode-1';
     if (kind === 'unauthorized' && recognise(answers).kind !== other) {
-      return { kind, status: statusCode, error: message };
+      const means = refusalOf(answers);
+      if (means === undefined) return { kind, status: statusCode, error: message };
+      return { kind, status: statusCode, means, error: `${message} That means: ${means}.` };
     }
     const unsupported = unsupportedOf(answers, error.answered);
     return { kind: 'unsupported', ...unsupported, error: `${message} ${unsupported.means}.` };

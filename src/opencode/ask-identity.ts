@@ -1,4 +1,4 @@
-/** Asks the two routes by which `recognise` tells what answers: without a password, as nobody knows yet who would get it. */
+/** Asks the routes by which `recognise` tells what answers: without a password, as nobody knows yet who would get it. */
 import { request } from 'undici';
 import type { Answers, HttpAnswer } from './recognise.js';
 
@@ -16,7 +16,8 @@ export async function askIdentity(
     ask(origin, '/global/health', within),
     ask(origin, '/api/info', within),
   ]);
-  return { ...(health && { health }), ...(info && { info }) };
+  const beta = info?.status === 404 ? await ask(origin, '/api/health', within) : undefined;
+  return { ...(health && { health }), ...(info && { info }), ...(beta && { beta }) };
 }
 
 async function ask(

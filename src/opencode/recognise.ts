@@ -1,4 +1,4 @@
-/** What answers there: read from what two cheap routes say without a password (opencode-2-facts, section 1.2). Pure. */
+/** What answers there: read from what a few cheap routes say without a password (opencode-2-facts, section 1.2). Pure. */
 import * as z from 'zod';
 import type { Unsupported } from '../watchdog/observation.js';
 
@@ -16,6 +16,8 @@ export interface Answers {
   health?: HttpAnswer;
   /** `GET /api/info` */
   info?: HttpAnswer;
+  /** `GET /api/health`, asked where `/api/info` is not there. */
+  beta?: HttpAnswer;
 }
 
 export type Recognised =
@@ -25,6 +27,8 @@ export type Recognised =
       state: 'ready' | 'starting' | 'failed' | 'locked';
       version?: string;
     }
+  /** Of OpenCode 2, before 2.0: it has `/api/health` and no `/api/info`. */
+  | { kind: 'opencode-2-beta'; version?: string }
   | { kind: 'opencode-1' }
   /** It lives, and is none that we know. */
   | { kind: 'other' };
@@ -35,8 +39,13 @@ const codeSchema = z.object({
   code: z.enum(['service_starting', 'service_stopping', 'service_failed']),
 });
 const healthSchema = z.object({ healthy: z.boolean() });
+/** Of a beta's `/api/health`, with the password or without. */
+export const betaSchema = z.object({
+  healthy: z.boolean(),
+  version: z.string().max(100).optional().catch(undefined),
+});
 
-export function recognise({ health, info }: Answers): Recognised {
+export function recognise({ health, info, beta }: Answers): Recognised {
   const json = info && jsonOf(info);
   const facts = infoSchema.safeParse(json);
   if (info !== undefined && facts.success) {
@@ -54,6 +63,13 @@ export function recognise({ health, info }: Answers): Recognised {
   if (health?.status === 200 && healthSchema.safeParse(jsonOf(health)).success) {
     return { kind: 'opencode-1' };
   }
+  // 1.18 has that route, too (its preview), but no 404: it answers `/api/info` with a web page.
+  const said = info?.status === 404 && beta?.status === 200 ? jsonOf(beta) : undefined;
+  const { success, data } = betaSchema.safeParse(said);
+  if (success) {
+    const { version } = data;
+    return { kind: 'opencode-2-beta', ...(version !== undefined && { version }) };
+  }
   // 1.x with a password: empty, and without a content type.
   if (health?.status === 401 && health.contentType === '' && health.body === '') {
     return { kind: 'opencode-1' };
@@ -66,6 +82,7 @@ export function unsupportedOf(answers: Answers, answered: string): Unsupported {
   const recognised = recognise(answers);
   const info = answers.info === undefined ? '' : `, GET /api/info ${phraseOf(answers.info)}`;
   const said = { answered: `${answered}${info}` };
+  if (recognised.kind === 'opencode-2-beta') return { ...said, ...betaOf(recognised.version) };
   if (recognised.kind !== 'opencode-2') {
     return { ...said, means: answers.info?.status === 401 ? MEANS_LOCKED : MEANS_OTHER };
   }
@@ -79,11 +96,32 @@ export function unsupportedOf(answers: Answers, answered: string): Unsupported {
   };
 }
 
+/** What it means that it is a beta of OpenCode 2. */
+export function betaOf(version: string | undefined): Omit<Unsupported, 'answered'> {
+  return {
+    ...(version !== undefined && { version }),
+    certain: true,
+    means:
+      'it is a beta of OpenCode 2, from before 2.0, and betas are not watched: install 2.0 or later (npm install -g @opencode/cli)',
+  };
+}
+
+/** What it means that it refuses the password; undefined where nothing more is known of it than that. */
+export function refusalOf(answers: Answers): string | undefined {
+  const recognised = recognise(answers);
+  if (recognised.kind === 'opencode-2') return MEANS_PASSWORD;
+  if (recognised.kind !== 'other' || !isPage(answers.info)) return undefined;
+  return answers.info.status === 401 ? MEANS_LOCKED : undefined;
+}
+
+const MEANS_PASSWORD =
+  'it is OpenCode 2, which always wants a password (OPENCODE_PASSWORD or server.passwordFile) and has one user, "opencode"';
+
 const MEANS_OTHER =
   'it lives, so it is never restarted for that; does server.url lead to `opencode serve` itself, not to a proxy, a web page or another program?';
 
 const MEANS_LOCKED =
-  'it lives, and says nothing without the right password: OpenCode 2.0.5 to 2.0.12 answer so (set OPENCODE_PASSWORD), and so does a proxy in front of it';
+  'it lives, and says nothing without the right password: OpenCode 2.0.5 to 2.0.12 answer like this (set OPENCODE_PASSWORD), and so does a proxy in front of a server';
 
 const STATE = {
   ready: '',
@@ -100,6 +138,10 @@ function stateOf(status: number): 'ready' | 'starting' | 'failed' {
 
 function phraseOf({ status, contentType }: HttpAnswer): string {
   return `${status} with ${contentType.split(';', 1)[0]?.trim().slice(0, 60) || 'no content type'}`;
+}
+
+function isPage(answer: HttpAnswer | undefined): answer is HttpAnswer {
+  return answer !== undefined && /^text\/html\b/i.test(answer.contentType);
 }
 
 function jsonOf({ contentType, body }: HttpAnswer): unknown {

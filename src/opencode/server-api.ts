@@ -18,7 +18,8 @@ import type { ParseStats } from './parse-stats.js';
 
 export type ProbeResult =
   | { kind: 'ok'; version?: string }
-  | { kind: 'unauthorized'; status: number; error: string }
+  /** `means`: what is known of who refuses, as a phrase. */
+  | { kind: 'unauthorized'; status: number; error: string; means?: string }
   /** It answers over HTTP, and not as an opencode that is understood: it is alive. `error` says it for people. */
   | ({ kind: 'unsupported'; error: string } & Unsupported)
   | { kind: 'failed'; failure: ProbeFailure; error: string }

@@ -111,6 +111,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('server.attached', {
     running: z.boolean(),
     unauthorized: z.number().optional(),
+    means: text.optional(),
     unsupported: unsupported.optional(),
     pid,
     version,
@@ -121,7 +122,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     failure: z.enum(PROBE_FAILURES),
     error: text,
   }),
-  of('probe.unauthorized', { startedAt: ms, status: z.number() }),
+  of('probe.unauthorized', { startedAt: ms, status: z.number(), means: text.optional() }),
   of('probe.unsupported', { startedAt: ms, ...unsupported.shape }),
   of('server.exited', {
     pid: z.number().optional(),

@@ -67,6 +67,8 @@ export interface StatusJson {
   server: {
     url: string;
     health: ServerHealth;
+    /** Why it is not understood, or what is known of a server that refuses the password. */
+    says?: string;
     since?: string;
     version?: string;
     api?: number;

@@ -7,7 +7,7 @@ import type { SessionDetail } from '../watchdog/watchdog.js';
 
 export interface ServerFacts {
   health: ServerHealth;
-  /** Why it is not understood, where it is not. */
+  /** Why it is not understood, or what is known of a server that refuses the password. */
   says?: string;
   /** How long it has had this state, ms; undefined where nothing is known yet. */
   forMs?: number;

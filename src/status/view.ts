@@ -210,7 +210,7 @@ export class StatusView {
   server(): StatusJson['server'] {
     const { clock, url, redactor } = this.#o;
     const now = clock.epoch();
-    const { health, forMs, pid, version, api, restarts, recentRestarts, breaker, stream } =
+    const { health, says, forMs, pid, version, api, restarts, recentRestarts, breaker, stream } =
       this.#o.source.server();
     const { state, opensAgainInMs } = breaker;
     const since = forMs === undefined ? undefined : this.#steady(`server ${health}`, now - forMs);
@@ -219,6 +219,7 @@ export class StatusView {
     return {
       url: redactor.text(url),
       health,
+      ...(says === undefined ? {} : { says: redactor.text(says) }),
       ...(since === undefined ? {} : { since: new Date(since).toISOString() }),
       ...(version === undefined ? {} : { version }),
       ...(api === undefined ? {} : { api }),

@@ -206,7 +206,7 @@ export interface NoteFields {
     tookMs?: number;
   };
   'server.unresponsive': { failures: number; lastError: string; silentMs?: number };
-  'server.unauthorized': { status: number };
+  'server.unauthorized': { status: number; means?: string };
   'server.unsupported': { version?: string; answered: string; means: string };
   'server.exited': { pid?: number; code: number | null; signal: string | null };
   'server.suspended': { pid: number };

@@ -127,6 +127,8 @@ export type ServerObservation =
       running: boolean;
       /** It runs and refuses our credentials with this status. */
       unauthorized?: number;
+      /** What is known of who refuses them, as a phrase. */
+      means?: string;
       /** It runs and is not understood. */
       unsupported?: Unsupported;
       pid?: number;
@@ -134,7 +136,7 @@ export type ServerObservation =
     })
   | (At & { kind: 'probe.ok'; startedAt: number; version?: string })
   | (At & { kind: 'probe.failed'; startedAt: number; failure: ProbeFailure; error: string })
-  | (At & { kind: 'probe.unauthorized'; startedAt: number; status: number })
+  | (At & { kind: 'probe.unauthorized'; startedAt: number; status: number; means?: string })
   | (At & { kind: 'probe.unsupported'; startedAt: number } & Unsupported)
   | (At & {
       kind: 'server.exited';

@@ -87,9 +87,11 @@ export class Prober {
         emit({ kind: 'probe.ok', at, startedAt, ...(version !== undefined && { version }) });
         return;
       }
-      case 'unauthorized':
-        emit({ kind: 'probe.unauthorized', at, startedAt, status: result.status });
+      case 'unauthorized': {
+        const { error: _, ...seen } = result;
+        emit({ ...seen, kind: 'probe.unauthorized', at, startedAt });
         return;
+      }
       case 'unsupported': {
         const { error: _, ...seen } = result;
         // What says that it is starting is awaited in the usual rhythm.

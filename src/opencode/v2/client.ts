@@ -9,6 +9,7 @@ import { MAX_EXCERPT_MESSAGES } from '../excerpt.js';
 import { isNotFound, messageOf, OpencodeError } from '../http/errors.js';
 import type { Request } from '../http/transport.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { betaOf, betaSchema } from '../recognise.js';
 import type {
   ContinuePrompt,
   EventReader,
@@ -65,9 +66,32 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       const info = await this.ask(schemas.info, { path: '/api/info', signal, timeoutMs });
       return { kind: 'ok', version: info.version };
     } catch (error) {
-      const state = error instanceof OpencodeError ? bootStateOf(error) : undefined;
+      const state =
+        error instanceof OpencodeError
+          ? (bootStateOf(error) ?? (await this.#betaState(error, signal, timeoutMs)))
+          : undefined;
       if (state === undefined) return this.probeFailed(error, signal, timeoutMs);
-      return { kind: 'unsupported', error: messageOf(error), ...state };
+      return {
+        kind: 'unsupported',
+        error: `${messageOf(error)} That means: ${state.means}.`,
+        ...state,
+      };
+    }
+  }
+
+  /** A beta lets nobody see which routes it has without the password (section 1.1). */
+  async #betaState(
+    { statusCode, answered }: OpencodeError,
+    signal: Signal,
+    timeoutMs: number | undefined,
+  ): Promise<Unsupported | undefined> {
+    if (statusCode !== 404) return undefined;
+    try {
+      const { version } = await this.ask(betaSchema, { path: '/api/health', signal, timeoutMs });
+      return { answered, ...betaOf(version) };
+    } catch {
+      // Neither: what answers is for the identification to say.
+      return undefined;
     }
   }
 

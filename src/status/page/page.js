@@ -96,11 +96,13 @@ function drawLive() {
     ? 'Paused: the watchdog watches and decides, and acts no more until it is resumed.'
     : watchdog.dryRun
       ? 'Dry run: nothing on this page was done. The watchdog says what it would do, and does nothing.'
-      : server.breaker.state === 'open'
-        ? 'The restart breaker is open: the server was restarted too often, and rests.'
-        : withheld !== undefined
-          ? `Titles and messages are hidden, and nothing can be done from here: ${LINK}`
-          : '';
+      : server.says !== undefined
+        ? `The server is ${server.health}: ${server.says}.`
+        : server.breaker.state === 'open'
+          ? 'The restart breaker is open: the server was restarted too often, and rests.'
+          : withheld !== undefined
+            ? `Titles and messages are hidden, and nothing can be done from here: ${LINK}`
+            : '';
   by('banner').hidden = words === '';
   say(by('banner'), words);
 }

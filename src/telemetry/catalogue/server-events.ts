@@ -42,9 +42,9 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
   'server.unauthorized': {
     level: 'error',
     when: 'the server refuses the credentials; it is alive, so it is not restarted',
-    fields: { status: 'HTTP status' },
+    fields: { status: 'HTTP status', means: 'what is known of the server, where anything is' },
     message: (f) =>
-      `The server refuses the credentials (status ${f.status}): check server.username and the password.`,
+      `The server refuses the credentials (status ${f.status}): ${f.means ?? 'check server.username and the password'}.`,
   },
   'server.unsupported': {
     level: 'error',

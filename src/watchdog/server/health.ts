@@ -15,7 +15,7 @@ import { Suspension } from './suspension.js';
 type Settled =
   | { kind: 'unknown' }
   | { kind: 'healthy'; since: number }
-  | { kind: 'unauthorized'; since: number }
+  | { kind: 'unauthorized'; since: number; means?: string }
   | ({ kind: 'unsupported'; since: number } & Unsupported)
   | { kind: 'unresponsive'; since: number; failures: number; lastError: string }
   | { kind: 'down'; since: number; lastError: string };
@@ -118,7 +118,7 @@ export class ServerWatch {
         if (this.acting) return;
         this.#pid = o.pid;
         if (o.unsupported !== undefined) this.#becomeUnsupported(o.at, o.unsupported);
-        else if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized);
+        else if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized, o.means);
         else if (o.running) this.#becomeHealthy(o.at, o.version);
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
@@ -134,7 +134,8 @@ export class ServerWatch {
       case 'probe.unauthorized':
         this.heard(o.at);
         this.#liveness.forgive();
-        if (!this.acting && this.#state.kind !== 'unauthorized') this.#refused(o.at, o.status);
+        if (!this.acting && this.#state.kind !== 'unauthorized')
+          this.#refused(o.at, o.status, o.means);
         return;
       case 'probe.unsupported':
         this.#answeredStrangely(o);
@@ -306,10 +307,11 @@ export class ServerWatch {
   }
 
   /** It is alive and lets nobody in: never a reason to restart (facts, section 2). */
-  #refused(at: number, status: number): void {
+  #refused(at: number, status: number, means: string | undefined): void {
+    const said = means === undefined ? {} : { means };
     this.#startedOnce = true;
-    this.#state = { kind: 'unauthorized', since: at };
-    this.#emit({ note: 'server.unauthorized', status });
+    this.#state = { kind: 'unauthorized', since: at, ...said };
+    this.#emit({ note: 'server.unauthorized', status, ...said });
   }
 
   /** It answers, so it is alive: never a reason to restart. One bad answer of a healthy one is a moment, no change. */

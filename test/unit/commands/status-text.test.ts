@@ -21,7 +21,7 @@ const session = (id: string, fields: object) => ({
   ...fields,
 });
 
-const status = (sessions: object[]) =>
+const status = (sessions: object[], server: object = {}) =>
   readStatus({
     time: new Date(NOW).toISOString(),
     watchdog: {
@@ -40,6 +40,7 @@ const status = (sessions: object[]) =>
       recentRestarts: 0,
       breaker: { state: 'closed' },
       stream: { connected: true },
+      ...server,
     },
     counts: { busy: 2, waiting: 1 },
     spentToday: { costUsd: 4.2, tokens: 1_210_000 },
@@ -130,6 +131,13 @@ it('a pipe gets everything, uncut and without colours', () => {
   expect(lines.filter((line) => line.includes('Session number')).length).toBe(40);
   expect(lines.join('')).not.toContain('\u001b');
   expect(lines.join('\n')).toContain('x'.repeat(200));
+});
+
+it('says what is known of a server that refuses the password or is not understood', () => {
+  const says = 'it is a beta of OpenCode 2';
+  const view = { columns: Number.POSITIVE_INFINITY, colours: false };
+  const lines = statusLines(status([], { health: 'unsupported', says }), view);
+  expect(lines[1]?.trim()).toBe(says);
 });
 
 it('says what each does, measured against its limits, and how the idle ended', () => {

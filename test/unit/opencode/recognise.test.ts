@@ -4,6 +4,7 @@ import {
   type Answers,
   type HttpAnswer,
   recognise,
+  refusalOf,
   unsupportedOf,
 } from '../../../src/opencode/recognise.js';
 
@@ -70,6 +71,26 @@ describe('recognising a server by its answers', () => {
       { health: page(401), info: page(401) },
       { kind: 'other' },
     ],
+    [
+      'a beta of 2.x',
+      { health: page(), info: answer(404, ''), beta: json(200, { healthy: true }) },
+      { kind: 'opencode-2-beta' },
+    ],
+    [
+      'a beta that tells its version',
+      { info: answer(404, ''), beta: json(200, { healthy: true, version: '0.0.0-beta-7' }) },
+      { kind: 'opencode-2-beta', version: '0.0.0-beta-7' },
+    ],
+    [
+      '1.18, whose preview has that route too, in a bad moment',
+      { health: json(500, {}), info: page(), beta: json(200, { healthy: true }) },
+      { kind: 'other' },
+    ],
+    [
+      'a web page for everything but its health',
+      { health: page(), info: page(404), beta: page() },
+      { kind: 'other' },
+    ],
     ['a web page', { health: page(), info: page() }, { kind: 'other' }],
     ['a proxy without its server', { health: page(503), info: page(503) }, { kind: 'other' }],
     [
@@ -107,6 +128,21 @@ describe('what it means', () => {
 
   it('is a boot where the server says so', () => {
     expect(unsupportedOf({ info: json(503, INFO) }, answered)).toMatchObject({ starting: true });
+  });
+
+  it('names a beta of OpenCode 2, and what to install', () => {
+    const beta = { info: answer(404, ''), beta: json(200, { healthy: true }) };
+    expect(unsupportedOf(beta, answered)).toMatchObject({
+      certain: true,
+      means: expect.stringContaining('a beta of OpenCode 2, from before 2.0'),
+    });
+  });
+
+  it('names who refuses the password, where that is known', () => {
+    expect(refusalOf({ health: page(), info: json(401, LOCKED) })).toContain('it is OpenCode 2');
+    expect(refusalOf({ health: page(401), info: page(401) })).toContain('2.0.5 to 2.0.12');
+    expect(refusalOf({ health: answer(401, ''), info: answer(401, '') })).toBeUndefined();
+    expect(refusalOf({})).toBeUndefined();
   });
 
   it('asks where the URL leads, where nobody knows what it is', () => {
