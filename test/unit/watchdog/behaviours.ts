@@ -50,9 +50,10 @@ function finish(s: SimSession): void {
 const thinking = (s: SimSession) => s.limits.stall.maxSilence * 0.8;
 const RETRY_WAITS = [2_000, 4_000, 8_000, 16_000, 30_000];
 
-function startTool(s: SimSession, tool = 'bash', childID?: string): string {
+function startTool(s: SimSession, tool = 'bash', childID?: string, input?: string): string {
   messages += 1;
   const callID = `c${messages}`;
+  if (input !== undefined) s.inputs.set(callID, input);
   const running = { callID, tool, startedAt: s.now, ...(childID === undefined ? {} : { childID }) };
   s.tools.set(callID, running);
   s.write({ kind: 'tool.running', tool: running });
@@ -183,8 +184,7 @@ function* forever(): Generator<number, void> {
 
 function* hangs(s: SimSession): Generator<number, void> {
   yield* begin(s);
-  const { maxSilence } = s.limits.stall;
-  guilty(s, s.now + maxSilence, maxSilence);
+  guilty(s, s.now + s.unansweredMs, s.unansweredMs);
   yield* forever();
 }
 
@@ -252,6 +252,12 @@ function* step(
 ): Generator<number, void> {
   ask(s);
   yield s.random(50, STEP_MS);
+  // How long a call took is told by its events alone there.
+  if (s.isOfOpencode2 && what.toolMs !== undefined) {
+    const call = startTool(s, what.tool ?? 'grep', undefined, what.fingerprint);
+    yield what.toolMs + 100;
+    endTool(s, call);
+  }
   messages += 1;
   beforeEnd();
   s.write({
@@ -347,6 +353,16 @@ function* saysMuchAlike(s: SimSession): Generator<number, void> {
   }
 }
 
+function* isDeletedInTheMiddle(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  yield* text(s, 2, 5_000);
+  // Whoever deletes it ends its run first: a client on 1.x, the server itself on 2.x.
+  s.interrupted = true;
+  s.end();
+  s.deleted = true;
+  s.say({ kind: 'session.deleted' });
+}
+
 /** Just below the limit, then something else. */
 const ALMOST = (limit: number) => limit - 1;
 
@@ -374,6 +390,7 @@ export const WELL = {
   delegates: delegates(works),
   delegatesDeeper: delegates(delegates(answers)),
   delegatesToAPerson: delegates(asksAPerson),
+  isDeletedInTheMiddle,
   prepares,
   compacts,
 } satisfies Record<string, Behaviour>;

@@ -15,6 +15,7 @@ import type { Policy } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
 import { randomFrom } from '../../support/random.js';
 import { BEHAVIOURS, type Behaviour, type BehaviourName, UNTIL_CHILD_ENDS } from './behaviours.js';
+import { Opencode2Wire } from './opencode-2-wire.js';
 import { Queue } from './queue.js';
 import { type Reply, SimulatedExecutor, type SimulatedServer } from './simulated-executor.js';
 
@@ -25,6 +26,8 @@ export interface Disturbance {
 }
 
 export interface History {
+  /** Whose API the simulated server speaks; 1 where it is absent. */
+  api?: 1 | 2;
   seed: number;
   policy: Policy;
   sessions: readonly { behaviour: BehaviourName; at: number; abort: 'works' | 'fails' | 'lost' }[];
@@ -56,6 +59,10 @@ export class SimSession {
   guilt: { limit: number; at: number } | undefined;
   /** It was in retry at some time: a pile-up may take it. */
   retried = false;
+  /** Somebody has ended its run. */
+  interrupted = false;
+  /** The arguments of calls, where they are not each its own. */
+  readonly inputs = new Map<string, string>();
   life: Generator<number, void> | undefined;
   aborts = 0;
   /** When its run began. */
@@ -79,6 +86,14 @@ export class SimSession {
   }
   get limits(): Policy {
     return this.sim.history.policy;
+  }
+  /** A run whose first request is not answered may stay for so long: 2.x does not tell that it was made (section 3.4). */
+  get unansweredMs(): number {
+    const { maxSilence, maxToolTime } = this.limits.stall;
+    return this.isOfOpencode2 ? maxToolTime : maxSilence;
+  }
+  get isOfOpencode2(): boolean {
+    return this.sim.history.api === 2;
   }
   random(from: number, to: number): number {
     return this.sim.random(from, to);
@@ -156,6 +171,8 @@ export class Simulation implements SimulatedServer {
   #isResting = false;
   #turn = 0;
   readonly #executor = new SimulatedExecutor(this);
+  /** Where the server is one of OpenCode 2: how it says what happens, and how that is read. */
+  readonly #wire: Opencode2Wire | undefined;
 
   constructor(
     readonly history: History,
@@ -164,6 +181,7 @@ export class Simulation implements SimulatedServer {
     this.#inspect = onAct;
     this.#random = randomFrom(history.seed);
     this.watchdog = new Watchdog({ policy: history.policy, acts: true });
+    if (history.api === 2) this.#wire = new Opencode2Wire(() => this.now);
   }
 
   get serving(): boolean {
@@ -273,15 +291,30 @@ export class Simulation implements SimulatedServer {
 
   /** An event on its way: delivered in order, unless the stream is cut meanwhile. */
   stream(o: Observation): void {
+    const frames = this.#framesOf(o);
     if (!this.#connected) return;
     const at = Math.max(this.#deliveredAt, this.now + this.random(0, 50));
     this.#deliveredAt = at;
     const generation = this.#connection;
     this.#queue.add(at, () => {
-      if (!this.#connected || generation !== this.#connection) return;
-      const tool = 'tool' in o ? { tool: this.#read(o.tool) } : {};
-      this.observe({ ...o, ...tool, at: this.now } as Observation);
+      for (const read of frames) {
+        if (!this.#connected || generation !== this.#connection) return;
+        for (const each of read()) this.observe(each);
+      }
     });
+  }
+
+  #framesOf(o: Observation): (() => Observation[])[] {
+    const wire = this.#wire;
+    if (wire === undefined) {
+      const read = () => {
+        const tool = 'tool' in o ? { tool: this.#read(o.tool) } : {};
+        return [{ ...o, ...tool, at: this.now } as Observation];
+      };
+      return [read];
+    }
+    const session = 'sessionID' in o ? this.sessions.get(o.sessionID) : undefined;
+    return wire.frames(o, session).map((frame) => () => wire.read(frame));
   }
   #connection = 0;
   readonly #gaps: { at: number; ms: number }[] = [];
@@ -303,15 +336,21 @@ export class Simulation implements SimulatedServer {
     this.#connection += 1;
     this.#deliveredAt = this.now;
     const connection = this.#connection;
+    this.#wire?.connected();
     this.observe({ kind: 'stream.connected', path: '/global/event', at: this.now });
-    let waiting = DIRECTORIES.length;
+    let waiting = this.#places.length;
     const polled = () => {
       waiting -= 1;
       if (waiting > 0 || !this.#connected || connection !== this.#connection) return;
       this.disturbedUntil = this.now;
       this.observe({ kind: 'stream.resynced', at: this.now });
     };
-    for (const directory of DIRECTORIES) this.#pollOne(directory, polled);
+    for (const directory of this.#places) this.#pollOne(directory, polled);
+  }
+
+  /** What is polled: each directory, or the whole server. */
+  get #places(): readonly (string | undefined)[] {
+    return this.#wire === undefined ? DIRECTORIES : [undefined];
   }
 
   #lose(planned = false): void {
@@ -337,6 +376,7 @@ export class Simulation implements SimulatedServer {
   #die(): void {
     this.#serving = false;
     this.#generation += 1;
+    this.#wire?.forget();
     for (const session of this.sessions.values()) {
       session.life = undefined;
       session.status = { type: 'idle' };
@@ -408,10 +448,11 @@ export class Simulation implements SimulatedServer {
   // --- monitor ----------------------------------------------------------------------------------------------------
 
   #poll(): void {
-    for (const directory of DIRECTORIES) this.#pollOne(directory);
+    for (const directory of this.#places) this.#pollOne(directory);
   }
 
-  #pollOne(directory: string, then?: () => void): void {
+  /** @param directory undefined: of all at once */
+  #pollOne(directory: string | undefined, then?: () => void): void {
     if (!this.serving || this.#isResting) return;
     const startedAt = this.now;
     const generation = this.#generation;
@@ -419,15 +460,21 @@ export class Simulation implements SimulatedServer {
     this.after(this.random(0, 400), () => {
       if (!this.serving || generation !== this.#generation) return;
       const shown = [...this.sessions.values()]
-        .filter((session) => session.directory === directory && session.status.type !== 'idle')
+        .filter(({ status }) => status.type !== 'idle')
+        .filter((session) => directory === undefined || session.directory === directory)
         .map(({ id, status }) => ({ id, status: { ...status } }));
       this.after(this.random(0, 400), () => {
         if (generation !== this.#generation || turn !== this.#turn) return;
-        const statuses = new Map(shown.map(({ id, status }) => [id, readAt(status, this.now)]));
-        this.observe({ kind: 'status.polled', at: this.now, startedAt, directory, statuses });
+        const statuses = new Map(shown.map(({ id, status }) => [id, this.#readStatus(id, status)]));
+        const where = directory === undefined ? {} : { directory };
+        this.observe({ kind: 'status.polled', at: this.now, startedAt, ...where, statuses });
         then?.();
       });
     });
+  }
+
+  #readStatus(sessionID: string, status: SimSession['status']): SessionStatus {
+    return this.#wire?.status(sessionID, status) ?? readAt(status, this.now);
   }
 
   #probe(): void {
@@ -504,7 +551,7 @@ export class Simulation implements SimulatedServer {
         const status = this.sessions.get(sessionID)?.status;
         return status === undefined || status.type === 'idle'
           ? undefined
-          : readAt(status, this.now);
+          : this.#readStatus(sessionID, status);
       },
       then,
     );
@@ -524,6 +571,7 @@ export class Simulation implements SimulatedServer {
         if (works && life !== undefined) {
           this.after(this.random(0, 250), () => {
             if (session.life !== life) return;
+            session.interrupted = true;
             if (session.status.type === 'busy')
               session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
             session.end();
@@ -555,6 +603,7 @@ export class Simulation implements SimulatedServer {
         for (const session of this.#activeIn(directory)) {
           this.onDisposed(session);
           session.aborts += 1;
+          session.interrupted = true;
           if (session.status.type === 'busy') {
             session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
           }
