@@ -1,18 +1,16 @@
 /** `process/` on a real opencode: its tree ends with it, and it outlives its daemon. The rest: test/long/process-real.test.ts. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { SystemClock } from '../../src/lib/clock.js';
-import { AdoptControl } from '../../src/process/control/adopt.js';
 import { createControl } from '../../src/process/control/auto.js';
 import { SpawnControl } from '../../src/process/control/spawn.js';
 import { findHolders, isPortFree } from '../../src/process/table/port.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { api, startOpencode } from '../support/opencode.js';
+import { api } from '../support/opencode.js';
 import { commandLine, descendants, isAlive } from '../support/processes.js';
-import { serverHome, worldOf } from '../support/real-process.js';
+import { serverHome } from '../support/real-process.js';
 import { waitFor } from '../support/wait.js';
 
 let provider: FakeProvider;
@@ -111,45 +109,3 @@ function readLog(dir: string): string {
   const found = spawnSync('ls', [dir], { encoding: 'utf8' }).stdout.split('\n');
   return found.find((name) => name.endsWith('.stderr.log'))!;
 }
-
-test('an adopted server comes back with its command line, directory, environment and password', async () => {
-  const server = await startOpencode({
-    provider,
-    viaWrapper: true,
-    password: 'hunter2',
-    env: { SPECIAL: 'kept' },
-  });
-  cleanups.push(() => server.stop());
-  const { deps, notices } = worldOf(server.url, 'hunter2');
-  const control = new AdoptControl({
-    url: server.url,
-    command: ['opencode', 'serve'],
-    directory: '/',
-    env: { PATH: process.env.PATH },
-    deps,
-    clock: new SystemClock(),
-    startTimeoutMs: 120_000,
-    stopGraceMs: 2_000,
-    stateDir: join(server.home.path, 'watchdog'),
-  });
-  const attached = await control.attach(signal);
-  expect(attached?.pid).not.toBe(server.pid);
-  const look = (pid: number) => ({
-    argv: readFileSync(`/proc/${pid}/cmdline`, 'utf8'),
-    env: readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').sort(),
-  });
-  const old = look(attached!.pid);
-  const restarted = await control.restart(signal);
-  expect(restarted.oldPid).toBe(attached!.pid);
-  const now = look(restarted.pid!);
-  const isMark = (entry: string) => entry.startsWith('OPENCODE_WATCHED_AS=');
-  expect({ ...now, env: now.env.filter((entry) => !isMark(entry)) }).toEqual(old);
-  expect(now.env.filter(isMark)).toHaveLength(1);
-  expect(old.env).toEqual(
-    expect.arrayContaining(['SPECIAL=kept', 'OPENCODE_SERVER_PASSWORD=hunter2']),
-  );
-  expect(notices.join()).not.toContain('could not read');
-  expect((await server.api.health()).healthy).toBe(true);
-  await control.dispose('stop');
-  expect(server.home.processes()).toEqual([]);
-});

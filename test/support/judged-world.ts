@@ -264,3 +264,30 @@ export async function expectEnded(
   expect([reason].flat(), `${title}: ${stuck.msg}`).toContain(stuck.reason);
   return stuck;
 }
+
+/** One that asks for a permission, and one with a question, in another directory. */
+export async function askPerson(world: JudgedWorld, about: string) {
+  const { other } = world;
+  const permission = await world.begin({
+    title: `permission ${about}`,
+    text: '[[bash touch must-not-be]]',
+    permission: ASK_BASH,
+  });
+  const question = await world.begin({
+    title: `question ${about}`,
+    text: '[[question]]',
+    directory: other,
+  });
+  return { permission, question };
+}
+
+/** How it went: a continuation that failed says why. */
+export const continuation = (watchdog: TestDaemon, session: Judged): Promise<LogLine> =>
+  waitFor(
+    () =>
+      [
+        ...lines(watchdog, 'session.continued', session),
+        ...lines(watchdog, 'session.continue_failed', session),
+      ][0],
+    { what: `${session.title} to be continued`, timeout: 60_000 },
+  );

@@ -3,7 +3,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CLI } from '../support/daemon.js';
-import { type Bench, startBench } from './driver-support.js';
+import { type Bench, startBench } from '../support/driver-bench.js';
 
 const SKILL = new URL('../../skills/opencode-driver/SKILL.md', import.meta.url);
 

@@ -1,4 +1,4 @@
-/** No healthy session is ever touched: patterns side by side on a real opencode, each far beyond the limits around it. */
+/** Judged on a real opencode: patterns side by side. No healthy session is touched, each stuck one is ended. All patterns: test/long/rules-stuck.test.ts. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../support/daemon.js';
 import {
@@ -63,20 +63,30 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   const stopped = await begin('stopped by a person', `[[stream ${2 * chunks} 100]]`);
   const hung = await begin('hung', '[[hang]]');
   const limited = await begin('limited', '[[429]]', other);
+  const spent = await begin('free usage spent', '[[usage-exhausted]]', other);
+  const tool = await begin('endless tool', '[[bash sleep 600]]');
+  const ghost = await begin('ghost', '[[hang]]', other);
+  const parent = await begin('parent of a hang', '[[task {{hang}} @]]', other);
 
   await world.asked(stopped);
   await opencode.abort(stopped.id, stopped.directory);
+  await world.asked(ghost);
+  await opencode.remove(ghost.id, ghost.directory);
 
   // The limits bite.
   await expectEnded(watchdog, hung, 'silence');
   await expectEnded(watchdog, limited, 'attempts');
+  await expectEnded(watchdog, spent, 'hopeless');
+  await expectEnded(watchdog, ghost, 'ghost');
+  await expectEnded(watchdog, await world.child(parent), 'silence');
+  await expectEnded(watchdog, tool, 'tool_time');
   await Promise.all([hung, limited].map((each) => world.finished(each)));
   for (const each of [hung, limited]) {
     expect(lines(watchdog, 'session.continued', each), each.title).toHaveLength(1);
   }
 
   // The longest are over: whoever waits has been waiting for longer than every limit.
-  const working = [stream, reasoning, sleep, sleeps, delegating, deep, flaky, compacted];
+  const working = [stream, reasoning, sleep, sleeps, delegating, deep, parent, flaky, compacted];
   await Promise.all(working.map((each) => world.finished(each)));
   expect(await compaction).toBe(true);
   for (const [each, on] of [

@@ -4,11 +4,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { expect } from 'vitest';
-import { CLI } from '../support/daemon.js';
-import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { type Opencode, opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
-import { isAlive } from '../support/processes.js';
-import { waitFor } from '../support/wait.js';
+import { CLI } from './daemon.js';
+import { type FakeProvider, startFakeProvider } from './fake-provider.js';
+import { type Opencode, opencodeEnv, prepareHome, startOpencode } from './opencode.js';
+import { isAlive } from './processes.js';
+import { waitFor } from './wait.js';
 
 export interface Result {
   code: number;
