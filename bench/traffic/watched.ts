@@ -1,6 +1,7 @@
 /** The real daemon on a traffic server: its log is read and counted, and only what is out of the ordinary is kept. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,7 +50,10 @@ export async function startWatched(options: WatchedOptions): Promise<Watched> {
   );
   const lines = new Map<string, number>();
   const problems: string[] = [];
+  // The whole log, to tell afterwards why something was aborted.
+  const { BENCH_LOG: keptIn } = process.env;
   createInterface({ input: child.stdout }).on('line', (line) => {
+    if (keptIn) appendFileSync(keptIn, `${line}\n`);
     const event = /"event":"([^"]+)"/.exec(line)?.[1] ?? 'not a log line';
     lines.set(event, (lines.get(event) ?? 0) + 1);
     const isProblem = event === 'error' || event === 'log.dropped' || event === 'daemon.gap';
