@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../support/daemon.js';
 import {
   ASK_BASH,
+  continuation,
   expectEnded,
   type Judged,
   JudgedWorld,
@@ -80,8 +81,9 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   await expectEnded(watchdog, ghost, 'ghost');
   await expectEnded(watchdog, await world.child(parent), 'silence');
   await expectEnded(watchdog, tool, 'tool_time');
-  await Promise.all([hung, limited].map((each) => world.finished(each)));
   for (const each of [hung, limited]) {
+    expect((await continuation(watchdog, each)).event, each.title).toBe('session.continued');
+    await world.finished(each);
     expect(lines(watchdog, 'session.continued', each), each.title).toHaveLength(1);
   }
 

@@ -20,7 +20,7 @@ const stream = (chunks: number) => `[[stream ${stretched(chunks)} 100]]`;
 test('a killed server is brought back, a stopped one is let run, one that stays frozen is replaced, and the next daemon takes it over', async () => {
   const { url, daemon, directory, provider, home } = world;
   const watchdog = await daemon({
-    probe: { interval: '1s', timeout: '1s', maxFailures: 2 },
+    probe: { interval: '1s', timeout: `${stretched(2_000)}ms`, maxFailures: 2 },
   });
   const first = await watchdog.saw('server.healthy', {}, 120_000);
   process.kill(first.pid!, 'SIGKILL');
