@@ -6,7 +6,7 @@
 
 import type { Config } from '../config/schema.js';
 import { sharedAbort } from '../lib/abort.js';
-import { type Clock, sleep } from '../lib/clock.js';
+import type { Clock } from '../lib/clock.js';
 import { eachLimited, Semaphore } from '../lib/semaphore.js';
 import { abortSession } from '../opencode/actions/abort.js';
 import { abortEnd } from '../opencode/actions/abort-steps.js';
@@ -47,8 +47,6 @@ const INTERRUPT_MS = 2_000;
 
 /** A probe of a busy server may take this long. */
 const ASK_MS = 5_000;
-/** How often a server that says that it is starting is asked again. */
-const BOOTS_MS = 100;
 
 export interface ExecutorOptions {
   client: ServerApi;
@@ -56,7 +54,7 @@ export interface ExecutorOptions {
   clock: Clock;
   telemetry: Telemetry;
   /** Read at each act: a reload may change it. */
-  config: Pick<Config, 'abort' | 'recover' | 'dryRun' | 'server'>;
+  config: Pick<Config, 'abort' | 'recover' | 'dryRun'>;
   /** A person told the daemon to act no more for now. */
   paused(): boolean;
   observe(o: Observation): void;
@@ -290,23 +288,12 @@ export class Executor {
     });
   }
 
-  /**
-   * What answers now may be another opencode than before, by an upgrade in its place. One that says that it is starting
-   * (OpenCode 2: 503) is no failure: it is waited for.
-   */
+  /** What answers now may be another opencode than before, by an upgrade in its place. */
   async #notUnderstood(): Promise<Unsupported | undefined> {
-    const { client, clock, config } = this.#o;
-    const { signal } = this.#stopping;
-    const until = clock.now() + config.server.startTimeout;
-    for (;;) {
-      const probe = await client.probe(signal, ASK_MS);
-      if (probe.kind !== 'unsupported') return undefined;
-      if (!probe.starting || clock.now() >= until) {
-        const { kind: _, error: __, ...unsupported } = probe;
-        return unsupported;
-      }
-      await sleep(clock, BOOTS_MS, signal);
-    }
+    const probe = await this.#o.client.probe(this.#stopping.signal, ASK_MS);
+    if (probe.kind !== 'unsupported') return undefined;
+    const { kind: _, error: __, ...unsupported } = probe;
+    return unsupported;
   }
 
   /** Asked after a start that failed only: it runs the program. */

@@ -96,9 +96,14 @@ export abstract class ApiClient {
     if (signal?.aborted) return { kind: 'aborted' };
     const other = this.api === 1 ? 'opencode-2' : 'opencode-1';
     if (kind === 'unauthorized' && recognise(answers).kind !== other) {
+      const refused = {
+        kind,
+        status: statusCode,
+        ...(error.isWithheld && ({ isWithheld: true } as const)),
+      };
       const means = refusalOf(answers);
-      if (means === undefined) return { kind, status: statusCode, error: message };
-      return { kind, status: statusCode, means, error: `${message} That means: ${means}.` };
+      if (means === undefined) return { ...refused, error: message };
+      return { ...refused, means, error: `${message} That means: ${means}.` };
     }
     const unsupported = unsupportedOf(answers, error.answered);
     return { kind: 'unsupported', ...unsupported, error: `${message} ${unsupported.means}.` };

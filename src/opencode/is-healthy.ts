@@ -11,6 +11,8 @@ export interface Answering {
    * will not change by waiting, `unclear` may.
    */
   strange?: 'boots' | 'certain' | 'unclear';
+  /** It wants the password, which was withheld: until it is proven who answers, its health is not known. */
+  isUnproven?: true;
 }
 
 /** Null where nothing answers. Never rejects. */
@@ -23,7 +25,7 @@ export async function isHealthy(
     case 'ok':
       return probe.version === undefined ? {} : { version: probe.version };
     case 'unauthorized':
-      return {};
+      return probe.isWithheld ? { isUnproven: true } : {};
     case 'unsupported':
       if (probe.starting) return { strange: 'boots' };
       return { strange: probe.certain ? 'certain' : 'unclear' };

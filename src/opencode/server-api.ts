@@ -18,8 +18,11 @@ import type { ParseStats } from './parse-stats.js';
 
 export type ProbeResult =
   | { kind: 'ok'; version?: string }
-  /** `means`: what is known of who refuses, as a phrase. */
-  | { kind: 'unauthorized'; status: number; error: string; means?: string }
+  /**
+   * `means`: what is known of who refuses, as a phrase. `isWithheld`: it was asked without the password, as nothing proves
+   * yet who answers.
+   */
+  | { kind: 'unauthorized'; status: number; error: string; means?: string; isWithheld?: true }
   /** It answers over HTTP, and not as an opencode that is understood: it is alive. `error` says it for people. */
   | ({ kind: 'unsupported'; error: string } & Unsupported)
   | { kind: 'failed'; failure: ProbeFailure; error: string }

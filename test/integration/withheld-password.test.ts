@@ -6,7 +6,11 @@ import { afterEach, expect, test } from 'vitest';
 import type { Authorisation } from '../../src/lib/authorise.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import { EventConnection } from '../../src/opencode/http/event-source.js';
+import { isHealthy } from '../../src/opencode/is-healthy.js';
+import { RecognisingApi } from '../../src/opencode/recognising-api.js';
 import { OpencodeClient } from '../../src/opencode/v1/client.js';
+import { awaitHealth } from '../../src/process/server/await-health.js';
+import { startFakeOpencode2 } from '../support/fake-opencode-2.js';
 import { waitFor } from '../support/wait.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -52,7 +56,7 @@ function client(url: string, authorise?: () => Promise<Authorisation>) {
 test('a withheld password is in no request, and the error says from whom', async () => {
   const { asked, port } = await server();
   const probe = await client(`http://localhost:${port}`, async () => WITHHELD).probe();
-  expect(probe).toMatchObject({ kind: 'unauthorized', status: 401 });
+  expect(probe).toMatchObject({ kind: 'unauthorized', status: 401, isWithheld: true });
   expect(probe.kind === 'unauthorized' && probe.error).toContain(
     'answered 401. The password was withheld from pid 7 (nc), uid 65534.',
   );
@@ -103,4 +107,33 @@ test('localhost is 127.0.0.1, and [::1] only where the guard says so', async () 
   expect(asked).toEqual([]);
   const proven: Authorisation = { kind: 'granted', hostname: '::1' };
   expect(await client(url, async () => proven).probe()).toMatchObject({ kind: 'ok' });
+});
+
+test('a start ends with the health of the server, not with a 401 that came before it was proven', async () => {
+  const server = await startFakeOpencode2();
+  cleanups.push(() => server.stop());
+  server.state = 'starting';
+  let isProven = false;
+  const api = new RecognisingApi({
+    url: server.url,
+    password: 'pw',
+    clock,
+    authorise: async () => (isProven ? { kind: 'granted' } : WITHHELD),
+  });
+  cleanups.push(() => api.close());
+  const seen: unknown[] = [];
+  const deps = {
+    isHealthy: async (signal: AbortSignal) => {
+      const answer = await isHealthy(api, signal);
+      seen.push(answer);
+      isProven ||= answer?.isUnproven === true;
+      if (answer?.strange === 'boots') server.state = 'ready';
+      return answer;
+    },
+  };
+  const { signal } = new AbortController();
+  const outcome = await awaitHealth({ deps, clock, timeoutMs: 30_000, signal });
+  expect(outcome).toMatchObject({ kind: 'healthy', version: '2.0.26' });
+  expect(seen).toContainEqual({ isUnproven: true });
+  expect(seen).toContainEqual({ strange: 'boots' });
 });

@@ -40,6 +40,8 @@ export interface OpencodeErrorDetails {
   cause?: unknown;
   /** What the reader can do, where that is not what the kind says. */
   advice?: string;
+  /** The password was not sent, and the answer may be about that. */
+  isWithheld?: true;
 }
 
 export class OpencodeError extends Error {
@@ -49,6 +51,8 @@ export class OpencodeError extends Error {
   readonly detail?: string;
   /** What was tried and what came back, without the server's address and without advice. */
   readonly answered: string;
+  /** The password was not sent, and the answer may be about that. */
+  readonly isWithheld: boolean;
 
   readonly #details: OpencodeErrorDetails;
 
@@ -62,6 +66,7 @@ export class OpencodeError extends Error {
     );
     this.#details = details;
     this.kind = kind;
+    this.isWithheld = details.isWithheld ?? false;
     this.answered = `${request.replace(/https?:\/\/[^/]*/, '')} ${outcome}`;
     if (statusCode !== undefined) this.statusCode = statusCode;
     if (words !== undefined) this.detail = words;
@@ -71,7 +76,7 @@ export class OpencodeError extends Error {
   withAdvice(withheld: string | undefined): OpencodeError {
     const { kind } = this;
     if (withheld === undefined || (kind !== 'unauthorized' && kind !== 'not_opencode')) return this;
-    return new OpencodeError({ ...this.#details, advice: withheld });
+    return new OpencodeError({ ...this.#details, advice: withheld, isWithheld: true });
   }
 }
 

@@ -56,11 +56,13 @@ export class ControlError extends Error {
 
 /**
  * An answer over HTTP: whoever gives it is alive. `strange`: it is not understood; `boots`: it says that it is starting,
- * `certain`: waiting does not change it, `unclear`: it may.
+ * `certain`: waiting does not change it, `unclear`: it may. `isUnproven`: it wants the password, which nobody gets who is
+ * not proven; a server that has just begun to listen is so for a moment.
  */
 export interface Answering {
   version?: string;
   strange?: 'boots' | 'certain' | 'unclear';
+  isUnproven?: true;
 }
 
 /** What a control needs from the outside; injected, so that this room knows neither HTTP nor logs. */

@@ -37,29 +37,29 @@ export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOu
   const tookMs = () => clock.now() - began;
   const cut = ended ? AbortSignal.any([signal, ended]) : signal;
   let silent = 0;
-  let strange = false;
+  let mayChange = false;
   for (;;) {
     signal.throwIfAborted();
     if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
     const answer = await probe(deps, clock, patience(silent), cut);
     if (answer.kind === 'silent') silent += 1;
-    strange = false;
+    mayChange = false;
     if (
       answer.kind === 'answer' &&
       answer.health &&
       !ended?.aborted &&
       (await (accept?.() ?? true))
     ) {
-      const { version } = answer.health;
-      strange = answer.health.strange !== undefined && answer.health.strange !== 'certain';
-      if (!strange) {
+      const { version, strange, isUnproven = false } = answer.health;
+      mayChange = isUnproven || (strange !== undefined && strange !== 'certain');
+      if (!mayChange) {
         return { kind: 'healthy', ...(version !== undefined && { version }), tookMs: tookMs() };
       }
     }
     signal.throwIfAborted();
     if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
-    // What answers is alive, whatever it answers: it is taken as it is, and said to be not understood.
-    if (tookMs() >= timeoutMs) return { kind: strange ? 'healthy' : 'timeout', tookMs: tookMs() };
+    // What answers is alive, whatever it answers: it is taken as it is, and its probes say what is wrong.
+    if (tookMs() >= timeoutMs) return { kind: mayChange ? 'healthy' : 'timeout', tookMs: tookMs() };
     await sleep(clock, PROBE_EVERY_MS, cut).catch(() => signal.throwIfAborted());
   }
 }

@@ -244,20 +244,6 @@ describe('a restart', () => {
     expect(world.seen).toMatchObject([{ kind: 'restart.done', unsupported }]);
   });
 
-  it('waits for one that says that it is starting', async () => {
-    const world = new World();
-    const starting = { answered: 'GET /api/info 503', means: 'it is OpenCode 2', starting: true };
-    world.probe = { kind: 'unsupported', ...starting, error: 'x' };
-    world.executor.do(RESTART);
-    await settle();
-    expect(world.seen).toEqual([]);
-    world.probe = { kind: 'ok', version: '2.0.26' };
-    await world.clock.advance(1_000);
-    await settle();
-    expect(world.seen).toMatchObject([{ kind: 'restart.done' }]);
-    expect(world.seen[0]).not.toHaveProperty('unsupported');
-  });
-
   it.each<[string, ProbeResult, boolean]>([
     ['answers', { kind: 'ok', version: '1.18.33' }, true],
     ['refuses us', { kind: 'unauthorized', status: 401, error: 'no' }, true],

@@ -80,3 +80,24 @@ test.each([
   expect(outcome).not.toHaveProperty('version');
   expect(outcome.tookMs < timeoutMs).toBe(strange === 'certain');
 });
+
+test('an answer to a request without the password is no end of a start: who answers is proven in a moment', async () => {
+  let asked = 0;
+  const deps = {
+    isHealthy: async () => {
+      asked += 1;
+      if (asked < 3) return { isUnproven: true } as const;
+      return asked < 5 ? ({ strange: 'boots' } as const) : { version: '2.0.26' };
+    },
+  };
+  const outcome = await awaitHealth({ deps, clock, timeoutMs: 30_000, signal });
+  expect(outcome).toMatchObject({ kind: 'healthy', version: '2.0.26' });
+  expect(asked).toBe(5);
+});
+
+test('a server that is never proven is taken for alive when time is up', async () => {
+  const deps = { isHealthy: async () => ({ isUnproven: true }) as const };
+  const outcome = await awaitHealth({ deps, clock, timeoutMs: 100, signal });
+  expect(outcome.kind).toBe('healthy');
+  expect(outcome.tookMs).toBeGreaterThanOrEqual(100);
+});
