@@ -248,7 +248,10 @@ export class Executor {
     if (reason !== undefined && control.resumesRuns === true) await this.#letGoOfStuck(reason);
     // The monitor wakes before the end is told: what follows may put it to rest again.
     try {
-      const server = what === 'start' ? await control.start(signal) : await control.restart(signal);
+      const server =
+        what === 'start'
+          ? await control.start(signal, this.#sayStarting)
+          : await control.restart(signal);
       const unsupported = await this.#notUnderstood();
       this.#o.resumeMonitor(true);
       observe({
@@ -276,6 +279,10 @@ export class Executor {
       if (!known) throw error;
     }
   }
+
+  readonly #sayStarting = (pid?: number): void => {
+    this.#o.telemetry.emit('server.starting', pid === undefined ? {} : { pid });
+  };
 
   /** An interrupt lets go of a run's claim (opencode-2-facts, section 6): the new server does not go on with it. */
   async #letGoOfStuck(reason: RestartReason): Promise<void> {

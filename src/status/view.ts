@@ -323,9 +323,7 @@ export class StatusView {
       ...(facts.waitingForMs === undefined
         ? {}
         : { waitingSince: time('waiting', now - facts.waitingForMs) }),
-      ...(facts.quietForMs === undefined
-        ? {}
-        : { quietSince: time('quiet', now - facts.quietForMs) }),
+      ...(facts.silentMs === undefined ? {} : { quietSince: time('quiet', now - facts.silentMs) }),
       ...(facts.runForMs === undefined ? {} : { runSince: time('run', now - facts.runForMs) }),
       ...(facts.steps === undefined ? {} : { steps: facts.steps }),
       ...(facts.filesChanged === undefined ? {} : { filesChanged: facts.filesChanged }),

@@ -196,7 +196,6 @@ interface BudgetSpent {
 
 /** Notes by event name, with the fields that each adds to the common ones. */
 export interface NoteFields {
-  'server.starting': Record<never, never>;
   'server.healthy': {
     version?: string;
     /** Of the server before, where it was another: opencode was upgraded. */
@@ -228,7 +227,6 @@ export interface NoteFields {
     reason: RestartReason;
     pid?: number;
     interrupted: string[];
-    sessions?: number;
     restarts: number;
     detail: string;
   };
@@ -270,6 +268,7 @@ export interface NoteFields {
     attempt?: number;
     model?: string;
     tool?: string;
+    silentMs?: number;
     costUsd?: number;
     tokens?: number;
   };

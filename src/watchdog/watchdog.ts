@@ -20,7 +20,7 @@ import type { Cut } from './session/crashes.js';
 import { type Detail, detail } from './session/detail.js';
 import { CRASHES, SessionWatch } from './session/reducer.js';
 import type { Context } from './session/rule-context.js';
-import { fieldsOf, type Session, spentFields } from './session/state.js';
+import { fieldsOf, runFields, type Session, silenceOf } from './session/state.js';
 import { disposedFor, nothingHelps } from './session/wedged.js';
 import { TimerQueue } from './timer-queue.js';
 
@@ -40,6 +40,8 @@ export interface SessionView extends SessionFields {
   attempt?: number;
   model?: string;
   tool?: string;
+  /** Since the last sign of life, ms; absent where silence is no sign of anything. */
+  silentMs?: number;
   /** What the run has spent with its subagents; absent where nothing. */
   costUsd?: number;
   tokens?: number;
@@ -506,14 +508,10 @@ export class Watchdog {
 
 function view(session: Session, at: number): SessionView {
   const { run } = session;
-  const tool = run?.tools.values().next().value?.tool;
   return {
     ...fieldsOf(session),
     health: session.health,
     forMs: at - session.healthSince,
-    ...(run?.episode === undefined ? {} : { attempt: run.episode.attempts }),
-    ...(run?.model === undefined ? {} : { model: run.model }),
-    ...(tool === undefined ? {} : { tool }),
-    ...(run === undefined ? {} : spentFields(run)),
+    ...(run === undefined ? {} : { ...runFields(run), ...silenceOf(run, at) }),
   };
 }

@@ -10,6 +10,7 @@ import { Daemon } from '../../src/daemon/daemon.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import type {
   ControlDeps,
+  OnStarting,
   ProcessIdentity,
   RestartedServer,
   ServerControl,
@@ -109,7 +110,8 @@ export class FakeControl implements ServerControl {
     return { pid: this.pid, startTime: '1', command: ['opencode', 'serve'] };
   }
 
-  async start(signal: AbortSignal): Promise<StartedServer> {
+  async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    onStarting?.(this.pid);
     await this.#options.start?.(this.#note('start'), signal);
     return { pid: this.pid, version: '1.18.33', tookMs: 7 };
   }

@@ -32,8 +32,10 @@ test('start brings a server to health, with host and port appended and the passw
       env: habitat.env({ OPENCODE_WATCHDOG_X: '1', NOTIFY_SOCKET: 'x' }),
     }),
   );
-  const started = await control.start(habitat.signal);
+  const said: (number | undefined)[] = [];
+  const started = await control.start(habitat.signal, (pid) => said.push(pid));
   const seen = await habitat.ask();
+  expect(said).toEqual([seen.pid]);
   expect(started).toMatchObject({ pid: seen.pid, version: 'fake' });
   expect(started.tookMs).toBeGreaterThan(0);
   expect(seen.argv.slice(2)).toEqual([
@@ -233,7 +235,9 @@ describe('the next daemon', () => {
     await start.catch(() => undefined);
     await first.dispose('leave');
     const next = new SpawnControl(habitat.options());
-    const started = await next.start(habitat.signal);
+    const said: (number | undefined)[] = [];
+    const started = await next.start(habitat.signal, (each) => said.push(each));
+    expect(said).toEqual([pid]);
     expect(started.pid).toBe(pid);
     expect(habitat.processes()).toEqual([pid]);
     await next.dispose('stop');

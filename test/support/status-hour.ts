@@ -172,7 +172,7 @@ export async function anHour(w: StatusWorld): Promise<void> {
     directory: '/home/ada/tools/build',
     parentID: 'ses_2hRa',
     model: 'openai/gpt-5',
-    quietForMs: 130_000,
+    silentMs: 130_000,
   });
   w.source.excerpts.set('ses_6vLs', {
     lastWords: 'Now the tests of the scheduler, to be sure that nothing else has changed.',

@@ -12,7 +12,12 @@ import {
   readLaunchSpec,
 } from '../server/launch-spec.js';
 import type { LocalOptions, Proven } from '../server/local-server.js';
-import { ControlError, type RestartedServer, type StartedServer } from './control.js';
+import {
+  ControlError,
+  type OnStarting,
+  type RestartedServer,
+  type StartedServer,
+} from './control.js';
 import { LocalControl } from './local-control.js';
 
 export class AdoptControl extends LocalControl {
@@ -30,9 +35,10 @@ export class AdoptControl extends LocalControl {
     return this.#person === undefined;
   }
 
-  async start(signal: AbortSignal): Promise<StartedServer> {
+  async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
     this.#refusePerson();
-    if (this.#read) return this.startBy(this.#spec(this.#read), signal);
+    if (this.#read) return this.startBy(this.#spec(this.#read), signal, onStarting);
+    onStarting?.();
     return this.#waitForOne(signal);
   }
 

@@ -9,6 +9,7 @@ import { type ProcessRef, sameProcess } from '../table/process-table.js';
 import {
   ControlError,
   type ControlMode,
+  type OnStarting,
   type RestartedServer,
   type StartedServer,
 } from './control.js';
@@ -29,7 +30,8 @@ export class CommandControl extends LocalControl {
     this.#options = options;
   }
 
-  start(signal: AbortSignal): Promise<StartedServer> {
+  start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    onStarting?.();
     return this.runCommand(this.#options.restartCommand, signal, undefined);
   }
 

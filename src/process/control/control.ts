@@ -33,6 +33,9 @@ export interface StartedServer {
   tookMs: number;
 }
 
+/** Called once a start is under way. `pid`: of the process that was started for it, where it is one of ours. */
+export type OnStarting = (pid?: number) => void;
+
 export interface RestartedServer extends StartedServer {
   oldPid?: number;
 }
@@ -102,7 +105,7 @@ export interface ServerControl {
   /** Finds the process that serves the URL's port now, and watches it for its end. Null where none was found or proven. */
   attach(signal: AbortSignal): Promise<ProcessIdentity | null>;
   /** Starts a server where none runs; resolves when it is healthy. @throws ControlError */
-  start(signal: AbortSignal): Promise<StartedServer>;
+  start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer>;
   /** Ends the running server and all that it started, and brings a new one to health. @throws ControlError */
   restart(signal: AbortSignal): Promise<RestartedServer>;
   /** Lets a process that a signal has stopped run on, with what was stopped along with it. @throws ControlError */

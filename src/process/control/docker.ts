@@ -4,6 +4,7 @@ import { awaitHealth } from '../server/await-health.js';
 import {
   type ControlDeps,
   ControlError,
+  type OnStarting,
   type ProcessIdentity,
   type RestartedServer,
   type ServerControl,
@@ -58,8 +59,9 @@ export class DockerControl implements ServerControl {
     }
   }
 
-  async start(signal: AbortSignal): Promise<StartedServer> {
+  async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
     const began = this.#options.clock.now();
+    onStarting?.();
     await this.#api.start(signal);
     return this.#healthy(began, undefined, signal);
   }

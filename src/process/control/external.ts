@@ -6,7 +6,12 @@ import { awaitHealth, type HealthOutcome } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { isLocalHost } from '../table/port.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
-import { ControlError, type RestartedServer, type StartedServer } from './control.js';
+import {
+  ControlError,
+  type OnStarting,
+  type RestartedServer,
+  type StartedServer,
+} from './control.js';
 import { LocalControl } from './local-control.js';
 
 export class ExternalControl extends LocalControl {
@@ -16,7 +21,8 @@ export class ExternalControl extends LocalControl {
     super({ ...options, owner: 'anybody' });
   }
 
-  async start(signal: AbortSignal): Promise<StartedServer> {
+  async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    onStarting?.();
     const outcome = await this.#await(signal, undefined);
     return this.#started(outcome, signal, 'no opencode answers, and');
   }

@@ -10,6 +10,7 @@ import {
   ControlError,
   type ControlMode,
   type Examination,
+  type OnStarting,
   type ProcessIdentity,
   type RestartedServer,
   type ServerControl,
@@ -29,7 +30,7 @@ export abstract class LocalControl implements ServerControl {
     return true;
   }
 
-  abstract start(signal: AbortSignal): Promise<StartedServer>;
+  abstract start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer>;
   abstract restart(signal: AbortSignal): Promise<RestartedServer>;
 
   async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
@@ -111,7 +112,11 @@ export abstract class LocalControl implements ServerControl {
   }
 
   /** Starts by this spec, unless a server runs already: then that one is taken, or replaced where it is dead. */
-  protected async startBy(spec: LaunchSpec, signal: AbortSignal): Promise<StartedServer> {
+  protected async startBy(
+    spec: LaunchSpec,
+    signal: AbortSignal,
+    onStarting?: OnStarting,
+  ): Promise<StartedServer> {
     const { deps, clock, startTimeoutMs } = this.local.options;
     const began = clock.now();
     const found = await this.local.find();
@@ -131,10 +136,13 @@ export abstract class LocalControl implements ServerControl {
     } else {
       // Of an earlier daemon that died while its server booted: a second one would only lose the race for the port.
       const booting = await this.local.booting();
-      if (booting) return this.local.awaitLaunched(booting, signal);
+      if (booting) {
+        onStarting?.(booting.root.pid);
+        return this.local.awaitLaunched(booting, signal);
+      }
       await this.local.endOrphans(signal);
     }
-    const started = await this.local.launch(spec, signal);
+    const started = await this.local.launch(spec, signal, onStarting);
     return { ...started, tookMs: clock.now() - began };
   }
 

@@ -8,7 +8,7 @@ import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { sameProcess } from '../table/process-table.js';
 import { CommandControl } from './command.js';
-import type { ProcessIdentity, RestartedServer, StartedServer } from './control.js';
+import type { OnStarting, ProcessIdentity, RestartedServer, StartedServer } from './control.js';
 
 /** A client that is open does it in about a second; its own patience is far longer. */
 const RESPAWN_MS = 5_000;
@@ -46,7 +46,8 @@ export class ServiceControl extends CommandControl {
     return identity;
   }
 
-  override async start(signal: AbortSignal): Promise<StartedServer> {
+  override async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    onStarting?.();
     return (await this.#broughtUp(signal)) ?? this.#ensure(signal);
   }
 

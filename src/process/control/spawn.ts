@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { commandEnvironment } from '../../lib/child-env.js';
 import { checkBinary } from '../identity/binary.js';
 import { configuredLaunchSpec } from '../server/launch-spec.js';
-import type { RestartedServer, StartedServer } from './control.js';
+import type { OnStarting, RestartedServer, StartedServer } from './control.js';
 import { LocalControl } from './local-control.js';
 
 /** A start has just failed, and the next one waits for this. */
@@ -13,8 +13,8 @@ const VERSION_MS = 5_000;
 export class SpawnControl extends LocalControl {
   readonly mode = 'spawn';
 
-  start(signal: AbortSignal): Promise<StartedServer> {
-    return this.startBy(configuredLaunchSpec(this.local.options), signal);
+  start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    return this.startBy(configuredLaunchSpec(this.local.options), signal, onStarting);
   }
 
   restart(signal: AbortSignal): Promise<RestartedServer> {

@@ -8,6 +8,7 @@ import {
   type ControlDeps,
   ControlError,
   type Examination,
+  type OnStarting,
   type ProcessIdentity,
   type StartedServer,
 } from '../control/control.js';
@@ -151,7 +152,11 @@ export class LocalServer {
   }
 
   /** Starts the spec and waits for health. @throws ControlError */
-  async launch(spec: LaunchSpec, signal: AbortSignal): Promise<StartedServer> {
+  async launch(
+    spec: LaunchSpec,
+    signal: AbortSignal,
+    onStarting?: OnStarting,
+  ): Promise<StartedServer> {
     const { clock } = this.options;
     const began = clock.now();
     if (!(await isLocalHost(this.host))) {
@@ -167,6 +172,7 @@ export class LocalServer {
       throw new ControlError(`cannot start opencode: ${holder}`, { serverAlive: 'unknown' });
     }
     const launched = await this.#own.launch(spec);
+    onStarting?.(launched.root.pid);
     launched.ended.addEventListener('abort', () => this.#rootEnded(launched), { once: true });
     const started = await this.awaitLaunched(launched, signal);
     return { ...started, tookMs: clock.now() - began };

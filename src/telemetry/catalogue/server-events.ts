@@ -10,10 +10,10 @@ const REASON = 'pileup, wedged, unresponsive, exited, memory, processes, schedul
 export const serverEvents: CatalogueOf<ServerEvent> = {
   'server.starting': {
     level: 'info',
-    when: 'the server is started',
-    fields: { pid: 'process id' },
-    message: (f, { server }) => `No server at ${server}: starting one${pid(f.pid)}.`,
-    would: () => 'Would start the server.',
+    when: 'no server was there when the daemon started: one was started, or whoever starts it is waited for',
+    fields: { pid: 'process id of what was started, where the watchdog starts it itself' },
+    message: (f, { server }) =>
+      `No server at ${server}: ${f.pid === undefined ? 'waiting for its start' : `starting one${pid(f.pid)}`}.`,
   },
   'server.healthy': {
     level: 'info',
@@ -117,7 +117,6 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
       reason: REASON,
       pid: 'process that is ended',
       interrupted: 'ids of the sessions whose run this cuts',
-      sessions: 'sessions that led to it',
       restarts: 'restarts in `restart.window`, with this one',
       detail: 'the numbers behind the reason, as a phrase',
     },

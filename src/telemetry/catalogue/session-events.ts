@@ -35,6 +35,8 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       attempt: 'opencode’s retry attempt counter',
       model: 'provider/model of the run',
       tool: 'the tool that runs',
+      silentMs:
+        'since the last sign of life; absent where silence says nothing: it retries, waits for a person, or a tool runs',
       costUsd: 'what the run has cost with its subagents, US dollars as opencode reckons them',
       tokens: 'tokens of the run with its subagents',
     },

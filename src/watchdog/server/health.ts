@@ -241,7 +241,6 @@ export class ServerWatch {
       this.#startedOnce = true;
       this.#requested = false;
       this.#state = { kind: 'starting', since: at };
-      this.#emit({ note: 'server.starting' });
       this.#emit({ act: 'start' });
       return undefined;
     }

@@ -13,8 +13,6 @@ export interface Detail {
   waitingFor?: RequestKind;
   /** How long it has waited for that, ms. */
   waitingForMs?: number;
-  /** Since the last sign of life, ms; absent where silence is no sign of anything: it waits, or a tool runs. */
-  quietForMs?: number;
   /** How long the run has lasted, ms. */
   runForMs?: number;
   /** Its own finished steps. */
@@ -38,9 +36,6 @@ export function detail({ run }: Session, at: number): Detail {
     ...(request === undefined
       ? {}
       : { waitingFor: request.on, waitingForMs: Math.max(0, at - request.since) }),
-    ...(tool === undefined && request === undefined && episode === undefined
-      ? { quietForMs: Math.max(0, at - Math.max(run.progressAt, run.vouchedSince)) }
-      : {}),
     runForMs: Math.max(0, at - run.startedAt),
     steps: run.totals.steps,
     ...(run.totals.fileChanges > 0 && { filesChanged: run.totals.fileChanges }),

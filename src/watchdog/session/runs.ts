@@ -37,8 +37,9 @@ import {
   heardFrom,
   newRun,
   type Run,
+  runFields,
   type Session,
-  spentFields,
+  silenceOf,
 } from './state.js';
 
 export class Runs {
@@ -272,17 +273,14 @@ export class Runs {
     const previous = session.health;
     if (health === previous) return;
     const of = run ?? ended;
-    const tool = of?.tools.values().next().value?.tool;
     this.#context.emit({
       note: 'session.health',
       ...fieldsOf(session),
       health,
       previous,
       forMs: at - session.healthSince,
-      ...(of?.episode === undefined ? {} : { attempt: of.episode.attempts }),
-      ...(of?.model === undefined ? {} : { model: of.model }),
-      ...(tool === undefined ? {} : { tool }),
-      ...(of === undefined ? {} : spentFields(of)),
+      ...(of === undefined ? {} : runFields(of)),
+      ...(run === undefined ? {} : silenceOf(run, at)),
     });
     session.health = health;
     session.healthSince = at;

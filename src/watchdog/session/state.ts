@@ -276,9 +276,27 @@ export function heardFrom(run: Run, at: number): void {
 }
 
 /** What the run has spent with its subagents, where it has. */
-export function spentFields({ spent }: Run): Partial<Spent> {
+function spentFields({ spent }: Run): Partial<Spent> {
   const { costUsd, tokens } = spent;
   return { ...(costUsd > 0 && { costUsd }), ...(tokens > 0 && { tokens }) };
+}
+
+/** What a health line says of a run. */
+export function runFields(run: Run) {
+  const tool = run.tools.values().next().value?.tool;
+  return {
+    ...(run.episode === undefined ? {} : { attempt: run.episode.attempts }),
+    ...(run.model === undefined ? {} : { model: run.model }),
+    ...(tool === undefined ? {} : { tool }),
+    ...spentFields(run),
+  };
+}
+
+/** Since the last sign of life, ms; absent where silence is no sign of anything: it retries, it waits, or a tool runs. */
+export function silenceOf(run: Run, at: number): { silentMs?: number } {
+  const isExplained = run.tools.size > 0 || run.requests.size > 0 || run.episode !== undefined;
+  if (isExplained) return {};
+  return { silentMs: Math.max(0, at - Math.max(run.progressAt, run.vouchedSince)) };
 }
 
 /** The fields that every note of a session carries. */

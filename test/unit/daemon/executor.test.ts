@@ -3,7 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { type Config, defaultConfig } from '../../../src/config/schema.js';
 import { Executor, type ExecutorOptions, MAX_ABORTS } from '../../../src/daemon/executor.js';
 import type { OpencodeClient, ProbeResult } from '../../../src/opencode/v1/client.js';
-import { ControlError, type ServerControl } from '../../../src/process/control/control.js';
+import {
+  ControlError,
+  type OnStarting,
+  type ServerControl,
+} from '../../../src/process/control/control.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
 import type { Act } from '../../../src/watchdog/decision.js';
 import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
@@ -66,8 +70,9 @@ class World {
         this.did.push('reject');
       },
     };
-    const process = (name: string) => async (signal: AbortSignal) => {
+    const process = (name: string) => async (signal: AbortSignal, onStarting?: OnStarting) => {
       this.did.push(name);
+      onStarting?.(2);
       await this.act(signal);
       return { pid: 2, oldPid: 1, tookMs: 5 };
     };
@@ -197,6 +202,16 @@ describe('an abort', () => {
   });
 });
 
+describe('a start', () => {
+  it('is said once it is under way, with the process that was started', async () => {
+    const world = new World();
+    world.executor.do({ act: 'start' });
+    await settle();
+    expect(world.logged).toEqual([{ event: 'server.starting', fields: { pid: 2 } }]);
+    expect(world.kinds()).toEqual(['restart.done']);
+  });
+});
+
 describe('a restart', () => {
   it('happens while the monitor rests, and is reported when it is awake: what follows may put it to rest again', async () => {
     const world = new World({ observe: (o) => world.did.push(o.kind) });
@@ -231,7 +246,7 @@ describe('a restart', () => {
         { kind: 'restart.failed', error: 'the port is taken', serverAlive },
       ]);
       expect(world.did).toEqual(['pause', 'start', woken]);
-      expect(world.logged).toEqual([]);
+      expect(world.logged).toMatchObject([{ event: 'server.starting' }]);
     },
   );
 

@@ -44,7 +44,7 @@ const SUMMARY = {
 
 it('has its row, its subagents, its events and the end of its transcript', async () => {
   const w = await world();
-  w.health('ses_1', 'busy', { title: 'Fix it', directory: '/home/ada/shop', quietForMs: 130_000 });
+  w.health('ses_1', 'busy', { title: 'Fix it', directory: '/home/ada/shop', silentMs: 130_000 });
   w.health('ses_2', 'busy', { title: 'Explore', parentID: 'ses_1' });
   w.source.excerpts.set('ses_1', {
     lastWords: 'I run the tests, with the-token-of-this-world.',

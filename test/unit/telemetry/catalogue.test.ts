@@ -57,7 +57,6 @@ describe('a message', () => {
       messageOf('server.restarting', {
         reason: 'pileup',
         interrupted: ['ses_a'],
-        sessions: 3,
         restarts: 1,
         detail: '3 sessions retrying for 30 s',
       }),

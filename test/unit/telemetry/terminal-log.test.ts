@@ -65,8 +65,10 @@ describe('on a terminal', () => {
 
   it('a first start says that no server was there, and where', () => {
     const { telemetry, lines } = captured();
+    telemetry.emit('server.starting', { pid: 4242 });
+    expect(lines()[0].msg).toMatch(/^No server at .+: starting one, pid 4242\.$/);
     telemetry.emit('server.starting', {});
-    expect(lines()[0].msg).toMatch(/^No server at .+: starting one\.$/);
+    expect(lines()[1].msg).toMatch(/^No server at .+: waiting for its start\.$/);
   });
 
   it('whoever asks for more than info gets every event', () => {

@@ -124,7 +124,6 @@ describe('the first start', () => {
   test('is nobody’s failure and costs no budget', () => {
     const w = down();
     expect(w.acts()).toEqual([{ act: 'start' }]);
-    expect(w.notes('server.starting')).toHaveLength(1);
     w.probeFails(10);
     expect(w.acts()).toHaveLength(1);
     w.restartDone(1);

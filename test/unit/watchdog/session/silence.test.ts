@@ -28,6 +28,23 @@ describe('a silent session', () => {
     expect(w.health()).toBe('busy');
     expect(w.advance(1).health()).toBe('stalled');
     expect(w.text().health()).toBe('busy');
+    expect(w.notes('session.health').slice(-2)).toMatchObject([
+      { health: 'stalled', silentMs: 5 * MINUTE },
+      { health: 'busy', silentMs: 0 },
+    ]);
+  });
+
+  test('has a time without a sign of life; one that a tool, a person or a retry explains has none', () => {
+    const w = world().prompt().advance(MINUTE);
+    const shown = () => w.watchdog.session('s', w.at);
+    expect(shown()).toMatchObject({ health: 'busy', silentMs: MINUTE });
+    w.toolRuns().advance(MINUTE);
+    expect(shown()).toMatchObject({ tool: 'bash' });
+    expect(shown()).not.toHaveProperty('silentMs');
+    const retrying = world()
+      .poll({ s: { type: 'retry', attempt: 1, message: 'x' } })
+      .advance(SECOND);
+    expect(retrying.watchdog.session('s', retrying.at)).not.toHaveProperty('silentMs');
   });
 
   test('is left alone while it gives signs of life', () => {
