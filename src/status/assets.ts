@@ -17,6 +17,7 @@ const FILES = [
   'charts.js',
   'detail.js',
   'keys.js',
+  'opencode-link.js',
   'state.js',
   'token.js',
   'sessions.js',

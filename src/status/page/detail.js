@@ -1,4 +1,5 @@
 /** One session, opened: what it is, what happened to it, the end of its transcript. */
+import { opencodeLink } from './opencode-link.js';
 import { now, state } from './state.js';
 import { credentials } from './token.js';
 import { clockSeconds, costWords, doingWords, el, projectOf, say, span } from './words.js';
@@ -102,16 +103,9 @@ function section(title, items) {
   return [el('h3', {}, title), el('ol', { class: 'plain' }, ...items)];
 }
 
-/**
- * As the web page of opencode 1.x addresses a session: the directory in base64url without padding, then the id (its sources:
- * `base64Encode`, `params.dir`, `params.id`). No link for OpenCode 2: how its page addresses a session is not known.
- */
-function link({ id, directory }) {
-  const { url, api } = state.status.server;
-  if (directory === undefined || !/^https?:/.test(url) || String(api) === '2') return [];
-  const bytes = String.fromCharCode(...new TextEncoder().encode(directory));
-  const place = btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
-  const href = `${url}/${place}/session/${encodeURIComponent(id)}`;
+function link(session) {
+  const href = opencodeLink(state.status.server, session);
+  if (href === undefined) return [];
   return [
     el(
       'p',

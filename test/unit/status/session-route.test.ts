@@ -66,6 +66,17 @@ it('has its row, its subagents, its events and the end of its transcript', async
   expect(JSON.stringify(bare)).not.toMatch(/private words|Fix it|shop|npm test|I run/);
 });
 
+it('of OpenCode 2 no address is given but that of the server: where its page has a session is not known', async () => {
+  const w = await world();
+  w.source.facts = { ...w.source.facts, version: '2.0.26', api: 2 };
+  w.health('ses_1', 'busy', { title: 'Fix it', directory: '/home/ada/shop' });
+  const { server, ...rest } = await w.get('/status');
+  expect(server).toMatchObject({ version: '2.0.26', api: 2, url: 'http://opencode.test:4096' });
+  expect(rest.sessions).toHaveLength(1);
+  const opened = await w.get('/sessions/ses_1');
+  expect(JSON.stringify([rest, opened])).not.toMatch(/https?:/);
+});
+
 it('an unknown session, and what is no id, is 404', async () => {
   const w = await world();
   for (const id of ['ses_none', '..%2fstatus', 'a%20b']) {
