@@ -432,9 +432,14 @@ export class Run {
       const isGone = error.kind === 'refused' || error.kind === 'network';
       if (!isGone) return 'unseen';
       this.#away = 'seen';
+      // opencode-2-facts, section 6.
+      const after =
+        client.api === 2
+          ? 'only the background service of OpenCode 2 goes on with it by itself when it is back'
+          : 'nothing resumes by itself';
       return new DriverError(
         'unreachable',
-        `the server went away during the run, and with it the run: nothing resumes by itself. ${error.message}`,
+        `the server went away during the run, and with it the run: ${after}. ${error.message}`,
         { cause: error },
       );
     }
@@ -501,7 +506,7 @@ export class Run {
     if (outcome.kind === 'empty' || outcome.kind === 'truncated') return outcome;
     if (restedMs < LAST_WORDS_MS) return undefined;
     if (outcome.kind !== 'nothing') return outcome;
-    // Nothing resumes by itself (facts, section 1): what a restart has cut before its answer began never will.
+    // Nothing resumes by itself (facts, section 1), and a service that does shows it as active: what a restart has cut before its answer began never will.
     if (this.#away === 'seen') return { kind: 'cut' };
     const never: RunEnd = this.#away === 'stream lost' ? { kind: 'cut' } : outcome;
     if (this.#seenBusy) return never;
