@@ -1,15 +1,12 @@
 /** Each `opencode-watchdog …` line of the documents' shell blocks is run, or stands in a table with the reason why not. */
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
-import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
-import { withUnits } from '../support/durations.js';
-import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+import { type CommandsWorld, openCommandsWorld } from '../support/commands-world.js';
+import { CLI } from '../support/daemon.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const RECORDING = join(ROOT, 'test/recordings/stuck-hang.ndjson');
@@ -33,45 +30,23 @@ const NOT_RUN: readonly [RegExp, string][] = [
 /** Exit codes other than 0: the fake has no providers. */
 const CODES: readonly [RegExp, number][] = [[/^check\b/, 1]];
 
-let folder: string;
-let server: FakeOpencode;
-let daemon: TestDaemon;
+let world: CommandsWorld;
 let session: string;
-const env = () => ({
-  // Without the real opencode of node_modules/.bin: `check` would start it for its version.
-  PATH: '/usr/local/bin:/usr/bin:/bin',
-  HOME: folder,
-  TZ: 'UTC',
-  OPENCODE_WATCHDOG_CONFIG: join(folder, 'config.yaml'),
-});
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'watchdog-docs-'));
-  server = await startFakeOpencode();
-  const config = {
-    server: { url: server.url, control: 'external' },
-    watch: { pollInterval: 200 },
-    probe: { interval: 200 },
-    status: { listen: `unix:${join(folder, 'status.sock')}` },
-  };
+  // Without the real opencode of node_modules/.bin: `check` would start it for its version.
+  world = await openCommandsWorld({ path: '/usr/local/bin:/usr/bin:/bin' });
+  const { daemon, folder } = world;
   await Promise.all([
-    writeFile(join(folder, 'config.yaml'), stringify(withUnits(config))),
     writeFile(join(folder, 'new.yaml'), 'retry: { maxAttempts: 3 }\n'),
     copyFile(RECORDING, join(folder, 'recording.ndjson')),
   ]);
-  daemon = await startDaemon({ config, env: env() });
-  await Promise.all([daemon.saw('status.listening'), daemon.saw('stream.connected')]);
-  session = server.addSession({ title: 'Fix the build', directory: '/home/ada/shop' }).id;
-  server.setStatus(session, { type: 'busy' });
+  session = world.session('Fix the build');
   await daemon.saw('session.health', { sessionID: session });
   const log = daemon.lines.map((line) => `${JSON.stringify(line)}\n`).join('');
   await writeFile(join(folder, 'watchdog.log'), log);
 });
-afterAll(async () => {
-  await daemon?.stop();
-  await server?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => world?.close());
 
 /** The lines of a page's `sh` blocks. */
 function shellLines(page: string): string[] {
@@ -97,15 +72,6 @@ function placed(line: string): string {
     .replace('ses_…', session);
 }
 
-function run(program: string, args: string[]) {
-  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const child = execFile(program, args, { env: env(), cwd: folder }, (error, out, err) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, out, err }),
-    );
-    child.stdin?.end();
-  });
-}
-
 describe('a command line of the documents', () => {
   it('is found on the pages', () => {
     expect(existsSync(CLI), 'the build: npm run build').toBe(true);
@@ -119,7 +85,12 @@ describe('a command line of the documents', () => {
   const toRun = LINES.filter((line) => !NOT_RUN.some(([start]) => start.test(line)));
   it.concurrent.each(toRun)('opencode-watchdog %s', async (line) => {
     const code = CODES.find(([start]) => start.test(line))?.[1] ?? 0;
-    const end = await run('sh', ['-c', `"$0" "$1" ${placed(line)}`, process.execPath, CLI]);
+    const end = await world.program('sh', [
+      '-c',
+      `"$0" "$1" ${placed(line)}`,
+      process.execPath,
+      CLI,
+    ]);
     expect(end.code, end.out + end.err).toBe(code);
     // An act says on stderr what it did.
     expect(end.out + end.err).not.toBe('');
@@ -129,7 +100,7 @@ describe('a command line of the documents', () => {
 describe.skipIf(NO_JQ !== '')(`a jq line of README.md${NO_JQ}`, () => {
   const lines = shellLines('README.md').filter((line) => /^jq .* watchdog\.log$/.test(line));
   it.each(lines)('%s', async (line) => {
-    const end = await run('sh', ['-c', line]);
+    const end = await world.program('sh', ['-c', line]);
     expect({ code: end.code, err: end.err }).toEqual({ code: 0, err: '' });
   });
 });

@@ -1,81 +1,43 @@
 /** `status`, `pause`, `resume`, `restart`, `abort`, `completion` as a person runs them, beside a daemon that watches. */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
-import { withUnits } from '../support/durations.js';
-import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+import { type CommandsWorld, openCommandsWorld } from '../support/commands-world.js';
+import { CLI, startDaemon } from '../support/daemon.js';
 import { waitFor } from '../support/wait.js';
 
 /** util-linux's, which every Debian has: it gives a command a terminal. */
 const SCRIPT = '/usr/bin/script';
 const NO_TERMINAL = existsSync(SCRIPT) ? '' : ` (skipped: ${SCRIPT} is not installed)`;
 
-let folder: string;
-let file: string;
-let server: FakeOpencode;
-let daemon: TestDaemon;
-const env = () => ({ PATH: process.env.PATH, HOME: folder, TZ: 'UTC' });
-
+let world: CommandsWorld;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'watchdog-status-cli-'));
-  server = await startFakeOpencode();
-  const config = {
-    server: { url: server.url, control: 'observe' },
-    watch: { pollInterval: 200 },
-    probe: { interval: 200 },
-    status: { listen: `unix:${join(folder, 'status.sock')}` },
-  };
-  file = join(folder, 'config.yaml');
-  await writeFile(file, stringify(withUnits(config)));
-  daemon = await startDaemon({ config, env: env() });
-  await Promise.all([daemon.saw('status.listening'), daemon.saw('stream.connected')]);
+  world = await openCommandsWorld({ control: 'observe' });
 });
-afterAll(async () => {
-  await daemon?.stop();
-  await server?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => world?.close());
 
-function run(...args: string[]) {
-  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const options = { env: env(), cwd: folder };
-    execFile(process.execPath, [CLI, ...args], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err });
-    });
-  });
-}
-const here = (...args: string[]) => run(...args, '--config', file);
+const here = (...args: string[]) => world.run(...args, '--config', world.file);
 
 /** What the endpoint says of the active sessions. */
 function seen(): Promise<string> {
   return new Promise((resolve, reject) => {
-    get({ socketPath: join(folder, 'status.sock'), path: '/status' }, (response) => {
+    get({ socketPath: world.socket, path: '/status' }, (response) => {
       text(response).then(resolve, reject);
     }).on('error', reject);
   });
 }
 
-function session(title: string, health: 'busy' | 'retry') {
-  const { id } = server.addSession({ title, directory: '/home/ada/shop' });
-  const next = Date.now() + 120_000;
-  const retry = { type: 'retry', attempt: 2, message: 'Rate limit reached', next };
-  server.setStatus(id, health === 'busy' ? { type: 'busy' } : retry);
-  return id;
-}
-
 describe('status', () => {
   it('prints everything to a pipe, and what one wants to know in at most 20 lines to a terminal', async () => {
     const ids = Array.from({ length: 14 }, (_, i) =>
-      session(`Session number ${i}`, i % 2 ? 'busy' : 'retry'),
+      world.session(`Session number ${i}`, i % 2 ? 'busy' : 'retry'),
     );
-    await daemon.saw('session.health', { sessionID: ids.at(-1)! });
+    await world.daemon.saw('session.health', { sessionID: ids.at(-1)! });
     const { code, out, err } = await here('status');
     expect({ code, err }).toEqual({ code: 0, err: '' });
     const lines = out.trimEnd().split('\n');
@@ -86,12 +48,12 @@ describe('status', () => {
     for (const id of ids) expect(out).toContain(id);
     expect(out).not.toContain('\u001b');
     if (NO_TERMINAL === '') {
-      const shown = plain(await inTerminal(100, `status --config ${file}`));
+      const shown = plain(await inTerminal(100, `status --config ${world.file}`));
       expect(shown.split('\n').length).toBeLessThanOrEqual(20);
       expect(shown).toContain('… and 5 more');
     }
-    for (const id of ids) server.setStatus(id, { type: 'idle' });
-    await daemon.saw('session.health', { sessionID: ids.at(-1)!, health: 'idle' });
+    for (const id of ids) world.setStatus(id, 'idle');
+    await world.daemon.saw('session.health', { sessionID: ids.at(-1)!, health: 'idle' });
   });
 
   it('prints JSON, which is what the endpoint says', async () => {
@@ -102,15 +64,15 @@ describe('status', () => {
 
   it('ends with 3 where no daemon runs, and says where it looked', async () => {
     const listen = '127.0.0.1:1';
-    const other = join(folder, 'other.yaml');
+    const other = join(world.folder, 'other.yaml');
     await writeFile(other, stringify({ status: { listen } }));
-    expect(await run('status', '--config', other)).toEqual({
+    expect(await world.run('status', '--config', other)).toEqual({
       code: 3,
       out: '',
       err: `opencode-watchdog: no daemon answers at ${listen} (status.listen): nobody listens there\n`,
     });
     await writeFile(other, stringify({ status: { listen: 'off' } }));
-    expect((await run('pause', '--config', other)).code).toBe(3);
+    expect((await world.run('pause', '--config', other)).code).toBe(3);
   });
 });
 
@@ -120,11 +82,11 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
     ['narrow', 48],
     ['of 80 columns', 80],
   ])('a %s one gets colours, and no line is broken', async (_name, columns) => {
-    const id = session('Investigate a rather long-winded problem', 'retry');
-    await daemon.saw('session.health', { sessionID: id, health: 'retrying' });
+    const id = world.session('Investigate a rather long-winded problem', 'retry');
+    await world.daemon.saw('session.health', { sessionID: id, health: 'retrying' });
     // What the endpoint says may be a quarter of a second old.
     await waitFor(async () => (await seen()).includes(id), { interval: 50 });
-    const out = await inTerminal(columns, `status --config ${file}`);
+    const out = await inTerminal(columns, `status --config ${world.file}`);
     expect(plain(out)).toContain(columns === 80 ? id.slice(-6) : id);
     expect(out).toContain('\u001b[32mhealthy\u001b[39m');
     expect(out).toContain('\u001b[33mretrying\u001b[39m');
@@ -132,7 +94,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
     for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(columns);
     // The last of them is what follows the last line's end.
     expect(lines.length).toBeLessThanOrEqual(21);
-    server.setStatus(id, { type: 'idle' });
+    world.setStatus(id, 'idle');
   });
 
   it('refreshes in place with --watch, follows changes, and leaves the terminal as it was', async () => {
@@ -140,11 +102,11 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
       SCRIPT,
       [
         '-qefc',
-        `stty cols 100 rows 30; exec ${process.execPath} ${CLI} status --watch --config ${file}`,
+        `stty cols 100 rows 30; exec ${process.execPath} ${CLI} status --watch --config ${world.file}`,
         '/dev/null',
       ],
       {
-        env: { ...env(), TERM: 'xterm' },
+        env: { ...world.env(), TERM: 'xterm' },
         stdio: ['pipe', 'pipe', 'inherit'],
       },
     );
@@ -158,14 +120,14 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
         () => out.includes('\u001b[?1049h') && plain(out).includes('server    healthy'),
         { interval: 20 },
       );
-      const id = session('Seen while watching', 'busy');
+      const id = world.session('Seen while watching', 'busy');
       await waitFor(() => plain(out).includes('Seen while watching'), { interval: 20 });
       // Each picture begins at the top: the screen does not scroll.
       expect(out.split('\u001b[H').length).toBeGreaterThan(2);
       expect(plain(out)).toContain('q ends, / searches');
       child.stdin.write('/nothing that is there\r');
       await waitFor(() => plain(out).includes('/nothing that is there  q ends'), { interval: 20 });
-      server.setStatus(id, { type: 'idle' });
+      world.setStatus(id, 'idle');
       child.stdin.write('q');
       expect(await exited).toBe(0);
       expect(out.indexOf('\u001b[?1049l')).toBeGreaterThan(out.indexOf('\u001b[?25h'));
@@ -178,18 +140,18 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
 describe('acts', () => {
   it('pauses and resumes the daemon', async () => {
     expect(await here('pause')).toMatchObject({ code: 0, out: '' });
-    await daemon.saw('daemon.paused');
+    await world.daemon.saw('daemon.paused');
     expect((await here('status')).out).toContain('PAUSED');
     expect(JSON.parse((await here('resume', '--json')).out)).toMatchObject({ ok: true });
-    await daemon.saw('daemon.resumed');
+    await world.daemon.saw('daemon.resumed');
   });
 
   it('aborts by the daemon, which knows the directory and logs it', async () => {
-    const id = session('To be aborted', 'busy');
-    await daemon.saw('session.health', { sessionID: id });
+    const id = world.session('To be aborted', 'busy');
+    await world.daemon.saw('session.health', { sessionID: id });
     const { code, err } = await here('abort', id);
     expect([code, err]).toEqual([0, expect.stringContaining('is aborted: seen idle after')]);
-    await daemon.saw('act.done', { sessionID: id, outcome: 'done' });
+    await world.daemon.saw('act.done', { sessionID: id, outcome: 'done' });
     expect((await here('abort', 'ses_unknown')).code).toBe(1);
   });
 
@@ -203,15 +165,15 @@ describe('acts', () => {
 describe('restart', () => {
   it('ends with what became of it, where the restart command fails', async () => {
     const config = {
-      server: { url: server.url, control: 'command', restartCommand: ['sh', '-c', 'exit 7'] },
-      status: { listen: `unix:${join(folder, 'command.sock')}` },
+      server: { url: world.server.url, control: 'command', restartCommand: ['sh', '-c', 'exit 7'] },
+      status: { listen: `unix:${join(world.folder, 'command.sock')}` },
     };
-    const path = join(folder, 'command.yaml');
+    const path = join(world.folder, 'command.yaml');
     await writeFile(path, stringify(config));
-    const commanded = await startDaemon({ config, env: env() });
+    const commanded = await startDaemon({ config, env: world.env() });
     try {
       await Promise.all([commanded.saw('status.listening'), commanded.saw('server.healthy')]);
-      const { code, err } = await run('restart', '--config', path);
+      const { code, err } = await world.run('restart', '--config', path);
       expect(code).toBe(1);
       expect(err).toMatch(/the restart failed: the restart command .* failed \(exit code 7\)/);
       expect(commanded.events('session.interrupted')).toEqual([]);
@@ -224,17 +186,17 @@ describe('restart', () => {
 
 describe('completion', () => {
   it('knows every command and option, in a script that bash can read', async () => {
-    const { out } = await run('completion', 'bash');
-    const id = session('To be completed', 'busy');
-    const wrapper = join(folder, 'opencode-watchdog');
+    const { out } = await world.run('completion', 'bash');
+    const id = world.session('To be completed', 'busy');
+    const wrapper = join(world.folder, 'opencode-watchdog');
     await writeFile(
       wrapper,
-      `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@" --config '${file}'\n`,
+      `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@" --config '${world.file}'\n`,
       {
         mode: 0o755,
       },
     );
-    const script = join(folder, 'completion.bash');
+    const script = join(world.folder, 'completion.bash');
     await writeFile(script, out);
     const complete = (words: string[]) =>
       new Promise<string>((resolve, reject) => {
@@ -262,7 +224,7 @@ describe('completion', () => {
       id,
     ]);
     const others = await Promise.all(
-      ['zsh', 'fish', 'tcsh'].map((shell) => run('completion', shell)),
+      ['zsh', 'fish', 'tcsh'].map((shell) => world.run('completion', shell)),
     );
     expect(others.map(({ code }) => code)).toEqual([0, 0, 2]);
     for (const each of others.slice(0, 2)) expect(each.out).toContain('status');
@@ -275,7 +237,7 @@ function inTerminal(columns: number, args: string): Promise<string> {
     execFile(
       SCRIPT,
       ['-qec', command, '/dev/null'],
-      { env: { ...env(), TERM: 'xterm' } },
+      { env: { ...world.env(), TERM: 'xterm' } },
       (_error, out) => resolve(out.replaceAll('\r', '')),
     );
   });
