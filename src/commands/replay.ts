@@ -92,8 +92,14 @@ function done(act: Extract<Decision, { act: string }>): string {
   const { act: name, ...fields } = act;
   const facts = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`);
+    .map(([key, value]) => `${key}=${shown(key, value)}`);
   return `${`→ ${name}`.padEnd(22)}  ${facts.join(' ')}`;
+}
+
+/** A fraction of a millisecond is noise. */
+function shown(key: string, value: unknown): string {
+  if (typeof value === 'number' && key.endsWith('Ms')) return String(Math.round(value));
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 /** `+00:12.345` since the recording began. */
