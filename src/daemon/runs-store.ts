@@ -28,6 +28,7 @@ const fileSchema = z.object({
       model: text,
       agent: text,
       count: z.number().int().nonnegative(),
+      waiting: z.literal(true).optional(),
     }),
   ),
   inARow: z.record(id, z.number().int().positive()),

@@ -105,6 +105,7 @@ const runAtWork = z.object({
   model: text.optional(),
   agent: text.optional(),
   count: z.number(),
+  waiting: z.literal(true).optional(),
 });
 
 export const observationSchema = z.discriminatedUnion('kind', [

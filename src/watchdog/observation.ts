@@ -340,6 +340,8 @@ export interface RunAtWork {
   agent?: string;
   /** How often the session was continued so far. */
   count: number;
+  /** It was cut before, and waits to be continued: a later end of the server did not cut it. */
+  waiting?: true;
 }
 
 /** What an earlier daemon had kept. */

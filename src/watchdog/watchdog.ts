@@ -99,8 +99,9 @@ export class Watchdog {
       isQuarantined: (sessionID) => this.#sessions.crashes.quarantined.has(sessionID),
       runBegan: (sessionID) => {
         this.#sessions.parking.usedBy(sessionID, 'superseded');
-        this.#sessions.crashes.changed();
+        this.#sessions.crashes.began(sessionID);
       },
+      healthChanged: () => this.#sessions.crashes.changed(),
       runOver: (...run) => {
         this.#sessions.parking.ended(...run);
         this.#sessions.crashes.ended(...run);

@@ -31,7 +31,7 @@ export interface Cut {
 }
 
 interface Waiting extends Cut {
-  /** Only the transcript tells whether it was cut: the daemon did not see it. */
+  /** Only the transcript tells whether its last run has no end. */
   onlyIfOpen: boolean;
 }
 
@@ -41,10 +41,12 @@ export class Crashes {
   /** In how many crashes in a row each session was at work. */
   #inARow = new Map<string, number>();
   readonly #quarantined = new Map<string, SessionFields>();
+  /** Cut, and the server is not back yet. */
+  #cut: readonly Cut[] = [];
   /** Told to go on one after the other. */
   #queue: Waiting[] = [];
   #trial: { sessionID: string; since: number; began: boolean } | undefined;
-  /** Continued, and only the executor can tell whether they were cut at all. */
+  /** Continued, and only the executor can tell whether their last run has no end. */
   readonly #unsure = new Set<string>();
   /** What an earlier daemon has seen at work, until it is known which server runs now. */
   #found: Extract<Observation, { kind: 'runs.restored' }> | undefined;
@@ -66,26 +68,38 @@ export class Crashes {
   /** The runs at work now, and those that wait to be continued: what the next daemon must know. */
   atWork(): RunAtWork[] {
     const active = [...this.#registry.active].flatMap((session) =>
-      session.run === undefined || session.info.parentID !== undefined
+      session.run === undefined || !wasWell(session) || isUnwanted(session)
         ? []
-        : [{ session, run: session.run }],
+        : [{ session, run: session.run, waiting: false }],
     );
-    return [...active, ...this.#queue].slice(0, MAX_AT_WORK).map(({ session, run }) => ({
-      ...fieldsOf(session),
-      ...(run.model === undefined ? {} : { model: run.model }),
-      ...(run.agent === undefined ? {} : { agent: run.agent }),
-      count: session.continues,
-    }));
+    const cut = [...this.#cut.filter(wasWell), ...this.#queue];
+    return [...active, ...cut.map(({ session, run }) => ({ session, run, waiting: true }))]
+      .filter(({ session }) => session.info.parentID === undefined)
+      .slice(0, MAX_AT_WORK)
+      .map(({ session, run, waiting }) => ({
+        ...fieldsOf(session),
+        ...(run.model === undefined ? {} : { model: run.model }),
+        ...(run.agent === undefined ? {} : { agent: run.agent }),
+        count: session.continues,
+        ...(waiting && { waiting }),
+      }));
   }
 
-  /** A run has begun, or is over. */
+  /** Who is at work, and well, is another. */
   changed(): void {
     this.version += 1;
   }
 
-  /** The server was seen to end under these runs. */
-  cut(runs: readonly Cut[], isCrash: boolean): void {
+  /** A run has begun. Where it is none of ours, somebody else has set the session to work: its turn is void. */
+  began(sessionID: string): void {
     this.version += 1;
+    if (this.#trial?.sessionID !== sessionID) this.#leaveQueue(sessionID);
+  }
+
+  /** The server was seen to end under these runs. `wanted`: those of them that no person was having aborted. */
+  cut(runs: readonly Cut[], wanted: readonly Cut[], isCrash: boolean): void {
+    this.version += 1;
+    this.#cut = [...this.#cut, ...wanted];
     const trial = this.#trial;
     this.#trial = undefined;
     if (!isCrash) return;
@@ -99,12 +113,14 @@ export class Crashes {
 
   /** The server is healthy again: these runs go on. */
   resume(cut: readonly Cut[], isCrash: boolean, at: number): void {
+    this.#cut = [];
     if (this.#context.policy.recover.afterRestart === 'none') {
       this.#queue = [];
       return;
     }
-    const healthy = cut.filter(({ health }) => health === 'busy' || health === 'delegating');
-    if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: false })));
+    const healthy = cut.filter(wasWell);
+    // Its turn may come much later: the transcript shows whether somebody has used the session meanwhile.
+    if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: true })));
     else for (const each of healthy) this.#continue({ ...each, onlyIfOpen: false }, 'restart', at);
     this.review(at);
   }
@@ -120,14 +136,14 @@ export class Crashes {
     this.#found = o;
   }
 
-  /** It is known which server runs. Where it is the one that the earlier daemon saw, nothing was cut. */
+  /** It is known which server runs. Where it is the one that the earlier daemon saw, nothing more was cut. */
   attached(o: Extract<Observation, { kind: 'server.attached' }>): void {
     const found = this.#found;
     this.#found = undefined;
     if (found === undefined) return;
     const isSame = o.running && o.pid !== undefined && o.pid === found.serverPid;
-    if (isSame || this.#context.policy.recover.afterRestart === 'none') return;
-    const cut = found.runs.flatMap((run): Waiting[] => {
+    if (this.#context.policy.recover.afterRestart === 'none') return;
+    const restore = (run: RunAtWork): Waiting[] => {
       const session = this.#registry.enter(run.sessionID, o.at);
       if (session === undefined) return [];
       this.#registry.learn(session, infoOf(run));
@@ -143,7 +159,10 @@ export class Crashes {
           onlyIfOpen: true,
         },
       ];
-    });
+    };
+    this.#enqueue(found.runs.filter(({ waiting }) => waiting).flatMap(restore));
+    if (isSame) return;
+    const cut = found.runs.filter(({ waiting }) => !waiting).flatMap(restore);
     // Where no process is seen, the same server may serve on.
     const isGone = !o.running || (o.pid !== undefined && found.serverPid !== undefined);
     if (isGone && !found.wasStopped && cut.length > 0) {
@@ -200,8 +219,12 @@ export class Crashes {
   /** A person is back at the session: whatever was held against it is the person's to judge. */
   prompted(sessionID: string): void {
     if (this.#trial?.sessionID === sessionID) return;
-    this.#queue = this.#queue.filter(({ session }) => session.id !== sessionID);
+    this.#leaveQueue(sessionID);
     if (this.#quarantined.delete(sessionID)) this.version += 1;
+  }
+
+  #leaveQueue(sessionID: string): void {
+    this.#queue = this.#queue.filter(({ session }) => session.id !== sessionID);
   }
 
   #isOver(sessionID: string, at: number): void {
@@ -269,6 +292,16 @@ export class Crashes {
     if (isTold && onlyIfOpen) this.#unsure.add(session.id);
     return isTold;
   }
+}
+
+/** A person is having it aborted. */
+export function isUnwanted({ abortAskedBy, aborting }: Session): boolean {
+  return abortAskedBy !== undefined || aborting?.reason === 'manual';
+}
+
+/** What was stuck, waited for a person or retried as it was cut is not continued for that. */
+function wasWell({ health }: { health: Health }): boolean {
+  return health === 'busy' || health === 'delegating';
 }
 
 function infoOf({ directory, title }: SessionFields): { directory?: string; title?: string } {

@@ -19,7 +19,7 @@ import type {
   Spent,
 } from '../observation.js';
 import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
-import { Crashes, type Cut } from './crashes.js';
+import { Crashes, type Cut, isUnwanted } from './crashes.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { compacted, countAnew, stepFinished } from './loops.js';
 import { abortRequested, answerPerson } from './manual-abort.js';
@@ -391,9 +391,7 @@ export class SessionWatch {
       }
       const health = healths.get(session.id) ?? session.health;
       if (run) cut.push({ session, run, health, at });
-      if (session.abortAskedBy !== undefined || session.aborting?.reason === 'manual') {
-        unwanted.add(session);
-      }
+      if (isUnwanted(session)) unwanted.add(session);
       // What a person asked for is told by its own end.
       if (session.aborting?.reason !== 'manual') {
         session.aborting = undefined;
@@ -407,8 +405,9 @@ export class SessionWatch {
       this.#runs.close(session, at);
     }
     this.streamLost();
-    this.crashes.cut(cut, CRASHES.has(restartReason));
-    return cut.filter(({ session }) => !unwanted.has(session));
+    const wanted = cut.filter(({ session }) => !unwanted.has(session));
+    this.crashes.cut(cut, wanted, CRASHES.has(restartReason));
+    return wanted;
   }
 
   /** The new server is healthy: what `recover` says of the runs that were cut. */

@@ -33,6 +33,8 @@ export interface Context {
   /** A run of the session begins, whoever prompted it; or one is over. */
   runBegan(sessionID: string): void;
   runOver(sessionID: string, at: number): void;
+  /** Who is well, and may go on after a crash, has changed. */
+  healthChanged(): void;
   /** Asks to be woken, and for this session to be judged then where one is named. */
   wakeAt(at: number, session?: Session): void;
 }

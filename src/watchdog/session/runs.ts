@@ -284,5 +284,6 @@ export class Runs {
     });
     session.health = health;
     session.healthSince = at;
+    this.#context.healthChanged();
   }
 }

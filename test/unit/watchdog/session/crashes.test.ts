@@ -70,6 +70,23 @@ describe('after a crash', () => {
     goesOn(w, 'a').stepFinished('a').advance(MINUTE);
     expect(continues(w)).toEqual(['a']);
   });
+
+  test('a session that is seen at work while it waits for its turn is left to whoever set it to work', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    // The prompt itself was not heard: the stream was not connected yet.
+    w.status('b', 'busy').status('b', 'idle');
+    goesOn(w, 'a').stepFinished('a').advance(MINUTE);
+    expect(continues(w)).toEqual(['a']);
+  });
+
+  test('nobody is told to go on whose transcript shows an end: somebody has used the session', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    expect(w.acts('continue')).toMatchObject([{ sessionID: 'a', onlyIfOpen: true }]);
+    w.tell({ kind: 'continue.failed', sessionID: 'a', error: 'x', superseded: true });
+    w.advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'b']);
+    expect(w.notes('session.continue_failed')).toEqual([]);
+  });
 });
 
 describe('a session that brings the server down', () => {
@@ -171,6 +188,57 @@ describe('the next daemon', () => {
     expect(quarantined(w)).toEqual([]);
     // The one that was in a crash before comes last.
     expect(continues(w)).toEqual(['b']);
+  });
+
+  /** The daemon is killed, and the next one finds what it has kept. */
+  const nextAfter = (w: World, pid?: number) => {
+    const { crashes } = w.watchdog;
+    return restored(start(), {
+      serverPid: pid,
+      runs: crashes.atWork(),
+      inARow: new Map(crashes.inARow),
+      quarantined: [],
+    });
+  };
+
+  test('continues what its predecessor saw being cut, and takes that for one crash', () => {
+    const w = nextAfter(atWork(world({ policy: on() }), 'a', 'b').exits());
+    w.tell({ kind: 'server.attached', running: false }).restartDone().connected();
+    expect(quarantined(w)).toEqual([]);
+    expect(w.acts('continue')).toMatchObject([{ sessionID: 'a', onlyIfOpen: true }]);
+    w.tell({ kind: 'continue.failed', sessionID: 'a', error: 'x' }).advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'b']);
+  });
+
+  test('holds a crash against none that waited for its turn', () => {
+    const before = crash(atWork(world({ policy: on() }), 'a', 'b', 'c'));
+    const w = nextAfter(goesOn(before, 'a'), 200);
+    w.tell({ kind: 'server.attached', running: false }).restartDone().connected();
+    expect(quarantined(w)).toEqual(['a 2']);
+    expect(continues(w)).toEqual(['b']);
+  });
+
+  test('continues those that waited for their turn where the same server serves on', () => {
+    const before = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    const w = nextAfter(goesOn(before, 'a'), 200);
+    w.tell({ kind: 'server.attached', running: true, pid: 200 }).connected().advance(SECOND);
+    expect(quarantined(w)).toEqual([]);
+    expect(continues(w)).toEqual(['b']);
+  });
+
+  test('is told of none that fails, waits for a person, or is being aborted by one', () => {
+    const w = atWork(world({ policy: on() }), 'well', 'fails', 'asks', 'unwanted');
+    w.fails('fails', 1).asked('asks');
+    w.tell({ kind: 'abort.requested', by: 'command', sessionID: 'unwanted' });
+    expect(w.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['well']);
+  });
+
+  test('is told of one that is well again', () => {
+    const w = atWork(world({ policy: on() }), 'a').fails('a', 1);
+    const { version } = w.watchdog.crashes;
+    w.status('a', 'busy').text('a').stepFinished('a');
+    expect(w.watchdog.crashes.atWork()).toHaveLength(1);
+    expect(w.watchdog.crashes.version).toBeGreaterThan(version);
   });
 
   test('is told who is at work, and who waits for a turn', () => {
