@@ -1,6 +1,6 @@
 /** Prompts an ended session to go on, and sees whether its run really begins: the 204 alone is no evidence (facts, section 8). */
 import { type Clock, sleep } from '../../lib/clock.js';
-import { messageOf } from '../http/errors.js';
+import { messageOf, OpencodeError } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
 
 const CHECK_EVERY_MS = 100;
@@ -28,13 +28,19 @@ export type ContinueOutcome =
   | { outcome: 'failed'; error: string };
 
 export async function continueSession(
-  client: ServerApi,
+  client: Pick<ServerApi, 'session' | 'statuses' | 'lastMessage' | 'prompt'>,
   clock: Clock,
   request: ContinueRequest,
 ): Promise<ContinueOutcome> {
   const { sessionID, directory, prompt, model, agent, timeoutMs, signal } = request;
   const failed = (error: string): ContinueOutcome => ({ outcome: 'failed', error });
   try {
+    const session = await client.session(sessionID, directory, signal);
+    if (session === null) return failed('there is no such session any more');
+    // A daemon that has just begun may not know it yet.
+    if (session.parentID !== undefined) {
+      return { outcome: 'superseded', error: 'it is a subagent, which its parent sets to work' };
+    }
     if ((await client.statuses(directory, signal)).has(sessionID)) {
       return { outcome: 'superseded', error: 'somebody else set it to work meanwhile' };
     }
@@ -53,20 +59,44 @@ export async function continueSession(
       ...(model === undefined ? {} : { model }),
       ...(agent === undefined ? {} : { agent }),
     };
-    await client.prompt(sessionID, directory, says, signal);
     const end = clock.now() + timeoutMs;
-    do {
-      if ((await client.statuses(directory, signal)).has(sessionID)) return { outcome: 'started' };
-      // A short run may be over between two checks: its answer is the evidence then.
-      const last = await client.lastMessage(sessionID, directory, signal);
-      if (last !== undefined && last.id !== before && last.byAssistant) {
-        return last.failed ? failed('its run failed at once') : { outcome: 'started' };
+    let unanswered: string | undefined;
+    // A busy server may take the prompt and answer too late: what it shows afterwards counts.
+    const unlessLate = async <T>(asked: Promise<T>): Promise<T | undefined> => {
+      try {
+        return await asked;
+      } catch (error) {
+        if (!(error instanceof OpencodeError && error.kind === 'timeout')) throw error;
+        unanswered = messageOf(error);
+        return undefined;
       }
+    };
+    await unlessLate(client.prompt(sessionID, directory, says, signal));
+    do {
+      const seen = await unlessLate(hasBegun(client, request, before));
+      if (seen !== undefined) return seen;
       await sleep(clock, CHECK_EVERY_MS, signal);
     } while (clock.now() < end);
-    return failed(`the prompt was accepted, and nothing had begun after ${timeoutMs} ms`);
+    return failed(
+      unanswered ?? `the prompt was accepted, and nothing had begun after ${timeoutMs} ms`,
+    );
   } catch (error) {
     if (signal.aborted) throw error;
     return failed(messageOf(error));
   }
+}
+
+/** @param before the session's last message before the prompt */
+async function hasBegun(
+  client: Pick<ServerApi, 'statuses' | 'lastMessage'>,
+  { sessionID, directory, signal }: ContinueRequest,
+  before: string | undefined,
+): Promise<ContinueOutcome | undefined> {
+  if ((await client.statuses(directory, signal)).has(sessionID)) return { outcome: 'started' };
+  // A short run may be over between two checks: its answer is the evidence then.
+  const last = await client.lastMessage(sessionID, directory, signal);
+  if (last === undefined || last.id === before || !last.byAssistant) return undefined;
+  return last.failed
+    ? { outcome: 'failed', error: 'its run failed at once' }
+    : { outcome: 'started' };
 }

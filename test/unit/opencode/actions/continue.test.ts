@@ -1,0 +1,127 @@
+/** A session is told to go on: to whom that is never said, and what counts as its beginning. */
+import { expect, test } from 'vitest';
+import {
+  type ContinueRequest,
+  continueSession,
+} from '../../../../src/opencode/actions/continue.js';
+import { OpencodeError } from '../../../../src/opencode/http/errors.js';
+import type { LastMessage, ServerApi } from '../../../../src/opencode/server-api.js';
+import type { SessionStatus } from '../../../../src/watchdog/observation.js';
+import { FakeClock } from '../../../support/fake-clock.js';
+
+const CUT: LastMessage = { id: 'msg_1', byAssistant: true, failed: false, isOpen: true };
+const ANSWERED: LastMessage = { id: 'msg_3', byAssistant: true, failed: false, isOpen: false };
+const late = () =>
+  Promise.reject(
+    new OpencodeError({ kind: 'timeout', request: 'GET http://h/x', outcome: 'did not answer' }),
+  );
+
+class Server implements Pick<ServerApi, 'session' | 'statuses' | 'lastMessage' | 'prompt'> {
+  readonly prompts: string[] = [];
+  parentID: string | undefined;
+  isThere = true;
+  isBusy = false;
+  last: LastMessage = CUT;
+  /** What a prompt is answered with. */
+  onPrompt: () => Promise<void> = async () => {
+    this.isBusy = true;
+  };
+  /** Answers that come too late, from now on. */
+  lateAnswers = 0;
+
+  async session(id: string) {
+    return this.isThere ? { id, ...(this.parentID && { parentID: this.parentID }) } : null;
+  }
+  async statuses() {
+    if (this.lateAnswers-- > 0) await late();
+    return new Map<string, SessionStatus>(this.isBusy ? [['ses', { type: 'busy' }]] : []);
+  }
+  async lastMessage() {
+    return this.last;
+  }
+  async prompt(sessionID: string) {
+    this.prompts.push(sessionID);
+    await this.onPrompt();
+  }
+}
+
+async function ask(server: Server, more: Partial<ContinueRequest> = {}) {
+  const clock = new FakeClock();
+  const end = continueSession(server, clock, {
+    sessionID: 'ses',
+    directory: '/p',
+    prompt: 'continue',
+    timeoutMs: 1_000,
+    signal: new AbortController().signal,
+    ...more,
+  });
+  await clock.advance(2_000);
+  return end;
+}
+
+test('it has begun when the status shows it', async () => {
+  const server = new Server();
+  expect(await ask(server)).toEqual({ outcome: 'started' });
+  expect(server.prompts).toEqual(['ses']);
+});
+
+test('a run that was over between two checks has begun, and one that failed has not', async () => {
+  const server = new Server();
+  server.onPrompt = async () => {
+    server.last = ANSWERED;
+  };
+  expect(await ask(server)).toEqual({ outcome: 'started' });
+  server.last = CUT;
+  server.onPrompt = async () => {
+    server.last = { ...ANSWERED, failed: true };
+  };
+  expect(await ask(server)).toEqual({ outcome: 'failed', error: 'its run failed at once' });
+});
+
+test('a look that is answered too late is no failure: the next one tells', async () => {
+  const server = new Server();
+  server.onPrompt = async () => {
+    server.isBusy = true;
+    server.lateAnswers = 3;
+  };
+  expect(await ask(server)).toEqual({ outcome: 'started' });
+});
+
+test('a prompt that is answered too late may have been taken', async () => {
+  const server = new Server();
+  server.onPrompt = async () => {
+    server.isBusy = true;
+    await late();
+  };
+  expect(await ask(server)).toEqual({ outcome: 'started' });
+  server.isBusy = false;
+  server.onPrompt = late;
+  expect(await ask(server)).toMatchObject({
+    outcome: 'failed',
+    error: expect.stringContaining('did not answer'),
+  });
+  expect(server.prompts).toHaveLength(2);
+});
+
+test('a prompt that is refused has failed at once', async () => {
+  const server = new Server();
+  server.onPrompt = () => Promise.reject(new Error('answered 500'));
+  expect(await ask(server)).toEqual({ outcome: 'failed', error: 'answered 500' });
+});
+
+test.each<[string, Partial<ContinueRequest>, Partial<Server>]>([
+  ['runs', {}, { isBusy: true }],
+  ['is a subagent', {}, { parentID: 'ses_parent' }],
+  ['has a newer message than its run wrote', { lastMessageID: 'msg_0' }, {}],
+  ['has come to its end', { onlyIfOpen: true }, { last: ANSWERED }],
+])('nothing is sent to a session that %s', async (_why, more, state) => {
+  const server = Object.assign(new Server(), state);
+  expect(await ask(server, more)).toMatchObject({ outcome: 'superseded' });
+  expect(server.prompts).toEqual([]);
+});
+
+test('nothing is sent to a session that is no more', async () => {
+  const server = Object.assign(new Server(), { isThere: false });
+  expect(await ask(server)).toMatchObject({ outcome: 'failed' });
+  expect(server.prompts).toEqual([]);
+});
