@@ -17,9 +17,15 @@ export type Behaviour = (s: SimSession) => Generator<number, void>;
 
 let messages = 0;
 
-function* begin(s: SimSession, preparingMs = 0): Generator<number, void> {
+/** As opencode's: ids grow with time. */
+function newMessage(s: SimSession): string {
   messages += 1;
-  const messageID = `u${messages}`;
+  s.lastMessageID = `msg_${String(messages).padStart(12, '0')}`;
+  return s.lastMessageID;
+}
+
+function* begin(s: SimSession, preparingMs = 0): Generator<number, void> {
+  const messageID = newMessage(s);
   s.preparing = true;
   s.mark += 1;
   s.say({ kind: 'session.prompted', messageID, model: 'fake/m1' });
@@ -29,9 +35,8 @@ function* begin(s: SimSession, preparingMs = 0): Generator<number, void> {
 }
 
 function ask(s: SimSession): void {
-  messages += 1;
   s.preparing = false;
-  s.write({ kind: 'session.asking_model', messageID: `m${messages}`, model: 'fake/m1' });
+  s.write({ kind: 'session.asking_model', messageID: newMessage(s), model: 'fake/m1' });
   s.say({ kind: 'session.status', status: { type: 'busy' } });
 }
 
@@ -180,6 +185,23 @@ function guilty(s: SimSession, at: number, limit: number): void {
 
 function* forever(): Generator<number, void> {
   for (;;) yield 10 * 60_000;
+}
+
+/** Its quota is back in a few minutes, or is spent again then. */
+function* waitsForItsQuota(s: SimSession): Generator<number, void> {
+  const { maxWait } = s.limits.retry;
+  s.goesOn = () => (s.random(0, 2) === 0 ? waitsForItsQuota : WELL.answers)(s);
+  yield* failsFor({ wait: () => s.random(maxWait + 1, maxWait + 40_000) })(s);
+}
+
+/** As often as it is told to go on. */
+function* killsTheServer(s: SimSession): Generator<number, void> {
+  s.goesOn = killsTheServer;
+  yield* begin(s);
+  yield* text(s, 1, 5_000);
+  startTool(s);
+  yield s.random(10, 8_000);
+  s.sim.killServer();
 }
 
 function* hangs(s: SimSession): Generator<number, void> {
@@ -398,6 +420,9 @@ export const WELL = {
 /** Never aborted for itself, but part of a pile-up. */
 export const FLAKY = { recovers } satisfies Record<string, Behaviour>;
 
+/** What comes back, when it is asked to: by itself never aborted, or at once. */
+export const COMING_BACK = { waitsForItsQuota, killsTheServer } satisfies Record<string, Behaviour>;
+
 /** These must be aborted in time. */
 export const BAD = {
   retries: failsFor({}),
@@ -428,5 +453,5 @@ export const BAD = {
   delegatesToRetrying: delegates(failsFor({})),
 } satisfies Record<string, Behaviour>;
 
-export const BEHAVIOURS = { ...WELL, ...FLAKY, ...BAD };
+export const BEHAVIOURS = { ...WELL, ...FLAKY, ...BAD, ...COMING_BACK };
 export type BehaviourName = keyof typeof BEHAVIOURS;

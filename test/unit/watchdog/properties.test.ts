@@ -10,16 +10,19 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FORMAT_VERSION, type Header, toLine } from '../../../src/recording/format.js';
-import { type Act, isNote } from '../../../src/watchdog/decision.js';
+import { type Act, isNote, PARKED_ENDS } from '../../../src/watchdog/decision.js';
 import type { Observation } from '../../../src/watchdog/observation.js';
 import type { Policy } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
-import { BAD, type BehaviourName, FLAKY, WELL } from './behaviours.js';
+import { BAD, type BehaviourName, COMING_BACK, FLAKY, WELL } from './behaviours.js';
 import { policyWith } from './driver.js';
 import { type History, HORIZON, type SimSession, Simulation } from './simulation.js';
+import { WaysBackTruth } from './ways-back-truth.js';
 
-/** Together 8,000 histories in the suite; the long run asks for a million. */
+/** Together 10,000 histories in the suite; the long run asks for a million. */
 const RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 1_500);
+/** These are the longest; what they are about is dense in them. */
+const RETURNING_RUNS = Math.ceil(RUNS / 3);
 const NONSENSE_RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 5_000);
 /** The suite lives the same histories every time; the nightly run lives others each night, and prints its seed. */
 const SEED = process.env.WATCHDOG_HISTORIES === undefined ? { seed: 20_261_122 } : {};
@@ -64,15 +67,17 @@ const sessionsOf = (names: readonly string[], worstAbort: boolean) =>
     }),
     { minLength: 1, maxLength: 6 },
   );
-const disturbancesOf = (...kinds: History['disturbances'][number]['kind'][]) =>
+type Kind = History['disturbances'][number]['kind'];
+const upTo = (maxLength: number, ...kinds: Kind[]) =>
   fc.array(
     fc.record({
       kind: fc.constantFrom(...kinds),
       at: fc.nat(HORIZON - 60_000),
       ms: fc.nat({ max: 40_000 }),
     }),
-    { maxLength: 4 },
+    { maxLength },
   );
+const disturbancesOf = (...kinds: Kind[]) => upTo(4, ...kinds);
 const restarts = fc.array(fc.constantFrom('done' as const, 'alive' as const, 'dead' as const), {
   minLength: 1,
   maxLength: 4,
@@ -117,6 +122,33 @@ const continued: fc.Arbitrary<History> = fc.record({
   restarts,
 });
 
+const RETURNING = Object.keys(COMING_BACK);
+
+/** Quotas that come back, runs that kill the server, people who come back first, daemons that are killed. */
+const comingBack: fc.Arbitrary<History> = fc.record({
+  seed: fc.integer(),
+  policy: fc
+    .tuple(policies, fc.constantFrom('none' as const, 'continue' as const), fc.boolean())
+    .map(([policy, afterAbort, isPatient]) => ({
+      ...policy,
+      recover: {
+        ...policy.recover,
+        afterAbort,
+        afterRestart: 'continue' as const,
+        afterQuota: 'continue' as const,
+        maxPerSession: 4,
+        ...(!isPatient && { maxPark: 130_000 }),
+      },
+    })),
+  sessions: sessionsOf([...RETURNING, ...RETURNING, ...RETURNING, ...ALL], false),
+  disturbances: upTo(
+    8,
+    ...(['exit', 'restart', 'manual', 'pause', 'cut', 'delete', 'daemon', 'both'] as const),
+    ...(['prompt', 'prompt', 'prompt'] as const),
+  ),
+  restarts,
+});
+
 /** A run that began in the very moment may be cut: nobody could have known of it. */
 const FRESH_MS = 1_000;
 
@@ -130,8 +162,16 @@ class Laws {
 
   constructor(
     readonly policy: Policy,
-    readonly watchdog: Watchdog,
+    /** The one that runs now. */
+    readonly watchdog: () => Watchdog,
   ) {}
+
+  /** It knows nothing of what its predecessor was doing. */
+  nextDaemon(): void {
+    this.#restarts.length = 0;
+    this.#acting = false;
+    this.#aborting.clear();
+  }
 
   /** Before the observation is taken in. */
   observed(o: Observation): void {
@@ -172,7 +212,7 @@ class Laws {
         if (this.#aborting.has(act.sessionID)) {
           throw new Error(`${act.sessionID}: a second abort while one is under way, at ${now}`);
         }
-        if (this.#acting || !this.watchdog.server.healthy) {
+        if (this.#acting || !this.watchdog().server.healthy) {
           // Within one answer an abort may come before the restart that makes it void, never after.
           if (this.#acting) throw new Error(`an abort after a restart was decided, at ${now}`);
         }
@@ -196,13 +236,20 @@ class Laws {
 }
 
 /** Runs one history under the laws; `onAct` adds what its kind of history must not see. */
-function live(history: History, onAct: (act: Act, sim: Simulation) => void = () => {}): Simulation {
+function live(
+  history: History,
+  onAct: (act: Act, sim: Simulation) => void = () => {},
+  /** Answers with what is to be looked at when it is over. */
+  begin: (sim: Simulation) => (() => void) | undefined = () => undefined,
+): Simulation {
   let laws: Laws | undefined;
   const sim = new Simulation(history, (act, s) => {
     laws?.decided(act, s.now);
     onAct(act, s);
   });
-  laws = new Laws(history.policy, sim.watchdog);
+  laws = new Laws(history.policy, () => sim.watchdog);
+  sim.onNextDaemon = () => laws.nextDaemon();
+  const finish = begin(sim);
   const observe = sim.observe.bind(sim);
   sim.observe = (o) => {
     laws.observed(o);
@@ -211,6 +258,7 @@ function live(history: History, onAct: (act: Act, sim: Simulation) => void = () 
   sim.onDisposed = (session) => laws.disposed(session, sim);
   try {
     sim.run();
+    finish?.();
   } catch (error) {
     throw new Error(`${String(error)}\nobservations: ${keep(sim.observed, history.policy)}`, {
       cause: error,
@@ -328,9 +376,46 @@ describe.each([1, 2] as const)('in every history of a simulated opencode %i.x', 
   });
 });
 
+describe('in every history of a simulated opencode 1.x whose daemons die, too', () => {
+  test('a parked run is continued, let go or superseded, and nothing is continued that a person or its own end has ended', {
+    timeout: TIMEOUT,
+  }, () => {
+    const seen: Record<string, number> = {};
+    const lives = fc.property(comingBack, (history) => {
+      let truth: WaysBackTruth | undefined;
+      live(
+        history,
+        (act) => {
+          if (act.act === 'continue' && act.because === 'quota') truth?.told(act.sessionID);
+        },
+        (sim) => {
+          const own = new WaysBackTruth(sim);
+          truth = own;
+          const { onNextDaemon } = sim;
+          sim.onNextDaemon = () => {
+            onNextDaemon();
+            own.nextDaemon();
+          };
+          return () => own.finish();
+        },
+      );
+      for (const [what, times] of Object.entries(truth?.seen ?? {})) {
+        seen[what] = (seen[what] ?? 0) + times;
+      }
+    });
+    fc.assert(lives, { numRuns: RETURNING_RUNS, ...SEED });
+    for (const what of [...PARKED_ENDS, 'quarantined', 'daemon', ...ENDED_BY]) {
+      expect(seen[what], `${what}, in ${JSON.stringify(seen)}`).toBeGreaterThan(0);
+    }
+  });
+});
+
 function onOpencode2({ sessions, ...history }: History): History {
   return { ...history, api: 2, sessions: sessions.filter((each) => !SAMPLED.has(each.behaviour)) };
 }
+
+/** What was seen to be continued. */
+const ENDED_BY = ['watchdog', 'server'].map((by) => `continued after ${by}`);
 
 /** How an act on a session ended: by its own end, or with the server. */
 function endSince(id: string, { observed }: Simulation, from: number, act: 'abort.' | 'continue.') {
@@ -547,7 +632,7 @@ describe('in every sequence of observations, sensible or not', () => {
         const recover = { ...base.recover, ...RECOVERS, models: [...RECOVERS.models] };
         const policy = { ...base, waiting: wait, recover };
         const watchdog = new Watchdog({ policy, acts });
-        const laws = new Laws(policy, watchdog);
+        const laws = new Laws(policy, () => watchdog);
         let now = 0;
         const tell = (o: Observation) => {
           laws.observed(o);

@@ -45,13 +45,14 @@ export interface SimulatedServer {
   ): void;
   dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void;
   inspect(sessionID: string): void;
-  /** Prompts an ended session to go on. `busy`: somebody else was quicker. */
-  prompt(sessionID: string, then: (reply: Reply<'began' | 'busy'>) => void): void;
+  /** Prompts an ended session to go on. `used`: somebody else was quicker, as `continue.ts` finds out. */
+  prompt(act: ContinueAct, then: (reply: Reply<'began' | 'used'>) => void): void;
   restart(): void;
   readonly isPaused: boolean;
 }
 
 type AbortAct = Extract<Act, { act: 'abort' }>;
+type ContinueAct = Extract<Act, { act: 'continue' }>;
 type DisposeAct = Extract<Act, { act: 'dispose' }>;
 
 export class SimulatedExecutor {
@@ -59,8 +60,19 @@ export class SimulatedExecutor {
   /** By session; the one that was begun last. */
   readonly #aborts = new Map<string, { withdrawn: boolean }>();
 
+  #isKilled = false;
+
   constructor(server: SimulatedServer) {
     this.#server = server;
+  }
+
+  /** Its daemon was killed: nobody is told of what comes of its acts. */
+  kill(): void {
+    this.#isKilled = true;
+  }
+
+  #tell(o: Observation): void {
+    if (!this.#isKilled) this.#server.observe(o);
   }
 
   do(act: Act): void {
@@ -83,7 +95,7 @@ export class SimulatedExecutor {
         }
         // The watchdog is in the middle of deciding: its answer comes after that.
         const answer = skipped(act, server.now);
-        if (answer) server.after(0, () => server.observe({ ...answer, at: server.now }));
+        if (answer) server.after(0, () => this.#tell({ ...answer, at: server.now }));
       }
     }
   }
@@ -123,24 +135,25 @@ export class SimulatedExecutor {
       // A restart cut the run, and another of the same session is being aborted by now.
       if (this.#aborts.get(sessionID) !== state) return;
       this.#aborts.delete(sessionID);
-      server.observe(abortEnd(next.value, sessionID, server.now));
+      this.#tell(abortEnd(next.value, sessionID, server.now));
     };
     // The watchdog is in the middle of deciding.
     server.after(0, goOn);
   }
 
-  #continue({ sessionID }: Extract<Act, { act: 'continue' }>): void {
+  #continue(act: ContinueAct): void {
     const server = this.#server;
-    const told = (reply: Reply<'began' | 'busy'>) => {
+    const { sessionID } = act;
+    const told = (reply: Reply<'began' | 'used'>) => {
       const at = server.now;
       if (reply.kind === 'answer' && reply.value === 'began') {
-        server.observe({ kind: 'continue.done', at, sessionID });
+        this.#tell({ kind: 'continue.done', at, sessionID });
         return;
       }
       const superseded = reply.kind === 'answer' ? { superseded: true } : {};
-      server.observe({ kind: 'continue.failed', at, sessionID, error: reply.kind, ...superseded });
+      this.#tell({ kind: 'continue.failed', at, sessionID, error: reply.kind, ...superseded });
     };
-    server.after(0, () => server.prompt(sessionID, told));
+    server.after(0, () => server.prompt(act, told));
   }
 
   #dispose(act: DisposeAct): void {
@@ -172,7 +185,7 @@ export class SimulatedExecutor {
     };
     const goOn = (): void => {
       const next = steps.next();
-      if (next.done) server.observe(disposeEnd(next.value, act.directory, server.now));
+      if (next.done) this.#tell(disposeEnd(next.value, act.directory, server.now));
       else perform(next.value);
     };
     server.after(0, goOn);

@@ -3,7 +3,7 @@
  * freezes, a stream that is cut, answers that take their time. The watchdog sees of it what the daemon would see, and
  * the truth is there to be compared with what it decided.
  */
-import { type Act, type Decision, isNote } from '../../../src/watchdog/decision.js';
+import { type Act, type Decision, isNote, type Note } from '../../../src/watchdog/decision.js';
 import type {
   Observation,
   PendingRequest,
@@ -20,7 +20,20 @@ import { Queue } from './queue.js';
 import { type Reply, SimulatedExecutor, type SimulatedServer } from './simulated-executor.js';
 
 export interface Disturbance {
-  kind: 'cut' | 'exit' | 'freeze' | 'gap' | 'restart' | 'pause' | 'manual';
+  kind:
+    | 'cut'
+    | 'exit'
+    | 'freeze'
+    | 'gap'
+    | 'restart'
+    | 'pause'
+    | 'manual'
+    /** A person prompts, or deletes, a session that is idle. */
+    | 'prompt'
+    | 'delete'
+    /** The daemon is killed, alone or together with the server, and the next one begins. */
+    | 'daemon'
+    | 'both';
   at: number;
   ms: number;
 }
@@ -67,6 +80,20 @@ export class SimSession {
   aborts = 0;
   /** When its run began. */
   begunAt = 0;
+  lastMessageID = '';
+  /** How its last run ended; undefined while it runs. */
+  endedBy: 'itself' | 'person' | 'watchdog' | 'dispose' | 'server' | undefined;
+  /** Ends of the server while it was at work. */
+  diedUnder = 0;
+  /** When the watchdog last had it go on, and when a person last prompted it after its first run. */
+  continuedAt = Number.NEGATIVE_INFINITY;
+  personAt = Number.NEGATIVE_INFINITY;
+  /** Since when a person wants the run aborted. */
+  unwantedSince: number | undefined;
+  /** What it does when it is told to go on. */
+  goesOn: Behaviour = BEHAVIOURS.testsAfterEdits;
+  /** Whose abort was sent last. */
+  abortedBy: 'person' | 'watchdog' = 'watchdog';
   onChildEnd: (() => void) | undefined;
 
   constructor(
@@ -118,7 +145,8 @@ export class SimSession {
     return this.sim.spawn(behaviour, this.directory, 'works', this.id);
   }
   /** The run is over. */
-  end(): void {
+  end(by: NonNullable<SimSession['endedBy']> = 'itself'): void {
+    if (this.status.type !== 'idle') this.endedBy = by;
     this.life = undefined;
     this.guilt = undefined;
     this.tools.clear();
@@ -147,7 +175,7 @@ function readAt({ nextAt, ...status }: SimSession['status'], now: number): Sessi
 }
 
 export class Simulation implements SimulatedServer {
-  readonly watchdog: Watchdog;
+  watchdog: Watchdog;
   readonly sessions = new Map<string, SimSession>();
   /** Everything that was observed: a failure is replayed from it. */
   readonly observed: Observation[] = [];
@@ -157,6 +185,12 @@ export class Simulation implements SimulatedServer {
   readonly #queue = new Queue();
   readonly #random: () => number;
   readonly #inspect: (act: Act, sim: Simulation) => void;
+  /** Told of each note. */
+  onNote: (note: Note) => void = () => {};
+  /** Told of each session that the server takes a continuation for, before it begins. */
+  onContinued: (session: SimSession) => void = () => {};
+  /** Told when another daemon has begun. */
+  onNextDaemon: () => void = () => {};
   #serving = true;
   #frozenUntil = 0;
   /** How long all freezes so far last, short ones left out. */
@@ -170,7 +204,7 @@ export class Simulation implements SimulatedServer {
   /** The monitor rests while the server is being restarted; each rest begins a new turn of it. */
   #isResting = false;
   #turn = 0;
-  readonly #executor = new SimulatedExecutor(this);
+  #executor = new SimulatedExecutor(this);
   /** Where the server is one of OpenCode 2: how it says what happens, and how that is read. */
   readonly #wire: Opencode2Wire | undefined;
 
@@ -192,7 +226,7 @@ export class Simulation implements SimulatedServer {
   }
 
   run(): void {
-    this.observe({ kind: 'server.attached', running: true, pid: 1, at: 0 });
+    this.observe({ kind: 'server.attached', running: true, pid: this.#pid, at: 0 });
     this.#connect();
     this.#every(POLL_EVERY, () => this.#poll());
     this.#every(PROBE_EVERY, () => this.#probe());
@@ -373,11 +407,20 @@ export class Simulation implements SimulatedServer {
     this.#connect();
   }
 
+  /** Another one in each generation. */
+  get #pid(): number {
+    return this.#generation + 1;
+  }
+
   #die(): void {
     this.#serving = false;
     this.#generation += 1;
     this.#wire?.forget();
     for (const session of this.sessions.values()) {
+      if (session.status.type !== 'idle') {
+        session.endedBy = 'server';
+        session.diedUnder += 1;
+      }
       session.life = undefined;
       session.status = { type: 'idle' };
       session.guilt = undefined;
@@ -397,14 +440,34 @@ export class Simulation implements SimulatedServer {
       case 'manual': {
         // Mostly of a session that is there, now and then of none.
         const sessionID = `s${ms % (this.sessions.size + 1)}`;
+        const session = this.sessions.get(sessionID);
+        if (session && session.status.type !== 'idle') session.unwantedSince ??= this.now;
         this.observe({ kind: 'abort.requested', by: 'command', sessionID, at: this.now });
         return;
       }
       case 'exit':
-        if (!this.#serving || this.#acting) return;
-        this.#die();
-        this.#lose();
-        this.observe({ kind: 'server.exited', code: 1, signal: null, at: this.now });
+        this.killServer();
+        return;
+      case 'prompt': {
+        const session = this.#someIdle(ms);
+        if (session !== undefined) this.#promptedByPerson(session);
+        return;
+      }
+      case 'delete': {
+        const session = this.#someIdle(ms);
+        if (session === undefined) return;
+        session.deleted = true;
+        session.say({ kind: 'session.deleted' });
+        return;
+      }
+      case 'daemon':
+      case 'both':
+        // What it would find at a frozen server is another story.
+        if (this.#serving && !this.serving) return;
+        // Now and then a person has just had a run aborted.
+        if (ms % 3 === 0) this.#disturb({ kind: 'manual', at: this.now, ms });
+        if (kind === 'both' && this.#serving) this.#die();
+        this.#nextDaemon();
         return;
       case 'freeze':
         if (ms > HICCUP) {
@@ -425,24 +488,92 @@ export class Simulation implements SimulatedServer {
     }
   }
 
-  prompt(sessionID: string, then: (reply: Reply<'began' | 'busy'>) => void): void {
+  /** A run, or a person, brings it down. */
+  killServer(): void {
+    if (!this.#serving || this.#acting) return;
+    this.#die();
+    this.#lose();
+    this.observe({ kind: 'server.exited', code: 1, signal: null, at: this.now });
+  }
+
+  prompt(
+    { sessionID, lastMessageID, onlyIfOpen }: Extract<Act, { act: 'continue' }>,
+    then: (reply: Reply<'began' | 'used'>) => void,
+  ): void {
     const generation = this.#generation;
     this.after(this.random(10, 300), () => {
       const session = this.sessions.get(sessionID);
-      if (!this.serving || generation !== this.#generation || session === undefined) {
+      const isThere = session !== undefined && !session.deleted;
+      if (!this.serving || generation !== this.#generation || !isThere) {
         then({ kind: 'refused' });
         return;
       }
-      if (session.status.type !== 'idle') {
-        then({ kind: 'answer', value: 'busy' });
+      const isNewer = lastMessageID !== undefined && session.lastMessageID > lastMessageID;
+      const isSubagent = session.parentID !== undefined;
+      const isClosed = onlyIfOpen === true && session.endedBy !== 'server';
+      if (session.status.type !== 'idle' || isSubagent || isNewer || isClosed) {
+        then({ kind: 'answer', value: 'used' });
         return;
       }
-      session.begunAt = 0;
-      const life = BEHAVIOURS.testsAfterEdits(session);
-      session.life = life;
-      this.#live(session, life);
+      this.onContinued(session);
+      session.continuedAt = this.now;
+      this.#begin(session, session.goesOn);
       this.after(this.random(10, 300), () => then({ kind: 'answer', value: 'began' }));
     });
+  }
+
+  #begin(session: SimSession, behaviour: Behaviour): void {
+    session.begunAt = 0;
+    session.endedBy = undefined;
+    session.unwantedSince = undefined;
+    const life = behaviour(session);
+    session.life = life;
+    this.#live(session, life);
+  }
+
+  #promptedByPerson(session: SimSession): void {
+    if (!this.serving) return;
+    session.personAt = this.now;
+    session.goesOn = BEHAVIOURS.testsAfterEdits;
+    this.#begin(session, BEHAVIOURS.answers);
+  }
+
+  #someIdle(nth: number): SimSession | undefined {
+    const idle = [...this.sessions.values()].filter(
+      ({ status, life, parentID, deleted }) =>
+        status.type === 'idle' && life === undefined && parentID === undefined && !deleted,
+    );
+    return idle[nth % Math.max(1, idle.length)];
+  }
+
+  /** Another daemon comes up at once, with what its predecessor has kept. */
+  #nextDaemon(): void {
+    const { crashes, server } = this.watchdog;
+    const runs = crashes.atWork();
+    const { inARow, quarantined } = crashes;
+    const serverPid = server.pid;
+    const parked = this.watchdog.parked(this.now);
+    this.#executor.kill();
+    this.#executor = new SimulatedExecutor(this);
+    this.watchdog = new Watchdog({ policy: this.history.policy, acts: true });
+    this.#turn += 1;
+    this.#connected = false;
+    this.#acting = false;
+    this.#isResting = false;
+    this.onNextDaemon();
+    const at = this.now;
+    this.observe({
+      kind: 'runs.restored',
+      at,
+      ...(serverPid !== undefined && { serverPid }),
+      runs,
+      inARow: new Map(inARow),
+      quarantined: [...quarantined.values()],
+    });
+    this.observe({ kind: 'parked.restored', at, runs: parked });
+    const running = this.serving;
+    this.observe({ kind: 'server.attached', at, running, ...(running && { pid: this.#pid }) });
+    if (running) this.#connect();
   }
 
   // --- monitor ----------------------------------------------------------------------------------------------------
@@ -497,7 +628,14 @@ export class Simulation implements SimulatedServer {
   // --- executor -----------------------------------------------------------------------------------------------------
 
   #obey(decision: Decision): void {
-    if (isNote(decision)) return;
+    if (isNote(decision)) {
+      this.onNote(decision);
+      return;
+    }
+    if (decision.act === 'abort') {
+      const session = this.sessions.get(decision.sessionID);
+      if (session) session.abortedBy = decision.reason === 'manual' ? 'person' : 'watchdog';
+    }
     this.#inspect(decision, this);
     this.#executor.do(decision);
   }
@@ -574,7 +712,7 @@ export class Simulation implements SimulatedServer {
             session.interrupted = true;
             if (session.status.type === 'busy')
               session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
-            session.end();
+            session.end(session.abortedBy);
           });
         }
         return true;
@@ -607,7 +745,7 @@ export class Simulation implements SimulatedServer {
           if (session.status.type === 'busy') {
             session.say({ kind: 'session.error', name: 'MessageAbortedError', message: '' });
           }
-          session.end();
+          session.end('dispose');
         }
         this.after(this.random(1_500, 1_800), () =>
           this.stream({ kind: 'directory.disposed', directory, at: this.now }),
@@ -668,6 +806,9 @@ export class Simulation implements SimulatedServer {
   }
 
   restart(): void {
+    const executor = this.#executor;
+    /** The daemon was killed meanwhile: the next one finds what there is. */
+    const isLeft = () => executor !== this.#executor;
     this.#acting = true;
     this.#rest();
     const { restarts } = this.history;
@@ -675,6 +816,7 @@ export class Simulation implements SimulatedServer {
     this.#restarts += 1;
     if (outcome === 'alive' && this.serving) {
       this.after(3_000, () => {
+        if (isLeft()) return;
         this.#acting = false;
         this.#wake();
         this.observe({ kind: 'restart.failed', error: 'no', serverAlive: true, at: this.now });
@@ -682,8 +824,10 @@ export class Simulation implements SimulatedServer {
       return;
     }
     this.after(this.random(50, 1_000), () => {
+      if (isLeft()) return;
       this.#die();
       this.after(this.random(1_000, 5_000), () => {
+        if (isLeft()) return;
         this.#acting = false;
         if (outcome === 'dead') {
           this.#wake();
@@ -693,7 +837,7 @@ export class Simulation implements SimulatedServer {
         this.#serving = true;
         this.#frozenUntil = 0;
         this.#wake();
-        this.observe({ kind: 'restart.done', pid: this.#generation, tookMs: 1, at: this.now });
+        this.observe({ kind: 'restart.done', pid: this.#pid, tookMs: 1, at: this.now });
       });
     });
   }
