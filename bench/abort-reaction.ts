@@ -3,11 +3,11 @@
  * against a loop that polls `/session/status` every 5 s (from the same crossings, by its own clock).
  */
 
+import { startProxy } from '../test/support/http-proxy.js';
 import { api, startOpencode } from '../test/support/opencode.js';
 import { waitFor } from '../test/support/wait.js';
 import { createWorld } from '../test/support/world.js';
 import { median, ms, type Row, worst } from './figures.js';
-import { startProxy } from './proxy.js';
 
 const POLL_MS = 5_000;
 

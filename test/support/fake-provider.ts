@@ -56,7 +56,8 @@ export class FakeProvider {
   titles = 0;
   /** `'down'`: everything answers 503, whatever the marker says. */
   override: 'down' | null = null;
-  private defaultMarker = '[[ok]]';
+  /** By words of the conversation; those without any rule where no other does. */
+  private readonly defaults = new Map([['', '[[ok]]']]);
   /** By session: the markers of its last prompt that had any. */
   private readonly written = new Map<string, Marker[]>();
 
@@ -79,9 +80,9 @@ export class FakeProvider {
     return `http://127.0.0.1:${this.port}/v1`;
   }
 
-  /** The marker that rules prompts without one. */
-  setDefault(marker: string): void {
-    this.defaultMarker = marker;
+  /** The marker that rules prompts without one; `words`: in conversations that contain them. */
+  setDefault(marker: string, words = ''): void {
+    this.defaults.set(words, marker);
   }
 
   /** Requests whose conversation contains `words`. */
@@ -148,6 +149,12 @@ export class FakeProvider {
     await behaviour({ marker, model: body.model, earlier, apiKey, reply });
   }
 
+  private defaultFor(messages: ChatMessage[]): string {
+    const said = messages.map(contentOf).join('\n');
+    const words = [...this.defaults.keys()].findLast((each) => said.includes(each)) ?? '';
+    return this.defaults.get(words) ?? '';
+  }
+
   private markerFor(messages: ChatMessage[], session: string): Marker {
     const prompted = messages.findLastIndex(({ role }) => role === 'user');
     const prompt = messages[prompted];
@@ -156,7 +163,8 @@ export class FakeProvider {
     if (written.length > 0) this.written.set(session, written);
     // After a compaction the session goes on with what its prompt said last.
     const before = GOES_ON.test(text) ? this.written.get(session)?.slice(-1) : undefined;
-    const steps = before ?? (written.length > 0 ? written : parseMarkers(this.defaultMarker));
+    const steps =
+      before ?? (written.length > 0 ? written : parseMarkers(this.defaultFor(messages)));
     const taken = messages.slice(prompted + 1).filter(({ role }) => role === 'tool').length;
     const last = steps.at(-1);
     const endless = last !== undefined && ENDLESS.has(last.name) ? last : undefined;

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { type LogLine, startDaemon, type TestDaemon } from './daemon.js';
 import { type FakeProvider, startFakeProvider } from './fake-provider.js';
 import { api, binary, type Opencode, opencodeEnv, prepareHome, startOpencode } from './opencode.js';
-import type { NewSession, OpencodeApi } from './opencode-api.js';
+import type { Model, NewSession, OpencodeApi } from './opencode-api.js';
 import type { Home, HomeOptions } from './opencode-home.js';
 import { freePort } from './ports.js';
 import { measureSlowness, noteBoot, patientProbes, slowness } from './slowness.js';
@@ -23,7 +23,7 @@ export interface Ask {
   text: string;
   directory?: string;
   permission?: NewSession['permission'];
-  /** Of the provider `fake`; else opencode's default. */
+  /** `provider/model`, or a model of the provider `fake`; else opencode's default. */
   model?: string;
 }
 
@@ -150,7 +150,7 @@ export class JudgedWorld {
       id,
       directory,
       `${text.replaceAll('@', `(${title})`)} (${title})`,
-      model === undefined ? undefined : { providerID: 'fake', modelID: model },
+      model === undefined ? undefined : modelNamed(model),
     );
     return { id, directory, title };
   }
@@ -228,6 +228,11 @@ export class JudgedWorld {
   hungUp({ title }: Judged): number {
     return this.provider.about(`(${title})`).filter(({ aborted }) => aborted).length;
   }
+}
+
+function modelNamed(name: string): Model {
+  const [providerID = '', modelID = ''] = name.includes('/') ? name.split('/') : ['fake', name];
+  return { providerID, modelID };
 }
 
 /** A configuration that allows subagents of subagents; opencode refuses to start with a key that it does not know. */

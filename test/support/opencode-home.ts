@@ -13,6 +13,8 @@ export interface HomeOptions {
   config?: Record<string, unknown>;
   /** Further models of the provider `fake`, by id, as opencode.json has them: `{ paid: { cost: { input: 3, output: 15 } } }`. */
   models?: Record<string, Record<string, unknown>>;
+  /** Further providers with the models `m1` and `m2`, by id: who answers for them. */
+  providers?: Record<string, { url: string }>;
   /** `opencode` is npm's kind of Node wrapper, the server its child. */
   viaWrapper?: boolean;
 }
@@ -72,7 +74,7 @@ export function opencodeEnv(path: string): Record<string, string> {
 /** Makes a home whose models `fake/m1`, `fake/m2` and `fake2/m1` are answered by `provider`. */
 export async function prepareHome(
   provider: { url: string },
-  { permission, config, models = {}, viaWrapper = false }: HomeOptions = {},
+  { permission, config, models = {}, providers = {}, viaWrapper = false }: HomeOptions = {},
 ): Promise<Home> {
   const path = await realpath(await mkdtemp(join(tmpdir(), 'opencode-home-')));
   const project = async (name: string) => {
@@ -82,17 +84,28 @@ export async function prepareHome(
   for (const folder of ['bin', 'tmp', 'config/opencode', 'data', 'state', 'cache']) {
     await project(folder);
   }
-  const fake = (name: string, ids: string[], more: Record<string, object> = {}) => ({
+  const fake = (
+    name: string,
+    ids: string[],
+    more: Record<string, object> = {},
+    baseURL = provider.url,
+  ) => ({
     npm: '@ai-sdk/openai-compatible',
     name,
-    options: { baseURL: provider.url, apiKey: 'x' },
+    options: { baseURL, apiKey: 'x' },
     models: { ...Object.fromEntries(ids.map((id) => [id, { name: id }])), ...more },
   });
   const settings = {
     model: 'fake/m1',
     autoupdate: false,
     share: 'disabled',
-    provider: { fake: fake('fake', ['m1', 'm2'], models), fake2: fake('fake2', ['m1']) },
+    provider: {
+      fake: fake('fake', ['m1', 'm2'], models),
+      fake2: fake('fake2', ['m1']),
+      ...Object.fromEntries(
+        Object.entries(providers).map(([id, { url }]) => [id, fake(id, ['m1', 'm2'], {}, url)]),
+      ),
+    },
     ...(permission && { permission }),
     ...config,
   };

@@ -18,6 +18,8 @@ export type ProxyMode =
   | { kind: 'truncate'; bytes: number }
   /** As `truncate`, with a RST. */
   | { kind: 'reset'; bytes: number }
+  /** Such requests are answered with `true`, as opencode answers, and not passed on. One request at a time on a connection. */
+  | { kind: 'swallow'; requests(method: string, path: string): boolean }
   /** Nobody listens. */
   | { kind: 'refuse' };
 
@@ -40,6 +42,7 @@ interface Pair {
 }
 
 const REQUEST = /\b(GET|POST|DELETE|PUT|PATCH) (\/\S*) HTTP\/1\.1\r\n/g;
+const TRUE = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\ntrue';
 /** A RST overtakes what is still on its way, or is taken for an end: what was let through shall arrive first. */
 const ARRIVES_MS = 30;
 /** How often a held chunk looks whether it may go. */
@@ -149,9 +152,7 @@ export class TcpProxy {
     upstream.on('error', () => client.resetAndDestroy());
     client.on('data', (chunk) => {
       if (onRequest === undefined) return;
-      for (const [, method = '', path = ''] of chunk.toString('latin1').matchAll(REQUEST)) {
-        onRequest(method, path);
-      }
+      for (const [method, path] of requestsIn(chunk)) onRequest(method, path);
     });
     this.#forward(pair, client, upstream);
     this.#forward(pair, upstream, client);
@@ -168,7 +169,8 @@ export class TcpProxy {
       queue = queue.then(async () => {
         waiting -= 1;
         await this.#hold(arrived, to);
-        if (!to.destroyed) this.#write(pair, chunk, to);
+        if (from === pair.client && this.#isSwallowed(chunk)) from.write(TRUE);
+        else if (!to.destroyed) this.#write(pair, chunk, to);
         if (waiting === 0) from.resume();
       });
       // A delay holds what has come, not what is still to come: else a stream of many chunks would slow to a crawl.
@@ -180,6 +182,12 @@ export class TcpProxy {
         to.end();
       });
     });
+  }
+
+  #isSwallowed(chunk: Buffer): boolean {
+    const { mode } = this;
+    if (mode.kind !== 'swallow') return false;
+    return requestsIn(chunk).some(([method, path]) => mode.requests(method, path));
   }
 
   async #hold(arrived: number, to: Socket): Promise<void> {
@@ -214,4 +222,12 @@ export class TcpProxy {
     }
     upstream.destroy();
   }
+}
+
+/** Method and path of each request whose head is in it. */
+function requestsIn(chunk: Buffer): [method: string, path: string][] {
+  return Array.from(chunk.toString('latin1').matchAll(REQUEST), ([, method = '', path = '']) => [
+    method,
+    path,
+  ]);
 }

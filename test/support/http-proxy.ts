@@ -1,4 +1,4 @@
-/** A transparent HTTP proxy between the watchdog and opencode: notes when what passes, changes nothing. */
+/** An HTTP proxy between the watchdog and opencode: notes when what passes, and swallows the requests that it is told to. */
 
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -14,17 +14,29 @@ export interface ProxyOptions {
   onAnswer?(path: string, chunk: Buffer): void;
   /** A request, at the moment that its head arrives. */
   onRequest?(method: string, path: string): void;
+  /** Answered with `true`, as opencode answers, and not passed on: what was asked for is not done. */
+  swallows?(method: string, path: string): boolean;
 }
+
+/** Aborts, which opencode answers with `true` also where they do nothing. */
+export const isAbort = (method: string, path: string): boolean =>
+  method === 'POST' && /^\/session\/[^/]+\/abort\b/.test(path);
 
 export async function startProxy({
   target,
   onAnswer,
   onRequest,
+  swallows,
 }: ProxyOptions): Promise<ForwardingProxy> {
   const { hostname, port } = new URL(target);
   const server = createServer((incoming, outgoing) => {
     const { method = 'GET', url: path = '/', headers } = incoming;
     onRequest?.(method, path);
+    if (swallows?.(method, path)) {
+      incoming.resume();
+      outgoing.writeHead(200, { 'content-type': 'application/json' }).end('true');
+      return;
+    }
     const onward = request({ hostname, port, method, path, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.on('data', (chunk: Buffer) => {
