@@ -120,9 +120,29 @@ export const routes: Record<string, Route> = {
   'POST /question/:id/reject': (call) => answered(call, 'rejected', true),
 };
 
+/** The preview's, as 1.18.33 answers: neither `/session/status` nor an abort knows of these runs. */
+const previewOf = ({ state, id }: RouteCall) => state.preview.get(id);
+Object.assign(routes, {
+  'GET /api/session/active': ({ state }) => ({
+    data: Object.fromEntries([...state.preview.keys()].map((id) => [id, { type: 'running' }])),
+  }),
+  'GET /api/session/:id/message': (call) => ({ data: previewOf(call)?.messages ?? [], cursor: {} }),
+  'GET /api/session/:id/permission': () => ({ data: [] }),
+  'GET /api/session/:id/question': (call) => ({ data: previewOf(call)?.questions ?? [] }),
+  'POST /api/session/:id/interrupt': ({ state, id }) => {
+    state.preview.delete(id);
+    return undefined;
+  },
+} satisfies Record<string, Route>);
+
 /** The route for a request, and its `:id`; fixed words win over `:id`. */
 export function findRoute(method: string, path: string): { name: string; id: string } | undefined {
   if (routes[`${method} ${path}`]) return { name: `${method} ${path}`, id: '' };
+  const [, previewID, what] = /^\/api\/session\/([^/]+)\/(\w+)$/.exec(path) ?? [];
+  const preview = `${method} /api/session/:id/${what}`;
+  if (previewID !== undefined && routes[preview]) {
+    return { name: preview, id: decodeURIComponent(previewID) };
+  }
   const [, room = '', id = '', ...rest] = path.split('/');
   const name = `${method} /${[room, ':id', ...rest].join('/')}`;
   return routes[name] ? { name, id: decodeURIComponent(id) } : undefined;

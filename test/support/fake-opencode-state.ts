@@ -39,6 +39,8 @@ export class FakeState {
   abortBehaviour: AbortBehaviour = 'works';
   /** Without a dispose: the route is unknown, as in old versions. */
   disposeBehaviour: 'works' | 'missing' = 'missing';
+  /** Runs of 1.18's preview of OpenCode 2's API, by session: what its lists say of each, newest message first. */
+  readonly preview = new Map<string, { messages: unknown[]; questions: unknown[] }>();
   /** What `GET /provider` says. */
   providers: Record<string, unknown> = {
     all: [{ id: 'fake', name: 'fake', models: { m1: { id: 'm1', name: 'm1' } } }],

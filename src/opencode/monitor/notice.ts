@@ -1,5 +1,5 @@
 /** How the monitor speaks to whoever runs it, about itself and not about a session or the server's health. */
-export type NoticeLevel = 'info' | 'warn' | 'error';
+export type NoticeLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** A notice that would repeat is given at most this often. */
 export const NOTICE_EVERY_MS = 60_000;

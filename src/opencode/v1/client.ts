@@ -23,6 +23,7 @@ import type {
 import { V1EventReader } from './event-reader.js';
 import { excerptOf } from './excerpt.js';
 import { inspectSession } from './inspection.js';
+import { PreviewRuns } from './preview.js';
 import * as schemas from './schemas.js';
 import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
 import { readStatuses } from './status-list.js';
@@ -62,16 +63,27 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   readonly statusScope = 'directory';
   /** What was found out about the server's routes. */
   readonly #routes: ServerRoutes;
+  readonly #preview: PreviewRuns;
   #healthRoute: typeof HEALTH | typeof CHEAP = HEALTH;
   #probes = 0;
 
   constructor(options: ApiClientOptions) {
     super(options);
     this.#routes = new ServerRoutes(options.clock);
+    this.#preview = new PreviewRuns({
+      clock: options.clock,
+      routes: this.#routes,
+      ask: (schema, request) => this.ask(schema, request),
+      post: (path, signal, timeoutMs) =>
+        this.transport.json({ method: 'POST', path, signal, timeoutMs }),
+      session: (sessionID) => this.session(sessionID),
+    });
   }
 
   eventReader(options: { clock: Clock; notice: Notice }): EventReader {
-    return new V1EventReader({ client: this, ...options });
+    this.#preview.notice = options.notice;
+    const onPreview = () => this.#preview.heard();
+    return new V1EventReader({ client: this, onPreview, ...options });
   }
 
   /**
@@ -127,7 +139,10 @@ export class OpencodeClient extends ApiClient implements ServerApi {
       timeoutMs,
     });
     const list = readStatuses(answer, this.clock.epoch(), this.parseStats);
-    if (list.kind === 'read') return list.statuses;
+    if (list.kind === 'read') {
+      await this.#preview.addTo(list.statuses, directory);
+      return list.statuses;
+    }
     throw new OpencodeError({
       kind: 'too_large',
       request: `GET ${this.url}/session/status`,
@@ -208,7 +223,8 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   }
 
   /**
-   * Its answer `true` is no evidence (facts, section 6). `false` means before 1.1 that there was no run to end; later
+   * A run of the preview's is interrupted, and where that is all there is, not aborted: the abort of 1.x does not end it,
+   * and publishes a false idle. Its answer `true` is no evidence (facts, section 6). `false` means before 1.1 that there was no run to end; later
    * versions say `true` to anything.
    */
   async abort(
@@ -217,6 +233,11 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     signal?: Signal,
     timeoutMs?: number,
   ): Promise<'taken' | 'nothing_ran'> {
+    const isHidden = this.#preview.isHidden(sessionID);
+    if (this.#preview.isActive(sessionID)) {
+      await this.#preview.interrupt(sessionID, signal, timeoutMs);
+    }
+    if (isHidden) return 'taken';
     const answer = await this.transport.json({
       method: 'POST',
       path: sessionPath(sessionID, '/abort'),
@@ -233,7 +254,13 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     await this.transport.json({ method: 'POST', path, query: { directory }, signal, timeoutMs });
   }
 
-  inspect(sessionID: string, directory?: string, signal?: Signal): Promise<Inspected> {
+  async inspect(sessionID: string, directory?: string, signal?: Signal): Promise<Inspected> {
+    if (this.#preview.isHidden(sessionID)) {
+      const session = await this.session(sessionID, directory, signal);
+      return session === null
+        ? { result: { found: false } }
+        : this.#preview.inspect(session, signal);
+    }
     return inspectSession(this, this.clock, sessionID, directory, signal);
   }
 
@@ -355,6 +382,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   forgetVersion(): void {
     this.#healthRoute = HEALTH;
     this.#routes.forget();
+    this.#preview.forget();
   }
 
   async #pending(

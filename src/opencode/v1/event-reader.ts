@@ -10,11 +10,14 @@ import { LegacyServer } from './legacy-server.js';
 import type { V1Requests } from './requests.js';
 import { StepReader } from './step-reader.js';
 import { translate } from './translate.js';
+import { PREFIX as PREVIEW } from './translate-next.js';
 
 const OTHER: FrameHead = Object.freeze({ kind: 'other' });
 
 export interface EventReaderOptions {
   client: V1Requests;
+  /** An event of a run that the preview of OpenCode 2's API has started. */
+  onPreview?(): void;
   clock: Clock;
   notice: Notice;
 }
@@ -87,6 +90,7 @@ export class V1EventReader implements EventReader {
   #event(type: string, directory: string | undefined, payload: unknown): Frame {
     const { client, clock } = this.#options;
     const at = clock.now();
+    if (type.startsWith(PREVIEW)) this.#options.onPreview?.();
     const said = translate(directory, payload, at, clock.epoch(), client.parseStats, this.#steps);
     if (type === 'message.part.delta') said.push(...this.#sample(said, payload, at));
     // A disposal is no sign of life of its directory.

@@ -1,12 +1,17 @@
 /**
- * Translates the `session.next.*` events that the SDK's newest types announce. No release up to 1.18.34 was seen to
- * send them, so only what cannot do harm is read from them; `session.next.retried` is left to `session.status`.
+ * Translates the `session.next.*` events, which tell of runs that the preview of OpenCode 2's API has started (preview.ts;
+ * seen on 1.18.33: prompt, step, text and tool events). Only what cannot do harm is read from them; no retry was seen, a
+ * step that fails ends its run.
  */
 import * as z from 'zod';
+import { bounded } from '../http/errors.js';
 import * as schemas from './schemas.js';
 import type { Context, Said, Translation } from './translation.js';
 
-const PREFIX = 'session.next.';
+/** Of the types of these events. */
+export const PREFIX = 'session.next.';
+/** As much of an error's words as other errors have. */
+const ERROR_CHARS = 300;
 /** Families in which any event means that text, tool input or output has come. */
 const PROGRESS = /^(text|reasoning|tool|shell)\./;
 
@@ -16,6 +21,10 @@ const nextEvent = z.object({
   assistantMessageID: schemas.id.optional().catch(undefined),
   callID: schemas.id.optional().catch(undefined),
   tool: schemas.toolName.optional().catch(undefined),
+  error: z
+    .object({ message: z.string().max(4_096).catch('') })
+    .optional()
+    .catch(undefined),
 });
 
 export function translateNext(
@@ -30,7 +39,7 @@ export function translateNext(
 
 function says(
   name: string,
-  { messageID, assistantMessageID, callID, tool }: z.infer<typeof nextEvent>,
+  { messageID, assistantMessageID, callID, tool, error }: z.infer<typeof nextEvent>,
   { at }: Context,
 ): Said[] {
   const progress = { kind: 'session.progress' } as const;
@@ -43,6 +52,14 @@ function says(
         : [{ kind: 'session.asking_model', messageID: assistantMessageID }];
     case 'step.ended':
       return [{ kind: 'session.step_finished' }];
+    case 'step.failed':
+      return [
+        {
+          kind: 'session.error',
+          name: 'UnknownError',
+          message: bounded(error?.message ?? '', ERROR_CHARS),
+        },
+      ];
     case 'tool.called':
       return callID === undefined
         ? [progress]

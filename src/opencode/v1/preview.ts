@@ -1,0 +1,216 @@
+/**
+ * Runs of the preview of OpenCode 2's API that 1.18 has beside its own (`POST /api/session/:id/prompt`). No status of
+ * 1.x shows them, no abort and no dispose of 1.x ends them, and what they say and ask is in lists of their own; their
+ * events come as `session.next.*` (all seen on 1.18.33).
+ */
+import { createHash } from 'node:crypto';
+import * as z from 'zod';
+import { BoundedMap } from '../../lib/bounded.js';
+import type { Clock } from '../../lib/clock.js';
+import { isId } from '../../lib/id.js';
+import type { PendingRequest, RunningTool, SessionStatus } from '../../watchdog/observation.js';
+import { type Schema, segment } from '../api-client.js';
+import { messageOf } from '../http/errors.js';
+import type { Request } from '../http/transport.js';
+import { normaliseDirectory } from '../monitor/directories.js';
+import type { Notice } from '../monitor/notice.js';
+import type { Inspected, SessionSummary } from '../server-api.js';
+import { id } from './schemas.js';
+import { type ServerRoutes, saysNoSuchRoute } from './server-routes.js';
+
+const ACTIVE = '/api/session/active';
+/** The polls of 1.x wait no longer than this for it, ms. */
+const TIMEOUT_MS = 2_000;
+/** Where no such run is known and no event tells of one, the list is asked for this seldom, ms: hardly anybody has any. */
+const SELDOM_MS = 30_000;
+/** Failures in a row, of a route that has answered, after which it is not asked for a while. */
+const FAILURES_IN_ROW = 3;
+/** Sessions whose directory is remembered. Nobody runs this many at once. At the limit: the oldest is asked for again. */
+const MAX_PLACES = 1_000;
+/** The last step's message and the few before it. */
+const LAST_MESSAGES = 6;
+const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
+const NONE: ReadonlySet<string> = new Set();
+
+const activeSchema = z.object({ data: z.record(z.string(), z.unknown()) });
+const listSchema = z.object({ data: z.array(z.unknown()) });
+const requestSchema = z.object({ id });
+/** Newest first in its list. `content`: of an answer. */
+const messageSchema = z.object({
+  type: z.string(),
+  time: z.object({ completed: z.number().optional() }).optional().catch(undefined),
+  content: z.array(z.unknown()).catch([]),
+});
+const toolSchema = z.object({
+  type: z.literal('tool'),
+  id,
+  name: z.string().catch('unknown'),
+  /** The argument is being written, or it runs. */
+  state: z.object({ status: z.enum(['streaming', 'pending', 'running']) }),
+  time: z.object({ created: z.number().optional(), ran: z.number().optional() }).catch({}),
+});
+
+/** What it needs of the client of 1.x. */
+export interface PreviewSource {
+  clock: Clock;
+  routes: ServerRoutes;
+  ask<T>(schema: Schema<T>, request: Request): Promise<T>;
+  post(path: string, signal?: AbortSignal, timeoutMs?: number): Promise<unknown>;
+  /** By the routes of 1.x, which know these sessions. Null: there is none. */
+  session(sessionID: string): Promise<SessionSummary | null>;
+}
+
+export class PreviewRuns {
+  notice: Notice | undefined;
+  readonly #source: PreviewSource;
+  readonly #places = new BoundedMap<string, string>(MAX_PLACES);
+  #active = NONE;
+  /** Of those, the ones that a status of 1.x shows as well. */
+  readonly #shown = new Set<string>();
+  #asking: Promise<void> | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+  #isSaid = false;
+
+  constructor(source: PreviewSource) {
+    this.#source = source;
+  }
+
+  /** A run that the preview's route has started, as far as the last poll knew. */
+  isActive(sessionID: string): boolean {
+    return this.#active.has(sessionID);
+  }
+
+  /** One that only its own list shows. */
+  isHidden(sessionID: string): boolean {
+    return this.isActive(sessionID) && !this.#shown.has(sessionID);
+  }
+
+  /** An event has told of one: the next poll asks. */
+  heard(): void {
+    this.#askedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** What a directory's status of 1.x leaves out; undefined asks about all. Never rejects. */
+  async addTo(statuses: Map<string, SessionStatus>, directory: string | undefined): Promise<void> {
+    for (const sessionID of await this.#activeNow()) {
+      if (statuses.has(sessionID)) this.#shown.add(sessionID);
+      else {
+        this.#shown.delete(sessionID);
+        const isThere = directory === undefined || (await this.#isIn(sessionID, directory));
+        if (isThere) statuses.set(sessionID, BUSY);
+      }
+    }
+  }
+
+  async interrupt(sessionID: string, signal?: AbortSignal, timeoutMs?: number): Promise<void> {
+    await this.#source.post(`/api/session/${segment(sessionID)}/interrupt`, signal, timeoutMs);
+  }
+
+  /** Of a session that is there: 1.x lists neither what such a run has said nor what it asks. */
+  async inspect(
+    { id: sessionID, ...summary }: SessionSummary,
+    signal?: AbortSignal,
+  ): Promise<Inspected> {
+    const { ask, clock } = this.#source;
+    const list = async (rest: string, query?: Request['query']) => {
+      const path = `/api/session/${segment(sessionID)}${rest}`;
+      return (await ask(listSchema, { path, query, signal })).data;
+    };
+    const open = async (on: PendingRequest['on']): Promise<PendingRequest[]> =>
+      (await list(`/${on}`)).flatMap((value) => {
+        const { data } = requestSchema.safeParse(value);
+        return data === undefined ? [] : [{ requestID: data.id, on }];
+      });
+    const [values, permissions, questions] = await Promise.all([
+      list('/message', { limit: LAST_MESSAGES }),
+      open('permission'),
+      open('question'),
+    ]);
+    const messages = values.flatMap((value) => messageSchema.safeParse(value).data ?? []);
+    const answer = messages.find(({ type }) => type === 'assistant');
+    const { updated: _, ...info } = summary;
+    return {
+      ...(summary.directory !== undefined && { directory: summary.directory }),
+      result: {
+        found: true,
+        info,
+        requests: [...permissions, ...questions],
+        tools: answer?.time?.completed === undefined ? toolsOf(answer?.content ?? [], clock) : [],
+        preparing: messages[0]?.type === 'user',
+        compacting: false,
+        mark: createHash('sha1').update(JSON.stringify(values)).digest('hex'),
+      },
+    };
+  }
+
+  forget(): void {
+    this.#active = NONE;
+    this.#shown.clear();
+    this.#places.clear();
+    this.#askedAt = Number.NEGATIVE_INFINITY;
+    this.#failures = 0;
+    this.#isSaid = false;
+  }
+
+  async #activeNow(): Promise<ReadonlySet<string>> {
+    const { clock, routes } = this.#source;
+    if (routes.lacks(ACTIVE)) return NONE;
+    // Where one is known, each answer counts: an abort is proven by it.
+    if (this.#active.size > 0 || clock.now() - this.#askedAt >= SELDOM_MS) {
+      this.#asking ??= this.#ask().finally(() => {
+        this.#asking = undefined;
+      });
+      await this.#asking;
+    }
+    return this.#active;
+  }
+
+  async #ask(): Promise<void> {
+    const { clock, routes, ask } = this.#source;
+    this.#askedAt = clock.now();
+    try {
+      const { data } = await ask(activeSchema, { path: ACTIVE, timeoutMs: TIMEOUT_MS });
+      this.#active = new Set(Object.keys(data).filter(isId));
+      this.#failures = 0;
+    } catch (error) {
+      this.#failures += 1;
+      // One bad answer of a route that is there proves no end: what was known stays.
+      const isThere = !saysNoSuchRoute(error) && !routes.isMissing(error);
+      if (isThere && this.#failures < FAILURES_IN_ROW) return;
+      routes.remember(ACTIVE);
+      this.#active = NONE;
+      this.#failures = 0;
+      if (this.#isSaid) return;
+      this.#isSaid = true;
+      this.notice?.('debug', 'runs of the preview of the API of OpenCode 2 are not looked for', {
+        reason: messageOf(error),
+      });
+    }
+  }
+
+  async #isIn(sessionID: string, directory: string): Promise<boolean> {
+    let place = this.#places.get(sessionID);
+    if (place === undefined) {
+      place = await this.#source.session(sessionID).then(
+        (session) => session?.directory,
+        // The next poll asks again.
+        () => undefined,
+      );
+      if (place === undefined) return false;
+      this.#places.set(sessionID, place);
+    }
+    return place === normaliseDirectory(directory);
+  }
+}
+
+function toolsOf(content: readonly unknown[], clock: Clock): RunningTool[] {
+  return content.flatMap((value) => {
+    const { data } = toolSchema.safeParse(value);
+    if (data === undefined) return [];
+    const { id: callID, name, time } = data;
+    const since = time.ran ?? time.created;
+    const ranMs = since === undefined ? 0 : Math.max(0, clock.epoch() - since);
+    return [{ callID, tool: name, startedAt: clock.now() - ranMs }];
+  });
+}
