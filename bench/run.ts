@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those;
- * `npm run bench -- scale --minutes 2` shortens the one that takes longest.
+ * `npm run bench -- scale --minutes 2` shortens the one that takes longest, `--api 2` plays it as OpenCode 2 does.
  */
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';
@@ -13,10 +13,11 @@ import { recovery } from './recovery.js';
 import { scale } from './scale.js';
 
 const { values, positionals: wanted } = parseArgs({
-  options: { minutes: { type: 'string' } },
+  options: { minutes: { type: 'string' }, api: { type: 'string', default: '1' } },
   allowPositionals: true,
 });
 const minutes = Number(values.minutes ?? 10);
+const api = values.api === '2' ? 2 : 1;
 
 const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
@@ -25,16 +26,20 @@ const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   driver: () => driver(),
   idle,
   events: () => events(),
-  scale: () => scale({ minutes }),
+  scale: () => scale({ minutes, api }),
 };
 
 const unknown = wanted.filter((name) => !(name in MEASURES));
-if (unknown.length > 0 || !(minutes > 0)) {
-  console.error(
-    unknown.length > 0
-      ? `no such measure: ${unknown.join(', ')} (there are ${Object.keys(MEASURES).join(', ')})`
-      : `--minutes must be a number above 0, not ${values.minutes}`,
-  );
+const wrong =
+  unknown.length > 0
+    ? `no such measure: ${unknown.join(', ')} (there are ${Object.keys(MEASURES).join(', ')})`
+    : !(minutes > 0)
+      ? `--minutes must be a number above 0, not ${values.minutes}`
+      : values.api !== String(api)
+        ? `--api must be 1 or 2, not ${values.api}`
+        : undefined;
+if (wrong !== undefined) {
+  console.error(wrong);
   process.exit(2);
 }
 const rows: Row[] = [];

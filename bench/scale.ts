@@ -15,6 +15,8 @@ export interface ScaleOptions {
   sessions?: number;
   directories?: number;
   eventsPerSecond?: number;
+  /** Which opencode the traffic server speaks as. */
+  api?: 1 | 2;
   /** For the daemon's Node: `--cpu-prof`. */
   nodeArgs?: readonly string[];
   say?(line: string): void;
@@ -63,8 +65,9 @@ export interface Measured {
 }
 
 export async function watchServer(options: Required<ScaleOptions>): Promise<Measured> {
-  const { minutes, sessions, directories, eventsPerSecond, nodeArgs, say } = options;
+  const { minutes, sessions, directories, eventsPerSecond, api, nodeArgs, say } = options;
   const state = await startServer({
+    api,
     sessions,
     directories,
     eventsPerSecond,
@@ -167,6 +170,7 @@ export async function scale(given: ScaleOptions = {}): Promise<Row> {
     sessions: 1_000,
     directories: 50,
     eventsPerSecond: 2_000,
+    api: 1,
     nodeArgs: [],
     say: (line) => console.error(line),
     ...given,
@@ -185,7 +189,7 @@ export async function scale(given: ScaleOptions = {}): Promise<Row> {
   full.say(describe(`${full.sessions} sessions`, large));
   const { findings } = large.report;
   return {
-    measure: `${full.sessions} sessions in ${full.directories} directories, ${large.eventsPerSecond.toFixed(0)} events/s, ${full.minutes} min`,
+    measure: `${full.api === 2 ? 'OpenCode 2: ' : ''}${full.sessions} sessions in ${full.directories} directories, ${large.eventsPerSecond.toFixed(0)} events/s, ${full.minutes} min`,
     result:
       `${large.cpuPercent.toFixed(2)} % of a core, at most ${large.maxMiB.toFixed(0)} MiB, ` +
       `growth ${large.growthPerHour?.toFixed(1) ?? '?'} MB/h, missed ${findings.missed.length} and ` +

@@ -4,7 +4,10 @@
  */
 
 export interface Frame {
+  /** One frame, several, or none where this API says nothing. */
   text: string;
+  /** How many. */
+  count: number;
   /** The repetition that follows it, where opencode sends one. */
   sync?: string;
 }
@@ -31,6 +34,7 @@ function once({ directory }: Place, type: string, properties: string): Frame {
       directory,
       `{"id":"${newId('evt')}","type":"${type}","properties":${properties}}`,
     ),
+    count: 1,
   };
 }
 
@@ -38,6 +42,7 @@ function kept({ id, directory }: Place, type: string, properties: string): Frame
   const event = newId('evt');
   return {
     text: envelope(directory, `{"id":"${event}","type":"${type}","properties":${properties}}`),
+    count: 1,
     sync: envelope(
       directory,
       `{"type":"sync","syncEvent":{"id":"${event}","type":"${type}.1","seq":${last},` +

@@ -1,8 +1,12 @@
 /** The traffic server's process: plays a server until told to stop, and says on request how it went. */
 
 import { FakeServerState } from './fake-server-state.js';
+import type { Frame } from './frames.js';
+import { Routes2 } from './opencode-2/routes.js';
+import { OPENCODE_2 } from './opencode-2/simulated-session.js';
 import { type Pace, Play } from './play.js';
-import { TrafficServer } from './server.js';
+import { Routes1, TrafficServer } from './server.js';
+import { OPENCODE_1 } from './simulated-session.js';
 import type { FromServer, ToServer } from './start.js';
 
 /** How long a restarted server is gone, ms. */
@@ -10,10 +14,13 @@ const DOWN_MS = 500;
 /** A timer that is later than this means that this process itself was starved. */
 const LAG_EVERY_MS = 100;
 
-const options = JSON.parse(process.argv[2] ?? '{}') as Pace;
+const { api = 1, ...options } = JSON.parse(process.argv[2] ?? '{}') as Pace & { api?: 1 | 2 };
 const state = new FakeServerState(options.sessions * 5 + 200, options.limits.silence);
-const server = new TrafficServer(state, '/srv/projects/project-0');
-const play = new Play({ ...options, state, send: (frame) => server.send(frame) });
+const send = (frame: Frame) => server.send(frame);
+const server = new TrafficServer(
+  api === 1 ? new Routes1(state, send, '/srv/projects/project-0') : new Routes2(state, send),
+);
+const play = new Play({ ...options, state, dialect: api === 1 ? OPENCODE_1 : OPENCODE_2, send });
 let lagMs = 0;
 let expected = performance.now() + LAG_EVERY_MS;
 setInterval(() => {

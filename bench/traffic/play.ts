@@ -2,9 +2,8 @@
 import { randomFrom } from '../../test/support/random.js';
 import { type FakeServerState, FakeSession, type Step } from './fake-server-state.js';
 import type { Frame } from './frames.js';
-import * as frames from './frames.js';
 import { chooseKind, type Limits, scripts } from './scripts.js';
-import { SimulatedSession } from './simulated-session.js';
+import type { Dialect } from './simulated.js';
 
 /** How much is said, by how many. */
 export interface Pace {
@@ -23,6 +22,7 @@ export interface Pace {
 
 export interface PlayOptions extends Pace {
   state: FakeServerState;
+  dialect: Dialect;
   send(frame: Frame): void;
 }
 
@@ -85,9 +85,9 @@ export class Play {
 
   /** One session after another, for ever. */
   async #slot(index: number, generation: number): Promise<void> {
-    const { state, stuckShare } = this.#o;
+    const { state, stuckShare, dialect } = this.#o;
     while (!this.#stopped && generation === this.#generation) {
-      const kind = chooseKind(this.#random, stuckShare);
+      const kind = chooseKind(this.#random, stuckShare, dialect.api);
       const session = this.#session(index);
       await this.#play(session, kind);
       if (!session.deleted && state.sessions.has(session.id)) this.#idle.push(session);
@@ -105,26 +105,24 @@ export class Play {
     const directory = `/srv/projects/project-${index % directories}`;
     const model = `m${Math.floor(this.#random() * MODELS)}`;
     const session = state.add(new FakeSession(directory, `Work on part ${state.created}`, model));
-    this.#o.send(frames.sessionEvent(session, 'created', session.info()));
-    this.sent += 1;
+    this.#send(this.#o.dialect.created(session));
     return session;
   }
 
   #play(session: FakeSession, kind: string): Promise<void> {
-    const { state, limits, runLength: length } = this.#o;
+    const { state, dialect, limits, runLength: length } = this.#o;
     const script = scripts.get(kind);
     if (script === undefined) throw new Error(`no script ${kind}`);
     state.runs += 1;
     state.running += 1;
     return new Promise((resolve) => {
-      const simulated = new SimulatedSession(state, session);
+      const simulated = dialect.simulate(state, session);
       const delegate = (childKind: string) => {
         const title = `${session.title} (@explore subagent)`;
         const child = state.add(
           new FakeSession(session.directory, title, session.model, session.id),
         );
-        this.#o.send(frames.sessionEvent(child, 'created', child.info()));
-        this.sent += 1;
+        this.#send(dialect.created(child));
         return { childID: child.id, over: this.#play(child, childKind) };
       };
       const steps = script({ simulated, state, limits, random: this.#random, length, delegate });
@@ -157,17 +155,18 @@ export class Play {
     const passed = Math.min(now - this.#since, MAX_CATCH_UP_MS);
     this.#since = now;
     this.#due += (passed * eventsPerSecond) / 1_000;
-    for (; this.#due >= 1 && this.#talking.length > 0; this.#due -= 1) this.#say();
+    while (this.#due >= 1 && this.#talking.length > 0) this.#due -= this.#say();
     // Nobody has anything to say: that is not made up for.
     this.#due = Math.min(this.#due, 1);
     this.#tick = setTimeout(() => this.#beat(), TICK_MS);
   }
 
-  #say(): void {
+  /** Gives how many events were sent. */
+  #say(): number {
     for (;;) {
       this.#turn = (this.#turn + 1) % Math.max(1, this.#talking.length);
       const playing = this.#talking[this.#turn];
-      if (playing === undefined) return;
+      if (playing === undefined) return 0;
       if (playing.over) {
         this.#silence();
         continue;
@@ -179,10 +178,10 @@ export class Play {
         continue;
       }
       if ('text' in value) {
-        this.#o.send(value);
+        if (value.count === 0) continue;
+        this.#send(value);
         this.#o.state.said(playing.session, performance.now());
-        this.sent += 1;
-        return;
+        return value.count;
       }
       this.#silence();
       const goOn = () => {
@@ -191,6 +190,11 @@ export class Play {
       if ('until' in value) value.until.then(goOn, goOn);
       else if (value.wait < 2 ** 30) playing.timer = setTimeout(goOn, value.wait);
     }
+  }
+
+  #send(frame: Frame): void {
+    this.#o.send(frame);
+    this.sent += frame.count;
   }
 
   /** Takes whose turn it is out of the round. */

@@ -5,8 +5,7 @@
  */
 
 import type { FakeServerState, Step } from './fake-server-state.js';
-import * as frames from './frames.js';
-import type { SimulatedSession } from './simulated-session.js';
+import type { Simulated } from './simulated.js';
 
 export interface Limits {
   /** `stall.maxSilence`, ms. */
@@ -24,7 +23,7 @@ export interface Limits {
 }
 
 export interface Part {
-  simulated: SimulatedSession;
+  simulated: Simulated;
   state: FakeServerState;
   limits: Limits;
   random(): number;
@@ -43,7 +42,7 @@ function* begin({ simulated }: Part): Generator<Step, void, void> {
   yield simulated.prompt();
   yield simulated.touched();
   yield simulated.busy();
-  yield frames.diff(simulated.session);
+  yield simulated.diff();
   yield simulated.ask();
 }
 
@@ -51,7 +50,7 @@ function* end({ simulated }: Part): Generator<Step, void, void> {
   yield simulated.answered('stop');
   yield simulated.busy();
   yield simulated.status(undefined);
-  yield frames.idle(simulated.session);
+  yield simulated.idle();
   yield simulated.touched();
 }
 
@@ -223,7 +222,7 @@ const healthy: Record<string, [share: number, script: Script]> = {
       yield simulated.ask({ summary: true });
       yield { wait: Math.min(limits.silence * 1.1, limits.toolTime * 0.6) };
       yield* says(part, 3);
-      yield frames.compacted(simulated.session);
+      yield simulated.compacted();
       yield simulated.stepFinish('stop');
       yield* end(part);
     },
@@ -233,10 +232,7 @@ const healthy: Record<string, [share: number, script: Script]> = {
     function* (part) {
       const { simulated } = part;
       yield* begin(part);
-      yield frames.error(simulated.session, {
-        name: 'APIError',
-        data: { message: 'Incorrect API key provided', statusCode: 401, isRetryable: false },
-      });
+      yield simulated.refused('Incorrect API key provided', 401);
       yield* end(part);
     },
   ],
@@ -246,22 +242,19 @@ const healthy: Record<string, [share: number, script: Script]> = {
       const { simulated } = part;
       yield* begin(part);
       yield* says(part, 30);
-      yield frames.error(simulated.session, {
-        name: 'MessageAbortedError',
-        data: { message: 'Aborted' },
-      });
+      yield simulated.aborted();
       yield* end(part);
     },
   ],
   'is deleted when done': [
     2,
     function* (part) {
-      const { session } = part.simulated;
+      const { simulated } = part;
       yield* begin(part);
       yield* work(part);
       yield* end(part);
-      session.deleted = true;
-      yield frames.sessionEvent(session, 'deleted', session.info());
+      simulated.session.deleted = true;
+      yield simulated.deleted();
     },
   ],
 };
@@ -317,7 +310,7 @@ const stuck: Record<string, Script> = {
   hang: function* (part) {
     const { simulated, limits } = part;
     yield* begin(part);
-    simulated.stuck(simulated.session.saidAt + limits.silence);
+    simulated.stuck(simulated.unansweredUntil(limits));
     yield HANG;
   },
   stall: function* (part) {
@@ -343,10 +336,9 @@ const stuck: Record<string, Script> = {
     const { simulated } = part;
     yield* begin(part);
     yield* says(part, 10);
-    const { session } = simulated;
-    session.deleted = true;
+    simulated.session.deleted = true;
     simulated.stuck(now());
-    yield frames.sessionEvent(session, 'deleted', session.info());
+    yield simulated.deleted();
     yield HANG;
   },
   'subagent hangs': function* (part) {
@@ -368,10 +360,13 @@ export const scripts = new Map<string, Script>([
   ...Object.entries(stuck),
 ]);
 
+/** Of 1.x alone: a delete of 2.x ends the run first. */
+const ONLY_IN_1: ReadonlySet<string> = new Set(['ghost']);
+
 /** What the next run is: `stuckShare` of them are stuck. */
-export function chooseKind(random: () => number, stuckShare: number): string {
+export function chooseKind(random: () => number, stuckShare: number, api: 1 | 2): string {
   if (random() < stuckShare) {
-    const kinds = Object.keys(stuck);
+    const kinds = Object.keys(stuck).filter((kind) => api === 1 || !ONLY_IN_1.has(kind));
     return kinds[Math.floor(random() * kinds.length)] ?? 'hang';
   }
   const shares = Object.entries(healthy);

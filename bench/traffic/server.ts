@@ -1,4 +1,4 @@
-/** The traffic server's HTTP side: opencode 1.18.33's routes that the watchdog asks, over the fake state, and its event stream. */
+/** The traffic server's HTTP side: the routes that the watchdog asks, over the fake state, and the event stream. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import * as frames from './frames.js';
@@ -6,20 +6,30 @@ import { type Frame, json } from './frames.js';
 
 const HEARTBEAT_MS = 10_000;
 
+/** What is one version's. */
+export interface Routes {
+  readonly streamPath: string;
+  /** The first frame of each stream. */
+  readonly connected: string;
+  readonly heartbeat: { text: string; everyMs: number };
+  /** For the counts: without ids. */
+  name(pathname: string): string;
+  /** Any request but the stream's. */
+  answer(req: IncomingMessage, url: URL, res: ServerResponse): void;
+}
+
 export class TrafficServer {
   /** `sync` frames, and all bytes of the streams. */
   readonly counts = { syncs: 0, bytes: 0, connections: 0, worstUnread: 0 };
   /** Requests by their route. */
   readonly requests: Record<string, number> = {};
-  readonly #state: FakeServerState;
+  readonly #routes: Routes;
   readonly #streams = new Set<ServerResponse>();
-  readonly #directory: string;
   #server: Server | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
 
-  constructor(state: FakeServerState, directory: string) {
-    this.#state = state;
-    this.#directory = directory;
+  constructor(routes: Routes) {
+    this.#routes = routes;
   }
 
   async listen(port: number): Promise<number> {
@@ -28,7 +38,8 @@ export class TrafficServer {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject).listen(port, '127.0.0.1', resolve);
     });
-    this.#heartbeat = setInterval(() => this.#write(frames.heartbeat()), HEARTBEAT_MS);
+    const { text, everyMs } = this.#routes.heartbeat;
+    this.#heartbeat = setInterval(() => this.#write(text), everyMs);
     const address = server.address();
     return typeof address === 'object' && address !== null ? address.port : port;
   }
@@ -65,15 +76,45 @@ export class TrafficServer {
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
-    const { pathname, searchParams } = new URL(req.url ?? '/', 'http://127.0.0.1');
+    const url = new URL(req.url ?? '/', 'http://127.0.0.1');
+    const route = this.#routes.name(url.pathname);
+    this.requests[route] = (this.requests[route] ?? 0) + 1;
+    if (url.pathname === this.#routes.streamPath) this.#open(res);
+    else this.#routes.answer(req, url, res);
+  }
+
+  #open(res: ServerResponse): void {
+    this.counts.connections += 1;
+    res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    res.write(this.#routes.connected);
+    this.#streams.add(res);
+    res.once('close', () => this.#streams.delete(res));
+  }
+}
+
+/** Those of opencode 1.18.33. */
+export class Routes1 implements Routes {
+  readonly streamPath = '/global/event';
+  readonly connected = frames.connected();
+  readonly heartbeat = { text: frames.heartbeat(), everyMs: HEARTBEAT_MS };
+  readonly #state: FakeServerState;
+  readonly #send: (frame: Frame) => void;
+  readonly #directory: string;
+
+  constructor(state: FakeServerState, send: (frame: Frame) => void, directory: string) {
+    this.#state = state;
+    this.#send = send;
+    this.#directory = directory;
+  }
+
+  name(pathname: string): string {
+    const [, room = '', id = '', rest = ''] = pathname.split('/');
+    return id.startsWith('ses_') ? `/${room}/:id/${rest}` : pathname;
+  }
+
+  answer(_req: IncomingMessage, { pathname, searchParams }: URL, res: ServerResponse): void {
     const directory = searchParams.get('directory') ?? this.#directory;
     const [, room = '', id = '', rest = ''] = pathname.split('/');
-    const route = id.startsWith('ses_') ? `/${room}/:id/${rest}` : pathname;
-    this.requests[route] = (this.requests[route] ?? 0) + 1;
-    if (pathname === '/global/event') {
-      this.#open(res);
-      return;
-    }
     const fixed = this.#fixed(pathname, directory, searchParams);
     if (fixed !== undefined) {
       give(res, fixed);
@@ -122,23 +163,15 @@ export class TrafficServer {
       const { deleted } = session;
       session.run.cancel();
       const data = { message: 'Aborted' };
-      this.send(frames.error(session, { name: 'MessageAbortedError', data }));
-      this.send(frames.status(session, '{"type":"idle"}'));
-      this.send(frames.idle(session));
-      if (!deleted) this.send(frames.sessionEvent(session, 'updated', session.info()));
+      this.#send(frames.error(session, { name: 'MessageAbortedError', data }));
+      this.#send(frames.status(session, '{"type":"idle"}'));
+      this.#send(frames.idle(session));
+      if (!deleted) this.#send(frames.sessionEvent(session, 'updated', session.info()));
     } else if (session) {
       // Nothing runs there (any more): the run may have ended in the same moment.
       this.#state.findings.aborts += 1;
     }
     give(res, 'true');
-  }
-
-  #open(res: ServerResponse): void {
-    this.counts.connections += 1;
-    res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
-    res.write(frames.connected());
-    this.#streams.add(res);
-    res.once('close', () => this.#streams.delete(res));
   }
 }
 
@@ -150,7 +183,7 @@ function transcript({ messages }: FakeSession): string {
   return `[${shown.join(',')}]`;
 }
 
-function give(res: ServerResponse, body: string, statusCode = 200): void {
+export function give(res: ServerResponse, body: string, statusCode = 200): void {
   const length = Buffer.byteLength(body);
   res.writeHead(statusCode, { 'content-type': 'application/json', 'content-length': length });
   res.end(body);

@@ -1,20 +1,20 @@
-/** One run of one session, as the scripts tell it: each call changes what the server knows and gives the frame that says so. */
+/** One run of one session as opencode 1.18.33 tells it: each call changes what the server knows and gives the frame that says so. */
 
 import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import * as frames from './frames.js';
 import { type Frame, json, newId } from './frames.js';
+import type { Limits } from './scripts.js';
+import type { Dialect, RequestKind, Simulated, Tool } from './simulated.js';
 
 const WORDS = ' the quick brown fox jumps over the lazy dog'.repeat(30);
 
-export interface Tool {
-  name: string;
-  callID: string;
-  partID: string;
-  start: number;
-  input: object;
-}
+export const OPENCODE_1: Dialect = {
+  api: 1,
+  created: (session) => frames.sessionEvent(session, 'created', session.info()),
+  simulate: (state, session) => new SimulatedSession(state, session),
+};
 
-export class SimulatedSession {
+class SimulatedSession implements Simulated {
   readonly session: FakeSession;
   readonly #state: FakeServerState;
   #assistant = '';
@@ -149,7 +149,7 @@ export class SimulatedSession {
       time: { start: tool.start, end: Date.now() },
     });
 
-  asks(kind: 'permission' | 'question', tool: Tool): { id: string; frame: Frame } {
+  asks(kind: RequestKind, tool: Tool): { id: string; frame: Frame } {
     const id = newId(kind === 'permission' ? 'per' : 'que');
     const { id: sessionID } = this.session;
     const call = { messageID: this.#assistant, callID: tool.callID };
@@ -161,12 +161,27 @@ export class SimulatedSession {
     return { id, frame: frames.asked(this.session, kind, text) };
   }
 
-  answers(kind: 'permission' | 'question', id: string): Frame {
+  answers(kind: RequestKind, id: string): Frame {
     this.#state.pending.delete(id);
     return frames.replied(this.session, kind, id);
   }
 
-  /** From `at` (`performance.now()`) on the run is stuck; `from`: where another rule may end it earlier. */
+  diff = (): Frame => frames.diff(this.session);
+  idle = (): Frame => frames.idle(this.session);
+  compacted = (): Frame => frames.compacted(this.session);
+  deleted = (): Frame => frames.sessionEvent(this.session, 'deleted', this.session.info());
+
+  refused = (message: string, statusCode: number): Frame =>
+    frames.error(this.session, {
+      name: 'APIError',
+      data: { message, statusCode, isRetryable: false },
+    });
+
+  aborted = (): Frame =>
+    frames.error(this.session, { name: 'MessageAbortedError', data: { message: 'Aborted' } });
+
+  unansweredUntil = ({ silence }: Limits): number => this.session.saidAt + silence;
+
   stuck(at: number, from = at): void {
     const { run } = this.session;
     if (run === undefined) return;

@@ -45,7 +45,8 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-export async function startServer(options: Pace): Promise<RunningServer> {
+/** @param options `api`: which opencode it speaks as */
+export async function startServer(options: Pace & { api?: 1 | 2 }): Promise<RunningServer> {
   const child = fork(
     fileURLToPath(new URL('main.ts', import.meta.url)),
     [JSON.stringify(options)],
