@@ -5,7 +5,7 @@
  * difference before you commit it.
  *
  * For each pattern a real opencode (`$OPENCODE_TEST_BIN` or the one of node_modules), the fake provider and the real
- * daemon with `run --record`. What it writes holds nothing of this machine: directories become `/project` and
+ * daemon with `run --record`; those of OpenCode 2 are made with a fake server (opencode-2-recordings.ts). What it writes holds nothing of this machine: directories become `/project` and
  * `/other`, ids and process ids are counted through, times begin at 0. The header says what the recording shows, and
  * what the daemon decided when it was made (`decided`): the tests compare a replay with that.
  */
@@ -31,11 +31,15 @@ import { pause, waitFor } from '../test/support/wait.js';
 import { actsByDefault, read, recordings, verdicts } from '../test/unit/recording/decisions.js';
 // @ts-expect-error: a script without types
 import { installOpencode } from './install-opencode.mjs';
+import { opencode2Scenarios, recordOpencode2 } from './opencode-2-recordings.js';
+import { limitsWith, normalise, QUIET } from './recording-text.js';
 
 const FOLDER = fileURLToPath(new URL('../test/recordings/', import.meta.url));
 const TABLE = fileURLToPath(new URL('../test/unit/recording/corpus.ts', import.meta.url));
 /** Each brings a server and a daemon. */
 const AT_ONCE = 2;
+/** Each brings a daemon, and a server that costs nothing. */
+const AT_ONCE_ON_2 = 3;
 const START_TIMEOUT_MS = 120_000;
 const ASK = [{ permission: 'bash', pattern: '*', action: 'ask' }] as const;
 
@@ -74,19 +78,6 @@ interface Scenario {
   play(stage: Stage): Promise<unknown>;
 }
 
-/** Short enough that a recording is short, far enough apart that only one of them can be crossed first. */
-const LIMITS = {
-  watch: { pollInterval: '1s' },
-  probe: { interval: '2s' },
-  retry: { maxAttempts: 99, maxDuration: '2m', maxWait: '2m' },
-  stall: { maxSilence: '8s', maxToolTime: '1m' },
-  pileup: { minSessions: 99 },
-  log: { healthInterval: '1h', level: 'debug' },
-  status: { listen: 'off' },
-};
-
-/** Limits for what lasts: fewer lines. */
-const QUIET = { watch: { pollInterval: '15s' }, probe: { interval: '15s' } };
 const LASTING = { on: 'another shared server', config: QUIET } as const;
 const LONG_MS = 150_000;
 /** A model whose context is small enough to be full. */
@@ -664,10 +655,7 @@ async function record(name: string, scenario: Scenario, place: Place): Promise<s
     // What a daemon remembers of an earlier pattern is not part of this one.
     const env = { ...opencodeEnv(home.path), ...(server && { XDG_STATE_HOME: folder }) };
     if (server !== undefined) await scenario.before?.(server, { project, other });
-    const config: Record<string, unknown> = { ...LIMITS };
-    for (const [group, keys] of Object.entries(scenario.config ?? {})) {
-      config[group] = { ...(LIMITS as Record<string, object>)[group], ...keys };
-    }
+    const config = limitsWith(scenario.config);
     const watchdog = await startDaemon({
       config: { ...config, server: { url, directory: project, startTimeout: '120s' } },
       env,
@@ -726,75 +714,9 @@ async function record(name: string, scenario: Scenario, place: Place): Promise<s
   }
 }
 
-interface Circumstances {
-  about: string;
-  opencode: string;
-  log: readonly LogLine[];
-  /** What to write instead of what is this machine's. */
-  places: readonly (readonly [string, string])[];
-}
-
-/** Notes of the watchdog's own, in the daemon's log: what a replay must say again. */
-const DECIDED =
-  /^(session\.|provider\.|server\.(unresponsive|exited|restarting|restarted|restart_failed)$)/;
-
-function normalise(text: string, { about, opencode, log, places }: Circumstances): string {
-  const ids = new Map<string, string>();
-  const clean = (words: string) => {
-    let out = words;
-    for (const [here, there] of places) out = out.replaceAll(here, there);
-    return out.replace(/\b(ses|msg|per|que|call)_[A-Za-z0-9]+/g, (id, kind: string) => {
-      const known = ids.get(id);
-      if (known !== undefined) return known;
-      const nth = [...ids.keys()].filter((each) => each.startsWith(`${kind}_`)).length + 1;
-      ids.set(id, `${kind}_${nth}`);
-      return `${kind}_${nth}`;
-    });
-  };
-  const pids = new Map<number, number>();
-  const [head = '', ...lines] = text.trimEnd().split('\n');
-  const parsed = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-  const began = Number(parsed[0]?.at);
-  const out = parsed.map((observation) =>
-    JSON.stringify(observation, function (this: Record<string, unknown>, key, value: unknown) {
-      if (typeof value === 'string') return clean(value);
-      if (typeof value !== 'number') {
-        const isRecord = key === 'statuses' && typeof value === 'object' && value !== null;
-        if (!isRecord) return value;
-        return Object.fromEntries(Object.entries(value).map(([id, status]) => [clean(id), status]));
-      }
-      if (key === 'at' || key === 'startedAt') return Math.round((value - began) * 1_000) / 1_000;
-      if (key !== 'pid' && key !== 'oldPid') return value;
-      if (!pids.has(value)) pids.set(value, 1_001 + pids.size);
-      return pids.get(value);
-    }),
-  );
-  const decided = log
-    .filter(({ event, previous }) => {
-      // A line of every `log.healthInterval` is a reminder, not a decision.
-      const isReminder = event === 'session.health' && previous === undefined;
-      return DECIDED.test(event) && !isReminder;
-    })
-    .map(({ event, sessionID, reason, health, kind, outcome }) => ({
-      event,
-      ...(sessionID === undefined ? {} : { sessionID: clean(sessionID) }),
-      ...(health === undefined ? {} : { health }),
-      ...(reason === undefined ? {} : { reason }),
-      ...(event === 'session.looping' ? { kind } : {}),
-      ...(outcome === undefined ? {} : { outcome }),
-    }));
-  const header = {
-    ...(JSON.parse(clean(head)) as object),
-    startedAt: '2026-01-01T00:00:00.000Z',
-    opencode,
-    about,
-    decided,
-  };
-  return `${[JSON.stringify(header), ...out].join('\n')}\n`;
-}
-
 async function main(wanted: readonly string[]): Promise<void> {
-  const unknown = wanted.filter((name) => scenarios[name] === undefined);
+  const known = { ...scenarios, ...opencode2Scenarios };
+  const unknown = wanted.filter((name) => !(name in known));
   if (unknown.length > 0) throw new Error(`no such recording: ${unknown.join(', ')}`);
   await mkdir(FOLDER, { recursive: true });
   const chosen = (wanted.length === 0 ? Object.keys(scenarios) : wanted).flatMap((name) => {
@@ -802,6 +724,14 @@ async function main(wanted: readonly string[]): Promise<void> {
     return scenario === undefined ? [] : [[name, scenario] as const];
   });
   const failures: string[] = [];
+  const write = async (name: string, text: string) => {
+    await writeFile(join(FOLDER, `${name}.ndjson`), text);
+    console.log(`${name}: ${text.split('\n').length - 1} lines`);
+  };
+  const failed = (error: unknown) => {
+    failures.push((error as Error).message);
+    console.error((error as Error).message);
+  };
   const make = async (name: string, scenario: Scenario, shared?: Place) => {
     try {
       const place = shared ?? (await makePlace(scenario));
@@ -811,11 +741,9 @@ async function main(wanted: readonly string[]): Promise<void> {
       } finally {
         if (shared === undefined) await place.end();
       }
-      await writeFile(join(FOLDER, `${name}.ndjson`), text);
-      console.log(`${name}: ${text.split('\n').length - 1} lines`);
+      await write(name, text);
     } catch (error) {
-      failures.push((error as Error).message);
-      console.error((error as Error).message);
+      failed(error);
     }
   };
   // Those that only need a server take turns on one.
@@ -832,6 +760,16 @@ async function main(wanted: readonly string[]): Promise<void> {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) await make(...next);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const ofOpencode2 = Object.entries(opencode2Scenarios).filter(
+    ([name]) => wanted.length === 0 || wanted.includes(name),
+  );
+  const workOn2 = async () => {
+    for (let next = ofOpencode2.shift(); next !== undefined; next = ofOpencode2.shift()) {
+      const [name, scenario] = next;
+      await recordOpencode2(scenario).then((text) => write(name, text), failed);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE_ON_2 }, workOn2));
   // The version is the whole process's: one at a time.
   for (const [name, scenario] of chosen) {
     if (scenario.version === undefined) continue;
