@@ -139,7 +139,8 @@ describe('a stuck session', () => {
     await run.saw('session.aborted', { sessionID: far.id, directory: '/far' });
     expect(run.events('session.stuck', { sessionID: far.id })).toMatchObject([{ reason: 'wait' }]);
     await run.polled();
-    expect(aborts(server)).toHaveLength(2);
+    // On a slow machine one may be asked twice.
+    expect(new Set(aborts(server).map(({ id }) => id))).toEqual(new Set([other.id, far.id]));
     expect(run.healths(fine.id)).toEqual(['busy']);
   });
 
