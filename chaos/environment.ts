@@ -18,6 +18,7 @@ import { isIsolated, redirect } from './isolate.js';
 import { configOf, type Limits } from './limits.js';
 import { Manager } from './manager.js';
 import { ProcessProbe } from './process-probe.js';
+import { RUNAWAY_MODELS } from './runaways.js';
 import { PROJECTS, type Topology } from './schedule.js';
 
 /** Connections from here pass the NAT rule by: the proxy's, and those of our own looks. */
@@ -207,7 +208,7 @@ function providerConfig(baseURL: string, apiKey: string) {
     npm: '@ai-sdk/openai-compatible',
     name: 'fake',
     options: { baseURL, apiKey },
-    models: { m1: { name: 'm1' } },
+    models: { m1: { name: 'm1' }, ...RUNAWAY_MODELS },
   };
 }
 

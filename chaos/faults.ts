@@ -1,4 +1,5 @@
 /** How each fault is done to the world, and undone. Each settles when it is over; an answer is what went wrong with it. */
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readlinkSync, rmSync } from 'node:fs';
 import { CLI } from '../test/support/daemon.js';
@@ -7,7 +8,7 @@ import { limitFiles } from './disk.js';
 import { type Environment, START_TIMEOUT_MS } from './environment.js';
 import { isStopped } from './process-probe.js';
 import type { FaultName, PlannedFault } from './schedule.js';
-import { failRestart, serveOtherApi } from './side-faults.js';
+import { failRestart, serveOtherApi, serveWebPage } from './side-faults.js';
 
 /** `note`: what became of it. `broken`: the watchdog did not do what it had to do about it. */
 export interface FaultEnd {
@@ -80,18 +81,10 @@ export const doFault: Record<FaultName, Fault> = {
     }
   },
 
-  'server-other-api': async (environment, { ms }) => {
-    await signalServer(environment, 'SIGKILL');
-    const other = await serveOtherApi(environment);
-    if (other === undefined) return { note: 'the port was taken first' };
-    await pause(ms);
-    const alive = other.exitCode === null && other.signalCode === null;
-    if (!alive) return { broken: `a server of the other API was ended (${other.signalCode})` };
-    const gone = once(other, 'exit');
-    other.kill('SIGKILL');
-    await gone;
-    return undefined;
-  },
+  'server-other-api': (environment, { ms }) =>
+    takePort(environment, serveOtherApi, 'a server of the other API', ms),
+  'server-stranger': (environment, { ms }) =>
+    takePort(environment, serveWebPage, 'a stranger on the port', ms),
 
   'restart-fails': async (environment) => {
     const before = serverPid(environment);
@@ -224,6 +217,25 @@ async function signalServer(
   const pid = serverPid(environment);
   if (pid === undefined) return { note: 'no server' };
   send(pid, signal);
+  return undefined;
+}
+
+/** Somebody else has the server's port for `ms`, and must live through it. */
+async function takePort(
+  environment: Environment,
+  serve: (environment: Environment) => Promise<ChildProcess | undefined>,
+  who: string,
+  ms: number,
+): Promise<FaultEnd | undefined> {
+  await signalServer(environment, 'SIGKILL');
+  const other = await serve(environment);
+  if (other === undefined) return { note: 'the port was taken first' };
+  await pause(ms);
+  const alive = other.exitCode === null && other.signalCode === null;
+  if (!alive) return { broken: `${who} was ended (${other.signalCode})` };
+  const gone = once(other, 'exit');
+  other.kill('SIGKILL');
+  await gone;
   return undefined;
 }
 

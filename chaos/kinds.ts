@@ -1,6 +1,7 @@
 /** The kinds of session that run under chaos: what each is told, what a person does to it, and what must become of it. */
 import type { NewSession } from '../test/support/opencode-api.js';
 import type { Limits } from './limits.js';
+import { RUNAWAYS } from './runaways.js';
 
 export interface Kind {
   /** The prompt, in the fake provider's markers. `@` stands for the session's title, which a subagent's prompt needs too. */
@@ -15,6 +16,8 @@ export interface Kind {
    */
   limit?(limits: Limits): number;
   permission?: NewSession['permission'];
+  /** Of the fake provider; else opencode's default. */
+  model?: string;
   /** What a person does, so long after the prompt. */
   person?: { does: 'allow' | 'answer' | 'delete'; after(limits: Limits): number };
   /** How a healthy run ends by itself. */
@@ -105,6 +108,7 @@ export const KINDS = {
     person: { does: 'delete', after: () => 1_500 },
     prompt: () => '[[429]]',
   },
+  ...RUNAWAYS,
 } as const satisfies Record<string, Kind>;
 
 export type KindName = keyof typeof KINDS;

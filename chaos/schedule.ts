@@ -21,6 +21,8 @@ export const FAULTS = {
   'server-kill-while-booting': 'process',
   /** A server of the other API has the port: it is alive, and never ended. */
   'server-other-api': 'process',
+  /** Another program has the port, and is never ended. */
+  'server-stranger': 'process',
   /** A restart command fails, and the server is healthy. */
   'restart-fails': 'process',
   'daemon-kill': 'daemon',

@@ -12,12 +12,12 @@ import { pause } from '../test/support/wait.js';
 import type { Environment } from './environment.js';
 import type { LogLine } from './evidence.js';
 
-/** Answers as OpenCode 2.0.26 does where it is asked what it is, and with a web page everywhere else. */
-const OTHER_API = `
+/** Answers as OpenCode 2.0.26 does at the path that it is given, and with a web page everywhere else. */
+const OTHER_SERVER = `
 const { createServer } = require('node:http');
 const info = JSON.stringify({ version: '2.0.26', pid: process.pid, urls: [], paths: {} });
 const server = createServer((req, res) => {
-  const json = req.url.split('?')[0] === '/api/info';
+  const json = req.url.split('?')[0] === process.argv[2];
   res.setHeader('content-type', json ? 'application/json' : 'text/html');
   res.end(json ? info : '<!doctype html><html></html>');
 });
@@ -28,9 +28,15 @@ listen();
 `;
 const LISTENS_MS = 5_000;
 
+export const serveOtherApi = (environment: Environment) => serveInstead(environment, '/api/info');
+export const serveWebPage = (environment: Environment) => serveInstead(environment, 'nowhere');
+
 /** Listens in the server's stead; undefined where the port was taken first. Nothing of this world's is in its environment. */
-export async function serveOtherApi({ port }: Environment): Promise<ChildProcess | undefined> {
-  const child = spawn(process.execPath, ['-e', OTHER_API, String(port)], {
+async function serveInstead(
+  { port }: Environment,
+  infoAt: string,
+): Promise<ChildProcess | undefined> {
+  const child = spawn(process.execPath, ['-e', OTHER_SERVER, String(port), infoAt], {
     env: {},
     stdio: ['ignore', 'pipe', 'ignore'],
   });

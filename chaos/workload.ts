@@ -106,7 +106,8 @@ export class Workload {
     const text = `${kind.prompt(this.#limits).replaceAll('@', `(${title})`)} (${title})`;
     this.#ids.add(id);
     this.#emit({ kind: 'session.known', sessionID: id, title, scenario, child: false });
-    const body = { parts: [{ type: 'text', text }] };
+    const model = kind.model && { providerID: 'fake', modelID: kind.model };
+    const body = { ...(model && { model }), parts: [{ type: 'text', text }] };
     // A prompt that is not answered may have been taken all the same: our own looks tell.
     await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
     this.#enter({ id, directory, scenario, title, child: false, begunAt: 0, missed: 0 });
