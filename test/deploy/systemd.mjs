@@ -86,8 +86,12 @@ async function install(machine, lab, binary) {
     'var/log/journal',
   ])
     await machine.chroot(`rm -rf /${stale}; [ ! -d /usr/share/factory ] || true`);
+  // With their homes: a unit that an earlier run enabled for one of them would start with her service manager.
   await machine.chroot(
-    'mkdir -p /etc/systemd/system /etc/polkit-1/rules.d && rm -rf /home/alice /var/lib/systemd/linger',
+    'for user in alice bob carol; do userdel --force --remove $user 2>/dev/null || true; done; rm -rf /home/alice /home/bob /home/carol',
+  );
+  await machine.chroot(
+    'mkdir -p /etc/systemd/system /etc/polkit-1/rules.d && rm -rf /var/lib/systemd/linger',
   );
   machine.write(
     'etc/systemd/system/fake-provider.service',
@@ -514,7 +518,7 @@ async function user(machine) {
     'the user unit: starts, survives a crash of the watchdog, stops and leaves nothing',
     async () => {
       await machine.do(
-        'id alice >/dev/null 2>&1 || useradd --create-home alice; mkdir -p /home/alice; chown alice: /home/alice; loginctl enable-linger alice',
+        'id alice >/dev/null 2>&1 || useradd --create-home alice; loginctl enable-linger alice',
       );
       await until('her service manager', () => as('systemctl --user show -P Version'), 20_000);
       machine.write(`${home}/.config/opencode/opencode.json`, OPENCODE_JSON);
