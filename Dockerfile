@@ -25,6 +25,7 @@ RUN apt-get update \
       /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/yarn /usr/local/bin/yarnpkg /usr/local/bin/corepack \
       /usr/share/doc /usr/share/info /usr/share/locale /usr/share/man \
  && mkdir -p /etc/opencode-watchdog \
+ && install -d -m 1777 /var/lib/opencode-watchdog \
  && ln -s /app/dist/cli.js /usr/local/bin/opencode-watchdog
 
 # Copied into nothing, so that what was removed is really not there.
@@ -41,12 +42,16 @@ LABEL org.opencontainers.image.title="opencode-watchdog" \
 # MALLOC_TRIM_THRESHOLD_: glibc gives freed memory back sooner, 1 MB of an idle daemon. Not in the systemd units: there
 # opencode and its tools would inherit it.
 # XDG_RUNTIME_DIR: /dev/shm can be written with a read-only root file system too; the lock against a second daemon is there.
+# XDG_STATE_HOME: history, budgets and the token that `docker exec … opencode-watchdog restart` shows, in the volume below.
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     NODE_ENV=production \
     HOME=/home/node \
     TINI_SUBREAPER=1 \
     MALLOC_TRIM_THRESHOLD_=65536 \
-    XDG_RUNTIME_DIR=/dev/shm
+    XDG_RUNTIME_DIR=/dev/shm \
+    XDG_STATE_HOME=/var/lib
+# Writable where the root file system is not, and for any user.
+VOLUME /var/lib/opencode-watchdog
 # By number, so that Kubernetes can prove runAsNonRoot. opencode must run as the same user, or it cannot be looked into.
 USER 1000:1000
 WORKDIR /home/node

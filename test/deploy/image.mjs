@@ -1,5 +1,5 @@
 /** The image as a sidecar of the real opencode: shared namespaces, kill and restart, PID 1, read-only, health, stop. */
-import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleProvider, opencodeBinary, PROJECT } from './app.mjs';
 import { Engine, NODE_IMAGE } from './engine.mjs';
@@ -440,13 +440,18 @@ async function compose(engine, lab) {
   rmSync(folder, { recursive: true, force: true });
   cpSync(join(PROJECT, 'deploy'), folder, { recursive: true });
   mkdirSync(join(folder, 'project'));
+  const version = (await sh(command, ['version', '--short'])).out.trim();
+  // Compose 1 has no name of the project in the file; it knows everything else that is there.
+  const file = join(folder, 'compose.yaml');
+  if (version.startsWith('1.'))
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^name: .*$/m, ''));
   writeFileSync(join(folder, 'opencode-password'), `${PASSWORD}\n`, { mode: 0o644 });
   await engine.do(['tag', 'opencode-compose:trial', 'docker.io/library/opencode:latest']);
   await engine.do(['tag', IMAGE, 'docker.io/library/opencode-watchdog:latest']);
   const socket = join(lab, 'podman.sock');
   const service = engine.serve(socket);
   const up = (...words) =>
-    sh(command, ['-f', 'compose.yaml', ...words], {
+    sh(command, ['-p', 'opencode', '-f', 'compose.yaml', ...words], {
       cwd: folder,
       env: { ...process.env, DOCKER_HOST: `unix://${socket}` },
       timeoutMs: 120_000,
@@ -471,8 +476,22 @@ async function compose(engine, lab) {
         async () => /"server.healthy"/.test(await engine.logs(watchdog)),
         90_000,
       );
-      const status = await up('exec', '-T', 'watchdog', 'opencode-watchdog', 'status');
+      const inside = (word) => up('exec', '-T', 'watchdog', 'opencode-watchdog', word);
+      const status = await inside('status');
       assert(status.code === 0 && /healthy/.test(status.out), status.out + status.err);
+      const opencode = (await up('ps', '-q', 'opencode')).out.trim();
+      const before = await engine.inspect(opencode, '{{.State.StartedAt}}');
+      const restart = await inside('restart');
+      assert(restart.code === 0, restart.out + restart.err);
+      await until(
+        'opencode is another, and healthy',
+        async () =>
+          (await engine.inspect(opencode, '{{.State.StartedAt}}')) !== before &&
+          / healthy/.test((await inside('status')).out),
+        90_000,
+        2_000,
+      );
+      return `Compose ${version}`;
     });
   } finally {
     await up('down', '--volumes', '-t', '5');
