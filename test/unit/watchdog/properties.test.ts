@@ -425,14 +425,20 @@ function endSince(id: string, { observed }: Simulation, from: number, act: 'abor
   });
 }
 
-/** A person's abort has worked, or the server has ended before it could. */
+/** A person's abort has worked, or the server has ended before it could; what was prompted after that is another run. */
 function isUnwanted(id: string, sim: Simulation, askedAt: number | undefined): boolean {
   if (askedAt === undefined) return false;
   const end = endSince(id, sim, askedAt, 'abort.');
-  return (
-    end?.kind === 'abort.done' || end?.kind === 'server.exited' || end?.kind === 'restart.done'
-  );
+  if (end === undefined || !ENDS_A_RUN.has(end.kind)) return false;
+  const later = sim.observed.slice(sim.observed.indexOf(end) + 1);
+  return !later.some((o) => o.kind === 'session.prompted' && o.sessionID === id);
 }
+
+const ENDS_A_RUN: ReadonlySet<Observation['kind']> = new Set([
+  'abort.done',
+  'server.exited',
+  'restart.done',
+]);
 
 /** The session's run has ended in truth, and the word of it is on its way: the last check will find it idle. */
 function isOver(sim: Simulation, act: Extract<Act, { act: 'abort' }>): boolean {
