@@ -96,11 +96,11 @@ export abstract class ApiClient {
     if (signal?.aborted) return { kind: 'aborted' };
     const other = this.api === 1 ? 'opencode-2' : 'opencode-1';
     if (kind === 'unauthorized' && recognise(answers).kind !== other) {
-      const refused = {
-        kind,
-        status: statusCode,
-        ...(error.isWithheld && ({ isWithheld: true } as const)),
-      };
+      const refused = { kind, status: statusCode };
+      const { withheld } = error;
+      if (withheld !== undefined) {
+        return { ...refused, error: message, means: asPhrase(withheld), isWithheld: true };
+      }
       const means = refusalOf(answers);
       if (means === undefined) return { ...refused, error: message };
       return { ...refused, means, error: `${message} That means: ${means}.` };
@@ -108,6 +108,11 @@ export abstract class ApiClient {
     const unsupported = unsupportedOf(answers, error.answered);
     return { kind: 'unsupported', ...unsupported, error: `${message} ${unsupported.means}.` };
   }
+}
+
+/** For the middle of a sentence. */
+function asPhrase(sentence: string): string {
+  return `${sentence.charAt(0).toLowerCase()}${sentence.slice(1)}`.replace(/\.$/, '');
 }
 
 /** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */

@@ -56,7 +56,12 @@ function client(url: string, authorise?: () => Promise<Authorisation>) {
 test('a withheld password is in no request, and the error says from whom', async () => {
   const { asked, port } = await server();
   const probe = await client(`http://localhost:${port}`, async () => WITHHELD).probe();
-  expect(probe).toMatchObject({ kind: 'unauthorized', status: 401, isWithheld: true });
+  expect(probe).toMatchObject({
+    kind: 'unauthorized',
+    status: 401,
+    isWithheld: true,
+    means: 'the password was withheld from pid 7 (nc), uid 65534',
+  });
   expect(probe.kind === 'unauthorized' && probe.error).toContain(
     'answered 401. The password was withheld from pid 7 (nc), uid 65534.',
   );

@@ -40,8 +40,8 @@ export interface OpencodeErrorDetails {
   cause?: unknown;
   /** What the reader can do, where that is not what the kind says. */
   advice?: string;
-  /** The password was not sent, and the answer may be about that. */
-  isWithheld?: true;
+  /** Why the password was not sent, where the answer may be about that. */
+  withheld?: string;
 }
 
 export class OpencodeError extends Error {
@@ -51,8 +51,8 @@ export class OpencodeError extends Error {
   readonly detail?: string;
   /** What was tried and what came back, without the server's address and without advice. */
   readonly answered: string;
-  /** The password was not sent, and the answer may be about that. */
-  readonly isWithheld: boolean;
+  /** Why the password was not sent, where the answer may be about that. */
+  readonly withheld?: string;
 
   readonly #details: OpencodeErrorDetails;
 
@@ -66,7 +66,7 @@ export class OpencodeError extends Error {
     );
     this.#details = details;
     this.kind = kind;
-    this.isWithheld = details.isWithheld ?? false;
+    if (details.withheld !== undefined) this.withheld = details.withheld;
     this.answered = `${request.replace(/https?:\/\/[^/]*/, '')} ${outcome}`;
     if (statusCode !== undefined) this.statusCode = statusCode;
     if (words !== undefined) this.detail = words;
@@ -76,7 +76,7 @@ export class OpencodeError extends Error {
   withAdvice(withheld: string | undefined): OpencodeError {
     const { kind } = this;
     if (withheld === undefined || (kind !== 'unauthorized' && kind !== 'not_opencode')) return this;
-    return new OpencodeError({ ...this.#details, advice: withheld, isWithheld: true });
+    return new OpencodeError({ ...this.#details, advice: withheld, withheld });
   }
 }
 

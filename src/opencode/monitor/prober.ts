@@ -88,7 +88,7 @@ export class Prober {
         return;
       }
       case 'unauthorized': {
-        const { error: _, ...seen } = result;
+        const { error: _, isWithheld: __, ...seen } = result;
         emit({ ...seen, kind: 'probe.unauthorized', at, startedAt });
         return;
       }

@@ -44,3 +44,28 @@ test('a server that fails, or says that it is starting, is asked in the usual rh
   expect(new Set(await pauses(() => down))).toEqual(new Set([5]));
   expect(new Set(await pauses(() => ({ ...STRANGE, starting: true })))).toEqual(new Set([5]));
 });
+
+test('a refusal is told with what it means, also where the password was withheld', async () => {
+  const clock = new ManualClock();
+  const means = 'the password was withheld: a stranger listens on port 4096';
+  const refused: ProbeResult = { kind: 'unauthorized', status: 401, error: 'x', means };
+  const told: unknown[] = [];
+  const prober = new Prober({
+    client: { probe: async () => ({ ...refused, isWithheld: true }) } as unknown as OpencodeClient,
+    clock,
+    intervalMs: 5_000,
+    timeoutMs: 3_000,
+    emit: (observation) => told.push(observation),
+  });
+  prober.start();
+  await clock.advance(1);
+  await prober.stop();
+  expect(told).toMatchObject([{ kind: 'probe.unauthorized', status: 401, means }]);
+  expect(Object.keys(told[0] as object).sort()).toEqual([
+    'at',
+    'kind',
+    'means',
+    'startedAt',
+    'status',
+  ]);
+});
