@@ -1,5 +1,5 @@
 /** The status page in a real browser: what happens is seen without a reload, acts act. */
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -10,6 +10,7 @@ import { waitFor } from '../support/wait.js';
 
 /** `UPDATE_SCREENSHOTS=1` writes the pictures of the documentation. */
 const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
+const PACKAGE = new URL('../../package.json', import.meta.url);
 
 let browser: Browser;
 const worlds: StatusWorld[] = [];
@@ -86,7 +87,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     await page.getByText('seen idle after 38 ms').first().waitFor();
     // Spoken once, for those who listen.
     expect(await page.locator('#news').textContent()).toContain(
-      'Session “Fix the build” is stuck: 5 requests have failed, limit 5',
+      'Session “Fix the build” is stuck: 12 requests have failed, limit 12',
     );
   });
 
@@ -313,7 +314,8 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
   });
 
   it('reads well in light, in dark and on a phone', async () => {
-    const w = await openWorld({ back: 11_520_000 });
+    const { version } = JSON.parse(readFileSync(PACKAGE, 'utf8'));
+    const w = await openWorld({ back: 11_520_000, version });
     worlds.push(w);
     // As measured of a daemon by itself: here it would be the memory of the tests.
     vi.spyOn(process.memoryUsage, 'rss').mockReturnValue(93_680_000);

@@ -12,9 +12,9 @@ export function stuck(
     sessionID,
     title,
     reason,
-    limit: 5,
-    value: 5,
-    attempt: 5,
+    limit: 12,
+    value: 12,
+    attempt: 12,
     message: 'Rate limit reached',
   });
   w.health(sessionID, 'stuck', { title, reason });
@@ -65,6 +65,7 @@ export async function anHour(w: StatusWorld): Promise<void> {
     const { sessionID, ...known } = about(at);
     w.health(sessionID, rest[0], { ...known, ...rest[1] });
   };
+  w.source.spentToday.costUsd = 4.2;
   step(60);
   w.telemetry.emit('server.healthy', { version: '1.18.33', pid: 3107 });
   for (let minute = 60; minute >= 0; minute -= 1) {
@@ -74,7 +75,7 @@ export async function anHour(w: StatusWorld): Promise<void> {
     if (minute !== 22) {
       w.telemetry.emit('health.summary', {
         idle: 4,
-        busy: 2 + ((minute * 7) % 4),
+        busy: 2 + ((minute * 7 + 3) % 4),
         waiting: 0,
         delegating: 0,
         retrying: minute < 46 && minute > 40 ? 1 : 0,

@@ -133,6 +133,7 @@ export interface WorldOptions {
   secrets?: readonly Revealable[];
   /** It started so many ms ago. */
   back?: number;
+  version?: string;
   /** The folder of its history; none is kept where it is not given. */
   historyIn?: string;
 }
@@ -198,7 +199,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     tokenFile: '/run/watchdog/token',
     ...(options.acts === undefined ? {} : { acts: options.acts }),
     healthSocket: options.healthSocket,
-    version: '0.1.0',
+    version: options.version ?? '0.1.0',
     url: 'http://opencode.test:4096',
   });
   clock.back = 0;
@@ -218,7 +219,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<StatusWorld
     link: `http://127.0.0.1:${port}/#token=${encodeURIComponent(token.reveal())}`,
     health(sessionID, health, facts = {}) {
       const before = source.active.get(sessionID);
-      const since = performance.now() - clock.back;
+      const since = before?.health === health ? before.since : performance.now() - clock.back;
       const fields = { sessionID, ...facts };
       if (health === 'idle') source.active.delete(sessionID);
       else source.active.set(sessionID, { ...before, ...fields, health, forMs: 0, since });
