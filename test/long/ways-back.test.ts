@@ -1,11 +1,9 @@
 /**
  * The ladder down and the way back, on a real opencode: a wedge by a proxy that swallows aborts, a Retry-After whose time
- * comes while the daemon is restarted, and a person who is quicker.
+ * comes after the daemon was killed, and a person who is quicker.
  */
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isAbort, startProxy } from '../support/http-proxy.js';
 import { api } from '../support/opencode.js';
 import { measureSlowness, slowness, stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
@@ -48,43 +46,10 @@ async function finished(id: string): Promise<void> {
   );
 }
 
-/** Passes everything on, event streams too, but answers aborts itself and does nothing. */
-async function startAbortSwallower(target: string): Promise<string> {
-  const server = createServer((req, res) => void pass(target, req, res).catch(() => res.destroy()));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  world.defer(async () => {
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-async function pass(target: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  if (req.method === 'POST' && /\/session\/[^/]+\/abort/.test(req.url ?? '')) {
-    res.writeHead(200, { 'content-type': 'application/json' }).end('true');
-    return;
-  }
-  const { host: _host, connection: _connection, ...headers } = req.headers;
-  const away = new AbortController();
-  res.on('close', () => away.abort());
-  const answer = await fetch(`${target}${req.url}`, {
-    method: req.method ?? 'GET',
-    headers: headers as Record<string, string>,
-    signal: away.signal,
-    ...(req.method === 'GET' ? {} : { body: req as unknown as ReadableStream, duplex: 'half' }),
-  } as RequestInit);
-  res.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' });
-  res.flushHeaders();
-  for await (const chunk of answer.body ?? []) res.write(chunk);
-  res.end();
-}
-
 test('a run that no abort ends is ended by a dispose of its directory, and no other directory’s run', async () => {
   const other = await world.home.project('other');
-  const url = await startAbortSwallower(world.url);
+  const { url, close } = await startProxy({ target: world.url, swallows: isAbort });
+  world.defer(close);
   const daemon = await world.daemon({
     server: { url, control: 'observe' },
     stall: { maxSilence: `${stretched(8_000)}ms` },
@@ -113,7 +78,7 @@ test('a run that no abort ends is ended by a dispose of its directory, and no ot
   await daemon.stop();
 });
 
-test('a run whose quota is spent waits for the time in Retry-After, through a restart of the daemon', async () => {
+test('a run whose quota is spent waits for the time in Retry-After, through the death of the daemon', async () => {
   const wait = Math.ceil(40 * slowness());
   const config = {
     server: { control: 'observe' },
@@ -125,7 +90,8 @@ test('a run whose quota is spent waits for the time in Retry-After, through a re
   const spent = await begin('spent', `[[429 retry-after=${wait}]]`);
   await first.saw('session.stuck', { sessionID: spent, reason: 'wait' }, 60_000);
   await first.saw('session.parked', { sessionID: spent });
-  await first.stop();
+  // What it had parked is on disk by now.
+  await first.stop('SIGKILL');
   const next = await world.daemon(config);
   await next.saw('session.parked', { sessionID: spent }, 60_000);
   await next.saw('session.continued', { sessionID: spent }, (wait + 60) * 1_000);
