@@ -128,7 +128,7 @@ export const opencode2Scenarios: Readonly<Record<string, Opencode2Scenario>> = {
   },
   'stuck-opencode-2-loop-repeat': {
     about: 'The same file is read with the same result in every step.',
-    play: stuck('same-call'),
+    play: stuck('same-call 500'),
   },
   'stuck-opencode-2-loop-text': {
     about: 'An answer says the same passage without end.',

@@ -131,12 +131,12 @@ class Run {
 /** `ms`: the number of its prompt; of retries, how many. */
 type Behaviour = (run: Run, ms: number) => Promise<void>;
 
-/** Steps without end, a moment apart. */
+/** Steps without end, a moment apart, or so many ms. */
 const without =
   (step: (run: Run, nth: number) => void): Behaviour =>
-  async (run) => {
+  async (run, ms) => {
     for (let nth = 1; ; nth += 1) {
-      await run.wait(30);
+      await run.wait(ms || 30);
       step(run, nth);
     }
   };

@@ -1,5 +1,6 @@
 /**
- * The corpus: recordings of the real opencode, each of one pattern, replayed against the rules as they are now.
+ * The corpus: recordings of the real opencode, and of the fake OpenCode 2 (their names and headers say so), each of one
+ * pattern, replayed against the rules as they are now.
  *
  * `corpus.ts` has what must be decided about each, to the millisecond; it is written by
  * `scripts/make-recordings.ts --table`, and read by whoever changes a rule.
@@ -48,12 +49,28 @@ describe.each(names)('%s', (name) => {
     const { header, observations } = await read(name);
     const text = JSON.stringify([header, observations]);
     const paths = text.match(/"\/[^"]*"|\/tmp\/[^"]*|\/home\/[^"]*|\/root\/[^"]*/g) ?? [];
-    const known = /^"\/(project|other|global\/event|event|var\/run\/docker\.sock)"$/;
+    const known = /^"\/(project|other|global\/event|event|api\/event|var\/run\/docker\.sock)"$/;
     expect(paths.filter((path) => !known.test(path))).toEqual([]);
     expect(text).not.toMatch(/\[\[|"title"|chunk \d|All done/);
     expect(header.about).toMatch(/\w.*\.$/);
     expect(observations.length).toBeLessThan(400);
   });
+});
+
+test('what the fake OpenCode 2 has made says so, and nothing else is of a 2.x', async () => {
+  const made: string[] = [];
+  for (const name of names) {
+    const { header } = await read(name);
+    const isOfFake =
+      header.about?.startsWith('By the fake OpenCode 2, not by a real one: ') === true;
+    expect([name, isOfFake, header.opencode?.startsWith('2.')]).toEqual([
+      name,
+      name.includes('-opencode-2-'),
+      isOfFake,
+    ]);
+    if (isOfFake) made.push(name);
+  }
+  expect(made.length).toBeGreaterThan(15);
 });
 
 /** The sessions of lines like `11384 → abort ses_1 silence`. */
