@@ -1,4 +1,5 @@
 /** A small driver for opencode's HTTP API, for tests: no retries, no judgement, errors with the body. */
+import { stretched } from './slowness.js';
 
 export interface Status {
   type: string;
@@ -44,7 +45,7 @@ export interface Model {
   modelID: string;
 }
 
-/** No request of a test may outlive it; the slow ones are the first in a new directory. */
+/** On a quiet machine. No request of a test may outlive it; the slow ones are the first in a new directory, and a compaction. */
 const REQUEST_TIMEOUT_MS = 60_000;
 
 export const authHeader = (password: string, username = 'opencode') => ({
@@ -59,7 +60,7 @@ export function api(url: string, { password }: { password?: string } = {}) {
     path: string,
     directory?: string,
     body?: unknown,
-    timeoutMs = REQUEST_TIMEOUT_MS,
+    timeoutMs = stretched(REQUEST_TIMEOUT_MS),
   ) {
     const target = new URL(path, url);
     if (directory) target.searchParams.set('directory', directory);
