@@ -44,6 +44,9 @@ test('a model that no provider has is red with the nearest that is known; a refu
   const asked = (password: string) =>
     check(['--url', server.url], { OPENCODE_SERVER_PASSWORD: password });
   try {
+    // The first look at the providers takes the longest: on a busy machine longer than `check` waits.
+    await server.api.call('GET', '/config/providers');
+    await server.api.call('GET', '/config/providers', home.directory);
     const unknown = await asked('right-pa55word');
     expect(unknown.stdout).toMatch(/^FAIL {2}model .*fake\/m11; did you mean fake\/m1\?/m);
     expect(unknown.code).toBe(1);
