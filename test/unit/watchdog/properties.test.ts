@@ -534,7 +534,10 @@ const nonsense = fc.oneof(
   fc.record({
     kind: kind('runs.restored'),
     serverPid: fc.constantFrom(1, 2, undefined),
-    runs: fc.array(fc.record({ sessionID, count: fc.nat(2) }), { maxLength: 3 }),
+    runs: fc.array(
+      fc.record({ sessionID, count: fc.nat(2), waiting: fc.constantFrom(true, undefined) }),
+      { maxLength: 3 },
+    ),
     inARow: fc.dictionary(sessionID, fc.nat(3)).map((each) => new Map(Object.entries(each))),
     quarantined: fc.array(fc.record({ sessionID }), { maxLength: 2 }),
   }),
