@@ -220,15 +220,16 @@ export class Executor {
 
   async #continue(act: Extract<Act, { act: 'continue' }>): Promise<void> {
     const { client, clock, observe, config } = this.#o;
-    const { sessionID, directory, model, agent, lastMessageID, onlyIfOpen = false } = act;
+    const { sessionID, directory, model, agent, lastMessageID, cutMessageID } = act;
     const end = await continueSession(client, clock, {
       sessionID,
       directory,
       prompt: `${CUT_BY[act.because]}${config.recover.prompt}`,
-      onlyIfOpen,
+      onlyIfOpen: act.onlyIfOpen ?? false,
       ...(model === undefined ? {} : { model }),
       ...(agent === undefined ? {} : { agent }),
       ...(lastMessageID === undefined ? {} : { lastMessageID }),
+      ...(cutMessageID === undefined ? {} : { cutMessageID }),
       timeoutMs: Math.max(config.abort.verifyTimeout, CONTINUE_BEGINS_MS),
       signal: this.#stopping.signal,
     });

@@ -172,6 +172,8 @@ export type Act =
       agent?: string;
       /** The last message that the run wrote: where the session has a newer one, somebody has used it since. */
       lastMessageID?: string;
+      /** What the run was writing when it was cut: where the session has a newer, whole answer, somebody has used it since. */
+      cutMessageID?: string;
       /** Only where the transcript shows that its last run has no end: nobody saw it being cut. */
       onlyIfOpen?: true;
       count: number;

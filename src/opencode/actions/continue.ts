@@ -14,6 +14,8 @@ export interface ContinueRequest {
   agent?: string;
   /** The last message that its run wrote: where there is a newer one, somebody has used the session since. */
   lastMessageID?: string;
+  /** What its run was writing when it was cut: where there is a newer, whole answer, somebody has used the session since. */
+  cutMessageID?: string;
   /** Only where its last run has no end. */
   onlyIfOpen?: boolean;
   /** How long it may take to begin. */
@@ -46,9 +48,10 @@ export async function continueSession(
     }
     const last = await client.lastMessage(sessionID, directory, signal);
     const before = last?.id;
-    const { lastMessageID, onlyIfOpen = false } = request;
+    const { lastMessageID, cutMessageID, onlyIfOpen = false } = request;
     // opencode's ids grow with time.
-    if (lastMessageID !== undefined && before !== undefined && before > lastMessageID) {
+    const isNewerThan = (id?: string) => id !== undefined && before !== undefined && before > id;
+    if (isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && last?.isOpen === false)) {
       return { outcome: 'superseded', error: 'somebody has used the session meanwhile' };
     }
     if (onlyIfOpen && last?.isOpen !== true) {

@@ -46,7 +46,7 @@ export class Crashes {
   /** Told to go on one after the other. */
   #queue: Waiting[] = [];
   #trial: { sessionID: string; since: number; began: boolean } | undefined;
-  /** Continued, and only the executor can tell whether their last run has no end. */
+  /** Told to go on, and only the executor can tell whether somebody has used them since they were cut. */
   readonly #unsure = new Set<string>();
   /** What an earlier daemon has seen at work, until it is known which server runs now. */
   #found: Extract<Observation, { kind: 'runs.restored' }> | undefined;
@@ -119,8 +119,7 @@ export class Crashes {
       return;
     }
     const healthy = cut.filter(wasWell);
-    // Its turn may come much later: the transcript shows whether somebody has used the session meanwhile.
-    if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: true })));
+    if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: false })));
     else for (const each of healthy) this.#continue({ ...each, onlyIfOpen: false }, 'restart', at);
     this.review(at);
   }
@@ -287,9 +286,13 @@ export class Crashes {
     if (promptedSince || session.run !== undefined || this.#quarantined.has(session.id)) {
       return false;
     }
-    const way = { because, hasFailed: false, onlyIfOpen };
+    // After a crash its turn may come much later: the transcript shows whether somebody has used the session meanwhile.
+    const isLate = because === 'crash';
+    const cutMessageID = isLate && !onlyIfOpen ? run.askedMessageID : undefined;
+    const asksTranscript = onlyIfOpen || (isLate && cutMessageID === undefined);
+    const way = { because, hasFailed: false, cutMessageID, onlyIfOpen: asksTranscript };
     const isTold = proceed(this.#context, session, run, way, now);
-    if (isTold && onlyIfOpen) this.#unsure.add(session.id);
+    if (isTold && isLate) this.#unsure.add(session.id);
     return isTold;
   }
 }

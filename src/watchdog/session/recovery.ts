@@ -96,6 +96,7 @@ interface Way {
   because: ContinueReason;
   /** The run failed on its model, or that is no help: it goes on with another one of the chain. */
   hasFailed: boolean;
+  cutMessageID?: string | undefined;
   onlyIfOpen?: boolean;
 }
 
@@ -104,7 +105,7 @@ export function proceed(
   context: Context,
   session: Session,
   run: Run,
-  { because, hasFailed, onlyIfOpen = false }: Way,
+  { because, hasFailed, cutMessageID, onlyIfOpen = false }: Way,
   at: number,
 ): boolean {
   const { maxPerSession } = context.policy.recover;
@@ -132,6 +133,7 @@ export function proceed(
     directory: run.directory ?? session.info.directory,
     ...(model === undefined ? {} : { model }),
     ...(run.agent === undefined ? {} : { agent: run.agent }),
+    ...(cutMessageID !== undefined && { cutMessageID }),
     ...(onlyIfOpen && { onlyIfOpen }),
     count: session.continues,
   });

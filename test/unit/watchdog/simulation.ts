@@ -497,7 +497,7 @@ export class Simulation implements SimulatedServer {
   }
 
   prompt(
-    { sessionID, lastMessageID, onlyIfOpen }: Extract<Act, { act: 'continue' }>,
+    { sessionID, lastMessageID, cutMessageID, onlyIfOpen }: Extract<Act, { act: 'continue' }>,
     then: (reply: Reply<'began' | 'used'>) => void,
   ): void {
     const generation = this.#generation;
@@ -508,9 +508,11 @@ export class Simulation implements SimulatedServer {
         then({ kind: 'refused' });
         return;
       }
-      const isNewer = lastMessageID !== undefined && session.lastMessageID > lastMessageID;
+      const isNewerThan = (id?: string) => id !== undefined && session.lastMessageID > id;
+      const isOpen = session.endedBy === 'server';
+      const isNewer = isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && !isOpen);
       const isSubagent = session.parentID !== undefined;
-      const isClosed = onlyIfOpen === true && session.endedBy !== 'server';
+      const isClosed = onlyIfOpen === true && !isOpen;
       if (session.status.type !== 'idle' || isSubagent || isNewer || isClosed) {
         then({ kind: 'answer', value: 'used' });
         return;

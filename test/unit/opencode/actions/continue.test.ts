@@ -114,10 +114,20 @@ test.each<[string, Partial<ContinueRequest>, Partial<Server>]>([
   ['is a subagent', {}, { parentID: 'ses_parent' }],
   ['has a newer message than its run wrote', { lastMessageID: 'msg_0' }, {}],
   ['has come to its end', { onlyIfOpen: true }, { last: ANSWERED }],
+  ['has an answer since it was cut', { cutMessageID: 'msg_1' }, { last: ANSWERED }],
 ])('nothing is sent to a session that %s', async (_why, more, state) => {
   const server = Object.assign(new Server(), state);
   expect(await ask(server, more)).toMatchObject({ outcome: 'superseded' });
   expect(server.prompts).toEqual([]);
+});
+
+test.each<[string, LastMessage]>([
+  ['was cut, and whose message is closed by now', { ...CUT, failed: true, isOpen: false }],
+  ['has a prompt that waited', { ...ANSWERED, byAssistant: false, isOpen: true }],
+  ['was cut in a step that nobody heard of', { ...ANSWERED, isOpen: true }],
+])('a session that %s goes on', async (_what, last) => {
+  const server = Object.assign(new Server(), { last });
+  expect(await ask(server, { cutMessageID: 'msg_1' })).toEqual({ outcome: 'started' });
 });
 
 test('nothing is sent to a session that is no more', async () => {
