@@ -239,6 +239,14 @@ describe('proof', () => {
     });
   });
 
+  test('a root without its capabilities is told which it needs', async () => {
+    vi.spyOn(process as { geteuid: () => number }, 'geteuid').mockReturnValue(0);
+    expect(await prove([], [{ uid: 4242 }])).toMatchObject({
+      why: 'other-user',
+      message: expect.stringContaining('DAC_READ_SEARCH, SYS_PTRACE and KILL'),
+    });
+  });
+
   test('a daemon inside the server’s own tree does not act on it', async () => {
     const self = entry(process.pid, 12, { command: ['node'], exe: '/usr/bin/node' });
     expect(await prove([entry(12, 1), self], [{ pid: 12 }])).toMatchObject({

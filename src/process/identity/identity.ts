@@ -187,6 +187,10 @@ function stranger(known: readonly ProcessInfo[], port: number): Finding {
   };
 }
 
+/** A root that a container or a unit has left without its powers (capabilities(7); /proc/PID/fd is its owner's alone). */
+const ROOT_ADVICE =
+  'run the daemon as that user, or give it the capabilities DAC_READ_SEARCH, SYS_PTRACE and KILL';
+
 function unreadable(holders: readonly PortHolder[], port: number): Finding {
   const uids = [...new Set(holders.map(({ uid }) => uid))].filter((uid) => uid !== undefined);
   const self = process.geteuid?.();
@@ -195,7 +199,7 @@ function unreadable(holders: readonly PortHolder[], port: number): Finding {
     kind: 'refused',
     why: other ? 'other-user' : 'unreadable',
     message: other
-      ? `port ${port} is held by a process of another user (uid ${uids.join(', ')}), which this daemon (uid ${self}) may neither read nor signal: run the daemon as that user, or use server.control "command" or "external"`
+      ? `port ${port} is held by a process of another user (uid ${uids.join(', ')}), which this daemon (uid ${self}) may neither read nor signal: ${self === 0 ? ROOT_ADVICE : 'run the daemon as that user, or use server.control "command" or "external"'}`
       : `port ${port} is held by a process whose descriptors may not be read (uid ${uids.join(', ')}), perhaps in another PID namespace: use server.control "command", "docker" or "external"`,
   };
 }
