@@ -56,7 +56,7 @@ export class Engine {
   }
 
   async start(name, image, flags = [], args = []) {
-    await this.try(['rm', '-f', '--depend', '-t', '0', name]);
+    await this.try(['rm', '-fv', '--depend', '-t', '0', name]);
     this.made.push(name);
     await this.do(['run', '-d', '--name', name, ...flags, image, ...args]);
   }
@@ -109,6 +109,6 @@ export class Engine {
   /** Removes what was started, last first: who joined a namespace goes before who made it. */
   async clean() {
     for (const name of this.made.splice(0).reverse())
-      await this.try(['rm', '-f', '--depend', '-t', '1', name]);
+      await this.try(['rm', '-fv', '--depend', '-t', '1', name]);
   }
 }

@@ -315,7 +315,8 @@ async function setUps(engine) {
   await check(
     'a root sidecar ends the opencode of another user, where control is external',
     async () => {
-      const flags = ['--user=0:0', '--cap-add=KILL', '--cap-add=SYS_PTRACE', ...WATCHDOG_FLAGS];
+      const needed = ['DAC_READ_SEARCH', 'SYS_PTRACE', 'KILL'].map((name) => `--cap-add=${name}`);
+      const flags = ['--user=0:0', ...needed, ...WATCHDOG_FLAGS];
       await engine.start('wt-root', IMAGE, ['--pid=container:wt-pod', network, ...flags]);
       await until('it watches', async () => /"server.healthy"/.test(await engine.logs('wt-root')));
       const before = await engine.inspect('wt-opencode', '{{.State.StartedAt}}');
@@ -432,7 +433,7 @@ async function composeImage(engine, lab) {
 
 /** deploy/compose.yaml itself, by Compose through the engine's socket. */
 async function compose(engine, lab) {
-  const name = 'deploy/compose.yaml comes up, and goes down';
+  const name = 'deploy/compose.yaml comes up, and the watchdog in it restarts opencode';
   const command = (await sh('sh', ['-c', 'command -v docker-compose'])).out.trim();
   if (command === '')
     return skip(name, 'docker-compose is not installed (apt install docker-compose)');
@@ -494,7 +495,12 @@ async function compose(engine, lab) {
       return `Compose ${version}`;
     });
   } finally {
-    await up('down', '--volumes', '-t', '5');
+    const down = await up('down', '--volumes', '-t', '5');
+    // Podman removes no container whose namespaces another one has joined, and Compose takes them in any order.
+    const left = (await engine.do(['ps', '-aq', '--filter=name=^opencode_'])).split('\n');
+    measured('docker-compose down', `exit code ${down.code}, ${left.filter(Boolean).length} left`);
+    for (const id of left.filter(Boolean))
+      await engine.try(['rm', '-fv', '--depend', '-t', '0', id]);
     service.kill('SIGTERM');
   }
 }
