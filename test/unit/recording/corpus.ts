@@ -342,6 +342,14 @@ export const DECIDED: Record<string, readonly string[]> = {
     '8878 session.aborted ses_1 silence',
     '8878 session.ended ses_1 aborted silence',
   ],
+  'stuck-opencode-2-loop-repeat': [
+    '3112 session.looping ses_1 repeat',
+    '6181 session.stuck ses_1 loop',
+    '6181 session.aborting ses_1 loop',
+    '6181 → abort ses_1 loop',
+    '6301 session.aborted ses_1 loop',
+    '6301 session.ended ses_1 aborted loop',
+  ],
   'stuck-opencode-2-loop-text': [
     '80395 session.looping ses_1 text',
     '80395 session.stuck ses_1 loop',
@@ -451,6 +459,7 @@ export const BY_DEFAULT: Record<string, readonly string[]> = {
   'stuck-loop-empty': ['→ abort ses_1 loop'],
   'stuck-loop-repeat': ['→ abort ses_1 loop'],
   'stuck-loop-text': ['→ abort ses_1 loop'],
+  'stuck-opencode-2-loop-repeat': ['→ abort ses_1 loop'],
   'stuck-opencode-2-loop-text': ['→ abort ses_1 loop'],
   'stuck-opencode-2-retry-after': ['→ abort ses_1 wait'],
   'stuck-quota': ['→ abort ses_1 hopeless'],
