@@ -9,6 +9,7 @@ import { events } from './events.js';
 import { type Row, table } from './figures.js';
 import { freeze } from './freeze.js';
 import { idle } from './idle.js';
+import { ladder } from './ladder.js';
 import { recovery } from './recovery.js';
 import { scale } from './scale.js';
 
@@ -21,7 +22,7 @@ const api = values.api === '2' ? 2 : 1;
 
 const MEASURES: Record<string, () => Row | Promise<Row | Row[]>> = {
   'abort-reaction': () => abortReaction(),
-  recovery: () => recovery(),
+  recovery: async () => [await recovery(), ...(await ladder())],
   freeze: () => freeze(),
   driver: () => driver(),
   idle,
