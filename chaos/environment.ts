@@ -15,6 +15,7 @@ import { TcpProxy } from '../test/support/tcp-proxy.js';
 import { Disk, type DiskMeans, hasPrlimit } from './disk.js';
 import type { Emit } from './evidence.js';
 import { isIsolated, redirect } from './isolate.js';
+import { KILLS } from './kinds.js';
 import { configOf, type Limits } from './limits.js';
 import { Manager } from './manager.js';
 import { ProcessProbe } from './process-probe.js';
@@ -29,6 +30,7 @@ const FOLLOW_MS = 15;
 const SERVER_DISK_MIB = 256;
 const DAEMON_DISK_MIB = 64;
 
+const PROVIDERS = ['fake', 'quota'];
 /** `server.startTimeout`: the contract's default. */
 export const START_TIMEOUT_MS = 60_000;
 
@@ -85,9 +87,14 @@ export class Environment {
   static async make({ topology, limits, secrets, emit }: EnvironmentOptions): Promise<Environment> {
     const cleanups: (() => unknown)[] = [];
     const provider = await startFakeProvider();
+    provider.setDefault(KILLS, '(killer-');
     cleanups.push(() => provider.stop());
     const home = await prepareHome(provider, {
-      config: { provider: { fake: providerConfig(provider.url, secrets['provider key']) } },
+      config: {
+        provider: Object.fromEntries(
+          PROVIDERS.map((name) => [name, providerConfig(provider.url, secrets['provider key'])]),
+        ),
+      },
     });
     cleanups.push(() => home.remove());
     const disks = mountDisks(home.path);
@@ -99,6 +106,8 @@ export class Environment {
     const onRequest = (method: string, path: string) => {
       const session = /^\/session\/([^/?]+)\/abort\b/.exec(path)?.[1];
       if (method === 'POST' && session) emit({ kind: 'wire.abort', sessionID: session });
+      const prompted = /^\/session\/([^/?]+)\/prompt_async\b/.exec(path)?.[1];
+      if (method === 'POST' && prompted) emit({ kind: 'wire.prompt', sessionID: prompted });
     };
     const nat = topology === 'nat';
     const around = nat ? { localAddress: BYPASS } : {};

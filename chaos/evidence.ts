@@ -43,6 +43,8 @@ export type Evidence = { at: number } & (
   | { kind: 'log.broken'; generation: number; text: string }
   /** An abort request as it left the daemon. */
   | { kind: 'wire.abort'; sessionID: string }
+  /** A prompt of the daemon's as it left it. */
+  | { kind: 'wire.prompt'; sessionID: string }
   /** The living `opencode serve` processes, on every change. */
   | { kind: 'servers'; processes: Process[] }
   /** Processes of this world that are older than its server, where there are any. */
@@ -55,6 +57,8 @@ export type Evidence = { at: number } & (
   | { kind: 'session.begun'; sessionID: string }
   /** A person did something to it: from here its limit counts. */
   | { kind: 'session.ripe'; sessionID: string }
+  /** A person has prompted it once more, or has tried to. */
+  | { kind: 'session.prompted'; sessionID: string }
   | { kind: 'session.ended'; sessionID: string; finish: string }
   /** Its server process is gone, and it with it. */
   | { kind: 'session.cut'; sessionID: string }

@@ -3,12 +3,14 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readlinkSync, rmSync } from 'node:fs';
 import { CLI } from '../test/support/daemon.js';
+import { isAbort } from '../test/support/http-proxy.js';
 import { pause } from '../test/support/wait.js';
 import { limitFiles } from './disk.js';
 import { type Environment, START_TIMEOUT_MS } from './environment.js';
 import { isStopped } from './process-probe.js';
 import type { FaultName, PlannedFault } from './schedule.js';
 import { failRestart, serveOtherApi, serveWebPage } from './side-faults.js';
+import type { Workload } from './workload.js';
 
 /** `note`: what became of it. `broken`: the watchdog did not do what it had to do about it. */
 export interface FaultEnd {
@@ -16,7 +18,11 @@ export interface FaultEnd {
   broken?: string;
 }
 
-type Fault = (environment: Environment, planned: PlannedFault) => Promise<FaultEnd | undefined>;
+type Fault = (
+  environment: Environment,
+  planned: PlannedFault,
+  workload: Pick<Workload, 'begin'>,
+) => Promise<FaultEnd | undefined>;
 
 /**
  * A server that is frozen for good is replaced when its stream is silent beyond 1.2 of opencode's heartbeats of 10 s and
@@ -28,6 +34,10 @@ const BOOT_MS = 60_000;
 const HEALTH_MS = 2_000;
 /** Each way of an answer; with what the fault adds a round trip is 2 to 5 s (facts, section 14: SQLite locked). */
 const SLOW_MS = 900;
+/** A limit of 10 s, three aborts that are each waited for, and the dispose. */
+const WEDGED_MS = 35_000;
+/** From a run's prompt to the server's death by it, and to the next server. */
+const KILLED_MS = 60_000;
 const TAKEN_FOR_DEAD = ['server.exited', 'session.interrupted'];
 /** A second daemon decides within one look at the lock. */
 const REFUSED_MS = 30_000;
@@ -108,6 +118,17 @@ export const doFault: Record<FaultName, Fault> = {
     return undefined;
   },
 
+  'run-kills-server': async (environment, _planned, workload) => {
+    const first = serverPid(environment);
+    if (first === undefined) return { note: 'no server' };
+    const began = workload.begin({ kind: 'killer', project: 0 });
+    const second = await nextServer(environment, first);
+    const third = second === undefined ? undefined : await nextServer(environment, second);
+    await began;
+    // Where another run has its turn first, the killer's may come later.
+    return third === undefined ? { note: 'it killed less than twice in its time' } : undefined;
+  },
+
   'daemon-kill': async ({ manager }, { amount }) => {
     await manager.end('SIGKILL', amount * 3);
     return undefined;
@@ -157,6 +178,8 @@ export const doFault: Record<FaultName, Fault> = {
     network(environment, { kind: 'delay', ms: amount * 2 }, ms),
   'net-slow': (environment, { ms, amount }) =>
     network(environment, { kind: 'delay', ms: SLOW_MS + amount * 2 }, ms),
+  'abort-swallow': (environment, { ms }) =>
+    network(environment, { kind: 'swallow', requests: isAbort }, Math.max(ms, WEDGED_MS)),
   'net-truncate': (environment, { ms, amount }) =>
     network(environment, { kind: 'truncate', bytes: amount }, ms),
   'net-reset': (environment, { ms, amount }) =>
@@ -208,6 +231,17 @@ export const doFault: Record<FaultName, Fault> = {
 
 function serverPid({ processProbe }: Environment): number | undefined {
   return processProbe.look(Date.now()).servers[0]?.pid;
+}
+
+/** Another one than that; undefined where none comes in time. */
+async function nextServer(environment: Environment, old: number): Promise<number | undefined> {
+  const deadline = Date.now() + KILLED_MS;
+  while (Date.now() < deadline) {
+    const pid = serverPid(environment);
+    if (pid !== undefined && pid !== old) return pid;
+    await pause(100);
+  }
+  return undefined;
 }
 
 async function signalServer(

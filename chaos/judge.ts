@@ -1,6 +1,7 @@
 /** All laws together: shown every piece of evidence in the order in which it was seen. */
 import type { Evidence, Law, Violation } from './evidence.js';
 import { DaemonLives } from './laws/daemon-lives.js';
+import { DisposeSpares } from './laws/dispose-spares.js';
 import { HealthyUntouched } from './laws/healthy-untouched.js';
 import { History } from './laws/history.js';
 import { LoggedOnce } from './laws/logged-once.js';
@@ -10,6 +11,7 @@ import { OneServer } from './laws/one-server.js';
 import { Recovers } from './laws/recovers.js';
 import { RestartJustified } from './laws/restart-justified.js';
 import { StuckEnded } from './laws/stuck-ended.js';
+import { WaysBack } from './laws/ways-back.js';
 import type { Limits } from './limits.js';
 
 export interface JudgeOptions {
@@ -29,11 +31,13 @@ export class Judge {
   readonly #told: number[] = [];
   readonly stuckEnded: StuckEnded;
   readonly recovers: Recovers;
+  readonly waysBack: WaysBack;
 
   constructor({ limits, secrets, slackMs, recoverMs, startsServer = true }: JudgeOptions) {
     const { history } = this;
     this.stuckEnded = new StuckEnded(history, limits, slackMs);
     this.recovers = new Recovers(history, recoverMs);
+    this.waysBack = new WaysBack(history);
     this.laws = [
       new OneServer(),
       new NoOrphan(),
@@ -44,6 +48,8 @@ export class Judge {
       new NoSecret(secrets),
       new DaemonLives(history, limits.healthInterval),
       this.recovers,
+      this.waysBack,
+      new DisposeSpares(history, limits.waitForHealthy),
     ];
   }
 

@@ -3,6 +3,8 @@ import type { NewSession } from '../test/support/opencode-api.js';
 import type { Limits } from './limits.js';
 import { RUNAWAYS } from './runaways.js';
 
+export type PersonDoes = 'allow' | 'answer' | 'delete' | 'prompt';
+
 export interface Kind {
   /** The prompt, in the fake provider's markers. `@` stands for the session's title, which a subagent's prompt needs too. */
   prompt(limits: Limits): string;
@@ -16,10 +18,16 @@ export interface Kind {
    */
   limit?(limits: Limits): number;
   permission?: NewSession['permission'];
-  /** Of the fake provider; else opencode's default. */
+  /** Of its provider; else opencode's default. */
   model?: string;
-  /** What a person does, so long after the prompt. */
-  person?: { does: 'allow' | 'answer' | 'delete'; after(limits: Limits): number };
+  /** What a person does, so long after the prompt; `prompt`: to a run that is parked. */
+  person?: { does: PersonDoes; after(limits: Limits): number };
+  /** Else `fake`. */
+  provider?: string;
+  /** Too slow for the dense form. */
+  slow?: true;
+  /** Begun by a fault, never by the schedule. */
+  byFault?: true;
   /** How a healthy run ends by itself. */
   finish?: 'stop' | 'error';
 }
@@ -36,6 +44,19 @@ const retrying = { reasons: ['attempts', 'duration', 'pileup'], limit: () => 20_
 const silent = { reasons: ['silence'], limit: ({ silence }: Limits) => silence } as const;
 const AT_ONCE_MS = 5_000;
 const ghost = { reasons: ['ghost'], limit: () => AT_ONCE_MS } as const;
+
+/** A quota is a provider's: what it says of one run holds for all of its runs. */
+const QUOTA = 'quota';
+const spent = {
+  fate: 'stuck',
+  reasons: ['wait', 'pileup', 'duration'],
+  limit: () => AT_ONCE_MS,
+  provider: QUOTA,
+  slow: true,
+  prompt: ({ maxWait }: Limits) => `[[429 retry-after=${seconds(maxWait) + 10}]]`,
+} as const;
+/** Its run is aborted and parked by then, and its quota is not back yet. */
+const PERSON_COMES_MS = 12_000;
 
 export const KINDS = {
   quick: { fate: 'healthy', finish: 'stop', prompt: () => '[[ok]]' },
@@ -85,6 +106,12 @@ export const KINDS = {
     limit: () => AT_ONCE_MS,
     prompt: () => '[[usage-exhausted]]',
   },
+  /** Parked until its quota is back. */
+  'quota-back': spent,
+  /** Parked, and its person is quicker. */
+  'quota-person': { ...spent, person: { does: 'prompt', after: () => PERSON_COMES_MS } },
+  /** Ends the server as often as it runs. */
+  killer: { fate: 'healthy', byFault: true, prompt: () => KILLS },
   hang: { fate: 'stuck', ...silent, prompt: () => '[[hang]]' },
   stall: { fate: 'stuck', ...silent, prompt: () => '[[stall 3]]' },
   'endless-tool': {
@@ -110,6 +137,9 @@ export const KINDS = {
   },
   ...RUNAWAYS,
 } as const satisfies Record<string, Kind>;
+
+/** A bash call of opencode's own child: its parent is the server. */
+export const KILLS = '[[bash sleep 2; kill -9 $PPID]]';
 
 export type KindName = keyof typeof KINDS;
 export const KIND_NAMES = Object.keys(KINDS) as KindName[];

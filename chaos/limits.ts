@@ -21,7 +21,8 @@ export const LONG: Limits = {
   toolTime: 40_000,
   retryDuration: 20_000,
   maxAttempts: 3,
-  maxWait: 60_000,
+  // Longer than opencode's own last wait of 30 s.
+  maxWait: 35_000,
   verify: 4_000,
   probeInterval: 1_000,
   probeTimeout: 1_500,
@@ -65,6 +66,12 @@ export function configOf(limits: Limits): Record<string, unknown> {
       backoff: { initial: '500ms', max: '2s' },
       cooldown: '10s',
       waitForHealthy: ms(limits.waitForHealthy),
+    },
+    recover: {
+      afterRestart: 'continue',
+      afterQuota: 'continue',
+      maxPark: '10m',
+      prompt: 'Please continue.',
     },
     log: { healthInterval: ms(limits.healthInterval) },
   };

@@ -154,9 +154,9 @@ class PhaseRun {
       const id = ++this.#faultID;
       this.#active.set(id, planned);
       emit({ kind: 'fault.begun', fault, id });
-      const end = await doFault[fault](this.#environment, planned).catch((error: unknown) => ({
-        note: `could not be done: ${String(error)}`,
-      }));
+      const end = await doFault[fault](this.#environment, planned, this.#workload).catch(
+        (error: unknown) => ({ note: `could not be done: ${String(error)}` }),
+      );
       this.#active.delete(id);
       emit({ kind: 'fault.ended', fault, id, ...end });
       this.#result.faults[fault] = (this.#result.faults[fault] ?? 0) + 1;
@@ -170,7 +170,8 @@ class PhaseRun {
     const { limits, slackMs } = this.#o;
     const longest = limits.toolTime + limits.verify * 3 + slackMs + RECOVER_MS;
     const deadline = Date.now() + longest;
-    const settled = () => this.#workload.open === 0 && !this.#judge.recovers.pending;
+    const { recovers, waysBack } = this.#judge;
+    const settled = () => this.#workload.open === 0 && !recovers.pending && !waysBack.pending;
     await this.#until(() => settled() || Date.now() > deadline);
   }
 

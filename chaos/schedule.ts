@@ -1,7 +1,7 @@
 /** What will happen when, from a seed alone: the same seed gives the same faults and sessions, in the same order. */
 
 import { Random } from '../test/support/random.js';
-import { KIND_NAMES, type KindName } from './kinds.js';
+import { KIND_NAMES, type KindName, kindOf } from './kinds.js';
 import { Shuffler } from './shuffler.js';
 
 /**
@@ -32,6 +32,8 @@ export const FAULTS = {
   /** Somebody tidies up: the files that the server writes its output to lose their names. */
   'output-remove': 'daemon',
   'both-kill': 'process',
+  /** A run kills the server, and does it again when it is continued. */
+  'run-kills-server': 'process',
   'net-cut': 'network',
   'net-refuse': 'network',
   'net-blackhole': 'network',
@@ -40,6 +42,8 @@ export const FAULTS = {
   'net-slow': 'network',
   'net-truncate': 'network',
   'net-reset': 'network',
+  /** Aborts are answered and do nothing: what is stuck is wedged. */
+  'abort-swallow': 'network',
   'disk-daemon': 'disk',
   'disk-server': 'disk',
   'provider-down': 'provider',
@@ -99,11 +103,20 @@ const POSSIBLE: Record<Topology, (fault: FaultName) => boolean> = {
     fault !== 'output-remove',
 };
 
-export function possible(topology: Topology, only: readonly string[] = []): FaultName[] {
+/** What they do takes longer than the dense form lasts. */
+const SLOW: readonly FaultName[] = ['run-kills-server', 'abort-swallow'];
+
+export function possible(
+  topology: Topology,
+  only: readonly string[] = [],
+  dense = false,
+): FaultName[] {
   return FAULT_NAMES.filter(
     (fault) =>
       POSSIBLE[topology](fault) &&
-      (only.length === 0 || only.includes(fault) || only.includes(FAULTS[fault])),
+      (only.length === 0
+        ? !(dense && SLOW.includes(fault))
+        : only.includes(fault) || only.includes(FAULTS[fault])),
   );
 }
 
@@ -129,7 +142,7 @@ function planFaults(
   ms: number,
   { only, dense = false }: ScheduleOptions,
 ): PlannedFault[] {
-  const shuffler = new Shuffler(possible(topology, only), random);
+  const shuffler = new Shuffler(possible(topology, only, dense), random);
   const faults: PlannedFault[] = [];
   const [least, most] = dense ? [1_500, 5_000] : [2_000, 10_000];
   let at = random.between(least, most);
@@ -152,7 +165,11 @@ function planSessions(
   ms: number,
   { dense = false }: ScheduleOptions,
 ): PlannedSession[] {
-  const shuffler = new Shuffler(KIND_NAMES, random);
+  const kinds = KIND_NAMES.filter((name) => {
+    const { byFault = false, slow = false } = kindOf(name);
+    return !byFault && !(slow && dense);
+  });
+  const shuffler = new Shuffler(kinds, random);
   const sessions: PlannedSession[] = [];
   const [least, most] = dense ? [300, 1_600] : [1_000, 4_500];
   // Nothing new in the last moments of a dense run: its end is to come soon.

@@ -3,7 +3,7 @@ import type { Message, Status } from '../test/support/opencode-api.js';
 import { pause } from '../test/support/wait.js';
 import type { Environment } from './environment.js';
 import type { Emit } from './evidence.js';
-import { type KindName, kindOf } from './kinds.js';
+import { type KindName, kindOf, type PersonDoes } from './kinds.js';
 import type { Limits } from './limits.js';
 import type { PlannedSession } from './schedule.js';
 
@@ -54,7 +54,7 @@ export class Workload {
     return this.#open.size + this.#beginning;
   }
 
-  async begin({ kind: scenario, project }: PlannedSession): Promise<void> {
+  async begin({ kind: scenario, project }: Omit<PlannedSession, 'at'>): Promise<void> {
     const directory = this.#environment.projects[project] ?? this.#environment.home.directory;
     const title = `${scenario}-${++this.#count}`;
     const deadline = Date.now() + BEGIN_MS;
@@ -106,8 +106,8 @@ export class Workload {
     const text = `${kind.prompt(this.#limits).replaceAll('@', `(${title})`)} (${title})`;
     this.#ids.add(id);
     this.#emit({ kind: 'session.known', sessionID: id, title, scenario, child: false });
-    const model = kind.model && { providerID: 'fake', modelID: kind.model };
-    const body = { ...(model && { model }), parts: [{ type: 'text', text }] };
+    const { provider: providerID = 'fake', model: modelID = 'm1' } = kind;
+    const body = { model: { providerID, modelID }, parts: [{ type: 'text', text }] };
     // A prompt that is not answered may have been taken all the same: our own looks tell.
     await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
     this.#enter({ id, directory, scenario, title, child: false, begunAt: 0, missed: 0 });
@@ -155,21 +155,25 @@ export class Workload {
     this.#emit({ kind: 'session.ended', sessionID: id, finish: finishOf(messages) });
   }
 
-  async #person(
-    id: string,
-    directory: string,
-    does: 'allow' | 'answer' | 'delete',
-    after: number,
-  ): Promise<void> {
+  async #person(id: string, directory: string, does: PersonDoes, after: number): Promise<void> {
     await pause(after);
     const deadline = Date.now() + PERSON_MS;
-    while (this.#open.has(id) && Date.now() < deadline) {
+    while ((does === 'prompt' || this.#open.has(id)) && Date.now() < deadline) {
       if (await this.#act(id, directory, does)) return;
       await pause(1_000);
     }
   }
 
-  async #act(id: string, directory: string, does: 'allow' | 'answer' | 'delete'): Promise<boolean> {
+  async #act(id: string, directory: string, does: PersonDoes): Promise<boolean> {
+    if (does === 'prompt') {
+      // Parked: it was ended, and its server is there.
+      if (this.#open.has(id) || this.#stop.aborted) return this.#stop.aborted;
+      this.#emit({ kind: 'session.prompted', sessionID: id });
+      const body = { parts: [{ type: 'text', text: '[[ok]]' }] };
+      // A prompt that is not answered may have been taken all the same.
+      await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
+      return true;
+    }
     if (does === 'delete') {
       if ((await this.#call('DELETE', `/session/${id}`, directory)) !== true) return false;
       this.#emit({ kind: 'session.ripe', sessionID: id });

@@ -19,7 +19,7 @@ export class HealthyUntouched extends Law {
   readonly name = 'no healthy session touched';
   readonly #history: History;
   readonly #limits: Limits;
-  /** Its requests failed at some time: a session that was told to be healthy was not. */
+  /** Its requests failed at some time, or a dispose has cut it: a session that was told to be healthy was not. */
   readonly #sick = new Set<string>();
 
   constructor(history: History, limits: Limits) {
@@ -31,7 +31,12 @@ export class HealthyUntouched extends Law {
   take(e: Evidence): void {
     if (e.kind === 'log') {
       const { line } = e;
-      if (line.sessionID !== undefined && TOUCHES.includes(line.event)) this.#touched(e.at, line);
+      if (line.sessionID === undefined) return;
+      if (TOUCHES.includes(line.event)) this.#touched(e.at, line);
+      // Whether the dispose was right to cut it is another law's.
+      if (line.event === 'session.interrupted' && line.by === 'dispose') {
+        this.#sick.add(line.sessionID);
+      }
     } else if (e.kind === 'wire.abort') {
       this.#sent(e.at, e.sessionID);
     } else if (e.kind === 'session.ended') {

@@ -66,6 +66,21 @@ describe('the proxy', () => {
     await waitFor(() => seen.bytes === 200 && late.seen.bytes === 100);
   });
 
+  test('swallows the requests that it is told to, and answers them itself', async () => {
+    await proxy.set({ kind: 'swallow', requests: (_method, path) => path.endsWith('/abort') });
+    const { socket, seen } = client();
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk;
+    });
+    socket.write('POST /session/ses_1/abort HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n');
+    await waitFor(() => answer.endsWith('\r\n\r\ntrue'));
+    const before = seen.bytes;
+    socket.write('GET /session/status HTTP/1.1\r\nhost: x\r\n\r\n');
+    await waitFor(() => seen.bytes === before + 100);
+    expect(heads).toEqual(['POST /session/ses_1/abort', 'GET /session/status']);
+  });
+
   test('ends an answer in its middle, properly or with a reset', async () => {
     await proxy.set({ kind: 'truncate', bytes: 30 });
     const proper = client();

@@ -13,15 +13,18 @@ it('has nothing to say of a run in which all goes as it should', () => {
   const healthy = story.session('quiet-tool');
   const stuck = story.session('hang');
   story.wait(12).abort(stuck, 'silence').wait(5);
+  story.log('directory.disposing', { directory: '/p', interrupted: [stuck] });
   story.tell({ kind: 'session.ended', sessionID: healthy, finish: 'stop' });
   const id = story.begin('server-kill');
   story.tell({ kind: 'servers', processes: [] });
   story.over('server-kill', id);
   story.log('server.exited', { pid: SERVER.pid });
+  story.log('session.interrupted', { sessionID: stuck });
   story.log('server.restarting', { reason: 'exited', pid: SERVER.pid }).wait(3);
   story.tell({ kind: 'servers', processes: [NEXT_SERVER] });
   story.log('server.restarted', { reason: 'exited', pid: NEXT_SERVER.pid });
   story.tell({ kind: 'ready', ready: true });
+  story.tell({ kind: 'wire.prompt', sessionID: stuck });
   story.wait(100);
   story.tell({ kind: 'left.over', processes: [] });
   expect(story.broken()).toEqual([]);
@@ -353,5 +356,112 @@ describe('a wedged session', () => {
     story.wait(12).log('session.wedged', { sessionID, reason: 'silence', next: 'restart' });
     expect(story.wait(20).judge.violations).toEqual([]);
     expect(story.wait(30).broken().join()).toContain('has been stuck for');
+  });
+});
+
+describe('continued once, and only what was cut or parked', () => {
+  const law = 'continued once';
+  const until = (story: Story, seconds: number) =>
+    new Date(story.now + seconds * 1_000).toISOString();
+
+  it('has nothing against a run that was parked, and continued when its quota was back', () => {
+    const story = new Story();
+    const sessionID = story.session('quota-back');
+    story.abort(sessionID, 'wait').log('session.parked', { sessionID, until: until(story, 45) });
+    story.wait(50).tell({ kind: 'wire.prompt', sessionID });
+    story.log('session.continued', { sessionID });
+    story.log('session.unparked', { sessionID, outcome: 'continued' });
+    expect(story.broken()).toEqual([]);
+  });
+
+  it('sees a prompt on the wire for a session that was neither cut nor parked', () => {
+    const story = new Story();
+    story.tell({ kind: 'wire.prompt', sessionID: story.session('quick') });
+    expectOne(story, law);
+  });
+
+  it('sees a run that was cut once and is continued twice', () => {
+    const story = new Story();
+    const sessionID = story.session('stream');
+    story.log('session.interrupted', { sessionID });
+    story.log('session.continued', { sessionID }).log('session.continued', { sessionID });
+    expectOne(story, law);
+  });
+
+  it('sees a parked run that is continued after its person came back', () => {
+    const story = new Story();
+    const sessionID = story.session('quota-person');
+    story.abort(sessionID, 'wait').log('session.parked', { sessionID, until: until(story, 45) });
+    story.wait(10).tell({ kind: 'session.prompted', sessionID });
+    story.log('session.unparked', { sessionID, outcome: 'superseded' });
+    story.wait(40).tell({ kind: 'wire.prompt', sessionID });
+    expectOne(story, law);
+  });
+
+  it('sees a parked run that is forgotten', () => {
+    const story = new Story();
+    const sessionID = story.session('quota-back');
+    story.abort(sessionID, 'wait').log('session.parked', { sessionID, until: until(story, 45) });
+    expect(story.judge.waysBack.pending).toBe(true);
+    story.wait(300);
+    expectOne(story, 'has been parked for');
+  });
+
+  it('lets the next daemon say once more who is parked, and nobody else', () => {
+    const story = new Story();
+    const sessionID = story.session('quota-back');
+    story.abort(sessionID, 'wait').log('session.parked', { sessionID, until: until(story, 45) });
+    story.tell({ kind: 'daemon.started', generation: 2, pid: 51 });
+    story.log('session.parked', { sessionID, until: until(story, 45) }, 2);
+    story.log('session.unparked', { sessionID, outcome: 'let_go' }, 2);
+    story.log('session.unparked', { sessionID, outcome: 'let_go' }, 2);
+    expectOne(story, 'was not parked');
+  });
+
+  it('sees a quarantined session that is continued, and one that is quarantined for nothing', () => {
+    const story = new Story();
+    const sessionID = story.session('killer');
+    story.tell({ kind: 'servers', processes: [] });
+    story.log('session.interrupted', { sessionID });
+    story.log('session.quarantined', { sessionID, crashes: 2 });
+    story.log('session.continued', { sessionID });
+    const broken = story.broken().join();
+    expect(broken).toContain('the server ended 1 times under it');
+    expect(broken).toContain('is quarantined, and was continued');
+  });
+});
+
+describe('a dispose spares healthy runs', () => {
+  const dispose = (story: Story, interrupted: string[]) =>
+    story.log('directory.disposing', { directory: '/p', reason: 'wedged', interrupted });
+
+  it('sees a healthy run that is cut without a wait', () => {
+    const story = new Story();
+    const ids = [story.session('stream'), story.session('quiet-tool'), story.session('permission')];
+    story.wait(8);
+    expectOne(dispose(story, ids), 'it cuts 3 healthy runs beside 0 others');
+  });
+
+  it('has nothing against one that ends more than it cuts, after its wait', () => {
+    const story = new Story();
+    const stuck = [story.session('hang'), story.session('stall')];
+    const healthy = story.session('permission');
+    story.wait(2).log('directory.deferred', { directory: '/p', waitsFor: [healthy] });
+    story.wait(15);
+    dispose(story, [...stuck, healthy]);
+    story.log('session.interrupted', { sessionID: healthy, by: 'dispose' });
+    for (const sessionID of [...stuck, healthy]) {
+      story.tell({ kind: 'session.ended', sessionID, finish: 'error' });
+    }
+    expect(story.broken()).toEqual([]);
+  });
+
+  it('sees one that cuts as many as it ends', () => {
+    const story = new Story();
+    const ids = [story.session('hang'), story.session('permission')];
+    story.wait(2).log('directory.deferred', { directory: '/p' }).wait(15);
+    dispose(story, ids);
+    for (const sessionID of ids) story.tell({ kind: 'session.cut', sessionID });
+    expectOne(story, 'it cuts 1 healthy runs beside 1 others');
   });
 });

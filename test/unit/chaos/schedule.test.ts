@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { KIND_NAMES } from '../../../chaos/kinds.js';
+import { KIND_NAMES, kindOf } from '../../../chaos/kinds.js';
 import { FAULT_NAMES, FAULTS, plan, possible } from '../../../chaos/schedule.js';
 import { Shuffler } from '../../../chaos/shuffler.js';
 import { Random } from '../../support/random.js';
@@ -19,7 +19,8 @@ describe('the schedule of chaos', () => {
       const faults = new Set(phase!.faults.map(({ fault }) => fault));
       const kinds = new Set(phase!.sessions.map(({ kind }) => kind));
       expect([...faults].sort()).toEqual([...FAULT_NAMES].sort());
-      expect([...kinds].sort()).toEqual([...KIND_NAMES].sort());
+      const planned = KIND_NAMES.filter((name) => !kindOf(name).byFault);
+      expect([...kinds].sort()).toEqual(planned.sort());
     }
   });
 
@@ -28,6 +29,14 @@ describe('the schedule of chaos', () => {
     const only = plan({ ...long, seed: 3, only: ['net-cut'] });
     expect(only[0]!.sessions).toEqual(all[0]!.sessions);
     expect(new Set(only[0]!.faults.map(({ fault }) => fault))).toEqual(new Set(['net-cut']));
+  });
+
+  it('leaves out of the dense form what takes longer than it lasts', () => {
+    for (let seed = 0; seed < 50; seed++) {
+      const [phase] = plan({ ...long, dense: true, seed });
+      expect(phase!.faults.map(({ fault }) => fault)).not.toContain('abort-swallow');
+      for (const { kind } of phase!.sessions) expect(kindOf(kind).slow).toBeUndefined();
+    }
   });
 
   it('comes in two halves without NAT, each with what it can do', () => {

@@ -42,7 +42,7 @@ export class Story {
     return this;
   }
 
-  log(event: string, fields: Partial<LogLine> = {}): this {
+  log(event: string, fields: Partial<LogLine> = {}, generation = 1): this {
     const line: LogLine = {
       event,
       level: 'info',
@@ -51,7 +51,7 @@ export class Story {
       server: 'http://127.0.0.1:1',
       ...fields,
     };
-    this.tell({ kind: 'log', generation: 1, line });
+    this.tell({ kind: 'log', generation, line });
     return this;
   }
 
