@@ -115,6 +115,9 @@ async function weigh(pid: number): Promise<string> {
   return `${residentMiB(pid).toFixed(0)} MiB, ${percent.toFixed(1)} %`;
 }
 
+/** On a busy machine a run of seconds takes longer. */
+const RUN_ENDS_MS = 40_000;
+
 interface Hit {
   /** Until it answered again, ms; undefined where nobody brought it back. */
   tookMs: number | undefined;
@@ -135,6 +138,10 @@ async function hit(world: World, signal: 'SIGKILL' | 'SIGSTOP'): Promise<Hit> {
   if (tookMs === undefined) process.kill(pid, 'SIGCONT');
   await healthyWithin(url, BOOT_MS);
   await pause(SETTLE_MS);
+  const deadline = performance.now() + RUN_ENDS_MS;
+  while (performance.now() < deadline && (await opencode.status(directory))[id] !== undefined) {
+    await pause(500);
+  }
   const messages = await opencode.messages(id, directory);
   const last = messages.findLast(({ info }) => info.role === 'assistant')?.info;
   return { tookMs, survived: last?.finish === 'stop' && last.error === undefined };
