@@ -140,7 +140,8 @@ export class Crashes {
     const found = this.#found;
     this.#found = undefined;
     if (found === undefined) return;
-    const isSame = o.running && o.pid !== undefined && o.pid === found.serverPid;
+    // Also where it was too busy to answer just now: its process is there.
+    const isSame = o.pid !== undefined && o.pid === found.serverPid;
     if (this.#context.policy.recover.afterRestart === 'none') return;
     const restore = (run: RunAtWork): Waiting[] => {
       const session = this.#registry.enter(run.sessionID, o.at);

@@ -184,6 +184,13 @@ describe('the next daemon', () => {
     expect([...w.watchdog.crashes.quarantined.keys()]).toEqual(['q']);
   });
 
+  test('continues nothing, and counts no crash, where the same server is too busy to answer', () => {
+    const w = restored(start()).tell({ kind: 'server.attached', running: false, pid: 7 });
+    w.probeOk().connected().advance(MINUTE);
+    expect(continues(w)).toEqual([]);
+    expect(quarantined(w)).toEqual([]);
+  });
+
   test('takes the end that a stop of the daemon brought for no crash', () => {
     const w = restored(start(), { wasStopped: true });
     w.tell({ kind: 'server.attached', running: false }).restartDone().connected();
