@@ -33,7 +33,7 @@ async function start(session: Partial<FakeSession> = {}) {
       verifyTimeoutMs: 400,
       ...more,
     });
-  return { server, id, abort };
+  return { server, id, client, abort };
 }
 
 const aborts = (server: FakeOpencode) => server.requests.filter(({ route }) => route === ABORT);
@@ -165,8 +165,10 @@ describe('an abort is withdrawn', () => {
 });
 
 it('one look is all that stands between the decision and the abort on the wire', async () => {
-  const { server, id, abort } = await start();
+  const { server, id, client, abort } = await start();
   server.setStatus(id, RETRY);
+  // A poll comes before each decision; the first one finds out which routes there are.
+  await client.statuses();
   const before = server.requests.length;
   let asked: string[] = [];
   await abort({

@@ -157,11 +157,13 @@ export class PreviewRuns {
     const { clock, routes } = this.#source;
     if (routes.lacks(ACTIVE)) return NONE;
     // Where one is known, each answer counts: an abort is proven by it.
-    if (this.#active.size > 0 || clock.now() - this.#askedAt >= SELDOM_MS) {
+    const counts = this.#active.size > 0 || this.#askedAt === Number.NEGATIVE_INFINITY;
+    if (counts || clock.now() - this.#askedAt >= SELDOM_MS) {
       this.#asking ??= this.#ask().finally(() => {
         this.#asking = undefined;
       });
-      await this.#asking;
+      // A look for form's sake keeps nobody waiting: an abort may be behind it. The next poll has its answer.
+      if (counts) await this.#asking;
     }
     return this.#active;
   }

@@ -27,7 +27,7 @@ function preview(answers: Answers) {
     routes: new ServerRoutes(clock),
     ask: async (schema, { path }) => {
       asked.push(path);
-      const answer = answers[path];
+      const answer = await answers[path];
       if (answer instanceof Error) throw answer;
       const read = schema.safeParse(answer);
       if (!read.success) throw WEB_PAGE;
@@ -83,6 +83,20 @@ describe('the runs of the preview', () => {
     for (const directory of ['/p', '/p', '/p']) await poll(directory);
     expect(asked).toHaveLength(5);
   });
+});
+
+it('a look for form’s sake keeps no poll waiting, and tells the next one', async () => {
+  let answer = (_: unknown) => {};
+  const { poll, answers, clock } = preview({ [ACTIVE]: running() });
+  await poll('/p');
+  await clock.advance(30_000);
+  answers[ACTIVE] = new Promise((resolve) => {
+    answer = resolve;
+  });
+  expect(await poll('/p')).toEqual({});
+  answer(running('ses_p1'));
+  await clock.advance(0);
+  expect(await poll('/p')).toEqual({ ses_p1: BUSY });
 });
 
 describe('a server that does not have the preview', () => {
