@@ -6,8 +6,8 @@ import { LIMITS, type Stage } from './stage.js';
 
 type Act = (stage: Stage, narrator: Narrator) => Promise<Outcome>;
 
-/** 330 pieces, 150 ms apart: it spans all that is done to its neighbours. */
-const LONG_ANSWER = '[[stream 330 150]]';
+/** A piece each 150 ms, until the third act lets it end: it spans all that is done to its neighbours. */
+const LONG_ANSWER = '[[stream-on 150]]';
 /** Longer than `stall.maxSilence` of the demo. */
 const QUIET_TOOL = '[[bash sleep 21]]';
 /** An answer without a body: opencode asks again at once, for ever. */
@@ -39,7 +39,7 @@ const runaway: Act = async (stage, narrator) => {
   const { provider, daemon, directories } = stage;
   narrator.act('Act 1 of 4: a runaway is ended, its neighbours go on');
   narrator.say(
-    'Four sessions in two projects. "long answer" streams for a minute. "quiet tool" runs `sleep 21`. The provider',
+    'Four sessions in two projects. "long answer" streams all the time. "quiet tool" runs `sleep 21`. The provider',
     'answers "hang" never, and "runaway" with nothing: opencode asks again at once, and would do so all night.',
   );
   await begin(stage, 'long answer', directories[0], LONG_ANSWER);
@@ -103,6 +103,7 @@ const frozen: Act = async (stage, narrator) => {
   if (pid === undefined) throw new Error('the log has named no process to stop');
   narrator.say(`kill -STOP ${pid}: it accepts connections, and answers nothing.`);
   const { sessionID } = await started(stage, 'long answer');
+  const streamed = stage.provider.open(LONG_ANSWER) === 1;
   const frozenAt = Date.now();
   process.kill(pid, 'SIGSTOP');
   const continued = await daemon.saw('server.continued', { pid });
@@ -111,12 +112,14 @@ const frozen: Act = async (stage, narrator) => {
     `it answers again ${millis(tookMs)} later, as the same process`,
     (await opencode.health()).healthy,
   );
-  narrator.say('  Waiting for "long answer", which was in the middle of its text, to end.');
+  narrator.say('  "long answer" was in the middle of its text. It may come to its end now.');
+  stage.provider.end(LONG_ANSWER);
   await daemon.saw('session.health', { sessionID, health: 'idle' });
   const [answer] = stage.provider.about(LONG_ANSWER);
   narrator.told(
     '"long answer" has ended by itself, read to its last word',
-    answer !== undefined &&
+    streamed &&
+      answer !== undefined &&
       !answer.open &&
       !answer.aborted &&
       trouble(stage, sessionID).length === 0,

@@ -56,6 +56,8 @@ export class FakeProvider {
   titles = 0;
   /** `'down'`: everything answers 503, whatever the marker says. */
   override: 'down' | null = null;
+  /** Markers whose answers may end. */
+  private readonly ended = new Set<string>();
   /** By words of the conversation; those without any rule where no other does. */
   private readonly defaults = new Map([['', '[[ok]]']]);
   /** By session: the markers of its last prompt that had any. */
@@ -83,6 +85,11 @@ export class FakeProvider {
   /** The marker that rules prompts without one; `words`: in conversations that contain them. */
   setDefault(marker: string, words = ''): void {
     this.defaults.set(words, marker);
+  }
+
+  /** The answers to this `[[stream-on …]]` end with their next chunk. */
+  end(marker: string): void {
+    this.ended.add(marker);
   }
 
   /** Requests whose conversation contains `words`. */
@@ -146,7 +153,8 @@ export class FakeProvider {
     const behaviour = behaviours[marker.name];
     if (!behaviour) throw new Error(`unknown marker ${marker.text}`);
     const apiKey = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
-    await behaviour({ marker, model: body.model, earlier, apiKey, reply });
+    const mayEnd = () => this.ended.has(marker.text);
+    await behaviour({ marker, model: body.model, earlier, apiKey, reply, mayEnd });
   }
 
   private defaultFor(messages: ChatMessage[]): string {

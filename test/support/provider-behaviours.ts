@@ -21,6 +21,8 @@ export interface Call {
   /** The key that opencode showed. */
   apiKey: string;
   reply: Reply;
+  /** Somebody has told the provider that this marker's answer may end (`FakeProvider.end`). */
+  mayEnd(): boolean;
 }
 
 export type Behaviour = (call: Call) => void | Promise<void>;
@@ -83,6 +85,11 @@ export const behaviours: Record<string, Behaviour> = {
   /** N chunks of text, MS apart, then the end: a healthy long answer. */
   stream: async ({ reply, marker }) => {
     await reply.chunks(num(marker.args[0], 5), num(marker.args[1], 20), 'content');
+    reply.finish();
+  },
+  /** Chunks of text, MS apart, until the provider is told that they may end. */
+  'stream-on': async ({ reply, marker, mayEnd }) => {
+    await reply.chunks(Number.POSITIVE_INFINITY, num(marker.args[0], 20), 'content', mayEnd);
     reply.finish();
   },
   /** N chunks of reasoning, MS apart, then a reply. */
@@ -290,9 +297,14 @@ export class Reply {
     this.delta({ role: 'assistant', content });
   }
 
-  async chunks(count: number, ms: number, field: 'content' | 'reasoning_content'): Promise<void> {
+  async chunks(
+    count: number,
+    ms: number,
+    field: 'content' | 'reasoning_content',
+    mayEnd = () => false,
+  ): Promise<void> {
     this.open();
-    for (let i = 0; i < count && !this.res.destroyed; i++) {
+    for (let i = 0; i < count && !this.res.destroyed && !mayEnd(); i++) {
       if (i > 0) await pause(ms);
       this.delta({ role: 'assistant', [field]: `chunk ${i} ` });
     }
