@@ -168,7 +168,7 @@ it('one look is all that stands between the decision and the abort on the wire',
   const { server, id, client, abort } = await start();
   server.setStatus(id, RETRY);
   // A poll comes before each decision; the first one finds out which routes there are.
-  await client.statuses();
+  await client.statuses(undefined);
   const before = server.requests.length;
   let asked: string[] = [];
   await abort({
