@@ -8,6 +8,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isAbort, startProxy } from '../test/support/http-proxy.js';
 import { api, startOpencode } from '../test/support/opencode.js';
+import { isAlive, killAll } from '../test/support/processes.js';
 import { waitFor } from '../test/support/wait.js';
 import { createWorld, type World } from '../test/support/world.js';
 import { median, ms, type Row, worst } from './figures.js';
@@ -56,7 +57,8 @@ export async function ladder(samples = 3): Promise<Row[]> {
     });
     world.defer(() => proxy.close());
     const restartUrl = await startRestarter(world, async () => {
-      await server.stop();
+      // Not `server.stop()`: that ends whatever lives in this home, the daemon too.
+      await killAll(() => [server.pid].filter(isAlive), 'the server');
       server = await startOpencode({ provider, home, port });
     });
     const watchdog = await world.daemon({
