@@ -50,6 +50,9 @@ export async function ladder(samples = 3): Promise<Row[]> {
     let server = await startOpencode({ provider, home, port });
     world.defer(() => server.stop());
     const opencode = api(world.url);
+    // A connection that a booting opencode accepts is never answered: it is soon given up.
+    const statusNow = () =>
+      opencode.call<object>('GET', '/session/status', directory, undefined, 1_000);
     let step: Step | undefined;
     const proxy = await startProxy({
       target: world.url,
@@ -78,7 +81,7 @@ export async function ladder(samples = 3): Promise<Row[]> {
         const { id } = await opencode.createSession({ directory });
         await opencode.promptAsync(id, directory, `[[hang]] ${step.name} ${n}`);
         const stuck = await watchdog.saw('session.stuck', { sessionID: id });
-        await waitFor(async () => !(id in (await opencode.status(directory))), {
+        await waitFor(async () => !(id in (await statusNow())), {
           what: `${id} to be idle`,
           timeout: ENDS_MS,
           interval: 20,
