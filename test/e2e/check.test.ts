@@ -1,9 +1,7 @@
-/** `check` on a real opencode: down, started, and green. */
-import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CLI } from '../support/daemon.js';
+import { runCheck } from '../support/check-command.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { opencodeEnv, prepareHome } from '../support/opencode.js';
+import { prepareHome } from '../support/opencode.js';
 import { freePort } from '../support/ports.js';
 import { isAlive } from '../support/processes.js';
 
@@ -19,41 +17,21 @@ afterAll(async () => {
   await provider.stop();
 });
 
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-function check(args: string[], env: Record<string, string> = {}): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [CLI, 'check', ...args],
-      { cwd: home.directory, env: { ...opencodeEnv(home.path), ...env } },
-      (error, stdout, stderr) => {
-        const code = typeof error?.code === 'number' ? error.code : 0;
-        resolve({ code, stdout, stderr });
-      },
-    );
-  });
-}
-
 test('a server that is down is red with exit code 3, and --start brings it up and leaves it running', async () => {
   const url = `http://127.0.0.1:${await freePort()}`;
-  const down = await check(['--url', url]);
+  const down = await runCheck(home, ['--url', url]);
   expect(down.code).toBe(3);
   expect(down.stdout).toMatch(/^ok {4}binary .* at /m);
   expect(down.stdout).toMatch(/^FAIL {2}server .*ECONNREFUSED.*check --start/m);
   expect(down.stdout).toMatch(/^- {5}providers .*not asked/m);
 
-  const up = await check(['--url', url, '--start']);
+  const up = await runCheck(home, ['--url', url, '--start']);
   expect(up.stdout).toMatch(/^ok {4}server .* answers at /m);
   expect(up.stdout).toMatch(/^ok {4}providers {2}connected: .*fake, fake2/m);
   expect(up.stdout).toMatch(/^ok {4}model {6}fake\/m1/m);
   expect(up.code).toBe(0);
 
-  const json = await check(['--url', url, '--json']);
+  const json = await runCheck(home, ['--url', url, '--json']);
   const report = JSON.parse(json.stdout) as { ok: boolean; steps: { step: string; ok: boolean }[] };
   expect(report.ok).toBe(true);
   expect(report.steps.map(({ step, ok }) => [step, ok])).toEqual([

@@ -1,25 +1,11 @@
+/** A stranger on the server's port: nothing is started beside it, and nothing ended. */
 import { createServer } from 'node:http';
-import { afterEach, expect, test } from 'vitest';
-import { commandLine, isAlive } from '../support/processes.js';
-import { createWorld, type World } from '../support/world.js';
-
-const worlds: World[] = [];
-afterEach(async () => {
-  for (const each of worlds.splice(0)) await each.end();
-});
-
-async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
-  const created = await createWorld(options);
-  worlds.push(created);
-  return created;
-}
-
-/** The living `opencode serve` processes of a home. */
-const servers = ({ home }: World) =>
-  home.processes().filter((pid) => isAlive(pid) && commandLine(pid).includes('serve'));
+import { expect, onTestFinished, test } from 'vitest';
+import { createWorld, serversOf } from '../support/world.js';
 
 test('a stranger on the port is named and never signalled', async () => {
-  const it = await world();
+  const it = await createWorld();
+  onTestFinished(() => it.end());
   const stranger = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'text/html' }).end('<html>not opencode</html>');
   });
@@ -38,5 +24,5 @@ test('a stranger on the port is named and never signalled', async () => {
   expect(watchdog.events('server.starting')).toEqual([]);
   expect(await watchdog.stop()).toBe(0);
   expect(stranger.listening).toBe(true);
-  expect(servers(it)).toEqual([]);
+  expect(serversOf(it)).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { CLI } from '../support/daemon.js';
-import { type Bench, startBench } from '../support/driver-bench.js';
+import { type Bench, batchLines, startBench } from '../support/driver-bench.js';
 import { waitFor } from '../support/wait.js';
 
 let bench: Bench;
@@ -19,26 +19,8 @@ afterEach(async () => {
 });
 afterAll(() => bench.stop());
 
-interface Line {
-  id: string;
-  ok: boolean;
-  text?: string;
-  error?: { kind: string; aborted?: boolean; deleted?: boolean };
-}
-
-const lines = (text: string) =>
-  text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line);
-const tasks = async (name: string, all: Record<string, unknown>[]) => {
-  const path = join(bench.home.path, name);
-  await writeFile(path, all.map((task) => JSON.stringify(task)).join('\n'));
-  return path;
-};
-
 test('that is interrupted aborts and deletes what runs, and is taken up where it was', async () => {
-  const file = await tasks('resumed.ndjson', [
+  const file = await bench.tasks('resumed.ndjson', [
     { prompt: '[[ok]] one' },
     { id: 'two', prompt: 'two, by default' },
     { prompt: '[[ok]] three' },
@@ -53,7 +35,7 @@ test('that is interrupted aborts and deletes what runs, and is taken up where it
   expect(interrupted.code).toBe(130);
   expect(interrupted.stderr).toContain('1 of 3 tasks ok, 1 failed, 1 not begun');
   const before = await readFile(output, 'utf8');
-  expect(lines(before)).toMatchObject([
+  expect(batchLines(before)).toMatchObject([
     { id: '1', ok: true },
     { id: 'two', ok: false, error: { kind: 'aborted', aborted: true, deleted: true } },
   ]);

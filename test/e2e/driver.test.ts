@@ -1,12 +1,15 @@
-/** The safe driver on a real opencode: one of each promise. The rest of the operations and errors: test/long/driver.test.ts. */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { OpencodeDriver } from '../../src/index.js';
-import { DriverError } from '../../src/opencode/driver/error.js';
-import type { PromptOptions, PromptResult, SessionState } from '../../src/opencode/driver/types.js';
+import type { PromptOptions, SessionState } from '../../src/opencode/driver/types.js';
 import { CLI } from '../support/daemon.js';
-import { type Bench, startBench } from '../support/driver-bench.js';
+import {
+  type Answer,
+  type Bench,
+  type Failed,
+  failure,
+  startBench,
+} from '../support/driver-bench.js';
 import { waitFor } from '../support/wait.js';
 
 let bench: Bench;
@@ -28,34 +31,7 @@ afterAll(async () => {
   await bench.stop();
 });
 
-interface Failed {
-  ok: false;
-  error: {
-    kind: string;
-    message: string;
-    received?: string;
-    aborted?: boolean;
-    deleted?: boolean;
-    sessionID?: string;
-    tries?: { model?: string; sessionID?: string }[];
-  };
-}
-type Answer = PromptResult & { notices: string[] };
-
 const fails = (...args: string[]) => bench.json<Failed>(...args);
-const _file = async (name: string, content: string) => {
-  const path = join(bench.home.path, name);
-  await writeFile(path, content);
-  return path;
-};
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => expect.unreachable('it did not fail'),
-    (error: unknown) => {
-      expect(error).toBeInstanceOf(DriverError);
-      return error as DriverError;
-    },
-  );
 
 describe('prompt', () => {
   test('prints the reply and nothing else, and deletes its session', async () => {

@@ -1,9 +1,7 @@
-/** `check` on a real opencode: what is red, and the exit codes of the contract. */
-import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CLI } from '../support/daemon.js';
+import { runCheck } from '../support/check-command.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
-import { opencodeEnv, prepareHome, startOpencode } from '../support/opencode.js';
+import { prepareHome, startOpencode } from '../support/opencode.js';
 import { freePort } from '../support/ports.js';
 
 let provider: FakeProvider;
@@ -18,31 +16,11 @@ afterAll(async () => {
   await provider.stop();
 });
 
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-function check(args: string[], env: Record<string, string> = {}): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [CLI, 'check', ...args],
-      { cwd: home.directory, env: { ...opencodeEnv(home.path), ...env } },
-      (error, stdout, stderr) => {
-        const code = typeof error?.code === 'number' ? error.code : 0;
-        resolve({ code, stdout, stderr });
-      },
-    );
-  });
-}
-
 test('a model that no provider has is red with the nearest that is known; a refused password is exit code 4, and is not printed', async () => {
   const other = await prepareHome(provider, { config: { model: 'fake/m11' } });
   const server = await startOpencode({ provider, home: other, password: 'right-pa55word' });
   const asked = (password: string) =>
-    check(['--url', server.url], { OPENCODE_SERVER_PASSWORD: password });
+    runCheck(home, ['--url', server.url], { OPENCODE_SERVER_PASSWORD: password });
   try {
     // The first look at the providers takes the longest: on a busy machine longer than `check` waits.
     await server.api.call('GET', '/config/providers');
@@ -62,7 +40,7 @@ test('a model that no provider has is red with the nearest that is known; a refu
 });
 
 test('a binary that is not there is red, and says how to install it', async () => {
-  const result = await check(['--url', `http://127.0.0.1:${await freePort()}`], {
+  const result = await runCheck(home, ['--url', `http://127.0.0.1:${await freePort()}`], {
     PATH: '/nonexistent',
   });
   expect(result.stdout).toMatch(/^FAIL {2}binary .*npm i -g opencode-ai/m);

@@ -4,9 +4,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { api, startOpencode } from '../support/opencode.js';
-import { commandLine, isAlive, killAll } from '../support/processes.js';
+import { isAlive, killAll } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, serversOf, type World } from '../support/world.js';
 
 const worlds: World[] = [];
 afterEach(async () => {
@@ -18,10 +18,6 @@ async function world(options?: Parameters<typeof createWorld>[0]): Promise<World
   worlds.push(created);
   return created;
 }
-
-/** The living `opencode serve` processes of a home. */
-const servers = ({ home }: World) =>
-  home.processes().filter((pid) => isAlive(pid) && commandLine(pid).includes('serve'));
 
 test('control command: the user’s own restart command is run, and health verified after it', async () => {
   const it = await world();
@@ -69,7 +65,7 @@ test('control external: somebody else brings the server back, and the daemon sta
   const restarted = await watchdog.saw('server.restarted', { reason: 'pileup' }, 120_000);
   expect(restarted.oldPid).toBe(first.pid);
   expect(isAlive(first.pid!)).toBe(false);
-  expect(servers(it)).toEqual([restarted.pid]);
+  expect(serversOf(it)).toEqual([restarted.pid]);
   // Its parent is the loop, not the daemon.
   const status = await readFile(`/proc/${restarted.pid}/status`, 'utf8');
   expect(status).toMatch(new RegExp(`^PPid:\\t${supervisor.pid}$`, 'm'));

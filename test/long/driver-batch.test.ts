@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { OpencodeDriver } from '../../src/index.js';
 import { CLI } from '../support/daemon.js';
-import { type Bench, startBench } from '../support/driver-bench.js';
+import { type Bench, batchLines, startBench } from '../support/driver-bench.js';
 import { waitFor } from '../support/wait.js';
 
 let bench: Bench;
@@ -20,31 +20,13 @@ afterEach(async () => {
 });
 afterAll(() => bench.stop());
 
-interface Line {
-  id: string;
-  ok: boolean;
-  text?: string;
-  error?: { kind: string; aborted?: boolean; deleted?: boolean };
-}
-
-const lines = (text: string) =>
-  text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line);
-const tasks = async (name: string, all: Record<string, unknown>[]) => {
-  const path = join(bench.home.path, name);
-  await writeFile(path, all.map((task) => JSON.stringify(task)).join('\n'));
-  return path;
-};
-
 test('of 20 with three stuck at concurrency 4: the stuck are aborted and reported, the others go on', async () => {
   const stuck: Record<number, string> = {
     3: '[[hang]]',
     8: '[[stall 2]]',
     15: '[[bash sleep 600]]',
   };
-  const file = await tasks(
+  const file = await bench.tasks(
     'twenty.ndjson',
     Array.from({ length: 20 }, (_, index) => ({
       id: `t${index}`,
@@ -70,7 +52,7 @@ test('of 20 with three stuck at concurrency 4: the stuck are aborted and reporte
   const { code, stdout, stderr } = await ended;
   await looking;
   expect(code).toBe(1);
-  const results = lines(stdout);
+  const results = batchLines(stdout);
   expect(results.map(({ id }) => id).sort()).toHaveLength(20);
   const failed = results.filter(({ ok }) => !ok);
   // With its error, should another fail.

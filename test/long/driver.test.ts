@@ -1,12 +1,13 @@
-/** The safe driver on a real opencode: every operation and error that test/e2e/driver.test.ts has no time for. */
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { OpencodeDriver } from '../../src/index.js';
-import { DriverError } from '../../src/opencode/driver/error.js';
-import type { PromptResult } from '../../src/opencode/driver/types.js';
 import { CLI } from '../support/daemon.js';
-import { type Bench, startBench } from '../support/driver-bench.js';
+import {
+  type Answer,
+  type Bench,
+  type Failed,
+  failure,
+  startBench,
+} from '../support/driver-bench.js';
 import { prepareHome, startOpencode } from '../support/opencode.js';
 import { freePort } from '../support/ports.js';
 import { isAlive } from '../support/processes.js';
@@ -31,34 +32,7 @@ afterAll(async () => {
   await bench.stop();
 });
 
-interface Failed {
-  ok: false;
-  error: {
-    kind: string;
-    message: string;
-    received?: string;
-    aborted?: boolean;
-    deleted?: boolean;
-    sessionID?: string;
-    tries?: { model?: string; sessionID?: string }[];
-  };
-}
-type Answer = PromptResult & { notices: string[] };
-
 const fails = (...args: string[]) => bench.json<Failed>(...args);
-const file = async (name: string, content: string) => {
-  const path = join(bench.home.path, name);
-  await writeFile(path, content);
-  return path;
-};
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => expect.unreachable('it did not fail'),
-    (error: unknown) => {
-      expect(error).toBeInstanceOf(DriverError);
-      return error as DriverError;
-    },
-  );
 
 describe('prompt', () => {
   test('streams to a terminal as the text comes', async () => {
@@ -77,12 +51,12 @@ describe('prompt', () => {
   });
 
   test('sends stdin, context and files, and plan then implement in sessions of their own', async () => {
-    const notes = await file('notes.txt', 'the blue file');
+    const notes = await bench.file('notes.txt', 'the blue file');
     const first = await bench.json<Answer>('prompt', '[[ok]] make a plan', '--file', notes);
     expect(first).toMatchObject({ code: 0, text: 'All done.', model: 'fake/m1', deleted: true });
     expect(bench.provider.about('make a plan').at(-1)?.prompts).toContain('the blue file');
 
-    const plan = await file('plan.md', '1. be careful\n2. be quick\n');
+    const plan = await bench.file('plan.md', '1. be careful\n2. be quick\n');
     const second = await bench.cli(['prompt', '-', '--context', plan, '--json'], {
       stdin: '[[ok]] implement it',
     });

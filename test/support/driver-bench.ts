@@ -1,9 +1,13 @@
 /** What the driver's e2e tests share: one real server with its fake models, the command line, and the last look. */
 import { type ChildProcess, execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect } from 'vitest';
+import { DriverError } from '../../src/opencode/driver/error.js';
+import type { PromptResult } from '../../src/opencode/driver/types.js';
 import { CLI } from './daemon.js';
 import { type FakeProvider, startFakeProvider } from './fake-provider.js';
 import { type Opencode, opencodeEnv, prepareHome, startOpencode } from './opencode.js';
@@ -22,6 +26,47 @@ export interface Started {
 }
 
 export type Bench = Awaited<ReturnType<typeof startBench>>;
+
+/** What a command with `--json` prints when it fails. */
+export interface Failed {
+  ok: false;
+  error: {
+    kind: string;
+    message: string;
+    received?: string;
+    aborted?: boolean;
+    deleted?: boolean;
+    sessionID?: string;
+    tries?: { model?: string; sessionID?: string }[];
+  };
+}
+
+/** What `prompt --json` prints. */
+export type Answer = PromptResult & { notices: string[] };
+
+/** The error of a driver that has to fail. */
+export const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => expect.unreachable('it did not fail'),
+    (error: unknown) => {
+      expect(error).toBeInstanceOf(DriverError);
+      return error as DriverError;
+    },
+  );
+
+/** A line of `batch`'s results. */
+interface BatchLine {
+  id: string;
+  ok: boolean;
+  text?: string;
+  error?: { kind: string; aborted?: boolean; deleted?: boolean };
+}
+
+export const batchLines = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as BatchLine);
 
 /** A server whose models are `fake/m1`, `fake/m2`, `fake/deep` (with thinking variants) and `dead/m1`. */
 export async function startBench() {
@@ -94,6 +139,16 @@ export async function startBench() {
       } catch (cause) {
         throw new Error(`no JSON from ${args.join(' ')}: ${stdout}${stderr}`, { cause });
       }
+    },
+    /** A file in the home; its path. */
+    async file(name: string, content: string): Promise<string> {
+      const path = join(home.path, name);
+      await writeFile(path, content);
+      return path;
+    },
+    /** A file of tasks for `batch`; its path. */
+    tasks(name: string, all: Record<string, unknown>[]): Promise<string> {
+      return this.file(name, all.map((task) => JSON.stringify(task)).join('\n'));
     },
     /** One failed test must not spoil the others. */
     async clear() {

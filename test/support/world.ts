@@ -4,6 +4,7 @@ import { type FakeProvider, startFakeProvider } from './fake-provider.js';
 import type { HomeOptions } from './opencode-home.js';
 import { type Home, opencodeEnv, prepareHome } from './opencode-home.js';
 import { freePort } from './ports.js';
+import { commandLine, isAlive } from './processes.js';
 import { measureSlowness, patientProbes } from './slowness.js';
 
 export interface World {
@@ -57,3 +58,7 @@ export async function createWorld(options: HomeOptions = {}): Promise<World> {
     },
   };
 }
+
+/** The living `opencode serve` processes of a world. */
+export const serversOf = ({ home }: World): number[] =>
+  home.processes().filter((pid) => isAlive(pid) && commandLine(pid).includes('serve'));
