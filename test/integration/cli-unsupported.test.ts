@@ -2,14 +2,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CLI } from '../support/daemon.js';
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const NO_SCRIPT = spawnSync('script', ['--version']).error?.message;
 
 let dir: string;
@@ -46,7 +43,7 @@ function ended(command: string, args: string[]) {
   });
 }
 
-const words = (command: string) => ['--import', TSX, CLI, command, '--url', url];
+const words = (command: string) => [CLI, command, '--url', url];
 
 test('check ends with 1 and says what was answered', async () => {
   const { code, said } = await ended(process.execPath, words('check'));
@@ -59,9 +56,7 @@ test('check ends with 1 and says what was answered', async () => {
 test('run ends with 1 on a terminal, and says what was answered', async (context) => {
   if (NO_SCRIPT) context.skip(`script (util-linux) is missing: ${NO_SCRIPT}`);
   const options = ['--url', url, '--control', 'observe'];
-  const line = [process.execPath, '--import', TSX, CLI, 'run', ...options]
-    .map((word) => `'${word}'`)
-    .join(' ');
+  const line = [process.execPath, CLI, 'run', ...options].map((word) => `'${word}'`).join(' ');
   const { code, said } = await ended('script', ['-qec', line, '/dev/null']);
   expect(code, said).toBe(1);
   expect(said).toContain('text/html');

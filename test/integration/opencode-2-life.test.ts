@@ -120,7 +120,10 @@ it('is started and checked by `check --start --unattended`, and driven with the 
 });
 
 it('goes on with its runs itself where it is the background service: nobody prompts them again', async () => {
-  const watchdog = await run({ control: 'service' }, { recover: { afterRestart: 'continue' } });
+  const watchdog = await run(
+    { control: 'service' },
+    { recover: { afterRestart: 'continue' }, log: { level: 'debug', healthInterval: 1_000 } },
+  );
   const { pid } = await watchdog.saw('server.healthy', { api: 2 });
   await watchdog.saw('stream.connected');
   const { password } = home.registration();
@@ -134,11 +137,11 @@ it('goes on with its runs itself where it is the background service: nobody prom
     return (json as { data: { type: string }[] }).data.map(({ type }) => type);
   };
   await waitFor(async () => (await messages()).includes('synthetic'), { what: 'its own way back' });
-  // Watched again, and a poll later.
   const from = watchdog.lines.length;
-  await waitFor(() => watchdog.lines.slice(from).some(({ event }) => event === 'session.health'), {
-    what: 'the run that goes on',
-  }).catch(() => undefined);
+  await waitFor(
+    () => watchdog.lines.slice(from).some(({ sessionID, health }) => sessionID === id && health),
+    { what: 'the run that goes on' },
+  );
   expect((await messages()).filter((type) => type === 'user')).toHaveLength(1);
   expect(watchdog.events('session.continued')).toEqual([]);
   await watchdog.stop();

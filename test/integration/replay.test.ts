@@ -1,14 +1,12 @@
 /** `replay FILE` as a user runs it: on stdout what was decided, on stderr what is wrong, an exit code that says which. */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { CLI } from '../support/daemon.js';
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const recording = (name: string) =>
   fileURLToPath(new URL(`../recordings/${name}.ndjson`, import.meta.url));
 
@@ -25,7 +23,7 @@ function run(...args: string[]): Promise<{ code: number; out: string; err: strin
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', TSX, CLI, 'replay', ...args],
+      [CLI, 'replay', ...args],
       { cwd: folder, env: { PATH: process.env.PATH, HOME: folder } },
       (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }),
     );

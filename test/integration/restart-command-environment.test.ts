@@ -3,17 +3,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import { CLI } from '../support/daemon.js';
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const SECRETS = ['hunter2-server', 'hunter2-alone', 'hooks.example'];
 
 test('a restart command inherits what it needs, and neither a password nor a webhook’s URL', async () => {
@@ -39,7 +36,7 @@ test('a restart command inherits what it needs, and neither a password nor a web
       }),
       { mode: 0o600 },
     );
-    const child = spawn(process.execPath, ['--import', TSX, CLI, 'restart', '--config', config], {
+    const child = spawn(process.execPath, [CLI, 'restart', '--config', config], {
       cwd: dir,
       env: {
         PATH: process.env.PATH,

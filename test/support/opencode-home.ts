@@ -53,6 +53,9 @@ const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size
 
 const dataHome = (path: string) => join(path, 'data');
 
+/** opencode's list of the world's models, here empty: reading its own took half of the CPU of a directory's first prompt. */
+const catalogue = (path: string) => join(path, 'models.json');
+
 /** The environment in which any process (a watchdog, too) finds this opencode and this home. */
 export function opencodeEnv(path: string): Record<string, string> {
   return {
@@ -66,6 +69,7 @@ export function opencodeEnv(path: string): Record<string, string> {
     XDG_CACHE_HOME: join(path, 'cache'),
     OPENCODE_DISABLE_AUTOUPDATE: '1',
     OPENCODE_DISABLE_MODELS_FETCH: '1',
+    OPENCODE_MODELS_PATH: catalogue(path),
     OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
     OPENCODE_DISABLE_DEFAULT_PLUGINS: '1',
   };
@@ -110,6 +114,7 @@ export async function prepareHome(
     ...config,
   };
   await writeFile(join(path, 'config/opencode/opencode.json'), JSON.stringify(settings, null, 2));
+  await writeFile(catalogue(path), '{}');
 
   const command = join(path, 'bin/opencode');
   if (viaWrapper) await writeFile(command, wrapper(binary()));

@@ -87,8 +87,13 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
   }
   session.runEnd = undefined;
   const { error, episode, endedBy, abortFlow } = run;
-  if (endedBy !== undefined || error === undefined) {
-    sayEnded(context, runEnd, endedBy === undefined ? quietEnd(runEnd) : CUT_BY[endedBy]);
+  if (endedBy !== undefined) {
+    sayEnded(context, runEnd, CUT_BY[endedBy]);
+  } else if (error === undefined) {
+    const outcome = quietEnd(runEnd);
+    // An abort that was sent, or the dispose after it, cut it, only late.
+    const wasCut = (abortFlow?.tries ?? 0) > 0 && outcome !== 'completed';
+    sayEnded(context, runEnd, wasCut ? 'aborted' : outcome);
   } else if (error.name !== ABORTED) {
     if (episode !== undefined) context.outages.endedBadly(session.id, run, at);
     sayFailed(context, session, error, episode?.attempts ?? 0, at);

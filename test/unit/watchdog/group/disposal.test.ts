@@ -37,6 +37,14 @@ describe('a wedged session', () => {
     expect(restarts(w)).toEqual([]);
   });
 
+  test('was ended by the watchdog also where the end is told long before the dispose is verified', () => {
+    const w = wedge(world({ policy: ON }));
+    w.status('bad', 'idle').advance(10 * SECOND);
+    expect(ended(w)).toEqual(['bad aborted']);
+    done(w).advance(MINUTE);
+    expect(ended(w)).toEqual(['bad aborted']);
+  });
+
   test('has the server restarted where the dispose did not end it', () => {
     const w = failed(wedge(world({ policy: ON })));
     expect(w.notes('directory.dispose_failed')).toMatchObject([{ error: 'bad still runs' }]);
