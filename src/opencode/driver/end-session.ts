@@ -21,8 +21,8 @@ export interface RestDeps {
   clock: Clock;
 }
 
-/** Long enough for a busy server's health route, which needs no database; a frozen one must not double a caller's limit. */
-const ANSWER_MS = 2_000;
+/** Long enough for the health route of a server on a busy machine (2 s were not); a frozen one must not double a caller's limit. */
+const ANSWER_MS = 5_000;
 
 export const UNANSWERED =
   'The server does not answer, so nothing could be ended: the run may go on. "opencode-watchdog sweep" ends it later.';
