@@ -30,7 +30,7 @@ test('a killed server is brought back, a stopped one is let run, one that stays 
   expect((await api(url).health()).healthy).toBe(true);
 
   const session = await api(url).createSession({ directory });
-  const lively = stream(100);
+  const lively = stream(60);
   await api(url).promptAsync(session.id, directory, lively);
   await waitFor(() => provider.about(lively).length > 0, { what: 'a run' });
   process.kill(second.pid!, 'SIGSTOP');

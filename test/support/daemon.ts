@@ -12,6 +12,9 @@ import { waitFor } from './wait.js';
 
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
+/** Said every few seconds, so that it would push what happened out of an error. */
+const REPEATED = /"event":"(health\.summary|session\.health)"/;
+
 /** One line of the log. */
 export interface LogLine {
   event: string;
@@ -79,7 +82,8 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
       try {
         return await waitFor(() => events(event, where)[0], { timeout, what });
       } catch (cause) {
-        throw new Error(`no ${what}; the log's end:\n${raw.slice(-25).join('\n')}`, { cause });
+        const telling = raw.filter((line) => !REPEATED.test(line)).slice(-40);
+        throw new Error(`no ${what}; the log's end:\n${telling.join('\n')}`, { cause });
       }
     },
     async stop(signal = 'SIGTERM') {

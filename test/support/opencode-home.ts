@@ -53,8 +53,32 @@ const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size
 
 const dataHome = (path: string) => join(path, 'data');
 
-/** opencode's list of the world's models, here empty: reading its own took half of the CPU of a directory's first prompt. */
+/**
+ * opencode's list of the world's models, here of one that is not connected: its own, of thousands, took half of the CPU
+ * of a directory's first prompt.
+ */
 const catalogue = (path: string) => join(path, 'models.json');
+const CATALOGUE = {
+  anthropic: {
+    id: 'anthropic',
+    name: 'Anthropic',
+    env: ['ANTHROPIC_API_KEY'],
+    npm: '@ai-sdk/anthropic',
+    models: {
+      'claude-sonnet-4-5': {
+        id: 'claude-sonnet-4-5',
+        name: 'Claude Sonnet 4.5',
+        release_date: '2025-09-29',
+        attachment: true,
+        reasoning: true,
+        temperature: true,
+        tool_call: true,
+        cost: { input: 3, output: 15 },
+        limit: { context: 200_000, output: 64_000 },
+      },
+    },
+  },
+};
 
 /** The environment in which any process (a watchdog, too) finds this opencode and this home. */
 export function opencodeEnv(path: string): Record<string, string> {
@@ -114,7 +138,7 @@ export async function prepareHome(
     ...config,
   };
   await writeFile(join(path, 'config/opencode/opencode.json'), JSON.stringify(settings, null, 2));
-  await writeFile(catalogue(path), '{}');
+  await writeFile(catalogue(path), JSON.stringify(CATALOGUE));
 
   const command = join(path, 'bin/opencode');
   if (viaWrapper) await writeFile(command, wrapper(binary()));
