@@ -1,11 +1,10 @@
 /** A stranger on the server's port: nothing is started beside it, and nothing ended. */
 import { createServer } from 'node:http';
-import { expect, onTestFinished, test } from 'vitest';
-import { createWorld, serversOf } from '../support/world.js';
+import { expect, test } from 'vitest';
+import { serversOf, testWorld } from '../support/world.js';
 
 test('a stranger on the port is named and never signalled', async () => {
-  const it = await createWorld();
-  onTestFinished(() => it.end());
+  const it = await testWorld();
   const stranger = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'text/html' }).end('<html>not opencode</html>');
   });

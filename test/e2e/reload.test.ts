@@ -1,23 +1,12 @@
 /** Signals to the daemon beside a real opencode: SIGHUP and SIGUSR2. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { api } from '../support/opencode.js';
-import { createWorld, type World } from '../support/world.js';
-
-const worlds: World[] = [];
-afterEach(async () => {
-  for (const each of worlds.splice(0)) await each.end();
-});
-
-async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
-  const created = await createWorld(options);
-  worlds.push(created);
-  return created;
-}
+import { testWorld } from '../support/world.js';
 
 test('SIGHUP applies what can be applied live, an invalid file changes nothing, SIGUSR2 shows the state', async () => {
-  const it = await world();
+  const it = await testWorld();
   const file = join(it.home.path, 'watchdog.yaml');
   const base = `server:\n  url: ${it.url}\n  directory: ${it.directory}\nstatus: { listen: 'off' }\n`;
   await writeFile(file, `${base}retry: { maxAttempts: 99, maxDuration: 0 }\n`);

@@ -2,25 +2,14 @@
 import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { api, startOpencode } from '../support/opencode.js';
 import { isAlive, killAll } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
-import { createWorld, serversOf, type World } from '../support/world.js';
-
-const worlds: World[] = [];
-afterEach(async () => {
-  for (const each of worlds.splice(0)) await each.end();
-});
-
-async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
-  const created = await createWorld(options);
-  worlds.push(created);
-  return created;
-}
+import { serversOf, testWorld } from '../support/world.js';
 
 test('control command: the user’s own restart command is run, and health verified after it', async () => {
-  const it = await world();
+  const it = await testWorld();
   const script = join(it.home.path, 'restart.sh');
   const serve = `serve --hostname 127.0.0.1 --port ${it.port}`;
   await writeFile(
@@ -44,7 +33,7 @@ test('control command: the user’s own restart command is run, and health verif
 });
 
 test('control external: somebody else brings the server back, and the daemon starts none', async () => {
-  const it = await world();
+  const it = await testWorld();
   const loop = join(it.home.path, 'loop.sh');
   const serve = `serve --hostname 127.0.0.1 --port ${it.port}`;
   await writeFile(loop, `#!/bin/sh\nwhile :; do ${it.home.command} ${serve}; done\n`, {

@@ -1,29 +1,13 @@
 /** A daemon that is killed at all kinds of moments, on a real opencode. */
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { api } from '../support/opencode.js';
-import { commandLine, isAlive } from '../support/processes.js';
 import { pause, waitFor } from '../support/wait.js';
-import { createWorld, type World } from '../support/world.js';
-
-const worlds: World[] = [];
-afterEach(async () => {
-  for (const each of worlds.splice(0)) await each.end();
-});
-
-async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
-  const created = await createWorld(options);
-  worlds.push(created);
-  return created;
-}
-
-/** The living `opencode serve` processes of a home. */
-const servers = ({ home }: World) =>
-  home.processes().filter((pid) => isAlive(pid) && commandLine(pid).includes('serve'));
+import { serversOf, testWorld } from '../support/world.js';
 
 const TIMES = 20;
 
 test(`a daemon that is killed ${TIMES} times at all kinds of moments leaves one server, which each next one adopts`, async () => {
-  const it = await world();
+  const it = await testWorld();
   const { provider, url, directory } = it;
   const config = { retry: { maxAttempts: 3 }, pileup: { minSessions: 50 } };
   let watchdog = await it.daemon(config);
@@ -45,7 +29,7 @@ test(`a daemon that is killed ${TIMES} times at all kinds of moments leaves one 
       ...watchdog.events('session.aborting', { sessionID: healthy.id }).map(({ msg }) => msg),
       ...watchdog.events('server.restarting').map(({ msg }) => `${msg} (killed at ${moment} ms)`),
     );
-    expect(servers(it)).toEqual([pid]);
+    expect(serversOf(it)).toEqual([pid]);
     watchdog = await it.daemon(config);
   }
   expect((await watchdog.saw('server.healthy')).pid).toBe(pid);
@@ -58,5 +42,5 @@ test(`a daemon that is killed ${TIMES} times at all kinds of moments leaves one 
   await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' }, 90_000);
   expect(provider.about('[[stream 500 100]]')).toMatchObject([{ aborted: false, open: false }]);
   expect(await watchdog.stop()).toBe(0);
-  await waitFor(() => servers(it).length === 0, { what: 'no server left' });
+  await waitFor(() => serversOf(it).length === 0, { what: 'no server left' });
 });

@@ -1,12 +1,11 @@
 /** The main job on a real opencode: what is stuck is aborted, what is healthy is not, and the server lives on. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { api, type Opencode, startOpencode } from '../support/opencode.js';
 import { isAlive } from '../support/processes.js';
 import { measureSlowness, stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
-import { createWorld, type World } from '../support/world.js';
+import { createWorld, testWorld, type World } from '../support/world.js';
 
-const worlds: World[] = [];
 /** One with a server that no daemon started: it serves the tests that leave it alive. */
 let running: World;
 let server: Opencode;
@@ -15,9 +14,6 @@ beforeAll(async () => {
   running = await createWorld();
   const { provider, home, port, env } = running;
   server = await startOpencode({ provider, home, port, env });
-});
-afterEach(async () => {
-  for (const each of worlds.splice(0)) await each.end();
 });
 afterAll(async () => {
   await server?.stop();
@@ -29,9 +25,7 @@ const stream = (chunks: number) => `[[stream ${stretched(chunks)} 100]]`;
 
 async function world(): Promise<World> {
   await measureSlowness();
-  const created = await createWorld();
-  worlds.push(created);
-  return created;
+  return testWorld();
 }
 
 test('one stuck of two sessions is aborted, and the other streams on to its end', async () => {

@@ -1,21 +1,10 @@
 /** Recycling on a real opencode: a server over its memory limit. */
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { api, startOpencode } from '../support/opencode.js';
-import { createWorld, type World } from '../support/world.js';
-
-const worlds: World[] = [];
-afterEach(async () => {
-  for (const each of worlds.splice(0)) await each.end();
-});
-
-async function world(options?: Parameters<typeof createWorld>[0]): Promise<World> {
-  const created = await createWorld(options);
-  worlds.push(created);
-  return created;
-}
+import { testWorld } from '../support/world.js';
 
 test('a server over its memory limit is recycled, when the session at work has ended', async () => {
-  const it = await world();
+  const it = await testWorld();
   const { provider, url, directory } = it;
   const server = await startOpencode({ provider, home: it.home, port: it.port });
   it.defer(() => server.stop());

@@ -1,4 +1,5 @@
 /** A world for an e2e test: a fake model provider, a home for the real opencode, a free port, and daemons on it. */
+import { onTestFinished } from 'vitest';
 import { type DaemonOptions, startDaemon, type TestDaemon } from './daemon.js';
 import { type FakeProvider, startFakeProvider } from './fake-provider.js';
 import type { HomeOptions } from './opencode-home.js';
@@ -57,6 +58,13 @@ export async function createWorld(options: HomeOptions = {}): Promise<World> {
       for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
     },
   };
+}
+
+/** A world that ends with the test that makes it. */
+export async function testWorld(options?: HomeOptions): Promise<World> {
+  const world = await createWorld(options);
+  onTestFinished(() => world.end());
+  return world;
 }
 
 /** The living `opencode serve` processes of a world. */
