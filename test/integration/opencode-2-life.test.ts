@@ -130,7 +130,8 @@ it('goes on with its runs itself where it is the background service: nobody prom
   const id = await begin(password, '[[text 600000]]');
   await watchdog.saw('session.health', { sessionID: id, health: 'busy' });
   process.kill(Number(pid), 'SIGKILL');
-  const restarted = await watchdog.saw('server.restarted', { reason: 'exited' });
+  // For its end, or as nobody listens any more: what a busy machine shows first.
+  const restarted = await watchdog.saw('server.restarted');
   expect(home.registration().pid).toBe(restarted.pid);
   const messages = async () => {
     const { json } = await askOpencode2(home.url, password)(`/api/session/${id}/message`);
