@@ -18,7 +18,7 @@ export interface ContinueRequest {
   cutMessageID?: string;
   /** Only where its last run has no end. */
   onlyIfOpen?: boolean;
-  /** How long it may take to begin. */
+  /** How long the session may take to be read, and then its run to begin. */
   timeoutMs: number;
   signal: AbortSignal;
 }
@@ -36,17 +36,29 @@ export async function continueSession(
 ): Promise<ContinueOutcome> {
   const { sessionID, directory, prompt, model, agent, timeoutMs, signal } = request;
   const failed = (error: string): ContinueOutcome => ({ outcome: 'failed', error });
+  const readBy = clock.now() + timeoutMs;
+  // Nothing is sent yet, and a server that was just restarted may be busy: it is asked again.
+  const patiently = async <T>(ask: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isLate(error) || clock.now() >= readBy) throw error;
+        await sleep(clock, CHECK_EVERY_MS, signal);
+      }
+    }
+  };
   try {
-    const session = await client.session(sessionID, directory, signal);
+    const session = await patiently(() => client.session(sessionID, directory, signal));
     if (session === null) return failed('there is no such session any more');
     // A daemon that has just begun may not know it yet.
     if (session.parentID !== undefined) {
       return { outcome: 'superseded', error: 'it is a subagent, which its parent sets to work' };
     }
-    if ((await client.statuses(directory, signal)).has(sessionID)) {
+    if ((await patiently(() => client.statuses(directory, signal))).has(sessionID)) {
       return { outcome: 'superseded', error: 'somebody else set it to work meanwhile' };
     }
-    const last = await client.lastMessage(sessionID, directory, signal);
+    const last = await patiently(() => client.lastMessage(sessionID, directory, signal));
     const before = last?.id;
     const { lastMessageID, cutMessageID, onlyIfOpen = false } = request;
     // opencode's ids grow with time.
@@ -69,7 +81,7 @@ export async function continueSession(
       try {
         return await asked;
       } catch (error) {
-        if (!(error instanceof OpencodeError && error.kind === 'timeout')) throw error;
+        if (!isLate(error)) throw error;
         unanswered = messageOf(error);
         return undefined;
       }
@@ -88,6 +100,9 @@ export async function continueSession(
     return failed(messageOf(error));
   }
 }
+
+const isLate = (error: unknown): error is OpencodeError =>
+  error instanceof OpencodeError && error.kind === 'timeout';
 
 /** @param before the session's last message before the prompt */
 async function hasBegun(

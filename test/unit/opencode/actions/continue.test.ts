@@ -78,6 +78,19 @@ test('a run that was over between two checks has begun, and one that failed has 
   expect(await ask(server)).toEqual({ outcome: 'failed', error: 'its run failed at once' });
 });
 
+test('a busy server that answers too late before anything is sent is asked again, and not for ever', async () => {
+  const server = new Server();
+  server.lateAnswers = 3;
+  expect(await ask(server)).toEqual({ outcome: 'started' });
+  server.isBusy = false;
+  server.lateAnswers = Number.POSITIVE_INFINITY;
+  expect(await ask(server)).toMatchObject({
+    outcome: 'failed',
+    error: expect.stringContaining('did not answer'),
+  });
+  expect(server.prompts).toEqual(['ses']);
+});
+
 test('a look that is answered too late is no failure: the next one tells', async () => {
   const server = new Server();
   server.onPrompt = async () => {
