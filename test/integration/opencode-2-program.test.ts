@@ -51,7 +51,7 @@ describe('point 11: ports and passwords', () => {
     });
     expect(starting).toBe(401);
     await ready(said);
-    const [, password = ''] = /^server password ([\w-]{43})$/m.exec(said()) ?? [];
+    const [, password = ''] = await waitFor(() => /^server password ([\w-]{43})$/m.exec(said()));
     expect((await askOpencode2(home.url, password)('/api/info')).status).toBe(200);
   });
 });

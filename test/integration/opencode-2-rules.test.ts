@@ -6,15 +6,18 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { type Fake2Session, startFakeOpencode2 } from '../support/fake-opencode-2.js';
 import { behave } from '../support/opencode-2-behaviours.js';
+import { measureSlowness, stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
 import { TestRun } from './daemon-support.js';
 
+await measureSlowness();
+
 const PROJECTS = ['/p', '/q'] as const;
 /** Longer than `stall.maxSilence`, shorter than `stall.maxToolTime`. */
-const LONG = 2_400;
+const LONG = stretched(2_400);
 const LIMITS = {
   retry: { maxAttempts: 4, maxDuration: 60_000, maxWait: 60_000 },
-  stall: { maxSilence: 1_500, maxToolTime: 4_000 },
+  stall: { maxSilence: stretched(1_500), maxToolTime: stretched(4_000) },
   loop: { maxEmptySteps: 5, maxRepeats: 5, maxCompactions: 4 },
   budget: { run: { cost: 0, tokens: 0, steps: 30 } },
   pileup: { minSessions: 99 },
@@ -168,11 +171,12 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     ({ event, sessionID }) => TOUCHES.test(event) && !touched.has(sessionID ?? ''),
   );
   expect(touches.map(({ msg }) => msg)).toEqual([]);
-  // The server is the witness: each was interrupted once, and nobody else but by the person.
+  // The server is the witness: each was interrupted (again, where a slow machine showed no end in time), and nobody else
+  // but by the person.
   const interrupted = fake.requests
     .filter(({ path }) => path.endsWith('/interrupt'))
     .map(({ path }) => path.split('/')[3] ?? '');
-  expect(interrupted.toSorted()).toEqual([...touched, escaped.id].toSorted());
+  expect(new Set(interrupted)).toEqual(new Set([...touched, escaped.id]));
   expect(fake.active.size).toBe(0);
   // A server of 2.x compresses its stream for whoever says that it may.
   const streams = fake.requests.filter(({ path }) => path === '/api/event');
