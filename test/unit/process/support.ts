@@ -115,7 +115,7 @@ export class Habitat {
       env: this.env(fake === undefined ? {} : { FAKE: fake }),
       deps: this.deps,
       clock: this.clock,
-      startTimeoutMs: 20_000,
+      startTimeoutMs: 120_000,
       stopGraceMs: 1_000,
       stateDir: join(this.dir, 'state'),
       ...rest,
