@@ -119,3 +119,7 @@ export function foldNumbers(text: string): string {
 
 export const hashOf = (text: string): string =>
   createHash('sha256').update(text).digest('base64url').slice(0, 16);
+
+/** Whether a message that finished like this is its run's last. After tool calls, and where the reason is unknown, a step follows. */
+export const endsRun = (finish: string | undefined): boolean =>
+  finish !== undefined && finish !== 'tool-calls' && finish !== 'unknown';

@@ -66,6 +66,8 @@ export interface LastMessage {
   failed: boolean;
   /** Nobody has come to the end of it: a prompt that was not answered, an answer that was cut. */
   isOpen: boolean;
+  /** An answer after which no step follows: its run has come to its own end. */
+  isFinal: boolean;
 }
 
 /** The end of a session's transcript, for a person who looks. */

@@ -66,7 +66,9 @@ export async function continueSession(
     if (isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && last?.isOpen === false)) {
       return { outcome: 'superseded', error: 'somebody has used the session meanwhile' };
     }
-    if (onlyIfOpen && last?.isOpen !== true) {
+    // Its end was not heard where the server died in that moment.
+    const hadEnded = cutMessageID !== undefined && before === cutMessageID && last?.isFinal;
+    if (hadEnded || (onlyIfOpen && last?.isOpen !== true)) {
       return { outcome: 'superseded', error: 'its last run had come to its end' };
     }
     const says = {

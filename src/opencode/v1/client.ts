@@ -1,9 +1,11 @@
 /** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
+
 import type { Clock } from '../../lib/clock.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
 import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
 import { MAX_EXCERPT_MESSAGES } from '../excerpt.js';
+import { endsRun } from '../finished-step.js';
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { Request } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
@@ -273,7 +275,8 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     if (last === undefined) return undefined;
     const byAssistant = last.role === 'assistant';
     const isOpen = !byAssistant || (last.completed === undefined && !last.failed);
-    return { id: last.id, byAssistant, failed: last.failed, isOpen };
+    const isFinal = byAssistant && !isOpen && !last.failed && endsRun(last.finish);
+    return { id: last.id, byAssistant, failed: last.failed, isOpen, isFinal };
   }
 
   async excerpt(sessionID: string, directory?: string, signal?: Signal): Promise<Excerpt> {

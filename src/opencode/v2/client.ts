@@ -1,4 +1,5 @@
 /** The API of OpenCode 2 (opencode-2-facts): what the watchdog asks of it, each answer checked and made plain. */
+
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { eachLimited } from '../../lib/semaphore.js';
@@ -6,6 +7,7 @@ import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus, Unsupported } from '../../watchdog/observation.js';
 import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
 import { MAX_EXCERPT_MESSAGES } from '../excerpt.js';
+import { endsRun } from '../finished-step.js';
 import { isNotFound, messageOf, OpencodeError } from '../http/errors.js';
 import type { Request } from '../http/transport.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
@@ -217,6 +219,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
         (last.time?.completed === undefined &&
           last.finish === undefined &&
           last.error === undefined),
+      isFinal: last.type === 'assistant' && last.error === undefined && endsRun(last.finish),
     };
   }
 

@@ -257,7 +257,8 @@ function slowestActivity(
       tool.childID !== undefined || (context.delegating && TASK_TOOLS.has(tool.tool));
     if (!delegates) consider(tool.tool, tool.startedAt);
   }
-  if (run.preparing) consider('(preparing)', run.startedAt);
+  // One that a transcript shows after a sign of life was heard (2.x) began with that sign, if not later.
+  if (run.preparing) consider('(preparing)', Math.max(run.startedAt, run.progressAt));
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
   // Text that streams is in the transcript at its end (seen on 1.18.33): where nobody listens it may be coming all the time.
   if (!context.listening && run.answeringSince !== undefined) {

@@ -120,8 +120,11 @@ const delegates = (behaviour: Behaviour): Behaviour =>
   };
 
 function* prepares(s: SimSession): Generator<number, void> {
-  yield* begin(s, s.limits.stall.maxToolTime * 0.55);
-  yield* text(s, 3, thinking(s));
+  const { maxToolTime } = s.limits.stall;
+  yield* begin(s, maxToolTime * 0.55);
+  // Where the word between them is lost, 2.x does not tell the first request from the preparation: together they are one.
+  yield* text(s, 1, Math.min(thinking(s), maxToolTime * 0.4));
+  yield* text(s, 2, thinking(s));
   finish(s);
 }
 

@@ -284,6 +284,14 @@ function keep(observed: readonly Observation[], policy: Policy): string {
   return file;
 }
 
+/** The watchdog was told. One that it was not told of is refused where it is read, before anything is sent (`continueSession`). */
+const isKnownSubagent = (id: string, { observed }: Simulation): boolean =>
+  observed.some((o) => {
+    if (!('sessionID' in o) || o.sessionID !== id) return false;
+    if (o.kind === 'session.info') return o.info.parentID !== undefined;
+    return o.kind === 'session.inspected' && o.result.found && o.result.info.parentID !== undefined;
+  });
+
 /** The histories of 2.x are those of 1.x, said in its frames and read by its reader: a part of them is enough. */
 const SHARE_OF = { 1: 1, 2: 0.1 } as const;
 
@@ -340,7 +348,7 @@ describe.each([1, 2] as const)('in every history of a simulated opencode %i.x', 
         const session = sim.sessions.get(act.sessionID);
         const why = isUnwanted(act.sessionID, sim, askedAt.get(act.sessionID))
           ? 'a person has aborted it'
-          : session?.parentID !== undefined
+          : session?.parentID !== undefined && isKnownSubagent(act.sessionID, sim)
             ? 'it is a subagent'
             : session?.status.type !== 'idle'
               ? 'it runs'

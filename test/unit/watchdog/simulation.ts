@@ -512,7 +512,8 @@ export class Simulation implements SimulatedServer {
       const isOpen = session.endedBy === 'server';
       const isNewer = isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && !isOpen);
       const isSubagent = session.parentID !== undefined;
-      const isClosed = onlyIfOpen === true && !isOpen;
+      const hadEnded = session.lastMessageID === cutMessageID && session.endedBy === 'itself';
+      const isClosed = hadEnded || (onlyIfOpen === true && !isOpen);
       if (session.status.type !== 'idle' || isSubagent || isNewer || isClosed) {
         then({ kind: 'answer', value: 'used' });
         return;

@@ -9,8 +9,14 @@ import type { LastMessage, ServerApi } from '../../../../src/opencode/server-api
 import type { SessionStatus } from '../../../../src/watchdog/observation.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
-const CUT: LastMessage = { id: 'msg_1', byAssistant: true, failed: false, isOpen: true };
-const ANSWERED: LastMessage = { id: 'msg_3', byAssistant: true, failed: false, isOpen: false };
+const CUT: LastMessage = {
+  id: 'msg_1',
+  byAssistant: true,
+  failed: false,
+  isOpen: true,
+  isFinal: false,
+};
+const ANSWERED: LastMessage = { ...CUT, id: 'msg_3', isOpen: false, isFinal: true };
 const late = () =>
   Promise.reject(
     new OpencodeError({ kind: 'timeout', request: 'GET http://h/x', outcome: 'did not answer' }),
@@ -128,6 +134,7 @@ test.each<[string, Partial<ContinueRequest>, Partial<Server>]>([
   ['has a newer message than its run wrote', { lastMessageID: 'msg_0' }, {}],
   ['has come to its end', { onlyIfOpen: true }, { last: ANSWERED }],
   ['has an answer since it was cut', { cutMessageID: 'msg_1' }, { last: ANSWERED }],
+  ['had ended as it was cut', { cutMessageID: 'msg_3' }, { last: ANSWERED }],
 ])('nothing is sent to a session that %s', async (_why, more, state) => {
   const server = Object.assign(new Server(), state);
   expect(await ask(server, more)).toMatchObject({ outcome: 'superseded' });
@@ -136,8 +143,9 @@ test.each<[string, Partial<ContinueRequest>, Partial<Server>]>([
 
 test.each<[string, LastMessage]>([
   ['was cut, and whose message is closed by now', { ...CUT, failed: true, isOpen: false }],
-  ['has a prompt that waited', { ...ANSWERED, byAssistant: false, isOpen: true }],
-  ['was cut in a step that nobody heard of', { ...ANSWERED, isOpen: true }],
+  ['was cut between two steps', { ...CUT, isOpen: false }],
+  ['has a prompt that waited', { ...CUT, id: 'msg_3', byAssistant: false }],
+  ['was cut in a step that nobody heard of', { ...CUT, id: 'msg_3' }],
 ])('a session that %s goes on', async (_what, last) => {
   const server = Object.assign(new Server(), { last });
   expect(await ask(server, { cutMessageID: 'msg_1' })).toEqual({ outcome: 'started' });
