@@ -262,7 +262,8 @@ function slowestActivity(
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
   // Text that streams is in the transcript at its end (seen on 1.18.33): where nobody listens it may be coming all the time.
   if (!context.listening && run.answeringSince !== undefined) {
-    consider('(answering)', run.answeringSince);
+    // What was heard of it before the stream broke was streaming then.
+    consider('(answering)', Math.max(run.answeringSince, run.progressAt));
   }
   return slow;
 }

@@ -72,6 +72,17 @@ describe('without an event stream', () => {
     expect(w.stuck()).toEqual(['tool_time']);
   });
 
+  test('an answer that was heard until the stream broke counts from then, however old it is', () => {
+    const w = world().prompt('s');
+    const answeringSince = w.at;
+    for (let i = 0; i < 140; i += 1) w.advance(30 * SECOND).text('s');
+    w.lost().unavailable();
+    live(w, 50 * MINUTE, () => ({ answeringSince }));
+    expect(w.stuck()).toEqual([]);
+    live(w, 12 * MINUTE, () => ({ answeringSince }));
+    expect(w.stuck()).toEqual(['tool_time']);
+  });
+
   test('a running tool explains the quiet until it has ended', () => {
     const w = found();
     const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at }];
