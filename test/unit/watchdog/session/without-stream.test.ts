@@ -150,3 +150,22 @@ test('equal inspections around a gap of the stream prove no silence where an ans
   expect(gone({})).toBeGreaterThan(0);
   expect(gone({ answeringSince: 1 })).toBe(0);
 });
+
+test('a preparation that a transcript shows after a sign of life counts from that sign', () => {
+  const w = world()
+    .status('s', 'busy')
+    .advance(9 * MINUTE)
+    .text('s')
+    .advance(SECOND);
+  w.lost().connected().advance(SECOND).poll({ s: BUSY });
+  w.inspected('s', { preparing: true });
+  // An hour after the beginning, and not yet after the sign.
+  w.advance(55 * MINUTE)
+    .poll({ s: BUSY })
+    .inspected('s', { preparing: true });
+  expect(w.stuck()).toEqual([]);
+  w.advance(6 * MINUTE)
+    .poll({ s: BUSY })
+    .inspected('s', { preparing: true });
+  expect(w.stuck()).toEqual(['tool_time']);
+});
