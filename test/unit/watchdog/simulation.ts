@@ -54,6 +54,8 @@ export const HORIZON = 6 * 60_000;
 const POLL_EVERY = 10_000;
 const PROBE_EVERY = 5_000;
 const HEARTBEAT_EVERY = 10_000;
+/** A frame, or the answer that a run was seen idle, takes less, ms. */
+const NEWS_TAKES = 1_000;
 /** A freeze that is shorter is within what a limit must bear; of a longer one no session is to blame for any of it. */
 const HICCUP = 15_000;
 /** Looking up a session's directory may take this long. */
@@ -83,7 +85,8 @@ export class SimSession {
   lastMessageID = '';
   /** How its last run ended; undefined while it runs. */
   endedBy: 'itself' | 'person' | 'watchdog' | 'dispose' | 'server' | undefined;
-  /** Ends of the server while it was at work. */
+  endedAt = Number.NEGATIVE_INFINITY;
+  /** Ends of the server while it was at work, or while the news of its end was on its way. */
   diedUnder = 0;
   /** When the watchdog last had it go on, and when a person last prompted it after its first run. */
   continuedAt = Number.NEGATIVE_INFINITY;
@@ -146,7 +149,10 @@ export class SimSession {
   }
   /** The run is over. */
   end(by: NonNullable<SimSession['endedBy']> = 'itself'): void {
-    if (this.status.type !== 'idle') this.endedBy = by;
+    if (this.status.type !== 'idle') {
+      this.endedBy = by;
+      this.endedAt = this.sim.now;
+    }
     this.life = undefined;
     this.guilt = undefined;
     this.tools.clear();
@@ -417,10 +423,9 @@ export class Simulation implements SimulatedServer {
     this.#generation += 1;
     this.#wire?.forget();
     for (const session of this.sessions.values()) {
-      if (session.status.type !== 'idle') {
-        session.endedBy = 'server';
-        session.diedUnder += 1;
-      }
+      const isAtWork = session.status.type !== 'idle';
+      if (isAtWork) session.endedBy = 'server';
+      if (isAtWork || this.now - session.endedAt < NEWS_TAKES) session.diedUnder += 1;
       session.life = undefined;
       session.status = { type: 'idle' };
       session.guilt = undefined;
