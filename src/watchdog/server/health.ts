@@ -123,6 +123,8 @@ export class ServerWatch {
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
       case 'probe.ok':
+        // The last word of a process that has ended since.
+        if (this.#state.kind === 'down' && o.startedAt < this.#state.since) return;
         this.heard(o.at);
         this.#liveness.forgive();
         this.#suspension.answered(o.at);

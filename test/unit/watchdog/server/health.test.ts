@@ -2,6 +2,16 @@
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
+test('an answer that was asked for before the process ended does not make it healthy again', () => {
+  const w = world({ acts: false });
+  const asked = w.at;
+  w.advance(SECOND).exits();
+  w.tell({ kind: 'probe.ok', startedAt: asked });
+  expect(w.watchdog.server.healthy).toBe(false);
+  w.advance(SECOND).probeOk();
+  expect(w.watchdog.server.healthy).toBe(true);
+});
+
 describe('a server that does not answer', () => {
   test('is restarted after maxFailures probes where no stream vouches for it', () => {
     const w = world().lost().probeFails(2);
