@@ -10,8 +10,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     // As many files at a time as the cores carry: with four real servers on two cores, limits that are about the server's
-    // slowness were met (a driver’s last look of 2 s, for instance), and the stretched waits made the whole no quicker. With
-    // three neither: 424 s instead of 405.
+    // slowness were met (a driver's last look, for instance), and the stretched waits made the whole no quicker. Three
+    // bring nothing either.
     maxWorkers: 2,
     projects: [
       {

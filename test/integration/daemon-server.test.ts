@@ -311,7 +311,7 @@ describe('a server that is not there', () => {
 
   it('and is only observed, is never started; its sessions are aborted all the same', async () => {
     const { server, run } = await start({
-      config: { abort: { verifyTimeout: 1_000, maxTries: 1 } },
+      config: { abort: { verifyTimeout: 100, maxTries: 1 } },
       control: { acts: false },
     });
     const cured = server.addSession();

@@ -1,5 +1,4 @@
 /** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
-
 import type { Clock } from '../../lib/clock.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';

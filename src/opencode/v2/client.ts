@@ -1,5 +1,4 @@
 /** The API of OpenCode 2 (opencode-2-facts): what the watchdog asks of it, each answer checked and made plain. */
-
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { eachLimited } from '../../lib/semaphore.js';

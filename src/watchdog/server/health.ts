@@ -123,8 +123,7 @@ export class ServerWatch {
         else this.#state = { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
       case 'probe.ok':
-        // The last word of a process that has ended since.
-        if (this.#state.kind === 'down' && o.startedAt < this.#state.since) return;
+        if (this.#isOfTheEnded(o.startedAt)) return;
         this.heard(o.at);
         this.#liveness.forgive();
         this.#suspension.answered(o.at);
@@ -134,13 +133,14 @@ export class ServerWatch {
         this.#probeFailed(o);
         return;
       case 'probe.unauthorized':
+        if (this.#isOfTheEnded(o.startedAt)) return;
         this.heard(o.at);
         this.#liveness.forgive();
         if (!this.acting && this.#state.kind !== 'unauthorized')
           this.#refused(o.at, o.status, o.means);
         return;
       case 'probe.unsupported':
-        this.#answeredStrangely(o);
+        if (!this.#isOfTheEnded(o.startedAt)) this.#answeredStrangely(o);
         return;
       case 'server.exited':
         this.#exited(o);
@@ -284,6 +284,11 @@ export class ServerWatch {
     });
     this.#emit({ act: 'restart', reason });
     return undefined;
+  }
+
+  /** An answer that was asked for before the end is the last word of a process that is gone. */
+  #isOfTheEnded(startedAt: number): boolean {
+    return this.#state.kind === 'down' && startedAt < this.#state.since;
   }
 
   #becomeHealthy(at: number, version: string | undefined, tookMs?: number): void {

@@ -2,12 +2,16 @@
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
-test('an answer that was asked for before the process ended does not make it healthy again', () => {
+test('an answer that was asked for before the process ended says nothing of the server, whatever it is', () => {
   const w = world({ acts: false });
-  const asked = w.at;
+  const startedAt = w.at;
   w.advance(SECOND).exits();
-  w.tell({ kind: 'probe.ok', startedAt: asked });
+  w.tell({ kind: 'probe.ok', startedAt });
+  w.tell({ kind: 'probe.unauthorized', startedAt, status: 401 });
+  w.tell({ kind: 'probe.unsupported', startedAt, answered: 'a page', means: 'no opencode' });
   expect(w.watchdog.server.healthy).toBe(false);
+  expect(w.notes('server.unauthorized')).toEqual([]);
+  expect(w.notes('server.unsupported')).toEqual([]);
   w.advance(SECOND).probeOk();
   expect(w.watchdog.server.healthy).toBe(true);
 });
