@@ -4,34 +4,26 @@
  */
 import { randomUUID } from 'node:crypto';
 import { BoundedMap } from '../../lib/bounded.js';
-import { type Clock, SystemClock, sleep } from '../../lib/clock.js';
-import { isId } from '../../lib/id.js';
+import { type Clock, SystemClock } from '../../lib/clock.js';
 import type { DriverApi } from '../driver-api.js';
 import { RecognisingDriverApi } from '../recognising-driver-api.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
 import { checkAgent, listModels } from './catalog.js';
+import { assertRan, claimSession } from './claim.js';
 import { answers, bringToRest, removeSession, UNANSWERED } from './end-session.js';
-
-import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
+import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
-import { failureOf, NOT_BEGUN } from './failure.js';
-import {
-  checkCount,
-  checkLimits,
-  checkMs,
-  DEFAULT_MAX_ATTEMPTS,
-  DEFAULT_TIMEOUT_MS,
-} from './limits.js';
+import { type Followed, FollowedRun } from './followed-run.js';
+import { checkCount, checkLimits, checkMs, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { findSession, listSessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
 import { type Owner, ownerOf, type SweepOptions, type Swept, sweepOrphans } from './orphans.js';
 import { runPrompt } from './prompt.js';
 import { promptWish, sessionWish } from './prompt-words.js';
-import { replyOf } from './reply.js';
-import { Run, type RunEnd, type SessionRef } from './run.js';
-import type { OwnWords } from './run-outcome.js';
+import type { SessionRef } from './run.js';
+import { checkId, SessionPlaces, sessionRef } from './session-places.js';
 import { type StreamEvent, streamOf } from './stream.js';
 import type { Message } from './transcript.js';
 import type {
@@ -59,9 +51,6 @@ const EVENTS_TIMEOUT_MS = 3_000;
 const CONNECT_MS = 500;
 /** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
 const UNAWAITED_MS = 1_000;
-/** So often a session that shows nothing is checked, before it counts as one that never ran. */
-const NEVER_RAN_CHECKS = 3;
-const NEVER_RAN_PAUSE_MS = 500;
 /** A server seen up so recently is not probed before a prompt: what the prompt asks it first tells as well. */
 const UP_FOR_MS = 30_000;
 const DEFAULT_LIST = 100;
@@ -81,8 +70,7 @@ export class OpencodeDriver {
   readonly #sentAt = new BoundedMap<string, number>(MAX_SENT);
   /** When the server was last seen up, on the clock. */
   #upAt = Number.NEGATIVE_INFINITY;
-  /** Where sessions live, as the server has said it. */
-  readonly #places = new BoundedMap<string, string>(MAX_SENT);
+  readonly #places: SessionPlaces;
 
   constructor(options: DriverOptions = {}) {
     const {
@@ -105,6 +93,7 @@ export class OpencodeDriver {
       ...(authorise && { authorise }),
     });
     this.#events = new SessionEvents(this.#client, clock);
+    this.#places = new SessionPlaces(this.#client);
     this.url = this.#client.url;
   }
 
@@ -139,12 +128,12 @@ export class OpencodeDriver {
   ): Promise<DriverSession> {
     const wish = sessionWish({ title, ...options, owner });
     return this.#ask(async () => {
-      if (options.parentID !== undefined) await this.#placed({ id: options.parentID }, signal);
+      if (options.parentID !== undefined) await this.#places.find({ id: options.parentID }, signal);
       // The request itself is not ended: a session that is made all the same is deleted, and not left behind.
       const making = this.#client.createSession(wish, directory);
       try {
         const { metadata: _, ...made } = await orAborted(making, signal);
-        this.#learn(made);
+        this.#places.learn(made);
         return made;
       } catch (error) {
         if (signal?.aborted) {
@@ -168,7 +157,7 @@ export class OpencodeDriver {
     checkLimits(options);
     return this.#within(options, async (wall) => {
       const sent = await this.#prompted(session, text, options, wall.signal);
-      return this.#conclude(sent, options, wall);
+      return sent.conclude(options, wall);
     });
   }
 
@@ -176,17 +165,17 @@ export class OpencodeDriver {
   async sendAsync(session: SessionRef, text: string, options: SendOptions = {}): Promise<Sent> {
     checkLimits(options);
     const sent = await this.#ask(() => this.#prompted(session, text, options, options.signal));
-    const { run, place, model } = sent;
+    const { model } = sent;
     // A caller that never waits must not be kept alive by a stream that it does not read.
-    const unawaited = this.#clock.after(UNAWAITED_MS, () => run.end(), { unref: true });
+    const unawaited = this.#clock.after(UNAWAITED_MS, () => sent.end(), { unref: true });
     return {
-      session: place,
+      session: sent.session,
       ...(model !== undefined && { model }),
       wait: async (more: WaitOptions = {}) => {
         checkLimits(more);
         unawaited.cancel();
-        run.resume();
-        return this.#within(more, (wall) => this.#conclude(sent, more, wall));
+        sent.resume();
+        return this.#within(more, (wall) => sent.conclude(more, wall));
       },
     };
   }
@@ -195,10 +184,9 @@ export class OpencodeDriver {
   async wait(session: SessionRef, options: WaitOptions = {}): Promise<Reply> {
     checkLimits(options);
     return this.#within(options, async (wall) => {
-      const place = await this.#placed(session, wall.signal);
-      await this.#assertRan(place, wall.signal);
-      const followed = this.#follow(place, undefined, undefined, undefined, options);
-      return this.#conclude(followed, options, wall);
+      const place = await this.#places.find(session, wall.signal);
+      await assertRan(this.#deps, place, wall.signal);
+      return this.#follow({ session: place, options }).conclude(options, wall);
     });
   }
 
@@ -237,7 +225,7 @@ export class OpencodeDriver {
   ): Promise<Message[]> {
     checkCount('limit', options.limit);
     return this.#ask(async () => {
-      const place = await this.#placed(session, options.signal);
+      const place = await this.#places.find(session, options.signal);
       return this.#client.transcript(place.id, place.directory, options);
     });
   }
@@ -246,7 +234,7 @@ export class OpencodeDriver {
   abort(session: SessionRef): Promise<boolean> {
     return this.#ask(async () => {
       const { id, directory } = await findSession(this.#deps, checked(session));
-      return bringToRest(this.#deps, place(id, directory), this.#sentAt.get(id));
+      return bringToRest(this.#deps, sessionRef(id, directory), this.#sentAt.get(id));
     });
   }
 
@@ -254,7 +242,7 @@ export class OpencodeDriver {
   delete(session: SessionRef): Promise<void> {
     return this.#ask(async () => {
       const { id, directory } = await findSession(this.#deps, checked(session));
-      await removeSession(this.#deps, place(id, directory), { sentAt: this.#sentAt.get(id) });
+      await removeSession(this.#deps, sessionRef(id, directory), { sentAt: this.#sentAt.get(id) });
       this.#sentAt.delete(id);
     });
   }
@@ -280,7 +268,7 @@ export class OpencodeDriver {
           lastAnswer: (id, signal) => this.#lastAnswer(id, signal),
           send: async (session, text, wish, wall) => {
             const sent = await this.#prompted(session, text, wish, wall.signal, { isNew: true });
-            return this.#conclude(sent, wish, wall);
+            return sent.conclude(wish, wall);
           },
           remove: (session, isAtRest) => this.#remove(session, isAtRest),
         },
@@ -364,10 +352,10 @@ export class OpencodeDriver {
     options: SendOptions & WaitOptions,
     signal: AbortSignal | undefined,
     { isNew = false }: { isNew?: boolean } = {},
-  ): Promise<Followed> {
+  ): Promise<FollowedRun> {
     const { agent, system, context, files, schema, queue = false } = options;
     const client = this.#client;
-    const place = await this.#placed(session, signal);
+    const place = await this.#places.find(session, signal);
     if (schema && !client.takesSchema) {
       const says = 'this server takes no schema (OpenCode 2): ask for JSON in the prompt itself.';
       throw new DriverError('usage', says, { sessionID: place.id });
@@ -379,9 +367,18 @@ export class OpencodeDriver {
     const mark = randomUUID();
     const asked = { text, mark, model: ref, variant };
     const words = promptWish({ ...asked, agent, system, context, files, schema, queue });
+    const sentAt = this.#sentAt.get(place.id);
     // In a session that was made for this prompt nothing has happened yet.
-    const since = isNew ? undefined : await this.#claim(place, queue, signal);
-    const followed = this.#follow(place, ref && modelName(ref), { mark, text }, since, options);
+    const since = isNew
+      ? undefined
+      : await claimSession(this.#deps, place, { sentAt, queue, signal });
+    const followed = this.#follow({
+      session: place,
+      model: ref && modelName(ref),
+      prompt: { mark, text },
+      since,
+      options,
+    });
     let isSent = false;
     try {
       if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal)) && !signal?.aborted) {
@@ -395,35 +392,18 @@ export class OpencodeDriver {
       isSent = true;
       await client.send(place.id, place.directory, words, signal);
     } catch (error) {
-      followed.run.end();
+      followed.end();
       const failure = asDriverError(error, { sessionID: place.id });
       if (!isSent || !signal?.aborted) throw failure;
-      const { aborted, says } = await this.#rest(place, followed.run);
+      const { aborted, says } = await followed.bringToRest();
       throw failure.with({ aborted }, says);
     }
     return followed;
   }
 
-  /** The session in its own directory, as the server says it: nothing said of it elsewhere can be believed. */
-  async #placed({ id }: SessionRef, signal?: AbortSignal): Promise<SessionRef> {
-    checkId(id);
-    const known = this.#places.get(id);
-    if (known !== undefined) return { id, directory: known };
-    const session = await this.#client.session(id, undefined, signal);
-    if (!session) {
-      throw new DriverError(
-        'session_not_found',
-        `there is no session ${id}: "opencode-watchdog sessions" lists those there are.`,
-        { sessionID: id },
-      );
-    }
-    this.#learn(session);
-    return place(id, session.directory);
-  }
-
   /** @throws DriverError `usage` where the session has no answer */
   async #lastAnswer(id: string, signal: AbortSignal): Promise<ContextText> {
-    const { directory } = await this.#placed({ id }, signal);
+    const { directory } = await this.#places.find({ id }, signal);
     const messages = await this.#client.transcript(id, directory, { signal });
     const last = messages.findLast(
       ({ role, text, summary }) => role === 'assistant' && summary !== true && text.trim() !== '',
@@ -432,154 +412,14 @@ export class OpencodeDriver {
     throw new DriverError('usage', `the session ${id} has no answer to take along.`);
   }
 
-  #learn({ id, directory }: SessionRef): void {
-    if (directory !== undefined) this.#places.set(id, directory);
-  }
-
-  /**
-   * Before a prompt: one that is at work or in retry takes none, and neither does one whose last run failed in retry.
-   * @returns its last message
-   */
-  async #claim(
-    session: SessionRef,
-    queue: boolean,
-    signal?: AbortSignal,
-  ): Promise<string | undefined> {
-    const { id, directory } = session;
-    const status = (await this.#client.statuses(directory, signal)).get(id);
-    if (status?.type === 'retry') {
-      await bringToRest(this.#deps, session, this.#sentAt.get(id));
-      throw inRetry(
-        id,
-        `is in retry (attempt ${status.attempt}: ${status.message}): it was aborted`,
-      );
-    }
-    if (status?.type === 'busy' && !queue) {
-      throw new DriverError(
-        'session_busy',
-        `the session ${id} is at work on another prompt, and this one was not sent: wait for it ` +
-          `("opencode-watchdog wait ${id}"), abort it, or send behind it with --queue (queue).`,
-        { sessionID: id },
-      );
-    }
-    const messages = await this.#client.transcript(id, directory, {
-      limit: 1,
-      ...(signal && { signal }),
-    });
-    const last = messages.at(-1);
-    if (status === undefined && failedInRetry(last)) {
-      throw inRetry(id, 'failed in retry the last time');
-    }
-    return last?.id;
-  }
-
-  /** Waiting for what was never begun would only end with the time. @throws DriverError `usage` */
-  async #assertRan(session: SessionRef, signal: AbortSignal): Promise<void> {
-    for (let checks = 0; checks < NEVER_RAN_CHECKS; checks += 1) {
-      // A prompt that was just taken may not be written yet.
-      if (checks > 0) await sleep(this.#clock, NEVER_RAN_PAUSE_MS, signal);
-      const [statuses, messages] = await Promise.all([
-        this.#client.statuses(session.directory, signal),
-        this.#client.transcript(session.id, session.directory, { limit: 1, signal }),
-      ]);
-      if (statuses.has(session.id) || messages.length > 0) return;
-    }
-    throw new DriverError(
-      'usage',
-      `the session ${session.id} has never run: there is nothing to wait for. "opencode-watchdog send" prompts it.`,
-      { sessionID: session.id },
-    );
-  }
-
-  #follow(
-    session: SessionRef,
-    model: string | undefined,
-    prompt: OwnWords | undefined,
-    since: string | undefined,
-    options: WaitOptions & SendOptions,
-  ): Followed {
-    const live: Followed['live'] = {
-      onText: options.onText,
-      onTool: options.onTool,
-      onStep: options.onStep,
-      onNotice: options.onNotice,
-      startedAt: this.#clock.now(),
+  #follow(followed: Followed): FollowedRun {
+    const deps = {
+      ...this.#deps,
+      events: this.#events,
+      onNotice: this.#options.onNotice,
+      sentAt: (id: string) => this.#sentAt.get(id),
     };
-    const run = new Run(
-      { ...this.#deps, events: this.#events },
-      {
-        session,
-        ...(prompt && { prompt }),
-        ...(since !== undefined && { since }),
-        onText: (text) => live.onText?.(text),
-        onTool: (tool) => live.onTool?.(tool),
-        onStep: (step) => live.onStep?.(step),
-        onNotice: (message) => this.#notice(live, message),
-        onRequest: options.onRequest ?? 'reject',
-      },
-    );
-    const { schema } = options;
-    const more = { ...(model !== undefined && { model }), ...(schema && { schema }) };
-    return { run, live, place: session, ...more };
-  }
-
-  /** The reply, or why there is none. */
-  async #conclude(
-    { run, live, place: session, model, schema }: Followed,
-    options: WaitOptions,
-    wall: Wall,
-  ): Promise<Reply> {
-    live.onText = options.onText ?? live.onText;
-    live.onTool = options.onTool ?? live.onTool;
-    live.onStep = options.onStep ?? live.onStep;
-    live.onNotice = options.onNotice ?? live.onNotice;
-    const details = () => ({
-      sessionID: session.id,
-      ...(session.directory !== undefined && { directory: session.directory }),
-      ...((run.model ?? model) !== undefined && { model: run.model ?? model }),
-      received: run.received,
-    });
-    const end = await this.#runEnd(run, session, options, wall, details);
-    const { allowEmpty = false, allowTruncated = false } = options;
-    const isReply =
-      end.kind === 'reply' ||
-      (end.kind === 'empty' && allowEmpty) ||
-      (end.kind === 'truncated' && allowTruncated);
-    if (isReply && schema && end.message.structured === undefined) {
-      const says =
-        'the answer has not the form of the schema: this opencode may be too old for it.';
-      throw new DriverError('run_failed', says, { ...details(), received: end.message.text });
-    }
-    if (isReply) {
-      const tookMs = Math.round(this.#clock.now() - live.startedAt);
-      return replyOf(session, end, { retries: run.retries, tookMs });
-    }
-    const { directory } = session;
-    const context = { client: this.#client, directory, model: model ?? run.model };
-    const failure = await failureOf(end, context);
-    const received = run.received || failure.details.received;
-    throw failure.with({ ...details(), ...(received !== undefined && { received }) });
-  }
-
-  /** Waits for the end. Whatever ends the waiting before leaves no run going on. */
-  async #runEnd(
-    run: Run,
-    session: SessionRef,
-    { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
-    wall: Wall,
-    details: () => DriverErrorDetails,
-  ): Promise<RunEnd> {
-    try {
-      return await run.follow({ wall, maxAttempts, maxSteps });
-    } catch (error) {
-      const failure = asDriverError(error).with(details());
-      // Whatever has ended our waiting has not ended the run; without a server there is none.
-      if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
-      const { aborted, says } = await this.#rest(session, run);
-      throw failure.with({ aborted, received: run.received }, says);
-    } finally {
-      run.end();
-    }
+    return new FollowedRun(deps, followed);
   }
 
   /** A session that we made, without asking what it does: we know. @throws DriverError */
@@ -591,74 +431,9 @@ export class OpencodeDriver {
     await this.#ask(() => removeSession(this.#deps, session, { sentAt, isAtRest }));
     this.#sentAt.delete(session.id);
   }
-
-  /** `aborted` is left out where there was no run yet to abort. */
-  async #rest(session: SessionRef, run: Run): Promise<{ aborted?: boolean; says: string }> {
-    if (!(await answers(this.#client))) return { aborted: false, says: UNANSWERED };
-    try {
-      const wasRunning = await bringToRest(this.#deps, session, this.#sentAt.get(session.id));
-      if (!wasRunning && !run.hasBegun) {
-        return {
-          says: `It had not begun: the prompt was taken, and nothing followed. ${NOT_BEGUN}`,
-        };
-      }
-      return { aborted: true, says: 'The run was aborted, and is at rest.' };
-    } catch (error) {
-      return { aborted: false, says: asDriverError(error).message };
-    }
-  }
-}
-
-interface Followed {
-  run: Run;
-  place: SessionRef;
-  /** As it was asked for; absent where the server chooses. */
-  model?: string;
-  schema?: SendOptions['schema'];
-  /** Where text and notices go, which may be told only when it is waited for. */
-  live: {
-    onText: WaitOptions['onText'];
-    onTool: WaitOptions['onTool'];
-    onStep: WaitOptions['onStep'];
-    onNotice: ((message: string) => void) | undefined;
-    startedAt: number;
-  };
-}
-
-function inRetry(sessionID: string, how: string): DriverError {
-  return new DriverError(
-    'session_in_retry',
-    `the session ${sessionID} ${how}, and the prompt was not sent. Prompt in a new session.`,
-    { sessionID, aborted: true },
-  );
-}
-
-/**
- * The last answer's trace of a retry: opencode gave up an error that may pass, or the retry was aborted, which ends the
- * answer without finish and error (facts, section 6; seen on 1.18.33). Other processes see it as well.
- */
-function failedInRetry(last: Message | undefined): boolean {
-  if (last?.role !== 'assistant') return false;
-  if (last.error !== undefined) return last.error.isRetryable === true;
-  const isBlank = last.text === '' && last.tools.length === 0;
-  return last.completed !== undefined && last.finish === undefined && isBlank;
-}
-
-/** @throws DriverError `usage` */
-function checkId(id: string): void {
-  if (isId(id)) return;
-  throw new DriverError(
-    'usage',
-    `the session ${JSON.stringify(id.slice(0, 80))}: expected an id such as ses_6f0a1b2c.`,
-  );
 }
 
 function checked(session: SessionRef): SessionRef {
   checkId(session.id);
   return session;
 }
-
-const place = (id: string, directory: string | undefined): SessionRef => ({
-  id,
-  ...(directory !== undefined && { directory }),
-});

@@ -6,7 +6,7 @@ import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
-import { isNotFound, messageOf, OpencodeError } from '../http/errors.js';
+import { isNotFound, OpencodeError } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
 import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
@@ -18,6 +18,7 @@ import {
   type RunOutcome,
   runOf,
 } from './run-outcome.js';
+import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.js';
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
 import type { Message, RunError, ToolUse } from './transcript.js';
@@ -37,21 +38,16 @@ const BEGIN_MS = 30_000;
 const GONE_CHECKS = 4;
 /** Messages of the transcript that a run's result is read from. At the limit: older ones are not read. */
 const MAX_MESSAGES = 200;
-/** Open requests of one run of the driver. At the limit: further ones are not answered; the run ends at its timeout. */
-export const MAX_OPEN = 100;
 /** Messages of others in one session of the driver. They are told apart from ours. At the limit: the oldest is forgotten. */
 export const MAX_FOREIGN = 1_000;
 /** Calls of tools that a caller was told of, to tell each change once. At the limit: the oldest may be told again. */
 export const MAX_TOLD = 1_000;
-const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 
 export interface SessionRef {
   id: string;
   /** Where it lives. */
   directory?: string;
 }
-
-export type OnRequest = 'reject' | 'wait';
 
 export interface RunOptions {
   session: SessionRef;
@@ -101,21 +97,13 @@ export interface RunDeps {
   events: SessionEvents;
 }
 
-interface Asked {
-  sessionID: string;
-  requestID: string;
-  on: 'permission' | 'question';
-  what: string;
-}
-
 export class Run {
   readonly #deps: RunDeps;
   readonly #options: RunOptions;
   readonly #text: StreamedText;
   readonly #steps = new RunSteps();
   #unsubscribe: () => void;
-  readonly #open = new Map<string, Asked>();
-  readonly #unanswered: Asked[] = [];
+  readonly #requests: RunRequests;
   #retry: Retry | undefined;
   #attempts = 0;
   #error: RunError | undefined;
@@ -145,6 +133,7 @@ export class Run {
     this.#deps = deps;
     this.#options = options;
     this.#text = new StreamedText(options.onText);
+    this.#requests = new RunRequests(deps.client, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
   }
 
@@ -166,12 +155,6 @@ export class Run {
   /** An answer was begun, as far as anybody has told. */
   get hasBegun(): boolean {
     return this.#hasBegun;
-  }
-
-  /** What a person is asked, in words; undefined where nobody is. */
-  get waitsFor(): string | undefined {
-    const [first] = this.#open.values();
-    return first && `a ${first.on} (${first.what})`;
   }
 
   end(): void {
@@ -212,7 +195,7 @@ export class Run {
         this.#giveUpIfHopeless(leftMs, maxAttempts);
         const runaway = this.#steps.runaway(maxSteps);
         if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
-        await this.#answer(signal);
+        await this.#requests.answer(this.#options.session.directory, signal);
         const pause = this.#pause(this.#rest !== undefined || misses > 0, events.isOpen);
         if (this.#isCheckDue || clock.now() - checkedAt >= pause) {
           this.#isCheckDue = false;
@@ -239,7 +222,7 @@ export class Run {
   }
 
   #wait(ms: number): Promise<void> {
-    if (this.#isCheckDue || this.#fault || this.#unanswered.length > 0) return Promise.resolve();
+    if (this.#isCheckDue || this.#fault || this.#requests.hasUnanswered) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#deps.clock.after(Math.max(1, ms), () => this.#ring?.());
       this.#ring = () => {
@@ -268,17 +251,14 @@ export class Run {
       if (this.#away === 'no') this.#away = 'stream lost';
     } else if (event.kind === 'asked' || event.kind === 'answered') {
       // A subagent's, too: its questions to a person concern its run.
-      this.#hearRequest(sessionID, event);
-      if (sessionID === session.id) return;
+      this.#requests.hear(sessionID, event);
+      if (!this.#requests.hasUnanswered) return;
     } else if (sessionID === session.id && !this.#hearOwn(event, directory)) return;
     this.#ring?.();
   }
 
   /** @returns whether there may be something to do for it */
-  #hearOwn(
-    event: Exclude<RunEvent, { kind: 'asked' | 'answered' }>,
-    directory: string | undefined,
-  ): boolean {
+  #hearOwn(event: Exclude<RunEvent, RequestEvent>, directory: string | undefined): boolean {
     switch (event.kind) {
       case 'status': {
         // Others' wrong aborts make false ones (facts, section 6).
@@ -353,37 +333,6 @@ export class Run {
     else {
       this.#foreign.set(messageID, true);
       this.#isShared ||= this.#own !== undefined;
-    }
-  }
-
-  #hearRequest(sessionID: string, event: Extract<RunEvent, { kind: 'asked' | 'answered' }>): void {
-    if (event.kind === 'answered') {
-      this.#open.delete(event.requestID);
-      return;
-    }
-    const { requestID, on, what } = event;
-    if (this.#open.has(requestID) || this.#open.size >= MAX_OPEN) return;
-    const asked: Asked = { sessionID, requestID, on, what };
-    this.#open.set(requestID, asked);
-    this.#unanswered.push(asked);
-    this.#ring?.();
-  }
-
-  /** A person who is not there is not waited for: the model is told no, and the run goes on (facts, section 7). */
-  async #answer(signal: AbortSignal): Promise<void> {
-    const { session, onRequest, onNotice } = this.#options;
-    for (const asked of this.#unanswered.splice(0)) {
-      const words = `a ${asked.on} (${asked.what})`;
-      if (onRequest === 'wait') {
-        onNotice(`the run waits for ${words}: answer it in opencode`);
-        continue;
-      }
-      try {
-        await this.#deps.client.rejectRequest(asked, session.directory, REFUSAL, signal);
-        onNotice(`the run asked for ${words}, and was told that nobody is there`);
-      } catch (error) {
-        onNotice(`the run waits for ${words}, which could not be answered: ${messageOf(error)}`);
-      }
     }
   }
 
@@ -521,7 +470,7 @@ export class Run {
   }
 
   #timeout(timeoutMs: number): DriverError {
-    const waits = this.waitsFor;
+    const waits = this.#requests.waitsFor;
     const retries = this.#attempts > 0 ? `; the provider had failed ${this.#attempts} times` : '';
     const why = waits ? `; it waits for ${waits}` : retries;
     return new DriverError('timeout', `${overdue(timeoutMs)}${why}.`);

@@ -5,7 +5,8 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 import type { FilePart, Model, PermissionRule } from '../driver-api.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
-import type { OnRequest, RunStep, SessionRef, ToolCall } from './run.js';
+import type { RunStep, SessionRef, ToolCall } from './run.js';
+import type { OnRequest } from './run-requests.js';
 
 import type { Tokens, ToolUse } from './transcript.js';
 

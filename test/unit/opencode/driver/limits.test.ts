@@ -1,14 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { SystemClock } from '../../../../src/lib/clock.js';
 import { type BatchDeps, runBatch } from '../../../../src/opencode/driver/batch.js';
-import type { Listener } from '../../../../src/opencode/driver/events.js';
-import { MAX_OPEN, Run, type RunDeps } from '../../../../src/opencode/driver/run.js';
+import { MAX_OPEN, RunRequests } from '../../../../src/opencode/driver/run-requests.js';
 import {
   MAX_STREAMED_CHARS,
   MAX_STREAMED_PARTS,
   StreamedText,
 } from '../../../../src/opencode/driver/streamed-text.js';
-import type { RunEvent } from '../../../../src/opencode/driver-api.js';
+import type { DriverApi } from '../../../../src/opencode/driver-api.js';
 import { MAX_NOTICES } from '../../../../src/opencode/monitor/notice.js';
 
 describe('a reply that does not end', () => {
@@ -38,30 +36,15 @@ describe('a reply that does not end', () => {
 });
 
 it('of a run that asks without end a bounded number of requests is remembered', () => {
-  let hear: Listener = () => {};
-  const events = {
-    subscribe: (_: string, listener: Listener) => {
-      hear = listener;
-      return () => {};
-    },
-  };
-  const run = new Run({ client: {}, clock: new SystemClock(), events } as unknown as RunDeps, {
-    session: { id: 's', directory: '/p' },
-    onNotice: () => {},
-    onRequest: 'wait',
-  });
-  const say = (event: RunEvent) => hear({ sessionID: 's', directory: '/p', event });
-  const ask = (requestID: string): RunEvent => ({
-    kind: 'asked',
-    requestID,
-    on: 'permission',
-    what: 'bash',
-  });
-  for (let n = 0; n < 3 * MAX_OPEN; n += 1) say(ask(`r${n}`));
-  for (let n = 0; n < MAX_OPEN - 1; n += 1) say({ kind: 'answered', requestID: `r${n}` });
-  expect(run.waitsFor).toBeDefined();
-  say({ kind: 'answered', requestID: `r${MAX_OPEN - 1}` });
-  expect(run.waitsFor).toBeUndefined();
+  const requests = new RunRequests({} as DriverApi, { onNotice: () => {}, onRequest: 'wait' });
+  const ask = (requestID: string) =>
+    requests.hear('s', { kind: 'asked', requestID, on: 'permission', what: 'bash' });
+  const answer = (requestID: string) => requests.hear('s', { kind: 'answered', requestID });
+  for (let n = 0; n < 3 * MAX_OPEN; n += 1) ask(`r${n}`);
+  for (let n = 0; n < MAX_OPEN - 1; n += 1) answer(`r${n}`);
+  expect(requests.waitsFor).toBeDefined();
+  answer(`r${MAX_OPEN - 1}`);
+  expect(requests.waitsFor).toBeUndefined();
 });
 
 it('of the notices of one task of a batch a bounded number is kept', async () => {

@@ -1,0 +1,159 @@
+/** A prompt that was sent, or a run that is waited for, until its reply is there or it is known why there is none. */
+import type { Clock } from '../../lib/clock.js';
+import type { DriverApi } from '../driver-api.js';
+import { answers, bringToRest, UNANSWERED } from './end-session.js';
+import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
+import type { SessionEvents } from './events.js';
+import { failureOf, NOT_BEGUN } from './failure.js';
+import { DEFAULT_MAX_ATTEMPTS } from './limits.js';
+import { replyOf } from './reply.js';
+import { Run, type RunEnd, type SessionRef } from './run.js';
+import type { OwnWords } from './run-outcome.js';
+import type { Reply, SendOptions, WaitOptions } from './types.js';
+import type { Wall } from './wall.js';
+
+export interface FollowDeps {
+  client: DriverApi;
+  clock: Clock;
+  events: SessionEvents;
+  /** Where notices go, unless the caller has an `onNotice` of its own. */
+  onNotice: ((message: string) => void) | undefined;
+  /** When the driver prompted the session, on the clock. */
+  sentAt(sessionID: string): number | undefined;
+}
+
+export interface Followed {
+  session: SessionRef;
+  /** As it was asked for; absent where the server chooses. */
+  model?: string | undefined;
+  /** What was sent; absent where somebody else's prompt is followed. */
+  prompt?: OwnWords;
+  /** The last message before the prompt. */
+  since?: string | undefined;
+  options: WaitOptions & SendOptions;
+}
+
+export class FollowedRun {
+  readonly session: SessionRef;
+  readonly model: string | undefined;
+  readonly #deps: FollowDeps;
+  readonly #schema: SendOptions['schema'];
+  readonly #run: Run;
+  readonly #startedAt: number;
+  /** Who is told of the run; `conclude` may name others. */
+  #listeners: Pick<WaitOptions, 'onText' | 'onTool' | 'onStep' | 'onNotice'>;
+
+  constructor(deps: FollowDeps, { session, model, prompt, since, options }: Followed) {
+    this.#deps = deps;
+    this.session = session;
+    this.model = model;
+    this.#schema = options.schema;
+    this.#startedAt = deps.clock.now();
+    this.#listeners = options;
+    this.#run = new Run(deps, {
+      session,
+      ...(prompt && { prompt }),
+      ...(since !== undefined && { since }),
+      onText: (text) => this.#listeners.onText?.(text),
+      onTool: (tool) => this.#listeners.onTool?.(tool),
+      onStep: (step) => this.#listeners.onStep?.(step),
+      onNotice: (message) => (this.#listeners.onNotice ?? deps.onNotice)?.(message),
+      onRequest: options.onRequest ?? 'reject',
+    });
+  }
+
+  /** Stops listening. The run goes on. */
+  end(): void {
+    this.#run.end();
+  }
+
+  /** Listens again after `end`; what was said meanwhile is read. */
+  resume(): void {
+    this.#run.resume();
+  }
+
+  /** The reply. @throws DriverError that says why there is none; no run goes on then, unless it says so */
+  async conclude(options: WaitOptions, wall: Wall): Promise<Reply> {
+    const { onText, onTool, onStep, onNotice } = options;
+    this.#listeners = {
+      onText: onText ?? this.#listeners.onText,
+      onTool: onTool ?? this.#listeners.onTool,
+      onStep: onStep ?? this.#listeners.onStep,
+      onNotice: onNotice ?? this.#listeners.onNotice,
+    };
+    const end = await this.#runEnd(options, wall);
+    if (end.kind !== 'reply' && !isAllowed(end, options)) throw await this.#failure(end);
+    if (this.#schema && end.message.structured === undefined) {
+      const says =
+        'the answer has not the form of the schema: this opencode may be too old for it.';
+      throw new DriverError('run_failed', says, {
+        ...this.#details(),
+        received: end.message.text,
+      });
+    }
+    const tookMs = Math.round(this.#deps.clock.now() - this.#startedAt);
+    return replyOf(this.session, end, { retries: this.#run.retries, tookMs });
+  }
+
+  /** Ends what may have begun. `aborted` is left out where there was no run yet to abort. */
+  async bringToRest(): Promise<{ aborted?: boolean; says: string }> {
+    const { client, sentAt } = this.#deps;
+    if (!(await answers(client))) return { aborted: false, says: UNANSWERED };
+    try {
+      const wasRunning = await bringToRest(this.#deps, this.session, sentAt(this.session.id));
+      if (!wasRunning && !this.#run.hasBegun) {
+        return {
+          says: `It had not begun: the prompt was taken, and nothing followed. ${NOT_BEGUN}`,
+        };
+      }
+      return { aborted: true, says: 'The run was aborted, and is at rest.' };
+    } catch (error) {
+      return { aborted: false, says: asDriverError(error).message };
+    }
+  }
+
+  /** Waits for the end. Whatever ends the waiting before leaves no run going on. */
+  async #runEnd(
+    { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
+    wall: Wall,
+  ): Promise<RunEnd> {
+    try {
+      return await this.#run.follow({ wall, maxAttempts, maxSteps });
+    } catch (error) {
+      const failure = asDriverError(error).with(this.#details());
+      // Whatever has ended our waiting has not ended the run; without a server there is none.
+      if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
+      const { aborted, says } = await this.bringToRest();
+      throw failure.with({ aborted, received: this.#run.received }, says);
+    } finally {
+      this.#run.end();
+    }
+  }
+
+  async #failure(end: Exclude<RunEnd, { kind: 'reply' }>): Promise<DriverError> {
+    const { directory } = this.session;
+    const model = this.model ?? this.#run.model;
+    const failure = await failureOf(end, { client: this.#deps.client, directory, model });
+    const received = this.#run.received || failure.details.received;
+    return failure.with({ ...this.#details(), ...(received !== undefined && { received }) });
+  }
+
+  #details(): DriverErrorDetails {
+    const { id, directory } = this.session;
+    const model = this.#run.model ?? this.model;
+    return {
+      sessionID: id,
+      ...(directory !== undefined && { directory }),
+      ...(model !== undefined && { model }),
+      received: this.#run.received,
+    };
+  }
+}
+
+/** The caller takes it for a reply all the same. */
+function isAllowed(
+  end: RunEnd,
+  { allowEmpty = false, allowTruncated = false }: WaitOptions,
+): end is Extract<RunEnd, { kind: 'empty' | 'truncated' }> {
+  return (end.kind === 'empty' && allowEmpty) || (end.kind === 'truncated' && allowTruncated);
+}
