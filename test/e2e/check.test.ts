@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { runCheck } from '../support/check-command.js';
+import { runInHome } from '../support/command.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
 import { prepareHome } from '../support/opencode.js';
 import { freePort } from '../support/ports.js';
@@ -19,20 +19,20 @@ afterAll(async () => {
 
 test('a server that is down is red with exit code 3, and --start brings it up and leaves it running', async () => {
   const url = `http://127.0.0.1:${await freePort()}`;
-  const down = await runCheck(home, ['--url', url]);
+  const down = await runInHome(home, ['check', '--url', url]);
   expect(down.code).toBe(3);
-  expect(down.stdout).toMatch(/^ok {4}binary .* at /m);
-  expect(down.stdout).toMatch(/^FAIL {2}server .*ECONNREFUSED.*check --start/m);
-  expect(down.stdout).toMatch(/^- {5}providers .*not asked/m);
+  expect(down.out).toMatch(/^ok {4}binary .* at /m);
+  expect(down.out).toMatch(/^FAIL {2}server .*ECONNREFUSED.*check --start/m);
+  expect(down.out).toMatch(/^- {5}providers .*not asked/m);
 
-  const up = await runCheck(home, ['--url', url, '--start']);
-  expect(up.stdout).toMatch(/^ok {4}server .* answers at /m);
-  expect(up.stdout).toMatch(/^ok {4}providers {2}connected: .*fake, fake2/m);
-  expect(up.stdout).toMatch(/^ok {4}model {6}fake\/m1/m);
+  const up = await runInHome(home, ['check', '--url', url, '--start']);
+  expect(up.out).toMatch(/^ok {4}server .* answers at /m);
+  expect(up.out).toMatch(/^ok {4}providers {2}connected: .*fake, fake2/m);
+  expect(up.out).toMatch(/^ok {4}model {6}fake\/m1/m);
   expect(up.code).toBe(0);
 
-  const json = await runCheck(home, ['--url', url, '--json']);
-  const report = JSON.parse(json.stdout) as { ok: boolean; steps: { step: string; ok: boolean }[] };
+  const json = await runInHome(home, ['check', '--url', url, '--json']);
+  const report = JSON.parse(json.out) as { ok: boolean; steps: { step: string; ok: boolean }[] };
   expect(report.ok).toBe(true);
   expect(report.steps.map(({ step, ok }) => [step, ok])).toEqual([
     ['binary', true],

@@ -1,10 +1,8 @@
-/** `check` where the real opencode cannot be made to show it: no binary here, a frozen server, a stranger on its port. */
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
-import { CLI } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
 
@@ -15,14 +13,8 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-function check(url: string) {
-  return new Promise<{ code: number; out: string }>((resolve) => {
-    const env = { PATH: '/nonexistent', HOME: '/nonexistent' };
-    execFile(process.execPath, [CLI, 'check', '--url', url], { env }, (error, out) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out }),
-    );
-  });
-}
+const check = (url: string) =>
+  runCli(['check', '--url', url], { env: { PATH: '/nonexistent', HOME: '/nonexistent' } });
 
 it('is green where a server answers, and the missing binary is a warning', async () => {
   const server = await startFakeOpencode();

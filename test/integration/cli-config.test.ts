@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLI } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
 import { freePort } from '../support/ports.js';
 
 let dir: string;
@@ -13,24 +12,8 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 /** The command as a user runs it, in an empty home. */
-function run(args: string[], env: NodeJS.ProcessEnv = {}) {
-  return new Promise<{ code: number | null; out: string; err: string }>((resolve, reject) => {
-    const child = spawn(process.execPath, [CLI, ...args], {
-      cwd: dir,
-      env: { PATH: process.env.PATH, HOME: dir, ...env },
-    });
-    let out = '';
-    let err = '';
-    child.stdout.on('data', (chunk) => {
-      out += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      err += chunk;
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const run = (args: string[], env: NodeJS.ProcessEnv = {}) =>
+  runCli(args, { cwd: dir, env: { PATH: process.env.PATH, HOME: dir, ...env } });
 
 describe('opencode-watchdog config', () => {
   it('prints the effective configuration to stdout and nothing to stderr', async () => {

@@ -1,15 +1,8 @@
 /** Help as people ask for it. */
-import { execFile } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { CLI } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
 
-function run(...args: string[]) {
-  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    execFile(process.execPath, [CLI, ...args], (error, out, err) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
-    );
-  });
-}
+const run = (...args: string[]) => runCli(args);
 
 it('help and help COMMAND are --help, -v is --version', async () => {
   const [help, helpOf, version] = await Promise.all([

@@ -1,10 +1,9 @@
-/** What opencode, a model or another program may have put into a name reaches no terminal as more than words. */
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
+import { startDaemon, type TestDaemon } from '../support/daemon.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
 
@@ -51,17 +50,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function run(...args: string[]) {
-  return new Promise<{ out: string; err: string }>((resolve) => {
-    const options = {
-      env: { ...env(), OPENCODE_WATCHDOG_STATUS_LISTEN: `unix:${join(folder, 'status.sock')}` },
-      cwd: folder,
-    };
-    execFile(process.execPath, [CLI, ...args, '--url', server.url], options, (_, out, err) =>
-      resolve({ out, err }),
-    );
+const run = (...args: string[]) =>
+  runCli([...args, '--url', server.url], {
+    env: { ...env(), OPENCODE_WATCHDOG_STATUS_LISTEN: `unix:${join(folder, 'status.sock')}` },
+    cwd: folder,
   });
-}
 
 it.each([
   ['status'],

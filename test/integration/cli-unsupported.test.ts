@@ -1,10 +1,11 @@
 /** The commands at a server that answers and is not understood: `check` and a `run` that a person watches end with 1. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runProgram } from '../support/command.js';
 import { CLI } from '../support/daemon.js';
 
 const NO_SCRIPT = spawnSync('script', ['--version']).error?.message;
@@ -25,22 +26,10 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-function ended(command: string, args: string[]) {
-  return new Promise<{ code: number | null; said: string }>((resolve, reject) => {
-    const child = spawn(command, args, {
-      cwd: dir,
-      env: { PATH: process.env.PATH, HOME: dir },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let said = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-      });
-    }
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, said }));
-  });
+async function ended(command: string, args: string[]) {
+  const env = { PATH: process.env.PATH, HOME: dir };
+  const { code, out, err } = await runProgram(command, args, { cwd: dir, env });
+  return { code, said: out + err };
 }
 
 const words = (command: string) => [CLI, command, '--url', url];

@@ -1,9 +1,8 @@
-/** The real daemon and commands with OpenCode 2 as a program: it is started, checked, restarted, and replaces a 1.x. */
-import { execFile } from 'node:child_process';
 import { chmodSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
+import { startDaemon, type TestDaemon } from '../support/daemon.js';
 import { askOpencode2, Opencode2Home } from '../support/opencode-2-home.js';
 import { isAlive } from '../support/processes.js';
 import { stretched } from '../support/slowness.js';
@@ -45,17 +44,7 @@ async function run(server: Record<string, unknown>, more: Record<string, unknown
   return daemon;
 }
 
-function cli(...words: string[]) {
-  return new Promise<{ code: number; out: string; json(): unknown }>((resolve) => {
-    execFile(process.execPath, [CLI, ...words], { env: home.env() }, (error, out, err) =>
-      resolve({
-        code: typeof error?.code === 'number' ? error.code : 0,
-        out: `${out}${err}`,
-        json: () => JSON.parse(out),
-      }),
-    );
-  });
-}
+const cli = (...args: string[]) => runCli(args, { env: home.env() });
 
 /** The password that the daemon has made. */
 const made = () =>
@@ -102,7 +91,7 @@ it('is started and checked by `check --start --unattended`, and driven with the 
   const file = join(home.dir, 'config.yaml');
   writeFileSync(file, `server: { url: "${home.url}", directory: "${home.directory}" }\n`);
   const check = await cli('check', '--start', '--unattended', '--json', '--config', file);
-  expect(check.json(), check.out).toMatchObject({
+  expect(JSON.parse(check.out), check.err).toMatchObject({
     steps: [
       { step: 'binary', ok: true, version: '2.0.26' },
       { step: 'server', ok: true, api: 2, version: '2.0.26' },

@@ -1,11 +1,9 @@
-/** `replay FILE` as a user runs it: on stdout what was decided, on stderr what is wrong, an exit code that says which. */
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { CLI } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
 
 const recording = (name: string) =>
   fileURLToPath(new URL(`../recordings/${name}.ndjson`, import.meta.url));
@@ -19,16 +17,8 @@ function file(name: string, content: string): string {
   return path;
 }
 
-function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [CLI, 'replay', ...args],
-      { cwd: folder, env: { PATH: process.env.PATH, HOME: folder } },
-      (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }),
-    );
-  });
-}
+const run = (...args: string[]) =>
+  runCli(['replay', ...args], { cwd: folder, env: { PATH: process.env.PATH, HOME: folder } });
 
 const json = (out: string) =>
   out

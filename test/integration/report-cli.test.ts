@@ -1,10 +1,9 @@
-/** `report` as a person runs it: of a real daemon's history after it has stopped, and of its log on stdin. */
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CLI, startDaemon } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
+import { startDaemon } from '../support/daemon.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 import { measureSlowness, stretched } from '../support/slowness.js';
 
@@ -38,15 +37,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function report(args: string[], input?: string) {
-  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const options = { env: env(), cwd: folder };
-    const child = execFile(process.execPath, [CLI, 'report', ...args], options, (error, out, err) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
-    );
-    child.stdin?.end(input);
-  });
-}
+const report = (args: string[], input = '') =>
+  runCli(['report', ...args], { env: env(), cwd: folder, input });
 
 it('the history of a daemon that is gone answers what happened', async () => {
   const { code, out, err } = await report(['--url', server.url]);

@@ -1,15 +1,12 @@
-/** What `server.restartCommand` finds in its environment, from the command line to the command itself. */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { CLI } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
 
 const SECRETS = ['hunter2-server', 'hunter2-alone', 'hooks.example'];
 
@@ -36,7 +33,7 @@ test('a restart command inherits what it needs, and neither a password nor a web
       }),
       { mode: 0o600 },
     );
-    const child = spawn(process.execPath, [CLI, 'restart', '--config', config], {
+    const { code, out, err } = await runCli(['restart', '--config', config], {
       cwd: dir,
       env: {
         PATH: process.env.PATH,
@@ -47,13 +44,7 @@ test('a restart command inherits what it needs, and neither a password nor a web
         OPENCODE_WATCHDOG_NOTIFY_WEBHOOKS:
           '[{"url":"https://hooks.example/secret","events":["session.stuck"]}]',
       },
-      stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const [[code], out, err] = await Promise.all([
-      once(child, 'exit'),
-      text(child.stdout),
-      text(child.stderr),
-    ]);
     expect(code, out + err).toBe(1);
     expect(out + err).toContain('exit code 3');
     const environment = readFileSync(seen, 'utf8');

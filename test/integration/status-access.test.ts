@@ -1,5 +1,3 @@
-/** Who may read and steer the daemon over TCP: the commands of its user, those of another, and a trusted file. */
-import { execFile } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { Config } from '../../src/config/schema.js';
 import { statusTokenFile } from '../../src/config/status-token.js';
+import { type CommandOptions, runProgram } from '../support/command.js';
 import { CLI, startDaemon, type TestDaemon } from '../support/daemon.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 import { isRoot, needsRoot, OTHER_UID } from '../support/other-user.js';
@@ -42,15 +41,11 @@ afterAll(async () => {
 function run(
   args: string[],
   more: NodeJS.ProcessEnv = {},
-  as: { cwd?: string; uid?: number; gid?: number } = {},
+  as: Pick<CommandOptions, 'cwd' | 'uid' | 'gid'> = {},
   cli = CLI,
 ) {
-  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const options = { env: { ...env(), ...more }, cwd: folder, ...as };
-    execFile(process.execPath, [cli, ...args], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err });
-    });
-  });
+  const options = { env: { ...env(), ...more }, cwd: folder, ...as };
+  return runProgram(process.execPath, [cli, ...args], options);
 }
 
 const tokenFile = () =>

@@ -1,16 +1,10 @@
-/**
- * What the daemon must not hurt, on a real opencode: a dry run beside it, its own end, a restart that fails, a server
- * without an event stream, runs that others cut, a quota that heals. One server for all of it, in this order.
- */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { startBufferingProxy } from '../support/buffering-proxy.js';
-import { CLI, type TestDaemon } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
+import type { TestDaemon } from '../support/daemon.js';
 import { ASK_BASH } from '../support/judged-world.js';
 import { api } from '../support/opencode.js';
 import type { NewSession } from '../support/opencode-api.js';
@@ -109,17 +103,9 @@ test('a restart command that fails costs nothing: `restart` ends with 1, and the
   await daemon.saw('stream.connected', {}, 60_000);
   const file = join(world.home.path, 'failing-command.yaml');
   await writeFile(file, stringify(config));
-  const child = spawn(process.execPath, [CLI, 'restart', '--config', file], {
-    env: world.env,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const [code, said, complained] = await Promise.all([
-    once(child, 'exit').then(([status]) => status as number | null),
-    text(child.stdout),
-    text(child.stderr),
-  ]);
-  expect(code, said + complained).toBe(1);
-  expect(said + complained).toContain('exit code 3');
+  const { code, out, err } = await runCli(['restart', '--config', file], { env: world.env });
+  expect(code, out + err).toBe(1);
+  expect(out + err).toContain('exit code 3');
   await finished(run);
   expect(daemon.events('server.restarting')).toHaveLength(1);
   expect(daemon.events('server.restart_failed')).toHaveLength(1);

@@ -1,5 +1,3 @@
-/** The page beside a real opencode: a session goes retrying, stuck, aborted on screen; buttons and commands really act. */
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
@@ -8,7 +6,8 @@ import { stringify } from 'yaml';
 import type { Config } from '../../src/config/schema.js';
 import { readStatusToken } from '../../src/config/status-token.js';
 import { launchBrowser, NO_BROWSER } from '../support/browser.js';
-import { CLI, type TestDaemon } from '../support/daemon.js';
+import { runCli } from '../support/command.js';
+import type { TestDaemon } from '../support/daemon.js';
 import { api } from '../support/opencode.js';
 import { freePort } from '../support/ports.js';
 import { isAlive } from '../support/processes.js';
@@ -90,12 +89,7 @@ describe('restart', () => {
     const config = join(world.home.path, `${listen.replaceAll(/\W/g, '-')}.yaml`);
     const server = { url: world.url, directory: world.directory, startTimeout: '120s' };
     await writeFile(config, stringify({ server, status: { listen } }));
-    return new Promise<{ code: number; err: string }>((resolve) => {
-      const args = [CLI, 'restart', '--config', config];
-      execFile(process.execPath, args, { env: world.env }, (error, _out, err) =>
-        resolve({ code: typeof error?.code === 'number' ? error.code : 0, err }),
-      );
-    });
+    return runCli(['restart', '--config', config], { env: world.env });
   };
 
   it('is done by the daemon where one watches, and seen to its end', async () => {

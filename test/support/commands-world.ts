@@ -1,19 +1,12 @@
 /** A fake opencode, a daemon that watches it, and the commands beside it, run as a person runs them. */
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { type Ended, runProgram } from './command.js';
 import { CLI, startDaemon, type TestDaemon } from './daemon.js';
 import { withUnits } from './durations.js';
 import { type FakeOpencode, startFakeOpencode } from './fake-opencode.js';
-
-export interface Ended {
-  /** -1 where a signal ended it. */
-  code: number;
-  out: string;
-  err: string;
-}
 
 export interface CommandsWorldOptions {
   /** `server.control`. Default: external. */
@@ -74,13 +67,7 @@ export async function openCommandsWorld(
       fake.setStatus(id, status === 'retry' ? retry : { type: status });
     };
     const program: CommandsWorld['program'] = (name, args) =>
-      new Promise((resolve) => {
-        const child = execFile(name, args, { env: env(), cwd: folder }, (error, out, err) => {
-          const code = typeof error?.code === 'number' ? error.code : error ? -1 : 0;
-          resolve({ code, out, err });
-        });
-        child.stdin?.end();
-      });
+      runProgram(name, args, { env: env(), cwd: folder });
     return {
       folder,
       file,
