@@ -1,4 +1,7 @@
-/** A reverse proxy that buffers event streams, as some do by default: heads pass, bodies of streams never come. */
+/**
+ * A reverse proxy that buffers event streams, as some proxies do by default: a stream's head passes, its body never
+ * arrives.
+ */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * Prints what a real opencode says while one prompt runs, as NDJSON with millisecond offsets: every
- * event of `/global/event`, and every change of the session's `/session/status`.
+ * Prints what a real opencode says while one prompt runs, as NDJSON with millisecond offsets: every event of
+ * `/global/event`, and every change of the session's `/session/status`.
  *
  *   npx tsx test/support/capture.ts --marker '[[429]]' --seconds 30 [--delete-after S]
  *     [--abort-after S] [--ask-bash]

@@ -1,10 +1,10 @@
-/** Runs a command to its end, as a person or a script runs it, and tells how it ended. */
+/** Runs a command to its end, as a person or a script would, and reports how it ended. */
 import { execFile } from 'node:child_process';
 import { CLI } from './daemon.js';
 import { type Home, opencodeEnv } from './opencode-home.js';
 
 export interface Ended {
-  /** -1 where a signal ended it. */
+  /** -1 if a signal ended it. */
   code: number;
   out: string;
   err: string;
@@ -12,15 +12,15 @@ export interface Ended {
 
 export interface CommandOptions {
   cwd?: string;
-  /** The whole environment. Default: that of the test. */
+  /** The whole environment. Default: the test's own. */
   env?: NodeJS.ProcessEnv;
   uid?: number;
   gid?: number;
-  /** On its stdin, which is ended. */
+  /** Written to its stdin, which is then closed. */
   input?: string;
 }
 
-/** A whole log, bytes; more than that rejects. */
+/** Bytes, enough for a whole log. The promise rejects if there is more. */
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
 /** `opencode-watchdog …` */
@@ -28,7 +28,7 @@ export function runCli(args: readonly string[], options?: CommandOptions): Promi
   return runProgram(process.execPath, [CLI, ...args], options);
 }
 
-/** `opencode-watchdog …` in the home of a test's opencode, as its user. */
+/** `opencode-watchdog …` in the home of a test's opencode, with that home's environment. */
 export function runInHome(
   home: Home,
   args: readonly string[],
@@ -37,7 +37,7 @@ export function runInHome(
   return runCli(args, { cwd: home.directory, env: { ...opencodeEnv(home.path), ...more } });
 }
 
-/** Rejects only where the program cannot be started. */
+/** Rejects only if the program cannot be started. */
 export function runProgram(
   program: string,
   args: readonly string[],

@@ -1,4 +1,4 @@
-/** A fake opencode, a daemon that watches it, and the commands beside it, run as a person runs them. */
+/** A fake opencode, a daemon that watches it, and the commands, run as a person would run them. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,23 +11,23 @@ import { type FakeOpencode, startFakeOpencode } from './fake-opencode.js';
 export interface CommandsWorldOptions {
   /** `server.control`. Default: external. */
   control?: 'external' | 'observe';
-  /** Default: that of the test. */
+  /** The `PATH`. Default: the test's own. */
   path?: string | undefined;
 }
 
 export interface CommandsWorld {
-  /** The home, and the working directory of each command. */
+  /** The home directory, and the working directory of each command. */
   readonly folder: string;
-  /** The daemon's configuration, which the commands find by themselves too. */
+  /** The daemon's configuration; the commands find it too. */
   readonly file: string;
   readonly socket: string;
   readonly server: FakeOpencode;
   readonly daemon: TestDaemon;
   env(): NodeJS.ProcessEnv;
-  /** A session that is at work in /home/ada/shop; `retry`: at its second attempt. */
+  /** Adds a session that is at work in /home/ada/shop. With `retry` it is at its second attempt by default. */
   session(title: string, status?: 'busy' | 'retry', attempt?: number): string;
   setStatus(id: string, status: 'busy' | 'retry' | 'idle', attempt?: number): void;
-  /** Any program, with nothing on its stdin. */
+  /** Runs any program, with nothing on its stdin. */
   program(program: string, args: readonly string[]): Promise<Ended>;
   /** `opencode-watchdog …` */
   run(...args: string[]): Promise<Ended>;

@@ -12,7 +12,7 @@ import { waitFor } from './wait.js';
 
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
-/** Said every few seconds, so that it would push what happened out of an error. */
+/** These are logged every few seconds. In an error's excerpt of the log they would push out what matters. */
 const REPEATED = /"event":"(health\.summary|session\.health)"/;
 
 /** One line of the log. */
@@ -32,7 +32,7 @@ export interface LogLine {
 export interface DaemonOptions {
   /** The configuration file's content. */
   config: Record<string, unknown>;
-  /** The environment: that of an opencode home where the daemon is to spawn one. */
+  /** The environment. If the daemon is to start opencode: that of an opencode home. */
   env: NodeJS.ProcessEnv;
   args?: readonly string[];
 }
@@ -41,12 +41,12 @@ export interface TestDaemon {
   readonly pid: number;
   readonly child: ChildProcess;
   readonly lines: LogLine[];
-  /** Everything it printed, stderr included: for secrets that must not be there. */
+  /** Everything that it printed, stderr included: for tests that a secret is not in it. */
   output(): string;
   events(event: string, where?: Partial<LogLine>): LogLine[];
-  /** The first line of this event (from `from` on, an index into `lines`), waited for. */
+  /** Waits for the first line of this event whose fields equal `where`. */
   saw(event: string, where?: Partial<LogLine>, timeout?: number): Promise<LogLine>;
-  /** SIGTERM, and the exit code. */
+  /** Sends SIGTERM by default, and returns the exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 

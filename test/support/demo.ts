@@ -1,4 +1,4 @@
-/** Starts `npm run demo` in a folder of its own, and looks for what it leaves behind. */
+/** Starts `npm run demo` in a folder of its own, and checks what it leaves behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -12,12 +12,12 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 
 let folder: string;
 let demo: Demo | undefined;
-/** Before each test: a temporary folder in which the demo lives. */
+/** Before each test: makes a temporary folder for the demo. */
 export async function openFolder(): Promise<void> {
   folder = await mkdtemp(join(tmpdir(), 'demo-test-'));
 }
 
-/** After each test. */
+/** After each test: ends the demo and removes the folder. */
 export async function closeFolder(): Promise<void> {
   await demo?.end('SIGTERM');
   await rm(folder, { recursive: true, force: true });
@@ -25,7 +25,7 @@ export async function closeFolder(): Promise<void> {
 
 interface Demo {
   output(): string;
-  /** As Ctrl-C does it: to every process of the terminal's group. Gives the exit code. */
+  /** Signals every process of the group, as Ctrl-C in a terminal does. Returns the exit code. */
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
@@ -56,7 +56,10 @@ export function startDemo(env: NodeJS.ProcessEnv = {}): Demo {
   return demo;
 }
 
-/** What the demo made: processes that know its folder, and files in it. tsx keeps a cache there, run by run. */
+/**
+ * What the demo made: processes with its folder in their environment, and files in the folder. tsx keeps its cache
+ * there too, which does not count.
+ */
 async function leftovers(): Promise<string[]> {
   const files = (await readdir(folder)).filter((name) => !name.startsWith('tsx-'));
   const processes: string[] = [];

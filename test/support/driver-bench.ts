@@ -1,4 +1,7 @@
-/** What the driver's e2e tests share: one real server with its fake models, the command line, and the last look. */
+/**
+ * Shared by the driver's e2e tests: one real server with its fake models, the command line, and the check that nothing
+ * is left.
+ */
 import { type ChildProcess, execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -44,7 +47,7 @@ export interface Failed {
 /** What `prompt --json` prints. */
 export type Answer = PromptResult & { notices: string[] };
 
-/** The error of a driver that has to fail. */
+/** The error of a driver call that must fail. */
 export const failure = (promise: Promise<unknown>) =>
   promise.then(
     () => expect.unreachable('it did not fail'),
@@ -96,7 +99,7 @@ export async function startBench() {
   const env = { ...opencodeEnv(home.path), OPENCODE_API_URL: server.url };
   const running = new Set<ChildProcess>();
 
-  /** Starts a program and tells how it ended. */
+  /** Starts a program. `ended` resolves with how it ended. */
   const start = (
     program: string,
     args: string[],
@@ -131,7 +134,7 @@ export async function startBench() {
     env,
     start,
     cli,
-    /** A command with `--json`, and what it printed. */
+    /** Runs a command with `--json`, and returns what it printed and its exit code. */
     async json<T = Record<string, unknown>>(...args: string[]): Promise<T & { code: number }> {
       const { code, stdout, stderr } = await cli([...args, '--json']);
       try {
@@ -140,24 +143,24 @@ export async function startBench() {
         throw new Error(`no JSON from ${args.join(' ')}: ${stdout}${stderr}`, { cause });
       }
     },
-    /** A file in the home; its path. */
+    /** Writes a file into the home, and returns its path. */
     async file(name: string, content: string): Promise<string> {
       const path = join(home.path, name);
       await writeFile(path, content);
       return path;
     },
-    /** A file of tasks for `batch`; its path. */
+    /** Writes a file of tasks for `batch`, and returns its path. */
     tasks(name: string, all: Record<string, unknown>[]): Promise<string> {
       return this.file(name, all.map((task) => JSON.stringify(task)).join('\n'));
     },
-    /** One failed test must not spoil the others. */
+    /** Removes all sessions, so that one failed test does not spoil the others. */
     async clear() {
       for (const { id, directory } of await server.api.sessions()) {
         await server.api.abort(id, directory);
         await server.api.remove(id, directory);
       }
     },
-    /** No session, no run, no call to a provider, no process of ours. */
+    /** Checks that no session, run, provider call or process of ours is left. */
     async expectNothingLeft(directories: string[] = [server.directory]) {
       await waitFor(() => provider.open() === 0, {
         what: 'no provider call in flight',

@@ -1,10 +1,10 @@
-/** What tests of the driver share: a clock that runs faster, and replies of the fake opencode. */
+/** Shared by the driver's tests: a clock that runs faster, and replies of the fake opencode. */
 import { performance } from 'node:perf_hooks';
 import type { Clock } from '../../src/lib/clock.js';
 import type { FakeOpencode } from './fake-opencode.js';
 import { waitFor } from './wait.js';
 
-/** Ten seconds of the driver's in one of ours. */
+/** Ten seconds of the driver's time pass in one second of real time. */
 const SPEED = 10;
 export const fastClock: Clock = {
   now: () => performance.now() * SPEED,
@@ -17,13 +17,13 @@ export const fastClock: Clock = {
 
 export const PROMPT = 'POST /session/:id/prompt_async';
 
-/** The session that was prompted last, as soon as `count` prompts were taken. */
+/** Waits until `count` prompts were taken, and returns the session that was made last. */
 export async function prompted(server: FakeOpencode, count = 1) {
   await waitFor(() => server.count(PROMPT) === count, { what: `prompt ${count}`, interval: 5 });
   return [...server.sessions.values()].at(-1)!;
 }
 
-/** The model's answer is written, and its session at rest. */
+/** Writes the model's answer, and sets the session idle. */
 export function reply(server: FakeOpencode, id: string, text: string): void {
   server.get(id).messages.push({
     info: {

@@ -1,7 +1,7 @@
-/** Configurations of tests count in milliseconds; a file's durations have a unit. */
+/** Adds units to a test's configuration: tests write durations in milliseconds, a configuration file needs a unit. */
 import { KEYS } from '../../src/config/keys.js';
 
-/** The same configuration with `200` as `200ms` wherever the key is a duration. */
+/** The same configuration, with `200` as `200ms` if the key is a duration. */
 export function withUnits(config: unknown, path = ''): unknown {
   if (typeof config === 'number') return KEYS.get(path)?.lint ? `${config}ms` : config;
   if (typeof config !== 'object' || config === null || Array.isArray(config)) return config;

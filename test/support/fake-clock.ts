@@ -1,7 +1,7 @@
-/** A clock that only a test moves: timers fire in order while it does, and nothing ever waits for real. */
+/** A clock that only the test moves. Timers fire in order while it moves, and nothing waits for real. */
 import type { Clock, Timer } from '../../src/lib/clock.js';
 
-/** Any fixed moment will do: wall-clock times are for display and for reading times off the wire. */
+/** Any fixed moment will do. Wall-clock times are only displayed, or compared with times that the server sent. */
 const EPOCH_AT_ZERO = 1_700_000_000_000;
 
 export class FakeClock implements Clock {
@@ -30,12 +30,12 @@ export class FakeClock implements Clock {
     };
   }
 
-  /** Timers that are set. */
+  /** How many timers are set. */
   get pending(): number {
     return this.#timers.length;
   }
 
-  /** Moves on by `ms`, fires what falls due on the way, and lets promises settle after each. */
+  /** Moves on by `ms`. Fires each timer that falls due on the way, and lets promises settle after each. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     for (;;) {
@@ -51,7 +51,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets everything that is resolved already run on. */
+/** Lets everything that is already resolved run on. */
 export async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
 }

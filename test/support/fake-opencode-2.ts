@@ -1,6 +1,6 @@
 /**
- * A fake OpenCode 2 server, made after opencode-2-facts: no 2.x binary was to be had. What it resembles is listed in
- * section 13 of the sheet; what only a process shows (ports, the managed service) is in opencode-2-program.ts.
+ * A fake OpenCode 2 server. It follows opencode-2-facts, because no 2.x binary was available. Section 13 of the sheet
+ * lists what it imitates. What only a process can show (ports, the managed service) is in opencode-2-program.ts.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -15,9 +15,9 @@ export interface Fake2Options {
   password?: string;
   port?: number;
   hostname?: string;
-  /** Point 3; the real one is 15 s. Null: no comment at all, a frozen server. */
+  /** Point 3. The real server sends one every 15 s. Null: no comment at all, like a frozen server. */
   heartbeatMs?: number | null;
-  /** Point 1: 2.0.5–2.0.12 answer 401 with HTML everywhere to whoever has no password. */
+  /** Point 1: without the password, 2.0.5–2.0.12 answer every request with 401 and HTML. */
   answers401Html?: boolean;
   /** Before 2.0 (section 1.1): `/api/health` and no `/api/info`. */
   beta?: boolean;
@@ -29,21 +29,21 @@ export interface Fake2Session {
   parentID?: string;
   /** Newest first. */
   messages: Data[];
-  /** Point 7: after an interrupt it stays active for so long, ms; null: for ever. */
+  /** Point 7: the session stays active for this long after an interrupt, ms. Null: for ever. */
   stopsAfterMs: number | null;
   stopping: boolean;
   seq: number;
-  /** What its run waits for. */
+  /** The open requests that its run waits for. */
   asks: Map<string, Data>;
   title: string;
   metadata?: Data;
   agent?: string;
   model?: Model;
-  /** Prompts that wait, oldest first. */
+  /** Waiting prompts, oldest first. */
   inbox: Prompt[];
-  /** Point 10: from the begin of a run to its end, but for one that a shutdown ended. */
+  /** Point 10: set from a run's start to its end. If a shutdown ended the run, it stays. */
   claim: { text: string; resumes: number } | undefined;
-  /** Executions so far: whoever plays one knows by it that it is over. */
+  /** Executions so far. Code that plays an execution sees by a change that its own is over. */
   executions: number;
 }
 
@@ -80,18 +80,18 @@ interface EventStream {
 }
 
 export class FakeOpencode2 {
-  /** Point 2. */
+  /** Point 2: what the server answers while it starts, stops, or has failed to start. */
   state: 'ready' | 'starting' | 'stopping' | 'failed' = 'ready';
-  /** Point 8: a delete waits for the run; true: for ever. */
+  /** Point 8: a delete waits for the run to end. True: it waits for ever. */
   deleteHangs = false;
   /**
-   * What an eviction does to the runs of its directory: the sheet leaves it open (section 6). `missing`: debug routes
-   * move between releases (section 4.1).
+   * What an eviction does to the runs of its directory; the sheet leaves this open (section 6). `missing`: the route
+   * does not exist, because debug routes move between releases (section 4.1).
    */
   eviction: 'nothing' | 'ends_runs' | 'missing' = 'nothing';
-  /** What a run does once its prompt was delivered; nothing by default: the test does. */
+  /** Called once a run's prompt was delivered, to play the run. By default nothing happens, and the test plays it. */
   onPrompt: (session: Fake2Session, prompt: { id: string; text: string }) => void = () => {};
-  /** A claim was taken or let go of. */
+  /** Called when a claim was set or cleared. */
   onClaim: () => void = () => {};
   models: Data[] = [
     { ...DEFAULT_MODEL, name: 'Model', enabled: true, variants: [{ id: 'high' }], limit: {} },
@@ -107,7 +107,7 @@ export class FakeOpencode2 {
     encodings?: string | undefined;
   }> = [];
   readonly #options: Fake2Options;
-  /** Point 8: bodies of the prompts that were taken. */
+  /** Point 8: bodies of the prompts that were accepted, by id. */
   readonly #admitted = new Map<string, string>();
   readonly #streams = new Set<EventStream>();
   readonly #server: Server;
@@ -132,7 +132,7 @@ export class FakeOpencode2 {
     return this;
   }
 
-  /** As a SIGTERM does it: runs end, and whose run it was is kept for a service that comes up (section 6). */
+  /** What a SIGTERM does: runs end, and their claims are kept for a service that starts later (section 6). */
   shutDown(): void {
     this.state = 'stopping';
     for (const id of [...this.active]) {
@@ -141,7 +141,7 @@ export class FakeOpencode2 {
     }
   }
 
-  /** Point 10: a service that boots goes on with a run that was cut, at most ten times. */
+  /** Point 10: a service that starts continues a run that was cut, at most ten times. */
   resume(session: Fake2Session): void {
     const { claim } = session;
     if (claim === undefined) return;
@@ -191,7 +191,7 @@ export class FakeOpencode2 {
     return session;
   }
 
-  /** Point 4: no location on what an execution tells; gaps in `seq`. */
+  /** Point 4: events of an execution have no location; `seq` has gaps. */
   emit(session: Fake2Session, type: string, data: Data = {}): void {
     const bare = /^session\.(execution\.|usage\.updated|viewed)/.test(type);
     const isEphemeral = /\.(delta|progress)$|^(permission|form|shell)\.|usage\.updated/.test(type);
@@ -214,7 +214,7 @@ export class FakeOpencode2 {
     for (const stream of this.#streams) stream.write(`data: ${JSON.stringify(frame)}\n\n`);
   }
 
-  /** Point 3: each stream ends, as at a server's stop. */
+  /** Point 3: every stream ends, as when the server stops. */
   endStreams(): void {
     for (const stream of this.#streams) stream.end();
   }
@@ -224,7 +224,7 @@ export class FakeOpencode2 {
     for (const stream of this.#streams) stream.write('data: {"id":"evt_', () => stream.destroy());
   }
 
-  /** A turn up to its first request (section 3.4). */
+  /** A turn, up to its first request (section 3.4). */
   begin(session: Fake2Session, more: Partial<Prompt> = {}): void {
     const prompt: Prompt = { id: `msg_${++this.#ids}`, text: 'hi', delivery: 'steer', ...more };
     this.#enqueue(session, prompt);
@@ -238,7 +238,7 @@ export class FakeOpencode2 {
     this.emit(session, 'session.inbox.enqueued', { inboxID, item });
   }
 
-  /** One execution, which takes the prompts that wait in its inbox. */
+  /** Starts one execution, which takes the prompts that wait in the session's inbox. */
   #start(session: Fake2Session): void {
     if (this.active.has(session.id)) return;
     this.#begin(session);
@@ -251,7 +251,7 @@ export class FakeOpencode2 {
     this.emit(session, 'session.execution.started');
   }
 
-  /** A step boundary: what was steered in is delivered, or at the end of a turn what is queued. */
+  /** A step boundary: steered prompts are delivered; at the end of a turn, queued ones too. */
   #deliver(session: Fake2Session, isIdle = true): boolean {
     const next = session.inbox.find(({ delivery }) => delivery === 'steer') ?? session.inbox[0];
     if (next === undefined || (!isIdle && next.delivery === 'queue')) return false;
@@ -280,21 +280,21 @@ export class FakeOpencode2 {
     this.emit(session, 'session.step.started', data);
   }
 
-  /** An answer that was begun. */
+  /** The message of an answer that was begun. */
   #begun(session: Fake2Session, messageID: string): Data & { content: Data[]; time: Data } {
     const known = session.messages.find(({ id }) => id === messageID);
     if (known === undefined) throw new Error(`the fake has begun no ${messageID}`);
     return known as Data & { content: Data[]; time: Data };
   }
 
-  /** A text in pieces, as the model writes it. */
+  /** Writes a text in pieces, as a model does. */
   say(session: Fake2Session, messageID: string, ...pieces: string[]): void {
     const part = this.speak(session, messageID);
     for (const piece of pieces) part.add(piece);
     part.end();
   }
 
-  /** A text or a thought that is being written. */
+  /** Begins a text or a thought, to be written piece by piece. */
   speak(session: Fake2Session, messageID: string, of: 'text' | 'reasoning' = 'text') {
     const { content } = this.#begun(session, messageID);
     const base = { assistantMessageID: messageID, ordinal: content.length };
@@ -319,7 +319,7 @@ export class FakeOpencode2 {
     this.end(session, 'succeeded');
   }
 
-  /** A step that fails, and its turn with it; `messageID`: of one that has been tried before. */
+  /** A step that fails, and the turn with it. `messageID`: that of a step that was tried before. */
   fail(session: Fake2Session, error: Data, messageID = `msg_${++this.#ids}`): void {
     this.step(session, messageID);
     const message = this.#begun(session, messageID);
@@ -329,7 +329,7 @@ export class FakeOpencode2 {
     this.end(session, 'failed', { error });
   }
 
-  /** Point 6: `attempt` is the number of the coming one, 2 at first. */
+  /** Point 6: `attempt` is the number of the next attempt, 2 at first. */
   retry(session: Fake2Session, messageID: string, attempt: number, waitMs: number, error = ERROR) {
     this.step(session, messageID);
     const at = Date.now() + waitMs;
@@ -339,7 +339,7 @@ export class FakeOpencode2 {
     this.emit(session, 'session.retry.scheduled', data);
   }
 
-  /** A step with one tool, from the model's first word to its end. */
+  /** A step with one tool call, from the model's first word to the end of the step. */
   tool(session: Fake2Session, messageID: string, name: string, input: unknown, result: string) {
     this.step(session, messageID);
     const call = this.call(session, messageID, name);
@@ -349,7 +349,10 @@ export class FakeOpencode2 {
     this.stepEnded(session, messageID, 'tool-calls');
   }
 
-  /** A tool whose argument is begun; point 5: its name comes once, and nothing while the argument is written. */
+  /**
+   * A tool call whose argument is begun. Point 5: the tool's name comes once, then nothing while the argument is
+   * written.
+   */
   call(session: Fake2Session, messageID: string, name: string) {
     const id = `call_${++this.#ids}`;
     const call = { assistantMessageID: messageID, id };
@@ -382,7 +385,7 @@ export class FakeOpencode2 {
     };
   }
 
-  /** A compaction: no part of it is a step, and while it fails it says nothing (section 5). */
+  /** A compaction. It is not a step, and it says nothing while it fails (section 5). */
   compact(session: Fake2Session, reason: 'auto' | 'manual' = 'auto') {
     const id = `msg_${++this.#ids}`;
     const message: Data = { id, type: 'compaction', status: 'running', reason };
@@ -408,7 +411,7 @@ export class FakeOpencode2 {
     if (finish === 'tool-calls') this.#deliver(session, false);
   }
 
-  /** Closes the turn by a message of its own, but where it was shut down (section 4.1). */
+  /** Ends the turn, with a message of its own unless the server was shut down (section 4.1). */
   end(session: Fake2Session, how: 'succeeded' | 'failed' | 'interrupted', data: Data = {}): void {
     this.active.delete(session.id);
     session.stopping = false;
@@ -421,7 +424,7 @@ export class FakeOpencode2 {
     }
     this.emit(session, `session.execution.${how}`, data);
     this.emit(session, 'session.viewed', { idle: 1 });
-    // After an interrupt what waits stays parked (section 4.5).
+    // After an interrupt, waiting prompts stay parked (section 4.5).
     if (how !== 'interrupted' && session.inbox.length > 0) this.#start(session);
   }
 
@@ -612,7 +615,7 @@ export class FakeOpencode2 {
         if (what === 'permission')
           this.emit(session, 'permission.replied', { requestID, reply: decision });
         else this.emit(session, isNo ? 'form.cancelled' : 'form.replied', { id: requestID });
-        // Point 9, the mislabelled end.
+        // Point 9: the mislabelled end.
         if (isNo && words === undefined) this.end(session, 'interrupted', { reason: 'shutdown' });
         return done();
       }
@@ -635,7 +638,7 @@ export class FakeOpencode2 {
     });
   }
 
-  /** Point 7: answers at once; true once, then false. */
+  /** Point 7: answers at once. Returns true the first time, then false. */
   #interrupt(session: Fake2Session): boolean {
     if (!this.active.has(session.id) || session.stopping) return false;
     session.stopping = true;
@@ -665,7 +668,7 @@ export class FakeOpencode2 {
   }
 }
 
-/** Point 3: for whoever says that it may be compressed. */
+/** Point 3: for a client that accepts compression. */
 function gzipped(response: ServerResponse): EventStream {
   const gzip = createGzip();
   gzip.pipe(response);

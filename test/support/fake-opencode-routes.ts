@@ -1,4 +1,4 @@
-/** The fake opencode's routes: one function each, over its state, in the real one's shapes. */
+/** The fake opencode's routes: one function each over its state, with the real one's shapes. */
 import type { ServerResponse } from 'node:http';
 import { type FakeSession, type FakeState, sessionInfo } from './fake-opencode-state.js';
 import { waitFor } from './wait.js';
@@ -8,19 +8,19 @@ export interface RouteCall {
   version: string;
   /** The `:id` of the route. */
   id: string;
-  /** `?directory=`, the header, or the server's own. */
+  /** `?directory=`, else the header, else the server's own. */
   directory: string;
-  /** `?directory=` or the header, where the request had one. */
+  /** `?directory=` or the header, if the request had one. */
   named: string | undefined;
   body: Record<string, unknown>;
   res: ServerResponse;
   eventEndsAtOnce: boolean;
 }
 
-/** What a route gives back: JSON; `undefined` for 204. */
+/** What a route returns is sent as JSON; `undefined` is sent as 204. */
 export type Route = (call: RouteCall) => unknown;
 
-/** The route keeps the response for itself: a stream, or a request never to be answered. */
+/** Returned if the route keeps the response: for a stream, or for a request that is never answered. */
 export const taken = Symbol('taken');
 
 export class RouteError extends Error {
@@ -101,7 +101,7 @@ export const routes: Record<string, Route> = {
     startRun(call);
     return undefined;
   },
-  /** Blocks until the test sets the session idle; answers its last message. */
+  /** Blocks until the test sets the session idle. Answers with the session's last message. */
   'POST /session/:id/message': async (call) => {
     const run = startRun(call);
     await waitFor(() => run.status.type === 'idle' || call.res.destroyed, {
@@ -113,14 +113,14 @@ export const routes: Record<string, Route> = {
 
   'GET /permission': ({ state, directory }) => state.pendingIn(directory, 'permission'),
   'GET /question': ({ state, directory }) => state.pendingIn(directory, 'question'),
-  /** A bare "reject" ends the run; with a message the model is told, and the run goes on. */
+  /** A "reject" without a message ends the run. With a message, the model is told and the run continues. */
   'POST /permission/:id/reply': (call) =>
     answered(call, 'replied', call.body.reply === 'reject' && call.body.message === undefined),
   'POST /question/:id/reply': (call) => answered(call, 'replied', false),
   'POST /question/:id/reject': (call) => answered(call, 'rejected', true),
 };
 
-/** The preview's, as 1.18.33 answers: neither `/session/status` nor an abort knows of these runs. */
+/** Routes of the preview, as 1.18.33 answers them: neither `/session/status` nor an abort knows of these runs. */
 const previewOf = ({ state, id }: RouteCall) => state.preview.get(id);
 Object.assign(routes, {
   'GET /api/session/active': ({ state }) => ({
@@ -135,7 +135,7 @@ Object.assign(routes, {
   },
 } satisfies Record<string, Route>);
 
-/** The route for a request, and its `:id`; fixed words win over `:id`. */
+/** The route for a request, with its `:id`. A literal path wins over `:id`. */
 export function findRoute(method: string, path: string): { name: string; id: string } | undefined {
   if (routes[`${method} ${path}`]) return { name: `${method} ${path}`, id: '' };
   const [, previewID, what] = /^\/api\/session\/([^/]+)\/(\w+)$/.exec(path) ?? [];

@@ -1,12 +1,12 @@
-/** What the fake opencode knows: sessions and their status, open permissions and questions. */
+/** The fake opencode's state: sessions and their status, open permissions and questions. */
 import { type FakeEvent, FakeStreams } from './fake-opencode-streams.js';
 
-/** Loose on purpose: tests also show statuses no opencode has. */
+/** Loose on purpose: tests also use statuses that no opencode has. */
 export type FakeStatus = { type: string } & Record<string, unknown>;
 
 /**
- * `works`: the run ends. `lies`: answers true, does nothing. `lost-once`: the first abort of each
- * session does nothing. `hangs`: never answers, does nothing.
+ * `works`: the run ends. `lies`: answers true and does nothing. `lost-once`: the first abort of each session does
+ * nothing. `hangs`: never answers and does nothing.
  */
 export type AbortBehaviour = 'works' | 'lies' | 'lost-once' | 'hangs';
 
@@ -17,9 +17,9 @@ export interface FakeSession {
   parentID?: string;
   metadata?: unknown;
   status: FakeStatus;
-  /** A ghost: 404 when asked for, but its run and its status entry go on. */
+  /** A ghost: a request for it gets 404, but its run and its status entry continue. */
   deleted: boolean;
-  /** Instead of the server's `abortBehaviour`. */
+  /** Overrides the server's `abortBehaviour`. */
   abort?: AbortBehaviour;
   aborts: number;
   time: { created: number; updated: number };
@@ -37,11 +37,11 @@ export class FakeState {
   readonly pending = new Map<string, FakePending>();
   readonly streams: FakeStreams;
   abortBehaviour: AbortBehaviour = 'works';
-  /** Without a dispose: the route is unknown, as in old versions. */
+  /** `missing`: the dispose route is unknown, as in old versions. */
   disposeBehaviour: 'works' | 'missing' = 'missing';
-  /** Runs of 1.18's preview of OpenCode 2's API, by session: what its lists say of each, newest message first. */
+  /** Runs of 1.18's preview of OpenCode 2's API, by session: the contents of its lists, newest message first. */
   readonly preview = new Map<string, { messages: unknown[]; questions: unknown[] }>();
-  /** What `GET /provider` says. */
+  /** The answer of `GET /provider`. */
   providers: Record<string, unknown> = {
     all: [{ id: 'fake', name: 'fake', models: { m1: { id: 'm1', name: 'm1' } } }],
     connected: ['fake'],
@@ -50,7 +50,7 @@ export class FakeState {
   private lastId = 0;
 
   constructor(
-    /** The server's working directory, meant when a request names none. */
+    /** The server's working directory, used if a request names none. */
     readonly directory: string,
     heartbeatMs: number | null,
   ) {
@@ -80,7 +80,7 @@ export class FakeState {
     return session;
   }
 
-  /** Sets a status and publishes it; `silently` leaves it to the next poll to be noticed. */
+  /** Sets a status and publishes it. With `silently` only the next poll can notice it. */
   setStatus(id: string, status: FakeStatus, { silently = false } = {}): void {
     const session = this.get(id);
     session.status = status;
@@ -93,12 +93,12 @@ export class FakeState {
     }
   }
 
-  /** To all open streams that hear `directory`. */
+  /** Sends to all open streams that hear `directory`. */
   emit(event: FakeEvent, directory: string = this.directory): void {
     this.streams.send(event, directory);
   }
 
-  /** The run of a session asks a person. */
+  /** The session's run asks a person. */
   ask(kind: FakePending['kind'], sessionID: string): FakePending {
     const pending = { kind, id: this.newId(kind === 'permission' ? 'per' : 'que'), sessionID };
     this.pending.set(pending.id, pending);
@@ -106,7 +106,7 @@ export class FakeState {
     return pending;
   }
 
-  /** A person, or whoever calls the route, has answered. */
+  /** A person, or the caller of the route, has answered. */
   answer(id: string, how: 'replied' | 'rejected', extra: Record<string, unknown>): boolean {
     const pending = this.pending.get(id);
     if (!pending) return false;
@@ -130,7 +130,7 @@ export class FakeState {
     return Object.fromEntries(busy.map(({ id, status }) => [id, status]));
   }
 
-  /** Only the session's own directory can end its run; any other changes nothing. */
+  /** Only an abort with the session's own directory can end its run. With any other directory nothing changes. */
   abort(id: string, directory: string): 'answer' | 'hang' {
     const session = this.sessions.get(id);
     const behaviour = session?.abort ?? this.abortBehaviour;
@@ -147,7 +147,7 @@ export class FakeState {
     return 'answer';
   }
 
-  /** Ends every run of the directory, whatever aborts do to it. */
+  /** Ends every run of the directory, whatever the abort behaviour is. */
   dispose(directory: string): void {
     for (const session of this.sessions.values()) {
       if (session.directory === directory && session.status.type !== 'idle') {
@@ -157,7 +157,7 @@ export class FakeState {
     this.emit({ type: 'server.instance.disposed', properties: { directory } }, directory);
   }
 
-  /** Like the real one, this stops nothing. */
+  /** Like the real one, a delete stops nothing. */
   remove(id: string): void {
     const session = this.get(id);
     session.deleted = true;

@@ -1,4 +1,4 @@
-/** The fake opencode's event streams: who listens, what they are sent, how they fall silent. */
+/** The fake opencode's event streams: who is connected, what is sent to them, how they go silent. */
 import type { ServerResponse } from 'node:http';
 
 export interface FakeEvent {
@@ -8,13 +8,13 @@ export interface FakeEvent {
 
 interface Stream {
   res: ServerResponse;
-  /** `/event` hears one directory, `/global/event` (undefined) hears all in envelopes. */
+  /** `/event` gets one directory's events. `/global/event` (undefined) gets all of them, in envelopes. */
   directory: string | undefined;
   silent: boolean;
 }
 
 export class FakeStreams {
-  /** New streams say nothing from their first byte on, until this is false again. */
+  /** While true, new streams send nothing, not even their first frame. */
   muteNew = false;
   private readonly streams = new Set<Stream>();
   private lastId = 0;
@@ -44,7 +44,7 @@ export class FakeStreams {
     res.once('close', () => this.streams.delete(stream));
   }
 
-  /** `directory` undefined: one of the server's own events, for everybody, without envelope. */
+  /** `directory` undefined: one of the server's own events, sent to every stream without an envelope. */
   send(event: FakeEvent, directory?: string): void {
     for (const stream of this.streams) {
       const hears = stream.directory === undefined || stream.directory === directory;
@@ -52,7 +52,7 @@ export class FakeStreams {
     }
   }
 
-  /** Any bytes: half a frame, broken JSON, a comment. */
+  /** Sends any text: half a frame, broken JSON, a comment. */
   sendRaw(text: string): void {
     for (const { res } of this.streams) res.write(text);
   }
@@ -61,7 +61,7 @@ export class FakeStreams {
     for (const { res } of this.streams) res.end();
   }
 
-  /** The present streams stay open and say nothing any more. */
+  /** The streams that are open now stay open, and send nothing more. */
   silence(): void {
     for (const stream of this.streams) stream.silent = true;
   }

@@ -1,9 +1,9 @@
 /**
- * A scriptable fake opencode server, for the faults the real one cannot be made to show.
+ * A scriptable fake opencode server, for faults that a real one cannot be made to show.
  *
- * It holds sessions whose status the test sets, streams what the test emits, and answers each route
- * well until a `fault` says otherwise. It resembles 1.18: unknown routes are the web app's HTML, an
- * abort answers true whatever it did, a delete stops no run.
+ * It holds sessions whose status the test sets, streams what the test emits, and answers each route well until a
+ * `fault` says otherwise. It behaves like 1.18: an unknown route gets the web app's HTML, an abort answers true
+ * whatever it did, a delete stops no run.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -31,7 +31,7 @@ export interface FakeOpencodeOptions {
   directory?: string;
   /** False: `/global/event` is an unknown route, as in 1.0.0. */
   globalEvent?: boolean;
-  /** As 1.14.48: `/event` says `server.connected` and ends. */
+  /** As in 1.14.48: `/event` sends `server.connected` and ends. */
   eventEndsAtOnce?: boolean;
   /** Null: no heartbeat, as in 1.0.0. */
   heartbeatMs?: number | null;
@@ -39,16 +39,16 @@ export interface FakeOpencodeOptions {
 
 export interface Fault {
   status?: number;
-  /** A string is sent as it is, anything else as JSON. */
+  /** A string is sent unchanged, anything else as JSON. */
   body?: unknown;
   contentType?: string;
-  /** Before the answer: the faulty one if there is a `status` or `body`, else the good one. */
+  /** A delay before the answer: the faulty one if there is a `status` or `body`, else the good one. */
   delayMs?: number;
-  /** Accept, and never answer. */
+  /** Accept the request, and never answer. */
   hang?: boolean;
   /** Cut the connection without an answer. */
   cut?: boolean;
-  /** How often; else until cleared. */
+  /** How often the fault applies. Default: until it is cleared. */
   times?: number;
 }
 
@@ -64,9 +64,9 @@ export interface FakeRequest {
   at: number;
 }
 
-/** Status answers on hold: see `holdStatus`. */
+/** Status answers that are held back: see `holdStatus`. */
 export interface StatusHold {
-  /** How many polls are waiting, their answers already computed. */
+  /** How many polls are waiting; their answers are already computed. */
   readonly held: number;
   release(): void;
 }
@@ -111,7 +111,7 @@ export class FakeOpencode extends FakeState {
     return this.streams.size;
   }
 
-  /** Spoils a route (`GET /session/:id`, or `*` for all); returns what mends it again. */
+  /** Makes a route (`GET /session/:id`, or `*` for all) faulty. Returns a function that removes the fault. */
   fault(route: string, fault: Fault): () => void {
     if (route !== '*' && !routes[route]) throw new Error(`no such route: ${route}`);
     this.faults.set(route, { ...fault });
@@ -123,8 +123,8 @@ export class FakeOpencode extends FakeState {
   }
 
   /**
-   * From now on `GET /session/status` answers with what was true when it was asked, but only after
-   * `release`: the poll that crosses an event on its way.
+   * From now on `GET /session/status` computes its answer at once, but sends it only after `release`. So a test can let
+   * an event overtake a poll.
    */
   holdStatus(): StatusHold {
     let release = () => {};
@@ -147,12 +147,12 @@ export class FakeOpencode extends FakeState {
     };
   }
 
-  /** Every stream ends cleanly, as when the server shuts it. */
+  /** Every stream ends cleanly, as when the server closes it. */
   endStreams(): void {
     this.streams.end();
   }
 
-  /** The open streams stay open and say nothing more; with `future`, new ones say nothing either. */
+  /** The open streams stay open and send nothing more. With `future`, new streams send nothing either. */
   silenceStreams({ future = false } = {}): void {
     this.streams.silence();
     this.streams.muteNew = future;
@@ -205,7 +205,7 @@ export class FakeOpencode extends FakeState {
       res,
     });
     if (answer === taken) return;
-    // The text is made here: what the state becomes during a hold must not show in the answer.
+    // Serialised here, before a hold: changes of the state during the hold must not show in the answer.
     const json = answer === undefined ? undefined : JSON.stringify(answer);
     if (route === 'GET /session/status' && this.hold) {
       this.hold.count += 1;
@@ -215,7 +215,7 @@ export class FakeOpencode extends FakeState {
     else send(res, 200, json, 'application/json');
   }
 
-  /** True when a fault has dealt with the request. */
+  /** Returns true if a fault has dealt with the request. */
   private async spoil(res: ServerResponse, route: string | undefined): Promise<boolean> {
     const name = route !== undefined && this.faults.has(route) ? route : '*';
     const fault = this.faults.get(name);

@@ -1,10 +1,10 @@
 /**
- * A model provider that fails on request: an OpenAI-compatible server whose behaviour each prompt
- * chooses by a marker, so that many sessions misbehave differently side by side.
+ * A model provider that fails on request: an OpenAI-compatible server. A marker in each prompt chooses the behaviour,
+ * so that many sessions can misbehave in different ways side by side.
  *
- * The markers of the last user message count. One marker is one step of the run: with
- * `[[bash sleep 1]] [[hang]]` the model first calls bash, then, given its result, hangs. Past the
- * last marker, and without one, the answer is `[[ok]]` (see `setDefault`).
+ * The markers of the last user message count. One marker is one step of the run: with `[[bash sleep 1]] [[hang]]` the
+ * model first calls bash, then, given its result, hangs. Past the last marker, the answer is `[[ok]]`. Without a marker
+ * the default applies, which is `[[ok]]` too (see `setDefault`).
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -24,13 +24,13 @@ import { pause } from './wait.js';
 export interface ProviderRequest {
   at: number;
   model: string;
-  /** The marker that ruled this request, as written. */
+  /** The marker that this request was answered by, as written. */
   marker: string;
-  /** The session: opencode's own id where it sends one, else the first user message. */
+  /** The session: opencode's own id if it sends one, else the first user message. */
   key: string;
-  /** Everything the users of this conversation said. */
+  /** All user messages of this conversation. */
   prompts: string;
-  /** Not answered in full yet, and the client is still there. */
+  /** Not answered in full yet, and the client is still connected. */
   open: boolean;
   /** The client hung up before the answer was complete. */
   aborted: boolean;
@@ -47,18 +47,21 @@ interface ChatBody {
   tools?: unknown[];
 }
 
-/** What opencode itself prompts after an automatic compaction (1.18.33). */
+/** The prompt that opencode itself sends after an automatic compaction (1.18.33). */
 const GOES_ON = /^Continue if you have next steps/m;
 
 export class FakeProvider {
   readonly requests: ProviderRequest[] = [];
-  /** Tool-less requests (titles, compaction): answered at once (see `summaryDelay`), not in `requests`. */
+  /**
+   * Requests without tools (titles, compaction). They are answered at once (see `summaryDelay`) and are not in
+   * `requests`.
+   */
   titles = 0;
-  /** `'down'`: everything answers 503, whatever the marker says. */
+  /** `'down'`: every request is answered with 503, whatever the marker says. */
   override: 'down' | null = null;
-  /** Markers whose answers may end. */
+  /** Markers whose answers may end now. */
   private readonly ended = new Set<string>();
-  /** By words of the conversation; those without any rule where no other does. */
+  /** Default markers, by words in the conversation. The empty words apply if no others match. */
   private readonly defaults = new Map([['', '[[ok]]']]);
   /** By session: the markers of its last prompt that had any. */
   private readonly written = new Map<string, Marker[]>();
@@ -66,7 +69,7 @@ export class FakeProvider {
   constructor(private readonly server: Server) {
     server.on('request', (req: IncomingMessage, res: ServerResponse) => {
       this.handle(req, res).catch((error: unknown) => {
-        // A broken script is the test author's error: show it in opencode's session.error.
+        // A broken script is the test author's mistake. It shows in opencode's session.error.
         if (!res.headersSent) res.writeHead(400, { 'content-type': 'application/json' });
         res.end(JSON.stringify({ error: { message: `fake provider: ${String(error)}` } }));
       });
@@ -82,22 +85,22 @@ export class FakeProvider {
     return `http://127.0.0.1:${this.port}/v1`;
   }
 
-  /** The marker that rules prompts without one; `words`: in conversations that contain them. */
+  /** Sets the marker for prompts without one. With `words`: only in conversations that contain them. */
   setDefault(marker: string, words = ''): void {
     this.defaults.set(words, marker);
   }
 
-  /** The answers to this `[[stream-on …]]` end with their next chunk. */
+  /** Lets the answers to this `[[stream-on …]]` end with their next chunk. */
   end(marker: string): void {
     this.ended.add(marker);
   }
 
-  /** Requests whose conversation contains `words`. */
+  /** How many requests had `words` in their conversation. */
   count(words = ''): number {
     return this.about(words).length;
   }
 
-  /** Requests in flight whose conversation contains `words`. */
+  /** How many requests in flight have `words` in their conversation. */
   open(words = ''): number {
     return this.about(words).filter((request) => request.open).length;
   }
@@ -169,7 +172,7 @@ export class FakeProvider {
     const text = prompt ? contentOf(prompt) : '';
     const written = parseMarkers(text);
     if (written.length > 0) this.written.set(session, written);
-    // After a compaction the session goes on with what its prompt said last.
+    // After a compaction the session continues with the last marker of its prompt.
     const before = GOES_ON.test(text) ? this.written.get(session)?.slice(-1) : undefined;
     const steps =
       before ?? (written.length > 0 ? written : parseMarkers(this.defaultFor(messages)));

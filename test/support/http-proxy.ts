@@ -1,4 +1,6 @@
-/** An HTTP proxy between the watchdog and opencode: notes when what passes, and swallows the requests that it is told to. */
+/**
+ * An HTTP proxy between the watchdog and opencode. It reports what passes and when, and swallows requests on demand.
+ */
 
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,15 +12,18 @@ export interface ForwardingProxy {
 
 export interface ProxyOptions {
   target: string;
-  /** Bytes of an answer, as they pass. */
+  /** Called with the bytes of an answer, as they pass. */
   onAnswer?(path: string, chunk: Buffer): void;
-  /** A request, at the moment that its head arrives. */
+  /** Called at the moment that a request's head arrives. */
   onRequest?(method: string, path: string): void;
-  /** Answered with `true`, as opencode answers, and not passed on: what was asked for is not done. */
+  /**
+   * Returns true for a request that is answered with `true`, as opencode answers, but is not passed on: what it asks
+   * for is not done.
+   */
   swallows?(method: string, path: string): boolean;
 }
 
-/** Aborts, which opencode answers with `true` also where they do nothing. */
+/** Aborts. opencode answers them with `true` even if they do nothing. */
 export const isAbort = (method: string, path: string): boolean =>
   method === 'POST' && /^\/session\/[^/]+\/abort\b/.test(path);
 

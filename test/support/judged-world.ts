@@ -1,4 +1,4 @@
-/** A real opencode, its failing provider and the daemon that judges it: for many sessions side by side. */
+/** A real opencode, its failing provider and the daemon that watches it, for many sessions side by side. */
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { type LogLine, startDaemon, type TestDaemon } from './daemon.js';
@@ -10,7 +10,7 @@ import { freePort } from './ports.js';
 import { measureSlowness, noteBoot, patientProbes, slowness } from './slowness.js';
 import { waitFor } from './wait.js';
 
-/** A session that was prompted. Its title is what it is about; its prompt is told from all others by it. */
+/** A session that was prompted. Its title says what it is about, and makes its prompt unlike all others. */
 export interface Judged {
   id: string;
   directory: string;
@@ -19,7 +19,7 @@ export interface Judged {
 
 export interface Ask {
   title: string;
-  /** The provider's markers. `@` stands for the title: a subagent's prompt has it only where it is told. */
+  /** The provider's markers. `@` stands for the title: a subagent's prompt contains the title only if `@` is in it. */
   text: string;
   directory?: string;
   permission?: NewSession['permission'];
@@ -30,7 +30,7 @@ export interface Ask {
 const START_TIMEOUT_MS = 120_000;
 const RUN_TIMEOUT_MS = 90_000;
 
-/** What is said of a session that was touched. */
+/** Events that say that the daemon acted on a session. */
 const TOUCHES = [
   'session.stuck',
   'session.aborting',
@@ -40,7 +40,7 @@ const TOUCHES = [
   'session.interrupted',
 ];
 
-/** Asks before each bash command. */
+/** The session asks before each bash command. */
 export const ASK_BASH: NewSession['permission'] = [
   { permission: 'bash', pattern: '*', action: 'ask' },
 ];
@@ -57,11 +57,11 @@ export class JudgedWorld {
     readonly opencode: OpencodeApi,
     /** The server's own directory. */
     readonly directory: string,
-    /** Another project. */
+    /** Another project's directory. */
     readonly other: string,
   ) {}
 
-  /** Nothing runs yet: `serve` or `daemon` starts the server. */
+  /** Starts no server: `serve` and `daemon` do. */
   static async make(options: HomeOptions = {}): Promise<JudgedWorld> {
     const provider = await startFakeProvider();
     const home = await prepareHome(provider, options);
@@ -87,28 +87,34 @@ export class JudgedWorld {
     return server;
   }
 
-  /** Taken once: limits and what is measured by them grow alike, also where the machine gets slower in between. */
+  /**
+   * Measured once, so that limits and the times compared with them grow alike, even if the machine gets slower in
+   * between.
+   */
   get #slowness(): number {
     this.#takenSlowness ??= slowness();
     return this.#takenSlowness;
   }
 
   /**
-   * A time for the daemon's configuration, longer on a slow machine: what is healthy must be quicker than its limit there
-   * too, and what the provider does must last beyond it (`count`).
+   * A duration for the daemon's configuration, longer on a slow machine. There, too, what is healthy must stay within
+   * its limit, and what the provider does must exceed it (`count`).
    */
   time(seconds: number): string {
     return `${Math.round(seconds * 1_000 * this.#slowness)}ms`;
   }
 
-  /** A number of chunks, or of seconds, in a marker of the provider; grows as `time` does. */
+  /** A number of chunks, or of seconds, in a marker of the provider. It grows as `time` does. */
   count(amount: number): number {
     return Math.ceil(amount * this.#slowness);
   }
 
-  /** Resolves when it finds the server healthy and listens to it; a server that is not there is spawned. */
+  /**
+   * Resolves when the daemon has found the server healthy and listens to its stream. If there is no server, the daemon
+   * starts one.
+   */
   async daemon(config: Record<string, unknown>): Promise<TestDaemon> {
-    // One server has one: that of an earlier test goes.
+    // A server has one daemon: the one of an earlier test is stopped.
     await this.#watchdog?.stop();
     await measureSlowness();
     const watchdog = await startDaemon({
@@ -155,7 +161,10 @@ export class JudgedWorld {
     return { id, directory, title };
   }
 
-  /** Plugins and all else that a directory's first prompt brings, so that what follows is not held up by it. */
+  /**
+   * Loads plugins and everything else that a directory's first prompt triggers, so that later prompts are not delayed
+   * by it.
+   */
   async warmUp(...directories: string[]): Promise<void> {
     await measureSlowness();
     for (const directory of directories) {
@@ -163,7 +172,7 @@ export class JudgedWorld {
     }
   }
 
-  /** The provider was asked for it. */
+  /** Waits until the provider got a request for the session. */
   async asked({ title }: Judged): Promise<void> {
     await waitFor(() => this.provider.count(`(${title})`) > 0, {
       what: `the provider to be asked: ${title}`,
@@ -188,13 +197,13 @@ export class JudgedWorld {
     });
   }
 
-  /** The text of its last message. */
+  /** The text of the session's last message. */
   async answer({ id, directory }: Judged): Promise<string> {
     const last = (await this.opencode.messages(id, directory)).at(-1);
     return (last?.parts ?? []).map(({ text }) => text ?? '').join('');
   }
 
-  /** Its last run came to its proper end. */
+  /** Waits until the session's last run came to its regular end. */
   async finished(session: Judged): Promise<void> {
     await waitFor(
       async () => {
@@ -208,7 +217,7 @@ export class JudgedWorld {
     await this.idle(session);
   }
 
-  /** Its subagent's session. */
+  /** The session's subagent. */
   async child(parent: Judged): Promise<Judged> {
     return waitFor(
       async () => {
@@ -219,12 +228,15 @@ export class JudgedWorld {
     );
   }
 
-  /** Requests for the session alone, also where a compaction has taken its prompt out of the conversation. */
+  /**
+   * How many requests the session itself made. They count even if a compaction has removed its prompt from the
+   * conversation.
+   */
   requests({ id }: Judged): number {
     return this.provider.requests.filter(({ key }) => key === id).length;
   }
 
-  /** Requests for the session (or its subagents) that somebody hung up on. */
+  /** How many requests of the session (or its subagents) the client hung up on. */
   hungUp({ title }: Judged): number {
     return this.provider.about(`(${title})`).filter(({ aborted }) => aborted).length;
   }
@@ -235,7 +247,10 @@ function modelNamed(name: string): Model {
   return { providerID, modelID };
 }
 
-/** A configuration that allows subagents of subagents; opencode refuses to start with a key that it does not know. */
+/**
+ * A configuration that allows subagents of subagents. A key that this opencode does not know is left out, because
+ * opencode then refuses to start.
+ */
 export function nestedSubagents(): Record<string, unknown> {
   const limited = readFileSync(binary()).includes('subagent_depth');
   return {
@@ -244,19 +259,22 @@ export function nestedSubagents(): Record<string, unknown> {
   };
 }
 
-/** What the daemon did to it, in the log's words. */
+/** What the daemon did to the session, in the log's words. */
 export function touches(watchdog: TestDaemon, { id }: Judged): string[] {
   return watchdog.lines
     .filter(({ event, sessionID }) => TOUCHES.includes(event) && sessionID === id)
     .map(({ event, reason, msg }) => `${event} ${reason ?? ''}: ${msg}`);
 }
 
-/** Every line that concerns the sessions, for a test's own words where it fails. */
+/** Every line of this event about the session. */
 export function lines(watchdog: TestDaemon, event: string, session: Judged): LogLine[] {
   return watchdog.events(event, { sessionID: session.id });
 }
 
-/** Declared stuck once, for this reason (or one of these, where versions tell more or less), and verified to be aborted. */
+/**
+ * Checks that the session was declared stuck once, for this reason (or one of these, if versions tell more or less),
+ * and that the abort was verified.
+ */
 export async function expectEnded(
   watchdog: TestDaemon,
   session: Judged,
@@ -270,7 +288,7 @@ export async function expectEnded(
   return stuck;
 }
 
-/** One that asks for a permission, and one with a question, in another directory. */
+/** Begins one session that asks for a permission, and one that asks a question in another directory. */
 export async function askPerson(world: JudgedWorld, about: string) {
   const { other } = world;
   const permission = await world.begin({
@@ -286,7 +304,7 @@ export async function askPerson(world: JudgedWorld, about: string) {
   return { permission, question };
 }
 
-/** How it went: a continuation that failed says why. */
+/** Waits for a continuation's outcome. If it failed, the line says why. */
 export const continuation = (watchdog: TestDaemon, session: Judged): Promise<LogLine> =>
   waitFor(
     () =>

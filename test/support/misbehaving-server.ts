@@ -1,4 +1,4 @@
-/** A real HTTP server whose paths are named misbehaviours, for the tests of what speaks HTTP. */
+/** A real HTTP server whose paths are named misbehaviours, for the tests of our HTTP code. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -12,7 +12,7 @@ const stream = (response: ServerResponse, text = '') => {
 };
 const frame = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
 
-/** Writes for as long as the other side reads. */
+/** Writes for as long as the other side reads, at most this many pieces. */
 async function pour(
   response: ServerResponse,
   piece: (n: number) => string | Buffer,
@@ -95,11 +95,11 @@ function json(response: ServerResponse, body: unknown, status = 200) {
 export interface MisbehavingServer {
   url: string;
   port: number;
-  /** Where a misbehaviour is. */
+  /** The path of a misbehaviour. */
   path(name: string): string;
-  /** Every request, the newest last. */
+  /** Every request, newest last. */
   requests: IncomingMessage[];
-  /** Of the newest answer, what was written to its socket so far. */
+  /** Bytes that were written so far to the newest request's socket. */
   written(): number;
   connections(): number;
   stop(): Promise<void>;

@@ -1,28 +1,28 @@
 /**
- * Spoils real traffic in the ways that traffic goes bad: bytes that flip, get lost, come twice or from elsewhere, and
- * values of the wrong type, size or depth. Everything follows from a seed, so that what fails can be had again.
+ * Damages real traffic in the ways that traffic goes bad: bytes that flip, get lost, come twice or from elsewhere, and
+ * values of the wrong type, size or depth. Everything follows from a seed, so that a failure can be reproduced.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { Random } from './random.js';
 
 /**
- * `WATCHDOG_FUZZ=20` runs twenty times as many inputs as the tests name, others each time; a failure prints its seed.
- * `npm test` runs a tenth of them, the same each time: it is there to find what a change breaks, the long run to search.
+ * `WATCHDOG_FUZZ=20` runs twenty times as many inputs as the tests name, different ones each time; a failure prints its
+ * seed. `npm test` runs a tenth of them, the same ones each time: it finds what a change breaks, the long run searches.
  */
 const TIMES = Number(process.env.WATCHDOG_FUZZ ?? 0.1);
 const SEED = process.env.WATCHDOG_FUZZ === undefined ? { seed: 20_261_122 } : {};
 
 export const runs = (amount: number): number => Math.max(1, Math.round(amount * TIMES));
 
-/** Calls `check` with a source of chance, `amount` times (see `WATCHDOG_FUZZ`); gives how often that was. */
+/** Calls `check` with a source of chance, `amount` times (see `WATCHDOG_FUZZ`). Returns how often it was called. */
 export function fuzz(amount: number, check: (random: Random) => void): number {
   let inputs = 0;
   const property = fc.property(fc.integer(), (seed) => {
     inputs += 1;
     check(new Random(seed));
   });
-  // A smaller seed is no simpler an input: the first that fails is as good as any.
+  // No shrinking: a smaller seed is not a simpler input, so the first failure is as good as any.
   fc.assert(property, { numRuns: runs(amount), endOnFailure: true, ...SEED });
   return inputs;
 }
@@ -56,7 +56,7 @@ const BAD_BYTES = [
   [0x1b, 0x5b],
 ].map((bytes) => Buffer.from(bytes));
 
-/** One to three wounds. `other` is where pieces from elsewhere come from. */
+/** Damages the bytes in one to three places. `other` is where pieces from elsewhere come from. */
 export function mutateBytes(random: Random, bytes: Buffer, other: Buffer = bytes): Buffer {
   let result = Buffer.from(bytes);
   for (let wounds = 1 + random.int(3); wounds > 0 && result.length > 0; wounds -= 1) {
@@ -91,7 +91,7 @@ export function mutateBytes(random: Random, bytes: Buffer, other: Buffer = bytes
   return result;
 }
 
-/** Drops, doubles and swaps. */
+/** Drops, doubles and swaps items. */
 export function rearrange<T>(random: Random, list: readonly T[]): T[] {
   const result = list.flatMap((item) => {
     if (random.chance(0.05)) return [];
@@ -106,7 +106,7 @@ export function rearrange<T>(random: Random, list: readonly T[]): T[] {
 }
 
 const LONG = 'y'.repeat(20_000);
-/** Values that are nothing anybody asked for: none of them is a status, a part or a message of any shape. */
+/** Values that nobody asked for: none of them is a status, a part or a message of any shape. */
 export function nonsense(random: Random): unknown {
   switch (random.int(14)) {
     case 0:
@@ -146,7 +146,7 @@ function nested(list: boolean, depth: number): unknown {
   return value;
 }
 
-/** One or two places somewhere in the value are lost, renamed, doubled, or hold nonsense. */
+/** In one or two places somewhere in the value something is lost, renamed, doubled, or replaced by nonsense. */
 export function mutateJson(random: Random, value: unknown): unknown {
   const copy: unknown = structuredClone(value);
   for (let wounds = 1 + random.int(2); wounds > 0; wounds -= 1) {
@@ -180,7 +180,7 @@ function collect(value: unknown, places: [Record<string, unknown>, string][], de
   }
 }
 
-/** The longest text anywhere in it, keys included. */
+/** The length of the longest text anywhere in the value, keys included. */
 export function longestText(value: unknown): number {
   if (typeof value === 'string') return value.length;
   if (typeof value !== 'object' || value === null) return 0;
@@ -194,7 +194,7 @@ export function longestText(value: unknown): number {
 
 const RECORDINGS = new URL('../recordings/', import.meta.url);
 
-/** The recordings of the real opencode, by name, as lines. */
+/** The recordings of the real opencode whose names begin with `begin`, as lines. */
 export function recordings(begin = ''): { name: string; lines: string[] }[] {
   return readdirSync(RECORDINGS)
     .filter((name) => name.startsWith(begin) && name.endsWith('.ndjson'))

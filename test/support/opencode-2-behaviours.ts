@@ -1,34 +1,34 @@
 /**
- * What runs of the fake OpenCode 2 do, each named by the text of its prompt: `[[quiet-tool 2500]]`. The counterpart of the
- * fake provider's markers, which a real opencode 1.x is prompted with.
+ * What runs of the fake OpenCode 2 do. The text of the prompt names the behaviour: `[[quiet-tool 2500]]`. These are the
+ * counterpart of the fake provider's markers, which are used with a real opencode 1.x.
  */
 import { type Fake2Session, type FakeOpencode2, RETRY_GAPS_MS } from './fake-opencode-2.js';
 
-/** Deltas are batched to one for each 100 ms (opencode-2-facts, section 3.2). */
+/** OpenCode 2 batches deltas: one for each 100 ms (opencode-2-facts, section 3.2). */
 const DELTA_MS = 100;
 const RATE_LIMIT = { type: 'provider.rate-limit', message: 'Too many requests', status: 429 };
-/** What a run that retries for ever waits between two attempts. */
+/** The wait between two attempts of a run that retries for ever. */
 const RETRY_MS = 200;
-/** Retries before one that recovers or gives up does so, where its prompt does not say. */
+/** How many retries come before a run recovers or gives up, if its prompt does not say. */
 const FEW_RETRIES = 2;
-/** Of an answer that is long in time, not in words. */
+/** The time for one sentence of an answer that is long in time, not in words. */
 const SENTENCE_MS = 1_000;
 const PASSAGE =
   'I will look at the configuration once more, since the error names a key that the schema does not have. ' +
   'The schema is written in one place, and whatever reads it goes through the loader: that is where to begin. ';
 const WORDS = 'The next part says something that no part before it has said, in words of its own: ';
 
-/** Somebody has ended the run. */
+/** Thrown if somebody has ended the run. */
 class Ended extends Error {}
 
-/** One execution, as long as nobody ends it. */
+/** One execution, until somebody ends it. */
 class Run {
   readonly #execution: number;
 
   constructor(
     readonly fake: FakeOpencode2,
     readonly session: Fake2Session,
-    /** How fast the waits between attempts pass. */
+    /** How many times faster than real the waits between attempts pass. */
     readonly retryPace: number,
   ) {
     this.#execution = session.executions;
@@ -45,7 +45,7 @@ class Run {
     if (this.isOver) throw new Ended();
   }
 
-  /** Until somebody ends it. */
+  /** Waits until somebody ends the run. */
   async forever(): Promise<never> {
     for (;;) await this.wait(DELTA_MS);
   }
@@ -74,7 +74,7 @@ class Run {
     this.fake.answer(this.session, 'All done.');
   }
 
-  /** So many retries, each with its wait (section 5), of one step. */
+  /** This many retries of one step, each with its wait (section 5). */
   async retries(count: number): Promise<string> {
     const id = this.fake.newMessageID();
     for (const [nth, gapMs] of RETRY_GAPS_MS.slice(0, count || FEW_RETRIES).entries()) {
@@ -85,7 +85,7 @@ class Run {
     return id;
   }
 
-  /** A sentence each second. */
+  /** Writes a sentence each second. */
   async recite(sentence: (nth: number) => string, ms = Number.POSITIVE_INFINITY): Promise<string> {
     const id = this.step();
     const part = this.fake.speak(this.session, id);
@@ -108,7 +108,10 @@ class Run {
     this.fake.stepEnded(this.session, id, 'tool-calls');
   }
 
-  /** A subagent, with its prompt; it is named by its session or, as before its first progress, by the parent alone. */
+  /**
+   * A subagent with its prompt. With `isNamed` the call's progress names the subagent's session. Without it only the
+   * subagent's parent tells the two belong together, as before the first progress.
+   */
   async subagent(text: string, isNamed = true): Promise<void> {
     const { fake, session } = this;
     const id = this.step();
@@ -128,10 +131,10 @@ class Run {
   }
 }
 
-/** `ms`: the number of its prompt; of retries, how many. */
+/** `ms`: the number in the prompt. For retries it is how many. */
 type Behaviour = (run: Run, ms: number) => Promise<void>;
 
-/** Steps without end, a moment apart, or so many ms. */
+/** Steps without end, `ms` apart, or a moment if there is no number. */
 const without =
   (step: (run: Run, nth: number) => void): Behaviour =>
   async (run, ms) => {
@@ -157,7 +160,7 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     run.fake.stepEnded(run.session, id, 'stop');
     run.fake.end(run.session, 'succeeded');
   },
-  /** The plugins are waited for, or the provider: nothing comes after `inbox.delivered` (section 3.4). */
+  /** The run waits for the plugins or the provider: nothing comes after `inbox.delivered` (section 3.4). */
   'slow-begin': async (run, ms) => {
     await run.wait(ms);
     run.answer();
@@ -232,7 +235,7 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   flaky: async (run, count) => {
     const { fake, session } = run;
     const id = await run.retries(count);
-    // The same message, again (section 3.4).
+    // The same message again (section 3.4).
     fake.step(session, id);
     fake.say(session, id, 'All done.');
     fake.stepEnded(session, id, 'stop');
@@ -343,8 +346,8 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
 const MARKER = /\[\[([\w-]+)(?: (\d+))?\]\]/;
 
 /**
- * From here on every prompt that names a behaviour is played; what has none is for the test to play. The waits between
- * attempts pass in a tenth of their time by default.
+ * From now on a prompt that names a behaviour is played. Other prompts are left to the test. By default the waits
+ * between attempts take a tenth of their time.
  */
 export function behave(fake: FakeOpencode2, { retryPace = 10 } = {}): void {
   fake.onPrompt = (session, { text }) => {

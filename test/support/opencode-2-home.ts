@@ -1,4 +1,4 @@
-/** A home with the fake OpenCode 2 as the program `opencode`; nothing of it is left behind. */
+/** A home with the fake OpenCode 2 as the program `opencode`. `clear` leaves nothing of it behind. */
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,7 +11,7 @@ const PROGRAM = fileURLToPath(new URL('opencode-2-program.ts', import.meta.url))
 
 export class Opencode2Home {
   readonly dir = mkdtempSync(join(tmpdir(), 'watchdog-opencode-2-'));
-  /** Its `opencode`. */
+  /** Its `opencode` command. */
   readonly program = join(this.dir, 'bin/opencode');
   readonly directory = join(this.dir, 'project');
 
@@ -36,7 +36,7 @@ export class Opencode2Home {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Every process that is started here has this in its environment. */
+  /** Every process that is started with this environment can be found by `HABITAT`. */
   env(more: Record<string, string> = {}): Record<string, string> {
     return {
       PATH: `${join(this.dir, 'bin')}:${dirname(process.execPath)}:${process.env.PATH ?? ''}`,
@@ -65,7 +65,7 @@ export class Opencode2Home {
   }
 }
 
-/** A client of the fake's API, as `opencode`. */
+/** A client of the fake's API, which logs in as `opencode`. */
 export function askOpencode2(url: string, password: string) {
   const headers = {
     authorization: `Basic ${btoa(`opencode:${password}`)}`,

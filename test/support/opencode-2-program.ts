@@ -1,9 +1,9 @@
 /**
  * The fake OpenCode 2 as a program: `opencode serve` and `opencode service`, points 10 and 11 of opencode-2-facts,
- * section 13. Bundled into one file by `installOpencode2`.
+ * section 13. `Opencode2Home` bundles it into one file.
  *
  * $FAKE2_BOOT_MS: how long it answers 503 (100). $FAKE2_PORT: the first port that is tried without `--port` (4096).
- * $FAKE2_WATCH_MS: how often a service reads its registration (5000). $FAKE2_CHANNEL: of a channel's build.
+ * $FAKE2_WATCH_MS: how often a service reads its registration (5000). $FAKE2_CHANNEL: the release channel of the build.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -19,7 +19,7 @@ const BOOT_MS = Number(env.FAKE2_BOOT_MS ?? 100);
 const FIRST_PORT = Number(env.FAKE2_PORT ?? 4096);
 const WATCH_MS = Number(env.FAKE2_WATCH_MS ?? 5_000);
 const CHANNEL = env.FAKE2_CHANNEL ? `-${env.FAKE2_CHANNEL}` : '';
-/** 0xc0de; a test has a port of its own. */
+/** 0xc0de. A test uses a port of its own. */
 const SERVICE_PORT = Number(env.FAKE2_SERVICE_PORT ?? 49_374);
 const HOME = env.HOME ?? homedir();
 const REGISTRATION = join(

@@ -1,4 +1,4 @@
-/** A small driver for opencode's HTTP API, for tests: no retries, no judgement, errors with the body. */
+/** A small client of opencode's HTTP API for tests: no retries, no interpretation, errors with the body. */
 import { stretched } from './slowness.js';
 
 export interface Status {
@@ -45,7 +45,10 @@ export interface Model {
   modelID: string;
 }
 
-/** On a quiet machine. No request of a test may outlive it; the slow ones are the first in a new directory, and a compaction. */
+/**
+ * On a quiet machine. No request of a test may take longer. The slow ones are the first in a new directory, and a
+ * compaction.
+ */
 const REQUEST_TIMEOUT_MS = 60_000;
 
 export const authHeader = (password: string, username = 'opencode') => ({
@@ -96,7 +99,7 @@ export function api(url: string, { password }: { password?: string } = {}) {
       ),
     createSession: ({ directory, ...body }: NewSession) =>
       call<Session>('POST', '/session', directory, body),
-    /** Returns at once; the run goes on in the server. */
+    /** Returns at once, while the run continues in the server. */
     promptAsync: (id: string, directory: string, text: string, model?: Model) =>
       call<void>('POST', `/session/${id}/prompt_async`, directory, {
         ...(model && { model }),

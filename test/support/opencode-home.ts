@@ -1,4 +1,6 @@
-/** An isolated home for a real opencode: its folders, configuration and command, none of the user's. */
+/**
+ * An isolated home for a real opencode, with its own folders, configuration and command. It uses nothing of the user's.
+ */
 import { statSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,15 +9,15 @@ import { fileURLToPath } from 'node:url';
 import { killAll, processesWithEnv } from './processes.js';
 
 export interface HomeOptions {
-  /** opencode.json's `permission`, e.g. `{ bash: 'ask' }`. */
+  /** The `permission` of opencode.json, e.g. `{ bash: 'ask' }`. */
   permission?: Record<string, unknown>;
   /** Further keys for opencode.json. */
   config?: Record<string, unknown>;
   /** Further models of the provider `fake`, by id, as opencode.json has them: `{ paid: { cost: { input: 3, output: 15 } } }`. */
   models?: Record<string, Record<string, unknown>>;
-  /** Further providers with the models `m1` and `m2`, by id: who answers for them. */
+  /** Further providers with the models `m1` and `m2`, by id, with the URL that answers for them. */
   providers?: Record<string, { url: string }>;
-  /** `opencode` is npm's kind of Node wrapper, the server its child. */
+  /** `opencode` is a Node wrapper like npm's, and the server is its child. */
   viaWrapper?: boolean;
 }
 
@@ -23,7 +25,7 @@ export interface Home {
   path: string;
   /** An empty project folder to work in. */
   directory: string;
-  /** The `opencode` command; also first in the `PATH` of `opencodeEnv`. */
+  /** The `opencode` command. Its folder is also first in the `PATH` of `opencodeEnv`. */
   command: string;
   /** Makes a further project folder. */
   project(name: string): Promise<string>;
@@ -35,7 +37,7 @@ export interface Home {
 
 const packages = fileURLToPath(new URL('../../node_modules/', import.meta.url));
 
-/** The real opencode binary; `$OPENCODE_TEST_BIN` runs the tests against another version. */
+/** The real opencode binary. `$OPENCODE_TEST_BIN` runs the tests against another version. */
 export function binary(): string {
   const candidates = process.env.OPENCODE_TEST_BIN
     ? [process.env.OPENCODE_TEST_BIN]
@@ -43,7 +45,7 @@ export function binary(): string {
         join(packages, 'opencode-ai/bin/opencode.exe'),
         join(packages, `opencode-${process.platform}-${process.arch}/bin/opencode`),
       ];
-  // Where its postinstall script has not run, the first is a stub of a few bytes.
+  // If its postinstall script has not run, the first is a stub of a few bytes.
   const found = candidates.find((file) => (sizeOf(file) ?? 0) > 1_000_000);
   if (!found) throw new Error(`no opencode binary: none of ${candidates.join(', ')} is one`);
   return found;
@@ -54,8 +56,8 @@ const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size
 const dataHome = (path: string) => join(path, 'data');
 
 /**
- * opencode's list of the world's models, here of one that is not connected: its own, of thousands, took half of the CPU
- * of a directory's first prompt.
+ * opencode's catalogue of models, here with one model of a provider that is not connected. opencode's own catalogue has
+ * thousands, which took half of the CPU time of a directory's first prompt.
  */
 const catalogue = (path: string) => join(path, 'models.json');
 const CATALOGUE = {
@@ -80,7 +82,7 @@ const CATALOGUE = {
   },
 };
 
-/** The environment in which any process (a watchdog, too) finds this opencode and this home. */
+/** The environment in which any process, a watchdog included, finds this opencode and this home. */
 export function opencodeEnv(path: string): Record<string, string> {
   return {
     PATH: [join(path, 'bin'), process.env.PATH ?? ''].join(delimiter),
@@ -159,7 +161,7 @@ export async function prepareHome(
   };
 }
 
-/** As npm's `opencode-ai` does it: the wrapper waits for its child and passes no signal on. */
+/** Like npm's `opencode-ai`, the wrapper waits for its child and passes no signal on. */
 const wrapper = (target: string) => `#!/usr/bin/env node
 const { spawnSync } = require('node:child_process');
 const child = spawnSync(${JSON.stringify(target)}, process.argv.slice(2), { stdio: 'inherit' });

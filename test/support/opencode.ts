@@ -1,4 +1,4 @@
-/** Starts a real `opencode serve` in a home of its own, and stops all of it. */
+/** Starts a real `opencode serve` in a home of its own, and stops all of its processes. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { api, type OpencodeApi } from './opencode-api.js';
@@ -19,10 +19,10 @@ const PROBE_TIMEOUT_MS = 1000;
 export interface StartOptions extends HomeOptions {
   provider: { url: string };
   password?: string;
-  /** The server's working directory; else the home's `project`. */
+  /** The server's working directory. Default: the home's `project`. */
   directory?: string;
   port?: number;
-  /** Start in this home, as it was prepared; whoever made it removes it. */
+  /** Start in this prepared home. The caller who made it removes it. */
   home?: Home;
   env?: Record<string, string>;
 }
@@ -30,7 +30,7 @@ export interface StartOptions extends HomeOptions {
 export interface Opencode {
   url: string;
   port: number;
-  /** The process we started: with `viaWrapper` the wrapper, not the server. */
+  /** The process that we started: with `viaWrapper` the wrapper, not the server. */
   pid: number;
   child: ChildProcess;
   home: Home;
@@ -38,9 +38,9 @@ export interface Opencode {
   api: OpencodeApi;
   /** What it wrote to stdout and stderr. */
   output(): string;
-  /** The pids of everything it is and has started. */
+  /** The pids of the server and of everything that it has started. */
   tree(): number[];
-  /** Kills the whole tree and, if the home is its own, removes that. */
+  /** Kills the whole tree. Removes the home too, unless it was passed in. */
   stop(): Promise<void>;
 }
 

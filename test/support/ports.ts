@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * Below the ports that the system gives to outgoing connections (32768 and up on Linux), where any client could take
- * the port before its server does; each test process counts through a range that starts at its own place.
+ * Below the range for outgoing connections (32768 and up on Linux), where any client could take the port before the
+ * server does. Each test process counts through the range from its own starting point.
  */
 const PORTS = { first: 10_000, count: 22_000 };
 let nextPort = (process.pid * 97) % PORTS.count;
 
-/** A port of loopback that nobody listens on, and that this process gives out but once. */
+/** A loopback port that nobody listens on. This process gives it out only once per pass through the range. */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < PORTS.count; tries++) {
     const port = PORTS.first + nextPort;

@@ -1,4 +1,4 @@
-/** Who is running, by /proc (Linux): to kill a whole tree, and to prove that nothing of it is left. */
+/** Finds processes by /proc (Linux): to kill a whole tree, and to prove that nothing of it is left. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { waitFor } from './wait.js';
 
@@ -8,7 +8,7 @@ function pids(): number[] {
     .map(Number);
 }
 
-/** Processes come and go while we look: whoever cannot be read is gone. */
+/** Processes come and go while we read. One that cannot be read counts as gone. */
 function procFile(pid: number, name: string): string {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'utf8');
@@ -17,7 +17,7 @@ function procFile(pid: number, name: string): string {
   }
 }
 
-/** State and parent from `/proc/PID/stat`; the command name before them may contain anything. */
+/** State and parent from `/proc/PID/stat`. The command name before them may contain anything. */
 function stat(pid: number): { state: string; ppid: number } | undefined {
   const text = procFile(pid, 'stat');
   const [state, ppid] = text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -60,8 +60,8 @@ export function processesWithEnv(entry: string): number[] {
 }
 
 /**
- * Kills what `find` finds until it finds nothing: a tree may fork while it dies, and opencode's
- * bash children live in sessions of their own.
+ * Kills what `find` finds until it finds nothing: a tree may fork while it dies, and opencode's bash children are in
+ * sessions of their own.
  */
 export async function killAll(find: () => number[], what: string): Promise<void> {
   const seen = new Set<number>();
@@ -84,7 +84,7 @@ function kill(pid: number): void {
   }
 }
 
-/** Stops a process anew whenever somebody lets it run, until it is gone: frozen in a way that a SIGCONT does not mend. */
+/** Stops a process again whenever somebody continues it, until it is gone: a freeze that SIGCONT does not cure. */
 export function keepStopped(pid: number): void {
   const timer = setInterval(() => {
     try {

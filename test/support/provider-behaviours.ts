@@ -1,27 +1,27 @@
-/** What the fake model provider can do to a request: one entry per marker, e.g. `[[stall 3]]`. */
+/** What the fake model provider can do to a request: one entry for each marker, e.g. `[[stall 3]]`. */
 import type { ServerResponse } from 'node:http';
 import { pause } from './wait.js';
 
 /** A marker taken apart: `[[flaky 2 id=a]]` is name `flaky`, args `['2']`, options `{id: 'a'}`. */
 export interface Marker {
   name: string;
-  /** Everything after the name, untouched: a shell command, a subagent's prompt. */
+  /** Everything after the name, unchanged: a shell command, a subagent's prompt. */
   rest: string;
   args: string[];
   options: Record<string, string>;
-  /** As written, with its brackets. */
+  /** As written, with the brackets. */
   text: string;
 }
 
 export interface Call {
   marker: Marker;
   model: string;
-  /** How many requests with this very marker (and session) came before this one. */
+  /** How many requests with exactly this marker (in this session) came before this one. */
   earlier: number;
-  /** The key that opencode showed. */
+  /** The API key that opencode sent. */
   apiKey: string;
   reply: Reply;
-  /** Somebody has told the provider that this marker's answer may end (`FakeProvider.end`). */
+  /** True once the test has told the provider that this marker's answer may end (`FakeProvider.end`). */
   mayEnd(): boolean;
 }
 
@@ -40,10 +40,10 @@ const ok: Behaviour = ({ reply }) => {
   reply.finish();
 };
 
-/** Input tokens that an answer reports; output: 5. */
+/** Input tokens that an answer reports. Output tokens: 5. */
 const USAGE = 10;
 
-/** An hour and more: opencode's own limit for a bash call is two minutes. */
+/** Two hours. opencode's own limit for a bash call is two minutes. */
 const BASH_TIMEOUT_MS = 7_200_000;
 
 export const behaviours: Record<string, Behaviour> = {
@@ -53,15 +53,15 @@ export const behaviours: Record<string, Behaviour> = {
   '503': ({ reply }) => reply.error(503, 'Service Unavailable'),
   '401': ({ reply }) => reply.error(401, 'Incorrect API key provided'),
   '400': ({ reply }) => reply.error(400, 'Invalid request'),
-  /** 401 by a provider that repeats the key, as some do. */
+  /** A 401 from a provider that repeats the key, as some do. */
   refused: ({ reply, apiKey }) => reply.error(401, `Incorrect API key provided: ${apiKey}`),
 
-  /** 503 for the first N requests (with the headers that are given), then a reply. */
+  /** 503 for the first N requests (with the given headers), then a reply. */
   flaky: (call) =>
     call.earlier < num(call.marker.args[0], 1)
       ? call.reply.error(503, 'Service Unavailable', call.marker.options)
       : ok(call),
-  /** A quota of a minute (Gemini, Alibaba) for the first N requests, which names its time, then a reply. */
+  /** A quota of a minute (Gemini, Alibaba) for the first N requests, with the time until it ends, then a reply. */
   'quota-per-minute': (call) =>
     call.earlier < num(call.marker.args[0], 1)
       ? call.reply.error(
@@ -70,11 +70,14 @@ export const behaviours: Record<string, Behaviour> = {
           call.marker.options,
         )
       : ok(call),
-  /** A reply from this one model; every other one is down. */
+  /** A reply if this model was asked. Every other model is down. */
   only: (call) =>
     call.model === call.marker.args[0] ? ok(call) : call.reply.error(503, 'Service Unavailable'),
 
-  /** Credits are spent. Plain: opencode's free tier; `quota`: OpenAI's; `go`: opencode Go's. */
+  /**
+   * Credits are spent. Plain: opencode's free tier. `quota`: OpenAI's. `go`: opencode Go's. `credits`: an empty
+   * balance.
+   */
   'usage-exhausted': ({ reply, marker }) => {
     const kind = marker.args[0] ?? 'free';
     const body = exhausted[kind];
@@ -82,12 +85,12 @@ export const behaviours: Record<string, Behaviour> = {
     reply.json(kind === 'credits' ? 401 : 429, body, marker.options);
   },
 
-  /** N chunks of text, MS apart, then the end: a healthy long answer. */
+  /** N chunks of text, MS apart, then the end: a long, healthy answer. */
   stream: async ({ reply, marker }) => {
     await reply.chunks(num(marker.args[0], 5), num(marker.args[1], 20), 'content');
     reply.finish();
   },
-  /** Chunks of text, MS apart, until the provider is told that they may end. */
+  /** Chunks of text, MS apart, until the test tells the provider that they may end. */
   'stream-on': async ({ reply, marker, mayEnd }) => {
     await reply.chunks(Number.POSITIVE_INFINITY, num(marker.args[0], 20), 'content', mayEnd);
     reply.finish();
@@ -98,19 +101,19 @@ export const behaviours: Record<string, Behaviour> = {
     await call.reply.chunks(num(args[0], 5), num(args[1], 20), 'reasoning_content');
     await ok(call);
   },
-  /** An answer without a word; `[[empty space]]` says a blank, `[[empty thought]]` reasons only. */
+  /** An answer without words. `[[empty space]]` sends only white space, `[[empty thought]]` only reasoning. */
   empty: async ({ reply, marker }) => {
     if (marker.args[0] === 'space') reply.text(' \n');
     if (marker.args[0] === 'thought') await reply.chunks(3, 5, 'reasoning_content');
     reply.open();
     reply.finish();
   },
-  /** N chunks, then the limit of what the model may write. */
+  /** N chunks, then the answer ends at the model's output limit. */
   length: async ({ reply, marker }) => {
     await reply.chunks(num(marker.args[0], 3), 5, 'content');
     reply.finish('length');
   },
-  /** Writes a file, with some words before it: `[[write FILE]]`, `[[write FILE CONTENT]]`. */
+  /** Writes a file, with some words first: `[[write FILE]]`, `[[write FILE CONTENT]]`. */
   write: ({ reply, marker }) => {
     const [filePath, ...words] = marker.args;
     reply.text('Let me write it.');
@@ -123,7 +126,7 @@ export const behaviours: Record<string, Behaviour> = {
   /** N chunks, then the connection is cut. */
   midfail: async ({ reply, marker }) => {
     await reply.chunks(num(marker.args[0], 3), 5, 'content');
-    // A reset overtakes what is still on its way: let the chunks arrive first.
+    // A reset overtakes data that is still on its way: let the chunks arrive first.
     await pause(100);
     reply.cut();
   },
@@ -134,8 +137,8 @@ export const behaviours: Record<string, Behaviour> = {
     timeout: BASH_TIMEOUT_MS,
   })),
   /**
-   * The subagent's own markers are written with braces: `[[task {{hang}} please]]`; those of its own subagent with
-   * round ones: `[[task {{task ((hang))}}]]`.
+   * The subagent's own markers are written with braces: `[[task {{hang}} please]]`. Those of the subagent's subagent
+   * are written with parentheses: `[[task {{task ((hang))}}]]`.
    */
   task: tool('task', ({ rest }) => ({
     description: 'Test subtask',
@@ -146,7 +149,7 @@ export const behaviours: Record<string, Behaviour> = {
       .replaceAll('))', '}}'),
     subagent_type: 'general',
   })),
-  /** A whole answer without a body, for ever: opencode asks again at once (facts, section 10). */
+  /** A complete answer without a body, for ever. opencode asks again at once (facts, section 10). */
   'nothing-forever': ({ reply }) => reply.nothing(),
   /** `[[calls …]]` (see `stepOf`), then a reply. */
   calls: async (call) => {
@@ -155,7 +158,10 @@ export const behaviours: Record<string, Behaviour> = {
     await pause(step.waitMs);
     call.reply.toolCalls(step.calls, step.usage);
   },
-  /** `[[say N MS TEXT]]`: N times this text (`forever`: without end), MS apart; `%n` is which one it is. */
+  /**
+   * `[[say N MS TEXT]]`: this text N times (`forever`: without end), MS apart. `%n` is the number of the repetition,
+   * from 0.
+   */
   say: async ({ reply, marker }) => {
     const [count = '1', ms = '0', ...words] = marker.rest.split(' ');
     const text = `${words.join(' ')}\n`;
@@ -180,7 +186,7 @@ export const behaviours: Record<string, Behaviour> = {
   })),
 };
 
-/** Behaviours that go on past the last marker, until they answer by themselves. */
+/** Behaviours that continue past the last marker, until they answer by themselves. */
 export const ENDLESS: ReadonlySet<string> = new Set(['calls', 'nothing-forever']);
 
 interface ToolCall {
@@ -188,15 +194,15 @@ interface ToolCall {
   input: Record<string, unknown>;
 }
 
-/** Tokens that fill any context. */
+/** Enough tokens to fill any context. */
 const FULL = 1_000_000;
 const timesOf = (count: string): number =>
   count === 'forever' ? Number.POSITIVE_INFINITY : Number(count);
 
 /**
- * `[[calls N TOOL JSON | TOOL JSON …]]`: N steps (`forever`: without end) of one call each, of these in turn. `%n` in the
- * JSON is the step's number, `%i` the call's. Options before the tool: `wait=MS` before each answer, `parallel=N` calls in
- * each step, `full=N`: every Nth step says that the context is full.
+ * `[[calls N TOOL JSON | TOOL JSON …]]`: N steps (`forever`: without end) of one call each, which take these calls in
+ * turn. `%n` in the JSON is the step's number, `%i` the call's. Options before the tool: `wait=MS` before each answer,
+ * `parallel=N` calls in each step, `full=N`: every Nth step reports that the context is full.
  */
 function stepOf({
   marker,
@@ -240,7 +246,9 @@ const exhausted: Record<string, unknown> = {
   },
 };
 
-/** `summary-after=MS` anywhere in a conversation: how long the model is silent before it sums that up. */
+/**
+ * `summary-after=MS` anywhere in a conversation: how long the model is silent before it summarises the conversation.
+ */
 export function summaryDelay(conversation: string): number {
   return num(/summary-after=(\d+)/.exec(conversation)?.[1], 0);
 }
@@ -248,7 +256,7 @@ export function summaryDelay(conversation: string): number {
 const MARKER = /\[\[\s*(.+?)\s*\]\]/gs;
 const OPTION = /^([a-z-]+)=(.*)$/;
 
-/** The markers in a prompt, in order: step N of a run behaves as the Nth says, then `ok`. */
+/** The markers in a prompt, in order: step N of a run behaves as the Nth marker says, later steps as `ok`. */
 export function parseMarkers(prompt: string): Marker[] {
   return Array.from(prompt.matchAll(MARKER), ([text, inner = '']) => {
     const [name = '', ...words] = inner.split(/\s+/);
@@ -266,7 +274,7 @@ export function parseMarkers(prompt: string): Marker[] {
   });
 }
 
-/** The OpenAI wire format over one response. */
+/** Writes the OpenAI wire format to one response. */
 export class Reply {
   /** We broke the connection, not the client. */
   wasCut = false;
@@ -277,7 +285,7 @@ export class Reply {
     private readonly id: string,
   ) {}
 
-  /** Nobody reads on. */
+  /** The client no longer reads. */
   get isGone(): boolean {
     return this.res.destroyed;
   }

@@ -1,4 +1,4 @@
-/** Chance that can be had again: the same seed gives the same numbers on every machine. */
+/** Reproducible randomness: the same seed gives the same numbers on every machine. */
 
 /** Numbers in [0, 1) from a seed: mulberry32 (Tommy Ettinger, public domain). */
 export function randomFrom(seed: number): () => number {

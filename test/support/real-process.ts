@@ -1,4 +1,4 @@
-/** What the tests of `process/` on a real opencode share: a home, a free port, and the options of a control over it. */
+/** Shared by the tests of `process/` on a real opencode: a home, a free port, and the options of a control. */
 import { join } from 'node:path';
 import { SystemClock } from '../../src/lib/clock.js';
 import type { ControlDeps } from '../../src/process/control/control.js';
@@ -7,7 +7,7 @@ import { opencodeEnv, prepareHome } from './opencode.js';
 import { authHeader } from './opencode-api.js';
 import { freePort } from './ports.js';
 
-/** One look with an end: opencode never answers the connections of its first half second. */
+/** One request with a timeout: opencode never answers the connections of its first half second. */
 export async function answers(
   url: string,
   cut?: AbortSignal,
@@ -21,7 +21,7 @@ export async function answers(
   );
 }
 
-/** What a control is given, and what it says. */
+/** The dependencies of a control, and what the control reports through them. */
 export function worldOf(url: string, password?: string) {
   const lines: string[] = [];
   const notices: string[] = [];
@@ -37,7 +37,7 @@ export function worldOf(url: string, password?: string) {
   return { deps, lines, notices, exits };
 }
 
-/** A home for a server that is not there yet; `home.remove()` ends all that runs in it. */
+/** A home for a server that is not started yet. `home.remove()` ends everything that runs in it. */
 export async function serverHome(provider: { url: string }, viaWrapper = false) {
   const home = await prepareHome(provider, { viaWrapper });
   const port = await freePort();

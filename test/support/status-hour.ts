@@ -1,4 +1,4 @@
-/** What happens to sessions and to a server, as the status page sees it: an hour of it, and its pieces. */
+/** What happens to sessions and to a server, as the status page sees it: a whole hour, and the single events. */
 import type { StuckReason } from '../../src/watchdog/decision.js';
 import type { StatusWorld } from './status-world.js';
 
@@ -43,7 +43,7 @@ export function aborted(
   });
 }
 
-/** An hour in the life of a server, told in the past and brought to now. */
+/** Emits an hour of a server's life, with times in the past, up to now. */
 export async function anHour(w: StatusWorld): Promise<void> {
   const names = [
     ['ses_7Qm2', 'Migrate the shop to the new API', '/home/ada/shop'],

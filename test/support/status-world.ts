@@ -1,4 +1,4 @@
-/** A status endpoint without a daemon behind it: a source whose facts the test sets, and events that it emits. */
+/** A status endpoint without a daemon behind it: the test sets the source's facts and emits the events. */
 import { Secret } from '../../src/config/secret.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import { createRedactor, type Revealable } from '../../src/lib/redaction.js';
@@ -17,9 +17,9 @@ import type { Health } from '../../src/watchdog/decision.js';
 import { freePort } from './ports.js';
 import { waitFor } from './wait.js';
 
-/** Real time, whose wall clock a test may set back to tell of the past. */
+/** Real time. A test may set its wall clock back, so that events happen in the past. */
 export class TestClock extends SystemClock {
-  /** ms before now. */
+  /** How far the wall clock is set back, ms. */
   back = 0;
 
   override epoch(): number {
@@ -49,7 +49,7 @@ export class TestSource implements StatusSource {
     maxRunTimeMs: 0,
   };
   readonly excerpts = new Map<string, SessionExcerpt>();
-  /** Whose excerpts were wanted, one list a read. */
+  /** The sessions whose excerpts were asked for, one list for each read. */
   readonly wanted: string[][] = [];
   readonly acts: string[] = [];
   idleSessions = 0;
@@ -126,15 +126,15 @@ export class TestSource implements StatusSource {
 
 export interface WorldOptions {
   address?: Address;
-  /** One is made where none is given. */
+  /** Made if none is given. */
   token?: Revealable;
   acts?: boolean;
   healthSocket?: string;
   secrets?: readonly Revealable[];
-  /** It started so many ms ago. */
+  /** It started this many ms ago. */
   back?: number;
   version?: string;
-  /** The folder of its history; none is kept where it is not given. */
+  /** The folder of its history. Without it no history is kept. */
   historyIn?: string;
 }
 
@@ -144,14 +144,14 @@ export interface StatusWorld {
   telemetry: Telemetry;
   /** Every line that was logged. */
   lines: Array<{ event: string; [field: string]: unknown }>;
-  /** Where it listens; for a unix socket only the path counts. */
+  /** The URL that it listens on. For a unix socket the host and port in it mean nothing. */
   url: string;
   port: number;
-  /** What shows the token. */
+  /** Headers with the token. */
   headers: { authorization: string };
-  /** To the page, with the token. */
+  /** A link to the page, with the token. */
   link: string;
-  /** The session has this health from now on, and the log says so. */
+  /** Sets the session's health from now on, and logs it. */
   health(sessionID: string, health: Health, facts?: Partial<SessionFacts>): void;
   close(): Promise<void>;
 }

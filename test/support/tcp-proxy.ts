@@ -1,8 +1,8 @@
 /**
  * A TCP proxy that misbehaves on request, between a client and a real server.
  *
- * It knows nothing of HTTP but the heads of requests, which it can tell of. What it does to a connection is decided at
- * each chunk, so a mode that is set while a stream is open meets that stream too.
+ * Of HTTP it knows only the heads of requests, which it can report. It decides for each chunk what to do to a
+ * connection. So a mode that is set while a stream is open affects that stream too.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
@@ -10,42 +10,47 @@ import { pause } from './wait.js';
 
 export type ProxyMode =
   | { kind: 'pass' }
-  /** Each chunk comes this much later, in order. */
+  /** Each chunk arrives this much later, in order. */
   | { kind: 'delay'; ms: number }
-  /** Connections are accepted, and nothing passes in either direction until the mode changes. */
+  /** Connections are accepted. Nothing passes in either direction until the mode changes. */
   | { kind: 'blackhole' }
-  /** The server's side ends properly, but after so many bytes: in the middle of a body. */
+  /** The server's side ends properly, but after this many bytes, in the middle of a body. */
   | { kind: 'truncate'; bytes: number }
-  /** As `truncate`, with a RST. */
+  /** Like `truncate`, but with a RST. */
   | { kind: 'reset'; bytes: number }
-  /** Such requests are answered with `true`, as opencode answers, and not passed on. One request at a time on a connection. */
+  /**
+   * Such requests are answered with `true`, as opencode answers, and are not passed on. Needs one request at a time on
+   * a connection.
+   */
   | { kind: 'swallow'; requests(method: string, path: string): boolean }
-  /** Nobody listens. */
+  /** Nothing listens on the port. */
   | { kind: 'refuse' };
 
 export interface ProxyOptions {
-  /** Where what comes in is passed on to, on 127.0.0.1. */
+  /** The port on 127.0.0.1 that traffic is passed on to. */
   target: number;
-  /** The port to listen on; else any free one. */
+  /** The port to listen on. Default: any free one. */
   port?: number;
-  /** The address to call the target from, for rules that tell the proxy's own connections from others. */
+  /** The address from which the target is called, for rules that tell the proxy's connections from others. */
   localAddress?: string;
-  /** A request's head as it arrives, whether or not it is passed on. */
+  /** Called for each request's head that arrives, whether or not it is passed on. */
   onRequest?(method: string, path: string): void;
 }
 
 interface Pair {
   client: Socket;
   upstream: Socket;
-  /** Bytes of the server's that were passed on. */
+  /** Bytes of the server's that were passed on to the client. */
   answered: number;
 }
 
 const REQUEST = /\b(GET|POST|DELETE|PUT|PATCH) (\/\S*) HTTP\/1\.1\r\n/g;
 const TRUE = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\ntrue';
-/** A RST overtakes what is still on its way, or is taken for an end: what was let through shall arrive first. */
+/**
+ * A RST overtakes data that is still on its way, or is taken for an end. This is the time for the data to arrive first.
+ */
 const ARRIVES_MS = 30;
-/** How often a held chunk looks whether it may go. */
+/** How often a held chunk is checked for whether it may pass. */
 const POLL_MS = 20;
 
 export class TcpProxy {
@@ -78,7 +83,7 @@ export class TcpProxy {
     return this.#pairs.size;
   }
 
-  /** Settles when the mode is in force. */
+  /** Resolves when the mode is in force. */
   async set(mode: ProxyMode): Promise<void> {
     this.#mode = mode;
     for (const pair of this.#pairs) pair.answered = 0;
@@ -86,7 +91,7 @@ export class TcpProxy {
     await this.#settle();
   }
 
-  /** While its target does not listen, a proxy that is to go unnoticed does not either. */
+  /** Makes the proxy listen only while its target listens, so that it goes unnoticed. */
   async follow(listening: boolean): Promise<void> {
     if (this.#followed === listening) return;
     this.#followed = listening;
@@ -109,7 +114,7 @@ export class TcpProxy {
     await this.#settle();
   }
 
-  /** Listens or does not, as all that was said together demands; one change after the other. */
+  /** Starts or stops listening, as mode, `follow` and `stop` together demand, one change after the other. */
   #settle(): Promise<void> {
     this.#settling = this.#settling.then(async () => {
       const wanted = !this.#stopped && this.#followed && this.#mode.kind !== 'refuse';
@@ -128,7 +133,7 @@ export class TcpProxy {
     this.#port = (server.address() as AddressInfo).port;
   }
 
-  /** The port is free at once; connections that were accepted go on. */
+  /** The port is free at once. Accepted connections continue. */
   async #unlisten(): Promise<void> {
     this.#server?.close();
     this.#server = undefined;
@@ -148,7 +153,7 @@ export class TcpProxy {
       upstream.destroy();
     };
     client.on('close', end).on('error', end);
-    // Nobody there: the client shall see a broken connection, as it would without us.
+    // Nothing listens there: the client must see a broken connection, as it would without us.
     upstream.on('error', () => client.resetAndDestroy());
     client.on('data', (chunk) => {
       if (onRequest === undefined) return;
@@ -158,7 +163,7 @@ export class TcpProxy {
     this.#forward(pair, upstream, client);
   }
 
-  /** Passes on what comes, in order, each chunk when the mode lets it. */
+  /** Passes on what arrives, in order, each chunk when the mode allows it. */
   #forward(pair: Pair, from: Socket, to: Socket): void {
     let queue: Promise<unknown> = Promise.resolve();
     let waiting = 0;
@@ -173,7 +178,8 @@ export class TcpProxy {
         else if (!to.destroyed) this.#write(pair, chunk, to);
         if (waiting === 0) from.resume();
       });
-      // A delay holds what has come, not what is still to come: else a stream of many chunks would slow to a crawl.
+      // A delay holds what has arrived, not what is still to come. Otherwise a stream of many chunks would slow to a
+      // crawl.
       if (this.#mode.kind === 'delay') from.resume();
     });
     from.on('end', () => {
@@ -224,7 +230,7 @@ export class TcpProxy {
   }
 }
 
-/** Method and path of each request whose head is in it. */
+/** Method and path of each request whose head is in the chunk. */
 function requestsIn(chunk: Buffer): [method: string, path: string][] {
   return Array.from(chunk.toString('latin1').matchAll(REQUEST), ([, method = '', path = '']) => [
     method,

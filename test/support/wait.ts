@@ -1,12 +1,12 @@
-/** Polling until something observable is true: the tests' only way of waiting. */
+/** Polls until something observable is true: the tests' only way to wait. */
 import { measureSlowness } from './slowness.js';
 
 export interface WaitOptions {
-  /** What is waited for, in words: the error's subject. */
+  /** What is waited for, in words, for the error message. */
   what?: string;
-  /** Milliseconds until giving up on a quiet machine; a slow one has as many times more as it is slower. */
+  /** Milliseconds until the wait fails on a quiet machine. On a slower machine it is longer by the slowness factor. */
   timeout?: number;
-  /** Milliseconds between two looks. */
+  /** Milliseconds between two calls of `look`. */
   interval?: number;
 }
 
@@ -14,8 +14,8 @@ export const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
- * Looks until `look` returns something truthy, and returns that. A throwing look counts as "not
- * yet"; the final error names what was awaited and what was seen last.
+ * Calls `look` until it returns something truthy, and returns that. If `look` throws, that counts as "not yet". The
+ * final error says what was awaited and what was seen last.
  */
 export async function waitFor<T>(
   look: () => T | Promise<T>,
@@ -32,7 +32,7 @@ export async function waitFor<T>(
     } catch (error) {
       last = error;
     }
-    // Measured when it matters: a wait that is over in time costs nothing.
+    // Measured only now: a wait that ends in time costs nothing.
     if (Date.now() - began >= limit) {
       limit = timeout * (await measureSlowness());
       if (Date.now() - began >= limit) break;

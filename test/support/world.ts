@@ -1,4 +1,6 @@
-/** A world for an e2e test: a fake model provider, a home for the real opencode, a free port, and daemons on it. */
+/**
+ * Everything an e2e test needs: a fake model provider, a home for the real opencode, a free port, and daemons on it.
+ */
 import { onTestFinished } from 'vitest';
 import { type DaemonOptions, startDaemon, type TestDaemon } from './daemon.js';
 import { type FakeProvider, startFakeProvider } from './fake-provider.js';
@@ -13,12 +15,12 @@ export interface World {
   home: Home;
   port: number;
   url: string;
-  /** The server's working directory, and that of most sessions. */
+  /** The server's working directory, where most sessions work too. */
   directory: string;
   env: Record<string, string>;
-  /** Starts a daemon on this world's server. `config` is laid over a sensible minimum. */
+  /** Starts a daemon on this world's server. `config` is merged over a sensible minimum. */
   daemon(config?: Record<string, unknown>, args?: DaemonOptions['args']): Promise<TestDaemon>;
-  /** Runs when the world ends, last added first. */
+  /** Registers a cleanup for the end of the world. The last one added runs first. */
   defer(cleanup: () => Promise<unknown> | unknown): void;
   end(): Promise<void>;
 }
@@ -60,7 +62,7 @@ export async function createWorld(options: HomeOptions = {}): Promise<World> {
   };
 }
 
-/** A world that ends with the test that makes it. */
+/** A world that ends together with the test that makes it. */
 export async function testWorld(options?: HomeOptions): Promise<World> {
   const world = await createWorld(options);
   onTestFinished(() => world.end());
