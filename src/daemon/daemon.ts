@@ -18,31 +18,31 @@ import { EventLoop } from './event-loop.js';
 import { OrphanSweeper } from './orphan-sweeper.js';
 import type { ServiceManager } from './service-manager.js';
 
-/** How long one health probe may take while a server starts: it may accept a connection and never answer it. */
+/** How long one health probe may take while a server starts: it may accept a connection and then never answer. */
 const START_PROBE_MS = 1_000;
 
 export interface DaemonOptions {
   config: Config;
   secrets: Secrets;
-  /** Of OpenCode's background service: it may be registered after the daemon has started. */
+  /** Finds the password of OpenCode's background service, which may be registered after the daemon has started. */
   findPassword?: (() => Secret | undefined) | undefined;
   telemetry: Telemetry;
   clock: SystemClock;
   /** Chooses and makes the control of the server's process. */
   makeControl(deps: ControlDeps, signal: AbortSignal): Promise<ServerControl>;
-  /** Takes every observation down, for `replay`. */
+  /** Makes what writes down every observation, for `replay`. */
   makeRecorder?(acts: boolean): Recorder | undefined;
   /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
-  /** Where what the day has spent is kept. */
+  /** The folder of what is kept for the next daemon: the day's spending, the runs at work, the parked runs. */
   stateDirectory?: string | undefined;
-  /** Where is kept what was seen of the server before a restart. */
+  /** Keeps what was seen of the server before a restart. */
   evidenceStore?: EvidenceStore | undefined;
-  /** Says whether the password may be sent; told of the control once it is chosen. */
+  /** Decides whether the password may be sent; it gets the control once that is chosen. */
   guard?: PasswordGuard;
-  /** Called where the server that is there at the start is not understood; what it throws ends the daemon. */
+  /** Called if the server that is there at the start is not understood; an error that it throws ends the daemon. */
   onUnsupported?(says: string): void;
-  /** Tells the service manager. */
+  /** Reports to the service manager. */
   serviceManager?: ServiceManager;
 }
 
@@ -66,7 +66,7 @@ export class Daemon {
     });
   }
 
-  /** The configuration was changed in place: decide anew by it. */
+  /** To be called after the configuration was changed in place: everything is decided anew by it. */
   reconfigured(): void {
     this.#loop?.reconfigured();
   }
@@ -78,7 +78,7 @@ export class Daemon {
     return this.#loop?.status.sessions() ?? [];
   }
 
-  /** What is known just now; undefined before the watch has begun. */
+  /** What is known now; undefined before the watch has begun. */
   snapshot(): Record<string, unknown> | undefined {
     return this.#loop?.snapshot();
   }
@@ -109,7 +109,7 @@ export class Daemon {
       control = config.dryRun ? new DryRunControl(real) : real;
       this.#control = control;
       this.#options.guard?.follow(real);
-      // Whether it can act at all is known only when it has seen whom it would act on.
+      // The control knows whether it can act at all only after it has seen the process that it would act on.
       const identity = await control.attach(stopped);
       recorder = makeRecorder?.(control.acts);
       loop = new EventLoop({
@@ -141,13 +141,13 @@ export class Daemon {
       sweeper = this.#orphanSweeper(control, loop);
       await aborted(stopped);
     } catch (error) {
-      // Told to stop before it had begun: that is no failure.
+      // If the daemon was told to stop before it had begun, that is not a failure.
       if (!stopped.aborted) throw error;
     } finally {
       const onExit = gaveUp.signal.aborted ? 'leave' : config.server.onExit;
       await endAll(
         [
-          // Whoever waits there for the end of an abort would hold up its closing.
+          // First, because a request that waits for the end of an abort would hold up the closing of the endpoint.
           { doing: 'answering who waits for an abort', end: () => loop?.status.stop() },
           { doing: 'closing the status endpoint', end: () => status?.close() },
           {
@@ -185,7 +185,7 @@ export class Daemon {
     const { config, clock, guard } = this.#options;
     const { url, api, username } = config.server;
     const password = passwordOf(this.#options);
-    // Loaded by those that want it alone: a daemon is to stay small.
+    // Loaded only if it is needed, so that a daemon without it stays small.
     const { OpencodeDriver } = await import('../opencode/driver/driver.js');
     const driver = new OpencodeDriver({
       url,
@@ -203,7 +203,7 @@ export class Daemon {
   }
 }
 
-/** Asked anew for each request where it may change. */
+/** Returns a function that is called for each request if the password may change. */
 function passwordOf({
   secrets: { password },
   findPassword,

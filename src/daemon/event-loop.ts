@@ -34,15 +34,15 @@ export interface EventLoopOptions {
   client: ServerApi;
   control: ServerControl;
   recorder: Recorder | undefined;
-  /** Where is kept what the next daemon is to know; undefined: in memory only. */
+  /** The folder of what the next daemon must know; undefined: it is kept in memory only. */
   stateDirectory?: string | undefined;
-  /** Where is kept what was seen of the server before a restart; undefined: nowhere. */
+  /** Keeps what was seen of the server before a restart; undefined: nothing is kept. */
   evidenceStore?: EvidenceStore | undefined;
-  /** `restart.giveUp: exit`. */
+  /** Called for `restart.giveUp: exit`. */
   giveUp(): void;
 }
 
-/** Whether it is such a run that the restart is to end: one that is stuck, or retries in a pile-up. */
+/** Whether the restart is meant to end such a run: one that is stuck, or one that retries in a pile-up. */
 function isEndedBy(reason: RestartReason, health: Health): boolean {
   return (
     health === 'stuck' || health === 'wedged' || (reason === 'pileup' && health === 'retrying')
@@ -69,11 +69,11 @@ export class EventLoop {
   readonly #spent: SpentStore;
   readonly #parked: ParkedStore;
   readonly #runs: RunsStore;
-  /** What the status endpoint shows, and may do. */
+  /** What the status endpoint shows and can do. */
   readonly status: DaemonStatusSource;
-  /** Ends what runs on a schedule. */
+  /** Functions that end what runs on a schedule. */
   #endSchedules: (() => void)[] = [];
-  /** The server itself was seen to answer well, with our credentials. */
+  /** True once the server itself has answered well with our credentials. */
   #answered = false;
   #turns = 0;
 
@@ -107,7 +107,7 @@ export class EventLoop {
       stuck: (reason) => this.status.sessions().filter(({ health }) => isEndedBy(reason, health)),
       pauseMonitor: () => this.#monitor.pause(),
       resumeMonitor: (fresh) => {
-        // A restart that was cut short by the end wakes nobody.
+        // If the daemon's end cuts a restart short, the monitor stays asleep.
         if (!this.#stopped) this.#monitor.resume({ fresh });
       },
       giveUp,
@@ -169,7 +169,7 @@ export class EventLoop {
       onProblem: notKept('the runs at work are not kept on disk'),
     });
     this.#parked = new ParkedStore({
-      // A dry run continues nobody, and what is parked is the real daemon's.
+      // A dry run continues no run, and the parked runs belong to the real daemon.
       directory: config.dryRun ? undefined : options.stateDirectory,
       clock,
       watchdog: this.#watchdog,
@@ -185,14 +185,14 @@ export class EventLoop {
     });
   }
 
-  /** `probe`: what came of asking the server just now. */
+  /** `probe`: the result of probing the server just now. */
   start(probe: ProbeResult, pid: number | undefined): void {
     const { clock } = this.#o;
     clock.start((ms) => this.#gap(ms));
     this.#spent.start();
     this.#parked.start();
     this.#runs.start();
-    // First the monitor, so that a start of the server finds it awake and puts it to rest.
+    // The monitor starts first: if the server has to be started, that can put the monitor to rest.
     this.#monitor.start();
     this.observe({
       kind: 'server.attached',
@@ -209,7 +209,7 @@ export class EventLoop {
     this.#schedule();
   }
 
-  /** The configuration was changed in place (SIGHUP): decide anew by it. */
+  /** To be called after the configuration was changed in place (SIGHUP): everything is decided anew by it. */
   reconfigured(): void {
     this.#schedule();
     this.observe({
@@ -222,11 +222,11 @@ export class EventLoop {
   #policy(): Policy {
     const policy = copyPolicy(this.#o.config);
     if (this.#o.control.resumesRuns !== true) return policy;
-    // The new server goes on with what was cut: a prompt from here would be a second one.
+    // The new server continues the runs that were cut itself: a prompt from the daemon would be a second one.
     return { ...policy, recover: { ...policy.recover, afterRestart: 'none' } };
   }
 
-  /** What is known just now, for people. */
+  /** What is known now, for people. */
   snapshot(): Record<string, unknown> {
     const { server } = this.#watchdog;
     const at = this.#o.clock.now();
@@ -248,7 +248,7 @@ export class EventLoop {
     };
   }
 
-  /** What the service manager is told. */
+  /** What is reported to the service manager. */
   view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] } {
     return {
       server: this.#watchdog.server.health(),
@@ -257,16 +257,16 @@ export class EventLoop {
     };
   }
 
-  /** Takes one turn, and says whether it really turned: a tick was taken in, and the monitor is not deaf. */
+  /** Takes one turn. Returns true if it really turned: a tick was taken in, and the monitor is not deaf. */
   turn(): boolean {
     const before = this.#turns;
     this.observe({ kind: 'tick', at: this.#o.clock.now() });
     return this.#turns > before && this.status.deafMs === undefined;
   }
 
-  /** Takes one observation at a time: what an act reports while it is being carried out comes after it. */
+  /** Takes one observation at a time: what an act reports while a decision is carried out is taken in afterwards. */
   observe(o: Observation): void {
-    // Nothing is decided any more that nobody would do.
+    // After the stop nothing is decided, because nothing would be carried out.
     if (this.#stopped) return;
     this.#queue.push(o);
     if (this.#queue.length > 1) return;
@@ -275,7 +275,7 @@ export class EventLoop {
         this.#take(next);
         this.#turns += 1;
       } catch (err) {
-        // Nothing that the monitor brings may stop the daemon, a bug of ours least of all.
+        // No observation may stop the daemon, not even through a bug of our own.
         this.#o.telemetry.emit('error', { err, doing: `taking in ${next.kind}` });
       }
       this.#queue.shift();
@@ -314,7 +314,7 @@ export class EventLoop {
     }
   }
 
-  /** (Re)starts what happens every so often or at set times. */
+  /** Starts, or restarts, what happens periodically or at set times. */
   #schedule(): void {
     const { clock, config } = this.#o;
     for (const end of this.#endSchedules.splice(0)) end();
@@ -335,7 +335,7 @@ export class EventLoop {
       .catch((err: unknown) => this.#o.telemetry.emit('error', { err, doing: 'measuring memory' }));
   }
 
-  /** What the log says of the monitor itself. */
+  /** Logs what concerns the monitor itself. */
   #tell(o: Observation): void {
     switch (o.kind) {
       case 'probe.ok':

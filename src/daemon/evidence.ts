@@ -1,7 +1,8 @@
 /**
- * Gathers what is seen of a server just before a restart ends it, for whoever asks later why it hung or grew.
+ * Gathers what is seen of a server just before a restart ends it, so that people can find out later why it hung or
+ * grew.
  *
- * The restart waits for it, but never longer than `MAX_DELAY_MS`: what is not done by then is done beside it.
+ * The restart waits for it, but never longer than `MAX_DELAY_MS`. What takes longer is finished beside the restart.
  */
 import { cpus, freemem, loadavg, release, totalmem } from 'node:os';
 import { type Clock, sleep } from '../lib/clock.js';
@@ -11,12 +12,15 @@ import type { ServerFacts, SessionFacts } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { RestartReason } from '../watchdog/decision.js';
 
-/** Reading takes some 50 ms, also of a large tree. */
+/** Reading takes about 50 ms, even for a large process tree. */
 const MAX_DELAY_MS = 1_000;
 /** Open sessions in the evidence of an incident. At the limit: the rest are left out. */
 const MAX_SESSIONS = 200;
 
-/** A server that ended by itself shows nothing any more, and the others have nothing to do with the process. */
+/**
+ * The reasons that evidence is gathered for. A server that ended by itself shows nothing any more, and the other
+ * reasons have nothing to do with the process.
+ */
 const WANTED: ReadonlySet<RestartReason> = new Set(['unresponsive', 'memory', 'processes']);
 
 export interface EvidenceOptions {
@@ -30,19 +34,19 @@ export interface EvidenceOptions {
 
 export class Evidence {
   readonly #o: EvidenceOptions;
-  /** It was gathered for the incident that is not over. */
+  /** Evidence was gathered already for the present incident. */
   #isGathered = false;
 
   constructor(options: EvidenceOptions) {
     this.#o = options;
   }
 
-  /** The server is healthy: what comes now is another incident. */
+  /** To be called when the server is healthy: the next restart belongs to another incident. */
   incidentIsOver(): void {
     this.#isGathered = false;
   }
 
-  /** Settles when it is written, or after `MAX_DELAY_MS`. Never rejects. */
+  /** Settles when the evidence is written, or after `MAX_DELAY_MS`. Never rejects. */
   async gather(reason: RestartReason): Promise<void> {
     if (!WANTED.has(reason) || this.#isGathered) return;
     this.#isGathered = true;
@@ -93,7 +97,7 @@ export class Evidence {
   }
 }
 
-/** What a developer of opencode can use; titles and directories are the user's. */
+/** What a developer of opencode can use, without titles and directories: these belong to the user. */
 function sessionOf(session: SessionFacts): EvidenceSession {
   const { sessionID: id, parentID, health, model, tool, message, attempt, steps } = session;
   const { toolForMs, runForMs } = session;

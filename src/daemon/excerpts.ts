@@ -1,6 +1,6 @@
 /**
- * What sessions say and do just now, for people who look. Nothing is asked of the server where nobody looks; where
- * somebody does, the sessions in need of a person come first, and each is asked about at most every few seconds.
+ * What sessions say and do now, for people who look at them. The server is asked nothing while nobody looks. While
+ * somebody does, the sessions that need a person come first, and each is asked about at most once in `FRESH_MS`.
  */
 import type { Clock } from '../lib/clock.js';
 import { eachLimited } from '../lib/semaphore.js';
@@ -8,7 +8,10 @@ import type { Excerpt, ServerApi } from '../opencode/server-api.js';
 
 /** Sessions whose excerpt is kept. At the limit: the one that was asked about longest ago is forgotten. */
 export const MAX_EXCERPTS = 100;
-/** Sessions that one look asks about; a page shows some dozen at a time. At the limit: the others are asked about by a later look. */
+/**
+ * Sessions that one look asks about. A page shows about a dozen at a time. At the limit: the others are asked about by
+ * a later look.
+ */
 export const MAX_ASKED = 12;
 const CONCURRENT = 2;
 const FRESH_MS = 10_000;
@@ -31,12 +34,15 @@ export class Excerpts {
     this.#clock = clock;
   }
 
-  /** As it was when it was last looked at. */
+  /** The excerpt as it was when the session was last asked about. */
   get(sessionID: string): Excerpt | undefined {
     return this.#known.get(sessionID)?.excerpt;
   }
 
-  /** Somebody looks at these, the most urgent first: what is stale is asked for, beside whoever looks. */
+  /**
+   * To be called when somebody looks at these sessions, the most urgent first. It asks about those whose excerpt is
+   * stale, and does not wait for the answers.
+   */
   want(sessions: readonly Looked[]): void {
     if (this.#asking || this.#stop.signal.aborted) return;
     const now = this.#clock.now();
@@ -52,7 +58,9 @@ export class Excerpts {
     });
   }
 
-  /** Now. @returns undefined where it cannot be had: the server is slow, gone, or knows no such session */
+  /**
+   * Asks now. @returns undefined if there is nothing to show: the server is slow or gone, or does not know the session
+   */
   async ask({ sessionID, directory }: Looked): Promise<Excerpt | undefined> {
     try {
       const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(TIMEOUT_MS)]);
@@ -60,7 +68,7 @@ export class Excerpts {
       this.#remember(sessionID, excerpt);
       return excerpt;
     } catch {
-      // Who looks is shown the rest. It is asked for again, but not at once.
+      // The reader is shown the rest. This session is asked about again, but not at once.
       const known = this.get(sessionID);
       this.#remember(sessionID, known ?? { messages: [] });
       return known;

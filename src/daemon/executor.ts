@@ -20,7 +20,10 @@ import type { Act, ContinueReason, RestartReason } from '../watchdog/decision.js
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { isManual, skipped } from '../watchdog/skipped.js';
 
-/** What the model is told when a request was rejected in a person's place, so that the run goes on (facts, section 7). */
+/**
+ * What the model is told when the daemon rejects a request in a person's place, so that the run goes on (facts, section
+ * 7).
+ */
 const NOBODY_THERE =
   'Nobody is there to answer. Go on without it if you can, else say what you need and end.';
 
@@ -29,7 +32,7 @@ export const MAX_ABORTS = 64;
 /** Prompts of `recover` and answers of `waiting.action: reject` under way at a time. At the limit: the rest wait. */
 export const MAX_PROMPTS = 16;
 
-/** What the model is told before `recover.prompt`: it cannot see that its last tool may have been cut in the middle. */
+/** What the model is told before `recover.prompt`: it cannot see by itself that its last tool may have been cut off. */
 const CUT_BY: Readonly<Record<ContinueReason, string>> = {
   abort: '',
   quota: '',
@@ -55,21 +58,21 @@ export interface ExecutorOptions {
   telemetry: Telemetry;
   /** Read at each act: a reload may change it. */
   config: Pick<Config, 'abort' | 'recover' | 'dryRun'>;
-  /** A person told the daemon to act no more for now. */
+  /** True while a person has told the daemon not to act. */
   paused(): boolean;
   observe(o: Observation): void;
   /** Inspects one session; the answer comes as an observation. */
   inspect(sessionID: string, directory: string | undefined): Promise<void>;
-  /** Asks the server for its health now, not at the next turn. */
+  /** Probes the server now instead of waiting for the next probe. */
   probe(): void;
-  /** Sessions whose runs such a restart is to end. */
+  /** Sessions whose runs a restart for this reason is meant to end. */
   stuck(reason: RestartReason): readonly { sessionID: string; directory?: string | undefined }[];
-  /** The monitor rests while the server is being restarted. */
+  /** Puts the monitor to rest while the server is being restarted. */
   pauseMonitor(): Promise<void>;
-  /** `fresh`: another process than before, of which nothing is known yet. */
+  /** `fresh`: the server is a new process, of which nothing is known yet. */
   resumeMonitor(fresh: boolean): void;
   giveUp(restarts: number): void;
-  /** Called before a restart; it settles within a second, and never rejects. */
+  /** Called before a restart. It settles within a second, and never rejects. */
   gatherEvidence?(reason: RestartReason): Promise<void>;
 }
 
@@ -105,7 +108,7 @@ export class Executor {
     }
   }
 
-  /** Lets go of everything under way and waits until it has ended. */
+  /** Cancels everything that is under way and waits until it has ended. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error('the daemon is stopping'));
     for (const abort of this.#aborts.values()) abort.abort();
@@ -122,7 +125,7 @@ export class Executor {
       ...('reason' in fields ? { reason: fields.reason } : {}),
       because,
     });
-    // The watchdog is in the middle of deciding: its answer comes after that.
+    // The watchdog is still deciding, so it gets the answer afterwards.
     queueMicrotask(() => {
       const answer = skipped(act, clock.now());
       if (answer !== undefined) observe(answer);
@@ -182,11 +185,12 @@ export class Executor {
           stop: this.#stopping.signal,
         });
       });
-      // A restart cut the run, and another of the same session is being aborted by now: this end is not that one's.
+      // A restart cut this run, and another abort of the same session is under way by now: this result is not that
+      // abort's.
       if (this.#aborts.get(sessionID) !== withdraw) return;
       observe(abortEnd(end, sessionID, clock.now()));
     } catch (err) {
-      // Not expected of it, but a lost answer would leave the session in `aborting` for ever.
+      // This should not happen, but without an answer the session would stay in `aborting` for ever.
       observe({ kind: 'abort.failed', at: clock.now(), sessionID, error: String(err) });
       throw err;
     } finally {
@@ -197,7 +201,7 @@ export class Executor {
   async #dispose(act: Extract<Act, { act: 'dispose' }>): Promise<void> {
     const { client, clock, observe } = this.#o;
     const end = await disposeDirectory(client, clock, { ...act, stop: this.#stopping.signal });
-    // One that the stop cut short has neither worked nor failed, and nobody decides any more.
+    // A dispose that the stop cut short has neither worked nor failed, and nothing is decided any more.
     if (!this.#stopping.signal.aborted) observe(disposeEnd(end, act.directory, clock.now()));
   }
 
@@ -247,7 +251,7 @@ export class Executor {
     await this.#o.pauseMonitor();
     if (reason !== undefined) await this.#o.gatherEvidence?.(reason);
     if (reason !== undefined && control.resumesRuns === true) await this.#letGoOfStuck(reason);
-    // The monitor wakes before the end is told: what follows may put it to rest again.
+    // The monitor is resumed before the result is observed, because what follows may put it to rest again.
     try {
       const server =
         what === 'start'
@@ -265,7 +269,7 @@ export class Executor {
       if (signal.aborted) return;
       const known = error instanceof ControlError;
       const serverAlive = await this.#isAlive(known ? error.serverAlive : 'unknown');
-      // Told to stop meanwhile: the end of this act interests nobody.
+      // The daemon was told to stop meanwhile, so the result of this act does not matter any more.
       if (signal.aborted) return;
       const version = serverAlive ? undefined : await this.#installedVersion();
       if (signal.aborted) return;
@@ -285,18 +289,18 @@ export class Executor {
     this.#o.telemetry.emit('server.starting', pid === undefined ? {} : { pid });
   };
 
-  /** An interrupt lets go of a run's claim (opencode-2-facts, section 6): the new server does not go on with it. */
+  /** An interrupt releases a run's claim (opencode-2-facts, section 6), so the new server does not continue the run. */
   async #letGoOfStuck(reason: RestartReason): Promise<void> {
     const { client } = this.#o;
     await eachLimited(this.#o.stuck(reason), MAX_INTERRUPTS, async ({ sessionID, directory }) => {
-      // One that does not answer is restarted all the same, and is judged anew where the run comes back.
+      // If the server does not answer, it is restarted nevertheless. If the run comes back, it is judged anew.
       await client
         .abort(sessionID, directory, this.#stopping.signal, INTERRUPT_MS)
         .catch(() => undefined);
     });
   }
 
-  /** What answers now may be another opencode than before, by an upgrade in its place. */
+  /** After the restart, another version of opencode may answer: it may have been upgraded in place. */
   async #notUnderstood(): Promise<Unsupported | undefined> {
     const probe = await this.#o.client.probe(this.#stopping.signal, ASK_MS);
     if (probe.kind !== 'unsupported') return undefined;
@@ -304,24 +308,27 @@ export class Executor {
     return unsupported;
   }
 
-  /** Asked after a start that failed only: it runs the program. */
+  /** Asked only after a start that failed, because it runs the program. */
   async #installedVersion(): Promise<string | undefined> {
     try {
       return await this.#o.control.installedVersion?.();
     } catch {
-      // It is a hint beside the error, which is told in any case.
+      // The version is only a hint. The error is reported in any case.
       return undefined;
     }
   }
 
-  /** A restart that did not happen is no death: where the control cannot tell, the server is asked itself. */
+  /**
+   * A restart that failed does not mean that the server is dead. If the control cannot tell, the server itself is
+   * asked.
+   */
   async #isAlive(seen: ServerAlive): Promise<boolean> {
     if (seen !== 'unknown') return seen;
     const probe = await this.#o.client.probe(this.#stopping.signal, ASK_MS);
     switch (probe.kind) {
       case 'ok':
       case 'unauthorized':
-      // Whatever it answers, it answers.
+      // Any answer shows that the server is alive.
       case 'unsupported':
         return true;
       case 'failed':

@@ -1,14 +1,14 @@
 /**
- * What nobody caught: it becomes one structured line, and the daemon ends in order with exit code 1.
+ * Takes what nobody caught: it is logged as one structured line, and the daemon ends in order with exit code 1.
  *
- * After such a fault nothing that the daemon knows can be relied on, so it watches no longer than it must. It ends the
- * way it ends on a signal: what becomes of the server is as `server.onExit` says. A second fault, or an end that takes
- * too long, ends the process at once; the server is left running then, for the next daemon to take up.
+ * After such a fault nothing that the daemon knows can be relied on, so it ends as soon as it can. It ends as it does
+ * on a signal: `server.onExit` says what becomes of the server. A second fault, or an end that takes too long, ends the
+ * process at once. The server is then left running for the next daemon to take over.
  */
 import type { Clock, Timer } from '../lib/clock.js';
 import type { Telemetry } from '../telemetry/logger.js';
 
-/** An orderly end is bounded by `server.stopGrace` and a few requests; one that takes this much longer hangs. */
+/** An orderly end takes at most `server.stopGrace` and a few requests. If it takes this much longer (ms), it hangs. */
 export const FAULT_STOP_MS = 15_000;
 
 export interface FaultOptions {
@@ -34,12 +34,12 @@ export class Faults {
     options.process.on('uncaughtException', this.#onFault);
   }
 
-  /** Whether there was one: then the exit code is 1. */
+  /** Whether there was a fault: the exit code is then 1. */
   get happened(): boolean {
     return this.#happened;
   }
 
-  /** Everything has ended. */
+  /** To be called when everything has ended. */
   end(): void {
     this.#timer?.cancel();
     this.#options.process.off('uncaughtException', this.#onFault);
@@ -63,7 +63,7 @@ export class Faults {
       );
       stop();
     } catch {
-      // Not even that can be said any more.
+      // Not even the log works any more.
       this.#options.exit(1);
     }
   };

@@ -5,11 +5,14 @@ import { countByHealth } from '../watchdog/decision.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import type { MemoryMonitor } from './memory-monitor.js';
 
-/** A thousand lines in one go would keep whatever is due meanwhile waiting: so many, and a breath (ms). */
+/**
+ * Lines that are written at once, and the pause after them (ms): a thousand in one go would hold up what is due
+ * meanwhile.
+ */
 const LINES_AT_ONCE = 10;
 const BREATH_MS = 20;
 
-/** To a hundredth of a cent: sums of floating point numbers have noise behind it. */
+/** Rounds to a hundredth of a cent: the digits after that are noise of floating point sums. */
 const cents = (usd: number) => Math.round(usd * 10_000) / 10_000;
 
 export interface ReportSources {
@@ -69,7 +72,7 @@ export class HealthReporter {
     const { watchdog, telemetry, clock } = this.#from;
     this.#timer?.cancel();
     for (const id of this.#waiting.splice(0, LINES_AT_ONCE)) {
-      // As it is now: a run that has ended meanwhile has said so.
+      // The session as it is now. A run that has ended meanwhile has been logged already.
       const session = watchdog.session(id, clock.now());
       if (session !== undefined) telemetry.emit('session.health', session);
     }

@@ -1,16 +1,22 @@
-/** One file of the state directory that a daemon keeps for the next: JSON that is read at its start and written as it changes. */
+/**
+ * One file of the state directory that a daemon keeps for the next: JSON, read at the start and written when it
+ * changes.
+ */
 import { join } from 'node:path';
 import type * as z from 'zod';
 import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
 
 export interface KeptFileOptions<T> {
-  /** Where the file is; undefined where nothing can be kept: what it would hold then lives in memory. */
+  /** The folder of the file. Undefined if nothing can be kept: the content then lives in memory only. */
   directory: string | undefined;
   name: string;
-  /** A larger one was not written by us, and is taken as absent. */
+  /** A larger file was not written by us: it is not read, and reported as a problem. */
   maxBytes: number;
   schema: z.ZodType<T>;
-  /** It cannot be read or written; told once until it can. */
+  /**
+   * Called when the file cannot be read or written. Repeated failures to write are reported once, until a write
+   * succeeds.
+   */
   onProblem(why: string): void;
 }
 
@@ -26,7 +32,7 @@ export class KeptFile<T> {
     this.#path = directory === undefined ? undefined : join(directory, name);
   }
 
-  /** What the last daemon has kept; undefined where there is nothing that can be believed. */
+  /** What the last daemon kept. Undefined if there is nothing, or nothing that is valid. */
   read(): T | undefined {
     const { maxBytes, schema, onProblem } = this.#o;
     if (this.#path === undefined) return undefined;
@@ -41,7 +47,7 @@ export class KeptFile<T> {
     }
   }
 
-  /** Replaces what is kept; nothing where it is the same. */
+  /** Replaces what is kept. Writes nothing if that is the same already. */
   write(content: T): void {
     if (this.#path === undefined) return;
     const text = JSON.stringify(content);

@@ -1,19 +1,22 @@
 /**
- * Samples what the server's process tree uses, memory and processes: the last values, the trend, and whether one is
- * over its limit.
+ * Samples the memory and the number of processes of the server's process tree: the last values, the trend, and whether
+ * one is over its limit.
  */
 import type { Clock } from '../lib/clock.js';
 
-/** One sample reads a few files of /proc: cheap, and a leak is slow. */
+/** Time between two samples. A sample reads a few files of /proc, which is cheap; a leak is slow. */
 export const SAMPLE_EVERY_MS = 30_000;
 /** Samples of the server's memory: half an hour. At the limit: the oldest is forgotten. */
 export const MAX_SAMPLES = 60;
-/** A server that starts, or a tool that builds, grows fast for minutes: a trend is said of this long at least. */
+/** The shortest time that shows a trend: a server that starts, or a tool that builds, grows fast for minutes. */
 const TREND_MS = 15 * 60_000;
 /** One sample over the limit may be a passing build of a tool; this many in a row are not. */
 const OVER_IN_A_ROW = 2;
 
-/** Growth that is said: so much an hour, and so large a share of what it was; a large server breathes. */
+/**
+ * Growth that is reported: at least this much an hour, and this share of the first sample. A large server's memory
+ * varies.
+ */
 const GROWING_BYTES_PER_HOUR = 200 * 1024 ** 2;
 const GROWING_SHARE = 0.2;
 const SAY_AGAIN_MS = 60 * 60_000;
@@ -28,10 +31,10 @@ export interface MemoryMonitorOptions {
   clock: Clock;
   /** `maxMemory` in bytes; 0 = no limit, for both; read at each sample. */
   config: { readonly maxMemory: number; readonly maxProcesses: number };
-  /** Undefined where it cannot be read. `processes` is absent where only the memory is known. */
+  /** Undefined if it cannot be read. `processes` is absent if only the memory is known. */
   measure(): Promise<Usage | undefined>;
   onLimit(reason: 'memory' | 'processes'): void;
-  /** It has grown for long enough to be a leak, and nothing was said of it for `SAY_AGAIN_MS`. */
+  /** Called when the memory has grown for long enough to be a leak, at most once in `SAY_AGAIN_MS`. */
   onGrowing(bytesPerHour: number, children: Usage['children']): void;
 }
 
@@ -104,7 +107,7 @@ export class MemoryMonitor {
     onGrowing(growth, children);
   }
 
-  /** Another process: its memory has nothing to do with what was measured before. */
+  /** To be called for another process: its memory has nothing to do with what was measured before. */
   reset(): void {
     this.#samples = [];
     this.#over = 0;

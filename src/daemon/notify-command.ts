@@ -1,6 +1,6 @@
 /**
- * `notify.command`: the user's own program, run for each event that is news, with the event as one line of JSON on stdin.
- * One runs at a time, so that it is told things in their order; nothing is ever waited for.
+ * `notify.command`: the user's own program, run for each event that is news, with the event as one line of JSON on
+ * stdin. One runs at a time, so that it gets the events in their order. The watch never waits for it.
  */
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
@@ -13,23 +13,29 @@ import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
 import { eventJson } from '../telemetry/notify/message.js';
 import { CHATTER } from '../telemetry/notify/topic.js';
 
-/** What tells of events: a webhook, or the command. */
+/** What reports events to people: a webhook, or the command. */
 export interface Notifier {
-  /** Who is told, as a person knows it: a host, a program. */
+  /** The receiver as a person knows it: a host, or a program. */
   readonly host: string;
   take(record: TelemetryRecord): void;
-  /** One message now, whatever was asked for. @returns undefined where it was taken, else how it failed */
+  /**
+   * Sends one message now, also if its event is not asked for. @returns undefined if it was accepted, else how it
+   * failed
+   */
   test(record: TelemetryRecord): Promise<string | undefined>;
-  /** Says what is pending, quickly, and lets go. */
+  /** Sends what is pending, within a short time, and ends. */
   stop(): Promise<void>;
 }
 
-/** Events that wait for `notify.command`, of which one runs at a time. At the limit: the oldest is left out, and `notify.failed` says how many were. */
+/**
+ * Events that wait for `notify.command`, of which one runs at a time. At the limit: the oldest is left out, and
+ * `notify.failed` says how many were.
+ */
 export const MAX_QUEUED = 100;
-/** A notification is quick; one that hangs must not hold the others up, ms. */
+/** How long one notification may take, ms. It is normally quick, and one that hangs must not hold up the others. */
 const TIMEOUT_MS = 30_000;
 const STOP_GRACE_MS = 1_000;
-/** What is pending when the daemon stops gets this long, ms. */
+/** How long events that are pending at the daemon's stop may take, ms. */
 const FAREWELL_MS = 3_000;
 
 export interface NotifyCommandOptions {
@@ -82,7 +88,7 @@ export class NotifyCommand implements Notifier {
     const late = sleep(this.#o.clock, FAREWELL_MS, over.signal).then(
       () => this.#stopping.abort(new Error('the daemon is stopping')),
       () => {
-        // All was told in time.
+        // Everything was sent in time.
       },
     );
     await this.#running;
@@ -129,7 +135,7 @@ export class NotifyCommand implements Notifier {
   }
 }
 
-/** What the log has at info and above of these rooms, but for what comes all the time. */
+/** News is what the log has of these rooms at info and above, without the info lines that come all the time. */
 function isNews({ event, level }: TelemetryRecord): boolean {
   const [room = ''] = event.split('.', 1);
   return NEWS_ROOMS.has(room) && level !== 'debug' && (!CHATTER.has(event) || level !== 'info');

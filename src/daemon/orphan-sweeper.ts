@@ -1,16 +1,22 @@
-/** Ends what killed drivers have left on the server, where `recover.orphans` says so: as `opencode-watchdog sweep` does. */
+/**
+ * Ends what killed drivers have left on the server, as `opencode-watchdog sweep` does, if `recover.orphans` asks for
+ * it.
+ */
 import type { Clock } from '../lib/clock.js';
 import type { SweepOptions, Swept } from '../opencode/driver/orphans.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { every } from './scheduler.js';
 
-/** A run that nobody waits for costs money for so long at most; a server is asked for its sessions so rarely. */
+/**
+ * Time between two sweeps: a run that nobody waits for costs money for no longer, and the server is asked no more
+ * often.
+ */
 export const SWEEP_EVERY_MS = 5 * 60_000;
 
 export interface OrphanSweeperOptions {
   clock: Clock;
   telemetry: Telemetry;
-  /** Read anew each time: the configuration may change, and a person may pause the daemon. */
+  /** Read before each sweep: the configuration may change, and a person may pause the daemon. */
   isWanted(): boolean;
   dryRun: boolean;
   sweep(options: SweepOptions): Promise<Swept>;
@@ -38,7 +44,7 @@ export class OrphanSweeper {
     await this.#sweeping;
   }
 
-  /** Never rejects: the next time is soon enough for a server that does not answer. */
+  /** Never rejects: if the server does not answer, the next sweep is soon enough. */
   async #sweep(): Promise<void> {
     const { telemetry, dryRun, sweep } = this.#options;
     try {

@@ -1,4 +1,4 @@
-/** Who is told besides the log: the status endpoint and the webhooks, as the configuration has them. */
+/** The outputs besides the log, as configured: the history, the status endpoint and the notifications. */
 
 import { join } from 'node:path';
 import { healthSocketPath } from '../config/health-socket.js';
@@ -29,7 +29,10 @@ export interface StatusAccess {
   why?: string;
 }
 
-/** Over TCP a token is needed; a unix socket guards itself by its mode, unless `status.tokenFile` asks for one. */
+/**
+ * Over TCP a token is needed. A unix socket is protected by its mode and needs one only if `status.tokenFile` asks for
+ * it.
+ */
 export function statusAccess(
   { config, secrets }: LoadedConfig,
   env: NodeJS.ProcessEnv,
@@ -44,8 +47,8 @@ export function statusAccess(
 }
 
 /**
- * Keeps what happened. A dry run owns nothing, so its history lives in memory; an observer has its own folder, as it may
- * stand beside a daemon that acts.
+ * Keeps what happened. A dry run owns nothing, so its history lives in memory. An observer has its own folder, because
+ * it may run beside a daemon that acts.
  */
 export function startHistory(
   { config }: LoadedConfig,
@@ -73,13 +76,13 @@ export function startHistory(
   };
 }
 
-/** Where the history of this configuration's server is. */
+/** The folder with the history of this configuration's server. */
 export function historyDir({ server }: Config, env: NodeJS.ProcessEnv): string {
   const own = serverStateDir(env, server.url);
   return server.control === 'observe' ? join(own, 'observe') : own;
 }
 
-/** Where is kept what was seen of a server before its restart; undefined where nothing can be kept. */
+/** The store of what was seen of a server before its restart. Undefined if nothing can be kept. */
 export function evidenceStore(
   loaded: LoadedConfig,
   access: StatusAccess,
@@ -128,7 +131,7 @@ export function secretsOfStatus({ token }: StatusAccess): Secret[] {
   return token === undefined ? [] : [token];
 }
 
-/** Tells the webhooks of the configuration, if any. */
+/** Sends the events to the webhooks and the command of the configuration, if any. */
 export function startNotices({
   loaded,
   telemetry,
@@ -149,7 +152,7 @@ export function startNotices({
   };
 }
 
-/** The webhooks and the command of the configuration, each with what its messages say about where they come from. */
+/** The webhooks and the command of the configuration. Each knows what its messages say about their origin. */
 export function notifiersOf(
   { config }: LoadedConfig,
   telemetry: Telemetry,
@@ -160,14 +163,14 @@ export function notifiersOf(
   const { url: server } = config.server;
   const about = { server, page, telemetry, clock };
   const webhooks = config.notify.webhooks.flatMap(({ url, ...webhook }) =>
-    // The loader has read the URL, or has refused the configuration.
+    // The loader has either read the URL or refused the configuration.
     url === undefined ? [] : new Webhook({ ...webhook, ...about, url }),
   );
   const { command } = config.notify;
   return command.length === 0 ? webhooks : [...webhooks, new NotifyCommand({ ...about, command })];
 }
 
-/** Event names that are asked for and do not exist: nobody would be told, and nobody would know. */
+/** Event names in the configuration that do not exist: without a warning, nobody would notice that they never come. */
 export function unknownEvents({
   notify,
 }: Config): { key: string; value: string; nearest: string }[] {

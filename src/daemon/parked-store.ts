@@ -1,4 +1,7 @@
-/** Keeps the runs that wait for their quota (`recover.afterQuota`), so that they wait on when the daemon is restarted. */
+/**
+ * Keeps the runs that wait for their quota (`recover.afterQuota`), so that they go on waiting after a restart of the
+ * daemon.
+ */
 import * as z from 'zod';
 import type { Clock } from '../lib/clock.js';
 import { defined } from '../lib/defined.js';
@@ -6,7 +9,10 @@ import type { Observation } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import { KeptFile } from './kept-file.js';
 
-/** Bytes of the file with the parked runs: 500 of them. At the limit: a larger one was not written by us, and is taken as absent. */
+/**
+ * Bytes of the file with the parked runs. Enough for 500 of them. At the limit: a larger file was not written by us,
+ * and is not read.
+ */
 export const MAX_PARKED_BYTES = 1024 ** 2;
 
 const text = z.string().max(4_096).optional();
@@ -29,12 +35,15 @@ const fileSchema = z.object({
 });
 
 export interface ParkedStoreOptions {
-  /** Where the file is; undefined where nothing can be kept: they wait in memory then. */
+  /** The folder of the file. Undefined if nothing can be kept: the runs then wait in memory only. */
   directory: string | undefined;
   clock: Clock;
   watchdog: Pick<Watchdog, 'parked' | 'parkedVersion'>;
   observe(o: Observation): void;
-  /** The file cannot be read or written; told once until it can. */
+  /**
+   * Called when the file cannot be read or written. Repeated failures to write are reported once, until a write
+   * succeeds.
+   */
   onProblem(why: string): void;
 }
 
@@ -55,7 +64,7 @@ export class ParkedStore {
     });
   }
 
-  /** Tells the watchdog what an earlier daemon had parked. */
+  /** Tells the watchdog which runs an earlier daemon had parked. */
   start(): void {
     const { clock, observe, watchdog } = this.#o;
     const runs = this.#file.read()?.runs ?? [];
@@ -76,7 +85,7 @@ export class ParkedStore {
     this.#version = watchdog.parkedVersion;
   }
 
-  /** Called with every turn of the loop: writes what has changed. */
+  /** To be called with every turn of the loop: writes what has changed. */
   keep(): void {
     const { watchdog, clock } = this.#o;
     if (watchdog.parkedVersion === this.#version) return;

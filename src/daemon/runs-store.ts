@@ -1,6 +1,6 @@
 /**
- * Keeps who is at work, and what is held against sessions by crashes (`recover.afterRestart`): a daemon that comes up
- * after its predecessor and the server died together knows from it which runs were cut.
+ * Keeps which sessions are at work, and what crashes have counted against sessions (`recover.afterRestart`). If a
+ * daemon and the server died together, the next daemon learns from it which runs were cut.
  */
 import * as z from 'zod';
 import type { Clock, Timer } from '../lib/clock.js';
@@ -9,9 +9,12 @@ import type { Observation } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import { KeptFile } from './kept-file.js';
 
-/** Bytes of the file with the runs at work: a thousand of them. At the limit: a larger one was not written by us, and is taken as absent. */
+/**
+ * Bytes of the file with the runs at work. Enough for a thousand of them. At the limit: a larger file was not written
+ * by us, and is not read.
+ */
 export const MAX_RUNS_BYTES = 2 * 1024 ** 2;
-/** Runs that begin and end at once are one write, ms. */
+/** How long a write waits for further changes, ms: runs that begin and end together are then one write. */
 const WRITE_AFTER_MS = 1_000;
 
 const id = z.string().min(1).max(256);
@@ -36,14 +39,17 @@ const fileSchema = z.object({
 });
 
 export interface RunsStoreOptions {
-  /** Where the file is; undefined where nothing can be kept. */
+  /** The folder of the file. Undefined if nothing can be kept. */
   directory: string | undefined;
   clock: Clock;
   watchdog: Pick<Watchdog, 'crashes'> & { server: { readonly pid: number | undefined } };
-  /** `recover.afterRestart`, read each time: nothing is written where nobody asks for it. */
+  /** Whether `recover.afterRestart` asks for it; read each time. If it does not, nothing is written. */
   wanted(): boolean;
   observe(o: Observation): void;
-  /** The file cannot be read or written; told once until it can. */
+  /**
+   * Called when the file cannot be read or written. Repeated failures to write are reported once, until a write
+   * succeeds.
+   */
   onProblem(why: string): void;
 }
 
@@ -65,7 +71,7 @@ export class RunsStore {
     });
   }
 
-  /** Tells the watchdog what an earlier daemon has seen; before it is told which server runs. */
+  /** Tells the watchdog what an earlier daemon has seen. To be called before the watchdog learns which server runs. */
   start(): void {
     const { clock, observe, wanted } = this.#o;
     const known = wanted() ? this.#file.read() : undefined;
@@ -82,7 +88,7 @@ export class RunsStore {
     });
   }
 
-  /** Called with every turn of the loop: writes soon what has changed. */
+  /** To be called with every turn of the loop: what has changed is written soon. */
   keep(): void {
     const { watchdog, clock, wanted } = this.#o;
     if (watchdog.crashes.version === this.#version || !wanted()) return;
@@ -90,7 +96,7 @@ export class RunsStore {
     this.#timer ??= clock.after(WRITE_AFTER_MS, () => this.#write(), { unref: true });
   }
 
-  /** What ends with the daemon now was ended by whoever stopped it: no crash. */
+  /** Whoever stopped the daemon ended the runs that end with it now: that is no crash. */
   stop(): void {
     this.#timer?.cancel();
     if (this.#o.wanted()) this.#write({ wasStopped: true });

@@ -1,20 +1,21 @@
-/** Calls something at set times or every so often: on the wall clock where the period divides an hour, else by a timer. */
+/** Calls something at set times or periodically: on the wall clock if the period divides an hour, else by a timer. */
 import { createRequire } from 'node:module';
 import type { Clock } from '../lib/clock.js';
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
-/** Far more than timers are early by, and far less than any period. */
+/** Timers fire early by far less than this, ms, and every period is far longer. */
 const EARLY_MS = 50;
 
 /**
  * Runs `task` at the times of a cron expression until the returned function is called. The task must not throw.
  *
- * node-cron is loaded by this call only: with it comes all that JavaScript knows of time zones, 7 MB.
+ * node-cron is loaded only by this call, because it brings all of JavaScript's time zones along: 7 MB.
  */
 export function at(expression: string, task: () => void): () => void {
   const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
-  // What a gap made it miss is no news of its own (`daemon.gap`), and stderr is no place for it.
+  // Times that a gap made it miss are no news of their own (`daemon.gap`), and a warning on stderr is in the wrong
+  // place.
   const scheduled = cron.schedule(expression, task, { suppressMissedWarning: true });
   return () => {
     void scheduled.destroy();
@@ -22,16 +23,16 @@ export function at(expression: string, task: () => void): () => void {
 }
 
 /**
- * Runs `task` every `periodMs` until the returned function is called; also after a time when it threw.
+ * Runs `task` every `periodMs` until the returned function is called, also after a call that threw.
  *
- * On the wall clock the lines of many machines fall on the same seconds, which makes them easy to lay side by side.
+ * On the wall clock, the lines of many machines fall on the same seconds, so they are easy to compare.
  */
 export function every(clock: Clock, periodMs: number, task: () => void): () => void {
   const aligned = periodMs >= SECOND_MS && HOUR_MS % periodMs === 0;
   let stopped = false;
   const arm = () => {
     const left = aligned ? periodMs - (clock.epoch() % periodMs) : periodMs;
-    // A timer may be a moment early: the time that it meant has been served.
+    // If the timer was a moment early, this period is already served: wait for the end of the next one.
     return clock.after(left < EARLY_MS ? left + periodMs : left, tick, { unref: true });
   };
   const tick = () => {

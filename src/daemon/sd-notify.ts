@@ -1,22 +1,24 @@
 /**
- * Speaks sd_notify(3) to the service manager by systemd's own tool, `systemd-notify`; silent where there is none.
+ * Speaks sd_notify(3) to the service manager by systemd's own tool, `systemd-notify`. Sends nothing if there is no
+ * manager.
  *
- * The protocol is datagrams on a unix socket, which Node cannot send. The kept addons for it either compile at install
- * (unix-dgram, sd-notify) or bring a whole foreign function interface into the process (koffi); systemd-notify is
- * wherever systemd is, costs some milliseconds of another process, and waits until the manager has read the message
- * (systemd 246), so that none is lost with its sender. Because the sender is a child, the unit needs NotifyAccess=all.
+ * The protocol is datagrams on a unix socket, which Node cannot send. The maintained addons for it either compile at
+ * install (unix-dgram, sd-notify) or bring a whole foreign function interface into the process (koffi). systemd-notify
+ * is wherever systemd is, costs some milliseconds of another process, and waits until the manager has read the message
+ * (systemd 246), so no message is lost because its sender has ended. Because the sender is a child, the unit needs
+ * NotifyAccess=all.
  */
 import { spawn } from 'node:child_process';
 
-/** The service manager answers within milliseconds; one that does not is no reason to pile up children. */
+/** The service manager answers within milliseconds. If it does not, children must not pile up, ms. */
 const SEND_TIMEOUT_MS = 10_000;
 
-/** Sends one message, its lines as `KEY=value`. @throws where it did not arrive */
+/** Sends one message with lines of the form `KEY=value`. @throws if it did not arrive */
 export type Send = (lines: readonly string[]) => Promise<void>;
 
 export interface SdNotifyOptions {
   env: NodeJS.ProcessEnv;
-  /** Told of the first failure only: a status line is not worth a line of log every few seconds. */
+  /** Called for the first failure only: a status line is not worth a line of log every few seconds. */
   onError(error: unknown): void;
   pid?: number;
   send?: Send;
@@ -25,7 +27,7 @@ export interface SdNotifyOptions {
 export class SdNotify {
   /** False outside systemd, and in units that are not `Type=notify`: then nothing is ever sent. */
   readonly enabled: boolean;
-  /** Within this time the manager wants a sign of life (`WatchdogSec=`); undefined where it does not. */
+  /** The time within which the manager wants a sign of life (`WatchdogSec=`), ms. Undefined if it wants none. */
   readonly watchdogMs: number | undefined;
   readonly #send: Send;
   readonly #onError: (error: unknown) => void;
@@ -43,7 +45,7 @@ export class SdNotify {
   }
 
   ready(): void {
-    // In one message systemd would read READY first and stay "reloading".
+    // If both were in one message, systemd would read READY first and stay "reloading".
     this.#pending.delete('RELOADING');
     this.#queue('READY', '1');
   }
@@ -68,7 +70,7 @@ export class SdNotify {
     this.#queue('WATCHDOG', '1');
   }
 
-  /** Settles when everything that was said has been sent, or could not be. */
+  /** Settles when everything queued has been sent, or could not be sent. */
   async settled(): Promise<void> {
     while (this.#sending) await this.#sending;
   }
@@ -76,7 +78,7 @@ export class SdNotify {
   #queue(key: string, value: string): void {
     if (!this.enabled) return;
     this.#pending.set(key, value);
-    // A microtask later, so that what is said in one go is one message.
+    // A microtask later, so that everything queued in one go is one message.
     this.#sending ??= Promise.resolve()
       .then(() => this.#drain())
       .finally(() => {
@@ -91,7 +93,7 @@ export class SdNotify {
       try {
         await this.#send(lines);
       } catch (error) {
-        // While it stops, the manager may end the tool with everything else.
+        // While the daemon stops, the manager may end the tool together with everything else.
         if (!this.#failed && !this.#stopping) this.#onError(error);
         this.#failed = true;
       }
@@ -99,7 +101,9 @@ export class SdNotify {
   }
 }
 
-/** sd_watchdog_enabled(3): microseconds, and meant for us only where the pid, if given, is ours. */
+/**
+ * sd_watchdog_enabled(3): the value is in microseconds. If a pid is given, it is meant for us only if the pid is ours.
+ */
 function watchdogMs(env: NodeJS.ProcessEnv, pid: number): number | undefined {
   const usec = Number(env.WATCHDOG_USEC);
   if (!Number.isFinite(usec) || usec <= 0) return undefined;
@@ -109,7 +113,7 @@ function watchdogMs(env: NodeJS.ProcessEnv, pid: number): number | undefined {
 
 function systemdNotify(lines: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
   return new Promise((resolve, reject) => {
-    // It needs the socket and where it lies, not our secrets.
+    // The tool needs the socket and the path that it is found in, not our secrets.
     const { NOTIFY_SOCKET, PATH } = env;
     const child = spawn('systemd-notify', ['--', ...lines], {
       env: { NOTIFY_SOCKET, PATH },

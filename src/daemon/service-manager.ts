@@ -1,6 +1,6 @@
 /**
- * Tells the service manager how the daemon is: ready once the server is healthy, one line of status, and a sign of life
- * that stands for the loop's own turning.
+ * Reports the daemon's state to the service manager: ready once the server is healthy, one line of status, and a sign
+ * of life that shows that the loop itself turns.
  */
 import type { Clock, Timer } from '../lib/clock.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -9,9 +9,9 @@ import type { SdNotify } from './sd-notify.js';
 
 /** What the loop shows. */
 export interface Watched {
-  /** How the server is; `answered` when it has been seen to answer well itself, not just to be there. */
+  /** The state of the server. `answered`: the server itself has been seen to answer well, not just to be there. */
   view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] };
-  /** Takes one turn of the loop; false where it did not really turn. */
+  /** Takes one turn of the loop. Returns false if it did not really turn. */
   turn(): boolean;
 }
 
@@ -21,7 +21,7 @@ export interface ServiceOptions {
   clock: Clock;
 }
 
-/** `systemctl start` waits for the first good answer: no longer than one notices. */
+/** `systemctl start` waits for the first good answer, so this delay must be too short to notice. */
 const POLL_UNTIL_READY_MS = 250;
 /** A status line is for people. */
 const POLL_MS = 5_000;
@@ -102,7 +102,7 @@ export class ServiceManager {
     this.#options.notify.status('stopping');
   }
 
-  /** Settles when nothing is left to be sent. */
+  /** Settles when nothing is left to send. */
   async stop(): Promise<void> {
     this.#end();
     await this.#options.notify.settled();
@@ -118,7 +118,7 @@ export class ServiceManager {
   #poll(): void {
     const { notify } = this.#options;
     if (!this.#watched) return;
-    // First of all: the rhythm goes on whatever becomes of this one.
+    // The next poll is armed first, so that polling goes on whatever happens in this one.
     this.#after('poll', this.#ready ? POLL_MS : POLL_UNTIL_READY_MS, () => this.#poll());
     const { server, answered, sessions } = this.#watched.view();
     if (!this.#ready && answered && server === 'healthy') {

@@ -1,6 +1,6 @@
 /**
- * Keeps what the server's day has spent, for the next daemon: the day's spending and opencode's totals of sessions, so
- * that what is spent while no daemon runs is counted as soon as opencode tells the totals again.
+ * Keeps what the server's day has spent, for the next daemon. It keeps the day's spending and opencode's totals of
+ * sessions, so that what is spent while no daemon runs is counted as soon as opencode reports the totals again.
  */
 import * as z from 'zod';
 import type { Clock } from '../lib/clock.js';
@@ -9,9 +9,15 @@ import type { Watchdog } from '../watchdog/watchdog.js';
 import { KeptFile } from './kept-file.js';
 import { every } from './scheduler.js';
 
-/** Bytes of the file with the day's spending: ten thousand sessions. At the limit: a larger one was not written by us, and is taken as absent. */
+/**
+ * Bytes of the file with the day's spending. Enough for ten thousand sessions. At the limit: a larger file was not
+ * written by us, and is not read.
+ */
 export const MAX_SPENT_BYTES = 2 * 1024 ** 2;
-/** How often the date is checked, and the file is written where something was spent, ms: on the wall clock's minutes, so also at midnight. */
+/**
+ * Time between two checks of the date, and between two writes if something was spent, ms. They fall on the wall clock's
+ * minutes, so also on midnight.
+ */
 const POLL_MS = 60_000;
 
 const spent = z.object({ costUsd: z.number().nonnegative(), tokens: z.number().nonnegative() });
@@ -23,12 +29,15 @@ const fileSchema = z.object({
 });
 
 export interface SpentStoreOptions {
-  /** Where the file is; undefined where nothing can be kept: what was spent then lives in memory. */
+  /** The folder of the file. Undefined if nothing can be kept: what was spent then lives in memory only. */
   directory: string | undefined;
   clock: Clock;
   watchdog: Pick<Watchdog, 'spentToday' | 'spentTotals'>;
   observe(o: Observation): void;
-  /** The file cannot be read or written; told once until it can. */
+  /**
+   * Called when the file cannot be read or written. Repeated failures to write are reported once, until a write
+   * succeeds.
+   */
   onProblem(why: string): void;
 }
 
@@ -67,7 +76,7 @@ export class SpentStore {
     this.#end = every(clock, POLL_MS, () => this.#poll());
   }
 
-  /** Writes what is spent a last time. */
+  /** Writes the spending a last time. */
   stop(): void {
     this.#end();
     if (this.#day !== '') this.#write();

@@ -1,4 +1,4 @@
-/** What the loop shows of itself, and lets people do: the `StatusSource` of the status endpoint. */
+/** What the loop shows of itself and lets people do: the `StatusSource` of the status endpoint. */
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import type { ServerApi } from '../opencode/server-api.js';
@@ -18,13 +18,19 @@ import type { Observation, ParkedRun, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import { Excerpts } from './excerpts.js';
 
-/** Measuring reads every process of the machine: not for each request. */
+/** How long a measurement is reused, ms: it reads every process of the machine, which is too much for each request. */
 const MEMORY_FRESH_MS = 10_000;
-/** Probes alone bring something every few seconds: nothing for this long, and for this many, is no quiet hour. */
+/**
+ * Probes alone bring an observation every few seconds. If nothing comes for this long (ms) and for this many probes,
+ * the monitor is deaf, and not just unused.
+ */
 const DEAF_MS = 60_000;
 const DEAF_PROBES = 3;
 
-/** Models whose spending is counted apart. Labels of metrics are to be few. At the limit: further ones are counted together, as `other`. */
+/**
+ * Models whose spending is counted apart. Metrics must have few labels. At the limit: further ones are counted
+ * together, as `other`.
+ */
 export const MAX_MODELS = 100;
 const OTHER_MODEL = 'other/other';
 
@@ -40,7 +46,7 @@ export interface DaemonStatusSourceOptions {
   client: Pick<ServerApi, 'excerpt'>;
   /** Events of the stream so far. */
   events(): number;
-  /** Which opencode's API the server speaks. */
+  /** Which version of opencode's API the server speaks. */
   api(): number;
   observe(o: Observation): void;
 }
@@ -54,7 +60,7 @@ export class DaemonStatusSource implements StatusSource {
   #sensedAt: number;
   #aliveAt: number | undefined;
   #stopped = false;
-  /** Who asked for an abort and waits for its end, by session. */
+  /** Those who asked for an abort and wait for its end, by session. */
   readonly #waiting = new Map<string, Set<(result: ActResult) => void>>();
   #memory: { at: number; bytes: Promise<number | undefined> } | undefined;
 
@@ -64,7 +70,7 @@ export class DaemonStatusSource implements StatusSource {
     this.#excerpts = new Excerpts(options.client, options.clock);
   }
 
-  /** An abort that a person asked for is not waited for when the daemon stops. */
+  /** When the daemon stops, nobody goes on waiting for an abort that a person asked for. */
   stop(): void {
     this.#stopped = true;
     this.#excerpts.stop();
@@ -72,10 +78,10 @@ export class DaemonStatusSource implements StatusSource {
     this.#waiting.clear();
   }
 
-  /** Every observation that the loop takes in. */
+  /** To be called with every observation that the loop takes in. */
   saw(o: Observation): void {
     this.observations.set(o.kind, (this.observations.get(o.kind) ?? 0) + 1);
-    // A tick is the loop's own.
+    // A tick comes from the loop itself, so it says nothing about the monitor.
     if (o.kind !== 'tick') this.#sensedAt = o.at;
     if (o.kind === 'session.step_finished' && o.step) this.#spent(o.sessionID, o.step);
     if (o.kind === 'probe.ok') this.#onProbe(o.at - o.startedAt);
@@ -193,14 +199,14 @@ export class DaemonStatusSource implements StatusSource {
 
   get deafMs(): number | undefined {
     const { watchdog, clock, config } = this.#o;
-    // While the executor is busy with the process, the monitor rests.
+    // While the executor starts or restarts the server, the monitor rests.
     if (watchdog.server.acting) return undefined;
     const silentMs = clock.now() - this.#sensedAt;
     const { interval, timeout } = config.probe;
     return silentMs > Math.max(DEAF_MS, DEAF_PROBES * (interval + timeout)) ? silentMs : undefined;
   }
 
-  /** Decided by the state machine like every act; settles with what became of it. */
+  /** The state machine decides it like every other act. Settles with its result. */
   async abort(sessionID: string, by: ActBy): Promise<ActResult> {
     const { clock, config, telemetry, observe } = this.#o;
     if (config.dryRun) return DRY_RUN;
@@ -220,7 +226,7 @@ export class DaemonStatusSource implements StatusSource {
     });
   }
 
-  /** Answers whoever asked for this abort. */
+  /** Answers everybody who asked for this abort. */
   told(end: ManualAbortEnd): void {
     const waiting = this.#waiting.get(end.sessionID);
     this.#waiting.delete(end.sessionID);

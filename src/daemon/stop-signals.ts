@@ -1,19 +1,20 @@
 /**
  * What a signal does to the daemon: it names the runs that end with the server, and stops.
  *
- * On a terminal a Ctrl-C that would cut healthy runs asks for a second one: whoever typed it may have meant less.
+ * On a terminal, a Ctrl-C that would cut healthy runs asks for a second one, because the person may not have meant to
+ * cut them.
  */
 import type { SessionFacts } from '../status/source.js';
 import type { Telemetry } from '../telemetry/logger.js';
 
-/** Runs that are over a limit already are not what somebody would miss. */
+/** Nobody would miss a run that is over a limit already. */
 const UNHEALTHY: ReadonlySet<string> = new Set(['stuck', 'wedged']);
-/** So many are named in the question. */
+/** At most this many are named in the question. */
 const NAMED = 5;
 
 export interface StopSignalsOptions {
   telemetry: Telemetry;
-  /** A person typed what ends the daemon, and reads what it says. */
+  /** A person at a terminal stops the daemon and reads what it prints. */
   isTerminal: boolean;
   /** The runs that would end now. */
   cut(): Promise<SessionFacts[]>;
@@ -31,19 +32,22 @@ export class StopSignals {
     this.#o = options;
   }
 
-  /** What ended the daemon; undefined where nothing has. */
+  /** The signal that ended the daemon. Undefined if none has. */
   get told(): string | undefined {
     return this.#told;
   }
 
-  /** A signal has come. A further one changes nothing: stopping is bounded, and half a stop leaves orphans. */
+  /**
+   * To be called when a signal has come. A further signal changes nothing: stopping takes a bounded time, and half a
+   * stop leaves orphans.
+   */
   async came(signal: string): Promise<void> {
     if (this.#told !== undefined) return;
     const mayAsk = this.#o.isTerminal && signal === 'SIGINT' && !this.#asked;
     if (mayAsk) this.#asked = true;
     else this.#told = signal;
     const cut = await this.#cut();
-    // A second Ctrl-C, while this one was considered, has stopped it already.
+    // A second Ctrl-C has stopped the daemon already while the first one was being considered.
     if (mayAsk && this.#told !== undefined) return;
     const healthy = cut.filter(({ health }) => !UNHEALTHY.has(health));
     if (mayAsk && healthy.length > 0) {
@@ -56,7 +60,7 @@ export class StopSignals {
     this.#o.stop(signal);
   }
 
-  /** Nobody is named where it cannot be told: a stop is never held up by it. */
+  /** If the runs cannot be found out, none is named: that is no reason not to stop. */
   async #cut(): Promise<SessionFacts[]> {
     try {
       return await this.#o.cut();
