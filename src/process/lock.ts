@@ -1,11 +1,11 @@
 /**
- * Keeps two daemons from watching one server: a claim file for each daemon, in a directory for each server.
+ * Keeps two daemons from watching one server: each daemon has a claim file, in one directory for each server.
  *
- * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: who read
- * "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's file: each
- * writes its own claim first and then reads the others'. Of two that claim at once at least one sees the other; the
- * one with the smaller pid stays, the other withdraws its claim and waits, and one that holds already stays in any
- * case (Lamport's bakery).
+ * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: a daemon
+ * that read "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's
+ * file: each daemon writes its own claim first and then reads the others'. If two claim at once, at least one of them
+ * sees the other. The one with the smaller pid stays; the other withdraws its claim and waits. A daemon that already
+ * holds the lock stays in any case (Lamport's bakery).
  */
 import { randomUUID } from 'node:crypto';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -48,7 +48,7 @@ export interface LockOptions {
   stateDir: string;
   clock: Clock;
   table?: ProcessTable;
-  /** For tests, which hold several locks in one process. */
+  /** For tests that hold several locks in one process. */
   pid?: number;
 }
 
@@ -61,7 +61,7 @@ const claimSchema = z.object({
 });
 type Claim = z.infer<typeof claimSchema>;
 
-/** Rivals decide within a few readings of the directory; it may be a slow machine. */
+/** Rivals decide within a few passes over the directory, but the machine may be slow. */
 const RIVAL_WAIT_MS = 5_000;
 const POLL_MS = 10;
 
@@ -83,7 +83,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
   try {
     const deadline = clock.now() + RIVAL_WAIT_MS;
     for (;;) {
-      // Everywhere, as a rival whose disk was full may have had to claim elsewhere.
+      // All directories are read: a rival with a full disk may have had to claim in another one.
       const rivals = (await Promise.all(dirs.map((dir) => living(dir, claim, table)))).flat();
       const holder = rivals.find((rival) => rival.held);
       if (holder) throw new LockHeldError(holder.pid, url, holder.path);
@@ -95,8 +95,8 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
         claimed = true;
         continue;
       }
-      // The smaller pid stays. Who makes way goes on reading: the stronger may make way for another in its turn, and
-      // the one that holds in the end is to be named.
+      // The smaller pid stays. The daemon that withdraws goes on reading: the other may itself withdraw for a third,
+      // and the error must name the one that holds the lock in the end.
       if (claimed && rivals.some((other) => other.pid < pid)) {
         release();
         claimed = false;
@@ -111,7 +111,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
   }
 }
 
-/** Where a claim may be, the best place first: the runtime directory is emptied when its user leaves. */
+/** Where a claim may be, the best place first. The runtime directory is emptied when its user logs out. */
 function lockDirectories({ url, env, stateDir }: LockOptions): string[] {
   const bases = [
     ...(env.XDG_RUNTIME_DIR ? [join(env.XDG_RUNTIME_DIR, 'opencode-watchdog')] : []),
@@ -121,13 +121,13 @@ function lockDirectories({ url, env, stateDir }: LockOptions): string[] {
   return bases.map((base) => join(base, `lock-${serverKey(url)}`));
 }
 
-/** The first that takes a claim: a full disk makes empty files, and says so only when something is written to them. */
+/** The first directory that accepts a claim. On a full disk an empty file can be made, and only writing to it fails. */
 function firstWritable(dirs: readonly string[], claim: Claim): string {
   const failures: string[] = [];
   for (const dir of dirs) {
     const probe = join(dir, `.${randomUUID()}`);
     try {
-      // Others may have made either in a shared temporary folder before us: then it is not a place of ours.
+      // In a shared temporary folder another user may have made either directory before us: then we do not use it.
       ensurePrivateDirectory(dirname(dir));
       ensurePrivateDirectory(dir);
       writeFileSync(probe, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
@@ -141,12 +141,15 @@ function firstWritable(dirs: readonly string[], claim: Claim): string {
   throw new Error(`no directory for the lock can be written: ${failures.join('; ')}`);
 }
 
-/** Written aside and renamed: a reader sees a whole claim or none. */
+/** Written to a temporary file and renamed, so that a reader sees a whole claim or none. */
 function write(path: string, claim: Claim): void {
   writePrivateFile(path, JSON.stringify(claim));
 }
 
-/** The claims of daemons that live; those of the dead are removed, which is safe: nobody writes another's claim. */
+/**
+ * The claims of living daemons. Claims of dead ones are removed, which is safe because nobody writes another daemon's
+ * claim.
+ */
 async function living(
   dir: string,
   own: Claim,
@@ -157,8 +160,8 @@ async function living(
     if (!/^\d+\.json$/.test(name) || name === `${own.pid}.json`) continue;
     const claim = read(join(dir, name));
     if (!claim) continue;
-    // After a boot, or in another container that left its claim in a shared volume, pids and start times say nothing:
-    // such a claim is taken for dead. Two living containers with one volume and one server are not told apart.
+    // After a reboot, or in another container that left its claim in a shared volume, pids and start times say nothing:
+    // such a claim counts as dead. Two living containers with one volume and one server are not told apart.
     const comparable = claim.bootId === own.bootId && claim.pidNamespace === own.pidNamespace;
     if (comparable && (await table.isAlive(claim))) found.push({ ...claim, path: join(dir, name) });
     else if (read(join(dir, name))?.startTime === claim.startTime)
@@ -167,7 +170,7 @@ async function living(
   return found;
 }
 
-/** A place that is not there, or that others could fill, has nobody's claim that we could honour. */
+/** A directory that does not exist, or that others could write to, holds no claim that we could trust. */
 function namesIn(dir: string): string[] {
   if (!isPrivateDirectory(dirname(dir)) || !isPrivateDirectory(dir)) return [];
   try {
@@ -182,7 +185,7 @@ function read(path: string): Claim | undefined {
     const file = readPrivateFile(path, MAX_RECORD_BYTES);
     return file.kind === 'text' ? claimSchema.parse(JSON.parse(file.text)) : undefined;
   } catch {
-    // Withdrawn meanwhile, or no claim of ours.
+    // The claim was withdrawn meanwhile, or the file is no claim of ours.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-/** Runs a command of the user's to its end, bounded in time, with its output as lines. */
+/** Runs a command of the user to its end, with a time limit, and gives its output line by line. */
 import { spawn } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../lib/clock.js';
@@ -21,14 +21,14 @@ export interface RunOptions {
   cwd: string;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
-  /** Written to its stdin, which is closed then; it has none where this is not given. */
+  /** Written to its stdin, which is then closed; without it the command has no stdin. */
   input?: string;
   onLine(line: string): void;
 }
 
 /**
- * Lines shown of one run of `server.control: command`. A command that says more has gone wrong in a way that its
- * first lines show. At the limit: the rest is not shown; the last lines are kept for an error.
+ * Lines shown of one run of `server.control: command`. If a command prints more, something is wrong, and its first
+ * lines show what. At the limit: the rest is not shown; the last lines are kept for an error.
  */
 export const MAX_SHOWN_LINES = 200;
 
@@ -44,11 +44,11 @@ export async function runCommand(
   const child = spawn(program, args, {
     cwd: options.cwd,
     env: options.env,
-    // In its own session, so that the daemon's signals are not its own.
+    // In its own session, so that signals to the daemon's process group do not reach it.
     detached: true,
     stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
-  // A command need not read it: what it says and how it ends is what counts.
+  // A command need not read its input. Only its output and how it ends matter.
   child.stdin?.on('error', () => {});
   child.stdin?.end(options.input);
   const outputs = [child.stdout, child.stderr].filter((stream) => stream !== null);

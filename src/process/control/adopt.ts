@@ -1,6 +1,6 @@
 /**
- * `server.control: adopt`: somebody else started the server; it is watched, and when it must be restarted, its
- * successor is ours, with the same command line, working directory and environment.
+ * `server.control: adopt`: somebody else started the server. It is watched, and if it must be restarted, we start its
+ * successor with the same command line, working directory and environment.
  */
 
 import { describeProcess } from '../identity/describe.js';
@@ -30,7 +30,7 @@ export class AdoptControl extends LocalControl {
   #read: ReadLaunchSpec | undefined;
   #person: string | undefined;
 
-  /** False for an opencode with its terminal face: it belongs to the person in front of it. */
+  /** False for an opencode with its terminal interface, which belongs to the person at the terminal. */
   override get acts(): boolean {
     return this.#person === undefined;
   }
@@ -55,9 +55,9 @@ export class AdoptControl extends LocalControl {
     return this.restartBy(this.#read ? this.#spec(this.#read) : fallback, signal);
   }
 
-  /** Read while it lives: after its end the kernel has forgotten how it was started. */
+  /** Read while the server is alive: after its end the kernel no longer knows how it was started. */
   protected override onFound({ server, wrappers, role }: Proven): void {
-    // What our own wrapper started is restarted by the wrapper's command, as the user typed it.
+    // If npm's wrapper started the server, the wrapper's command restarts it, as the user typed it.
     this.#read = readLaunchSpec(
       wrappers.at(-1) ?? server,
       configuredLaunchSpec(this.local.options),

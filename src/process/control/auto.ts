@@ -1,4 +1,4 @@
-/** Chooses the control: the configured one, or for `auto` the one that fits what is seen, with the reason. */
+/** Chooses the control: the configured one, or for `auto` the one that fits the situation, with the reason. */
 
 import { describeProcess } from '../identity/describe.js';
 import type { Finding } from '../identity/identity.js';
@@ -17,10 +17,10 @@ export interface ControlFacts {
   local: boolean;
   /** Something answers at the URL. */
   answers: boolean;
-  /** It is not understood: perhaps not an opencode at all. */
+  /** The answer is not understood: the server may not be opencode at all. */
   strange?: boolean;
   found: Finding;
-  /** An earlier daemon of ours started a server that still lives. */
+  /** An earlier daemon of ours started a server that is still alive. */
   ours: boolean;
 }
 
@@ -55,7 +55,7 @@ export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): 
           }
         : { mode: 'adopt', reason: `opencode runs already: ${describeProcess(found.server)}` };
     case 'refused':
-      // Where nothing healthy answers, the port may become free; until then every start says who holds it.
+      // If nothing healthy answers, the port may become free. Until then every start reports who holds it.
       return (answers && !strange) || found.why === 'pid1' || found.why === 'inside'
         ? { mode: 'observe', reason: found.message }
         : { mode: 'spawn', reason: `nothing healthy answers; ${found.message}` };
@@ -86,7 +86,7 @@ export interface CreatedControl extends Choice {
 
 const DEFAULT_COMMAND_TIMEOUT_MS = 60_000;
 
-/** @throws ControlError where the mode lacks what it needs */
+/** @throws ControlError if the mode lacks what it needs */
 export async function createControl(
   options: CreateOptions,
   signal: AbortSignal,
@@ -104,7 +104,7 @@ async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise
   const answer = await options.deps.isHealthy(signal);
   const found = await server.find();
   const ours = (await server.booting()) !== undefined;
-  // Nothing is taken here: the control that is chosen checks again.
+  // Nothing is taken over here: the chosen control checks again.
   server.release();
   return { local, answers: answer !== null, strange: answer?.strange !== undefined, found, ours };
 }
@@ -133,7 +133,7 @@ async function build(choice: Choice, options: CreateOptions): Promise<ServerCont
     case 'docker': {
       const { container, dockerSocket: socketPath } = options;
       if (!container) throw missing('docker', "the container's name");
-      // Loaded by whoever uses it.
+      // Loaded only if it is used.
       const { DockerControl } = await import('./docker.js');
       return new DockerControl({ ...options, container, ...(socketPath && { socketPath }) });
     }

@@ -17,7 +17,7 @@ import { LocalControl } from './local-control.js';
 
 export interface CommandOptions extends LocalOptions {
   restartCommand: readonly string[];
-  /** How long the command itself may take; health has `startTimeoutMs` after it. */
+  /** How long the command itself may take. After it the server has `startTimeoutMs` to get healthy. */
   commandTimeoutMs: number;
 }
 
@@ -38,18 +38,18 @@ export class CommandControl extends LocalControl {
   async restart(signal: AbortSignal): Promise<RestartedServer> {
     const found = await this.local.find();
     const old = found.kind === 'proven' ? found.server : undefined;
-    // Its end is now expected.
+    // The end of the old server is now expected.
     this.local.letGo();
     const started = await this.runCommand(this.#options.restartCommand, signal, old);
     return { ...started, ...(old && { oldPid: old.pid }) };
   }
 
-  /** What the command started is its own manager's. */
+  /** What the command started belongs to its own manager. */
   override async dispose(): Promise<void> {
     this.local.release();
   }
 
-  /** Runs it, and waits for a healthy server that is not the old one. @throws ControlError */
+  /** Runs the command, and waits for a healthy server that is not the old one. @throws ControlError */
   protected async runCommand(
     command: readonly string[],
     signal: AbortSignal,
@@ -99,9 +99,9 @@ export class CommandControl extends LocalControl {
   }
 
   async #fail(message: string, old: ProcessRef | undefined, signal: AbortSignal): Promise<never> {
-    // A process that could not be seen before the command may serve on behind it.
+    // A process that could not be seen before the command may still serve after it.
     const serverAlive = old === undefined ? 'unknown' : await this.local.table.isAlive(old);
-    // Still the same server: go on watching it.
+    // The same server still runs: go on watching it.
     if (serverAlive === true) await this.attach(signal);
     throw new ControlError(message, { serverAlive });
   }

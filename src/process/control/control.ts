@@ -1,6 +1,6 @@
 /**
- * The one small interface behind which every `server.control` stands: how the opencode process is found, started,
- * stopped and measured. What to do is the watchdog's to decide; that it was really done is proven here.
+ * The interface of every `server.control`: how the opencode process is found, started, stopped and measured. The
+ * watchdog decides what to do; a control proves that it was really done.
  */
 
 import type { Finding } from '../identity/identity.js';
@@ -16,7 +16,7 @@ export type ControlMode =
   | 'service'
   | 'observe';
 
-/** The proof of identity of a process: a pid alone may be recycled (proc(5): `starttime` is field 22 of stat). */
+/** Identifies a process: a pid alone may be recycled (proc(5): `starttime` is field 22 of stat). */
 export interface ProcessIdentity {
   pid: number;
   /** Clock ticks since boot, or another value that differs for a recycled pid. */
@@ -26,14 +26,14 @@ export interface ProcessIdentity {
 }
 
 export interface StartedServer {
-  /** The process that listens on the port; a wrapper's child, not the wrapper. Unknown for a remote server. */
+  /** The process that listens on the port: a wrapper's child, not the wrapper. Unknown for a remote server. */
   pid?: number;
   version?: string;
-  /** From the act's begin to the first healthy answer. */
+  /** From the start of the action to the first healthy answer. */
   tookMs: number;
 }
 
-/** Called once a start is under way. `pid`: of the process that was started for it, where it is one of ours. */
+/** Called once a start is under way. `pid`: the process that was started for it, if it is one of ours. */
 export type OnStarting = (pid?: number) => void;
 
 export interface RestartedServer extends StartedServer {
@@ -41,13 +41,13 @@ export interface RestartedServer extends StartedServer {
 }
 
 /**
- * What a failed control knows of the server that was there before: true: it serves on; false: it was seen to be gone,
- * or this control ended it; `unknown`: nobody checked, or it cannot be seen. Then the server itself must be asked before
- * anybody believes that it is gone.
+ * What a failed control knows of the server that was there before. true: it still serves. false: it was seen to be
+ * gone, or this control ended it. `unknown`: nobody checked, or it cannot be seen; then the server itself must be asked
+ * before it counts as gone.
  */
 export type ServerAlive = boolean | 'unknown';
 
-/** A control that could not do what was asked. `message` says what was tried, what came back and what to do. */
+/** A control could not do what was asked. `message` says what was tried, what came back and what to do. */
 export class ControlError extends Error {
   override readonly name = 'ControlError';
   readonly serverAlive: ServerAlive;
@@ -58,9 +58,10 @@ export class ControlError extends Error {
 }
 
 /**
- * An answer over HTTP: whoever gives it is alive. `strange`: it is not understood; `boots`: it says that it is starting,
- * `certain`: waiting does not change it, `unclear`: it may. `isUnproven`: it wants the password, which nobody gets who is
- * not proven; a server that has just begun to listen is so for a moment.
+ * An answer over HTTP, which shows that the server is alive. `strange`: the answer is not understood (`boots`: it says
+ * that the server is starting; `certain`: waiting does not change it; `unclear`: waiting may change it). `isUnproven`:
+ * the server wants the password, which only a proven server gets. A server that has just begun to listen is unproven
+ * for a moment.
  */
 export interface Answering {
   version?: string;
@@ -68,15 +69,21 @@ export interface Answering {
   isUnproven?: true;
 }
 
-/** What a control needs from the outside; injected, so that this room knows neither HTTP nor logs. */
+/** What a control needs from outside; injected, so that this folder knows neither HTTP nor logs. */
 export interface ControlDeps {
-  /** One health probe, bounded in time; resolves to null where nothing answers over HTTP. Never rejects. A 401 counts as an answer. */
+  /**
+   * One health probe, bounded in time; resolves to null if nothing answers over HTTP. Never rejects. A 401 counts as an
+   * answer.
+   */
   isHealthy(signal: AbortSignal): Promise<Answering | null>;
-  /** A supervised process ended without being told to. */
+  /** A supervised process has ended although nobody told it to. */
   onExit(exit: { pid: number; code: number | null; signal: NodeJS.Signals | null }): void;
-  /** A signal has stopped the process (state T), and it is still so: told at each check, until it runs. */
+  /**
+   * A signal has stopped the process (state T), and it is still stopped. Called at each check until the process runs
+   * again.
+   */
   onSuspended(suspended: { pid: number }): void;
-  /** A line of a spawned server's own output, cut to a bounded length. */
+  /** A line of a spawned server's own output, cut to a maximum length. */
   onOutput(line: { stream: 'stdout' | 'stderr'; line: string }): void;
   /** Something a person should know, in a plain sentence. */
   onNotice(
@@ -86,42 +93,50 @@ export interface ControlDeps {
   ): void;
 }
 
-/** What a control can say of a server that is about to be ended. */
+/** What a control can tell about a server that is about to be ended. */
 export interface Examination {
-  /** The server first, the others by their memory; absent where none is seen. */
+  /** The server first, the others by their memory; absent if none is seen. */
   processes?: ExaminedProcess[];
-  /** The last lines of its output, oldest first; empty where it is not ours to read. */
+  /** The last lines of its output, oldest first; empty if the output is not ours to read. */
   output: string[];
 }
 
 export interface ServerControl {
-  /** Who serves the port just now, for the guard of the password; absent where no process is seen. Changes nothing. */
+  /** Tells who serves the port now, for the password guard; absent if no process can be seen. Changes nothing. */
   findNow?(): Promise<Finding>;
   readonly mode: ControlMode;
-  /** False where this control never touches the process (`observe`): restarts are then not decided at all. */
+  /** False if this control never touches the process, as with `observe`: then no restart is decided at all. */
   readonly acts: boolean;
-  /** True where a restarted server goes on by itself with the runs that the restart has cut. */
+  /** True if a restarted server continues by itself the runs that the restart interrupted. */
   readonly resumesRuns?: boolean;
-  /** Finds the process that serves the URL's port now, and watches it for its end. Null where none was found or proven. */
+  /** Finds the process that serves the URL's port now, and watches it for its end. Null if none was found or proven. */
   attach(signal: AbortSignal): Promise<ProcessIdentity | null>;
-  /** Starts a server where none runs; resolves when it is healthy. @throws ControlError */
+  /** Starts a server if none runs; resolves when it is healthy. @throws ControlError */
   start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer>;
-  /** Ends the running server and all that it started, and brings a new one to health. @throws ControlError */
+  /**
+   * Ends the running server and all that it started, starts a new one and waits until it is healthy. @throws
+   * ControlError
+   */
   restart(signal: AbortSignal): Promise<RestartedServer>;
-  /** Lets a process that a signal has stopped run on, with what was stopped along with it. @throws ControlError */
+  /** Continues a process that a signal has stopped, with what was stopped along with it. @throws ControlError */
   continueProcess(): Promise<void>;
   /** Checks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
   poke(): void;
-  /** Resident memory in bytes of the server's whole process tree; undefined where it cannot be read. */
+  /** Resident memory in bytes of the server's whole process tree; undefined if it cannot be read. */
   memory(): Promise<number | undefined>;
-  /** The same with the number of processes and the largest children; absent where no process is seen. */
+  /** The same, with the number of processes and the largest children; absent if no process can be seen. */
   usage?(): Promise<TreeUsage | undefined>;
-  /** Which version a start would bring up; undefined where it is not told. Absent where somebody else starts it. */
+  /**
+   * The version that a start would bring up; undefined if it is not known. Absent if somebody else starts the server.
+   */
   installedVersion?(): Promise<string | undefined>;
-  /** The server as it is now, for the evidence of an incident; absent where no process is seen. */
+  /** The server as it is now, for the evidence of an incident; absent if no process can be seen. */
   examine?(): Promise<Examination>;
-  /** Whether `dispose('stop')` ends the server; absent where it never does. */
+  /** Whether `dispose('stop')` ends the server; absent if it never does. */
   endsOnStop?(): Promise<boolean>;
-  /** Lets go. `stop` ends a server that this control started or adopted from a daemon before it; `leave` leaves it running. */
+  /**
+   * Stops watching. `stop` also ends a server that this control started or took over from an earlier daemon; `leave`
+   * leaves it running.
+   */
   dispose(onExit: 'stop' | 'leave'): Promise<void>;
 }

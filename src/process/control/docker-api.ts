@@ -1,4 +1,4 @@
-/** Speaks the few words of the Docker Engine API that a restart needs, over the engine's unix socket. */
+/** Makes the few requests of the Docker Engine API that a restart needs, over the engine's unix socket. */
 import { Agent } from 'undici';
 import * as z from 'zod';
 import { ControlError } from './control.js';
@@ -21,7 +21,7 @@ const statsSchema = z.object({
   memory_stats: z
     .object({
       usage: z.number().optional(),
-      // cgroup v2 says inactive_file, v1 total_inactive_file: page cache that the kernel gives back on demand.
+      // cgroup v2 has inactive_file, v1 total_inactive_file: page cache that the kernel gives back on demand.
       stats: z
         .object({
           inactive_file: z.number().optional(),
@@ -50,7 +50,7 @@ export class DockerApi {
     return inspectSchema.parse(await this.#call('GET', 'json', { signal }));
   }
 
-  /** Docker sends SIGTERM, and SIGKILL after `graceSeconds`; answers when the container has been started again. */
+  /** Docker sends SIGTERM, then SIGKILL after `graceSeconds`. It answers when the container has been started again. */
   async restart(graceSeconds: number, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     await this.#call('POST', `restart?t=${graceSeconds}`, { signal, timeoutMs });
   }
@@ -86,8 +86,8 @@ export class DockerApi {
       const answer = await agent.request({
         origin: 'http://docker',
         method,
-        // Without a version the engine speaks its own newest; each new engine refuses some old ones, and what is used
-        // here has been in all of them.
+        // Without a version in the path the engine uses its newest API. New engines refuse some old versions, and the
+        // requests used here exist in all of them.
         path: `/containers/${encodeURIComponent(this.#container)}/${path}`,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,

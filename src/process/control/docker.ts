@@ -23,9 +23,9 @@ export interface DockerOptions {
 }
 
 const DEFAULT_DOCKER_SOCKET = '/var/run/docker.sock';
-/** Starting a container (mounts, network) on a busy machine, on top of the grace for stopping it. */
+/** Time to start a container (mounts, network) on a busy machine, in addition to the grace period for stopping it. */
 const ENGINE_TIMEOUT_MS = 60_000;
-/** Between two attempts to wait for the container's end, when the engine hangs up. */
+/** Time between two attempts to wait for the container's end, if the engine hangs up. */
 const WATCH_AGAIN_MS = 5_000;
 
 export class DockerControl implements ServerControl {
@@ -40,7 +40,7 @@ export class DockerControl implements ServerControl {
     this.#api = new DockerApi(options.socketPath ?? DEFAULT_DOCKER_SOCKET, options.container);
   }
 
-  /** Its process is not ours to see: it is never said to be stopped. */
+  /** We cannot see the container's process, so nobody reports it as stopped by a signal. */
   async continueProcess(): Promise<void> {
     throw new ControlError("a container's process is not seen from here", { serverAlive: true });
   }
@@ -75,7 +75,7 @@ export class DockerControl implements ServerControl {
     try {
       await this.#api.restart(graceSeconds, stopGraceMs + ENGINE_TIMEOUT_MS, signal);
     } catch (error) {
-      // Where the engine refused, the old container runs on, and its end is news again.
+      // The engine refused, so the old container runs on, and its end must be reported again.
       if (!signal.aborted && old.State.Running) this.#watch(identityOf(old));
       throw error;
     }
@@ -83,15 +83,15 @@ export class DockerControl implements ServerControl {
     return { ...started, ...(old.State.Running && { oldPid: old.State.Pid }) };
   }
 
-  /** The kernel closes the engine's waiting answer when the container ends, so there is nothing to look at sooner. */
+  /** The engine answers the pending `wait` request when the container ends, so there is nothing to check earlier. */
   poke(): void {}
 
   async memory(): Promise<number | undefined> {
-    // A number for a trend: an engine that does not answer now is reported when it is asked to act.
+    // The number only shows a trend. An engine that does not answer now is reported when it is asked to act.
     return this.#api.memory().catch(() => undefined);
   }
 
-  /** The container is its engine's: neither of the two ends it. */
+  /** The container belongs to its engine, so neither `stop` nor `leave` ends it. */
   async dispose(): Promise<void> {
     this.#unwatch();
   }
@@ -142,7 +142,7 @@ export class DockerControl implements ServerControl {
         }
         return;
       } catch {
-        // The engine hung up (it was restarted, perhaps): probes go on to tell how the server is, so there is time.
+        // The engine hung up, perhaps because it was restarted. Probes still tell how the server is, so there is time.
         await sleep(this.#options.clock, WATCH_AGAIN_MS, signal).catch(() => undefined);
       }
     }
@@ -154,7 +154,7 @@ export class DockerControl implements ServerControl {
   }
 }
 
-/** As the engine's machine sees it: the pid is of the host's PID namespace. */
+/** As the engine's machine sees it: the pid belongs to the host's PID namespace. */
 function identityOf({ Path, Args, State }: Container): ProcessIdentity {
   return { pid: State.Pid, startTime: State.StartedAt, command: [Path, ...(Args ?? [])] };
 }

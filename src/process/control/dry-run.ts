@@ -1,4 +1,4 @@
-/** Any control in a dry run (`dryRun`): it sees what the real one sees, and owns, starts and ends nothing. */
+/** Wraps any control for a dry run (`dryRun`): it sees what the real one sees, but owns, starts and ends nothing. */
 
 import type { Finding } from '../identity/identity.js';
 import type { TreeUsage } from '../table/memory.js';
@@ -25,7 +25,7 @@ export class DryRunControl implements ServerControl {
     return this.#real.mode;
   }
 
-  /** What the real one would do is decided, and said. */
+  /** What the real control would do is still decided and logged. */
   get acts(): boolean {
     return this.#real.acts;
   }
@@ -50,7 +50,7 @@ export class DryRunControl implements ServerControl {
     return this.#real.memory();
   }
 
-  /** Also a server that a daemon of ours started: it is that daemon's. */
+  /** Leaves even a server that one of our daemons started: it belongs to that daemon. */
   dispose(): Promise<void> {
     return this.#real.dispose('leave');
   }

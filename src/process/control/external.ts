@@ -1,6 +1,6 @@
 /**
  * `server.control: external`: somebody else restarts the server (a container's restart policy, a kubelet, another
- * service manager). We end it and wait for the new one; we never start one, because then there would be two.
+ * service manager). We end it and wait for the new one. We never start one, because then there would be two.
  */
 import { awaitHealth, type HealthOutcome } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
@@ -33,7 +33,7 @@ export class ExternalControl extends LocalControl {
     const found = await this.local.find();
     const old = found.kind === 'proven' ? found.server : undefined;
     if (found.kind === 'nobody') await this.#refuseUnseen(signal);
-    // Whoever restarts it may be faster than our polls, so a port that is taken again at once is no failure here.
+    // The new server may be there before our next poll, so a port that is taken again at once is no failure here.
     const ended = await this.local.end(signal, { awaitPort: false });
     if (!ended) this.notice('info', 'no server was running; waiting for one');
     const outcome = await this.#await(signal, old);
@@ -45,12 +45,15 @@ export class ExternalControl extends LocalControl {
     };
   }
 
-  /** The server is left to whoever manages it. */
+  /** The server is left to its manager. */
   override async dispose(): Promise<void> {
     this.local.release();
   }
 
-  /** What answers and cannot be seen cannot be ended: to wait for "a new one" would take the old one for it. */
+  /**
+   * A server that answers but cannot be seen cannot be ended: waiting for a new server would mistake the old one for
+   * it.
+   */
   async #refuseUnseen(signal: AbortSignal): Promise<void> {
     const { deps, url } = this.local.options;
     const local = await isLocalHost(this.local.host);

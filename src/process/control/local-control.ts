@@ -1,4 +1,6 @@
-/** What the controls of a process on this machine have in common; each adds only how a server comes to be. */
+/**
+ * What all controls of a process on this machine have in common. Each control adds only how a server comes into being.
+ */
 
 import { describeProcess } from '../identity/describe.js';
 import type { Finding } from '../identity/identity.js';
@@ -41,7 +43,7 @@ export abstract class LocalControl implements ServerControl {
       await this.local.endOrphans(signal);
       return identity;
     }
-    // Attaching is tried again and again; the same answer is news once.
+    // Attaching is tried again and again, but the same refusal is reported only once.
     if (found.kind === 'refused' && found.message !== this.#refused) {
       this.notice('warn', found.message);
     }
@@ -87,7 +89,7 @@ export abstract class LocalControl implements ServerControl {
     }
   }
 
-  /** Watches the server that somebody else has brought up. */
+  /** Watches a server that somebody else has started. */
   protected async attached(
     { version, tookMs }: Extract<HealthOutcome, { kind: 'healthy' }>,
     signal: AbortSignal,
@@ -100,7 +102,7 @@ export abstract class LocalControl implements ServerControl {
     };
   }
 
-  /** Called with a server that was found, before it is watched. */
+  /** Called with the server that was found, before it is watched. */
   protected onFound(_found: Proven): void {}
 
   protected notice(
@@ -111,7 +113,10 @@ export abstract class LocalControl implements ServerControl {
     this.local.options.deps.onNotice(level, message, fields);
   }
 
-  /** Starts by this spec, unless a server runs already: then that one is taken, or replaced where it is dead. */
+  /**
+   * Starts a server by this spec. If one already runs, it is taken over instead, or replaced if it does not get
+   * healthy.
+   */
   protected async startBy(
     spec: LaunchSpec,
     signal: AbortSignal,
@@ -134,7 +139,8 @@ export abstract class LocalControl implements ServerControl {
       this.notice('warn', `it did not get healthy within ${startTimeoutMs} ms and is replaced`);
       await this.local.end(signal);
     } else {
-      // Of an earlier daemon that died while its server booted: a second one would only lose the race for the port.
+      // An earlier daemon may have died while its server was booting: a second server would only lose the race for the
+      // port.
       const booting = await this.local.booting();
       if (booting) {
         onStarting?.(booting.root.pid);
@@ -158,7 +164,7 @@ export abstract class LocalControl implements ServerControl {
     };
   }
 
-  /** Whether this daemon or one before it started the server; known only after `find`. */
+  /** Whether this daemon or an earlier one started the server; known only after `find`. */
   private async isOurs(): Promise<boolean> {
     return (await this.local.booting()) !== undefined || this.local.ours;
   }

@@ -1,4 +1,4 @@
-/** `server.control: observe`: the process is watched for its end where it can be seen, and never touched. */
+/** `server.control: observe`: the process is watched for its end if it can be seen, and never touched. */
 
 import type { LocalOptions } from '../server/local-server.js';
 import { ControlError, type RestartedServer, type StartedServer } from './control.js';

@@ -1,8 +1,9 @@
 /**
- * `server.control: service`: OpenCode 2's own background service, shared by its clients (opencode-2-facts, section 1.5).
+ * `server.control: service`: OpenCode 2's own background service, shared by its clients (opencode-2-facts, section
+ * 1.5).
  *
- * Its clients bring it up again within a second of its end, and replace it when it does not answer. So it is ended and
- * started by opencode's own command alone, and what a client has brought up meanwhile is taken as it is.
+ * Its clients start it again within a second of its end, and replace it if it does not answer. So only opencode's own
+ * command ends and starts it, and a server that a client has started meanwhile is accepted as it is.
  */
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
@@ -10,9 +11,11 @@ import { sameProcess } from '../table/process-table.js';
 import { CommandControl } from './command.js';
 import type { OnStarting, ProcessIdentity, RestartedServer, StartedServer } from './control.js';
 
-/** A client that is open does it in about a second; its own patience is far longer. */
+/**
+ * How long a client gets to start the server again. An open client takes about a second; its own timeout is far longer.
+ */
 const RESPAWN_MS = 5_000;
-/** `opencode service restart` waits so long for the new server (section 1.5: 120 s in all), and needs a moment itself. */
+/** `opencode service restart` waits up to 120 s in all for the new server (section 1.5), and needs a moment itself. */
 const COMMAND_MS = 130_000;
 
 export interface ServiceOptions extends LocalOptions {
@@ -22,11 +25,11 @@ export interface ServiceOptions extends LocalOptions {
 
 export class ServiceControl extends CommandControl {
   override readonly mode = 'service';
-  /** Each claimed run goes on by itself in the new server (section 6). */
+  /** Each claimed run continues by itself in the new server (section 6). */
   readonly resumesRuns = true;
   readonly #options: ServiceOptions;
   readonly #program: string;
-  /** Who served when it was looked at last, also where it has ended since. */
+  /** The server that was seen last, even if it has ended since. */
   #seen: ProcessIdentity | undefined;
 
   constructor(options: ServiceOptions) {
@@ -57,13 +60,13 @@ export class ServiceControl extends CommandControl {
     const isSame =
       found.kind === 'proven' && (watched === undefined || sameProcess(found.server, watched));
     if (isSame) return super.restart(signal);
-    // It is gone, or a client has replaced it already: what it was to be restarted for is over.
+    // The server is gone, or a client has already replaced it: the reason for the restart is over.
     this.local.letGo();
     const started = (await this.#broughtUp(signal)) ?? (await this.#ensure(signal));
     return { ...started, ...(watched && { oldPid: watched.pid }) };
   }
 
-  /** `service start` leaves one alone that runs. */
+  /** `service start` does nothing if a server already runs. */
   #ensure(signal: AbortSignal): Promise<StartedServer> {
     return this.runCommand([this.#program, 'service', 'start'], signal, undefined);
   }

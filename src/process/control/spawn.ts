@@ -7,7 +7,7 @@ import { configuredLaunchSpec } from '../server/launch-spec.js';
 import type { OnStarting, RestartedServer, StartedServer } from './control.js';
 import { LocalControl } from './local-control.js';
 
-/** A start has just failed, and the next one waits for this. */
+/** Short, because a start has just failed and the next one waits for this. */
 const VERSION_MS = 5_000;
 
 export class SpawnControl extends LocalControl {
@@ -23,7 +23,8 @@ export class SpawnControl extends LocalControl {
 
   async installedVersion(): Promise<string | undefined> {
     const { command, env, directory, user } = this.local.options;
-    // Root runs no other user's program as root; and of `node opencode.js serve` it would be Node's version.
+    // Root must not run another user's program as root, and for `node opencode.js serve` the answer would be Node's
+    // version.
     const [program = ''] = command;
     if (user !== undefined || basename(program) !== 'opencode') return undefined;
     const binary = await checkBinary(command, commandEnvironment(env), directory, VERSION_MS);

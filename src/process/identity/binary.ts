@@ -1,4 +1,4 @@
-/** Is opencode installed, where, and which version: asked of the binary itself. */
+/** Checks whether opencode is installed, where it is and which version it has, by asking the binary itself. */
 import { execFile } from 'node:child_process';
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
@@ -9,11 +9,11 @@ const VERSION_TIMEOUT_MS = 30_000;
 
 export type BinaryCheck =
   | { found: true; path: string; version: string }
-  /** There, and it does not run. */
+  /** The file exists but does not run. */
   | { found: true; path: string; error: string }
   | { found: false; error: string };
 
-/** Looks up the first word of a command as a shell would, and asks it for its version. */
+/** Looks up the first word of a command as a shell would, and asks that program for its version. */
 export async function checkBinary(
   command: readonly string[],
   env: NodeJS.ProcessEnv,
@@ -26,7 +26,7 @@ export async function checkBinary(
   return new Promise((done) => {
     execFile(path, ['--version'], { env, cwd, timeout: timeoutMs }, (error, stdout) => {
       const last = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
-      // OpenCode 2 says its name before it (opencode-2-facts, section 1.1).
+      // OpenCode 2 prints its name before the version (opencode-2-facts, section 1.1).
       const version = last.replace(/^opencode v?(?=\d)/i, '');
       if (error) done({ found: true, path, error: `"${path} --version" failed: ${error.message}` });
       else if (!/\d/.test(version)) {
@@ -36,7 +36,7 @@ export async function checkBinary(
   });
 }
 
-/** Why a command cannot be started at all; undefined where it can be tried. */
+/** Says why a command cannot be started at all; undefined if it can be tried. */
 export function whyMissing(
   command: readonly string[],
   env: NodeJS.ProcessEnv,
@@ -51,7 +51,7 @@ function notFound(program: string): string {
   return `"${program}" ${where}: install it with "npm i -g opencode-ai", or set server.command`;
 }
 
-/** The file that a shell would run for this word; undefined where there is none. */
+/** The file that a shell would run for this word; undefined if there is none. */
 export function findProgram(
   program: string,
   env: NodeJS.ProcessEnv,
@@ -74,7 +74,7 @@ function isExecutable(path: string): boolean {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
   } catch {
-    // Not there, or not for us: the search goes on.
+    // The file is missing, or we may not use it: the search goes on.
     return false;
   }
 }

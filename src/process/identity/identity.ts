@@ -1,8 +1,8 @@
 /**
- * Proves which process serves a port, and that it is opencode and ours to signal, or says why not.
+ * Proves which process serves a port, that it is opencode, and that we may signal it; otherwise says why not.
  *
- * Every act on a process starts here. A pid from yesterday, from a file or from a guess is never enough: the pid, its
- * start time and its command are read in one moment from the socket's owner.
+ * Everything that is done to a process starts here. A pid from yesterday, from a file or from a guess is never enough:
+ * the pid, its start time and its command are read in one moment from the socket's owner.
  */
 
 import { type FindHolders, findHolders, isLocalHost } from '../table/port.js';
@@ -27,22 +27,22 @@ import {
 import type { ServerUser } from './user.js';
 
 export type Refusal =
-  /** The port's holder is not opencode. */
+  /** The process that holds the port is not opencode. */
   | 'stranger'
-  /** It is another user's: not ours to signal, or not ours to start again. */
+  /** The process belongs to another user: we may not signal it, or may not start it again. */
   | 'other-user'
-  /** Nothing about the holder may be read. */
+  /** Nothing about the process that holds the port can be read. */
   | 'unreadable'
   /** PID 1 of our own PID namespace: the kernel drops every signal that we could send (facts, section 1). */
   | 'pid1'
-  /** This daemon runs inside the server's own process tree: to end it is to end ourselves. */
+  /** This daemon runs inside the server's own process tree, so ending the server would end this daemon. */
   | 'inside';
 
 export type Finding =
   | {
       kind: 'proven';
       server: ProcessInfo;
-      /** npm's wrapper processes above the server, nearest first; they end with it. */
+      /** npm's wrapper processes above the server, the closest first; they end with it. */
       wrappers: ProcessInfo[];
       role: OpencodeRole;
     }
@@ -54,27 +54,27 @@ export interface ProveOptions {
   host: string;
   port: number;
   table: ProcessTable;
-  /** The configured command: what the user says opencode is, whatever it is called. */
+  /** The configured command: what the user says opencode is, whatever its name. */
   command?: readonly string[];
-  /** Processes that we started ourselves: they and their descendants are trusted by descent, whatever they are called. */
+  /** Processes that we started ourselves: they and their descendants are trusted by descent, whatever their names. */
   started?: readonly ProcessRef[];
   holders?: FindHolders;
-  /** Whose process counts. Default: `started`. */
+  /** Whose process may be acted on. Default: `started`. */
   owner?: Owner;
-  /** `server.user`: whose opencode is ours where we are root. */
+  /** `server.user`: the user whose opencode counts as ours if we run as root. */
   user?: ServerUser;
 }
 
 /**
- * Whose process may be acted on. `ours`: one of our own user, or of `server.user`, as what is started again must run as
- * whom it ran before. `started`: also one that our own command started, as whomever. `anybody`: whomever we may signal,
- * where somebody else starts the next one.
+ * Whose process may be acted on. `ours`: a process of our own user or of `server.user`, because we start it again and
+ * it must run as the same user as before. `started`: also a process that our own command started, whatever its user.
+ * `anybody`: any process that we may signal; somebody else starts the next one.
  */
 export type Owner = 'ours' | 'started' | 'anybody';
 
 export async function proveServer(options: ProveOptions): Promise<Finding> {
   const { host, port, table } = options;
-  // A listener on 0.0.0.0 here has nothing to do with the same port of another machine.
+  // A listener on 0.0.0.0 of this machine has nothing to do with the same port of another machine.
   if (!(await isLocalHost(host))) return { kind: 'nobody' };
   const holders = await (options.holders ?? findHolders)(host, port);
   if (holders.length === 0) return { kind: 'nobody' };
@@ -92,7 +92,7 @@ export async function proveServer(options: ProveOptions): Promise<Finding> {
       isOpencode(holder) ||
       (options.command !== undefined && runsCommand(holder, options.command)),
   );
-  // A child may have inherited the socket: the server is the holder that no other holder is above.
+  // A child may have inherited the socket: the server is the holder that has no other holder above it.
   const server = accepted.find(
     (holder) =>
       !ancestors(holder.pid, all).some((parent) =>
@@ -112,15 +112,18 @@ async function proven(
   const wrappers: ProcessInfo[] = [];
   for (const parent of ancestors(server.pid, all)) {
     const info = await table.read(parent.pid);
-    // Another user's is none of the server's: it would be started again in the server's place.
+    // A process of another user is not the server's wrapper. It would be started again in the server's place.
     if (info === undefined || !isWrapper(info) || info.uid !== server.uid) break;
-    // A wrapper that is PID 1 takes no signal, but it ends by itself when its server does.
+    // A wrapper that is PID 1 ignores signals, but it ends by itself when its server does.
     if (info.pid > 1) wrappers.push(info);
   }
   return { kind: 'proven', server, wrappers, role: opencodeRole(server) };
 }
 
-/** Another user's opencode: who is not root may not signal it, and root must not run that user's program as root. */
+/**
+ * Refuses another user's opencode: without root we may not signal it, and root must not run that user's program as
+ * root.
+ */
 function foreign(
   server: ProcessInfo,
   { port, owner = 'started', user }: ProveOptions,
@@ -144,7 +147,7 @@ function foreign(
   };
 }
 
-/** Reasons not to signal a process that is opencode. */
+/** Reasons not to signal a process, although it is opencode. */
 function refuse(
   server: ProcessInfo,
   port: number,
@@ -187,7 +190,10 @@ function stranger(known: readonly ProcessInfo[], port: number): Finding {
   };
 }
 
-/** A root that a container or a unit has left without its powers (capabilities(7); /proc/PID/fd is its owner's alone). */
+/**
+ * Advice for a root whose capabilities a container or unit took away (capabilities(7); only its owner may read
+ * /proc/PID/fd).
+ */
 const ROOT_ADVICE =
   'run the daemon as that user, or give it the capabilities DAC_READ_SEARCH, SYS_PTRACE and KILL';
 

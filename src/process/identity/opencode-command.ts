@@ -1,19 +1,19 @@
 /**
- * Tells by its command whether a process is opencode, and in which role.
+ * Tells from a process's command whether it is opencode, and in which role.
  *
- * The executable counts more than argv, which any process may write as it likes.
+ * The executable counts for more than argv, because a process can write anything into its argv.
  */
 import { basename } from 'node:path';
 import type { ProcessInfo } from '../table/process-table.js';
 
-/** `server`: serve or web. `tui`: opencode with its terminal face, which serves too but belongs to a person. */
+/** `server`: serve or web. `tui`: opencode with its terminal interface, which also serves but belongs to a person. */
 export type OpencodeRole = 'server' | 'tui';
 
-/** The binary itself: npm's opencode.exe, a global install, a platform package, Nix's wrapped name. */
+/** The binary itself: npm's opencode.exe, a global install, a platform package, or the name that Nix gives it. */
 const BINARY = /^\.?opencode(-(linux|darwin|windows)-[\w-]+)?(-wrapped)?(\.exe)?$/;
 const RUNTIME = /^(node|nodejs|bun|deno)(-?\d+(\.\d+)*)?(\.exe)?$/;
 const SCRIPT = /^opencode(\.[cm]?[jt]s)?$/;
-/** A folder that only opencode's own packages have on a script's path. */
+/** A folder in a script's path that only opencode's own packages have. */
 const PACKAGE_FOLDER =
   /(^|\/)(opencode-ai|packages\/opencode|opencode-(linux|darwin|windows)-[\w-]+)\//;
 const SERVE_WORDS: ReadonlySet<string> = new Set(['serve', 'web']);
@@ -23,19 +23,19 @@ export function isOpencode(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'
   return isBinary(process) || isScript(process);
 }
 
-/** npm's `opencode`: a runtime that started the binary as its child and waits for it. */
+/** npm's `opencode`: a runtime that started the binary as its child and waits for it to end. */
 export function isWrapper(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>): boolean {
   return isScript(process);
 }
 
 export function opencodeRole(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>): OpencodeRole {
   const words = isBinary(process) ? process.command.slice(1) : afterScript(process.command);
-  // Options may come first (`opencode --print-logs serve`), so any word of the command line counts up to the first
-  // that is a command; `serve` as the value of an option is not worth the doubt.
+  // Options may come first (`opencode --print-logs serve`), so any word of the command line may be the command. An
+  // option whose value is `serve` is too unlikely to matter.
   return words.some((word) => SERVE_WORDS.has(word)) ? 'server' : 'tui';
 }
 
-/** True where the process was started by exactly this command, with or without more arguments behind it. */
+/** True if the process was started by exactly this command, with or without further arguments. */
 export function runsCommand(process: ProcessInfo, command: readonly string[]): boolean {
   const [program, ...args] = command;
   const [argv0, ...argv] = process.command;
@@ -57,7 +57,7 @@ function isScript({ command, exe }: Pick<ProcessInfo, 'command' | 'exe'>): boole
   return SCRIPT.test(basename(script)) || PACKAGE_FOLDER.test(script);
 }
 
-/** The first argument that is a path or a file, behind the runtime's own flags and `run`. */
+/** The first argument that is a path or a file, after the runtime's own flags and `run`. */
 function scriptOf(command: readonly string[]): string | undefined {
   return command.slice(1).find((word) => !word.startsWith('-') && word !== 'run');
 }

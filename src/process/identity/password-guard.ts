@@ -1,9 +1,9 @@
 /**
- * Decides who may be sent the server's password: another local user may hold the port that the server has left.
+ * Decides who may be sent the server's password. Another local user may hold the port that the server has left.
  *
- * With `spawn` and `adopt` only a proven opencode gets it. Elsewhere a socket of our own user or of root may have it,
- * as both can read it anyway (tunnels, docker-proxy and local proxies are such). A control that the user has set, and
- * that has its server outside of what can be proven here, vouches for whoever answers.
+ * With `spawn` and `adopt` only a proven opencode gets it. Otherwise a socket of our own user or of root may get it,
+ * because both can read the password anyway (tunnels, docker-proxy and local proxies are such sockets). If the user has
+ * set a control whose server cannot be proven from here, whoever answers gets the password.
  */
 import type { Authorisation, Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
@@ -18,9 +18,9 @@ import type { ServerUser } from './user.js';
 
 export interface GuardOptions {
   url: string;
-  /** `server.control`; absent for the driver as a library. */
+  /** `server.control`; absent if the driver is used as a library. */
   mode?: ControlMode | 'auto';
-  /** A daemon starts servers and works for days: it wants proof until its control turns out to watch only. */
+  /** A daemon starts servers and works for days: it requires proof until its control turns out to be `observe`. */
   caller: 'daemon' | 'command';
   command?: readonly string[];
   user?: ServerUser;
@@ -31,16 +31,19 @@ export interface GuardOptions {
 
 type Where = Pick<Authorisation, 'hostname'>;
 
-/** What the decision rests on: it holds for as long as the same sockets listen. */
+/** A decision and what it rests on; it holds as long as the same sockets listen. */
 interface Decision {
   sockets: string;
   at: number;
-  /** The proven server: a socket may outlive it by a moment. */
+  /** The proven server: its socket may stay open for a moment after it has ended. */
   server: ProcessRef | undefined;
   answer: Authorisation;
 }
 
-/** Where sockets have no names to compare (no /proc), what was found is believed this long: `lsof` takes its time. */
+/**
+ * How long a refusal holds, and every decision if sockets cannot be named and compared (no /proc), because `lsof` takes
+ * time.
+ */
 const BELIEVED_MS = 1_000;
 const VOUCHES: ReadonlySet<GuardOptions['mode']> = new Set([
   'external',
@@ -58,7 +61,7 @@ export class PasswordGuard {
   readonly #port: number;
   #control: Pick<ServerControl, 'mode' | 'findNow'> | undefined;
   #decision: Decision | undefined;
-  /** What is being found out now: requests of the same moment share one reading of the system's sockets. */
+  /** The decision that is being made now: requests of the same moment share one look at the system's sockets. */
   #asking: Promise<Authorisation> | undefined;
   #isGuarded: boolean | undefined;
 
@@ -70,7 +73,7 @@ export class PasswordGuard {
     this.#port = Number(port || (protocol === 'https:' ? 443 : 80));
   }
 
-  /** From here the control says who serves: it knows what it has started. */
+  /** From now on the control says who serves, because it knows what it has started. */
   follow(control: Pick<ServerControl, 'mode' | 'findNow'>): void {
     this.#control = control;
     this.#decision = undefined;
@@ -94,7 +97,7 @@ export class PasswordGuard {
     const now = this.#options.clock.now();
     const known = this.#decision;
     const isFresh = known !== undefined && now - known.at < BELIEVED_MS;
-    // A refusal is never believed for long: a process that begins or ends shows less than it will.
+    // A refusal is never trusted for long: a process that is just starting or ending shows less than it will later.
     const stands = sockets === undefined || known?.answer.kind === 'withheld' ? isFresh : true;
     if (known && stands && known.sockets === (sockets ?? '') && (await this.#lives(known))) {
       return known.answer;
@@ -104,7 +107,10 @@ export class PasswordGuard {
     return decided.answer;
   }
 
-  /** Whoever answers gets it, at the one address that there is. */
+  /**
+   * True if whoever answers gets the password without a further check. `localhost` may be one of two addresses, so for
+   * it the right one is looked for first.
+   */
   #isVouchedFor(): boolean {
     return VOUCHES.has(this.#options.mode) && this.#host !== 'localhost';
   }
@@ -157,7 +163,7 @@ export class PasswordGuard {
     return holders.length > 0 && holders.every(({ uid }) => uid === 0 || uid === self);
   }
 
-  /** The sockets that a connection may reach, by inode; undefined where the system does not name them. */
+  /** The inodes of the sockets that a connection may reach; undefined if the system does not name them. */
   async #sockets(): Promise<string | undefined> {
     if (this.#table.kind !== 'proc' || this.#options.holders) return undefined;
     const hosts = this.#host === 'localhost' ? ['127.0.0.1', '::1'] : await addressesOf(this.#host);
@@ -165,7 +171,7 @@ export class PasswordGuard {
     return inodes.sort().join();
   }
 
-  /** Another machine's server is known by its address alone, as ever. */
+  /** True if the host is this machine. The server of another machine is known by its address alone. */
   async #leadsHere(): Promise<boolean> {
     const addresses = await addressesOf(this.#host);
     const isLoopback = addresses.some(

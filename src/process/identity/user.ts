@@ -1,4 +1,7 @@
-/** The user that `server.user` names: whose opencode a daemon that runs as root may adopt, and as whom it starts one. */
+/**
+ * The user that `server.user` names: a daemon that runs as root may adopt this user's opencode, and starts it as this
+ * user.
+ */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -11,10 +14,10 @@ export interface ServerUser {
   shell: string;
 }
 
-/** A directory service may be slow; it is asked once, at the start. */
+/** A directory service may be slow. It is asked once, at the start. */
 const LOOKUP_TIMEOUT_MS = 10_000;
 
-/** By name or uid; undefined where the system knows no such user. */
+/** Finds a user by name or uid; undefined if the system knows no such user. */
 export function findUser(name: string): ServerUser | undefined {
   return parsePasswd(readPasswd(), name) ?? parsePasswd(getent(name), name);
 }
@@ -30,7 +33,7 @@ export function parsePasswd(text: string, wanted: string): ServerUser | undefine
   return undefined;
 }
 
-/** The environment of the daemon as this user would have it: nothing in it leads into root's home. */
+/** The daemon's environment as this user would have it: nothing in it points into root's home. */
 export function environmentOf(user: ServerUser, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const rootHome = env.HOME || homedir();
   const kept = Object.entries(env).filter(
@@ -46,12 +49,12 @@ function readPasswd(): string {
   try {
     return readFileSync('/etc/passwd', 'utf8');
   } catch {
-    // None, or not for us: a directory service may know.
+    // The file is missing or unreadable: a directory service may know the user.
     return '';
   }
 }
 
-/** LDAP and the like (nsswitch.conf(5)); not everywhere there. */
+/** Asks LDAP and the like (nsswitch.conf(5)); not every system has `getent`. */
 function getent(name: string): string {
   try {
     const options = { encoding: 'utf8', timeout: LOOKUP_TIMEOUT_MS, stdio: 'pipe' } as const;

@@ -1,13 +1,13 @@
-/** Waits until a server answers well, or until there is no more reason to wait. */
+/** Waits until a server gives a healthy answer, or until waiting has become pointless. */
 import { type Clock, sleep } from '../../lib/clock.js';
 import type { Answering, ControlDeps } from '../control/control.js';
 
-/** opencode boots in 1-5 s (facts, section 1): probing this often adds nothing one could notice. */
+/** opencode boots in 1-5 s (facts, section 1). Probing more often than this would bring no noticeable gain. */
 const PROBE_EVERY_MS = 50;
 /**
  * Connections that opencode accepts in its first 0.3-0.8 s of listening are never answered (seen on 1.18.33), so a
- * silent probe is soon given up and tried anew. After PATIENT_AFTER of them the machine may just be slow: then each
- * gets twice the time of the one before.
+ * silent probe is soon given up and tried anew. After PATIENT_AFTER silent probes the machine may just be slow: from
+ * then on each probe gets twice the time of the one before.
  */
 const FIRST_PROBE_MS = 250;
 const PATIENT_AFTER = 8;
@@ -18,9 +18,9 @@ export interface AwaitHealthOptions {
   clock: Clock;
   timeoutMs: number;
   signal: AbortSignal;
-  /** Aborted when waiting has become pointless, because the process has ended: a probe under way is cut. */
+  /** Aborted when waiting has become pointless because the process has ended. A probe under way is then cut short. */
   ended?: AbortSignal;
-  /** Whether a healthy answer counts; for a server that must be a new process. */
+  /** Whether a healthy answer counts; for callers that need a new process to answer. */
   accept?: () => Promise<boolean>;
 }
 
@@ -58,7 +58,8 @@ export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOu
     }
     signal.throwIfAborted();
     if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
-    // What answers is alive, whatever it answers: it is taken as it is, and its probes say what is wrong.
+    // A server that answers is alive, even if the answer is strange or unproven. It is accepted as it is, and later
+    // probes say what is wrong.
     if (tookMs() >= timeoutMs) return { kind: mayChange ? 'healthy' : 'timeout', tookMs: tookMs() };
     await sleep(clock, PROBE_EVERY_MS, cut).catch(() => signal.throwIfAborted());
   }
@@ -68,7 +69,7 @@ function patience(silent: number): number {
   return Math.min(MAX_PROBE_MS, FIRST_PROBE_MS * 2 ** Math.max(0, silent - PATIENT_AFTER));
 }
 
-/** One probe, given up after `ms` or when cut, whether it listens to its signal or not. */
+/** One probe, given up after `ms` or when `cut` is aborted, even if the probe ignores its signal. */
 async function probe(
   deps: AwaitHealthOptions['deps'],
   clock: Clock,

@@ -1,4 +1,7 @@
-/** How a server is started: the command, the working directory, the environment. From the configuration, or read from a running process. */
+/**
+ * How a server is started: its command, working directory and environment, from the configuration or read from a
+ * running process.
+ */
 import { statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { serverEnvironment } from '../../lib/child-env.js';
@@ -10,7 +13,7 @@ export interface LaunchSpec {
   argv: readonly string[];
   cwd: string;
   env: NodeJS.ProcessEnv;
-  /** As whom, where that is not the daemon's own user. */
+  /** The user to run it as, if that is not the daemon's own. */
   user?: ServerUser;
 }
 
@@ -22,9 +25,9 @@ export interface LaunchSpecOptions {
   env: NodeJS.ProcessEnv;
   username?: string;
   password?: string;
-  /** Nobody asked for it: only a server that never runs without one is to take it. */
+  /** The password was made up here, not configured. Only a server that never runs without one gets it. */
   passwordIsMade?: boolean;
-  /** `server.user`; set by root only. */
+  /** `server.user`; set only if the daemon runs as root. */
   user?: ServerUser;
 }
 
@@ -37,12 +40,12 @@ export function configuredLaunchSpec(options: LaunchSpecOptions): LaunchSpec {
   };
 }
 
-/** Appends what of `--hostname` and `--port` the command does not already say. */
+/** Appends `--hostname` and `--port`, each unless the command already has it. */
 function withAddress(command: readonly string[], url: string): string[] {
   const { hostname, port, protocol } = new URL(url);
   const says = (name: string) =>
     command.some((word) => word === name || word.startsWith(`${name}=`));
-  // One address, whatever `localhost` resolves to first on this machine.
+  // One fixed address, whatever `localhost` resolves to first on this machine.
   const host = hostname === 'localhost' ? '127.0.0.1' : hostname.replace(/^\[(.*)\]$/, '$1');
   return [
     ...command,
@@ -51,14 +54,14 @@ function withAddress(command: readonly string[], url: string): string[] {
   ];
 }
 
-/** The credentials reach the server by its environment only: argv is for everyone on the machine to read. */
+/** The server gets its credentials only through its environment, because everyone on the machine can read argv. */
 function serverEnv(options: LaunchSpecOptions): NodeJS.ProcessEnv {
   const { env, username, password, passwordIsMade = false, user } = options;
   const passed = serverEnvironment(env);
   const own = user ? environmentOf(user, passed) : passed;
   return {
     ...own,
-    // OpenCode 2 reads this one first; 1.x does not know it.
+    // OpenCode 2 reads this variable first; 1.x does not know it.
     ...(password && { OPENCODE_PASSWORD: password }),
     ...(password && !passwordIsMade && { OPENCODE_SERVER_PASSWORD: password }),
     ...(password && !passwordIsMade && username && { OPENCODE_SERVER_USERNAME: username }),
@@ -71,7 +74,7 @@ export interface ReadLaunchSpec {
   missing: string[];
 }
 
-/** How a running process was started, as far as the kernel tells, so that its successor can be the same. */
+/** How a running process was started, as far as the kernel tells, so that its successor can be started the same way. */
 export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): ReadLaunchSpec {
   const missing: string[] = [];
   const cwd = existing(procLink(`/proc/${process.pid}/cwd`));
@@ -85,10 +88,10 @@ export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): Read
   return { spec: { argv, cwd: cwd ?? fallback.cwd, env, ...(user && { user }) }, missing };
 }
 
-/** argv[0] where it can still be found, else the executable that really ran: argv[0] may be any name. */
+/** argv[0] if it can still be found, else the executable that really ran, because argv[0] may be any name. */
 function runnable(process: ProcessInfo, env: NodeJS.ProcessEnv): readonly string[] {
   const [program = '', ...args] = process.command;
-  // A relative path counts from the same working directory again.
+  // A relative path is resolved against the same working directory again.
   if (program.includes('/') && !isAbsolute(program)) return process.command;
   const found = isAbsolute(program)
     ? isFile(program)

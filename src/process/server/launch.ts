@@ -1,4 +1,4 @@
-/** Starts a server's process so that it outlives this daemon: its own session, its output in files. */
+/** Starts a server's process so that it outlives this daemon: in its own session, with its output in files. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -17,17 +17,19 @@ export interface Exit {
   signal: NodeJS.Signals | null;
 }
 
-/** The process that was started, by us or by an earlier daemon: with npm's wrapper not the one that listens. */
+/**
+ * The process that was started, by us or by an earlier daemon. With npm's wrapper it is not the process that listens.
+ */
 export interface Launched {
   root: ProcessRef;
-  /** Absent where an earlier daemon started it. */
+  /** Absent if an earlier daemon started it. */
   child?: ChildProcess;
-  /** In the environment of all that it starts; absent for a server of a daemon that set none. */
+  /** The marker in the environment of everything that it starts; absent for a server of a daemon that set none. */
   marker?: string;
-  /** Where its output goes; null where the state directory cannot be written. */
+  /** Where its output goes; null if the state directory cannot be written, or must not be touched. */
   files: OutputFiles | null;
   tail?: OutputTail;
-  /** Aborted when the child has ended, with an `Exit` as its reason; never for an earlier daemon's. */
+  /** Aborted when the child has ended, with an `Exit` as its reason. Never aborted if an earlier daemon started it. */
   ended: AbortSignal;
 }
 
@@ -41,7 +43,7 @@ export interface LaunchOptions {
 export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<Launched> {
   const [program, ...args] = spec.argv;
   if (!program) throw new ControlError('server.command is empty', { serverAlive: false });
-  // spawn(2) says ENOENT for a missing directory too, and Node blames the command.
+  // spawn(2) also gives ENOENT for a missing directory, and Node then blames the command.
   if (!statSync(spec.cwd, { throwIfNoEntry: false })?.isDirectory()) {
     throw new ControlError(
       `cannot start opencode: the working directory ${spec.cwd} does not exist (server.directory)`,
@@ -55,9 +57,9 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
     const child = spawn(program, args, {
       cwd: spec.cwd,
       env: { ...spec.env, ...markedWith(marker) },
-      // Its own session: a terminal's Ctrl-C and a signal to our group are ours, not the server's.
+      // In its own session, so that a terminal's Ctrl-C or a signal to our process group does not reach the server.
       detached: true,
-      // Node also leaves root's supplementary groups (setgroups(2)) before it becomes that user.
+      // Node also drops root's supplementary groups (setgroups(2)) before it becomes that user.
       ...(spec.user && { uid: spec.user.uid, gid: spec.user.gid }),
       stdio: ['ignore', output[0] ?? 'ignore', output[1] ?? 'ignore'],
     });
@@ -67,7 +69,7 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
     });
     const { pid } = child;
     if (pid === undefined) throw new Error('a spawned process without a pid');
-    // A child that ended already is a zombie or gone; its end is told by `ended`.
+    // A child that has already ended is a zombie or gone; `ended` reports its end.
     const root = { pid, startTime: (await options.table.read(pid))?.startTime ?? '' };
     return {
       root,
@@ -82,7 +84,7 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
   }
 }
 
-/** Takes up what an earlier daemon started: its output goes on to be read. */
+/** Takes over a server that an earlier daemon started, and goes on reading its output. */
 export function relaunched(
   root: ProcessRef,
   marker: string,
@@ -123,7 +125,7 @@ function outputFiles({ records, deps }: LaunchOptions): OutputFiles | null {
   try {
     ensurePrivateDirectory(records.dir);
     const files = records.outputFiles();
-    // A new file for each server: what still runs of the old one keeps writing to the old.
+    // Each server gets new files: what still runs of the old server keeps writing to the old ones.
     for (const file of Object.values(files)) {
       rmSync(file, { force: true });
       closeSync(openOutput(file));
@@ -138,7 +140,7 @@ function outputFiles({ records, deps }: LaunchOptions): OutputFiles | null {
   }
 }
 
-/** Appending, so that the reader may empty the file under the writer. */
+/** Opened for appending, so that the reader may empty the file while the server writes to it. */
 function openOutput(file: string): number {
   return openPrivateFile(file, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT);
 }

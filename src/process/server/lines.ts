@@ -1,4 +1,4 @@
-/** Splits text into lines as it comes. Of a line that goes on without end only the beginning is given, and kept. */
+/** Splits incoming text into lines. Of an overlong line only the beginning is kept and passed on. */
 export class Lines {
   readonly #maxChars: number;
   readonly #onLine: (line: string) => void;
@@ -14,7 +14,7 @@ export class Lines {
     const lines = (this.#pending + text).split('\n');
     this.#pending = lines.pop() ?? '';
     for (const line of lines) {
-      // The head of an overlong line was given when it grew too long.
+      // The beginning of an overlong line was passed on when it grew too long.
       if (!this.#tooLong) this.#onLine(line);
       this.#tooLong = false;
     }
@@ -25,7 +25,7 @@ export class Lines {
     }
   }
 
-  /** Gives the unfinished last line, where there is one. */
+  /** Passes on the unfinished last line, if there is one. */
   end(): void {
     if (this.#pending !== '' && !this.#tooLong) this.#onLine(this.#pending);
     this.#pending = '';

@@ -1,7 +1,7 @@
 /**
- * The server's process on this machine: found and proven, watched, started, measured and ended.
+ * The server's process on this machine: finds and proves it, watches, starts, measures and ends it.
  *
- * The controls of processes (spawn, adopt, external, command) are thin policies over this one.
+ * The controls of processes (spawn, adopt, external, command) are thin policies over this class.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
 import {
@@ -37,9 +37,12 @@ export interface LocalOptions extends LaunchSpecOptions {
   clock: Clock;
   startTimeoutMs: number;
   stopGraceMs: number;
-  /** Where the record of what was started and its output are kept. */
+  /** Where the record of the started server and its output are kept. */
   stateDir: string;
-  /** Who only reads: what a daemon wrote down of its server is read and never changed, its output is not followed. */
+  /**
+   * For a caller that only reads: a daemon's record of its server is read but never changed, and its output is not
+   * followed.
+   */
   readOnly?: boolean;
   table?: ProcessTable;
   holders?: FindHolders;
@@ -57,10 +60,10 @@ interface Watched {
   unseen?: true;
 }
 
-/** A process that dies has no descriptors any more and, for a moment, still its port. */
+/** A dying process has no descriptors any more, but holds its port for a moment longer. */
 const DYING_MS = 1_000;
 const POLL_MS = 25;
-/** A wrapper ends right behind its server; its exit code is worth this short wait. */
+/** A wrapper ends right after its server, and its exit code is worth this short wait. */
 const EXIT_CODE_WAIT_MS = 200;
 
 export class LocalServer {
@@ -80,23 +83,23 @@ export class LocalServer {
     this.#own = new SpawnedServer({ ...options, table: this.table });
   }
 
-  /** The server that is watched now. */
+  /** The server that is being watched. */
   get current(): ProcessInfo | undefined {
     return this.#watched?.server;
   }
 
-  /** True where this daemon or one before it started the server. */
+  /** True if this daemon or an earlier one started the server. */
   get ours(): boolean {
     return this.#own.launched !== undefined;
   }
 
-  /** As `find`, without waiting for a process that is dying. */
+  /** Like `find`, but does not wait for a process that is dying. */
   async findNow(): Promise<Finding> {
     await this.#own.recall();
     return this.#prove();
   }
 
-  /** Who serves the port now; changes nothing. */
+  /** Tells who serves the port now; changes nothing. */
   async find(): Promise<Finding> {
     await this.#own.recall();
     const { clock } = this.options;
@@ -112,7 +115,7 @@ export class LocalServer {
   async #prove(): Promise<Finding> {
     const found = await this.#proveAt(this.host);
     if (this.host !== 'localhost' || found.kind !== 'nobody') return found;
-    // opencode listens on 127.0.0.1; one that was told to use [::1] counts, and nobody else there does.
+    // opencode listens on 127.0.0.1. An opencode that was told to use [::1] counts too, but nothing else on [::1] does.
     const other = await this.#proveAt('::1');
     return other.kind === 'proven' ? other : found;
   }
@@ -146,12 +149,12 @@ export class LocalServer {
     return server;
   }
 
-  /** What this watchdog started and what still lives of it: also a server that boots and does not listen yet. */
+  /** The process that this watchdog started, if it is still alive, even if it boots and does not listen yet. */
   booting(): Promise<Launched | undefined> {
     return this.#own.alive();
   }
 
-  /** Starts the spec and waits for health. @throws ControlError */
+  /** Starts the spec and waits until the server is healthy. @throws ControlError */
   async launch(
     spec: LaunchSpec,
     signal: AbortSignal,
@@ -168,7 +171,7 @@ export class LocalServer {
     if (!(await isPortFree(this.host, this.port))) {
       const found = await this.find();
       const holder = found.kind === 'refused' ? found.message : `port ${this.port} is taken`;
-      // Who holds the port may be the very server, where it cannot be seen from here.
+      // The process that holds the port may be the server itself, if it cannot be seen from here.
       throw new ControlError(`cannot start opencode: ${holder}`, { serverAlive: 'unknown' });
     }
     const launched = await this.#own.launch(spec);
@@ -178,7 +181,7 @@ export class LocalServer {
     return { ...started, tookMs: clock.now() - began };
   }
 
-  /** Waits until what was launched is healthy; ends it where it does not get so in time. @throws ControlError */
+  /** Waits until the launched server is healthy, and ends it if that takes too long. @throws ControlError */
   async awaitLaunched(launched: Launched, signal: AbortSignal): Promise<StartedServer> {
     const { startTimeoutMs, deps, clock } = this.options;
     const { ended } = launched;
@@ -201,7 +204,7 @@ export class LocalServer {
     throw new ControlError(`cannot start opencode: ${why}${last}`, { serverAlive: false });
   }
 
-  /** Ends the server and its whole family. Returns the report, or undefined where nothing ran. @throws ControlError */
+  /** Ends the server and its whole family. Returns the report, or undefined if nothing ran. @throws ControlError */
   async end(
     signal?: AbortSignal,
     { awaitPort = true } = {},
@@ -224,7 +227,7 @@ export class LocalServer {
       await this.endOrphans(signal);
       return undefined;
     }
-    // From here its end is no news.
+    // From here on its end is expected and not reported.
     this.letGo();
     const report = await this.#kill(roots, signal, awaitPort);
     if (report.survivors.length > 0 || !report.portFree) {
@@ -237,7 +240,7 @@ export class LocalServer {
     return { ...report, oldPid: first.pid };
   }
 
-  /** Lets the server run on where a signal has stopped it. @throws ControlError */
+  /** Continues the server if a signal has stopped it. @throws ControlError */
   async continueProcess(): Promise<void> {
     const found = await this.find();
     const { clock } = this.options;
@@ -250,7 +253,7 @@ export class LocalServer {
     if (why !== undefined) throw new ControlError(why, { serverAlive: true });
   }
 
-  /** Ends what servers of ours that are gone have left running: it would work on beside the next one. */
+  /** Ends what our earlier servers have left running; otherwise it would work on beside the next server. */
   async endOrphans(signal?: AbortSignal): Promise<void> {
     const { deps, readOnly = false, user } = this.options;
     if (readOnly) return;
@@ -294,7 +297,7 @@ export class LocalServer {
     );
   }
 
-  /** Stops watching and reading; the server runs on. */
+  /** Stops watching the server and reading its output; the server runs on. */
   release(): void {
     this.letGo();
     this.#own.release();
@@ -320,7 +323,8 @@ export class LocalServer {
       return found.server.pid;
     }
     if (found.kind === 'nobody') {
-      // It answers, so it listens, but where we cannot see it (a container, sudo): its end is that of the command.
+      // The server answers, so it listens, but where we cannot see it (a container, sudo). The command is watched in
+      // its place.
       const info = await this.table.read(launched.root.pid);
       if (info) await this.take({ kind: 'proven', server: info, wrappers: [], role: 'server' });
       if (this.#watched && info) this.#watched.unseen = true;
@@ -337,7 +341,7 @@ export class LocalServer {
   #rootEnded(launched: Launched): void {
     if (launched !== this.#own.launched) return;
     const watched = this.#watched;
-    // While it starts nobody is watched yet, and `awaitLaunched` tells.
+    // During a start no process is watched yet, and `awaitLaunched` reports the end.
     if (!watched) return;
     if (watched.server.pid === launched.root.pid) void this.#report(watched, exitOf(launched));
     else void watched.watch?.check();
@@ -370,7 +374,7 @@ export class LocalServer {
     deps.onExit({ pid, code, signal });
   }
 
-  /** Stops watching: from here the server's end is no news. */
+  /** Stops watching: from here on the server's end is not reported. */
   letGo(): void {
     this.#watched?.watch?.stop();
     this.#watched = undefined;

@@ -1,8 +1,9 @@
 /**
  * Follows the two files that a spawned server writes its output to, as bounded lines at a bounded rate.
  *
- * Files, not pipes: with a pipe the reader's death breaks the server's stdout (the wrapper and tools that inherit it
- * may die of EPIPE), a frozen reader blocks the server once the pipe is full, and the next daemon could not read on.
+ * The output goes to files, not pipes. With a pipe, the reader's death breaks the server's stdout (the wrapper and
+ * tools that inherit it may die of EPIPE), a frozen reader blocks the server once the pipe is full, and the next daemon
+ * could not read on.
  */
 import {
   closeSync,
@@ -24,12 +25,12 @@ export type Stream = 'stdout' | 'stderr';
 export interface OutputOptions {
   files: Record<Stream, string>;
   clock: Clock;
-  /** `end`: an earlier daemon has shown what is there already. */
+  /** `end`: an earlier daemon has already shown what is there. */
   from: 'start' | 'end';
   onLine(line: { stream: Stream; line: string }): void;
-  /** So many lines were left out because they came faster than MAX_LINES_PER_SECOND. */
+  /** This many lines were left out because they came faster than MAX_LINES_PER_SECOND. */
   onDropped(lines: number): void;
-  /** A stream that is shown no more, because its file cannot be read (EIO, ESTALE). Told once for each. */
+  /** A stream is shown no more, because its file cannot be read (EIO, ESTALE). Called once for each stream. */
   onLost(stream: Stream, error: unknown): void;
 }
 
@@ -45,19 +46,19 @@ export const KEPT_LINES = 20;
 /** Last lines of the server's output kept for the evidence of an incident. At the limit: the oldest is forgotten. */
 export const MAX_EVIDENCE_LINES = 200;
 const WINDOW_MS = 1_000;
-/** inotify tells of new output, and where it does not work, or has more to say, a poll does. */
+/** inotify reports new output. If it does not work, or if something is left to read or to report, a poll does this. */
 const POLL_MS = 1_000;
-/** Where inotify works: it may fall silent (its queue is full, the file system is a remote one). */
+/** Polls go on even if inotify works, because it may fall silent (its queue is full, or the file system is remote). */
 const RARE_POLL_MS = 10_000;
 /**
- * The file that the server's output is written to. What was read is of no more use, and must not fill the disk. At
- * the limit: the file is emptied once it is read.
+ * The file that the server's output is written to. What was read is no longer needed and must not fill the disk. At the
+ * limit: the file is emptied once it is read.
  */
 export const MAX_FILE_BYTES = 8 * 2 ** 20;
 const CHUNK_BYTES = 64 * 1024;
 /**
- * Chunks of output read at once. A writer that is faster than we read must not hold the event loop. At the limit: the
- * rest is read in the next turn.
+ * Chunks of output read at once. A writer that is faster than we read must not block the event loop. At the limit: the
+ * rest is read with the next poll.
  */
 const MAX_CHUNKS_PER_READ = 64;
 
@@ -85,7 +86,7 @@ export class OutputTail {
     this.#poll();
   }
 
-  /** Reads what is there now, also an unfinished last line. */
+  /** Reads what is there now, including an unfinished last line. */
   flush(): void {
     for (const file of this.#files) file.read(true);
     this.#report();
@@ -111,7 +112,7 @@ export class OutputTail {
     }
   }
 
-  /** In an idle process a poll each second costs a fifth of all that it does. */
+  /** Polls rarely if nothing is left to do: in an idle process a poll each second is a fifth of all its work. */
   #schedule(): void {
     const isQuiet =
       this.#dropped === 0 && this.#files.every((file) => file.isWatched && !file.hasMore);
@@ -122,7 +123,7 @@ export class OutputTail {
 
   #told(file: TailedFile): void {
     file.read();
-    // What is left is not waited for.
+    // If output is left, the next poll must not be a rare one.
     if (this.#pollsSoon || (this.#dropped === 0 && !file.hasMore)) return;
     this.#timer?.cancel();
     this.#schedule();
@@ -152,11 +153,11 @@ export class OutputTail {
 
 interface Told {
   line(line: string): void;
-  /** It cannot be read any more. */
+  /** The file cannot be read any more. */
   lost(error: unknown): void;
 }
 
-/** One growing file, read from where the last read ended. */
+/** One growing file, read on from where the last read ended. */
 class TailedFile {
   readonly #path: string;
   readonly #tell: Told;
@@ -166,7 +167,7 @@ class TailedFile {
   #watcher: FSWatcher | undefined;
   #offset = 0;
   readonly #lines: Lines;
-  /** The last read ended before the file did. */
+  /** True if the last read ended before the end of the file. */
   hasMore = false;
 
   constructor(path: string, from: 'start' | 'end', tell: Told) {
@@ -174,16 +175,16 @@ class TailedFile {
     this.#tell = tell;
     this.#lines = new Lines(MAX_LINE_BYTES, (line) => this.#emit(line));
     try {
-      // For writing too: a file that was removed is still written to by the server, and can only be emptied by its
-      // descriptor.
+      // Opened for writing too: the server still writes to a file that was removed, and such a file can only be emptied
+      // through its descriptor.
       this.#fd = openPrivateFile(path, constants.O_RDWR);
       if (from === 'end') this.#offset = fstatSync(this.#fd).size;
     } catch {
-      // Without its file a server just has no output to show; whoever made the file reports why it is missing.
+      // Without its file a server has no output to show. The code that makes the file reports why it is missing.
     }
   }
 
-  /** A file that is not there needs no watching. */
+  /** A file that does not exist needs no watching. */
   get isWatched(): boolean {
     return this.#fd === undefined || this.#watcher !== undefined;
   }
@@ -191,17 +192,17 @@ class TailedFile {
   watch(changed: () => void): void {
     try {
       this.#watcher = watch(this.#path, { persistent: false }, changed);
-      // The regular poll goes on without it.
+      // The polls go on without it.
       this.#watcher.on('error', () => {
         this.#watcher?.close();
         this.#watcher = undefined;
       });
     } catch {
-      // No inotify here, or none left: the regular poll is enough.
+      // There is no inotify here, or none left: the polls are enough.
     }
   }
 
-  /** Called by timers and by a watch: a file that cannot be read is let go of, and said. */
+  /** Called by timers and by inotify, so it does not throw: a file that cannot be read is closed and reported. */
   read(unfinished = false): void {
     if (this.#fd === undefined) return;
     try {
@@ -214,7 +215,7 @@ class TailedFile {
   }
 
   #read(fd: number, unfinished: boolean): void {
-    // Emptied by us or by a person: what comes now is new.
+    // We or a person have emptied the file: everything in it is new.
     if (fstatSync(fd).size < this.#offset) this.#offset = 0;
     this.hasMore = true;
     for (let chunk = 0; chunk < MAX_CHUNKS_PER_READ; chunk++) {
@@ -228,7 +229,7 @@ class TailedFile {
     }
     if (unfinished) this.#lines.end();
     // The server's descriptor appends (O_APPEND), so it goes on at the new end. What it writes between the last read
-    // and this line is lost: output of a server that has written megabytes.
+    // and this line is lost, which is little for a server that has written megabytes.
     if (this.#offset > MAX_FILE_BYTES) ftruncateSync(fd);
   }
 
@@ -241,7 +242,7 @@ class TailedFile {
     try {
       closeSync(fd);
     } catch {
-      // close(2): the descriptor is gone all the same, and what it reports (EIO) is about writing, which we do not.
+      // close(2): the descriptor is gone anyway, and the error (EIO) is about writing, which we do not do.
     }
   }
 

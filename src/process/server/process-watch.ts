@@ -1,8 +1,8 @@
 /**
  * Watches a process for its end, and for being stopped by a signal.
  *
- * Only a pidfd would tell its end at once, and Node has none: the process table is read each second, and whenever
- * somebody has a reason to suspect something.
+ * Only a pidfd would report its end at once, and Node has none. So the process table is read each second, and also
+ * whenever another part of the daemon has a reason for suspicion.
  */
 import type { Clock, Timer } from '../../lib/clock.js';
 import {
@@ -12,7 +12,9 @@ import {
   type ProcessTable,
 } from '../table/process-table.js';
 
-/** One small file of /proc each second costs nothing one could measure; `ps` does, so without /proc it is rarer. */
+/**
+ * Reading one small file of /proc each second has no measurable cost. `ps` has one, so without /proc checks are rarer.
+ */
 const POLL_MS = { proc: 1_000, ps: 5_000 };
 
 /** A table that cannot be read says nothing about the process. */
@@ -20,7 +22,10 @@ const UNKNOWN = '?';
 
 export interface WatchHandlers {
   onGone(): void;
-  /** It was stopped at two regular checks in a row, and at each one since: a moment's stop is no concern. */
+  /**
+   * Called at each regular check that finds the process stopped, from the second in a row on: a brief stop is no
+   * concern.
+   */
   onSuspended(): void;
 }
 
@@ -42,7 +47,7 @@ export class ProcessWatch {
     this.#schedule();
   }
 
-  /** Checks now whether it is still there. */
+  /** Checks now whether the process is still there. */
   check(): void {
     this.#checkState(() => {});
   }
@@ -53,7 +58,7 @@ export class ProcessWatch {
     this.#followed?.close();
   }
 
-  /** At once where the table can tell at once: this is done each second of an idle daemon. */
+  /** Synchronous if the table allows it, because an idle daemon does this each second. */
   #checkState(then: (suspended: boolean) => void): void {
     if (this.#ended) return;
     if (this.#table.follow === undefined) {

@@ -1,4 +1,4 @@
-/** What this watchdog has started: in hand, and written down for the daemon that comes after it. */
+/** The server that this watchdog has started: kept in memory, and recorded on disk for the next daemon. */
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { ControlDeps } from '../control/control.js';
 import { isOpencode, runsCommand } from '../identity/opencode-command.js';
@@ -15,7 +15,7 @@ import type { LaunchSpec } from './launch-spec.js';
 import { KEPT_LINES } from './output.js';
 import { ServerRecords } from './state-file.js';
 
-/** A full disk is freed by people. */
+/** Time until a failed record is written again: people have to free a full disk. */
 const RECORD_AGAIN_MS = 5_000;
 
 export interface OwnOptions {
@@ -27,7 +27,7 @@ export interface OwnOptions {
   command: readonly string[];
   /** Where the record and the server's output are kept. */
   stateDir: string;
-  /** Another daemon's record and output are its own: neither is touched. */
+  /** The record and the output belong to another daemon: neither is touched. */
   readOnly?: boolean;
 }
 
@@ -47,12 +47,12 @@ export class SpawnedServer {
   }
 
   /**
-   * The marks of servers that are gone, and of which nothing may have been looked for: the one that ended last, and
-   * those before it. A server that still runs, listening or not, keeps all that it started.
+   * The markers of servers that are gone and whose orphans may not have been looked for yet: the server that ended
+   * last, and those before it. A server that still runs, listening or not, keeps everything that it started.
    */
   async marksOfTheGone(): Promise<string[]> {
     const record = this.#records.read();
-    // In hand, the mark is known also where the disk was too full for a record.
+    // For a server in memory the marker is known even if the disk was too full for a record.
     const { root, marker } = this.#launched ?? {};
     const last =
       root === undefined
@@ -68,7 +68,7 @@ export class SpawnedServer {
     return [...marks];
   }
 
-  /** Nothing of these earlier servers runs any more. */
+  /** Called when nothing of these earlier servers runs any more. */
   forgetEarlier(marks: ReadonlySet<string>): void {
     const earlier = this.#records.earlier();
     const left = earlier.filter(({ mark }) => !marks.has(mark));
@@ -76,11 +76,11 @@ export class SpawnedServer {
     try {
       this.#records.keepEarlier(left);
     } catch {
-      // They are looked for once more the next time.
+      // They are looked for again the next time.
     }
   }
 
-  /** Undefined while it runs, and where it cannot be known. */
+  /** How the server ended; undefined while it runs, or if that cannot be known. */
   get exit(): Exit | undefined {
     return this.#launched && exitOf(this.#launched);
   }
@@ -94,39 +94,39 @@ export class SpawnedServer {
     return launched;
   }
 
-  /** Learns from disk what an earlier daemon started. */
+  /** Reads from disk what an earlier daemon started. */
   async recall(): Promise<void> {
     if (this.#launched) return;
     const record = this.#records.read();
     if (!record) return;
-    // The wrapper may have been killed alone: then the server below it is what is left of what was started.
+    // The wrapper may have been killed alone: then only the server below it is left of what was started.
     for (const root of [record.root, record.server]) {
       if (root === null || !(await this.#isOurs(root, record.mark))) continue;
-      // Following the output empties its file in the end: that is for its owner.
+      // Following the output empties its file in the end, so only the file's owner may do it.
       const files = this.#options.readOnly ? null : this.#records.outputFiles();
       this.#launched ??= relaunched(root, record.mark, files, this.#launchOptions());
       return;
     }
   }
 
-  /** A record alone proves nothing, as others may have written it: the process itself must show its marker. */
+  /** A record alone proves nothing, because others may have written it: the process itself must show its marker. */
   async #isOurs(ref: ProcessRef, marker: string): Promise<boolean> {
     const { table, command } = this.#options;
     if (!(await table.isAlive(ref))) return false;
     if (table.kind === 'proc') return isMarked(ref.pid, marker);
-    // No other process's environment can be read here: its command is the next best.
+    // Another process's environment cannot be read here: its command is the next best evidence.
     const info = await table.read(ref.pid);
     return info !== undefined && (runsCommand(info, command) || isOpencode(info));
   }
 
-  /** What was started and still lives: also a server that boots and does not listen yet. */
+  /** What was started, if it is still alive, even if it boots and does not listen yet. */
   async alive(): Promise<Launched | undefined> {
     await this.recall();
     const launched = this.#launched;
     return launched && (await this.#options.table.isAlive(launched.root)) ? launched : undefined;
   }
 
-  /** Whether a process is what was started, or descends from it. */
+  /** Whether a process is the one that was started, or descends from it. */
   async includes(server: ProcessInfo): Promise<boolean> {
     const root = this.#launched?.root;
     if (!root) return false;
@@ -135,18 +135,18 @@ export class SpawnedServer {
     return above.some((parent) => sameProcess(parent, root));
   }
 
-  /** It is healthy, and this is the process that listens. */
+  /** Called when the server is healthy, with the process that listens. */
   serves(server: ProcessRef): void {
     if (this.#launched && !this.#options.readOnly) this.#record(this.#launched, server);
   }
 
-  /** What was started is gone, or is not what serves: its record and its output mean nothing any more. */
+  /** Called when what was started is gone, or is not what serves: its record and its output mean nothing any more. */
   forget(): void {
     this.release();
     if (!this.#options.readOnly) this.#records.remove();
   }
 
-  /** Stops reading; what was started runs on, and its record stays. */
+  /** Stops reading its output; what was started runs on, and its record stays. */
   release(): void {
     this.#recordAgain?.cancel();
     this.#launched?.tail?.stop();
@@ -154,12 +154,12 @@ export class SpawnedServer {
     this.#launched = undefined;
   }
 
-  /** Reads what was written until now. */
+  /** Reads the output written so far. */
   flush(): void {
     this.#launched?.tail?.flush();
   }
 
-  /** The last lines of its output, oldest first, as far as this daemon has read it. */
+  /** The last lines of the server's output, oldest first, as far as this daemon has read it. */
   lastLines(): string[] {
     this.flush();
     return this.#launched?.tail?.lastLines() ?? [];
@@ -169,11 +169,11 @@ export class SpawnedServer {
     return { ...this.#options, records: this.#records };
   }
 
-  /** Where a full disk refuses, again later. */
+  /** Writes the record, and tries again later if a full disk refuses it. */
   #record(launched: Launched, server: ProcessRef | null, again = false): void {
     this.#recordAgain?.cancel();
     const { root, marker, files } = launched;
-    // No directory: that was said when it was started.
+    // Without a directory there is no record; this was reported when the server was started.
     if (files === null || marker === undefined) return;
     const { clock, deps } = this.#options;
     try {

@@ -1,6 +1,6 @@
 /**
- * Remembers on disk which process this watchdog started for a URL, so that the next daemon knows its own: it may stop
- * such a server when it is stopped itself, and goes on reading its output.
+ * Remembers on disk which process this watchdog started for a URL, so that the next daemon recognises it: that daemon
+ * may stop such a server when it is itself stopped, and it goes on reading the server's output.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { bootId } from '../table/proc-table.js';
 import type { ProcessRef } from '../table/process-table.js';
 
 /**
- * A lock or the record of a spawned server. It has some hundred bytes: what is larger was not written by us. At the
+ * A lock or the record of a spawned server. It has a few hundred bytes, so a larger file was not written by us. At the
  * limit: it is taken as absent.
  */
 export const MAX_RECORD_BYTES = 64 * 1024;
@@ -21,9 +21,12 @@ const recordSchema = z.object({
   bootId: z.string(),
   /** What was spawned: the server itself, or a wrapper above it. */
   root: refSchema,
-  /** What listens; null until it is healthy. */
+  /** The process that listens; null until it is healthy. */
   server: refSchema.nullable(),
-  /** What all that it starts has in its environment (orphans.ts): a record is believed of a process that shows it. */
+  /**
+   * The marker in the environment of everything that it starts (orphans.ts): a record is trusted for a process that
+   * shows it.
+   */
   mark: z.uuid(),
 });
 export type ServerRecord = z.infer<typeof recordSchema>;
@@ -51,7 +54,9 @@ export class ServerRecords {
     this.#earlierPath = join(dir, 'earlier-servers.json');
   }
 
-  /** Computed, never read from the record: who could write that could have any file read and emptied. */
+  /**
+   * Computed, never read from the record: otherwise whoever can write the record could have any file read and emptied.
+   */
   outputFiles(): OutputFiles {
     return {
       stdout: join(this.dir, 'server.stdout.log'),
@@ -59,7 +64,7 @@ export class ServerRecords {
     };
   }
 
-  /** What was started last; undefined where nothing was, in an earlier boot, or where the file is no record. */
+  /** What was started last; undefined if nothing was started in this boot, or if the file is no record. */
   read(): ServerRecord | undefined {
     try {
       const file = readPrivateFile(this.#path, MAX_RECORD_BYTES);
@@ -71,7 +76,7 @@ export class ServerRecords {
     }
   }
 
-  /** Remembers what was spawned, and which process listens once that is known. @throws where it cannot be written */
+  /** Remembers what was spawned, and which process listens once that is known. @throws if it cannot be written */
   write(record: Pick<ServerRecord, 'root' | 'server' | 'mark'>): void {
     ensurePrivateDirectory(this.dir);
     const { mark } = record;
@@ -85,18 +90,18 @@ export class ServerRecords {
     writePrivateFile(this.#path, JSON.stringify(whole));
   }
 
-  /** It is remembered among the earlier ones: what it started may outlive it. */
+  /** Removes the record, but keeps it among the earlier ones, because what the server started may outlive it. */
   remove(): void {
     const record = this.read();
     try {
       if (record) this.keepEarlier([...this.earlier(), record]);
       rmSync(this.#path, { force: true });
     } catch {
-      // A directory that cannot be written has no record, or one of a process that has ended, which nobody believes.
+      // If the directory cannot be written, it holds no record, or one of an ended process, which is not trusted.
     }
   }
 
-  /** What was started before in this boot, oldest first. */
+  /** What was started earlier in this boot, oldest first. */
   earlier(): ServerRecord[] {
     try {
       const file = readPrivateFile(this.#earlierPath, MAX_RECORD_BYTES);
@@ -108,7 +113,7 @@ export class ServerRecords {
     }
   }
 
-  /** @throws where it cannot be written */
+  /** @throws if it cannot be written */
   keepEarlier(records: readonly ServerRecord[]): void {
     if (records.length === 0) rmSync(this.#earlierPath, { force: true });
     else writePrivateFile(this.#earlierPath, JSON.stringify(records.slice(-MAX_EARLIER)));

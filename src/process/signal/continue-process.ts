@@ -1,8 +1,8 @@
 /**
- * Lets a server that a signal has stopped run on (SIGCONT), and what was stopped along with it.
+ * Continues a server that a signal has stopped (SIGCONT), together with the processes that were stopped along with it.
  *
- * A terminal's Ctrl-Z and `kill -STOP -PGID` stop the whole process group, so whoever of the family is stopped and in
- * the group of one of its roots goes on too. A tool that stopped a child of its own keeps it stopped.
+ * A terminal's Ctrl-Z and `kill -STOP -PGID` stop the whole process group. So every stopped process of the tree that is
+ * in the process group of one of its roots is continued. A child that a tool has stopped itself stays stopped.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
 import {
@@ -16,15 +16,15 @@ import { Signaller } from './signal.js';
 export interface ContinueOptions {
   table: ProcessTable;
   clock: Clock;
-  /** The server first, then its wrappers; proven just now. */
+  /** The server first, then its wrappers; they must have been proven just before. */
   roots: readonly ProcessRef[];
 }
 
-/** SIGCONT takes effect at once; a check may see the moment before. */
+/** SIGCONT takes effect at once, but a check may still see the moment before. */
 const WAIT_MS = 1_000;
 const POLL_MS = 10;
 
-/** Settles with the words of what went wrong, or with undefined where every root runs again. */
+/** Resolves to a description of what went wrong, or to undefined if every root runs again. */
 export async function continueTree({
   table,
   clock,

@@ -1,9 +1,9 @@
 /**
- * Ends a server and everything that it started, and says what was really ended.
+ * Ends a server and everything that it started, and reports what was really ended.
  *
- * Signals to the process group are not enough: opencode gives each tool a session of its own (facts, section 1). So
- * the family is listed before the first signal, watched while it dies, and remembered: whoever was in it once stays in
- * it, also when init has become its parent.
+ * Signals to the process group are not enough: opencode gives each tool a session of its own (facts, section 1). So the
+ * family is listed before the first signal, watched while it dies, and remembered: a process that was in it once stays
+ * in it, even after init has become its parent.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { describeProcess } from '../identity/describe.js';
@@ -18,32 +18,35 @@ import { Signaller } from './signal.js';
 export interface KillOptions {
   table: ProcessTable;
   clock: Clock;
-  /** The server first, then its wrappers: these get SIGTERM first, and all that descends from them dies with them. */
+  /** The server first, then its wrappers. They get SIGTERM first, and all their descendants are ended with them. */
   roots: readonly ProcessRef[];
   stopGraceMs: number;
-  /** Whether the port can be listened on again; omitted where there is no port to free. */
+  /** Whether the port can be listened on again; absent if there is no port to free. */
   isPortFree?: () => Promise<boolean>;
   signal?: AbortSignal;
 }
 
 export interface KillReport {
-  /** Processes that were alive at the begin or joined the family later, and are proven gone. */
+  /** Processes that were alive at the start or joined the family later, and are proven gone. */
   killed: number[];
-  /** Still alive, each in words. Empty when the kill worked. */
+  /** Processes that are still alive, each described in words. Empty if the kill worked. */
   survivors: string[];
   /** Signals that the kernel refused. */
   denied: string[];
   portFree: boolean;
-  /** True where SIGTERM was not enough. */
+  /** True if SIGTERM was not enough. */
   forced: boolean;
   tookMs: number;
 }
 
-/** How often the family is read while it dies; one reading costs a few ms. */
+/** How often the family is read while it dies. One pass costs a few ms. */
 const POLL_MS = 25;
-/** SIGKILL is instant except for a process in uninterruptible sleep; those are reported, not waited out. */
+/**
+ * SIGKILL works at once, except for a process in uninterruptible sleep. Such processes are reported; nobody waits for
+ * them longer than this.
+ */
 const KILL_WAIT_MS = 5_000;
-/** The kernel closes a dead process's sockets before its parent hears of it; this is for a slow machine. */
+/** The kernel closes a dead process's sockets before its parent learns of its death; this is for a slow machine. */
 const PORT_WAIT_MS = 2_000;
 
 export async function killTree(options: KillOptions): Promise<KillReport> {
@@ -53,7 +56,8 @@ export async function killTree(options: KillOptions): Promise<KillReport> {
 
   await family.send(options.roots, 'SIGTERM');
   await family.waitUntil(stopGraceMs, async () => !(await family.anyAlive(options.roots)));
-  // What outlived the server was not told yet: a tool in its own session hears nothing of its end.
+  // The processes that outlived the server have had no signal yet: a tool in its own session does not notice the
+  // server's end.
   const orphans = await family.alive();
   if (orphans.length > 0 && !(await family.anyAlive(options.roots))) {
     await family.send(orphans, 'SIGTERM');
@@ -63,7 +67,7 @@ export async function killTree(options: KillOptions): Promise<KillReport> {
   const forced = (await family.alive()).length > 0;
   if (forced) {
     for (const root of options.roots) await family.signaller.killTree(root);
-    // Again and again: a family may fork while it is killed.
+    // Signals are sent repeatedly, because the family may fork while it is killed.
     await family.waitUntil(KILL_WAIT_MS, async () => {
       const left = await family.alive();
       await family.send(left, 'SIGKILL');
@@ -81,7 +85,7 @@ export async function killTree(options: KillOptions): Promise<KillReport> {
   return { ...(await family.count()), portFree, forced, tookMs: clock.now() - began };
 }
 
-/** Everyone who belongs to the server, remembered by pid and start time. */
+/** All processes that belong to the server, remembered by pid and start time. */
 class Family {
   readonly signaller: Signaller;
   readonly #options: KillOptions;
@@ -99,7 +103,7 @@ class Family {
     return family;
   }
 
-  /** Reads again who of the family lives, with those born since. */
+  /** Reads again which processes of the family are alive, including those started since. */
   async alive(): Promise<ProcessStat[]> {
     const all = await this.#options.table.list();
     const known = new Set([...this.#members.keys(), ...this.#options.roots.map(key)]);
@@ -121,12 +125,12 @@ class Family {
     for (const ref of refs) {
       const outcome = await this.signaller.send(ref, signal);
       if (!outcome.sent && outcome.why !== 'gone') this.#denied.add(outcome.message);
-      // A stopped process (SIGSTOP, a debugger's leftovers) handles SIGTERM only once it runs again.
+      // A stopped process (by SIGSTOP or by a debugger that has gone) handles SIGTERM only once it runs again.
       if (outcome.sent && signal === 'SIGTERM') await this.signaller.send(ref, 'SIGCONT');
     }
   }
 
-  /** Reads every POLL_MS, keeping the family up to date, until `done` or for `ms`. */
+  /** Reads the family every POLL_MS, which keeps it up to date, until `done` resolves to true or `ms` have passed. */
   async waitUntil(ms: number, done: () => Promise<boolean>): Promise<void> {
     const { clock, signal } = this.#options;
     const deadline = clock.now() + ms;

@@ -1,24 +1,25 @@
 /**
- * What a server leaves when it dies without us: a tool whose parent is gone, so that no tree shows whose it was.
+ * Finds what a server leaves behind when it ends by itself: tools whose parent is gone, so that no process tree shows
+ * whose they were.
  *
- * A server that we start carries a marker in its environment, which all that it starts inherits. Of the marked, only those
- * are orphans whose output still leads to the dead server: a daemon that a tool has put into the background (a build
- * daemon, a dev server with a log file) was let go of on purpose, and lives on.
+ * A server that we start has a marker in its environment, and everything that it starts inherits it. A marked process
+ * is an orphan only if its output still leads to the dead server. A daemon that a tool has put into the background (a
+ * build daemon, a dev server with a log file) was detached on purpose and stays alive.
  */
 import { procEnviron, procLink } from '../table/proc-files.js';
 import { isAliveState, type ProcessStat, type ProcessTable } from '../table/process-table.js';
 
-/** Not of the prefix that configures us: a tool may call us, and would be refused for an unknown key. */
+/** Without the prefix of our own settings: a tool may start us, and we would refuse the variable as an unknown key. */
 const MARKER = 'OPENCODE_WATCHED_AS';
 
 export const markedWith = (marker: string): Record<string, string> => ({ [MARKER]: marker });
 
 /**
- * What servers that are gone have left running, the topmost of each; Linux only, as no `ps` shows another process's
- * descriptors.
+ * The processes that ended servers have left running, only the topmost of each tree. Linux only, because `ps` does not
+ * show another process's descriptors.
  *
- * @param marks of servers that were seen to be gone
- * @param uid whose processes are ours to end
+ * @param marks markers of servers that are known to be gone
+ * @param uid the user whose processes we may end
  */
 export async function findOrphans(
   marks: ReadonlySet<string>,
@@ -34,7 +35,7 @@ export async function findOrphans(
   const topmost = marked.filter(({ pid, ppid }) => !pids.has(ppid) && talksToSomebody(pid));
   const found = await Promise.all(
     topmost.map(async (entry) => {
-      // Read once more as a whole: the pid may be another's by now.
+      // Read everything again: the pid may belong to another process by now.
       const info = await table.read(entry.pid);
       const isSame = info?.startTime === entry.startTime && info.uid === uid;
       return isSame && marks.has(markOf(entry.pid) ?? '') ? [entry] : [];
@@ -43,12 +44,12 @@ export async function findOrphans(
   return found.flat();
 }
 
-/** Whether a process was started with this marker; false where its environment may not be read. Linux only. */
+/** Whether a process was started with this marker; false if its environment cannot be read. Linux only. */
 export function isMarked(pid: number, marker: string): boolean {
   return markOf(pid) === marker;
 }
 
-/** Of several, the first counts, as for getenv(3). */
+/** If there are several, the first counts, as for getenv(3). */
 function markOf(pid: number): string | undefined {
   const prefix = `${MARKER}=`;
   return procEnviron(pid)
@@ -56,7 +57,10 @@ function markOf(pid: number): string | undefined {
     ?.slice(prefix.length);
 }
 
-/** Its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd): whoever held its other end is dead. */
+/**
+ * True if its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd): the process at the other end is
+ * dead.
+ */
 function talksToSomebody(pid: number): boolean {
   return [1, 2].some((fd) => {
     const target = procLink(`/proc/${pid}/fd/${fd}`) ?? '';

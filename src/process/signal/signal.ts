@@ -1,15 +1,18 @@
 /**
- * The only place that sends a signal, and the rules of what may never get one.
+ * The only place that sends a signal, with the rules for what may never get one.
  *
- * Right before each signal the process is proven again by its start time. Between that check and the signal pass a few
- * microseconds; only a pidfd would close them, and Node has none.
+ * Immediately before each signal the process is proven again by its start time. A few microseconds remain between that
+ * check and the signal. Only a pidfd would close that gap, and Node has none.
  */
 import treeKill from 'tree-kill';
 import { ancestors, type ProcessRef, type ProcessTable } from '../table/process-table.js';
 
 export type SignalOutcome =
   | { sent: true }
-  /** `gone`: ended, or its pid is another's now. `protected`: never ours to signal. `denied`: the kernel said no. */
+  /**
+   * `gone`: it has ended, or its pid belongs to another process. `protected`: never ours to signal. `denied`: the
+   * kernel refused.
+   */
   | { sent: false; why: 'gone' | 'protected' | 'denied'; message: string };
 
 export class Signaller {
@@ -21,15 +24,15 @@ export class Signaller {
     this.#ancestors = ancestors;
   }
 
-  /** Made anew for each kill: who our ancestors are changes when one of them ends. */
+  /** Made anew for each kill, because our ancestors change when one of them ends. */
   static async open(table: ProcessTable): Promise<Signaller> {
     const above = ancestors(process.pid, await table.list()).map(({ pid }) => pid);
     return new Signaller(table, new Set([process.ppid, ...above]));
   }
 
   /**
-   * True for what no rule can make us signal: everything (-1), our group (0), init (1), ourselves, and whoever started
-   * us. A negative pid would mean a whole process group, which nobody has proven.
+   * True for everything that we must never signal: every process (-1), our group (0), init (1), ourselves, and the
+   * processes that started us. A negative pid would mean a whole process group, and nobody has proven that.
    */
   isProtected(pid: number): boolean {
     return !Number.isInteger(pid) || pid <= 1 || pid === process.pid || this.#ancestors.has(pid);
@@ -57,14 +60,15 @@ export class Signaller {
   }
 
   /**
-   * SIGKILL to a process and its descendants by the tree-kill package: a second net where the table comes from one
-   * slow `ps` and may have missed a fork. Not used where there is /proc: tree-kill proves no identity, and it ends the
-   * whole daemon with an unhandled error where `ps` is missing, as in slim images.
+   * Sends SIGKILL to a process and its descendants with the tree-kill package. This is a second safety net for a table
+   * that comes from one slow `ps` and may have missed a fork. It is not used if there is /proc: tree-kill proves no
+   * identity, and if `ps` is missing, as in slim images, it ends the whole daemon with an unhandled error.
    */
   async killTree(ref: ProcessRef): Promise<void> {
     if (this.#table.kind === 'proc' || this.isProtected(ref.pid)) return;
     if (!(await this.#table.isAlive(ref))) return;
-    // Its error would be a process that ended meanwhile, or one that the list names as a survivor afterwards.
+    // An error would mean that a process ended meanwhile, or that one is left, which the list names as a survivor
+    // later.
     await new Promise<void>((resolve) => treeKill(ref.pid, 'SIGKILL', () => resolve()));
   }
 }

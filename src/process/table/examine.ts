@@ -1,9 +1,9 @@
 /**
- * What each process of a tree does just now, thread by thread: for whoever asks later why a server hung.
+ * Shows what each process of a tree is doing now, thread by thread, so that a person can see later why a server hung.
  *
- * Read from /proc (proc(5)): `/proc/PID/task/TID/stat` has a thread's state, `/proc/PID/task/TID/wchan` the kernel
- * function that it sleeps in, "0" where it runs, or where the kernel hides it from us (ptrace(2), access modes).
- * Neither takes the memory lock of the process, so neither waits for one that hangs.
+ * Read from /proc (proc(5)): `/proc/PID/task/TID/stat` has a thread's state. `/proc/PID/task/TID/wchan` has the kernel
+ * function that it sleeps in, or "0" if the thread runs or the kernel hides it from us (ptrace(2), access modes).
+ * Neither takes the process's memory lock, so neither has to wait for a process that hangs.
  */
 import { procNames, procText } from './proc-files.js';
 import { parseStat } from './proc-table.js';
@@ -14,7 +14,7 @@ export interface ExaminedThread {
   name: string;
   /** proc(5), stat field 3: R runs, S sleeps, D waits for a device, T is stopped by a signal. */
   state: string;
-  /** The kernel function that it waits in; absent where it is not told. */
+  /** The kernel function that it waits in; absent if the kernel does not tell. */
   waitsIn?: string;
 }
 
@@ -26,7 +26,7 @@ export interface ExaminedProcess {
   state: string;
   /** Resident memory. */
   bytes: number;
-  /** Empty where the system does not show them. */
+  /** Empty if the system does not show them. */
   threads: ExaminedThread[];
 }
 
@@ -35,7 +35,7 @@ export const MAX_EXAMINED = 50;
 /** Threads of one process in the evidence of an incident. At the limit: the rest are left out. */
 export const MAX_THREADS = 64;
 
-/** The server first, the others by their memory; undefined where none of the roots lives. */
+/** The server first, the others by their memory; undefined if none of the roots is alive. */
 export async function examineTree(
   table: ProcessTable,
   roots: readonly number[],

@@ -1,16 +1,16 @@
-/** Finds the owners of a listening port where there is no /proc (macOS), by `lsof`. */
+/** Finds the owners of a listening port with `lsof` on systems without /proc (macOS). */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { PortHolder } from './port-holder.js';
 
 const run = promisify(execFile);
 
-/** lsof may hang on a dead network mount even with -b; asking about a port is not worth waiting for. */
+/** lsof may hang on a dead network mount even with -b. The owner of a port is not worth a longer wait. */
 const LSOF_TIMEOUT_MS = 5_000;
 
 export async function lsofHolders(port: number, lsof = 'lsof'): Promise<PortHolder[]> {
   try {
-    // -F pu: one field a line, p the pid and u its uid; -nP: no names are looked up.
+    // -F pu: one field a line, p for the pid and u for its uid. -nP: no names are looked up.
     const { stdout } = await run(lsof, ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpu'], {
       timeout: LSOF_TIMEOUT_MS,
     });
@@ -23,7 +23,7 @@ export async function lsofHolders(port: number, lsof = 'lsof'): Promise<PortHold
         { cause: error },
       );
     }
-    // lsof exits 1 where nothing matches (lsof(8), DIAGNOSTICS).
+    // lsof exits with 1 if nothing matches (lsof(8), DIAGNOSTICS).
     if (code === 1) return parseLsof(stdout ?? '');
     throw error;
   }

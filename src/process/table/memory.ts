@@ -1,19 +1,21 @@
 /**
  * Measures the resident memory of a process tree.
  *
- * The sum of RSS counts pages that processes share more than once. PSS would not, but reading smaps_rollup holds the
- * process's memory lock and takes milliseconds for one of opencode's size; its tree is one large process with small
- * ones below, which share little.
+ * The sum of RSS counts shared pages more than once. PSS would not, but reading smaps_rollup holds the process's memory
+ * lock, and for a process of opencode's size it takes milliseconds. opencode's tree is one large process with small
+ * ones below it, which share little.
  */
 import { basename } from 'node:path';
 import { type ProcessTable, tree } from './process-table.js';
 
 /** What a process tree uses. */
 export interface TreeUsage {
-  /** Resident, in bytes. */
+  /** Resident memory, in bytes. */
   bytes: number;
   processes: number;
-  /** The largest below the server itself (MCP and language servers, shells), each with all below it. */
+  /**
+   * The largest processes below the server itself (MCP and language servers, shells), each with everything below it.
+   */
   children: readonly { name: string; pid: number; bytes: number }[];
 }
 
@@ -22,7 +24,7 @@ const MAX_CHILDREN = 5;
 /** Characters of a child's name. At the limit: it is cut. */
 const MAX_NAME = 80;
 
-/** In bytes; undefined where none of the roots lives. */
+/** In bytes; undefined if none of the roots is alive. */
 export async function treeMemory(
   table: ProcessTable,
   roots: readonly number[],
@@ -32,7 +34,7 @@ export async function treeMemory(
   return family.reduce((sum, entry) => sum + entry.rssBytes, 0);
 }
 
-/** Undefined where none of the roots lives. */
+/** Undefined if none of the roots is alive. */
 export async function treeUsage(
   table: ProcessTable,
   roots: readonly number[],
@@ -42,7 +44,7 @@ export async function treeUsage(
   const total = (entries: typeof family) =>
     entries.reduce((sum, { rssBytes }) => sum + rssBytes, 0);
   const isRoot = new Set(roots);
-  // A wrapper is a root too, and the server its child: what is meant is below the server.
+  // A wrapper is a root too, and the server is its child. Only what is below the server is wanted.
   const below = family.filter(({ pid, ppid }) => isRoot.has(ppid) && !isRoot.has(pid));
   const largest = below
     .map((entry) => ({ entry, bytes: total(tree([entry.pid], family)) }))
@@ -57,7 +59,7 @@ export async function treeUsage(
   return { bytes: total(family), processes: family.length, children };
 }
 
-/** `node typescript-language-server`: the program and what it runs, without the rest, which may hold secrets. */
+/** Names the program and the script that it runs (`node typescript-language-server`). The rest may hold secrets. */
 function nameOf([program, script]: readonly string[]): string | undefined {
   if (program === undefined) return undefined;
   const isScript = script !== undefined && !script.startsWith('-') && !script.includes('=');

@@ -1,4 +1,7 @@
-/** A listening socket's owner. Without a pid: the process's descriptors may not be read, the kernel names only its user. */
+/**
+ * The owner of a listening socket. The pid is absent if the process's descriptors cannot be read: then the kernel tells
+ * only the user.
+ */
 export interface PortHolder {
   pid?: number;
   uid?: number;

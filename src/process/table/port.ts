@@ -1,4 +1,4 @@
-/** Who listens on a port, and whether it is free. */
+/** Tells who listens on a port, and whether the port is free. */
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -10,16 +10,16 @@ import { procHolders } from './proc-net.js';
 
 export type FindHolders = (host: string, port: number) => Promise<PortHolder[]>;
 
-/** Loopback answers at once or never; a dropped packet is no free port either. */
+/** Loopback answers at once or never. If it does not answer, binding the port decides. */
 const CONNECT_TIMEOUT_MS = 1_000;
 
-/** Everyone who accepts connections to this host and port; several where the socket was inherited or shared. */
+/** Every process that accepts connections to this host and port; several if the socket was inherited or shared. */
 export const findHolders: FindHolders = async (host, port) => {
   const addresses = await addressesOf(host);
   return existsSync('/proc/net/tcp') ? procHolders(addresses, port) : lsofHolders(port);
 };
 
-/** True where a server could listen on host:port now: nobody answers, and binding it works. */
+/** True if a server could listen on host:port now: nothing answers there, and binding it works. */
 export async function isPortFree(host: string, port: number): Promise<boolean> {
   for (const address of await addressesOf(host)) {
     if (await answers(address, port)) return false;
@@ -49,8 +49,8 @@ async function canBind(address: string, port: number): Promise<boolean> {
     await once(server, 'listening');
     return true;
   } catch (error) {
-    // Only "in use" says that the port is taken: an address family that this machine lacks (EADDRNOTAVAIL,
-    // EAFNOSUPPORT) holds nobody, and a port that we may not bind (EACCES) the server's start will report.
+    // Only "in use" shows that the port is taken. If this machine lacks an address family (EADDRNOTAVAIL,
+    // EAFNOSUPPORT), nothing holds the port, and if we may not bind it (EACCES), the server's start will report that.
     return (error as NodeJS.ErrnoException).code !== 'EADDRINUSE';
   } finally {
     if (server.listening) {
@@ -60,11 +60,11 @@ async function canBind(address: string, port: number): Promise<boolean> {
   }
 }
 
-/** The host's addresses; itself where it is one. An unknown name has none. */
+/** The host's addresses; if the host is an address, that address. An unknown name has none. */
 export async function addressesOf(host: string): Promise<string[]> {
   const bare = host.replace(/^\[(.*)\]$/, '$1');
   if (isIP(bare)) return [bare];
-  // Where opencode listens, and where every request goes.
+  // opencode listens there, and every request goes there.
   if (bare === 'localhost') return ['127.0.0.1'];
   try {
     return [...new Set((await lookup(bare, { all: true })).map((entry) => entry.address))];
@@ -73,9 +73,9 @@ export async function addressesOf(host: string): Promise<string[]> {
   }
 }
 
-/** True where the host's name means this machine (or this network namespace). */
+/** True if the host's name means this machine (or this network namespace). */
 export async function isLocalHost(host: string): Promise<boolean> {
-  // Always this machine, whatever a resolver says or cannot say (RFC 6761, section 6.3).
+  // Always this machine, whatever a resolver answers or fails to answer (RFC 6761, section 6.3).
   if (host === 'localhost' || host.endsWith('.localhost')) return true;
   const own = new Set(['0.0.0.0', '::']);
   for (const list of Object.values(networkInterfaces())) {

@@ -1,8 +1,9 @@
 /**
- * Reads /proc (proc(5)). Processes end while they are read, and another user's may not be read: both give undefined.
+ * Reads /proc (proc(5)). A process may end while it is read, or belong to another user and be unreadable: both give
+ * undefined.
  *
- * All is synchronous: what is read of one process is then of one moment as nearly as can be had, and a file of /proc
- * costs about 20 µs.
+ * Everything is synchronous, so that what is read of one process comes from one moment as nearly as possible. A file of
+ * /proc costs about 20 µs.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
@@ -17,7 +18,7 @@ export function procPids(names: readonly string[]): number[] {
   return names.filter((name) => /^\d+$/.test(name)).map(Number);
 }
 
-/** A process's environment, `NAME=value` each; empty where it has none (a kernel thread) or hides it. */
+/** A process's environment, as `NAME=value` entries; empty if it has none (a kernel thread) or hides it. */
 export function procEnviron(pid: number): string[] | undefined {
   return procText(`/proc/${pid}/environ`)
     ?.split('\0')

@@ -1,4 +1,4 @@
-/** Finds the owners of listening sockets in /proc: /proc/net/tcp names the inode, /proc/PID/fd its holders. */
+/** Finds the owners of listening sockets in /proc: /proc/net/tcp names the inode, /proc/PID/fd shows who holds it. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { endianness } from 'node:os';
 import type { PortHolder } from './port-holder.js';
@@ -26,17 +26,20 @@ export function procHolders(addresses: readonly string[], port: number): PortHol
   });
 }
 
-/** Without their holders, which takes reading every process: the inode names a socket as long as it is open. */
+/**
+ * Listening sockets without their holders, because finding those means reading every process. The inode names a socket
+ * as long as it is open.
+ */
 export function listeningSockets(addresses: readonly string[], port: number): ListeningSocket[] {
   const sockets = [
     ...parseNetTcp(procText('/proc/net/tcp') ?? ''),
     ...parseNetTcp(procText('/proc/net/tcp6') ?? ''),
   ].filter((socket) => socket.port === port);
-  // An exact address takes precedence over the wildcard, for each address asked about.
+  // For each address asked about, a socket with that exact address takes precedence over the wildcard.
   return [...new Set(addresses.flatMap((address) => accepting(address, sockets)))];
 }
 
-/** Which of the sockets of one port takes a connection to `address`. */
+/** The sockets of one port that accept a connection to `address`. */
 function accepting(address: string, sockets: readonly ListeningSocket[]): ListeningSocket[] {
   const canonical = canonicalAddress(address);
   if (canonical === '0.0.0.0' || isAnyV6(canonical)) return [...sockets];
@@ -49,11 +52,11 @@ function accepting(address: string, sockets: readonly ListeningSocket[]): Listen
     : (socket: ListeningSocket) => isAnyV6(socket.address);
   const wild = sockets.filter(any);
   if (wild.length > 0) return wild;
-  // A socket bound to :: takes IPv4 too unless it asked for IPV6_V6ONLY, which /proc does not show.
+  // A socket bound to :: takes IPv4 too unless it set IPV6_V6ONLY, which /proc does not show.
   return isIPv4(canonical) ? sockets.filter((socket) => isAnyV6(socket.address)) : [];
 }
 
-/** Parses /proc/net/tcp or tcp6 and keeps what listens. */
+/** Parses /proc/net/tcp or tcp6 and keeps the sockets that listen. */
 export function parseNetTcp(text: string): ListeningSocket[] {
   return text
     .split('\n')
@@ -95,7 +98,7 @@ function isAnyV6(address: string): boolean {
   return address === '::';
 }
 
-/** 127.0.0.1 for ::ffff:7f00:1 (RFC 4291, section 2.5.5.2), as dual-stack sockets show it. */
+/** 127.0.0.1 for ::ffff:7f00:1 (RFC 4291, section 2.5.5.2), the form in which dual-stack sockets show it. */
 function mappedV4(address: string): string | undefined {
   const match = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(address);
   if (!match) return undefined;
@@ -104,7 +107,7 @@ function mappedV4(address: string): string | undefined {
   return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }
 
-/** The pids that hold each of these sockets open, as far as their descriptors may be read. */
+/** The pids that hold each of these sockets open, as far as their descriptors can be read. */
 function ownersOf(inodes: ReadonlySet<string>): Map<string, number[]> {
   const owners = new Map<string, number[]>();
   for (const pid of procPids(procNames('/proc') ?? [])) {

@@ -1,6 +1,6 @@
 /**
- * The process table of Linux, read from /proc: needs no `ps`, which slim images lack. A process that cannot be read is
- * gone.
+ * The process table of Linux, read from /proc. It does not need `ps`, which slim images lack. A process that cannot be
+ * read counts as gone.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { procLink, procNames, procPids, procText } from './proc-files.js';
@@ -16,7 +16,10 @@ import {
 /** getauxval(3): the type of the entry that holds the page size. */
 const AT_PAGESZ = 6n;
 const DEFAULT_PAGE_BYTES = 4096;
-/** Longer than the pid, the name (64 bytes at most for a kernel thread) and what stands between them and the state. */
+/**
+ * Longer than everything up to the state: the pid, the name (64 bytes at most for a kernel thread) and what separates
+ * them.
+ */
 const STAT_HEAD_BYTES = 256;
 const CLOSE_PARENTHESIS = 0x29;
 /** readlink on /proc/PID/exe appends this when the file was unlinked (proc(5)). */
@@ -41,7 +44,10 @@ export class ProcTable implements ProcessTable {
     return found;
   }
 
-  /** By `children` (Linux 4.2, proc(5)): a machine may have a thousand processes, and opencode's family are a few. */
+  /**
+   * Uses `children` (Linux 4.2, proc(5)): a machine may have a thousand processes, but opencode's family has only a
+   * few.
+   */
   family(roots: readonly number[]): ProcessStat[] | undefined {
     const found = new Map<number, ProcessStat>();
     const queue = [...roots];
@@ -60,11 +66,11 @@ export class ProcTable implements ProcessTable {
     const before = this.#stat(pid);
     if (!before) return undefined;
     const command = this.#text(pid, 'cmdline')?.split('\0') ?? [];
-    // cmdline ends with a NUL, which is no argument; a program that wrote its own title may have more.
+    // cmdline ends with a NUL, which is not an argument. A program that wrote its own title may have more of them.
     while (command.at(-1) === '') command.pop();
     const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(this.#text(pid, 'status') ?? '')?.[1];
     const link = this.#link(pid, 'exe');
-    // Read again: between two files the pid may have passed to another process.
+    // Read again: between the two reads another process may have got the pid.
     const after = this.#stat(pid);
     if (after?.startTime !== before.startTime) return undefined;
     return {
@@ -85,8 +91,8 @@ export class ProcTable implements ProcessTable {
   }
 
   /**
-   * By a descriptor that is kept open: it stands for that very process, whoever gets its pid afterwards, and reading it
-   * fails (ESRCH) once the process is gone. @throws where it cannot be told
+   * Keeps a descriptor open. It stands for exactly this process, whichever process gets its pid afterwards, and reading
+   * it fails (ESRCH) once the process is gone. @throws if the state cannot be read
    */
   follow(ref: ProcessRef): Followed {
     let fd = this.#open(ref);
@@ -108,7 +114,7 @@ export class ProcTable implements ProcessTable {
     return (await this.stateOf(ref)) !== undefined;
   }
 
-  /** Undefined where that very process is not there any more. */
+  /** Undefined if exactly this process is no longer there. */
   #open(ref: ProcessRef): number | undefined {
     let fd: number;
     try {
@@ -117,7 +123,7 @@ export class ProcTable implements ProcessTable {
       if (isGone(error)) return undefined;
       throw error;
     }
-    // Looked at after the opening: whose descriptor it is can change no more.
+    // Checked after opening, because from then on the descriptor cannot change its process.
     if (this.#stat(ref.pid)?.startTime === ref.startTime) return fd;
     closeSync(fd);
     return undefined;
@@ -132,7 +138,7 @@ export class ProcTable implements ProcessTable {
     return procText(`${this.#root}/${pid}/${name}`);
   }
 
-  /** Of all its threads; undefined where nothing is said of them. */
+  /** The children of all its threads; undefined if the kernel does not tell them. */
   #children(pid: number): number[] | undefined {
     const threads = procNames(`${this.#root}/${pid}/task`) ?? [];
     const texts = threads.map((thread) => this.#text(pid, `task/${thread}/children`));
@@ -166,7 +172,7 @@ function stateIn(fd: number, head: Buffer): string | undefined {
   return state !== undefined && isAliveState(state) ? state : undefined;
 }
 
-/** Parses /proc/PID/stat; the name in parentheses may itself hold spaces and parentheses, so the last one counts. */
+/** Parses /proc/PID/stat. The name in parentheses may itself hold spaces and parentheses, so the last one counts. */
 export function parseStat(
   text: string,
   bytesPerPage = DEFAULT_PAGE_BYTES,
@@ -174,7 +180,7 @@ export function parseStat(
   const open = text.indexOf('(');
   const close = text.lastIndexOf(')');
   if (open < 0 || close < open) return undefined;
-  // proc(5) counts fields from 1, and field 3 is the first after the name.
+  // proc(5) counts fields from 1, and field 3 is the first one after the name.
   const fields = text.slice(close + 2).split(' ');
   const field = (number: number) => fields[number - 3];
   const startTime = field(22);
@@ -192,7 +198,7 @@ export function parseStat(
   };
 }
 
-/** The kernel counts resident memory in pages, and Node does not say how large one is: the auxiliary vector does. */
+/** The kernel counts resident memory in pages. Node does not tell their size, but the auxiliary vector does. */
 function pageBytes(): number {
   try {
     const vector = readFileSync('/proc/self/auxv');
@@ -201,12 +207,12 @@ function pageBytes(): number {
       if (words[i] === AT_PAGESZ) return Number(words[i + 1]);
     }
   } catch {
-    // A kernel that hides it: the size below is that of nearly every machine.
+    // The kernel hides the vector: the default below is right for nearly every machine.
   }
   return DEFAULT_PAGE_BYTES;
 }
 
-/** Changes with every boot: a start time in ticks since boot means nothing after one. */
+/** Changes with every boot: a start time in ticks since boot means nothing after a reboot. */
 export function bootId(): string {
   return procText('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
 }

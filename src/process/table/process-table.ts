@@ -1,31 +1,31 @@
 /**
- * The table of processes, as an interface (/proc on Linux, `ps` elsewhere; open-table.ts chooses), and its family trees.
+ * The interface of the process table (/proc on Linux, `ps` elsewhere; open-table.ts chooses), and its family trees.
  *
- * A pid names a process only together with its start time, so every entry has both; whoever keeps a pid keeps its
- * start time too, and asks again before acting on it.
+ * A pid names a process only together with its start time, so every entry has both. Code that keeps a pid keeps the
+ * start time too, and asks again before it acts on the process.
  */
-/** What is cheap to read of every process at once. */
+/** What can be read cheaply for all processes at once. */
 export interface ProcessStat {
   pid: number;
   ppid: number;
   /** Clock ticks since boot in /proc (proc(5), stat field 22), the start date elsewhere. */
   startTime: string;
-  /** The kernel's short name, at most 15 characters on Linux; may hold anything, spaces and parentheses too. */
+  /** The kernel's short name, at most 15 characters on Linux. It may hold anything, even spaces and parentheses. */
   name: string;
-  /** proc(5), stat field 3; '?' where the table does not tell. */
+  /** proc(5), stat field 3; '?' if the table does not tell. */
   state: string;
   pgid?: number;
   sid?: number;
   rssBytes: number;
 }
 
-/** What is read of a single process, in one moment. */
+/** What is read of a single process, at one moment. */
 export interface ProcessInfo extends ProcessStat {
-  /** argv; empty for a kernel thread, a zombie, or what may not be read. */
+  /** argv; empty for a kernel thread, a zombie, or a process that cannot be read. */
   command: readonly string[];
-  /** The executable's path, without the kernel's " (deleted)"; absent where it may not be read. */
+  /** The executable's path, without the kernel's " (deleted)"; absent if it cannot be read. */
   exe?: string;
-  /** True where the executable was replaced or removed since the start: an upgrade does that. */
+  /** True if the executable was replaced or removed since the start, as an upgrade does. */
   exeDeleted?: boolean;
   uid?: number;
 }
@@ -40,23 +40,23 @@ export interface ProcessTable {
   readonly kind: 'proc' | 'ps';
   list(): Promise<ProcessStat[]>;
   /**
-   * The living processes below and including `roots`, without reading all others; undefined where the system does not
-   * say who is whose child.
+   * The living processes below and including `roots`, without reading all others; undefined if the system does not list
+   * a process's children.
    */
   family?(roots: readonly number[]): ProcessStat[] | undefined;
-  /** One process; undefined where there is none, also where it ended while it was read. */
+  /** One process; undefined if there is none, or if it ended while it was read. */
   read(pid: number): Promise<ProcessInfo | undefined>;
-  /** The state of that very process (proc(5), stat field 3; '?' where it is not told); undefined where it has ended. */
+  /** The state of exactly this process (proc(5), stat field 3; '?' if it is not told); undefined if it has ended. */
   stateOf(ref: ProcessRef): Promise<string | undefined>;
-  /** For many readings of one process: `stateOf` at its cheapest. Absent where the table has nothing cheaper. */
+  /** `stateOf` at its cheapest, for one process that is read many times. Absent if the table has nothing cheaper. */
   follow?(ref: ProcessRef): Followed;
-  /** Whether that very process still runs. A zombie does not: it only waits for its parent to reap it. */
+  /** Whether exactly this process still runs. A zombie does not: it only waits for its parent to reap it. */
   isAlive(ref: ProcessRef): Promise<boolean>;
 }
 
 /** One process that is read again and again. */
 export interface Followed {
-  /** As `ProcessTable.stateOf` says it. @throws where it cannot be told */
+  /** As `ProcessTable.stateOf`. @throws if the state cannot be read */
   state(): string | undefined;
   close(): void;
 }
@@ -66,7 +66,7 @@ export function isAliveState(state: string): boolean {
   return state !== 'Z' && state !== 'X' && state !== 'x';
 }
 
-/** T: stopped by a signal. A process that a debugger holds is in t, and is the debugger's business. */
+/** T: stopped by a signal. A process that a debugger holds is in t, which is the debugger's business. */
 export function isSuspendedState(state: string | undefined): boolean {
   return state === 'T';
 }
@@ -83,16 +83,16 @@ export function tree<T extends ProcessStat>(roots: Iterable<number>, table: read
   const found = new Map<number, T>();
   const queue = [...roots].flatMap((pid) => byPid.get(pid) ?? []);
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    // A table that is not of one moment may hold a circle.
+    // A table that is not of one moment may hold a cycle.
     if (found.has(next.pid)) continue;
     found.set(next.pid, next);
     queue.push(...(children.get(next.pid) ?? []));
   }
-  // A zombie's children were given away already, so leaving it out loses nobody.
+  // A zombie's children already have another parent, so leaving it out loses none of them.
   return [...found.values()].filter((entry) => isAliveState(entry.state));
 }
 
-/** The parents of `pid`, nearest first, as far as the table shows them. */
+/** The parents of `pid`, the closest first, as far as the table shows them. */
 export function ancestors<T extends ProcessStat>(pid: number, table: readonly T[]): T[] {
   const byPid = new Map(table.map((entry) => [entry.pid, entry]));
   const found: T[] = [];

@@ -1,7 +1,7 @@
 /**
- * The process table where there is no /proc (macOS), by `ps` through ps-list.
+ * The process table for systems without /proc (macOS), read with `ps` through ps-list.
  *
- * It knows less: argv is cut at spaces, there is no session, and the start time has whole seconds.
+ * It knows less: argv is split at spaces, there is no session, and the start time has whole seconds only.
  */
 import { totalmem } from 'node:os';
 import psList, { type ProcessDescriptor } from 'ps-list';
@@ -53,7 +53,7 @@ function describe(entry: ProcessDescriptor): ProcessInfo {
     startTime: entry.startTime?.toISOString() ?? '',
     // ps(1) shows a zombie as "<defunct>" on Linux and as "(name)" on macOS.
     state: /<defunct>|^\(.*\)$/.test(cmd) ? 'Z' : '?',
-    // ps-list has only the share of the machine's memory.
+    // ps-list gives only a process's share of the machine's memory.
     rssBytes: Math.round(((entry.memory ?? 0) / 100) * totalmem()),
     command: cmd === '' ? [] : cmd.split(/\s+/),
     ...(entry.path?.startsWith('/') && { exe: entry.path }),
