@@ -1,4 +1,4 @@
-/** What the clients of both APIs share: requests whose answers are checked, and what a probe makes of an error. */
+/** What the clients of both APIs share: requests with checked answers, and the result of a probe that failed. */
 
 import type { Clock } from '../lib/clock.js';
 import { isId } from '../lib/id.js';
@@ -30,7 +30,7 @@ export abstract class ApiClient {
   abstract readonly api: 1 | 2;
   /** The server's address, without credentials. */
   readonly url: string;
-  /** What could not be read in answers. */
+  /** Counts what could not be read in answers. */
   readonly parseStats: ParseStats;
   protected readonly clock: Clock;
   protected readonly transport: Transport;
@@ -47,7 +47,7 @@ export abstract class ApiClient {
     return this.transport.streamTarget(path);
   }
 
-  /** Any other JSON route, unchecked. */
+  /** Calls any other JSON route. The answer is not checked. */
   raw(request: Request): Promise<unknown> {
     return this.transport.json(request);
   }
@@ -57,7 +57,7 @@ export abstract class ApiClient {
     return this.transport.close();
   }
 
-  /** An answer of the given shape. @throws OpencodeError */
+  /** Returns an answer of the given shape. @throws OpencodeError */
   protected async ask<T>(schema: Schema<T>, request: Request): Promise<T> {
     const answer = schema.safeParse(await this.transport.json(request));
     if (answer.success) return answer.data;
@@ -67,7 +67,7 @@ export abstract class ApiClient {
     );
   }
 
-  /** The values that have the shape; the others are counted. */
+  /** Returns the values that have the shape, and counts the others. */
   protected readable<T>(values: readonly unknown[], schema: Schema<T>): T[] {
     return values.flatMap((value) => {
       const read = schema.safeParse(value);
@@ -77,7 +77,7 @@ export abstract class ApiClient {
     });
   }
 
-  /** Where something answered, it is identified: what it is decides what the answer means. */
+  /** If something answered, asks it what it is: that decides what the answer means. */
   protected async probeFailed(
     error: unknown,
     signal: AbortSignal | undefined,
@@ -110,12 +110,12 @@ export abstract class ApiClient {
   }
 }
 
-/** For the middle of a sentence. */
+/** Makes a sentence fit into the middle of another one. */
 function asPhrase(sentence: string): string {
   return `${sentence.charAt(0).toLowerCase()}${sentence.slice(1)}`.replace(/\.$/, '');
 }
 
-/** An id as a part of a path. `..` would be another route, also when it is percent-encoded (WHATWG URL). */
+/** Checks an id that becomes part of a path. `..` would lead to another route, even percent-encoded (WHATWG URL). */
 export function segment(id: string): string {
   if (isId(id)) return id;
   throw new OpencodeError({

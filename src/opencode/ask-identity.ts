@@ -1,11 +1,11 @@
-/** Asks the routes by which `recognise` tells what answers: without a password, as nobody knows yet who would get it. */
+/** Asks the routes that `recognise` needs. No password is sent, because it is not known yet who would receive it. */
 import { request } from 'undici';
 import type { Answers, HttpAnswer } from './recognise.js';
 
-/** Far above what either route says of itself. */
+/** Far more than any of these routes answers. */
 const BODY_BYTES = 16 * 1024;
 
-/** `origin`: the server's URL. A route that gives no answer is left out; never rejects. */
+/** `origin` is the server's URL. A route that gives no answer is left out. Never rejects. */
 export async function askIdentity(
   origin: URL,
   timeoutMs: number,
@@ -27,7 +27,7 @@ async function ask(
 ): Promise<HttpAnswer | undefined> {
   try {
     const url = `${origin.href.replace(/\/+$/, '')}${path}`;
-    // One question, one connection: nothing may hang on it later.
+    // The connection is closed after this one request, so that no later request can use it.
     const { statusCode, headers, body } = await request(url, {
       reset: true,
       signal,
@@ -48,7 +48,7 @@ async function ask(
       body: Buffer.concat(chunks).toString('utf8'),
     };
   } catch {
-    // It answered somebody a moment ago; that this time there was no answer is no news.
+    // Something answered there a moment ago, so a missing answer now tells nothing new.
     return undefined;
   }
 }

@@ -1,14 +1,16 @@
-/** What an agent's rules let stop to ask a person, whatever the version. Pure. */
+/** Finds what an agent's rules make it ask a person about, in any version. Pure. */
 import type { Asking } from './driver-api.js';
 
-/** Of a list, the last one that fits counts. */
+/** In a list of rules, the last one that matches counts. */
 export interface Rule {
   permission: string;
   pattern: string;
   action: string;
 }
 
-/** opencode's tools that ask a person wherever they are allowed: `plan_exit` asks whether to go on to build (1.18.33). */
+/**
+ * opencode's tools that ask a person whenever they are allowed: `plan_exit` asks whether to go on to build (1.18.33).
+ */
 const ASKING_TOOLS: ReadonlySet<string> = new Set(['question', 'plan_exit']);
 
 export function askingOf(agent: string, rules: readonly Rule[]): Asking[] {
@@ -25,7 +27,7 @@ export function askingOf(agent: string, rules: readonly Rule[]): Asking[] {
   return asking;
 }
 
-/** Whether a later rule leaves nothing of the earlier one. */
+/** Whether a later rule overrides the earlier one completely. */
 function covers(later: Rule, permission: string, pattern: string): boolean {
   const fits = later.permission === '*' || later.permission === permission;
   return fits && (later.pattern === '*' || later.pattern === pattern);

@@ -1,11 +1,11 @@
 /**
- * What the driver needs of an opencode server beyond the watchdog's `ServerApi`, in its own terms. `v1/` and `v2/`
+ * What the driver needs from an opencode server beyond the watchdog's `ServerApi`, in its own terms. `v1/` and `v2/`
  * implement it; the driver knows no version's routes or shapes.
  */
 import type { FinishedStep, SessionStatus } from '../watchdog/observation.js';
 import type { ServerApi, SessionSummary } from './server-api.js';
 
-/** The key of what the driver notes in a session's and in a prompt's metadata, where the server keeps it. */
+/** The key of the driver's own data in the metadata of sessions and prompts, if the server keeps metadata. */
 export const METADATA_KEY = 'opencode-watchdog';
 
 export interface ModelRef {
@@ -14,7 +14,7 @@ export interface ModelRef {
 }
 
 export interface Model {
-  /** `provider/model`, as every command takes it. */
+  /** `provider/model`, as every command accepts it. */
   id: string;
   name?: string;
   connected: boolean;
@@ -26,25 +26,28 @@ export interface Model {
 export interface Providers {
   /** Ids of the providers that have what they need to answer. */
   connected: string[];
-  /** Connected providers' models first. */
+  /** The models of connected providers come first. */
   models: Model[];
   /** Each provider's default model. */
   defaults: Record<string, string>;
 }
 
-/** The connected providers' models; each variant with the provider options that it stands for, where those are told. */
+/**
+ * The models of connected providers. Each variant has the provider options that it stands for, if the server gives
+ * them.
+ */
 export interface Catalog extends Providers {
   models: (Model & { variants: Readonly<Record<string, unknown>> })[];
 }
 
 export interface PermissionRule {
-  /** A tool: `bash`, `edit`, `webfetch`; `*` is all. */
+  /** A tool: `bash`, `edit`, `webfetch`; `*` means all tools. */
   permission: string;
   pattern: string;
   action: 'allow' | 'deny' | 'ask';
 }
 
-/** A file that goes with a prompt; as a `data:` URL it need not be on the server's machine. */
+/** A file that is sent with a prompt. With a `data:` URL it need not exist on the server's machine. */
 export interface FilePart {
   type: 'file';
   mime: string;
@@ -52,7 +55,7 @@ export interface FilePart {
   url: string;
 }
 
-/** A session that is to be made. */
+/** The request for a new session. */
 export interface SessionWish {
   title: string;
   parentID?: string | undefined;
@@ -61,28 +64,31 @@ export interface SessionWish {
   metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** A prompt that is to be sent. */
+/** The request to send a prompt. */
 export interface PromptWish {
   text: string;
-  /** Goes before the text. */
+  /** Texts that go before `text`. */
   context: readonly string[];
   files: readonly FilePart[];
-  /** Kept by the server in the prompt's metadata, and never shown to a model. */
+  /** The server keeps it in the prompt's metadata and never shows it to a model. */
   mark: string;
   model: ModelRef | undefined;
   variant: string | undefined;
   agent: string | undefined;
   /** Added to opencode's own system text. */
   system: string | undefined;
-  /** The JSON schema that the answer is to have; only where `takesSchema`. */
+  /** The JSON schema that the answer must follow. Only allowed if `takesSchema` is true. */
   schema: Readonly<Record<string, unknown>> | undefined;
-  /** Behind the run that the session is at work on. */
+  /** The prompt waits behind the run that the session is working on. */
   queue: boolean;
 }
 
 /** Why opencode ended a message or a run. */
 export interface RunError {
-  /** `MessageAbortedError` where somebody ended it, `ProviderAuthError`, `APIError` (a provider's), or another of opencode's. */
+  /**
+   * `MessageAbortedError` if somebody ended it, `ProviderAuthError`, `APIError` (from a provider), or another of
+   * opencode's.
+   */
   name: string;
   message: string;
   statusCode?: number;
@@ -110,7 +116,7 @@ export interface Tokens {
 export interface Message {
   id: string;
   role: string;
-  /** Of an answer: the prompt that it belongs to. */
+  /** For an answer: the prompt that it belongs to. */
   parentID?: string;
   /** Epoch ms. */
   created?: number;
@@ -126,19 +132,19 @@ export interface Message {
   /** Names of the files that came with it. */
   files: string[];
   tokens?: Tokens;
-  /** US dollars, as opencode reckons them. */
+  /** US dollars, as opencode calculates them. */
   cost?: number;
   /** The answer to a prompt with a `schema`. */
   structured?: unknown;
-  /** The summary that a compaction writes: no answer to anybody. */
+  /** It is the summary that a compaction wrote, and answers no prompt. */
   summary?: true;
-  /** Written by opencode itself, for instance to go on after a compaction. */
+  /** opencode itself wrote it, for instance to continue after a compaction. */
   synthetic?: true;
-  /** The mark that the driver put into its prompt, where the server has kept it. */
+  /** The mark that the driver put into its prompt, if the server kept it. */
   mark?: string;
 }
 
-/** What an agent's rules let stop to ask a person. */
+/** A rule of an agent that makes it stop and ask a person. */
 export interface Asking {
   agent: string;
   /** What it asks about: a tool, or a situation of opencode's own (`doom_loop`, `external_directory`). */
@@ -146,24 +152,24 @@ export interface Asking {
   pattern: string;
 }
 
-/** What one event tells of a run. */
+/** What one event says about a run. */
 export type RunEvent =
   | { kind: 'status'; status: SessionStatus }
-  /** Told once or twice. */
+  /** The same error may come twice. */
   | { kind: 'error'; error: RunError }
-  /** A prompt that carries a mark: the driver's own, this one's or another process's. */
+  /** A prompt that carries a driver's mark: the mark of this driver, or of one in another process. */
   | { kind: 'prompt'; messageID: string; mark: string }
-  /** The model's answer is begun or goes on. `parentID`: the prompt that it belongs to. */
+  /** The model's answer has begun, or continues. `parentID`: the prompt that it belongs to. */
   | { kind: 'answer'; messageID: string; parentID?: string; model?: string }
-  /** A text as far as it has come. */
+  /** The whole text so far. */
   | { kind: 'text'; messageID: string; partID: string; of: TextKind; text: string }
-  /** What has come since. */
+  /** What was added to the text since then. */
   | { kind: 'text_added'; messageID: string; partID: string; added: string }
   | { kind: 'step'; step: FinishedStep }
-  /** A tool was called, or is further than before. */
+  /** A tool was called, or its call has progressed. */
   | { kind: 'tool'; messageID: string; callID: string; use: ToolUse }
   | { kind: 'compacted' }
-  /** `what` says in a few words for what a person is asked. */
+  /** `what` says in a few words what a person is asked for. */
   | { kind: 'asked'; requestID: string; on: 'permission' | 'question'; what: string }
   | { kind: 'answered'; requestID: string };
 
@@ -171,24 +177,24 @@ export type TextKind = 'text' | 'reasoning';
 
 export interface RunFrame {
   sessionID: string;
-  /** Where the frame tells of a subagent's session: whose it is. */
+  /** The parent session, if the frame is about a subagent's session. */
   parentID?: string;
-  /** The directory that says so. */
+  /** The directory that the frame names. */
   directory?: string;
-  /** Read when it is asked for: most frames are of nobody's run. */
+  /** Read only when asked for: most frames belong to no run that the driver follows. */
   events(): readonly RunEvent[];
 }
 
-/** Reads the frames of one event stream; remembers what those before have said. */
+/** Reads the frames of one event stream, and remembers what earlier frames said. */
 export interface RunEventReader {
-  /** Undefined where the frame tells of no session. */
+  /** Undefined if the frame is about no session. */
   read(text: string): RunFrame | undefined;
 }
 
 export interface DriverApi extends ServerApi {
-  /** Settles when it is known as well as can be which opencode answers there; never rejects. */
+  /** Settles when it is known, as well as it can be, which opencode answers there. Never rejects. */
   recognised(signal?: AbortSignal): Promise<void>;
-  /** Whether an answer in the form of a JSON schema can be asked for; known once the server is recognised. */
+  /** Whether the server can be asked for an answer that follows a JSON schema. Known once the server is recognised. */
   readonly takesSchema: boolean;
   /** Whether the error says that this server has no such route. */
   isMissingRoute(error: unknown): boolean;
@@ -199,30 +205,30 @@ export interface DriverApi extends ServerApi {
     signal?: AbortSignal,
   ): Promise<SessionSummary>;
   remove(sessionID: string, directory: string | undefined, signal?: AbortSignal): Promise<void>;
-  /** The last `limit` messages, oldest first; all of them without a limit. */
+  /** The last `limit` messages, oldest first; without a limit, all of them. */
   transcript(
     sessionID: string,
     directory: string | undefined,
     options?: { limit?: number; signal?: AbortSignal; timeoutMs?: number },
   ): Promise<Message[]>;
-  /** Returns when the server has taken the prompt. */
+  /** Returns when the server has accepted the prompt. */
   send(
     sessionID: string,
     directory: string | undefined,
     prompt: PromptWish,
     signal?: AbortSignal,
   ): Promise<void>;
-  /** A fresh one for each event stream. */
+  /** Returns a new reader. Each event stream needs its own. */
   runEvents(): RunEventReader;
 
-  /** Cheap; undefined where the server has no such list, or none just now. */
+  /** Cheap. Undefined if the server has no such list, or none at the moment. */
   catalog(directory: string | undefined, signal?: AbortSignal): Promise<Catalog | undefined>;
-  /** Every provider's models, where the server tells of them; may be megabytes. */
+  /** The models of every provider, if the server lists them. The answer may be megabytes. */
   providers(signal?: AbortSignal): Promise<Providers>;
-  /** What a prompt without a model gets (`provider/model`), where opencode says so. */
+  /** The model that a prompt without one gets (`provider/model`), if opencode says so. */
   configuredModel(signal?: AbortSignal): Promise<string | undefined>;
-  /** Names; undefined where the server has no such list. */
+  /** The names of the agents. Undefined if the server has no such list. */
   agents(directory: string | undefined, signal?: AbortSignal): Promise<string[] | undefined>;
-  /** Undefined where it is not known how to read that of this server. */
+  /** Undefined if it is not known how to read the rules of this server. */
   asking(signal?: AbortSignal): Promise<{ agents: number; asking: Asking[] } | undefined>;
 }

@@ -1,4 +1,4 @@
-/** The end of a session's transcript for a person who looks: last words, the tool call under way, the last messages. */
+/** Prepares the end of a session's transcript for a person: last words, the current tool call, the last messages. */
 import { bounded } from './http/errors.js';
 import type { Excerpt } from './server-api.js';
 
@@ -9,13 +9,13 @@ export const MAX_EXCERPT_CHARS = 2_000;
 /** Characters of a tool's arguments. At the limit: they are cut. */
 export const MAX_INPUT_CHARS = 300;
 
-/** Arguments that say alone what a call is about, in the order of their weight. */
+/** Arguments that alone are enough to say what a call is about, the most telling first. */
 const TELLING = ['command', 'filePath', 'path', 'pattern', 'url', 'query', 'description', 'prompt'];
 
-/** A message as far as an excerpt shows it, whatever the version. */
+/** What an excerpt shows of a message, in any version. */
 export interface ShownMessage {
   role: string;
-  /** Without what opencode itself has written. */
+  /** Without text that opencode itself wrote. */
   text: string;
   tools: readonly ShownCall[];
   /** Epoch ms. */
@@ -26,7 +26,7 @@ export interface ShownMessage {
 export interface ShownCall {
   tool: string;
   status: string;
-  /** Its argument is being written, or it runs. */
+  /** The model is still writing its arguments, or it is running. */
   isOpen: boolean;
   input: unknown;
 }
@@ -58,7 +58,7 @@ function toolLine({ tool, status, input: given }: ShownCall): string {
   return `${tool}${input === '' ? '' : ` ${input}`} (${status})`;
 }
 
-/** What is asked, where a person is asked a question (opencode's tool `question`). */
+/** The question that a person is asked, if the call is one of opencode's tool `question`. */
 function questionOf({ tool, input }: ShownCall): string | undefined {
   if (tool !== 'question' || typeof input !== 'object' || input === null) return undefined;
   if (!('questions' in input) || !Array.isArray(input.questions)) return undefined;
@@ -73,7 +73,7 @@ function questionOf({ tool, input }: ShownCall): string | undefined {
   return texts.length === 0 ? undefined : bounded(texts.join(' '), MAX_INPUT_CHARS);
 }
 
-/** The argument that tells most; else all of them as JSON. */
+/** The most telling argument; if there is none, all of them as JSON. */
 function inputText(input: unknown): string {
   if (typeof input !== 'object' || input === null) return '';
   const telling = TELLING.find(

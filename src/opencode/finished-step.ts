@@ -1,6 +1,6 @@
 /**
- * What a finished step comes to, whatever the version: its fingerprint, its tools, and what it cost. Only hashes of what
- * was said and done leave this file.
+ * Sums up a finished step, in any version: its fingerprint, its tools, and its cost. Only hashes of what was said and
+ * done leave this file.
  */
 import { createHash } from 'node:crypto';
 import type { FinishedStep } from '../watchdog/observation.js';
@@ -10,7 +10,7 @@ import type { FinishedStep } from '../watchdog/observation.js';
  * forgotten.
  */
 export const MAX_OPEN_STEPS = 10_000;
-/** Tool calls of one step whose results are compared. At the limit: the step counts as no repetition. */
+/** Tool calls of one step whose results are compared. At the limit: the step does not count as a repetition. */
 export const MAX_STEP_TOOLS = 200;
 
 /** opencode's tools that change files, in 1.x and 2.x. */
@@ -21,7 +21,9 @@ export const FILE_TOOLS: ReadonlySet<string> = new Set([
   'patch',
   'apply_patch',
 ]);
-/** opencode's tools for subagents, in 1.x and 2.x: what they take is their subagents' time (facts, section 7). */
+/**
+ * opencode's tools for subagents, in 1.x and 2.x. The time that they take is their subagents' time (facts, section 7).
+ */
 const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
 
 export interface ToolCall {
@@ -37,7 +39,7 @@ export interface OpenStep {
   /** Hash of each text part, by part. */
   texts: Map<string, string>;
   reasoned: boolean;
-  /** What is said is a compaction's summary. */
+  /** The text is a compaction's summary. */
   isSummary: boolean;
 }
 
@@ -55,7 +57,7 @@ export function finishedStep(
 ): FinishedStep {
   const calls = [...tools.values()];
   const hasText = texts.size > 0;
-  // The calls of one step are one step, in whatever order they ended.
+  // The calls of one step may end in any order. The fingerprint must not depend on it.
   const parts = calls.length > 0 ? calls.map((call) => call.hash).sort() : [...texts.values()];
   const isWhole = parts.length > 0 && calls.length < MAX_STEP_TOOLS;
   const ownTimes = calls.filter((call) => !TASK_TOOLS.has(call.tool)).map((call) => call.ms);
@@ -77,7 +79,7 @@ export function finishedStep(
   };
 }
 
-/** A tool call that has ended, by what it was asked and what came of it. */
+/** Describes a tool call that has ended. Its hash covers what it was asked and what it returned. */
 export function endedCall(
   tool: string,
   input: unknown,
@@ -92,7 +94,7 @@ export function endedCall(
   return { tool, hash: hashOf([tool, failed, canonical(input), result].join('\n')), ms, failed };
 }
 
-/** The same text for the same value, whatever the order of its keys. */
+/** Gives the same text for the same value, whatever the order of its keys. */
 function canonical(value: unknown): string {
   return (
     JSON.stringify(value, (_, inner: unknown) =>
@@ -103,14 +105,14 @@ function canonical(value: unknown): string {
   );
 }
 
-/** opencode's ids (`ses_ddb2d94acffe5pV5…`), those of providers' requests, and UUIDs. */
+/** Matches opencode's ids (`ses_ddb2d94acffe5pV5…`), the ids of providers' requests, and UUIDs. */
 const ID =
   /\b(?:[a-z]+_(?=[a-z]*\d)[\da-z]{12,}|[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12})\b/gi;
 
-/** A subagent's result names its session, which is another one each time (seen on 1.18.33). */
+/** A subagent's result names its session, which is a different one each time (seen on 1.18.33). */
 const foldIds = (text: string): string => text.replaceAll(ID, '#');
 
-/** Times, ids and counts of an error folded to `#`, so that the same error again is the same; paths are kept. */
+/** Replaces times, ids and counts in an error by `#`, so that the same error gives the same text. Paths are kept. */
 export function foldNumbers(text: string): string {
   return text.replaceAll(/\S+/g, (word) =>
     word.includes('/') ? word : foldIds(word).replaceAll(/\b[\da-f]{8,}\b|\d+(?:[.:]\d+)*/gi, '#'),
@@ -120,6 +122,9 @@ export function foldNumbers(text: string): string {
 export const hashOf = (text: string): string =>
   createHash('sha256').update(text).digest('base64url').slice(0, 16);
 
-/** Whether a message that finished like this is its run's last. After tool calls, and where the reason is unknown, a step follows. */
+/**
+ * Whether a message with this finish reason is its run's last. After tool calls, or if the reason is unknown, another
+ * step follows.
+ */
 export const endsRun = (finish: string | undefined): boolean =>
   finish !== undefined && finish !== 'tool-calls' && finish !== 'unknown';

@@ -1,4 +1,4 @@
-/** One health probe as the controls of the process need it. */
+/** Makes one health probe, with the result that process control needs. */
 import type { ServerApi } from './server-api.js';
 
 /** A server may accept a connection while it starts and never answer it. */
@@ -7,15 +7,15 @@ const PROBE_MS = 1_000;
 export interface Answering {
   version?: string;
   /**
-   * It answers over HTTP, so it is alive, but not as an opencode that is understood: `boots` says so itself, `certain`
-   * will not change by waiting, `unclear` may.
+   * It answers over HTTP, so it is alive, but not like an opencode that we understand. `boots`: it says itself that it
+   * is starting. `certain`: waiting will not change this. `unclear`: waiting may change this.
    */
   strange?: 'boots' | 'certain' | 'unclear';
-  /** It wants the password, which was withheld: until it is proven who answers, its health is not known. */
+  /** It wants the password, which was withheld. Its health is not known until it is proven who answers. */
   isUnproven?: true;
 }
 
-/** Null where nothing answers. Never rejects. */
+/** Null if nothing answers. Never rejects. */
 export async function isHealthy(
   client: Pick<ServerApi, 'probe'>,
   signal: AbortSignal,

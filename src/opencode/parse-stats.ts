@@ -1,8 +1,8 @@
-/** Counts what could not be read of a server's answers, so that a change of opencode's formats shows. */
+/** Counts what could not be read in a server's answers, so that a change of opencode's formats is noticed. */
 import { bounded } from './http/errors.js';
 
 /**
- * Names of unknown status types that are reported. A broken server cannot fill memory. At the limit: further ones
+ * Names of unknown status types that are reported. A broken server must not fill the memory. At the limit: further ones
  * count as busy and are not reported.
  */
 export const MAX_UNKNOWN_TYPES = 32;
@@ -10,9 +10,9 @@ export const MAX_UNKNOWN_TYPES = 32;
 export const MAX_TYPE_CHARS = 60;
 
 export class ParseStats {
-  /** Events or entries that had not the shape that their type asks for. */
+  /** Events or entries that did not have the shape that their type requires. */
   unparseable = 0;
-  /** Told of each unknown status type once. */
+  /** Called once for each unknown status type. */
   onUnknownStatus: ((type: string) => void) | undefined;
   readonly #types = new Set<string>();
 

@@ -1,22 +1,25 @@
-/** What answers there: read from what a few cheap routes say without a password (opencode-2-facts, section 1.2). Pure. */
+/**
+ * Tells which server answers, from what a few cheap routes say without a password (opencode-2-facts, section 1.2).
+ * Pure.
+ */
 import * as z from 'zod';
 import type { Unsupported } from '../watchdog/observation.js';
 
-/** One answer over HTTP, whatever it is; `body` may be cut. */
+/** One HTTP answer, from whatever server; `body` may be cut. */
 export interface HttpAnswer {
   status: number;
-  /** As it was sent; empty where there was none. */
+  /** As it was sent; empty if there was none. */
   contentType: string;
   body: string;
 }
 
-/** Absent where the route gave no answer. */
+/** A field is absent if its route gave no answer. */
 export interface Answers {
   /** `GET /global/health` */
   health?: HttpAnswer;
   /** `GET /api/info` */
   info?: HttpAnswer;
-  /** `GET /api/health`, asked where `/api/info` is not there. */
+  /** `GET /api/health`, asked only if `/api/info` does not exist. */
   beta?: HttpAnswer;
 }
 
@@ -27,10 +30,10 @@ export type Recognised =
       state: 'ready' | 'starting' | 'failed' | 'locked';
       version?: string;
     }
-  /** Of OpenCode 2, before 2.0: it has `/api/health` and no `/api/info`. */
+  /** A beta of OpenCode 2, from before 2.0: it has `/api/health` and no `/api/info`. */
   | { kind: 'opencode-2-beta'; version?: string }
   | { kind: 'opencode-1' }
-  /** It lives, and is none that we know. */
+  /** It is alive, and is nothing that we know. */
   | { kind: 'other' };
 
 const infoSchema = z.object({ version: z.string(), pid: z.number() });
@@ -39,7 +42,7 @@ const codeSchema = z.object({
   code: z.enum(['service_starting', 'service_stopping', 'service_failed']),
 });
 const healthSchema = z.object({ healthy: z.boolean() });
-/** Of a beta's `/api/health`, with the password or without. */
+/** The answer of a beta's `/api/health`, with the password or without. */
 export const betaSchema = z.object({
   healthy: z.boolean(),
   version: z.string().max(100).optional().catch(undefined),
@@ -63,21 +66,21 @@ export function recognise({ health, info, beta }: Answers): Recognised {
   if (health?.status === 200 && healthSchema.safeParse(jsonOf(health)).success) {
     return { kind: 'opencode-1' };
   }
-  // 1.18 has that route, too (its preview), but no 404: it answers `/api/info` with a web page.
+  // 1.18 has `/api/health`, too (its preview), but answers `/api/info` with a web page and not with 404.
   const said = info?.status === 404 && beta?.status === 200 ? jsonOf(beta) : undefined;
   const { success, data } = betaSchema.safeParse(said);
   if (success) {
     const { version } = data;
     return { kind: 'opencode-2-beta', ...(version !== undefined && { version }) };
   }
-  // 1.x with a password: empty, and without a content type.
+  // 1.x that wants a password answers with an empty body and no content type.
   if (health?.status === 401 && health.contentType === '' && health.body === '') {
     return { kind: 'opencode-1' };
   }
   return { kind: 'other' };
 }
 
-/** What it means for the watch, in words. `answered` is what made somebody ask. */
+/** Says in words what an unsupported server means for the watchdog. `answered` is the answer that made us ask. */
 export function unsupportedOf(answers: Answers, answered: string): Unsupported {
   const recognised = recognise(answers);
   const info = answers.info === undefined ? '' : `, GET /api/info ${phraseOf(answers.info)}`;
@@ -96,7 +99,7 @@ export function unsupportedOf(answers: Answers, answered: string): Unsupported {
   };
 }
 
-/** What it means that it is a beta of OpenCode 2. */
+/** Says what it means that the server is a beta of OpenCode 2. */
 export function betaOf(version: string | undefined): Omit<Unsupported, 'answered'> {
   return {
     ...(version !== undefined && { version }),
@@ -106,7 +109,7 @@ export function betaOf(version: string | undefined): Omit<Unsupported, 'answered
   };
 }
 
-/** What it means that it refuses the password; undefined where nothing more is known of it than that. */
+/** Says what it means that the server refuses the password. Undefined if nothing more than that is known about it. */
 export function refusalOf(answers: Answers): string | undefined {
   const recognised = recognise(answers);
   if (recognised.kind === 'opencode-2') return MEANS_PASSWORD;
@@ -130,7 +133,7 @@ const STATE = {
   locked: ' (it wants a password)',
 } as const;
 
-/** On `/api/info` (opencode-2-facts, section 2): the same body with each status. */
+/** The state from the status of `/api/info`, whose body is always the same (opencode-2-facts, section 2). */
 function stateOf(status: number): 'ready' | 'starting' | 'failed' {
   if (status === 503) return 'starting';
   return status >= 500 ? 'failed' : 'ready';

@@ -1,4 +1,4 @@
-/** The server's API as the watchdog needs it, whichever it speaks. */
+/** The server's API as the watchdog needs it, whether the server speaks that of 1.x or of 2.x. */
 import { Recognising, type RecognisingOptions } from './recognising.js';
 import type { ServerApi } from './server-api.js';
 import { OpencodeClient } from './v1/client.js';

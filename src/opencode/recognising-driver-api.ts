@@ -1,11 +1,14 @@
-/** The server's API as the driver needs it, whichever it speaks: asked before the first call, as no daemon probes for it. */
+/**
+ * The server's API as the driver needs it, whether the server speaks that of 1.x or of 2.x. The server is probed before
+ * the first call, because no daemon probes it for the driver.
+ */
 import type { DriverApi, RunEventReader } from './driver-api.js';
 import { OpencodeError } from './http/errors.js';
 import { Recognising, type RecognisingOptions } from './recognising.js';
 import { DriverClientV1 } from './v1/driver-client.js';
 import { DriverClientV2 } from './v2/driver-client.js';
 
-/** A server that says nothing for so long is asked all the same: the answer to that tells what is wrong. */
+/** If the server is silent for this long, the call is made anyway: its error says what is wrong. */
 const RECOGNISE_MS = 10_000;
 
 type Args<Name extends keyof DriverApi> = DriverApi[Name] extends (...args: infer A) => unknown
@@ -35,7 +38,10 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
     await untilAborted(this.#recognising, signal);
   }
 
-  /** Where the answer is not understood, another version may have come: it is asked then, as the first one did nothing. */
+  /**
+   * If the answer is not understood, the server may be another version by now. Then the call is made again with that
+   * version's API: the first call had no effect.
+   */
   protected override async call<R>(
     work: (api: DriverApi) => Promise<R>,
     signal?: AbortSignal,
@@ -60,7 +66,7 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
     return this.now.isMissingRoute(error);
   }
 
-  /** One of each: whichever fits reads. */
+  /** One reader for each version. The one that fits the server reads. */
   runEvents(): RunEventReader {
     const readers = { 1: this.apis[1].runEvents(), 2: this.apis[2].runEvents() };
     return { read: (text) => readers[this.api].read(text) };
@@ -95,7 +101,7 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
   }
 }
 
-/** Another version's answer to our request: a web page, no such route, or a route that takes other methods. */
+/** How another version answers our request: with a web page, or with 405 for the method. */
 function isNotUnderstood(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return false;
   return error.kind === 'not_opencode' || (error.kind === 'http' && error.statusCode === 405);

@@ -1,6 +1,6 @@
 /**
- * A server's API, whichever it speaks: it is recognised by what answers, again each time that an answer is not
- * understood, so that an upgrade in place is noticed. With `server.api` set it is that one alone.
+ * A server's API, whether it is that of 1.x or of 2.x. The server is recognised by its answers, and again whenever an
+ * answer is not understood, so that an upgrade in place is noticed. If `server.api` is set, only that API is used.
  */
 import type { Authorise } from '../lib/authorise.js';
 import type { Clock } from '../lib/clock.js';
@@ -26,7 +26,7 @@ export interface RecognisingOptions {
   authorise?: Authorise;
   /** Per request, ms, from sending to the last byte of the answer. */
   timeoutMs?: number;
-  /** `auto`: recognised. */
+  /** `auto`: recognised by the server's answers. */
   api?: 'auto' | 1 | 2;
 }
 
@@ -47,7 +47,7 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     return this.#apis;
   }
 
-  /** Asks the one that fits. */
+  /** Calls the API that fits the server. */
   protected call<R>(work: (api: T) => Promise<R>, _signal?: AbortSignal): Promise<R> {
     return work(this.now);
   }
@@ -80,7 +80,7 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     return fits.probe(signal, timeoutMs);
   }
 
-  /** Another probe may have found it out meanwhile. */
+  /** Another probe may have found this out already. */
   #become(api: T): void {
     if (api === this.now) return;
     this.now = api;
@@ -88,8 +88,8 @@ export class Recognising<T extends ServerApi> implements ServerApi {
   }
 
   /**
-   * What answers says nothing of itself without the password (2.0.5 to 2.0.12: 401 with HTML to everything, as a proxy
-   * does): the other version is asked with it, and believed only where it answers well.
+   * The server says nothing about itself without the password (2.0.5 to 2.0.12 answer everything with 401 and HTML, as
+   * a proxy does). So the other version's API is tried with the password, and believed only if its probe succeeds.
    */
   async #tryOther(
     asked: T,
@@ -112,7 +112,7 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     return this.now.streamTarget(path);
   }
 
-  /** One of each: whichever fits reads. */
+  /** One reader for each version. The one that fits the server reads. */
   eventReader(options: { clock: Clock; notice: Notice }): EventReader {
     const readers = {
       1: this.#apis[1].eventReader(options),

@@ -1,6 +1,6 @@
 /**
- * What the watchdog needs of an opencode server, in its own terms. `v1/` and `v2/` implement it over the APIs of opencode
- * 1.x and 2.x; nothing outside of a version's folder knows its routes or shapes.
+ * What the watchdog needs from an opencode server, in its own terms. `v1/` and `v2/` implement it over the APIs of
+ * opencode 1.x and 2.x; nothing outside of a version's folder knows its routes or shapes.
  */
 import type { Clock } from '../lib/clock.js';
 import type {
@@ -19,11 +19,11 @@ import type { ParseStats } from './parse-stats.js';
 export type ProbeResult =
   | { kind: 'ok'; version?: string }
   /**
-   * `means`: what is known of who refuses, as a phrase. `isWithheld`: it was asked without the password, as nothing proves
-   * yet who answers.
+   * `means`: what is known about the server that refuses, as a phrase. `isWithheld`: it was asked without the password,
+   * because it is not proven yet who answers.
    */
   | { kind: 'unauthorized'; status: number; error: string; means?: string; isWithheld?: true }
-  /** It answers over HTTP, and not as an opencode that is understood: it is alive. `error` says it for people. */
+  /** It answers over HTTP, so it is alive, but not like an opencode that we understand. `error` is for people. */
   | ({ kind: 'unsupported'; error: string } & Unsupported)
   | { kind: 'failed'; failure: ProbeFailure; error: string }
   /** Our own signal ended the probe: it says nothing about the server. */
@@ -35,17 +35,20 @@ export interface SessionSummary extends SessionInfo {
   updated?: number;
   /** Epoch ms. */
   created?: number;
-  /** What a program wrote to it when it was made; absent before 1.18. */
+  /** What a program wrote to it when it was created; absent before 1.18. */
   metadata?: Record<string, unknown>;
 }
 
 export interface OwnedRequest extends PendingRequest {
   sessionID: string;
-  /** The tool call that it holds up, where opencode says so. */
+  /** The tool call that waits for it, if opencode says so. */
   call?: { messageID: string; callID: string };
 }
 
-/** What is open in one directory; a kind is absent where the server has no list of it, which is not an empty one. */
+/**
+ * The open requests of one directory. A kind is absent if the server has no list of it, which differs from an empty
+ * list.
+ */
 export interface OpenRequestLists {
   directory: string;
   permissions?: readonly OwnedRequest[];
@@ -54,7 +57,7 @@ export interface OpenRequestLists {
 
 /** An inspection of one session. */
 export interface Inspected {
-  /** The session's own. */
+  /** The session's own directory. */
   directory?: string;
   result: Extract<SessionObservation, { kind: 'session.inspected' }>['result'];
 }
@@ -62,19 +65,19 @@ export interface Inspected {
 export interface LastMessage {
   id: string;
   byAssistant: boolean;
-  /** True where opencode ended it with an error. */
+  /** True if opencode ended it with an error. */
   failed: boolean;
-  /** Nobody has come to the end of it: a prompt that was not answered, an answer that was cut. */
+  /** It is unfinished: a prompt that was not answered, or an answer that was cut. */
   isOpen: boolean;
-  /** An answer after which no step follows: its run has come to its own end. */
+  /** It is an answer after which no step follows: its run ended by itself. */
   isFinal: boolean;
 }
 
-/** The end of a session's transcript, for a person who looks. */
+/** The end of a session's transcript, for a person to read. */
 export interface Excerpt {
-  /** What the model said last, in one line or a few. */
+  /** What the model said last, in a line or a few. */
   lastWords?: string;
-  /** The tool call under way, with its arguments in short. */
+  /** The current tool call, with its arguments in short. */
   tool?: { tool: string; input: string };
   /** What a person is asked. */
   question?: string;
@@ -91,7 +94,7 @@ export interface Excerpt {
 
 export interface ContinuePrompt {
   text: string;
-  /** `provider/model`; opencode's choice where absent. */
+  /** `provider/model`; if absent, opencode chooses. */
   model?: string;
   agent?: string;
 }
@@ -99,23 +102,23 @@ export interface ContinuePrompt {
 /** An event stream of the server. */
 export interface StreamRoute {
   path: string;
-  /** False: it tells of the server's own directory alone, without naming it. */
+  /** False: it covers only the server's own directory, and does not name it. */
   ofAllDirectories: boolean;
 }
 
-/** What the first bytes of a frame tell. */
+/** What the first bytes of a frame say. */
 export type FrameHead =
-  /** It says that its session lives, and no more. */
+  /** It says that its session is alive, and nothing more. */
   | { kind: 'delta'; sessionID: string }
   | { kind: 'heartbeat' }
-  /** What it says is said by another frame. */
+  /** Another frame says the same. */
   | { kind: 'repeated' }
   | { kind: 'other'; sessionID?: string; directory?: string };
 
 /** One frame, read. */
 export type Frame =
   | { kind: 'unreadable' }
-  /** Nothing that concerns the watch. */
+  /** It says nothing that concerns the watchdog. */
   | { kind: 'nothing' }
   | { kind: 'heartbeat' }
   | { kind: 'all_disposed' }
@@ -128,17 +131,17 @@ export type Frame =
       listed: boolean;
     };
 
-/** Reads the events of one monitor: it remembers what the frames before have said. */
+/** Reads the events of one monitor, and remembers what earlier frames said. */
 export interface EventReader {
   /** @param head the beginning of a frame, one character for each byte */
   head(head: string): FrameHead;
   /** @param place the directory of events that name none */
   read(text: string, place: string | undefined): Frame;
-  /** The server has no status to ask for: runs are known by their events alone. */
+  /** The server has no status route: runs are known only from their events. */
   readonly statusless: boolean;
-  /** A probe was answered; `path`: of the event stream, where one is connected. */
+  /** Tells the reader that a probe was answered. `path` is the event stream's, if one is connected. */
   probed(version: string | undefined, path: string | undefined, signal: AbortSignal): Promise<void>;
-  /** Another process may be another version. */
+  /** Forgets what is known of the version: another process may be another version. */
   forget(): void;
 }
 
@@ -147,24 +150,24 @@ export interface ServerApi {
   readonly api: 1 | 2;
   /** The server's address, without credentials. */
   readonly url: string;
-  /** What could not be read in answers and events. */
+  /** Counts what could not be read in answers and events. */
   readonly parseStats: ParseStats;
   /** Never rejects. */
   probe(signal?: AbortSignal, timeoutMs?: number): Promise<ProbeResult>;
   /** Forgets what was found out about the server: after a restart it may be another version. */
   forgetVersion(): void;
 
-  /** Best first; a second one is tried where the first is not there. */
+  /** The best one comes first. The second is tried if the first does not exist. */
   readonly streams: readonly [StreamRoute, ...StreamRoute[]];
-  /** For the event stream, which makes its own connection: where to, and with which credentials. */
+  /** Where the event stream connects to, and with which credentials: it makes its own connection. */
   streamTarget(path: string): StreamTarget;
   eventReader(options: { clock: Clock; notice: Notice }): EventReader;
 
-  /** Whether one answer of `statuses` tells of one directory or of the whole server. */
+  /** Whether one answer of `statuses` covers one directory or the whole server. */
   readonly statusScope: 'directory' | 'server';
   /**
-   * The sessions that are not idle. `directory`: whose; undefined asks the server's own. Where the scope is the server,
-   * it makes no difference.
+   * The sessions in `directory` that are not idle; undefined asks about the server's own directory. If `statusScope` is
+   * `server`, the directory makes no difference.
    */
   statuses(
     directory: string | undefined,
@@ -173,7 +176,7 @@ export interface ServerApi {
   ): Promise<Map<string, SessionStatus>>;
   /** The sessions of all directories, most recently updated first. */
   recentSessions(limit: number, signal?: AbortSignal): Promise<SessionSummary[]>;
-  /** Null where there is no such session (deleted, or never was). */
+  /** Null if there is no such session (deleted, or never created). */
   session(
     sessionID: string,
     directory?: string,
@@ -185,30 +188,32 @@ export interface ServerApi {
     directory?: string,
     signal?: AbortSignal,
   ): Promise<LastMessage | undefined>;
-  /** Asked for where a person looks, and only then. */
+  /** Asked for only when a person wants to see it. */
   excerpt(sessionID: string, directory?: string, signal?: AbortSignal): Promise<Excerpt>;
-  /** Of one directory, or where it is undefined of all in which sessions are active. */
+  /** The open requests of one directory; if it is undefined, of all directories in which sessions are active. */
   openRequests(directory: string | undefined, signal?: AbortSignal): Promise<OpenRequestLists[]>;
   /** The server's own working directory. */
   serverDirectory(signal?: AbortSignal): Promise<string>;
 
-  /** `taken` is no evidence of an end: look at the status. `nothing_ran` is one where no status can be had. */
+  /**
+   * `taken` is no evidence that the run ended: check the status. `nothing_ran` is evidence if no status can be read.
+   */
   abort(
     sessionID: string,
     directory?: string,
     signal?: AbortSignal,
     timeoutMs?: number,
   ): Promise<'taken' | 'nothing_ran'>;
-  /** Drops the directory's instance, with all its runs. The answer is no evidence of their end: look at the status. */
+  /** Drops the directory's instance, with all its runs. The answer is no evidence that they ended: check the status. */
   dispose(directory: string, signal?: AbortSignal, timeoutMs?: number): Promise<void>;
-  /** Returns when the server has taken the prompt. That its run begins is for the status to show. */
+  /** Returns when the server has accepted the prompt. Only the status shows whether its run begins. */
   prompt(
     sessionID: string,
     directory: string | undefined,
     prompt: ContinuePrompt,
     signal?: AbortSignal,
   ): Promise<void>;
-  /** Answers no in a person's place, so that the run goes on. */
+  /** Answers no on behalf of a person, so that the run goes on. */
   rejectRequest(
     request: PendingRequest & { sessionID: string },
     directory: string | undefined,

@@ -1,22 +1,26 @@
 /**
- * Samples the text of answers that stream on and on, to find one that repeats itself: the transcript of 1.x shows a
- * part's text at its end only (seen on 1.18.33), so nothing but the deltas can tell. Only a count leaves this file.
+ * Samples the text of answers that stream for a long time, to find one that repeats itself. The transcript of 1.x shows
+ * a part's text only when the part has ended (seen on 1.18.33), so only the deltas can show it. Only a count leaves
+ * this file.
  */
 import * as z from 'zod';
 import { BoundedMap } from '../lib/bounded.js';
 import { MAX_TAIL_CHARS, repeatsAtEnd } from '../lib/repeats-at-end.js';
 
-/** Sessions whose streaming is timed. As many as are watched. At the limit: the one heard of longest ago is timed anew. */
+/** Sessions whose streaming is timed. As many as are watched. At the limit: the oldest stream is timed anew. */
 export const MAX_TIMED = 10_000;
-/** Sessions whose text is collected at once, 64 Ki characters each. At the limit: the others wait until one of them ends. */
+/**
+ * Sessions whose text is collected at once, 64 Ki characters each. At the limit: the others wait until one of them
+ * ends.
+ */
 export const MAX_COLLECTED = 50;
-/** Deltas further apart than this, ms, are no stream. */
+/** Deltas further apart than this, ms, do not belong to one stream. */
 const PAUSE_MS = 5_000;
-/** Text is collected from a stream that has lasted this long, ms. */
+/** Text is collected from a stream once it has lasted this long, ms. */
 const LASTS_MS = 60_000;
-/** From the begin of the collecting to the first sample, ms: a passage that repeats is there many times by then. */
+/** From the start of collecting to the first sample, ms. By then a repeating passage has come many times. */
 const FIRST_SAMPLE_MS = 20_000;
-/** Between two samples of one session, ms. */
+/** From one sample of a session to its next, ms. */
 const SAMPLE_EVERY_MS = 60_000;
 
 const deltaSchema = z.object({
@@ -28,7 +32,7 @@ const deltaSchema = z.object({
 interface Stream {
   since: number;
   lastAt: number;
-  /** Where its text is collected. */
+  /** The part whose text is collected; undefined before its first delta. */
   partID: string | undefined;
   text: string;
   sampleAt: number;
@@ -38,7 +42,7 @@ export class TextSampler {
   readonly #streams = new BoundedMap<string, Stream>(MAX_TIMED);
   readonly #collecting = new Set<Stream>();
 
-  /** A delta of the session has come. @returns whether its text is wanted */
+  /** Notes that a delta of the session has come. @returns whether its text is wanted */
   wants(sessionID: string, at: number): boolean {
     const known = this.#streams.get(sessionID);
     if (known === undefined || at - known.lastAt > PAUSE_MS) {
@@ -58,14 +62,14 @@ export class TextSampler {
   }
 
   /**
-   * @param delta `{sessionID, partID, delta}`; anything else is no text
-   * @returns how often the passage at the text's end stands there, where it is time to say so
+   * @param delta `{sessionID, partID, delta}`; anything else is ignored
+   * @returns how many times in a row the passage at the text's end occurs, if a sample is due
    */
   take(delta: unknown, at: number): number | undefined {
     const value = deltaSchema.safeParse(delta).data;
     const stream = value && this.#streams.get(value.sessionID);
     if (stream === undefined || !this.#collecting.has(stream)) return undefined;
-    // Another part is another answer.
+    // A different part is a different answer.
     const before = stream.partID === value?.partID ? stream.text : '';
     stream.partID = value?.partID;
     stream.text = `${before}${value?.delta}`.slice(-MAX_TAIL_CHARS);

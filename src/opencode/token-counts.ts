@@ -1,4 +1,4 @@
-/** Tokens of a message as both APIs tell them, in the driver's words. */
+/** Converts the token counts of a message from the form of both APIs to the driver's. */
 import type { Tokens } from './driver-api.js';
 
 export interface WireTokens {
@@ -8,7 +8,7 @@ export interface WireTokens {
   cache?: { read?: number | undefined; write?: number | undefined } | undefined;
 }
 
-/** What is not told is none. */
+/** A count that is missing is taken as 0. */
 export function tokenCounts({ input, output, reasoning, cache }: WireTokens): Tokens {
   return {
     input: input ?? 0,

@@ -1,23 +1,30 @@
 /**
- * Takes the frames that nobody needs to read out of an event stream's bytes, before a parser sees them: those that its
- * owner calls redundant by their first bytes (deltas are nine of ten frames), and those beyond a bound.
+ * Removes the frames that nobody needs to read from an event stream's bytes, before a parser sees them: those that the
+ * owner calls redundant by their first bytes (deltas are nine of ten frames), and those that are too large.
  */
 import { Buffer } from 'node:buffer';
 
 /**
  * One frame of the event stream. opencode cuts tool output at 50 kB, a status has a few hundred bytes. At the limit:
- * the frame is dropped unread; it counts as progress of its session, which is inspected, at most once a minute.
+ * the frame is dropped unread; it counts as progress of its session, and the session is inspected, at most once a
+ * minute.
  */
 export const MAX_FRAME_BYTES = 1024 * 1024;
-/** Bytes of a frame's beginning that tell what it is: a delta's session stands some 230 bytes in (1.18.33). */
+/**
+ * Bytes of a frame's beginning that are enough to tell what it is: a delta's session stands some 230 bytes in
+ * (1.18.33).
+ */
 const HEAD_BYTES = 1_024;
-/** The most that a frame's end (a blank line, after LF or CRLF) can have in the bytes before. */
+/** How many bytes of a frame's end (a blank line, after LF or CRLF) the previous chunk can hold at most. */
 const OVERLAP = 2;
 const LF = 0x0a;
 const CR = 0x0d;
 
 export interface DeltaFilterOptions {
-  /** Whether a whole frame need not be read. `head` is its beginning, one character for each byte. Must not throw. */
+  /**
+   * Whether a complete frame can be dropped unread. `head` is its beginning, one character for each byte. Must not
+   * throw.
+   */
   isRedundant?(head: string): boolean;
   /** A frame beyond `MAX_FRAME_BYTES` was dropped. */
   onOversized?(head: string): void;
@@ -28,10 +35,10 @@ export class DeltaFilter {
   frames = 0;
   readonly #options: DeltaFilterOptions;
   readonly #maxBytes: number;
-  /** The beginning of a frame whose end has not come: the first `#size` bytes. It grows by doubling. */
+  /** The first `#size` bytes are the beginning of a frame whose end has not come yet. The buffer grows by doubling. */
   #held = Buffer.alloc(0);
   #size = 0;
-  /** The frame was too large: its rest is dropped up to its end. */
+  /** The current frame was too large: the rest of it is dropped. */
   #isSkipping = false;
 
   constructor(options: DeltaFilterOptions = {}, maxBytes = MAX_FRAME_BYTES) {
@@ -39,7 +46,7 @@ export class DeltaFilter {
     this.#maxBytes = maxBytes;
   }
 
-  /** Gives the whole frames to pass on, or undefined where there are none. */
+  /** Returns the complete frames to pass on, or undefined if there are none. */
   push(chunk: Uint8Array): Buffer | undefined {
     const isHeld = this.#size > 0;
     let searchFrom = isHeld ? Math.max(0, this.#size - OVERLAP) : 0;
@@ -52,7 +59,7 @@ export class DeltaFilter {
       from = searchFrom = to;
     }
     const [only] = passed;
-    // What is held is written over: its frames are copied.
+    // The held bytes will be overwritten, so frames in them are copied.
     const result = passed.length === 1 && !isHeld ? only : Buffer.concat(passed);
     this.#size = 0;
     this.#hold(bytes.subarray(from));
@@ -73,7 +80,7 @@ export class DeltaFilter {
 
   #hold(rest: Uint8Array): void {
     const size = this.#size + rest.length;
-    // The room of a large frame is not kept.
+    // The memory of a large frame is not kept.
     if (size === 0) this.#held = Buffer.alloc(0);
     if (size > this.#held.length) {
       const larger = Buffer.allocUnsafe(2 * size);
@@ -84,7 +91,7 @@ export class DeltaFilter {
     this.#size = size;
   }
 
-  /** Only what may be the beginning of the frame's end is kept. */
+  /** Keeps only the bytes that may begin the frame's end. */
   #skip(): void {
     if (!this.#isSkipping) {
       this.frames += 1;
@@ -97,8 +104,8 @@ export class DeltaFilter {
 }
 
 /**
- * Behind the first blank line from `from` on; -1 where there is none (HTML standard, section 9.2.5; a lone CR, which no
- * opencode sends, ends no line here).
+ * The position after the first blank line from `from` on; -1 if there is none (HTML standard, section 9.2.5). A lone
+ * CR, which no opencode sends, does not end a line here.
  */
 function endOf(bytes: Buffer, from: number): number {
   for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1)) {

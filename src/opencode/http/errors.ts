@@ -1,4 +1,4 @@
-/** What can go wrong between us and opencode's HTTP API, told so that the reader knows what to do next. */
+/** What can go wrong between us and opencode's HTTP API, with messages that tell the reader what to do next. */
 import type { ProbeFailure } from '../../watchdog/observation.js';
 
 export type OpencodeErrorKind =
@@ -14,7 +14,7 @@ export type OpencodeErrorKind =
 /** The server's own error text in a message. At the limit: it is cut. */
 export const MAX_DETAIL_CHARS = 200;
 
-/** What the reader can do, by kind. An `aborted` request was ours to end: nothing to do. */
+/** What the reader can do, by kind. We ended an `aborted` request ourselves, so there is nothing to do. */
 const ADVICE: Record<OpencodeErrorKind, string | undefined> = {
   refused: 'Is `opencode serve` running, and is the URL its own?',
   timeout: 'The server may be busy, frozen, or still starting.',
@@ -35,12 +35,12 @@ export interface OpencodeErrorDetails {
   /** What came back, as a phrase: `answered 500`. */
   outcome: string;
   statusCode?: number;
-  /** The server's own words, bounded here. */
+  /** The server's own words; they are cut here. */
   detail?: string;
   cause?: unknown;
-  /** What the reader can do, where that is not what the kind says. */
+  /** What the reader can do, if it is not what the kind advises. */
   advice?: string;
-  /** Why the password was not sent, where the answer may be about that. */
+  /** Why the password was not sent, if that may be the reason for the answer. */
   withheld?: string;
 }
 
@@ -51,7 +51,7 @@ export class OpencodeError extends Error {
   readonly detail?: string;
   /** What was tried and what came back, without the server's address and without advice. */
   readonly answered: string;
-  /** Why the password was not sent, where the answer may be about that. */
+  /** Why the password was not sent, if that may be the reason for the answer. */
   readonly withheld?: string;
 
   readonly #details: OpencodeErrorDetails;
@@ -72,7 +72,7 @@ export class OpencodeError extends Error {
     if (words !== undefined) this.detail = words;
   }
 
-  /** The same where the password was withheld, if that is what the answer was about. */
+  /** Adds, as advice, why the password was withheld, if that may be the reason for the answer. */
   withAdvice(withheld: string | undefined): OpencodeError {
     const { kind } = this;
     if (withheld === undefined || (kind !== 'unauthorized' && kind !== 'not_opencode')) return this;
@@ -87,7 +87,7 @@ export function bounded(text: string, max: number): string {
     .replace(/\s+/g, ' ')
     .trim();
   const words = line.length > max ? `${line.slice(0, max - 1)}…` : line;
-  // V8 keeps the whole of a text alive for a piece of it: a copy lets go.
+  // V8 keeps a whole string alive for a slice of it; a copy does not.
   return text.length > max ? Buffer.from(words, 'utf8').toString('utf8') : words;
 }
 
@@ -97,7 +97,7 @@ export function withoutCredentials(url: string | URL): string {
   return `${target.origin}${target.pathname}`;
 }
 
-/** True for errors that say: the session (or request) asked for does not exist. */
+/** True for errors that say that the session (or request) does not exist. */
 export function isNotFound(error: unknown): boolean {
   if (!(error instanceof OpencodeError) || error.kind !== 'http') return false;
   // Before 1.1 some routes answered an unknown id with 500 or 400 and a `NotFoundError` in the body.
@@ -109,7 +109,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The probe's word for a failed request; undefined where it was no answer about the server at all. */
+/** The probe's word for a failed request; undefined if the error is no failure of the server. */
 export function probeFailure(error: OpencodeError): ProbeFailure | undefined {
   switch (error.kind) {
     case 'refused':

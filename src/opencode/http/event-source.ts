@@ -1,6 +1,6 @@
 /**
  * One connection to one event stream: eventsource over undici, with the delta filter between the bytes and the parser.
- * It never reconnects: its end is told once, and what follows is the owner's to decide.
+ * It never reconnects: it reports its end once, and the owner decides what follows.
  */
 import { EventSource, type FetchLikeResponse } from 'eventsource';
 import { Client } from 'undici';
@@ -19,8 +19,8 @@ export const MAX_UNREAD_BYTES = 256 * 1024;
 
 export interface ConnectionEnd {
   /**
-   * `status`, `type`: the path is not what it should be. `refused`: nobody listens. `headers`: accepted, not
-   * answered. `ended`: the server closed it. `failed`: anything else.
+   * `status`, `type`: the answer has the wrong status or content type. `refused`: nobody listens. `headers`: accepted,
+   * but not answered. `ended`: the server closed it. `failed`: anything else.
    */
   why: 'status' | 'type' | 'refused' | 'headers' | 'ended' | 'failed';
   statusCode?: number;
@@ -31,7 +31,7 @@ export interface EventConnectionOptions extends DeltaFilterOptions {
   target: StreamTarget;
   clock: Clock;
   onOpen?(): void;
-  /** Bytes came, comments (the heartbeat of OpenCode 2) included, and are about to be read. */
+  /** Bytes have come and are about to be read; comments (the heartbeat of OpenCode 2) count as well. */
   onBytes?(): void;
   /** A frame's data. */
   onData(text: string): void;
@@ -45,7 +45,7 @@ export class EventConnection {
   #client: Client | undefined;
   readonly #source: EventSource;
   readonly #late: Timer;
-  /** What the fetch saw go wrong: the source's own error event says less. */
+  /** What went wrong in the fetch: the source's own error event says less. */
   #failure: ConnectionEnd | undefined;
   #isOver = false;
 
@@ -59,7 +59,7 @@ export class EventConnection {
     this.#source = new EventSource(target.url, { fetch: () => this.#fetch() });
     const listen = (type: string, listener: (event: Event) => void) =>
       this.#source.addEventListener(type, (event) => this.#guarded(() => listener(event)));
-    // A frame with `event: open` or `event: error` comes to these listeners as a MessageEvent.
+    // A frame with `event: open` or `event: error` reaches these listeners as a MessageEvent.
     listen('open', (event) => {
       if (!(event instanceof MessageEvent)) this.#opened();
     });
@@ -77,17 +77,18 @@ export class EventConnection {
     return this.#filter.frames;
   }
 
-  /** Nothing is reported any more. Settles when the connection is gone. */
+  /** Ends all reports. Settles when the connection is gone. */
   close(): Promise<void> {
     this.#isOver = true;
     this.#late.cancel();
     this.#source.close();
-    // In its error event the source has yet to set its timer for a reconnect, of a length that the server chose.
+    // During its error event the source has not set its reconnect timer yet (the server chooses its length), so it is
+    // closed once more afterwards.
     queueMicrotask(() => this.#source.close());
     return this.#client?.destroy() ?? Promise.resolve();
   }
 
-  /** The `fetch` of the source: what it would do of its own, follow a redirect or ask for gzip, is not done. */
+  /** The `fetch` of the source. Unlike the default one, it neither follows redirects nor asks for gzip. */
   async #fetch(): Promise<FetchLikeResponse> {
     const { target } = this.#options;
     try {
@@ -115,7 +116,7 @@ export class EventConnection {
     }
   }
 
-  /** The frames of the body that the filter passes on; the body waits while they do. */
+  /** The frames of the body that the filter passes on. The body is paused while too many of them wait. */
   #filtered(body: NodeJS.ReadableStream): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>(
       {
@@ -149,7 +150,7 @@ export class EventConnection {
     this.#options.onOpen?.();
   }
 
-  /** Whatever is thrown in a listener would end the process. */
+  /** Runs a listener and catches what it throws, which would end the process. */
   #guarded(listener: () => void): void {
     if (this.#isOver) return;
     try {
@@ -181,7 +182,7 @@ function wrongAnswer(status: number, contentType: string | null): ConnectionEnd 
 
 function connectFailure(error: unknown): ConnectionEnd {
   const { code, message } = error as NodeJS.ErrnoException;
-  // Node's happy-eyeballs wraps the refusals of each address, and takes the code of the first.
+  // Node's happy eyeballs wraps the errors of all addresses, and takes the code of the first.
   if (code === 'ECONNREFUSED') return { why: 'refused', reason: 'connection refused' };
   return { why: 'failed', reason: message || code || String(error) };
 }

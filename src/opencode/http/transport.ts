@@ -7,35 +7,37 @@ import { createRedactor, type Redactor } from '../../lib/redaction.js';
 import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 
 /**
- * The body of one answer of opencode. The longest are transcripts, whose messages carry files and tool output. At the
+ * The body of one answer from opencode. The longest are transcripts, whose messages carry files and tool output. At the
  * limit: reading stops, and the request fails.
  */
 export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
-/** Idle connections are kept beyond the poll and probe intervals (5 s), so that each poll finds one open. */
+/** Idle connections are kept longer than the poll and probe intervals (5 s), so that each poll finds one open. */
 const KEEP_ALIVE_MS = 30_000;
 /**
- * Times that a GET is sent in all where its connection breaks. Several kept connections may have been closed by the
- * server. At the limit: the request fails.
+ * Times that a GET is sent in all if its connection breaks. The server may have closed several idle connections. At the
+ * limit: the request fails.
  */
 const MAX_TRIES = 3;
 
 export interface TransportOptions {
   url: string;
   username?: string;
-  /** As a function it is asked for at each request: it may be made later. */
+  /** A function is called at each request, because the password may be created later. */
   password?: string | (() => string | undefined);
   clock: Clock;
   timeoutMs: number;
-  /** Whether the password may be sent now; always, where this is absent. */
+  /** Whether the password may be sent now. If this is absent, it always may. */
   authorise?: Authorise;
 }
 
-/** Where to, and with what: of this moment, as another process may hold the port in the next. */
+/**
+ * Where to send a request, and with which headers. Valid only now: another process may hold the port a moment later.
+ */
 export interface Authorised {
   origin: string;
-  /** Without credentials where there is no password, or where it is withheld. */
+  /** Without credentials if there is no password, or if it is withheld. */
   headers: Readonly<Record<string, string>>;
-  /** Why a password that there is was not sent. */
+  /** Why the password was not sent, although there is one. */
   withheld?: string;
 }
 
@@ -51,18 +53,18 @@ export interface Request {
 /** Where an event stream is. */
 export interface StreamTarget {
   url: URL;
-  /** Asked before each connection. */
+  /** Called before each connection. */
   authorised(): Promise<Authorised>;
 }
 
 interface Answer {
   status: number;
   contentType: string;
-  /** Undefined where an error's text could not be read. */
+  /** Undefined if an error's text could not be read. */
   text: string | undefined;
 }
 
-/** Codes of Node, the system and undici, by what they mean for us. */
+/** What the error codes of Node, the system and undici mean for us. */
 const KIND_BY_CODE: Record<string, OpencodeErrorKind> = {
   ECONNREFUSED: 'refused',
   ENOTFOUND: 'refused',
@@ -75,7 +77,7 @@ const KIND_BY_CODE: Record<string, OpencodeErrorKind> = {
   HPE_HEADER_OVERFLOW: 'not_opencode',
   UND_ERR_RES_EXCEEDED_MAX_SIZE: 'too_large',
 };
-/** The connection broke: the server may have closed it just as it was used. */
+/** Codes of a connection that broke: the server may have closed it just when it was used. */
 const BROKEN: ReadonlySet<unknown> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 /** Why we ended a request ourselves. */
@@ -85,7 +87,7 @@ export class Transport {
   /** The server's address without credentials or a trailing slash: for messages and logs. */
   readonly url: string;
   readonly #base: URL;
-  /** What the server's own path puts before every route. */
+  /** The path of the server's URL, which goes before every route. */
   readonly #prefix: string;
   readonly #agent: Agent;
   readonly #authorise: Authorise | undefined;
@@ -98,7 +100,7 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     const { url, username = 'opencode', password, clock, timeoutMs, authorise } = options;
-    // Credentials come from the options alone; those of a URL would end up in messages.
+    // Credentials come only from the options; those in a URL would end up in messages.
     this.url = withoutCredentials(url).replace(/\/+$/, '');
     this.#base = new URL(this.url);
     this.#prefix = this.#base.pathname.replace(/\/+$/, '');
@@ -114,11 +116,12 @@ export class Transport {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     setMaxListeners(0, this.#closing.signal);
-    // Connections are not bounded: a request that hangs must not keep a probe from its own. Callers bound themselves.
+    // The number of connections has no limit: a request that hangs must not keep a probe from getting one. Callers
+    // limit themselves.
     this.#agent = new Agent({
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxResponseSize: MAX_ANSWER_BYTES,
-      // The deadline of each request is kept by the clock.
+      // Each request has its own deadline, kept by the clock.
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -137,7 +140,7 @@ export class Transport {
     };
     const onAbort = () => end('aborted');
     const onClose = () => end('closed');
-    // Many requests of one caller end with one signal; Node would take more than ten for a leak, on stderr.
+    // One signal of a caller may end many requests; from eleven listeners on Node would warn of a leak on stderr.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#closing.signal.addEventListener('abort', onClose, { once: true });
@@ -164,7 +167,7 @@ export class Transport {
     return { url: new URL(`${this.url}${path}`), authorised: () => this.#authorised() };
   }
 
-  /** Forgets pooled connections and ends what is in flight; nothing is asked any more. */
+  /** Closes pooled connections and ends requests in flight. Afterwards no request can be made. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#agent.destroy();
@@ -179,7 +182,7 @@ export class Transport {
     const { host, hostname } = this.#base;
     const credentials = this.#credentials();
     const hasPassword = credentials.authorization !== undefined;
-    // Without a password there is nothing to ask about, but which of its two addresses `localhost` means.
+    // Without a password the only question is which of its two addresses `localhost` means.
     const mustAsk = hasPassword || hostname === 'localhost';
     const answer = mustAsk ? await this.#authorise?.() : undefined;
     const origin = originOf(this.#base, answer?.hostname);
@@ -188,7 +191,7 @@ export class Transport {
       : { origin, headers: { host, ...credentials } };
   }
 
-  /** Asks, and again what only asks where the connection broke before the answer. No redirect is followed. */
+  /** Sends the request. A GET is sent again if the connection broke before the answer. No redirect is followed. */
   async #send(
     { method = 'GET', path, query, body }: Request,
     signal: AbortSignal,
@@ -208,7 +211,7 @@ export class Transport {
             ...(body !== undefined && { 'content-type': 'application/json' }),
             ...authorised.headers,
           },
-          // A connection that was made without the password may lead to another process than the next one's.
+          // A connection made without the password is not reused: the next one may lead to another process.
           reset: authorised.withheld !== undefined,
           body: body === undefined ? null : JSON.stringify(body),
           signal,
@@ -216,7 +219,7 @@ export class Transport {
         const status = answer.statusCode;
         const contentType = String(answer.headers['content-type'] ?? '');
         const isError = status < 200 || status >= 300;
-        // What an error says is for the message alone: the status counts also where the words cannot be read.
+        // An error's text is only used for the message: the status counts even if the text cannot be read.
         const text = isError
           ? await answer.body.text().catch(() => undefined)
           : await answer.body.text();
@@ -244,7 +247,10 @@ export class Transport {
     }
   }
 
-  /** Fires after `ms` of observed time: a timer that is late because this process stood still is set again. */
+  /**
+   * Fires after `ms` of observed time. A timer that fires because this process stood still is set again for what is
+   * left.
+   */
   #deadline(ms: number, fire: () => void): Timer {
     const end = this.#clock.now() + ms;
     let timer: Timer;
@@ -301,7 +307,9 @@ export class Transport {
   }
 }
 
-/** `localhost` is 127.0.0.1, where opencode listens: [::1] may be another process's. Behind TLS it is a name. */
+/**
+ * `localhost` becomes 127.0.0.1, where opencode listens: another process may listen on [::1]. With TLS it stays a name.
+ */
 function originOf({ protocol, hostname, port, origin }: URL, loopback = '127.0.0.1'): string {
   if (protocol !== 'http:' || hostname !== 'localhost') return origin;
   return `http://${loopback.includes(':') ? `[${loopback}]` : loopback}${port && `:${port}`}`;
@@ -310,7 +318,7 @@ function originOf({ protocol, hostname, port, origin }: URL, loopback = '127.0.0
 function codeOf(error: unknown): string | undefined {
   const { code, errors } = (error ?? {}) as { code?: unknown; errors?: unknown[] };
   if (typeof code === 'string') return code;
-  // Node's happy-eyeballs wraps the refusals of each address.
+  // Node's happy eyeballs wraps the errors of all addresses.
   return errors?.[0] === undefined ? undefined : codeOf(errors[0]);
 }
 
