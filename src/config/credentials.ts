@@ -6,22 +6,22 @@ import type { Config } from './schema.js';
 import { Secret } from './secret.js';
 
 export interface Secrets {
-  /** Of the opencode server. */
+  /** Password of the opencode server. */
   password?: Secret;
-  /** Of the status endpoint. */
+  /** Token of the status endpoint. */
   statusToken?: Secret;
 }
 
 /**
- * A password or token file. A password is one line; a file of more is surely another file. At the limit: it is
+ * A password or token file. A password is one line, so a larger file is surely another file. At the limit: it is
  * refused.
  */
 export const MAX_SECRET_BYTES = 4096;
 
-/** Names under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), the telling one first. */
+/** Names under $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=), the more specific one first. */
 const CREDENTIALS = ['opencode-server-password', 'password'];
 
-/** Puts the URLs of `urlFile`s in their place. */
+/** Reads the files of `urlFile` and puts their URLs into the webhooks. */
 export function readWebhookUrls({ notify }: Config, cwd: string): Problem[] {
   return notify.webhooks.flatMap((webhook, at) => {
     if (webhook.urlFile === undefined) return [];
@@ -84,7 +84,9 @@ type Place =
   | { kind: 'file'; path: string; source: string; origin: string }
   | { kind: 'credential'; directory: string; origin: string };
 
-/** Environment before file, but our own variable before opencode's: the specific one wins, as with the URL. */
+/**
+ * The environment beats the file, and our own variable beats opencode's: the more specific one wins, as with the URL.
+ */
 function passwordPlace(
   config: Config,
   origins: ReadonlyMap<string, string>,
@@ -95,7 +97,7 @@ function passwordPlace(
   const file: Place | undefined =
     path === null ? undefined : { kind: 'file', path, source, origin: `file ${path}` };
   if (file !== undefined && source.startsWith('environment')) return file;
-  // Both are opencode's; 2.x reads the first one first.
+  // Both are opencode's variables; 2.x reads the first one first.
   for (const name of ['OPENCODE_PASSWORD', 'OPENCODE_SERVER_PASSWORD']) {
     const value = env[name];
     if (value) return { kind: 'variable', value, origin: `environment ${name}` };
@@ -107,7 +109,7 @@ function passwordPlace(
     : undefined;
 }
 
-/** Undefined where the unit has other credentials only: a server without a password is a good server too. */
+/** Undefined if the unit has only other credentials: a server without a password is valid too. */
 function firstCredential(directory: string): Secret | undefined {
   for (const name of CREDENTIALS) {
     const read = readSecretFile(join(directory, name));

@@ -1,13 +1,13 @@
-/** Rules that tie several keys together; each is checked only where its keys are good on their own. */
+/** Rules about several keys together. Each is checked only if its keys are valid on their own. */
 import { parseListen } from './listen.js';
 import { type Problem, showValue } from './problem.js';
 import type { Config } from './schema.js';
 import { formatDuration } from './units.js';
 
 interface CrossCheck {
-  /** The first is the one that the problem is reported for. */
+  /** The problem is reported for the first of them. */
   keys: readonly [string, ...string[]];
-  /** What was expected, or undefined where all is well. */
+  /** What was expected, or undefined if all is well. */
   check(config: Config): { value: unknown; expected: string } | undefined;
 }
 
@@ -68,7 +68,10 @@ const CROSS_CHECKS: readonly CrossCheck[] = [
   },
 ];
 
-/** `sourceOf` names where a key's value came from; a problem is blamed on the first of its keys that was set at all. */
+/**
+ * `sourceOf` tells where a key's value came from. A problem names the source of the first of its keys that was set at
+ * all.
+ */
 export function crossCheck(
   config: Config,
   bad: ReadonlySet<string>,

@@ -5,7 +5,7 @@ import { PROFILE_NAMES, PROFILES } from './profiles.js';
 const BEGIN = '<!-- keys: generated from src/config/schema.ts by `npm run docs` -->';
 const END = '<!-- /keys -->';
 
-/** The page with the text between its two markers replaced by the tables of today's schema. */
+/** The page with the text between its two markers replaced by the tables of the present schema. */
 export function updateConfigurationPage(page: string): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END);
@@ -69,7 +69,7 @@ function escapeCell(text: string): string {
   return text.replaceAll('|', '\\|');
 }
 
-/** A word that a key takes and that its description does not explain is named behind it. */
+/** If the description does not explain every word that the key takes, all of them are listed after it. */
 function describe({ path, description }: Key): string {
   const options = optionsOf(path);
   const isExplained = options.every((option) => description.includes(`\`${option}\``));

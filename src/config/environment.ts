@@ -1,4 +1,4 @@
-/** The environment as a source: `OPENCODE_WATCHDOG_<PATH>`, and below it opencode's own variables. */
+/** The environment as a source: `OPENCODE_WATCHDOG_<PATH>`, and with lower priority opencode's own variables. */
 import { parseDocument } from 'yaml';
 import { suggest } from '../lib/suggest.js';
 import { passwordProblem } from './flatten.js';
@@ -9,13 +9,14 @@ const CONFIG_VARIABLE = `${ENV_PREFIX}CONFIG`;
 const PASSWORD_VARIABLES = new Set([`${ENV_PREFIX}SERVER_PASSWORD`, `${ENV_PREFIX}PASSWORD`]);
 
 /**
- * Variables with our prefix that others set: Kubernetes gives every container the address of each service, so a service
- * named `opencode-watchdog` makes these (Kubernetes documentation, "Service", "Environment variables"; Docker links alike).
+ * Variables with our prefix that others set. Kubernetes gives every container the address of each service, so a service
+ * named `opencode-watchdog` creates these (Kubernetes documentation, "Service", "Environment variables"; Docker links
+ * do the same).
  */
 const FOREIGN =
   /^OPENCODE_WATCHDOG_(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_.*)$/;
 
-/** opencode's own variables, with the keys that they set where nothing more specific does. */
+/** opencode's own variables, with the keys that they set if nothing more specific does. */
 const OPENCODE_VARIABLES: ReadonlyMap<string, string> = new Map([
   ['OPENCODE_API_URL', 'server.url'],
   ['OPENCODE_SERVER_USERNAME', 'server.username'],
@@ -25,7 +26,7 @@ export function readOpencodeVariables(env: NodeJS.ProcessEnv): Source {
   const result: Source = { entries: [], problems: [], yields: true };
   for (const [variable, path] of OPENCODE_VARIABLES) {
     const value = env[variable];
-    // An empty variable is how compose files and unit files say "not set".
+    // Compose files and unit files write an empty variable for "not set".
     if (!value) continue;
     result.entries.push({ path, candidates: [value], source: `environment ${variable}` });
   }
@@ -66,8 +67,8 @@ function expectedInstead(variable: string): string {
 }
 
 /**
- * `3` is a number, `[a, b]` a list, `true` a flag; but `12345` may also be a user's name, and in `/srv/a #1` YAML would
- * see a comment: the text as it stands is the other reading.
+ * The readings of a variable's text, as YAML first: `3` is a number, `[a, b]` a list, `true` a flag. But `12345` may
+ * also be a user's name, and in `/srv/a #1` YAML would see a comment, so the plain text is the other reading.
  */
 function candidatesOf(text: string): unknown[] {
   const document = parseDocument(text, {

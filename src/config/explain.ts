@@ -6,7 +6,7 @@ import type { LoadedConfig } from './load.js';
 import type { Config } from './schema.js';
 
 /**
- * YAML, one key a line, `# from …` aligned behind each.
+ * YAML, one key a line, with `# from …` aligned after each.
  *
  * @param changed only the keys that some source sets
  */
@@ -24,7 +24,7 @@ export function explainText(loaded: LoadedConfig, changed = false): string {
     const indent = '  '.repeat(groups.length);
     lines.push({ text: `${indent}${names.at(-1)}: ${value}`, from: originOf(loaded, key.path) });
     if (key.path === 'server.passwordFile') {
-      // A comment, because a password is no key of the file.
+      // Written as a comment, because a password is no key of the file.
       const from = loaded.origins.get('server.password');
       const text = `${indent}# password: ${loaded.secrets.password === undefined ? 'none' : MASK}`;
       lines.push({ text, from: from === undefined ? '' : `# from ${from}` });
@@ -47,7 +47,7 @@ function originOf(loaded: LoadedConfig, path: string): string {
   return `# from ${loaded.origins.get(path) ?? 'default'}`;
 }
 
-/** The same for machines; durations and sizes as in a file, so that `config` can be used as one. */
+/** The same for machines. Durations and sizes are written as in a file, so that `config` can be used as one. */
 export function explainJson(loaded: LoadedConfig, changed = false) {
   const keys = keysOf(loaded, changed);
   const shown = new Set(keys.map(({ path }) => path));

@@ -1,10 +1,13 @@
-/** Whether others may write a file that we believe. */
+/** Whether others may write a file that we trust. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 
 const GROUP_WRITE = 0o020;
 const OTHERS_WRITE = 0o002;
 
-/** Who, in words; undefined where only the owner, root and the owner's own group may. A link's target counts. */
+/**
+ * Who may write the file, in words. Undefined if only root, the owner and the owner's own group may. For a link, its
+ * target counts.
+ */
 export function othersWhoMayWrite(path: string): string | undefined {
   const stat = statSync(path, { throwIfNoEntry: false });
   // Windows has no such modes.
@@ -16,7 +19,7 @@ export function othersWhoMayWrite(path: string): string | undefined {
   return undefined;
 }
 
-/** The primary group of a user; undefined where it has no account here. */
+/** The primary group of a user. Undefined if the user has no account here. */
 function ownGroup(uid: number): number | undefined {
   try {
     for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
@@ -24,12 +27,12 @@ function ownGroup(uid: number): number | undefined {
       if (user !== '' && Number(user) === uid) return Number(group);
     }
   } catch {
-    // No such file: what we know of ourselves must do.
+    // There is no such file, so only our own group is known.
   }
   return uid === process.getuid?.() ? process.getgid?.() : undefined;
 }
 
-/** Files that are mounted into a container have the modes and owners of elsewhere. */
+/** Whether we run in a container: files that are mounted into it have modes and owners from outside. */
 export function inContainer(env: NodeJS.ProcessEnv): boolean {
   return (
     existsSync('/.dockerenv') ||

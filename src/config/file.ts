@@ -13,25 +13,28 @@ import { digestOf } from './trust.js';
 export const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
- * Syntax errors that one message names. After some the rest only follows from the first. At the limit: the rest is
+ * Syntax errors that one message names. After a few, the rest only follows from the first. At the limit: the rest is
  * left out.
  */
 const MAX_SYNTAX_PROBLEMS = 3;
 
 export interface FoundFile {
   path: string;
-  /** How the file was named: `flag --config`; undefined for one that was found by looking. */
+  /** How the file was named: `flag --config`. Undefined if it was found by searching. */
   namedBy?: string;
-  /** It was found in the working directory, and may be anybody's (trust.ts). */
+  /** It was found in the working directory, and may come from anybody (trust.ts). */
   ofWorkingDirectory?: true;
 }
 
 export interface FileSource extends Source {
-  /** Of the text that was read (trust.ts); undefined where none was. */
+  /** Digest of the text that was read (trust.ts). Undefined if none was read. */
   digest?: string;
 }
 
-/** The first that exists of: the flag, the variable, the working directory, the user's, the system's. */
+/**
+ * The file that the flag or the variable names; else the first that exists of the working directory's, the user's and
+ * the system's.
+ */
 export function findConfigFile(
   flag: string | undefined,
   env: NodeJS.ProcessEnv,
@@ -51,7 +54,7 @@ export function findConfigFile(
 
 function searchPath(env: NodeJS.ProcessEnv, cwd: string): string[] {
   const xdg = env.XDG_CONFIG_HOME;
-  // A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification).
+  // A relative XDG_CONFIG_HOME must be ignored (XDG Base Directory Specification).
   const base = xdg && isAbsolute(xdg) ? xdg : join(env.HOME || homeOfAccount(), '.config');
   return [
     workingDirectoryFile(cwd),
@@ -73,7 +76,7 @@ function homeOfAccount(): string {
   }
 }
 
-/** A file that is there but cannot be looked at counts as there: reading it then says why it cannot be used. */
+/** A file that cannot be looked at counts as existing: reading it then tells why it cannot be used. */
 function exists(path: string): boolean {
   let stats: Stats | undefined;
   try {
@@ -93,7 +96,7 @@ export function readConfigFile(file: FoundFile): FileSource {
   return { ...parseConfig(read.text, file.path), digest: digestOf(read.text) };
 }
 
-/** YAML; JSON is read as the YAML that it is. */
+/** Parses YAML. JSON needs nothing of its own, because it is YAML too. */
 export function parseConfig(text: string, path: string): Source {
   const lines = new LineCounter();
   const document = parseDocument(text, {
@@ -127,7 +130,7 @@ function lineOf(node: unknown, lines: LineCounter): number | undefined {
   return typeof start === 'number' ? lines.linePos(start).line : undefined;
 }
 
-/** The parser's message up to where it begins to quote the file, which may hold what must not be shown. */
+/** The parser's message, cut off before it quotes the file, which may hold what must not be shown. */
 function syntaxProblem(fault: YAMLError, lines: LineCounter, path: string): Problem {
   const { line, col } = lines.linePos(fault.pos[0]);
   const reason = fault.message.replace(/[:;\\].*$/s, '').trim();

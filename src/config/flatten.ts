@@ -1,4 +1,4 @@
-/** One source of configuration, flattened to key paths: what the file, the environment and the flags have in common. */
+/** Flattens a source of the configuration to key paths, the form that the file, the environment and the flags share. */
 
 import { MASK } from '../lib/redaction.js';
 import { suggest } from '../lib/suggest.js';
@@ -9,7 +9,7 @@ import type { Source } from './source.js';
 const NO_PASSWORD_HERE =
   'no password in a configuration file, flag or OPENCODE_WATCHDOG_ variable: set OPENCODE_SERVER_PASSWORD, name a file in server.passwordFile, or give the systemd credential opencode-server-password';
 
-/** Names that are no keys but that people will write; their values are never shown. */
+/** A name that is not a key but that people will write. Its value is never shown. */
 const PASSWORD_KEY = 'server.password';
 
 /** Flattens a parsed file. `sourceOf` names the place of a path, for messages and for `config`. */
@@ -30,7 +30,8 @@ function flattenLevel(
   if (typeof value !== 'object' || Array.isArray(value)) {
     result.problems.push({
       key: path.join('.') || 'the file',
-      // Neither a list nor text is shown, here and at the top: a webhook's URL or a password may be in it.
+      // The content of a list or text is never shown, and at the top no value is: it may hold a webhook's URL or a
+      // password.
       value: path.length === 0 ? undefined : kindOf(value),
       expected: 'keys with values, one level deeper',
       source: sourceOf(path),

@@ -46,7 +46,7 @@ export const KEYS_BY_VARIABLE: ReadonlyMap<string, Key> = new Map(
 /** `server`, `restart`, `restart.backoff`: the levels above the keys. */
 export const GROUPS: ReadonlySet<string> = new Set(groupPaths);
 
-/** The value at a path of a nested object; undefined where there is none. */
+/** The value at a path of a nested object. Undefined if there is none. */
 export function valueAt(root: unknown, path: string): unknown {
   let value = root;
   for (const name of path.split('.')) {
@@ -72,7 +72,7 @@ export function nest(values: Iterable<readonly [path: string, value: unknown]>) 
   return root;
 }
 
-/** The words that a key takes, where it takes one of a few. */
+/** The words that a key takes, if it takes one of a few. Else none. */
 export function optionsOf(path: string): readonly string[] {
   const schema = KEYS.get(path)?.schema;
   const inner = schema instanceof z.ZodDefault ? schema.unwrap() : schema;

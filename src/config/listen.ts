@@ -5,7 +5,7 @@ export type Listen =
   | { kind: 'unix'; path: string }
   | { kind: 'tcp'; host: string; port: number; loopback: boolean };
 
-/** Undefined where the text is none of the three forms. */
+/** Undefined if the text has none of the three forms. */
 export function parseListen(text: string): Listen | undefined {
   if (text === 'off') return { kind: 'off' };
   const unix = /^unix:(\/.+)$/.exec(text);

@@ -1,7 +1,6 @@
 /**
- * Loads the configuration: flags beat environment, environment beats file, file beats profile, profile
- * beats default.
- * Every problem of every source is reported in one run.
+ * Loads the configuration: flags beat the environment, the environment beats the file, the file beats the profile, the
+ * profile beats the defaults. Every problem of every source is reported in one run.
  */
 import { resolve } from 'node:path';
 import type * as z from 'zod';
@@ -42,11 +41,11 @@ export interface LoadOptions {
   flags?: readonly Flag[];
   env?: NodeJS.ProcessEnv;
   cwd?: string;
-  /** Whether a file of the working directory is trusted; the state directory's list says so where it is not given. */
+  /** Decides whether a file of the working directory is trusted. By default the list in the state directory does. */
   isTrusted?(path: string, digest: string): boolean;
-  /** False where `status.tokenFile` is not read: by commands, which may not be allowed to. */
+  /** False if `status.tokenFile` is not to be read: commands may not be allowed to read it. */
   token?: boolean;
-  /** Files that others may write are refused: true for root outside a container. */
+  /** Whether files that others may write are refused. By default, they are for root outside a container. */
   strictModes?: boolean;
 }
 
@@ -54,18 +53,20 @@ export interface LoadOptions {
 export interface Untrusted {
   file: string;
   digest: string;
-  /** Keys that it sets, and that were left out, with their values as they may be shown. */
+  /** Keys that it sets and that were left out, with their values in a form that may be shown. */
   keys: { key: string; value: string }[];
 }
 
 export interface LoadedConfig {
-  /** Nobody gave a password: it is one of ours, for a server that we start (made-password.ts). */
+  /** Set if nobody gave a password: it is one of ours, for a server that we start (made-password.ts). */
   passwordIsMade?: true;
-  /** Of OpenCode's background service, as its registration tells it now: it may be registered later, or anew. */
+  /**
+   * Finds the password of OpenCode's background service in its present registration: it may register later, or again.
+   */
   findPassword?: () => Secret | undefined;
   config: Config;
   secrets: Secrets;
-  /** Where each key's value came from; `server.password` too, where there is one. */
+  /** Where each key's value came from. If there is a password, its origin too, as `server.password`. */
   origins: ReadonlyMap<string, string>;
   /** The configuration file that was read. */
   file?: string;
@@ -79,7 +80,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const { env = process.env, cwd = process.cwd(), flags = [], token = true } = options;
   const file = findConfigFile(options.file, env, cwd);
   const read = file === undefined ? undefined : trustedPart(file, options, env);
-  // Lowest first.
+  // The lowest priority comes first.
   const named: Source[] = [
     ...(read === undefined ? [] : [read.source]),
     readOpencodeVariables(env),
@@ -102,7 +103,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     }
   }
 
-  // A bad value stands aside for the source below, so that the checks that remain still find what they can.
+  // A bad value gives way to that of the source below, so that the remaining checks still find what they can.
   const config = configSchema.parse(nest(values));
   const bad = new Set(problems.map((problem) => problem.key));
   const sourceOf = (path: string) => origins.get(path) ?? 'default';
@@ -157,7 +158,9 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   };
 }
 
-/** The file's values; of a working directory's that nobody has trusted, those that need no trust. */
+/**
+ * The file's values. If it is a file of the working directory that nobody has trusted, only those that need no trust.
+ */
 function trustedPart(
   file: FoundFile,
   options: LoadOptions,
@@ -179,7 +182,7 @@ function trustedPart(
   };
 }
 
-/** Everything that no output may show: for the log's redaction. Webhook URLs carry their token in the path. */
+/** Everything that no output may show, for the log's redaction. Webhook URLs carry their token in the path. */
 export function secretsOf({ config, secrets }: LoadedConfig): Secret[] {
   const webhooks = config.notify.webhooks.flatMap(({ url }) =>
     url === undefined ? [] : new Secret(url),
@@ -201,7 +204,9 @@ function readFlags(flags: readonly Flag[]): Source {
   return { entries, problems: [] };
 }
 
-/** The first reading that the key's schema accepts, still unparsed: the whole is parsed once more at the end. */
+/**
+ * The first reading that the key's schema accepts. It is returned unparsed: the whole is parsed once more at the end.
+ */
 function readValue(entry: Entry): { value: unknown } | { problems: Problem[] } {
   const key = KEYS.get(entry.path);
   if (key === undefined)
@@ -214,7 +219,7 @@ function readValue(entry: Entry): { value: unknown } | { problems: Problem[] } {
       problems ??= [{ key: path, value: showValue(candidate), expected: lint, source }];
       continue;
     }
-    // Undefined would be taken for "not given" and pass as the default.
+    // Undefined would count as "not given" and pass as the default.
     const result = key.schema.safeParse(candidate === undefined ? null : candidate);
     if (result.success) return { value: candidate };
     problems ??= result.error.issues.flatMap((issue) => toProblems(issue, candidate, entry));
@@ -237,15 +242,15 @@ function toProblems(issue: z.core.$ZodIssue, candidate: unknown, entry: Entry): 
       source,
     }));
   }
-  // zod's own words would be about the missing value; ours, on every schema, say what was expected.
+  // Every schema has our own message, which says what was expected; zod's would be about the missing value.
   return [{ key, value: shown(key, value), expected: issue.message, source }];
 }
 
 function shown(key: string, value: unknown): string {
-  // Inside a webhook only the word that was wrong may be shown, never a URL or an object that holds one.
+  // Of a webhook, only the word that was wrong may be shown, never a URL or an object that holds one.
   if (key.startsWith('notify.webhooks') && !/\.(events|format|minLevel|quiet)/.test(key))
     return MASK;
-  // "user:password" in the place of the user.
+  // It may be "user:password" instead of the user.
   if (key === 'server.username' && typeof value === 'string') return MASK;
   return value === undefined ? 'missing' : showValue(value);
 }

@@ -2,7 +2,7 @@
 import { parseListen } from './listen.js';
 import type { Config } from './schema.js';
 
-/** A browser sends what is behind `#` to nobody; the page takes it out of the address. */
+/** The token comes after `#`: a browser sends that part to nobody, and the page takes it out of the address. */
 export function pageLink(config: Pick<Config, 'status'>, token: string | undefined): string {
   const listen = parseListen(config.status.listen);
   if (listen?.kind !== 'tcp') throw new Error('only a TCP address has a link');

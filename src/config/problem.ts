@@ -5,7 +5,10 @@ import { maskUserinfo } from '../lib/redaction.js';
 export interface Problem {
   /** Key path, environment variable or file that the problem is about. */
   key: string;
-  /** The offending value as it may be shown (masked where it could be secret); undefined where the value is not the matter. */
+  /**
+   * The offending value in a form that may be shown (masked if it could be secret). Undefined if the value is not what
+   * is wrong.
+   */
   value?: string | undefined;
   /** One phrase: what would have been right. */
   expected: string;

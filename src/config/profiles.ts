@@ -1,6 +1,6 @@
 /**
- * Sets of values for a way of working (`profile`): below the file, above the defaults. As in a file, so that
- * docs/configuration.md shows what one would write.
+ * Sets of values for a way of working (`profile`): they beat the defaults, and the file beats them. They are written as
+ * in a file, so that docs/configuration.md shows what a person would write.
  */
 import type { Source } from './source.js';
 
@@ -19,7 +19,7 @@ export const PROFILES = {
     'budget.day.cost': 50,
     'budget.day.tokens': 250_000_000,
   },
-  /** The safety rules to the letter: whatever is retried or silent for a minute is ended. */
+  /** The safety rules to the letter: a run that retries, or is silent for a minute, is ended. */
   strict: {
     'retry.maxAttempts': 1,
     'retry.maxDuration': '60s',
@@ -41,7 +41,10 @@ export function profileSource(name: ProfileName): Source {
   return { entries, problems: [] };
 }
 
-/** The profile that the highest of these sources names; one that is no profile is that source's problem. */
+/**
+ * The profile that the highest of these sources names. A name that is no profile is skipped: that is its source's
+ * problem.
+ */
 export function profileOf(sources: readonly Source[]): ProfileName {
   const named = sources
     .flatMap(({ entries }) => entries)

@@ -1,4 +1,4 @@
-/** What of a changed configuration can be applied to a running daemon, and what needs its restart. */
+/** Which parts of a changed configuration can be applied to a running daemon, and which need its restart. */
 import { KEYS, valueAt } from './keys.js';
 import type { Config } from './schema.js';
 
@@ -30,7 +30,10 @@ export interface Reload {
   needRestart: string[];
 }
 
-/** Writes what can be applied live into `current`, in place: whoever holds a part of it sees the new value. */
+/**
+ * Writes what can be applied live into `current`, in place, so that everything that holds a part of it sees the new
+ * value.
+ */
 export function applyLive(current: Config, next: Config): Reload {
   const reload: Reload = { applied: [], needRestart: [] };
   for (const path of KEYS.keys()) {

@@ -1,8 +1,8 @@
 /**
  * The configuration: every key with its default, its bounds and its meaning (contract, "Configuration").
  *
- * docs/configuration.md, `config`, the environment's variable names and the "did you mean" of the loader are all read
- * from here. Durations are milliseconds and sizes bytes once parsed.
+ * docs/configuration.md, `config`, the names of the environment's variables and the loader's "did you mean" are all
+ * read from here. Durations are milliseconds and sizes bytes once parsed.
  */
 import * as z from 'zod';
 import { isQuietHours } from '../lib/quiet-hours.js';
@@ -401,7 +401,7 @@ export const configSchema = group({
 
 export type Config = z.output<typeof configSchema>;
 
-/** The part that the state machine decides by. Fails to compile when the schema stops covering `Policy`. */
+/** The part that the state machine decides by. This fails to compile if the schema stops covering `Policy`. */
 export function policyOf(config: Config): Policy {
   return config;
 }

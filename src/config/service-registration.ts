@@ -1,4 +1,7 @@
-/** The registration of OpenCode 2's own background service: where it listens, and its password (opencode-2-facts, section 1.5). */
+/**
+ * The registration of OpenCode 2's own background service: where it listens, and its password (opencode-2-facts,
+ * section 1.5).
+ */
 import { readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +11,10 @@ import { Secret } from './secret.js';
 
 /** The default port of the service, 0xc0de. */
 export const SERVICE_URL = 'http://127.0.0.1:49374';
-/** Its file has some hundred bytes: what is larger is another file. At the limit: it is taken as absent. */
+/**
+ * A registration of OpenCode's background service. The file has a few hundred bytes, so a larger one is another file.
+ * At the limit: it is taken as absent.
+ */
 const MAX_REGISTRATION_BYTES = 64 * 1024;
 
 const schema = z.object({ url: z.url(), password: z.string().min(1).max(4096).optional() });
@@ -19,12 +25,15 @@ export interface Registration {
   password?: Secret;
 }
 
-/** Channels have builds of their own, each with its service: as many as anybody has. At the limit: the rest is not read. */
+/**
+ * Registrations of OpenCode's background service. Each channel has a build and a service of its own, and nobody has
+ * more. At the limit: the rest is not read.
+ */
 const MAX_REGISTRATIONS = 20;
 /** `service.json`, and `service-<channel>.json` of other builds (section 1.5). */
 const IS_REGISTRATION = /^service(-[\w.-]+)?\.json$/;
 
-/** Those of this user, that of the release first. */
+/** The registrations of this user, that of the release first. */
 export function readRegistrations(env: NodeJS.ProcessEnv): Registration[] {
   const base = env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state');
   const folder = join(base, 'opencode');
@@ -41,7 +50,7 @@ function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
-    // No OpenCode of this user has ever run here, or it is nobody's to read.
+    // OpenCode has never run here for this user, or the folder cannot be read.
     return [];
   }
 }
@@ -53,15 +62,15 @@ function readRegistration(file: string): Registration | undefined {
     const { url, password } = schema.parse(JSON.parse(read.text));
     return { file, url, ...(password !== undefined && { password: new Secret(password) }) };
   } catch {
-    // Half written, or of another form: it is as good as none, and the server's own answer tells.
+    // The file is half written, or has another form. It counts as none, and the server's own answer tells the rest.
     return undefined;
   }
 }
 
-/** Requests come in bursts, and a new registration is read soon enough. */
+/** How long a reading is reused, ms: requests come in bursts, and a new registration is still read soon enough. */
 const READ_EVERY_MS = 1_000;
 
-/** What the registration of the service at `server` says now. */
+/** Returns a function that gives the password that the service at `server` has registered now. */
 export function passwordFinder(env: NodeJS.ProcessEnv, server: string): () => Secret | undefined {
   let readAt = Number.NEGATIVE_INFINITY;
   let password: Secret | undefined;
@@ -69,13 +78,13 @@ export function passwordFinder(env: NodeJS.ProcessEnv, server: string): () => Se
     const now = performance.now();
     if (now - readAt < READ_EVERY_MS) return password;
     readAt = now;
-    // While it is being replaced there is none: the one before is kept.
+    // While the registration is being replaced there is none, so the password before it is kept.
     password =
       readRegistrations(env).find((each) => isServiceAt(each, server))?.password ?? password;
     return password;
   };
 }
 
-/** Whether it is the service that a URL leads to. */
+/** Whether the URL `server` leads to this service. */
 export const isServiceAt = ({ url }: Registration, server: string): boolean =>
   serverKey(url) === serverKey(server);

@@ -1,6 +1,6 @@
 /**
- * The status endpoint's token: the file of `status.tokenFile`, else one that the daemon makes in its state directory. It
- * guards against other users and web pages; whatever runs as the daemon's own user can read it.
+ * The status endpoint's token: from the file of `status.tokenFile`, else from one that the daemon makes in its state
+ * directory. It protects against other users and web pages. Whatever runs as the daemon's own user can read it.
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, lstatSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import type { Config } from './schema.js';
 import { Secret } from './secret.js';
 
 const NAME = 'status-token';
-/** 256 bits: nobody guesses it, also without a limit on tries. */
+/** 256 bits: nobody can guess it, even without a limit on tries. */
 const TOKEN_BYTES = 32;
 const IS_TOKEN = /^[\w-]{40,}$/;
 
@@ -34,10 +34,10 @@ export function statusTokenFile(
 
 export type MadeToken =
   | { kind: 'made'; token: Secret; file: string }
-  /** Nobody acts over TCP then, and nobody reads content. */
+  /** Nobody can act over TCP then, and nobody can read content. */
   | { kind: 'none'; why: string };
 
-/** The daemon's own token: that of an earlier start where there is one, so that links stay good. */
+/** The daemon's own token. That of an earlier start is kept if there is one, so that links stay valid. */
 export function makeStatusToken(config: Where, env: NodeJS.ProcessEnv): MadeToken {
   const directory = openStateDirectory(serverStateDir(env, config.server.url));
   if (directory.kind === 'unavailable') {
@@ -51,7 +51,7 @@ export function makeStatusToken(config: Where, env: NodeJS.ProcessEnv): MadeToke
   }
   const value = randomBytes(TOKEN_BYTES).toString('base64url');
   try {
-    // One that is empty or cut was left by a full disk.
+    // A file that is empty or cut off was left by a full disk.
     const fresh = known.kind === 'absent' ? constants.O_EXCL : constants.O_TRUNC;
     const fd = openPrivateFile(file, constants.O_WRONLY | constants.O_CREAT | fresh);
     try {
@@ -68,15 +68,15 @@ export function makeStatusToken(config: Where, env: NodeJS.ProcessEnv): MadeToke
 export type ReadToken =
   | { kind: 'token'; token: Secret; file: string; owner: number }
   | { kind: 'absent'; file: string }
-  /** There, and not for us to read. */
+  /** The file is there, but no token can be read from it. */
   | { kind: 'refused'; file: string; owner: number; problem: string };
 
 /** `StateDirectory=` of the shipped system unit. */
 const SYSTEM_STATE = '/var/lib/opencode-watchdog';
 
 /**
- * The token as a command finds it; with `status.tokenFile` a link is followed, as Kubernetes' secrets are links. Root has
- * that of the machine's own unit where it runs no daemon itself.
+ * The token as a command finds it. A link is followed for `status.tokenFile`, because Kubernetes' secrets are links. If
+ * root runs no daemon itself, it gets the token of the machine's own unit.
  */
 export function readStatusToken(
   config: Where,
@@ -90,8 +90,8 @@ export function readStatusToken(
 }
 
 /**
- * That folder belongs to the account that the agent runs as: whatever is laid there, nothing but a token of that
- * account's own is read as one.
+ * The folder belongs to the account that the agent runs as, so anything may have been put there. A file is read as a
+ * token only if that account owns it and it has the form of one.
  */
 function readSystemToken({ server }: Where, folder: string): ReadToken | undefined {
   const stat = lstatSync(folder, { throwIfNoEntry: false });

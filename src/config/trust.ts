@@ -1,7 +1,8 @@
 /**
- * Whom a configuration file is from. One in the working directory may have come with a clone, or be the watched agent's
- * work: it names the address that gets the password and programs that are run. So it counts only in keys that can at
- * worst make the daemon abort too much or too little, until a person trusts it: this very content, at this very path.
+ * Whether a configuration file is trusted. One in the working directory may have come with a clone, or may be the
+ * watched agent's work, and it could name the address that gets the password and programs that are run. So only those
+ * of its keys count that can at worst make the daemon abort too much or too little, until a person trusts the file:
+ * this very content, at this very path.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -42,7 +43,7 @@ export function isTrusted(env: NodeJS.ProcessEnv, path: string, digest: string):
   return isPrivateDirectory(stateHome(env)) && readList(env).get(path) === digest;
 }
 
-/** @returns the list's file. @throws where it cannot be written */
+/** Adds a file to the list. @returns the list's file. @throws if it cannot be written */
 export function trustFile(env: NodeJS.ProcessEnv, path: string, digest: string): string {
   ensurePrivateDirectory(stateHome(env));
   const files = readList(env).set(path, digest);
@@ -51,7 +52,7 @@ export function trustFile(env: NodeJS.ProcessEnv, path: string, digest: string):
   return list;
 }
 
-/** What cannot be read trusts nothing. */
+/** If the list cannot be read, nothing is trusted. */
 function readList(env: NodeJS.ProcessEnv): Map<string, string> {
   const read = readPrivateFile(join(stateHome(env), LIST), LIST_LIMIT_BYTES);
   if (read.kind !== 'text') return new Map();

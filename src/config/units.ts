@@ -1,6 +1,7 @@
 /**
  * Durations (`500ms`, `30s`, `5m`, `2h`, `1d`) and sizes (`512MiB`, `4GiB`) as people write them, to numbers and back.
- * A bare number is milliseconds, or bytes: in code and in recordings. People write durations with a unit (`missingUnit`).
+ * A bare number is milliseconds, or bytes: in code and in recordings. People write durations with a unit
+ * (`missingUnit`).
  */
 
 const DURATION_UNITS: Readonly<Record<string, number>> = {
@@ -21,14 +22,15 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
   B: 1,
 };
 
-/** Milliseconds, or undefined where the text is no duration. */
+/** Milliseconds, or undefined if the text is not a duration. */
 export function parseDuration(value: unknown): number | undefined {
   return parseQuantity(value, DURATION_UNITS);
 }
 
 /**
- * What to say of a duration that a person wrote as a bare number; undefined where it has a unit, is 0 or is no number.
- * Nobody means 60 ms by `60`: from 1000 on it is taken for the milliseconds that 0.1 read, below for seconds.
+ * The message about a duration that a person wrote as a bare number. Undefined if it has a unit, is 0 or is not a
+ * number. Nobody means 60 ms by `60`, so a number below 1000 is read as seconds. From 1000 on it is read as
+ * milliseconds, as 0.1 did.
  */
 export function missingUnit(value: unknown): string | undefined {
   const text = typeof value === 'number' ? String(value) : value;
@@ -39,14 +41,14 @@ export function missingUnit(value: unknown): string | undefined {
   return `a duration with its unit: say ${formatDuration(Math.round(ms))}`;
 }
 
-/** Bytes, or undefined where the text is no size. */
+/** Bytes, or undefined if the text is not a size. */
 export function parseSize(value: unknown): number | undefined {
   return parseQuantity(value, SIZE_UNITS);
 }
 
 /** Exact, in the unit that people use: 90000 is `90s`, 60000 is `60s`, 7200000 is `2h`, 0 is `0`. */
 export function formatDuration(ms: number): string {
-  // One of a unit is said in the smaller one (`60s`, `60m`), as the contract does; but 1 s is `1s`.
+  // A single unit is written in the next smaller one (`60s`, `60m`), as in the contract. But 1 s is `1s`.
   return formatQuantity(
     ms,
     DURATION_UNITS,
@@ -75,7 +77,7 @@ function checked(amount: number): number | undefined {
   return Number.isSafeInteger(amount) && amount >= 0 ? amount : undefined;
 }
 
-/** The units are listed largest first, so the first that divides exactly and is wanted gives the form. */
+/** The units are listed from the largest on, so the first that divides exactly and is wanted gives the form. */
 function formatQuantity(
   amount: number,
   units: Readonly<Record<string, number>>,

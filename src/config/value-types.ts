@@ -1,6 +1,7 @@
 /**
- * The kinds of value a configuration key can have. Each is a zod schema whose error message says what was expected, with
- * a description and a printed form registered beside it, so that the loader, the documentation and `config` agree.
+ * The kinds of value that a configuration key can have. Each is a zod schema whose error message says what was
+ * expected. Its description and printed form are registered beside it, so that the loader, the documentation and
+ * `config` agree.
  */
 import { createRequire } from 'node:module';
 import { parse } from 'yaml';
@@ -12,7 +13,7 @@ export interface ValueMeta {
   description: string;
   /** The value as a person writes it in the file. */
   print: (value: unknown) => string;
-  /** What is wrong with how a person wrote it, though the schema would take it; undefined where nothing is. */
+  /** What is wrong with how a person wrote the value, although the schema would accept it. Undefined if nothing is. */
   lint?: (value: unknown) => string | undefined;
 }
 
@@ -22,7 +23,7 @@ export const valueMeta = z.registry<ValueMeta>();
 const plain = (value: unknown): string =>
   typeof value === 'string' && isBareWord(value) ? value : JSON.stringify(value);
 
-/** YAML reads it back as the same string without quotes; everything else is quoted as JSON. */
+/** Whether YAML reads the text back as the same string without quotes. Everything else is quoted as JSON. */
 function isBareWord(text: string): boolean {
   return /^[\w/.][\w./+:@-]*$/.test(text) && parse(text) === text;
 }
@@ -35,7 +36,7 @@ function withMeta<S extends z.ZodType>(schema: S, description: string, print = p
   return schema;
 }
 
-/** A schema from a reader that gives undefined where the value is not of its kind. */
+/** A schema from a reader that returns undefined if the value is not of its kind. */
 function reads<T>(read: (value: unknown) => T | undefined, expected: string) {
   return z.unknown().transform((value, context): T => {
     const result = read(value);
@@ -146,7 +147,7 @@ export function text(
   return withMeta(z.string(expected).regex(valid, expected).default(initial), description);
 }
 
-/** The same, or null for none. */
+/** Like `text`, or null for none. */
 export function optionalText(description: string, expected: string, valid = /^[^\p{Cc}]+$/u) {
   const message = `${expected}, or null`;
   return withMeta(z.string(message).regex(valid, message).nullable().default(null), description);
@@ -161,7 +162,7 @@ export function command(initial: string[], description: string) {
   return withMeta(words.default(initial), description, printList);
 }
 
-/** The same, or an empty list for none. */
+/** Like `command`, or an empty list for none. */
 export function hookCommand(description: string) {
   const none = z.array(z.never()).length(0);
   return withMeta(z.union([none, words], COMMAND).default([]), description, printList);
@@ -172,8 +173,8 @@ export function optionalCommand(description: string) {
 }
 
 /**
- * Webhooks, and models of `recover.models`. Each webhook has a queue of its own, and each model of a chain is a run
- * that failed before it. At the limit: the list is refused.
+ * Webhooks, and models of `recover.models`. Each webhook has a queue of its own, and a model of a chain is tried only
+ * after a run with the one before it has failed. At the limit: the list is refused.
  */
 export const MAX_ITEMS = 20;
 
@@ -190,7 +191,7 @@ function printList(value: unknown): string {
   return `[${items.join(', ')}]`;
 }
 
-/** An http(s) URL without userinfo, query or fragment; normalised to have no slash at its end. */
+/** An http(s) URL without userinfo, query or fragment, normalised to have no slash at its end. */
 export function serverUrl(initial: string, description: string) {
   const schema = z.unknown().transform((value, context): string => {
     const problem = urlProblem(value);
@@ -235,7 +236,9 @@ export function cron(description: string) {
   );
 }
 
-/** Asks node-cron itself, which will run it; loaded only when there is something to ask (7 MB, 25 ms). */
+/**
+ * Asks node-cron, which will run the expression. It is loaded only if there is an expression to check (7 MB, 25 ms).
+ */
 function isCron(expression: string): boolean {
   const { validate } = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
   return /^[\w\s*,/@#?-]{1,200}$/.test(expression) && validate(expression);
