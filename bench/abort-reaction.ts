@@ -1,6 +1,7 @@
 /**
- * From the crossing of a limit to the abort request on the wire, on a real opencode, seen by a proxy between the two;
- * against a loop that polls `/session/status` every 5 s (from the same crossings, by its own clock).
+ * The time from the moment when a limit is exceeded to the abort request on the wire, on a real opencode, seen by a
+ * proxy between the two. Compared with a loop that polls `/session/status` every 5 s (from the same moments, by its own
+ * clock).
  */
 
 import { startProxy } from '../test/support/http-proxy.js';
@@ -52,7 +53,7 @@ export async function abortReaction(samples = 20): Promise<Row> {
       const aborted = await waitFor(() => abortedAt.get(session.id), { interval: 5 });
       const crossed = crossedAt.get(session.id) ?? Number.NaN;
       reactions.push(aborted - crossed);
-      // A loop that began when we did looks next at the next multiple of its period.
+      // A loop that began when we did polls next at the next multiple of its period.
       polls.push(POLL_MS - ((crossed - began) % POLL_MS));
     }
     return {

@@ -1,7 +1,10 @@
-/** What people run today: a shell loop that asks for health every 5 s with a time-out of 3 s, and kills what is late. */
+/**
+ * What people use today: a shell loop that asks for health every 5 s with a timeout of 3 s, and kills the server if the
+ * answer is late.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 
-/** It starts the server itself, so that it knows whom to kill; with DRY=1 it only says `late`. */
+/** The script starts the server itself, so that it knows which process to kill. With DRY=1 it only prints `late`. */
 const SCRIPT = `
 healthy() { curl -sf -m 3 -o /dev/null "$URL/global/health"; }
 start() { "$@" >/dev/null 2>&1 & pid=$!; until healthy; do sleep 0.1; done; echo "$pid"; }
@@ -16,21 +19,21 @@ done 2>/dev/null`;
 
 export interface CurlLoop {
   child: ChildProcess;
-  /** The server that it started last. */
+  /** The pid of the server that it started last. */
   serverPid(): number | undefined;
-  /** How often an answer was late: each would be, or was, a kill. */
+  /** How often an answer was late. Each time the server was killed, or would have been. */
   late(): number;
 }
 
 export interface CurlLoopOptions {
   url: string;
-  /** The server's command; omitted, the loop only counts. */
+  /** The server's command. Without it the loop only counts. */
   command?: readonly string[];
   env: NodeJS.ProcessEnv;
   cwd: string;
 }
 
-/** In a process group of its own: whoever ends it kills `-child.pid`. */
+/** The loop has a process group of its own: end it by killing `-child.pid`. */
 export function startCurlLoop({ url, command, env, cwd }: CurlLoopOptions): CurlLoop {
   const child = spawn('bash', ['-c', SCRIPT, 'curl-loop', ...(command ?? [])], {
     env: { ...env, URL: url, DRY: command ? '' : '1' },

@@ -1,4 +1,4 @@
-/** What the `prompt` command is measured against: a Node script that makes the same three calls, and no more. */
+/** The `prompt` command is compared with this: a Node script that makes the same three calls, and no more. */
 const [url, text] = process.argv.slice(2);
 const call = async (method, path, body) => {
   const response = await fetch(`${url}${path}`, {

@@ -1,4 +1,6 @@
-/** What the safe driver costs: a prompt of the library, of the command, and a batch, against the bare calls. */
+/**
+ * What the safe driver costs: a prompt by the library, one by the command, and a batch, compared with the bare calls.
+ */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -41,7 +43,7 @@ export async function driver({ prompts = 20, commands = 10, tasks = 200 } = {}):
   }
 }
 
-/** By turns, so that whatever else the machine does meets both. */
+/** Measures both in alternation, so that other load on the machine affects both. */
 async function row(
   measure: string,
   against: string,

@@ -1,15 +1,15 @@
 /**
- * A stream as opencode 1.18.33 writes it while several sessions answer at once: real frames (the unit tests' own), with
- * their ids and texts replaced. Each answer has the frames that a captured one had, in the captured order.
+ * A stream as opencode 1.18.33 writes it while several sessions answer at once. The frames are real (those of the unit
+ * tests), with ids and texts replaced. Each answer has the frames of a captured one, in the captured order.
  */
 import { realEvents } from '../test/unit/opencode/real-events.js';
 
-/** What one answer streams, thoughts and text, before its step ends; the 41 other frames of it are as captured. */
+/** Deltas of one answer, reasoning and text, before its step ends. Its 41 other frames are as captured. */
 const DELTAS_PER_ANSWER = 1_000;
 /** Sessions that answer at the same time. */
 const SESSIONS = 8;
 const DIRECTORIES = ['/home/me/code/api', '/home/me/code/web', '/srv/projects/opencode-watchdog'];
-/** opencode sends one every 10 s; at the rate of these sessions that is one in so many deltas. */
+/** opencode sends a heartbeat every 10 s. At the rate of these sessions that is one in this many deltas. */
 const DELTAS_PER_HEARTBEAT = 4_000;
 
 export interface Sent {
@@ -17,7 +17,7 @@ export interface Sent {
   deltas: number;
 }
 
-/** The same numbers in each run, for comparable streams. */
+/** The same numbers in each run, so that the streams are comparable. */
 function* numbers(seed: number): Generator<number> {
   for (let state = seed; ; ) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -49,14 +49,14 @@ export const sessions = Array.from({ length: SESSIONS }, (_, index) => ({
   directory: DIRECTORIES[index % DIRECTORIES.length] as string,
 }));
 
-/** Frames of the interleaved sessions with at least `deltas` deltas among them, each session in the middle of its work. */
+/** Frames of the interleaved sessions, with at least `deltas` deltas. Each session is in the middle of its work. */
 export function makeFrames(deltas: number): Sent {
   const frames: string[] = [];
   const running = sessions.map((session) => answers(session));
   let count = 0;
   while (count < deltas) {
     const of = running[Math.floor(next() * running.length)];
-    // Tokens of one answer come in small bursts.
+    // Tokens of an answer come in small bursts.
     for (let burst = 1 + Math.floor(next() * 3); burst > 0 && of; burst -= 1) {
       const { text, isDelta } = of.next().value as Frame;
       frames.push(text);
@@ -75,7 +75,7 @@ interface Frame {
 
 type Session = (typeof sessions)[number];
 
-/** One answer after the other, with what surrounds them. */
+/** One answer after the other, with the frames before and after each. */
 function* answers({ id: sessionID, directory }: Session): Generator<Frame> {
   for (;;) {
     const [user, assistant, part] = [newId('msg'), newId('msg'), newId('prt')];
@@ -127,7 +127,7 @@ interface Change {
   text?: string;
 }
 
-/** The captured event as a frame, with the ids and texts of this stream. */
+/** The captured event as a frame, with this stream's ids and texts. */
 function write(name: string, change: Change): string {
   const { sessionID, directory, messageID, partID, text } = change;
   const event = realEvents[name];
@@ -156,7 +156,7 @@ function write(name: string, change: Change): string {
   return `data: ${json}\n\n`;
 }
 
-/** An `id` says by its prefix whose it is. */
+/** The prefix of an `id` tells what it identifies. */
 function ownId(old: string, sessionID?: string, messageID?: string, partID?: string): string {
   if (old.startsWith('evt_')) return newId('evt');
   if (old.startsWith('ses_')) return sessionID ?? old;

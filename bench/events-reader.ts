@@ -3,13 +3,16 @@ import { createOpencodeClient } from '@opencode-ai/sdk';
 import { Agent, request } from 'undici';
 import { startWatchdog } from './events-watchdog.js';
 
-/** `watchdog`: our monitor and state machine. `sdk`: the official SDK's subscription. `raw`: undici's bytes, only counted. */
+/**
+ * `watchdog`: our monitor and state machine. `sdk`: the official SDK's subscription. `raw`: undici's bytes, only
+ * counted.
+ */
 export type Kind = 'watchdog' | 'sdk' | 'raw';
 
 const [, , kind, url = ''] = process.argv;
 const path = `${url}/global/event`;
 const dispatcher = new Agent({ bodyTimeout: 0 });
-/** Bytes where only these are counted, else events. */
+/** How much was read so far: bytes for `raw`, else events. */
 let seen = 0;
 let count = () => seen;
 process.on('message', () => process.send?.({ seen: count() }));

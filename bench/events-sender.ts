@@ -1,15 +1,15 @@
 /**
- * The server of the event bench, in a process of its own: answers what a daemon asks at its start, and writes the
- * stream to its one listener when it is told to. `events-sender.ts SHAPE`, with an IPC channel.
+ * The server of the event bench, in a process of its own. It answers a daemon's requests at the start, and writes the
+ * stream to its one listener on command. `events-sender.ts SHAPE`, with an IPC channel.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { makeFrames, type Sent, sessions } from './events-frames.js';
 
 /**
- * How the frames come. `live`: each by itself, as fast as single writes go. `full`: one in each HTTP chunk as
- * opencode 1.18.33 writes them at any load, as fast as the reader takes them. `joined`: as behind a proxy that
- * collects: HTTP chunks of 64 KiB (some 180 frames), cut anywhere.
+ * How frames are sent. `live`: each by itself, as fast as single writes go. `full`: one in each HTTP chunk, as opencode
+ * 1.18.33 writes them at any load, as fast as the reader takes them. `joined`: as behind a proxy that collects data, in
+ * HTTP chunks of 64 KiB (some 180 frames), cut anywhere.
  */
 export type Shape = 'live' | 'full' | 'joined';
 
@@ -18,13 +18,13 @@ export type Told =
   | { port: number }
   | { sent: { frames: number; deltas: number; bytes: number }; connected: number };
 
-/** Frames made once and sent again and again: to make 300,000 takes longer than to read them. */
+/** Frames are made once and sent repeatedly: making 300,000 takes longer than reading them. */
 const BLOCK_DELTAS = 30_000;
 const MEASURED_BLOCKS = 10;
-/** So much that also what is done for the rare frames is compiled: a daemon runs for weeks. */
+/** Enough that the code for rare frames is compiled too, since a daemon runs for weeks. */
 const WARM_UP_BLOCKS = 10;
 const JOINED_BYTES = 64 * 1024;
-/** What one write to a socket carries, where frames need not go one by one. */
+/** The size of one write to a socket, if frames need not go one by one. */
 const WRITE_BYTES = 256 * 1024;
 
 function encode({ frames }: Sent, how: Shape): Buffer[] {
@@ -48,7 +48,7 @@ const shape = process.argv[2] as Shape;
 const block = makeFrames(BLOCK_DELTAS);
 const bodyBytes = block.frames.reduce((sum, frame) => sum + Buffer.byteLength(frame), 0);
 const writes = encode(block, shape);
-/** A daemon asks for much at its start: the warm-up comes when that is over. */
+/** A daemon makes many requests at its start. The warm-up begins when they are over. */
 const SETTLE_MS = 1_500;
 let listener: Socket | undefined;
 let listening: () => void;
@@ -84,7 +84,7 @@ const server = createServer((request, response) => {
     }
     default: {
       const session = sessions.find(({ id }) => url.pathname === `/session/${id}`);
-      // Lists (permissions, questions, sessions) are empty.
+      // The lists (permissions, questions, sessions) are empty.
       return json(response, session ? { ...session, title: 'bench', time: { updated: 1 } } : []);
     }
   }

@@ -1,4 +1,6 @@
-/** What the daemon does with a stream, from the socket to the decisions of the state machine: all but log and acts. */
+/**
+ * What the daemon does with a stream, from the socket to the state machine's decisions, but without log and actions.
+ */
 import { defaultConfig } from '../src/config/schema.js';
 import { SystemClock } from '../src/lib/clock.js';
 import { Monitor } from '../src/opencode/monitor/monitor.js';
@@ -6,7 +8,7 @@ import { OpencodeClient } from '../src/opencode/v1/client.js';
 import type { Observation } from '../src/watchdog/observation.js';
 import { Watchdog } from '../src/watchdog/watchdog.js';
 
-/** Gives the count of frames that were taken in. */
+/** Returns a function that gives the number of frames processed so far. */
 export function startWatchdog(url: string): () => number {
   const config = defaultConfig();
   const clock = new SystemClock();

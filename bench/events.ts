@@ -1,7 +1,7 @@
 /**
- * CPU for each event of a busy stream: our path from the socket to the state machine's decisions, and the whole daemon
- * (`dist/cli.js`, with its log), against the official SDK's reader and against reading the bytes alone. Each reader is
- * a process of its own, and so is the server.
+ * CPU time for each event of a busy stream: our path from the socket to the state machine's decisions, and the whole
+ * daemon (`dist/cli.js`, with its log). Compared with the official SDK's reader, and with reading the bytes alone. Each
+ * reader is a process of its own, and so is the server.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,10 +15,10 @@ import { median, type Row } from './figures.js';
 import { cpuNanoseconds } from './proc.js';
 
 const REPETITIONS = 3;
-/** The readers take turns, so that a noisy minute is everybody's. */
+/** The readers take turns, so that a noisy minute affects all of them. */
 const READERS: readonly Reader[] = ['watchdog', 'raw', 'sdk', 'daemon'];
 type Reader = Kind | 'daemon';
-/** How long a reader must have used next to no CPU to count as done. */
+/** A reader that has used almost no CPU for this long counts as done. */
 const QUIET_MS = 300;
 const QUIET_NANOSECONDS = 8e6;
 
@@ -30,12 +30,12 @@ const SHAPE_NAMES: Record<Shape, string> = {
 
 interface Running {
   pid: number;
-  /** Events, or bytes, so far. */
+  /** Events so far; bytes for `raw`. */
   seen(): Promise<number>;
   stop(): Promise<unknown>;
 }
 
-/** @throws where a reader has not seen all that was sent. */
+/** @throws if a reader has not seen everything that was sent */
 export async function events(repetitions = REPETITIONS): Promise<Row[]> {
   await buildProcesses();
   const rows: Row[] = [];
@@ -66,7 +66,7 @@ async function ofShape(shape: Shape, repetitions: number): Promise<Row> {
   };
 }
 
-/** Nanoseconds for each event. */
+/** Nanoseconds of CPU time for each event. */
 export async function measure(reader: Reader, shape: Shape): Promise<number> {
   const sender = forked('events-sender', [shape]);
   try {
@@ -126,10 +126,10 @@ function other(kind: Kind, url: string): Running {
   };
 }
 
-/** Within reach of the packages. */
+/** Inside the repository, so that the packages are found. */
 const BUILT = new URL('../node_modules/.cache/opencode-watchdog-bench/', import.meta.url);
 
-/** The readers as they would be installed: what runs a TypeScript file from its source adds calls to hot functions. */
+/** Builds the readers as they would be installed: running TypeScript from its source adds calls to hot functions. */
 export async function buildProcesses(): Promise<void> {
   const common = {
     outdir: fileURLToPath(BUILT),
@@ -142,7 +142,7 @@ export async function buildProcesses(): Promise<void> {
   } as const;
   const source = (name: string) => fileURLToPath(new URL(`${name}.ts`, import.meta.url));
   await build({ ...common, entryPoints: [source('events-reader')] });
-  // The captured frames are read from a file beside where the module stood.
+  // The captured frames are read from a file beside the module's source.
   const url = new URL('../test/unit/opencode/real-events.ts', import.meta.url).href;
   const define = { 'import.meta.url': JSON.stringify(url) };
   await build({ ...common, entryPoints: [source('events-sender')], define });

@@ -1,4 +1,7 @@
-/** From SIGSTOP of the server to its next healthy answer, against a curl loop every 5 s with a time-out of 3 s. */
+/**
+ * The time from SIGSTOP of the server to its next healthy answer, compared with a curl loop every 5 s with a timeout of
+ * 3 s.
+ */
 import { killAll, processesWithEnv } from '../test/support/processes.js';
 import { waitFor } from '../test/support/wait.js';
 import { createWorld } from '../test/support/world.js';
@@ -7,7 +10,7 @@ import { median, ms, type Row, worst } from './figures.js';
 import { untilHealthy } from './health.js';
 
 const PERIOD_MS = 5_000;
-/** Longer than the watchdog takes to forgive an earlier stop. */
+/** Longer than the watchdog needs to forget an earlier stop. */
 const SETTLE_MS = 11_000;
 const BOOT_MS = 120_000;
 
@@ -56,12 +59,12 @@ async function looped(samples: number): Promise<number[]> {
   }
 }
 
-/** At moments that are spread evenly over the period of whoever looks. */
+/** Stops the server at moments spread evenly over the period of the supervisor's checks. */
 async function stopAgainAndAgain(url: string, samples: number, pid: () => number) {
   const took: number[] = [];
   for (let i = 0; i < samples; i++) {
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS + (i * PERIOD_MS) / samples));
-    // The process that answers now: after a restart its pid is known a moment later.
+    // Wait for the process that answers now: after a restart its pid is known a moment later.
     await untilHealthy(url);
     process.kill(pid(), 'SIGSTOP');
     took.push(await untilHealthy(url));

@@ -1,14 +1,14 @@
-/** When a server answers, measured the same way for everybody. */
+/** Measures when a server answers, in the same way for every supervisor. */
 
 const PROBE_MS = 250;
 const PAUSE_MS = 10;
 
-/** Milliseconds until a health probe is answered. */
+/** Waits until a health probe is answered. Returns how long that took, ms. */
 export async function untilHealthy(url: string): Promise<number> {
   return (await healthyWithin(url, Number.POSITIVE_INFINITY)) ?? Number.NaN;
 }
 
-/** As `untilHealthy`; undefined where it took longer than `limitMs`. */
+/** Like `untilHealthy`, but undefined if it takes longer than `limitMs`. */
 export async function healthyWithin(url: string, limitMs: number): Promise<number | undefined> {
   const began = performance.now();
   while (performance.now() - began < limitMs) {
@@ -17,7 +17,7 @@ export async function healthyWithin(url: string, limitMs: number): Promise<numbe
       if (((await answer.json()) as { healthy?: boolean }).healthy)
         return performance.now() - began;
     } catch {
-      // Not yet.
+      // Not healthy yet.
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }

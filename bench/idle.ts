@@ -1,7 +1,7 @@
 /**
- * What an idle daemon weighs and works, as it is when nothing is configured: it has started its own opencode and serves
- * the status. Beside it one that only observes, without the status endpoint; pm2's daemon; and a Node that does nothing.
- * All in the same minutes, because the machine is never the same twice.
+ * Memory and CPU time of an idle daemon, as it is without configuration: it has started its own opencode and serves the
+ * status. Compared with a daemon that only observes and has no status endpoint, with pm2's daemon, and with a Node that
+ * does nothing. All are measured in the same minutes, because the machine's load changes.
  */
 import { freePort } from '../test/support/ports.js';
 import { createWorld } from '../test/support/world.js';
@@ -9,11 +9,11 @@ import { median, type Row } from './figures.js';
 import { startBareNode, startPm2 } from './pm2.js';
 import { anonymousMiB, cpuNanoseconds, residentMiB } from './proc.js';
 
-/** The start is over: V8 has tidied up what it left, about half a minute after. */
+/** By then the start is over: V8 has collected its garbage, which takes about half a minute. */
 const SETTLE_MS = 60_000;
 const MEASURED_MS = 120_000;
 const SAMPLE_MS = 5_000;
-/** pm2 6 on Node 20, measured where this bench was written; quoted where pm2 cannot be installed. */
+/** pm2 6 on Node 20, measured where this bench was written. Used if pm2 cannot be installed. */
 const PM2_MIB = 53;
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -32,7 +32,7 @@ export async function idle(): Promise<Row> {
     await observer.saw('stream.connected');
     const weighed = { daemon, observer, bare, ...(pm2 && { pm2 }) };
     const figures = await weigh(weighed);
-    // Who is asked holds what answers from then on: a scraper and a health check are common.
+    // After its first request a daemon keeps the code that answers in memory; scrapers and health checks are common.
     for (const path of ['/healthz', '/metrics'])
       await (await fetch(`http://${listen}${path}`)).text();
     await wait(SAMPLE_MS);
@@ -62,7 +62,7 @@ interface Weight {
   cpuPercent: number;
 }
 
-/** Medians of the memory, the mean of the CPU. */
+/** Median of the memory, mean of the CPU. */
 async function weigh(processes: Record<string, { pid: number }>): Promise<Map<string, Weight>> {
   await wait(SETTLE_MS);
   const all = Object.entries(processes).map(([name, { pid }]) => {

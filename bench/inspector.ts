@@ -1,6 +1,6 @@
 /**
- * Asks a Node process that was started with `--inspect` what its heap holds after a collection: resident memory alone
- * cannot tell a leak from garbage that nobody has collected yet.
+ * Asks a Node process that was started with `--inspect` what its heap holds after a collection. Resident memory alone
+ * cannot tell a leak from garbage that was not collected yet.
  */
 import { WebSocket } from 'undici';
 
@@ -39,14 +39,14 @@ export class Inspector {
     return new Inspector(socket);
   }
 
-  /** The live heap in bytes: a full collection comes first. */
+  /** The live heap in bytes, after a full collection. */
   async liveHeap(): Promise<number> {
     await this.#ask('HeapProfiler.collectGarbage');
     const { usedSize } = await this.#ask('Runtime.getHeapUsage');
     return Number(usedSize);
   }
 
-  /** Timers, sockets, requests: what keeps the process alive, by kind. */
+  /** What keeps the process alive (timers, sockets, requests), counted by kind. */
   async activeResources(): Promise<Record<string, number>> {
     const counts: Record<string, number> = {};
     const { result } = await this.#ask('Runtime.evaluate', {

@@ -1,7 +1,7 @@
 /**
- * From the moment at which a run is stuck until a healthy server shows it idle, by each step of the ladder, on a real
- * opencode: an abort, a dispose where aborts do nothing, a restart where disposes do nothing either. Against the time
- * that the configuration gives the gentler steps to be proven useless (`abort.maxTries`, `abort.verifyTimeout`).
+ * The time from the moment when a run is stuck until a healthy server shows it idle, for each step of the ladder, on a
+ * real opencode: an abort, a dispose if aborts do nothing, a restart if disposes do nothing either. Compared with the
+ * time that the configuration gives the gentler steps to prove useless (`abort.maxTries`, `abort.verifyTimeout`).
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -13,10 +13,10 @@ import { waitFor } from '../test/support/wait.js';
 import { createWorld, type World } from '../test/support/world.js';
 import { median, ms, type Row, worst } from './figures.js';
 
-/** Both are the defaults. */
+/** The defaults of both settings. */
 const TRIES = 3;
 const VERIFY_MS = 5_000;
-/** A dispose is proven useless after this (`src/watchdog/group/disposal.ts`). */
+/** After this a dispose counts as useless (`src/watchdog/group/disposal.ts`). */
 const DISPOSE_VERIFY_MS = 15_000;
 const ENDS_MS = 120_000;
 
@@ -26,9 +26,9 @@ const isDispose = (method: string, path: string) =>
 interface Step {
   name: string;
   swallows: (method: string, path: string) => boolean;
-  /** What the steps before it take to be proven useless. */
+  /** How long the steps before this one take to prove useless, ms. */
   proofMs: number;
-  /** On top of that, ms. */
+  /** The goal for this step, on top of `proofMs`, ms. */
   goalMs: number;
 }
 
@@ -50,7 +50,7 @@ export async function ladder(samples = 3): Promise<Row[]> {
     let server = await startOpencode({ provider, home, port });
     world.defer(() => server.stop());
     const opencode = api(world.url);
-    // A connection that a booting opencode accepts is never answered: it is soon given up.
+    // opencode never answers a connection that it accepted while it booted, so the request is given up soon.
     const statusNow = () =>
       opencode.call<object>('GET', '/session/status', directory, undefined, 1_000);
     let step: Step | undefined;
@@ -60,7 +60,7 @@ export async function ladder(samples = 3): Promise<Row[]> {
     });
     world.defer(() => proxy.close());
     const restartUrl = await startRestarter(world, async () => {
-      // Not `server.stop()`: that ends whatever lives in this home, the daemon too.
+      // Not `server.stop()`: that ends everything that lives in this home, the daemon included.
       await killAll(() => [server.pid].filter(isAlive), 'the server');
       server = await startOpencode({ provider, home, port });
     });
@@ -107,7 +107,7 @@ function rowOf({ name, proofMs, goalMs }: Step, took: readonly number[]): Row {
   };
 }
 
-/** Restarts when it is asked, and answers when that is done. */
+/** An HTTP server that restarts opencode on each request, and answers when that is done. */
 async function startRestarter(world: World, restart: () => Promise<void>): Promise<string> {
   const http = createServer((_req, res) => {
     restart().then(

@@ -1,4 +1,7 @@
-/** pm2's daemon with one process in its care, to lay beside ours. Installed for the occasion; never needed. */
+/**
+ * pm2's daemon with one process under it, for comparison with ours. It is installed for the measurement and never
+ * needed otherwise.
+ */
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,12 +12,12 @@ const run = promisify(execFile);
 const INSTALL_MS = 120_000;
 
 export interface Pm2 {
-  /** Of its daemon. */
+  /** The pid of pm2's daemon. */
   pid: number;
   stop(): Promise<void>;
 }
 
-/** Undefined where it cannot be had: there is no registry to be reached. */
+/** Undefined if pm2 cannot be installed because no registry can be reached. */
 export async function startPm2(): Promise<Pm2 | undefined> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-pm2-'));
   const env = { ...process.env, PM2_HOME: join(folder, 'home') };
@@ -34,7 +37,7 @@ export async function startPm2(): Promise<Pm2 | undefined> {
   }
 }
 
-/** A Node that does nothing. */
+/** A Node process that does nothing. */
 export function startBareNode(): { pid: number; stop(): void } {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' });
   return { pid: child.pid ?? 0, stop: () => child.kill('SIGKILL') };

@@ -1,4 +1,7 @@
-/** From SIGKILL of the server to its next healthy answer, against the bare boot of opencode in the same run. */
+/**
+ * The time from SIGKILL of the server to its next healthy answer, compared with a bare boot of opencode in the same
+ * run.
+ */
 import { spawn } from 'node:child_process';
 import { freePort } from '../test/support/ports.js';
 import { isAlive, killAll } from '../test/support/processes.js';

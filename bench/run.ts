@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: every measure in one run, one table at the end. Names as arguments run only those;
- * `npm run bench -- scale --minutes 2` shortens the one that takes longest, `--api 2` plays it as OpenCode 2 does.
+ * `npm run bench`: runs every measurement and prints one table. Names as arguments run only those. `npm run bench --
+ * scale --minutes 2` shortens the longest one, `--api 2` plays it as OpenCode 2 does.
  */
 import { parseArgs } from 'node:util';
 import { abortReaction } from './abort-reaction.js';

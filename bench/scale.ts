@@ -1,6 +1,6 @@
 /**
- * The real daemon on 1,000 sessions in 50 directories that say 2,000 events a second, against itself on 10 sessions of
- * the same kind: what it costs, whether it stays as it is, and whether it misses or harms one.
+ * The real daemon on 1,000 sessions in 50 directories that send 2,000 events a second, compared with itself on 10
+ * sessions of the same kind: what it costs, whether its memory stays level, and whether it misses or harms a session.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { median, ms, type Row, worst } from './figures.js';
@@ -15,14 +15,14 @@ export interface ScaleOptions {
   sessions?: number;
   directories?: number;
   eventsPerSecond?: number;
-  /** Which opencode the traffic server speaks as. */
+  /** The version of opencode that the traffic server imitates. */
   api?: 1 | 2;
   /** For the daemon's Node: `--cpu-prof`. */
   nodeArgs?: readonly string[];
   say?(line: string): void;
 }
 
-/** The contract's limits, apart from the two that ten minutes are too short for. */
+/** The contract's limits, except two for which ten minutes are too short. */
 const LIMITS: Limits = {
   silence: 45_000,
   toolTime: 120_000,
@@ -37,14 +37,14 @@ const CONFIG = {
   pileup: { minDuration: `${LIMITS.pileup}ms` },
   stall: { maxSilence: `${LIMITS.silence}ms`, maxToolTime: `${LIMITS.toolTime}ms` },
 };
-/** Sessions begin over ten seconds; what the start costs is told apart. */
+/** Sessions begin over ten seconds. The cost of the start is reported separately. */
 const WARM_UP_MS = 20_000;
 const SAMPLE_MS = 5_000;
-/** The small server needs no ten minutes to show what it costs. */
+/** The small server does not need ten minutes to show what it costs. */
 const MAX_SMALL_MINUTES = 2;
 const STUCK_SHARE = 0.05;
 const REUSE_SHARE = 0.5;
-/** Frames of an ordinary run: at two a second, minutes. */
+/** Frames of an ordinary run. At two frames a second that is minutes. */
 const RUN_LENGTH = 300;
 
 export interface Measured {
@@ -53,7 +53,7 @@ export interface Measured {
   maxMiB: number;
   firstMiB: number;
   lastMiB: number;
-  /** MB an hour, by the same fit as the soak's. */
+  /** MB per hour, by the same fit as in the soak. */
   growthPerHour: number | undefined;
   handles: number;
   eventsPerSecond: number;
@@ -111,7 +111,7 @@ export async function watchServer(options: Required<ScaleOptions>): Promise<Meas
     const cpu = cpuSeconds(watched.pid) - startCpuSeconds;
     const report = await state.report();
     const mebibytes = samples.map(({ bytes }) => bytes / 1024 ** 2);
-    // The fit's unit is a million of whatever is counted: here of milliseconds.
+    // The fit's unit is a million of whatever is counted, here milliseconds.
     const growth = growthOf(samples);
     return {
       cpuPercent: (cpu / seconds) * 100,

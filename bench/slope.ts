@@ -1,4 +1,4 @@
-/** Whether memory grows with the traffic: a line through what was measured, and the verdict on it. */
+/** Decides whether memory grows with the traffic: fits a line through the samples, and checks its slope. */
 import { median } from './figures.js';
 
 export interface Sample {
@@ -7,24 +7,24 @@ export interface Sample {
   bytes: number;
 }
 
-/** The share of the traffic after which everything bounded is full and every code path compiled. */
+/** After this share of the traffic everything bounded is full and every code path is compiled. */
 export const WARM_UP_SHARE = 0.4;
 const MILLION = 1_000_000;
 const MB = 1_000_000;
-/** The limit: MB for each million events. */
+/** The limit, in MB for each million events. */
 export const MAX_GROWTH = 2;
 const MIN_SAMPLES = 10;
 
 export interface Growth {
   /** MB for each million events, after the warm-up. */
   slope: number;
-  /** Samples that it rests on. */
+  /** How many samples the slope is based on. */
   samples: number;
 }
 
 /**
- * Theil-Sen: the median of the slopes between all pairs. A single collection that came late moves it little, where a
- * line of least squares would follow it.
+ * Theil-Sen: the median of the slopes between all pairs. A single late collection hardly moves it, but would move a
+ * least-squares line.
  */
 export function growthOf(samples: readonly Sample[], warmUp = WARM_UP_SHARE): Growth | undefined {
   const last = samples.at(-1)?.events ?? 0;
@@ -41,11 +41,14 @@ export function growthOf(samples: readonly Sample[], warmUp = WARM_UP_SHARE): Gr
   return { slope: (median(slopes) * MILLION) / MB, samples: settled.length };
 }
 
-/** Too few samples prove nothing, and pass nothing. */
+/** Too few samples prove nothing, so they do not pass. */
 export const isFlat = (growth: Growth | undefined): boolean =>
   growth !== undefined && growth.slope <= MAX_GROWTH;
 
-/** Descriptors come and go with the requests under way: it is the later half's usual number that must not be higher. */
+/**
+ * Descriptors come and go with the requests in flight. So the median of the last quarter is compared with that of the
+ * second, with this much to spare.
+ */
 const SPARE_HANDLES = 10;
 
 export function handlesGrow(handles: readonly number[]): boolean {

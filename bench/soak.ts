@@ -1,6 +1,6 @@
 /**
  * `npm run soak`: a day's traffic in an hour, on the real daemon, with restarts of the server, cut streams and tens of
- * thousands of sessions. Fails (exit code 1) where memory or handles grow with the traffic.
+ * thousands of sessions. Fails (exit code 1) if memory or handles grow with the traffic.
  *
  *   npm run soak -- --minutes 25 --events 1500000 [--json] [--cli FILE]
  */
@@ -19,7 +19,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     events: { type: 'string', default: '2000000' },
     json: { type: 'boolean', default: false },
-    /** Another build of the daemon: to see that a leak is found. */
+    /** Another build of the daemon, to check that a leak is found. */
     cli: { type: 'string' },
   },
 });
@@ -30,7 +30,7 @@ if (!(minutes > 0) || !(events > 0)) {
   process.exit(2);
 }
 
-/** The day is compressed: so are the limits. */
+/** The day is compressed, and so are the limits. */
 const LIMITS: Limits = {
   silence: 8_000,
   toolTime: 15_000,
@@ -50,14 +50,14 @@ const CONFIG = {
 const SESSIONS = 300;
 const DIRECTORIES = 30;
 /**
- * Short runs, mostly of new sessions: a million events make some 25,000 sessions, so that everything that is bounded by
+ * Short runs, mostly of new sessions. A million events make some 25,000 sessions, so that everything that is limited to
  * 10,000 sessions is full before the growth is measured.
  */
 const RUN_LENGTH = 8;
 const REUSE_SHARE = 0.25;
 const STUCK_SHARE = 0.02;
 const SAMPLES = 120;
-/** In the whole soak, evenly. */
+/** Spread evenly over the whole soak. */
 const RESTARTS = 6;
 const CUTS = 24;
 
@@ -84,7 +84,7 @@ const watched = await startWatched({
 });
 let inspector: Inspector | undefined;
 const stop = async () => {
-  // A process with an inspector at it waits for that to leave before it ends.
+  // A process with an inspector attached does not end before the inspector disconnects.
   inspector?.close();
   await watched.stop();
   await state.stop();
@@ -124,7 +124,7 @@ try {
           `aborts ${findings.aborts}, missed ${findings.missed.length}, harmed ${findings.harmed.length} ${findings.harmed.slice(-3)}`,
       );
     }
-    // Spread over the soak; the last samples see a daemon that has settled after the last one.
+    // Spread over the soak. The last samples see a daemon that has settled after the last interruption.
     const due = Math.floor((i / SAMPLES) * (RESTARTS + CUTS));
     if (due > interruptions && i < SAMPLES - 2) {
       interruptions = due;

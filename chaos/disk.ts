@@ -1,12 +1,14 @@
-/** A small disk that can be filled to the last page, or what comes nearest where none may be mounted. */
+/** A small disk that can be filled to the last page, or the closest substitute if mounting is not allowed. */
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** How a full disk is made: a tmpfs of its own (ENOSPC), or a limit on the size of files (EFBIG, setrlimit(2)). */
+/**
+ * How a full disk is made: by a tmpfs of its own (ENOSPC), or by a limit on the size of files (EFBIG, setrlimit(2)).
+ */
 export type DiskMeans = 'tmpfs' | 'rlimit' | 'none';
 
-/** A page: what tmpfs gives out. */
+/** A page, the unit in which tmpfs allocates. */
 const PAGE = 4_096;
 
 export class Disk {
@@ -19,7 +21,7 @@ export class Disk {
     this.#filler = join(path, '.chaos-filler');
   }
 
-  /** Mounts one over an empty folder. @throws where that is not allowed */
+  /** Mounts one over an empty folder. @throws if that is not allowed */
   static mount(path: string, mib: number): Disk {
     const args = ['-t', 'tmpfs', '-o', `size=${mib}m`, 'chaos', path];
     const { status, stderr } = spawnSync('mount', args, { encoding: 'utf8' });
@@ -27,7 +29,7 @@ export class Disk {
     return new Disk(path);
   }
 
-  /** Takes all that is left; again and again where others give back some. */
+  /** Takes all the space that is left. Call it repeatedly, because others may free some. */
   fill(): void {
     this.#fd ??= openSync(this.#filler, 'a');
     for (const size of [1024 * PAGE, 16 * PAGE, PAGE]) {
@@ -51,12 +53,12 @@ export class Disk {
 
   unmount(): void {
     this.free();
-    // Lazily: whoever still has a file open there must not keep the run from ending.
+    // A lazy unmount: a process that still has a file open there must not keep the run from ending.
     spawnSync('umount', ['-l', this.#path]);
   }
 }
 
-/** Forbids a process to make any file longer, or allows it again. Its children inherit that. */
+/** Forbids a process to make any file longer, or allows it again. Its children inherit the limit. */
 export function limitFiles(pid: number, limited: boolean): boolean {
   const size = limited ? '0:unlimited' : 'unlimited:unlimited';
   return spawnSync('prlimit', ['--pid', String(pid), `--fsize=${size}`]).status === 0;

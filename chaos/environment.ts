@@ -1,4 +1,7 @@
-/** The world that chaos comes to: a provider, a home on small disks, a proxy in the way, a daemon under a service manager. */
+/**
+ * The world of a chaos run: a provider, a home on small disks, a proxy in between, and a daemon under a service
+ * manager.
+ */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -22,19 +25,24 @@ import { ProcessProbe } from './process-probe.js';
 import { RUNAWAY_MODELS } from './runaways.js';
 import { PROJECTS, type Topology } from './schedule.js';
 
-/** Connections from here pass the NAT rule by: the proxy's, and those of our own looks. */
+/** Connections from this address bypass the NAT rule: the proxy's own, and those of our probes. */
 const BYPASS = '127.0.0.2';
-/** A port that nobody serves refuses; the kernel's redirection would make it accept. */
+/**
+ * How often the proxy checks whether opencode listens, ms. A port without a server must refuse, but the kernel's
+ * redirection would make it accept.
+ */
 const FOLLOW_MS = 15;
-/** opencode's: it grows with the sessions. The daemon's: its log, recording and record of a long run. */
+/**
+ * opencode's disk: it must hold the growing sessions. The daemon's disk: its log, recording and history of a long run.
+ */
 const SERVER_DISK_MIB = 256;
 const DAEMON_DISK_MIB = 64;
 
 const PROVIDERS = ['fake', 'quota'];
-/** `server.startTimeout`: the contract's default. */
+/** `server.startTimeout`, the contract's default. */
 export const START_TIMEOUT_MS = 60_000;
 
-/** Planted where they belong, and looked for everywhere else. */
+/** Each is placed where it belongs, and searched for everywhere else. */
 export interface Secrets extends Record<string, string> {
   'server password': string;
   'provider key': string;
@@ -42,7 +50,7 @@ export interface Secrets extends Record<string, string> {
 }
 
 export function plantSecrets(): Secrets {
-  // Letters only: opencode takes an error whose words hold "429" or the like for one that is to be tried again.
+  // Letters only: opencode retries after an error whose text contains "429" or the like.
   const word = () =>
     [...randomBytes(24)].map((byte) => String.fromCharCode(97 + (byte % 26))).join('');
   return {
@@ -69,13 +77,13 @@ export class Environment {
     readonly topology: Topology,
     readonly provider: FakeProvider,
     readonly home: Home,
-    /** opencode's own. */
+    /** The port of opencode itself. */
     readonly port: number,
     readonly statusPort: number,
     readonly disks: DiskMeans,
-    /** Between the daemon and opencode; none with `direct`. */
+    /** Between the daemon and opencode. There is none with `direct`. */
     readonly proxy: TcpProxy | undefined,
-    /** Our own way to opencode, past all faults of the network. */
+    /** Our own connection to opencode, which bypasses all network faults. */
     readonly opencode: OpencodeApi,
     readonly opencodeUrl: string,
     readonly processProbe: ProcessProbe,
@@ -171,7 +179,9 @@ export class Environment {
     return environment;
   }
 
-  /** A second daemon for the same server: its exit code, or undefined where it had to be killed after `ms`. */
+  /**
+   * Starts a second daemon for the same server. Returns its exit code, or undefined if it had to be killed after `ms`.
+   */
   async secondDaemon(cli: string, ms: number): Promise<number | null | undefined> {
     const env = { ...this.env, OPENCODE_WATCHDOG_STATUS_LISTEN: 'off' };
     const args = [cli, 'run', '--config', this.config];
@@ -197,7 +207,7 @@ export class Environment {
     for (const cleanup of this.#cleanups.splice(0).reverse()) await cleanup();
   }
 
-  /** Where the daemon only observes, the server is ours. */
+  /** If the daemon only observes, we start the server. */
   #serve(): void {
     const { home, env, port } = this;
     const args = ['serve', '--hostname', '127.0.0.1', '--port', String(port)];
@@ -206,7 +216,7 @@ export class Environment {
   }
 }
 
-/** Somebody listens on this port of 127.0.0.1 (proc(5), /proc/net/tcp; state 0A is LISTEN). */
+/** Whether something listens on this port of 127.0.0.1 (proc(5), /proc/net/tcp; state 0A is LISTEN). */
 function isListening(port: number): boolean {
   const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A`;
   return readFileSync('/proc/net/tcp', 'latin1').includes(local);
@@ -222,7 +232,7 @@ function providerConfig(baseURL: string, apiKey: string) {
 }
 
 function mountDisks(home: string): { means: DiskMeans; daemon?: Disk; server?: Disk } {
-  // Outside of a mount table of our own a mount would outlive a run that is killed.
+  // Without a mount table of our own, a mount would outlive a run that is killed.
   if (!isIsolated()) return { means: hasPrlimit() ? 'rlimit' : 'none' };
   const daemon = Disk.mount(join(home, 'state'), DAEMON_DISK_MIB);
   return { means: 'tmpfs', daemon, server: Disk.mount(join(home, 'data'), SERVER_DISK_MIB) };

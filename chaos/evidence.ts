@@ -1,11 +1,11 @@
-/** What was seen while chaos ran: the only thing that the laws judge by, and what the timeline file holds. */
+/** What was observed during a chaos run. The laws decide by it alone, and the timeline file consists of it. */
 import type { LogLine } from '../test/support/daemon.js';
 import type { KindName } from './kinds.js';
 import type { FaultName } from './schedule.js';
 
 export type { LogLine };
 
-/** Why the daemon cannot be expected to do its work just now. */
+/** Why the daemon cannot be expected to do its work at the moment. */
 export type Excuse =
   | 'daemon down'
   | 'daemon frozen'
@@ -26,10 +26,10 @@ export interface Process {
 
 export type Evidence = { at: number } & (
   | { kind: 'fault.begun'; fault: FaultName; id: number }
-  /** `note`: what became of it; `broken`: what it was answered with, where that is wrong in itself. */
+  /** `note`: what came of the fault. `broken`: how the watchdog reacted, if that was wrong in itself. */
   | { kind: 'fault.ended'; fault: FaultName; id: number; note?: string; broken?: string }
   | { kind: 'daemon.started'; generation: number; pid: number }
-  /** `expected`: we did it. */
+  /** `expected`: we caused it. */
   | {
       kind: 'daemon.ended';
       generation: number;
@@ -39,39 +39,39 @@ export type Evidence = { at: number } & (
       stderr: string;
     }
   | { kind: 'log'; generation: number; line: LogLine }
-  /** Not JSON, so nobody's tool can read it. */
+  /** Not JSON, so no tool can read it. */
   | { kind: 'log.broken'; generation: number; text: string }
   /** An abort request as it left the daemon. */
   | { kind: 'wire.abort'; sessionID: string }
-  /** A prompt of the daemon's as it left it. */
+  /** A prompt of the daemon, as it left the daemon. */
   | { kind: 'wire.prompt'; sessionID: string }
-  /** The living `opencode serve` processes, on every change. */
+  /** The living `opencode serve` processes, at every change. */
   | { kind: 'servers'; processes: Process[] }
-  /** Processes of this world that are older than its server, where there are any. */
+  /** Processes of this world that are older than its server. May be empty. */
   | { kind: 'old.processes'; news: boolean; server: Process; processes: Process[] }
-  /** What lives when everything was told to stop. */
+  /** Processes that still live after everything was told to stop. */
   | { kind: 'left.over'; processes: Process[] }
-  /** `sessionID` is known to belong to this scenario; `child`: it is its subagent's. */
+  /** `sessionID` belongs to this scenario. `child`: it is the session of a subagent. */
   | { kind: 'session.known'; sessionID: string; title: string; scenario: KindName; child: boolean }
-  /** Its run has begun, as far as can be told: opencode took the prompt. */
+  /** The session's run has begun, as far as we know: opencode accepted the prompt. */
   | { kind: 'session.begun'; sessionID: string }
-  /** A person did something to it: from here its limit counts. */
+  /** A person did something to it. Its limit counts from now on. */
   | { kind: 'session.ripe'; sessionID: string }
-  /** A person has prompted it once more, or has tried to. */
+  /** A person has sent it another prompt, or has tried to. */
   | { kind: 'session.prompted'; sessionID: string }
   | { kind: 'session.ended'; sessionID: string; finish: string }
-  /** Its server process is gone, and it with it. */
+  /** Its server process is gone, and its run with it. */
   | { kind: 'session.cut'; sessionID: string }
   /** Empty: everything works, and the daemon has no excuse. */
   | { kind: 'excuses'; excuses: Excuse[] }
   /** `GET /readyz`. */
   | { kind: 'ready'; ready: boolean }
-  /** Anything that the daemon shows or that others can see: searched for secrets. */
+  /** Anything that the daemon shows or that others can see. It is searched for secrets. */
   | { kind: 'shown'; where: string; text: string }
   | { kind: 'tick' }
 );
 
-/** Takes evidence; when it came is added. */
+/** Records evidence. The time is added. */
 export type Emit = (
   e: Evidence extends infer E ? (E extends Evidence ? Omit<E, 'at'> : never) : never,
 ) => void;
@@ -82,7 +82,7 @@ export interface Violation {
   what: string;
 }
 
-/** One invariant: it is told everything, says what is wrong once, and counts how often it looked. */
+/** One invariant. It is given every piece of evidence, reports each violation once, and counts its checks. */
 export abstract class Law {
   abstract readonly name: string;
   readonly violations: Violation[] = [];
@@ -91,10 +91,10 @@ export abstract class Law {
 
   abstract take(e: Evidence): void;
 
-  /** Nothing more will come. */
+  /** No more evidence will come. */
   finish(_at: number): void {}
 
-  /** `key`: the same thing is said once. */
+  /** Violations with the same `key` are reported once. */
   protected violated(at: number, what: string, key = what): void {
     if (this.#said.has(key)) return;
     this.#said.add(key);

@@ -1,4 +1,6 @@
-/** How each fault is done to the world, and undone. Each settles when it is over; an answer is what went wrong with it. */
+/**
+ * How each fault is caused and undone. The promise settles when the fault is over, with what went wrong, if anything.
+ */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readlinkSync, rmSync } from 'node:fs';
@@ -12,7 +14,7 @@ import type { FaultName, PlannedFault } from './schedule.js';
 import { failRestart, serveOtherApi, serveWebPage } from './side-faults.js';
 import type { Workload } from './workload.js';
 
-/** `note`: what became of it. `broken`: the watchdog did not do what it had to do about it. */
+/** `note`: what came of the fault. `broken`: the watchdog did not do what it had to do about it. */
 export interface FaultEnd {
   note?: string;
   broken?: string;
@@ -25,21 +27,24 @@ type Fault = (
 ) => Promise<FaultEnd | undefined>;
 
 /**
- * A server that is frozen for good is replaced when its stream is silent beyond 1.2 of opencode's heartbeats of 10 s and
- * three probes failed; then the tree is ended. One that froze in its boot has `server.startTimeout` first. The rest is for
- * a busy machine.
+ * A server that is frozen for good is replaced when its stream was silent for more than 1.2 of opencode's 10-second
+ * heartbeats and three probes failed. Then its process tree is ended. If it froze while booting, `server.startTimeout`
+ * comes on top. The rest is for a busy machine.
  */
 const REPLACED_MS = 60_000;
 const BOOT_MS = 60_000;
 const HEALTH_MS = 2_000;
-/** Each way of an answer; with what the fault adds a round trip is 2 to 5 s (facts, section 14: SQLite locked). */
+/**
+ * The delay in each direction. Together with what the fault adds, a round trip takes 2 to 5 s (facts, section 14:
+ * SQLite locked).
+ */
 const SLOW_MS = 900;
-/** A limit of 10 s, three aborts that are each waited for, and the dispose. */
+/** Time for a limit of 10 s, three aborts with their verification, and the dispose. */
 const WEDGED_MS = 35_000;
-/** From a run's prompt to the server's death by it, and to the next server. */
+/** From a run's prompt until it kills the server, and from there until the next server. */
 const KILLED_MS = 60_000;
 const TAKEN_FOR_DEAD = ['server.exited', 'session.interrupted'];
-/** A second daemon decides within one look at the lock. */
+/** A second daemon decides as soon as it has read the lock. */
 const REFUSED_MS = 30_000;
 
 export const doFault: Record<FaultName, Fault> = {
@@ -125,7 +130,7 @@ export const doFault: Record<FaultName, Fault> = {
     const second = await nextServer(environment, first);
     const third = second === undefined ? undefined : await nextServer(environment, second);
     await began;
-    // Where another run has its turn first, the killer's may come later.
+    // If another run is continued first, the killer's continuation may come later.
     return third === undefined ? { note: 'it killed less than twice in its time' } : undefined;
   },
 
@@ -149,14 +154,14 @@ export const doFault: Record<FaultName, Fault> = {
     if (environment.manager.pid === undefined) return { note: 'no daemon' };
     const code = await environment.secondDaemon(CLI, REFUSED_MS);
     if (code === 1) return undefined;
-    // Where the first had ended meanwhile, the second was right.
+    // If the first daemon had ended meanwhile, the second was right.
     return { broken: `a second daemon was not refused (exit code ${code ?? 'none'})` };
   },
 
   'output-remove': async (environment) => {
     const pid = serverPid(environment);
     if (pid === undefined) return { note: 'no server' };
-    // stdout and stderr (proc(5)): whatever else is open is not the daemon's to follow.
+    // Only stdout and stderr (proc(5)): the daemon follows no other file.
     for (const fd of [1, 2]) {
       const file = readlinkSync(`/proc/${pid}/fd/${fd}`);
       if (file.startsWith('/') && !file.startsWith('/dev/')) rmSync(file, { force: true });
@@ -198,7 +203,7 @@ export const doFault: Record<FaultName, Fault> = {
       return { note: 'no means to fill a disk' };
     limitFiles(pid, true);
     await pause(ms);
-    // What it started meanwhile has inherited the limit.
+    // Processes that it started meanwhile have inherited the limit.
     for (const each of environment.processProbe.look(Date.now()).family)
       limitFiles(each.pid, false);
     return { note: 'by a limit on the size of files' };
@@ -233,7 +238,7 @@ function serverPid({ processProbe }: Environment): number | undefined {
   return processProbe.look(Date.now()).servers[0]?.pid;
 }
 
-/** Another one than that; undefined where none comes in time. */
+/** Waits for a server other than `old`. Undefined if none comes in time. */
 async function nextServer(environment: Environment, old: number): Promise<number | undefined> {
   const deadline = Date.now() + KILLED_MS;
   while (Date.now() < deadline) {
@@ -254,7 +259,7 @@ async function signalServer(
   return undefined;
 }
 
-/** Somebody else has the server's port for `ms`, and must live through it. */
+/** Another program takes the server's port for `ms`, and must survive that. */
 async function takePort(
   environment: Environment,
   serve: (environment: Environment) => Promise<ChildProcess | undefined>,
@@ -273,7 +278,7 @@ async function takePort(
   return undefined;
 }
 
-/** Whoever is gone by now needs no signal. */
+/** A process that is already gone needs no signal. */
 function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

@@ -1,4 +1,4 @@
-/** All laws together: shown every piece of evidence in the order in which it was seen. */
+/** All laws together. They get every piece of evidence in the order in which it was observed. */
 import type { Evidence, Law, Violation } from './evidence.js';
 import { DaemonLives } from './laws/daemon-lives.js';
 import { DisposeSpares } from './laws/dispose-spares.js';
@@ -17,11 +17,11 @@ import type { Limits } from './limits.js';
 export interface JudgeOptions {
   limits: Limits;
   secrets: Readonly<Record<string, string>>;
-  /** On top of limit and verification. */
+  /** On top of the limit and the verification, ms. */
   slackMs: number;
-  /** From the last fault's end to a healthy server. */
+  /** The most that may pass from the end of the last fault to a healthy server, ms. */
   recoverMs: number;
-  /** False where the daemon only observes. */
+  /** False if the daemon only observes. */
   startsServer?: boolean;
 }
 
@@ -62,7 +62,7 @@ export class Judge {
     for (const law of this.laws) law.finish(at);
   }
 
-  /** Violations since this was asked last. */
+  /** The violations since the last call. */
   news(): Violation[] {
     return this.laws.flatMap((law, index) => {
       const told = this.#told[index] ?? 0;

@@ -1,4 +1,4 @@
-/** The kinds of session that run under chaos: what each is told, what a person does to it, and what must become of it. */
+/** The kinds of session in a chaos run: the prompt of each, what a person does to it, and how it must end. */
 import type { NewSession } from '../test/support/opencode-api.js';
 import type { Limits } from './limits.js';
 import { RUNAWAYS } from './runaways.js';
@@ -6,27 +6,30 @@ import { RUNAWAYS } from './runaways.js';
 export type PersonDoes = 'allow' | 'answer' | 'delete' | 'prompt';
 
 export interface Kind {
-  /** The prompt, in the fake provider's markers. `@` stands for the session's title, which a subagent's prompt needs too. */
+  /**
+   * The prompt, in the fake provider's markers. `@` stands for the session's title, which a subagent's prompt needs
+   * too.
+   */
   prompt(limits: Limits): string;
-  /** Healthy sessions are never touched. `subagent`: the session itself is healthy, its subagent is stuck. */
+  /** Healthy sessions must never be touched. `subagent`: the session itself is healthy, but its subagent is stuck. */
   fate: 'healthy' | 'stuck' | 'subagent';
   /** Reasons that the watchdog may give for ending it. */
   reasons?: readonly string[];
   /**
-   * The longest that a stuck one may take from its prompt to the verdict where nothing disturbs; a disturbance starts
-   * the count anew, as the watchdog holds only what it has heard against a session.
+   * The longest time from the prompt of a stuck session until the watchdog calls it stuck, if nothing disturbs. After a
+   * disturbance the time starts again, because the watchdog counts only what it has observed.
    */
   limit?(limits: Limits): number;
   permission?: NewSession['permission'];
-  /** Of its provider; else opencode's default. */
+  /** A model of its provider. Default: `m1`. */
   model?: string;
-  /** What a person does, so long after the prompt; `prompt`: to a run that is parked. */
+  /** What a person does, and how long after the prompt. `prompt`: a new prompt, to a parked run. */
   person?: { does: PersonDoes; after(limits: Limits): number };
-  /** Else `fake`. */
+  /** Default: `fake`. */
   provider?: string;
   /** Too slow for the dense form. */
   slow?: true;
-  /** Begun by a fault, never by the schedule. */
+  /** Begun only by a fault, never by the schedule. */
   byFault?: true;
   /** How a healthy run ends by itself. */
   finish?: 'stop' | 'error';
@@ -34,18 +37,18 @@ export interface Kind {
 
 const ASK_BASH: NewSession['permission'] = [{ permission: 'bash', pattern: '*', action: 'ask' }];
 
-/** Longer than a run may be silent: who forgets why it is quiet would end it. */
+/** Longer than a run may be silent. A watchdog that forgets why the run is quiet would end it. */
 const long = ({ silence }: Limits) => Math.round(silence * 1.4);
 const seconds = (ms: number) => Math.ceil(ms / 1000);
 const chunks = (limits: Limits) => `${Math.ceil(long(limits) / 250)} 250`;
 
-/** opencode waits 2 s, then 4 s, and so on; one that is found late may be in its wait of 16 s. */
+/** opencode waits 2 s, then 4 s, and so on. A run that is noticed late may be in its wait of 16 s. */
 const retrying = { reasons: ['attempts', 'duration', 'pileup'], limit: () => 20_000 } as const;
 const silent = { reasons: ['silence'], limit: ({ silence }: Limits) => silence } as const;
 const AT_ONCE_MS = 5_000;
 const ghost = { reasons: ['ghost'], limit: () => AT_ONCE_MS } as const;
 
-/** A quota is a provider's: what it says of one run holds for all of its runs. */
+/** A provider of its own, because a quota belongs to a provider: what it says about one run applies to all its runs. */
 const QUOTA = 'quota';
 const spent = {
   fate: 'stuck',
@@ -55,7 +58,7 @@ const spent = {
   slow: true,
   prompt: ({ maxWait }: Limits) => `[[429 retry-after=${seconds(maxWait) + 10}]]`,
 } as const;
-/** Its run is aborted and parked by then, and its quota is not back yet. */
+/** By then the run is aborted and parked, and its quota is not back yet. */
 const PERSON_COMES_MS = 12_000;
 
 export const KINDS = {
@@ -108,9 +111,9 @@ export const KINDS = {
   },
   /** Parked until its quota is back. */
   'quota-back': spent,
-  /** Parked, and its person is quicker. */
+  /** Parked, but the person comes first. */
   'quota-person': { ...spent, person: { does: 'prompt', after: () => PERSON_COMES_MS } },
-  /** Ends the server as often as it runs. */
+  /** Kills the server each time that it runs. */
   killer: { fate: 'healthy', byFault: true, prompt: () => KILLS },
   hang: { fate: 'stuck', ...silent, prompt: () => '[[hang]]' },
   stall: { fate: 'stuck', ...silent, prompt: () => '[[stall 3]]' },
@@ -138,7 +141,7 @@ export const KINDS = {
   ...RUNAWAYS,
 } as const satisfies Record<string, Kind>;
 
-/** A bash call of opencode's own child: its parent is the server. */
+/** A bash call is a child process of the server: it kills its parent. */
 export const KILLS = '[[bash sleep 2; kill -9 $PPID]]';
 
 export type KindName = keyof typeof KINDS;

@@ -1,4 +1,4 @@
-/** The limits that the daemon under chaos runs with: short, so that minutes show what takes hours. All in ms. */
+/** The limits of the daemon under chaos. They are short, so that minutes show what usually takes hours. All in ms. */
 
 export interface Limits {
   silence: number;
@@ -21,7 +21,7 @@ export const LONG: Limits = {
   toolTime: 40_000,
   retryDuration: 20_000,
   maxAttempts: 3,
-  // Longer than opencode's own last wait of 30 s.
+  // Longer than opencode's own longest wait of 30 s.
   maxWait: 35_000,
   verify: 4_000,
   probeInterval: 1_000,
@@ -32,7 +32,7 @@ export const LONG: Limits = {
   waitForHealthy: 15_000,
 };
 
-/** For the form that runs in the test suite. */
+/** For the short run in the test suite. */
 export const SHORT: Limits = {
   ...LONG,
   silence: 8_000,
@@ -41,7 +41,7 @@ export const SHORT: Limits = {
   healthInterval: 1_000,
 };
 
-/** The daemon's configuration, `server.*` and `status.*` apart. */
+/** The daemon's configuration, without `server.*` and `status.*`. */
 export function configOf(limits: Limits): Record<string, unknown> {
   const ms = (value: number) => `${value}ms`;
   return {
@@ -59,7 +59,8 @@ export function configOf(limits: Limits): Record<string, unknown> {
       timeout: ms(limits.probeTimeout),
       maxFailures: limits.probeFailures,
     },
-    // Chaos restarts more often in a minute than a bad month does: the breaker must not be what ends the run.
+    // Chaos restarts the server more often in a minute than a bad month does. The breaker must not be what ends the
+    // run.
     restart: {
       maxRestarts: 30,
       window: '1m',

@@ -1,4 +1,4 @@
-/** `npm run chaos`: the real opencode, everything that can go wrong, and what must hold all the same. */
+/** `npm run chaos`: the real opencode, everything that can go wrong, and the laws that must hold nevertheless. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,7 +69,7 @@ async function main(): Promise<number> {
   }
   const { seed, ms, only, slackMs } = readOptions();
   if (!values['no-nat'] && !isIsolated()) {
-    // The seed is of this moment: inside it must be the same one.
+    // The default seed comes from the clock. The process inside must use the same one.
     if (values.seed === undefined) process.argv.push('--seed', String(seed));
     const code = await rerunIsolated();
     if (code !== undefined) return code;
@@ -111,7 +111,7 @@ async function main(): Promise<number> {
   return violated ? 1 : 0;
 }
 
-/** One line that moves on a terminal, one now and then elsewhere. */
+/** On a terminal one line that is overwritten, elsewhere a new line now and then. */
 function progress(): (words: string) => void {
   const EVERY_MS = 10_000;
   let saidAt = 0;
@@ -130,5 +130,5 @@ try {
   console.error(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : error);
   process.exitCode = error instanceof UsageError ? 2 : 1;
 }
-// A world that could not be ended in full must not keep the run from ending.
+// A world that could not be ended completely must not keep the run from ending.
 setTimeout(() => process.exit(), 5_000).unref();

@@ -1,4 +1,4 @@
-/** Runs the daemon as a service manager does: its output to a file, started again when it ends. */
+/** Runs the daemon as a service manager does: writes its output to a file, and starts it again when it ends. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
@@ -11,13 +11,13 @@ import type { Emit, LogLine } from './evidence.js';
 export interface ManagerOptions {
   config: string;
   env: Record<string, string>;
-  /** Where the log and the recording go: a disk that may be full. */
+  /** Where the log and the recording are written: a disk that may be full. */
   disk: string;
   emit: Emit;
 }
 
 const POLL_MS = 100;
-/** RestartSec= of a unit file. */
+/** Like RestartSec= in a unit file. */
 const RESTART_MS = 500;
 
 export class Manager {
@@ -33,7 +33,7 @@ export class Manager {
     this.#options = options;
   }
 
-  /** Undefined while none runs. */
+  /** Undefined while no daemon runs. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
@@ -71,7 +71,7 @@ export class Manager {
     });
   }
 
-  /** Ends it; the next one starts after `holdMs`. Resolves when it is gone. */
+  /** Ends the daemon. The next one starts after `holdMs`. Resolves when it is gone. */
   async end(signal: 'SIGKILL' | 'SIGTERM', holdMs = RESTART_MS): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
@@ -79,7 +79,7 @@ export class Manager {
     this.#ordered = signal;
     const gone = once(child, 'exit');
     child.kill(signal);
-    // A frozen daemon hears only SIGKILL; one that was told to stop has its own bounds for that.
+    // A frozen daemon reacts only to SIGKILL. One that was told to stop has its own time limits.
     const giveUp = pause(STOP_MS).then(() => child.kill('SIGKILL'));
     await Promise.race([gone, giveUp]);
     await gone;
@@ -91,13 +91,13 @@ export class Manager {
     await this.end('SIGTERM');
   }
 
-  /** The last lines, read now. */
+  /** Reads the last lines now. */
   catchUp(): void {
     this.#tail?.read();
   }
 }
 
-/** As systemd's TimeoutStopSec=, generous. */
+/** Like systemd's TimeoutStopSec=, but generous. */
 const STOP_MS = 60_000;
 
 /** Reads a growing log from a disk that may be full. */
@@ -125,7 +125,7 @@ class LogTail {
     for (const line of lines) this.#take(line);
   }
 
-  /** A SIGKILL may come in the middle of a line: that last one is nobody's fault. */
+  /** A SIGKILL may come in the middle of a line, so an incomplete last line is no error. */
   end(): void {
     clearInterval(this.#timer);
     this.read();

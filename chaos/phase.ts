@@ -1,4 +1,4 @@
-/** One phase of a run: a world, its schedule carried out, everything looked at throughout, and the end of it. */
+/** One phase of a run: makes a world, carries out its schedule, observes everything throughout, and ends the world. */
 import { appendFileSync } from 'node:fs';
 import { pause, waitFor } from '../test/support/wait.js';
 import { Environment, type Secrets } from './environment.js';
@@ -15,7 +15,7 @@ export interface PhaseOptions {
   limits: Limits;
   secrets: Secrets;
   slackMs: number;
-  /** NDJSON, every piece of evidence. */
+  /** The file for all evidence, as NDJSON. */
   timeline: string;
   stop: AbortSignal;
   onProgress(words: string): void;
@@ -25,7 +25,7 @@ export interface PhaseOptions {
 export interface PhaseResult {
   judge: Judge;
   faults: Record<string, number>;
-  /** What came of them, where there is something to say. */
+  /** What came of the faults, if there is something to report. */
   notes: string[];
   sessions: { begun: number; skipped: number };
   events: Record<string, number>;
@@ -34,7 +34,7 @@ export interface PhaseResult {
 }
 
 const FIRST_BOOT_MS = 120_000;
-/** After the last fault: a boot after a backoff on a busy machine. */
+/** Time after the last fault for a boot on a busy machine, after a backoff. */
 const RECOVER_MS = 90_000;
 
 export async function runPhase(options: PhaseOptions): Promise<PhaseResult> {
@@ -144,7 +144,7 @@ class PhaseRun {
     }
   }
 
-  /** Faults of one group follow each other; those of different groups may come together. */
+  /** Faults of one group come one after the other. Faults of different groups may overlap. */
   #fault(planned: PlannedFault, emit: Emit): void {
     const { fault } = planned;
     const group = FAULTS[fault];
@@ -165,7 +165,7 @@ class PhaseRun {
     this.#groups.set(group, done);
   }
 
-  /** Everything that was begun comes to its end, or has had the time to. */
+  /** Waits until everything that was begun has ended, or has had the time to. */
   async #drain(): Promise<void> {
     const { limits, slackMs } = this.#o;
     const longest = limits.toolTime + limits.verify * 3 + slackMs + RECOVER_MS;
@@ -178,7 +178,7 @@ class PhaseRun {
   async #end(emit: Emit): Promise<void> {
     const { manager, processProbe, topology } = this.#environment;
     await manager.stop();
-    // The server that a daemon only observed is ours to end.
+    // If the daemon only observed the server, we must end it.
     if (topology === 'observed') {
       for (const { pid } of processProbe.look(Date.now()).servers) process.kill(pid, 'SIGKILL');
     }
@@ -209,7 +209,7 @@ class PhaseRun {
   }
 }
 
-/** What the timeline has: not what repeats itself many times a second, and no secret that was shown. */
+/** What goes into the timeline: nothing that repeats many times a second, and no texts that might show a secret. */
 function isTold(e: Evidence): boolean {
   if (e.kind === 'old.processes') return e.news;
   return e.kind !== 'tick' && e.kind !== 'shown';

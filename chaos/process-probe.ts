@@ -1,4 +1,4 @@
-/** Looks at /proc: which servers run in this world, what else of it lives, and whether a process is stopped. */
+/** Reads /proc: which servers run in this world, what else of it lives, and whether a process is stopped. */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Process } from './evidence.js';
 
@@ -7,11 +7,14 @@ interface Entry extends Process {
   state: string;
 }
 
-/** Between fork and exec a process has its parent's environment: who does not belong is asked again for this long. */
+/**
+ * Between fork and exec a process still has its parent's environment. So one that seems foreign is checked again for
+ * this long.
+ */
 const SETTLE_MS = 2_000;
 
 export interface Sight {
-  /** `opencode serve` on this world's port, children that were only forked apart. */
+  /** `opencode serve` on this world's port, without children that were forked and have not called exec. */
   servers: Entry[];
   /** Every process that was started in this world's home, servers included. */
   family: Entry[];
@@ -22,10 +25,10 @@ export interface Sight {
 export class ProcessProbe {
   readonly #marker: string;
   readonly #server: RegExp;
-  /** By pid and start: when first seen, and whether it belongs to this world. */
+  /** By pid and start: when it was first seen, and whether it belongs to this world. */
   readonly #known = new Map<string, { seenAt: number; ours: boolean }>();
 
-  /** `marker`: an entry of the environment that everything in this world has, and nothing else. */
+  /** `marker`: an environment entry that everything in this world has, and nothing else. */
   constructor(marker: string, port: number) {
     this.#marker = marker;
     this.#server = new RegExp(`\\bserve\\b.* --port[ =]${port}\\b`);
@@ -52,7 +55,7 @@ export class ProcessProbe {
   }
 }
 
-/** SIGSTOP, or a debugger. */
+/** Stopped by SIGSTOP or by a debugger. */
 export function isStopped(pid: number): boolean {
   const state = entryOf(pid)?.state;
   return state === 'T' || state === 't';
@@ -78,7 +81,7 @@ function entryOf(pid: number): Entry | undefined {
 
 const key = ({ pid, start }: Process) => `${pid}:${start}`;
 
-/** Processes come and go while we look: who cannot be read is gone. */
+/** Processes come and go while we read. One that cannot be read counts as gone. */
 function read(pid: number, name: string): string {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'latin1');

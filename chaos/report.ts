@@ -1,4 +1,4 @@
-/** What a run says at its end: for people as text, for machines as JSON. */
+/** A run's report: as text for people, as JSON for programs. */
 import type { Violation } from './evidence.js';
 import type { PhaseResult } from './phase.js';
 import type { Phase } from './schedule.js';
@@ -16,7 +16,7 @@ export interface Report {
     daemons: number;
     events: Record<string, number>;
     notes: string[];
-    /** From the moment a session was stuck to its end, ms. */
+    /** From when a session's limit counts until the session's end, ms. */
     stuckTookMs: { count: number; median: number; worst: number };
     /** From the end of the last fault to a healthy server, ms. */
     recoveredMs: { count: number; median: number; worst: number };

@@ -1,21 +1,21 @@
-/** Sessions that are busy, lively, and would never end. Each is ended by its own limit of `loop`. */
+/** Sessions that are busy and lively, and would never end. Each must be ended by its own limit in `loop`. */
 
-/** 200 characters and more: shorter passages are no loop (contract, `loop.maxTextRepeats`). */
+/** At least 200 characters: shorter passages do not count as a loop (contract, `loop.maxTextRepeats`). */
 const PASSAGE =
   'I will now look at the configuration once more, since the error names a key that the schema does not have. ' +
   'The schema is written in one place, and whatever reads it goes through the loader, so that is where to begin. ';
 
-/** One call that costs the machine little, a few times a second. */
+/** A call that costs the machine little, made a few times a second. */
 const CALL = 'wait=200 bash {"command":"true","description":"Runs the test command"}';
 
-/** Twelve steps, or ten, on a machine that does much else. */
+/** Enough for ten or twelve steps on a busy machine. */
 const STEPS_MS = 30_000;
 /** A text that has streamed for 60 s is sampled 20 s later, then every 60 s (src/opencode/text-sampler.ts). */
 const SAMPLES_MS = 145_000;
 
 const looping = { fate: 'stuck', reasons: ['loop'] } as const;
 
-/** A context that one step fills; opencode.json's `provider.fake.models`. */
+/** A model whose context is filled by one step, for opencode.json's `provider.fake.models`. */
 export const RUNAWAY_MODELS = {
   tight: { name: 'tight', limit: { context: 60_000, output: 1_000 } },
 };

@@ -1,48 +1,51 @@
-/** What will happen when, from a seed alone: the same seed gives the same faults and sessions, in the same order. */
+/** Plans what happens when, from a seed alone: the same seed gives the same faults and sessions, in the same order. */
 
 import { Random } from '../test/support/random.js';
 import { KIND_NAMES, type KindName, kindOf } from './kinds.js';
 import { Shuffler } from './shuffler.js';
 
 /**
- * Where the faults of the network come from. `nat`: the kernel turns the daemon's connections to opencode's port into
- * ones to the proxy, so every fault can come in one world. `direct` and `observed` are the two halves for where that
- * is not to be had: no proxy at all, then a proxy in the URL, whose process the daemon may not touch.
+ * How network faults are made. `nat`: the kernel redirects the daemon's connections to opencode's port to the proxy, so
+ * that every fault can happen in one world. `direct` and `observed` are the two halves if NAT is not available: first
+ * no proxy at all, then a proxy in the URL, with a server whose process the daemon may not touch.
  */
 export type Topology = 'nat' | 'direct' | 'observed';
 
 export const FAULTS = {
   'server-kill': 'process',
   'server-term': 'process',
-  /** Continued before the daemon has a reason to restart it, or while it has just found one. */
+  /** Continued before the daemon has a reason to restart it, or just when it has found one. */
   'server-freeze': 'process',
-  /** Nobody continues it, and what does is undone: only a new server helps. */
+  /** It is stopped again whenever it is continued, so only a new server helps. */
   'server-freeze-for-good': 'process',
   'server-kill-while-booting': 'process',
-  /** A server of the other API has the port: it is alive, and never ended. */
+  /** A server of the other API has the port. It is alive, and must never be ended. */
   'server-other-api': 'process',
-  /** Another program has the port, and is never ended. */
+  /** Another program has the port, and must never be ended. */
   'server-stranger': 'process',
-  /** A restart command fails, and the server is healthy. */
+  /** A restart command fails while the server is healthy. */
   'restart-fails': 'process',
   'daemon-kill': 'daemon',
   'daemon-term': 'daemon',
   'daemon-freeze': 'daemon',
   'daemon-double': 'daemon',
-  /** Somebody tidies up: the files that the server writes its output to lose their names. */
+  /** Somebody deletes the files that the server writes its output to. */
   'output-remove': 'daemon',
   'both-kill': 'process',
-  /** A run kills the server, and does it again when it is continued. */
+  /** A run kills the server, and does so again when it is continued. */
   'run-kills-server': 'process',
   'net-cut': 'network',
   'net-refuse': 'network',
   'net-blackhole': 'network',
   'net-delay': 'network',
-  /** As a slow server is seen from outside: each answer comes seconds late, about as late as an abort is waited for. */
+  /**
+   * How a slow server looks from outside: each answer comes seconds late, about as late as the verification of an abort
+   * waits.
+   */
   'net-slow': 'network',
   'net-truncate': 'network',
   'net-reset': 'network',
-  /** Aborts are answered and do nothing: what is stuck is wedged. */
+  /** Aborts are answered and do nothing, so stuck sessions become wedged. */
   'abort-swallow': 'network',
   'disk-daemon': 'disk',
   'disk-server': 'disk',
@@ -56,19 +59,19 @@ export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 export const FAULT_GROUPS = [...new Set(Object.values(FAULTS))] as FaultGroup[];
 
 export interface PlannedFault {
-  /** From the phase's beginning, ms. */
+  /** Since the phase's beginning, ms. */
   at: number;
   fault: FaultName;
-  /** How long it lasts, where that is ours to say. */
+  /** How long it lasts, if we decide that. */
   ms: number;
-  /** A number of the fault's own: added delay in ms, bytes until a cut. */
+  /** A number with a meaning of its own for each fault: added delay in ms, bytes until a cut. */
   amount: number;
 }
 
 export interface PlannedSession {
   at: number;
   kind: KindName;
-  /** Which of the project folders. */
+  /** The index of a project folder. */
   project: number;
 }
 
@@ -82,20 +85,22 @@ export interface Phase {
 export interface ScheduleOptions {
   seed: number;
   ms: number;
-  /** Whether the kernel's NAT can be had. */
+  /** Whether the kernel's NAT is available. */
   nat: boolean;
-  /** A fault or a group of faults: no other comes. */
+  /** Only these faults or groups of faults are planned. */
   only?: readonly string[];
-  /** Faults and sessions come thick and fast: for the short form. */
+  /** Faults and sessions follow each other quickly, for the short form. */
   dense?: boolean;
 }
 
 export const PROJECTS = 3;
 
-/** What each topology can do. A server that the daemon only observes must not be killed: nobody would start it again. */
+/**
+ * What each topology allows. A server that the daemon only observes must not be killed: nobody would start it again.
+ */
 const POSSIBLE: Record<Topology, (fault: FaultName) => boolean> = {
   nat: () => true,
-  // A second daemon for the same server needs a second way to it.
+  // A second daemon for the same server needs a second route to it.
   direct: (fault) => FAULTS[fault] !== 'network' && fault !== 'restart-fails',
   observed: (fault) =>
     !['process', 'disk'].includes(FAULTS[fault]) &&
@@ -103,7 +108,7 @@ const POSSIBLE: Record<Topology, (fault: FaultName) => boolean> = {
     fault !== 'output-remove',
 };
 
-/** What they do takes longer than the dense form lasts. */
+/** Their effect takes longer than the dense form lasts. */
 const SLOW: readonly FaultName[] = ['run-kills-server', 'abort-swallow'];
 
 export function possible(
@@ -126,14 +131,14 @@ export function plan(options: ScheduleOptions): Phase[] {
   const usable = topologies.filter((topology) => possible(topology, only).length > 0);
   return usable.map((topology, index) => {
     const length = Math.round(ms / usable.length);
-    // Each its own stream of chance: another length or another shuffler of faults leaves the sessions as they are.
+    // Each has its own random stream, so that another length or another choice of faults does not change the sessions.
     const faults = planFaults(new Random(seed * 31 + index), topology, length, options);
     const sessions = planSessions(new Random(seed * 37 + 1000 + index), length, options);
     return { topology, ms: length, faults, sessions };
   });
 }
 
-/** The last faults come early enough that what they did is seen. */
+/** The last faults come early enough that their effect is still observed. */
 const TAIL_SHARE = 0.06;
 
 function planFaults(
@@ -150,7 +155,7 @@ function planFaults(
     const fault = shuffler.deal();
     const length = dense ? random.between(2_000, 4_000) : random.between(2_500, 22_000);
     faults.push({ at, fault, ms: length, amount: random.between(80, 900) });
-    // One in three comes on top of the last one; one in seven leaves time for everything to be settled.
+    // One in three comes on top of the last one. One in seven leaves time for everything to settle.
     const dice = random.next();
     if (dense) at += length + random.between(least, most);
     else if (dice < 0.35) at += random.between(500, length);
@@ -172,7 +177,7 @@ function planSessions(
   const shuffler = new Shuffler(kinds, random);
   const sessions: PlannedSession[] = [];
   const [least, most] = dense ? [300, 1_600] : [1_000, 4_500];
-  // Nothing new in the last moments of a dense run: its end is to come soon.
+  // Nothing new near the end of a dense run, because it must end soon.
   const until = dense ? ms * 0.6 : ms * (1 - TAIL_SHARE);
   for (let at = random.between(0, least); at < until; at += random.between(least, most)) {
     sessions.push({ at, kind: shuffler.deal(), project: random.between(0, PROJECTS - 1) });

@@ -1,6 +1,6 @@
 import type { Random } from '../test/support/random.js';
 
-/** Deals every card once before any comes again, so that a short run sees many kinds. */
+/** Deals every card once before any comes again, so that even a short run gets many kinds. */
 export class Shuffler<T> {
   readonly #cards: readonly T[];
   readonly #random: Random;

@@ -1,4 +1,6 @@
-/** Faults that a process of our own does beside the daemon: a server of the other API, a restart command that fails. */
+/**
+ * Faults that a process of our own causes beside the daemon: a server of the other API, a restart command that fails.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +14,7 @@ import { pause } from '../test/support/wait.js';
 import type { Environment } from './environment.js';
 import type { LogLine } from './evidence.js';
 
-/** Answers as OpenCode 2.0.26 does at the path that it is given, and with a web page everywhere else. */
+/** Answers as OpenCode 2.0.26 does at the given path, and with a web page everywhere else. */
 const OTHER_SERVER = `
 const { createServer } = require('node:http');
 const info = JSON.stringify({ version: '2.0.26', pid: process.pid, urls: [], paths: {} });
@@ -31,7 +33,9 @@ const LISTENS_MS = 5_000;
 export const serveOtherApi = (environment: Environment) => serveInstead(environment, '/api/info');
 export const serveWebPage = (environment: Environment) => serveInstead(environment, 'nowhere');
 
-/** Listens in the server's stead; undefined where the port was taken first. Nothing of this world's is in its environment. */
+/**
+ * Listens in the server's place. Undefined if the port was taken first. Its environment has nothing of this world's.
+ */
 async function serveInstead(
   { port }: Environment,
   infoAt: string,
@@ -48,12 +52,13 @@ async function serveInstead(
   return undefined;
 }
 
-/** A boot of a daemon on a busy machine, and the failed command. */
+/** Enough for a daemon's start on a busy machine, and for the failed command. */
 const FAILS_MS = 60_000;
 
 /**
- * A daemon of its own, for the same server by another port, is told to restart it by a command that fails.
- * @returns its log, up to a moment after the failure; `failed` is false where it did not come to that
+ * Starts a separate daemon for the same server on another port. It is told to restart the server by a command that
+ * fails.
+ * @returns its log, up to a moment after the failure; `failed` is false if it did not get that far
  */
 export async function failRestart(
   environment: Environment,
@@ -100,7 +105,7 @@ export async function failRestart(
       signal: AbortSignal.timeout(LISTENS_MS),
     });
     const failed = await until('server.restart_failed');
-    // What it took for a death would be said in the next moments.
+    // If it took the failure for a death, it would say so in the next moments.
     if (failed) await pause(AFTERMATH_MS);
     return { failed, lines };
   } finally {

@@ -1,4 +1,4 @@
-/** Looks at the world the whole time, past the faults of the network: processes, health, and what the daemon shows. */
+/** Observes the world all the time, bypassing the network faults: processes, health, and what the daemon shows. */
 import { pause } from '../test/support/wait.js';
 import type { Environment, Secrets } from './environment.js';
 import type { Emit, Excuse, Process } from './evidence.js';
@@ -11,14 +11,14 @@ export interface WatchOptions {
   emit: Emit;
   /** The faults in force. */
   faults(): readonly FaultName[];
-  /** A server process is gone. */
+  /** Called when a server process is gone. */
   onGone(): void;
   stop: AbortSignal;
 }
 
 export const POLL_MS = 150;
 const PROBE_MS = 500;
-/** Longer than a busy opencode needs for an answer. */
+/** Longer than a busy opencode needs to answer. */
 const PROBE_TIMEOUT_MS = 1_500;
 const SHOWN_EVERY_MS = 5_000;
 
@@ -35,24 +35,24 @@ export class Watch {
     this.#o = options;
   }
 
-  /** The server and the daemon answer. */
+  /** Both the server and the daemon answer. */
   get allWell(): boolean {
     return !this.#serverSilent && !this.#statusSilent;
   }
 
-  /** Settles when told to stop. */
+  /** Settles when it is told to stop. */
   async run(): Promise<void> {
     await Promise.all([this.#looks(), this.#probes(), this.#shows()]);
   }
 
-  /** Processes, and what is wrong just now. */
+  /** Observes the processes, and what is wrong at the moment. */
   async #looks(): Promise<void> {
     const { emit } = this.#o;
     let doubted = '';
     while (!this.#o.stop.aborted) {
       const sight = this.#o.environment.processProbe.look(Date.now());
       const ids = sight.servers.map(({ pid }) => pid).join(' ');
-      // Two that are seen once may be one that forks: they are looked at again.
+      // Two servers seen only once may be one that forks, so they are checked again.
       const sure = sight.servers.length <= 1 || doubted === ids;
       doubted = ids;
       if (sure && ids !== this.#lastServers) {
@@ -76,7 +76,7 @@ export class Watch {
       ({ start, command }) => start < server.start && !command.includes('cli.js run'),
     );
     const ids = old.map(({ pid }) => pid).join(' ');
-    // Each new server is looked at for what came before it, also where that is nothing.
+    // For each new server the older processes are listed, even if there are none.
     const isNew = server.start !== this.#lastStart;
     this.#lastStart = server.start;
     if (ids === '' && this.#lastOld === '' && !isNew) return;
@@ -106,7 +106,7 @@ export class Watch {
     this.#o.emit({ kind: 'excuses', excuses });
   }
 
-  /** Our own look at the server's health, past the network's faults. */
+  /** Our own health probes of the server, which bypass the network faults. */
   async #probes(): Promise<void> {
     while (!this.#o.stop.aborted) {
       const began = Date.now();
@@ -118,7 +118,7 @@ export class Watch {
     }
   }
 
-  /** What the daemon's endpoint says and shows. */
+  /** What the daemon's endpoint answers and shows. */
   async #shows(): Promise<void> {
     const { emit } = this.#o;
     const token = this.#o.secrets['status token'];

@@ -1,4 +1,4 @@
-/** The sessions of a run: each is begun, watched past all faults of the network, and done to what a person would do. */
+/** The sessions of a run. Each is begun, observed past all network faults, and treated as a person would treat it. */
 import type { Message, Status } from '../test/support/opencode-api.js';
 import { pause } from '../test/support/wait.js';
 import type { Environment } from './environment.js';
@@ -14,19 +14,19 @@ interface SimulatedSession {
   title: string;
   child: boolean;
   begunAt: number;
-  /** Looks in a row that did not show it at work. */
+  /** Polls in a row that did not show it at work. */
   missed: number;
 }
 
-/** How long a session that cannot be begun (no server, a full disk) is tried again. */
+/** How long beginning a session is retried if it cannot be begun (no server, a full disk). */
 const BEGIN_MS = 30_000;
 const REQUEST_MS = 5_000;
 const PROMPT_MS = 10_000;
 const POLL_MS = 700;
-/** A prompt is taken a moment before the session is seen at work. */
+/** A prompt is accepted a moment before the session is seen at work. */
 const BEGINS_MS = 2_000;
 const MISSES = 2;
-/** A person who finds no question looks again this long. */
+/** A person who finds no question keeps trying for this long. */
 const PERSON_MS = 30_000;
 
 export class Workload {
@@ -80,7 +80,7 @@ export class Workload {
     this.#open.clear();
   }
 
-  /** Looks at all of them until told to stop. */
+  /** Observes all sessions until it is told to stop. */
   async watch(): Promise<void> {
     while (!this.#stop.aborted) {
       const directories = new Set([...this.#open.values()].map(({ directory }) => directory));
@@ -89,7 +89,7 @@ export class Workload {
     }
   }
 
-  /** A log line may speak of a subagent before our own look has found it. */
+  /** Called for a subagent in a log line, which may come before our own poll finds it. */
   adopt(sessionID: string, parentID: string): void {
     const parent = this.#open.get(parentID);
     if (parent && !this.#ids.has(sessionID)) this.#enter({ ...parent, id: sessionID, child: true });
@@ -108,7 +108,7 @@ export class Workload {
     this.#emit({ kind: 'session.known', sessionID: id, title, scenario, child: false });
     const { provider: providerID = 'fake', model: modelID = 'm1' } = kind;
     const body = { model: { providerID, modelID }, parts: [{ type: 'text', text }] };
-    // A prompt that is not answered may have been taken all the same: our own looks tell.
+    // A prompt without an answer may have been accepted anyway. Our polls will show it.
     await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
     this.#enter({ id, directory, scenario, title, child: false, begunAt: 0, missed: 0 });
     if (kind.person) {
@@ -140,7 +140,7 @@ export class Workload {
     }
   }
 
-  /** A session that we did not begin is some session's subagent. */
+  /** A session that we did not begin belongs to a subagent of one that we did. */
   async #find(id: string, directory: string): Promise<void> {
     const info = await this.#call<{ parentID?: string }>('GET', `/session/${id}`, directory);
     if (info?.parentID !== undefined) this.adopt(id, info.parentID);
@@ -150,7 +150,7 @@ export class Workload {
     const messages = child
       ? undefined
       : await this.#call<Message[]>('GET', `/session/${id}/message`, directory);
-    // Meanwhile its server may have gone.
+    // Its server may have gone meanwhile.
     if (!this.#open.delete(id)) return;
     this.#emit({ kind: 'session.ended', sessionID: id, finish: finishOf(messages) });
   }
@@ -166,11 +166,11 @@ export class Workload {
 
   async #act(id: string, directory: string, does: PersonDoes): Promise<boolean> {
     if (does === 'prompt') {
-      // Parked: it was ended, and its server is there.
+      // The run counts as parked if it was ended and its server is still there.
       if (this.#open.has(id) || this.#stop.aborted) return this.#stop.aborted;
       this.#emit({ kind: 'session.prompted', sessionID: id });
       const body = { parts: [{ type: 'text', text: '[[ok]]' }] };
-      // A prompt that is not answered may have been taken all the same.
+      // A prompt without an answer may have been accepted anyway.
       await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
       return true;
     }
@@ -193,7 +193,7 @@ export class Workload {
     );
   }
 
-  /** Undefined where it failed: under chaos that is no news. */
+  /** Undefined if it failed, which is common under chaos. */
   async #call<T>(
     method: string,
     path: string,

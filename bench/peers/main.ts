@@ -1,6 +1,6 @@
 /**
- * `npm run bench:peers`: what each supervisor does about the same server that dies, freezes, and has stuck sessions
- * beside healthy ones; one table at the end. Names as arguments run only those; some three minutes each on a quiet
+ * `npm run bench:peers`: what each supervisor does about the same server, which dies, freezes, and has stuck sessions
+ * beside healthy ones. It prints one table. Names as arguments run only those. Each takes some three minutes on a quiet
  * machine, half of that with --quick.
  */
 import { readlinkSync, realpathSync } from 'node:fs';
@@ -20,11 +20,16 @@ const { values, positionals: wanted } = parseArgs({
 const KILLS = values.quick ? 2 : 5;
 const FREEZES = values.quick ? 1 : 3;
 const BOOT_MS = 120_000;
-/** Who has not brought a server back by then does not do it. */
+/** A supervisor that has not brought the server back by then counts as one that never does. */
 const GIVE_UP_MS = values.quick ? 30_000 : 60_000;
-/** Longer than the watchdog takes to forgive an earlier stop, and than any of them counts a start as a quick one. */
+/**
+ * Longer than the watchdog needs to forget an earlier stop, and longer than any supervisor counts a start as a quick
+ * one.
+ */
 const SETTLE_MS = 11_000;
-/** 1.18.33 gives up by itself some 66 s after the first failed request (docs/compatibility.md). */
+/**
+ * Shorter than opencode's own limit: 1.18.33 gives up some 66 s after the first failed request (docs/compatibility.md).
+ */
 const LOOKED_MS = 45_000;
 const IDLE_MS = values.quick ? 15_000 : 30_000;
 
@@ -58,7 +63,7 @@ async function measure(start: Start): Promise<Figures | string> {
   }
 }
 
-/** Who is interrupted leaves no supervisor that starts servers for ever. */
+/** If the bench is interrupted, no supervisor is left that starts servers for ever. */
 let underWay: World | undefined;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => void underWay?.end().finally(() => process.exit(1)));
@@ -115,17 +120,17 @@ async function weigh(pid: number): Promise<string> {
   return `${residentMiB(pid).toFixed(0)} MiB, ${percent.toFixed(1)} %`;
 }
 
-/** On a busy machine a run of seconds takes longer. */
+/** On a busy machine even a run of a few seconds takes longer. */
 const RUN_ENDS_MS = 40_000;
 
 interface Hit {
-  /** Until it answered again, ms; undefined where nobody brought it back. */
+  /** Until it answered again, ms. Undefined if nobody brought it back. */
   tookMs: number | undefined;
-  /** The run that was at work then ended well. */
+  /** The run that was at work at that moment ended well. */
   survived: boolean;
 }
 
-/** A signal to the server while a tool runs. */
+/** Sends a signal to the server while a tool runs. */
 async function hit(world: World, signal: 'SIGKILL' | 'SIGSTOP'): Promise<Hit> {
   const { url, directory } = world;
   const opencode = api(url);
@@ -147,7 +152,7 @@ async function hit(world: World, signal: 'SIGKILL' | 'SIGSTOP'): Promise<Hit> {
   return { tookMs, survived: last?.finish === 'stop' && last.error === undefined };
 }
 
-/** Where it was not brought back once, it is not tried again. */
+/** If it was not brought back once, it is not tried again. */
 async function again(times: number, once: () => Promise<Hit>): Promise<string> {
   const hits: Hit[] = [];
   for (let i = 0; i < times; i++) {

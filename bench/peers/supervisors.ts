@@ -1,4 +1,7 @@
-/** Supervisors that people run beside or instead of ours, each as its documents say, over one `opencode serve`. */
+/**
+ * Supervisors that people run beside ours or instead of it, each set up as its documentation says, over one `opencode
+ * serve`.
+ */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,14 +14,14 @@ const run = promisify(execFile);
 const INSTALL_MS = 180_000;
 
 export interface Supervisor {
-  /** Of the process that supervises. */
+  /** The pid of the supervising process. */
   pid: number;
 }
 
-/** Settles when it supervises; it ends with the world. `string`: why it cannot be had here. */
+/** Resolves when the supervisor is running. It ends with the world. A string says why it is not available here. */
 export type Start = (world: World) => Promise<Supervisor | string>;
 
-/** Stuck for so long is stuck: minutes by default, here the time that the measurement can wait. */
+/** A run counts as stuck after this. The default is minutes; this is what the measurement can wait for. */
 export const STUCK_AFTER_MS = 20_000;
 
 export const SUPERVISORS: Record<string, Start> = {
@@ -86,7 +89,7 @@ killasgroup=true
     const stop = join(folder, 'stop');
     writeFileSync(stop, `#!/bin/sh\nkill -9 "$(cat '${pidFile}')"\n`, { mode: 0o755 });
     const file = join(folder, 'monitrc');
-    // As often, and as patient, as the curl loop; a single failure would restart a server that boots.
+    // As often and as patient as the curl loop. With one failure as the limit, monit would restart a server that boots.
     writeFileSync(
       file,
       `set daemon 5
@@ -139,7 +142,7 @@ function folderOf({ home }: World, name: string): string {
   return folder;
 }
 
-/** In a process group of its own, and killed with the world. */
+/** Starts it in a process group of its own, which is killed with the world. */
 function started(world: World, command: string, args: readonly string[]): Supervisor {
   const { env, directory: cwd } = world;
   const child = spawn(command, args, { env, cwd, stdio: 'ignore', detached: true });
@@ -147,13 +150,13 @@ function started(world: World, command: string, args: readonly string[]): Superv
   return { pid: child.pid ?? 0 };
 }
 
-/** What it has started ends with the world's home. */
+/** Kills the process group with the world. What it has started elsewhere ends with the world's home. */
 function endWith(world: World, child: ChildProcess): void {
   world.defer(() => {
     try {
       process.kill(-(child.pid ?? 0), 'SIGKILL');
     } catch {
-      // It is gone.
+      // Already gone.
     }
   });
 }

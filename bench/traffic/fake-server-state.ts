@@ -1,19 +1,22 @@
-/** What the traffic server knows: its sessions, what runs in them, what people are asked, and the findings of aborts. */
+/** The traffic server's state: its sessions, their runs, open requests to people, and the findings about aborts. */
 import { type Frame, json, newId } from './frames.js';
 
-/** An abort this much before its limit is no harm: a sign of life is told at most this late (src/opencode/monitor/event-stream.ts). */
+/**
+ * An abort this much before its limit counts as no harm: the watchdog learns of a sign of life at most this late
+ * (src/opencode/monitor/event-stream.ts).
+ */
 const EARLY_MS = 1_000;
-/** A stuck run that is not aborted this long after its limit is missed. */
+/** A stuck run that is not aborted this long after its limit counts as missed. */
 export const GRACE_MS = 5_000;
 
-/** Runs that nothing but their own words keep from being taken for silent. */
+/** Kinds of runs that only their own frames keep from being taken for silent. */
 const TALKATIVE = new Set(['works', 'slow', 'is deleted when done']);
 
-/** When a run counts as stuck; times of `performance.now()`. */
+/** When a run counts as stuck, as times of `performance.now()`. */
 export interface Due {
-  /** It must be aborted from here on. */
+  /** From then on it must be aborted. */
   at: number;
-  /** It may be aborted from here on, by a rule that depends on others (a pile-up). */
+  /** From then on it may be aborted, by a rule that depends on other sessions (a pile-up). */
   from: number;
 }
 
@@ -21,7 +24,7 @@ export interface Run {
   kind: string;
   startedAt: number;
   due: Due | undefined;
-  /** Ends the run at once; nothing more is said of it. */
+  /** Ends the run at once, without a frame. */
   cancel(): void;
 }
 
@@ -31,13 +34,13 @@ export class FakeSession {
   updated = this.created;
   /** When its last frame was sent (`performance.now()`). */
   saidAt = 0;
-  /** When it last spoke after a silence that was too long. */
+  /** When it last sent a frame after a silence that was too long. */
   lateAt = Number.NEGATIVE_INFINITY;
   deleted = false;
-  /** The status as it is on the wire; undefined while idle. */
+  /** The status as it is on the wire. Undefined while idle. */
   status: string | undefined;
   run: Run | undefined;
-  /** The last prompt and the answer to it, newest state: what `/message` shows. */
+  /** The last prompt and its answer, in their newest state: what `/message` returns. */
   messages: { info: string; parts: Map<string, () => string> }[] = [];
 
   constructor(
@@ -75,10 +78,12 @@ export interface Pending {
 
 export interface Findings {
   aborts: number;
-  /** From the limit to the abort request, ms, by kind of fault; only where the moment is known. */
+  /** From the limit to the abort request, ms, by kind of fault. Only if the moment is known. */
   reactions: Record<string, number[]>;
   harmed: string[];
-  /** Aborts of sessions that the traffic server itself, kept from running, left silent for longer than the limit. */
+  /**
+   * Aborts of sessions that were silent for longer than the limit because the traffic server's own process was starved.
+   */
   starved: string[];
   late: string[];
   missed: string[];
@@ -86,7 +91,7 @@ export interface Findings {
 }
 
 export class FakeServerState {
-  /** The newest last; idle ones beyond `maxIdle` are forgotten, as the watchdog would never be asked about them. */
+  /** Newest last. Beyond `#maxKept` the oldest idle one is forgotten: the watchdog would never be asked about it. */
   readonly sessions = new Map<string, FakeSession>();
   readonly pending = new Map<string, Pending>();
   readonly findings: Findings = {
@@ -98,7 +103,7 @@ export class FakeServerState {
     missed: [],
     stuck: 0,
   };
-  /** Reactions to runs from before (`performance.now()`) are those of a daemon that has not found its feet yet. */
+  /** Reactions to runs that began before this (`performance.now()`) do not count: the daemon was still starting. */
   measuredFrom = 0;
   created = 0;
   runs = 0;
@@ -136,7 +141,7 @@ export class FakeServerState {
     return `[${texts.join(',')}]`;
   }
 
-  /** An abort request came: was it right? */
+  /** Called for each abort request: decides whether it was right. */
   judge(session: FakeSession, at: number): void {
     const { run } = session;
     const { findings } = this;
@@ -153,7 +158,7 @@ export class FakeServerState {
     }
     const reaction = at - due.at;
     if (reaction > GRACE_MS) findings.late.push(`${kind} ${session.id} ${Math.round(reaction)} ms`);
-    // What a pile-up ended early says nothing about its own limit.
+    // A run that a pile-up ended early tells nothing about its own limit.
     if (reaction < -EARLY_MS || run.startedAt < this.measuredFrom) return;
     findings.reactions[kind] ??= [];
     findings.reactions[kind].push(reaction);
@@ -164,7 +169,7 @@ export class FakeServerState {
     session.saidAt = at;
   }
 
-  /** It said nothing for as long as the limit, or did so just before the abort that this led to arrived. */
+  /** It was silent for as long as the limit, or was so shortly before the abort that this led to arrived. */
   #wasStarved({ saidAt, lateAt }: FakeSession, at: number): boolean {
     return at - saidAt >= this.#silence - EARLY_MS || at - lateAt < GRACE_MS;
   }

@@ -1,14 +1,15 @@
 /**
- * The frames of `/global/event` as opencode 1.18.33 writes them, made of templates: 2,000 a second must cost this
- * process little. What opencode keeps on disk (sessions, messages, parts) it also repeats as a `sync` frame.
+ * The frames of `/global/event` as opencode 1.18.33 writes them, made from templates, because 2,000 a second must cost
+ * this process little. What opencode keeps on disk (sessions, messages, parts) is repeated as a `sync` frame, as in
+ * opencode.
  */
 
 export interface Frame {
-  /** One frame, several, or none where this API says nothing. */
+  /** One frame, several, or none if this API has no frame for it. */
   text: string;
-  /** How many. */
+  /** How many frames. */
   count: number;
-  /** The repetition that follows it, where opencode sends one. */
+  /** The repetition that follows, if opencode sends one. */
   sync?: string;
 }
 
@@ -19,7 +20,7 @@ export interface Place {
 }
 
 let last = 0;
-/** Ids as long as opencode's: `evt_2036dd30f001f3ayjChaV5L70x`. */
+/** Makes ids as long as opencode's: `evt_2036dd30f001f3ayjChaV5L70x`. */
 export function newId(kind: string): string {
   last += 1;
   return `${kind}_${last.toString(36).padStart(12, '0')}f3ayjChaV5L70x`;

@@ -1,4 +1,4 @@
-/** The traffic server's process: plays a server until told to stop, and says on request how it went. */
+/** The traffic server's process: plays a server until it is told to stop, and reports on request how it went. */
 
 import { FakeServerState } from './fake-server-state.js';
 import type { Frame } from './frames.js';
@@ -11,7 +11,7 @@ import type { FromServer, ToServer } from './start.js';
 
 /** How long a restarted server is gone, ms. */
 const DOWN_MS = 500;
-/** A timer that is later than this means that this process itself was starved. */
+/** How often a timer fires, ms. If it fires late, this process itself was starved. */
 const LAG_EVERY_MS = 100;
 
 const { api = 1, ...options } = JSON.parse(process.argv[2] ?? '{}') as Pace & { api?: 1 | 2 };

@@ -1,20 +1,20 @@
-/** Plays the scripts: as many sessions at work as asked for, all together at one pace of events. */
+/** Plays the scripts: keeps the requested number of sessions at work, all at one common pace of events. */
 import { randomFrom } from '../../test/support/random.js';
 import { type FakeServerState, FakeSession, type Step } from './fake-server-state.js';
 import type { Frame } from './frames.js';
 import { chooseKind, type Limits, scripts } from './scripts.js';
 import type { Dialect } from './simulated.js';
 
-/** How much is said, by how many. */
+/** How many events are sent, by how many sessions. */
 export interface Pace {
-  /** At work at once. */
+  /** How many are at work at once. */
   sessions: number;
   directories: number;
   eventsPerSecond: number;
-  /** Frames of an ordinary run, about. */
+  /** About how many frames an ordinary run has. */
   runLength: number;
   stuckShare: number;
-  /** The share of runs that are the next prompt of a known session. */
+  /** The share of runs that are the next prompt of an existing session. */
   reuseShare: number;
   limits: Limits;
   seed: number;
@@ -26,10 +26,10 @@ export interface PlayOptions extends Pace {
   send(frame: Frame): void;
 }
 
-/** Sessions begin over this time (ms), not all at once. */
+/** Sessions begin spread over this time (ms), not all at once. */
 const RAMP_MS = 10_000;
 const TICK_MS = 1;
-/** After a pause of this process it does not make up for more than this (ms) of events. */
+/** After a pause of this process at most this much time (ms) of events is made up for. */
 const MAX_CATCH_UP_MS = 100;
 const MODELS = 20;
 
@@ -38,7 +38,7 @@ interface Playing {
   steps: Generator<Step, void, void>;
   timer?: NodeJS.Timeout;
   over: boolean;
-  /** Settles the run. */
+  /** Ends the run. */
   end(): void;
 }
 
@@ -46,7 +46,7 @@ export class Play {
   sent = 0;
   readonly #o: PlayOptions;
   readonly #random: () => number;
-  /** Those with something to say now, in turn. */
+  /** Those that have something to send now, in turn. */
   readonly #talking: Playing[] = [];
   readonly #idle: FakeSession[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -72,7 +72,7 @@ export class Play {
     this.#beat();
   }
 
-  /** Everything that runs is cut, and nothing is said of it: the server is gone. */
+  /** The server is gone: every run is cut, without a frame. */
   stop(): void {
     this.#stopped = true;
     this.#generation += 1;
@@ -83,7 +83,7 @@ export class Play {
     this.#talking.length = 0;
   }
 
-  /** One session after another, for ever. */
+  /** Plays one run after another, for ever. */
   async #slot(index: number, generation: number): Promise<void> {
     const { state, stuckShare, dialect } = this.#o;
     while (!this.#stopped && generation === this.#generation) {
@@ -156,12 +156,12 @@ export class Play {
     this.#since = now;
     this.#due += (passed * eventsPerSecond) / 1_000;
     while (this.#due >= 1 && this.#talking.length > 0) this.#due -= this.#say();
-    // Nobody has anything to say: that is not made up for.
+    // Time in which no session had anything to send is not made up for.
     this.#due = Math.min(this.#due, 1);
     this.#tick = setTimeout(() => this.#beat(), TICK_MS);
   }
 
-  /** Gives how many events were sent. */
+  /** Returns how many events were sent. */
   #say(): number {
     for (;;) {
       this.#turn = (this.#turn + 1) % Math.max(1, this.#talking.length);
@@ -197,7 +197,7 @@ export class Play {
     this.sent += frame.count;
   }
 
-  /** Takes whose turn it is out of the round. */
+  /** Removes the current session from the rotation. */
   #silence(): void {
     const last = this.#talking.pop();
     if (last !== undefined && this.#turn < this.#talking.length) this.#talking[this.#turn] = last;

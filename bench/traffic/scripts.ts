@@ -1,7 +1,7 @@
 /**
- * What sessions do: the work that is most of the traffic, the healthy ones that look stuck, and the stuck ones.
+ * What sessions do: ordinary work, which is most of the traffic, healthy sessions that look stuck, and stuck ones.
  *
- * A script says one frame at a time; the pace of the whole server decides when it goes on.
+ * A script yields one frame at a time. The pace of the whole server decides when it continues.
  */
 
 import type { FakeServerState, Step } from './fake-server-state.js';
@@ -16,9 +16,9 @@ export interface Limits {
   attempts: number;
   retryDuration: number;
   retryWait: number;
-  /** `pileup.minDuration`, ms: several retrying sessions may be ended from here on. */
+  /** `pileup.minDuration`, ms: from then on several retrying sessions may be ended. */
   pileup: number;
-  /** opencode's first wait between attempts, ms; it doubles. */
+  /** opencode's first wait between attempts, ms. It doubles each time. */
   firstWait: number;
 }
 
@@ -27,9 +27,9 @@ export interface Part {
   state: FakeServerState;
   limits: Limits;
   random(): number;
-  /** Frames of an ordinary run, about. */
+  /** About how many frames an ordinary run has. */
   length: number;
-  /** A subagent's run of a new session; settles when it is over. */
+  /** Starts a subagent's run in a new session. `over` settles when it has ended. */
   delegate(kind: string): { childID: string; over: Promise<unknown> };
 }
 
@@ -60,7 +60,7 @@ function* says({ simulated, random }: Part, deltas: number): Generator<Step, voi
   yield simulated.textEnds();
 }
 
-/** One step that calls a tool; a tenth of them print much, in several updates. */
+/** One step that calls a tool. A tenth of them print much, in several updates. */
 function* toolStep({ simulated, random }: Part): Generator<Step, void, void> {
   const tool = simulated.tool('bash', { command: 'npm test', description: 'Runs the tests' });
   yield simulated.pending(tool);
@@ -76,7 +76,7 @@ function* toolStep({ simulated, random }: Part): Generator<Step, void, void> {
   yield simulated.ask();
 }
 
-/** Text and tools for about `length` frames, eight or nine of ten of them deltas. */
+/** Text and tools for about `length` frames. Eight or nine of ten are deltas. */
 function* work(part: Part): Generator<Step, void, void> {
   const { simulated, random, length } = part;
   yield simulated.stepStart();
@@ -119,7 +119,7 @@ const asking = (kind: 'permission' | 'question'): Script =>
     yield* end(part);
   };
 
-/** Attempts 1 to `count`, each a status and the busy blip after its wait. */
+/** Attempts 1 to `count`, each a retry status and a short busy after its wait. */
 function* failing(part: Part, count: number, message = RATE_LIMIT): Generator<Step, void, void> {
   const { simulated, limits } = part;
   for (let attempt = 1; attempt <= count; attempt += 1) {
@@ -131,7 +131,7 @@ function* failing(part: Part, count: number, message = RATE_LIMIT): Generator<St
   }
 }
 
-/** Healthy, with their share of the runs. */
+/** Healthy kinds, each with its share of the runs. */
 const healthy: Record<string, [share: number, script: Script]> = {
   works: [
     70,
@@ -261,13 +261,13 @@ const healthy: Record<string, [share: number, script: Script]> = {
 
 const HANG: Step = { wait: 2 ** 30 };
 
-/** Stuck, all equally frequent. */
+/** Stuck kinds, all equally frequent. */
 const stuck: Record<string, Script> = {
   attempts: function* (part) {
     const { simulated, limits } = part;
     yield* begin(part);
     const pileup = now() + limits.pileup;
-    // Where several retry at once this one may be ended before its last attempt.
+    // If several sessions retry at once, this one may be ended before its last attempt.
     simulated.stuck(Number.POSITIVE_INFINITY, pileup);
     yield* failing(part, limits.attempts - 1);
     const at = now();
@@ -280,7 +280,8 @@ const stuck: Record<string, Script> = {
     yield* begin(part);
     const at = now();
     simulated.stuck(at + limits.retryDuration, at + limits.pileup);
-    // opencode's own waits: a longer one would be a time that the provider named, which is no part of the episode's age.
+    // These are opencode's own waits. A longer one would be a time that the provider named, which does not count for
+    // the episode's age.
     for (let attempt = 1; ; attempt += 1) {
       const wait = limits.firstWait * 2 ** (attempt - 1);
       yield simulated.retry(attempt, wait, RATE_LIMIT);
@@ -360,10 +361,10 @@ export const scripts = new Map<string, Script>([
   ...Object.entries(stuck),
 ]);
 
-/** Of 1.x alone: a delete of 2.x ends the run first. */
+/** Only in 1.x: a delete in 2.x ends the run first. */
 const ONLY_IN_1: ReadonlySet<string> = new Set(['ghost']);
 
-/** What the next run is: `stuckShare` of them are stuck. */
+/** Chooses the next run's kind. A share of `stuckShare` is stuck. */
 export function chooseKind(random: () => number, stuckShare: number, api: 1 | 2): string {
   if (random() < stuckShare) {
     const kinds = Object.keys(stuck).filter((kind) => api === 1 || !ONLY_IN_1.has(kind));

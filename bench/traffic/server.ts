@@ -1,4 +1,4 @@
-/** The traffic server's HTTP side: the routes that the watchdog asks, over the fake state, and the event stream. */
+/** The traffic server's HTTP side: the routes that the watchdog uses, over the fake state, and the event stream. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import * as frames from './frames.js';
@@ -6,22 +6,22 @@ import { type Frame, json } from './frames.js';
 
 const HEARTBEAT_MS = 10_000;
 
-/** What is one version's. */
+/** What differs between the versions of opencode. */
 export interface Routes {
   readonly streamPath: string;
   /** The first frame of each stream. */
   readonly connected: string;
   readonly heartbeat: { text: string; everyMs: number };
-  /** For the counts: without ids. */
+  /** The route's name without ids, for the counts. */
   name(pathname: string): string;
-  /** Any request but the stream's. */
+  /** Answers any request except the stream's. */
   answer(req: IncomingMessage, url: URL, res: ServerResponse): void;
 }
 
 export class TrafficServer {
-  /** `sync` frames, and all bytes of the streams. */
+  /** `sync` frames, bytes and connections of all streams, and the most bytes that a reader was behind. */
   readonly counts = { syncs: 0, bytes: 0, connections: 0, worstUnread: 0 };
-  /** Requests by their route. */
+  /** How many requests came, by route. */
   readonly requests: Record<string, number> = {};
   readonly #routes: Routes;
   readonly #streams = new Set<ServerResponse>();
@@ -53,7 +53,7 @@ export class TrafficServer {
     await promise;
   }
 
-  /** The streams break off. */
+  /** Breaks off all streams. */
   cut(): void {
     for (const stream of this.#streams) stream.destroy();
   }
@@ -92,7 +92,7 @@ export class TrafficServer {
   }
 }
 
-/** Those of opencode 1.18.33. */
+/** The routes of opencode 1.18.33. */
 export class Routes1 implements Routes {
   readonly streamPath = '/global/event';
   readonly connected = frames.connected();
@@ -127,7 +127,7 @@ export class Routes1 implements Routes {
     } else give(res, rest === 'message' ? transcript(session) : session.info());
   }
 
-  /** The routes that are about no one session. */
+  /** The routes that are not about one session. */
   #fixed(pathname: string, directory: string, query: URLSearchParams): string | undefined {
     switch (pathname) {
       case '/global/health':
@@ -168,7 +168,7 @@ export class Routes1 implements Routes {
       this.#send(frames.idle(session));
       if (!deleted) this.#send(frames.sessionEvent(session, 'updated', session.info()));
     } else if (session) {
-      // Nothing runs there (any more): the run may have ended in the same moment.
+      // No run (any more): it may have ended at the same moment.
       this.#state.findings.aborts += 1;
     }
     give(res, 'true');

@@ -1,4 +1,7 @@
-/** One run of one session as opencode 1.18.33 tells it: each call changes what the server knows and gives the frame that says so. */
+/**
+ * One run of one session as opencode 1.18.33 reports it. Each call changes the server's state and returns the frame for
+ * it.
+ */
 
 import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import * as frames from './frames.js';
@@ -56,7 +59,7 @@ class SimulatedSession implements Simulated {
     return frames.message(this.session, info);
   }
 
-  /** The assistant's message begins: the model is asked. */
+  /** The assistant's message begins: the model gets its request. */
   ask(extra: object = {}): Frame {
     this.#assistant = newId('msg');
     const info = this.#assistantInfo(extra);
@@ -91,7 +94,7 @@ class SimulatedSession implements Simulated {
       time: { start: text.start },
     });
     const frame = this.#part(text.id, value(0));
-    // Made when it is looked at: deltas come too often.
+    // Made when it is read, because deltas come too often.
     const shown = () => this.#json(text.id, value(text.length));
     this.session.messages.at(-1)?.parts.set(text.id, shown);
     return frame;
@@ -125,7 +128,7 @@ class SimulatedSession implements Simulated {
     return this.#tool(tool, state);
   }
 
-  /** A tool that has printed `chars` so far: opencode repeats the whole output in each update. */
+  /** A tool that has printed `chars` so far. opencode repeats the whole output in each update. */
   printed = (tool: Tool, chars: number): Frame =>
     this.running(tool, { output: WORDS.repeat(Math.ceil(chars / WORDS.length)).slice(0, chars) });
 

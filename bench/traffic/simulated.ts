@@ -1,4 +1,7 @@
-/** What a script can let a session say, in 1.x or in 2.x: each call changes what the server knows and gives what says so. */
+/**
+ * What a script can make a session do, in 1.x or in 2.x. Each call changes the server's state and returns the frame for
+ * it.
+ */
 import type { FakeServerState, FakeSession } from './fake-server-state.js';
 import type { Frame } from './frames.js';
 import type { Limits } from './scripts.js';
@@ -13,17 +16,17 @@ export interface Tool {
 
 export type RequestKind = 'permission' | 'question';
 
-/** A frame without text: this API has nothing for it. */
+/** If this API has no frame for a call, it returns a frame without text. */
 export interface Simulated {
   readonly session: FakeSession;
-  /** Undefined: idle. */
+  /** Undefined means idle. */
   status(value: string | undefined): Frame;
   busy(): Frame;
   retry(attempt: number, nextInMs: number, message: string, action?: object): Frame;
   touched(): Frame;
   prompt(): Frame;
   diff(): Frame;
-  /** The model is asked. */
+  /** The model gets its request. */
   ask(extra?: object): Frame;
   answered(finish: 'stop' | 'tool-calls'): Frame;
   idle(): Frame;
@@ -43,18 +46,18 @@ export interface Simulated {
   failed(tool: Tool, error: string): Frame;
   asks(kind: RequestKind, tool: Tool): { id: string; frame: Frame };
   answers(kind: RequestKind, id: string): Frame;
-  /** The provider refuses, and opencode does not try again. */
+  /** The provider refuses the request, and opencode does not try again. */
   refused(message: string, statusCode: number): Frame;
   /** Somebody ends the run. */
   aborted(): Frame;
   deleted(): Frame;
-  /** From `at` (`performance.now()`) on the run is stuck; `from`: where another rule may end it earlier. */
+  /** From `at` (`performance.now()`) on the run is stuck. From `from` on another rule may end it earlier. */
   stuck(at: number, from?: number): void;
-  /** When (`performance.now()`) a first request that nobody answers counts as stuck. */
+  /** When (`performance.now()`) a first request without an answer counts as stuck. */
   unansweredUntil(limits: Limits): number;
 }
 
-/** How a version of opencode talks. */
+/** How a version of opencode reports. */
 export interface Dialect {
   readonly api: 1 | 2;
   created(session: FakeSession): Frame;

@@ -1,4 +1,4 @@
-/** Starts the traffic server in a process of its own, so that what it costs is not the daemon's. */
+/** Starts the traffic server in a process of its own, so that its cost is not counted as the daemon's. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -6,18 +6,18 @@ import type { Findings } from './fake-server-state.js';
 import type { Pace } from './play.js';
 
 export interface ServerReport {
-  /** Events, `sync` repetitions not counted. */
+  /** Events, without the `sync` repetitions. */
   sent: number;
   syncs: number;
   bytes: number;
   requests: Record<string, number>;
   connections: number;
-  /** The most that the daemon was behind, bytes. */
+  /** The most bytes that the daemon was behind. */
   worstUnread: number;
   created: number;
   runs: number;
   running: number;
-  /** The worst delay of the traffic server's own loop since the last report, ms. */
+  /** The worst delay of the traffic server's own event loop since the last report, ms. */
   lagMs: number;
   findings: Findings;
 }
@@ -36,16 +36,16 @@ export interface RunningServer {
   readonly pid: number;
   readonly url: string;
   report(): Promise<ServerReport>;
-  /** Reaction times count from here on. */
+  /** From now on reaction times count. */
   measure(): Promise<void>;
-  /** The event streams break off. */
+  /** Breaks off the event streams. */
   cut(): Promise<void>;
-  /** The server is gone for half a second, and with it whatever ran. */
+  /** The server is gone for half a second, and every run with it. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** @param options `api`: which opencode it speaks as */
+/** @param options `api`: the version of opencode that it imitates */
 export async function startServer(options: Pace & { api?: 1 | 2 }): Promise<RunningServer> {
   const child = fork(
     fileURLToPath(new URL('main.ts', import.meta.url)),

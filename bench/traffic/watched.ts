@@ -1,4 +1,4 @@
-/** The real daemon on a traffic server: its log is read and counted, and only what is out of the ordinary is kept. */
+/** The real daemon on a traffic server. The lines of its log are counted, and only those about problems are kept. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
@@ -11,26 +11,26 @@ import { CLI } from '../../test/support/daemon.js';
 import { withUnits } from '../../test/support/durations.js';
 import { freePort } from '../../test/support/ports.js';
 
-/** Lines of other events are counted only; of these the last ones are kept. */
+/** At most this many problems are kept, the first ones. All other lines are only counted. */
 const MAX_KEPT = 200;
 
 export interface Watched {
   readonly pid: number;
   readonly statusUrl: string;
-  /** Lines by their event. */
+  /** How many lines were logged, by event. */
   readonly lines: Map<string, number>;
-  /** What went wrong, as it was logged. */
+  /** Problems, as they were logged or printed on stderr. */
   readonly problems: string[];
   stop(): Promise<void>;
 }
 
 export interface WatchedOptions {
   config: Record<string, unknown>;
-  /** For Node itself: a profiler, an inspector. */
+  /** Arguments for Node itself: a profiler, an inspector. */
   nodeArgs?: readonly string[];
   cli?: string;
   env?: Record<string, string>;
-  /** Lines on stderr that are no problem; each is shown. */
+  /** Returns true for a line on stderr that is no problem. */
   isNoise?(line: string): boolean;
 }
 
@@ -50,7 +50,7 @@ export async function startWatched(options: WatchedOptions): Promise<Watched> {
   );
   const lines = new Map<string, number>();
   const problems: string[] = [];
-  // The whole log, to tell afterwards why something was aborted.
+  // Keeps the whole log if wanted, to find out afterwards why something was aborted.
   const { BENCH_LOG: keptIn } = process.env;
   createInterface({ input: child.stdout }).on('line', (line) => {
     if (keptIn) appendFileSync(keptIn, `${line}\n`);

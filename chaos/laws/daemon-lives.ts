@@ -1,10 +1,10 @@
-/** The daemon lives through every fault that is not its own death, keeps its log readable, and says what it lost. */
+/** The daemon survives every fault that is not its own death, keeps its log readable, and reports what it lost. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { History } from './history.js';
 
-/** Lines come at least every `log.healthInterval`: in so many of them some were surely said. */
+/** Lines come at least every `log.healthInterval`. After this many intervals some were certainly written. */
 const SURELY_SAID_INTERVALS = 3;
-/** From the end of a full disk until all is said. */
+/** From the end of a full disk until everything must be in the log. */
 const SAY_MS = 30_000;
 
 export class DaemonLives extends Law {
@@ -12,7 +12,7 @@ export class DaemonLives extends Law {
   readonly #history: History;
   readonly #healthInterval: number;
   #generation = 0;
-  /** A full disk, and when what was said meanwhile must have been read, or its loss. */
+  /** Set after a full disk: until `due` a line from that time must be read, or one that says that lines were lost. */
   #owed: { generation: number; since: number; until: number; due: number } | undefined;
 
   constructor(history: History, healthInterval: number) {
@@ -57,7 +57,7 @@ export class DaemonLives extends Law {
     if (line.event === 'log.dropped' || fromThen) this.#owed = undefined;
     if (line.event !== 'error') return;
     const doing = String(line.doing ?? '');
-    // A recording ends with its disk, and that is to be said.
+    // A recording ends when its disk is full, and the daemon must say so.
     const excused = doing.startsWith('recording') && this.#hadFullDisk(at);
     this.check(excused, at, `an error that should not be: ${JSON.stringify(line).slice(0, 600)}`);
   }
@@ -69,14 +69,14 @@ export class DaemonLives extends Law {
   #diskFreed(at: number, id: number): void {
     const began = this.#history.faults.get(id)?.begun ?? at;
     if (at - began < this.#healthInterval * SURELY_SAID_INTERVALS) return;
-    // The disk's last page takes a line or two more.
+    // The last page of the disk has room for a line or two.
     const since = began + this.#healthInterval;
     this.#owed = { generation: this.#generation, since, until: at, due: at + SAY_MS };
   }
 
   #overdue(at: number): void {
     const owed = this.#owed;
-    // A frozen daemon, or one that came after, lost nothing.
+    // A daemon that was frozen, or that was started later, lost nothing.
     if (owed === undefined || at < owed.due || this.#history.calmSince === undefined) return;
     this.#owed = undefined;
     if (owed.generation !== this.#generation) return;

@@ -1,18 +1,18 @@
-/** A dispose of a directory waits for its healthy runs, and cuts fewer of them than it ends stuck ones. */
+/** A dispose waits for the healthy runs of its directory, and cuts fewer of them than it ends stuck ones. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { History } from './history.js';
 
-/** A run that began so shortly before the decision may not have been seen, ms. */
+/** The daemon may not have seen a run that began this shortly before its decision, ms. */
 const SEEN_MS = 5_000;
 const ENDS = ['directory.disposed', 'directory.dispose_failed'];
-/** What a log line says of a wait is some ms off. */
+/** The wait, as computed from log lines, may be off by this much, ms. */
 const ROUNDED_MS = 200;
 
 export class DisposeSpares extends Law {
   readonly name = 'a dispose spares healthy runs';
   readonly #history: History;
   readonly #waitForHealthy: number;
-  /** Since when one of the directory waits for healthy runs. */
+  /** By directory: since when its dispose waits for healthy runs. */
   readonly #deferredAt = new Map<string, number>();
 
   constructor(history: History, waitForHealthy: number) {
@@ -30,7 +30,7 @@ export class DisposeSpares extends Law {
       const since = this.#deferredAt.get(directory) ?? Date.parse(line.time);
       this.#deferredAt.set(directory, since);
     } else if (line.event === 'directory.disposing') {
-      // It may be withdrawn, and decided again after the same wait.
+      // The wait is not cleared: the dispose may be withdrawn, and decided again after the same wait.
       this.#disposing(e.at, directory, line);
     } else if (ENDS.includes(line.event)) {
       this.#deferredAt.delete(directory);
@@ -46,7 +46,7 @@ export class DisposeSpares extends Law {
       ({ stuck, kind, begunAt = at, endedAt }) =>
         !stuck &&
         kind.fate === 'healthy' &&
-        // What was continued, or prompted again, is told no part of this.
+        // Runs that were continued, or prompted again, cannot be judged by this record.
         endedAt === undefined &&
         begunAt < decidedAt - SEEN_MS &&
         !this.#history.hadFault((fault) => faults.includes(fault), begunAt),

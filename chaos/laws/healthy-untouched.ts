@@ -1,9 +1,9 @@
-/** The watchdog acts only on sessions that are stuck, and for a reason that fits what is wrong with them. */
+/** The watchdog acts only on stuck sessions, and for a reason that fits what is wrong with them. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { Limits } from '../limits.js';
 import type { History, Known } from './history.js';
 
-/** What is said of a session that is being ended. */
+/** Events about a session that is being ended. */
 const TOUCHES = [
   'session.stuck',
   'session.aborting',
@@ -11,7 +11,7 @@ const TOUCHES = [
   'session.abort_failed',
   'session.wedged',
 ];
-/** A probe's interval and its timeout. */
+/** A probe's interval plus its timeout. */
 const PROBE_SLACK_MS = 2_500;
 const RETRY_REASONS = ['attempts', 'duration', 'wait', 'pileup'];
 
@@ -19,7 +19,7 @@ export class HealthyUntouched extends Law {
   readonly name = 'no healthy session touched';
   readonly #history: History;
   readonly #limits: Limits;
-  /** Its requests failed at some time, or a dispose has cut it: a session that was told to be healthy was not. */
+  /** Sessions of a healthy kind that did not stay healthy: their requests failed, or a dispose has cut them. */
   readonly #sick = new Set<string>();
 
   constructor(history: History, limits: Limits) {
@@ -33,7 +33,7 @@ export class HealthyUntouched extends Law {
       const { line } = e;
       if (line.sessionID === undefined) return;
       if (TOUCHES.includes(line.event)) this.#touched(e.at, line);
-      // Whether the dispose was right to cut it is another law's.
+      // Another law decides whether the dispose was right to cut it.
       if (line.event === 'session.interrupted' && line.by === 'dispose') {
         this.#sick.add(line.sessionID);
       }
@@ -57,7 +57,7 @@ export class HealthyUntouched extends Law {
       this.check(excused, at, `${event} (${reason}) of a healthy session, ${scenario}: ${msg}`);
       return;
     }
-    // A server that was frozen for a while has retried nothing and answered nothing: that quiet may come first.
+    // A server that was frozen for a while has not retried or answered anything. That silence may be noticed first.
     const fits = kind.reasons?.includes(reason) ?? false;
     const what = `${event} of ${scenario} for "${reason}", which is not what ails it: ${msg}`;
     this.check(fits || this.#isExcused(known, reason, at), at, what, `${sessionID} ${reason}`);
@@ -66,12 +66,12 @@ export class HealthyUntouched extends Law {
   #sent(at: number, sessionID: string): void {
     const known = this.#history.sessions.get(sessionID);
     const title = known?.scenario ?? 'unknown';
-    // What the log says of the reason comes later; here it counts that there may be one.
+    // The log gives the reason later. Here it is enough that there may be one.
     const allowed = known !== undefined && (known.stuck || this.#isSick(known));
     this.check(allowed, at, `an abort was sent for ${sessionID} (${title})`);
   }
 
-  /** A healthy run that nothing disturbed ends by itself, as it was told to. */
+  /** A healthy, undisturbed run must end by itself, as its kind says. */
   #ended(at: number, sessionID: string, finish: string): void {
     const known = this.#history.sessions.get(sessionID);
     const expected = known?.kind.finish;
@@ -82,7 +82,7 @@ export class HealthyUntouched extends Law {
     this.check(finish === expected, at, what);
   }
 
-  /** The fault itself made the run fail or fall silent: then the verdict is right. */
+  /** The fault itself made the run fail or fall silent. Then the watchdog was right. */
   #isExcused(known: Known, reason: string, at: number): boolean {
     const since = known.begunAt ?? Number.POSITIVE_INFINITY;
     const had = (...names: string[]) =>
@@ -93,7 +93,7 @@ export class HealthyUntouched extends Law {
     return false;
   }
 
-  /** A server that was frozen or starved within the limit did let its runs fall silent, as our own probes saw. */
+  /** If the server was frozen or starved within the limit, its runs did fall silent. Our own probes show it. */
   #serverWasSilent(at: number): boolean {
     const since = at - this.#limits.silence - PROBE_SLACK_MS;
     return (

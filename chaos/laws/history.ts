@@ -1,4 +1,7 @@
-/** What several laws must know of the past: which sessions there are, what is wrong just now, which faults came when. */
+/**
+ * What several laws need to know of the past: the sessions, what is wrong at the moment, and which faults happened
+ * when.
+ */
 import type { Evidence, Excuse } from '../evidence.js';
 import { type Kind, type KindName, kindOf } from '../kinds.js';
 import type { FaultName } from '../schedule.js';
@@ -9,14 +12,14 @@ export interface Known {
   scenario: KindName;
   kind: Kind;
   child: boolean;
-  /** This very session must be ended by the watchdog. */
+  /** The watchdog must end this session itself. */
   stuck: boolean;
   begunAt: number | undefined;
   /** From when its limit counts. */
   ripeAt: number | undefined;
   endedAt: number | undefined;
   cut: boolean;
-  /** What the daemon said last that it does about it, where aborts did not end it. */
+  /** What the daemon said last that it does next, if aborts did not end the session. */
   wedged: 'nothing' | 'later' | undefined;
 }
 
@@ -30,9 +33,9 @@ export class History {
   readonly sessions = new Map<string, Known>();
   readonly faults = new Map<number, PastFault>();
   excuses: readonly Excuse[] = [];
-  /** Since when everything works; undefined while something does not. */
+  /** Since when everything works. Undefined while something does not. */
   calmSince: number | undefined;
-  /** When each excuse was there, oldest first; the last may go on. */
+  /** When each excuse held, oldest first. The last period may still be going on. */
   readonly #past = new Map<Excuse, { from: number; to: number }[]>();
 
   take(e: Evidence): void {
@@ -72,7 +75,7 @@ export class History {
     }
   }
 
-  /** Whether one of these faults was in force at some time from `since` on. */
+  /** Whether one of these faults was in force at any time from `since` on. */
   hadFault(which: (fault: FaultName) => boolean, since: number): boolean {
     return [...this.faults.values()].some(
       ({ fault, ended }) => which(fault) && (ended === undefined || ended >= since),
@@ -83,7 +86,10 @@ export class History {
     return this.excusedMs([excuse], since, Number.POSITIVE_INFINITY) > 0;
   }
 
-  /** How long one of these was there between the two moments; endless where it goes on and `until` is. */
+  /**
+   * How long these excuses held between the two moments, summed over the excuses. Infinite if one still holds and
+   * `until` is infinite.
+   */
   excusedMs(excuses: readonly Excuse[], since: number, until: number): number {
     const overlaps = excuses.flatMap((excuse) =>
       (this.#past.get(excuse) ?? []).map(({ from, to }) =>
@@ -135,7 +141,7 @@ export class History {
     if (known === undefined) return;
     if (e.kind === 'session.begun') {
       known.begunAt = e.at;
-      // Where a person's act makes it stuck, it is not before that.
+      // If a person's act makes it stuck, its limit counts only from then.
       if (known.kind.person?.does !== 'delete') known.ripeAt = e.at;
     } else if (e.kind === 'session.ripe') {
       known.ripeAt = e.at;

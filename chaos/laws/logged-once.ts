@@ -1,8 +1,8 @@
-/** Every decision is in the log, and is there once. */
+/** Every decision is in the log, exactly once. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { History } from './history.js';
 
-/** Decisions and their ends. */
+/** Decisions and their outcomes. */
 const DECISIONS = [
   'session.stuck',
   'session.aborting',
@@ -17,13 +17,17 @@ const DECISIONS = [
   'server.restart_failed',
   'server.breaker_open',
 ];
-/** The same decision said again within this time is one decision said twice; a new one takes longer to be found. */
+/**
+ * The same decision logged again within this time is one decision logged twice. A new one takes longer to come about.
+ */
 const TWICE_MS = 500;
-/** What a full disk did not take is written when it is tried again, this much later at most. */
+/** Lines that a full disk refused are written at the next attempt, at most this much later. */
 const RETRY_MS = 2_000;
-/** An abort is announced before it is sent, and the log is read ten times a second. */
+/** An abort is logged before it is sent, and the log is read ten times a second. */
 const ANNOUNCED_MS = 5_000;
-/** A sent abort has its logged end within the verification's limit; three tries and a busy machine. */
+/**
+ * The outcome of an abort is logged within the verification's limit. This allows for three tries and a busy machine.
+ */
 const END_MS = 60_000;
 
 interface Sent {
@@ -36,7 +40,7 @@ export class LoggedOnce extends Law {
   readonly #history: History;
   readonly #startsServer: boolean;
   readonly #last = new Map<string, number>();
-  /** Sessions that this daemon said it aborts. */
+  /** Sessions that this daemon has logged an abort for. */
   #announced = new Set<string>();
   #sent: Sent[] = [];
   #starts = 0;
@@ -56,7 +60,7 @@ export class LoggedOnce extends Law {
         this.#announced = new Set();
         return;
       case 'daemon.ended':
-        // It can say no more.
+        // An ended daemon logs nothing more.
         this.#sent = [];
         if (this.#history.hadFault((fault) => fault === 'disk-daemon', e.at - RETRY_MS)) {
           this.#lostAt = e.at;
@@ -81,7 +85,7 @@ export class LoggedOnce extends Law {
   }
 
   override finish(at: number): void {
-    // Ends may be missing: a daemon that is told to stop waits for none.
+    // Outcomes may be missing: a daemon that is told to stop does not wait for any.
     for (const sent of this.#sent) this.#mustBeAnnounced(sent, at);
     if (!this.#startsServer) return;
     const what = `the server was started ${this.#starts} times, and ${this.#startsSaid} starts were said`;
@@ -110,7 +114,7 @@ export class LoggedOnce extends Law {
     this.#sent = this.#sent.filter((sent) => sent.sessionID !== sessionID);
   }
 
-  /** The log is read a moment after the wire: what was sent is compared when it has had time to be said. */
+  /** The log is read a moment after the wire. So a sent abort is checked only when the log had time to show it. */
   #overdue(at: number): void {
     for (const sent of this.#sent)
       if (at - sent.at >= ANNOUNCED_MS) this.#mustBeAnnounced(sent, at);
@@ -124,7 +128,7 @@ export class LoggedOnce extends Law {
   }
 
   #mustBeAnnounced({ sessionID, at: sentAt }: Sent, at: number): void {
-    // Just now the log may be kept back for a full disk.
+    // At the moment the log may be held back by a full disk.
     const full = this.#history.hadFault((fault) => fault === 'disk-daemon', at - RETRY_MS);
     const said = this.#announced.has(sessionID) || full || this.#lostLines(sentAt);
     if (!said) this.violated(at, `an abort of ${sessionID} was sent, and it was never announced`);
@@ -136,7 +140,7 @@ export class LoggedOnce extends Law {
     this.#server = pid;
   }
 
-  /** Lines that were said and that nobody can read: the daemon says so, or it ended before its full disk had room again. */
+  /** Lines were lost: the daemon said so, or it ended before its full disk had room again. */
   #lostLines(since: number): boolean {
     return this.#lostAt >= since;
   }

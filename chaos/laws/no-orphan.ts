@@ -1,7 +1,10 @@
-/** Nothing outlives the server it belongs to: not its tools after a restart, nothing at all after the end. */
+/** Nothing outlives the server that it belongs to: no tools after a restart, and nothing at all after the end. */
 import { type Evidence, Law, type Process } from '../evidence.js';
 
-/** From a new server's first sight until the last of the old one's family must be gone, ms: `stopGrace` and a busy machine. */
+/**
+ * From the first sight of a new server until the last process of the old one must be gone, ms: `stopGrace`, and time
+ * for a busy machine.
+ */
 const GRACE_MS = 10_000;
 
 export class NoOrphan extends Law {

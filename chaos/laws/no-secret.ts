@@ -1,15 +1,15 @@
-/** No secret is ever shown: not in a log line, an answer, a file that others read, or the list of processes. */
+/** No secret is ever shown: not in a log line, an answer, a file that others can read, or the list of processes. */
 import { type Evidence, Law } from '../evidence.js';
 
 export class NoSecret extends Law {
   readonly name = 'no secret printed';
   readonly #secrets: readonly { name: string; value: string }[];
 
-  /** Planted values, each unlike anything else in the world. */
+  /** The planted values. Each is unlike anything else in the world. */
   constructor(secrets: Readonly<Record<string, string>>) {
     super();
     this.#secrets = Object.entries(secrets).flatMap(([name, value]) =>
-      // A password goes over the wire in this form, and may be shown in it.
+      // A password is sent in this form, and might be shown in it.
       [value, Buffer.from(`opencode:${value}`).toString('base64')].map((form) => ({
         name,
         value: form,

@@ -1,4 +1,4 @@
-/** Never two servers of one watchdog: neither on the port nor beside it. */
+/** A watchdog never has two servers, neither on the port nor beside it. */
 import { type Evidence, Law } from '../evidence.js';
 
 export class OneServer extends Law {

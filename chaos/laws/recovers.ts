@@ -1,4 +1,4 @@
-/** When a fault is over, the watchdog has a healthy server again before long, and says so. */
+/** Soon after a fault is over, the watchdog has a healthy server again, and says so. */
 import { type Evidence, Law } from '../evidence.js';
 import type { History } from './history.js';
 
@@ -8,17 +8,17 @@ export class Recovers extends Law {
   readonly #withinMs: number;
   #ready = false;
   #faultsOver: number | undefined;
-  /** From the end of the last fault until ready, ms. */
+  /** From the end of the last fault until `/readyz` is positive, ms. */
   readonly took: number[] = [];
 
-  /** `withinMs`: a boot on a busy machine, after a backoff. */
+  /** `withinMs`: enough for a boot on a busy machine, after a backoff. */
   constructor(history: History, withinMs: number) {
     super();
     this.#history = history;
     this.#withinMs = withinMs;
   }
 
-  /** The last fault is over, and what became of it is still open. */
+  /** The last fault is over, and whether the server recovers is still open. */
   get pending(): boolean {
     return this.#faultsOver !== undefined;
   }
@@ -31,7 +31,7 @@ export class Recovers extends Law {
     }
     if (e.kind === 'fault.ended' && !this.#anyFault()) {
       this.#faultsOver = e.at;
-      // The last look was before the fault's end.
+      // The last answer came before the fault's end.
       this.#ready = false;
     }
     if (e.kind !== 'tick' || this.#faultsOver === undefined) return;

@@ -1,24 +1,24 @@
-/** The server is restarted only when something was wrong with it, and the watchdog says what. */
+/** The server is restarted only if something was wrong with it, and the watchdog says what. */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import { FAULTS } from '../schedule.js';
 import type { History } from './history.js';
 
 /**
- * The third probe in a row failed a moment before the decision: one interval, its timeout, and a busy machine. Our own
- * probes must have failed for some of that time; a busy machine makes them fail now and then for a blink.
+ * The third probe in a row failed shortly before the decision: one interval, its timeout, and time for a busy machine.
+ * Our own probes must have failed for part of that time. On a busy machine they fail briefly now and then.
  */
 const JUST_NOW_MS = 6_000;
 const SILENT_MS = 1_500;
-/** Aborts that did not work lie further back. */
+/** Aborts that did nothing are longer ago. */
 const MEMORY_MS = 30_000;
-/** A pile-up is made of sessions that retry; the contract's `pileup.minSessions` of this run. */
+/** A pile-up consists of sessions that retry. This is `pileup.minSessions` of this run. */
 const PILE = 3;
 
 export class RestartJustified extends Law {
   readonly name = 'no restart without a fault';
   readonly #history: History;
   #servers: number[] = [];
-  /** Pids that were seen and are no more. */
+  /** Pids that were seen and are gone now. */
   readonly #dead = new Set<number>();
 
   constructor(history: History) {
@@ -39,7 +39,7 @@ export class RestartJustified extends Law {
   }
 
   #decided(at: number, { reason = '', msg, pid, time }: LogLine): void {
-    // A line may be read late, where a disk was full.
+    // If a disk was full, a line may be read late.
     const decidedAt = Date.parse(time);
     const { excuses } = this.#history;
     const had = (ms: number, ...groups: string[]) =>
@@ -58,7 +58,7 @@ export class RestartJustified extends Law {
           decidedAt,
         );
         const silent = silentMs >= SILENT_MS;
-        // A slow server is no silent one; but a fault just before it may have cut the stream that shows it.
+        // A slow server is not silent. But a fault just before may have cut the stream that would show that.
         const network = this.#history.hadFault(
           (fault) => FAULTS[fault] === 'network' && fault !== 'net-slow',
           decidedAt - (had(JUST_NOW_MS, 'network') ? MEMORY_MS : JUST_NOW_MS),
@@ -86,7 +86,10 @@ export class RestartJustified extends Law {
     }
   }
 
-  /** It ends stuck runs, and cuts fewer healthy ones; those of the last moments the daemon may not have seen. */
+  /**
+   * A restart ends stuck runs, and must cut fewer healthy ones. Runs that just began do not count, as the daemon may
+   * not have seen them.
+   */
   #cutsFewer(at: number, decidedAt: number, said: string): void {
     const atWork = [...this.#history.sessions.values()].filter(
       ({ begunAt, endedAt }) =>
@@ -108,7 +111,7 @@ export class RestartJustified extends Law {
     );
   }
 
-  /** Sessions whose provider fails, as far as they are at work. */
+  /** Sessions at work, or ended just now, whose provider fails. */
   #retrying(at: number): number {
     return [...this.#history.sessions.values()].filter(
       ({ kind, begunAt, endedAt }) =>
@@ -119,7 +122,7 @@ export class RestartJustified extends Law {
   }
 }
 
-/** A poll, and our own look. */
+/** A poll of the daemon, and one of ours. */
 const SEEN_MS = 5_000;
-/** Our own look at the sessions comes once a second or so. */
+/** We poll the sessions about once a second. */
 const PILE_SLACK_MS = 5_000;

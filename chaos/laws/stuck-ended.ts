@@ -1,7 +1,7 @@
 /**
- * Every stuck session is ended in time: its limit, the verification and some slack, of time in which nothing stood in
- * the watchdog's way. What stands in its way starts the count anew, as the watchdog holds against a session only what
- * it has heard itself.
+ * Every stuck session is ended in time: within its limit, the verification and some slack. Only time counts in which
+ * nothing hindered the watchdog. After a hindrance the time starts again, because the watchdog counts only what it has
+ * observed itself.
  */
 import { type Evidence, Law } from '../evidence.js';
 import type { Limits } from '../limits.js';
@@ -12,10 +12,10 @@ export class StuckEnded extends Law {
   readonly #history: History;
   readonly #limits: Limits;
   readonly #slackMs: number;
-  /** Where the count of each began last, and how long each took that was ended, ms. */
+  /** How long each session that was ended took, from when its limit counted, ms. */
   readonly took: number[] = [];
 
-  /** `slackMs`: for the reconnect after a fault, the close look, the poll, and a busy machine. */
+  /** `slackMs`: for the reconnect after a fault, the inspection, the poll, and a busy machine. */
   constructor(history: History, limits: Limits, slackMs: number) {
     super();
     this.#history = history;
@@ -40,7 +40,7 @@ export class StuckEnded extends Law {
     for (const known of this.#history.sessions.values()) {
       if (!known.stuck || known.begunAt === undefined) continue;
       const over = known.endedAt !== undefined;
-      // A restart would have cut more than it had ended: a person was told.
+      // A restart would have cut more runs than it ended. Then the watchdog leaves it to a person.
       this.check(
         over || known.wedged === 'nothing',
         at,

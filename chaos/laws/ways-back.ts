@@ -1,35 +1,35 @@
 /**
- * What is continued was cut or parked before, and once for each time; a parked run has an end; who is quarantined is left
- * alone.
+ * Only a run that was cut or parked is continued, and only once for each time. A parked run comes to an end. A
+ * quarantined session is left alone.
  *
- * A prompt is seen twice: as the request that leaves the daemon, where a proxy stands between, and in its log.
+ * A prompt is seen twice: as the request that leaves the daemon, if there is a proxy, and in the daemon's log.
  */
 import { type Evidence, Law, type LogLine } from '../evidence.js';
 import type { History } from './history.js';
 
 /**
- * From the time that its quota is back: the first of a provider has its turn, a prompt that is not taken is sent again
- * after a minute, and the others follow.
+ * Counted from when the quota is back: the first run of a provider is tried, a prompt that is not accepted is sent
+ * again after a minute, and then the others follow.
  */
 const PARKED_SLACK_MS = 150_000;
-/** What a full disk did not take is lost or read late. */
+/** Lines that a full disk refused are lost or read late. */
 const DISK_MS = 30_000;
 
-/** What gives a session one more prompt by the watchdog. */
+/** Events that entitle a session to one more prompt by the watchdog. */
 const CUTS = ['session.interrupted', 'session.parked', 'session.continue_failed'];
 
 export class WaysBack extends Law {
   readonly name = 'continued once, and only what was cut or parked';
   readonly #history: History;
-  /** May be prompted once: by the wire's count, and by the log's. */
+  /** Sessions that may be prompted once, as counted on the wire and in the log. */
   readonly #owed = { wire: new Set<string>(), log: new Set<string>() };
-  /** A daemon that comes up may continue what its predecessor saw at work. */
+  /** Sessions that this daemon has prompted. A new daemon may continue what its predecessor saw at work. */
   #newDaemon = { wire: new Set<string>(), log: new Set<string>() };
-  /** Parked now, and until when its provider's quota is known to be spent. */
+  /** Sessions parked now, and until when their provider's quota is known to be spent. */
   readonly #parked = new Map<string, { generation: number; until: number }>();
   readonly #quarantined = new Set<string>();
   #generation = 0;
-  /** When the server was last seen to end. */
+  /** When a server was seen to end. */
   readonly #deaths: number[] = [];
   #servers: readonly number[] = [];
 
@@ -38,7 +38,7 @@ export class WaysBack extends Law {
     this.#history = history;
   }
 
-  /** Somebody is parked whose time is near. */
+  /** True while a run is parked. */
   get pending(): boolean {
     return this.#parked.size > 0;
   }
@@ -112,7 +112,7 @@ export class WaysBack extends Law {
     this.#owed.log.add(sessionID);
   }
 
-  /** From here on the session is the person's. */
+  /** From now on the session belongs to a person. */
   #personCame(sessionID: string): void {
     this.#owed.wire.delete(sessionID);
     this.#owed.log.delete(sessionID);
@@ -125,7 +125,7 @@ export class WaysBack extends Law {
     const isLeft = !this.#quarantined.has(sessionID);
     this.check(isLeft, at, `${sessionID} is quarantined, and was continued`, `q ${sessionID}`);
     const wasOwed = this.#owed[seen].delete(sessionID);
-    // Each daemon may once, where nothing is known of what its predecessor saw.
+    // Each daemon may prompt a session once, because we do not know what its predecessor saw.
     const isFirst = this.#generation > 1 && !this.#newDaemon[seen].has(sessionID);
     this.#newDaemon[seen].add(sessionID);
     const holds = wasOwed || isFirst || this.#hadFullDisk(at);
@@ -134,7 +134,7 @@ export class WaysBack extends Law {
     this.check(holds, at, what, `${seen} ${sessionID} ${at}`);
   }
 
-  /** Only undisturbed time counts, and what the provider said last to one holds for all. */
+  /** Only undisturbed time counts. What the provider said last to one run applies to all. */
   #overdue(at: number): void {
     const { calmSince } = this.#history;
     if (calmSince === undefined || this.#parked.size === 0) return;

@@ -1,14 +1,14 @@
 /** The frames of `/api/event` as OpenCode 2 writes them (opencode-2-facts, sections 3.2 and 3.3). */
 import { type Frame, json, newId, type Place } from '../frames.js';
 
-/** These name no directory. */
+/** Events without a directory. */
 const BARE = /^session\.(execution\.|usage\.updated|viewed)/;
-/** These are kept nowhere. */
+/** Events that are not stored. */
 const EPHEMERAL = /\.(delta|progress)$|^(permission|form)\.|usage\.updated/;
 
 let seq = 0;
 
-/** This API has no frame for it. */
+/** For what this API has no frame for. */
 export const NOTHING: Frame = Object.freeze({ text: '', count: 0 });
 
 export function frame({ id, directory }: Place, type: string, data: object): Frame {

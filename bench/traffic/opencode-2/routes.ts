@@ -1,4 +1,4 @@
-/** OpenCode 2's routes that the watchdog asks (opencode-2-facts, sections 2, 4 and 7), over the fake state. */
+/** OpenCode 2's routes that the watchdog uses (opencode-2-facts, sections 2, 4 and 7), over the fake state. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FakeServerState, FakeSession } from '../fake-server-state.js';
 import { type Frame, json } from '../frames.js';
@@ -99,7 +99,7 @@ export class Routes2 implements Routes {
         ),
       );
     } else {
-      // Nothing runs there (any more): the run may have ended in the same moment.
+      // No run (any more): it may have ended at the same moment.
       this.#state.findings.aborts += 1;
     }
     give(res, json({ interrupted: runs }));
@@ -121,7 +121,7 @@ function info({ id, directory, title, parentID, model, created, updated }: FakeS
   });
 }
 
-/** Newest first. */
+/** The messages, newest first. */
 function transcript({ messages }: FakeSession): string[] {
   return messages
     .filter(({ info: shown }) => shown !== '')

@@ -1,6 +1,6 @@
 /**
- * One run of one session as OpenCode 2 tells it (opencode-2-facts, sections 3 and 4), which was not seen on a real
- * server: a step begins with the provider's first event, and what an attempt, a diff or an idle is has no frame.
+ * One run of one session as OpenCode 2 reports it (opencode-2-facts, sections 3 and 4). It was not checked against a
+ * real server. A step begins with the provider's first event, and there are no frames for attempts, diffs and idle.
  */
 import type { FakeServerState, FakeSession } from '../fake-server-state.js';
 import { type Frame, json, newId } from '../frames.js';
@@ -36,7 +36,7 @@ export class SimulatedSession2 implements Simulated {
   readonly #startedAt = performance.now();
   #executing = false;
   #delivered = false;
-  /** The step was asked for and has not begun. */
+  /** The step was requested and has not begun. */
   #held = false;
   #messageID = '';
   #message: Record<string, unknown> = {};
@@ -127,7 +127,7 @@ export class SimulatedSession2 implements Simulated {
     const began = this.#begins();
     const text = { length: 0, ordinal: this.#text.ordinal + 1, start: Date.now() };
     this.#text = text;
-    // Made when it is looked at: deltas come too often.
+    // Made when it is read, because deltas come too often.
     this.session.messages
       .at(-1)
       ?.parts.set(`text ${text.ordinal}`, () =>
@@ -271,7 +271,7 @@ export class SimulatedSession2 implements Simulated {
     run.due = { at, from };
   }
 
-  /** Nothing says that the request was made: the run prepares, and has a tool's time for it. */
+  /** No frame says that the request was made: the run counts as preparing, and gets the time of a tool. */
   unansweredUntil({ toolTime }: Limits): number {
     return this.#startedAt + toolTime;
   }
