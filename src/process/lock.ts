@@ -146,10 +146,7 @@ function write(path: string, claim: Claim): void {
   writePrivateFile(path, JSON.stringify(claim));
 }
 
-/**
- * The claims of living daemons. Claims of dead ones are removed, which is safe because nobody writes another daemon's
- * claim.
- */
+/** The claims of living daemons. Dead ones' claims are removed, which is safe: nobody writes another daemon's claim. */
 async function living(
   dir: string,
   own: Claim,

@@ -1,4 +1,4 @@
-/** Which agents of opencode may still stop to ask a person: `check --unattended`. Read on demand only. */
+/** Which agents of opencode may still stop to ask a person; for `check --unattended`. Read only on demand. */
 import * as z from 'zod';
 import { askingOf } from '../asking-rules.js';
 import type { Asking } from '../driver-api.js';
@@ -9,7 +9,7 @@ const agentSchema = z.looseObject({
   name: z.string(),
   mode: z.string().optional().catch(undefined),
   hidden: z.boolean().optional().catch(undefined),
-  /** A list of rules, of which the last that fits counts (1.18). */
+  /** A list of rules, of which the last one that matches counts (1.18). */
   permission: z.array(rule).optional().catch(undefined),
 });
 

@@ -1,6 +1,6 @@
 /**
- * Which models can be asked. The short list (`/config/providers`: connected ones, 10 kB, 25 ms) answers nearly always;
- * the long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
+ * Which models can be asked. The short list (`/config/providers`: connected models, 10 kB, 25 ms) is nearly always
+ * enough. The long one (`/provider`: 6 MB, one to three seconds on 1.18.33) is read only to explain what is missing.
  */
 import * as z from 'zod';
 import type { Catalog } from '../driver-api.js';
@@ -53,8 +53,8 @@ export async function readAgents(
 }
 
 /**
- * Undefined where the server has no such list, or none just now: what would be checked by it is then told by the run
- * itself. Nothing is remembered of it, so the next prompt is checked again.
+ * Undefined if the server has no such list, or cannot give it now: the run itself then shows what this list would have
+ * been used to check. That is not remembered, so the next prompt is checked again.
  */
 async function read(
   client: Client,

@@ -1,4 +1,4 @@
-/** The calls of opencode's HTTP API that the watchdog makes, each with its answer checked and made plain. */
+/** The calls of opencode's HTTP API that the watchdog makes. Each checks its answer and turns it into plain values. */
 import type { Clock } from '../../lib/clock.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
@@ -30,12 +30,12 @@ import { ServerRoutes, saysNoSuchRoute } from './server-routes.js';
 import { readStatuses } from './status-list.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
 
-/** Once a minute at the default interval, a server without `/global/health` is asked for it again. */
+/** A server without `/global/health` is asked for it again once a minute, at the default interval. */
 const RECHECK_EVERY_PROBES = 12;
 const HEALTH = '/global/health';
-/** Answers fast in every version, and lists no session. */
+/** Answers fast in every version, and lists no sessions. */
 const CHEAP = '/path';
-/** The newer list of all directories' sessions; `/session` is the older one. */
+/** The newer list of the sessions of all directories; `/session` is the older one. */
 const ALL_SESSIONS = '/experimental/session';
 /** `/event` is the only stream of 1.0.0. */
 const STREAMS = [
@@ -46,7 +46,7 @@ const STREAMS = [
 export type { OwnedRequest, ProbeResult, SessionSummary } from '../server-api.js';
 
 export interface PromptBody {
-  /** What goes before the text, or instead of it. */
+  /** Goes before the text, or takes its place. */
   parts?: readonly { type: string }[];
   text?: string;
   model?: { providerID: string; modelID: string };
@@ -62,7 +62,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   readonly api = 1;
   readonly streams = STREAMS;
   readonly statusScope = 'directory';
-  /** What was found out about the server's routes. */
+  /** What is known about the server's routes. */
   readonly #routes: ServerRoutes;
   readonly #preview: PreviewRuns;
   #healthRoute: typeof HEALTH | typeof CHEAP = HEALTH;
@@ -88,8 +88,8 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   }
 
   /**
-   * Never rejects. Where the server has no health route, or that route alone fails, a cheap one of its other routes is
-   * asked; only a server that says that it has none is asked by the other one from then on.
+   * Never rejects. If the server has no health route, or only that route fails, a cheap one of its other routes is
+   * asked. From then on that other route is asked first only if the server says that it has no health route.
    */
   async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
     this.#probes += 1;
@@ -105,7 +105,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
         this.#healthRoute = saysNoSuchRoute(error) ? other : HEALTH;
         return result;
       } catch (second) {
-        // `/path` answers like any web page where something else serves: the first error says more.
+        // If something else serves here, `/path` answers like any web page: the first error says more.
         return this.probeFailed(other === HEALTH ? second : error, signal, timeoutMs);
       }
     }
@@ -122,12 +122,12 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     return { kind: 'ok', ...(version !== undefined && { version }) };
   }
 
-  /** Whether the error says that this server has no such route: one 500 or 503 does not. */
+  /** Whether the error says that this server has no such route. A single 500 or 503 does not. */
   isMissingRoute(error: unknown): boolean {
     return this.#routes.isMissing(error);
   }
 
-  /** One directory's sessions that are not idle (facts, section 5). `undefined` asks the server's own directory. */
+  /** A directory's sessions that are not idle (facts, section 5). `undefined` asks about the server's own directory. */
   async statuses(
     directory: string | undefined,
     signal?: Signal,
@@ -169,7 +169,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     return sessions;
   }
 
-  /** Null where there is no such session (deleted, or never was). */
+  /** Null if there is no such session (deleted, or it never existed). */
   async session(
     sessionID: string,
     directory?: string,
@@ -198,7 +198,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
       signal,
       timeoutMs,
     });
-    // Old servers know no limit.
+    // Old servers ignore the limit.
     const wanted = limit === undefined ? values : values.slice(-limit);
     return readMessages(wanted, () => {
       this.parseStats.unparseable += 1;
@@ -224,9 +224,9 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   }
 
   /**
-   * A run of the preview's is interrupted, and where that is all there is, not aborted: the abort of 1.x does not end it,
-   * and publishes a false idle. Its answer `true` is no evidence (facts, section 6). `false` means before 1.1 that there was no run to end; later
-   * versions say `true` to anything.
+   * A run of the preview is interrupted. If only the preview shows it, it is not aborted as well: the abort of 1.x does
+   * not end it, and publishes a false idle. An abort's answer `true` is no evidence (facts, section 6). Before 1.1,
+   * `false` means that there was no run to end; later versions always answer `true`.
    */
   async abort(
     sessionID: string,
@@ -249,7 +249,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     return answer === false ? 'nothing_ran' : 'taken';
   }
 
-  /** Answers `true` always (facts, section 12). */
+  /** The server always answers `true` (facts, section 12). */
   async dispose(directory: string, signal?: Signal, timeoutMs?: number): Promise<void> {
     const path = '/instance/dispose';
     await this.transport.json({ method: 'POST', path, query: { directory }, signal, timeoutMs });
@@ -282,7 +282,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     return excerptOf(await this.messages(sessionID, directory, MAX_EXCERPT_MESSAGES, signal));
   }
 
-  /** Old versions have no questions. A missing list says nothing, and so does a broken one: neither is empty. */
+  /** Old versions have no questions. A list that is missing or broken says nothing; it does not count as empty. */
   async openRequests(directory: string | undefined, signal?: Signal): Promise<OpenRequestLists[]> {
     const [permissions, questions] = await Promise.all([
       this.#orMissing(this.permissions(directory, signal)),
@@ -304,8 +304,8 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   }
 
   /**
-   * Answers no in a person's place, so that the run goes on (facts, section 7): a permission is refused with a
-   * message; a question is answered with it, as a rejection would end the run.
+   * Refuses a request in a person's place, so that the run goes on (facts, section 7). A permission is rejected with a
+   * message. A question is answered with that message, because a rejection would end the run.
    */
   async rejectRequest(
     { requestID, on }: PendingRequest,
@@ -326,7 +326,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     });
   }
 
-  /** One request may ask several questions: each wants an answer. */
+  /** One request may ask several questions, and each of them needs an answer. */
   async #refusals(
     requestID: string,
     directory: string | undefined,
@@ -350,7 +350,10 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     await this.transport.json({ method: 'DELETE', path, query: { directory }, signal });
   }
 
-  /** Returns when the server has taken the prompt. An unknown model fails later, by `session.error` (facts, section 8). */
+  /**
+   * Returns when the server has accepted the prompt. An unknown model fails later, by `session.error` (facts, section
+   * 8).
+   */
   async promptAsync(
     sessionID: string,
     directory: string | undefined,
@@ -380,7 +383,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     return this.promptAsync(sessionID, directory, body, signal);
   }
 
-  /** Forgets which routes this server has: after a restart it may be another version. */
+  /** Forgets which routes this server has, because after a restart it may be another version. */
   forgetVersion(): void {
     this.#healthRoute = HEALTH;
     this.#routes.forget();
@@ -431,7 +434,7 @@ function modelParts(name: string): { providerID: string; modelID: string } {
   return { providerID: provider, modelID: model };
 }
 
-/** The route's own failure, which says nothing about the others. */
+/** True if only this route fails, which says nothing about the other routes. */
 function failsItself(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return false;
   return (

@@ -47,7 +47,7 @@ export class DriverClientV1 extends OpencodeClient implements DriverApi {
     return messages.map(messageFrom);
   }
 
-  /** Every session's prompts wait behind the run that is under way: `queue` makes no difference. */
+  /** In every session, prompts wait behind the run that is under way: `queue` makes no difference. */
   send(
     sessionID: string,
     directory: string | undefined,

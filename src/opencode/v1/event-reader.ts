@@ -1,4 +1,4 @@
-/** Reads the events of opencode 1.x for one monitor: what their frames say, made up for where a version is old. */
+/** Reads the events of opencode 1.x for one monitor, and fills in what an old version does not send. */
 import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { isDirectory } from '../monitor/directories.js';
@@ -16,7 +16,7 @@ const OTHER: FrameHead = Object.freeze({ kind: 'other' });
 
 export interface EventReaderOptions {
   client: V1Requests;
-  /** An event of a run that the preview of OpenCode 2's API has started. */
+  /** Called for an event of a run that the preview of OpenCode 2's API has started. */
   onPreview?(): void;
   clock: Clock;
   notice: Notice;
@@ -33,7 +33,7 @@ export class V1EventReader implements EventReader {
     this.#legacy = new LegacyServer(options);
   }
 
-  /** 1.0.0 has no `/session/status`: polls would only fail. */
+  /** 1.0.0 has no `/session/status`, so polls would only fail. */
   get statusless(): boolean {
     return this.#legacy.statusless;
   }
@@ -42,10 +42,10 @@ export class V1EventReader implements EventReader {
     const known = readHead(head);
     if (known === undefined) return OTHER;
     const { type, sessionID } = known;
-    // `sync` frames repeat others (facts, section 4).
+    // `sync` frames repeat other frames (facts, section 4).
     if (type === 'sync') return { kind: 'repeated' };
     if (sessionID !== undefined && isDelta(type)) {
-      // Where its text is wanted, no delta is left out.
+      // If the session's text is wanted, no delta is left out.
       if (!this.#sampler.wants(sessionID, this.#options.clock.now())) {
         return { kind: 'delta', sessionID };
       }
@@ -93,7 +93,7 @@ export class V1EventReader implements EventReader {
     if (type.startsWith(PREVIEW)) this.#options.onPreview?.();
     const said = translate(directory, payload, at, clock.epoch(), client.parseStats, this.#steps);
     if (type === 'message.part.delta') said.push(...this.#sample(said, payload, at));
-    // A disposal is no sign of life of its directory.
+    // A disposal does not show that its directory is alive.
     const isDisposal = type === 'server.instance.disposed';
     return {
       kind: 'event',
@@ -103,7 +103,7 @@ export class V1EventReader implements EventReader {
     };
   }
 
-  /** What the text so far shows, behind what the delta itself says. */
+  /** What the text so far shows; it follows the delta's own observation. */
   #sample(said: readonly Observation[], payload: unknown, at: number): Observation[] {
     const [delta] = said;
     if (delta?.kind !== 'session.progress') return [];

@@ -1,4 +1,4 @@
-/** The end of a session's transcript for a person who looks, as opencode 1.x tells it. */
+/** The end of a session's transcript, for a person to read, from the messages of opencode 1.x. */
 import * as shared from '../excerpt.js';
 import type { Excerpt } from '../server-api.js';
 import type { WirePart } from './schemas.js';

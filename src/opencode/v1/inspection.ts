@@ -1,10 +1,10 @@
-/** Inspects one session: its last messages, and what it asks people. */
+/** Inspects one session: its last messages, and its open permissions and questions. */
 import type { Clock } from '../../lib/clock.js';
 import type { Inspected, OwnedRequest } from '../server-api.js';
 import type { V1Requests } from './requests.js';
 import { type TranscriptMessage, transcriptState } from './transcript.js';
 
-/** The last step's message and the few before it: running tools and the newest text are there. */
+/** The last step's message and a few before it: they hold the running tools and the newest text. */
 const LAST_MESSAGES = 4;
 
 type Source = Pick<V1Requests, 'session' | 'messages' | 'permissions' | 'questions'>;
@@ -39,8 +39,8 @@ export async function inspectSession(
 }
 
 /**
- * opencode goes on listing what an aborted run had asked (1.18.33). A request that holds up a tool is open only as long
- * as that tool, of the session's last answer, has not ended.
+ * opencode still lists what an aborted run had asked (1.18.33). So if a request holds up a tool, it is open only as
+ * long as that tool belongs to the session's last answer and has not ended.
  */
 function isOpen({ call }: OwnedRequest, messages: readonly TranscriptMessage[]): boolean {
   const last = messages.findLast(({ role }) => role === 'assistant');

@@ -1,6 +1,6 @@
 /**
- * What an opencode before 1.1 cannot tell: found out once for each server process, said in one warning, and made up
- * for where that is possible.
+ * What an opencode before 1.1 cannot tell: this is checked once for each server process, reported in one warning, and
+ * made up for if possible.
  */
 import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
@@ -17,7 +17,7 @@ export interface LegacyServerOptions {
 
 export class LegacyServer {
   readonly #options: LegacyServerOptions;
-  /** When it is to be found out again. */
+  /** When the next check is due. */
   #checkAt = Number.NEGATIVE_INFINITY;
   #isSaid = false;
   #statusless = false;
@@ -26,25 +26,25 @@ export class LegacyServer {
     this.#options = options;
   }
 
-  /** 1.0.0 has no `/session/status`: polls would only fail. */
+  /** 1.0.0 has no `/session/status`, so polls would only fail. */
   get statusless(): boolean {
     return this.#statusless;
   }
 
-  /** Another process may be another version. */
+  /** Called for a new server process, which may be another version. */
   forget(): void {
     this.#checkAt = Number.NEGATIVE_INFINITY;
     this.#isSaid = false;
     this.#statusless = false;
   }
 
-  /** It has told its version, so it is none of these. */
+  /** Called when the server has told its version, so it is not that old. */
   isNewer(): void {
     this.#checkAt = Number.NEGATIVE_INFINITY;
     this.#statusless = false;
   }
 
-  /** Called with each sign of an old server: a health answer without a version. `path` is the event stream's. */
+  /** Called at each sign of an old server, which is a health answer without a version. `path` is the event stream's. */
   async check(path: string, signal: AbortSignal): Promise<void> {
     const { client, clock, notice } = this.#options;
     if (clock.now() < this.#checkAt) return;
@@ -55,7 +55,7 @@ export class LegacyServer {
     ]);
     if (signal.aborted) return;
     this.#statusless = permissions && status;
-    // Every release from 1.1 on has the list: then it was a bad moment of the server's, and not its age.
+    // Every release from 1.1 on has the list. So this server is not old; it only had a bad moment.
     if (!permissions) {
       this.#checkAt = Number.NEGATIVE_INFINITY;
       return;
@@ -78,7 +78,7 @@ export class LegacyServer {
     });
   }
 
-  /** What is to be told where this was heard. */
+  /** Returns the observation, and before it what an old server does not send. */
   fill(heard: Observation): Observation[] {
     if (!this.#statusless || heard.kind !== 'session.asking_model') return [heard];
     const { at, sessionID, directory } = heard;
@@ -92,7 +92,7 @@ async function isMissing(client: V1Requests, answer: Promise<unknown>): Promise<
     await answer;
     return false;
   } catch (error) {
-    // 1.0.0 takes `/session/status` for a session called "status", and says 400.
+    // 1.0.0 takes `/session/status` for a session called "status", and answers 400.
     const isBadRequest = error instanceof OpencodeError && error.statusCode === 400;
     return isBadRequest || isNotFound(error) || client.isMissingRoute(error);
   }

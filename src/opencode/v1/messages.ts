@@ -4,7 +4,7 @@ import { tokenCounts } from '../token-counts.js';
 import type { WirePart } from './schemas.js';
 import { readMessages, type TranscriptMessage } from './transcript.js';
 
-/** One message in opencode's own form; undefined where it has another shape. */
+/** One message in opencode's own form; undefined if the value has another shape. */
 export function readMessage(value: unknown): Message | undefined {
   const [message] = readMessages([value]);
   return message && messageFrom(message);
@@ -40,7 +40,9 @@ export function toolUse({ tool = 'unknown', state }: WirePart): ToolUse {
   };
 }
 
-/** A text that was cut off with its attempt never gets an end; the attempt that worked wrote its own. */
+/**
+ * A text that was cut off when its attempt failed never gets an end time. The attempt that worked wrote its own text.
+ */
 function joined(parts: readonly WirePart[], type: 'text' | 'reasoning'): string {
   const own = parts.filter((each) => each.type === type && each.text && !each.synthetic);
   const ended = own.filter(({ time }) => time?.end !== undefined);

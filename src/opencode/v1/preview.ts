@@ -1,7 +1,7 @@
 /**
- * Runs of the preview of OpenCode 2's API that 1.18 has beside its own (`POST /api/session/:id/prompt`). No status of
- * 1.x shows them, no abort and no dispose of 1.x ends them, and what they say and ask is in lists of their own; their
- * events come as `session.next.*` (all seen on 1.18.33).
+ * Runs of the preview of OpenCode 2's API, which 1.18 offers beside its own API (`POST /api/session/:id/prompt`). No
+ * status of 1.x shows them, and no abort and no dispose of 1.x ends them. Their messages and requests are in separate
+ * lists, and their events come as `session.next.*` (all seen on 1.18.33).
  */
 import { createHash } from 'node:crypto';
 import * as z from 'zod';
@@ -19,15 +19,17 @@ import { id } from './schemas.js';
 import { type ServerRoutes, saysNoSuchRoute } from './server-routes.js';
 
 const ACTIVE = '/api/session/active';
-/** The polls of 1.x wait no longer than this for it, ms. */
+/** The polls of 1.x wait at most this long for the list, ms. */
 const TIMEOUT_MS = 2_000;
-/** Where no such run is known and no event tells of one, the list is asked for this seldom, ms: hardly anybody has any. */
+/** How rarely the list is asked for, ms, if no such run is known and no event shows one: hardly anybody has any. */
 const SELDOM_MS = 30_000;
-/** Failures in a row, of a route that has answered, after which it is not asked for a while. */
+/** After this many failures in a row, a route that has answered before is not asked for a while. */
 const FAILURES_IN_ROW = 3;
-/** Sessions whose directory is remembered. Nobody runs this many at once. At the limit: the oldest is asked for again. */
+/**
+ * Sessions whose directory is remembered. Nobody runs this many at once. At the limit: the oldest is asked for again.
+ */
 const MAX_PLACES = 1_000;
-/** The last step's message and the few before it. */
+/** The last step's message and a few before it. */
 const LAST_MESSAGES = 6;
 const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
 const NONE: ReadonlySet<string> = new Set();
@@ -35,7 +37,7 @@ const NONE: ReadonlySet<string> = new Set();
 const activeSchema = z.object({ data: z.record(z.string(), z.unknown()) });
 const listSchema = z.object({ data: z.array(z.unknown()) });
 const requestSchema = z.object({ id });
-/** Newest first in its list. `content`: of an answer. */
+/** The list has the newest message first. `content` is that of an answer. */
 const messageSchema = z.object({
   type: z.string(),
   time: z.object({ completed: z.number().optional() }).optional().catch(undefined),
@@ -45,18 +47,18 @@ const toolSchema = z.object({
   type: z.literal('tool'),
   id,
   name: z.string().catch('unknown'),
-  /** The argument is being written, or it runs. */
+  /** The tool's argument is being written, or the tool is running. */
   state: z.object({ status: z.enum(['streaming', 'pending', 'running']) }),
   time: z.object({ created: z.number().optional(), ran: z.number().optional() }).catch({}),
 });
 
-/** What it needs of the client of 1.x. */
+/** What the preview's runs need of the client of 1.x. */
 export interface PreviewSource {
   clock: Clock;
   routes: ServerRoutes;
   ask<T>(schema: Schema<T>, request: Request): Promise<T>;
   post(path: string, signal?: AbortSignal, timeoutMs?: number): Promise<unknown>;
-  /** By the routes of 1.x, which know these sessions. Null: there is none. */
+  /** Asks the routes of 1.x, which know these sessions. Null if there is no such session. */
   session(sessionID: string): Promise<SessionSummary | null>;
 }
 
@@ -65,7 +67,7 @@ export class PreviewRuns {
   readonly #source: PreviewSource;
   readonly #places = new BoundedMap<string, string>(MAX_PLACES);
   #active = NONE;
-  /** Of those, the ones that a status of 1.x shows as well. */
+  /** The active sessions that a status of 1.x shows as well. */
   readonly #shown = new Set<string>();
   #asking: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
@@ -76,22 +78,22 @@ export class PreviewRuns {
     this.#source = source;
   }
 
-  /** A run that the preview's route has started, as far as the last poll knew. */
+  /** True for a run that the preview's route has started, as far as the last poll knew. */
   isActive(sessionID: string): boolean {
     return this.#active.has(sessionID);
   }
 
-  /** One that only its own list shows. */
+  /** True for a run that only the preview's own list shows. */
   isHidden(sessionID: string): boolean {
     return this.isActive(sessionID) && !this.#shown.has(sessionID);
   }
 
-  /** An event has told of one: the next poll asks. */
+  /** Called when an event shows such a run: the next poll asks for the list. */
   heard(): void {
     this.#askedAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** What a directory's status of 1.x leaves out; undefined asks about all. Never rejects. */
+  /** Adds the sessions that a directory's status of 1.x leaves out; undefined adds those of all. Never rejects. */
   async addTo(statuses: Map<string, SessionStatus>, directory: string | undefined): Promise<void> {
     for (const sessionID of await this.#activeNow()) {
       if (statuses.has(sessionID)) this.#shown.add(sessionID);
@@ -107,7 +109,7 @@ export class PreviewRuns {
     await this.#source.post(`/api/session/${segment(sessionID)}/interrupt`, signal, timeoutMs);
   }
 
-  /** Of a session that is there: 1.x lists neither what such a run has said nor what it asks. */
+  /** Inspects a session that exists. The lists of 1.x hold neither the messages of such a run nor its requests. */
   async inspect(
     { id: sessionID, ...summary }: SessionSummary,
     signal?: AbortSignal,
@@ -156,13 +158,13 @@ export class PreviewRuns {
   async #activeNow(): Promise<ReadonlySet<string>> {
     const { clock, routes } = this.#source;
     if (routes.lacks(ACTIVE)) return NONE;
-    // Where one is known, each answer counts: an abort is proven by it.
+    // If a run is known, each answer matters, because it may prove an abort.
     const counts = this.#active.size > 0 || this.#askedAt === Number.NEGATIVE_INFINITY;
     if (counts || clock.now() - this.#askedAt >= SELDOM_MS) {
       this.#asking ??= this.#ask().finally(() => {
         this.#asking = undefined;
       });
-      // A look for form's sake keeps nobody waiting: an abort may be behind it. The next poll has its answer.
+      // A routine check keeps nobody waiting, because an abort may be waiting behind it. The next poll has its answer.
       if (counts) await this.#asking;
     }
     return this.#active;
@@ -177,7 +179,7 @@ export class PreviewRuns {
       this.#failures = 0;
     } catch (error) {
       this.#failures += 1;
-      // One bad answer of a route that is there proves no end: what was known stays.
+      // One bad answer of a route that exists does not prove the end of a run: what was known stays.
       const isThere = !saysNoSuchRoute(error) && !routes.isMissing(error);
       if (isThere && this.#failures < FAILURES_IN_ROW) return;
       routes.remember(ACTIVE);

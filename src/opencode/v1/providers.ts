@@ -1,10 +1,12 @@
-/** Which model providers opencode is connected to, and which models they have. Read on demand only: it is megabytes. */
+/**
+ * The model providers that opencode is connected to, and their models. Read only on demand, because it is megabytes.
+ */
 import * as z from 'zod';
 import type { Providers } from '../driver-api.js';
 import { OpencodeError } from '../http/errors.js';
 import type { OpencodeClient } from './client.js';
 
-/** Megabytes that are put together on the spot: on a busy machine that has taken 10 s. */
+/** The server builds these megabytes on request; on a busy machine that has taken 10 s. */
 const PROVIDERS_TIMEOUT_MS = 60_000;
 
 const model = z.looseObject({

@@ -1,6 +1,6 @@
 /**
- * The bodies of the driver's requests. A test holds their types against the official SDK's, so that a change there
- * shows when this is compiled.
+ * The bodies of the driver's requests. A test compares their types with those of the official SDK, so that compiling it
+ * shows any change there.
  */
 import {
   type FilePart,

@@ -1,4 +1,4 @@
-/** What the readers of opencode 1.x ask its client for, so that they need not import the client that makes them. */
+/** What the readers of opencode 1.x need from its client, so that they do not import the client, which imports them. */
 import type { SessionStatus } from '../../watchdog/observation.js';
 import type { ParseStats } from '../parse-stats.js';
 import type { OwnedRequest, SessionSummary } from '../server-api.js';

@@ -1,4 +1,4 @@
-/** What the frames of `/global/event` tell of a run (facts, section 4). */
+/** Reads what the frames of `/global/event` say about a run (facts, section 4). */
 import * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
@@ -153,7 +153,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Not for us: every answer that matters is looked up as well.
+    // Not a frame that we can use. Every answer that matters is looked up as well.
     return undefined;
   }
 }

@@ -1,13 +1,13 @@
 /**
- * The shapes of opencode's answers, as far as they are read. Unknown keys are ignored and a broken optional field
- * counts as absent: versions differ, and one odd field must not blind the watchdog to the rest.
+ * The shapes of opencode's answers, as far as they are read. Unknown keys are ignored, and a broken optional field
+ * counts as absent: versions differ, and one odd field must not hide the rest from the watchdog.
  */
 import * as z from 'zod';
 import type { Spent } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { MAX_PATH_CHARS } from '../monitor/directories.js';
 
-/** Absent, or not what it should be: both read as undefined. */
+/** Reads as undefined both what is absent and what has another shape. */
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
 /**
@@ -24,7 +24,9 @@ const path = z.string().max(MAX_PATH_CHARS);
 export const MAX_TITLE_CHARS = 300;
 /** The name of a model, provider, agent or tool. At the limit: it is cut. */
 export const MAX_NAME_CHARS = 200;
-/** Milliseconds since the epoch: from 2001 (before it, it was in another unit) to the last that a Date can say. */
+/**
+ * Milliseconds since the epoch: from 2001 (a smaller value is in another unit) to the last moment that a Date can hold.
+ */
 const MIN_EPOCH_MS = 1e12;
 const MAX_EPOCH_MS = 8.64e15;
 export const epochMs = z.number().min(MIN_EPOCH_MS).max(MAX_EPOCH_MS);
@@ -40,7 +42,7 @@ export const toolName = name;
 
 export const health = z.object({ healthy: z.literal(true), version: maybe(z.string().max(100)) });
 
-/** `GET /path`: `state` and `config` make it opencode's and nobody else's. */
+/** `GET /path`: `state` and `config` show that the answer is opencode's. */
 export const paths = z.object({
   directory: path.min(1),
   state: z.string(),
@@ -62,7 +64,7 @@ export const session = z.object({
   directory: maybe(path),
   parentID: maybe(id),
   title: maybe(words(MAX_TITLE_CHARS)),
-  /** What a program wrote to it when it was made (1.18). */
+  /** What a program stored with the session when it was made (1.18). */
   metadata: maybe(z.record(z.string(), z.unknown())),
   cost: maybe(z.number()),
   tokens: maybe(tokens),
@@ -78,7 +80,7 @@ export type WireSession = z.infer<typeof session>;
 
 export const list = z.array(z.unknown());
 
-/** `tool` is the call that it holds up; absent where none does, and in versions that do not say. */
+/** `tool` is the call that the request holds up; absent if it holds up none, or if the version does not tell. */
 export const pending = z.object({
   id,
   sessionID: id,
@@ -86,7 +88,7 @@ export const pending = z.object({
 });
 export const pendingQuestion = z.object({ id, questions: z.array(z.unknown()).catch([]) });
 
-/** `agent` and `model` of a user message; `modelID` and `providerID` of an assistant's. */
+/** A user message has `agent` and `model`; an assistant message has `modelID` and `providerID`. */
 export const message = z.object({
   id,
   sessionID: maybe(id),
@@ -116,8 +118,8 @@ const toolState = z.object({
   title: maybe(z.string()),
   time: maybe(z.object({ start: maybe(epochMs), end: maybe(z.number()) })),
   /**
-   * The task tool names its subagent's session here; `sessionId` today, `sessionID` in case. Tools that edit have the
-   * file's difference.
+   * The task tool names its subagent's session here: `sessionId` today, `sessionID` just in case. A tool that edits
+   * puts the file's diff here.
    */
   metadata: maybe(
     z.object({
@@ -137,17 +139,17 @@ export const part = z.object({
   callID: maybe(id),
   tool: maybe(name),
   text: maybe(z.string()),
-  /** opencode wrote this text of a user's message itself, for instance to go on after a compaction. */
+  /** opencode wrote this text of a user's message itself, for example to go on after a compaction. */
   synthetic: maybe(z.boolean()),
   filename: maybe(z.string()),
-  /** What a program wrote to a part of its prompt. */
+  /** What a program stored with a part of its prompt. */
   metadata: maybe(z.record(z.string(), z.unknown())),
   state: maybe(toolState),
-  /** Of a `step-finish`: why the model stopped, and what the step cost. */
+  /** In a `step-finish`: why the model stopped, and what the step cost. */
   reason: maybe(name),
   cost: maybe(z.number()),
   tokens: maybe(tokens),
-  /** Of a `compaction`: nobody asked for it. */
+  /** In a `compaction`: true if nobody asked for it. */
   auto: maybe(z.boolean()),
   attempt: maybe(attempt),
   error: z.unknown().optional(),
@@ -171,13 +173,13 @@ export const namedError = z.object({
 
 export const directoryDisposed = z.object({ directory: maybe(path) });
 
-/** All that opencode counted: input, output, reasoning and cache. */
+/** All tokens that opencode counted: input, output, reasoning and cache. */
 export function tokenTotal(counted: z.infer<typeof tokens>): number {
   const { input = 0, output = 0, reasoning = 0, cache } = counted;
   return input + output + reasoning + (cache?.read ?? 0) + (cache?.write ?? 0);
 }
 
-/** opencode's own total of a session (facts, section 11); undefined where it does not tell it. */
+/** opencode's own total for a session (facts, section 11); undefined if it is not told. */
 export function spentOf({ cost, tokens: counted }: WireSession): Spent | undefined {
   if (cost === undefined && counted === undefined) return undefined;
   return { costUsd: cost ?? 0, tokens: counted === undefined ? 0 : tokenTotal(counted) };

@@ -1,20 +1,20 @@
 /**
- * Which of opencode's routes a server lacks.
+ * Keeps track of the opencode routes that a server lacks.
  *
- * One bad answer proves nothing: a 500 or a 503 is a moment of the server's or its proxy's. Only an answer that says
- * "no such route" counts, and it is asked for again later, as another version may serve there by then.
+ * One bad answer proves nothing: a 500 or a 503 may be a brief failure of the server or its proxy. Only an answer that
+ * says "no such route" counts, and the route is asked for again later, because another version may serve there by then.
  */
 import type { Clock } from '../../lib/clock.js';
 import { OpencodeError } from '../http/errors.js';
 
-/** A route that was found missing is asked for again after this time. */
+/** A missing route is asked for again after this time. */
 export const RECHECK_ROUTE_MS = 10 * 60_000;
-/** From this version on, unknown routes answer 200 with the web app; before, 500 with JSON (facts, section 2). */
+/** From this version on, unknown routes answer 200 with the web app; before it, 500 with JSON (facts, section 2). */
 const FIRST_WITH_WEB_APP = [1, 14] as const;
-/** `/global/health` answers 500 in 1.0.185 (facts, section 2), and so may any server for a moment: not so often in a row. */
+/** `/global/health` answers 500 in 1.0.185 (facts, section 2). Any server may do so, but not this often in a row. */
 const HEALTH_500S = 3;
 
-/** 404, 405, or the web app's page with 200: no such route, whatever the version. */
+/** 404, 405, or the web app's page with 200: there is no such route, whatever the version. */
 export function saysNoSuchRoute(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return false;
   if (error.kind === 'not_opencode') return /\banswered 200 with text\/html\b/.test(error.message);
@@ -32,14 +32,14 @@ export class ServerRoutes {
     this.#clock = clock;
   }
 
-  /** The health route has answered well. */
+  /** The health route has given a good answer. */
   healthTold(version: string | undefined): void {
     this.#version = version;
     this.#lacksHealth = false;
     this.#health500s = 0;
   }
 
-  /** The health route has failed like this, while another route answers well. */
+  /** The health route has failed with this error, while another route gives good answers. */
   healthFailed(error: unknown): void {
     if (saysNoSuchRoute(error)) this.#lacksHealth = true;
     else if (statusOf(error) === 500) this.#health500s += 1;
@@ -56,7 +56,7 @@ export class ServerRoutes {
     return saysNoSuchRoute(error) || (this.answers500 && statusOf(error) === 500);
   }
 
-  /** The route is not asked for a while. */
+  /** From now on the route is not asked for a while. */
   remember(route: string): void {
     this.#missing.set(route, { until: this.#clock.now() + RECHECK_ROUTE_MS });
   }
@@ -66,7 +66,7 @@ export class ServerRoutes {
     return known !== undefined && this.#clock.now() < known.until;
   }
 
-  /** Another process may be another version. */
+  /** Called for a new server process, which may be another version. */
   forget(): void {
     this.#missing.clear();
     this.#version = undefined;

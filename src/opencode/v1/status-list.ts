@@ -5,8 +5,8 @@ import { id } from './schemas.js';
 import { readStatus } from './status.js';
 
 /**
- * Entries of one status poll. More sessions than any server has at work; at 200 bytes each they are 10 MB. At the
- * limit: the whole poll fails, because the rest would seem idle.
+ * Entries of one status poll. No server has this many sessions at work; at 200 bytes each they are 10 MB. At the limit:
+ * the whole poll fails, because the rest would seem idle.
  */
 export const MAX_STATUS_ENTRIES = 50_000;
 
@@ -16,7 +16,7 @@ export type StatusList =
   | { kind: 'read'; statuses: Map<string, SessionStatus> }
   | { kind: 'too_large'; entries: number };
 
-/** `answer`: what the schema `statuses` has let pass. Whoever has no possible id is left out. */
+/** `answer`: what the schema `statuses` has accepted. An entry whose key cannot be an id is left out. */
 export function readStatuses(
   answer: Readonly<Record<string, unknown>>,
   epochNow: number,
@@ -27,7 +27,7 @@ export function readStatuses(
   const statuses = new Map<string, SessionStatus>();
   for (const sessionID of ids) {
     if (!id.safeParse(sessionID).success) continue;
-    // Only absence means idle (facts, section 5): whoever is listed is there, whatever is said of it.
+    // Only absence means idle (facts, section 5): a session that is listed is not idle, whatever its entry says.
     statuses.set(sessionID, readStatus(answer[sessionID], epochNow, parseStats) ?? UNKNOWN);
   }
   return { kind: 'read', statuses };

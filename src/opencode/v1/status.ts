@@ -1,4 +1,4 @@
-/** Reads one session's status off the wire, in every spelling that opencode and its documents use (facts, section 5). */
+/** Reads one session's status, in every spelling that opencode and its documents use (facts, section 5). */
 import * as z from 'zod';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
@@ -7,7 +7,7 @@ import { attempt, epochMs } from './schemas.js';
 
 /** The message of a retry or an error. At the limit: it is cut. */
 export const MAX_MESSAGE_CHARS = 300;
-/** A next attempt further ahead than this (a year) is no time that anybody meant. */
+/** A next attempt further ahead than this (a year) cannot be meant, and its time is ignored. */
 const MAX_AHEAD_MS = 365 * 24 * 60 * 60_000;
 const wireStatus = z.object({
   type: z.string(),
@@ -20,7 +20,7 @@ const wireStatus = z.object({
 const IDLE: SessionStatus = Object.freeze({ type: 'idle' });
 const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
 
-/** The status, or undefined for what is none. An unknown type counts as busy: better watched than overlooked. */
+/** The status; undefined if the value is none. An unknown type counts as busy: better watched than overlooked. */
 export function readStatus(
   value: unknown,
   epochNow: number,
@@ -46,7 +46,7 @@ export function readStatus(
         message: bounded(message ?? '', MAX_MESSAGE_CHARS),
       };
       if (ahead !== undefined && ahead <= MAX_AHEAD_MS) status.nextInMs = Math.max(0, ahead);
-      // 1.14-1.15 send `action: null`: nobody is asked.
+      // 1.14-1.15 send `action: null`, which asks nobody for anything.
       if (typeof action === 'object' && action !== null) status.needsPerson = true;
       return status;
     }

@@ -1,9 +1,9 @@
 /**
- * Puts together what each finished step of a session did, from the events of its parts (facts, section 10).
+ * Collects what each finished step of a session did, from the events of its parts (facts, section 10).
  *
- * A step ends with a `step-finish` part, also where the answer had no finish. Its message's own events tell of no end: on
- * a busy server `message.updated` shows the finish before the parts come (seen on 1.18.33).
- * Only hashes leave this file. Bounded: the message that is heard of least recently is forgotten.
+ * A step ends with a `step-finish` part, even if the answer had no finish. The events of its message do not show the
+ * end: on a busy server `message.updated` shows the finish before the parts come (seen on 1.18.33).
+ * Only hashes leave this file. It is bounded: the message that was heard of least recently is forgotten.
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
@@ -22,7 +22,7 @@ import { tokenTotal, type WireMessage, type WirePart } from './schemas.js';
 export class StepReader {
   readonly #steps = new BoundedMap<string, OpenStep>(MAX_OPEN_STEPS);
 
-  /** @returns the step that this part ends; undefined where it ends none */
+  /** @returns the step that this part ends; undefined if it ends none */
   part(value: WirePart): FinishedStep | undefined {
     const { messageID } = value;
     if (messageID === undefined) return undefined;
@@ -55,7 +55,7 @@ export class StepReader {
     }
   }
 
-  /** A compaction's summary is told by its message, which comes before its parts. */
+  /** A compaction's summary is marked in its message, which comes before its parts. */
   message({ id, role, summary }: WireMessage): void {
     if (role === 'assistant' && summary === true) this.#open(id).isSummary = true;
   }
@@ -82,7 +82,8 @@ function toolCall({ tool = 'unknown', state }: WirePart): ToolCall | undefined {
   const result = (failed ? state.error : state.output) ?? '';
   return endedCall(tool, state.input, {
     failed,
-    // "Edit applied successfully." says nothing of the file: its difference tells a real A-B-A from one edit after the other.
+    // "Edit applied successfully." says nothing about the file. The file's diff shows whether it is a real A-B-A, or
+    // one edit after another.
     result: `${result}${state.metadata?.diff ?? ''}`,
     ms: start === undefined || end === undefined ? 0 : Math.max(0, end - start),
   });

@@ -1,4 +1,4 @@
-/** Reads a session's last messages: what it is doing, and a mark that changes whenever they do. */
+/** Reads a session's last messages: what the session is doing, and a digest that changes whenever the messages do. */
 import { createHash } from 'node:crypto';
 import type { RunningTool } from '../../watchdog/observation.js';
 import type { RunError } from '../driver-api.js';
@@ -20,12 +20,12 @@ export interface TranscriptMessage {
   finish?: string;
   model?: string;
   agent?: string;
-  /** The prompt that an answer belongs to: the newest one when its step began. */
+  /** The prompt that an answer belongs to: the newest one when the answer's step began. */
   parentID?: string;
   cost?: number;
   tokens?: WireMessage['tokens'];
   structured?: unknown;
-  /** True where opencode ended the message with an error. */
+  /** True if opencode ended the message with an error. */
   failed: boolean;
   error?: RunError;
   /** True for the summary that a compaction writes. */
@@ -83,7 +83,7 @@ function trim(info: WireMessage): Omit<TranscriptMessage, 'parts'> {
   };
 }
 
-/** True while the model is being asked: the message is begun and neither finished nor failed. */
+/** True while the model is being asked: the message has begun, and has neither finished nor failed. */
 export function isAsking(info: WireMessage): boolean {
   return (
     info.role === 'assistant' &&
@@ -93,7 +93,7 @@ export function isAsking(info: WireMessage): boolean {
   );
 }
 
-/** The tool call of a part that is running; its wire start becomes a time on the observed clock. */
+/** The tool call of a running part. Its start in the server's time becomes a time on the observed clock. */
 export function runningTool(
   value: WirePart,
   at: number,
@@ -105,7 +105,7 @@ export function runningTool(
   return {
     callID: value.callID,
     tool: value.tool ?? 'unknown',
-    // The server's clock may be ahead of ours: a tool never starts in the future.
+    // The server's clock may be ahead of ours, but a tool never starts in the future.
     startedAt: time?.start === undefined ? at : at - Math.max(0, epochNow - time.start),
     ...(childID !== undefined && { childID }),
   };
@@ -113,11 +113,11 @@ export function runningTool(
 
 export interface TranscriptState {
   tools: RunningTool[];
-  /** The last message is the user's: no assistant message was begun yet. */
+  /** The last message is the user's: no assistant message has begun yet. */
   preparing: boolean;
   /** The answer under way is a compaction's summary. */
   compacting: boolean;
-  /** Since when a part of the answer is under way, on the observed clock. */
+  /** Since when a part of the answer has been under way, on the observed clock. */
   answeringSince?: number;
   model?: string;
   mark: string;
@@ -142,8 +142,8 @@ export function transcriptState(
 }
 
 /**
- * Since when text, reasoning or a tool's input is being written. opencode tells of it by deltas alone; the transcript
- * shows an empty part, and the whole of it at its end (seen on 1.18.33).
+ * Since when text, reasoning or a tool's input has been written. opencode reports this only by deltas. The transcript
+ * shows an empty part, and the whole of it only at its end (seen on 1.18.33).
  */
 function answering(
   { parts, completed, failed, created }: TranscriptMessage,
@@ -163,7 +163,7 @@ function isUnderWay({ type, time, state }: WirePart): boolean {
   return isText && time?.start !== undefined && time.end === undefined;
 }
 
-/** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
+/** A digest of ids, states, lengths and times: it holds no text, and changes when the transcript does. */
 function markOf(messages: readonly TranscriptMessage[]): string {
   const hash = createHash('sha1');
   for (const item of messages) {

@@ -1,6 +1,6 @@
 /**
- * Translates the `session.next.*` events, which tell of runs that the preview of OpenCode 2's API has started (preview.ts;
- * seen on 1.18.33: prompt, step, text and tool events). Only what cannot do harm is read from them; no retry was seen, a
+ * Translates the `session.next.*` events of runs that the preview of OpenCode 2's API has started (preview.ts; seen on
+ * 1.18.33: prompt, step, text and tool events). Only what cannot do harm is read from them. No retry was seen, and a
  * step that fails ends its run.
  */
 import * as z from 'zod';
@@ -8,11 +8,11 @@ import { bounded } from '../http/errors.js';
 import * as schemas from './schemas.js';
 import type { Context, Said, Translation } from './translation.js';
 
-/** Of the types of these events. */
+/** All types of these events begin with this. */
 export const PREFIX = 'session.next.';
-/** As much of an error's words as other errors have. */
+/** An error's message gets as much room as that of other errors. */
 const ERROR_CHARS = 300;
-/** Families in which any event means that text, tool input or output has come. */
+/** Families of events that each show new text, tool input or output. */
 const PROGRESS = /^(text|reasoning|tool|shell)\./;
 
 const nextEvent = z.object({

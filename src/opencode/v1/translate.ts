@@ -1,7 +1,7 @@
 /**
- * Turns opencode's events into the watchdog's observations: all differences between versions live here. Pure.
+ * Turns opencode's events into the watchdog's observations. All differences between versions are handled here. Pure.
  *
- * What is not listed in `TRANSLATORS` says nothing about a session's health and is dropped unread.
+ * An event that is not listed in `TRANSLATORS` says nothing about a session's health and is dropped unread.
  */
 import * as z from 'zod';
 import type { Observation, RequestKind } from '../../watchdog/observation.js';
@@ -56,7 +56,7 @@ export function translate(
 
 const owned = z.object({ sessionID: schemas.id });
 
-/** For events whose type and session say all there is to say. */
+/** For events that say everything by their type and session. */
 const always =
   (...said: Said[]): Translator =>
   (properties) => {
@@ -68,7 +68,7 @@ const statusEvent = owned.extend({ status: z.unknown().optional() });
 const status: Translator = (properties, { epochNow, parseStats }) => {
   const event = statusEvent.safeParse(properties).data;
   if (!event) return undefined;
-  // Whatever `readStatus` cannot read it has counted itself.
+  // `readStatus` itself has counted what it could not read.
   const read = readStatus(event.status, epochNow, parseStats);
   return {
     sessionID: event.sessionID,
@@ -93,7 +93,7 @@ const info: Translator = (properties, { epochNow }) => {
     sessionID: session.id,
     said: [
       { kind: 'session.info', info: known },
-      // 1.0 and 1.1 show a compaction here; later ones by a message part.
+      // 1.0 and 1.1 show a compaction here; later versions show it by a message part.
       ...(time?.compacting !== undefined ? [{ kind: 'session.compacting' } as const] : []),
     ],
   };
@@ -109,10 +109,10 @@ const deleted: Translator = (properties) => {
   return sessionID === undefined ? undefined : { sessionID, said: [{ kind: 'session.deleted' }] };
 };
 
-/** A failed query of opencode's own database is told with its values: a message's text may be among them (1.18.33). */
+/** If a query of opencode's own database fails, its error contains values, perhaps a message's text (1.18.33). */
 const QUERY_VALUES = /\bparams: .*$/s;
 
-/** opencode puts a stack behind some of its messages: the sentence before it is what a reader needs. */
+/** opencode adds a stack to some of its messages. A reader needs only the sentence before it. */
 const STACK = /\s*\n\s*at\s.*$/s;
 
 const errorEvent = z.object({
@@ -122,7 +122,7 @@ const errorEvent = z.object({
 const error: Translator = (properties) => {
   const event = errorEvent.safeParse(properties).data;
   if (!event) return undefined;
-  // An error of no session is the server's own affair.
+  // An error without a session concerns only the server itself.
   if (event.sessionID === undefined) return { sessionID: '', said: [] };
   const { message, statusCode, isRetryable } = event.error?.data ?? {};
   return {
@@ -148,8 +148,8 @@ const messageEvent = z.object({
   info: schemas.message,
 });
 /**
- * A user's message comes again and again (with its summary, after each step): `messageID` lets the watchdog count it
- * once. An assistant's message that has ended says nothing that `step-finish` and the status do not say better.
+ * A user's message is sent again and again (with its summary, after each step): by `messageID` the watchdog counts it
+ * once. For an assistant's message that has ended, `step-finish` and the status say everything better.
  */
 const message: Translator = (properties, { steps }) => {
   const event = messageEvent.safeParse(properties).data;
@@ -166,7 +166,7 @@ const message: Translator = (properties, { steps }) => {
   steps?.message(event.info);
   if (!isAsking(event.info)) return { sessionID, said: [] };
   const said: Said[] = [{ kind: 'session.asking_model', ...details }];
-  // The part that tells of a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
+  // The part that shows a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
   if (event.info.summary === true) said.push({ kind: 'session.compacting' });
   return { sessionID, said };
 };
@@ -204,7 +204,7 @@ function partSays(value: schemas.WirePart, { at, epochNow, steps }: Context): Sa
         { kind: 'session.compacting', ...(value.auto !== undefined && { auto: value.auto }) },
       ];
     case 'retry': {
-      // 1.0.0 has no `session.status`: this is how it tells of a retry.
+      // 1.0.0 has no `session.status`: it reports a retry like this.
       const reason = schemas.namedError.safeParse(value.error).data?.data?.message ?? '';
       const attempt = Math.max(1, Math.floor(value.attempt ?? 1));
       const retry = {

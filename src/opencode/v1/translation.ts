@@ -1,4 +1,4 @@
-/** What a translator of opencode 1.x's events is given, and what it makes of one. */
+/** What a translator of opencode 1.x's events gets, and what it returns. */
 import type { SessionObservation } from '../../watchdog/observation.js';
 import type { ParseStats } from '../parse-stats.js';
 import type { StepReader } from './step-reader.js';
@@ -15,7 +15,7 @@ export interface Context {
   steps: StepReader | undefined;
 }
 
-/** What an event says of one session; undefined where it has not the shape that its type asks for. */
+/** What an event says about one session; undefined if it does not have the shape that its type requires. */
 export interface Translation {
   sessionID: string;
   said: Said[];

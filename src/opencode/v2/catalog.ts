@@ -14,7 +14,9 @@ export const model = z.object({
 });
 export type WireModel = z.infer<typeof model>;
 
-/** `*` is all; the last rule that fits counts, as in 1.x (the schemas of 2.0.26: `agent`, `permission`). */
+/**
+ * `*` matches everything; the last rule that matches counts, as in 1.x (the schemas of 2.0.26: `agent`, `permission`).
+ */
 const rule = z.object({ action: z.string(), resource: z.string(), effect: z.string() });
 
 export const agent = z.object({
@@ -24,7 +26,7 @@ export const agent = z.object({
 });
 export const provider = z.object({ id: z.string() });
 
-/** The list names what can be asked: models of providers that are not connected are not in it. */
+/** The list has only models that can be asked: those of providers that are not connected are not in it. */
 export function catalogOf(models: readonly WireModel[], providers: readonly string[]): Catalog {
   const known = models
     .filter(({ enabled }) => enabled !== false)

@@ -1,4 +1,7 @@
-/** The API of OpenCode 2 (opencode-2-facts): what the watchdog asks of it, each answer checked and made plain. */
+/**
+ * The calls of OpenCode 2's API that the watchdog makes (opencode-2-facts). Each checks its answer and turns it into a
+ * plain value.
+ */
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { eachLimited } from '../../lib/semaphore.js';
@@ -32,9 +35,9 @@ import { type Transcript, transcriptState } from './transcript.js';
 /** The server's own user, whatever is configured (section 1.4). */
 const USER = 'opencode';
 const STREAMS = [{ path: '/api/event', ofAllDirectories: true }] as const;
-/** The last step's message and the few before it. */
+/** The last step's message and a few before it. */
 const LAST_MESSAGES = 6;
-/** Some messages of 2.x are of no conversation. */
+/** More than are shown, because some messages of 2.x do not belong to the conversation. */
 const MORE_THAN_SHOWN = 2 * MAX_EXCERPT_MESSAGES;
 /** Quiet sessions that one poll asks for their retry. At the limit: the rest is asked by the next polls. */
 const MAX_ASKED = 8;
@@ -50,7 +53,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
   readonly streams = STREAMS;
   readonly statusScope = 'server';
   protected readonly known = new KnownSessions();
-  /** Of the last poll. */
+  /** The active sessions of the last poll. */
   #active: readonly string[] = [];
 
   constructor(options: Omit<ApiClientOptions, 'username'>) {
@@ -61,7 +64,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return new V2EventReader(clock, this.known);
   }
 
-  /** 503 is a boot or a stop, 500 a boot that has failed: alive each time (section 2). */
+  /** 503 means that the server boots or stops, 500 that its boot has failed. It is alive each time (section 2). */
   async probe(signal?: Signal, timeoutMs?: number): Promise<ProbeResult> {
     try {
       const info = await this.ask(schemas.info, { path: '/api/info', signal, timeoutMs });
@@ -80,7 +83,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     }
   }
 
-  /** A beta lets nobody see which routes it has without the password (section 1.1). */
+  /** Without the password, a beta does not show which routes it has (section 1.1). */
   async #betaState(
     { statusCode, answered }: OpencodeError,
     signal: Signal,
@@ -91,7 +94,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       const { version } = await this.ask(betaSchema, { path: '/api/health', signal, timeoutMs });
       return { answered, ...betaOf(version) };
     } catch {
-      // Neither: what answers is for the identification to say.
+      // It is no beta either: the identification has to find out what answers.
       return undefined;
     }
   }
@@ -101,7 +104,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     this.#active = [];
   }
 
-  /** Of the whole server; absent means idle (section 4.2). */
+  /** The statuses of the whole server; a session that is absent is idle (section 4.2). */
   async statuses(
     _directory?: string,
     signal?: Signal,
@@ -116,7 +119,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return new Map(active.map((sessionID) => [sessionID, this.known.status(sessionID, epochNow)]));
   }
 
-  /** "running" is all that the list says: of sessions that were quiet for a while the newest message says more. */
+  /** The list says only "running". If a session was quiet for a while, its newest message says more. */
   async #askForRetries(active: readonly string[], signal: Signal): Promise<void> {
     const now = this.clock.now();
     const quiet = active
@@ -130,7 +133,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
         const { retry } = messages.find(({ type }) => type === 'assistant') ?? {};
         known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
       } catch {
-        // The session is active all the same: this is no more than a detail of it.
+        // The session is active anyway; only a detail about it is missing.
       }
     });
   }
@@ -179,8 +182,8 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
   }
 
   /**
-   * What the events told and the transcript does not show yet: an argument that is being written, a compaction. Where it
-   * shows them ended, an event was missed.
+   * Adds what the events showed and the transcript does not show yet: an argument that is being written, a compaction.
+   * If the transcript shows a call, the transcript counts, because the event of the call's end may have been missed.
    */
   #withHeard(
     sessionID: string,
@@ -206,7 +209,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     signal?: Signal,
   ): Promise<LastMessage | undefined> {
     const messages = await this.messages(sessionID, LAST_MESSAGES, signal);
-    // A turn is closed by a message of its own, and changes of model and agent are messages, too.
+    // A message of its own closes a turn, and changes of model and agent are messages, too.
     const last = messages.find(({ type }) => type === 'assistant' || type === 'user');
     if (last === undefined) return undefined;
     return {
@@ -226,7 +229,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return excerptOf(await this.messages(sessionID, MORE_THAN_SHOWN, signal));
   }
 
-  /** Only of directories in which sessions are active: asking boots any other (section 4.3). */
+  /** Without a directory, asks only about those in which sessions are active: asking boots any other (section 4.3). */
   async openRequests(directory: string | undefined, signal?: Signal): Promise<OpenRequestLists[]> {
     const places = new Set<string>();
     if (directory !== undefined) places.add(directory);
@@ -253,7 +256,9 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return normaliseDirectory(answer.directory ?? answer.data?.directory ?? '');
   }
 
-  /** Answers at once and waits for nothing; `false` also says "already stopping": neither is evidence (section 4.5). */
+  /**
+   * Answers at once and waits for nothing. `false` can also mean "already stopping". Neither is evidence (section 4.5).
+   */
   async abort(
     sessionID: string,
     _directory?: string,
@@ -265,14 +270,14 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return 'taken';
   }
 
-  /** Evicts it: loaded again with the next request for it (section 6). */
+  /** Evicts the directory; the next request for it loads it again (section 6). */
   async dispose(directory: string, signal?: Signal, timeoutMs?: number): Promise<void> {
     const query = { 'location[directory]': directory };
     const path = '/api/debug/location';
     await this.transport.json({ method: 'DELETE', path, query, signal, timeoutMs });
   }
 
-  /** Model and agent are the session's, set before the prompt (section 4.5). */
+  /** Model and agent belong to the session and are set before the prompt (section 4.5). */
   async prompt(
     sessionID: string,
     _directory: string | undefined,
@@ -286,7 +291,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     await post('/prompt', { text });
   }
 
-  /** With words the model goes on; without them the turn would end (section 6). */
+  /** If the rejection has a message, the model goes on; without one the turn would end (section 6). */
   async rejectRequest(
     { requestID, on, sessionID }: PendingRequest & { sessionID: string },
     _directory: string | undefined,
@@ -308,7 +313,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     await this.transport.json({ ...request, signal });
   }
 
-  /** Newest first. */
+  /** The messages, newest first. */
   protected messages(
     sessionID: string,
     limit: number | undefined,
@@ -319,7 +324,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return this.#pages(path, schemas.message, limit, signal, timeoutMs);
   }
 
-  /** A list of as many as are wanted, or of all. */
+  /** Reads a list page by page: as many entries as are wanted, or all. */
   async #pages<T>(
     path: string,
     schema: Schema<T>,
@@ -334,7 +339,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       const query = { limit: size, cursor };
       const page = await this.ask(schemas.anyList, { path, query, signal, timeoutMs });
       list.push(...this.readable(page.data, schema));
-      // The same cursor again would be asked without end.
+      // If a page gives the same cursor again, following it would never end.
       const next = page.data.length === 0 ? undefined : page.cursor?.next;
       cursor = next === cursor ? undefined : next;
     } while (cursor !== undefined && (limit === undefined || list.length < limit));
@@ -391,7 +396,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
   }
 }
 
-/** `/api/info` answers 503 while it boots or stops, and 500 when its boot has failed (section 2). */
+/** `/api/info` answers 503 while the server boots or stops, and 500 if its boot has failed (section 2). */
 function bootStateOf({ statusCode, answered }: OpencodeError): Unsupported | undefined {
   switch (statusCode) {
     case 503:

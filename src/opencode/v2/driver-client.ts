@@ -23,9 +23,9 @@ import { readTranscript } from './messages.js';
 import { V2RunEvents } from './run-events.js';
 import * as schemas from './schemas.js';
 
-/** Messages that are asked for beyond those wanted: some are of no conversation. */
+/** This many messages more than wanted are asked for, because some do not belong to the conversation. */
 const MORE_MESSAGES = 20;
-/** A delete waits for the run that it ends (section 4.5). */
+/** A delete waits for the end of the run that it ends (section 4.5). */
 const DELETE_MS = 20_000;
 /** Prompts of ours that may wait in an inbox. At the limit: the oldest is not withdrawn by an abort. */
 const MAX_SENT = 1_000;
@@ -36,9 +36,9 @@ const modelAnswer = z.object({ data: catalog.model.optional().catch(undefined) }
 type Signal = AbortSignal | undefined;
 
 export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
-  /** A prompt has no such key there (section 4.2). */
+  /** A prompt has no key for it in 2.x (section 4.2). */
   readonly takesSchema = false;
-  /** The inbox's id of the last prompt to each session. */
+  /** The inbox id of the last prompt to each session. */
   readonly #sent = new BoundedMap<string, string>(MAX_SENT);
 
   async recognised(): Promise<void> {}
@@ -80,7 +80,9 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     return limit === undefined ? messages : messages.slice(-limit);
   }
 
-  /** Model and agent are the session's, and are set before the prompt; a system text goes before its words. */
+  /**
+   * Model and agent belong to the session and are set before the prompt. A system text goes before the prompt's text.
+   */
   async send(
     sessionID: string,
     _directory: string | undefined,
@@ -108,7 +110,7 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     this.#sent.set(sessionID, data.id);
   }
 
-  /** A variant alone is one of the model that a prompt gets anyway. */
+  /** A variant without a model is a variant of the model that the prompt gets anyway. */
   async #modelOf(
     sessionID: string,
     model: ModelRef | undefined,
@@ -125,7 +127,7 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     return ref && { id: ref.id, providerID: ref.providerID, ...more };
   }
 
-  /** First a prompt of ours that waits in the inbox is withdrawn: it would run with the next one (section 4.5). */
+  /** If a prompt of ours waits in the inbox, it is withdrawn first: it would run with the next one (section 4.5). */
   override async abort(
     sessionID: string,
     directory?: string,
@@ -139,7 +141,7 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
         .json({ method: 'DELETE', path, signal, timeoutMs })
         .then(() => this.#sent.delete(sessionID))
         .catch((error: unknown) => {
-          // Delivered already: the interrupt ends its run. What else went wrong, the interrupt tells as well.
+          // The prompt is delivered already: the interrupt ends its run. Any other failure shows at the interrupt too.
           if (isNotFound(error)) this.#sent.delete(sessionID);
         });
     }
@@ -190,7 +192,7 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
   async asking(signal?: Signal): Promise<{ agents: number; asking: Asking[] } | undefined> {
     const list = await this.#place('/api/agent', catalog.agent, undefined, signal);
     const shown = list.filter(({ hidden }) => hidden !== true);
-    // Rules of another form than is known are not read for none at all.
+    // Rules in an unknown form must not count as no rules.
     if (shown.some(({ permissions }) => permissions === undefined)) return undefined;
     const asking = shown.flatMap(({ id, permissions = [] }) =>
       askingOf(
@@ -229,14 +231,14 @@ const modelRef = z.object({ id: z.string(), providerID: z.string() });
 
 const placeOf = (directory: string | undefined) => ({ 'location[directory]': directory });
 
-/** The server has no such list, or its plugins are not ready (section 4.4): the run itself tells then. */
+/** The server has no such list, or its plugins are not ready (section 4.4): the run itself shows it then. */
 function isNone(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return false;
   const { kind, statusCode = 0 } = error;
   return kind === 'not_opencode' || (kind === 'http' && (statusCode === 404 || statusCode >= 500));
 }
 
-/** Tools of another name in 2.x (section 7). */
+/** Tools that have another name in 2.x (section 7). */
 const ACTIONS: Readonly<Record<string, string>> = { bash: 'shell', task: 'subagent' };
 
 function rule({ permission, pattern, action }: PermissionRule) {

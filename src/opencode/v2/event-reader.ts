@@ -19,7 +19,7 @@ import { type Known, type KnownSessions, retryOf, retryStatus } from './known-se
 import * as schemas from './schemas.js';
 
 const STRING = '"(?:[^"\\\\]|\\\\.)*"';
-/** `data: {"id":I,"created":N,"type":T,"location":{…},"data":{"sessionID":S,…`, each of the first ones optional. */
+/** `data: {"id":I,"created":N,"type":T,"location":{…},"data":{"sessionID":S,…`; only `type` must be there. */
 const HEAD = new RegExp(
   `^data: ?\\{(?:"id":${STRING},)?(?:"created":\\d+,)?"type":"([\\w.]+)"` +
     `(?:,"location":\\{"directory":${STRING}\\})?(?:,"data":\\{"sessionID":"([\\w-]{1,256})")?`,
@@ -34,7 +34,9 @@ const PROGRESS: Said = Object.freeze({ kind: 'session.progress' });
 const IDLE: Said = { kind: 'session.status', status: { type: 'idle' } };
 const RUNNING: Said = { kind: 'session.status', status: { type: 'busy' } };
 
-/** Why opencode ended an execution (section 3.3), for people; `user` and what else is somebody's own will is an abort. */
+/**
+ * For people: why opencode ended a run by itself (section 3.3). `user` and other reasons of somebody's own are aborts.
+ */
 const INACTIVE = 'opencode ended the run: nothing came of its directory for an hour';
 
 export class V2EventReader implements EventReader {
@@ -50,11 +52,11 @@ export class V2EventReader implements EventReader {
   }
 
   head(head: string): FrameHead {
-    // The heartbeat is a comment: no parser tells of it.
+    // The heartbeat is a comment, which no parser passes on.
     if (head.startsWith(':')) return { kind: 'heartbeat' };
     const [, type, sessionID] = HEAD.exec(head) ?? [];
     if (type === undefined || sessionID === undefined) return OTHER;
-    // Where its text is wanted, no delta is left out.
+    // If the session's text is wanted, no delta is left out.
     const isDelta = type.endsWith('.delta') && !this.#sampler.wants(sessionID, this.#clock.now());
     return { kind: isDelta ? 'delta' : 'other', sessionID };
   }
@@ -70,7 +72,7 @@ export class V2EventReader implements EventReader {
     if (event === undefined) return { kind: 'unreadable' };
     const tagged = event.location?.directory;
     const place = isDirectory(tagged) ? normaliseDirectory(tagged) : undefined;
-    // The first frame of each connection: what came before it was not heard.
+    // This is the first frame of each connection: what was sent before it was missed.
     if (event.type === 'server.connected') {
       this.#known.missed();
       return NOTHING;
@@ -79,7 +81,7 @@ export class V2EventReader implements EventReader {
     const read = schemas.eventData.safeParse(event.data ?? {}).data;
     if (read === undefined) return { kind: 'unreadable' };
     const sessionID = read.sessionID ?? read.form?.sessionID;
-    // A form may be of no session (MCP): `global`.
+    // A form may belong to no session (MCP); its session is then `global`.
     if (sessionID === undefined || sessionID === 'global') return NOTHING;
     const known = this.#known.of(sessionID);
     const at = this.#clock.now();
@@ -103,7 +105,7 @@ export class V2EventReader implements EventReader {
     this.#known.forget();
   }
 
-  /** A directory's services are gone: its runs go on, and what they asked is open no more (section 6). */
+  /** The services of a directory are gone. Its runs go on, but their requests are no longer open (section 6). */
   #shutDown(directory: string | undefined): Frame {
     const at = this.#clock.now();
     const observations: Observation[] = [];
@@ -214,7 +216,7 @@ export class V2EventReader implements EventReader {
     }
   }
 
-  /** What the text so far shows, behind what the delta itself says. */
+  /** What the text so far shows; it follows the delta's own observation. */
   #sample(
     { sessionID, assistantMessageID, ordinal, delta }: schemas.EventData,
     at: number,
@@ -224,7 +226,7 @@ export class V2EventReader implements EventReader {
     return textRepeats === undefined ? [] : [{ kind: 'session.text_sampled', textRepeats }];
   }
 
-  /** Published with the provider's first event, again by each attempt with the same message (section 3.4). */
+  /** Published with the provider's first event. Each attempt publishes it again with the same message (section 3.4). */
   #stepStarted({ assistantMessageID, model, agent }: schemas.EventData, known: Known): Said[] {
     known.retry = undefined;
     const cut = ended(known);
@@ -270,7 +272,7 @@ export class V2EventReader implements EventReader {
       },
     });
     switch (type) {
-      // The stream is silent while the model writes a long argument (section 3.2): that is no hang.
+      // The stream is silent while the model writes a long argument (section 3.2), which is no hang.
       case 'session.tool.input.started':
         calls.set(id, call);
         return [running(), PROGRESS];
@@ -309,11 +311,13 @@ export class V2EventReader implements EventReader {
   }
 }
 
-/** Families in which any other event means that something has come. `session.viewed` is a client's (section 3.3). */
+/**
+ * Families whose other events all show new activity. `session.viewed` is not in them: it is a client's (section 3.3).
+ */
 const SIGN_OF_LIFE =
   /^session\.(text|reasoning|step|compaction|shell|instructions|synthetic|skill)\b/;
 
-/** What was called and has not ended is over. */
+/** Ends the calls that have not ended, and a compaction: both are over. */
 function ended(known: Known): Said[] {
   const { calls } = known;
   const over = [...calls.keys()].map((callID): Said => ({ kind: 'tool.ended', callID }));
@@ -345,8 +349,9 @@ function failure(error: schemas.WireError | undefined): Said {
 }
 
 /**
- * `shutdown` is no server's end: a reject without words ends a turn by that name too (section 6). Whoever ended it, it
- * was no failure; only the inactivity sweep ends a run that nobody wanted to end.
+ * `shutdown` does not mean that the server ends: if a request is rejected without a message, the turn ends with this
+ * reason too (section 6). Whoever ended it, it was no failure. Only the inactivity sweep ends a run that nobody wanted
+ * to end.
  */
 function interruption(reason: string | undefined): Said {
   return reason === 'inactivity'

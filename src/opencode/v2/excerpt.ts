@@ -1,16 +1,18 @@
-/** The end of a session's transcript for a person who looks, as OpenCode 2 tells it (opencode-2-facts, section 4.1). */
+/**
+ * The end of a session's transcript, for a person to read, from OpenCode 2's messages (opencode-2-facts, section 4.1).
+ */
 import * as shared from '../excerpt.js';
 import type { Excerpt } from '../server-api.js';
 import type { WireContent, WireMessage } from './schemas.js';
 
-/** Who has written it; what is of no conversation (changes of model, closed turns) is not shown. */
+/** Who has written a message. Messages outside the conversation (changes of model, closed turns) are not shown. */
 const ROLES: Readonly<Record<string, string>> = {
   user: 'user',
   assistant: 'assistant',
   compaction: 'assistant',
 };
 
-/** @param newestFirst as the server lists them */
+/** @param newestFirst in the order in which the server lists them */
 export function excerptOf(newestFirst: readonly WireMessage[]): Excerpt {
   return shared.excerptOf(newestFirst.toReversed().flatMap(shownOf));
 }

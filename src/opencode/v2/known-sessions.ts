@@ -1,7 +1,8 @@
 /**
- * What is known of each session between its events: where it is, which retry it waits for, and which tools it calls.
- * Events of an execution name no directory, polls say only "running", and a tool's name comes once (opencode-2-facts,
- * sections 3.2, 3.3 and 4.2). Bounded: the session heard of least recently is forgotten.
+ * What is known of each session between its events: its directory, the retry that it waits for, and the tools that it
+ * calls. Events of an execution name no directory, polls say only "running", and a tool's name is sent only once
+ * (opencode-2-facts, sections 3.2, 3.3 and 4.2). It is bounded: the session that was heard of least recently is
+ * forgotten.
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
@@ -9,7 +10,7 @@ import type { WireError } from './schemas.js';
 
 /** Sessions between their events. As many as the watchdog remembers. At the limit: the oldest is forgotten. */
 const MAX_KNOWN = 10_000;
-/** A session of which nothing was heard for this long is asked whether it waits for a retry. */
+/** If a session was quiet for this long, its newest message is read, to see whether it waits for a retry. */
 export const ASK_AFTER_MS = 30_000;
 const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
 
@@ -21,7 +22,7 @@ export interface Call {
 }
 
 export interface Retry {
-  /** Requests of the step that have failed. */
+  /** How many requests of the step have failed. */
   failed: number;
   /** Epoch ms of the next attempt. */
   next: number;
@@ -33,14 +34,14 @@ export interface Known {
   directory: string | undefined;
   retry: Retry | undefined;
   calls: Map<string, Call>;
-  /** A compaction has begun and not ended: it may say nothing for long (section 5). */
+  /** A compaction has begun and not ended. It may be silent for a long time (section 5). */
   compacting: boolean;
   /** Requests that wait for an answer. */
   requests: Set<string>;
   /** Prompts that wait to be delivered, and the one that was delivered last. */
   prompts: Set<string>;
   prompt: string | undefined;
-  /** When (observed clock) it was last heard of or asked. */
+  /** When (observed clock) the session was last heard of or asked about. */
   heardAt: number;
 }
 
@@ -72,14 +73,14 @@ export class KnownSessions {
     return this.#known.entries();
   }
 
-  /** An active session's: it retries until its next attempt is due, and is busy from then on. */
+  /** The status of an active session: it retries until its next attempt is due, and is busy from then on. */
   status(sessionID: string, epochNow: number): SessionStatus {
     const retry = this.#known.get(sessionID)?.retry;
     if (retry === undefined || retry.next <= epochNow) return BUSY;
     return retryStatus(retry, epochNow);
   }
 
-  /** Events were missed: what was heard before says nothing about now. */
+  /** Called when events were missed: what was heard before says nothing about now. */
   missed(): void {
     for (const known of this.#known.values()) known.heardAt = Number.NEGATIVE_INFINITY;
   }
@@ -102,7 +103,7 @@ export function retryStatus(
   };
 }
 
-/** `attempt` is the number of the coming one: one fewer has failed (section 3.4). */
+/** `attempt` is the number of the next attempt: one fewer have failed (section 3.4). */
 export function retryOf(attempt: number, at: number, error: WireError | undefined): Retry {
   return {
     failed: Math.max(1, Math.floor(attempt) - 1),

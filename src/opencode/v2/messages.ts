@@ -3,7 +3,7 @@ import { METADATA_KEY, type Message, type RunError, type ToolUse } from '../driv
 import { tokenCounts } from '../token-counts.js';
 import type { WireContent, WireError, WireMessage } from './schemas.js';
 
-/** Of a provider: the same request may work later (section 5). */
+/** Errors of a provider after which the same request may work later (section 5). */
 const RETRYABLE: ReadonlySet<string> = new Set([
   'provider.rate-limit',
   'provider.transport',
@@ -12,7 +12,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   'provider.unknown',
 ]);
 
-/** The error in the words of the driver, which it has from 1.x. */
+/** The error in the driver's terms, which come from 1.x. */
 export function runError({ type, message, status }: WireError): RunError {
   return {
     name: errorName(type),
@@ -29,14 +29,14 @@ function errorName(type: string): string {
 }
 
 /**
- * Whatever is of a conversation, oldest first: prompts, answers and compactions. Of the messages that close a turn, those
- * that tell what no answer does: a turn that failed or was interrupted before its first one.
+ * The messages of the conversation, oldest first: prompts, answers and compactions. Of the messages that close a turn,
+ * only those that show what no answer does: a turn that failed or was interrupted before its first answer.
  *
- * @param newestFirst as the server lists them
+ * @param newestFirst in the order in which the server lists them
  */
 export function readTranscript(newestFirst: readonly WireMessage[]): Message[] {
   const messages: Message[] = [];
-  /** The newest prompt: the answers that follow belong to it, as 1.x says it. */
+  /** The newest prompt: the answers that follow belong to it, as in 1.x. */
   let prompt: string | undefined;
   for (const wire of newestFirst.toReversed()) {
     const { id, type, outcome } = wire;
@@ -94,7 +94,7 @@ function messageOf(wire: WireMessage): Message | undefined {
     case 'assistant':
       return answer(wire);
     default:
-      // Changes of model, agent or place, instructions, a person's own commands: no part of the conversation.
+      // Changes of model, agent or directory, instructions, a person's own commands: not part of the conversation.
       return undefined;
   }
 }
@@ -113,7 +113,7 @@ function compaction({ id, status, summary = '', time, ...wire }: WireMessage): M
 }
 
 function answer({ id, content, finish, error, model, agent, time, ...wire }: WireMessage): Message {
-  // "error" is no reason of the model's: the error says more.
+  // "error" is not a reason that the model gave: the error itself says more.
   const ended = error === undefined ? finish : undefined;
   return {
     ...blank(id, 'assistant', undefined),
@@ -137,7 +137,7 @@ function spent({ cost, tokens }: Pick<WireMessage, 'cost' | 'tokens'>): Partial<
   };
 }
 
-/** In the words of 1.x, where the argument that is being written is `pending`. */
+/** A tool call in the terms of 1.x, where it is `pending` while its argument is being written. */
 function toolUse({ name = 'unknown', state }: WireContent): ToolUse {
   const status = state?.status === 'streaming' ? 'pending' : (state?.status ?? 'unknown');
   return { tool: name, status, ...(state?.error && { error: state.error.message }) };

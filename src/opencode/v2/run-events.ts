@@ -1,4 +1,4 @@
-/** What the frames of `/api/event` tell of a run (opencode-2-facts, section 3). */
+/** Reads what the frames of `/api/event` say about a run (opencode-2-facts, section 3). */
 import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
@@ -8,7 +8,7 @@ import type { KnownSessions } from './known-sessions.js';
 import { runError } from './messages.js';
 import * as schemas from './schemas.js';
 
-/** In the words of 1.x. */
+/** The status of a tool call, in the terms of 1.x. */
 const TOOL_STATUS: Readonly<Record<string, string>> = {
   'session.tool.called': 'running',
   'session.tool.success': 'completed',
@@ -19,7 +19,7 @@ export class V2RunEvents implements RunEventReader {
   readonly #reader: V2EventReader;
   readonly #known: KnownSessions;
 
-  /** What is heard is noted in `known`, so that a poll, which says no more than "running", knows of retries. */
+  /** The reader notes in `known` what it reads, so that a poll, which says only "running", knows of retries. */
   constructor(clock: Clock, known: KnownSessions) {
     this.#reader = new V2EventReader(clock, known);
     this.#known = known;
@@ -43,7 +43,7 @@ export class V2RunEvents implements RunEventReader {
   }
 
   #events(type: string, sessionID: string, data: schemas.EventData, text: string): RunEvent[] {
-    // Before the reader is told that a call has ended: it forgets its name with it.
+    // This comes before the reader sees the end of a call, because the reader then forgets the call's name.
     const tools = this.#tool(type, sessionID, data);
     const frame = this.#reader.read(text);
     const seen = frame.kind === 'event' ? frame.observations : [];
@@ -60,7 +60,7 @@ export class V2RunEvents implements RunEventReader {
     return [{ kind: 'tool', messageID, callID, use }];
   }
 
-  /** What the watchdog does not want to know: whose words are whose. */
+  /** What only the driver needs to know: which prompt or answer each text belongs to. */
   #own(type: string, sessionID: string, data: schemas.EventData): RunEvent[] {
     const { inboxID, item, assistantMessageID: messageID, ordinal = 0, text = '' } = data;
     switch (type) {
@@ -89,7 +89,7 @@ export class V2RunEvents implements RunEventReader {
         ];
       }
       case 'session.step.failed':
-        // The turn may go on: a retry, or a compaction. Its end says what came of it.
+        // The turn may go on with a retry or a compaction. Its end shows what came of it.
         return [];
       default: {
         const [, of, what] = /^session\.(text|reasoning)\.(started|delta|ended)$/.exec(type) ?? [];
@@ -132,7 +132,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Not for us: every answer that matters is looked up as well.
+    // Not a frame that we can use. Every answer that matters is looked up as well.
     return undefined;
   }
 }

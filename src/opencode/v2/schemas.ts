@@ -1,6 +1,6 @@
 /**
- * The shapes of OpenCode 2's answers and events, as far as they are read (opencode-2-facts). Unknown keys are ignored
- * and a broken optional field counts as absent: new ones come with patch releases.
+ * The shapes of OpenCode 2's answers and events, as far as they are read (opencode-2-facts). Unknown keys are ignored,
+ * and a broken optional field counts as absent: patch releases bring new ones.
  */
 import * as z from 'zod';
 import type { Spent } from '../../watchdog/observation.js';
@@ -15,7 +15,7 @@ export const id = z.string().regex(/^[\w-]{1,256}$/);
 const name = words(200);
 const number = z.number();
 
-/** `GET /api/info`, the same body with each status (section 2). */
+/** `GET /api/info`; the body is the same with each status (section 2). */
 export const info = z.object({ version: z.string().max(100), pid: maybe(number) });
 
 const tokens = z.object({
@@ -40,7 +40,7 @@ export const error = z.object({
 });
 export type WireError = z.infer<typeof error>;
 
-/** Of the newest assistant message: the retry that it waits for. */
+/** In the newest assistant message: the retry that it waits for. */
 const retry = z.object({
   attempt: z.number().max(1_000_000),
   at: number,
@@ -63,7 +63,7 @@ export type WireSession = z.infer<typeof session>;
 export const data = <T extends z.ZodType>(schema: T) => z.object({ data: schema });
 export const anyList = z.object({
   data: z.array(z.unknown()),
-  /** Where there are more (section 4.1). */
+  /** Present if there are more (section 4.1). */
   cursor: maybe(z.object({ next: maybe(z.string()) })),
 });
 export const active = data(z.record(z.string(), z.unknown()));
@@ -82,7 +82,7 @@ const content = z.object({
   state: maybe(
     z.object({
       status: z.string(),
-      /** Read for a person who looks. */
+      /** Read only to show it to a person. */
       input: z.unknown().optional(),
       error: maybe(error),
       metadata: maybe(z.object({ sessionID: maybe(id) })),
@@ -97,16 +97,16 @@ export const message = z.object({
   type: z.string(),
   model: maybe(model),
   agent: maybe(name),
-  /** Of a compaction: `running`, `completed`, `failed`. */
+  /** In a compaction: `running`, `completed`, `failed`. */
   status: maybe(name),
-  /** Of an `idle` message, which closes a turn: `succeeded`, `failed`, `interrupted`. */
+  /** In an `idle` message, which closes a turn: `succeeded`, `failed`, `interrupted`. */
   outcome: maybe(name),
-  /** Of a person's prompt, and of what opencode adds itself. */
+  /** In a person's prompt, and in what opencode adds itself. */
   text: maybe(z.string()),
-  /** What a compaction has written. */
+  /** The summary that a compaction has written. */
   summary: maybe(z.string()),
   files: maybe(z.array(z.object({ name: maybe(z.string()) }))),
-  /** What a program wrote to its prompt. */
+  /** What a program stored with its prompt. */
   metadata: maybe(z.record(z.string(), z.unknown())),
   finish: maybe(name),
   error: maybe(error),
@@ -128,7 +128,7 @@ export const envelope = z.object({
   data: z.unknown().optional(),
 });
 
-/** Everything that is read of any event's data: one schema, as the names mean the same everywhere. */
+/** Everything that is read from the data of any event. One schema is enough, as the names mean the same everywhere. */
 export const eventData = z.object({
   sessionID: maybe(id),
   parentID: maybe(id),
@@ -177,7 +177,7 @@ export function tokenTotal({ input = 0, output = 0, reasoning = 0, cache }: Wire
   return input + output + reasoning + (cache?.read ?? 0) + (cache?.write ?? 0);
 }
 
-/** The session's totals, title and compaction calls included (section 9). */
+/** The session's totals, including its title and compaction calls (section 9). */
 export function spentOf(of: {
   cost?: number | undefined;
   tokens?: WireTokens | undefined;
@@ -186,7 +186,7 @@ export function spentOf(of: {
   return { costUsd: of.cost ?? 0, tokens: of.tokens === undefined ? 0 : tokenTotal(of.tokens) };
 }
 
-/** `GET /api/location`; whether it is wrapped is not certain (section 4.1). */
+/** `GET /api/location`; it is not certain whether the answer is wrapped (section 4.1). */
 export const location = z.object({
   directory: maybe(path),
   data: maybe(z.object({ directory: path })),

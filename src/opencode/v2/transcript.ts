@@ -1,4 +1,4 @@
-/** Reads a session's last messages: what it is doing, and a mark that changes whenever they do. */
+/** Reads a session's last messages: what the session is doing, and a digest that changes whenever the messages do. */
 import { createHash } from 'node:crypto';
 import type { RunningTool } from '../../watchdog/observation.js';
 import type { Inspected } from '../server-api.js';
@@ -24,7 +24,7 @@ export function transcriptState(
     ({ type, id, name, state, time }): RunningTool[] => {
       if (type !== 'tool' || id === undefined) return [];
       const childID = state?.metadata?.sessionID;
-      // Its argument is being written: the event stream is silent for as long.
+      // `streaming`: the argument is being written, and the event stream is silent meanwhile.
       if (state?.status !== 'running' && state?.status !== 'streaming') return [];
       const startedAt = since(
         state.status === 'running' ? (time?.ran ?? time?.created) : time?.created,
@@ -51,7 +51,7 @@ export function transcriptState(
   };
 }
 
-/** A digest of ids, states, lengths and times: it holds no text, and differs when the transcript does. */
+/** A digest of ids, states, lengths and times: it holds no text, and changes when the transcript does. */
 function markOf(messages: readonly schemas.WireMessage[]): string {
   const hash = createHash('sha1');
   for (const { id, type, status, finish, time, retry, content } of messages) {

@@ -71,17 +71,11 @@ export interface Answering {
 
 /** What a control needs from outside; injected, so that this folder knows neither HTTP nor logs. */
 export interface ControlDeps {
-  /**
-   * One health probe, bounded in time; resolves to null if nothing answers over HTTP. Never rejects. A 401 counts as an
-   * answer.
-   */
+  /** One health probe, bounded in time; null if nothing answers over HTTP. Never rejects. A 401 counts as an answer. */
   isHealthy(signal: AbortSignal): Promise<Answering | null>;
   /** A supervised process has ended although nobody told it to. */
   onExit(exit: { pid: number; code: number | null; signal: NodeJS.Signals | null }): void;
-  /**
-   * A signal has stopped the process (state T), and it is still stopped. Called at each check until the process runs
-   * again.
-   */
+  /** A signal has stopped the process (state T), and it is still stopped. Called at each check until it runs again. */
   onSuspended(suspended: { pid: number }): void;
   /** A line of a spawned server's own output, cut to a maximum length. */
   onOutput(line: { stream: 'stdout' | 'stderr'; line: string }): void;
@@ -114,8 +108,7 @@ export interface ServerControl {
   /** Starts a server if none runs; resolves when it is healthy. @throws ControlError */
   start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer>;
   /**
-   * Ends the running server and all that it started, starts a new one and waits until it is healthy. @throws
-   * ControlError
+   * Ends the running server and all that it started, starts a new one and waits for its health. @throws ControlError
    */
   restart(signal: AbortSignal): Promise<RestartedServer>;
   /** Continues a process that a signal has stopped, with what was stopped along with it. @throws ControlError */
@@ -136,7 +129,7 @@ export interface ServerControl {
   endsOnStop?(): Promise<boolean>;
   /**
    * Stops watching. `stop` also ends a server that this control started or took over from an earlier daemon; `leave`
-   * leaves it running.
+   * leaves such a server running.
    */
   dispose(onExit: 'stop' | 'leave'): Promise<void>;
 }

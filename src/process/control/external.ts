@@ -51,8 +51,7 @@ export class ExternalControl extends LocalControl {
   }
 
   /**
-   * A server that answers but cannot be seen cannot be ended: waiting for a new server would mistake the old one for
-   * it.
+   * A server that answers but cannot be seen cannot be ended: a wait for a new one would mistake the old one for it.
    */
   async #refuseUnseen(signal: AbortSignal): Promise<void> {
     const { deps, url } = this.local.options;

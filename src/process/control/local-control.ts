@@ -113,10 +113,7 @@ export abstract class LocalControl implements ServerControl {
     this.local.options.deps.onNotice(level, message, fields);
   }
 
-  /**
-   * Starts a server by this spec. If one already runs, it is taken over instead, or replaced if it does not get
-   * healthy.
-   */
+  /** Starts a server by this spec. If one already runs, it is taken over, or replaced if it does not get healthy. */
   protected async startBy(
     spec: LaunchSpec,
     signal: AbortSignal,
@@ -139,8 +136,7 @@ export abstract class LocalControl implements ServerControl {
       this.notice('warn', `it did not get healthy within ${startTimeoutMs} ms and is replaced`);
       await this.local.end(signal);
     } else {
-      // An earlier daemon may have died while its server was booting: a second server would only lose the race for the
-      // port.
+      // An earlier daemon may have died while its server booted: a second one would only lose the race for the port.
       const booting = await this.local.booting();
       if (booting) {
         onStarting?.(booting.root.pid);

@@ -3,7 +3,7 @@
  * 1.5).
  *
  * Its clients start it again within a second of its end, and replace it if it does not answer. So only opencode's own
- * command ends and starts it, and a server that a client has started meanwhile is accepted as it is.
+ * command ends and starts it, and a server that a client has started in the meantime is accepted as it is.
  */
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';

@@ -23,8 +23,7 @@ export class SpawnControl extends LocalControl {
 
   async installedVersion(): Promise<string | undefined> {
     const { command, env, directory, user } = this.local.options;
-    // Root must not run another user's program as root, and for `node opencode.js serve` the answer would be Node's
-    // version.
+    // Root must not run another user's program as root, and `node opencode.js serve` would answer with Node's version.
     const [program = ''] = command;
     if (user !== undefined || basename(program) !== 'opencode') return undefined;
     const binary = await checkBinary(command, commandEnvironment(env), directory, VERSION_MS);

@@ -120,10 +120,7 @@ async function proven(
   return { kind: 'proven', server, wrappers, role: opencodeRole(server) };
 }
 
-/**
- * Refuses another user's opencode: without root we may not signal it, and root must not run that user's program as
- * root.
- */
+/** Refuses another user's opencode: without root we may not signal it, and root must not run that user's program. */
 function foreign(
   server: ProcessInfo,
   { port, owner = 'started', user }: ProveOptions,
@@ -191,8 +188,7 @@ function stranger(known: readonly ProcessInfo[], port: number): Finding {
 }
 
 /**
- * Advice for a root whose capabilities a container or unit took away (capabilities(7); only its owner may read
- * /proc/PID/fd).
+ * For a root whose capabilities a container or unit took away (capabilities(7); only its owner may read /proc/PID/fd).
  */
 const ROOT_ADVICE =
   'run the daemon as that user, or give it the capabilities DAC_READ_SEARCH, SYS_PTRACE and KILL';

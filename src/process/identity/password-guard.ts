@@ -41,8 +41,7 @@ interface Decision {
 }
 
 /**
- * How long a refusal holds, and every decision if sockets cannot be named and compared (no /proc), because `lsof` takes
- * time.
+ * How long a refusal holds, and any decision if sockets cannot be compared (no /proc), because `lsof` takes its time.
  */
 const BELIEVED_MS = 1_000;
 const VOUCHES: ReadonlySet<GuardOptions['mode']> = new Set([

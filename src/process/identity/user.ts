@@ -1,5 +1,5 @@
 /**
- * The user that `server.user` names: a daemon that runs as root may adopt this user's opencode, and starts it as this
+ * The user that `server.user` names. A daemon that runs as root may adopt this user's opencode, and starts one as this
  * user.
  */
 import { execFileSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * How a server is started: its command, working directory and environment, from the configuration or read from a
- * running process.
+ * How a server is started: its command, working directory and environment. They come from the configuration or are read
+ * from a running process.
  */
 import { statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';

@@ -39,10 +39,7 @@ export interface LocalOptions extends LaunchSpecOptions {
   stopGraceMs: number;
   /** Where the record of the started server and its output are kept. */
   stateDir: string;
-  /**
-   * For a caller that only reads: a daemon's record of its server is read but never changed, and its output is not
-   * followed.
-   */
+  /** For a caller that only reads: a daemon's record of its server is never changed, and its output is not followed. */
   readOnly?: boolean;
   table?: ProcessTable;
   holders?: FindHolders;
@@ -323,8 +320,7 @@ export class LocalServer {
       return found.server.pid;
     }
     if (found.kind === 'nobody') {
-      // The server answers, so it listens, but where we cannot see it (a container, sudo). The command is watched in
-      // its place.
+      // The server answers, so it listens, but we cannot see it (a container, sudo): the command is watched instead.
       const info = await this.table.read(launched.root.pid);
       if (info) await this.take({ kind: 'proven', server: info, wrappers: [], role: 'server' });
       if (this.#watched && info) this.#watched.unseen = true;

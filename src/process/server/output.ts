@@ -3,7 +3,7 @@
  *
  * The output goes to files, not pipes. With a pipe, the reader's death breaks the server's stdout (the wrapper and
  * tools that inherit it may die of EPIPE), a frozen reader blocks the server once the pipe is full, and the next daemon
- * could not read on.
+ * cannot go on reading.
  */
 import {
   closeSync,

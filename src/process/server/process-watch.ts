@@ -23,8 +23,7 @@ const UNKNOWN = '?';
 export interface WatchHandlers {
   onGone(): void;
   /**
-   * Called at each regular check that finds the process stopped, from the second in a row on: a brief stop is no
-   * concern.
+   * Called at each regular check that finds the process stopped, except the first in a row: a brief stop is no concern.
    */
   onSuspended(): void;
 }

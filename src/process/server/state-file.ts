@@ -24,8 +24,7 @@ const recordSchema = z.object({
   /** The process that listens; null until it is healthy. */
   server: refSchema.nullable(),
   /**
-   * The marker in the environment of everything that it starts (orphans.ts): a record is trusted for a process that
-   * shows it.
+   * The marker in the environment of all that it starts (orphans.ts): a record is trusted for a process that shows it.
    */
   mark: z.uuid(),
 });

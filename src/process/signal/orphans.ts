@@ -1,10 +1,10 @@
 /**
  * Finds what a server leaves behind when it ends by itself: tools whose parent is gone, so that no process tree shows
- * whose they were.
+ * which server started them.
  *
  * A server that we start has a marker in its environment, and everything that it starts inherits it. A marked process
  * is an orphan only if its output still leads to the dead server. A daemon that a tool has put into the background (a
- * build daemon, a dev server with a log file) was detached on purpose and stays alive.
+ * build daemon, a dev server with a log file) was detached on purpose and is left alone.
  */
 import { procEnviron, procLink } from '../table/proc-files.js';
 import { isAliveState, type ProcessStat, type ProcessTable } from '../table/process-table.js';
@@ -57,10 +57,7 @@ function markOf(pid: number): string | undefined {
     ?.slice(prefix.length);
 }
 
-/**
- * True if its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd): the process at the other end is
- * dead.
- */
+/** True if its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd), whose other end is then dead. */
 function talksToSomebody(pid: number): boolean {
   return [1, 2].some((fd) => {
     const target = procLink(`/proc/${pid}/fd/${fd}`) ?? '';

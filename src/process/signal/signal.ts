@@ -10,8 +10,7 @@ import { ancestors, type ProcessRef, type ProcessTable } from '../table/process-
 export type SignalOutcome =
   | { sent: true }
   /**
-   * `gone`: it has ended, or its pid belongs to another process. `protected`: never ours to signal. `denied`: the
-   * kernel refused.
+   * `gone`: it has ended, or its pid is another's now. `protected`: never ours to signal. `denied`: the kernel refused.
    */
   | { sent: false; why: 'gone' | 'protected' | 'denied'; message: string };
 
@@ -67,8 +66,7 @@ export class Signaller {
   async killTree(ref: ProcessRef): Promise<void> {
     if (this.#table.kind === 'proc' || this.isProtected(ref.pid)) return;
     if (!(await this.#table.isAlive(ref))) return;
-    // An error would mean that a process ended meanwhile, or that one is left, which the list names as a survivor
-    // later.
+    // An error means that a process ended meanwhile, or that one is left, which is then listed as a survivor.
     await new Promise<void>((resolve) => treeKill(ref.pid, 'SIGKILL', () => resolve()));
   }
 }

@@ -1,6 +1,5 @@
 /**
- * The owner of a listening socket. The pid is absent if the process's descriptors cannot be read: then the kernel tells
- * only the user.
+ * The owner of a listening socket. Without a pid: its descriptors cannot be read, and the kernel tells only the user.
  */
 export interface PortHolder {
   pid?: number;

@@ -1,5 +1,5 @@
 /**
- * Reads /proc (proc(5)). A process may end while it is read, or belong to another user and be unreadable: both give
+ * Reads /proc (proc(5)). A process may end while it is read, or may belong to another user and be unreadable: both give
  * undefined.
  *
  * Everything is synchronous, so that what is read of one process comes from one moment as nearly as possible. A file of

@@ -1,6 +1,6 @@
 /**
- * The process table of Linux, read from /proc. It does not need `ps`, which slim images lack. A process that cannot be
- * read counts as gone.
+ * The process table of Linux, read from /proc. It does not need `ps`, which slim images lack. If a process cannot be
+ * read, it counts as gone.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { procLink, procNames, procPids, procText } from './proc-files.js';
@@ -17,8 +17,7 @@ import {
 const AT_PAGESZ = 6n;
 const DEFAULT_PAGE_BYTES = 4096;
 /**
- * Longer than everything up to the state: the pid, the name (64 bytes at most for a kernel thread) and what separates
- * them.
+ * Longer than all that comes before the state: the pid, the name (64 bytes at most for a kernel thread), separators.
  */
 const STAT_HEAD_BYTES = 256;
 const CLOSE_PARENTHESIS = 0x29;
@@ -45,8 +44,7 @@ export class ProcTable implements ProcessTable {
   }
 
   /**
-   * Uses `children` (Linux 4.2, proc(5)): a machine may have a thousand processes, but opencode's family has only a
-   * few.
+   * Uses `children` (Linux 4.2, proc(5)): a machine may have a thousand processes, and opencode's family only a few.
    */
   family(roots: readonly number[]): ProcessStat[] | undefined {
     const found = new Map<number, ProcessStat>();

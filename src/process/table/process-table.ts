@@ -40,8 +40,8 @@ export interface ProcessTable {
   readonly kind: 'proc' | 'ps';
   list(): Promise<ProcessStat[]>;
   /**
-   * The living processes below and including `roots`, without reading all others; undefined if the system does not list
-   * a process's children.
+   * The living processes below and including `roots`, without reading all others; undefined if the system does not say
+   * which process is whose child.
    */
   family?(roots: readonly number[]): ProcessStat[] | undefined;
   /** One process; undefined if there is none, or if it ended while it was read. */
