@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line: words to calls. Adding a command is one entry in `COMMANDS`. */
+/** The command line: turns arguments into calls. To add a command, add one entry to `COMMANDS`. */
 import { Command, CommanderError } from 'commander';
 import { examplesOf, GROUPS, groupOf } from './commands/help.js';
 import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
@@ -8,13 +8,13 @@ import { suggest } from './lib/suggest.js';
 interface CommandEntry {
   name: string;
   summary: string;
-  /** Runs when no command is named. */
+  /** This command runs if none is named. */
   isDefault?: true;
   /** Adds arguments and options beyond the common ones. */
   configure?(command: Command): Command;
   /**
-   * Loads its file only when it runs, so that no command pays for another; the number is the exit code.
-   * `options` and `args` are what commander parsed by `configure`.
+   * Loads the command's file only when it runs, so that no command pays for another. Returns the exit code. `options`
+   * and `args` are what commander parsed by `configure`.
    */
   run(options: ReturnType<Command['opts']>, args: string[]): Promise<number>;
 }
@@ -259,7 +259,7 @@ const COMMANDS: readonly CommandEntry[] = [
 
 const collect = (value: string, earlier: string[] = []) => [...earlier, value];
 
-/** How a run is waited for. */
+/** The options for waiting for a run. */
 function waitOptions(command: Command): Command {
   return command
     .option('--timeout <duration>', 'abort a run without a reply after this long (default: 60s)')
@@ -271,7 +271,7 @@ function waitOptions(command: Command): Command {
     .option('--json', 'print JSON');
 }
 
-/** What is asked, and how. */
+/** The options for what is asked and how. */
 function promptOptions(command: Command): Command {
   return waitOptions(command)
     .option('--model <provider/model>', "which model (else opencode's own choice)")
@@ -298,7 +298,7 @@ function newSessionOptions(command: Command): Command {
     .option('--permission <rule>', 'TOOL=allow|deny|ask or TOOL:PATTERN=…', collect);
 }
 
-/** The options that stand for keys of the configuration; `run` takes them, and `config` shows what they would do. */
+/** The options that stand for keys of the configuration. `run` takes them, and `config` shows what they would do. */
 function daemonOptions(command: Command): Command {
   return command
     .option('--control <mode>', 'who starts and stops the server (server.control)')
@@ -322,7 +322,7 @@ function commandOf(entry: CommandEntry): Command {
   return entry.configure?.(command) ?? command;
 }
 
-/** What can be completed. */
+/** The words that can be completed. */
 function commandWords() {
   return COMMANDS.map((entry) => ({
     name: entry.name,
@@ -341,7 +341,7 @@ async function main(argv: readonly string[]): Promise<number> {
     const { entry, options, args } = parse(askingForHelp(argv));
     return await entry.run(options, args);
   } catch (error) {
-    // commander has already said what is wrong; 0 is --help and --version.
+    // commander has already printed what is wrong. Its code 0 is --help and --version.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return exitCodeOf(error);
   }
@@ -360,7 +360,10 @@ interface Chosen {
   args: string[];
 }
 
-/** Which command is to run, and with what. All else that commander made is let go of before it does: a daemon runs long. */
+/**
+ * Finds which command to run, and with what. Everything else that commander made is freed before the command runs,
+ * because a daemon runs for a long time.
+ */
 function parse(argv: readonly string[]): Chosen {
   let chosen: Chosen | undefined;
   const program = new Command('opencode-watchdog')
@@ -386,13 +389,13 @@ function parse(argv: readonly string[]): Chosen {
   return chosen;
 }
 
-/** In the order of the groups, which is the order of the help. */
+/** Sorts the commands by group: that is the order of the help. */
 function inGroups(entries: readonly CommandEntry[]): CommandEntry[] {
   const order = Object.values(GROUPS).flat();
   return entries.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
 
-/** With a default command, commander takes an unknown word for that command's argument. */
+/** Because there is a default command, commander takes an unknown word for that command's argument. */
 function refuseUnknownCommand(program: Command, word: string | undefined): void {
   if (word === undefined || word.startsWith('-')) return;
   const names = COMMANDS.map(({ name }) => name);
@@ -401,5 +404,5 @@ function refuseUnknownCommand(program: Command, word: string | undefined): void 
 }
 
 const code = await main(process.argv.slice(2));
-// An output that could not be written is a failure, whatever else went well.
+// If an output could not be written, that is a failure, whatever else went well.
 process.exitCode ||= code;

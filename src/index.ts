@@ -1,4 +1,4 @@
-/** The library face of opencode-watchdog: the safe driver, with what it needs to find and start opencode here. */
+/** The library of opencode-watchdog: the safe driver, with what it needs to find and start opencode on this machine. */
 import { makePassword, readMadePassword } from './config/made-password.js';
 import { SystemClock } from './lib/clock.js';
 import { serverStateDir } from './lib/state-dir.js';
@@ -64,8 +64,8 @@ export class OpencodeDriver extends Driver {
   }
 
   /**
-   * As opencode's own variables say: `OPENCODE_API_URL`, `OPENCODE_SERVER_USERNAME`, and the password in
-   * `OPENCODE_SERVER_PASSWORD` or `OPENCODE_PASSWORD`. What is given in `options` goes before.
+   * Takes the options from opencode's own variables: `OPENCODE_API_URL`, `OPENCODE_SERVER_USERNAME`, and the password
+   * from `OPENCODE_SERVER_PASSWORD` or `OPENCODE_PASSWORD`. `options` take precedence.
    */
   static fromEnv(
     options: OpencodeDriverOptions = {},

@@ -1,7 +1,7 @@
 /** The question that every request asks before it carries a password: who would get it? */
 
 interface Where {
-  /** The address to connect to where the URL says `localhost`; 127.0.0.1 where this is absent. */
+  /** The address to connect to if the URL says `localhost`. If this is absent: 127.0.0.1. */
   hostname?: '::1';
 }
 

@@ -1,11 +1,11 @@
-/** What of the daemon's own environment a child process may inherit. */
+/** Which variables of the daemon's own environment a child process may inherit. */
 
-/** What is the daemon's alone: a child that speaks to the service manager in our name would confuse it. */
+/** Variables that are only for the daemon: a child that speaks to the service manager in our name would confuse it. */
 const PRIVATE =
   /^(OPENCODE_WATCHDOG_.*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES)|CREDENTIALS_DIRECTORY|INVOCATION_ID|JOURNAL_STREAM)$/;
 const PASSWORD = /^OPENCODE(_SERVER)?_PASSWORD$/;
 
-/** For a server: it needs the password, which it is given by itself. */
+/** For a server. It needs the password, which it is also given explicitly. */
 export function serverEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return without(env, (name) => PRIVATE.test(name));
 }

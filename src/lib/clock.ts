@@ -1,8 +1,8 @@
 /**
- * The one door through which time enters.
+ * All time enters the program here.
  *
- * `now()` is the *observed clock*: monotonic milliseconds that stand still while this process did not run (SIGSTOP,
- * a suspended machine, a blocked event loop). Time that nobody observed is held against nobody. A clock step does not
+ * `now()` is the *observed clock*: monotonic milliseconds that stand still while this process does not run (SIGSTOP, a
+ * suspended machine, a blocked event loop). Time that was not observed counts against no session. A clock step does not
  * move it, because it is not the wall clock.
  */
 
@@ -13,22 +13,22 @@ export interface Timer {
 export interface Clock {
   /** Observed time in ms; only differences mean anything. */
   now(): number;
-  /** Wall clock, ms since the epoch: for reading times off the wire and for display only. */
+  /** Wall clock, ms since the epoch: only for reading times off the wire and for display. */
   epoch(): number;
-  /** Calls `fn` once after `ms` (at least). The timer does not keep the process alive on its own when `unref` is set. */
+  /** Calls `fn` once, after at least `ms`. If `unref` is set, the timer alone does not keep the process alive. */
   after(ms: number, fn: () => void, options?: TimerOptions): Timer;
 }
 
 export interface TimerOptions {
   unref?: boolean;
   /**
-   * Up to half a second sooner or later will do, so that all such timers share one wake-up: in an idle process each one
-   * costs more than what it is for. Implies `unref`.
+   * The timer may fire up to half a second early or late. All such timers share one wake-up, because in an idle process
+   * each wake-up costs more than the work that it is for. Implies `unref`.
    */
   coarse?: boolean;
 }
 
-/** Resolves after `ms`, or rejects with the signal's reason when it is aborted first. */
+/** Resolves after `ms`, or rejects with the signal's reason if it is aborted first. */
 export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -47,13 +47,13 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   });
 }
 
-/** How often the observed clock reads the real one. */
+/** How often the observed clock reads the real one, ms. */
 const BEAT_MS = 1_000;
-/** A beat that is later than this was not just a busy moment: the rest of it is a gap. */
+/** If a beat is later than this, ms, that was not just a busy moment: all but `BEAT_MS` of the time is a gap. */
 const MAX_BEAT_MS = 3_000;
 
 /**
- * The real clock. `start()` begins the beat that lets it tell a gap from a quiet second; without a beat it never
+ * The real clock. `start()` begins the beat that lets it tell a gap from a quiet second. Without a beat it never
  * reports gaps.
  */
 export class SystemClock implements Clock {
@@ -72,7 +72,7 @@ export class SystemClock implements Clock {
       if (passed > MAX_BEAT_MS) {
         const gap = passed - BEAT_MS;
         this.#unobserved += gap;
-        // Reported before the caller gets its time: whatever it saw fail during the gap must be judged after it.
+        // The gap is reported before the caller gets its time, so that what the caller saw fail is judged after it.
         this.#call(() => this.#onGap?.(gap));
       }
     }
@@ -92,8 +92,8 @@ export class SystemClock implements Clock {
   }
 
   /**
-   * From now on what a timer's callback throws is told here and ends nothing: for a daemon, whose other timers go on.
-   * Without it, such an error is an uncaught exception, which ends a command as it should.
+   * From now on, an error that a timer's callback throws is reported here and ends nothing. This is for a daemon, whose
+   * other timers must go on. Without it, such an error is an uncaught exception, which ends a command, as it should.
    */
   reportErrors(report: (error: unknown) => void): void {
     this.#onError = report;
@@ -131,7 +131,7 @@ export class SystemClock implements Clock {
     this.now();
     const soon = performance.now() + BEAT_MS / 2;
     for (const timer of [...this.#coarse]) {
-      // One of those before it may have cancelled it.
+      // The callback of an earlier timer may have cancelled this one.
       if (timer.due <= soon && this.#coarse.delete(timer)) this.#call(timer.fn);
     }
   }
@@ -152,6 +152,6 @@ export class SystemClock implements Clock {
 interface CoarseTimer {
   due: number;
   fn: () => void;
-  /** What it became when the beat ended. */
+  /** The timer that took its place when the beat ended. */
   instead?: Timer;
 }

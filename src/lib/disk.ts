@@ -1,9 +1,9 @@
-/** What a full disk looks like. */
+/** Recognises errors of a full disk. */
 
-/** The disk, a quota or a limit on the size of files leaves no room (write(2)). */
+/** There is no room left: the disk is full, or a quota or the limit on a file's size is reached (write(2)). */
 const FULL: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 
-/** People free it, and what could not be written then can be again: no reason to end. */
+/** A full disk is no reason to end: people free space, and then writing works again. */
 export function isDiskFull(error: unknown): boolean {
   return FULL.includes((error as NodeJS.ErrnoException | null)?.code);
 }

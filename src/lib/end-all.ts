@@ -1,4 +1,4 @@
-/** Ends several things in order; one that fails keeps none of the others from being ended. */
+/** Ends several things in order. If one fails, the others are still ended. */
 
 export interface EndStep {
   /** For the error's line: "closing the status endpoint". */

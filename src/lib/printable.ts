@@ -1,30 +1,30 @@
 /**
- * Text from elsewhere (titles, models' words, a server's output), made safe for a terminal and for people's eyes. Every
- * printer goes through here.
+ * Makes text from elsewhere (titles, models' words, a server's output) safe for a terminal and for its reader.
+ * Everything that prints uses this.
  *
- * What is taken out: escape sequences (ECMA-48), the other control characters of C0 and C1, and the characters that
- * change the order or hide what is read: bidi controls and marks (UAX #9, 2.1 to 2.6), line and paragraph separators,
- * tag characters. A terminal that gets them can be made to paint, to answer, or to show a lie.
+ * It removes escape sequences (ECMA-48), the other control characters of C0 and C1, and the characters that hide text
+ * or change its order: bidi controls and marks (UAX #9, 2.1 to 2.6), line and paragraph separators, tag characters.
+ * With these, a text could make a terminal draw, answer, or show something false.
  */
 import { stripVTControlCharacters } from 'node:util';
 
-/** `line`: one line, a line break shows as " | ". `block`: line breaks and tabs stay. */
+/** `line`: one line, in which a line break shows as " | ". `block`: line breaks and tabs stay. */
 export type PrintableForm = 'line' | 'block';
 
 const LINE_BREAK = /\r\n?|\n|\u0085|\u2028|\u2029/g;
 const BROKEN_LINE = /[^\S\n]*\n\s*/g;
 const UNPRINTABLE = new RegExp(
   [
-    // C0, DEL and C1 but for tab and line feed.
+    // C0, DEL and C1, except tab and line feed.
     '[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]',
     // Bidi marks, embeddings, overrides and isolates.
     '[\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]',
-    // Not seen at all: byte order mark, tags.
+    // Invisible: byte order mark, tags.
     '\\ufeff|[\\u{e0000}-\\u{e007f}]',
   ].join('|'),
   'gu',
 );
-/** Nearly all texts have none of it. */
+/** A quick test: nearly all texts have none of these characters. */
 const SUSPECT = /[^\t\n\x20-\x7e\u00a0-\u0619\u061d-\u1fff\u2010-\u2027\u2030-\u2065\u2070-\ud7ff]/;
 
 export function printable(text: string, form: PrintableForm): string {
@@ -34,7 +34,7 @@ export function printable(text: string, form: PrintableForm): string {
   return form === 'block' ? clean : clean.replace(BROKEN_LINE, ' | ').replaceAll('\t', ' ');
 }
 
-/** Every string in it, keys included, as one line each: for an answer that is about to be laid out. */
+/** Makes every string of a value printable as one line, keys included: for an answer that is about to be laid out. */
 export function printableDeep<T>(value: T): T {
   if (typeof value === 'string') return printable(value, 'line') as T;
   if (Array.isArray(value)) return value.map(printableDeep) as T;
@@ -46,7 +46,7 @@ export function printableDeep<T>(value: T): T {
   return Object.fromEntries(entries) as T;
 }
 
-/** JSON that means the same, with all that is not printable written as `\uXXXX`: JSON itself escapes C0 only. */
+/** JSON with the same meaning, in which everything unprintable is written as `\uXXXX`: JSON itself escapes only C0. */
 export function printableJson(json: string): string {
   if (!SUSPECT.test(json)) return json;
   return json.replace(JSON_UNPRINTABLE, (character) =>

@@ -1,4 +1,4 @@
-/** Hours of the day in which only what is urgent is said, `22:00-07:00` in local time. */
+/** Hours of the day in which only urgent news is sent, `22:00-07:00` in local time. */
 
 const FORM = /^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$/;
 const DAY_MINUTES = 24 * 60;

@@ -1,11 +1,11 @@
 /**
- * Makes anything safe to show: secrets masked, strings, lists and depth bounded, errors and cycles made plain.
- * This is the one place where redaction happens.
+ * Makes any value safe to show: it masks secrets, bounds strings, lists and depth, and turns errors and cycles into
+ * plain values. This is the one place where redaction happens.
  */
 
 export const MASK = '[secret]';
 
-/** Something that holds a secret and gives it only when asked. */
+/** Something that holds a secret and gives it only on request. */
 export interface Revealable {
   reveal(): string;
 }
@@ -29,17 +29,20 @@ const BOUNDS: Bounds = {
 
 /**
  * Characters of one text that are searched for secrets. The search comes before the cut, so that no secret is cut in
- * its middle and shown; the bound keeps a huge text cheap. At the limit: the rest is not shown.
+ * the middle and half of it shown. The bound keeps a huge text cheap. At the limit: the rest is not shown.
  */
 export const MAX_SCRUBBED = 65_536;
 
-/** Shorter secrets are found by their surroundings only: scrubbing every `a` would leave no log. */
+/** Shorter secrets are masked only if a pattern finds them: masking every `a` would leave no log. */
 const MIN_SECRET = 4;
 
 const SECRET_KEY =
   /((^|-)pass(wd|phrase)?|[-_]auth|password|secret|token|authorization|cookie|credentials?|api[-_]?key)$/i;
 
-/** What a secret looks like from the outside. Every repetition is bounded: the text is anyone's. */
+/**
+ * Patterns that recognise a secret by its context. What they match before the secret is bounded: anybody may have
+ * written the text.
+ */
 const PATTERNS: readonly [RegExp, string][] = [
   [/\b(Basic|Bearer)\s{1,8}[\w+/=.~[\]-]{4,}/gi, `$1 ${MASK}`],
   [/\b(authorization["']?\s{0,8}[:=]\s{0,8}["']?)(?!Basic|Bearer)[^\s"',;]+/gi, `$1${MASK}`],
@@ -49,9 +52,9 @@ const PATTERNS: readonly [RegExp, string][] = [
     `$1${MASK}`,
   ],
   [/\b(sk|pk|rk)-[\w-]{16,}/g, MASK],
-  // `server password <43 characters>`, as OpenCode 2 prints the password that it has made up, and its like.
+  // `server password <43 characters>`, as OpenCode 2 prints the password that it has made up, and similar texts.
   [/\b((?:password|secret|token)\s{1,8}["']?)[\w+/=.~-]{20,}/gi, `$1${MASK}`],
-  // In the query of a URL, whatever it is called that is a secret.
+  // A parameter in the query of a URL, if its name says that it is a secret.
   [
     /([?&#;](?:[\w.-]{0,40}(?:token|key|secret|passw(?:or)?d|pwd|auth|signature|credential)|sig|code)=)[^\s&#;"'<>]+/gi,
     `$1${MASK}`,
@@ -63,7 +66,7 @@ const PATTERNS: readonly [RegExp, string][] = [
   ],
 ];
 
-/** What each of the patterns needs to find anything; nearly all texts have none of it. */
+/** A quick test: if this finds nothing, no pattern does, and nearly all texts have nothing of it. */
 const HINT =
   /basic|bearer|auth|:\/\/|api[-_]?key|pass|secret|token|credential|cookie|[spr]k-|[?&#;][\w.-]{1,60}=/i;
 
@@ -73,7 +76,7 @@ export interface Redactor {
 }
 
 export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = BOUNDS): Redactor {
-  // Longest first: where one form contains another, the whole goes.
+  // Longest first: if one form contains another, all of it is masked.
   const needles = [...new Set(secrets.flatMap((secret) => formsOf(secret.reveal())))].sort(
     (a, b) => b.length - a.length,
   );
@@ -83,7 +86,7 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
     for (const needle of needles) result = result.replaceAll(needle, MASK);
     result = maskSecrets(result);
     if (result.length <= limit && value.length <= MAX_SCRUBBED) return result;
-    // Not through the middle of a surrogate pair.
+    // Do not cut through a surrogate pair.
     const cut = result.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '');
     return `${cut}… (${value.length} characters)`;
   };
@@ -120,7 +123,7 @@ export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = 
   return { text, value: (value) => plain(value, 0, []) };
 }
 
-/** Masks what looks like a secret, whoever's it is. */
+/** Masks what looks like a secret, no matter whose it is. */
 export function maskSecrets(text: string): string {
   if (!HINT.test(text)) return text;
   return PATTERNS.reduce(
@@ -129,14 +132,14 @@ export function maskSecrets(text: string): string {
   );
 }
 
-/** The name of something whose value is a secret: a key, a variable, an option (`--api-key`). */
+/** Whether a name is that of a secret: a key, a variable, an option (`--api-key`). */
 export function namesSecret(name: string): boolean {
   return SECRET_KEY.test(name);
 }
 
 /**
  * A value's JSON without the `user:password@` of any string in it, and without the query and the fragment of a URL
- * (`?token=…`); also of a string that is too broken to be a URL, and rather too much than too little.
+ * (`?token=…`). This applies even to strings that are too broken to be a URL: it masks rather too much than too little.
  */
 export function maskUserinfo(json: string): string {
   return json
@@ -158,7 +161,7 @@ export function lengthOf(list: readonly unknown[]): number {
   return more === undefined ? list.length : list.length - 1 + Number(more);
 }
 
-/** The secret as it stands and as it travels: in a URL, in JSON, in the base64 of Basic authentication. */
+/** The secret as it is and as it is transmitted: in a URL, in JSON, in the base64 of Basic authentication. */
 function formsOf(secret: string): string[] {
   if (secret.length < MIN_SECRET) return [];
   const json = JSON.stringify(secret).slice(1, -1);
@@ -166,8 +169,8 @@ function formsOf(secret: string): string[] {
 }
 
 /**
- * `user:password` in base64 shows the password in one of three shapes, after the user's length modulo 3. Of each, the
- * characters that depend on the password alone are kept (RFC 4648, section 4).
+ * In base64, `user:password` contains the password in one of three forms, depending on the user's length modulo 3. Of
+ * each form, the characters that depend on the password alone are kept (RFC 4648, section 4).
  */
 function base64Forms(secret: string): string[] {
   const bytes = Buffer.from(secret);
@@ -186,7 +189,7 @@ function errorFields(error: Error): Record<string, unknown> {
   return { name, message, ...code, stack, ...(cause === undefined ? {} : { cause }) };
 }
 
-/** An object's own idea of its JSON (`Secret`, `URL`); never a reason to fail. */
+/** What an object's own `toJSON` returns (`Secret`, `URL`). Never throws. */
 function toJson(value: object): unknown {
   if (!('toJSON' in value) || typeof value.toJSON !== 'function') return value;
   try {
@@ -196,7 +199,7 @@ function toJson(value: object): unknown {
   }
 }
 
-/** `__proto__` is a name like any other here. */
+/** Defines a property. `__proto__` is a name like any other here. */
 function define(target: Record<string, unknown>, key: string, value: unknown): void {
   Object.defineProperty(target, key, {
     value,

@@ -1,23 +1,25 @@
-/** Finds a passage that is written again and again at the end of a text: what a model in a rut does. Pure. */
+/**
+ * Finds a passage that is repeated again and again at the end of a text, as by a model that is caught in a loop. Pure.
+ */
 
-/** A shorter passage repeats lawfully: zeros, table rules, list markers (contract, `loop.maxTextRepeats`). */
+/** A shorter passage may well repeat: zeros, table rules, list markers (contract, `loop.maxTextRepeats`). */
 const MIN_PASSAGE_CHARS = 200;
-/** A passage with fewer different words is a table or data, whose rows repeat lawfully. */
+/** A passage with fewer different words is a table or data, whose rows may well repeat. */
 const MIN_WORDS = 12;
 /**
- * End of a text that is searched for repeats. Twenty passages of some thousand characters. At the limit: what is
- * before is ignored.
+ * End of a text that is searched for repeats. It holds twenty passages of some thousand characters. At the limit: what
+ * is before is ignored.
  */
 export const MAX_TAIL_CHARS = 64 * 1024;
 
-/** @returns how often the passage at the text's end stands there back to back; 1 where nothing repeats */
+/** @returns how many times in a row the passage at the text's end stands there; 1 if nothing repeats */
 export function repeatsAtEnd(text: string): number {
   const reversed = [...text.slice(-MAX_TAIL_CHARS)].reverse();
   const matches = selfMatches(reversed);
   let most = 1;
   for (let length = MIN_PASSAGE_CHARS; length * 2 <= reversed.length; length += 1) {
     const repeats = Math.floor((matches[length] ?? 0) / length) + 1;
-    // A passage made of a shorter one that repeats is found for each multiple of it: the shorter one is what repeats.
+    // A passage that repeats is found again at each multiple of its length. Only the shortest length counts.
     if (repeats > most && isProse(reversed.slice(0, length), matches)) most = repeats;
   }
   return most;
@@ -33,7 +35,7 @@ function isProse(reversedPassage: readonly string[], matches: readonly number[])
       .reverse()
       .join('')
       .match(/\p{L}{2,}/gu) ?? [];
-  // Scripts without spaces between words write a passage as one.
+  // In scripts without spaces between words, a passage is one long word.
   return (
     new Set(words).size >= MIN_WORDS || words.some((word) => word.length >= MIN_PASSAGE_CHARS / 4)
   );

@@ -1,4 +1,4 @@
-/** Lets so many pieces of work run at a time; the others wait their turn, first come, first served. */
+/** Lets a limited number of pieces of work run at a time. The others wait for their turn, first come, first served. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -20,7 +20,10 @@ export class Semaphore {
   }
 }
 
-/** Runs `work` for each item, at most `limit` at a time; settles when all are done. Errors are the work's own affair. */
+/**
+ * Runs `work` for each item, at most `limit` at a time, and settles when all are done. `work` must handle its own
+ * errors.
+ */
 export async function eachLimited<T>(
   items: Iterable<T>,
   limit: number,

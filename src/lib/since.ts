@@ -1,4 +1,4 @@
-/** A moment as people name it: a time, or how long ago. */
+/** A moment as people write it: a time, or how long ago. */
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   s: 1_000,
@@ -7,7 +7,10 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-/** @returns epoch ms; undefined where it is neither a time (ISO 8601; without a zone it is local) nor like `90m`, `12h`, `2d` */
+/**
+ * @returns epoch ms; undefined if the text is neither a time (ISO 8601; without a zone it is local) nor like `90m`,
+ * `12h`, `2d`
+ */
 export function sinceTime(text: string, now: number): number | undefined {
   const [, amount = '', unit = ''] = /^(\d+(?:\.\d+)?)(s|m|h|d)$/.exec(text.trim()) ?? [];
   if (amount !== '') return now - Number(amount) * (UNIT_MS[unit] ?? 0);

@@ -1,8 +1,9 @@
 /**
  * The state directory: where it is, and how files in it are made and read.
  *
- * It holds what other users must neither read nor choose (a token, which process is ours), so its folder is 0700 and
- * its files 0600, and a file that is a link or somebody else's is no file of ours, whoever put it there.
+ * It holds what other users must neither read nor choose (a token, which process is ours). So its folder has mode 0700
+ * and its files 0600, and a file that is a link or belongs to somebody else does not count as ours, whoever put it
+ * there.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -27,7 +28,7 @@ const FILE_MODE = 0o600;
 const OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o022;
 
-/** `unavailable`: said once by whoever opened it; what would be kept there then lives in memory. */
+/** `unavailable`: the code that opened it reports this once. What would be kept there then lives in memory. */
 export type StateDirectory =
   | { kind: 'available'; path: string }
   | { kind: 'unavailable'; path: string; why: string };
@@ -35,10 +36,10 @@ export type StateDirectory =
 export type PrivateFile =
   | { kind: 'text'; text: string }
   | { kind: 'absent' }
-  /** There, and nothing that the daemon made: `problem` says what would have been right. */
+  /** The file is there, but the daemon did not make it like that: `problem` says what is wrong. */
   | { kind: 'refused'; problem: string };
 
-/** $STATE_DIRECTORY (systemd.exec(5): the first of several), else the XDG base directory for state. */
+/** $STATE_DIRECTORY (systemd.exec(5): the first, if there are several), else the XDG base directory for state. */
 export function stateHome(env: NodeJS.ProcessEnv): string {
   const fromSystemd = env.STATE_DIRECTORY?.split(':')[0];
   if (fromSystemd) return fromSystemd;
@@ -46,12 +47,12 @@ export function stateHome(env: NodeJS.ProcessEnv): string {
   return join(base, 'opencode-watchdog');
 }
 
-/** The folder of one server as watched from one host: machines may share a home. */
+/** The folder of one server as watched from one host, because machines may share a home. */
 export function serverStateDir(env: NodeJS.ProcessEnv, url: string, host = hostname()): string {
   return join(stateHome(env), `${plainName(host)}_${serverKey(url)}`);
 }
 
-/** The same for every spelling of one server's address: the names of loopback are one. */
+/** A file name that is the same for every spelling of one server's address: all names of loopback count as one. */
 export function serverKey(url: string): string {
   const { hostname, port, protocol } = new URL(url);
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\]|0\.0\.0\.0|\[::\])$/.test(hostname);
@@ -61,7 +62,7 @@ export function serverKey(url: string): string {
   return `${plainName(name)}-${hash}`;
 }
 
-/** Makes the folder where it is not there, and tries that it can be written. */
+/** Makes the folder if it does not exist, and tests that it can be written. */
 export function openStateDirectory(path: string): StateDirectory {
   try {
     ensurePrivateDirectory(path);
@@ -74,7 +75,10 @@ export function openStateDirectory(path: string): StateDirectory {
   }
 }
 
-/** A folder of our own that nobody else may look into; made with its parents. @throws where it is not, and cannot be made so */
+/**
+ * Makes sure that a folder is our own and that nobody else may look into it; makes it, and its parents, if needed.
+ * @throws if it is not our own, or cannot be made so
+ */
 export function ensurePrivateDirectory(path: string): void {
   mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
   const { uid, mode } = directoryAt(path);
@@ -86,13 +90,13 @@ export function ensurePrivateDirectory(path: string): void {
   if ((mode & OTHERS) !== 0) chmodSync(path, DIRECTORY_MODE);
 }
 
-/** Whether a folder is one that only we (or root) can have filled; false where there is none. */
+/** Whether only we (or root) can have filled a folder. False if there is none. */
 export function isPrivateDirectory(path: string): boolean {
   try {
     const { uid, mode } = directoryAt(path);
     return isOwn(uid) && (mode & WRITABLE_BY_OTHERS) === 0;
   } catch {
-    // Not there, a link or a file: nothing in it is ours.
+    // It does not exist, or is a link or a file: nothing in it is ours.
     return false;
   }
 }
@@ -101,10 +105,10 @@ export function isPrivateDirectory(path: string): boolean {
  * Opens a file of the state directory: never a link, a pipe or another user's.
  *
  * @param flags as open(2); a file that is made gets mode 0600
- * @throws ELOOP for a link (open(2), O_NOFOLLOW), and an error that names the file where it is not ours
+ * @throws ELOOP for a link (open(2), O_NOFOLLOW), and an error that names the file if it is not ours
  */
 export function openPrivateFile(path: string, flags: number, owner?: number): number {
-  // Without O_NONBLOCK the open of a pipe that nobody writes to would wait for ever.
+  // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
   const safe = flags | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const fd = openSync(path, safe, FILE_MODE);
   try {
@@ -119,7 +123,7 @@ export function openPrivateFile(path: string, flags: number, owner?: number): nu
   }
 }
 
-/** A small file of ours, or of `owner`; one that is larger than `maxBytes`, or no UTF-8, is refused. */
+/** Reads a small file of ours, or of `owner`. A file that is larger than `maxBytes`, or not UTF-8, is refused. */
 export function readPrivateFile(path: string, maxBytes: number, owner?: number): PrivateFile {
   let fd: number;
   try {
@@ -139,7 +143,10 @@ export function readPrivateFile(path: string, maxBytes: number, owner?: number):
   }
 }
 
-/** Written aside and renamed: a reader, also after a crash, sees the old content or the new, whole. @throws */
+/**
+ * Writes a draft and renames it, so that a reader sees either the old content or the new, and all of it, even after a
+ * crash. @throws
+ */
 export function writePrivateFile(path: string, text: string): void {
   const draft = `${path}.${randomUUID()}`;
   try {
@@ -164,7 +171,7 @@ function directoryAt(path: string): { uid: number; mode: number } {
   return stat;
 }
 
-/** Where there are no users (Windows), everything is ours. */
+/** On a system without such users (Windows), everything is ours. */
 function isOwn(uid: number): boolean {
   const self = process.geteuid?.();
   return self === undefined || uid === self;

@@ -2,8 +2,8 @@
 import { distance } from 'fastest-levenshtein';
 
 /**
- * Compares without case both the whole path and its last segment, so that a slip of the fingers and a right name under
- * the wrong parent are both found. The segment counts one more, so that of two equals the nearer path wins.
+ * Compares the whole path and its last segment, both without case, so that it finds a typing error as well as a right
+ * name under the wrong parent. A match of the segment costs one more, so that of two equal ones the nearer path wins.
  *
  * @param separator what stands between the segments: `.` of a key, `/` of a model's name
  */
@@ -12,7 +12,7 @@ export function suggest(
   known: Iterable<string>,
   separator: '.' | '/' = '.',
 ): string | undefined {
-  // Levenshtein's distance is quadratic; no name that is meant is longer than this.
+  // Levenshtein's distance is quadratic, and no real name is longer than this.
   const wanted = name.toLowerCase().slice(0, 200);
   const last = (path: string) => path.slice(path.lastIndexOf(separator) + 1);
   let best: { name: string; score: number } | undefined;

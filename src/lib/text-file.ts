@@ -15,7 +15,7 @@ export function readSmallFile(
 ): { bytes: Buffer } | { problem: string } {
   let fd: number;
   try {
-    // Without O_NONBLOCK the open of a pipe that nobody writes to would wait for ever.
+    // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     return { problem: `a file that can be read, but ${reasonOf(error)}` };
@@ -27,7 +27,7 @@ export function readSmallFile(
   }
 }
 
-/** The same of a file that somebody has opened, and closes. */
+/** The same for a file that the caller has opened and closes. */
 export function readOpenFile(fd: number, maxBytes: number): { text: string } | { problem: string } {
   const read = bytesOf(fd, maxBytes);
   return 'bytes' in read ? decode(read.bytes) : read;
@@ -44,7 +44,7 @@ function bytesOf(fd: number, maxBytes: number): { bytes: Buffer } | { problem: s
   }
 }
 
-/** Reads to the end, not by the size that the file claims: files of /proc claim 0. */
+/** Reads to the end instead of trusting the size that the file reports: files of /proc report 0. */
 function readUpTo(fd: number, limit: number): Buffer {
   const buffer = Buffer.alloc(limit);
   let length = 0;

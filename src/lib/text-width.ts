@@ -1,4 +1,4 @@
-/** How many columns of a terminal a text takes, and the text cut to so many. */
+/** Measures how many columns of a terminal a text takes, and cuts a text to a number of columns. */
 
 /** Shown two columns wide (UAX #11): East Asian wide and fullwidth forms, and emoji. */
 const WIDE =
@@ -12,7 +12,7 @@ export function widthOf(text: string): number {
   return width;
 }
 
-/** The text, or its beginning with `…` behind it. */
+/** The text, or its beginning followed by `…`. */
 export function cutTo(text: string, columns: number): string {
   if (widthOf(text) <= columns) return text;
   let kept = '';
@@ -25,7 +25,7 @@ export function cutTo(text: string, columns: number): string {
   return `${kept.trimEnd()}…`;
 }
 
-/** The end of an id says which one it is: the beginnings are alike. */
+/** Keeps the end of an id, because the beginnings of ids are alike. */
 export function shortId(id: string, characters = 6): string {
   return id.length <= characters + 1 ? id : `…${id.slice(-characters)}`;
 }

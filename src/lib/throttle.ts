@@ -22,7 +22,7 @@ export class Throttle {
     return true;
   }
 
-  /** The key may pass at once. */
+  /** The key may pass again at once. */
   forget(key: string): void {
     this.#passedAt.delete(key);
   }

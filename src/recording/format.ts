@@ -2,7 +2,7 @@
  * The format of a recording: NDJSON, a header and then one observation a line, as the watchdog took it in.
  *
  * A recording holds what the rules need and nothing else: no prompt text, no titles (opencode makes them from the
- * prompt), no secrets. Reading one back trusts nothing: every line is parsed by a schema.
+ * prompt), no secrets. When it is read back, nothing in it is trusted: every line is parsed by a schema.
  */
 import * as z from 'zod';
 import {
@@ -17,14 +17,14 @@ import { DEFAULT_POLICY, type Policy } from '../watchdog/policy.js';
 
 export const FORMAT_VERSION = 1;
 /**
- * A line of a recording. A poll of 10,000 sessions takes half of it. At the limit: left out when written, which is
- * said once; refused when read.
+ * A line of a recording. A poll of 10,000 sessions takes half of it. At the limit: it is left out when it is written,
+ * which is reported once, and refused when it is read.
  */
 export const MAX_LINE_CHARS = 4 * 1024 * 1024;
 /** Characters of a text in a recording. At the limit: it is cut. */
 export const MAX_TEXT = 500;
 
-/** As long as opencode's may be (`opencode/schemas.ts`). */
+/** As long as opencode's ids may be (`lib/id.ts`). */
 const id = z.string().min(1).max(256);
 const text = z.string().max(4_096);
 const ms = z.number().finite();
@@ -32,9 +32,9 @@ const ms = z.number().finite();
 export const headerSchema = z.looseObject({
   recording: z.literal('opencode-watchdog'),
   format: z.literal(FORMAT_VERSION),
-  /** Of opencode-watchdog. */
+  /** Version of opencode-watchdog. */
   version: text,
-  /** Of opencode, where it was known. */
+  /** Version of opencode, if it was known. */
   opencode: text.nullish(),
   startedAt: text,
   acts: z.boolean(),
@@ -87,7 +87,10 @@ const unsupported = z.object({
   starting: z.boolean().optional(),
   certain: z.boolean().optional(),
 });
-/** What has the same keys, with values of the same types; a key that a newer version knows has its default. */
+/**
+ * A schema of what has the same keys, with values of the same types. A key that the recording does not have gets its
+ * default.
+ */
 function like(shape: unknown): z.ZodType {
   if (Array.isArray(shape)) return z.array(text).default(shape as string[]);
   if (typeof shape === 'number') return z.number().finite().min(0).default(shape);
@@ -262,20 +265,20 @@ export const observationSchema = z.discriminatedUnion('kind', [
   }),
   of('tick', {}),
   of('policy.changed', {
-    // Absent stays absent: the defaults of its parts are not what was in force.
+    // If it is absent, it stays absent: the defaults of its parts are not what was in force.
     policy: z.union([z.undefined(), like(DEFAULT_POLICY)]) as z.ZodType<Policy | undefined>,
   }),
   of('gap', { ms }),
 ]);
 
-/** Kinds by the names that version 0.1 wrote. */
+/** The kinds by the names that version 0.1 wrote. */
 const RENAMED = new Map([
   ['thaw.done', 'continue_process.done'],
   ['thaw.skipped', 'continue_process.skipped'],
   ['thaw.failed', 'continue_process.failed'],
 ]);
 
-/** One line of a recording, an older version's too. */
+/** One line of a recording, also of an older version's. */
 export const recordedSchema = z.preprocess((line) => {
   const kind = typeof line === 'object' && line !== null && 'kind' in line ? line.kind : undefined;
   const renamed = typeof kind === 'string' ? RENAMED.get(kind) : undefined;
@@ -288,13 +291,13 @@ type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 const _covers: Same<Read['kind'], Observation['kind']> = true;
 void _covers;
 
-/** One line of a recording, titles left out and texts bounded. */
+/** One line of a recording, without titles, and with bounded texts. */
 export function toLine(o: Observation, clean: (text: string) => string): string {
   return JSON.stringify(o, (key, value: unknown) => {
     if (key === 'title') return undefined;
     if (value instanceof Map) return Object.fromEntries(value);
     if (typeof value === 'string') return clean(value).slice(0, MAX_TEXT);
-    // A thousandth of a millisecond is noise that only makes files longer.
+    // Less than a thousandth of a millisecond is noise that only makes files longer.
     return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value;
   });
 }

@@ -1,10 +1,16 @@
-/** `run --record FILE`: writes every observation as it is taken in. Bounded: at its limit the file is put aside once. */
+/**
+ * `run --record FILE`: writes every observation as it is taken in. The file is bounded: at its limit it becomes
+ * `FILE.1`.
+ */
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import { isDiskFull } from '../lib/disk.js';
 import type { Observation } from '../watchdog/observation.js';
 import { FORMAT_VERSION, type Header, MAX_LINE_CHARS, toLine } from './format.js';
 
-/** A recording. A busy day is some 50 MB. At the limit: it is put aside as `FILE.1`, once: two files are kept. */
+/**
+ * A recording. A busy day takes about 50 MB. At the limit: it is put aside as `FILE.1`, in the place of the one before
+ * it, so two files are kept.
+ */
 export const MAX_RECORDING_BYTES = 64 * 1024 * 1024;
 
 export interface RecorderOptions {
@@ -12,10 +18,13 @@ export interface RecorderOptions {
   header: Pick<Header, 'version' | 'opencode' | 'acts' | 'policy' | 'about'>;
   /** ISO 8601 of now. */
   now(): string;
-  /** Takes secrets out of any text. */
+  /** Removes secrets from a text. */
   clean(text: string): string;
   maxBytes?: number;
-  /** A disk that is full ends the recording, not the daemon. Said once, too: what is too long for a line. */
+  /**
+   * Called when an error has ended the recording: a full disk ends the recording, not the daemon. Also called once for
+   * observations that are too long for a line.
+   */
   onError(error: unknown): void;
 }
 
@@ -27,8 +36,9 @@ export class Recorder {
   #saidLeftOut = false;
 
   /**
-   * @throws where the file cannot be opened: a recording that was asked for and not made is an error at start. Not
-   * where the disk is full: a daemon that is started again by its service manager watches on, without a recording.
+   * @throws if the file cannot be opened: a recording that was asked for and cannot be made is an error at the start.
+   * It does not throw if the disk is full: a daemon that its service manager starts again goes on watching, without a
+   * recording.
    */
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -47,7 +57,7 @@ export class Recorder {
     try {
       if (this.#bytes >= this.#maxBytes) this.#rotate();
       const line = toLine(o, this.#options.clean);
-      // What could not be read back is left out, its time is not.
+      // An observation that could not be read back is left out, but its time is kept.
       this.#write(
         line.length <= MAX_LINE_CHARS ? line : JSON.stringify({ kind: 'tick', at: o.at }),
       );
@@ -78,10 +88,10 @@ export class Recorder {
 
   #open(): void {
     const { file, header, now } = this.#options;
-    // Readable by its owner alone: directories and error messages are nobody else's business.
+    // Readable by its owner only: directories and error messages are nobody else's business.
     this.#fd = openSync(file, 'a', 0o600);
     this.#bytes = fstatSync(this.#fd).size;
-    // A file that has lines already is another recording's: each keeps its own header.
+    // If the file has lines already, they are another recording's: each keeps its own header.
     if (this.#bytes > 0) {
       this.#rotate();
       return;

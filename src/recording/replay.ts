@@ -1,9 +1,9 @@
 /**
- * Feeds a recording to the state machine and gives each decision with its moment.
+ * Feeds a recording to the state machine and gives each decision with its time.
  *
- * With the recorded policy the acts end as they ended then. With another policy they would have come at other moments,
- * so what they led to is not known: each act is then taken as decided and left (`dryRun`), and what is shown is what
- * the other policy would have decided first about each run.
+ * With the recorded policy, the acts end as they ended then. With another policy they would have come at other times,
+ * so it is not known what they would have led to. Each act is then taken as decided and not carried out (`dryRun`), and
+ * the result shows what the other policy would have decided first about each run.
  */
 import { createReadStream } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
@@ -14,16 +14,19 @@ import { skipped } from '../watchdog/skipped.js';
 import { Watchdog } from '../watchdog/watchdog.js';
 import { type Header, headerSchema, MAX_LINE_CHARS, recordedSchema } from './format.js';
 
-/** Probes alone come every few seconds: a recording that says nothing for this long is none of ours. */
+/** Probes alone come every few seconds, so a recording with a silence of this length is not one of ours. */
 const MAX_QUIET_MS = 7 * 24 * 60 * 60_000;
 /**
  * A file that `replay` reads. Twice the size at which a recording is put aside (`recorder.ts`). At the limit: it is
  * refused.
  */
 export const MAX_FILE_BYTES = 128 * 1024 * 1024;
-/** So many inspections fail before the watchdog does without (`watchdog/session/inspection.ts`). */
+/** After this many failed inspections the watchdog does without (`watchdog/session/inspection.ts`). */
 const FAILED_INSPECTIONS = 3;
-/** An answer notes its time and is taken in a moment later: what came in that moment is before it in the file. */
+/**
+ * How far times may go backwards, ms: an answer gets its time before it is taken in, and what comes in between is
+ * written before it.
+ */
 const MAX_DISORDER_MS = 1_000;
 
 /** A file that is not a recording, or a line of one that cannot be read. The message names the file and the line. */
@@ -67,7 +70,7 @@ export async function readRecording(
   return { header, observations };
 }
 
-/** The lines of a file, however it is made: what has no line ends is given up long before it fills the memory. */
+/** The lines of a file, whatever it is. A file without line ends is refused long before it fills the memory. */
 async function* linesOf(file: string, maxBytes: number): AsyncGenerator<string> {
   const input = createReadStream(file);
   const decoder = new StringDecoder('utf8');
@@ -127,7 +130,7 @@ export interface ReplayedDecision {
 export interface ReplayOptions {
   policy: Policy;
   acts: boolean;
-  /** What the acts led to is in the recording, because it was made with this very policy. */
+  /** The recording has what the acts led to, because it was made with this very policy. */
   asRecorded: boolean;
 }
 
@@ -148,12 +151,13 @@ export function* replay(
   }
   for (const o of observations) {
     if (options.asRecorded) {
-      // Each decision was taken at one of these observations: the ticks of the daemon's own timer are among them.
+      // The recording has the ticks of the daemon's own timer too, so each decision was taken at one of its
+      // observations.
       yield* take(o);
       continue;
     }
     if (o.kind === 'tick') continue;
-    // Another policy than the recorded one stays in force.
+    // The other policy stays in force, not the recorded one.
     if (o.kind === 'policy.changed') delete o.policy;
     for (let due = watchdog.deadline; due !== undefined && due < o.at; due = watchdog.deadline) {
       yield* take({ kind: 'tick', at: due });
@@ -165,12 +169,12 @@ export function* replay(
 
 function left(act: Act, at: number): Observation[] {
   if (act.act === 'inspect') {
-    // Nobody can inspect any more: as where inspections fail, the events alone must do.
+    // In a replay nothing can be inspected. As when inspections fail, the events alone must do.
     const { sessionID } = act;
     const failed = { kind: 'session.inspect_failed', at, sessionID, error: 'a replay' } as const;
     return Array.from({ length: FAILED_INSPECTIONS }, () => failed);
   }
-  // A first start is nobody's policy: it went as recorded.
+  // The first start does not depend on the policy: it ends as recorded.
   const answer = act.act === 'start' ? undefined : skipped(act, at);
   return answer === undefined ? [] : [answer];
 }
