@@ -351,8 +351,7 @@ export class OpencodeClient extends ApiClient implements ServerApi {
   }
 
   /**
-   * Returns when the server has accepted the prompt. An unknown model fails later, by `session.error` (facts, section
-   * 8).
+   * Returns once the server has taken the prompt. An unknown model fails later, by `session.error` (facts, section 8).
    */
   async promptAsync(
     sessionID: string,
@@ -434,7 +433,7 @@ function modelParts(name: string): { providerID: string; modelID: string } {
   return { providerID: provider, modelID: model };
 }
 
-/** True if only this route fails, which says nothing about the other routes. */
+/** True if the failure is this route's own, so that it says nothing about the other routes. */
 function failsItself(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return false;
   return (

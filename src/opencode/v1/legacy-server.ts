@@ -55,7 +55,7 @@ export class LegacyServer {
     ]);
     if (signal.aborted) return;
     this.#statusless = permissions && status;
-    // Every release from 1.1 on has the list. So this server is not old; it only had a bad moment.
+    // Every release from 1.1 on has the list of permissions. So this server is not old; it only had a bad moment.
     if (!permissions) {
       this.#checkAt = Number.NEGATIVE_INFINITY;
       return;

@@ -9,7 +9,7 @@ import { readStatus } from './status.js';
 import { StepReader } from './step-reader.js';
 import { readError } from './transcript.js';
 
-/** For what a person is asked, in a message. At the limit: it is cut. */
+/** What a person is asked, as a message shows it. At the limit: it is cut. */
 const MAX_WHAT_CHARS = 120;
 
 const frame = z.object({
@@ -153,7 +153,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Not a frame that we can use. Every answer that matters is looked up as well.
+    // Not a frame that we can use. Every answer that matters is also looked up.
     return undefined;
   }
 }

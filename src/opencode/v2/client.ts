@@ -39,9 +39,9 @@ const STREAMS = [{ path: '/api/event', ofAllDirectories: true }] as const;
 const LAST_MESSAGES = 6;
 /** More than are shown, because some messages of 2.x do not belong to the conversation. */
 const MORE_THAN_SHOWN = 2 * MAX_EXCERPT_MESSAGES;
-/** Quiet sessions that one poll asks for their retry. At the limit: the rest is asked by the next polls. */
+/** Quiet sessions whose retry one poll asks about. At the limit: the rest is asked about by the next polls. */
 const MAX_ASKED = 8;
-/** Requests at a time for what one poll wants to know. At the limit: the rest wait. */
+/** Requests that one poll makes at a time. At the limit: the rest wait. */
 const MAX_AT_ONCE = 4;
 /** Sessions of one page, and active ones whose directory is looked up. At the limit: the rest is left to events. */
 const MAX_PAGE = 200;

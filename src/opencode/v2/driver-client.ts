@@ -25,7 +25,7 @@ import * as schemas from './schemas.js';
 
 /** This many messages more than wanted are asked for, because some do not belong to the conversation. */
 const MORE_MESSAGES = 20;
-/** A delete waits for the end of the run that it ends (section 4.5). */
+/** A delete first ends the session's run, and waits for its end (section 4.5). */
 const DELETE_MS = 20_000;
 /** Prompts of ours that may wait in an inbox. At the limit: the oldest is not withdrawn by an abort. */
 const MAX_SENT = 1_000;

@@ -35,7 +35,8 @@ const IDLE: Said = { kind: 'session.status', status: { type: 'idle' } };
 const RUNNING: Said = { kind: 'session.status', status: { type: 'busy' } };
 
 /**
- * For people: why opencode ended a run by itself (section 3.3). `user` and other reasons of somebody's own are aborts.
+ * For people: why opencode ended a run by itself (section 3.3). A run that somebody ended on purpose (`user`) is an
+ * abort.
  */
 const INACTIVE = 'opencode ended the run: nothing came of its directory for an hour';
 
@@ -312,7 +313,8 @@ export class V2EventReader implements EventReader {
 }
 
 /**
- * Families whose other events all show new activity. `session.viewed` is not in them: it is a client's (section 3.3).
+ * Families whose other events all show new activity. `session.viewed` is not among them, because it comes from a client
+ * (section 3.3).
  */
 const SIGN_OF_LIFE =
   /^session\.(text|reasoning|step|compaction|shell|instructions|synthetic|skill)\b/;

@@ -35,7 +35,7 @@ function textOf(content: readonly WireContent[]): string {
   return content.flatMap(({ type, text }) => (type === 'text' && text ? [text] : [])).join('\n');
 }
 
-/** While its argument is written, `input` is the text so far: nobody could read it. */
+/** While the argument is being written, `input` is the text so far. It is not shown, because nobody could read it. */
 function callOf({ type, name = 'tool', state }: WireContent): shared.ShownCall[] {
   if (type !== 'tool') return [];
   const status = state?.status ?? 'unknown';

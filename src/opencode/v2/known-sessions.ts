@@ -8,7 +8,10 @@ import { BoundedMap } from '../../lib/bounded.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import type { WireError } from './schemas.js';
 
-/** Sessions between their events. As many as the watchdog remembers. At the limit: the oldest is forgotten. */
+/**
+ * Sessions whose state is kept between their events. As many as the watchdog remembers. At the limit: the oldest is
+ * forgotten.
+ */
 const MAX_KNOWN = 10_000;
 /** If a session was quiet for this long, its newest message is read, to see whether it waits for a retry. */
 export const ASK_AFTER_MS = 30_000;

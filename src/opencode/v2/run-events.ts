@@ -132,7 +132,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Not a frame that we can use. Every answer that matters is looked up as well.
+    // Not a frame that we can use. Every answer that matters is also looked up.
     return undefined;
   }
 }

@@ -121,7 +121,7 @@ export const message = z.object({
 });
 export type WireMessage = z.infer<typeof message>;
 
-/** Section 3.2. */
+/** The frame of an event (section 3.2). */
 export const envelope = z.object({
   type: z.string(),
   location: maybe(place),

@@ -120,7 +120,7 @@ async function proven(
   return { kind: 'proven', server, wrappers, role: opencodeRole(server) };
 }
 
-/** Refuses another user's opencode: without root we may not signal it, and root must not run that user's program. */
+/** Refuses another user's opencode: only root may signal it, and root must not run that user's program as root. */
 function foreign(
   server: ProcessInfo,
   { port, owner = 'started', user }: ProveOptions,

@@ -60,7 +60,9 @@ export class PasswordGuard {
   readonly #port: number;
   #control: Pick<ServerControl, 'mode' | 'findNow'> | undefined;
   #decision: Decision | undefined;
-  /** The decision that is being made now: requests of the same moment share one look at the system's sockets. */
+  /**
+   * The decision that is being made now: requests of the same moment wait for the same check of the system's sockets.
+   */
   #asking: Promise<Authorisation> | undefined;
   #isGuarded: boolean | undefined;
 

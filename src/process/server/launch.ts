@@ -26,7 +26,7 @@ export interface Launched {
   child?: ChildProcess;
   /** The marker in the environment of everything that it starts; absent for a server of a daemon that set none. */
   marker?: string;
-  /** Where its output goes; null if the state directory cannot be written, or must not be touched. */
+  /** Where its output goes; null if the state directory cannot be written, or belongs to another daemon. */
   files: OutputFiles | null;
   tail?: OutputTail;
   /** Aborted when the child has ended, with an `Exit` as its reason. Never aborted if an earlier daemon started it. */

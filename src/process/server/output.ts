@@ -46,7 +46,9 @@ export const KEPT_LINES = 20;
 /** Last lines of the server's output kept for the evidence of an incident. At the limit: the oldest is forgotten. */
 export const MAX_EVIDENCE_LINES = 200;
 const WINDOW_MS = 1_000;
-/** inotify reports new output. If it does not work, or if something is left to read or to report, a poll does this. */
+/**
+ * inotify reports new output. The files are polled if it does not work, or if something is left to read or to report.
+ */
 const POLL_MS = 1_000;
 /** Polls go on even if inotify works, because it may fall silent (its queue is full, or the file system is remote). */
 const RARE_POLL_MS = 10_000;

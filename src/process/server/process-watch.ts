@@ -13,7 +13,8 @@ import {
 } from '../table/process-table.js';
 
 /**
- * Reading one small file of /proc each second has no measurable cost. `ps` has one, so without /proc checks are rarer.
+ * Reading one small file of /proc each second costs next to nothing. Running `ps` costs more, so it is done more
+ * rarely.
  */
 const POLL_MS = { proc: 1_000, ps: 5_000 };
 

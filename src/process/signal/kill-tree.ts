@@ -56,7 +56,7 @@ export async function killTree(options: KillOptions): Promise<KillReport> {
 
   await family.send(options.roots, 'SIGTERM');
   await family.waitUntil(stopGraceMs, async () => !(await family.anyAlive(options.roots)));
-  // Processes that outlived the server have had no signal yet: a tool in its own session does not notice its end.
+  // These outlived the server and have had no signal yet: a tool in its own session does not notice the server's end.
   const orphans = await family.alive();
   if (orphans.length > 0 && !(await family.anyAlive(options.roots))) {
     await family.send(orphans, 'SIGTERM');
