@@ -1,4 +1,4 @@
-/** The page's files, as they lie in `./page`: read when first asked for, then served from memory. */
+/** The page's files from `./page`. Each is read at its first request, then served from memory. */
 import { readFileSync } from 'node:fs';
 
 const TYPES = {
@@ -28,7 +28,7 @@ const FILES = [
 ] as const;
 
 export interface Asset {
-  /** Of the URL. */
+  /** The path in the URL. */
   path: string;
   type: string;
   body(): Buffer;

@@ -1,4 +1,4 @@
-/** Who may ask for what: the name that was called (`Host`), the page that calls (`Origin`), the token that is shown. */
+/** Decides who may request what: by the name that was called (`Host`), the calling page (`Origin`) and the token. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
@@ -7,28 +7,31 @@ import type { Revealable } from '../lib/redaction.js';
 import { pageAssets } from './assets.js';
 
 export interface AuthOptions {
-  /** What is listened on; undefined for a unix socket, whose file mode is its guard. */
+  /** The host that is listened on; undefined for a unix socket, which its file mode protects. */
   host: string | undefined;
   loopback: boolean;
-  /** Needed for every act and for content, and for all reading where the address is not loopback. */
+  /** Needed for every action and for content; if the address is not loopback, for all reading too. */
   token: Revealable | undefined;
-  /** Whoever can connect is the daemon's own user or root, as the mode of a unix socket has it: no token is needed. */
+  /**
+   * True if only the daemon's own user and root can connect, as the file mode of a unix socket allows. No token is
+   * needed then.
+   */
   trusted?: boolean;
-  /** `status.acts`; true where it is not given. */
+  /** `status.acts`; true by default. */
   acts?: boolean;
-  /** How to come by the token, or why there is none; a sentence's end for those who lack it. */
+  /** How to get the token, or why there is none: the end of the sentence that refuses a request. */
   hint?: string;
 }
 
 export type AuthDecision =
-  /** `content`: titles, last words, tool arguments and the like may be in the answer. */
+  /** `content`: the answer may contain titles, last words, tool arguments and the like. */
   { pass: true; content: boolean } | { pass: false; status: 401 | 403; says: string };
 
 type Shown = 'none' | 'wrong' | 'basic' | 'bearer';
 
 /**
- * What says no more than "alive" and "ready": probes of service managers carry no token. The page's own files hold
- * nothing: a browser loads them before the page can show its token.
+ * Paths that need no token. The health routes say only "alive" and "ready", and the probes of service managers carry no
+ * token. The page's own files contain no data, and a browser loads them before the page can send its token.
  */
 const OPEN = new Set(['/healthz', '/readyz', ...pageAssets().map(({ path }) => path)]);
 
@@ -48,7 +51,7 @@ export class Auth {
     if (!this.#knowsHost(headers.host, hasToken)) {
       return refuse(403, `the Host "${short(headers.host)}" is not this daemon's`);
     }
-    // A browser adds Basic credentials that it has kept to what a foreign page asks for; a Bearer token it never adds.
+    // A browser adds stored Basic credentials to the requests of foreign pages too. It never adds a Bearer token.
     if (shown !== 'bearer' && !sameOrigin(method, headers)) {
       return refuse(403, `requests from the page ${short(headers.origin)} are refused`);
     }
@@ -62,8 +65,8 @@ export class Auth {
   }
 
   /**
-   * A page elsewhere may bring a browser to call us by a name of its own (DNS rebinding). It cannot do that with an
-   * address, nor show a token.
+   * A foreign page can make a browser call us by a name of its own (DNS rebinding). It cannot do that with an IP
+   * address, and it cannot send a token.
    */
   #knowsHost(header: string | undefined, hasToken: boolean): boolean {
     const { host, loopback } = this.#o;
@@ -82,7 +85,7 @@ export class Auth {
       case 'bearer':
         return this.#is(value) ? 'bearer' : 'wrong';
       case 'basic': {
-        // As curl -u and Prometheus' basic_auth send it; the user's name is of no account.
+        // The form that curl -u and Prometheus' basic_auth send. The user name does not matter.
         const text = Buffer.from(value, 'base64').toString('utf8');
         return this.#is(text.slice(text.indexOf(':') + 1)) ? 'basic' : 'wrong';
       }
@@ -96,7 +99,10 @@ export class Auth {
   }
 }
 
-/** Programs send neither header; browsers send at least one with everything that could do harm. */
+/**
+ * Programs send neither `Origin` nor `Sec-Fetch-Site`. Browsers send at least one of them with every request that could
+ * do harm.
+ */
 function sameOrigin(method: string, headers: IncomingHttpHeaders): boolean {
   const { origin, host } = headers;
   const site = headers['sec-fetch-site'];

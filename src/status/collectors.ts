@@ -1,4 +1,4 @@
-/** The metrics that are read when they are scraped: what is now, and what counts by itself. */
+/** The metrics that are read at each scrape: the current state, and counts that are kept elsewhere. */
 import type { Clock } from '../lib/clock.js';
 import { HEALTHS, SERVER_HEALTHS } from '../watchdog/decision.js';
 import { splitModelName } from '../watchdog/model-name.js';

@@ -1,4 +1,4 @@
-/** Bounds the connections of a server so that who opens many cannot keep others out. */
+/** Bounds a server's connections, so that a client that opens many cannot keep others out. */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../lib/clock.js';
@@ -10,11 +10,11 @@ export interface ConnectionLimits {
 }
 
 /**
- * Where there are too many, the newcomer stays: it may be the service manager's probe. The oldest that has sent nothing
- * goes; where all have sent something, the oldest that waits for no answer; else the oldest.
+ * At the limit the new connection stays, since it may be the service manager's probe, and an old one is closed: the
+ * oldest that has sent nothing; if all have sent something, the oldest that waits for no answer; else the oldest.
  */
 export function limitConnections(server: Server, clock: Clock, limits: ConnectionLimits): void {
-  /** Oldest first, with the number of requests that are being answered. */
+  /** The open connections, oldest first, with the number of requests being answered on each. */
   const open = new Map<Socket, number>();
   const change = (socket: Socket, by: number) => {
     const answering = open.get(socket);
@@ -47,7 +47,7 @@ function oldest(open: Map<Socket, number>): Socket | undefined {
     all.find((socket) => socket.bytesRead === 0) ??
     all.find((socket) => open.get(socket) === 0) ??
     all[0];
-  // At once, not when it has closed: several may come in one turn.
+  // Deleted now and not on 'close': several connections may arrive in one turn of the event loop.
   if (found !== undefined) open.delete(found);
   return found;
 }

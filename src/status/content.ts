@@ -1,6 +1,6 @@
-/** What of an answer may be read without the token: ids, health and numbers, but no content. */
+/** The part of an answer that may be read without the token: ids, health and numbers, but no content. */
 
-/** Texts that are no content, by the key they stand under: ids, times, and words of our own or of the server's. */
+/** Keys whose texts are not content: ids, times, and words of our own or of the server's. */
 const PLAIN = new Set([
   'time',
   'version',
@@ -38,7 +38,10 @@ const PLAIN = new Set([
   'restartReason',
 ]);
 
-/** A copy with numbers, flags and the texts of `PLAIN` alone: what is added to an answer later is hidden until it is named there. */
+/**
+ * Returns a copy with only numbers, flags and the texts under the keys in `PLAIN`. A text that is added to an answer
+ * later stays hidden until its key is listed there.
+ */
 export function withoutContent(value: unknown, key = ''): unknown {
   if (typeof value === 'string') return PLAIN.has(key) ? value : undefined;
   if (Array.isArray(value)) {
@@ -52,7 +55,7 @@ export function withoutContent(value: unknown, key = ''): unknown {
   );
 }
 
-/** @param hint how to come by the token, as a sentence's end */
+/** @param hint how to get the token, as the end of a sentence */
 export function withheldWords(hint: string): string {
   return `titles, directories, models, messages and what was said need the token${hint}`;
 }

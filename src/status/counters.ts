@@ -1,5 +1,5 @@
 /**
- * What the metrics count: log events, from the daemon's start.
+ * Counts log events for the metrics, from the daemon's start.
  *
  * Labels take values from small closed sets only (reasons, health words, event names); the one open set, provider ids,
  * is cut off at `MAX_PROVIDERS`.
@@ -14,7 +14,7 @@ import type { StatusSource } from './source.js';
 
 /** Providers named by metrics. At the limit: the rest is counted as `other`. */
 export const MAX_PROVIDERS = 50;
-/** What `MAX_PROVIDERS` cut off. */
+/** The label for providers beyond `MAX_PROVIDERS`, and for a skipped abort without a reason. */
 const OTHER = 'other';
 /** Stuck sessions whose time to the abort is measured. At the limit: the oldest is forgotten. */
 export const MAX_PENDING = 1_000;
@@ -126,7 +126,7 @@ export class EventCounters {
 
   take(record: TelemetryRecord): void {
     this.#logEvents.inc({ event: record.event });
-    // Of what a dry run would do, nothing was done.
+    // The record says what a dry run would do; nothing was done.
     if (record.would) return;
     switch (record.event) {
       case 'session.health':
@@ -149,7 +149,7 @@ export class EventCounters {
         this.#aborts.inc({ reason: record.fields.reason ?? OTHER, result: 'skipped' });
         return;
       case 'act.done':
-        // What was sent is counted by its own end.
+        // An abort that was sent is counted by its own end (`session.aborted`, `session.abort_failed`).
         if (record.fields.outcome === 'done' || record.fields.outcome === 'failed') return;
         this.#aborts.inc({ reason: 'manual', result: record.fields.outcome });
         return;
@@ -212,7 +212,10 @@ export class EventCounters {
     }
   }
 
-  /** `increase()` sees only what a series was before: one that begins with its first event hides it. */
+  /**
+   * `increase()` of PromQL sees only changes of an existing series. A series that began with its first event would hide
+   * that event.
+   */
   #beginAtZero(): void {
     for (const reason of RESTART_REASONS) {
       this.#restarts.inc({ reason }, 0);

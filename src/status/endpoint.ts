@@ -1,7 +1,7 @@
 /**
- * The server of the status endpoint. Everything is bounded: connections, time, headers. The routes (`routes.ts`, with
- * fastify below them) are loaded for the first request: most daemons are never asked anything, and fastify is among the
- * heaviest things that an idle one would hold.
+ * The HTTP server of the status endpoint. Its connections, times and headers are bounded. The routes (`routes.ts`,
+ * built on fastify) are loaded at the first request: most daemons never get one, and fastify is among the heaviest
+ * things that an idle daemon would hold.
  */
 import { createServer, type Server } from 'node:http';
 import type { Clock } from '../lib/clock.js';
@@ -9,12 +9,13 @@ import { limitConnections } from './connections.js';
 import { LIMITS } from './limits.js';
 import type { Answering, RouteOptions } from './routes.js';
 
-/** Ready to listen; whoever calls says where. */
+/** Returns a server that is ready to listen; the caller says where. */
 export function createEndpoint(options: RouteOptions, clock: Clock): Server {
   let routes: Promise<Answering> | undefined;
   const load = async () => {
     const { createRoutes } = await import('./routes.js');
-    // Loading takes tens of milliseconds, and so does making the routes: timers that became due meanwhile come first.
+    // Loading takes tens of milliseconds, and so does making the routes. Timers that became due meanwhile run in
+    // between.
     await new Promise((resolve) => setTimeout(resolve));
     return createRoutes(options);
   };
@@ -23,7 +24,7 @@ export function createEndpoint(options: RouteOptions, clock: Clock): Server {
       maxHeaderSize: LIMITS.headerBytes,
       headersTimeout: LIMITS.requestMs,
       requestTimeout: LIMITS.requestMs,
-      // Node checks this often for requests that take too long, also while there are none.
+      // Node checks this often for requests that take too long, even while there are none.
       connectionsCheckingInterval: 5_000,
       keepAliveTimeout: LIMITS.idleMs,
     },
@@ -32,7 +33,7 @@ export function createEndpoint(options: RouteOptions, clock: Clock): Server {
       routes
         .then((answer) => answer(request, response))
         .catch((error: unknown) => {
-          // Tried anew for the next.
+          // The next request tries again.
           routes = undefined;
           options.onError(error, 'loading the status endpoint');
           if (response.headersSent) response.destroy();
@@ -41,7 +42,7 @@ export function createEndpoint(options: RouteOptions, clock: Clock): Server {
     },
   );
   limitConnections(server, clock, LIMITS);
-  // A connection on which nothing moves; the stream's pulse keeps its own alive.
+  // Closes a connection on which nothing moves. The pulse of `/stream` keeps its connections alive.
   server.setTimeout(LIMITS.idleMs);
   return server;
 }

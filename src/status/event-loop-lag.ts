@@ -1,10 +1,10 @@
-/** How late the event loop runs: what the clock's beat says, which is due every second. */
+/** Measures how late the event loop runs, by the clock's beat, which is due every second. */
 import type { Clock, Timer } from '../lib/clock.js';
 
 const EVERY_MS = 1_000;
 /**
- * Samples of the event loop's lag: half a minute. The worst of them counts: a scrape must not miss a spike between
- * two. At the limit: the oldest is forgotten.
+ * Samples of the event loop's lag: half a minute. The worst of them is reported, so that no scrape misses a spike
+ * between two. At the limit: the oldest is forgotten.
  */
 export const KEPT = 30;
 
@@ -12,7 +12,7 @@ export class LoopLag {
   readonly #clock: Clock;
   readonly #samples: number[] = [];
   #timer: Timer | undefined;
-  /** The beat before: nothing is known of the first one's. */
+  /** When the last beat came; undefined before the first, whose lag is unknown. */
   #last: number | undefined;
 
   constructor(clock: Clock) {
@@ -20,7 +20,7 @@ export class LoopLag {
     this.#arm();
   }
 
-  /** Milliseconds, over the last half minute. */
+  /** The worst lag of the last half minute, ms. */
   get worstMs(): number {
     return Math.round(Math.max(0, ...this.#samples) * 10) / 10;
   }

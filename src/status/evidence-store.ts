@@ -1,9 +1,9 @@
 /**
- * What was seen of a server just before it was ended: one folder for each incident in the state directory. The daemon
- * writes them, `report --incident` reads them.
+ * Evidence of a server's state just before the server was ended: one folder for each incident, in the state directory.
+ * The daemon writes the folders, `report --incident` reads them.
  *
- * No titles, directories or prompts are in it, so that it can be given to opencode's developers; what looks like a secret
- * is masked before it is written.
+ * They contain no titles, directories or prompts, so that they can be given to opencode's developers. Whatever looks
+ * like a secret is masked before it is written.
  */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,18 +13,18 @@ import { ensurePrivateDirectory, readPrivateFile } from '../lib/state-dir.js';
 
 /** Folders of evidence in the state directory. At the limit: the oldest is removed. */
 export const MAX_EVIDENCE_FOLDERS = 20;
-/** Characters of a line of output in the evidence of an incident. At the limit: it is cut. */
+/** Characters of an output line in an incident's evidence. At the limit: it is cut. */
 export const MAX_EVIDENCE_LINE = 1_024;
-/** One of the two files of evidence, as `report` reads it. At the limit: it is taken as none of ours. */
+/** Size of an evidence file that `report` reads. At the limit: the file is not read. */
 export const MAX_EVIDENCE_BYTES = 2 ** 20;
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const FACTS = 'evidence.json';
 const OUTPUT = 'output.log';
-/** Only what this wrote is ever removed: its time and its reason. */
+/** The names of our folders: a time and a reason. Nothing else is ever removed. */
 const FOLDER = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[a-z]+$/;
-/** Threads are the longest list, and stand four levels deep. */
+/** Threads are the longest list, and they are nested four levels deep. */
 const BOUNDS = { string: 500, items: 500, depth: 8 };
 
 const threadSchema = z.object({
@@ -58,7 +58,7 @@ const sessionSchema = z.object({
 const factsSchema = z.object({
   /** ISO 8601, UTC. */
   time: z.iso.datetime(),
-  /** Why the server was to be ended. */
+  /** Why the server was about to be ended. */
   reason: z.string(),
   opencode: z.object({
     version: z.string().optional(),
@@ -68,13 +68,13 @@ const factsSchema = z.object({
   machine: z.object({
     system: z.string(),
     cpus: z.number(),
-    /** Over 1, 5 and 15 minutes. */
+    /** Load averages over 1, 5 and 15 minutes. */
     load: z.array(z.number()),
     freeBytes: z.number(),
     totalBytes: z.number(),
   }),
   sessions: z.array(sessionSchema),
-  /** The server first, the others by their memory; absent where no process is seen. */
+  /** The server first, the others by their memory; absent if no process can be seen. */
   processes: z.array(processSchema).optional(),
 });
 
@@ -90,13 +90,13 @@ export class EvidenceStore {
   readonly #directory: string;
   readonly #redactor: Redactor;
 
-  /** @param secrets what no file may show */
+  /** @param secrets values that no file may contain */
   constructor(directory: string, secrets: readonly Revealable[]) {
     this.#directory = join(directory, 'evidence');
     this.#redactor = createRedactor(secrets, BOUNDS);
   }
 
-  /** @returns the path of its folder. @throws where it cannot be written */
+  /** @returns the folder's path. @throws if it cannot be written */
   async write({ output, ...facts }: ServerEvidence): Promise<string> {
     ensurePrivateDirectory(this.#directory);
     const folder = join(
@@ -106,7 +106,7 @@ export class EvidenceStore {
     const lines = output.map((line) => `${this.#redactor.text(line, MAX_EVIDENCE_LINE)}\n`);
     const json = JSON.stringify(this.#redactor.value(facts), null, 2);
     await mkdir(folder, { mode: FOLDER_MODE });
-    // A new folder that only we may write to: nobody has put a link there.
+    // The folder is new and only we may write to it, so nobody can have put a link there.
     const options = { mode: FILE_MODE, flag: 'wx' };
     await writeFile(join(folder, FACTS), `${json}\n`, options);
     await writeFile(join(folder, OUTPUT), lines.join(''), options);
@@ -122,7 +122,7 @@ export class EvidenceStore {
   }
 }
 
-/** @returns `why` where it cannot be read: removed meanwhile, on another machine, or another user's */
+/** @returns `why` if it cannot be read: it was removed meanwhile, is on another machine, or belongs to another user */
 export function readEvidence(folder: string): ServerEvidence | { why: string } {
   const facts = readPrivateFile(join(folder, FACTS), MAX_EVIDENCE_BYTES);
   if (facts.kind !== 'text') {

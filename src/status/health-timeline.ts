@@ -1,4 +1,4 @@
-/** Each session's health over the last hour, as a string of one letter for each half minute: the worst seen in it. */
+/** Each session's health over the last hour, as a string with one letter per half minute: the worst health in it. */
 import {
   type AbortReason,
   HEALTHS,
@@ -7,16 +7,15 @@ import {
   type SessionFields,
 } from '../watchdog/decision.js';
 
-/** How much of the past is shown: an hour, in slots that are some pixels wide on the page. */
+/** The length of a slot, the time that one letter stands for. */
 export const SLOT_MS = 30_000;
 /**
- * Slots of a session's history: an hour. They are some pixels wide on the page. At the limit: the oldest is
- * forgotten.
+ * Slots of a session's history: an hour. Each is some pixels wide on the page. At the limit: the oldest is forgotten.
  */
 export const SLOTS = 120;
 /**
- * Sessions with a history of health. At the limit: the idle one that changed longest ago is forgotten, else the one
- * that changed longest ago.
+ * Sessions with a health history. At the limit: the idle one that changed longest ago is forgotten; if none is idle,
+ * the one that changed longest ago.
  */
 export const MAX_TIMELINES = 2_000;
 
@@ -31,24 +30,24 @@ export const LETTER: Readonly<Record<Health, string>> = {
   stuck: 's',
   wedged: 'W',
 };
-/** Worst last. A dot is a slot in which the session was not known. */
+/** Worst last. A dot means that the session was not known in that slot. */
 const LETTERS = `.${HEALTHS.map((health) => LETTER[health]).join('')}`;
 
-/** How a session's last run ended, why, and what it has spent with its subagents. */
+/** How and why a session's last run ended, and what it spent, its subagents included. */
 export interface RunEnd {
   outcome: RunOutcome;
   reason?: AbortReason;
   error?: string;
   /** Epoch ms. */
   at: number;
-  /** Who ended it, where that is known. */
+  /** Who ended it, if that is known. */
   by?: string;
   costUsd?: number;
   tokens?: number;
 }
 
 export interface SessionTimeline {
-  /** What was last known of the session. */
+  /** The session's fields as last known. */
   fields: SessionFields;
   health: Health;
   /** Epoch ms. */
@@ -72,7 +71,7 @@ export class HealthTimeline {
     return this.#timelines.values();
   }
 
-  /** The session has this health from `time` (epoch ms) on. */
+  /** Notes that the session has this health from `time` (epoch ms) on. */
   set(fields: SessionFields, health: Health, time: number): void {
     const { sessionID } = fields;
     const known = this.#timelines.get(sessionID);
@@ -85,7 +84,7 @@ export class HealthTimeline {
     if (health !== 'idle') delete timeline.ended;
     if (timeline.health !== health) timeline.since = time;
     timeline.health = health;
-    // Entered anew, so that the one that changed longest ago stands first.
+    // Inserted again, so that the session that changed longest ago stays first.
     this.#timelines.delete(sessionID);
     this.#timelines.set(sessionID, timeline);
     const last = timeline.slots.length - 1;
@@ -94,7 +93,7 @@ export class HealthTimeline {
     timeline.slots[last] = LETTERS.indexOf(letter) > LETTERS.indexOf(before) ? letter : before;
   }
 
-  /** Its run has ended so. A session that never ran (an unknown model) is remembered for its end. */
+  /** Notes how the session's run ended. A session that never ran (an unknown model) is remembered too, for its end. */
   ended(fields: SessionFields, ended: RunEnd, time: number): void {
     if (!this.#timelines.has(fields.sessionID)) this.set(fields, 'busy', time);
     const timeline = this.#timelines.get(fields.sessionID);
@@ -110,7 +109,7 @@ export class HealthTimeline {
     return timeline.slots.join('').padStart(SLOTS, '.');
   }
 
-  /** Sessions of which nothing but idleness was seen for an hour are forgotten. */
+  /** Forgets the sessions that have been idle for an hour. */
   prune(time: number): void {
     for (const [id, timeline] of this.#timelines) {
       if (timeline.health === 'idle' && time - timeline.since > SLOTS * SLOT_MS)
@@ -129,7 +128,7 @@ export class HealthTimeline {
   }
 }
 
-/** Fills what passed since with the health that it had all the while. */
+/** Fills the slots that have passed with the health that the session had during them. */
 function roll(timeline: SessionTimeline, slot: number): void {
   const passed = Math.min(slot - timeline.slot, SLOTS);
   for (let i = 0; i < passed; i += 1) timeline.slots.push(LETTER[timeline.health]);

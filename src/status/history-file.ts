@@ -1,4 +1,4 @@
-/** An append-only NDJSON file of the state directory, bounded by one rotation: `NAME.ndjson` and `NAME.1.ndjson`. */
+/** An append-only NDJSON file in the state directory, bounded by one rotation: `NAME.ndjson` and `NAME.1.ndjson`. */
 import { closeSync, constants, fstatSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPrivateFile } from '../lib/state-dir.js';
@@ -9,9 +9,10 @@ function filesOf(directory: string, name: string): string[] {
 }
 
 /**
- * Every line of both files, oldest first; a torn one too (a crash, a full disk), which is no JSON.
+ * Returns every line of both files, oldest first. A line torn by a crash or a full disk, which is not JSON, is among
+ * them.
  *
- * @param maxBytes of each; a larger file is none of ours
+ * @param maxBytes limit of each file; a larger file is not ours and is not read
  */
 export function readLines(
   directory: string,
@@ -30,7 +31,7 @@ export function readLines(
   return { lines, problems };
 }
 
-/** Bytes that are no UTF-8 (a character that a crash cut) spoil their own line only. */
+/** Bytes that are not UTF-8 (a character cut by a crash) spoil only their own line. */
 function textOf(path: string, maxBytes: number): string {
   let fd: number;
   try {
@@ -55,14 +56,14 @@ export class HistoryFile {
   #fd: number | undefined;
   #size = 0;
 
-  /** @param maxBytes of the file that is written; it is then renamed, and the one before it is forgotten */
+  /** @param maxBytes limit of the current file; it is then renamed, and replaces the previous one */
   constructor(directory: string, name: string, maxBytes: number) {
     this.#directory = directory;
     this.#name = name;
     this.#maxBytes = maxBytes;
   }
 
-  /** @throws where it cannot be written; the next call tries anew */
+  /** @throws if the line cannot be written; the next call tries again */
   append(line: string): void {
     const bytes = Buffer.from(`${line}\n`);
     let fd = this.#open();
@@ -77,7 +78,7 @@ export class HistoryFile {
       while (written < bytes.length) written += writeSync(fd, bytes, written);
       this.#size += written;
     } catch (error) {
-      // Opened anew for the next line, which then begins on a line of its own.
+      // The next append opens the file again, and its line then begins on a line of its own.
       this.close();
       throw error;
     }
@@ -94,7 +95,7 @@ export class HistoryFile {
     const fd = openPrivateFile(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT);
     this.#fd = fd;
     this.#size = fstatSync(fd).size;
-    // Whatever a crash left of a line is ended: an empty line costs a reader nothing.
+    // Ends a line that a crash may have left unfinished. An empty line does not disturb a reader.
     if (this.#size > 0) this.#size += writeSync(fd, '\n');
     return fd;
   }

@@ -1,7 +1,7 @@
 /**
- * What happened, beyond the daemon's own life: the log's events that a person asks about later, in two files of the state
- * directory. `history` has what happened to sessions and to the server; `health` has what only the page's last hour is
- * drawn from, and is allowed less, so that busy sessions cannot push an incident out.
+ * The history that outlives the daemon: the log events that people ask about later, in two files in the state
+ * directory. `history` holds what happened to the sessions and the server. `health` holds what only the page's last
+ * hour is drawn from. It has a lower limit of its own, so that busy sessions cannot push an incident out.
  */
 
 import type { Clock } from '../lib/clock.js';
@@ -11,18 +11,24 @@ import type { TelemetryRecord } from '../telemetry/logger.js';
 import { LogRate } from '../telemetry/rate-limit.js';
 import { HistoryFile, readLines } from './history-file.js';
 
-/** Bytes of the history on disk, some ten thousand events. At the limit: the file becomes the one before it, and what that one held is forgotten. */
+/**
+ * Size of the history file, some ten thousand events. At the limit: the file replaces the previous one, whose events
+ * are forgotten.
+ */
 export const MAX_HISTORY_BYTES = 4 * 1024 ** 2;
-/** Bytes of the changes of health on disk, for the last hour of the page. At the limit: the same as for the history. */
+/** Size of the file of health changes, for the page's last hour. At the limit: the same as for the history. */
 export const MAX_HEALTH_BYTES = 1024 ** 2;
-/** Events that `/history` can give. At the limit: the oldest is given no more, and `complete` says so; the files may hold more. */
+/**
+ * Events that `/history` can return. At the limit: the oldest is no longer returned, and `complete` says so; the files
+ * may hold more.
+ */
 export const MAX_EVENTS = 5_000;
-/** Room for the line that fills a file: one event may be as long as the log allows. */
+/** What a file may exceed its limit by when it is read: one event may be as long as the log allows. */
 const SLACK_BYTES = 1024 ** 2;
 
 const HISTORY = 'history';
 const HEALTH = 'health';
-/** Of the rooms whose events are kept whole, what says nothing about the past. */
+/** Events that say nothing about the past, although all other events of their rooms are kept. */
 const NOT_KEPT: ReadonlySet<string> = new Set(['session.health', 'server.output', 'daemon.state']);
 
 /** Which file an event belongs to, if any. */
@@ -35,7 +41,7 @@ export function fileFor({ event, level, fields }: LogLine): 'history' | 'health'
   return HISTORY;
 }
 
-/** Everything that is kept, oldest first, for the report and for the daemon's start. */
+/** Reads everything that is kept, oldest first, for the report and for the daemon's start. */
 export function readHistory(directory: string): { lines: LogLine[]; problems: string[] } {
   const history = readLines(directory, HISTORY, MAX_HISTORY_BYTES + SLACK_BYTES);
   const health = readLines(directory, HEALTH, MAX_HEALTH_BYTES + SLACK_BYTES);
@@ -47,24 +53,24 @@ export function readHistory(directory: string): { lines: LogLine[]; problems: st
 }
 
 export interface HistoryOptions {
-  /** Undefined: it lives in memory. */
+  /** Undefined: the history is kept in memory only. */
   directory: string | undefined;
   clock: Clock;
-  /** It cannot be read or written, and lives in memory until it can; said once. */
+  /** Called once, when the history cannot be read or written. What cannot be written is kept in memory only. */
   onProblem(says: string): void;
 }
 
 export class HistoryStore {
   readonly #o: HistoryOptions;
   readonly #files: Readonly<Record<'history' | 'health', HistoryFile>> | undefined;
-  /** What the outside can make us say over and over must not push the rest out. */
+  /** Events that outsiders can make us repeat must not push the others out. */
   readonly #rate: LogRate;
-  /** As JSON, oldest first. */
+  /** Events as JSON, oldest first. */
   readonly #events: { time: number; json: string }[] = [];
-  /** Events that were forgotten in memory lie before this time, epoch ms. */
+  /** Time of the last event that was dropped from memory, epoch ms. */
   #forgottenUntil = Number.NEGATIVE_INFINITY;
   #saidProblem = false;
-  /** What was known at the start, oldest first; let go of once it was taken. */
+  /** The events from before the daemon's start, oldest first; released once they are taken. */
   #past: LogLine[] = [];
 
   constructor(options: HistoryOptions) {
@@ -84,7 +90,7 @@ export class HistoryStore {
     };
   }
 
-  /** What happened before the daemon started, oldest first; given once. */
+  /** Returns the events from before the daemon's start, oldest first. It returns them only once. */
   takePast(): LogLine[] {
     const past = this.#past;
     this.#past = [];
@@ -134,7 +140,7 @@ export class HistoryStore {
   }
 }
 
-/** The whole configuration at every start would be most of the history. */
+/** The whole configuration at every start would fill most of the history. */
 function withoutConfig(
   record: Extract<TelemetryRecord, { event: 'daemon.started' }>,
 ): TelemetryRecord {

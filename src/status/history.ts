@@ -1,13 +1,13 @@
-/** The server's last hour: its states, its memory and its restarts, made of log events. Bounded. */
+/** The server's last hour: its states, its memory and its restarts, built from log events. Bounded. */
 
 import { lengthOf } from '../lib/redaction.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import type { ServerHealth } from '../watchdog/decision.js';
 
 export const HOUR_MS = 3_600_000;
-/** A point each ten seconds at most, for an hour. */
+/** At most one point every ten seconds, for an hour. */
 const MEMORY_EVERY_MS = 10_000;
-/** States of the server kept. At the limit: the oldest is forgotten. */
+/** Server states kept. At the limit: the oldest is forgotten. */
 export const MAX_STATES = 500;
 /** Restarts kept. At the limit: the oldest is forgotten. */
 export const MAX_RESTARTS = 50;
@@ -46,10 +46,10 @@ export class ServerHistory {
   readonly restarts: RestartEntry[] = [];
 
   take(record: TelemetryRecord): void {
-    // Of what a dry run would do, nothing was done.
+    // The record says what a dry run would do; nothing was done.
     if (record.would) return;
     const state = STATE_AFTER[record.event];
-    // A server that somebody else started is announced as starting, and healthy at once.
+    // A server that somebody else started is reported as starting and at once as healthy.
     if (state !== undefined) this.#enter(record.time, state);
     switch (record.event) {
       case 'health.summary':
@@ -80,7 +80,7 @@ export class ServerHistory {
     }
   }
 
-  /** Memory of the server's process tree, seen at `time`. */
+  /** Notes the memory of the server's process tree at `time`. */
   remember(time: number, bytes: number): void {
     const last = this.memory.at(-1);
     if (last !== undefined && time - last[0] < MEMORY_EVERY_MS) return;
@@ -88,7 +88,7 @@ export class ServerHistory {
     while ((this.memory[0]?.[0] ?? time) < time - HOUR_MS) this.memory.shift();
   }
 
-  /** The states of the last hour, with the one that it began in. */
+  /** The states of the last hour, beginning with the state that held at its start. */
   since(time: number): [number, ServerHealth][] {
     const from = time - HOUR_MS;
     const begin = this.states.findLastIndex(([at]) => at <= from);

@@ -1,4 +1,4 @@
-/** Incidents, from their start to their end with what was done (contract, "Terms"), made of log events. Bounded. */
+/** Incidents from start to end, with what was done about them (contract, "Terms"), built from log events. Bounded. */
 import type { TelemetryRecord } from '../telemetry/logger.js';
 
 export const INCIDENT_KINDS = [
@@ -21,18 +21,21 @@ export interface Step {
 }
 
 export interface Incident {
-  /** Its start in seconds since the epoch, or the next number that is free: the same in the log, the history and the page. */
+  /** Its start in seconds since the epoch, or the next free number: the same in the log, the history and the page. */
   id: number;
   kind: IncidentKind;
   startedAt: string;
   endedAt?: string;
-  /** How it ended: aborted, disposed, recovered, restarted, continued, failed, idle, healthy, closed, back; unwatched where the daemon ended first. */
+  /**
+   * How it ended: aborted, disposed, recovered, restarted, continued, failed, idle, healthy, closed, back; unwatched if
+   * the daemon ended first.
+   */
   outcome?: string;
   reason?: string;
   sessionID?: string;
   directory?: string;
   title?: string;
-  /** The folder with what was seen of the server before its restart. */
+  /** The folder with the evidence of the server's state before its restart. */
   evidence?: string;
   /** What happened, in a sentence. */
   says: string;
@@ -40,10 +43,10 @@ export interface Incident {
   steps: Step[];
 }
 
-/** Incidents kept. At the limit: the oldest that is over is forgotten, else the oldest. */
+/** Incidents kept. At the limit: the oldest that is over is forgotten; if all are open, the oldest. */
 export const MAX_INCIDENTS = 200;
 /**
- * Steps of one incident. A session that is aborted over and over keeps its newest. At the limit: the oldest is
+ * Steps of one incident. A session that is aborted over and over keeps its newest steps. At the limit: the oldest is
  * forgotten.
  */
 export const MAX_STEPS = 20;
@@ -65,7 +68,7 @@ export class Incidents {
     return this.#open.size;
   }
 
-  /** The daemon that saw them is gone: what became of those that were open, nobody knows. */
+  /** Ends all open incidents: the daemon that saw them is gone, and nobody knows how they went on. */
   endUnwatched(time: number): void {
     for (const incident of this.#open.values()) {
       incident.endedAt = new Date(time).toISOString();
@@ -74,7 +77,7 @@ export class Incidents {
     this.#open.clear();
   }
 
-  /** @returns the incident that this event belongs to, where there is one */
+  /** @returns the incident that this event belongs to, if any */
   take(record: TelemetryRecord): Incident | undefined {
     switch (record.event) {
       case 'session.stuck':
@@ -121,7 +124,7 @@ export class Incidents {
         return this.#step('server', record);
       }
       case 'server.evidence': {
-        // On a slow disk it may come when the server is back already.
+        // On a slow disk this event may come when the server is already back.
         const incident = this.#step('server', record) ?? this.#lastWithEvidence();
         if (incident !== undefined) incident.evidence = record.fields.folder;
         return incident;
@@ -209,7 +212,10 @@ export class Incidents {
     return incident;
   }
 
-  /** The event stream shows the end before the abort's own proof does: what was idle was aborted, then. */
+  /**
+   * The event stream shows the run's end before the abort is verified. An incident that ended as idle was aborted,
+   * then.
+   */
   #aborted(record: Extract<TelemetryRecord, { event: 'session.aborted' }>): Incident | undefined {
     const { sessionID } = record.fields;
     const ended = this.#end(`session ${sessionID}`, 'aborted', record);
@@ -221,7 +227,7 @@ export class Incidents {
     return last;
   }
 
-  /** What is done about a directory is done about each wedged session in it. */
+  /** An action on a directory is a step in the incident of each wedged session in it. */
   #stepOfWedged(record: TelemetryRecord & { fields: { directory: string } }): void {
     for (const incident of this.#open.values()) {
       if (incident.kind === 'wedged' && incident.directory === record.fields.directory) {
@@ -230,7 +236,7 @@ export class Incidents {
     }
   }
 
-  /** The event stream shows the ends before the dispose's own proof does. */
+  /** The event stream shows the ends of the runs before the dispose is verified. */
   #disposed(record: Extract<TelemetryRecord, { event: 'directory.disposed' }>): void {
     const { reason, interrupted } = record.fields;
     if (reason === 'elsewhere') return;
@@ -247,7 +253,7 @@ export class Incidents {
     return this.#all.findLast(({ kind }) => kind === 'unresponsive' || kind === 'recycle');
   }
 
-  /** The oldest that is over goes first; where all are open, the oldest. */
+  /** Forgets the oldest incident that is over; if all are open, the oldest. */
   #forget(): void {
     const over = this.#all.findIndex((incident) => incident.endedAt !== undefined);
     const [gone] = this.#all.splice(Math.max(0, over), 1);

@@ -1,4 +1,4 @@
-/** Makes the instruments (prom-client), all of one registry and one prefix. */
+/** Makes the metrics (prom-client's instruments), all in one registry and with one prefix. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 const PREFIX = 'opencode_watchdog_';
@@ -40,7 +40,7 @@ export class Instruments {
     });
   }
 
-  /** A counter of something that counts by itself. */
+  /** A counter whose value is kept elsewhere and read when it is scraped. */
   follow(
     name: string,
     help: string,

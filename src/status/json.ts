@@ -7,7 +7,7 @@ import type { ShownLimits } from './source.js';
 export interface SessionRow {
   id: string;
   health: Health;
-  /** Epoch ms, as all times of a row. */
+  /** Epoch ms, like all times in a row. */
   since: number;
   directory?: string;
   title?: string;
@@ -16,33 +16,36 @@ export interface SessionRow {
   model?: string;
   tool?: string;
   toolSince?: number;
-  /** What opencode says about the retry; of an idle session, about its last run's failure. */
+  /** What opencode says about the retry; for an idle session, about its last run's failure. */
   message?: string;
   nextAt?: number;
-  /** Why it counts as stuck; of an idle session, why the watchdog aborted its last run. */
+  /** Why it counts as stuck; for an idle session, why the watchdog aborted its last run. */
   reason?: string;
   /** How the last run of an idle session ended. */
   outcome?: RunOutcome;
   waitingFor?: string;
   waitingSince?: number;
-  /** The last sign of life, where silence counts. */
+  /** The last sign of life; absent if something explains the silence, such as a running tool. */
   quietSince?: number;
   runSince?: number;
   steps?: number;
   filesChanged?: number;
-  /** What the model said last, the arguments of the tool that runs, what a person is asked: as they were last looked at. */
+  /** The model's last words, the running tool's arguments and the question to a person, as last read. */
   lastWords?: string;
   toolInput?: string;
   question?: string;
   /** When the last run of an idle session ended. */
   endedAt?: number;
-  /** Who ended it: page, command or http of an abort that was asked for; the restart's reason, dispose, stop or elsewhere of a cut. */
+  /**
+   * Who ended it. For an abort that was asked for: page, command or http. For an interrupted run: the restart's reason,
+   * dispose, stop or elsewhere.
+   */
   endedBy?: string;
-  /** Of an idle session: its run is continued then, when its quota is back. */
+  /** When an idle session's run is continued, because its quota is back. */
   parkedUntil?: number;
-  /** It was at work in too many crashes of the server in a row, and is not continued until a person prompts it. */
+  /** The session was at work in too many server crashes in a row. It is not continued until a person prompts it. */
   quarantined?: true;
-  /** What the run has spent with its subagents; of an idle session, what its last one had. */
+  /** What the run has spent, its subagents included; for an idle session, its last run. */
   costUsd?: number;
   tokens?: number;
   /** Health over the last hour, see `health-timeline.ts`. */
@@ -61,13 +64,13 @@ export interface StatusJson {
     acts: boolean;
     memoryBytes: number;
     loopLagMs: number;
-    /** What sessions are measured against. */
+    /** The limits that sessions are measured against. */
     limits: ShownLimits;
   };
   server: {
     url: string;
     health: ServerHealth;
-    /** Why it is not understood, or what is known of a server that refuses the password. */
+    /** Why the server is not understood, or what is known about one that refuses the password. */
     says?: string;
     since?: string;
     version?: string;
@@ -82,7 +85,7 @@ export interface StatusJson {
   counts: Record<Health, number>;
   /** What the whole server has spent since midnight of the daemon's time zone. */
   spentToday: { costUsd: number; tokens: number };
-  /** Slot length of the timelines, and the number of their last slot (epoch ms divided by it). */
+  /** Slot length of the timelines, and the number of their last slot (epoch ms divided by the slot length). */
   timelines: { slotMs: number; lastSlot: number };
   sessions: SessionRow[];
   sessionsTotal: number;

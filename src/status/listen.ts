@@ -1,4 +1,4 @@
-/** Makes a server listen on a TCP address or a unix socket, and lets go of it again. */
+/** Makes a server listen on a TCP address or a unix socket, and closes it again. */
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
@@ -8,7 +8,7 @@ export type Address =
   | { kind: 'unix'; path: string }
   | { kind: 'tcp'; host: string; port: number; loopback: boolean };
 
-/** Only the daemon's own user may connect; systemd.socket(5) users set up a group of their own. */
+/** Only the daemon's own user may connect. Users of systemd.socket(5) set up a group of their own. */
 const SOCKET_MODE = 0o600;
 const NOBODY_ELSE = 0o177;
 
@@ -20,7 +20,7 @@ export async function listen(server: Server, address: Address): Promise<void> {
   const { path } = address;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   if (isSocket(path) && !(await answers(path))) unlinkSync(path);
-  // The socket is bound within `listen`: at no moment is it open to others.
+  // `listen` binds the socket before it returns, so the socket is never open to others.
   const before = process.umask(NOBODY_ELSE);
   try {
     await listening(server, () => {
@@ -33,7 +33,7 @@ export async function listen(server: Server, address: Address): Promise<void> {
   chmodSync(path, SOCKET_MODE);
 }
 
-/** Ends every connection too. */
+/** Closes every connection too. */
 export function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
     if (!server.listening) {
@@ -65,7 +65,10 @@ function isSocket(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 }
 
-/** Only a refusal proves that nobody listens any more (a daemon was killed): EAGAIN is one whose queue is full. */
+/**
+ * Only a refusal proves that nobody listens any more (a daemon was killed). EAGAIN comes from a daemon whose queue is
+ * full.
+ */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);

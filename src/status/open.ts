@@ -1,4 +1,4 @@
-/** Opens the status endpoint beside the watch: it loads, listens, tries again and closes without ever being waited for. */
+/** Opens the status endpoint beside the watch, which never waits for it to load, to listen or to try again. */
 import type { Server } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
 import type { Redactor, Revealable } from '../lib/redaction.js';
@@ -9,7 +9,7 @@ import { type Address, closeServer, listen } from './listen.js';
 import type { StatusSource } from './source.js';
 import { StatusView } from './view.js';
 
-/** A taken port may be that of a daemon on its way out. */
+/** How long until it tries to listen again. A taken port may belong to a daemon that is about to end. */
 const RETRY_MS = 30_000;
 /** Events that come while the endpoint's modules load. At the limit: further ones are missing from its counters. */
 export const MAX_EARLY = 1_000;
@@ -20,20 +20,20 @@ export interface StatusOptions {
   clock: Clock;
   redactor: Redactor;
   address: Address;
-  /** Undefined on a unix socket that guards itself by its mode, and where none could be made. */
+  /** Undefined on a unix socket that its file mode protects, and if no token could be made. */
   token: Revealable | undefined;
   /** The file that the token is in. */
   tokenFile?: string | undefined;
   /** Why there is no token. */
   noToken?: string | undefined;
-  /** `status.acts`; true where it is not given. */
+  /** `status.acts`; true by default. */
   acts?: boolean;
-  /** A unix socket for health checks alone: nobody else can take its connections. */
+  /** A unix socket for health checks only, so that no other client can use up its connections. */
   healthSocket?: string | undefined;
   version: string;
   /** URL of the watched server. */
   url: string;
-  /** What happened before, and is asked for at `/history`. */
+  /** The past events, which `/history` returns. */
   history?: HistoryStore | undefined;
 }
 
@@ -51,7 +51,7 @@ class StatusService {
   #early: TelemetryRecord[] | undefined = [];
   #onRecord: (record: TelemetryRecord) => void;
   #retry: Timer | undefined;
-  /** The try to listen that is under way. */
+  /** The attempt to listen that is under way. */
   #listening: Promise<void> = Promise.resolve();
   #server: Server | undefined;
   #health: Server | undefined;
@@ -80,14 +80,14 @@ class StatusService {
     this.#retry?.cancel();
     this.#lag.stop();
     await this.#loaded;
-    // Cancelled in vain where it was due already.
+    // A retry that was already due could not be cancelled.
     await this.#listening;
     this.#endStream();
     if (this.#health !== undefined) await closeServer(this.#health);
     if (this.#server !== undefined) await closeServer(this.#server);
   }
 
-  /** What it takes is loaded only here: a daemon without a status endpoint does not pay for it. */
+  /** Its modules are loaded only here, so a daemon without a status endpoint does not pay for them. */
   async #load(): Promise<void> {
     const [
       { createEndpoint },
@@ -145,7 +145,7 @@ class StatusService {
     await this.#tryListening(this.#server);
   }
 
-  /** Where this fails, `healthcheck` asks at `status.listen`, as it does where there is no folder for the socket. */
+  /** If this fails, `healthcheck` asks at `status.listen`, as it does if there is no folder for the socket. */
   async #listenForHealth(server: Server, path: string): Promise<void> {
     if (this.#closed) return;
     try {
@@ -154,7 +154,7 @@ class StatusService {
         this.#o.telemetry.emit('error', { err, doing: 'serving the health check' }),
       );
     } catch {
-      // Another daemon of this server has it, or the folder cannot be written.
+      // Another daemon of this server has the socket, or the folder is not writable.
     }
   }
 
@@ -182,14 +182,15 @@ class StatusService {
           ...(source.dryRun ? {} : { retryInMs: RETRY_MS }),
         });
       }
-      // The address may be that of the daemon beside which it is tried: that one must find it free when it comes back.
+      // A dry run may be tried beside the daemon that has this address. That daemon must find it free when it comes
+      // back.
       if (source.dryRun) return;
       this.#retry = clock.after(RETRY_MS, () => void this.#tryListening(server), { unref: true });
     }
   }
 }
 
-/** How to come by the token, as a sentence's end; who asks from elsewhere is told no path. */
+/** How to get the token, as the end of a sentence. An endpoint that other machines can reach tells no path. */
 function hintFor({ address, token, tokenFile, noToken }: StatusOptions): string {
   if (token === undefined) {
     return noToken === undefined ? '' : `, and there is none (${noToken}): set status.tokenFile`;

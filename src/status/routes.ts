@@ -1,4 +1,4 @@
-/** The routes of the status endpoint. It runs beside the watch in one process, so every answer is small work. */
+/** The routes of the status endpoint. It shares one process with the watch, so every answer must be little work. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Registry } from 'prom-client';
@@ -30,13 +30,13 @@ const HEADERS = {
 
 /** How far back a session's timeline goes, ms. */
 const TIMELINE_MS = 7 * 86_400_000;
-/** Events of a session's timeline. At the limit: older ones are left out. */
+/** Events in a session's timeline. At the limit: older ones are left out. */
 export const MAX_TIMELINE = 200;
 
 const noSchemas = () => {
   throw new Error('the status endpoint has no schemas');
 };
-/** No route has a schema, so what compiles them is not loaded: it is half of fastify. */
+/** No route has a schema, so the schema compilers, half of fastify, are not loaded. */
 const SCHEMALESS = {
   compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas },
 };
@@ -47,22 +47,22 @@ export interface RouteOptions {
   metrics: Registry;
   stream: LiveStream;
   auth: Auth;
-  /** How to come by the token, as a sentence's end. */
+  /** How to get the token, as the end of a sentence. */
   hint: string;
-  /** The file that the token is in, where who asks may be told. */
+  /** The file that the token is in; undefined if callers must not be told. */
   tokenFile: string | undefined;
   history: HistoryStore | undefined;
   clock: Clock;
   onError(err: unknown, doing: string): void;
 }
 
-/** Whether an answer may hold content, for each request that passed. */
+/** For each request that passed: whether its answer may contain content. */
 const mayReadContent = new WeakMap<IncomingMessage, boolean>();
 
-/** Answers one request, whatever comes. */
+/** Answers one request, whatever it is. */
 export type Answering = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Settles when every route is ready. The server whose requests it answers is not its own. */
+/** Settles when every route is ready. The server whose requests it answers belongs to the caller. */
 export async function createRoutes(options: RouteOptions): Promise<Answering> {
   const app = fastify({ bodyLimit: LIMITS.bodyBytes, logger: false, schemaController: SCHEMALESS });
   authenticateAll(app, options);
@@ -81,7 +81,7 @@ export async function createRoutes(options: RouteOptions): Promise<Answering> {
 function authenticateAll(app: FastifyInstance, { auth, tokenFile, onError }: RouteOptions): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(HEADERS);
-    // Node takes the first; a proxy before us may have judged the other (RFC 9112, section 3.2).
+    // Node uses the first; a proxy in front of us may have checked the other (RFC 9112, section 3.2).
     if (hostHeaders(request.raw) > 1) {
       await reply.code(400).send({ error: 'more than one Host header' });
       return;
@@ -92,7 +92,7 @@ function authenticateAll(app: FastifyInstance, { auth, tokenFile, onError }: Rou
       mayReadContent.set(request.raw, decision.content);
       return;
     }
-    // No Basic: a browser would ask for it, keep it, and add it to what other pages ask for.
+    // Basic is not offered: a browser would ask for the password, keep it, and add it to the requests of other pages.
     if (decision.status === 401) {
       reply.header('www-authenticate', 'Bearer realm="opencode-watchdog"');
     }
@@ -114,7 +114,7 @@ function authenticateAll(app: FastifyInstance, { auth, tokenFile, onError }: Rou
 }
 
 function hostHeaders({ rawHeaders }: IncomingMessage): number {
-  // Names and values take turns.
+  // Names and values alternate.
   return rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length;
 }
 
@@ -133,8 +133,8 @@ function healthRoutes(app: FastifyInstance, { source }: RouteOptions): void {
 }
 
 /**
- * `?since=` as a time (ISO 8601) or as how long ago (`12h`); a day where it is not given. `&only=series` gives figures in
- * place of events.
+ * `?since=` is a time (ISO 8601) or how long ago (`12h`), by default a day. `&only=series` returns figures instead of
+ * events.
  */
 function historyRoute(
   app: FastifyInstance,
@@ -167,7 +167,7 @@ function historyRoute(
   );
 }
 
-/** One session for a person who opens it: its row, its children, what happened to it, and the end of its transcript. */
+/** One session in detail: its row, its children, what happened to it, and the end of its transcript. */
 function sessionRoute(
   app: FastifyInstance,
   { view, source, history, clock, hint, tokenFile }: RouteOptions,
@@ -223,7 +223,7 @@ function dataRoutes(
       return reply.code(503).send({ error: 'enough pages are listening already' });
     }
     const type = 'text/event-stream; charset=utf-8';
-    // It would never end.
+    // A stream would never end.
     if (request.method === 'HEAD') return reply.type(type).send('');
     reply.hijack();
     reply.raw.writeHead(200, { ...HEADERS, 'content-type': type, 'x-accel-buffering': 'no' });
@@ -233,7 +233,7 @@ function dataRoutes(
 }
 
 function actRoutes(app: FastifyInstance, source: StatusSource): void {
-  // A body is not asked for; whatever type it has is read, within the limit, and dropped.
+  // No body is expected. A body of any type is read, within the limit, and dropped.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, _body, done) => done(null));
   const act = (path: string, does: (by: ActBy) => ActResult) =>
@@ -259,10 +259,10 @@ function actRoutes(app: FastifyInstance, source: StatusSource): void {
   });
 }
 
-/** For the log only: whoever has the token may call itself anything. */
+/** For the log only: a caller with the token may call itself anything. */
 function actorOf(headers: IncomingHttpHeaders): ActBy {
   if (headers['user-agent']?.startsWith('opencode-watchdog')) return 'command';
-  // Every browser sends it with what a page asks for, and no page can make it up (Fetch Metadata).
+  // Every browser sends this header with a page's requests, and no page can forge it (Fetch Metadata).
   return headers['sec-fetch-site'] === 'same-origin' ? 'page' : 'http';
 }
 
@@ -272,7 +272,7 @@ function answer(reply: FastifyReply, { status, ok, says, ...rest }: ActResult): 
     : reply.code(status ?? 502).send({ ok, error: says, ...rest });
 }
 
-/** Makes it once for all who ask within `freshMs`. */
+/** Makes the value once for all requests within `freshMs`. */
 function fresh(make: () => Promise<string>): () => Promise<string> {
   let last: { at: number; value: Promise<string> } | undefined;
   return () => {
@@ -280,7 +280,7 @@ function fresh(make: () => Promise<string>): () => Promise<string> {
     if (last === undefined || at - last.at > LIMITS.freshMs) {
       const value = make();
       last = { at, value };
-      // A failure is not kept for the next.
+      // A failure is not kept for the next request.
       value.catch(() => {
         last = undefined;
       });

@@ -1,20 +1,23 @@
-/** The last days in figures, for the page's charts: one point for each five minutes, made of `health.summary`. Bounded. */
+/**
+ * The last days in figures for the page's charts: one point for every five minutes, built from `health.summary`.
+ * Bounded.
+ */
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import { HEALTHS } from '../watchdog/decision.js';
 
 export const STEP_MS = 5 * 60_000;
-/** Points of the charts: a week of five minutes. At the limit: the oldest is forgotten. */
+/** Points of the charts: a week in steps of five minutes. At the limit: the oldest is forgotten. */
 export const MAX_POINTS = 2_016;
 
 export interface Point {
-  /** Epoch ms of its beginning. */
+  /** The start of the five minutes, epoch ms. */
   at: number;
-  /** The most at once. */
+  /** The most sessions at once. */
   active: number;
   retrying: number;
   /** Stuck or wedged. */
   stuck: number;
-  /** The highest. */
+  /** The highest value. */
   memoryBytes?: number;
   /** What the day had cost by then, US dollars. */
   costTodayUsd: number;
@@ -63,7 +66,7 @@ export class Series {
   }
 }
 
-/** A log of another version may lack a health. */
+/** A log from another version may lack the number for some health. */
 function sum(amounts: readonly (number | undefined)[]): number {
   return amounts.reduce<number>((total, amount) => total + (amount ?? 0), 0);
 }

@@ -1,4 +1,4 @@
-/** What the status endpoint may see of the daemon and ask of it: the one door between the page and the loop. */
+/** What the status endpoint may see of the daemon and ask of it: the only way from the page to the event loop. */
 import type { ActBy } from '../telemetry/catalogue/events.js';
 import type { ServerHealth, SessionFields } from '../watchdog/decision.js';
 import type { ParkedRun, Spent } from '../watchdog/observation.js';
@@ -7,13 +7,13 @@ import type { SessionDetail } from '../watchdog/watchdog.js';
 
 export interface ServerFacts {
   health: ServerHealth;
-  /** Why it is not understood, or what is known of a server that refuses the password. */
+  /** Why the server is not understood, or what is known about one that refuses the password. */
   says?: string;
-  /** How long it has had this state, ms; undefined where nothing is known yet. */
+  /** How long it has had this state, ms; undefined if nothing is known yet. */
   forMs?: number;
   pid?: number;
   version?: string;
-  /** Which opencode's API it speaks: 1 or 2. */
+  /** The version of opencode's API that it speaks: 1 or 2. */
   api?: number;
   /** Restarts since the daemon started. */
   restarts: number;
@@ -26,7 +26,7 @@ export interface ServerFacts {
 /** One active session, with what it waits for or fails on. */
 export type SessionFacts = SessionDetail;
 
-/** Limits that a person compares a session with; 0 is off. */
+/** Limits that a person compares a session with; 0 means off. */
 export interface ShownLimits {
   maxSilenceMs: number;
   maxAttempts: number;
@@ -34,7 +34,7 @@ export interface ShownLimits {
   maxRunTimeMs: number;
 }
 
-/** What a session says and does just now, and the end of its transcript. */
+/** What a session is saying and doing now, and the end of its transcript. */
 export interface SessionExcerpt {
   lastWords?: string;
   tool?: { tool: string; input: string };
@@ -50,7 +50,7 @@ export interface SessionExcerpt {
 
 export interface ActResult {
   ok: boolean;
-  /** Where it is not ok: the HTTP status that says why. */
+  /** If it is not ok: the HTTP status that says why. */
   status?: 404 | 409 | 502;
   /** One plain sentence. */
   says: string;
@@ -63,15 +63,15 @@ export interface StatusSource {
   /** The active sessions; the idle ones are only counted. */
   sessions(): SessionFacts[];
   readonly limits: ShownLimits;
-  /** As it was last read. */
+  /** The session's excerpt as last read. */
   excerpt(sessionID: string): SessionExcerpt | undefined;
-  /** Somebody reads of these, the most urgent first. */
+  /** Says that somebody is reading about these sessions, the most urgent first. */
   wantExcerpts(sessions: readonly { sessionID: string; directory?: string }[]): void;
-  /** Now; undefined where it cannot be had. */
+  /** Reads the excerpt now; undefined if that fails. */
   askExcerpt(sessionID: string, directory: string | undefined): Promise<SessionExcerpt | undefined>;
-  /** Those that are continued no more (`recover.quarantineAfter`). */
+  /** The sessions that are no longer continued (`recover.quarantineAfter`). */
   quarantined(): Iterable<SessionFields>;
-  /** Idle ones that wait for their quota. */
+  /** The idle sessions that wait for their quota. */
   parked(): Pick<ParkedRun, 'sessionID' | 'directory' | 'title' | 'inMs' | 'forMs'>[];
   readonly idleSessions: number;
   /** What the whole server has spent since midnight. */
@@ -84,9 +84,9 @@ export interface StatusSource {
   readonly dryRun: boolean;
   /** Observations taken in so far, by kind. */
   readonly observations: ReadonlyMap<string, number>;
-  /** For how long the monitor has brought nothing, where that is too long; undefined where all is well. */
+  /** How long the monitor has brought nothing, if that is too long; undefined if all is well. */
   readonly deafMs: number | undefined;
-  /** Called with how long each answered health probe took, ms. */
+  /** Calls the listener with the duration of each answered health probe, ms. */
   onProbe(listener: (tookMs: number) => void): void;
   abort(sessionID: string, by: ActBy): Promise<ActResult>;
   restart(by: ActBy): ActResult;

@@ -1,4 +1,4 @@
-/** `/stream`: what changed, to each page that listens, a few times a second at most. */
+/** `/stream`: sends each listening page what has changed, a few times a second at most. */
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
 import { withheldWords, withoutContent } from './content.js';
@@ -10,9 +10,12 @@ import type { StatusView } from './view.js';
 export const MAX_LISTENERS = 16;
 /** Changes are gathered this long, so that a burst is one message. */
 const GATHER_MS = 200;
-/** Something comes at least this often: the page knows that it is connected, and the memory curve goes on. */
+/** A message comes at least this often: it shows the page that it is connected, and the memory curve goes on. */
 const PULSE_MS = 5_000;
-/** Changes that a slow page has not read. At the limit: the page is cut; it connects again and gets a fresh start. */
+/**
+ * Changes that a slow page has not read. At the limit: the page is disconnected; it connects again and gets the whole
+ * status.
+ */
 export const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 
 export interface ChangeMessage {
@@ -33,7 +36,7 @@ export interface ChangeMessage {
 export class LiveStream {
   readonly #view: StatusView;
   readonly #clock: Clock;
-  /** With whether each may read content. */
+  /** The listening pages, and whether each may read content. */
   readonly #listeners = new Map<ServerResponse, boolean>();
   /** Each row as it was last sent. */
   #sent = new Map<string, string>();
@@ -46,7 +49,7 @@ export class LiveStream {
   #again = false;
 
   readonly #onError: (err: unknown) => void;
-  /** How to come by the token. */
+  /** How to get the token. */
   readonly #hint: string;
 
   constructor(view: StatusView, clock: Clock, onError: (err: unknown) => void, hint = '') {
@@ -60,7 +63,7 @@ export class LiveStream {
     return this.#listeners.size >= MAX_LISTENERS;
   }
 
-  /** Takes over the response of one page; without `content` it hears ids, health and numbers. */
+  /** Takes over the response of one page; without `content` the page gets only ids, health and numbers. */
   async add(response: ServerResponse, content: boolean): Promise<void> {
     this.#listeners.set(response, content);
     response.on('close', () => this.#drop(response)).on('error', () => this.#drop(response));
@@ -70,19 +73,20 @@ export class LiveStream {
       this.#beat();
     }
     const status = await this.#view.json();
-    // It may be gone by now, or the daemon stopping.
+    // The page may be gone by now, or the daemon may be stopping.
     if (!this.#listeners.has(response)) return;
-    // What changed before is in the status; what changes while it is on its way comes after it.
+    // Earlier changes are in this status; later changes are sent after it.
     const shown = content
       ? status
       : { ...(withoutContent(status) as object), withheld: withheldWords(this.#hint) };
     this.#send(response, 'status', JSON.stringify(shown));
   }
 
-  /** Something changed that pages show. */
+  /** To be called when something that pages show has changed. */
   changed(incident?: Incident): void {
     if (this.#listeners.size === 0) return;
-    // Beyond those the newest are in the next whole status; it is a moment's worth of them.
+    // Incidents beyond the limit are left out here. So many in one moment are rare, and the next whole status has the
+    // newest.
     if (incident !== undefined && this.#incidents.size < MAX_INCIDENTS) {
       this.#incidents.add(incident);
     }
@@ -138,7 +142,7 @@ export class LiveStream {
     const rows: SessionRow[] = [];
     const sent = new Map<string, string>();
     for (const row of status.sessions) {
-      // The timeline moves on by itself; it changes for good only with the health.
+      // The timeline is not compared: time moves it on, and any other change of it comes with a change of health.
       const { timeline, ...rest } = row;
       const text = JSON.stringify(rest);
       sent.set(row.id, text);

@@ -1,4 +1,4 @@
-/** What `/status` says and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
+/** What `/status` returns and the page shows: the daemon's facts with the last hour's history, redacted and bounded. */
 import { BoundedMap } from '../lib/bounded.js';
 import type { Clock } from '../lib/clock.js';
 import type { Redactor } from '../lib/redaction.js';
@@ -13,15 +13,19 @@ import type { Counters, SessionRow, StatusJson } from './json.js';
 import { Series } from './series.js';
 import type { SessionExcerpt, SessionFacts, StatusSource } from './source.js';
 
-/** Sessions in `/status`. At the limit: the worst come first; `sessionsTotal` says how many there are. */
+/** Sessions in `/status`. At the limit: only the worst are in it; `sessionsTotal` says how many there are. */
 export const MAX_ROWS = 1_000;
 /** Characters of a text in `/status` (title, directory, message). At the limit: it is cut, and says so. */
 export const MAX_TEXT = 300;
-/** Texts remembered in the form that may be shown. At the limit: the oldest is forgotten, and made again. */
+/**
+ * Texts remembered in the form that may be shown. At the limit: the oldest is forgotten, and cleaned again when needed.
+ */
 export const MAX_CLEANED = 5_000;
-/** Ends of runs of which it is remembered who asked for them. At the limit: the oldest is forgotten, and the page says less. */
+/**
+ * Runs with a record of who ended them. At the limit: the oldest is forgotten, and the page does not say who ended it.
+ */
 export const MAX_ENDERS = 500;
-/** Two clocks give the same moment with a little jitter: a change within this is none. */
+/** A moment that is derived from two clocks jitters a little: a difference below this is not a change. */
 const JITTER_MS = 1_500;
 
 const COUNTED: Partial<Record<TelemetryRecord['event'], keyof Counters>> = {
@@ -43,7 +47,7 @@ export interface ViewOptions {
   redactor: Redactor;
   lag: LoopLag;
   version: string;
-  /** `status.acts`; true where it is not given. */
+  /** `status.acts`; true by default. */
   acts?: boolean;
   /** URL of the watched server, without credentials. */
   url: string;
@@ -69,7 +73,7 @@ export class StatusView {
   };
   readonly #enders = new BoundedMap<string, string>(MAX_ENDERS);
   readonly #startedAt: number;
-  /** When each absolute time that is derived from two clocks was first given, so that it stays the same. */
+  /** Each absolute time that is derived from two clocks, as it was first given, so that it stays the same. */
   #times = new Map<string, number>();
   readonly #cleaned = new BoundedMap<string, string>(MAX_CLEANED);
 
@@ -78,7 +82,7 @@ export class StatusView {
     this.#startedAt = options.clock.epoch();
   }
 
-  /** What happened before this daemon started, oldest first: shown, and not counted. */
+  /** Takes the events from before this daemon's start, oldest first. They are shown, but not counted. */
   restore(past: readonly LogLine[]): void {
     for (const line of past) {
       const record = recordOf(line);
@@ -95,7 +99,7 @@ export class StatusView {
     if (last !== undefined) this.#endUnwatched(last.time);
   }
 
-  /** Of what went on while no daemon watched, nothing is known. */
+  /** Nothing is known about the time in which no daemon watched. */
   #endUnwatched(time: number): void {
     this.incidents.endUnwatched(time);
     for (const { fields, health } of [...this.timelines.values()]) {
@@ -103,7 +107,7 @@ export class StatusView {
     }
   }
 
-  /** @returns the incident that the event changed, where it changed one */
+  /** @returns the incident that the event changed, if any */
   take(record: TelemetryRecord): Incident | undefined {
     this.history.take(record);
     this.series.take(record);
@@ -113,7 +117,7 @@ export class StatusView {
     } else if (record.event === 'session.ended') {
       this.#ended(record);
       const { steps } = record.fields;
-      // A run that never began has no other word of its end.
+      // A run that never began has no other event for its end.
       if (steps === 0 && record.fields.tookMs === 0)
         this.timelines.set(record.fields, 'idle', record.time);
     } else if (record.event === 'health.summary') {
@@ -141,7 +145,7 @@ export class StatusView {
     this.timelines.ended(fields, end, time);
   }
 
-  /** Who ends a run is said before its end. */
+  /** The event that says who ends a run comes before the run's end. */
   #noteEnder(record: TelemetryRecord): void {
     if (record.event === 'act.requested' && record.fields.sessionID !== undefined) {
       this.#enders.set(record.fields.sessionID, record.fields.by);
@@ -151,14 +155,14 @@ export class StatusView {
     }
   }
 
-  /** One session with its children: active, or active within the last hour. */
+  /** One session with its children, if it is active or was within the last hour. */
   session(sessionID: string): { row: SessionRow; children: SessionRow[] } | undefined {
     const rows = this.rows();
     const row = rows.find(({ id }) => id === sessionID);
     return row && { row, children: rows.filter(({ parentID }) => parentID === sessionID) };
   }
 
-  /** Everything of a text that may be shown. */
+  /** Returns the excerpt without what must not be shown. */
   clean(excerpt: SessionExcerpt): SessionExcerpt {
     return this.#o.redactor.value(excerpt) as SessionExcerpt;
   }
@@ -242,7 +246,7 @@ export class StatusView {
       if (ids.has(fields.sessionID) || now - since > HOUR_MS) continue;
       idle.push({
         id: fields.sessionID,
-        // Its last word may have been lost with the server.
+        // The event that said so may have been lost with the server.
         health: 'idle',
         since,
         ...this.#texts(fields),
@@ -334,7 +338,7 @@ export class StatusView {
     };
   }
 
-  /** What a row shows of what its session says and does. */
+  /** The part of a session's excerpt that its row shows. */
   #excerpt(sessionID: string): Pick<SessionRow, 'lastWords' | 'toolInput' | 'question'> {
     const { lastWords, tool, question } = this.#o.source.excerpt(sessionID) ?? {};
     return {
@@ -344,7 +348,7 @@ export class StatusView {
     };
   }
 
-  /** Titles and directories stay the same from look to look: they are searched for secrets once. */
+  /** Titles and directories seldom change, so each is searched for secrets only once. */
   #clean(value: string): string {
     let clean = this.#cleaned.get(value);
     if (clean === undefined) {

@@ -1,16 +1,16 @@
-/** What happened in a stretch of the log: runs, incidents, restarts, outages, and what waits for a person at its end. */
+/** What happened in a part of the log: runs, incidents, restarts, outages, and what waits for a person at its end. */
 import { defined } from '../../lib/defined.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { recordOf } from '../../telemetry/log-line.js';
 import { type Incident, Incidents } from '../incidents.js';
 import { type SessionName, Sessions } from './session-names.js';
 
-/** One run's end (`session.ended`), or what earlier logs say of it. */
+/** One run's end (`session.ended`), or what older logs say about it. */
 export interface RunEnd {
   time: string;
   session: SessionName;
   outcome: string;
-  /** US dollars; undefined where the log does not say. */
+  /** US dollars; undefined if the log does not say. */
   costUsd?: number;
   tokens?: number;
   tookMs?: number;
@@ -37,7 +37,7 @@ export interface Outage {
   outageMs?: number;
 }
 
-/** What only a person can see to. */
+/** Something that only a person can settle. */
 export interface Waiting {
   since: string;
   session?: SessionName;
@@ -45,14 +45,14 @@ export interface Waiting {
 }
 
 export interface Report {
-  /** ISO 8601, as all times of it. */
+  /** ISO 8601, like all times in the report. */
   from: string;
   until: string;
   servers: string[];
   lines: number;
   /** Starts of the daemon. */
   starts: number;
-  /** Nothing was done: it is about what would have been. */
+  /** The daemon did nothing: the report says what it would have done. */
   dryRun: boolean;
   runs: RunEnd[];
   incidents: (Incident & { session?: SessionName })[];
@@ -60,7 +60,7 @@ export interface Report {
   outages: Outage[];
   budgets: { time: string; says: string; isSpent: boolean }[];
   waiting: Waiting[];
-  /** Acts that people asked for. */
+  /** Actions that people asked for. */
   asked: { time: string; says: string }[];
 }
 
@@ -68,7 +68,7 @@ export interface Report {
 export function collect(lines: readonly LogLine[], from: number, until: number): Report {
   const collector = new Collector();
   for (const line of lines) {
-    // What came before tells what sessions are called, and which incident was open.
+    // Earlier lines tell what the sessions are called, and which incidents were open.
     if (line.time <= until) collector.take(line, line.time >= from);
   }
   return collector.report(from, until);
@@ -88,7 +88,7 @@ class Collector {
   #lines = 0;
   #starts = 0;
   #dryRun = false;
-  /** The log has `session.ended`: how runs ended need not be read off other events. */
+  /** The log has `session.ended`, so the ends of runs need not be derived from other events. */
   #saysEnds = false;
 
   take(line: LogLine, counts: boolean): void {
@@ -117,7 +117,7 @@ class Collector {
         if (!this.#saysEnds) this.#ended(line, event.slice('session.'.length));
         return;
       case 'session.health':
-        // A log of before `session.ended`: a run that ended from good health was completed.
+        // In a log from before `session.ended`, a run that ended from good health was completed.
         if (!this.#saysEnds && fields.health === 'idle' && isWell(fields.previous)) {
           this.#ended(line, 'completed');
         }
@@ -158,7 +158,7 @@ class Collector {
     const incidents = this.#incidents.list
       .filter(
         ({ kind, startedAt, endedAt }) =>
-          // Outages have a part of their own.
+          // Outages have their own part of the report.
           kind !== 'outage' &&
           Date.parse(startedAt) <= until &&
           (endedAt === undefined || Date.parse(endedAt) >= from),
@@ -193,7 +193,7 @@ class Collector {
       this.#dryRun = config.dryRun === true;
     }
     this.#incidents.endUnwatched(time);
-    // What still waits is said again by the daemon that finds it.
+    // The new daemon logs again what still waits.
     this.#waiting.clear();
   }
 

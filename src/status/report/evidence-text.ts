@@ -1,4 +1,4 @@
-/** What was seen of a server before its restart, in words: for a terminal, or for a bug report to opencode. */
+/** The evidence of a server's state before its restart, in words: for a terminal, or for a bug report to opencode. */
 import { printableDeep } from '../../lib/printable.js';
 import { bytes, counted, time } from '../../telemetry/number-text.js';
 import type { EvidenceSession, ServerEvidence } from '../evidence-store.js';
@@ -81,7 +81,7 @@ function sessionRow(session: EvidenceSession): string {
   ].join(', ');
 }
 
-/** A fence that no line of the output can end (CommonMark 4.5). */
+/** Puts the lines into a fence that none of them can end (CommonMark 4.5). */
 export function fenced(lines: readonly string[]): string[] {
   const runs = lines.flatMap((line) => line.match(/`{3,}/g) ?? []);
   const longest = Math.max(2, ...runs.map((run) => run.length));

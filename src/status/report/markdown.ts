@@ -16,7 +16,7 @@ export function markdownReport(report: Report): string {
   ].join('\n');
 }
 
-/** A title must neither format, link, mention nor embed (CommonMark 2.4: a backslash before ASCII punctuation). */
+/** A title must not format, link, mention or embed anything (CommonMark 2.4: a backslash before ASCII punctuation). */
 export function escapeMarkdown(text: string): string {
   return text.replace(/[\\`*_[\]<>|~@#]/g, '\\$&');
 }

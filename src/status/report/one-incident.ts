@@ -1,4 +1,4 @@
-/** One incident with its evidence: what the log says of its session, or of the server, around it. */
+/** One incident with its evidence: what the log says about its session, or about the server, around that time. */
 import { printableDeep } from '../../lib/printable.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { time } from '../../telemetry/number-text.js';
@@ -11,17 +11,17 @@ type ReportedIncident = Report['incidents'][number];
 
 const BEFORE_MS = 10 * 60_000;
 const AFTER_MS = 60_000;
-/** Lines of evidence, the newest of them. */
+/** How many log lines are shown as evidence, the newest ones. */
 const LINES = 60;
 
 export interface Evidence {
   incident: ReportedIncident;
   lines: { time: string; event: string; msg: string }[];
-  /** What was seen of the server before its restart, where the incident names a folder with it. */
+  /** The server's state before its restart, if the incident names a folder with it. */
   server?: ServerEvidence | { why: string };
 }
 
-/** @param id whole, or its end where that is enough */
+/** @param id the whole id, or as much of its end as is enough */
 export function findIncident(report: Report, id: string): ReportedIncident[] {
   const wanted = id.replace(/^#/, '');
   const exact = report.incidents.filter((each) => String(each.id) === wanted);
@@ -54,7 +54,7 @@ export function evidenceOf(incident: ReportedIncident, lines: readonly LogLine[]
   };
 }
 
-/** Lines of text, or of Markdown where `bullet` is `- `. */
+/** The incident as text: a head, and a row for each line of the log. */
 export function incidentLines(evidence: Evidence): { head: string[]; rows: string[] } {
   const { incident, lines } = printableDeep(evidence);
   const { id, kind, reason, startedAt, endedAt, outcome, session, says } = incident;

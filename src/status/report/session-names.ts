@@ -1,4 +1,4 @@
-/** What sessions are called, as far as the lines read so far say. */
+/** What sessions are called, according to the lines read so far. */
 import { basename } from 'node:path';
 
 export interface SessionName {
@@ -11,7 +11,7 @@ export interface SessionName {
 }
 
 export class Sessions {
-  /** One object a session: a title that is learned later is that of its earlier lines too. */
+  /** One object per session, so that a title that is learned later shows for the session's earlier lines too. */
   readonly #names = new Map<string, SessionName>();
 
   take(fields: Readonly<Record<string, unknown>>): void {

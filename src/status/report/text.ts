@@ -6,9 +6,9 @@ import { reasonWords } from '../../telemetry/reason-words.js';
 import type { Report, RunEnd } from './collect.js';
 import type { SessionName } from './session-names.js';
 
-/** Rows of each part: all of them together fit a screen. */
+/** Rows of each part, so that all parts together fit on a screen. */
 const ROWS = 6;
-/** Runs in which nobody needs to look. */
+/** Outcomes of runs that nobody needs to look at. */
 const UNEVENTFUL: ReadonlySet<string> = new Set(['completed', 'aborted_elsewhere']);
 
 export interface Part {
@@ -18,7 +18,7 @@ export interface Part {
   more: number;
 }
 
-/** Content and order of every form of the report. */
+/** The content and its order, the same for every form of the report. */
 export function partsOf(report: Report): { head: string[]; parts: Part[] } {
   const clean = printableDeep(report);
   const { incidents, restarts, outages, waiting, budgets, asked } = clean;
@@ -93,7 +93,7 @@ export function textReport(report: Report, columns: number): string {
   return lines.map((line) => cutTo(line, columns)).join('\n');
 }
 
-/** `shop · Fix the build`; the id's end where there is no title. */
+/** `shop · Fix the build`; the id's end if there is no title. */
 export function nameOf({ id, title, project }: SessionName): string {
   const words = title ?? shortId(id);
   return project === undefined ? words : `${project} · ${words}`;
@@ -159,13 +159,13 @@ function part(title: string, rows: string[], isShown = true): Part | undefined {
 
 type Clock = (iso: string) => string;
 
-/** A day beside the time where the report is about more than one. */
+/** Shows the day beside the time if the report covers more than one day. */
 function clockOf({ from, until }: Report): Clock {
   const isOneDay = dateOf(from) === dateOf(until);
   return (iso) => (isOneDay ? hourOf(iso) : `${dateOf(iso)} ${hourOf(iso)}`);
 }
 
-/** Local, as a person compares it with their own day: `Nov 28`. */
+/** The local date, for a person to compare with their own day: `Nov 28`. */
 export function dateOf(iso: string): string {
   const at = new Date(iso);
   return `${MONTHS[at.getMonth()]} ${at.getDate()}`;
