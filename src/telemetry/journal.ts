@@ -1,10 +1,10 @@
 /**
- * Tells the journal how severe a line is, by the prefix that it takes off again (sd-daemon(3)): `journalctl -p warning`
- * works, and what it keeps of the line is plain JSON.
+ * Tells the journal how severe a line is, with a prefix that the journal removes again (sd-daemon(3)). So `journalctl
+ * -p warning` works, and the line that the journal keeps is plain JSON.
  */
 import { fstatSync } from 'node:fs';
 
-/** syslog(3)'s numbers. */
+/** The priorities of syslog(3). */
 const PRIORITY = new Map([
   ['trace', 7],
   ['debug', 7],
@@ -14,14 +14,14 @@ const PRIORITY = new Map([
   ['fatal', 2],
 ]);
 
-/** Whether a descriptor is the journal's, and was not redirected since: `$JOURNAL_STREAM` (systemd.exec(5)). */
+/** Whether a descriptor leads to the journal and was not redirected since: `$JOURNAL_STREAM` (systemd.exec(5)). */
 export function isJournal(fd: number, env: NodeJS.ProcessEnv): boolean {
   if (!env.JOURNAL_STREAM) return false;
   try {
     const { dev, ino } = fstatSync(fd, { bigint: true });
     return env.JOURNAL_STREAM === `${dev}:${ino}`;
   } catch {
-    // A closed descriptor is nobody's.
+    // A closed descriptor is not the journal's.
     return false;
   }
 }

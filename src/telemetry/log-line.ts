@@ -1,8 +1,8 @@
-/** One line of the structured log read back: from the history, a file, the journal or `docker logs`. */
+/** Reads back a line of the structured log: from the history, a file, the journal or `docker logs`. */
 import * as z from 'zod';
 import type { TelemetryRecord } from './logger.js';
 
-/** A line as it is in the log; of another version of the daemon, its event and fields may be unknown here. */
+/** A line as it is in the log. If another version of the daemon wrote it, its event and fields may be unknown here. */
 export interface LogLine {
   event: string;
   level: string;
@@ -11,7 +11,7 @@ export interface LogLine {
   msg: string;
   /** URL of the watched server. */
   server?: string;
-  /** A dry run's: nothing of it was done. */
+  /** From a dry run: nothing of this was done. */
   would?: true;
   fields: Readonly<Record<string, unknown>>;
 }
@@ -24,14 +24,14 @@ const schema = z.looseObject({
   server: z.string().optional(),
   would: z.literal(true).optional(),
 });
-/** What a session's line needs, whoever wrote it. */
+/** What every line about a session must have, whoever wrote it. */
 const about = z.looseObject({ sessionID: z.string().min(1) });
 /** `journalctl -o json` wraps the line. */
 const wrapped = z.looseObject({ MESSAGE: z.string() });
 
 /**
- * @param line with whatever stands before the JSON: a time and a host (`journalctl`), a service's name (`docker compose logs`)
- * @returns undefined where it is no line of ours, or was torn
+ * @param line may have text before the JSON: a time and a host (`journalctl`), a service's name (`docker compose logs`)
+ * @returns undefined if the line is not ours, or was torn
  */
 export function parseLogLine(line: string): LogLine | undefined {
   const from = line.indexOf('{');
@@ -60,7 +60,7 @@ export function parseLogLine(line: string): LogLine | undefined {
   };
 }
 
-/** The JSON of a record: what the log has of it, without the server's URL. */
+/** The JSON of a record: the same as in the log, without the server's URL. */
 export function logLineOf({ event, level, time, msg, fields, ...rest }: TelemetryRecord): string {
   const would = 'would' in rest ? { would: true } : {};
   const head = { level, time: new Date(time).toISOString(), event, msg };
@@ -68,8 +68,8 @@ export function logLineOf({ event, level, time, msg, fields, ...rest }: Telemetr
 }
 
 /**
- * A line for what reads records. Its event may be one that this version does not know, and a field may be missing:
- * a reader ignores the first, and asks before it uses the second.
+ * Gives a line to code that reads records. This version may not know the line's event, and fields may be missing: a
+ * reader ignores an unknown event, and checks a field before using it.
  */
 export function recordOf(line: LogLine): TelemetryRecord {
   return line as unknown as TelemetryRecord;

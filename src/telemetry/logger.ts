@@ -18,10 +18,10 @@ import { TerminalFilter } from './terminal-filter.js';
  * limit: it is cut, and says so.
  */
 export const MAX_OUTPUT_LINE = 8_192;
-/** Fields in milliseconds; `limit` and `value` are too, or whole numbers. */
+/** Names of fields that are rounded to whole numbers: those in milliseconds, and `limit` and `value`. */
 const MILLISECONDS = /Ms$|^(limit|value)$/;
 
-/** By number: touching `process.stdout` would make a pipe non-blocking for whoever shares it. */
+/** Used by its number: touching `process.stdout` would make a pipe non-blocking for every program that shares it. */
 const STDOUT = 1;
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
@@ -34,14 +34,14 @@ export interface TelemetryOptions {
   /** Values that no line may show. */
   secrets: readonly Revealable[];
   clock: Clock;
-  /** Nothing is ever done: the sentences about acts say what would be. */
+  /** Nothing is ever done: the sentences about actions say what would be done. */
   dryRun?: boolean;
-  /** Where lines go; stdout where none is given. */
+  /** Where lines go; stdout by default. */
   stream?: { write(text: string): unknown; isTTY?: boolean };
   env?: NodeJS.ProcessEnv;
 }
 
-/** One event as it was logged: redacted, whatever the level of the log. */
+/** One event in redacted form, whatever the level of the log. */
 export type TelemetryRecord = {
   [E in EventName]: {
     event: E;
@@ -49,7 +49,7 @@ export type TelemetryRecord = {
     /** ms since the epoch */
     time: number;
     msg: string;
-    /** A dry run's: it says what would be done, and nothing is. */
+    /** From a dry run: it says what would be done, and nothing is done. */
     would?: true;
     fields: LogFields<E>;
   };
@@ -59,10 +59,12 @@ export type Listener = (record: TelemetryRecord) => void;
 
 export interface Telemetry {
   emit<E extends EventName>(event: E, fields: EventFields[E]): void;
-  /** Every event from now on, also those below the log's level; gives the function that ends it. */
+  /**
+   * Gives the listener every event from now on, also those below the log's level. Returns the function that ends it.
+   */
   subscribe(listener: Listener): () => void;
   setLevel(level: LogLevel): void;
-  /** Waits, bounded, until a slow reader has taken what was logged. */
+  /** Waits, for a bounded time, until a slow reader has taken what was logged. */
   flush(): void;
 }
 
@@ -81,7 +83,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       level: options.level,
       base: null,
       timestamp: false,
-      // Errors are made plain by the redactor; pino's own serializer would add to them.
+      // The redactor turns errors into plain objects; pino's own serializer would add to them.
       serializers: { err: (err: unknown) => err },
       formatters: { level: (label) => ({ level: label }) },
     },
@@ -93,24 +95,24 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     const level = levelOf(event, fields);
     const msg = redactor.text(messageOf(event, fields, { dryRun, server }), MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
-    // What is below the log's level costs the rest nothing.
+    // An event below the log's level does not count against the rate limit of the others.
     if (log.isLevelEnabled(level) && isShown(event, fields) && mayWrite(event, msg, fields)) {
       log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
     }
-    // The redactor keeps the shape of what it is given, bounds apart, so the fields still have their types.
+    // Apart from its bounds the redactor keeps the shape of its input, so the fields still have their types.
     const would = dryRun && isAct(event) ? { would: true } : {};
     notify({ event, level, time, msg, ...would, fields: safe } as unknown as TelemetryRecord);
   }
 
   function isShown<E extends EventName>(event: E, fields: EventFields[E]): boolean {
-    // Who asks for details gets them; a dry run's "would abort" is the only line of an abort.
+    // A user who chose another level gets all its lines. In a dry run "would abort" is the only line of an abort.
     return (
       dryRun || filter === undefined || options.level !== 'info' || filter.shows(event, fields)
     );
   }
 
   function mayWrite<E extends EventName>(event: E, msg: string, fields: EventFields[E]): boolean {
-    // One for each active session in each `log.healthInterval`: that is their limit.
+    // There is one such line per active session and `log.healthInterval`, so they are limited already.
     if (event === 'session.health' && !('previous' in fields)) return true;
     return rate.passes(event, msg, 'sessionID' in fields ? String(fields.sessionID) : '');
   }
@@ -132,7 +134,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       try {
         listener(record);
       } catch (err) {
-        // It would fail on this error's own record too; the log goes on without it.
+        // The listener would fail on this error's own record too, so the log goes on without it.
         listeners.delete(listener);
         emit('error', { err, doing: 'telling a subscriber about an event' });
       }
@@ -155,7 +157,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   };
 }
 
-/** A session's line says its project, for whoever groups by it. */
+/** Adds the project to a session's fields, for readers that group by it. */
 function withProject(fields: object): object {
   if (!('sessionID' in fields && 'directory' in fields)) return fields;
   const { directory } = fields;
@@ -163,7 +165,7 @@ function withProject(fields: object): object {
   return project === undefined ? fields : { ...fields, project };
 }
 
-/** The state machine has no wall clock and says `nextInMs`, `untilInMs`; the log says `nextAt`, `until`. */
+/** The state machine has no wall clock and gives `nextInMs` and `untilInMs`; the log has `nextAt` and `until`. */
 function logFields(given: object, time: number): object {
   const fields = withProject(given);
   if ('nextInMs' in fields) {
@@ -177,7 +179,7 @@ function logFields(given: object, time: number): object {
   return fields;
 }
 
-/** Nothing where it is no time. */
+/** An empty object if it is not a valid time. */
 function moment(name: string, time: number, inMs: unknown): Record<string, string> {
   const at = typeof inMs === 'number' ? new Date(time + inMs) : undefined;
   return at === undefined || Number.isNaN(at.getTime()) ? {} : { [name]: at.toISOString() };
@@ -200,7 +202,7 @@ function createOutput(options: TelemetryOptions, onDropped: (lines: number) => v
   if (!isReadable(options)) {
     const prefix = stream === undefined && isJournal(STDOUT, env) ? withPriority : undefined;
     return {
-      // A person may well look at it in a terminal (`journalctl`, `docker logs`).
+      // Made printable, since a person may read it in a terminal (`journalctl`, `docker logs`).
       write: (line) => {
         const safe = printableJson(line);
         target.write(prefix === undefined ? safe : prefix(safe));
@@ -208,7 +210,7 @@ function createOutput(options: TelemetryOptions, onDropped: (lines: number) => v
       flush: () => target.flush(),
     };
   }
-  // NO_COLOR counts when it is there and not empty (no-color.org).
+  // NO_COLOR counts if it is set and not empty (no-color.org).
   const format = createReadableFormat(isTerminal(options) && !env.NO_COLOR);
   return { write: (line) => target.write(format(line)), flush: () => target.flush() };
 }

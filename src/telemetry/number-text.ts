@@ -1,4 +1,4 @@
-/** Numbers as a sentence says them: rounded, with units, for reading and not for reading back. */
+/** Numbers in the words of a sentence: rounded and with units, to be read by people and not parsed. */
 
 /** `350 ms`, `4.2 s`, `1 min 5 s`, `2 h 3 min`. */
 export function time(ms: number): string {
@@ -30,17 +30,17 @@ export function counted(amount: number, noun: string): string {
   return `${amount === 0 ? 'no' : amount} ${noun}${amount === 1 ? '' : 's'}`;
 }
 
-/** Text that goes behind a sentence in brackets, where there is any. */
+/** The text in brackets, to go behind a sentence; empty if there is none. */
 export function aside(text: string | undefined): string {
   return text ? ` (${text.replace(/\.$/, '')})` : '';
 }
 
-/** The words that are there, with a space between. */
+/** The parts that are not empty, with spaces between them. */
 export function phrase(...parts: (string | false | undefined)[]): string {
   return parts.filter((part) => part !== false && part !== undefined && part !== '').join(' ');
 }
 
-/** The same with commas between: facts that stand beside each other. */
+/** The same with commas, for facts that stand beside each other. */
 export function listed(...parts: (string | false | undefined)[]): string {
   return parts.filter((part) => part !== false && part !== undefined && part !== '').join(', ');
 }
@@ -49,13 +49,13 @@ export function capitalised(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** The first line of what an error says. */
 /** All of an error's message, on one line. */
 export function wholeOf(err: unknown): string {
   const text = err instanceof Error ? err.message : String(err);
   return text.replace(/\s*\n\s*/g, '; ').replace(/ {2,}/g, ' ');
 }
 
+/** The first line of an error's message. */
 export function reasonOf(err: unknown): string {
   const text = err instanceof Error ? err.message : String(err);
   return text.split('\n', 1)[0] ?? '';

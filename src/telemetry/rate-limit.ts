@@ -1,14 +1,15 @@
 /**
- * How fast the log may grow. What the outside can make us say over and over is written once and then counted, and the
- * count is said afterwards. Decisions and acts are never left out: they have limits of their own (aborts, restarts).
+ * Limits how fast the log may grow. A line that outsiders can make us repeat is written once and then counted, and the
+ * count is logged afterwards. Decisions and actions are never left out: they have limits of their own (aborts,
+ * restarts).
  *
- * Only lines are held back: subscribers (metrics, webhooks, the status page) hear of every event.
+ * Only lines are held back: subscribers (metrics, webhooks, the status page) get every event.
  */
 import { BoundedMap } from '../lib/bounded.js';
 import type { Clock, Timer } from '../lib/clock.js';
 import type { EventName } from './catalogue/events.js';
 
-/** A bucket of lines: so many at once, and so many a second from then on. */
+/** A bucket of lines: `burst` at once, and `perSecond` from then on. */
 export interface Rate {
   burst: number;
   perSecond: number;
@@ -17,40 +18,41 @@ export interface Rate {
 interface Rates {
   /** The same sentence, whatever its numbers. */
   same: Rate;
-  /** All lines of the event's name. */
+  /** All lines with the event's name. */
   all: Rate;
-  /** Names of one group have the second limit together: a flood that spreads over all of them is one flood. */
+  /** Names of one group share the limit `all`: a flood that spreads over all of them is one flood. */
   group?: string;
 }
 
 /**
- * Lines of each of `error`, `server.notice`, `status.failed`, `notify.*`. What goes wrong over and
- * over: one line a second, and a handful of different ones at once. At the limit: the line is left out and counted.
+ * Lines of each of `error`, `server.notice`, `status.failed`, `notify.*`. A problem that repeats gives one line a
+ * second, and several problems at once give a few lines more. At the limit: the line is left out and counted.
  */
 export const COMPLAINTS: Rates = {
   same: { burst: 1, perSecond: 1 },
   all: { burst: 20, perSecond: 1 },
 };
 /**
- * Lines of each of `stream.connected`, `stream.lost`, `stream.unavailable`, `directory.disposed`. A stream that comes
- * and goes: its reconnects slow down by themselves; a directory that the server drops over and over. At the limit: the line is left out and counted.
+ * Lines of each of `stream.connected`, `stream.lost`, `stream.unavailable`, `directory.disposed`. A stream may come and
+ * go, but its reconnects slow down by themselves; a server may drop a directory over and over. At the limit: the line
+ * is left out and counted.
  */
 const STREAM: Rates = {
   same: { burst: 5, perSecond: 1 },
   all: { burst: 20, perSecond: 1 },
 };
 /**
- * Lines of `server.output`. The server's own lines have a limit of 100 a second already (`process/server/output.ts`).
- * At the limit: the line is left out and counted.
+ * Lines of `server.output`. They have a limit of 100 a second already (`process/server/output.ts`). At the limit: the
+ * line is left out and counted.
  */
 export const OUTPUT: Rates = {
   same: { burst: 10, perSecond: 1 },
   all: { burst: 200, perSecond: 100 },
 };
 /**
- * Lines of `session.health`, `.waiting`, `.answered`, `.recovered` and `.failed` together. A session that changes all
- * the time, and many sessions that change at once. The server makes up the ids, so all together have one limit. A
- * thousand sessions may begin with one poll. At the limit: the line is left out and counted.
+ * Lines of `session.health`, `.waiting`, `.answered`, `.recovered`, `.failed` and `.ended` together. One session may
+ * change all the time, or many at once. The server makes up the ids, so all sessions share one limit. A thousand
+ * sessions may begin with one poll. At the limit: the line is left out and counted.
  */
 export const CHANGES: Rates = {
   same: { burst: 20, perSecond: 1 },
@@ -78,13 +80,13 @@ const LIMITED: Partial<Record<EventName, Rates>> = {
 };
 
 /**
- * Sentences whose repeats are counted. At the limit: the one said longest ago is forgotten; the limit of its event
- * holds.
+ * Sentences whose repeats are counted. At the limit: the one logged longest ago is forgotten; the limit of its event
+ * still holds.
  */
 export const MAX_SENTENCES = 2_000;
-/** Characters of a sentence that tell it from others. At the limit: the rest is not compared. */
+/** Characters that tell one sentence from another. At the limit: the rest is not compared. */
 const MAX_SENTENCE = 200;
-/** While lines are being left out, this often it is said how many. */
+/** While lines are being left out, their number is logged this often. */
 export const SAY_EVERY_MS = 30_000;
 
 interface Bucket {
@@ -94,7 +96,7 @@ interface Bucket {
 
 export interface LogRateOptions {
   clock: Clock;
-  /** So many lines were left out, by event, in so many ms. */
+  /** Called with the number of lines left out, in all and by event, and the time that this took. */
   onSuppressed(lines: number, events: Record<string, number>, forMs: number): void;
 }
 
@@ -118,10 +120,10 @@ export class LogRate {
     const now = this.#options.clock.now();
     const exact = event === 'server.output';
     const words = sentence.slice(0, MAX_SENTENCE);
-    // Ids differ by their numbers, so those of the session stay.
+    // Ids differ only by their numbers, so the session's id is a part of the key.
     const kind = exact ? words : words.replace(/\d+(\.\d+)?/g, '#');
     const key = `${event} ${subject} ${kind}`;
-    // Both are asked only where the first has room: a sentence too many costs its name nothing.
+    // The second bucket is asked only if the first has room: a repeated sentence costs its name nothing.
     const passes =
       take(this.#sentence(key, rates.same, now), rates.same, now) &&
       take(this.#name(rates.group ?? event, rates.all, now), rates.all, now);
@@ -129,7 +131,7 @@ export class LogRate {
     return passes;
   }
 
-  /** Says what was left out so far. */
+  /** Reports what was left out so far. */
   flush(): void {
     this.#timer?.cancel();
     this.#timer = undefined;

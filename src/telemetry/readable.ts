@@ -4,7 +4,7 @@ import type { PrettyOptions } from 'pino-pretty';
 import { printable } from '../lib/printable.js';
 import { EVENT_NAMES } from './catalogue/catalogue.js';
 
-/** The sentences stand below each other, whatever the event. */
+/** With this width the sentences stand below each other, whatever the event. */
 const EVENT_WIDTH = Math.max(...EVENT_NAMES.map((name) => name.length));
 
 const COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'green' | 'gray'>> = {
@@ -14,16 +14,16 @@ const COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'green' | 'gray'>> = {
   debug: 'gray',
 };
 
-/** pino-pretty is loaded by this call only: a daemon that writes NDJSON does not carry it. */
+/** Only this call loads pino-pretty: a daemon that writes NDJSON does without it. */
 export function createReadableFormat(colour: boolean): (line: string) => string {
   const { prettyFactory } = createRequire(import.meta.url)(
     'pino-pretty',
   ) as typeof import('pino-pretty');
   const options: PrettyOptions = {
     colorize: colour,
-    // Only the level has a colour; pino-pretty would paint every sentence.
+    // Only the level has a colour; pino-pretty would colour every sentence.
     customColors: { message: 'reset' },
-    // The last three pino-pretty would print by itself, before everything else.
+    // pino-pretty would print the last three by itself, before everything else.
     ignore: 'time,level,pid,hostname,name',
     hideObject: true,
     messageFormat: (log, _messageKey, _label, { colors }) => {
@@ -34,7 +34,7 @@ export function createReadableFormat(colour: boolean): (line: string) => string 
         colors.gray(clockTime(log)),
         paint === undefined ? word : colors[paint](word),
         String(log.event).padEnd(EVENT_WIDTH),
-        // Nothing of opencode's output or of an error's line breaks reaches the terminal as more than words.
+        // Control characters and line breaks, from opencode's output or an error, must not reach the terminal.
         printable(String(log.msg), 'line').trimEnd(),
       ].join(' ');
     },
@@ -42,7 +42,7 @@ export function createReadableFormat(colour: boolean): (line: string) => string 
   return prettyFactory(options);
 }
 
-/** Local time: a person compares it with the clock on the wall. */
+/** Local time, for a person to compare with the clock on the wall. */
 function clockTime(log: Record<string, unknown>): string {
   const time = new Date(String(log.time));
   return [time.getHours(), time.getMinutes(), time.getSeconds()]

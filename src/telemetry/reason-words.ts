@@ -1,4 +1,4 @@
-/** Why a session is stuck or was aborted, as a person reads it: behind "because of", and in brackets. */
+/** Why a session is stuck or was aborted, in words that fit behind "because of" and in brackets. */
 import type { AbortReason } from '../watchdog/decision.js';
 
 export const REASON_WORDS: Readonly<Record<AbortReason, string>> = {
@@ -17,7 +17,7 @@ export const REASON_WORDS: Readonly<Record<AbortReason, string>> = {
   pileup: 'a pile-up',
 };
 
-/** A log of another version may have a reason that is unknown here: it is said as it stands. */
+/** A log from another version may have a reason that is unknown here. It is shown as it is, but with spaces. */
 export function reasonWords(reason: string): string {
   return Object.hasOwn(REASON_WORDS, reason)
     ? REASON_WORDS[reason as AbortReason]

@@ -1,8 +1,9 @@
 /**
- * Log lines to a file descriptor through `pino.destination`, at once and without ever waiting for their reader: a reader
- * that is slow and a disk that is full are tried again later, a reader that went away is written to no more.
+ * Writes log lines to a file descriptor through `pino.destination`, at once and without waiting for their reader. If
+ * the reader is slow or the disk is full, it tries again later. If the reader is gone, it stops writing.
  *
- * The destination keeps what is pending and its bound; alone it would sleep in the event loop (EAGAIN) or fail (ENOSPC).
+ * The destination keeps the pending lines and bounds them. Alone it would sleep in the event loop (EAGAIN) or fail
+ * (ENOSPC).
  */
 import { constants, fstatSync, openSync } from 'node:fs';
 import { pino } from 'pino';
@@ -13,10 +14,10 @@ import { isDiskFull } from '../lib/disk.js';
  * Log lines behind a slow reader or a full disk. At the limit: whole lines are dropped; `log.dropped` says how many.
  */
 export const MAX_PENDING_BYTES = 1024 * 1024;
-/** A full pipe is tried again after this time, a full disk less often: people free it. */
+/** A full pipe is tried again after this time, a full disk less often, since people must free it. */
 const RETRY_MS = 50;
 const DISK_RETRY_MS = 1_000;
-/** The reader went away, or the disk did. A supervisor works on without its log. */
+/** Errors that say that the reader or the disk is gone. A supervisor works on without its log. */
 const GONE: readonly unknown[] = ['EPIPE', 'EBADF', 'EIO'];
 /** `flush` waits for a slow reader at most this long: the last lines of a stop are worth half a second. */
 const FLUSH_MS = 500;
@@ -27,7 +28,7 @@ export interface Sink {
   flush(): void;
 }
 
-/** `onDropped` is told how many lines were lost, once there is room to say so. */
+/** Calls `onDropped` with the number of lost lines once there is room to say so. */
 export function createSink(fd: number, clock: Clock, onDropped: (lines: number) => void): Sink {
   let dropped = 0;
   let stuck = false;
@@ -51,7 +52,7 @@ export function createSink(fd: number, clock: Clock, onDropped: (lines: number) 
     clock.after(isDiskFull(error) ? DISK_RETRY_MS : RETRY_MS, tryAgain, { unref: true });
   });
 
-  /** Writes what is pending, and the line. */
+  /** Writes the pending lines and this one. */
   function write(line: string): void {
     if (gone) return;
     destination.write(line);
@@ -79,9 +80,9 @@ export function createSink(fd: number, clock: Clock, onDropped: (lines: number) 
 }
 
 /**
- * The same pipe, opened anew so that a write to it never blocks: a stalled reader would stop the whole daemon. Setting
- * O_NONBLOCK on the inherited descriptor would set it for every program that shares it. Whatever cannot be opened so (a
- * socket, another user's pipe, a system without /proc) is written to as it is.
+ * Opens the same pipe again, so that a write to it never blocks: a stalled reader would stop the whole daemon. Setting
+ * O_NONBLOCK on the inherited descriptor would set it for every program that shares it. A descriptor that cannot be
+ * opened this way (a socket, another user's pipe, a system without /proc) is returned as it is.
  */
 export function withoutBlocking(fd: number): number {
   try {

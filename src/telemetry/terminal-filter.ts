@@ -1,13 +1,13 @@
 /**
- * Which events a person at a terminal is shown: changes, one line for what the watchdog did, one summary a minute. The
- * JSON log and every subscriber get them all.
+ * Selects the events that a person at a terminal sees: changes, one line for each thing that the watchdog did, one
+ * summary a minute. The JSON log and every subscriber get all events.
  */
 
 export class TerminalFilter {
   /** A restart is under way: its own line will say that the server is healthy again. */
   #restarting = false;
 
-  /** Asked once for each event, in order. */
+  /** To be called once for each event, in order. */
   shows(event: string, fields: object): boolean {
     switch (event) {
       case 'session.health':
@@ -31,7 +31,7 @@ export class TerminalFilter {
   }
 }
 
-/** A change, and none that an event of its own tells: stuck, wedged, waiting, and the end of a run. */
+/** True for a change of health that has no event of its own. Stuck, wedged, waiting and the end of a run have one. */
 function isNews(fields: object): boolean {
   if (!('previous' in fields) || fields.previous === undefined || !('health' in fields))
     return false;

@@ -1,7 +1,7 @@
 /**
- * The one catalogue of everything that is logged: level, occasion, fields and sentence of each event. Log lines,
- * docs/log-events.md, metrics and the status page come from here; adding an event is one type in `events.ts` and one
- * entry, and the compiler asks for both.
+ * The one catalogue of everything that is logged: each event's level, occasion, fields and sentence. Log lines,
+ * docs/log-events.md, metrics and the status page come from here. To add an event, write its type in `events.ts` and
+ * one entry; the compiler asks for both.
  */
 import { daemonEvents } from './daemon-events.js';
 import { directoryEvents } from './directory-events.js';
@@ -25,7 +25,7 @@ export function levelOf<E extends EventName>(event: E, fields: EventFields[E]): 
   return typeof entry.level === 'function' ? entry.level(fields) : entry.level;
 }
 
-/** Whether the event says what is being done, of which a dry run does nothing. */
+/** Whether the event says what is being done. A dry run does nothing of it. */
 export function isAct(event: EventName): boolean {
   return CATALOGUE[event].would !== undefined;
 }
@@ -38,6 +38,6 @@ export function messageOf<E extends EventName>(
   const entry: CatalogueEntry<E> = CATALOGUE[event];
   const say = () => entry.message(fields, { server });
   const message = dryRun ? (entry.would?.(fields) ?? say()) : say();
-  // Messages from elsewhere may bring their own full stop.
+  // Messages from elsewhere may end with their own full stop.
   return message.replace(/([.!?…])\.$/, '$1');
 }

@@ -1,11 +1,11 @@
-/** The types of everything that can be logged: what each event is emitted with, and what stands in the log. */
+/** The types of everything that can be logged: what each event is emitted with, and what the log has of it. */
 
 import type { Health, NoteFields, RestartReason, SessionFields } from '../../watchdog/decision.js';
 import type { AskedBy } from '../../watchdog/observation.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
-/** Rooms (a name's first word) whose events are news: they are kept in the history, and told to `notify.command`. */
+/** Rooms (a name's first word) whose events are news: they are kept in the history and passed to `notify.command`. */
 export const NEWS_ROOMS: ReadonlySet<string> = new Set([
   'session',
   'server',
@@ -55,10 +55,10 @@ export interface DaemonEventFields {
 /** Who asks the daemon to act: the status page, a command of ours, or another program over HTTP. */
 export type ActBy = AskedBy;
 
-/** The session that an act is for. */
+/** The session that an action is for. */
 type ActOn = Pick<SessionFields, 'sessionID' | 'directory' | 'title'>;
 
-/** What people ask of the daemon, and what it tells them unasked. */
+/** What people ask of the daemon, and what it tells them by itself. */
 export interface StatusEventFields {
   'status.listening': { address: string };
   'status.failed': { address: string; error: string; retryInMs?: number };
@@ -76,13 +76,13 @@ export interface StatusEventFields {
   'notify.failed': { host: string; events: number; tries: number; error: string };
 }
 
-/** What each event is emitted with: the state machine's notes as they are, and the daemon's own. */
+/** What each event is emitted with: the state machine's notes as they are, and the daemon's own events. */
 export type EventFields = NoteFields & DaemonEventFields & StatusEventFields;
 export type EventName = keyof EventFields;
 
 /**
- * What stands in the log: as emitted, but where the state machine, which has no wall clock, says how far away the next
- * attempt is, or the end of a wait, the log says when it is.
+ * The fields in the log. They are as emitted, with one exception: the state machine, which has no wall clock, says how
+ * far away the next attempt or the end of a wait is, and the log says when it is.
  */
 export type LogFields<E extends EventName> = 'nextInMs' extends keyof EventFields[E]
   ? Omit<EventFields[E], 'nextInMs'> & { nextAt?: string }
@@ -90,7 +90,7 @@ export type LogFields<E extends EventName> = 'nextInMs' extends keyof EventField
     ? Omit<EventFields[E], 'untilInMs'> & { until?: string }
     : EventFields[E];
 
-/** The names that a catalogue entry documents: all but those which every session event has. */
+/** The names that a catalogue entry documents: all but those that every session event has. */
 export type DocumentedField<E extends EventName> = Exclude<
   keyof LogFields<E>,
   E extends `${'session' | 'budget'}.${string}` ? keyof SessionFields : never
@@ -104,7 +104,7 @@ export interface CatalogueEntry<E extends EventName> {
   fields: { readonly [F in DocumentedField<E>]-?: string };
   /** One plain sentence, with the numbers; `server` is the URL of the watched server. */
   message(fields: EventFields[E], about: { server: string }): string;
-  /** For an event that says what is being done: the sentence of a dry run, which does nothing of it. */
+  /** For an event that says what is being done: the sentence of a dry run, which does nothing. */
   would?(fields: EventFields[E]): string;
 }
 

@@ -359,7 +359,7 @@ function loopText(kind: string | undefined, count: number, tool: string | undefi
   }
 }
 
-/** The measured value against its limit. */
+/** The measured value with its limit, in words. */
 function stuckBecause(f: EventFields['session.stuck']): string {
   const overLimit = `${time(f.value)}, limit ${time(f.limit)}`;
   switch (f.reason) {

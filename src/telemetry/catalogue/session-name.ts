@@ -1,4 +1,4 @@
-/** A session as a sentence names it: title and project, else the end of its id. The fields have the id whole. */
+/** A session's name in a sentence: its title and project, else the end of its id. The fields have the whole id. */
 import { cutTo, shortId } from '../../lib/text-width.js';
 
 /** Columns of a title in a sentence. */
@@ -12,7 +12,7 @@ export function named(f: { sessionID?: string; title?: string; directory?: strin
   return project === undefined ? words : `${words} (${project})`;
 }
 
-/** The last part of a directory, on either kind of system; undefined for a root. */
+/** The last part of a directory, on Unix and Windows; undefined for a root. */
 export function projectOf(directory: string): string | undefined {
   return /([^/\\]+)[/\\]*$/.exec(directory)?.[1];
 }

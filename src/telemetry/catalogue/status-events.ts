@@ -1,4 +1,4 @@
-/** The catalogue's entries about people and programs that look at the daemon, steer it, or are told by it. */
+/** The catalogue's entries about people and programs that look at the daemon, control it, or are notified by it. */
 
 import { aside, counted, phrase, time } from '../number-text.js';
 import type { ActBy, CatalogueOf, EventName } from './events.js';
@@ -116,13 +116,13 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
   },
 };
 
-/** Within a sentence. */
+/** Who asked, for the middle of a sentence. */
 function actor(by: ActBy): string {
   const words = BY_WORDS[by];
   return words.charAt(0).toLowerCase() + words.slice(1);
 }
 
-/** Acts by what a dry run says that it would do; any other is said by its name. */
+/** The words for actions in the sentence of a dry run; any other action is called by its name. */
 const WORDS: Readonly<Record<string, string>> = {
   reject: 'answer no for',
   continue_process: 'continue',

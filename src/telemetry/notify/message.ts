@@ -1,4 +1,4 @@
-/** What a webhook is sent: one message about one event or about many, in the form of the service that takes it. */
+/** Makes a webhook's message, about one event or many, in the format of the service that receives it. */
 import { hostname } from 'node:os';
 import { printable } from '../../lib/printable.js';
 import type { TelemetryRecord } from '../logger.js';
@@ -8,19 +8,21 @@ import { topicOf } from './topic.js';
 export const WEBHOOK_FORMATS = ['json', 'slack', 'discord', 'ntfy', 'telegram'] as const;
 export type WebhookFormat = (typeof WEBHOOK_FORMATS)[number];
 
-/** Lines of one webhook message. It is read on a phone: the first lines tell. At the limit: the rest is counted. */
+/**
+ * Lines of one webhook message. It is read on a phone, where the first lines count. At the limit: the rest is counted.
+ */
 export const MAX_LINES = 10;
 /**
  * Characters of one webhook message. Telegram takes 4,096, ntfy 4,096 bytes, Discord 4,096 in an embed; Slack cuts at
  * 40,000, and shows far less. At the limit: it is cut.
  */
 export const MAX_TEXT = 3_000;
-/** ntfy takes a longer message for an attachment (docs.ntfy.sh, "Limitations"), and counts bytes. */
+/** ntfy turns a longer message into an attachment (docs.ntfy.sh, "Limitations"). Its limit is in bytes. */
 const NTFY_CHARACTERS = 1_000;
 
 export interface Digest {
   records: readonly TelemetryRecord[];
-  /** Events beyond those, which were only counted. */
+  /** How many further events there were; they were only counted. */
   more: number;
   /** URL of the watched server. */
   server: string;
@@ -33,7 +35,7 @@ export interface Message {
   body: Record<string, unknown>;
 }
 
-/** Where to, and what: ntfy is told its topic in the body, and Telegram whom it is for. */
+/** Returns the URL and the body. For ntfy the body names the topic, for Telegram the recipient. */
 export function messageTo(url: string, format: WebhookFormat, digest: Digest): Message {
   const body = messageFor(format, digest);
   const target = new URL(url);
@@ -61,7 +63,7 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
       return { text: escapeSlack(text) };
     case 'discord':
       return {
-        // Nobody is called by what a session says (Discord, "Allowed Mentions").
+        // A session's words must not notify anybody (Discord, "Allowed Mentions").
         allowed_mentions: { parse: [] },
         embeds: [{ description: escapeMarkdown(text), color: COLOUR[worst(records)] }],
       };
@@ -69,12 +71,12 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
       return {
         title: `opencode-watchdog on ${hostname()}`,
         message: text.slice(0, NTFY_CHARACTERS),
-        // 4 rings through, 3 is as any other (docs.ntfy.sh, "Message priority").
+        // 4 is high, 3 is the default (docs.ntfy.sh, "Message priority").
         priority: worst(records) === 'bad' ? 4 : 3,
         ...(page === undefined ? {} : { click: page }),
       };
     case 'telegram':
-      // No parse_mode: nothing in it is markup.
+      // Without parse_mode nothing in the text is markup.
       return { text, link_preview_options: { is_disabled: true } };
     case 'json':
       return {
@@ -89,7 +91,7 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
   }
 }
 
-/** One event as programs are told it: the log's fields, flat. */
+/** One event in the form for programs: the log's fields, flat. */
 export function eventJson({ event, level, time, msg, fields }: TelemetryRecord): object {
   return { ...fields, event, level, time: new Date(time).toISOString(), msg };
 }
@@ -147,7 +149,7 @@ function sign(record: TelemetryRecord): string {
   return SIGN[moodOf(record)];
 }
 
-/** Slack, "Formatting text for app surfaces": these three are its control characters, also of mentions. */
+/** Slack, "Formatting text for app surfaces": these three are its control characters, for mentions too. */
 function escapeSlack(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

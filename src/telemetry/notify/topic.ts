@@ -1,7 +1,7 @@
-/** What an event is about, where it begins or ends something: who was told of the beginning is told of the end. */
+/** The topic that an event opens or closes, if any: a webhook that was told of the beginning is told of the end. */
 import type { TelemetryRecord } from '../logger.js';
 
-/** What comes all the time is no news: only its full name asks for it. */
+/** Events that come all the time. A webhook gets one of them only if it asks for it by its full name. */
 export const CHATTER: ReadonlySet<string> = new Set([
   'session.health',
   'server.output',
@@ -46,7 +46,7 @@ export function topicOf(record: TelemetryRecord): Topic | undefined {
   }
 }
 
-/** What a person may have to get up for: told at once, also in quiet hours. */
+/** What a person may have to get up for. It is sent soon, even in quiet hours. */
 export function isUrgent({ event, level }: TelemetryRecord): boolean {
   return (
     level === 'error' ||

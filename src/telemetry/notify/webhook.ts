@@ -1,8 +1,8 @@
 /**
- * One webhook: gathers the events it was asked for, and tells them in few messages, with patience and within bounds.
+ * One webhook: gathers the events that it was asked for and sends them in few messages, with a bounded number of tries.
  *
- * The first event waits a moment for those that come with it; after a message, what follows within the interval is one
- * digest. So an outage that touches a hundred sessions is a message or two. Nothing here is ever waited for.
+ * The first event waits a moment for others that come with it. After a message, the events of the next interval are one
+ * digest. So an outage that touches a hundred sessions is a message or two. The watch never waits for a webhook.
  */
 import { Agent } from 'undici';
 import { BoundedSet } from '../../lib/bounded.js';
@@ -14,30 +14,27 @@ import { type Digest, messageTo, type WebhookFormat } from './message.js';
 import { CHATTER, isUrgent, topicOf } from './topic.js';
 
 export interface WebhookLimits {
-  /** What comes within this time of the first event goes with it. */
+  /** Events that come within this time after the first are sent with it. */
   gatherMs: number;
-  /** At least this long between two messages. */
+  /** The shortest time between two messages. */
   intervalMs: number;
-  /** Events of one message; more are counted. */
+  /** Events that one message lists; more are only counted. */
   maxEvents: number;
   tries: number;
   timeoutMs: number;
-  /** Before the second try; four times as long before each further one. */
+  /** The wait before the second try; each further wait is four times as long. */
   backoffMs: number;
-  /** The longest wait that a server's `Retry-After` is granted, too. */
+  /** The longest wait between two tries, even if a server's `Retry-After` is longer. */
   maxBackoffMs: number;
-  /** What is pending when the daemon stops gets this long. */
+  /** How long a stop of the daemon waits until the pending events are sent. */
   farewellMs: number;
 }
 
 const WEBHOOK_LIMITS: WebhookLimits = {
   gatherMs: 2_000,
-  /** Time between two messages of a webhook. At the limit: what comes meanwhile is one digest. */
+  /** Time between two messages of a webhook. At the limit: the events that come meanwhile are one digest. */
   intervalMs: 60_000,
-  /**
-   * Events that one message of a webhook lists, and that wait for the next. At the limit: the rest is counted
-   * (`more`).
-   */
+  /** Events that one webhook message lists, and that wait for the next. At the limit: the rest is counted (`more`). */
   maxEvents: 100,
   tries: 5,
   timeoutMs: 10_000,
@@ -48,16 +45,16 @@ const WEBHOOK_LIMITS: WebhookLimits = {
 
 export interface WebhookOptions {
   url: string;
-  /** Names, or the first word of names: `server` is every `server.…`. */
+  /** Names of events, or the first word of names: `server` means every `server.…`. */
   events: readonly string[];
   format: WebhookFormat;
   /** URL of the watched server. */
   server: string;
   /** The status page, without its token. */
   page?: string | undefined;
-  /** Events below it are not told of, but for the end of what was; info where it is not given. */
+  /** Events below this level are not sent, except the end of what was sent before; info by default. */
   minLevel?: 'info' | 'warn' | 'error';
-  /** `22:00-07:00`: only what is urgent is told then, the rest at their end. */
+  /** `22:00-07:00`: only urgent events are sent in this time, the others after it. */
   quiet?: string | undefined;
   telemetry: Telemetry;
   clock: Clock;
@@ -65,25 +62,27 @@ export interface WebhookOptions {
 }
 
 const LEVELS = ['debug', 'info', 'warn', 'error'];
-/** Beginnings whose end is still to be told, of one webhook. At the limit: the oldest is forgotten. */
+/**
+ * Open topics of one webhook, whose beginning was sent and whose end was not. At the limit: the oldest is forgotten.
+ */
 export const MAX_TOPICS = 1_000;
-/** What is urgent waits at most this long after the message before it, ms. */
+/** An urgent event waits at most this long after the message before it, ms. */
 const URGENT_INTERVAL_MS = 10_000;
-/** Characters of a refusal that are quoted. */
+/** How many characters of a refusal are quoted. */
 const QUOTED = 300;
-/** Of a refusal's body so much is read, bytes. */
+/** How much of a refusal's body is read, bytes. */
 const READ_BYTES = 4_096;
 
 export class Webhook {
   readonly #o: WebhookOptions;
   readonly #limits: WebhookLimits;
   readonly #wanted: ReadonlySet<string>;
-  /** Its path may hold a token: only the host is ever named. */
+  /** The URL's path may contain a token, so only the host is ever named. */
   readonly #host: string;
-  /** A token in the path must not travel on to somebody else: undici's `request` follows no redirect. */
+  /** A token in the path must not be sent on to anybody else: undici's `request` follows no redirect. */
   readonly #agent = new Agent();
   readonly #stopping = new AbortController();
-  /** What it was told of and has not ended. */
+  /** The topics that were opened in a message and not closed yet. */
   readonly #topics = new BoundedSet<string>(MAX_TOPICS);
   #pending: TelemetryRecord[] = [];
   #urgent = false;
@@ -101,21 +100,23 @@ export class Webhook {
 
   take(record: TelemetryRecord): void {
     const [room = ''] = record.event.split('.', 1);
-    // What is said about notices is no news for them: it would never end.
+    // Events about webhooks are not sent to webhooks: that would never end.
     if (room === 'notify' || this.#stopping.signal.aborted) return;
     if (!this.#isWanted(record, room)) return;
     if (this.#pending.length < this.#limits.maxEvents) this.#pending.push(record);
     else this.#more += 1;
     if (isUrgent(record) && !this.#urgent) {
       this.#urgent = true;
-      // It may have been set for later.
+      // The timer may have been set for later.
       this.#timer?.cancel();
       this.#timer = undefined;
     }
     this.#arm();
   }
 
-  /** One message now, whatever was asked for. @returns undefined where it was taken, else how it failed */
+  /**
+   * Sends one message now, whatever events were asked for. @returns undefined if it was accepted, else how it failed
+   */
   async test(record: TelemetryRecord): Promise<string | undefined> {
     const end = await this.#post({ records: [record], more: 0, ...this.#about() });
     return end.kind === 'taken' ? undefined : end.error;
@@ -135,14 +136,14 @@ export class Webhook {
     const named = this.#wanted.has(record.event);
     if (!named && !(this.#wanted.has(room) && !CHATTER.has(record.event))) return false;
     const { minLevel = 'info' } = this.#o;
-    // Debug is told to who names the event.
+    // An event that is asked for by its full name is sent even at level debug, unless `minLevel` is above info.
     const least = named && minLevel === 'info' ? 0 : LEVELS.indexOf(minLevel);
     if (LEVELS.indexOf(record.level) < least) return false;
     if (topic?.is === 'open') this.#topics.add(topic.key);
     return true;
   }
 
-  /** Says what is pending, once and quickly, and lets go. */
+  /** Sends what is pending, within `farewellMs`, and closes the connections. */
   async stop(): Promise<void> {
     this.#timer?.cancel();
     const { clock } = this.#o;
@@ -234,7 +235,8 @@ export class Webhook {
       const said = await beginningOf(response.body);
       if (status >= 200 && status < 300) return { kind: 'taken' };
       const error = `status ${status}${said === '' ? '' : `: ${said}`}`;
-      // Too early, too many, or its own failure: worth another try. Anything else will not get better.
+      // A timeout, "too early", "too many" and the service's own failures are worth another try. Other refusals stay
+      // refusals.
       const passing = status === 408 || status === 425 || status === 429 || status >= 500;
       if (!passing) return { kind: 'refused', error };
       const afterMs = retryAfter(response.headers['retry-after'], this.#o.clock.epoch());
@@ -250,20 +252,20 @@ type PostEnd =
   | { kind: 'refused'; error: string }
   | { kind: 'failed'; error: string; afterMs?: number };
 
-/** The beginning of an answer, on one line: services say there what was wrong with the message. */
+/** The beginning of an answer, on one line. There services say what was wrong with the message. */
 async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of body) {
     chunks.push(chunk);
     length += chunk.length;
-    // Leaving the loop lets go of the connection.
+    // Leaving the loop releases the connection.
     if (length >= READ_BYTES) break;
   }
   return printable(Buffer.concat(chunks).toString('utf8').trim(), 'line').slice(0, QUOTED);
 }
 
-/** Seconds, or a date (RFC 9110, section 10.2.3). */
+/** The wait in ms. The header has seconds or a date (RFC 9110, section 10.2.3). */
 function retryAfter(header: string | string[] | undefined, now: number): number | undefined {
   if (typeof header !== 'string') return undefined;
   const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
@@ -273,6 +275,6 @@ function retryAfter(header: string | string[] | undefined, now: number): number 
 function wordsOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
-  // Node's happy-eyeballs wraps the refusals of each address, and leaves its own message empty.
+  // Node's Happy Eyeballs wraps the refusals of all addresses in an error whose own message is empty.
   return error.message || String((error as NodeJS.ErrnoException).code);
 }
