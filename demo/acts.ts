@@ -1,4 +1,4 @@
-/** The four acts. Each makes something happen, says what is seen, and returns its row of the summary. */
+/** The four acts. Each makes something happen, says what can be seen of it, and returns its row of the summary. */
 import { waitFor } from '../test/support/wait.js';
 import type { LogLine } from './daemon.js';
 import type { Narrator, Outcome } from './narrator.js';
@@ -6,15 +6,15 @@ import { LIMITS, type Stage } from './stage.js';
 
 type Act = (stage: Stage, narrator: Narrator) => Promise<Outcome>;
 
-/** A piece each 150 ms, until the third act lets it end: it spans all that is done to its neighbours. */
+/** One piece every 150 ms, until the third act lets it end: it streams during all that is done to its neighbours. */
 const LONG_ANSWER = '[[stream-on 150]]';
-/** Longer than `stall.maxSilence` of the demo. */
+/** Longer than the demo's `stall.maxSilence`. */
 const QUIET_TOOL = '[[bash sleep 21]]';
 /** An answer without a body: opencode asks again at once, for ever. */
 const RUNAWAY = '[[nothing-forever]]';
-/** The provider takes the request, and never answers. */
+/** The provider takes the request and never answers. */
 const HANG = '[[hang]]';
-/** What does not happen is seen by its time passing: a runaway asks several times a second. */
+/** How long to wait to see that nothing more happens: a runaway asks several times a second. */
 const STILL_MS = 3_000;
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;

@@ -1,4 +1,4 @@
-/** The real daemon (`dist/cli.js run`) as the demo runs it: its log is read line by line as it comes. */
+/** Runs the real daemon (`dist/cli.js run`) for the demo, and reads its log line by line as it comes. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { waitFor } from '../test/support/wait.js';
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 
-/** Its own bound for a clean stop is a few seconds (`server.stopGrace` and the checks after it). */
+/** The daemon's own limit for a clean stop is a few seconds (`server.stopGrace` and the checks after it). */
 const STOP_TIMEOUT_MS = 15_000;
 
 /** One line of the log; `docs/log-events.md` has the fields. */
@@ -38,11 +38,11 @@ export interface LogLine {
 
 export interface Daemon {
   lines(where: Partial<LogLine>): LogLine[];
-  /** The first line like this, waited for. */
+  /** Waits for the first line like this. */
   saw(event: string, where?: Partial<LogLine>, timeoutMs?: number): Promise<LogLine>;
-  /** What `opencode-watchdog report` prints of its history. */
+  /** What `opencode-watchdog report` prints from the daemon's history. */
   report(): Promise<string>;
-  /** SIGTERM, and if that does not do, SIGKILL. */
+  /** Sends SIGTERM, and if that is not enough, SIGKILL. */
   stop(): Promise<void>;
 }
 
@@ -59,7 +59,7 @@ export async function startDaemon({ folder, config, env, onLine }: DaemonOptions
   const child = spawn(process.execPath, [CLI, 'run', '--config', file], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
-    // Out of the terminal's group: Ctrl-C reaches the demo alone, which then stops the daemon in order.
+    // Outside the terminal's process group: Ctrl-C reaches only the demo, which then stops the daemon in order.
     detached: true,
   });
   const log: LogLine[] = [];

@@ -1,15 +1,16 @@
 /**
  * `npm run demo`: a real opencode in a temporary home, under the real daemon, with a model provider that fails on
- * purpose. What it says is read from the daemon's log and the provider's own count. Exits with 0 if all went as told.
+ * purpose. What it says is read from the daemon's log and the provider's own count. Exits with 0 if everything went as
+ * told.
  */
 import { ACTS } from './acts.js';
 import { Narrator, NotAsTold, type Outcome } from './narrator.js';
 import { Cleanups, setStage } from './stage.js';
 
-/** It takes about a minute; a slow machine may take twice that. */
+/** The demo takes about a minute; a slow machine may take twice that. */
 const LIMIT_MS = 170_000;
 
-/** By convention, 128 and the signal's number. */
+/** By convention, 128 plus the signal's number. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 class Interrupted extends Error {
@@ -42,7 +43,7 @@ async function play(): Promise<void> {
   }
 }
 
-/** Settles the first of two: the play's end, or a reason to end it early. */
+/** Settles with whichever comes first: the play's end, or a reason to end it early. */
 function playOrStop(): Promise<void> {
   const stopped = new Promise<never>((_, reject) => {
     end.signal.addEventListener('abort', () => reject(end.signal.reason), { once: true });
@@ -76,9 +77,9 @@ async function main(): Promise<number> {
   for (const [signal, exitCode] of Object.entries(SIGNALS)) {
     process.on(signal, () => end.abort(new Interrupted(signal, exitCode)));
   }
-  // Whatever breaks: what was started must be stopped.
+  // Whatever fails, what was started must be stopped.
   process.on('uncaughtException', (error) => end.abort(error));
-  // Whoever reads along may hang up (`npm run demo | head`): stop, and clean up in silence.
+  // The reader may hang up (`npm run demo | head`): the demo then stops and cleans up in silence.
   process.stdout.on('error', () => end.abort(new Interrupted('SIGHUP', SIGNALS.SIGHUP)));
   setTimeout(
     () => end.abort(new Error(`the demo is not over after ${LIMIT_MS / 1000} s`)),
@@ -98,5 +99,5 @@ async function main(): Promise<number> {
   return problems.length > 0 && code === 0 ? 1 : code;
 }
 
-// Not `exitCode`: an act that was interrupted may still be waiting for something.
+// Not `process.exitCode`: an interrupted act may still be waiting for something.
 process.exit(await main());

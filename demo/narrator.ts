@@ -36,7 +36,7 @@ export class Narrator {
     private readonly out: NodeJS.WriteStream,
     env: NodeJS.ProcessEnv,
   ) {
-    // NO_COLOR counts when it is there and not empty (no-color.org).
+    // NO_COLOR counts if it is set and not empty (no-color.org).
     this.#colour = out.isTTY === true && !env.NO_COLOR;
     // A terminal may claim to have no columns at all.
     this.#width = Math.max(MIN_WIDTH, Math.min(out.columns || MAX_WIDTH, MAX_WIDTH));
@@ -50,7 +50,7 @@ export class Narrator {
     this.say(`\n${this.#paint(1, `== ${title}`)}`);
   }
 
-  /** A line of the daemon's log, as the daemon wrote it, but for ids that have a title. */
+  /** Prints a line of the daemon's log as the daemon wrote it, with titles instead of ids. */
   log(line: LogLine): void {
     if (this.#muted || UNTOLD.has(line.event)) return;
     // Periodic health lines repeat what is known; a change has `previous`.
@@ -62,12 +62,12 @@ export class Narrator {
     this.say(this.#paint(2, `${head} ${msg}`));
   }
 
-  /** The story is over: what the daemon still logs is about being stopped. */
+  /** To be called when the story is over: what the daemon logs after that is about its stop. */
   mute(): void {
     this.#muted = true;
   }
 
-  /** Says what was observed, or fails with it. */
+  /** Prints a claim and whether it held. @throws NotAsTold if it did not */
   told(claim: string, held: boolean): void {
     this.say(`  ${held ? this.#paint(32, '✓') : this.#paint(31, '✗')} ${claim}`);
     if (!held) throw new NotAsTold(claim);

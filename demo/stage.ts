@@ -1,4 +1,4 @@
-/** Everything the demo plays with: a fake model provider, a home for a real opencode, the real daemon over it. */
+/** Everything that the demo needs: a fake model provider, a home for a real opencode, and the real daemon over it. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ export interface Stage {
   firstHealthy: LogLine;
 }
 
-/** What must be undone, newest first, whatever happens; one that fails does not keep the others from it. */
+/** What must be undone, newest first, whatever happens. A step that fails does not stop the others. */
 export class Cleanups {
   readonly #steps: (() => unknown)[] = [];
 
@@ -34,7 +34,7 @@ export class Cleanups {
     this.#steps.push(step);
   }
 
-  /** @returns what went wrong */
+  /** @returns the errors of the steps that failed */
   async run(): Promise<unknown[]> {
     const problems: unknown[] = [];
     for (const step of this.#steps.splice(0).reverse()) {
@@ -53,14 +53,14 @@ export async function setStage(
   onLine: (line: LogLine) => void,
   signal: AbortSignal,
 ): Promise<Stage> {
-  // One folder for everything, made in one step: there is no moment at which something is there to be forgotten.
+  // One folder for everything, registered for removal as soon as it is made, so that nothing can be left behind.
   const root = mkdtempSync(join(tmpdir(), 'opencode-watchdog-demo-'));
   cleanups.add(() => rmSync(root, { recursive: true, force: true, maxRetries: 5 }));
   process.env.TMPDIR = root;
 
   const provider = await startFakeProvider();
   cleanups.add(() => provider.stop());
-  // Not awaited before it is registered: an end that comes in between waits for it, and then removes it.
+  // Registered before it is awaited: an end that comes in between waits for the home, and then removes it.
   const preparing = prepareHome(provider);
   cleanups.add(async () => (await preparing).remove());
   const home = await preparing;

@@ -1,7 +1,7 @@
 /**
- * Puts the command, and the library, each with all that it imports, into few files: what is loaded in a hundred small
- * files weighs 15 MB more in a running daemon, and what is in them need not be installed once more. tsc then adds the types of
- * the library.
+ * Bundles the command and the library, each with what it imports, into few files. Loaded as a hundred small files, they
+ * would cost a running daemon 15 MB more, and what is bundled need not be installed again. tsc then adds the library's
+ * types.
  */
 import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,14 +19,14 @@ const common = {
   format: 'esm',
   platform: 'node',
   target: 'node20.18',
-  // Names stay, for the stack traces of reports.
+  // Names are kept, for the stack traces in reports.
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: true,
   sourcesContent: false,
   legalComments: 'none',
   metafile: true,
-  // CommonJS packages ask for Node's own modules so.
+  // CommonJS packages load Node's own modules with `require`.
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
   },
@@ -37,20 +37,20 @@ const command = await build({
   ...common,
   entryPoints: ['src/cli.ts'],
   chunkNames: 'bundle/[name]-[hash]',
-  // Commands stay apart, each with what it alone needs.
+  // Each command stays in files of its own, with what only it needs.
   splitting: true,
 });
 const library = await build({
   ...common,
   entryPoints: ['src/index.ts'],
-  // A program that uses one of them itself has it once.
+  // A program that uses one of these packages itself then has it only once.
   external: Object.keys(dependencies),
 });
 
 // `npx opencode-watchdog` in a clone runs the file itself.
 chmodSync(join(dist, 'cli.js'), 0o755);
 
-// Files of the status page, where the bundle looks for them: `./page/`.
+// The files of the status page go where the bundle looks for them: `./page/`.
 cpSync(join(root, 'src/status/page'), join(dist, 'bundle/page'), { recursive: true });
 
 // The licences of what is in the bundle go with it.

@@ -2,8 +2,8 @@
  * Tries the daemon on several versions of opencode: `npm run build && npx tsx scripts/compat.ts [VERSION...]`.
  *
  * Each version is installed if needed (`install-opencode.mjs`) and must show every pattern of
- * `test/long/compat-patterns.ts`. Prints a table in Markdown; ends with 1 where something was not as expected.
- * `current` is the version of node_modules.
+ * `test/long/compat-patterns.ts`. Prints a table in Markdown, and exits with 1 if anything was not as expected.
+ * `current` is the version in node_modules.
  */
 import { type Report, tryPatterns } from '../test/long/compat-patterns.js';
 // @ts-expect-error: a script without types
@@ -18,7 +18,7 @@ for (const version of wanted.length > 0 ? wanted : VERSIONS) {
     if (version === 'current') delete process.env.OPENCODE_TEST_BIN;
     else process.env.OPENCODE_TEST_BIN = await installOpencode(version);
     const report = await tryPatterns();
-    // 1.0 does not tell its version.
+    // Version 1.0 does not tell its version.
     reports.push(version === 'current' ? report : { ...report, version });
   } catch (error) {
     console.error(`${version}: ${(error as Error).message}`);

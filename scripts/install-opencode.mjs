@@ -3,8 +3,8 @@
  * Installs given versions of opencode for tests: `node scripts/install-opencode.mjs 1.2.27 1.14.48`.
  *
  * Each goes into a folder of its own outside the repository ($OPENCODE_TEST_CACHE, else one in the system's temporary
- * folder) and is left there for the next time. Prints one line each: the version and the path of its binary, which is
- * what $OPENCODE_TEST_BIN takes. Nothing of the packages is run: no install scripts.
+ * folder) and is left there for the next time. Prints one line for each: the version and the path of its binary, which
+ * is what $OPENCODE_TEST_BIN takes. Nothing in the packages is run, not even install scripts.
  */
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -42,7 +42,7 @@ async function binaryIn(folder) {
   return undefined;
 }
 
-/** The path of that version's binary, installed if it is not there. Rejects with what npm said. */
+/** Returns the path of that version's binary, and installs it if it is missing. Rejects with npm's error. */
 export async function installOpencode(version) {
   if (!/^\d+\.\d+\.\d+$/.test(version)) {
     throw new Error(`not a version of opencode: ${JSON.stringify(version)} (expected e.g. 1.2.27)`);
@@ -53,7 +53,7 @@ export async function installOpencode(version) {
   if (there) return there;
 
   await mkdir(cache, { recursive: true });
-  // Installed beside its place and then moved there: two tests that install at once do not meet half a binary.
+  // Installed beside its place and then moved there, so that two tests that install at once never meet half a binary.
   const draft = await mkdtemp(join(cache, `.${version}-`));
   const failures = [];
   try {
@@ -76,7 +76,7 @@ export async function installOpencode(version) {
       }
       await chmod(installed, 0o755);
       await rename(draft, folder).catch(async (error) => {
-        // Someone else was quicker; theirs is as good.
+        // Another process was quicker; its binary is as good.
         if (!(await binaryIn(folder))) throw error;
       });
       const binary = await binaryIn(folder);

@@ -1,6 +1,7 @@
 /**
- * Writes docs/limits.md (`npm run docs`) from the comments beside the constants. A row is a constant, or a field of an
- * object, with the comment "What is bounded. Why so far. At the limit: what happens." Why is for readers of the code.
+ * Writes docs/limits.md (`npm run docs`) from the comments beside the constants. A row comes from a constant, or a
+ * field of an object, with the comment "What is bounded. Why so far. At the limit: what happens." The page leaves out
+ * the why, which is for readers of the code.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const SRC = new URL('../src/', import.meta.url);
 const PAGE = new URL('../docs/limits.md', import.meta.url);
 
-/** The page's sections, by the longest folder that a file is in. */
+/** The page's sections by folder. A file belongs to the longest folder here that it is in. */
 const SECTIONS: Readonly<Record<string, string>> = {
   watchdog: 'Sessions and their runs',
   opencode: 'What comes from opencode',
@@ -49,7 +50,7 @@ const COMMENT = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\n/.source;
 const CONSTANT = /(?:export )?const (\w+)(?:: \w+)? = ([^;{]+|\{\s+same: [^;]+);/.source;
 const FIELD = / +(\w+): ([\d_* ]+),/.source;
 const DECLARED = new RegExp(`(?:${COMMENT})?(?:^${CONSTANT}|^${FIELD})`, 'gm');
-/** Must have a row. Times are no sizes. */
+/** Constants with such a name must have a row. Times are not sizes, so they need none. */
 const NAMED_LIKE_LIMIT = /^(MAX_|KEPT)(?!.*_MS$)/;
 
 export function limitsPage(): string {
@@ -89,7 +90,7 @@ function rowsOf(file: string): string[] {
   );
 }
 
-/** A product of numbers with the unit that its name has, or the rates of an object. */
+/** Shows a product of numbers with the unit that the name implies, or the rates of an object. */
 function shown(name: string, text: string): string {
   const rates = [...text.matchAll(/(\w+): \{ burst: (\S+), perSecond: (\S+) \}/g)];
   if (rates.length > 0) {

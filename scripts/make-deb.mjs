@@ -1,6 +1,7 @@
 /**
- * Makes a Debian package of the built command, after `npm run build`, and prints its path:
- * `node scripts/make-deb.mjs [--revision N] [FOLDER]`. The command is one bundle, so that the package needs nothing but Node, and is for every architecture.
+ * Makes a Debian package of the built command, after `npm run build`, and prints its path: `node scripts/make-deb.mjs
+ * [--revision N] [FOLDER]`. The command is one bundle, so the package needs nothing but Node, and is for every
+ * architecture.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -63,10 +64,10 @@ function fill(tree) {
   };
   put('package.json', `${LIB}/package.json`);
   put('dist', `${LIB}/dist`);
-  // The library is for npm: it needs packages that are not here.
+  // The library is for npm: it needs packages that are not included here.
   rmSync(join(tree, LIB, 'dist/index.js'), { force: true });
   removeEmpty(join(tree, LIB, 'dist'));
-  // `service install` makes units from these; the machine's own are below.
+  // `service install` makes units from these; the machine's own units are put in place below.
   put('systemd', `${LIB}/systemd`);
   put('docs', `usr/share/doc/${name}`);
   for (const file of ['README.md', 'CHANGELOG.md', 'SECURITY.md']) {
@@ -88,7 +89,10 @@ function fill(tree) {
   openToAll(tree);
 }
 
-/** deb-control(5). Nobody is invented as the maintainer: who builds it for others says who they are. */
+/**
+ * deb-control(5). No maintainer is invented: whoever builds the package for others names one in DEBFULLNAME and
+ * DEBEMAIL.
+ */
 function control() {
   const maintainer = process.env.DEBFULLNAME
     ? `${process.env.DEBFULLNAME} <${process.env.DEBEMAIL ?? 'root@localhost'}>`
@@ -109,7 +113,7 @@ Description: ${description.split(':')[0]}
 `;
 }
 
-/** What the umask of whoever builds took away. */
+/** Gives back the permissions that the builder's umask took away. */
 function openToAll(path) {
   const stat = statSync(path);
   chmodSync(path, stat.isDirectory() || stat.mode & 0o100 ? 0o755 : 0o644);
@@ -119,7 +123,7 @@ function openToAll(path) {
   }
 }
 
-/** Folders that held types only. */
+/** Removes folders that held only types. */
 function removeEmpty(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (entry.isDirectory()) removeEmpty(join(folder, entry.name));

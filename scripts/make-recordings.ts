@@ -1,13 +1,14 @@
 /**
  * Makes the corpus of `test/recordings/` again: `npm run build && npx tsx scripts/make-recordings.ts [NAME...]`.
  *
- * Afterwards `npx tsx scripts/make-recordings.ts --table` writes what is decided about each, for the tests: read the
- * difference before you commit it.
+ * Afterwards `npx tsx scripts/make-recordings.ts --table` writes, for the tests, what is decided about each recording.
+ * Read the diff before you commit it.
  *
- * For each pattern a real opencode (`$OPENCODE_TEST_BIN` or the one of node_modules), the fake provider and the real
- * daemon with `run --record`; those of OpenCode 2 are made with a fake server (opencode-2-recordings.ts). What it writes holds nothing of this machine: directories become `/project` and
- * `/other`, ids and process ids are counted through, times begin at 0. The header says what the recording shows, and
- * what the daemon decided when it was made (`decided`): the tests compare a replay with that.
+ * Each pattern is played with a real opencode (`$OPENCODE_TEST_BIN` or the one in node_modules), the fake provider and
+ * the real daemon with `run --record`. The patterns of OpenCode 2 are played with a fake server
+ * (opencode-2-recordings.ts). A recording holds nothing of this machine: directories become `/project` and `/other`,
+ * ids and process ids are numbered, times begin at 0. Its header says what the recording shows, and what the daemon
+ * decided when it was made (`decided`): the tests compare a replay with that.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -36,9 +37,9 @@ import { limitsWith, normalise, QUIET } from './recording-text.js';
 
 const FOLDER = fileURLToPath(new URL('../test/recordings/', import.meta.url));
 const TABLE = fileURLToPath(new URL('../test/unit/recording/corpus.ts', import.meta.url));
-/** Each brings a server and a daemon. */
+/** Patterns played at once. Each brings a server and a daemon. */
 const AT_ONCE = 2;
-/** Each brings a daemon, and a server that costs nothing. */
+/** Patterns of OpenCode 2 played at once. Each brings a daemon, and a server that costs nothing. */
 const AT_ONCE_ON_2 = 3;
 const START_TIMEOUT_MS = 120_000;
 const ASK = [{ permission: 'bash', pattern: '*', action: 'ask' }] as const;
@@ -50,7 +51,7 @@ interface Stage {
   /** The server's own directory, and another one. */
   project: string;
   other: string;
-  /** A new session with this prompt, in the server's own directory where none is named. */
+  /** Prompts a new session, in the server's own directory if none is named. */
   prompt(
     text: string,
     options?: { directory?: string; ask?: boolean; model?: string },
@@ -63,13 +64,13 @@ interface Scenario {
   about: string;
   /** Limits, on top of `LIMITS`. */
   config?: Record<string, Record<string, unknown>>;
-  /** What opencode's own configuration has beside the usual. */
+  /** What to add to opencode's usual configuration. */
   home?: HomeOptions;
-  /** A plugin of opencode's, as a module's text. */
+  /** A plugin for opencode: the text of a module. */
   plugin?: string;
-  /** It leaves the server as it is, and plays after others on one; what lasts is on the other. */
+  /** The pattern leaves the server as it was, so it shares one with others. Long patterns share the other server. */
   on?: 'a shared server' | 'another shared server';
-  /** An old version of opencode, where only that shows the pattern. */
+  /** An old version of opencode, if only that one shows the pattern. */
   version?: string;
   /** The daemon starts the server, and the first prompt is the server's first. */
   cold?: true;
@@ -80,7 +81,7 @@ interface Scenario {
 
 const LASTING = { on: 'another shared server', config: QUIET } as const;
 const LONG_MS = 150_000;
-/** A model whose context is small enough to be full. */
+/** With a model whose context is small enough to fill up. */
 const LOOPS = {
   on: 'a shared server',
   home: { models: { tight: { name: 'tight', limit: { context: 60_000, output: 1_000 } } } },
@@ -472,7 +473,7 @@ const scenarios: Record<string, Scenario> = {
       await server.api.promptAsync(id, other, '[[hang]]');
       await pause(2_000);
       await server.api.remove(id, other);
-      // The directory is known by the session that is left.
+      // The session that is left makes the directory known.
       await server.api.prompt(kept.id, other, '[[ok]]');
     },
     play: async ({ watchdog }) => {
@@ -488,7 +489,7 @@ const scenarios: Record<string, Scenario> = {
       const sessionID = await stage.prompt('[[hang]]', { directory: stage.other });
       await stage.watchdog.saw('session.health', { sessionID, health: 'busy' });
       await pause(1_000);
-      // An abort in the wrong directory ends nothing, and brings the false idle (1.1.65-1.3.2).
+      // An abort in the wrong directory ends nothing, and causes the false idle (1.1.65-1.3.2).
       await stage.opencode.abort(sessionID, stage.project);
       await stuckAndAborted(stage, sessionID);
     },
@@ -599,7 +600,10 @@ const scenarios: Record<string, Scenario> = {
 
 type Cleanup = () => Promise<unknown>;
 
-/** Where a pattern is played: a provider, a home, and the port of the server, which runs unless the pattern is about its start. */
+/**
+ * Where a pattern is played: a provider, a home, and the server's port. The server runs, unless the pattern is about
+ * its start.
+ */
 interface Place {
   provider: FakeProvider;
   home: Home;
@@ -629,7 +633,7 @@ async function makePlace({ home: options, plugin, cold }: Scenario): Promise<Pla
     if (cold) return { provider, home, other, port, server: undefined, end };
     const server = await startOpencode({ provider, home, port });
     cleanups.push(() => server.stop());
-    // A directory's first prompt takes seconds: it is a pattern of its own.
+    // A directory's first prompt takes seconds, and is a pattern of its own. Here it is made beforehand.
     for (const directory of [home.directory, other]) {
       const { id } = await server.api.createSession({ directory });
       await server.api.prompt(id, directory, '[[ok]]');
@@ -652,7 +656,7 @@ async function record(name: string, scenario: Scenario, place: Place): Promise<s
     const { provider, home, other, port, server } = place;
     const project = home.directory;
     const url = `http://127.0.0.1:${port}`;
-    // What a daemon remembers of an earlier pattern is not part of this one.
+    // What a daemon remembers from an earlier pattern must not be part of this one.
     const env = { ...opencodeEnv(home.path), ...(server && { XDG_STATE_HOME: folder }) };
     if (server !== undefined) await scenario.before?.(server, { project, other });
     const config = limitsWith(scenario.config);
@@ -746,7 +750,7 @@ async function main(wanted: readonly string[]): Promise<void> {
       failed(error);
     }
   };
-  // Those that only need a server take turns on one.
+  // Patterns that only need a server take turns on one.
   const takeTurns = async (on: Scenario['on']) => {
     const [first, ...rest] = chosen.filter(([, scenario]) => scenario.on === on);
     if (first === undefined) return;
@@ -770,7 +774,7 @@ async function main(wanted: readonly string[]): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE_ON_2 }, workOn2));
-  // The version is the whole process's: one at a time.
+  // The version is set for the whole process, so these are played one at a time.
   for (const [name, scenario] of chosen) {
     if (scenario.version === undefined) continue;
     process.env.OPENCODE_TEST_BIN = await installOpencode(scenario.version);
@@ -779,7 +783,7 @@ async function main(wanted: readonly string[]): Promise<void> {
   if (failures.length > 0) process.exitCode = 1;
 }
 
-/** `test/unit/recording/corpus.ts`, as the rules are now. */
+/** Writes `test/unit/recording/corpus.ts` by the rules as they are now. */
 async function writeTable(): Promise<void> {
   const decided: Record<string, string[]> = {};
   const byDefault: Record<string, string[]> = {};
@@ -805,7 +809,7 @@ async function writeTable(): Promise<void> {
     ),
   ];
   await writeFile(TABLE, parts.join('\n'));
-  // As the formatter wants it, so that a difference shows what changed and nothing else.
+  // Formatted, so that a diff shows what changed and nothing else.
   execFileSync('npx', ['biome', 'check', '--write', TABLE], { stdio: 'inherit' });
 }
 

@@ -1,6 +1,6 @@
 /**
- * The corpus' recordings of OpenCode 2: the real daemon beside the fake server of the tests, as no 2.x was to be had.
- * They show what the watchdog makes of the frames that opencode-2-facts describes, not what a real 2.x sends.
+ * The corpus' recordings of OpenCode 2, made with the real daemon and the fake server of the tests, since no 2.x was
+ * available. They show how the watchdog handles the frames that opencode-2-facts describes, not what a real 2.x sends.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { limitsWith, normalise, QUIET } from './recording-text.js';
 interface Stage {
   fake: FakeOpencode2;
   watchdog: TestDaemon;
-  /** A new session that behaves like this; gives its id. */
+  /** Begins a new session that behaves like this, and returns its id. */
   begin(what: string): string;
   ended(sessionID: string, outcome: string): Promise<unknown>;
 }
@@ -28,7 +28,7 @@ export interface Opencode2Scenario {
 /** Twice `stall.maxSilence` of the recordings' limits. */
 const LONG_MS = 16_000;
 const MINUTE = 60_000;
-/** As long as a text must stream before it is sampled, and some more. */
+/** A little longer than a text must stream before it is sampled. */
 const SAMPLED_MS = 95_000;
 const TIMEOUT_MS = 150_000;
 
@@ -145,7 +145,7 @@ export const opencode2Scenarios: Readonly<Record<string, Opencode2Scenario>> = {
   },
 };
 
-/** Plays it, and gives the recording as a text. */
+/** Plays the scenario and returns the recording as text. */
 export async function recordOpencode2(scenario: Opencode2Scenario): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'recording-'));
   const file = join(folder, 'recording.ndjson');
@@ -175,7 +175,7 @@ export async function recordOpencode2(scenario: Opencode2Scenario): Promise<stri
       ended: (sessionID, outcome) =>
         watchdog.saw('session.ended', { sessionID, outcome }, TIMEOUT_MS),
     });
-    // What is said after the end belongs to the pattern too.
+    // What comes after the end belongs to the pattern too.
     await pause(1_000);
     return normalise(await readFile(file, 'utf8'), {
       about: `By the fake OpenCode 2, not by a real one: ${scenario.about}`,

@@ -1,6 +1,6 @@
 /**
- * npm runs this after `npm ci` in a clone, and before it packs: `npx opencode-watchdog` then works at once. With
- * `--omit=dev` there is no compiler, and nothing to do.
+ * npm runs this after `npm ci` in a clone, and before it packs, so that `npx opencode-watchdog` works at once. With
+ * `--omit=dev` there is no compiler, so there is nothing to do.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -1,7 +1,9 @@
-/** What every recording of the corpus has in common: its limits, and that it holds nothing of the machine that it was made on. */
+/**
+ * What all recordings of the corpus have in common: their limits, and no trace of the machine that they were made on.
+ */
 import type { LogLine } from '../test/support/daemon.js';
 
-/** Short enough that a recording is short, far enough apart that only one of them can be crossed first. */
+/** Short enough for short recordings, and far enough apart that only one of them can be exceeded first. */
 export const LIMITS = {
   watch: { pollInterval: '1s' },
   probe: { interval: '2s' },
@@ -12,10 +14,10 @@ export const LIMITS = {
   status: { listen: 'off' },
 };
 
-/** Limits for what lasts: fewer lines. */
+/** Intervals for patterns that last long: they make fewer lines. */
 export const QUIET = { watch: { pollInterval: '15s' }, probe: { interval: '15s' } };
 
-/** The limits, and on top of them a pattern's own. */
+/** `LIMITS`, with a pattern's own limits on top. */
 export function limitsWith(change: Record<string, object> = {}): Record<string, unknown> {
   const config: Record<string, unknown> = { ...LIMITS };
   for (const [group, keys] of Object.entries(change)) {
@@ -28,11 +30,11 @@ export interface Circumstances {
   about: string;
   opencode: string;
   log: readonly LogLine[];
-  /** What to write instead of what is this machine's. */
+  /** Texts of this machine, each with what to write instead. */
   places: readonly (readonly [string, string])[];
 }
 
-/** Notes of the watchdog's own, in the daemon's log: what a replay must say again. */
+/** Events in the daemon's log that are the watchdog's own notes: a replay must produce them again. */
 const DECIDED =
   /^(session\.|provider\.|server\.(unresponsive|exited|restarting|restarted|restart_failed)$)/;
 

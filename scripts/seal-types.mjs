@@ -1,7 +1,7 @@
 /**
- * The library's types name none of zod's, but files that they lead to do, and zod is in the bundle and not installed. A
- * program that checks the types of its packages (skipLibCheck: false) would miss it there: those files say that they
- * are not to be checked.
+ * The library's types use none of zod's, but files that they lead to do, and zod is bundled, not installed. A program
+ * that checks the types of its packages (skipLibCheck: false) would not find it there, so those files are marked as not
+ * to be checked.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Runs the suite beside eight busy loops, three times or `--times N`, and stops at the first red run: what passes on a
- * quiet machine must pass on a busy one. Further arguments go to vitest.
+ * Runs the suite beside eight busy loops, three times or `--times N`, and stops at the first red run: tests that pass
+ * on a quiet machine must pass on a busy one. Further arguments go to vitest.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
