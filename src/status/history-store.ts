@@ -23,7 +23,7 @@ export const MAX_HEALTH_BYTES = 1024 ** 2;
  * may hold more.
  */
 export const MAX_EVENTS = 5_000;
-/** What a file may exceed its limit by when it is read: one event may be as long as the log allows. */
+/** How far a file may exceed its limit when it is read: one event may be as long as the log allows. */
 const SLACK_BYTES = 1024 ** 2;
 
 const HISTORY = 'history';

@@ -190,7 +190,7 @@ class StatusService {
   }
 }
 
-/** How to get the token, as the end of a sentence. An endpoint that other machines can reach tells no path. */
+/** How to get the token, as the end of a sentence. An endpoint that other machines can reach does not give the path. */
 function hintFor({ address, token, tokenFile, noToken }: StatusOptions): string {
   if (token === undefined) {
     return noToken === undefined ? '' : `, and there is none (${noToken}): set status.tokenFile`;

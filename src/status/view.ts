@@ -162,7 +162,7 @@ export class StatusView {
     return row && { row, children: rows.filter(({ parentID }) => parentID === sessionID) };
   }
 
-  /** Returns the excerpt without what must not be shown. */
+  /** Returns the excerpt in the form that may be shown. */
   clean(excerpt: SessionExcerpt): SessionExcerpt {
     return this.#o.redactor.value(excerpt) as SessionExcerpt;
   }

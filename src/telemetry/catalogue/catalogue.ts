@@ -25,7 +25,7 @@ export function levelOf<E extends EventName>(event: E, fields: EventFields[E]): 
   return typeof entry.level === 'function' ? entry.level(fields) : entry.level;
 }
 
-/** Whether the event says what is being done. A dry run does nothing of it. */
+/** Whether the event says what is being done. A dry run does not do it. */
 export function isAct(event: EventName): boolean {
   return CATALOGUE[event].would !== undefined;
 }
