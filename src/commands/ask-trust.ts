@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import type { Untrusted } from '../config/load.js';
 import { trustFile } from '../config/trust.js';
 
-/** False where nobody can answer, too. @throws where a yes cannot be remembered */
+/** Returns false also if nobody can answer. @throws if a yes cannot be remembered */
 export async function askForTrust({ file, digest, keys }: Untrusted): Promise<boolean> {
   if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) return false;
   const lines = keys.map(({ key, value }) => `  ${key}: ${value}`.replace(/\p{Cc}/gu, '?'));

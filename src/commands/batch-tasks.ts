@@ -1,4 +1,4 @@
-/** Reads what `batch` is to do: tasks as NDJSON, JSON or YAML, and which of them an earlier batch has finished. */
+/** Reads what `batch` has to do: tasks as NDJSON, JSON or YAML, and which of them an earlier batch has finished. */
 import { createHash } from 'node:crypto';
 import { extname } from 'node:path';
 import { isNode, isSeq, LineCounter, parseDocument } from 'yaml';
@@ -25,7 +25,7 @@ const KEYS = Object.keys(task.shape);
 
 export interface PlannedTask extends BatchTask {
   id: string;
-  /** Changes when the task does: a finished task that says something else now is done again. */
+  /** Changes with the task: a finished task that has another content now is done again. */
   digest: string;
 }
 
@@ -67,13 +67,13 @@ function ndjsonTasks(path: string, text: string): RawTask[] {
   });
 }
 
-/** YAML, by its name or its first item; or a JSON array. */
+/** Whether it is YAML, by its name or its first item, or a JSON array. */
 function isList(path: string, text: string): boolean {
   if (['.yaml', '.yml'].includes(extname(path).toLowerCase())) return true;
   return /^\s*(?:\[|- )/.test(text);
 }
 
-/** YAML's reader reads a JSON array as well, and knows each task's line. */
+/** YAML's parser reads a JSON array as well, and knows each task's line. */
 function listTasks(path: string, text: string): RawTask[] {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
@@ -122,11 +122,11 @@ function issueWords(issue: z.core.$ZodIssue): string {
 
 const result = z.object({ id: z.string(), task: z.string(), ok: z.literal(true) });
 
-/** `id digest` of every task that an earlier batch has finished well; what failed is tried again. */
+/** `id digest` of every task that has succeeded in an earlier batch. A task that failed is tried again. */
 export function finishedTasks(text: string): Set<string> {
   const finished = new Set<string>();
   for (const line of text.split('\n')) {
-    // A line that was cut when the earlier batch was killed is no result.
+    // A line that was cut off when the earlier batch was killed is no result.
     const parsed = result.safeParse(json(line));
     if (parsed.success) finished.add(`${parsed.data.id} ${parsed.data.task}`);
   }

@@ -108,9 +108,9 @@ function resultLine(result: BatchResult, task: PlannedTask | undefined): Record<
 }
 
 interface Output {
-  /** @throws ExitError with code 1 where nothing takes the line but stderr: whatever else is run would be lost */
+  /** @throws ExitError with code 1 if only stderr takes the line: the results of further tasks would be lost */
   write(line: Record<string, unknown>): Promise<void>;
-  /** All lines are where they belong. */
+  /** Whether all lines are in the output that was asked for. */
   isWhole(): boolean;
   close(): void;
 }

@@ -30,9 +30,9 @@ export interface CheckOptions extends ConfigOptions {
 
 interface Step {
   step: 'binary' | 'server' | 'providers' | 'model' | 'unattended';
-  /** Null where it could not be asked, because an earlier step failed, or need not be. */
+  /** Null if it was not asked, because an earlier step failed or because there is no need. */
   ok: boolean | null;
-  /** Not as it should be, and in nobody's way. */
+  /** Not as it should be, but no obstacle. */
   warning?: true;
   /** One line for people. */
   says: string;
@@ -76,7 +76,7 @@ function line({ ok, warning, step, says }: Step): string {
   return `${mark}  ${step.padEnd(9)}  ${printable(says, 'line')}`;
 }
 
-/** Where somebody else runs the server, or one answers already, its binary need not be here. */
+/** If somebody else runs the server, or one answers already, its binary need not be on this machine. */
 function binaryStep(found: BinaryCheck, control: string, isUp: boolean): Step {
   const step = 'binary';
   if (found.found && !('error' in found)) {
@@ -93,7 +93,7 @@ function binaryStep(found: BinaryCheck, control: string, isUp: boolean): Step {
 
 interface ServerStep {
   step: Step;
-  /** Set where the server decides the exit code. */
+  /** Set if the server decides the exit code. */
   code?: ExitCode;
 }
 
@@ -123,7 +123,7 @@ function serverStep(
   }
 }
 
-/** Starts what is down, with the steps of the daemon, and leaves it running. Returns why it could not. */
+/** Starts a server that is down, with the daemon's steps, and leaves it running. Returns why it could not. */
 async function start(
   loaded: ReturnType<typeof loadForCommand>,
   client: RecognisingDriverApi,
@@ -189,7 +189,7 @@ async function unattendedSteps(
     };
     const each = asking.map(({ agent, permission, pattern }): Step => {
       const where = pattern === '*' ? permission : `${permission} ${pattern}`;
-      // OpenCode 2 has other names for it (opencode-2-facts, section 7).
+      // OpenCode 2 has other names for these keys (opencode-2-facts, section 7).
       const answers =
         client.api === 2
           ? `"permissions": [{ "action": "${permission}", "resource": "${pattern}", "effect": "allow" or "deny" }]`

@@ -10,9 +10,9 @@ export interface CommandWords {
 }
 
 const SHELLS = { bash, zsh, fish };
-/** What a script asks for while somebody types: not for long. */
+/** How long a script may ask the server while somebody types. */
 const DEADLINE_MS = 5_000;
-/** Ids that are offered; nobody chooses among more. */
+/** Session ids that are offered: nobody chooses among more. */
 const SESSIONS_OFFERED = 50;
 
 export async function completion(
@@ -58,7 +58,7 @@ const FILES = new Set([
   '--diff',
 ]);
 
-/** Where a word is the name of something that the server has. */
+/** Names of things that the server has. */
 type Named = 'models' | 'sessions';
 const NAMED_OPTIONS: Readonly<Record<string, Named>> = {
   '--model': 'models',
@@ -84,7 +84,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   '--format': ['text', 'markdown', 'json'],
   '--since': ['1h', '12h', '24h', '7d'],
 };
-/** Words that a command takes for its argument. */
+/** Words that a command takes as its argument. */
 function argumentsOf(name: string, commands: readonly CommandWords[]): readonly string[] {
   switch (name) {
     case 'config':
@@ -102,7 +102,7 @@ function argumentsOf(name: string, commands: readonly CommandWords[]): readonly 
   }
 }
 
-/** Completed like the others, though commander has it as `--help`. */
+/** Completed like the other commands, although commander has it as `--help`. */
 const HELP: CommandWords = { name: 'help', summary: 'all about a command', options: [] };
 
 function bash(commands: readonly CommandWords[]): string {

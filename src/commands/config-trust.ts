@@ -1,4 +1,4 @@
-/** `config trust [FILE]`: this very content of a file counts, also where the file is found in the working directory. */
+/** `config trust [FILE]`: trusts a file with its present content, so that it counts even in the working directory. */
 import { resolve } from 'node:path';
 import { readConfigFile, workingDirectoryFile } from '../config/file.js';
 import { ConfigError } from '../config/problem.js';

@@ -15,7 +15,7 @@ import {
 
 export interface ConfigCommandOptions extends ConfigOptions {
   check?: boolean;
-  /** Only what some source sets. */
+  /** Print only what some source sets. */
   changed?: boolean;
   json?: boolean;
 }

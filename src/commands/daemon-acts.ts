@@ -13,7 +13,10 @@ export interface DaemonActOptions {
   json?: boolean;
 }
 
-/** Beyond the start itself: the decision, the end of the old process, the pace of our polling. */
+/**
+ * Time for what a restart needs beyond the start itself: the decision, the end of the old process, the pace of our
+ * polling.
+ */
 const RESTART_SLACK_MS = 15_000;
 const POLL_EVERY_MS = 300;
 
@@ -25,7 +28,7 @@ export function resume(options: DaemonActOptions): Promise<number> {
   return ask(options, '/resume');
 }
 
-/** By the daemon where one watches this server, else with the same steps ourselves. */
+/** The daemon restarts the server if one watches it. Otherwise we take the same steps ourselves. */
 export async function restart(options: DaemonActOptions): Promise<number> {
   const loaded = await load(options);
   const daemon = await daemonOf(loaded);
@@ -37,8 +40,8 @@ export async function restart(options: DaemonActOptions): Promise<number> {
 }
 
 /**
- * Asks the running daemon to abort a session; undefined where none watches this server, or where it cannot act
- * (`dryRun`): then the caller does it.
+ * Asks the running daemon to abort a session. Undefined if none watches this server, or if it cannot act (`dryRun`):
+ * then the caller does it.
  */
 export async function abortByDaemon(
   loaded: LoadedConfig,
@@ -46,7 +49,7 @@ export async function abortByDaemon(
 ): Promise<Outcome | undefined> {
   const daemon = await daemonOf(loaded).catch((error: unknown) => {
     if (!(error instanceof ExitError) || error instanceof NoTokenError) throw error;
-    // Something else listens there: the server is asked itself.
+    // Something else listens there, so the server itself is asked.
     complain(error.message);
     return undefined;
   });
@@ -73,7 +76,7 @@ function load({ config, url }: DaemonActOptions): Promise<LoadedConfig> {
   });
 }
 
-/** The daemon that watches this very server, where one runs. */
+/** The daemon that watches this very server, if one runs. */
 async function daemonOf(loaded: LoadedConfig): Promise<DaemonClient | undefined> {
   if (loaded.config.status.listen === 'off') return undefined;
   const client = new DaemonClient(loaded);
@@ -110,7 +113,7 @@ async function seeRestarted(
   return { ok: false, says: 'the server was not seen healthy again; the daemon’s log says why' };
 }
 
-/** What became of it; undefined while it is under way. `restarts` is newest first. */
+/** The result of the restart; undefined while it is under way. `restarts` is newest first. */
 export function outcomeOfRestart(
   before: Pick<DaemonStatus, 'server' | 'restarts'>,
   { server, restarts }: Pick<DaemonStatus, 'server' | 'restarts'>,
@@ -127,7 +130,7 @@ export function outcomeOfRestart(
   if (ours?.tookMs !== undefined && server.health === 'healthy') {
     return { ok: true, says, tookMs: ours.tookMs };
   }
-  // A server that was not there was started, which is no restart.
+  // If the server was not there, it was started, and that is not counted as a restart.
   const started = ours === undefined && before.server.health !== 'healthy';
   return started && server.health === 'healthy' ? { ok: true, says } : undefined;
 }

@@ -9,8 +9,8 @@ import { EXIT, ExitError } from './shared.js';
 
 const TIMEOUT_MS = 10_000;
 /**
- * An answer of the daemon to `status` and the acts. Far above what the daemon's own bounds let `/status` become. At
- * the limit: reading stops, and the command fails.
+ * An answer of the daemon to `status` and the acts. The daemon's own bounds keep `/status` far below it. At the limit:
+ * reading stops, and the command fails.
  */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -20,14 +20,14 @@ export interface Answer {
   body: unknown;
 }
 
-/** Nobody listens where `status.listen` says. */
+/** No daemon answers at `status.listen`. */
 export class NoDaemonError extends ExitError {
   constructor(address: string, why: string) {
     super(EXIT.unreachable, `no daemon answers at ${address} (status.listen): ${why}`);
   }
 }
 
-/** The daemon wants the token, and this user has none that it takes. */
+/** The daemon wants the token, and this user has none that it accepts. */
 export class NoTokenError extends ExitError {
   constructor(message: string) {
     super(EXIT.unauthorized, message);
@@ -38,7 +38,7 @@ export class DaemonClient {
   readonly #listen: Exclude<Listen, { kind: 'off' }>;
   readonly #target: Pick<RequestOptions, 'socketPath' | 'host' | 'port'>;
   readonly #found: ReadToken;
-  /** The user whose socket it is is asked for once. */
+  /** Kept, so that the owner of the socket is looked up only once. */
   #authorization: Promise<string | undefined> | undefined;
   readonly address: string;
 
@@ -53,12 +53,12 @@ export class DaemonClient {
     this.#found = readStatusToken(config, process.env, process.cwd());
   }
 
-  /** The token and its file; undefined where there is none for us. */
+  /** The token. Undefined if there is none that we may read. */
   get token(): string | undefined {
     return this.#found.kind === 'token' ? this.#found.token.reveal() : undefined;
   }
 
-  /** @throws NoDaemonError, or ExitError where the daemon refuses us */
+  /** @throws NoDaemonError, or ExitError if the daemon refuses us */
   get(path: string, timeoutMs = TIMEOUT_MS): Promise<Answer> {
     return this.#ask('GET', path, timeoutMs);
   }
@@ -67,7 +67,7 @@ export class DaemonClient {
     return this.#ask('POST', path, timeoutMs);
   }
 
-  /** Where an answer lacks what the token would show: which file has it, and how to come by it. */
+  /** If an answer lacks what the token would show: an error that tells which file has the token, and how to get it. */
   async missingToken(body: unknown): Promise<NoTokenError | undefined> {
     if (!isRecord(body) || body.withheld === undefined) return undefined;
     const named = fileNamedBy(body);
@@ -99,7 +99,10 @@ export class DaemonClient {
     return this.#authorization;
   }
 
-  /** Not to a stranger: whoever listens there while the daemon is down would have the token of the next one. */
+  /**
+   * Withholds the token from a stranger: whoever listens there while the daemon is down would get the token of the next
+   * one.
+   */
   async #authorize(): Promise<string | undefined> {
     if (this.#found.kind !== 'token') return undefined;
     const { owner, token, file } = this.#found;
@@ -112,7 +115,7 @@ export class DaemonClient {
     );
   }
 
-  /** Whose socket it is; none where that cannot be seen, or where it is another machine's. */
+  /** The users who own the socket. None if that cannot be seen, or if the socket is on another machine. */
   async #users(): Promise<number[]> {
     if (this.#listen.kind === 'unix') {
       const stat = lstatSync(this.#listen.path, { throwIfNoEntry: false });
@@ -124,7 +127,10 @@ export class DaemonClient {
     return [...new Set(holders.flatMap(({ uid }) => (uid === undefined ? [] : [uid])))];
   }
 
-  /** Names the file, and the user who may read it: that of the file, else that of the socket, as the kernel has them. */
+  /**
+   * An error that names the token's file and the user who may read it: the file's owner, else the socket's, as the
+   * kernel knows them.
+   */
   async #noToken(named: string | undefined, says: string): Promise<NoTokenError> {
     const found = this.#found;
     const file = found.kind === 'refused' ? found.file : (named ?? found.file);
@@ -152,7 +158,7 @@ export class DaemonClient {
           ...this.#target,
           method,
           path,
-          // One question, one connection: the command must not wait for an idle one to end.
+          // One connection for each request, because the command must not wait for an idle one to end.
           agent: false,
           headers: {
             host: 'localhost',
@@ -171,7 +177,7 @@ export class DaemonClient {
 
 function targetOf(listen: Exclude<Listen, { kind: 'off' }>) {
   if (listen.kind === 'unix') return { socketPath: listen.path };
-  // What listens on every address is reached on our own.
+  // A daemon that listens on every address is reached on our loopback address.
   const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[listen.host] ?? listen.host;
   return { host, port: listen.port };
 }
@@ -201,7 +207,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-/** The path is printed in a line that people paste into a shell: nothing that one would read differently. */
+/**
+ * The path is printed in a line that people paste into a shell, so it must have nothing that a shell would interpret.
+ */
 function fileNamedBy(body: unknown): string | undefined {
   const named = isRecord(body) ? body.tokenFile : undefined;
   return typeof named === 'string' && /^\/[\w./@:+-]{1,300}$/.test(named) ? named : undefined;
@@ -211,7 +219,7 @@ function quoted(word: string): string {
   return /^[\w./@:=,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** As sudo takes it: the account's name, else `#1000`. */
+/** The user as sudo takes it: the account's name, else `#1000`. */
 function userName(uid: number): string {
   try {
     const line = readFileSync('/etc/passwd', 'utf8')
@@ -219,7 +227,7 @@ function userName(uid: number): string {
       .find((each) => each.split(':')[2] === String(uid));
     if (line !== undefined) return line.slice(0, line.indexOf(':'));
   } catch {
-    // No such file: the number does as well.
+    // There is no such file. The number does as well.
   }
   return `'#${uid}'`;
 }

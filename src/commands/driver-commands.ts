@@ -26,20 +26,20 @@ export interface DrivingOptions {
 
 export interface Driving {
   driver: OpencodeDriver;
-  /** Aborted by Ctrl-C and by SIGTERM. */
+  /** Aborted by Ctrl-C, SIGTERM and SIGHUP. */
   signal: AbortSignal;
 }
 
-/** For a command that changes nothing: it goes on without what needs trust. */
+/** For a command that changes nothing: keys that need trust are left out. */
 export const READS = { reads: true } as const;
 
-/** Runs a command with a driver of the configured server; its errors become the exit codes of the contract. */
+/** Runs a command with a driver of the configured server. Its errors become the exit codes of the contract. */
 export async function drive(
   options: DrivingOptions,
   work: (driving: Driving) => Promise<number>,
   { reads = false }: { reads?: boolean } = {},
 ): Promise<number> {
-  // `--directory` means a session's here, not that of a server to start: only these two are configuration.
+  // Here `--directory` is a session's, not that of a server to start, so only these two options are configuration.
   const wanted = { config: options.config, url: options.url } as ConfigOptions;
   const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
   const { server } = loaded.config;
@@ -60,22 +60,22 @@ export async function drive(
   const stop = new AbortController();
   let interrupted: number | undefined;
   const onSignal = (_: string, signal: number) => {
-    // A second signal changes nothing: what is left to do is bounded, and half of it leaves ghosts.
+    // A second signal changes nothing: what is left to do takes a bounded time, and half of it would leave ghosts.
     if (!stop.signal.aborted) complain('interrupted: aborting and deleting what runs …');
-    // As a shell says it of a program that a signal has ended (POSIX, "Exit Status for Commands").
+    // The exit code that a shell gives for a program that a signal has ended (POSIX, "Exit Status for Commands").
     interrupted ??= 128 + signal;
     stop.abort();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
   try {
     const code = await work({ driver, signal: stop.signal });
-    // Where all was done when the signal came, it has ended nothing.
+    // If everything was done when the signal came, the signal has ended nothing.
     return code === EXIT.done ? code : (interrupted ?? code);
   } catch (error) {
     if (!(error instanceof DriverError)) throw error;
     complain(error.message);
     if (options.json) await deliverJson({ ok: false, error });
-    // A bug: the stack is what a report needs.
+    // This is a bug: a report needs the stack.
     if (error.kind === 'internal' && error.cause instanceof Error) {
       complain(error.cause.stack ?? error.cause.message);
     }

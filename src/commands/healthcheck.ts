@@ -1,4 +1,7 @@
-/** `healthcheck`: whether the running daemon's own loop turns, for a container's HEALTHCHECK or a probe that is a command. */
+/**
+ * `healthcheck`: whether the running daemon's own loop turns, for a container's HEALTHCHECK or a probe that is a
+ * command.
+ */
 import { lstatSync } from 'node:fs';
 import { healthSocketPath } from '../config/health-socket.js';
 import type { Config } from '../config/schema.js';
@@ -9,10 +12,12 @@ export interface HealthcheckOptions {
   config?: string;
 }
 
-/** Docker's own limit for a check is seconds; the answer takes milliseconds. */
+/** Docker limits a check to seconds; the answer takes milliseconds. */
 const TIMEOUT_MS = 5_000;
 
-/** Exits with 1 for everything that is not good: 2 is reserved by Docker (Dockerfile reference, HEALTHCHECK). */
+/**
+ * Exits with 1 for everything that is not good, because 2 is reserved by Docker (Dockerfile reference, HEALTHCHECK).
+ */
 export async function healthcheck({ config }: HealthcheckOptions): Promise<number> {
   try {
     const loaded = loadForCommand(config === undefined ? {} : { config });
@@ -25,7 +30,7 @@ export async function healthcheck({ config }: HealthcheckOptions): Promise<numbe
   return EXIT.failed;
 }
 
-/** Over the unix socket where the daemon has one: others can fill up the connections of a TCP port. */
+/** Asks over the unix socket if the daemon has one: others can use up the connections of a TCP port. */
 async function askHealth(config: Config): Promise<Answer> {
   const path = healthSocketPath(process.env, config.server.url);
   const stat = path === undefined ? undefined : lstatSync(path, { throwIfNoEntry: false });
@@ -34,7 +39,7 @@ async function askHealth(config: Config): Promise<Answer> {
     try {
       return await new DaemonClient({ config: { ...config, status } }).get('/healthz', TIMEOUT_MS);
     } catch (error) {
-      // A daemon that was killed left it behind.
+      // The socket was left behind by a daemon that was killed.
       if (!(error instanceof NoDaemonError)) throw error;
     }
   }

@@ -1,4 +1,4 @@
-/** How `--help` is laid out: commands in groups, and examples behind each. */
+/** How `--help` is laid out: commands in groups, and examples after each. */
 
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'Watch:': ['run', 'service', 'check', 'healthcheck'],
@@ -8,7 +8,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'Set up, and look into:': ['config', 'notify', 'replay', 'completion'],
 };
 
-/** The words behind `opencode-watchdog`, and what they do. */
+/** The words after `opencode-watchdog`, and what they do. */
 type Example = readonly [words: string, does: string];
 
 export const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {

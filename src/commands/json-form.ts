@@ -19,15 +19,15 @@ const MOMENTS: ReadonlySet<string> = new Set([
   'compacting',
   'archived',
 ]);
-/** Keys whose items are pairs of a moment and what was so from then on. */
+/** Keys whose items are pairs: a moment, and what was so from then on. */
 const SERIES: ReadonlySet<string> = new Set(['states', 'memory']);
-/** 2001: no duration is as long, and no moment of a session is before. */
+/** The year 2001: no duration is as long, and no moment of a session is earlier. */
 const LEAST_EPOCH_MS = 1_000_000_000_000;
-/** The last moment that ISO 8601 can say with four digits of a year. */
+/** The last moment that ISO 8601 can write with a year of four digits. */
 const MOST_EPOCH_MS = 253_402_300_799_999;
 
 export function jsonForm(value: unknown, key = ''): unknown {
-  // A model's answer in a form that the caller chose.
+  // A model's answer in a form that the caller chose stays as it is.
   if (key === 'structured') return value;
   if (typeof value === 'number') return numberForm(value, key);
   if (Array.isArray(value)) {
@@ -38,7 +38,7 @@ export function jsonForm(value: unknown, key = ''): unknown {
     );
   }
   if (typeof value !== 'object' || value === null) return value;
-  // Errors and dates say themselves how they are written.
+  // Errors and dates know their own form.
   if ('toJSON' in value && typeof value.toJSON === 'function') {
     return jsonForm((value.toJSON as () => unknown)(), key);
   }

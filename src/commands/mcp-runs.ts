@@ -1,23 +1,29 @@
-/** Runs that outlive the MCP call that began them: until they end, are ended, or the client goes away. */
+/** Runs that outlive the MCP call that began them. They go on until they end, are ended, or the client goes away. */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../lib/clock.js';
 import { asDriverError, DriverError } from '../opencode/driver/error.js';
 import { MAX_NOTICES } from '../opencode/monitor/notice.js';
 
-/** Runs of the MCP server, with their results. At the limit: the oldest result is forgotten; none is begun while all go on. */
+/**
+ * Runs of the MCP server, with their results. At the limit: the oldest result is forgotten; if all runs still go on, no
+ * new one is begun.
+ */
 export const MAX_RUNS = 100;
-/** The end of a reply under way that `result` shows. At the limit: what came before is left out until it is whole. */
+/**
+ * The end of an unfinished reply that `result` shows. At the limit: what came before is left out until the reply is
+ * whole.
+ */
 export const MAX_SHOWN_CHARS = 2_000;
 
-/** What came of a run, in the form that `--json` prints. */
+/** The result of a run, in the form that `--json` prints. */
 export type Outcome = Record<string, unknown> & { ok: boolean };
 
-/** What a run is told with, while it goes on. */
+/** How a run is stopped, and what it reports, while it goes on. */
 export interface RunCallbacks {
   signal: AbortSignal;
   onText: (text: string) => void;
   onNotice: (message: string) => void;
-  /** Of a batch: so many tasks have ended. */
+  /** For a batch: how many tasks have ended. */
   onEnded: (count: number) => void;
 }
 
@@ -52,7 +58,7 @@ export class BackgroundRun {
     return this.#tasksEnded;
   }
 
-  /** How far it is. */
+  /** How far the run is. */
   state(): Record<string, unknown> {
     return {
       run: this.id,
@@ -63,7 +69,7 @@ export class BackgroundRun {
     };
   }
 
-  /** Aborts what runs, and deletes its session; `ended` tells when that is done. */
+  /** Aborts what runs, and deletes its session. `ended` settles when that is done. */
   stop(): void {
     this.#stop.abort();
   }
@@ -104,7 +110,7 @@ export class BackgroundRuns {
     this.#clock = clock;
   }
 
-  /** @throws DriverError `usage` where too many go on */
+  /** @throws DriverError `usage` if too many go on */
   begin(work: (callbacks: RunCallbacks) => Promise<Outcome>): BackgroundRun {
     if (this.#runs.size >= MAX_RUNS) this.#forgetOldest();
     const run = new BackgroundRun(this.#clock, work);
@@ -123,7 +129,7 @@ export class BackgroundRuns {
     );
   }
 
-  /** Ends all that go on. Settles when nothing of them is left. */
+  /** Ends all runs that go on. Settles when nothing is left of them. */
   async end(): Promise<void> {
     const runs = [...this.#runs.values()];
     for (const run of runs) run.stop();

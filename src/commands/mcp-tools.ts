@@ -1,4 +1,6 @@
-/** The tools of the MCP server: the driver's operations, with its results and errors in the form that `--json` prints. */
+/**
+ * The tools of the MCP server: the driver's operations, with its results and errors in the form that `--json` prints.
+ */
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import type {
@@ -18,10 +20,13 @@ import type { BackgroundRun, BackgroundRuns, Outcome } from './mcp-runs.js';
 import { packageVersion } from './shared.js';
 import { duration, optionsOf, sessionName, taskFields, taskID } from './task.js';
 
-/** Clients end a call without an answer after 60 s as a rule (the SDK's default), and would lose the run with it. */
+/**
+ * How long a call waits for a run. Clients usually end a call without an answer after 60 s (the SDK's default), and
+ * would lose the run with it.
+ */
 const WAIT_MS = 50_000;
 const PROGRESS_EVERY_MS = 5_000;
-/** Of a run that nobody waits for: long work is what `start` is for. */
+/** How long a run that nobody waits for may take: `start` is for long work. */
 const START_TIMEOUT_MS = 10 * 60_000;
 const DEFAULT_LIST = 50;
 
@@ -219,7 +224,7 @@ function beginPrompt({ driver, runs }: McpDeps, options: PromptOptions): Backgro
   });
 }
 
-/** Waits for the end with progress. A call that is cancelled takes its own run with it. */
+/** Waits for the run's end and reports progress. If a call is cancelled, its own run is ended too. */
 async function awaited(
   { clock }: McpDeps,
   begun: BackgroundRun,
@@ -251,7 +256,7 @@ const running = (begun: BackgroundRun) => ({
   next: `call "result" with run ${begun.id}, or "end" with it`,
 });
 
-/** Progress notifications, where the client asks for them. Never rejects. */
+/** Sends progress notifications if the client asks for them. Never rejects. */
 async function report(
   clock: Clock,
   begun: BackgroundRun,
@@ -269,14 +274,14 @@ async function report(
         tasks === undefined
           ? `${seconds} s`
           : `${begun.tasksEnded} of ${tasks} tasks ended, ${seconds} s`;
-      // Seconds, as a task of a batch may take long and progress has to grow.
+      // Progress is in seconds, because it has to grow and a task of a batch may take long.
       await sendNotification({
         method: 'notifications/progress',
         params: { progressToken, progress: seconds, message },
       });
     }
   } catch {
-    // The call is over, or its client is gone: both end the wait as well.
+    // The call is over, or its client is gone: in both cases the wait ends too.
   }
 }
 
@@ -287,7 +292,7 @@ function resultOf({ id, notices, ...result }: BatchResult): Record<string, unkno
     : { id, ok: false, error: result.error, ...told };
 }
 
-/** Variants by name: their options are for providers, and long. */
+/** The list with its variants only by name: their options are for providers, and long. */
 const shortList = ({ models, ...list }: ModelList) => ({
   ...list,
   models: models.map(({ variants = {}, ...model }) => ({
@@ -296,7 +301,7 @@ const shortList = ({ models, ...list }: ModelList) => ({
   })),
 });
 
-/** As text for clients that read no structured content, as the specification asks. */
+/** Answers with structured content, and with text for clients that do not read it, as the specification asks. */
 async function answered(work: () => Promise<object>): Promise<CallToolResult> {
   let answer: Outcome;
   try {

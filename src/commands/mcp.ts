@@ -1,4 +1,4 @@
-/** `mcp`: the driver as an MCP server on stdio, for agents that call tools. stdout is the protocol's alone. */
+/** `mcp`: the driver as an MCP server on stdio, for agents that call tools. Only the protocol is written to stdout. */
 import { once } from 'node:events';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { SystemClock } from '../lib/clock.js';
@@ -7,7 +7,7 @@ import { BackgroundRuns } from './mcp-runs.js';
 import { mcpServer } from './mcp-tools.js';
 import { EXIT } from './shared.js';
 
-/** Until its client goes away; what runs then is aborted and deleted. */
+/** Serves until the client goes away. What still runs then is aborted and deleted. */
 export async function mcp({ config, url }: DrivingOptions): Promise<number> {
   return drive({ config, url }, async ({ driver, signal }) => {
     const clock = new SystemClock();
@@ -22,11 +22,11 @@ export async function mcp({ config, url }: DrivingOptions): Promise<number> {
   });
 }
 
-/** The client has closed our stdin or its end of stdout, or we are told to stop. Never rejects. */
+/** Settles when the client has closed our stdin or its end of stdout, or when we are told to stop. Never rejects. */
 async function clientGone(signal: AbortSignal): Promise<void> {
   const settled = new AbortController();
   const either = AbortSignal.any([signal, settled.signal]);
-  // Whoever writes to a client that is gone gets an error event: it ends the wait, and has to be heard for good.
+  // Writing to a client that is gone raises an error event. It ends the wait, and the listener has to stay.
   process.stdout.on('error', () => settled.abort());
   process.stdin.on('error', () => settled.abort());
   process.stdin.once('end', () => settled.abort()).once('close', () => settled.abort());

@@ -1,4 +1,4 @@
-/** `models`: what can be asked for: the connected providers' models first, with their limits. */
+/** `models`: the models that can be asked for, those of connected providers first, with their limits. */
 import { printableDeep } from '../lib/printable.js';
 import type { ModelList } from '../opencode/driver/types.js';
 import { type DrivingOptions, drive, READS } from './driver-commands.js';

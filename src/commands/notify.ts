@@ -1,4 +1,4 @@
-/** `notify test`: one message through every configured notification, and what each answered. */
+/** `notify test`: sends one message through every configured notification, and prints what each answered. */
 import { type LoadedConfig, secretsOf } from '../config/load.js';
 import { ConfigError, showValue } from '../config/problem.js';
 import { notifiersOf, unknownEvents } from '../daemon/outputs.js';
@@ -6,7 +6,7 @@ import { SystemClock } from '../lib/clock.js';
 import { createTelemetry, type TelemetryRecord } from '../telemetry/logger.js';
 import { type ConfigOptions, complain, EXIT, ExitError, loadToAct, print } from './shared.js';
 
-/** @throws ConfigError where an event that is asked for does not exist */
+/** @throws ConfigError if an event that is asked for does not exist */
 export function refuseUnknownEvents({ config, origins }: LoadedConfig): void {
   const source = origins.get('notify.webhooks') ?? 'default';
   const problems = unknownEvents(config).map(({ key, value, nearest }) => ({

@@ -1,9 +1,9 @@
-/** Writes to stdout as a whole or not at all, as far as a program can know. */
+/** Writes to stdout completely or not at all, as far as a program can tell. */
 import { fstatSync, writeFileSync } from 'node:fs';
 
 type Stream = typeof process.stdout;
 
-/** Settles with the error, where there is one. */
+/** Settles with the error, if there is one. */
 export function writeAll(stream: Stream, text: string): Promise<NodeJS.ErrnoException | undefined> {
   return new Promise((resolve) => {
     try {
@@ -11,7 +11,7 @@ export function writeAll(stream: Stream, text: string): Promise<NodeJS.ErrnoExce
         stream.write(text, (error) => resolve(error ?? undefined));
         return;
       }
-      // Node's own stream for files takes the part that fits on a disk for the whole (seen on 20.20).
+      // If only a part fits on a disk, Node's own stream for files takes that for the whole (seen on 20.20).
       writeFileSync(stream.fd, text);
       resolve(undefined);
     } catch (error) {

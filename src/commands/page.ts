@@ -38,7 +38,7 @@ export async function page({ config: file, url, open }: PageOptions): Promise<nu
   return EXIT.done;
 }
 
-/** By way of a file of ours: everybody can read the command line of what opens it. */
+/** Opens the link through a file of ours, because everybody can read the command line of the program that opens it. */
 function openInBrowser(config: Config, link: string): void {
   const directory = openStateDirectory(serverStateDir(process.env, config.server.url));
   if (directory.kind === 'unavailable') {

@@ -1,4 +1,4 @@
-/** One line on a terminal that says how far a batch is; elsewhere nothing. */
+/** One line on a terminal that says how far a batch is. Elsewhere it writes nothing. */
 import type { WriteStream } from 'node:tty';
 
 const WIDTH = 24;
@@ -28,7 +28,7 @@ export class Progress {
     this.#draw();
   }
 
-  /** Something else is written to the terminal: the line makes room, and comes back below it. */
+  /** Writes something else to the terminal: the line is cleared before, and drawn again below. */
   async around(write: () => Promise<void>): Promise<void> {
     if (this.#out.isTTY) this.#out.write(CLEAR_LINE);
     await write();

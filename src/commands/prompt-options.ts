@@ -37,7 +37,7 @@ export const MAX_FILE_BYTES = 10 * 1024 * 1024;
 /** A prompt from stdin. At the limit: it is refused. */
 export const MAX_STDIN_BYTES = 2 * 1024 * 1024;
 
-/** What opencode passes to a model as it is; everything else goes as text. */
+/** Types of files that opencode passes to a model unchanged. Everything else goes as text. */
 const MIME: Readonly<Record<string, string>> = {
   png: 'image/png',
   jpg: 'image/jpeg',
@@ -113,7 +113,7 @@ export function schemaFile(path: string): Record<string, unknown> {
   throw refuse('a JSON schema: an object, e.g. {"type": "object", "properties": {…}}');
 }
 
-/** As a `data:` URL, because the server may be on another machine. @throws ExitError with code 2 */
+/** The file as a `data:` URL, because the server may be on another machine. @throws ExitError with code 2 */
 export function filePart(path: string): FilePart {
   const filename = basename(path);
   const mime = MIME[filename.slice(filename.lastIndexOf('.') + 1).toLowerCase()] ?? 'text/plain';
@@ -147,5 +147,5 @@ export function permissionRule(text: string): PermissionRule {
   );
 }
 
-/** An absolute path: the server's working directory is another than ours. */
+/** Makes a path absolute, because the server has another working directory than we do. */
 export const directoryOf = (path: string) => resolve(path);

@@ -75,13 +75,13 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
 }
 
 export interface LiveText {
-  /** Undefined where nobody watches. */
+  /** Undefined if nobody watches. */
   onText: ((text: string) => void) | undefined;
-  /** Ends the line, before something else is written to the terminal. */
+  /** Ends the line before something else is written to the terminal. */
   pause(): void;
 }
 
-/** Streams to a terminal; a pipe gets the reply at once, at its end. */
+/** Streams the reply to a terminal. A pipe gets the whole reply at its end. */
 export function liveText(wanted: boolean): LiveText {
   let isOpen = false;
   return {

@@ -30,7 +30,7 @@ export async function replayCommand(
     replay(observations, { policy, acts, asRecorded });
   const policy = options.config === undefined ? recorded.data : policyOf(options.config);
   if (options.diff !== undefined) {
-    // Both sides without what the recorded acts led to, or they could not be compared.
+    // Both sides are decided without what the recorded acts led to. Otherwise they could not be compared.
     const [one, other] = [decide(policy, false), decide(policyOf(options.diff), false)];
     printDiff([...one], [...other], options.json ?? false);
     return EXIT.done;
@@ -48,7 +48,7 @@ export async function replayCommand(
 
 const policyOf = (file: string): Policy => loadForCommand({ config: file }).config;
 
-/** Recordings of 0.1 do not hold the limits of a reload: from then on the daemon may have decided by others. */
+/** Recordings of 0.1 do not hold the limits of a reload: from then on the daemon may have decided by other limits. */
 function warnOfChanges(observations: readonly Observation[]): void {
   const change = observations.find((o) => o.kind === 'policy.changed' && o.policy === undefined);
   if (change === undefined) return;

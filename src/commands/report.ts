@@ -23,9 +23,9 @@ import {
 
 const FORMATS = ['text', 'markdown', 'json'] as const;
 type Format = (typeof FORMATS)[number];
-/** A night. Files and stdin are reported whole where no `--since` is given: whoever names them has chosen already. */
+/** A night. Without `--since`, files and stdin are reported whole: the person who names them has chosen already. */
 const DEFAULT_SINCE = '12h';
-/** Where nothing says how wide the output is: a pipe. */
+/** The width of an output that does not report one: a pipe. */
 const DEFAULT_COLUMNS = 120;
 
 export interface ReportOptions extends ConfigOptions {
@@ -145,7 +145,7 @@ async function ofFiles(files: readonly string[]): Promise<LogLine[]> {
     try {
       for await (const text of linesOf(file === '-' ? process.stdin : createReadStream(file))) {
         const line = parseLogLine(text);
-        // Most lines repeat what was said, and a log may be of months.
+        // Most lines only repeat what was logged before, and a log may cover months.
         if (line !== undefined && fileFor(line) !== undefined) lines.push(line);
       }
     } catch (error) {
@@ -158,7 +158,10 @@ async function ofFiles(files: readonly string[]): Promise<LogLine[]> {
   return lines.sort((a, b) => a.time - b.time);
 }
 
-/** What readline does, but a file that cannot be read throws (nodejs/node: its iterator never hears of it). */
+/**
+ * Does what readline does, but throws if the file cannot be read: readline's iterator never gets that error
+ * (nodejs/node).
+ */
 async function* linesOf(input: AsyncIterable<Buffer>): AsyncGenerator<string> {
   const decoder = new StringDecoder('utf8');
   let rest = '';

@@ -133,7 +133,7 @@ export async function run(options: RunOptions): Promise<number> {
     stateDirectory: history.directory,
     evidenceStore: evidenceStore(loaded, access, history.directory),
     makeRecorder: (acts) => recorderFor(options.record, loaded, acts, telemetry),
-    // A person is there to read it; a service goes on asking, as the server may be replaced.
+    // On a terminal, a person reads the error. A service goes on probing, because the server may be replaced.
     ...(isatty(STDOUT) && {
       onUnsupported: (says: string) => {
         throw new ExitError(EXIT.failed, says);
@@ -162,7 +162,7 @@ export async function run(options: RunOptions): Promise<number> {
     telemetry.emit('daemon.stopped', { signal: signals.told ?? 'gave up restarting', exitCode });
     return exitCode;
   } catch (err) {
-    // Bad usage is told to whoever typed it; all else belongs in the log.
+    // An ExitError is for the person who typed the command. Everything else belongs in the log.
     if (err instanceof ExitError) throw err;
     telemetry.emit('error', { err, doing: 'running; the daemon ends with exit code 1' });
     return EXIT.failed;
@@ -182,7 +182,10 @@ export async function run(options: RunOptions): Promise<number> {
   }
 }
 
-/** To the person at the terminal, once the page is there; never to a log, which others may read. */
+/**
+ * Prints the link for the person at the terminal, once the page is there. It never goes to a log, which others may
+ * read.
+ */
 function sayLink({ config }: LoadedConfig, { token, why }: StatusAccess, telemetry: Telemetry) {
   if (why !== undefined) {
     const notice = `nobody can act over HTTP or see content there: ${why}; status.tokenFile may name a token`;
@@ -198,7 +201,7 @@ function sayLink({ config }: LoadedConfig, { token, why }: StatusAccess, telemet
   });
 }
 
-/** A command that is nowhere to be found will not be found by trying again: it is a wrong configuration. */
+/** If the program of the command cannot be found, trying again does not help: the configuration is wrong. */
 async function refuseMissingProgram(
   { config }: LoadedConfig,
   { isHealthy }: ControlDeps,
@@ -210,7 +213,7 @@ async function refuseMissingProgram(
   throw new ExitError(EXIT.usage, `server.command: ${missing}`);
 }
 
-/** Two daemons that act on one server would undo each other's work; one that only watches harms nobody. */
+/** Two daemons that act on one server would undo each other's work. A daemon that only watches does no harm. */
 async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
   if (config.dryRun || config.server.control === 'observe') return undefined;
   const stateDir = serverStateDir(process.env, config.server.url);

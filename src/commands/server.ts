@@ -1,4 +1,4 @@
-/** How commands reach the server and its process: the client, and the controls with what the configuration says. */
+/** How commands reach the server and its process: the client, and the controls as the configuration describes them. */
 import type { LoadedConfig } from '../config/load.js';
 import { makePassword } from '../config/made-password.js';
 import type { Clock } from '../lib/clock.js';
@@ -12,13 +12,13 @@ import { PasswordGuard } from '../process/identity/password-guard.js';
 import { findUser, type ServerUser } from '../process/identity/user.js';
 import { complain, EXIT, ExitError } from './shared.js';
 
-/** For a command that acts once; the daemon's guard learns more from its control. */
+/** The guard of a command that acts once. The daemon's guard learns more from its control. */
 export function guardFor({ config }: LoadedConfig, clock: Clock): PasswordGuard {
   const { url, control, command } = config.server;
   return new PasswordGuard({ url, mode: control, command, clock, caller: 'command' });
 }
 
-/** `server.user`, where it is set. @throws ExitError, exit code 2, where it is of no use */
+/** `server.user`, if it is set. @throws ExitError, exit code 2, if it cannot be used */
 export function serverUser({ config }: LoadedConfig): ServerUser | undefined {
   const { user: name } = config.server;
   if (name === null) return undefined;
@@ -36,7 +36,7 @@ export function serverUser({ config }: LoadedConfig): ServerUser | undefined {
   );
 }
 
-/** The server's API, whichever it speaks (`server.api`), with all that the driver asks of it. */
+/** The server's API, whichever it speaks (`server.api`), with everything that the driver needs. */
 export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi {
   const { config, secrets } = loaded;
   const { authorise } = guardFor(loaded, clock);
@@ -48,11 +48,11 @@ export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
-/** For whoever may start a server: one that nobody gave a password gets one of ours. */
+/** For a command that may start a server: if nobody gave a password, the server gets one of ours. */
 export function ensurePassword(loaded: LoadedConfig): void {
   const { config, secrets } = loaded;
   const { url, control } = config.server;
-  // Of a server elsewhere it is not known whether it is ours to start: nobody else's gets a password of ours.
+  // A server elsewhere may not be ours to start, and somebody else's server must not get a password of ours.
   const maySpawn =
     control === 'spawn' || (control === 'auto' && LOOPBACK.test(new URL(url).hostname));
   if (secrets.password !== undefined || !maySpawn || config.dryRun) return;
@@ -60,7 +60,7 @@ export function ensurePassword(loaded: LoadedConfig): void {
   loaded.passwordIsMade = true;
 }
 
-/** For a command that acts once and ends: what the process says meanwhile is nobody's news, notices go to stderr. */
+/** For a command that acts once and ends: it ignores what the process says meanwhile, and prints notices to stderr. */
 export function onceDeps(client: Pick<ServerApi, 'probe'>): ControlDeps {
   return {
     isHealthy: (signal) => isHealthy(client, signal),

@@ -1,4 +1,6 @@
-/** The files of `service install`: a systemd unit made from the one that this package ships, or a launchd agent. Pure. */
+/**
+ * The files of `service install`: a systemd unit made from the one that this package ships, or a launchd agent. Pure.
+ */
 
 /** What starts the daemon on this machine. All paths are absolute. */
 export interface ServiceProgram {
@@ -9,7 +11,7 @@ export interface ServiceProgram {
   configFile: string;
 }
 
-/** The first line of every file that `service install` writes: only such a file is replaced or removed. */
+/** The mark in every unit and agent that `service install` writes: only a file with it is replaced or removed. */
 export const MARK = 'Written by "opencode-watchdog service install".';
 
 /** @param template the shipped unit, whose ExecStart and PATH are those of another machine */
@@ -32,7 +34,10 @@ export function hiddenFromSystem(files: readonly string[]): string[] {
   return files.filter((file) => HIDDEN.test(file));
 }
 
-/** A word of systemd's command lines (systemd.service(5)): `%` is a specifier, `$` a variable, `"` and `\` are quoted. */
+/**
+ * A word of systemd's command lines (systemd.service(5)): `%` and `$` are doubled, as they begin a specifier and a
+ * variable; `"` and `\` are escaped.
+ */
 function unitWord(word: string): string {
   const escaped = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
   return /^[\w@%+=:,./~-]+$/.test(escaped)
@@ -40,7 +45,7 @@ function unitWord(word: string): string {
     : `"${escaped.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
-/** A launchd agent (launchd.plist(5)). Not tried on macOS. */
+/** A launchd agent (launchd.plist(5)). Not tested on macOS. */
 export function launchdAgent(
   label: string,
   program: ServiceProgram,

@@ -17,7 +17,7 @@ import { complain, EXIT, ExitError, print } from './shared.js';
 const NAME = 'opencode-watchdog';
 const ACTS = ['install', 'uninstall', 'status', 'logs'] as const;
 const PASSWORD_BYTES = 32;
-/** Where the account's programs and the machine's are, behind the folders of opencode and node. */
+/** The folders that PATH has after those of opencode and node. */
 const USUAL_PATH = ['/usr/local/bin', '/usr/bin', '/bin'];
 /** The account of the system unit (systemd/opencode-watchdog.service). */
 const SYSTEM_USER = 'opencode';
@@ -27,7 +27,7 @@ export interface ServiceOptions {
   follow?: boolean;
 }
 
-/** Where a service's files are, and the words for its manager. */
+/** Where a service's files are, and which manager it has. */
 interface Place {
   manager: 'systemd' | 'launchd';
   system: boolean;
@@ -147,7 +147,7 @@ function uninstall(place: Place): number {
   return stopped === 0 ? EXIT.done : EXIT.failed;
 }
 
-/** The unit as it lies in this package. */
+/** The unit that this package ships. */
 function shippedUnit(system: boolean): string {
   const file = system ? `systemd/${NAME}.service` : `systemd/user/${NAME}.service`;
   return readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
@@ -158,7 +158,7 @@ function programOf(place: Place): ServiceProgram {
   if (opencode === undefined) {
     complain('opencode is not in the PATH: the service starts it as soon as it is there');
   }
-  // Where a shell finds it, not what the link points at: an upgrade changes the latter.
+  // The folder where a shell finds opencode, not the target of a link: an upgrade changes the latter.
   const folders = (process.env.PATH ?? '').split(':').filter((folder) => folder.startsWith('/'));
   const ofOpencode = folders.filter((folder) => existsSync(join(folder, 'opencode'))).slice(0, 1);
   const path = [...new Set([...ofOpencode, dirname(process.execPath), ...USUAL_PATH])];
@@ -166,7 +166,7 @@ function programOf(place: Place): ServiceProgram {
   return { command, path, configFile: place.configFile };
 }
 
-/** A file of that name that a person wrote is not ours to replace or remove. */
+/** A file of that name that a person wrote must not be replaced or removed. */
 function refuseForeignFile(file: string): void {
   if (!existsSync(file) || readFileSync(file, 'utf8').includes(MARK)) return;
   throw new ExitError(
@@ -194,7 +194,7 @@ function refuseWithoutAccount(): void {
   );
 }
 
-/** The account that the system unit runs as sees nothing of anybody's home. */
+/** The account that the system unit runs as cannot see into anybody's home. */
 function refuseHidden({ command, path }: ServiceProgram): void {
   const [hidden] = hiddenFromSystem(command);
   if (hidden !== undefined) {
@@ -211,12 +211,12 @@ function refuseHidden({ command, path }: ServiceProgram): void {
   }
 }
 
-/** Restarts the daemon alone: the server that it started goes on. */
+/** How to restart the daemon alone: the server that it started goes on. */
 function restartHint(place: Place): string {
   return `"${[...systemctl(place), 'kill', '--kill-whom=main', '-s', 'KILL', NAME].join(' ')}" brings in the new unit and leaves opencode running`;
 }
 
-/** @returns what was done, in words: nothing where the file is there */
+/** Makes a file if it is not there. @returns what was done, in words; nothing if the file was there */
 function ensureFile(file: string, content: string, mode = 0o600): string[] {
   if (existsSync(file)) return [];
   mkdirSync(dirname(file), { recursive: true });
@@ -265,7 +265,7 @@ function must(command: readonly string[]): void {
   );
 }
 
-/** Shows a command of the service manager's as it is; its exit code becomes ours. */
+/** Runs a command of the service manager and shows its output as it is. If the command fails, we fail with code 1. */
 function hand(command: readonly string[]): number {
   return run(command) === 0 ? EXIT.done : EXIT.failed;
 }

@@ -9,7 +9,7 @@ export interface SessionActOptions extends DrivingOptions {
   directory?: string;
 }
 
-/** Only commander calls these, which sees to the argument. @throws ExitError with code 2 */
+/** Only commander calls the commands, and it makes sure that the argument is there. @throws ExitError with code 2 */
 export function sessionOf([id = '']: string[], { directory }: SessionActOptions) {
   return { id: sessionID(id), ...(directory !== undefined && { directory }) };
 }

@@ -44,7 +44,7 @@ export async function sessions([id]: string[], options: SessionsOptions): Promis
   );
 }
 
-/** The order stays; where there are too many, those at work are kept before the others. */
+/** Keeps the order. If there are too many, sessions at work are kept before the others. */
 export function atMost(limit: number, states: readonly SessionState[]): SessionState[] {
   const atWork = states.filter(({ status }) => isActive(status));
   const kept = new Set(
@@ -87,10 +87,10 @@ function describe(status: SessionState['status']): string {
 const timeWords = (ms: number | undefined) =>
   ms === undefined ? '' : new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
 
-/** Without the spaces that fill up the last column. */
+/** The table without the spaces that fill up the last column. */
 export const rowsOf = (table: Table.Table) => table.toString().replace(/ +$/gm, '');
 
-/** Columns and no lines: to be read, and to be cut by `awk`. */
+/** A table of columns without lines: people can read it, and `awk` can split it. */
 export function plainTable(head: string[]): Table.Table {
   const none = Object.fromEntries(
     'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle'

@@ -54,8 +54,8 @@ const FLAGS: readonly { option: keyof ConfigOptions; flag: string; key: string }
 ];
 
 /**
- * The configuration for a command that only reads: it goes on without what needs trust, and says so. The status token is
- * not read.
+ * The configuration for a command that only reads: keys that need trust are left out, with a message. The status token
+ * is not read.
  * @throws ConfigError, which `exitCodeOf` turns into exit code 2
  */
 export function loadForCommand(options: ConfigOptions): LoadedConfig {
@@ -82,7 +82,7 @@ export async function loadToAct(
   return trusted(loaded);
 }
 
-/** The changed configuration of a daemon that runs. @throws ConfigError and ExitError where it must stay as it was */
+/** The changed configuration of a running daemon. @throws ConfigError and ExitError if the present one must stay */
 export function loadAgain(options: ConfigOptions): LoadedConfig {
   return trusted(load(options, { token: true }));
 }
@@ -113,7 +113,7 @@ function namesOf(keys: Untrusted['keys']): string {
   return keys.map(({ key }) => key).join(', ');
 }
 
-/** Says on stderr what went wrong, and gives the exit code for it. */
+/** Prints to stderr what went wrong, and returns the exit code for it. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ConfigError) {
     complain(error.message);
@@ -123,12 +123,12 @@ export function exitCodeOf(error: unknown): ExitCode {
     complain(error.message);
     return error.code;
   }
-  // A bug: the stack is what a report needs.
+  // This is a bug: a report needs the stack.
   complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return EXIT.failed;
 }
 
-/** What looks like a secret: an error may repeat a server's words, or a URL that somebody typed. */
+/** Masks what looks like a secret: an error may repeat a server's words, or a URL that somebody typed. */
 const redactor = createRedactor([]);
 const COMPLAINT_CHARS = 65_536;
 
@@ -137,12 +137,12 @@ export function complain(message: string): void {
   process.stderr.write(`opencode-watchdog: ${words}\n`);
 }
 
-/** Text for people, to stdout: what is not printable in it is left out. */
+/** Prints text for people to stdout, without what is not printable. */
 export function print(text: string): void {
   write(printable(text, 'block'));
 }
 
-/** Lines that are printable already, with colours of our own. */
+/** Prints lines that are printable already, with colours of our own. */
 export function printPainted(text: string): void {
   write(text);
 }
@@ -157,7 +157,7 @@ export function printJsonLine(value: unknown): void {
 }
 
 /**
- * The words of a model: exactly as they are for a program, without what a terminal would obey for a terminal.
+ * Writes a model's reply: exactly as it is for a program; for a terminal, without what a terminal would obey.
  * @throws ExitError with code 1
  */
 export function deliverReply(text: string): Promise<void> {
@@ -175,8 +175,9 @@ export function deliverJsonLine(value: unknown): Promise<void> {
 }
 
 /**
- * Writes a result, and settles when stdout has taken it. What stdout cannot take goes to stderr, so that it is not lost.
- * @throws ExitError with code 1, then
+ * Writes a result, and settles when stdout has taken it. If stdout cannot take it, it goes to stderr, so that it is not
+ * lost.
+ * @throws ExitError with code 1 in that case
  */
 async function deliver(text: string): Promise<void> {
   guardOutput();
@@ -191,20 +192,22 @@ async function deliver(text: string): Promise<void> {
   );
 }
 
-/** Whatever a stream tells of itself: without listeners that would end the process in the middle of its work. */
+/**
+ * Listens to the errors of the output streams: without listeners they would end the process in the middle of its work.
+ */
 export function guardOutput(): void {
   if (isGuarded) return;
   isGuarded = true;
   process.stdout.on('error', complainOfOutput);
-  // Whom could it be told?
+  // There is nobody left to tell.
   process.stderr.on('error', () => {});
 }
 
 let isGuarded = false;
-/** The reader knows already that the output cannot be written. */
+/** The person has been told already that the output cannot be written. */
 let isOutputTold = false;
 
-/** A reader that went away (`… | head`) ends the output, not the command. */
+/** If the reader goes away (`… | head`), that ends the output, not the command. */
 function complainOfOutput(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE' || isOutputTold) return;
   isOutputTold = true;
@@ -220,7 +223,7 @@ function write(text: string): void {
   });
 }
 
-/** From package.json, which lies beside `src/` and `dist/` alike. */
+/** Reads package.json, which is beside both `src/` and `dist/`. */
 export function packageVersion(): string {
   const content: unknown = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),

@@ -1,4 +1,4 @@
-/** What the commands read of `/status`, checked: the daemon may be of another version. */
+/** What the commands read of `/status`. It is checked, because the daemon may be of another version. */
 import * as z from 'zod';
 import { EXIT, ExitError } from './shared.js';
 
@@ -91,7 +91,7 @@ const schema = z.object({
 
 export type DaemonStatus = z.infer<typeof schema>;
 
-/** @throws ExitError where it is something else */
+/** @throws ExitError if the body is something else */
 export function readStatus(body: unknown): DaemonStatus {
   const result = schema.safeParse(body);
   if (result.success) return result.data;

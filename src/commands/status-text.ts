@@ -9,7 +9,7 @@ import { HEALTHS, type Health, type ServerHealth } from '../watchdog/decision.js
 import type { DaemonStatus } from './status-schema.js';
 
 /**
- * Sessions that `status` shows on a terminal, where it is not watched. With the head lines and the incidents at most
+ * Sessions that `status` shows on a terminal, without `--watch`. With the head lines and the incidents, that is at most
  * twenty lines. At the limit: the rest is counted; a pipe and `--watch` have them all.
  */
 export const MAX_SESSIONS = 9;
@@ -20,18 +20,18 @@ const NARROW = 70;
 /** From this width on there is room for whole ids. */
 const ROOMY = 130;
 const PROJECT_COLUMNS = 16;
-/** A silence shorter than this says nothing, ms. */
+/** A silence shorter than this is not worth showing, ms. */
 const QUIET_WORTH_MS = 10_000;
 
 export interface View {
-  /** Infinity where nothing is cut: a pipe. */
+  /** Infinity if nothing is cut: a pipe. */
   columns: number;
   colours: boolean;
-  /** Idle sessions whose last run is completed, too. */
+  /** Shows idle sessions whose last run is completed, too. */
   all?: boolean;
   /** How many sessions are shown. */
   sessions?: number;
-  /** Only sessions whose title, project or id has this. */
+  /** Shows only sessions whose title, project or id contains this. */
   query?: string;
 }
 
@@ -68,7 +68,7 @@ export interface StatusParts {
   body: string[];
 }
 
-/** Painted with our own colours only: what the answer holds is made printable first. */
+/** The lines have only our own colours: what the answer holds is made printable first. */
 export function statusParts(answer: DaemonStatus, view: View): StatusParts {
   const { columns, colours, all = false, query = '', sessions = Number.POSITIVE_INFINITY } = view;
   const status = printableDeep(answer);
@@ -81,7 +81,7 @@ export function statusParts(answer: DaemonStatus, view: View): StatusParts {
   const now = Date.parse(status.time);
   const narrow = columns < NARROW;
   const wanted = shownSessions(status, all).filter((session) => fits(session, query));
-  // The list of a narrow terminal takes two lines for each session.
+  // On a narrow terminal, each session takes two lines.
   const shown = wanted.slice(0, narrow ? Math.ceil(sessions / 2) : sessions);
   const rest = wanted.length - shown.length;
   const about = { now, limits: status.watchdog.limits };
@@ -102,7 +102,9 @@ export function statusLines(answer: DaemonStatus, view: View): string[] {
   return [...head, ...body];
 }
 
-/** The active ones, and of the idle ones those whose last run did not do its work: they look just like the others. */
+/**
+ * The active sessions, and the idle ones whose last run did not do its work, because these look just like the others.
+ */
 function shownSessions({ sessions }: DaemonStatus, all: boolean): Sessions {
   return sessions.filter(
     ({ health, outcome = 'completed', parkedUntil, quarantined }) =>
@@ -149,7 +151,7 @@ function head({ server, watchdog }: DaemonStatus, now: number, paint: Paint): st
   ];
 }
 
-/** `$1.25`, or `12,000 tokens` where the model has no price. */
+/** `$1.25`, or `12,000 tokens` if the model has no price. */
 function spentWords(costUsd = 0, tokens = 0): string | undefined {
   if (costUsd >= 0.01) return `$${costUsd.toFixed(2)}`;
   return tokens > 0 ? `${tokens.toLocaleString('en')} tokens` : undefined;
@@ -189,7 +191,7 @@ function table(shown: Sessions, about: About, columns: number, paint: Paint): st
   );
   const [health = 0, since = 0, project = 0, title = 0, id = 0] = natural;
   const rest = columns - health - since - project - id - GAP.length * (HEAD.length - 1);
-  // A pipe has room for all; a terminal gives the title what it needs, and at most a good third.
+  // A pipe has room for everything. A terminal gives the title what it needs, but at most 40 % of the rest.
   const titleWidth = Math.min(title, Math.max(12, Math.floor(rest * 0.4)));
   const widths = [health, since, project, titleWidth, id];
   const line = (cells: readonly string[]) =>
@@ -211,7 +213,7 @@ function padTo(text: string, width: number): string {
   return `${text}${' '.repeat(Math.max(0, width - widthOf(text)))}`;
 }
 
-/** Where there is no room for columns: the project first, the id whole. */
+/** For a terminal that has no room for columns: the project comes first, and the id is whole. */
 function list(shown: Sessions, about: About, paint: Paint): string[] {
   return shown.flatMap((session) => {
     const name = [projectOf(session.directory ?? ''), session.title].filter(Boolean).join(' · ');
@@ -242,7 +244,7 @@ function incidents(
   ];
 }
 
-/** How a run ended, as the status page says it too. */
+/** How a run ended, in the words of the status page. */
 const ENDED: Readonly<Record<string, string>> = {
   completed: 'finished',
   empty: 'ended with nothing said or done',
@@ -334,7 +336,7 @@ function clock(when: string | number): string {
 
 const ESCAPE = /(\p{Cc}\[[\d;]*m)/u;
 
-/** Cut to the terminal's width, colours not counted. */
+/** Cuts a line to the terminal's width, not counting colours. */
 export function cutPainted(line: string, columns: number): string {
   let left = columns;
   let isCut = false;

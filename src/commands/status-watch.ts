@@ -13,22 +13,22 @@ const LEAVE_SCREEN = '\u001b[?25h\u001b[?1049l';
 const HOME = '\u001b[H';
 const CLEAR_LINE = '\u001b[K';
 const CLEAR_REST = '\u001b[J';
-/** What a terminal has that does not say how large it is. */
+/** The size of a terminal that does not report one. */
 const DEFAULT_ROWS = 24;
 const DEFAULT_COLUMNS = 80;
 
-/** Where a person is in it. */
+/** What a person looks at, and searches for. */
 export interface Place {
   /** First line of the body that is shown. */
   top: number;
   query: string;
-  /** The search is being typed. */
+  /** True while the search is being typed. */
   typing: boolean;
 }
 
 export const START: Place = { top: 0, query: '', typing: false };
 
-/** What a key does; undefined ends the watch. @param page lines of the body that are shown */
+/** The place after a key; undefined ends the watch. @param page lines of the body that are shown */
 export function pressed(
   place: Place,
   key: Pick<Key, 'name' | 'ctrl' | 'sequence'>,
@@ -69,7 +69,7 @@ export function pressed(
   }
 }
 
-/** Lines of one screen, and the place as it was possible. */
+/** The lines of one screen, and the place limited to what is possible. */
 export function screenOf(
   { head, body }: StatusParts,
   place: Place,
@@ -165,7 +165,7 @@ export async function watchStatus(
         else printPainted(`${linesOf(seen, all).join('\n')}\n`);
       }
       await sleep(clock, REFRESH_MS, stop.signal).catch(() => {
-        // Told to stop: the loop's condition sees it.
+        // It was told to stop: the loop's condition sees that.
       });
     }
   } finally {
@@ -185,7 +185,7 @@ function sizeOf(): { rows: number; columns: number } {
   return { rows: rows || DEFAULT_ROWS, columns: columns || DEFAULT_COLUMNS };
 }
 
-/** A daemon that is being restarted is waited for. */
+/** If no daemon answers, it may be restarting, so it is asked again. */
 async function poll(client: DaemonClient): Promise<DaemonStatus | string> {
   try {
     return readStatus((await client.get('/status')).body);

@@ -34,13 +34,13 @@ export async function status({
   if (json) printJson(body);
   else printPainted(statusLines(seen, { ...terminal(), all }).join('\n'));
   const missing = await client.missingToken(body);
-  // What may be seen without it has been printed.
+  // What may be seen without the token has been printed.
   if (missing !== undefined) throw missing;
   if (seen.withheld !== undefined) complain(seen.withheld);
   return EXIT.done;
 }
 
-/** A pipe is for `grep` and for files: nothing is cut there, and nothing left out. */
+/** A pipe is for `grep` and for files, so nothing is cut or left out there. */
 function terminal(): { columns: number; colours: boolean; sessions?: number } {
   const { isTTY, columns } = process.stdout;
   if (isTTY !== true) return { columns: Number.POSITIVE_INFINITY, colours: false };

@@ -1,9 +1,11 @@
-/** Reads stdin to its end, for the one thing of a command that is given as `-`. */
+/** Reads stdin to its end, for the one input of a command that is given as `-`. */
 import { EXIT, ExitError } from './shared.js';
 
 let takenFor: string | undefined;
 
-/** `what` it is read for: `the prompt`. @throws ExitError with code 2 where it is too large, or was read already */
+/**
+ * `what` is what it is read for: `the prompt`. @throws ExitError with code 2 if it is too large, or was read already
+ */
 export async function readStdin(what: string, maxBytes: number): Promise<string> {
   if (takenFor !== undefined) {
     throw new ExitError(

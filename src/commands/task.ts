@@ -1,4 +1,7 @@
-/** One prompt as a batch file and the MCP tools write it: its keys, their checks, and what they mean to the driver. */
+/**
+ * One prompt as a batch file and the MCP tools describe it: its keys, their checks, and the driver's options that they
+ * become.
+ */
 import * as z from 'zod';
 import { missingUnit, parseDuration } from '../config/units.js';
 import { isId } from '../lib/id.js';
@@ -24,7 +27,7 @@ export const sessionName = z.string().refine(isId, 'expected a session id such a
 /** Names a task among others. */
 export const taskID = z.union([z.string().min(1), z.number()]).transform(String);
 
-/** The keys that a task has wherever it is written. */
+/** The keys that a task has, wherever it is written. */
 export const taskFields = {
   prompt: z.string().min(1).describe('what is asked'),
   model: model.optional().describe("provider/model; else opencode's own choice"),
