@@ -1,8 +1,8 @@
 /**
- * How sessions behave, well and badly (facts, sections 5 to 7). Each yields the ms until it goes on; what it says goes
- * through the event stream, what it is shows in polls and inspections.
+ * How sessions behave, well and badly (facts, sections 5 to 7). Each generator yields the ms until it continues. What
+ * it says goes through the event stream, its state shows in polls and inspections.
  *
- * A bad one sets `guilt` when it has crossed a limit: from then on it must be acted on.
+ * A bad one sets `guilt` when it has exceeded a limit: from then on the watchdog must act on it.
  */
 import type { FinishedStep } from '../../../src/watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
@@ -10,14 +10,14 @@ import type { SimSession } from './simulation.js';
 
 const { loop: DEFAULT_LOOPS } = DEFAULT_POLICY;
 
-/** Yielded instead of ms: go on when a subagent has ended. */
+/** Yielded instead of ms: continue when a subagent has ended. */
 export const UNTIL_CHILD_ENDS = -1;
 
 export type Behaviour = (s: SimSession) => Generator<number, void>;
 
 let messages = 0;
 
-/** As opencode's: ids grow with time. */
+/** Ids grow with time, as opencode's do. */
 function newMessage(s: SimSession): string {
   messages += 1;
   s.lastMessageID = `msg_${String(messages).padStart(12, '0')}`;
@@ -51,7 +51,7 @@ function finish(s: SimSession): void {
   s.write({ kind: 'session.step_finished' });
 }
 
-/** As long as a healthy model may think without a word. */
+/** How long a healthy model may think without output, ms. */
 const thinking = (s: SimSession) => s.limits.stall.maxSilence * 0.8;
 const RETRY_WAITS = [2_000, 4_000, 8_000, 16_000, 30_000];
 
@@ -122,7 +122,8 @@ const delegates = (behaviour: Behaviour): Behaviour =>
 function* prepares(s: SimSession): Generator<number, void> {
   const { maxToolTime } = s.limits.stall;
   yield* begin(s, maxToolTime * 0.55);
-  // Where the word between them is lost, 2.x does not tell the first request from the preparation: together they are one.
+  // If the event between the two is lost, 2.x cannot tell the first request from the preparation. So both together must
+  // fit into one limit.
   yield* text(s, 1, Math.min(thinking(s), maxToolTime * 0.4));
   yield* text(s, 2, thinking(s));
   finish(s);
@@ -139,7 +140,7 @@ function* compacts(s: SimSession): Generator<number, void> {
   finish(s);
 }
 
-/** A few failures within every limit, then well. */
+/** Fails a few times within every limit, then works. */
 function* recovers(s: SimSession): Generator<number, void> {
   yield* begin(s);
   const failures = Math.min(2, s.limits.retry.maxAttempts - 1);
@@ -155,7 +156,7 @@ function* recovers(s: SimSession): Generator<number, void> {
   yield* works(s);
 }
 
-/** `shows`: pieces of text before each failure; `after`: a part that went well before. */
+/** `shows`: pieces of text before each failure. `wait`: the wait after each attempt, ms. */
 const failsFor = (options: {
   shows?: number;
   wait?: (attempt: number) => number;
@@ -172,7 +173,7 @@ const failsFor = (options: {
       yield s.random(0, 300);
       const nextInMs = wait(attempt);
       since ??= s.now;
-      // Past its duration it is guilty at the next failure, or as soon as an attempt shows nothing.
+      // After its duration it is guilty at the next failure, or as soon as an attempt shows nothing.
       const hopeless = message !== 'Rate limit reached';
       if (attempt >= maxAttempts || nextInMs > maxWait || hopeless) guilty(s, s.now, 0);
       else guilty(s, since + maxDuration + shows * 1_000 + 300, maxDuration);
@@ -190,14 +191,14 @@ function* forever(): Generator<number, void> {
   for (;;) yield 10 * 60_000;
 }
 
-/** Its quota is back in a few minutes, or is spent again then. */
+/** Its quota is back in a few minutes. When it continues then, the quota may be spent again. */
 function* waitsForItsQuota(s: SimSession): Generator<number, void> {
   const { maxWait } = s.limits.retry;
   s.goesOn = () => (s.random(0, 2) === 0 ? waitsForItsQuota : WELL.answers)(s);
   yield* failsFor({ wait: () => s.random(maxWait + 1, maxWait + 40_000) })(s);
 }
 
-/** As often as it is told to go on. */
+/** Kills the server each time that it is continued. */
 function* killsTheServer(s: SimSession): Generator<number, void> {
   s.goesOn = killsTheServer;
   yield* begin(s);
@@ -221,11 +222,11 @@ function* stalls(s: SimSession): Generator<number, void> {
   yield* forever();
 }
 
-/** The first attempts fail, the next one shows something and hangs. */
+/** The first attempts fail. The next one shows something and hangs. */
 function* failsThenStalls(s: SimSession): Generator<number, void> {
   yield* begin(s);
   yield 100;
-  // One short failure may go unheard; its silence does not.
+  // The one short failure may go unnoticed. The silence afterwards does not.
   if (s.limits.retry.maxAttempts === 1) guilty(s, s.now, s.limits.stall.maxSilence);
   s.become({ type: 'retry', attempt: 1, message: 'Rate limit reached', nextInMs: 2_000 });
   yield 2_000;
@@ -260,14 +261,14 @@ function* becomesGhost(s: SimSession): Generator<number, void> {
   yield* text(s, 2, 5_000);
   s.deleted = true;
   s.say({ kind: 'session.deleted' });
-  // Where the word is missed, an inspection shows it once the ghost is silent.
+  // If the event is missed, an inspection shows the deletion once the ghost is silent.
   guilty(s, s.now, s.limits.stall.maxSilence);
   yield* forever();
 }
 
 // --- what is lively: healthy, or going nowhere -------------------------------------------------------------------
 
-/** The longest that a step of these takes, ms. */
+/** The longest time for one of these steps, ms. */
 const STEP_MS = 3_000;
 
 function* step(
@@ -277,7 +278,7 @@ function* step(
 ): Generator<number, void> {
   ask(s);
   yield s.random(50, STEP_MS);
-  // How long a call took is told by its events alone there.
+  // In 2.x only the events of a call tell how long it took.
   if (s.isOfOpencode2 && what.toolMs !== undefined) {
     const call = startTool(s, what.tool ?? 'grep', undefined, what.fingerprint);
     yield what.toolMs + 100;
@@ -307,7 +308,7 @@ function* compaction(s: SimSession, beforeEnd: () => void = () => {}): Generator
   s.write({ kind: 'session.compacted' });
 }
 
-/** The same step for ever, or these in turn; guilty with the last one of `limit` rounds. */
+/** The same step for ever, or these steps in turn. Guilty with the last step of round `limit`. */
 const repeats = (limit: (s: SimSession) => number, ...steps: Partial<FinishedStep>[]): Behaviour =>
   function* (s) {
     yield* begin(s);
@@ -352,7 +353,7 @@ function* overspends(s: SimSession): Generator<number, void> {
   }
 }
 
-/** So many of these in turn, then an answer. */
+/** This many of these steps in turn, then an answer. */
 const inTurn = (rounds: number, next: (nth: number) => Partial<FinishedStep>): Behaviour =>
   function* (s) {
     yield* begin(s);
@@ -381,7 +382,7 @@ function* saysMuchAlike(s: SimSession): Generator<number, void> {
 function* isDeletedInTheMiddle(s: SimSession): Generator<number, void> {
   yield* begin(s);
   yield* text(s, 2, 5_000);
-  // Whoever deletes it ends its run first: a client on 1.x, the server itself on 2.x.
+  // The run is ended before the delete: by the client on 1.x, by the server itself on 2.x.
   s.interrupted = true;
   s.end();
   s.deleted = true;
@@ -420,10 +421,10 @@ export const WELL = {
   compacts,
 } satisfies Record<string, Behaviour>;
 
-/** Never aborted for itself, but part of a pile-up. */
+/** Never aborted for their own sake, but part of a pile-up. */
 export const FLAKY = { recovers } satisfies Record<string, Behaviour>;
 
-/** What comes back, when it is asked to: by itself never aborted, or at once. */
+/** These come back when they are continued. On their own they are never aborted, or aborted at once. */
 export const COMING_BACK = { waitsForItsQuota, killsTheServer } satisfies Record<string, Behaviour>;
 
 /** These must be aborted in time. */

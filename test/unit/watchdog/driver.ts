@@ -1,6 +1,6 @@
 /**
- * A scripted world around the watchdog, so that a test reads like a story: what opencode says, how time passes, and
- * what the executor reports; then what was decided.
+ * A scripted world around the watchdog, so that a test reads like a story: what opencode says, how time passes, what
+ * the executor reports, and then what was decided.
  */
 import { type Act, type Decision, isNote, type Note } from '../../../src/watchdog/decision.js';
 import type {
@@ -16,15 +16,18 @@ import { Watchdog } from '../../../src/watchdog/watchdog.js';
 export const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;
 
-/** Shorter than the defaults, so that a story stays short; `hopeless.test.ts` has the defaults' own. */
+/**
+ * Shorter than the defaults, so that a story stays short. `session/hopeless-retries.test.ts` tests the defaults
+ * themselves.
+ */
 const SHORT: PolicyChange = {
   retry: { maxAttempts: 5, maxDuration: MINUTE },
   pileup: { minDuration: 30 * SECOND },
-  // `group/disposal.test.ts` has the step between abort and restart.
+  // `group/disposal.test.ts` tests the step between abort and restart.
   abort: { dispose: false },
 };
 
-/** The default policy, with short limits for retries, and with the groups that a test cares about overlaid. */
+/** The default policy with short limits for retries, overlaid with the groups that a test cares about. */
 export type PolicyChange = { [G in keyof Policy]?: Partial<Policy[G]> };
 export function policyWith(change: PolicyChange = {}): Policy {
   const merged: Record<string, object> = {};
@@ -42,7 +45,7 @@ export interface WorldOptions {
   attached?: boolean;
 }
 
-/** As `nextInMs`: opencode does not say when it tries again. */
+/** For `nextInMs`: opencode does not say when it tries again. */
 export const UNSAID = Number.POSITIVE_INFINITY;
 
 type Where = { directory?: string | undefined };
@@ -52,7 +55,7 @@ type Inspected = Extract<
   { found: true }
 >;
 
-/** More ticks than any honest story needs in one `advance`: beyond it the machine spins. */
+/** More ticks than any real story needs in one `advance`. Beyond that the state machine spins. */
 const MAX_TICKS = 10_000;
 
 export function world(options: WorldOptions = {}): World {
@@ -74,7 +77,7 @@ export class World {
 
   // --- time ------------------------------------------------------------------------------------------------------
 
-  /** Lets time pass; the watchdog is asked at each deadline on the way, as its timer would. */
+  /** Lets time pass. On the way the watchdog gets a tick at each deadline, as from its timer. */
   advance(ms: number): this {
     const end = this.at + ms;
     for (let ticks = 0; ; ticks += 1) {
@@ -88,7 +91,7 @@ export class World {
     return this;
   }
 
-  /** Sends one observation, at this moment unless it says otherwise. */
+  /** Sends one observation, at the present time unless it has its own. */
   tell(o: Untimed): this {
     const observation = { at: this.at, ...o } as Observation;
     this.decisions.push(...this.watchdog.observe(observation));
@@ -131,7 +134,7 @@ export class World {
     return seen?.health ?? 'idle';
   }
 
-  /** Forgets what was decided so far. */
+  /** Forgets all decisions so far. */
   forget(): this {
     this.decisions.length = 0;
     return this;
@@ -151,7 +154,7 @@ export class World {
     return this.tell({ kind: 'session.status', sessionID, status, directory });
   }
 
-  /** A person prompts: message, busy, and the model is asked, as 1.18 tells it. */
+  /** A person prompts: message, busy, and the model gets its request, as 1.18 reports it. */
   prompt(sessionID = 's', { directory = '/p', model = 'fake/m1' } = {}): this {
     this.#messages += 1;
     const n = this.#messages;
@@ -165,7 +168,7 @@ export class World {
     return this.tell({ kind: 'session.asking_model', sessionID, messageID, model, directory });
   }
 
-  /** The nth attempt fails: the busy blip, then retry. */
+  /** The nth attempt fails: the short busy, then retry. */
   fails(sessionID: string, attempt: number, rest: Partial<Retry> & Where = {}): this {
     const where = rest.directory === undefined ? {} : { directory: rest.directory };
     return this.status(sessionID, 'busy', where).status(sessionID, 'retry', { attempt, ...rest });
@@ -281,7 +284,7 @@ export class World {
   exits(pid: number | undefined = this.watchdog.server.pid): this {
     return this.tell({ kind: 'server.exited', pid, code: null, signal: 'SIGKILL' });
   }
-  /** A signal stopped the process, and a check shows it. */
+  /** A signal stopped the process, and a check shows that. */
   suspended(pid = 100): this {
     return this.tell({ kind: 'server.suspended', pid });
   }
@@ -294,7 +297,7 @@ export class World {
   lost(): this {
     return this.tell({ kind: 'stream.lost', reason: 'end', silentMs: 0 });
   }
-  /** The stream was missing for long, while the server answers. */
+  /** The stream has been missing for long, while the server answers. */
   unavailable(): this {
     const reason = 'no answer within 5000 ms';
     return this.tell({
@@ -304,14 +307,14 @@ export class World {
       silentMs: 10_000,
     });
   }
-  /** Connected, and the polls that follow are in. */
+  /** The stream is connected, and the polls that follow are answered. */
   connected(): this {
     this.tell({ kind: 'stream.connected', path: '/global/event' });
     return this.tell({ kind: 'stream.resynced' });
   }
 }
 
-/** Distributes over the union, so that each kind keeps its own fields; `at` may be left to the world. */
+/** Distributes over the union, so that each kind keeps its own fields. `at` is optional: the world fills it in. */
 type Untimed = Observation extends infer O
   ? O extends Observation
     ? Omit<O, 'at'> & { at?: number }

@@ -1,4 +1,4 @@
-/** What is remembered is bounded, and at the bound nobody who is being watched is let go. */
+/** What is remembered is bounded, and at the bound no watched session is dropped. */
 import { describe, expect, test } from 'vitest';
 import { ClockGaps, MAX_GAPS } from '../../../src/watchdog/clock-gaps.js';
 import {
@@ -58,7 +58,7 @@ describe('sessions', () => {
       { note: 'session.unwatched', sessionID: 'y', watched: MAX_SESSIONS },
     ]);
     expect(w.fails('stuck', 5).aborts('stuck')).toHaveLength(1);
-    // As soon as one ends there is room, for whoever comes first.
+    // As soon as one session ends there is room for the next one that comes.
     w.status('x0', 'idle').status('z', 'busy');
     expect(w.health('z')).toBe('busy');
     w.status('y', 'busy').advance(MINUTE).status('y', 'busy').status('v', 'busy');
@@ -177,7 +177,7 @@ describe('provider outages', () => {
 test('of the times that the daemon did not run a bounded number is remembered', () => {
   const gaps = new ClockGaps();
   for (let i = 0; i < MAX_GAPS + 50; i += 1) gaps.note(i * SECOND, 10);
-  // What began before all of them is put on by those that are remembered.
+  // The correction for a time before all gaps contains only the gaps that are remembered.
   expect(gaps.correct(-1)).toBe(-1 + MAX_GAPS * 10);
 });
 

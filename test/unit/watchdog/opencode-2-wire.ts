@@ -1,6 +1,6 @@
 /**
- * What the simulated sessions say, as OpenCode 2 would put it on the wire (opencode-2-facts, section 3), read back by the
- * product's reader: the random histories of 1.x, lived on 2.x.
+ * What the simulated sessions say, written as OpenCode 2 writes it on the wire (opencode-2-facts, section 3) and read
+ * back by the product's reader. So the random histories of 1.x also run on 2.x.
  */
 
 import { V2EventReader } from '../../../src/opencode/v2/event-reader.js';
@@ -11,20 +11,20 @@ import type {
   SessionStatus,
 } from '../../../src/watchdog/observation.js';
 
-/** One session as the wire needs it; what it is otherwise, the simulation knows. */
+/** What the wire needs to know of a session. The simulation knows the rest. */
 export interface WireSession {
   readonly id: string;
   readonly directory: string;
   readonly parentID: string | undefined;
-  /** Its prompt is the newest message: before the first step begins, the transcript shows no more. */
+  /** Its prompt is the newest message: before the first step begins, the transcript shows nothing later. */
   preparing: boolean;
   /** Somebody has ended its run. */
   interrupted: boolean;
-  /** The argument of a call, where it is not one of its own. */
+  /** The argument of a call, if it is not unique to the call. */
   readonly inputs: ReadonlyMap<string, string>;
 }
 
-/** A status as it is in truth; `nextAt`: of the next attempt, simulated ms. */
+/** A true status. `nextAt`: when the next attempt comes, in simulated ms. */
 export type TrueStatus = SessionStatus & { nextAt?: number };
 
 type Data = Record<string, unknown>;
@@ -34,17 +34,17 @@ type Said = readonly [type: string, data?: Data][];
 interface Talk {
   executing: boolean;
   delivered: boolean;
-  /** The answer that is written or awaited. */
+  /** The answer that is being written or awaited. */
   messageID: string;
-  /** Its `step.started`, which comes with the provider's first event (section 3.4). */
+  /** Its `step.started` is still to come: it comes with the provider's first event (section 3.4). */
   held: boolean;
-  /** Calls of the open step, and whether it has text. */
+  /** How many calls the open step has, and whether it has text. */
   calls: number;
   hasText: boolean;
   costUsd: number;
 }
 
-/** Any moment of the real world: only distances count. */
+/** Any moment of real time: only differences count. */
 const EPOCH = Date.UTC(2026, 0, 1);
 const RATE_LIMIT = 'provider.rate-limit';
 
@@ -69,7 +69,7 @@ export class Opencode2Wire {
     );
   }
 
-  /** The frames that say it; none where 2.x has nothing for it. */
+  /** The frames that say it. None if 2.x has no frame for it. */
   frames(o: Observation, session: WireSession | undefined): string[] {
     if (o.kind === 'directory.disposed') {
       return [JSON.stringify({ id: this.#id(), type: 'location.shutdown', location: o, data: {} })];
@@ -80,7 +80,7 @@ export class Opencode2Wire {
     );
   }
 
-  /** What the monitor makes of a frame. */
+  /** What the monitor reads from a frame. */
   read(frame: string): Observation[] {
     const head = this.#reader.head(`data: ${frame}`);
     if (head.kind === 'delta') {
@@ -90,7 +90,7 @@ export class Opencode2Wire {
     return read.kind === 'event' ? [...read.observations] : [];
   }
 
-  /** What the poll tells of an active session (section 4.2), and where that is all, its newest message. */
+  /** What the poll shows of an active session (section 4.2). After a silence its newest message is read too. */
   status(sessionID: string, truth: TrueStatus): SessionStatus {
     const known = this.#known.of(sessionID);
     if (this.#now() - known.heardAt >= ASK_AFTER_MS) {
@@ -107,7 +107,7 @@ export class Opencode2Wire {
     this.#reader.read(JSON.stringify({ id: this.#id(), type: 'server.connected', data: {} }));
   }
 
-  /** The server has died, and what ran there. */
+  /** The server has died, and everything that ran in it. */
   forget(): void {
     this.#talks.clear();
     this.#reader.forget();
@@ -165,7 +165,7 @@ export class Opencode2Wire {
     }
   }
 
-  /** "busy" before an attempt is said by nothing (section 3.4). */
+  /** No frame says the "busy" before an attempt (section 3.4). */
   #turns(status: SessionStatus, session: WireSession, talk: Talk): Said {
     switch (status.type) {
       case 'busy':
@@ -182,7 +182,7 @@ export class Opencode2Wire {
         const retry = { assistantMessageID: messageID, attempt: attempt + 1, at, error };
         talk.held = true;
         if (!hasText) return [...said, ['session.retry.scheduled', retry]];
-        // After partial output the next attempt is another answer.
+        // After partial output the next attempt is a new answer.
         Object.assign(talk, { messageID: `${messageID}_`, hasText: false, calls: 0 });
         return [
           ...said,

@@ -1,8 +1,9 @@
 /**
- * Properties that hold in every history: of a simulated opencode with its own truth, and of plain nonsense.
+ * Properties that hold in every history: in those of a simulated opencode with a truth of its own, and in plain
+ * nonsense.
  *
- * `WATCHDOG_HISTORIES=1000000` runs that many of each; a failure prints the history's seed and leaves its observations
- * in a file that `replay` takes.
+ * `WATCHDOG_HISTORIES=1000000` runs that many of each. A failure prints the history's seed, and leaves its observations
+ * in a file that `replay` can read.
  */
 import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,16 +20,19 @@ import { policyWith } from './driver.js';
 import { type History, HORIZON, type SimSession, Simulation } from './simulation.js';
 import { WaysBackTruth } from './ways-back-truth.js';
 
-/** Together 10,000 histories in the suite; the long run asks for a million. */
+/** In the suite about 10,000 histories altogether. The long run asks for a million. */
 const RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 1_500);
-/** These are the longest; what they are about is dense in them. */
+/** Fewer, because these histories are the longest, and dense in what they test. */
 const RETURNING_RUNS = Math.ceil(RUNS / 3);
 const NONSENSE_RUNS = Number(process.env.WATCHDOG_HISTORIES ?? 5_000);
-/** The suite lives the same histories every time; the nightly run lives others each night, and prints its seed. */
+/** The suite runs the same histories every time. The nightly run uses new ones each night, and prints its seed. */
 const SEED = process.env.WATCHDOG_HISTORIES === undefined ? { seed: 20_261_122 } : {};
 const TIMEOUT = 120_000 + RUNS * 20;
 
-/** What the monitor and the executor may take on top of a limit: latencies, a poll that comes first, an inspection that is repeated. */
+/**
+ * The time that monitor and executor may need on top of a limit: latencies, a poll that comes first, a repeated
+ * inspection.
+ */
 const SLACK = 3_000;
 
 const policies: fc.Arbitrary<Policy> = fc
@@ -83,7 +87,7 @@ const restarts = fc.array(fc.constantFrom('done' as const, 'alive' as const, 'de
   maxLength: 4,
 });
 const ALL = [...Object.keys(WELL), ...Object.keys(FLAKY), ...Object.keys(BAD)];
-/** Texts are sampled from deltas with words in them, which the simulated ones have not (text-sampler.test.ts). */
+/** Texts are sampled from deltas that contain words, and the simulated ones contain none (text-sampler.test.ts). */
 const SAMPLED: ReadonlySet<string> = new Set(['saysMuchAlike', 'saysTheSame']);
 
 /** Everything may go wrong. */
@@ -94,7 +98,7 @@ const anything: fc.Arbitrary<History> = fc.record({
   disturbances: disturbancesOf('cut', 'exit', 'freeze', 'gap', 'restart', 'pause', 'manual'),
   restarts,
 });
-/** The server serves on; only the stream is cut, and nothing piles up. */
+/** The server keeps serving. Only the stream is cut, and nothing piles up. */
 const onlyCuts: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: policies.map((policy) => ({
@@ -106,7 +110,7 @@ const onlyCuts: fc.Arbitrary<History> = fc.record({
   restarts: fc.constant(['done' as const]),
 });
 
-/** Runs are cut by crashes and restarts, aborted by the watchdog and by people, and told to go on. */
+/** Runs are cut by crashes and restarts, aborted by the watchdog and by people, and continued. */
 const continued: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: policies.map((policy) => ({
@@ -124,7 +128,7 @@ const continued: fc.Arbitrary<History> = fc.record({
 
 const RETURNING = Object.keys(COMING_BACK);
 
-/** Quotas that come back, runs that kill the server, people who come back first, daemons that are killed. */
+/** Quotas come back, runs kill the server, people come back first, daemons are killed. */
 const comingBack: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: fc
@@ -149,39 +153,40 @@ const comingBack: fc.Arbitrary<History> = fc.record({
   restarts,
 });
 
-/** A run that began in the very moment may be cut: nobody could have known of it. */
+/** A run that began just before may be cut: nobody could have known of it. */
 const FRESH_MS = 1_000;
 
-/** What must hold whatever happens: kept up with each act. */
+/** What must hold whatever happens, checked at each act. */
 class Laws {
   readonly #restarts: number[] = [];
   #acting = false;
-  /** Whether the restart under way is one of the budget. */
+  /** Whether the restart under way counts for the budget. */
   #counted = false;
   readonly #aborting = new Set<string>();
 
   constructor(
     readonly policy: Policy,
-    /** The one that runs now. */
+    /** The watchdog that runs now. */
     readonly watchdog: () => Watchdog,
   ) {}
 
-  /** It knows nothing of what its predecessor was doing. */
+  /** The new daemon does not know what the old one was doing. */
   nextDaemon(): void {
     this.#restarts.length = 0;
     this.#acting = false;
     this.#aborting.clear();
   }
 
-  /** Before the observation is taken in. */
+  /** Called before the watchdog gets the observation. */
   observed(o: Observation): void {
     switch (o.kind) {
       case 'restart.done':
       case 'restart.failed':
       case 'restart.skipped':
-        // What was left undone is no restart.
+        // A skipped restart is not counted.
         if (o.kind === 'restart.skipped' && this.#acting && this.#counted) this.#restarts.pop();
-        // A restart that ended, well or not, has ended every abort with it, unless the old server serves on.
+        // A restart that has ended, whether it worked or not, has ended every abort too, unless the old server keeps
+        // serving.
         if (o.kind === 'restart.done' || (o.kind === 'restart.failed' && !o.serverAlive)) {
           if (this.#acting) this.#aborting.clear();
         }
@@ -198,7 +203,7 @@ class Laws {
     }
   }
 
-  /** While `waitForHealthy` lasts, which is longer than a history, no healthy run is cut. */
+  /** `waitForHealthy` lasts longer than a history, so no healthy run may be cut. */
   disposed(session: SimSession, { now, sessions }: Simulation): void {
     const isParent = [...sessions.values()].some(({ parentID }) => parentID === session.id);
     const isFresh = now - session.begunAt <= FRESH_MS;
@@ -213,7 +218,7 @@ class Laws {
           throw new Error(`${act.sessionID}: a second abort while one is under way, at ${now}`);
         }
         if (this.#acting || !this.watchdog().server.healthy) {
-          // Within one answer an abort may come before the restart that makes it void, never after.
+          // Within one batch of decisions an abort may come before the restart that makes it void, never after it.
           if (this.#acting) throw new Error(`an abort after a restart was decided, at ${now}`);
         }
         this.#aborting.add(act.sessionID);
@@ -235,11 +240,11 @@ class Laws {
   }
 }
 
-/** Runs one history under the laws; `onAct` adds what its kind of history must not see. */
+/** Runs one history under the laws. `onAct` checks what this kind of history must not show. */
 function live(
   history: History,
   onAct: (act: Act, sim: Simulation) => void = () => {},
-  /** Answers with what is to be looked at when it is over. */
+  /** May return a check for the end of the history. */
   begin: (sim: Simulation) => (() => void) | undefined = () => undefined,
 ): Simulation {
   let laws: Laws | undefined;
@@ -267,7 +272,10 @@ function live(
   return sim;
 }
 
-/** As a recording, so that `replay` shows it; one file, the last (and smallest) failing history stays. */
+/**
+ * Writes the observations as a recording, so that `replay` can show them. There is one file: the last (and smallest)
+ * failing history stays.
+ */
 function keep(observed: readonly Observation[], policy: Policy): string {
   const file = join(tmpdir(), `watchdog-history-${process.pid}.ndjson`);
   const header: Header = {
@@ -284,7 +292,10 @@ function keep(observed: readonly Observation[], policy: Policy): string {
   return file;
 }
 
-/** The watchdog was told. One that it was not told of is refused where it is read, before anything is sent (`continueSession`). */
+/**
+ * The watchdog has been told that it is a subagent. If it has not, `continueSession` reads that and refuses before
+ * anything is sent.
+ */
 const isKnownSubagent = (id: string, { observed }: Simulation): boolean =>
   observed.some((o) => {
     if (!('sessionID' in o) || o.sessionID !== id) return false;
@@ -292,7 +303,7 @@ const isKnownSubagent = (id: string, { observed }: Simulation): boolean =>
     return o.kind === 'session.inspected' && o.result.found && o.result.info.parentID !== undefined;
   });
 
-/** The histories of 2.x are those of 1.x, said in its frames and read by its reader: a part of them is enough. */
+/** The histories of 2.x are those of 1.x, written in its frames and read by its reader, so a part of them is enough. */
 const SHARE_OF = { 1: 1, 2: 0.1 } as const;
 
 describe.each([1, 2] as const)('in every history of a simulated opencode %i.x', (api) => {
@@ -310,7 +321,7 @@ describe.each([1, 2] as const)('in every history of a simulated opencode %i.x', 
   }, () => {
     check(anything, (history) => {
       live(history, (act, sim) => {
-        // A person may abort what is healthy.
+        // A person may abort a healthy session.
         if (act.act !== 'abort' || act.reason === 'manual') return;
         const session = sim.sessions.get(act.sessionID);
         if (session && !session.retried && session.guilt === undefined && !isOver(sim, act)) {
@@ -325,7 +336,7 @@ describe.each([1, 2] as const)('in every history of a simulated opencode %i.x', 
   }, () => {
     let continues = 0;
     check(continued, (history) => {
-      /** Since when a person has a session's run aborted, as a place in what was observed. */
+      /** When a person had a session's run aborted, as an index into the observations. */
       const askedAt = new Map<string, number>();
       const continuedAt = new Map<string, number>();
       live(history, (act, sim) => {
@@ -422,10 +433,10 @@ function onOpencode2({ sessions, ...history }: History): History {
   return { ...history, api: 2, sessions: sessions.filter((each) => !SAMPLED.has(each.behaviour)) };
 }
 
-/** What was seen to be continued. */
+/** The kinds of continuation that the histories must contain. */
 const ENDED_BY = ['watchdog', 'server'].map((by) => `continued after ${by}`);
 
-/** How an act on a session ended: by its own end, or with the server. */
+/** How an act on a session ended: by its own outcome, or with the server. */
 function endSince(id: string, { observed }: Simulation, from: number, act: 'abort.' | 'continue.') {
   return observed.slice(from).find((o) => {
     if (o.kind === 'server.exited' || o.kind === 'restart.done') return true;
@@ -433,7 +444,7 @@ function endSince(id: string, { observed }: Simulation, from: number, act: 'abor
   });
 }
 
-/** A person's abort has worked, or the server has ended before it could; what was prompted after that is another run. */
+/** A person's abort has worked, or the server has ended before it could. A prompt after that begins another run. */
 function isUnwanted(id: string, sim: Simulation, askedAt: number | undefined): boolean {
   if (askedAt === undefined) return false;
   const end = endSince(id, sim, askedAt, 'abort.');
@@ -448,12 +459,12 @@ const ENDS_A_RUN: ReadonlySet<Observation['kind']> = new Set([
   'restart.done',
 ]);
 
-/** The session's run has ended in truth, and the word of it is on its way: the last check will find it idle. */
+/** The session's run has really ended, and the news is on its way: the last check will find it idle. */
 function isOver(sim: Simulation, act: Extract<Act, { act: 'abort' }>): boolean {
   return sim.sessions.get(act.sessionID)?.status.type === 'idle';
 }
 
-/** A stuck session whose time is up and over, and that is still there. */
+/** A stuck session whose time is over and that has not been acted on. */
 function late(sim: Simulation): string | undefined {
   for (const { id, guilt, aborts } of sim.sessions.values()) {
     if (guilt === undefined || aborts > 0) continue;
@@ -497,7 +508,7 @@ const kind = <K extends string>(name: K) => fc.constant(name);
 const of = <T extends Record<string, fc.Arbitrary<unknown>>>(name: string, fields: T) =>
   fc.record({ kind: kind(name), sessionID, directory, ...fields });
 
-/** An observation of any kind, out of any order; `at` and `startedAt` are put in when it is sent. */
+/** An observation of any kind, in any order. `at` and `startedAt` are filled in when it is sent. */
 const nonsense = fc.oneof(
   { weight: 8, arbitrary: of('session.status', { status }) },
   { weight: 2, arbitrary: of('session.progress', {}) },
@@ -621,20 +632,20 @@ const nonsense = fc.oneof(
   fc.record({ kind: kind('stream.resynced') }),
   fc.record({ kind: kind('gap'), ms: fc.nat(100_000) }),
 );
-/** All that is off by default. */
+/** Everything that is off by default. */
 const RECOVERS = {
   afterAbort: 'continue',
   afterRestart: 'continue',
   afterQuota: 'continue',
   models: ['other/m'],
 } as const satisfies Partial<Record<keyof Policy['recover'], unknown>>;
-/** Time that passes before an observation, and how old its `startedAt` is. */
+/** The time that passes before an observation, and how old its `startedAt` is. */
 const step = fc.record({
   o: nonsense,
   after: fc.constantFrom(0, 0, 1, 100, 5_000, 30_000, 100_000),
   age: fc.constantFrom(0, 10, 10_000),
 });
-/** More ticks in a row than this without news are a busy loop. */
+/** More ticks in a row than this without an observation are a busy loop. */
 const MAX_TICKS = 1_000;
 
 describe('in every sequence of observations, sensible or not', () => {

@@ -1,11 +1,11 @@
-/** What is to happen when, and a chance that can be repeated. */
+/** A queue of what happens when, in an order that can be repeated. */
 
 interface Entry {
   at: number;
   fn: () => void;
 }
 
-/** Entries by time; those of the same time in the order in which they were added. */
+/** Entries ordered by time. Entries of the same time keep the order in which they were added. */
 export class Queue {
   readonly #entries: Entry[] = [];
 
@@ -15,7 +15,7 @@ export class Queue {
 
   add(at: number, fn: () => void): void {
     const entries = this.#entries;
-    // Latest first, so that taking is cheap; what is added is mostly due soon.
+    // Latest first, so that taking is cheap: new entries are mostly due soon.
     let i = entries.length;
     while (i > 0 && (entries[i - 1] as Entry).at <= at) i -= 1;
     entries.splice(i, 0, { at, fn });

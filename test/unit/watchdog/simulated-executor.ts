@@ -1,6 +1,6 @@
 /**
- * The executor of the simulation. What it does is the product's: the steps of an abort, what a skipped act is answered
- * with, what a pause leaves alone. Only the server that it asks, and the time that this takes, are simulated.
+ * The executor of the simulation. Its logic is the product's: the steps of an abort, the answer to a skipped act, what
+ * a pause leaves alone. Only the server that it talks to, and the time that this takes, are simulated.
  */
 import {
   type AbortStep,
@@ -20,10 +20,10 @@ import type { Act } from '../../../src/watchdog/decision.js';
 import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
 import { isManual, skipped } from '../../../src/watchdog/skipped.js';
 
-/** What becomes of a request: the server's answer, nobody listens, or nothing comes in time. */
+/** What comes of a request: the server's answer, a refused connection, or nothing in time. */
 export type Reply<T> = { kind: 'answer'; value: T } | { kind: 'refused' } | { kind: 'timeout' };
 
-/** The simulated server, as the executor can ask it. Every answer takes its time. */
+/** The simulated server, as the executor sees it. Every answer takes its time. */
 export interface SimulatedServer {
   readonly now: number;
   random(from: number, to: number): number;
@@ -37,7 +37,7 @@ export interface SimulatedServer {
     then: (reply: Reply<SessionStatus | undefined>) => void,
   ): void;
   abort(sessionID: string, withinMs: number, then: (reply: Reply<true>) => void): void;
-  /** Who runs in the directory. */
+  /** The sessions that run in the directory. */
   running(
     directory: string,
     withinMs: number,
@@ -45,7 +45,7 @@ export interface SimulatedServer {
   ): void;
   dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void;
   inspect(sessionID: string): void;
-  /** Prompts an ended session to go on. `used`: somebody else was quicker, as `continue.ts` finds out. */
+  /** Sends a continuation to an ended session. `used`: somebody else was quicker, as `continue.ts` would find out. */
   prompt(act: ContinueAct, then: (reply: Reply<'began' | 'used'>) => void): void;
   restart(): void;
   readonly isPaused: boolean;
@@ -57,7 +57,7 @@ type DisposeAct = Extract<Act, { act: 'dispose' }>;
 
 export class SimulatedExecutor {
   readonly #server: SimulatedServer;
-  /** By session; the one that was begun last. */
+  /** The abort that was begun last, by session. */
   readonly #aborts = new Map<string, { withdrawn: boolean }>();
 
   #isKilled = false;
@@ -66,7 +66,7 @@ export class SimulatedExecutor {
     this.#server = server;
   }
 
-  /** Its daemon was killed: nobody is told of what comes of its acts. */
+  /** Its daemon was killed: from now on the results of its acts go nowhere. */
   kill(): void {
     this.#isKilled = true;
   }
@@ -93,7 +93,7 @@ export class SimulatedExecutor {
           this.#perform(act);
           return;
         }
-        // The watchdog is in the middle of deciding: its answer comes after that.
+        // The watchdog is still deciding: the answer comes afterwards.
         const answer = skipped(act, server.now);
         if (answer) server.after(0, () => this.#tell({ ...answer, at: server.now }));
       }
@@ -132,12 +132,12 @@ export class SimulatedExecutor {
         this.#step(sessionID, next.value, sent, goOn);
         return;
       }
-      // A restart cut the run, and another of the same session is being aborted by now.
+      // A restart cut the run, and another run of the same session is being aborted by now.
       if (this.#aborts.get(sessionID) !== state) return;
       this.#aborts.delete(sessionID);
       this.#tell(abortEnd(next.value, sessionID, server.now));
     };
-    // The watchdog is in the middle of deciding.
+    // The watchdog is still deciding.
     server.after(0, goOn);
   }
 

@@ -1,7 +1,7 @@
 /**
- * A small opencode with a truth of its own: sessions that do well and sessions that do not, a server that dies and
- * freezes, a stream that is cut, answers that take their time. The watchdog sees of it what the daemon would see, and
- * the truth is there to be compared with what it decided.
+ * A small opencode with a truth of its own: healthy and stuck sessions, a server that dies and freezes, a stream that
+ * is cut, answers that take time. The watchdog sees of it what a daemon would see, and its decisions can be compared
+ * with the truth.
  */
 import { type Act, type Decision, isNote, type Note } from '../../../src/watchdog/decision.js';
 import type {
@@ -31,7 +31,7 @@ export interface Disturbance {
     /** A person prompts, or deletes, a session that is idle. */
     | 'prompt'
     | 'delete'
-    /** The daemon is killed, alone or together with the server, and the next one begins. */
+    /** The daemon is killed, alone or together with the server, and the next one starts. */
     | 'daemon'
     | 'both';
   at: number;
@@ -39,13 +39,13 @@ export interface Disturbance {
 }
 
 export interface History {
-  /** Whose API the simulated server speaks; 1 where it is absent. */
+  /** The version of the API that the simulated server speaks. Default: 1. */
   api?: 1 | 2;
   seed: number;
   policy: Policy;
   sessions: readonly { behaviour: BehaviourName; at: number; abort: 'works' | 'fails' | 'lost' }[];
   disturbances: readonly Disturbance[];
-  /** What becomes of each restart, in turn; the last holds for all further ones. */
+  /** The outcome of each restart, in turn. The last one holds for all further restarts. */
   restarts: readonly ('done' | 'alive' | 'dead')[];
 }
 
@@ -54,15 +54,17 @@ export const HORIZON = 6 * 60_000;
 const POLL_EVERY = 10_000;
 const PROBE_EVERY = 5_000;
 const HEARTBEAT_EVERY = 10_000;
-/** A frame, or the answer that a run was seen idle, takes less, ms. */
+/** A frame, or an answer that shows a run idle, takes less than this, ms. */
 const NEWS_TAKES = 1_000;
-/** A freeze that is shorter is within what a limit must bear; of a longer one no session is to blame for any of it. */
+/**
+ * A limit must tolerate a freeze shorter than this, ms. The time of a longer one is not counted against any session.
+ */
 const HICCUP = 15_000;
-/** Looking up a session's directory may take this long. */
+/** The time limit for looking up a session's directory. */
 const ASK_MS = 10_000;
 const DIRECTORIES = ['/a', '/b'] as const;
 
-/** One session as it truly is. */
+/** The true state of one session. */
 export class SimSession {
   status: SessionStatus & { nextAt?: number } = { type: 'idle' };
   readonly tools = new Map<string, RunningTool>();
@@ -70,13 +72,13 @@ export class SimSession {
   preparing = false;
   deleted = false;
   mark = 0;
-  /** Why and since when it should be acted on; undefined while it does well. */
+  /** The exceeded limit (ms), and when the watchdog should act. Undefined while the session is healthy. */
   guilt: { limit: number; at: number } | undefined;
-  /** It was in retry at some time: a pile-up may take it. */
+  /** It was in retry at some time, so a pile-up may include it. */
   retried = false;
   /** Somebody has ended its run. */
   interrupted = false;
-  /** The arguments of calls, where they are not each its own. */
+  /** The arguments of calls that are not unique to the call. */
   readonly inputs = new Map<string, string>();
   life: Generator<number, void> | undefined;
   aborts = 0;
@@ -86,16 +88,16 @@ export class SimSession {
   /** How its last run ended; undefined while it runs. */
   endedBy: 'itself' | 'person' | 'watchdog' | 'dispose' | 'server' | undefined;
   endedAt = Number.NEGATIVE_INFINITY;
-  /** Ends of the server while it was at work, or while the news of its end was on its way. */
+  /** How often the server ended while the session was at work, or while the news of the run's end was on its way. */
   diedUnder = 0;
-  /** When the watchdog last had it go on, and when a person last prompted it after its first run. */
+  /** When the watchdog last continued it, and when a person last prompted it after its first run. */
   continuedAt = Number.NEGATIVE_INFINITY;
   personAt = Number.NEGATIVE_INFINITY;
-  /** Since when a person wants the run aborted. */
+  /** Since when a person has wanted the run aborted. */
   unwantedSince: number | undefined;
-  /** What it does when it is told to go on. */
+  /** What it does when it is continued. */
   goesOn: Behaviour = BEHAVIOURS.testsAfterEdits;
-  /** Whose abort was sent last. */
+  /** Who sent the last abort. */
   abortedBy: 'person' | 'watchdog' = 'watchdog';
   onChildEnd: (() => void) | undefined;
 
@@ -117,7 +119,10 @@ export class SimSession {
   get limits(): Policy {
     return this.sim.history.policy;
   }
-  /** A run whose first request is not answered may stay for so long: 2.x does not tell that it was made (section 3.4). */
+  /**
+   * How long a run may go without an answer to its first request. In 2.x nothing tells that the request was made
+   * (section 3.4).
+   */
   get unansweredMs(): number {
     const { maxSilence, maxToolTime } = this.limits.stall;
     return this.isOfOpencode2 ? maxToolTime : maxSilence;
@@ -139,7 +144,7 @@ export class SimSession {
     if (this.begunAt === 0) this.begunAt = this.now;
     this.say({ kind: 'session.status', status });
   }
-  /** Says it, and the transcript has changed. */
+  /** Says it, and changes the transcript. */
   write(o: WithoutPlace): void {
     this.mark += 1;
     this.say(o);
@@ -147,7 +152,7 @@ export class SimSession {
   child(behaviour: Behaviour): SimSession {
     return this.sim.spawn(behaviour, this.directory, 'works', this.id);
   }
-  /** The run is over. */
+  /** Ends the run. */
   end(by: NonNullable<SimSession['endedBy']> = 'itself'): void {
     if (this.status.type !== 'idle') {
       this.endedBy = by;
@@ -173,7 +178,10 @@ type WithoutPlace = Observation extends infer O
     : never
   : never;
 
-/** A status as the monitor reads it: `next` is a time on the wire, and a distance where it arrives. */
+/**
+ * A status as the monitor reads it: the wire has the time of the next attempt, the monitor makes it a distance from
+ * now.
+ */
 function readAt({ nextAt, ...status }: SimSession['status'], now: number): SessionStatus {
   return status.type === 'retry' && nextAt !== undefined
     ? { ...status, nextInMs: Math.max(0, nextAt - now) }
@@ -183,35 +191,35 @@ function readAt({ nextAt, ...status }: SimSession['status'], now: number): Sessi
 export class Simulation implements SimulatedServer {
   watchdog: Watchdog;
   readonly sessions = new Map<string, SimSession>();
-  /** Everything that was observed: a failure is replayed from it. */
+  /** Everything that was observed, so that a failure can be replayed. */
   readonly observed: Observation[] = [];
   now = 0;
-  /** When the last thing happened that a limit may be counted from anew: a resync, a healthy answer, a gap. */
+  /** From when limits may be counted again: since a resync, a freeze's end or a healthy answer. Infinite until then. */
   disturbedUntil = 0;
   readonly #queue = new Queue();
   readonly #random: () => number;
   readonly #inspect: (act: Act, sim: Simulation) => void;
-  /** Told of each note. */
+  /** Called for each note. */
   onNote: (note: Note) => void = () => {};
-  /** Told of each session that the server takes a continuation for, before it begins. */
+  /** Called before a session begins a continuation that the server has accepted. */
   onContinued: (session: SimSession) => void = () => {};
-  /** Told when another daemon has begun. */
+  /** Called when a new daemon has started. */
   onNextDaemon: () => void = () => {};
   #serving = true;
   #frozenUntil = 0;
-  /** How long all freezes so far last, short ones left out. */
+  /** The total length of all freezes so far, without short ones. */
   #frozenMs = 0;
-  /** Each death of the server begins a new generation: what was under way is lost. */
+  /** Each death of the server begins a new generation. What was under way then is lost. */
   #generation = 0;
   #connected = false;
   #deliveredAt = 0;
   #restarts = 0;
   #acting = false;
-  /** The monitor rests while the server is being restarted; each rest begins a new turn of it. */
+  /** The monitor rests while the server is being restarted. Each rest begins a new turn. */
   #isResting = false;
   #turn = 0;
   #executor = new SimulatedExecutor(this);
-  /** Where the server is one of OpenCode 2: how it says what happens, and how that is read. */
+  /** Only for OpenCode 2: writes what happens as frames, and reads them. */
   readonly #wire: Opencode2Wire | undefined;
 
   constructor(
@@ -309,7 +317,7 @@ export class Simulation implements SimulatedServer {
   #live(session: SimSession, life: Generator<number, void>): void {
     if (session.life !== life) return;
     if (!this.serving) {
-      // A frozen server's sessions go on when it is continued.
+      // The sessions of a frozen server continue when the server does.
       if (this.#serving) this.#queue.add(this.#frozenUntil, () => this.#live(session, life));
       return;
     }
@@ -319,7 +327,7 @@ export class Simulation implements SimulatedServer {
     else this.#wait(value, () => this.#live(session, life));
   }
 
-  /** Of a session's time: while the server is frozen for long, it stands still. */
+  /** Waits in a session's own time, which stands still during a long freeze. */
   #wait(ms: number, fn: () => void): void {
     const before = this.#frozenMs;
     this.after(ms, () => {
@@ -329,7 +337,7 @@ export class Simulation implements SimulatedServer {
     });
   }
 
-  /** An event on its way: delivered in order, unless the stream is cut meanwhile. */
+  /** An event on its way. It is delivered in order, unless the stream is cut meanwhile. */
   stream(o: Observation): void {
     const frames = this.#framesOf(o);
     if (!this.#connected) return;
@@ -359,7 +367,7 @@ export class Simulation implements SimulatedServer {
   #connection = 0;
   readonly #gaps: { at: number; ms: number }[] = [];
 
-  /** A tool as the monitor reads it: its start by the wall clock, which went on through every gap since. */
+  /** A tool as the monitor reads it: its start is by the wall clock, which ran on through every gap since then. */
   #read(tool: RunningTool): RunningTool {
     const since = this.#gaps.filter(({ at }) => at >= tool.startedAt);
     return { ...tool, startedAt: tool.startedAt - since.reduce((sum, { ms }) => sum + ms, 0) };
@@ -388,7 +396,7 @@ export class Simulation implements SimulatedServer {
     for (const directory of this.#places) this.#pollOne(directory, polled);
   }
 
-  /** What is polled: each directory, or the whole server. */
+  /** What is polled one by one: the directories, or the whole server. */
   get #places(): readonly (string | undefined)[] {
     return this.#wire === undefined ? DIRECTORIES : [undefined];
   }
@@ -401,7 +409,7 @@ export class Simulation implements SimulatedServer {
     this.observe({ kind: 'stream.lost', ...why, silentMs: 0, at: this.now });
   }
 
-  /** As the monitor does for a restart: what is under way is dropped, and nothing is asked. */
+  /** As the monitor does for a restart: it drops what is under way, and asks nothing. */
   #rest(): void {
     this.#isResting = true;
     this.#turn += 1;
@@ -413,7 +421,7 @@ export class Simulation implements SimulatedServer {
     this.#connect();
   }
 
-  /** Another one in each generation. */
+  /** A new pid in each generation. */
   get #pid(): number {
     return this.#generation + 1;
   }
@@ -443,7 +451,7 @@ export class Simulation implements SimulatedServer {
         this.after(ms, () => this.observe({ kind: 'acts.resumed', at: this.now }));
         return;
       case 'manual': {
-        // Mostly of a session that is there, now and then of none.
+        // Mostly for a session that exists, now and then for one that does not.
         const sessionID = `s${ms % (this.sessions.size + 1)}`;
         const session = this.sessions.get(sessionID);
         if (session && session.status.type !== 'idle') session.unwantedSince ??= this.now;
@@ -467,7 +475,7 @@ export class Simulation implements SimulatedServer {
       }
       case 'daemon':
       case 'both':
-        // What it would find at a frozen server is another story.
+        // Not simulated: what a new daemon finds at a frozen server.
         if (this.#serving && !this.serving) return;
         // Now and then a person has just had a run aborted.
         if (ms % 3 === 0) this.#disturb({ kind: 'manual', at: this.now, ms });
@@ -493,7 +501,7 @@ export class Simulation implements SimulatedServer {
     }
   }
 
-  /** A run, or a person, brings it down. */
+  /** A run, or a person, kills the server. */
   killServer(): void {
     if (!this.#serving || this.#acting) return;
     this.#die();
@@ -554,7 +562,7 @@ export class Simulation implements SimulatedServer {
     return idle[nth % Math.max(1, idle.length)];
   }
 
-  /** Another daemon comes up at once, with what its predecessor has kept. */
+  /** A new daemon starts at once, with what the old one has stored. */
   #nextDaemon(): void {
     const { crashes, server } = this.watchdog;
     const runs = crashes.atWork();
@@ -590,7 +598,7 @@ export class Simulation implements SimulatedServer {
     for (const directory of this.#places) this.#pollOne(directory);
   }
 
-  /** @param directory undefined: of all at once */
+  /** @param directory undefined: all directories at once */
   #pollOne(directory: string | undefined, then?: () => void): void {
     if (!this.serving || this.#isResting) return;
     const startedAt = this.now;
@@ -648,7 +656,10 @@ export class Simulation implements SimulatedServer {
     this.#executor.do(decision);
   }
 
-  /** A request and its answer, each on its way for a while; a frozen server takes it in when it goes on. */
+  /**
+   * Simulates a request and its answer, each of which takes a while. A frozen server handles the request when it
+   * continues.
+   */
   #ask<T>(withinMs: number, answer: () => T, then: (reply: Reply<T>) => void): void {
     let isOpen = true;
     const settle = (reply: Reply<T>) => {
@@ -666,7 +677,7 @@ export class Simulation implements SimulatedServer {
         this.#queue.add(this.#frozenUntil, arrive);
         return;
       }
-      // What nobody waits for any more may be taken in all the same.
+      // The server may handle a request even if its client has given up.
       if (!isOpen && this.random(0, 1) === 0) return;
       const value = answer();
       this.after(this.random(1, 50), () => settle({ kind: 'answer', value }));
@@ -704,7 +715,7 @@ export class Simulation implements SimulatedServer {
   }
 
   abort(sessionID: string, withinMs: number, then: (reply: Reply<true>) => void): void {
-    // Sent: from here on it counts as acted on.
+    // Once it is sent, the session counts as acted on.
     const session = this.sessions.get(sessionID);
     if (session) session.aborts += 1;
     const tries = session?.aborts ?? 0;
@@ -741,7 +752,7 @@ export class Simulation implements SimulatedServer {
     );
   }
 
-  /** Ends every run of the directory, those too that no abort ends. */
+  /** Ends every run of the directory, even those that no abort ends. */
   dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void {
     this.#ask<true>(
       withinMs,
@@ -763,7 +774,7 @@ export class Simulation implements SimulatedServer {
       then,
     );
   }
-  /** Told of each run that a dispose cuts, before it does. */
+  /** Called for each run that a dispose cuts, before it does. */
   onDisposed: (session: SimSession) => void = () => {};
 
   #activeIn(directory: string): SimSession[] {
@@ -798,7 +809,7 @@ export class Simulation implements SimulatedServer {
           } as const);
       this.after(this.random(1, 300), () => {
         if (turn !== this.#turn) return;
-        // Read where it arrives: a gap on the way counts too.
+        // Read when it arrives, so that a gap on the way counts too.
         const read = result.found
           ? { ...result, tools: result.tools.map((tool) => this.#read(tool)) }
           : result;
@@ -815,7 +826,7 @@ export class Simulation implements SimulatedServer {
 
   restart(): void {
     const executor = this.#executor;
-    /** The daemon was killed meanwhile: the next one finds what there is. */
+    /** True if the daemon was killed meanwhile. The next daemon starts from what it finds. */
     const isLeft = () => executor !== this.#executor;
     this.#acting = true;
     this.#rest();

@@ -1,20 +1,20 @@
 /**
- * What must hold of the ways back, whatever happens, by the simulation's own truth: nothing is continued that came to its
- * own end or that a person ended, nobody who is quarantined is, and a parked run has one end, for a reason.
+ * What must always hold of the ways back, by the simulation's own truth. No run is continued that ended by itself or
+ * that a person ended, and no quarantined session is continued. A parked run has one end, for a reason.
  */
 import type { Note } from '../../../src/watchdog/decision.js';
 import type { SimSession, Simulation } from './simulation.js';
 
-/** Prompts of one parked run that the server may leave untaken. */
+/** How many prompts of one parked run the server may leave without a run. */
 const TRIES = 3;
 const UNDONE: ReadonlySet<string> = new Set(['abort.failed', 'abort.withdrawn', 'abort.skipped']);
 
 export class WaysBackTruth {
   readonly #sim: Simulation;
-  /** Since when; how often it was told to go on. `isSaid`: by the daemon that runs now. */
+  /** Since when each is parked, and how often it was continued. `isSaid`: the present daemon has reported it. */
   readonly #parked = new Map<string, { since: number; tries: number; isSaid: boolean }>();
   readonly #quarantinedAt = new Map<string, number>();
-  /** What was seen, so that a test can tell that its histories hold it. */
+  /** Counts of what happened, so that a test can check that its histories contain it. */
   readonly seen: Record<string, number> = {};
 
   constructor(sim: Simulation) {
@@ -28,7 +28,10 @@ export class WaysBackTruth {
     for (const parked of this.#parked.values()) parked.isSaid = false;
   }
 
-  /** A parked run is told to go on. Where its person was heard to come back first, it must have given way. */
+  /**
+   * A parked run is continued. If the watchdog had heard of the person's new prompt before, it must have left the run
+   * alone.
+   */
   told(sessionID: string): void {
     const parked = this.#parked.get(sessionID);
     const { now, observed } = this.#sim;
@@ -42,7 +45,7 @@ export class WaysBackTruth {
     parked.tries += 1;
   }
 
-  /** Nobody waits but those that the watchdog knows of, and all of these. */
+  /** The watchdog's parked runs must be exactly those that were reported. */
   finish(): void {
     const known = this.#sim.watchdog.parked(this.#sim.now).map(({ sessionID }) => sessionID);
     const said = [...this.#parked.keys()];
@@ -103,7 +106,7 @@ export class WaysBackTruth {
 
   #continued({ id, endedBy, parentID, personAt, unwantedSince }: SimSession): void {
     const { now, observed } = this.#sim;
-    // A person's abort that did not work has been told to be none.
+    // The person was told if their abort did not work, so it no longer counts.
     const isUnwanted =
       unwantedSince !== undefined &&
       !observed.some(

@@ -1,4 +1,4 @@
-/** Runs that somebody else cut: said as interrupted, where a person's own abort is not. */
+/** Runs that somebody else cut are reported as interrupted. A person's own abort is not. */
 import { describe, expect, test } from 'vitest';
 import { SECOND, type World, world } from '../driver.js';
 

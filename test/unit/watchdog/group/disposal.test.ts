@@ -1,10 +1,13 @@
-/** Between aborts that do not work and a restart: the directory is disposed, and healthy neighbours come first. */
+/**
+ * Between aborts that do not work and a restart, the directory is disposed. Healthy runs of the directory are waited
+ * for.
+ */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, type PolicyChange, SECOND, type World, world } from '../driver.js';
 
 const ON: PolicyChange = { abort: { dispose: true } };
 
-/** The aborts of this session do not work. */
+/** Makes a session whose aborts do not work. */
 function wedge(w: World, id = 'bad', directory = '/p'): World {
   w.prompt(id, { directory }).fails(id, 5, { directory });
   for (let tries = 0; tries < 3; tries += 1) w.abortFailed(id);

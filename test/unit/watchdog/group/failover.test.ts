@@ -1,4 +1,6 @@
-/** While a provider is out, what is continued goes down the chain; one probe at a time tells when it is back. */
+/**
+ * While a provider is out, continued runs go down the chain of models. One probe at a time finds out when it is back.
+ */
 import { describe, expect, test } from 'vitest';
 import { Failover, FIRST_REST_MS } from '../../../../src/watchdog/group/failover.js';
 import { MINUTE, type PolicyChange, SECOND, type World, world } from '../driver.js';
@@ -9,7 +11,7 @@ const on = (recover: PolicyChange['recover'] = {}): PolicyChange => ({
 });
 const went = (w: World) =>
   w.acts('continue').map(({ sessionID, model }) => `${sessionID} ${model}`);
-/** Retries to its limit on this model, and is aborted. */
+/** Retries on this model up to the limit, and is aborted. */
 const fails = (w: World, id: string, model: string) =>
   w.prompt(id, { model }).fails(id, 5).status(id, 'idle').abortDone(id);
 const failsItself = (w: World, id: string, model: string, statusCode: number) =>

@@ -1,4 +1,4 @@
-/** Several sessions retrying at once: restart, or aborts where a restart would cost or not help. */
+/** Several sessions retry at once: a restart, or aborts if a restart would cost more or not help. */
 import { describe, expect, test } from 'vitest';
 import { MAX_SESSIONS } from '../../../../src/watchdog/session/registry.js';
 import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';

@@ -1,4 +1,4 @@
-/** Provider outages: several sessions ended badly on one model, and the next one retries as well. */
+/** Provider outages: several sessions on one model ended badly, and the next one retries too. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 

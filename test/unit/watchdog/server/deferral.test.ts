@@ -2,14 +2,14 @@
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
 
-/** The aborts of this session do not work. */
+/** Makes a session whose aborts do not work. */
 function wedge(w: World, id = 'bad'): World {
   w.prompt(id).fails(id, 5);
   for (let tries = 0; tries < 3; tries += 1) w.abortFailed(id);
   return w;
 }
 const restarts = (w: World) => w.acts('restart').map(({ reason }) => reason);
-/** Keeps these runs alive, a word each half minute. */
+/** Keeps these runs alive with some text every half minute. */
 function goOn(w: World, ids: readonly string[], ms: number): World {
   for (let left = ms; left > 0; left -= 30 * SECOND) {
     w.advance(Math.min(left, 30 * SECOND));
@@ -91,7 +91,7 @@ describe('a restart for a wedged session', () => {
     const w = goOn(wedge(world().prompt('a')), ['a'], 15 * MINUTE);
     expect(restarts(w)).toEqual([]);
     expect(w.notes('session.wedged').map(({ next }) => next)).toEqual(['restart', 'nothing']);
-    // It comes after all when nobody is in its way any more.
+    // The restart is made after all when no healthy run is left.
     expect(restarts(w.status('a', 'idle'))).toEqual(['wedged']);
   });
 

@@ -1,4 +1,4 @@
-/** Recycling: a restart that is wanted and not urgent waits for the sessions at work. */
+/** Recycling: a restart that is not urgent waits for the sessions at work. */
 import { expect, test } from 'vitest';
 import { RECYCLE_REST } from '../../../../src/watchdog/server/drain.js';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
@@ -46,7 +46,7 @@ test('a run that has only just begun is not cut at the drain timeout, for a boun
   const w = world({ policy: { recycle: { drainTimeout } } });
   w.status('a', 'busy');
   wants(w, 'schedule');
-  // A chain of short runs: one is always young.
+  // A chain of short runs, so that there is always one that has just begun.
   for (let i = 0; i < 7; i++) {
     w.advance(30 * SECOND);
     w.status(`next-${i}`, 'busy');

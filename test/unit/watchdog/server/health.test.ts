@@ -233,7 +233,7 @@ describe('an upgrade of opencode', () => {
     ]);
     expect(w.notes('server.breaker_open')).toHaveLength(1);
     expect(w.watchdog.server.health()).toBe('held');
-    // One that is the same again is no upgrade.
+    // The same version again is no upgrade.
     const same = world().tell({ kind: 'restart.requested', reason: 'manual' });
     same.tell({ kind: 'restart.done', pid: 200, tookMs: 1, version: '1.19.0' }).exits(200);
     same.tell({ ...failed, error });
@@ -292,7 +292,7 @@ describe('a restart that fails', () => {
 
 describe('the breaker', () => {
   const policy = { restart: { maxRestarts: 3, window: 10 * MINUTE, cooldown: 15 * MINUTE } };
-  /** Dies as soon as it is up, for as long as restarts come within a minute. */
+  /** Dies as soon as it is up, as long as restarts come within a minute. */
   const crashLoop = (w: World): World => {
     for (let done = -1; w.acts('restart').length > done; ) {
       done = w.acts('restart').length;

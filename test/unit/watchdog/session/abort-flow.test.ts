@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
 
-/** A session that has just been decided to be aborted, for its attempts. */
+/** A session whose abort has just been decided, for its attempts. */
 const aborting = (w: World = world()): World => w.prompt().fails('s', 5);
 
 describe('an abort', () => {

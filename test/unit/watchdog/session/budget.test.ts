@@ -5,7 +5,7 @@ import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 let next = 0;
 
-/** A step that costs so much and repeats nothing. */
+/** A step that costs this much and repeats nothing. */
 function spends(w: World, sessionID: string, costUsd: number, tokens = 1_000): World {
   next += 1;
   const step: FinishedStep = {

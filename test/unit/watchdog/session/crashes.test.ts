@@ -1,4 +1,4 @@
-/** After the server died: runs go on one after the other, and the one that brings it down is found. */
+/** After the server died, runs are continued one after the other, and the run that kills it is found. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, type PolicyChange, SECOND, type World, world } from '../driver.js';
 
@@ -14,7 +14,7 @@ const atWork = (w: World, ...ids: string[]) => {
   for (const id of ids) w.prompt(id).text(id);
   return w;
 };
-/** The second restart has a pause before it. */
+/** There is a pause before the second restart. */
 const crash = (w: World) =>
   w
     .exits()
@@ -73,7 +73,7 @@ describe('after a crash', () => {
 
   test('a session that is seen at work while it waits for its turn is left to whoever set it to work', () => {
     const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
-    // The prompt itself was not heard: the stream was not connected yet.
+    // The prompt itself was missed, because the stream was not connected yet.
     w.status('b', 'busy').status('b', 'idle');
     goesOn(w, 'a').stepFinished('a').advance(MINUTE);
     expect(continues(w)).toEqual(['a']);
@@ -167,7 +167,7 @@ describe('the next daemon', () => {
     const w = restored(start()).tell({ kind: 'server.attached', running: false });
     expect(continues(w)).toEqual([]);
     w.restartDone().connected();
-    // At work in two crashes by now.
+    // It was at work in two crashes by now.
     expect(quarantined(w)).toEqual(['a 2']);
     expect(w.acts('continue')).toMatchObject([
       { sessionID: 'b', because: 'crash', onlyIfOpen: true },
@@ -195,11 +195,11 @@ describe('the next daemon', () => {
     const w = restored(start(), { wasStopped: true });
     w.tell({ kind: 'server.attached', running: false }).restartDone().connected();
     expect(quarantined(w)).toEqual([]);
-    // The one that was in a crash before comes last.
+    // The one that was in an earlier crash comes last.
     expect(continues(w)).toEqual(['b']);
   });
 
-  /** The daemon is killed, and the next one finds what it has kept. */
+  /** The daemon is killed, and the next one finds what it has stored. */
   const nextAfter = (w: World, pid?: number) => {
     const { crashes } = w.watchdog;
     return restored(start(), {

@@ -1,4 +1,4 @@
-/** Which failing requests waiting never mends, and which times a provider names for those that it does. */
+/** Which failing requests no waiting can mend, and which waits a provider names for the others. */
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_POLICY } from '../../../../src/watchdog/policy.js';
 import { isHopeless, namedInText, namedWait } from '../../../../src/watchdog/session/hopeless.js';
@@ -19,7 +19,7 @@ const of = (message: string, rest: Partial<Episode> = {}): Episode => ({
 });
 
 test.each([
-  // 1.2.27, for opencode's own `FreeUsageLimitError`.
+  // 1.2.27, from opencode's own `FreeUsageLimitError`.
   'Free usage exceeded, add credits https://opencode.ai/zen',
   'You exceeded your current quota, please check your plan and billing details.',
   'Insufficient balance. Add credits to continue.',
@@ -104,7 +104,7 @@ describe("opencode's own backoff names no time", () => {
     [4, 19_500],
     [5, 30_000],
     [9, 30_000],
-    // Older versions, with headers that name none.
+    // Older versions, if the headers name no time.
     [6, 64_000],
     [7, 150_000],
   ])('attempt %i in %i ms', (attempt, waitMs) => {
@@ -180,7 +180,7 @@ describe('a quota for each minute', () => {
       w.fails('s', attempt, { nextInMs: MINUTE }).advance(MINUTE);
     }
     expect(w.stuck()).toEqual([]);
-    // What opencode then waits of its own accord does count.
+    // Waits that opencode then chooses itself do count.
     w.fails('s', 6, { nextInMs: 64 * SECOND }).advance(64 * SECOND);
     w.fails('s', 7, { nextInMs: 128 * SECOND });
     expect(w.advance(MINUTE).stuck()).toEqual(['duration']);
@@ -191,7 +191,8 @@ describe('the default limits', () => {
   test('end no run before the last request of opencode 1.18', () => {
     const w = world({ policy: DEFAULT_POLICY });
     for (const id of ['a', 'b', 'c']) w.prompt(id);
-    // 5 retries, each announced with the longest wait (facts, section 13); the sixth request goes out and fails.
+    // 5 retries, each announced with the longest possible wait (facts, section 13). The sixth request is sent and
+    // fails.
     for (const [attempt, nextInMs] of [2_500, 5_000, 10_000, 20_000, 30_000].entries()) {
       for (const id of ['a', 'b', 'c']) w.fails(id, attempt + 1, { nextInMs });
       w.advance(nextInMs);

@@ -1,4 +1,7 @@
-/** What is done about a run that goes round in circles: shown at half of a limit, ended at the limit, its twin left alone. */
+/**
+ * What is done about a run that goes round in circles: it is shown at half of a limit and ended at the limit. A healthy
+ * run that looks alike is left alone.
+ */
 import { describe, expect, it } from 'vitest';
 import type { FinishedStep } from '../../../../src/watchdog/observation.js';
 import { MINUTE, SECOND, type World, world } from '../driver.js';

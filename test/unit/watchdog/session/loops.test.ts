@@ -1,4 +1,4 @@
-/** The counting of runaways, and of their healthy twins, step by step. */
+/** How runaways are counted, step by step, and healthy runs that look alike. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FinishedStep } from '../../../../src/watchdog/observation.js';
@@ -31,7 +31,7 @@ const step = (fingerprint: string | undefined, more: Partial<FinishedStep> = {})
   ...more,
 });
 
-/** The count after each of these steps, of the kind that is nearest to its limit. */
+/** The count after each of these steps, for the kind that is closest to its limit. */
 function counts(steps: readonly FinishedStep[]): number[] {
   const history = newStepHistory();
   return steps.map((each) => {

@@ -1,4 +1,4 @@
-/** An abort that a person asks for: decided like every other, of any session, and answered whatever becomes of it. */
+/** An abort that a person asks for: decided like every other, for any session, and answered whatever comes of it. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, type World, world } from '../driver.js';
 

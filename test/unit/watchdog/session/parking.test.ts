@@ -1,4 +1,4 @@
-/** Runs that wait for their quota: parked, continued when it is back, a few at a time, and never in somebody's way. */
+/** Runs that wait for their quota: parked, continued when it is back, a few at a time, and never in a person's way. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, type PolicyChange, SECOND, type World, world } from '../driver.js';
 

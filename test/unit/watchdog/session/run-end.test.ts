@@ -1,4 +1,4 @@
-/** How a run ended: each end is said once, with what it came to. */
+/** How a run ended: each end is reported once, with its outcome. */
 import { describe, expect, it } from 'vitest';
 import type { FinishedStep } from '../../../../src/watchdog/observation.js';
 import { SECOND, type World, world } from '../driver.js';

@@ -1,9 +1,12 @@
-/** Silence, and everything that explains it: tools, people, subagents, preparation, compaction, and not having listened. */
+/**
+ * Silence, and everything that explains it: tools, people, subagents, preparation, compaction, and time in which nobody
+ * listened.
+ */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const BUSY = { type: 'busy' } as const;
-/** Cut and back within `ms`, with the session still busy. */
+/** The stream is cut and back within `ms`, with the session still busy. */
 const reconnect = (w: World, ms = SECOND): World =>
   w.lost().advance(ms).poll({ s: BUSY }).connected();
 
@@ -434,7 +437,7 @@ describe('time in which nobody listened', () => {
       w.advance(MINUTE);
       reconnect(w).inspected('s', { mark: 'same' });
     }
-    // Looks begin at a quarter of the limit; from the first of them on the silence is proven.
+    // Inspections begin at a quarter of the limit. From the first one on the silence is proven.
     expect(w.aborts()).toMatchObject([{ reason: 'silence' }]);
     expect(w.at - 1_000_000).toBeLessThanOrEqual(14 * MINUTE);
   });
@@ -514,7 +517,7 @@ describe('a ghost', () => {
     const startedAt = w.at;
     w.advance(10).status('s', 'idle').deleted().poll({ s: BUSY }, { startedAt });
     expect(w.watchdog.sessions(w.at)).toEqual([]);
-    // A newer answer knows better than any event.
+    // A newer answer overrides any event.
     w.advance(10).poll({ s: BUSY });
     expect(w.health()).toBe('busy');
   });
@@ -551,7 +554,7 @@ describe('a time that comes from the wire', () => {
   test('is not older for the time that the daemon did not run', () => {
     const w = world().prompt().asks();
     w.tell({ kind: 'gap', ms: 3 * hour });
-    // The wall clock says that the tool began 3 h and 1 min ago; 1 min of it was observed.
+    // By the wall clock the tool began 3 h and 1 min ago. 1 min of that was observed.
     w.toolRuns('s', { startedAt: w.at - 3 * hour - MINUTE });
     expect(w.advance(58 * MINUTE).acts()).toEqual([]);
     w.advance(2 * MINUTE);
@@ -582,7 +585,7 @@ test('a compaction that goes on across a reconnect is seen by the inspection tha
 });
 
 describe('a server that is not responding', () => {
-  /** Twenty seconds in which two probes fail and nothing else is heard. */
+  /** Twenty seconds in which two probes fail and nothing else is received. */
   const starve = (w: World) => w.probeFails(2).advance(10 * SECOND);
   const healthy = (w: World) => w.tell({ kind: 'probe.ok', startedAt: w.at - 1 });
   const well = (w: World, ms: number) => {

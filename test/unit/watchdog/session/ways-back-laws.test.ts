@@ -1,4 +1,7 @@
-/** Laws of the ways back, in random histories: nobody is continued twice or talked into, and a parked run has one end. */
+/**
+ * Laws of the ways back, in random histories: no run is continued twice or while a person uses it, and a parked run has
+ * one end.
+ */
 import fc from 'fast-check';
 import { test } from 'vitest';
 import { type Decision, isNote } from '../../../../src/watchdog/decision.js';
@@ -13,7 +16,7 @@ const POLICY: PolicyChange = {
     maxPerSession: 4,
   },
 };
-/** Of one parked run. */
+/** Tries for one parked run. */
 const TRIES = 3;
 
 const sessionID = fc.constantFrom('a', 'b', 'c');
@@ -58,16 +61,16 @@ type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
 class History {
   readonly world = new World({ policy: POLICY });
-  /** Told to go on, and the executor has not answered yet. */
+  /** Sessions with a continuation that the executor has not answered yet. */
   readonly #asked = new Set<string>();
-  /** Parked now: how often it was told to go on. */
+  /** Sessions parked now, with the number of their continuations. */
   readonly #parked = new Map<string, number>();
   readonly #deleted = new Set<string>();
   #seen = 0;
 
   do(each: Step) {
     const { world } = this;
-    // What is deleted does not come back.
+    // A deleted session does not come back.
     if ('id' in each && this.#deleted.has(each.id)) return;
     switch (each.does) {
       case 'spend':
@@ -161,7 +164,7 @@ class History {
     }
   }
 
-  /** Nothing waits for ever: the last one is let go when its time is over. */
+  /** Nothing waits for ever: the last parked run is let go when its time is over. */
   finish() {
     this.world.tell({ kind: 'acts.resumed' });
     for (let n = 0; n < 5 * 60; n += 1) {

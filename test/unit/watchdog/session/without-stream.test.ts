@@ -1,4 +1,4 @@
-/** No event stream: silence is proven by equal inspections of the transcript, and by nothing less. */
+/** Without an event stream, only equal inspections of the transcript prove silence. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
 
@@ -12,7 +12,7 @@ const found = (): World =>
     .poll({ s: BUSY })
     .unavailable();
 
-/** Time passes in steps; each inspection that is asked for is answered by what `inspect` says then, or fails. */
+/** Time passes in steps. Each inspection is answered with what `inspect` returns at that time, or fails. */
 function live(
   w: World,
   ms: number,
@@ -159,7 +159,7 @@ test('a preparation that a transcript shows after a sign of life counts from tha
     .advance(SECOND);
   w.lost().connected().advance(SECOND).poll({ s: BUSY });
   w.inspected('s', { preparing: true });
-  // An hour after the beginning, and not yet after the sign.
+  // An hour after the beginning, but less than an hour after the sign of life.
   w.advance(55 * MINUTE)
     .poll({ s: BUSY })
     .inspected('s', { preparing: true });
