@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** The command as a user runs it, in an empty home. */
+/** Runs the command as a user would, in an empty home. */
 const run = (args: string[], env: NodeJS.ProcessEnv = {}) =>
   runCli(args, { cwd: dir, env: { PATH: process.env.PATH, HOME: dir, ...env } });
 

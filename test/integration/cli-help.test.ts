@@ -1,4 +1,4 @@
-/** Help as people ask for it. */
+/** The ways in which people ask for help. */
 import { expect, it } from 'vitest';
 import { runCli } from '../support/command.js';
 

@@ -1,4 +1,4 @@
-/** Every `--json`: ISO times, whole numbers, and no top-level field that docs/json.md does not have. */
+/** Every `--json`: ISO times, whole numbers, and no top-level field that is missing in docs/json.md. */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => world?.close());
 
-/** What is neither a whole number nor an ISO time where one stands, by its place. */
+/** Values that should be whole numbers or ISO times and are not, with their paths. */
 function faults(value: unknown, path = ''): string[] {
   const key = path.split('.').at(-1) ?? '';
   if (typeof value === 'number') {
@@ -38,9 +38,9 @@ function faults(value: unknown, path = ''): string[] {
 it('has ISO times, whole numbers, and only fields that the page documents', async () => {
   const here = ['--config', world.file, '--json'];
   const idle = world.server.addSession({ title: 'Done', directory: '/home/ada/shop' }).id;
-  // One after the other: some of them change what others say.
+  // One after the other, because some commands change what others print.
   const commands: [string[], number][] = [
-    // The fake has no configuration, and so no providers and no models.
+    // The fake has no configuration, and therefore no providers and no models.
     [['check', ...here], 1],
     [['config', ...here], 0],
     [['config', '--check', ...here], 0],

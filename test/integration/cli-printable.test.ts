@@ -9,7 +9,7 @@ import { routes } from '../support/fake-opencode-routes.js';
 
 routes['GET /config'] ??= () => ({ model: `fake/${EVIL}` });
 
-/** A window title, a colour, a C1 code, an override, a bell. */
+/** A window title, a colour, a C1 code, a direction override, a bell. */
 const EVIL = 'Fix\u001b]0;owned\u0007\u001b[31m\u009b5n\u202etxt\u0007';
 const OBEYED = /(?!\n)[\p{Cc}\p{Bidi_Control}]/u;
 

@@ -1,4 +1,6 @@
-/** The commands at a server that answers and is not understood: `check` and a `run` that a person watches end with 1. */
+/**
+ * The commands at a server that answers in a way that is not understood: `check` and a `run` on a terminal exit with 1.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';

@@ -1,4 +1,4 @@
-/** The HTTP client against a server that answers well, badly, too much, too late, and not at all. */
+/** The HTTP client with a server that answers well, badly, too much, too late, or not at all. */
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -27,7 +27,7 @@ function client(url: string, options: Partial<ApiClientOptions> = {}): OpencodeC
   return made;
 }
 
-/** A server of one answer. */
+/** A server with a single answer for everything. */
 async function answering(answer: (res: ServerResponse, path: string) => void): Promise<string> {
   const server: Server = createServer((req, res) => answer(res, req.url ?? ''));
   server.listen(0, '127.0.0.1');
@@ -205,7 +205,7 @@ describe('a probe', () => {
   });
 });
 
-/** A server whose health route answers with the status given, and whose `/path` answers well. */
+/** A server whose health route answers with the given status, and whose `/path` answers well. */
 async function withoutHealth(status: () => number) {
   const asked: string[] = [];
   const url = await answering((res, path) => {
@@ -302,7 +302,7 @@ describe('an answer', () => {
 });
 
 describe('a kept connection that the server closes just as it is used', () => {
-  /** Answers the first request of each connection, and cuts it at the second. */
+  /** Answers the first request of each connection, and cuts the connection at the second. */
   async function fickle() {
     const seen: string[] = [];
     const used = new WeakSet<object>();

@@ -1,4 +1,4 @@
-/** Faults of the daemon itself, brought about in the real one: each is a line of the log, and exit code 1. */
+/** Faults of the daemon itself, caused in the real one: each gives a line in the log and exit code 1. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** `fault` is loaded into the daemon before anything else, and may wait for a signal. */
+/** `fault` is loaded into the daemon before anything else. It may wait for a signal. */
 async function daemonWith(fault: string) {
   const file = join(folder, `${Math.random()}.mjs`);
   await writeFile(file, fault);

@@ -1,4 +1,4 @@
-/** The daemon's own life: what it says of every session's health as time passes, and how it stops. */
+/** The daemon's own life: what it logs about each session's health over time, and how it stops. */
 import { describe, expect, it } from 'vitest';
 import { waitFor } from '../support/wait.js';
 import { aborts, fake, OWN, retry, start, TestRun, watch } from './daemon-support.js';
@@ -59,7 +59,7 @@ describe('the health lines', () => {
       tokensToday: 0,
       restarts: 0,
     });
-    // Heartbeats alone are five a second here.
+    // The heartbeats alone are five per second here.
     expect(second.eventsPerSec).toBeGreaterThan(0);
 
     server.setStatus(busy.id, { type: 'idle' });
@@ -91,7 +91,7 @@ describe('told to stop', () => {
   const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
 
   it('it lets go of every connection and timer, and says nothing more', async () => {
-    // Whatever the tests before this one left on its way out is gone.
+    // Wait until everything that earlier tests left closing is closed.
     await waitFor(() => sockets() === 0, { what: 'no socket' });
     const before = timers();
     const server = await fake({ heartbeatMs: null });

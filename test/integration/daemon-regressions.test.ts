@@ -1,4 +1,4 @@
-/** Regressions: each of these was once seen to go wrong in the whole daemon. */
+/** Regressions: each of these once went wrong in the whole daemon. */
 import { describe, expect, it } from 'vitest';
 import { ControlError } from '../../src/process/control/control.js';
 import { pause, waitFor } from '../support/wait.js';
@@ -19,7 +19,7 @@ describe('once seen to go wrong', () => {
     await run.asked('POST /session/:id/abort');
     const from = run.lines.length;
     await run.stop();
-    // Only that the run ends with the server is said.
+    // The only line says that the run ends with the server.
     expect(run.lines.slice(from).map((l) => l.event)).toEqual(['session.interrupted']);
   });
 
@@ -30,7 +30,7 @@ describe('once seen to go wrong', () => {
     await run.asked('POST /session/:id/abort');
     const from = run.lines.length;
     await run.stop();
-    // Only that the run ends with the server is said.
+    // The only line says that the run ends with the server.
     expect(run.lines.slice(from).map((l) => l.event)).toEqual(['session.interrupted']);
   });
 
@@ -136,7 +136,7 @@ describe('once seen to go wrong', () => {
     const from = run.lines.indexOf(await run.saw('server.restarted'));
     const aborting = await run.saw('session.aborting', {}, from);
     const failed = await run.saw('session.abort_failed', {}, from);
-    // By the log's own times: a test that is slow to look sees both at once.
+    // By the times in the log: a slow test might see both lines at once.
     expect(Date.parse(failed.time) - Date.parse(aborting.time)).toBeGreaterThan(1_300);
   });
 
@@ -169,7 +169,7 @@ describe('once seen to go wrong', () => {
     const { id } = server.addSession({ abort: 'lies' });
     server.setStatus(id, retry(5));
     await run.asked('POST /session/:id/abort');
-    // Late, in the very moment that the second try is decided.
+    // Late, at the very moment when the second try is decided.
     const { lines } = run;
     lines.push = (line) => {
       if (line.event === 'session.aborting' && line.try === 2) {

@@ -1,4 +1,4 @@
-/** The daemon and its server: what counts as health, what leads to a restart, and what comes of restarts that fail. */
+/** The daemon and its server: what counts as healthy, what leads to a restart, and what follows a failed restart. */
 import { describe, expect, it } from 'vitest';
 import { ControlError } from '../../src/process/control/control.js';
 import type { FakeOpencode } from '../support/fake-opencode.js';
@@ -7,7 +7,7 @@ import { aborts, FIRST_PID, fake, retry, start, watch } from './daemon-support.j
 
 const HTML = { status: 200, body: '<!doctype html><html></html>', contentType: 'text/html' };
 
-/** The process dies: whatever ran is gone, and nothing answers until it is started. */
+/** The process dies: all runs are gone, and nothing answers until it is started again. */
 function die(server: FakeOpencode): void {
   server.fault('*', { cut: true });
   server.sessions.clear();
@@ -50,7 +50,7 @@ describe('a restart that did not happen', () => {
         },
       },
     });
-    // Two: the restart is made, although it would cut a healthy one.
+    // Two stuck sessions, so that the restart is made although it would cut a healthy one.
     const wedged = server.addSession({ status: retry(30) });
     server.addSession({ status: retry(30) });
     const healthy = server.addSession({ status: { type: 'busy' } });
@@ -62,11 +62,11 @@ describe('a restart that did not happen', () => {
     expect(run.events('session.interrupted')).toEqual([]);
     expect(run.events('server.restarting')).toHaveLength(1);
     expect(run.events('server.healthy')).toHaveLength(1);
-    // Said again after a while, on a slow machine; never as anything else.
+    // On a slow machine the same health is logged again after a while, but never another one.
     expect(run.events('session.health', { sessionID: healthy.id, health: 'busy' })).toEqual(
       run.events('session.health', { sessionID: healthy.id }),
     );
-    // Alone it was worth no restart, with the other one it was: said once for each.
+    // For one session alone no restart was worth it, for both together it was. Each is reported once.
     const next = run.events('session.wedged', { sessionID: wedged.id }).map((line) => line.next);
     expect(next.length).toBeGreaterThan(0);
     expect(new Set(next).size).toBe(next.length);
@@ -129,11 +129,11 @@ describe('a server that does not answer well', () => {
       config: { probe: { interval: 100, timeout: 100 }, watch: { heartbeatTimeout: 3_000 } },
     });
     const mend = server.fault('GET /global/health', { hang: true });
-    // Long enough for the heartbeat's interval to be known.
+    // Long enough for the watchdog to learn the heartbeat's interval.
     await run.asked('GET /global/health', 28);
     expect(run.events('server.unresponsive')).toEqual([]);
     expect(run.control.count('restart')).toBe(0);
-    // The stream's word is all that stood between the two.
+    // Until now only the stream kept it from being called unresponsive.
     server.silenceStreams({ future: true });
     expect(await run.saw('server.unresponsive')).toMatchObject({
       failures: expect.any(Number),
@@ -195,7 +195,7 @@ describe('a restart that fails', () => {
       'try 1 failed',
       'try 2 failed',
     ]);
-    // restart.backoff of the tests, from decision to decision: 100 ms, then 200 ms.
+    // restart.backoff in the tests, from one decision to the next: 100 ms, then 200 ms.
     const at = run.events('server.restarting').map(({ time }) => Date.parse(time));
     expect(at).toHaveLength(3);
     expect(at[1]! - at[0]!).toBeGreaterThanOrEqual(99);
@@ -208,7 +208,7 @@ describe('a restart that fails', () => {
       config: { abort: { verifyTimeout: 100, maxTries: 1 }, restart: { waitForHealthy: 1 } },
       control: { restart: failing(true, 1, () => server.sessions.clear()) },
     });
-    // More stuck ones than healthy ones: else no restart is worth it.
+    // More stuck sessions than healthy ones, as otherwise no restart is worth it.
     const stuck = server.addSession({ abort: 'lies' });
     const stuckToo = server.addSession({ abort: 'lies' });
     const well = server.addSession();
@@ -359,7 +359,7 @@ describe('a pile-up', () => {
       return id;
     });
     for (const id of ids) await run.saw('session.aborted', { sessionID: id, reason: 'pileup' });
-    // Longer than abort.verifyTimeout: the pile-up does not stand.
+    // Longer than abort.verifyTimeout: by then the pile-up is over.
     await run.polled(10);
     expect(run.control.count('restart')).toBe(0);
     expect(run.healths(well.id)).toEqual(['busy']);

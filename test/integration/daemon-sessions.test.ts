@@ -1,4 +1,4 @@
-/** The daemon and its sessions: who is stuck is aborted and seen to end, who is well is left alone. */
+/** The daemon and its sessions: a stuck session is aborted and seen to end, a healthy one is left alone. */
 import { describe, expect, it } from 'vitest';
 import { waitFor } from '../support/wait.js';
 import { aborts, fake, OWN, retry, start, watch } from './daemon-support.js';
@@ -139,7 +139,7 @@ describe('a stuck session', () => {
     await run.saw('session.aborted', { sessionID: far.id, directory: '/far' });
     expect(run.events('session.stuck', { sessionID: far.id })).toMatchObject([{ reason: 'wait' }]);
     await run.polled();
-    // On a slow machine one may be asked twice.
+    // On a slow machine one session may get two abort requests.
     expect(new Set(aborts(server).map(({ id }) => id))).toEqual(new Set([other.id, far.id]));
     expect(run.healths(fine.id)).toEqual(['busy']);
   });
@@ -244,7 +244,7 @@ describe('a session that is well', () => {
     server.setStatus(id, retry(1));
     await run.saw('session.health', { sessionID: id, health: 'retrying' });
     expect(run.healths(id)).toEqual(['busy', 'retrying']);
-    // Nor may it hide that the run is stuck.
+    // It must not hide either that the run is stuck.
     server.emit({ type: 'session.status', properties: { sessionID: id, status } }, '/wrong');
     server.setStatus(id, retry(5));
     await run.saw('session.aborted', { sessionID: id, directory: OWN });

@@ -1,4 +1,4 @@
-/** The end of the daemon: whose runs end with its server is said. */
+/** The end of the daemon: it reports the runs that end with its server. */
 import { expect, it } from 'vitest';
 import { start } from './daemon-support.js';
 

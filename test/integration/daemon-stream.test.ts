@@ -1,8 +1,8 @@
-/** The daemon whose event stream is cut, falls silent, is not there, or brings nonsense. */
+/** The daemon with an event stream that is cut, goes silent, is missing, or carries nonsense. */
 import { describe, expect, it } from 'vitest';
 import { aborts, fake, OWN, retry, start, watch } from './daemon-support.js';
 
-/** The regular polls stay away: what is seen is seen by the stream, or by the polls after a connect. */
+/** No regular polls: everything comes from the stream, or from the polls after a connect. */
 const STREAM_ONLY = { watch: { pollInterval: 60_000 } };
 
 describe('a stream that is cut', () => {
@@ -25,7 +25,7 @@ describe('a stream that is cut', () => {
     expect(run.healths(id)).toEqual(['busy']);
     expect(aborts(server)).toEqual([]);
     expect(run.control.count('restart')).toBe(0);
-    // The stream is the first to notice a dying process.
+    // The stream is the first to notice that a process dies.
     expect(run.control.count('poke')).toBe(1);
   });
 
@@ -62,7 +62,7 @@ describe('a stream that is cut', () => {
     await run.saw('stream.connected', {}, from);
     await run.polled(5);
     expect(run.events('session.stuck')).toEqual([]);
-    // Nothing more comes now, and somebody listens.
+    // From now on nothing comes, and the daemon listens.
     expect(await run.saw('session.stuck')).toMatchObject({ sessionID: id, reason: 'silence' });
   });
 });
@@ -156,7 +156,7 @@ describe('nonsense', () => {
     await run.polled();
     expect(aborts(server)).toEqual([]);
     expect(run.control.count('restart')).toBe(0);
-    // It still sees what there is to see.
+    // It still notices what happens to its sessions.
     server.setStatus(id, retry(5));
     await run.saw('session.aborted', { sessionID: id });
   });

@@ -1,6 +1,6 @@
 /**
- * Runs the daemon in this process against a fake opencode: monitor, watchdog and log are real, and so are the aborts;
- * only the server's process is pretended, by a control that records what it is told.
+ * Runs the daemon in this process against a fake opencode. Monitor, watchdog, log and aborts are real. Only the
+ * server's process is fake: a control that records its calls.
  */
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect } from 'vitest';
@@ -39,7 +39,7 @@ export const FIRST_PID = 100;
 
 type Groups = { [G in keyof Config]?: Config[G] extends object ? Partial<Config[G]> : Config[G] };
 
-/** Short enough for a test, long enough that a busy machine does not cross them by chance. */
+/** Short enough for a test, and long enough that a busy machine does not exceed them by chance. */
 const SHORT = {
   watch: { pollInterval: 70, heartbeatTimeout: 5_000 },
   probe: { interval: 70, timeout: 1_000 },
@@ -62,7 +62,7 @@ export function configWith(...changes: Groups[]): Config {
 
 export interface FakeControlOptions {
   acts?: boolean;
-  /** Called at the `nth` start or restart, from 1: brings the fake server up, or throws a `ControlError`. */
+  /** Called at the `nth` start or restart, counted from 1. Brings the fake server up, or throws a `ControlError`. */
   start?(nth: number, signal: AbortSignal): unknown;
   restart?(nth: number, signal: AbortSignal): unknown;
   attach?(signal: AbortSignal): unknown;
@@ -71,7 +71,7 @@ export interface FakeControlOptions {
   dispose?(): unknown;
 }
 
-/** A process that is not there: it gets a new pid at each start and says what it was told. */
+/** The control of a process that does not exist. It gets a new pid at each start, and records its calls. */
 export class FakeControl implements ServerControl {
   readonly mode = 'spawn';
   readonly acts: boolean;
@@ -90,12 +90,12 @@ export class FakeControl implements ServerControl {
     return this.calls.filter((each) => each.call === call).length;
   }
 
-  /** The process ends, and its control notices. */
+  /** Reports that the process has ended. */
   exit(pid = this.pid, signal: NodeJS.Signals | null = 'SIGKILL'): void {
     this.#deps.onExit({ pid, code: signal === null ? 1 : null, signal });
   }
 
-  /** A signal has stopped the process, and its control notices. */
+  /** Reports that a signal has stopped the process. */
   suspend(pid = this.pid): void {
     this.#deps.onSuspended({ pid });
   }
@@ -154,12 +154,12 @@ export interface RunOptions {
   password?: string;
 }
 
-/** A daemon that runs, and its log. */
+/** A running daemon, with its log. */
 export class TestRun {
   readonly lines: LogLine[] = [];
-  /** The log as it was written. */
+  /** The raw text of the log. */
   output = '';
-  /** Settles with the daemon. */
+  /** Settles when the daemon has ended. */
   readonly done: Promise<{ gaveUp: boolean }>;
   readonly #stop = new AbortController();
   readonly #clock = new SystemClock();
@@ -215,7 +215,7 @@ export class TestRun {
       );
   }
 
-  /** The first line of this event (from the line numbered `from` on), waited for. */
+  /** Waits for the first line of this event, starting at the line numbered `from`. */
   async saw(event: string, where: Where = {}, from = 0): Promise<LogLine> {
     const what = `${event} ${JSON.stringify(where)}`;
     try {
@@ -228,7 +228,7 @@ export class TestRun {
     }
   }
 
-  /** The daemon listens, and all that it asks after a connect is answered. */
+  /** Waits until the daemon listens, and until everything that it asks after a connect is answered. */
   async settled(): Promise<this> {
     await this.saw('stream.connected');
     await this.saw('server.healthy');
@@ -237,13 +237,13 @@ export class TestRun {
     return this;
   }
 
-  /** `times` more polls of each kind are over and taken in. */
+  /** Waits until `times` more polls of each kind are answered and processed. */
   async polled(times = 2): Promise<void> {
     await this.asked('GET /session/status', times + 1);
     await setImmediate();
   }
 
-  /** `times` more requests of this route have come. */
+  /** Waits until `times` more requests of this route have come. */
   async asked(route: string, times = 1): Promise<void> {
     const before = this.server.count(route);
     await waitFor(() => this.server.count(route) >= before + times, {
@@ -253,14 +253,14 @@ export class TestRun {
     });
   }
 
-  /** The health that the session was said to change to, one after the other. */
+  /** The states of health that the session was logged to change to, in order. */
   healths(sessionID: string): string[] {
     return this.events('session.health', { sessionID })
       .filter(({ previous }) => previous !== undefined)
       .map(({ health }) => String(health));
   }
 
-  /** Tells it to stop, as a SIGTERM would; gives the same promise as `done`. */
+  /** Tells it to stop, as a SIGTERM would. Returns the same promise as `done`. */
   stop(): Promise<{ gaveUp: boolean }> {
     this.#stop.abort(new Error('SIGTERM'));
     return this.done.finally(() => this.#clock.stop());
@@ -273,7 +273,7 @@ function show({ time, event, msg }: LogLine): string {
 
 const ends: Array<() => Promise<unknown>> = [];
 
-/** Ended after the test, whatever became of it; what is begun last ends first. */
+/** Registers a cleanup that runs after the test, whatever its result. The last one registered runs first. */
 export function afterwards(end: () => Promise<unknown>): void {
   ends.push(end);
 }
@@ -288,7 +288,10 @@ export async function fake(options: FakeOpencodeOptions = {}): Promise<FakeOpenc
   return server;
 }
 
-/** A daemon for this server. Whatever the test is about, nothing may be logged as `error`, or after the end. */
+/**
+ * Starts a daemon for this server. Whatever the test is about, nothing may be logged as `error`, and nothing after the
+ * end.
+ */
 export function watch(server: FakeOpencode, options: RunOptions = {}): TestRun {
   const run = new TestRun(server, options);
   afterwards(async () => {
@@ -301,7 +304,7 @@ export function watch(server: FakeOpencode, options: RunOptions = {}): TestRun {
   return run;
 }
 
-/** A fake opencode and a daemon that has settled on it. */
+/** A fake opencode, and a daemon that has settled on it. */
 export async function start(
   options: FakeOpencodeOptions & RunOptions = {},
 ): Promise<{ server: FakeOpencode; run: TestRun }> {
@@ -312,7 +315,7 @@ export async function start(
   return { server, run };
 }
 
-/** A retry status as opencode has it. */
+/** A retry status in opencode's form. */
 export function retry(attempt: number, nextInMs = 5_000) {
   return { type: 'retry', attempt, message: 'Rate limit reached', next: Date.now() + nextInMs };
 }

@@ -1,4 +1,7 @@
-/** Each `opencode-watchdog …` line of the documents' shell blocks is run, or stands in a table with the reason why not. */
+/**
+ * Every `opencode-watchdog …` line in the documents' shell blocks is run, or listed in a table with the reason why it
+ * is not.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
@@ -18,7 +21,7 @@ const PAGES = [
     .map((name) => `docs/${name}`),
 ];
 
-/** Lines that are not run here, by how they begin, and why. */
+/** Lines that are not run here, by their beginning, and the reason. */
 const NOT_RUN: readonly [RegExp, string][] = [
   [/^run\b/, 'runs until it is stopped: daemon-life.test.ts and the daemon of this file'],
   [/^status --watch/, 'runs until it is stopped, on a terminal: status-cli.test.ts'],
@@ -27,14 +30,14 @@ const NOT_RUN: readonly [RegExp, string][] = [
   [/^report --incident/, 'needs the number of an incident: report-cli.test.ts'],
   [/^restart$/, 'restarts what the other lines ask: status-cli.test.ts'],
 ];
-/** Exit codes other than 0: the fake has no providers. */
+/** Exit codes other than 0. The fake has no providers. */
 const CODES: readonly [RegExp, number][] = [[/^check\b/, 1]];
 
 let world: CommandsWorld;
 let session: string;
 
 beforeAll(async () => {
-  // Without the real opencode of node_modules/.bin: `check` would start it for its version.
+  // Without the real opencode of node_modules/.bin, which `check` would start for its version.
   world = await openCommandsWorld({ path: '/usr/local/bin:/usr/bin:/bin' });
   const { daemon, folder } = world;
   await Promise.all([
@@ -54,7 +57,7 @@ function shellLines(page: string): string[] {
   return [...blocks].flatMap(([, text = '']) => text.split('\n'));
 }
 
-/** What stands after the program's name where a line begins with it. */
+/** What follows the program's name in the lines that begin with it. */
 const LINES = [
   ...new Set(
     PAGES.flatMap(shellLines).flatMap((line) => {
@@ -92,7 +95,7 @@ describe('a command line of the documents', () => {
       CLI,
     ]);
     expect(end.code, end.out + end.err).toBe(code);
-    // An act says on stderr what it did.
+    // A command that acts says on stderr what it did.
     expect(end.out + end.err).not.toBe('');
   });
 });

@@ -1,4 +1,4 @@
-/** The MCP server as an agent's client meets it: its tools against a fake opencode, and the command itself on stdio. */
+/** The MCP server as an agent's client sees it: its tools with a fake opencode, and the command itself on stdio. */
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
@@ -51,7 +51,7 @@ async function connect() {
 
 type CallOptions = Parameters<Client['callTool']>[2];
 
-/** Calls a tool, and gives its answer; text and structured content must say the same. */
+/** Calls a tool and returns its answer. Text and structured content must be the same. */
 const caller =
   (client: Client) =>
   async (name: string, args: Record<string, unknown> = {}, options?: CallOptions) => {
@@ -168,7 +168,7 @@ describe('a prompt', () => {
     reply(server, id, 'late');
     const { run } = answer;
     expect((await call('result', { run })).answer).toMatchObject({ ok: true, text: 'late' });
-    // As often as it is asked for.
+    // The same as often as it is asked for.
     expect((await call('result', { run })).answer).toMatchObject({ ok: true, text: 'late' });
   });
 

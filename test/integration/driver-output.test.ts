@@ -1,4 +1,4 @@
-/** What the driver's commands read from stdin, and what becomes of a result that cannot be written. */
+/** What the driver's commands read from stdin, and what happens to a result that cannot be written. */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ afterAll(async () => {
 interface StartOptions {
   stdin?: string;
   stdout?: number;
-  /** Of files that it writes, in KiB; a write beyond it fails, as on a full disk. */
+  /** The limit for files that it writes, in KiB. Writing more fails, as on a full disk. */
   fileKiB?: number;
 }
 
@@ -44,7 +44,7 @@ function start(args: string[], { stdin = '', stdout, fileKiB }: StartOptions = {
   return { child, ended };
 }
 
-/** The next prompt gets this reply. */
+/** Waits for the next prompt and gives it this reply. */
 async function replyNext(words: string) {
   const { id, messages } = await prompted(server, server.count(PROMPT) + 1);
   const sent = JSON.stringify(messages);

@@ -1,4 +1,7 @@
-/** What a run gives beyond its text: an answer in a form, its events as they come, and the truth about what never began. */
+/**
+ * What a run returns beyond its text: an answer in a given form, its events as they come, and the truth about a run
+ * that never began.
+ */
 import { afterEach, describe, expect, it } from 'vitest';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import type { StreamEvent } from '../../src/opencode/driver/stream.js';
@@ -55,7 +58,7 @@ describe('a prompt with a schema', () => {
   });
 });
 
-/** What the real one emits of a step with one tool (recordings of 1.18.33). */
+/** The events that the real one emits for a step with one tool (recordings of 1.18.33). */
 function emitStep(server: FakeOpencode, sessionID: string) {
   const part = (more: Record<string, unknown>) =>
     server.emit({
@@ -130,7 +133,7 @@ it('a callback for notices that throws is told, and its run ended', async () => 
 describe('a prompt that was taken and never began', () => {
   it('is not said to be aborted when its time is over', async () => {
     const { server, driver } = await start();
-    // As with a plugin's hook that hangs: taken, and no message, no status, no event.
+    // Like a plugin's hook that hangs: the prompt is accepted, and no message, status or event follows.
     server.fault(PROMPT, { status: 204, body: '' });
     const error = await driver.prompt({ prompt: 'x', timeoutMs: 5_000 }).catch((e: unknown) => e);
     expect(error).toMatchObject({ kind: 'timeout', details: { deleted: true } });
@@ -173,7 +176,7 @@ it('a quick success asks the server six times, and its events come on the stream
     reply(server, id, `yes ${count}`);
     await running;
   }
-  // On a slow machine the time may come to ask again whether it is up, and to open another stream.
+  // On a slow machine there may be time for another health check, and for another stream.
   const asked = server.requests.filter(({ route }) => !route?.startsWith('GET /global/'));
   expect(asked.map(({ route }) => route).sort()).toEqual(
     [

@@ -1,4 +1,4 @@
-/** The driver against a server that lies, cuts, falls silent and goes away: what the real one cannot be made to show. */
+/** The driver with a server that lies, cuts, goes silent and goes away: what the real one cannot be made to do. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
@@ -16,7 +16,7 @@ import {
 } from '../support/fake-opencode.js';
 import { waitFor } from '../support/wait.js';
 
-/** Ten seconds of the driver's in one of ours. */
+/** Ten seconds of the driver's time pass in one second of real time. */
 const SPEED = 10;
 const clock: Clock = {
   now: () => performance.now() * SPEED,
@@ -49,7 +49,7 @@ async function start(options: FakeOpencodeOptions = {}) {
     () => server.stop(),
     () => driver.close(),
   );
-  /** The session that the prompt was sent to, as soon as it was. */
+  /** Waits until `count` prompts were sent, and returns the session that was made last. */
   const prompted = async (count = 1) => {
     await waitFor(() => server.count(PROMPT) === count, { what: `prompt ${count}`, interval: 5 });
     return [...server.sessions.values()].at(-1)!;
@@ -57,7 +57,7 @@ async function start(options: FakeOpencodeOptions = {}) {
   return { server, driver, notices, prompted };
 }
 
-/** The model's answer is written, and its session at rest. */
+/** Writes the model's answer, and sets the session idle. */
 function reply(server: FakeOpencode, id: string, text: string, { silently = false } = {}) {
   server.get(id).messages.push({
     info: {
@@ -73,7 +73,7 @@ function reply(server: FakeOpencode, id: string, text: string, { silently = fals
   server.setStatus(id, { type: 'idle' }, { silently });
 }
 
-/** An answer that was begun, and has no end yet. */
+/** An answer that was begun and has not ended. */
 const BEGUN = {
   info: {
     id: 'msg_a',
@@ -178,7 +178,7 @@ describe('a prompt gets its reply', () => {
 
   it('where the status that says idle is older than the answer’s beginning', async () => {
     const { server, driver, prompted } = await start();
-    // As on a busy machine: taken, and not begun for seconds.
+    // As on a busy machine: the prompt is accepted, and does not begin for seconds.
     server.fault(PROMPT, { status: 204, body: '' });
     const result = driver.prompt({ prompt: 'hello' });
     const { id } = await prompted();
@@ -310,7 +310,7 @@ describe('a session that is used again', () => {
     });
   };
 
-  /** As the real one tells of the prompts that it has taken. */
+  /** Emits the prompts that it has accepted, as the real one does. */
   const tellPrompts = (server: FakeOpencode, sessionID: string) => {
     for (const { info, parts } of server.get(sessionID).messages as (typeof BEGUN)[]) {
       for (const part of parts as object[]) {
@@ -442,7 +442,7 @@ describe('a sweep', () => {
     const others = [
       owned(hostname(), process.pid),
       owned('elsewhere', pid),
-      // A container may have the name of its host, and process ids of its own.
+      // A container may have the same name as its host, and process ids of its own.
       owned(hostname(), pid, { pidNamespace: 'pid:[1]' }),
       server.addSession().id,
     ];
@@ -514,7 +514,7 @@ describe('a limit', () => {
     }
     const { kind } = await result;
     expect(kind).toBe('timeout');
-    // The time itself, and the one check whether the server answers.
+    // The timeout itself, and the one check whether the server answers.
     expect(clock.now() - began).toBeLessThan(20_000);
   });
 
@@ -656,7 +656,7 @@ describe('a batch', () => {
     for (const id of cut) {
       born.addSession({ id, messages: [...server.get(id).messages, BEGUN] });
     }
-    // Its own ids go on behind those.
+    // New ids must come after the old ones.
     for (let n = 0; n < 20; n += 1) born.newId('ses');
     const done = new Set<string>(cut);
     while (results.length < 4) {

@@ -1,4 +1,4 @@
-/** One connection to an event stream, against a server that misbehaves in named ways. */
+/** One connection to an event stream, with a server that misbehaves in named ways. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_FRAME_BYTES } from '../../src/opencode/http/delta-filter.js';
 import {
@@ -49,7 +49,7 @@ function connect(
 
 const ended = async ({ heard }: Heard): Promise<ConnectionEnd> => {
   await waitFor(() => heard.ends.length > 0);
-  // Nothing is told twice.
+  // Nothing is reported twice.
   expect(heard.ends).toHaveLength(1);
   return heard.ends[0]!;
 };
@@ -130,7 +130,7 @@ describe('a stream', () => {
       expect(await ended(connected)).toEqual({ why: 'ended', reason: 'the server ended it' });
       expect(connected.heard.opened).toBe(1);
       await connected.connection.close();
-      // The server's `retry: 1` would have brought the next within a millisecond.
+      // With the server's `retry: 1` the next connection would come within a millisecond.
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(server.connections()).toBe(before + 1);
     }

@@ -1,6 +1,6 @@
 /**
- * The whole daemon beside a server that has gone mad: malformed data on the event stream and in every answer. It says so at
- * most once a second, decides nothing of it, and knows its session again afterwards.
+ * The whole daemon with a server that sends malformed data on the event stream and in every answer. The daemon limits
+ * its complaints, decides nothing on this data, and knows its session again afterwards.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ const frames = Object.values(realEvents).filter(
 );
 const text = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
 
-/** Bytes of one burst: real frames with spoiled bytes, spoiled values, and no frames at all. */
+/** The bytes of one burst: real frames with damaged bytes or values, and things that are no frames at all. */
 function burst(random: Random): string {
   const parts = Array.from({ length: 200 }, () => {
     const frame = random.pick(frames);
@@ -35,7 +35,7 @@ function burst(random: Random): string {
 
 const BURSTS = 100;
 
-/** A hundred bursts of madness are no flood of lines: twenty that differ, and two a second after them. */
+/** A hundred bursts of nonsense must not flood the log: twenty different lines, and two per second after them. */
 async function rave(w: Watched, each: () => void): Promise<void> {
   const from = w.lines.length;
   const began = performance.now();
@@ -44,8 +44,8 @@ async function rave(w: Watched, each: () => void): Promise<void> {
     await sleep(20);
   }
   const seconds = Math.ceil((performance.now() - began) / 1_000);
-  // Sessions that spoiled ids invent are facts until they are looked at: their changes have a limit of their own
-  // (unit/telemetry/log-rate), and what is decided about them is taken back by the look before it is done.
+  // Sessions with made-up ids are real to the daemon until it inspects them. Their changes have a limit of their own
+  // (unit/telemetry/log-rate), and what is decided about them is withdrawn after the inspection, before it is done.
   const said = w.lines
     .slice(from)
     .filter(({ event }) => !/^(session\.\w+|health\.summary)$/.test(event));
@@ -88,7 +88,7 @@ describe('a server that has gone mad', () => {
     await rave(w, () => {
       const value = nonsense(random);
       const whole = { [ses.id]: random.chance(0.5) ? value : { type: value } };
-      // An object without the session would be a plain answer: that it is idle.
+      // An object without the session would be a regular answer: the session is idle.
       const isOther = typeof value !== 'object' || Array.isArray(value);
       const spoiled = random.chance(0.4)
         ? mutateBytes(random, Buffer.from(`{"${ses.id}":{"type":`)).toString('utf8')

@@ -1,6 +1,6 @@
 /**
- * The status endpoint under raw nonsense on its socket: it lives on, fails at nothing, answers the next good request,
- * and nothing is done that nobody may ask for.
+ * The status endpoint under raw nonsense on its socket: it survives, logs no failure, answers the next good request,
+ * and does nothing that the sender may not ask for.
  */
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -65,7 +65,7 @@ const PATHS = [
   `/${'a/'.repeat(3_000)}`,
   '',
 ];
-/** None of them is allowed to act: each is refused for its name, its page, its site or its shape. */
+/** None of these may act: each is refused for its name, its page, its site or its form. */
 const POISON = [
   'Host: evil.example',
   'Host: localhost.evil.example',
@@ -126,7 +126,7 @@ function request(random: Random, heads: readonly string[]): Buffer {
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${random.pick(BODIES)}`, 'latin1');
 }
 
-/** Sends it in pieces, and gives what comes back until the other side ends it or has answered. */
+/** Sends the bytes in pieces. Returns what comes back until the other side closes or has answered. */
 function send(port: number, bytes: Buffer, random: Random): Promise<string> {
   return new Promise((resolve) => {
     let got = '';
@@ -136,7 +136,7 @@ function send(port: number, bytes: Buffer, random: Random): Promise<string> {
       socket.destroy();
       resolve(got);
     };
-    // A request that is not whole is given up by us: how long the endpoint waits has a test of its own.
+    // We give up an incomplete request: how long the endpoint waits has a test of its own.
     const timer = setTimeout(over, 60);
     socket.setEncoding('latin1');
     socket.on('error', over).on('close', over);

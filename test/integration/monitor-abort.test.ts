@@ -1,4 +1,4 @@
-/** Aborting a session: sent to its own directory, believed only when its status shows it. */
+/** Aborting a session: the abort goes to the session's own directory, and is believed only when the status shows it. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { type AbortRequest, abortSession } from '../../src/opencode/actions/abort.js';
@@ -167,7 +167,7 @@ describe('an abort is withdrawn', () => {
 it('one look is all that stands between the decision and the abort on the wire', async () => {
   const { server, id, client, abort } = await start();
   server.setStatus(id, RETRY);
-  // A poll comes before each decision; the first one finds out which routes there are.
+  // A poll comes before each decision. The first poll finds out which routes exist.
   await client.statuses(undefined);
   const before = server.requests.length;
   let asked: string[] = [];

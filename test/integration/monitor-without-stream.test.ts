@@ -1,4 +1,4 @@
-/** The monitor where the server answers and its event stream does not come through. */
+/** The monitor with a server that answers but whose event stream does not get through. */
 import { afterEach, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { Monitor } from '../../src/opencode/monitor/monitor.js';
@@ -14,7 +14,7 @@ routes['GET /path'] ??= ({ directory }) => ({
   config: '/c',
   worktree: '/',
 });
-// A proxy that passes the headers on and holds the body back.
+// Like a proxy that passes the headers and holds the body back.
 routes['GET /headers-only'] ??= ({ res }) => {
   res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
   return taken;
@@ -95,7 +95,7 @@ it('goes on polling where the stream hangs and the server’s directory cannot b
   });
   const first = server.addSession({ status: { type: 'busy' } });
   await polled(first.id);
-  // Of a directory that nobody told of, and that came later.
+  // In a directory that nobody has reported, and that came later.
   const later = server.addSession({ directory: '/later', status: { type: 'busy' } });
   await polled(later.id);
 });

@@ -1,4 +1,4 @@
-/** The monitor against a fake opencode that cuts, falls silent, refuses, and is another version than expected. */
+/** The monitor with a fake opencode that cuts, goes silent, refuses, or has another version than expected. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -66,7 +66,7 @@ class Watch {
     return this.seen.filter((observation): observation is Of<K> => observation.kind === kind);
   }
 
-  /** The first of its kind, from `from` on, that fits. */
+  /** Waits for the first observation of this kind that fits, starting at `from`. */
   until<K extends Kind>(
     kind: K,
     fits: (of: Of<K>) => boolean = () => true,

@@ -1,4 +1,7 @@
-/** Each format against a local receiver that takes only what the service's documentation says, and refuses in its words. */
+/**
+ * Each format with a local receiver that accepts only what the service's documentation allows, and refuses as the
+ * service does.
+ */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,7 +19,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** What each service documents of the path and the body that it takes; strict, as some refuse what they do not know. */
+/** The path and body that each service documents. Strict, because some services refuse fields that they do not know. */
 const SHAPES: Record<WebhookFormat, { send: string; at: RegExp; body: z.ZodType }> = {
   json: {
     send: '/in',

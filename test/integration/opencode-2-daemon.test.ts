@@ -1,4 +1,7 @@
-/** The daemon on OpenCode 2: healthy patterns are left alone, stuck ones are ended, and an upgrade in place is noticed. */
+/**
+ * The daemon on OpenCode 2: healthy patterns are left alone, stuck ones are ended, and an upgrade of the running server
+ * is noticed.
+ */
 import { expect, it, onTestFinished } from 'vitest';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { type Fake2Options, startFakeOpencode2 } from '../support/fake-opencode-2.js';
@@ -40,7 +43,7 @@ it('ends a run that hangs after its prompt was delivered', async () => {
   const { server, run } = await start({ config: { stall: { maxSilence: 600 } } });
   const session = server.addSession();
   server.begin(session);
-  // An assistant message that shows nothing: the provider does not answer.
+  // An assistant message without content: the provider does not answer.
   server.step(session, 'msg_a');
   expect(await run.saw('session.stuck')).toMatchObject({ reason: 'silence' });
   await run.saw('session.aborted');
@@ -64,7 +67,7 @@ it('leaves alone what is silent by design: a long tool argument, a compaction, a
   const last = server.addSession();
   server.begin(last);
   server.step(last, 'msg_c');
-  // This one is stuck: by then the others were silent for longer.
+  // This one is stuck. By then the others have been silent for longer.
   await run.saw('session.stuck', { sessionID: last.id });
   const stuck = run.lines.filter(({ event }) => event === 'session.stuck');
   expect(stuck.map(({ sessionID }) => sessionID)).toEqual([last.id]);
@@ -87,7 +90,7 @@ it('aborts a loop of the same step, and no healthy run', async () => {
   expect(interrupts(server)).toBe(1);
 });
 
-/** A run that no interrupt ends, in a directory of its own, beside a healthy one in another. */
+/** A run that no interrupt ends, with its own directory, and a healthy run in another. */
 async function wedge(options: RunOptions = {}) {
   const { server, run } = await start({
     ...options,

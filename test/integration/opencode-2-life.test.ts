@@ -46,7 +46,7 @@ async function run(server: Record<string, unknown>, more: Record<string, unknown
 
 const cli = (...args: string[]) => runCli(args, { env: home.env() });
 
-/** The password that the daemon has made. */
+/** The password that the daemon has generated. */
 const made = () =>
   waitFor(() => {
     const folder = join(home.dir, 'state/opencode-watchdog');
@@ -77,7 +77,7 @@ it('is spawned with a password that is made and kept, and its boot is waited for
   const stuck = await begin(password.text, `[[retry-after ${15 * 60_000}]]`);
   await watchdog.saw('session.aborted', { sessionID: stuck, reason: 'wait' });
 
-  // A crash: started again, with the same password.
+  // After a crash it is started again with the same password.
   process.kill(Number(healthy.pid), 'SIGKILL');
   const restarted = await watchdog.saw('server.restarted', { reason: 'exited' });
   expect((await askOpencode2(home.url, password.text)('/api/info')).json).toMatchObject({
@@ -119,7 +119,7 @@ it('goes on with its runs itself where it is the background service: nobody prom
   const id = await begin(password, '[[text 600000]]');
   await watchdog.saw('session.health', { sessionID: id, health: 'busy' });
   process.kill(Number(pid), 'SIGKILL');
-  // For its end, or as nobody listens any more: what a busy machine shows first.
+  // For its exit, or because nothing listens any more: a busy machine may show either first.
   const restarted = await watchdog.saw('server.restarted');
   expect(home.registration().pid).toBe(restarted.pid);
   const messages = async () => {
@@ -139,7 +139,7 @@ it('goes on with its runs itself where it is the background service: nobody prom
   expect(isAlive(Number(restarted.pid))).toBe(true);
 });
 
-/** As much of a 1.x as is looked at before it is replaced. */
+/** A 1.x server with only the routes that are used before it is replaced. */
 const ONE = `#!/usr/bin/env node
 const { createServer } = require('node:http');
 const JSON_OF = { '/global/health': { healthy: true, version: '1.18.34' }, '/path': { directory: process.cwd() }, '/session/status': {} };

@@ -1,4 +1,4 @@
-/** The fake OpenCode 2 as a program, held to points 10 and 11 of opencode-2-facts, section 13. */
+/** Tests the fake OpenCode 2 as a program against points 10 and 11 of opencode-2-facts, section 13. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * The judgement table on OpenCode 2: the same patterns as for 1.x (test/e2e/rules-*.test.ts), side by side in two
- * directories of one fake server, each beyond the limits around it. What is healthy is left alone; what is stuck or runs
- * away is ended once, for its own reason.
+ * The rules on OpenCode 2, with the same patterns as for 1.x (test/e2e/rules-*.test.ts), side by side in two
+ * directories of one fake server. Healthy runs exceed the limits that do not apply to them, and are left alone. Stuck
+ * runs and runaways are ended once, for their own reason.
  */
 import { expect, it, onTestFinished } from 'vitest';
 import { type Fake2Session, startFakeOpencode2 } from '../support/fake-opencode-2.js';
@@ -21,7 +21,7 @@ const LIMITS = {
   loop: { maxEmptySteps: 5, maxRepeats: 5, maxCompactions: 4 },
   budget: { run: { cost: 0, tokens: 0, steps: 30 } },
   pileup: { minSessions: 99 },
-  // So that a wrong verdict would do even more harm.
+  // So that a wrong decision would do even more harm.
   restart: { maxRestarts: 5 },
 };
 
@@ -40,7 +40,7 @@ const HEALTHY = [
   'many-steps',
   'compacts-now-and-then',
 ];
-/** opencode ends them itself, and says why. */
+/** opencode ends these itself, and says why. */
 const FAILED = { refused: 400, 'retries-spent': 429, inactive: undefined };
 const STUCK: Readonly<Record<string, string>> = {
   429: 'attempts',
@@ -71,7 +71,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     fake.begin(session, { text: `[[${what}]]` });
     return session;
   };
-  // Of these the daemon has heard nothing when it comes.
+  // These run before the daemon starts, so it has heard nothing of them.
   const before = ['hang', '429', 'endless-tool', `retry-after ${15 * 60_000}`];
   const old = before.map((what) => [begin(what), STUCK[what] ?? ''] as const);
   const run = new TestRun(fake as never, { password: 'pw', config: LIMITS });
@@ -93,7 +93,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     [begin('parent-of-hang'), 'silence'],
     [begin('parent-of-429'), 'attempts'],
   ] as const;
-  // People's own acts.
+  // What people do themselves.
   const escaped = begin('text 60000');
   const rejected = begin('permission');
   const deleted = begin('text 60000');
@@ -110,7 +110,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     });
   const [requestID = ''] = rejected.asks.keys();
   await post(`${escaped.id}/interrupt`);
-  // Without words it ends the turn, by the name of a shutdown (section 6).
+  // Without a message this ends the turn, which is then called a shutdown (section 6).
   await post(`${rejected.id}/permission/${requestID}/reply`, 'POST', { decision: 'reject' });
   await post(deleted.id, 'DELETE');
   await post(`${queued.id}/prompt`, 'POST', { text: '[[many-steps]]', delivery: 'queue' });
@@ -127,7 +127,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     expect(said.map((line) => [line.reason, line.kind].filter(Boolean).join(' '))).toEqual([
       reason,
     ]);
-    // Of what a poll shows to be stuck at once, no directory is known yet.
+    // If the first poll shows a session stuck, its directory is not known yet.
     expect(said[0]?.directory ?? session.directory, session.title).toBe(session.directory);
   }
   for (const session of [...healthy, queued]) {
@@ -139,7 +139,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     const [said] = lines(session, 'session.failed');
     expect(said?.statusCode, session.title).toBe(statusCode);
   }
-  // Whoever waits has been waiting for longer than every limit.
+  // By now each waiting run has waited for longer than every limit.
   for (const [session, what] of waiting) {
     const on = what === 'form' ? 'question' : 'permission';
     expect(lines(session, 'session.waiting'), what).toMatchObject([{ on }]);
@@ -152,7 +152,7 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     expect(await ended(session), what).toMatchObject({ outcome: 'completed' });
     expect(lines(session, 'session.answered'), what).toMatchObject([{ by: 'person' }]);
   }
-  // Only the leaf is aborted: who is above it goes on.
+  // Only the lowest session is aborted. The ones above it continue.
   for (const [parent, reason] of parents) {
     const child = [...fake.sessions.values()].find(({ parentID }) => parentID === parent.id);
     expect(child && lines(child, 'session.stuck')).toMatchObject([{ reason, parentID: parent.id }]);
@@ -171,16 +171,16 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
     ({ event, sessionID }) => TOUCHES.test(event) && !touched.has(sessionID ?? ''),
   );
   expect(touches.map(({ msg }) => msg)).toEqual([]);
-  // The server is the witness: each was interrupted (again, where a slow machine showed no end in time), and nobody else
-  // but by the person.
+  // The server shows what was really done: each stuck session was interrupted (again, if a slow machine did not show
+  // the end in time), and no other one, except by the person.
   const interrupted = fake.requests
     .filter(({ path }) => path.endsWith('/interrupt'))
     .map(({ path }) => path.split('/')[3] ?? '');
   expect(new Set(interrupted)).toEqual(new Set([...touched, escaped.id]));
-  // Not one more than was said; the person's is the other one.
+  // No more interrupts than the log says. The one extra is the person's.
   expect(interrupted.length - 1).toBeLessThanOrEqual(run.events('session.aborting').length);
   expect(fake.active.size).toBe(0);
-  // A server of 2.x compresses its stream for whoever says that it may.
+  // A 2.x server compresses its stream for clients that accept it. The daemon must not.
   const streams = fake.requests.filter(({ path }) => path === '/api/event');
   expect(streams.map(({ encodings }) => encodings)).toEqual([undefined]);
   expect(run.events('server.restarting')).toEqual([]);

@@ -1,4 +1,7 @@
-/** The password through what forwards a port, as docker-proxy and `ssh -L` do: real sockets of root, and of another user. */
+/**
+ * The password through programs that forward a port, as docker-proxy and `ssh -L` do, with real sockets of root and of
+ * another user.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -18,7 +21,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** A server with a password, out of our sight; says which Authorization headers came. */
+/** A server with a password whose process we cannot see. It records the Authorization headers that arrive. */
 async function distantServer() {
   const shown: (string | undefined)[] = [];
   const http = createServer((request, response) => {
@@ -44,7 +47,7 @@ const server = createServer((near) => {
 }).listen(0, '127.0.0.1', () => console.log(server.address().port));
 `;
 
-/** A process that listens and forwards; the URL of its port. */
+/** Starts a process that listens and forwards. Returns the URL of its port. */
 async function tunnel(to: number, uid?: number): Promise<string> {
   const child: ChildProcess = spawn(process.execPath, ['-e', FORWARD, String(to)], {
     cwd: '/',
@@ -62,7 +65,7 @@ async function clientOf(url: string, caller: 'daemon' | 'command') {
   if (caller === 'daemon') {
     const habitat = await Habitat.make();
     cleanups.push(() => habitat.clear());
-    // What `auto` ends in where something answers that is no opencode of ours.
+    // What `auto` falls back to if what answers is no opencode of ours.
     guard.follow(new ObserveControl({ ...habitat.options(), url }, 'for the test'));
   }
   const { authorise } = guard;

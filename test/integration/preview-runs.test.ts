@@ -1,4 +1,7 @@
-/** The daemon on opencode 1.18 whose preview of OpenCode 2's API runs sessions, too: judged as all, and ended by its own route. */
+/**
+ * The daemon on opencode 1.18 whose preview of OpenCode 2's API runs sessions too: they are watched like all others,
+ * and ended by their own route.
+ */
 import { expect, it, onTestFinished } from 'vitest';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { type RunOptions, TestRun } from './daemon-support.js';
@@ -11,7 +14,7 @@ async function start(config: RunOptions['config'] = {}) {
   const run = new TestRun(server, { config });
   onTestFinished(async () => void (await run.stop()));
   await run.settled();
-  /** A run that the preview's prompt has started, and what it says next. */
+  /** A run that a prompt to the preview has started. `say` emits its events. */
   const begin = (directory = '/other') => {
     const session = server.addSession({ directory });
     server.preview.set(session.id, { messages: [{ type: 'user' }], questions: [] });

@@ -25,7 +25,7 @@ afterEach(async () => {
   children.length = 0;
 });
 
-/** Somebody else starts a server. */
+/** Starts a server that is not ours. */
 async function foreign(fake = '', args: string[] = [], more: Record<string, string> = {}) {
   const cwd = join(habitat.dir, 'elsewhere');
   mkdirSync(cwd, { recursive: true });
@@ -233,7 +233,7 @@ describe('command', () => {
   test('a command that lies is found out: no server runs', async () => {
     const error = await failure(control('exit 0', { startTimeoutMs: 300 }).start(habitat.signal));
     expect(error.message).toContain('no healthy server was seen');
-    // Whoever hears of it asks the server before believing in its death.
+    // The caller must ask the server before it takes it for dead.
     expect(error.serverAlive).toBe('unknown');
   });
 

@@ -8,7 +8,10 @@ import { SystemClock } from '../../src/lib/clock.js';
 import { DockerControl, type DockerOptions } from '../../src/process/control/docker.js';
 import { waitFor } from '../support/wait.js';
 
-/** Answers in the shapes of the Docker Engine API reference (v1.50), cut to what is read here. No real engine was asked. */
+/**
+ * Answers with the shapes of the Docker Engine API reference (v1.50), reduced to what is read here. It was not checked
+ * against a real engine.
+ */
 class FakeEngine {
   readonly requests: string[] = [];
   readonly waiting: ServerResponse[] = [];
@@ -16,7 +19,7 @@ class FakeEngine {
   pid = 4711;
   running = true;
   exitCode = 0;
-  /** The engine says done and does nothing. */
+  /** The engine says that it is done, and does nothing. */
   lies = false;
   server: Server;
 
@@ -37,7 +40,7 @@ class FakeEngine {
           if (!this.lies) this.restart();
           return res.writeHead(204).end();
         case 'wait':
-          // The engine sends its headers at once and the body when the container ends.
+          // The engine sends the headers at once, and the body when the container ends.
           res.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
           return this.waiting.push(res);
         case 'stats':
@@ -203,7 +206,7 @@ test('no permission: by the file system, and by a proxy before the engine', asyn
   await expect(make({ container: 'forbidden' }).restart(signal)).rejects.toThrow(
     'answered 403 for container "forbidden": denied by the socket proxy',
   );
-  // Root may open any socket, so the kernel's answer is put in its place.
+  // Root may open any socket, so the kernel's refusal is simulated.
   const { Agent } = await import('undici');
   const request = vi
     .spyOn(Agent.prototype, 'request')

@@ -1,4 +1,4 @@
-/** What another user, or the watched agent, has put where the daemon keeps its own files: it is not believed. */
+/** Files that another user, or the watched agent, has put where the daemon keeps its own: they are not believed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -134,7 +134,7 @@ describe('the lock and the socket', () => {
       const claim = { pid, startTime, bootId: bootId(), pidNamespace, held: true };
       writeFileSync(path, JSON.stringify(claim));
       const options = { url, env: {}, stateDir: join(dir, 'state'), clock: new SystemClock() };
-      // Laid by ourselves it counts: the test's claim is a good one.
+      // Written by ourselves it counts, so the test's claim is a valid one.
       await expect(acquireLock(options)).rejects.toThrow(`pid ${pid}`);
       giveAway(path);
       (await acquireLock(options)).release();

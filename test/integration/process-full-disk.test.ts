@@ -9,7 +9,7 @@ import { isAlive } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';
 
-/** As a full disk behaves: a file can be made, and takes nothing. */
+/** As on a full disk: a file can be created, but nothing can be written to it. */
 const disk = vi.hoisted(() => ({ full: undefined as string | undefined }));
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
@@ -69,7 +69,7 @@ test('a server that was started while the disk was full is watched, and ended wi
       expect.stringContaining('.json'),
     );
     disk.full = undefined;
-    // For the daemon that comes next, as soon as there is room.
+    // As soon as there is room the server is recorded for the next daemon.
     const record = () => readdirSync(options.stateDir).some((name) => name.endsWith('.json'));
     await waitFor(record, { what: 'the server to be written down' });
     const again = await control.restart(habitat.signal);

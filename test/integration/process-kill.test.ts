@@ -23,7 +23,7 @@ afterEach(() => {
   for (const pid of strays.splice(0)) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
 });
 
-/** A process that prints the pids of its family when all of them stand. */
+/** Starts a process that prints the pids of its family once all of them run. */
 async function family(code: string): Promise<{ root: ProcessInfo; pids: number[] }> {
   const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);
@@ -35,7 +35,7 @@ async function family(code: string): Promise<{ root: ProcessInfo; pids: number[]
 
 const IDLE = 'setInterval(() => {}, 1e6)';
 const STUBBORN = `process.on("SIGTERM", () => {}); ${IDLE}; console.log(process.pid)`;
-/** A child and, below it in sessions of their own, a stubborn grandchild. */
+/** A child, and below it a stubborn grandchild in a session of its own. */
 const FAMILY = `
   const { spawn } = require('node:child_process');
   const child = spawn(process.execPath, ['-e', ${JSON.stringify(`

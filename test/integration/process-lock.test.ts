@@ -27,7 +27,7 @@ const options = (pid?: number, url = URL) => ({
   clock: new SystemClock(),
   ...(pid !== undefined && { pid }),
 });
-/** A living process in whose name a second daemon claims. */
+/** A living process, for a second daemon's claim. */
 async function someone(): Promise<number> {
   const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
   sleepers.push(child);

@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => habitat.clear());
 
-/** A server with a tool, and then only the tool: what an out-of-memory kill leaves. */
+/** A server with a tool, of which only the tool is left, as after an out-of-memory kill. */
 async function killedServer(fake: string) {
   const options = habitat.options({ fake });
   const control = new SpawnControl(options);
@@ -56,7 +56,7 @@ test('what a tool has put into the background lives on', async () => {
   await control.dispose('stop');
 });
 
-/** A server that a person starts by hand where the dead one was. */
+/** Starts a server by hand in the place of the dead one. */
 async function startByHand(): Promise<number> {
   const [program = '', ...args] = habitat.command;
   const env = habitat.env({ FAKE: 'tool' });

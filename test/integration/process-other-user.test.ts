@@ -1,4 +1,7 @@
-/** Another local user holds the port, or has one of opencode's names: what is done to its process, and sent to it. */
+/**
+ * Another local user holds the port, or uses one of opencode's names: what is done to that process, and what is sent to
+ * it.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, readFileSync } from 'node:fs';
@@ -35,7 +38,7 @@ afterEach(async () => {
   await habitat.clear();
 });
 
-/** Starts a program that listens on the habitat's port, as a user. */
+/** Starts a program that listens on the habitat's port, as the given user. */
 async function listening(argv: readonly string[], uid?: number): Promise<number> {
   const [program = '', ...args] = argv;
   const child = spawn(program, args, {
@@ -53,7 +56,7 @@ async function listening(argv: readonly string[], uid?: number): Promise<number>
 }
 const address = () => ['--hostname', '127.0.0.1', '--port', String(habitat.port)];
 const opencodeOf = (uid?: number) => listening([...habitat.command, ...address()], uid);
-/** No opencode by its name; answers as one. */
+/** Its name is not opencode's, but it answers like one. */
 const strangerOf = (uid?: number) =>
   listening(
     [

@@ -117,7 +117,7 @@ test('a server that a signal stopped is seen, and let run with what was stopped 
   const control = new SpawnControl(habitat.options({ fake: 'tool' }));
   const { pid } = await control.start(habitat.signal);
   const { tool } = await habitat.ask();
-  // A tool has a session of its own: whoever stopped it alone is not undone.
+  // A tool has a session of its own. If somebody stopped only the tool, that is not undone.
   process.kill(tool!, 'SIGSTOP');
   process.kill(-pid!, 'SIGSTOP');
   await waitFor(() => habitat.suspended.length > 0, { what: 'the stop is seen' });
@@ -275,7 +275,7 @@ test('output without end is bounded, and what is left out is counted', async () 
   const began = Date.now();
   await control.start(habitat.signal);
   await waitFor(() => habitat.notices.some((notice) => notice.includes('left out')));
-  // A window of a second may have begun and another may not be over.
+  // One window of a second may have begun before, and another may not be over yet.
   const windows = Math.ceil((Date.now() - began) / 1_000) + 1;
   expect(habitat.lines.length).toBeLessThanOrEqual(MAX_LINES_PER_SECOND * windows);
   await control.dispose('stop');

@@ -1,4 +1,4 @@
-/** A server that its command has started where no process of it can be seen from here: under sudo, in a container. */
+/** A server whose command starts a process that cannot be seen from here: under sudo, in a container. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -12,7 +12,10 @@ beforeEach(async () => {
 });
 afterEach(() => habitat.clear());
 
-/** Starts the server in a session of its own and stays; no holder of the port is ever shown, as with another user's. */
+/**
+ * Starts the server in a session of its own and stays. No holder of the port is ever shown, as if another user owned
+ * it.
+ */
 async function started() {
   const wrapper = join(habitat.dir, 'sudo.mjs');
   writeFileSync(

@@ -93,7 +93,7 @@ describe('replay FILE', () => {
   });
 });
 
-/** The limits of the recordings, as far as they change anything here. */
+/** The limits of the recordings, as far as they matter here. */
 const LIKE_RECORDED = `
 retry: { maxAttempts: 99, maxDuration: 2m, maxWait: 2m }
 stall: { maxSilence: 8s, maxToolTime: 1m }

@@ -50,7 +50,7 @@ it('the history of a daemon that is gone answers what happened', async () => {
 
 it('a log gives the same, from a file and on stdin', async () => {
   const of = (out: string) => out.split('\n').slice(1).join('\n');
-  // A report of more than one day has dates beside its times, so each is asked about more than one, whatever the hour is.
+  // A report of more than one day shows dates beside its times. So each covers more than one day, whatever the hour is.
   const since = ['--since', '2d'];
   const history = await report(['--url', server.url, ...since]);
   const file = await report(['watchdog.log', ...since]);
@@ -113,7 +113,7 @@ it('what was seen of a server before its restart is printed for a bug report, wi
     hung.clearFaults();
     await daemon.saw('server.restarted');
     const list = JSON.parse((await report(['--url', hung.url, '--format', 'json'])).out);
-    // A slow machine may have it restarted twice.
+    // On a slow machine it may be restarted twice.
     const incident = list.incidents.find(
       ({ evidence }: { evidence?: string }) => evidence === folder,
     );

@@ -73,7 +73,7 @@ describe('the daemon’s own user', () => {
     expect(await run(['healthcheck', '--config', file])).toEqual({ code: 0, out: '', err: '' });
     const url = new URL(server.url);
     const other = join(folder, 'no-port.yaml');
-    // Nobody listens at this address: only the socket can have answered.
+    // Nothing listens at this address, so only the socket can have answered.
     await writeFile(
       other,
       stringify({ server: { url: url.origin }, status: { listen: '127.0.0.1:1' } }),
@@ -101,7 +101,7 @@ describe('who does not have the token', () => {
   it.skipIf(!isRoot)(
     `is told the sudo -u line as another user, and that line works${needsRoot}`,
     async () => {
-      // Nobody may look into the daemon's home, nor into where this test lies.
+      // Other users may not read the daemon's home, nor the folder of this test.
       const open = await mkdtemp(join(tmpdir(), 'watchdog-open-'));
       cpSync(dirname(CLI), join(open, 'dist'), { recursive: true });
       cpSync(file, join(open, 'config.yaml'));
@@ -114,7 +114,7 @@ describe('who does not have the token', () => {
         const refused = await run(args, { HOME: open, XDG_RUNTIME_DIR: '' }, as, cli);
         const line = `sudo -u root env OPENCODE_WATCHDOG_STATUS_TOKENFILE=${tokenFile()} opencode-watchdog ${args.join(' ')}`;
         expect(refused).toEqual({ code: 4, out: '', err: expect.stringContaining(line) });
-        // What stands behind `sudo -u root`, by root.
+        // What `sudo -u root` would run, here run by root itself.
         const more = { OPENCODE_WATCHDOG_STATUS_TOKENFILE: tokenFile(), HOME: open };
         expect((await run(args, more)).code).toBe(0);
         expect((await run(['resume', ...args.slice(1)], more)).code).toBe(0);

@@ -1,4 +1,4 @@
-/** `status`, `pause`, `resume`, `restart`, `abort`, `completion` as a person runs them, beside a daemon that watches. */
+/** `status`, `pause`, `resume`, `restart`, `abort` and `completion` as a person runs them, beside a running daemon. */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { type CommandsWorld, openCommandsWorld } from '../support/commands-world
 import { CLI, startDaemon } from '../support/daemon.js';
 import { waitFor } from '../support/wait.js';
 
-/** util-linux's, which every Debian has: it gives a command a terminal. */
+/** From util-linux, which every Debian has: gives a command a terminal. */
 const SCRIPT = '/usr/bin/script';
 const NO_TERMINAL = existsSync(SCRIPT) ? '' : ` (skipped: ${SCRIPT} is not installed)`;
 
@@ -23,7 +23,7 @@ afterAll(() => world?.close());
 
 const here = (...args: string[]) => world.run(...args, '--config', world.file);
 
-/** What the endpoint says of the active sessions. */
+/** The endpoint's answer about the active sessions. */
 function seen(): Promise<string> {
   return new Promise((resolve, reject) => {
     get({ socketPath: world.socket, path: '/status' }, (response) => {
@@ -84,7 +84,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
   ])('a %s one gets colours, and no line is broken', async (_name, columns) => {
     const id = world.session('Investigate a rather long-winded problem', 'retry');
     await world.daemon.saw('session.health', { sessionID: id, health: 'retrying' });
-    // What the endpoint says may be a quarter of a second old.
+    // The endpoint's answer may be a quarter of a second old.
     await waitFor(async () => (await seen()).includes(id), { interval: 50 });
     const out = await inTerminal(columns, `status --config ${world.file}`);
     expect(plain(out)).toContain(columns === 80 ? id.slice(-6) : id);
@@ -92,7 +92,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
     expect(out).toContain('\u001b[33mretrying\u001b[39m');
     const lines = plain(out).split('\n');
     for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(columns);
-    // The last of them is what follows the last line's end.
+    // The last line is the empty one after the final line break.
     expect(lines.length).toBeLessThanOrEqual(21);
     world.setStatus(id, 'idle');
   });
@@ -122,7 +122,7 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
       );
       const id = world.session('Seen while watching', 'busy');
       await waitFor(() => plain(out).includes('Seen while watching'), { interval: 20 });
-      // Each picture begins at the top: the screen does not scroll.
+      // Each refresh begins at the top, so the screen does not scroll.
       expect(out.split('\u001b[H').length).toBeGreaterThan(2);
       expect(plain(out)).toContain('q ends, / searches');
       child.stdin.write('/nothing that is there\r');

@@ -1,4 +1,7 @@
-/** The status endpoint of a daemon that watches: what people ask for is really done, and looking costs the watch nothing. */
+/**
+ * The status endpoint of a running daemon: what people ask for is really done, and reading it does not disturb the
+ * watch.
+ */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +15,7 @@ describe('the status of a daemon that watches', () => {
     const { id } = w.server.addSession({ title: 'Fix the build', directory: '/other' });
     w.server.setStatus(id, retry(2));
     await w.saw('session.health', { health: 'retrying' });
-    // Its title is asked for separately.
+    // The title is requested separately.
     const first = await waitFor(
       async () => {
         const [row] = (await w.status()).sessions;
@@ -54,7 +57,7 @@ describe('the status of a daemon that watches', () => {
     expect(metrics).toContain('opencode_watchdog_server_up 1');
     expect(metrics).toMatch(/probe_duration_seconds_count [1-9]/);
     expect(metrics).toMatch(/observations_total\{kind="status\.polled"\} [1-9]/);
-    // Nothing about one session is a label.
+    // Nothing about a single session is a label.
     expect(metrics).not.toContain(id);
   });
 
@@ -92,7 +95,7 @@ describe('the status of a daemon that watches', () => {
     const dry = await watched({ dryRun: true });
     expect((await dry.post('/restart')).status).toBe(409);
     expect((await dry.post('/sessions/ses_1/abort')).status).toBe(409);
-    // It does nothing that a pause could hold back.
+    // In a dry run there is nothing that a pause could hold back.
     expect((await dry.post('/pause')).status).toBe(409);
     expect((await dry.status()).watchdog).toMatchObject({ dryRun: true, paused: false });
   });
@@ -147,7 +150,7 @@ describe('the status of a daemon that watches', () => {
     await w.saw('act.skipped', { act: 'restart', because: 'paused' });
     expect((await w.status()).watchdog.paused).toBe(true);
     w.server.setStatus(heals.id, { type: 'idle' });
-    // The fake server answers on: a probe shows it healthy again.
+    // The fake server keeps answering, so a probe shows it healthy again.
     await waitFor(async () => (await w.get('/readyz')).status === 200, { interval: 20 });
     w.server.setStatus(stays.id, retry(6, 60_000));
     await w.saw('act.skipped', { sessionID: stays.id });
@@ -194,7 +197,7 @@ describe('the status of a daemon that watches', () => {
     const stormy = [await react(), await react(), await react()];
     for (const socket of sockets) socket.destroy();
     const middle = (times: number[]) => times.toSorted((a, b) => a - b)[1]!;
-    // For the reader: a shared machine's milliseconds prove nothing, that the aborts come does.
+    // Printed for the reader. On a shared machine the milliseconds prove nothing, but that the aborts come does.
     console.log(
       `from the retry to the abort: ${Math.round(middle(calm))} ms calm, ${Math.round(middle(stormy))} ms beside 1,000 connections`,
     );

@@ -1,4 +1,7 @@
-/** The status endpoint over real HTTP: what it answers, whom it refuses, and that everything about it is bounded. */
+/**
+ * The status endpoint over real HTTP: what it answers, which requests it refuses, and that everything about it is
+ * bounded.
+ */
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
@@ -31,7 +34,7 @@ interface Got {
   body: string;
 }
 
-/** By hand: fetch would not let us forge `Host`. */
+/** Not with fetch, which would not let us forge `Host`. */
 async function ask(
   { port, headers: token }: StatusWorld,
   path: string,
@@ -139,7 +142,7 @@ describe('what it answers', () => {
     const named = [...page.body.matchAll(/(?:src|href)="([\w.-]+\.(?:js|css|svg))"/g)];
     expect(named.length).toBeGreaterThan(2);
     for (const [, name] of named) expect((await ask(w, `/${name}`)).status, name).toBe(200);
-    // Nothing in it is foreign or inline: the policy above would stop it.
+    // Nothing in it is foreign or inline: the policy above would block it.
     expect(page.body).not.toMatch(/https?:\/\/|<script>|style="|onclick=/);
   });
 
@@ -180,7 +183,7 @@ describe('what it answers', () => {
     expect(json(await ask(w, '/status')).watchdog.paused).toBe(true);
     expect((await post('/resume')).status).toBe(200);
     expect(w.source.acts).toEqual(['abort ses_1', 'abort ses_9', 'restart', 'pause', 'resume']);
-    // A look is never an act.
+    // A GET never acts.
     for (const path of ['/restart', '/pause', '/sessions/ses_1/abort']) {
       expect((await ask(w, path)).status).toBe(404);
     }
@@ -216,7 +219,7 @@ describe('a metric that counted before anybody asked', () => {
     expect(await line(retries)).toEqual([`${retries} 0`]);
     w.health('ses_1', 'busy');
     w.health('ses_1', 'retrying', { attempt: 1 });
-    // An answer is fresh for a moment.
+    // An answer is cached for a moment.
     await waitFor(async () => (await line(retries))[0] === `${retries} 1`);
     await waitFor(async () => (await line(retries))[0] === `${retries} 1`);
   });
@@ -240,7 +243,7 @@ describe('whom it refuses', () => {
       const got = await ask(w, '/status', { headers: { host }, bare: true });
       expect(got.status, host).toBe(200);
     }
-    // Who shows the token has come by the right way, by whatever name.
+    // A client with the token is allowed, whatever name it used.
     expect((await ask(w, '/status', { headers: { host: 'evil.example' } })).status).toBe(200);
   });
 
@@ -260,7 +263,7 @@ describe('whom it refuses', () => {
     async (id) => {
       const w = await world();
       const socket = connect(w.port, '127.0.0.1');
-      // As it stands: a client would resolve the dots.
+      // Sent unchanged: an HTTP client would resolve the dots.
       socket.write(
         `POST /sessions/${id}/abort HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
       );
@@ -279,7 +282,7 @@ describe('whom it refuses', () => {
     }
     const crossSite = { host, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' };
     expect((await ask(w, '/stream', { headers: crossSite, bare: true })).status).toBe(403);
-    // A browser adds Basic credentials by itself, so they make no page ours.
+    // A browser adds Basic credentials on its own, so they do not prove that a page is ours.
     const password = Buffer.from(`:${w.headers.authorization.slice(7)}`).toString('base64');
     const kept = { host, origin: 'https://evil.example', authorization: `Basic ${password}` };
     expect((await ask(w, '/restart', { method: 'POST', headers: kept })).status).toBe(403);
@@ -372,18 +375,18 @@ describe('whom it refuses', () => {
     expect(await status('correct horse battery')).toBe(401);
     const w401 = await ask(w, '/status', { headers: { host: '127.0.0.1' }, bare: true });
     expect(w401.headers['www-authenticate']).toMatch(/^Bearer /);
-    // Where the file is, is nobody's business elsewhere.
+    // Clients from elsewhere must not learn where the file is.
     expect(w401.body).not.toContain('/run/watchdog');
     expect(await status(basic('me:correct horse battery'))).toBe(200);
     for (const path of ['/healthz', '/readyz'])
       expect(await status(undefined, '10.1.2.3', path)).toBe(200);
     for (const path of ['/metrics', '/stream'])
       expect(await status(undefined, '127.0.0.1', path), path).toBe(401);
-    // The page's own files hold nothing: a browser loads them before the page can show its token.
+    // The page's own files contain nothing secret. A browser loads them before the page can send its token.
     for (const path of ['/', '/page.js'])
       expect(await status(undefined, '127.0.0.1', path), path).toBe(200);
     expect((await ask(w, '/restart', { method: 'POST', bare: true })).status).toBe(401);
-    // Who shows the token has come by the right way, by whatever name.
+    // A client with the token is allowed, whatever name it used.
     expect(await status(basic(':correct horse battery'), 'watchdog.internal')).toBe(200);
     expect(await status(undefined, 'watchdog.internal', '/healthz')).toBe(403);
     expect(await status(undefined, hostname(), '/healthz')).toBe(200);
@@ -424,7 +427,7 @@ describe('its bounds', () => {
       body,
       headers: { 'content-type': 'text/plain' },
     });
-    // It may be cut off before all of it is sent.
+    // The connection may be cut before everything is sent.
     expect(
       await huge.then(
         ({ status }) => status,
@@ -549,7 +552,7 @@ describe('where it listens', () => {
       expect((await stat(path)).mode & 0o777).toBe(0o600);
       const got = await ask(w, '/status', { socketPath: path, headers: { host: 'anything' } });
       expect(got.status).toBe(200);
-      // A second daemon does not take the socket of one that lives.
+      // A second daemon does not take the socket of a living one.
       const second = await openWorld({ address: { kind: 'unix', path } });
       expect(second.lines.map(({ event }) => event)).toEqual(['status.failed']);
       await second.close();

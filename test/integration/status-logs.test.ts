@@ -1,4 +1,4 @@
-/** docs/logs.md: each command is run against the log of a daemon that goes through what the page asks about. */
+/** docs/logs.md: each command is run on the log of a daemon in which everything happened that the page asks about. */
 import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ async function questions(): Promise<Question[]> {
   });
 }
 
-/** What each answer must show, by a word of its question. */
+/** What each answer must contain, by the question. */
 const ANSWERS: Record<string, RegExp> = {
   'What happened last night?':
     /Fix the build: .*aborted[\s\S]*Never ends: .*wedged[\s\S]* server: The server is back/,
@@ -74,7 +74,7 @@ describe.skipIf(NO_JQ !== '')(`the questions of docs/logs.md${NO_JQ}`, () => {
             out,
           );
           expect(plain, `${title}\n${jq}`).toMatch(ANSWERS[named!]!);
-          // The journal's one is the same, fed by the journal.
+          // The command for the journal is the same, with the journal as its input.
           const fed = journal.replace('journalctl -u opencode-watchdog -o cat | ', '');
           expect(fed, title).toBe(jq.replace(' watchdog.log', ''));
         }),
@@ -102,7 +102,7 @@ function sh(command: string, cwd: string): Promise<string> {
   });
 }
 
-/** A daemon that aborts, fails to, restarts, is paused, asked and cut off; its log as it was written. */
+/** A daemon that aborts, fails to abort, restarts, is paused, asked and cut off. Returns its log as it was written. */
 async function anEventfulDay(): Promise<{ log: string; ids: Record<string, string> }> {
   const w = await watched({
     retry: { maxAttempts: 5 },
@@ -153,7 +153,7 @@ async function anEventfulDay(): Promise<{ log: string; ids: Record<string, strin
   const left = add('LEFT', 'Left alone');
   w.server.setStatus(left, retry(5));
   await w.saw('act.skipped', { sessionID: left });
-  // What this small world cannot bring about is said in its log as the daemon would.
+  // What this small world cannot cause is logged here as the daemon would log it.
   w.emit('health.summary', {
     idle: 4,
     busy: 0,

@@ -1,4 +1,4 @@
-/** Metrics, alert rules and dashboard: Prometheus' own tool accepts them, and they agree on the names. */
+/** Metrics, alert rules and dashboard: Prometheus's own tool accepts them, and they use the same names. */
 import { execFile, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +57,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-/** The sum of a metric's samples, labels as given. */
+/** The value of a metric's first sample with these labels. */
 function value(name: string, labels = ''): number {
   const lines = metrics.split('\n').filter((line) => line.startsWith(`opencode_watchdog_${name}`));
   const line = lines.find((each) => each.includes(labels));

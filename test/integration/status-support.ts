@@ -1,4 +1,4 @@
-/** A daemon that watches a fake opencode and answers at its status endpoint, with its log. */
+/** A daemon that watches a fake opencode, with its status endpoint and its log. */
 import { expect } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
 import { Daemon } from '../../src/daemon/daemon.js';
@@ -26,7 +26,7 @@ export interface Watched {
   status(): Promise<any>;
   post(path: string): Promise<Response>;
   port: number;
-  /** Says something in the daemon's log. */
+  /** Writes to the daemon's log. */
   emit: Telemetry['emit'];
 }
 

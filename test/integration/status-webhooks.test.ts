@@ -1,4 +1,4 @@
-/** Webhooks against a real HTTP server that takes, refuses, falls silent and comes back. */
+/** Webhooks with a real HTTP server that accepts, refuses, goes silent and comes back. */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -22,7 +22,7 @@ interface Taken {
   at: number;
 }
 
-/** Answers with each status in turn, the last for ever; `hang` never answers. */
+/** Answers with each status in turn, and with the last one for ever. `hang` never answers. */
 async function receiver(
   ...answers: Array<number | 'hang' | { status: number; retryAfter: string }>
 ) {
@@ -179,7 +179,7 @@ describe('a webhook', () => {
     const { taken, url } = await receiver('hang');
     const h = hook(url, {
       events: ['notify', 'session.stuck'],
-      // Longer than this test may take: a stop that waited for the receiver would not end in time.
+      // Longer than this test may take. A stop that waited for the receiver would not end in time.
       limits: { farewellMs: 1_000, timeoutMs: 600_000 },
     });
     h.telemetry.emit('notify.failed', { host: 'x', events: 1, tries: 1, error: 'x' });

@@ -1,4 +1,4 @@
-/** The fakes' own tests: a fake that misbehaves by mistake proves nothing. */
+/** Tests of the fakes themselves: a fake that misbehaves by mistake proves nothing. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
@@ -11,7 +11,7 @@ afterEach(async () => {
   await Promise.all(stops.splice(0).map((stop) => stop()));
 });
 
-/** Reads a stream until it has said `words`; leaves it open until the test's end. */
+/** Starts reading a stream, which stays open until the test's end. */
 async function listen(url: string) {
   const over = new AbortController();
   const res = await fetch(url, { signal: over.signal });

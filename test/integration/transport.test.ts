@@ -1,4 +1,4 @@
-/** JSON requests over undici, against a server that misbehaves in named ways. */
+/** JSON requests over undici, with a server that misbehaves in named ways. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OpencodeError } from '../../src/opencode/http/errors.js';
 import { Transport, type TransportOptions } from '../../src/opencode/http/transport.js';
@@ -72,7 +72,7 @@ describe('a request', () => {
   it('uses a kept connection for any number of others, one after the other', async () => {
     const transport = open();
     for (let n = 0; n < 20; n += 1) await transport.json({ path: server.path('is well') });
-    // The second request may come before undici knows that the first is over.
+    // The second request may come before undici knows that the first has ended.
     expect(server.connections()).toBeLessThanOrEqual(2);
   });
 

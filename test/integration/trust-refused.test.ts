@@ -1,4 +1,7 @@
-/** A file of the working directory: asked about on a terminal, and never taken by a reload that nobody has seen. */
+/**
+ * A configuration file in the working directory: a person is asked about it on a terminal, and no reload applies one
+ * that nobody has seen.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,7 +37,7 @@ const env = (more: NodeJS.ProcessEnv = {}) => ({
 });
 const write = (text: string) => writeFileSync(join(folder, NAME), text, { mode: 0o644 });
 
-/** A command on a terminal of its own, in the folder; `answer` is typed when it asks. */
+/** Runs a command on a terminal of its own, in the folder. `answer` is typed when it asks. */
 async function onTerminal(args: readonly string[], answer: string) {
   const words = [process.execPath, CLI, ...args].map((word) => `'${word}'`).join(' ');
   const child = spawn('script', ['--quiet', '--return', '--command', words, '/dev/null'], {
@@ -64,9 +67,9 @@ describe.skipIf(SCRIPT !== '')(`on a terminal${SCRIPT}`, () => {
     expect(no.said).not.toContain('retry.maxAttempts:');
     expect(no.said).toContain('opencode-watchdog config trust');
     expect(no.code).toBe(2);
-    // Enter alone is no.
+    // Enter alone means no.
     expect((await onTerminal(['abort', 'ses_1'], '')).code).toBe(2);
-    // The file counts then: it names a server where nobody listens.
+    // Now the file counts: it names a server at which nothing listens.
     const yes = await onTerminal(['abort', 'ses_1'], 'y');
     expect([yes.code, yes.said]).toEqual([3, expect.stringContaining(url)]);
     const again = await onTerminal(['abort', 'ses_1'], 'n');
@@ -113,7 +116,7 @@ describe('a reload', () => {
     const refused = await nth('config.invalid', 1);
     expect(refused.msg).toContain('recover.prompt');
     expect(refused.msg).toContain('opencode-watchdog config trust');
-    // Nothing of it was applied: 7 becomes 9 where the keys are free ones again.
+    // Nothing of it was applied: `maxAttempts` is still 7, so only the log level changes.
     write('retry: { maxAttempts: 7 }\nlog: { level: debug }\n');
     reload();
     const reloaded = await nth('config.reloaded', 1);

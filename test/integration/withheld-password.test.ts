@@ -1,4 +1,4 @@
-/** The password goes out only where the guard grants it, with requests and with the event stream alike. */
+/** The password is sent only if the guard grants it, both with requests and with the event stream. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -24,7 +24,7 @@ const WITHHELD: Authorisation = {
   why: 'The password was withheld from pid 7 (nc), uid 65534.',
 };
 
-/** Answers 401 to whoever shows no password. */
+/** Answers 401 to a request without a password. */
 async function server(host = '127.0.0.1') {
   const asked: IncomingMessage[] = [];
   const http = createServer((request, response) => {
@@ -76,11 +76,11 @@ test('the guard is asked for each request, and no password follows on a connecti
   expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
   expect(await asking.probe()).toMatchObject({ kind: 'ok', version: '1.2.3' });
   expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
-  // What answers 401 is looked at once more, always without the password.
+  // A server that answers 401 gets one more request, always without the password.
   const withPassword = asked.filter(({ headers }) => headers.authorization !== undefined);
   expect(withPassword).toHaveLength(1);
   const others = asked.filter((each) => each !== withPassword[0]).map(({ socket }) => socket);
-  // Who was not trusted may have kept the connection open, and have let go of the port to somebody who is.
+  // A server that was not trusted may have kept the connection open, and may have left the port to one that is trusted.
   expect(others).not.toContain(withPassword[0]?.socket);
 });
 
