@@ -16,7 +16,7 @@ test('a stranger on the port is named and never signalled', async () => {
   });
   const holder = await watchdog.saw('server.notice', { severity: 'warn' }, 120_000);
   expect(holder.notice).toContain(`pid ${process.pid}`);
-  // It answers, so it is alive: nothing is started beside it and nothing is ended.
+  // It answers, so it is alive: nothing is started beside it, and nothing is ended.
   const { answered } = await watchdog.saw('server.unsupported', {}, 120_000);
   expect(answered).toContain('text/html');
   expect(watchdog.events('server.restarting')).toEqual([]);

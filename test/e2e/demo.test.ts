@@ -1,4 +1,4 @@
-/** `npm run demo` works on the real opencode, and leaves nothing behind; the whole play is in test/long/demo.test.ts. */
+/** `npm run demo` works on the real opencode and leaves nothing behind. test/long/demo.test.ts plays the whole demo. */
 import { afterEach, beforeEach, test } from 'vitest';
 import { closeFolder, interrupted, openFolder, reached, startDemo } from '../support/demo.js';
 

@@ -1,4 +1,4 @@
-/** `batch` on a real opencode: interrupted, and taken up again. */
+/** `batch` on a real opencode: interrupted, and resumed. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -43,7 +43,7 @@ test('that is interrupted aborts and deletes what runs, and is taken up where it
 
   bench.provider.setDefault('[[ok]]');
   expect((await bench.cli(args)).code).toBe(2);
-  // As a kill in the middle of a line leaves it.
+  // As a kill in the middle of a line would leave it.
   await writeFile(output, `${before}{"id":"3","ok":tr`);
   const resumed = await bench.cli([...args, '--resume']);
   expect(resumed.stderr).toContain('2 of 2 tasks ok, 1 finished earlier');

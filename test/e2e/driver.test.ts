@@ -171,7 +171,7 @@ describe('a session of its own', () => {
     expect(error.message).toMatch(/is in retry \(attempt \d+: .*\): it was aborted/);
     expect(bench.provider.count('more')).toBe(0);
     expect(await driver.status(session)).toMatchObject({ status: { type: 'ready' } });
-    // Another process, and another directory than its own: neither takes it again.
+    // A call from another process, with another directory than the session's, is refused too.
     const again = await fails('send', session.id, '[[ok]] more', '--directory', '/tmp');
     expect(again).toMatchObject({ code: 1, error: { kind: 'session_in_retry' } });
     expect(bench.provider.count('more')).toBe(0);
@@ -186,7 +186,7 @@ describe('a session of its own', () => {
     );
     for (const session of [stuck, running, gone]) await driver.sendAsync(session!, '[[hang]] act');
     await waitFor(() => bench.provider.open('act') === 3, { what: 'three runs' });
-    // What a naive program does: its run goes on, unseen.
+    // A naive program deletes it while it runs: the run continues, unseen.
     await api.remove(gone!.id, other);
 
     const active = (await driver.sessions()).filter(({ status }) => status?.type === 'busy');

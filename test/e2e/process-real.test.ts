@@ -1,4 +1,7 @@
-/** `process/` on a real opencode: its tree ends with it, and it outlives its daemon. The rest: test/long/process-real.test.ts. */
+/**
+ * `process/` on a real opencode: its tree ends with it, and it outlives its daemon. For the rest see
+ * test/long/process-real.test.ts.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync, writeFileSync } from 'node:fs';

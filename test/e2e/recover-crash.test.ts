@@ -1,4 +1,7 @@
-/** Recovery after a crash, when asked for: the runs that it cut are continued on a real opencode, and no others. */
+/**
+ * Recovery after a crash, if it is configured: on a real opencode the runs that the crash cut are continued, and no
+ * others.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ASK_BASH, continuation, JudgedWorld, lines } from '../support/judged-world.js';
 

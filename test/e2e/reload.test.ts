@@ -1,4 +1,4 @@
-/** Signals to the daemon beside a real opencode: SIGHUP and SIGUSR2. */
+/** Signals to a daemon with a real opencode: SIGHUP and SIGUSR2. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -34,6 +34,6 @@ test('SIGHUP applies what can be applied live, an invalid file changes nothing, 
   const reloaded = await watchdog.saw('config.reloaded');
   expect(reloaded.applied).toEqual(['retry.maxAttempts', 'retry.maxDuration']);
   expect(reloaded.needRestart).toEqual(['watch.pollInterval']);
-  // The new limit is behind the session already.
+  // The session has exceeded the new limit already.
   await watchdog.saw('session.aborted', { sessionID: session.id, reason: 'attempts' });
 });

@@ -1,4 +1,7 @@
-/** A pile-up restarts the server once; an outage of the provider is not its fault: said once, answered by aborts. On a real opencode. */
+/**
+ * A pile-up restarts the server once. An outage of the provider is not the server's fault: it is reported once, and
+ * answered with aborts. On a real opencode.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../support/daemon.js';
 import { JudgedWorld } from '../support/judged-world.js';
@@ -27,7 +30,7 @@ test('a pile-up that a restart did not heal is an outage, said once, until the p
       ),
     );
 
-  // The first may be the server's fault, and a restart is the answer to it.
+  // The first pile-up may be the server's fault, so the server is restarted.
   const { pid } = watchdog.events('server.healthy')[0]!;
   const first = await round('first');
   const restarting = await watchdog.saw('server.restarting');
@@ -47,7 +50,7 @@ test('a pile-up that a restart did not heal is an outage, said once, until the p
   }
   expect(watchdog.events('session.aborting')).toEqual([]);
 
-  // The same again at once: now it is the provider.
+  // The same again at once: now the provider is to blame.
   const second = await round('second');
   const outage = await watchdog.saw('provider.outage');
   expect(outage).toMatchObject({

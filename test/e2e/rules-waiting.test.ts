@@ -1,4 +1,4 @@
-/** Nobody is there to answer: a request is rejected with a word (`waiting.action: reject`), on a real opencode. */
+/** Nobody is there to answer: a request is rejected with a message (`waiting.action: reject`), on a real opencode. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { askPerson, JudgedWorld, lines } from '../support/judged-world.js';
 
@@ -30,7 +30,7 @@ test('what nobody answers is rejected with a word, and the run goes on to its en
     expect(lines(watchdog, 'session.stuck', each), title).toMatchObject([{ reason: 'waiting' }]);
     expect(lines(watchdog, 'session.aborting', each), title).toEqual([]);
     expect(world.hungUp(each), title).toBe(0);
-    // The model was told, and answered to it.
+    // The model was told, and answered.
     expect(world.provider.count(`(${title})`), title).toBe(2);
   }
   expect(watchdog.events('error')).toEqual([]);

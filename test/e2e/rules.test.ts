@@ -1,4 +1,7 @@
-/** Judged on a real opencode: patterns side by side. No healthy session is touched, each stuck one is ended. All patterns: test/long/rules-stuck.test.ts. */
+/**
+ * The rules on a real opencode, with patterns side by side: no healthy session is touched, and each stuck one is ended.
+ * For all patterns see test/long/rules-stuck.test.ts.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../support/daemon.js';
 import {
@@ -24,7 +27,7 @@ beforeAll(async () => {
     retry: { maxAttempts: 3, maxDuration: world.time(20), maxWait: world.time(60) },
     stall: { maxSilence: world.time(5), maxToolTime: world.time(12) },
     pileup: { minSessions: 3, minDuration: world.time(5) },
-    // So that a wrong verdict would do even more harm.
+    // So that a wrong decision would do even more harm.
     recover: { afterAbort: 'continue', afterRestart: 'continue' },
   });
 });
@@ -74,7 +77,7 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
   await world.asked(ghost);
   await opencode.remove(ghost.id, ghost.directory);
 
-  // The limits bite.
+  // The limits take effect.
   await expectEnded(watchdog, hung, 'silence');
   await expectEnded(watchdog, limited, 'attempts');
   await expectEnded(watchdog, spent, 'hopeless');
@@ -87,7 +90,7 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
     expect(lines(watchdog, 'session.continued', each), each.title).toHaveLength(1);
   }
 
-  // The longest are over: whoever waits has been waiting for longer than every limit.
+  // The longest runs are over. So each waiting session has waited for longer than every limit.
   const working = [stream, reasoning, sleep, sleeps, delegating, deep, parent, flaky, compacted];
   await Promise.all(working.map((each) => world.finished(each)));
   expect(await compaction).toBe(true);
@@ -118,13 +121,13 @@ test('healthy sessions beyond every limit are left alone, and the stuck ones bes
     expect(lines(watchdog, 'session.continued', each), each.title).toEqual([]);
     await world.idle(each);
   }
-  // The provider is the witness: nobody hung up on it but the person, and the watchdog on the subagent that hung.
+  // The provider shows it: only the person hung up on it, and the watchdog for the subagent that hung.
   for (const each of healthy) {
     expect(world.hungUp(each), each.title).toBe(each === stopped || each === parent ? 1 : 0);
   }
   expect(watchdog.events('server.restarting')).toEqual([]);
 
-  // What each looked like.
+  // The health that was shown for each.
   const seen = (each: Judged, health: string) =>
     watchdog.events('session.health', { sessionID: each.id, health }).length;
   for (const each of [delegating, deep, subagents[1]!]) {

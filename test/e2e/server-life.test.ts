@@ -14,7 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => world?.end());
 
-/** A healthy answer in so many chunks, a tenth of a second each: more on a slow machine, where it must outlast the same. */
+/**
+ * A healthy answer in this many chunks, a tenth of a second apart. There are more on a slow machine, where it must
+ * outlast the same things.
+ */
 const stream = (chunks: number) => `[[stream ${stretched(chunks)} 100]]`;
 
 test('a killed server is brought back, a stopped one is let run, one that stays frozen is replaced, and the next daemon takes it over', async () => {
@@ -47,7 +50,7 @@ test('a killed server is brought back, a stopped one is let run, one that stays 
   expect(isAlive(second.pid!)).toBe(false);
   expect((await api(url).health()).healthy).toBe(true);
 
-  // The daemon is killed in its turn.
+  // Now the daemon is killed.
   watchdog.child.kill('SIGKILL');
   await watchdog.stop();
   const next = await daemon();

@@ -1,4 +1,4 @@
-/** The status page in a real browser: what happens is seen without a reload, acts act. */
+/** The status page in a real browser: changes show without a reload, and its buttons act. */
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
@@ -8,7 +8,7 @@ import { aborted, anHour, stuck } from '../support/status-hour.js';
 import { openWorld, type StatusWorld } from '../support/status-world.js';
 import { waitFor } from '../support/wait.js';
 
-/** `UPDATE_SCREENSHOTS=1` writes the pictures of the documentation. */
+/** `UPDATE_SCREENSHOTS=1` writes the documentation's pictures. */
 const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 const PACKAGE = new URL('../../package.json', import.meta.url);
 
@@ -41,7 +41,7 @@ async function visit(w: StatusWorld, options: PageOptions = {}): Promise<Page> {
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(String(error)));
   page.on('console', (message) => {
-    // A page that loses its daemon says so in its own way; the browser's line about it is no fault.
+    // A page that loses its daemon says so itself. The browser's own line about it is no fault.
     const isNetwork = message.text().includes('net::ERR_');
     if (message.type() === 'error' && !isNetwork) complaints.push(message.text());
   });
@@ -85,7 +85,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     );
     await page.locator('#incidents summary').click();
     await page.getByText('seen idle after 38 ms').first().waitFor();
-    // Spoken once, for those who listen.
+    // Announced once, for screen readers.
     expect(await page.locator('#news').textContent()).toContain(
       'Session “Fix the build” is stuck: 12 requests have failed, limit 12',
     );
@@ -125,20 +125,20 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     w.health('ses_1', 'busy', { title: 'Write the docs' });
     const page = await visit(w);
     await row(page, 'ses_1').waitFor();
-    // As text: the page's own types are not those of Node.
+    // Passed as text: the page's types are not Node's.
     const focused = () => page.evaluate<string>('document.activeElement.textContent.trim()');
     for (let i = 0; i < 20 && (await focused()) !== 'Abort'; i += 1)
       await page.keyboard.press('Tab');
     expect(await focused()).toBe('Abort');
     await page.keyboard.press('Enter');
     await page.locator('dialog[open]').waitFor();
-    // Inside the dialog the first button is the harmless one.
+    // The first button in the dialog is the harmless one.
     expect(await focused()).toBe('Cancel');
     await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
     await waitFor(() => w.source.acts.includes('abort ses_1'), { interval: 10 });
     const table = page.getByRole('table', { name: /Sessions/ });
-    // The heading, the group's, and the session's.
+    // The heading, the group's row, and the session's row.
     expect(await table.getByRole('row').count()).toBe(3);
     expect(await table.getByRole('columnheader').count()).toBe(6);
   });
@@ -162,7 +162,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     await page.getByRole('button', { name: 'Abort Write the docs' }).click();
     await page.locator('dialog').getByRole('button', { name: 'Abort session' }).click();
     await page.getByText('Session ses_1 is aborted').waitFor();
-    // For this tab, also after a reload; and in no cookie.
+    // The token stays for this tab, also after a reload, and is in no cookie.
     await page.reload();
     await page.getByRole('button', { name: 'Abort Write the docs' }).waitFor();
     expect(await page.context().cookies()).toEqual([]);
@@ -317,7 +317,7 @@ describe.skipIf(NO_BROWSER !== '')(`the status page${NO_BROWSER}`, () => {
     const { version } = JSON.parse(readFileSync(PACKAGE, 'utf8'));
     const w = await openWorld({ back: 11_520_000, version });
     worlds.push(w);
-    // As measured of a daemon by itself: here it would be the memory of the tests.
+    // As measured for a daemon alone. Here it would be the memory of the tests.
     vi.spyOn(process.memoryUsage, 'rss').mockReturnValue(93_680_000);
     await anHour(w);
     const looks = {

@@ -1,4 +1,7 @@
-/** A server that dies or hangs under its runs, on a real opencode: who goes on, who does not, and what is kept of it. */
+/**
+ * A server that dies or hangs while runs are at work, on a real opencode: which runs continue, which do not, and what
+ * evidence is kept.
+ */
 import { execFile } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +23,7 @@ test('of eight runs one kills the server each time: seven are finished, and the 
     recover: { afterRestart: 'continue', prompt: 'Please continue.', quarantineAfter: 2 },
   });
   await world.warmUp(directory);
-  // It kills when it may, so that all eight are seen at work.
+  // The killer waits for a file, so that all eight are seen at work before.
   const gate = join(home.path, 'tmp', 'kill');
   const kills = `[[bash until test -e ${gate}; do sleep 0.1; done; kill -9 $PPID]]`;
   provider.setDefault(kills, '(killer)');
@@ -74,7 +77,7 @@ test('before a frozen server is restarted, what it was doing is kept, and report
   const { pid } = await watchdog.saw('server.healthy');
   const open = await world.begin({ title: 'open', text: '[[hang]]' });
   await watchdog.saw('session.health', { sessionID: open.id, health: 'busy' });
-  // It is let run on each time, until that is seen to be of no use.
+  // The watchdog continues it each time, until it sees that this is of no use.
   const settled = () =>
     watchdog.events('server.continued').length + watchdog.events('server.evidence').length;
   while (watchdog.events('server.evidence').length === 0) {
@@ -97,7 +100,7 @@ test('before a frozen server is restarted, what it was doing is kept, and report
   expect(readFileSync(join(String(folder), 'output.log'), 'utf8')).toContain('listening');
 
   const found = JSON.parse(await report('--format', 'json'));
-  // It was stopped by a signal first: that is one incident.
+  // It was stopped by a signal first, which is an incident of its own.
   const incident = found.incidents.find(
     ({ evidence }: { evidence?: string }) => evidence === folder,
   );
@@ -109,7 +112,7 @@ test('before a frozen server is restarted, what it was doing is kept, and report
   expect(words).toContain('opencode server listening');
 });
 
-/** What `report` prints of this world's server. */
+/** Returns what `report` prints about this world's server. */
 async function report(...args: string[]): Promise<string> {
   const url = `http://127.0.0.1:${world.port}`;
   const { stdout } = await promisify(execFile)(

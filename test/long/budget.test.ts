@@ -1,9 +1,12 @@
-/** Budgets on a real opencode with a model that has a price: over a subagent, a restart of the daemon, and its absence. */
+/**
+ * Budgets on a real opencode with a model that has a price: with a subagent, through a restart of the daemon, and while
+ * no daemon runs.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JudgedWorld, lines, touches } from '../support/judged-world.js';
 import { waitFor } from '../support/wait.js';
 
-/** Each step reports ten input tokens: one dollar. */
+/** Each step reports ten input tokens, which cost one dollar. */
 const PAID = { paid: { name: 'paid', cost: { input: 100_000, output: 0 } } };
 const FOREVER = '[[calls forever read {"filePath":"a%n.txt"}]]';
 
@@ -42,11 +45,11 @@ test('what a day has cost outlives the daemon, and ends the run that spends the 
   ]);
   const asked = world.requests(spender);
 
-  // A new run may begin: what it is about shows with its first step.
+  // A new run may begin: whether it is over budget shows with its first step.
   const next = await begin('next', FOREVER);
   await second.saw('session.aborted', { sessionID: next.id, reason: 'budget' }, 60_000);
   expect(second.events('budget.exceeded')).toHaveLength(1);
-  // The provider is the witness: the step under way when the budget was spent is the last.
+  // The provider shows it: the step under way when the budget was spent is the last one.
   expect(world.requests(spender)).toBe(asked);
   for (const each of [parent, meanwhile]) expect(touches(second, each)).toEqual([]);
 });

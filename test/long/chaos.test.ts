@@ -6,8 +6,8 @@ import { expect, test } from 'vitest';
 import type { Report } from '../../chaos/report.js';
 
 /**
- * A server killed, a daemon killed, a full disk, a broken network: a seed whose half minute has some of each. Where the
- * kernel gives no network of its own, the same seed makes two halves of it.
+ * A seed whose half minute has a killed server, a killed daemon, a full disk and a broken network. If the kernel allows
+ * no network of our own, the same seed is run in two halves.
  */
 const SEED = 157;
 const MAIN = fileURLToPath(new URL('../../chaos/main.ts', import.meta.url));

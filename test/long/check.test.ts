@@ -22,7 +22,7 @@ test('a model that no provider has is red with the nearest that is known; a refu
   const asked = (password: string) =>
     runInHome(home, ['check', '--url', server.url], { OPENCODE_SERVER_PASSWORD: password });
   try {
-    // The first look at the providers takes the longest: on a busy machine longer than `check` waits.
+    // The first request for the providers takes the longest, on a busy machine longer than `check` waits.
     await server.api.call('GET', '/config/providers');
     await server.api.call('GET', '/config/providers', home.directory);
     const unknown = await asked('right-pa55word');

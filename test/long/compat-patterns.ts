@@ -1,6 +1,6 @@
 /**
- * The patterns that every version of opencode must show, side by side on one server in two directories, and what the
- * daemon made of each. Used by `compat.test.ts` and, over all versions, by `scripts/compat.ts`.
+ * The patterns that every version of opencode must show, side by side on one server in two directories, and how the
+ * daemon handled each. `compat.test.ts` uses them, and `scripts/compat.ts` for all versions.
  */
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { freePort } from '../support/ports.js';
 import { pause, waitFor } from '../support/wait.js';
 
 const START_TIMEOUT_MS = 120_000;
-/** Longer than `stall.maxSilence` and everything else that could touch a healthy run. */
+/** Longer than `stall.maxSilence` and every other limit that could affect a healthy run. */
 const HEALTHY_SECONDS = 11;
 const PATIENCE_MS = 60_000;
 /** From the prompt to the question. */
@@ -22,7 +22,7 @@ const LIMITS = {
   probe: { interval: '1s', timeout: '2s' },
   retry: { maxAttempts: 3, maxDuration: '5m', maxWait: '2m' },
   stall: { maxSilence: '8s', maxToolTime: '2m' },
-  // Aborts alone are tried here.
+  // Only aborts are tested here.
   pileup: { minSessions: 99 },
   status: { listen: 'off' },
 };
@@ -36,7 +36,7 @@ export interface Row {
 export interface Report {
   version: string;
   rows: Row[];
-  /** Warnings of the daemon about the server, each once. */
+  /** The daemon's warnings about the server, each once. */
   notices: string[];
 }
 
@@ -46,12 +46,12 @@ interface World {
   watchdog: TestDaemon;
   project: string;
   other: string;
-  /** A directory whose opencode.json has bash ask for permission: 1.0 knows no permissions of a session. */
+  /** A directory whose opencode.json makes bash ask for permission: 1.0 has no permissions for a single session. */
   careful: string;
   prompt(text: string, where?: { directory?: string }): Promise<string>;
 }
 
-/** Gives what was seen; equal to `expected` where all is well. */
+/** `play` returns what was seen. It equals `expected` if all is well. */
 interface Pattern {
   expected: string;
   play(world: World): Promise<string>;
@@ -59,7 +59,7 @@ interface Pattern {
 
 const noStatusInOldest = (): Awaited<ReturnType<OpencodeApi['status']>> => ({});
 
-/** The first word on how the watchdog took it: aborted for a reason, failed, or ended by itself. */
+/** How the run came out, by the first event that tells: aborted for a reason, failed, or ended by itself. */
 async function verdict({ watchdog, opencode }: World, sessionID: string, directory: string) {
   const end = await waitFor(
     () =>
@@ -75,7 +75,7 @@ async function verdict({ watchdog, opencode }: World, sessionID: string, directo
   }
   const stuck = watchdog.events('session.stuck', { sessionID })[0];
   if (end.event === 'session.failed') return 'failed';
-  // An abort that was verified is said a moment after the status.
+  // A verified abort is logged a moment after the status.
   if (stuck) {
     const aborted = await waitFor(() => watchdog.events('session.aborted', { sessionID })[0]);
     return `aborted: ${aborted.reason}`;
@@ -83,7 +83,7 @@ async function verdict({ watchdog, opencode }: World, sessionID: string, directo
   return 'untouched, ended';
 }
 
-/** A prompt that is stuck, in the other directory or the server's own. */
+/** A stuck prompt, in the other directory or in the server's own. */
 const stuck = (text: string, expected: string, elsewhere = false): Pattern => ({
   expected,
   play: async (world) => {
@@ -92,7 +92,7 @@ const stuck = (text: string, expected: string, elsewhere = false): Pattern => ({
   },
 });
 
-/** A prompt that is healthy: it must end by itself, and the provider must have been heard to the end. */
+/** A healthy prompt: it must end by itself, and the provider must have been heard to the end. */
 const healthy = (text: string, elsewhere = false): Pattern => ({
   expected: 'untouched, ended',
   play: async (world) => {
@@ -102,7 +102,7 @@ const healthy = (text: string, elsewhere = false): Pattern => ({
   },
 });
 
-/** A person is asked, takes longer than every limit, and answers. */
+/** A person is asked, takes longer than every limit, and then answers. */
 const asking = (text: string, on: 'permission' | 'question'): Pattern => ({
   expected: 'waiting, untouched, ended',
   play: async (world) => {
@@ -114,7 +114,7 @@ const asking = (text: string, on: 'permission' | 'question'): Pattern => ({
     if (on === 'question') await opencode.replyQuestion(id, directory, [['left']]);
     else {
       await opencode.replyPermission(id, directory, 'once').catch(() =>
-        // The route up to 1.0.
+        // The route in versions up to 1.0.
         opencode.call('POST', `/session/${sessionID}/permissions/${id}`, directory, {
           response: 'once',
         }),
@@ -161,7 +161,7 @@ const patterns: Record<string, Pattern> = {
   'key refused (401)': stuck('[[401]]', 'failed'),
 };
 
-/** Last, when the others have ended. */
+/** Runs last, when the other patterns have ended. */
 async function killed({ watchdog, provider, prompt, other }: World): Promise<string> {
   const sessionID = await prompt('[[stream 300 200]]', { directory: other });
   await waitFor(() => provider.open('[[stream 300') === 1, { what: 'a run to interrupt' });
@@ -184,7 +184,7 @@ const firstWords = (error: Error) =>
     .replace(/ \{.*?\}/, '')
     .slice(0, 90);
 
-/** Boots opencode ($OPENCODE_TEST_BIN, or node_modules') under a daemon, and plays every pattern. */
+/** Starts opencode ($OPENCODE_TEST_BIN, or node_modules) under a daemon, and plays every pattern. */
 export async function tryPatterns(): Promise<Report> {
   const cleanups: (() => Promise<unknown>)[] = [];
   try {
@@ -193,7 +193,7 @@ export async function tryPatterns(): Promise<Report> {
     const home = await prepareHome(provider);
     cleanups.push(() => home.remove());
     const project = home.directory;
-    // 1.0.0 tells of its own directory alone.
+    // 1.0.0 reports only on its own directory.
     const other = process.env.OPENCODE_TEST_ONE_DIRECTORY ? project : await home.project('other');
     const careful = await home.project('careful');
     const asks = JSON.stringify({ permission: { bash: 'ask' } });
@@ -206,7 +206,8 @@ export async function tryPatterns(): Promise<Report> {
     cleanups.push(() => watchdog.stop());
     const { version } = await watchdog.saw('server.healthy', {}, START_TIMEOUT_MS);
     await watchdog.saw('stream.connected');
-    // Releases before 1.1 do not bring the provider's package and fetch it: here is one that was fetched before.
+    // Releases before 1.1 do not contain the provider's package and download it. This is a copy that was downloaded
+    // before.
     const packages = process.env.OPENCODE_TEST_PACKAGES;
     if (packages) await cp(packages, join(home.path, 'cache/opencode'), { recursive: true });
     const opencode = api(url);
@@ -221,13 +222,13 @@ export async function tryPatterns(): Promise<Report> {
         const { id } = await opencode.createSession({ directory });
         await opencode.promptAsync(id, directory, text).catch((error: Error) => {
           if (!error.message.includes(' 404 ')) throw error;
-          // 1.0.0 has only the route that waits for the run's end.
+          // 1.0.0 has only the route that waits for the end of the run.
           opencode.prompt(id, directory, text).catch(() => {});
         });
         return id;
       },
     };
-    // The first prompt in a directory makes its instance, which takes seconds.
+    // The first prompt in a directory creates its instance, which takes seconds.
     for (const directory of [project, other, careful]) {
       const { id } = await opencode.createSession({ directory });
       await opencode.prompt(id, directory, '[[ok]]');

@@ -1,13 +1,13 @@
 /**
- * The core of the main job on the opencode of the tests ($OPENCODE_TEST_BIN, or the one of node_modules) and on one
- * old version, which is installed when it is needed. `scripts/compat.ts` tries all versions.
+ * The core of the main job on the tests' opencode ($OPENCODE_TEST_BIN, or the one in node_modules) and on one old
+ * version, which is installed if needed. `scripts/compat.ts` tries all versions.
  */
 import { describe, expect, test } from 'vitest';
 // @ts-expect-error: a script without types
 import { installOpencode } from '../../scripts/install-opencode.mjs';
 import { tryPatterns } from './compat-patterns.js';
 
-/** An old line that is still in use; 1.1.65 and 1.14.48 are `scripts/compat.ts`'s to try. */
+/** An old version line that is still in use. `scripts/compat.ts` tries 1.1.65 and 1.14.48. */
 const OLD_VERSION = '1.2.27';
 const INSTALL_AND_TRY_MS = 480_000;
 

@@ -1,4 +1,4 @@
-/** Who brings the server back, on a real opencode: the user’s own command, and somebody else. */
+/** Who brings the server back, on a real opencode: the user’s own command, or somebody else. */
 import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -55,7 +55,7 @@ test('of 20 with three stuck at concurrency 4: the stuck are aborted and reporte
   const results = batchLines(stdout);
   expect(results.map(({ id }) => id).sort()).toHaveLength(20);
   const failed = results.filter(({ ok }) => !ok);
-  // With its error, should another fail.
+  // Compared as a list, so that an unexpected failure shows with its error.
   expect(failed.filter(({ id }) => !['t15', 't3', 't8'].includes(id))).toEqual([]);
   expect(failed).toHaveLength(3);
   for (const { error } of failed) {

@@ -1,4 +1,4 @@
-/** Every command of the skill file is run as it stands there, on a real opencode. */
+/** Every command in the skill file is run as it is written there, on a real opencode. */
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** Failover on a real opencode: two providers, of which one is out for a while and comes back. */
+/** Failover on a real opencode: two providers, one of which is out for a while and comes back. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FIRST_REST_MS } from '../../src/watchdog/group/failover.js';
 import type { TestDaemon } from '../support/daemon.js';
@@ -6,7 +6,10 @@ import { type FakeProvider, startFakeProvider } from '../support/fake-provider.j
 import { continuation, type Judged, JudgedWorld, lines } from '../support/judged-world.js';
 import { waitFor } from '../support/wait.js';
 
-/** The observed clock leaves out what a busy machine stalls, so that its time may come later than the wall clock's, ms. */
+/**
+ * The observed clock leaves out time in which a busy machine stalls. So its times may come this much later than the
+ * wall clock's, ms.
+ */
 const LATER_MS = 5_000;
 
 let spare: FakeProvider;
@@ -20,7 +23,7 @@ afterAll(async () => {
   await spare?.stop();
 });
 
-/** On which model it is continued; where it is not, the log says why. */
+/** The model on which it is continued. If it is not continued, the log says why. */
 async function goesOn(watchdog: TestDaemon, session: Judged): Promise<unknown> {
   const { event, model, msg } = await continuation(watchdog, session);
   expect(event, msg).toBe('session.continued');
@@ -39,7 +42,7 @@ test('while one of two providers is out, all sessions go on with the other, and 
     },
   });
   await world.warmUp(world.directory);
-  /** One whose own model fails, so that its continuation chooses from the chain. */
+  /** A session whose own model fails, so that its continuation chooses from the chain. */
   const failsElsewhere = (title: string) =>
     world.begin({ title, text: '[[only m2]]', model: 'spare/m1' });
 
@@ -47,10 +50,10 @@ test('while one of two providers is out, all sessions go on with the other, and 
   const first = await world.begin({ title: 'first', text: '[[ok]]' });
   expect(await goesOn(watchdog, first)).toBe('spare/m2');
   const outSince = Date.now();
-  // What the first has learnt, the second need not: the provider that is out is not even asked.
+  // The second need not learn again what the first has learnt: the provider that is out is not even asked.
   const second = await failsElsewhere('second');
   expect(await goesOn(watchdog, second)).toBe('spare/m2');
-  // A key that is refused is refused elsewhere, too.
+  // A key that one provider refuses is refused by the others too.
   const refused = await world.begin({ title: 'refused', text: '[[401]]', model: 'spare/m1' });
   await watchdog.saw('session.failed', { sessionID: refused.id });
   for (const each of [first, second]) await world.finished(each);

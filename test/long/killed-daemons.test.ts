@@ -1,4 +1,4 @@
-/** A daemon that is killed at all kinds of moments, on a real opencode. */
+/** A daemon that is killed at many different moments, on a real opencode. */
 import { expect, test } from 'vitest';
 import { api } from '../support/opencode.js';
 import { pause, waitFor } from '../support/wait.js';
@@ -17,10 +17,11 @@ test(`a daemon that is killed ${TIMES} times at all kinds of moments leaves one 
   await opencode.promptAsync(healthy.id, directory, '[[stream 500 100]]');
   const touched: string[] = [];
   for (let round = 0; round < TIMES; round++) {
-    // A stuck session each round, so that many a daemon dies in the middle of an abort.
+    // A stuck session in each round, so that many daemons die in the middle of an abort.
     const stuck = await opencode.createSession({ directory });
     await opencode.promptAsync(stuck.id, directory, `[[429]] ${round}`);
-    // Not a wait for something: the moment of the kill is what this test varies, the same way each time.
+    // This pause does not wait for anything. It sets the moment of the kill, which this test varies, in the same way
+    // each time.
     const moment = (round * 397) % 900;
     await pause(moment);
     watchdog.child.kill('SIGKILL');
@@ -34,7 +35,7 @@ test(`a daemon that is killed ${TIMES} times at all kinds of moments leaves one 
   }
   expect((await watchdog.saw('server.healthy')).pid).toBe(pid);
   expect(touched).toEqual([]);
-  // The last daemon cleans up after all the dead ones: nothing stuck is left, and the healthy one streams on.
+  // The last daemon finishes what the dead ones left: no stuck session remains, and the healthy one keeps streaming.
   await waitFor(async () => Object.keys(await opencode.status(directory)).length <= 1, {
     what: 'every stuck session to be ended',
     timeout: 90_000,

@@ -1,4 +1,4 @@
-/** The main job on a real opencode: what is stuck is aborted, what is healthy is not, and the server lives on. */
+/** The main job on a real opencode: stuck sessions are aborted, healthy ones are not, and the server lives on. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { api, type Opencode, startOpencode } from '../support/opencode.js';
 import { isAlive } from '../support/processes.js';
@@ -6,7 +6,7 @@ import { measureSlowness, stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
 import { createWorld, testWorld, type World } from '../support/world.js';
 
-/** One with a server that no daemon started: it serves the tests that leave it alive. */
+/** A world whose server no daemon started. It serves the tests that leave the server alive. */
 let running: World;
 let server: Opencode;
 
@@ -20,7 +20,10 @@ afterAll(async () => {
   await running?.end();
 });
 
-/** A healthy answer in so many chunks, a tenth of a second each: more on a slow machine, where it must outlast the same. */
+/**
+ * A healthy answer in this many chunks, a tenth of a second apart. There are more on a slow machine, where it must
+ * outlast the same things.
+ */
 const stream = (chunks: number) => `[[stream ${stretched(chunks)} 100]]`;
 
 async function world(): Promise<World> {
@@ -50,7 +53,7 @@ test('one stuck of two sessions is aborted, and the other streams on to its end'
   await watchdog.saw('session.aborted', { sessionID: stuck.id });
   expect(await opencode.status(directory)).not.toHaveProperty(stuck.id);
 
-  // The provider is the witness: it is asked no more for the stuck one, and to the end for the other.
+  // The provider shows it: it gets no more requests for the stuck session, and was heard to the end for the other.
   const asked = provider.count('[[429]] stuck');
   await watchdog.saw('session.health', { sessionID: healthy.id, health: 'idle' });
   expect(provider.count('[[429]] stuck')).toBe(asked);
@@ -97,7 +100,7 @@ test('a dry run decides and does nothing', async () => {
   await server.api.promptAsync(session.id, directory, '[[429]] dry');
   await watchdog.saw('session.stuck', { sessionID: session.id, reason: 'attempts' });
   await watchdog.saw('act.skipped', { act: 'abort', sessionID: session.id });
-  // A later attempt is the proof that nothing was done: only a living run makes it.
+  // A later attempt proves that nothing was done: only a living run makes one.
   const asked = provider.count('[[429]] dry');
   await waitFor(() => provider.count('[[429]] dry') > asked, {
     what: 'one more attempt',
@@ -119,7 +122,7 @@ test('a wrong password is said, leads to no restart, and is printed nowhere', as
     probe: { interval: '200ms', timeout: '1s', maxFailures: 2 },
   });
   await watchdog.saw('server.unauthorized', { status: 401 });
-  // Two summaries are many refused probes later.
+  // By the second summary there were many refused probes.
   await waitFor(() => watchdog.events('health.summary').length >= 2, { what: 'two summaries' });
   expect(watchdog.events('server.unauthorized')).toHaveLength(1);
   expect(watchdog.events('server.restarting')).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * A night on a real opencode, with one of each trouble and a restart of the daemon in its middle: what `report` says in the
- * morning is what happened.
+ * A night on a real opencode with one fault of each kind, and a restart of the daemon in the middle. In the morning
+ * `report` must say what happened.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -66,7 +66,7 @@ test('the report of a night with one of each trouble is what happened', async ({
     await ends(evening, await begin(title, prompt), outcome);
   }
   const esc = await begin('is left by a person', '[[stream 3000 100]]');
-  // Before its first message there is nothing that an abort could leave its mark on.
+  // Before the run's first message an abort leaves no trace.
   await waitFor(() => world.provider.count('[[stream 3000 100]]') > 0, {
     what: 'the run that a person leaves',
     timeout: PATIENCE_MS,
@@ -75,7 +75,7 @@ test('the report of a night with one of each trouble is what happened', async ({
   await ends(evening, esc, 'aborted_elsewhere');
   expect(await evening.stop()).toBe(0);
 
-  // The same server, another daemon.
+  // The same server, with a new daemon.
   const morning = await world.daemon(CONFIG);
   const { pid } = await morning.saw('server.healthy', {}, PATIENCE_MS);
   const cut = await begin('was at work', '[[stream 3000 100]]');
@@ -127,7 +127,7 @@ test('the report of a night with one of each trouble is what happened', async ({
   expect(text.split('\n').length).toBeLessThanOrEqual(40);
   expect(text).toMatch(/Waiting for a person now: 1\n.*asks: a permission is unanswered/);
   expect(text).toMatch(/hangs: stuck \(silence\) → aborted after /);
-  // Whatever the daemon, the report outlives it.
+  // The report is still there when the daemon has ended.
   await morning.stop();
   const { stdout: after } = await run(process.execPath, args, { env });
   expect(after).toContain('Restarts: 1');

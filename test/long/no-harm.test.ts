@@ -16,7 +16,7 @@ import { createWorld, type World } from '../support/world.js';
 
 let world: World;
 let opencode: ReturnType<typeof api>;
-/** The one real server, spawned by the first daemon. */
+/** The one real server, started by the first daemon. */
 let server: number;
 let watchdog: TestDaemon;
 

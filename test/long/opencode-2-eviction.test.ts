@@ -1,4 +1,6 @@
-/** OpenCode 2: an eviction that is answered 204 and ends nothing. It takes 15 s to prove that, so it is a long test. */
+/**
+ * OpenCode 2: an eviction that is answered with 204 and ends nothing. Proving that takes 15 s, so this is a long test.
+ */
 import { expect, onTestFinished, test } from 'vitest';
 import { TestRun } from '../integration/daemon-support.js';
 import { startFakeOpencode2 } from '../support/fake-opencode-2.js';

@@ -1,4 +1,4 @@
-/** By default opencode's own retries come to their end: nobody ends a run before its last request. About 70 s. */
+/** By default opencode's own retries run to their end: no run is ended before its last request. Takes about 70 s. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { api } from '../support/opencode.js';
 import { waitFor } from '../support/wait.js';

@@ -1,6 +1,6 @@
 /**
- * Runs of the preview of OpenCode 2's API on a real opencode 1.18: they are in no status of 1.x, and no abort of 1.x ends
- * them. One that hangs is interrupted, healthy ones and a question that waits are left alone.
+ * Runs of the preview of OpenCode 2's API on a real opencode 1.18: no status of 1.x shows them, and no abort of 1.x
+ * ends them. A run that hangs is interrupted. Healthy runs and a waiting question are left alone.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JudgedWorld, touches } from '../support/judged-world.js';
@@ -29,7 +29,7 @@ async function begin(title: string, text: string, directory = world.directory) {
 }
 
 test('what hangs is interrupted by its own route, what is healthy or waits is left alone', async () => {
-  // A directory's first prompt by this API may be taken and never run (seen on 1.18.33).
+  // A directory's first prompt through this API may be accepted and never run (seen on 1.18.33).
   for (const directory of [world.directory, world.other]) await begin('first', '[[ok]]', directory);
   await waitFor(async () => (await active()).length === 0, { timeout: 60_000 });
   const watchdog = await world.daemon({

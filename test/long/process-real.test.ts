@@ -1,4 +1,4 @@
-/** `process/` on a real opencode, what is rarer: a replaced binary, a second server, PID 1, an adopted server. */
+/** `process/` on a real opencode, the rarer cases: a replaced binary, a second server, PID 1, an adopted server. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -98,7 +98,7 @@ test('as PID 1 of its namespace the server survives every signal, and that is sa
      writeFileSync('${result}.part', JSON.stringify({ mode: auto.mode, reason: auto.reason, notices, errors, alive }));
      renameSync('${result}.part', '${result}');`,
   );
-  // The shell becomes opencode, and is PID 1; the daemon's part runs beside it.
+  // The shell becomes opencode, with PID 1. The daemon's part runs beside it.
   const inside = `"$NODE" --import tsx ${script} & exec opencode serve --hostname 127.0.0.1 --port ${port}`;
   const child = spawn('unshare', [...unshare, 'sh', '-c', inside], {
     cwd: new URL('../..', import.meta.url).pathname,

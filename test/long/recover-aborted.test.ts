@@ -1,4 +1,4 @@
-/** Recovery after an abort, when asked for: the aborted runs are continued on a real opencode, and no others. */
+/** Recovery after an abort, if it is configured: on a real opencode the aborted runs are continued, and no others. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   continuation,
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => world?.end());
 
-/** The models that its conversation was sent to, in order and once each. */
+/** The models that the session's requests went to, in order and each once. */
 const models = (world: JudgedWorld, { title }: Judged) => [
   ...new Set(world.provider.about(`(${title})`).map(({ model }) => model)),
 ];
@@ -24,7 +24,7 @@ test('an aborted run is continued on the fallback model, and finishes there', as
   await world.serve();
   const { directory, other, provider, opencode } = world;
   await world.warmUp(directory, other);
-  // A prompt without a marker, as `recover.prompt` is: the one model is down for it too.
+  // `recover.prompt` has no marker, so this default applies to it: the one model is down for it too.
   provider.setDefault('[[only m2]]');
   const watchdog = await world.daemon({
     retry: { maxAttempts: 2 },
@@ -32,7 +32,7 @@ test('an aborted run is continued on the fallback model, and finishes there', as
     pileup: { minSessions: 99 },
     recover: { afterAbort: 'continue', models: ['fake/m2'], prompt: 'Please continue.' },
   });
-  // A person is quicker than the limits.
+  // A person aborts it before the limits do.
   const stopped = await world.begin({
     title: 'stopped by a person',
     text: `[[stream ${world.count(600)} 100]]`,
@@ -40,7 +40,8 @@ test('an aborted run is continued on the fallback model, and finishes there', as
   });
   await world.asked(stopped);
   await opencode.abort(stopped.id, stopped.directory);
-  // One that writes stumbles over its own deletion, if that is quick, and ends before anybody can end it.
+  // `[[hang]]`, not a stream: a run that writes may fail because of its own deletion, if that is quick, and end before
+  // anybody can end it.
   const ghost = await world.begin({ title: 'ghost', text: '[[hang]]' });
   await world.asked(ghost);
   await opencode.remove(ghost.id, ghost.directory);
@@ -67,7 +68,7 @@ test('an aborted run is continued on the fallback model, and finishes there', as
     expect(models(world, each), each.title).toEqual(['m1', 'm2']);
     expect(provider.about(`(${each.title})`).at(-1)?.prompts).toContain('Please continue.');
   }
-  // A subagent's parent goes on by itself; a person's abort and a deletion are meant.
+  // The parent of a subagent continues by itself. A person's abort and a deletion are intended.
   const child = await world.child(parent);
   await expectEnded(watchdog, child, 'silence');
   await expectEnded(watchdog, ghost, 'ghost');

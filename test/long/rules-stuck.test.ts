@@ -1,4 +1,6 @@
-/** No stuck session is ever missed: patterns side by side on a real opencode, each ended once and for its own reason. */
+/**
+ * No stuck session is ever missed: patterns side by side on a real opencode, each ended once and for its own reason.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../support/daemon.js';
 import {
@@ -29,7 +31,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   const begin = (title: string, text: string, where = directory) =>
     world.begin({ title, text, directory: where });
 
-  // Stuck since before the daemon was there, and not where the server lives.
+  // Stuck since before the daemon started, and not in the server's own directory.
   const oldHang = await begin('old hang', '[[hang]]', other);
   const oldRetry = await begin('old retry', '[[429]]', other);
   const oldGhost = await begin('old ghost', '[[hang]]', other);
@@ -64,7 +66,7 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   await opencode.remove(retryGhost.id, retryGhost.directory);
 
   await stuck('attempts', 'rate limit', '[[429]]');
-  // Waits that the provider names are no part of an episode's age: its failures count.
+  // Waits that the provider names do not count for an episode's age. Its failures count.
   const slow = await stuck(
     'attempts',
     'slow retries',
@@ -72,10 +74,10 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
     other,
   );
   const later = await stuck('wait', 'retry in an hour', '[[429 retry-after=3600]]');
-  // Decided in the run's first moments, when an abort can be lost.
+  // Decided in the first moments of the run, when an abort can be lost.
   const spent = [
     await stuck('hopeless', 'free usage spent', '[[usage-exhausted]]', other),
-    // Versions before the `action` tell of nothing but the wait.
+    // Versions without the `action` report only the wait.
     await stuck(
       ['hopeless', 'wait'],
       'weekly usage spent',
@@ -108,14 +110,14 @@ test('stuck sessions of every kind are ended, each once, and the parents of stuc
   expect(said.get(slow)).toMatchObject({ attempt: 2 });
   for (const each of spent) expect(said.get(each)).toMatchObject({ attempt: 1 });
 
-  // Only the leaf is aborted: everybody above it answers.
+  // Only the lowest session is aborted: each one above it answers.
   await Promise.all(parents.map((each) => world.finished(each)));
   for (const each of [...parents, middle!]) {
     expect(touches(watchdog, each), each.title).toEqual([]);
     expect(await world.answer(each), each.title).toContain('All done.');
   }
 
-  // The provider is the witness: it is asked no more, for longer than the next attempt was away.
+  // The provider shows it: it gets no more requests, for longer than the time until the next attempt.
   const titles = expected.map(([{ title }]) => title).filter((title) => !/subagent/.test(title));
   const counts = () =>
     Object.fromEntries(titles.map((each) => [each, provider.count(`(${each})`)]));

@@ -1,4 +1,7 @@
-/** What the daemon did not observe is held against nobody: suspended for longer than every limit, on a real opencode. */
+/**
+ * Time that the daemon did not observe counts against no session: the daemon is suspended for longer than every limit,
+ * on a real opencode.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectEnded, JudgedWorld, touches } from '../support/judged-world.js';
 
@@ -24,7 +27,7 @@ test('a daemon that was suspended for longer than every limit aborts nothing tha
   const stream = await begin('stream', `[[stream ${world.count(130)} 100]]`);
   const tool = await begin('tool', `[[bash sleep ${world.count(11)}]]`, other);
   const parent = await begin('parent', `[[task {{bash sleep ${world.count(11)}}} @]]`);
-  // Over before the daemon is back, and not over yet.
+  // One recovers before the daemon is back, the other one later.
   const soon = await begin('recovers meanwhile', '[[flaky 1]]', other);
   const late = await begin('recovers afterwards', `[[flaky 1 retry-after=${world.count(10)}]]`);
   const hung = await begin('hung', '[[hang]]', other);
@@ -32,7 +35,7 @@ test('a daemon that was suspended for longer than every limit aborts nothing tha
     await watchdog.saw('session.health', { sessionID: each.id, health: 'retrying' });
   }
   for (const each of [tool, await world.child(parent)]) {
-    // What began while nobody looked has only its own word for when that was.
+    // Wait for this: if a tool began while the daemon did not listen, only the tool's own start time would tell when.
     await watchdog.saw('session.health', { sessionID: each.id, tool: 'bash' });
   }
   await Promise.all([stream, hung].map((each) => world.asked(each)));
@@ -40,7 +43,7 @@ test('a daemon that was suspended for longer than every limit aborts nothing tha
   process.kill(watchdog.pid, 'SIGSTOP');
   const silentFrom = watchdog.lines.length;
   try {
-    // Its 8 s (on a quiet machine) are the measure: longer than every limit.
+    // Its 8 s (on a quiet machine) set the length of the pause: longer than every limit.
     const witness = `[[stream ${world.count(80)} 100]]`;
     await world.finished(await begin('witness', witness, other));
   } finally {

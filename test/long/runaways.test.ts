@@ -1,4 +1,6 @@
-/** Runaways on a real opencode, every limit of the daemon at its default, beside runs that look like them and are healthy. */
+/**
+ * Runaways on a real opencode with every limit of the daemon at its default, beside healthy runs that look like them.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -6,9 +8,12 @@ import { type Judged, JudgedWorld, lines, touches } from '../support/judged-worl
 import { stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
 
-/** A context that a step can fill. */
+/** A model whose context one step can fill. */
 const TIGHT = { tight: { name: 'tight', limit: { context: 60_000, output: 1_000 } } };
-/** On a quiet machine each is ended by then; an endless text is the slowest, as only one that has lasted is sampled. */
+/**
+ * On a quiet machine each is ended by then. An endless text takes longest, because a text is sampled only after some
+ * time.
+ */
 const ENDED_WITHIN_MS = 100_000;
 const PASSAGE =
   'I will now look at the configuration once more, since the error names a key that the schema does not have. ' +
@@ -17,7 +22,7 @@ const ALIKE = PASSAGE.replace('configuration', 'part %n of the configuration');
 const ROWS = '2026-01-01,eu-west,checkout,200,12.5,ok\n'.repeat(6).trimEnd();
 const bash = (command: string) =>
   `bash ${JSON.stringify({ command, description: 'Runs the test command' })}`;
-/** A plugin that prompts at every idle of the sessions whose title asks for it. */
+/** A plugin that sends a prompt at each idle, in sessions whose title asks for it. */
 const AGAIN = `export const Again = async ({ client }) => ({
   event: async ({ event }) => {
     if (event.type !== 'session.idle') return;
@@ -100,10 +105,10 @@ test('five runaways are ended within a hundred seconds, and none of their health
     expect(touches(watchdog, each), each.title).toEqual([]);
     expect(lines(watchdog, 'session.looping', each), each.title).toEqual([]);
   }
-  // The provider is the witness: it is asked no more for what was ended.
+  // The provider shows it: it gets no more requests for what was ended.
   expect(asked()).toEqual(before);
 
-  // A program that prompts fast may have good reason to: it is reported, and goes on.
+  // A program that prompts fast may have good reason to. It is reported and continues.
   await watchdog.saw('session.stuck', { sessionID: again.id }, 3 * stretched(ENDED_WITHIN_MS));
   expect(touches(watchdog, again)).toHaveLength(1);
   expect(lines(watchdog, 'session.stuck', again)).toMatchObject([{ kind: 'runs', value: 20 }]);

@@ -1,4 +1,4 @@
-/** The status page in a real browser with more sessions than anybody looks at. */
+/** The status page in a real browser, with more sessions than anybody would look at. */
 import { expect, test } from 'vitest';
 import { axeFindings, launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { openWorld } from '../support/status-world.js';
@@ -12,7 +12,7 @@ test.skipIf(NO_BROWSER !== '')(
     const browser = await launchBrowser();
     onTestFinished(() => browser.close());
     const page = await browser.newPage();
-    // With the token: without it no title is shown, and a title tells one turn from the next.
+    // With the token: without it no titles are shown, and the titles distinguish the turns.
     await page.goto(w.link);
     await page.locator('#live[data-live="live"]').waitFor();
     const healths = ['busy', 'retrying', 'waiting', 'delegating', 'stuck'] as const;
@@ -37,7 +37,7 @@ test.skipIf(NO_BROWSER !== '')(
   `);
     for (let turn = 1; turn <= 5; turn += 1) {
       change(turn);
-      // The first and the last row of the page's order have the new title.
+      // All rows, the first and the last included, have the new title.
       await waitFor(
         async () =>
           (await page.locator('#rows .title', { hasText: `turn ${turn}` }).count()) === 500,
@@ -46,7 +46,7 @@ test.skipIf(NO_BROWSER !== '')(
     }
     const worst = await page.evaluate<number>('window.worst');
     console.log(`500 sessions, all changed at once: longest task ${Math.round(worst)} ms`);
-    // A shared machine without a graphics card; on a desk it is a fifth of that.
+    // A shared machine without a graphics card. On a desktop it is a fifth of that.
     expect(worst).toBeLessThan(1_000);
     await page.getByPlaceholder('Search').fill('session 499');
     await waitFor(async () => (await page.locator('#rows tr[data-id]:visible').count()) === 1, {
@@ -84,7 +84,7 @@ test.skipIf(NO_BROWSER !== '').each([200, 500])(
         const tops = await page.evaluate<number[]>(
           "['incidents', 'rows'].map((id) => document.getElementById(id).getBoundingClientRect().top)",
         );
-        // Incidents stand beside the sessions, or above them: never below all of them.
+        // Incidents are beside the sessions or above them, never below all of them.
         expect(tops[0]).toBeLessThanOrEqual(tops[1] ?? 0);
       }
     } finally {

@@ -53,7 +53,7 @@ describe.skipIf(NO_BROWSER !== '')(`the page${NO_BROWSER}`, () => {
     await page.goto(`http://127.0.0.1:${port}/#token=${found.token.reveal()}`);
     await page.locator('#live[data-live="live"]').waitFor();
     await page.evaluate('window.notReloaded = true');
-    // The page keeps what it has shown: no state is too short to be seen.
+    // Records every word that the page has shown, so that no state is too short to be seen.
     await page.evaluate(`
       window.shown = [];
       new MutationObserver(() => {
@@ -104,7 +104,7 @@ describe('restart', () => {
   it('is done with the same steps where none does', async () => {
     const before = watchdog.events('server.restarted').at(-1)!.pid!;
     await watchdog.stop();
-    // A daemon takes its own server along: one that outlives it is started by hand.
+    // A daemon ends its own server when it stops. This one leaves its server running, and it is restarted by hand.
     const alone = await world.daemon({ server: { onExit: 'leave' } });
     const { pid } = await alone.saw('server.healthy', {}, 120_000);
     await alone.stop();

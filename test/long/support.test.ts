@@ -1,4 +1,4 @@
-/** The real opencode's harness, tried once: a good run, a failing run, and nothing left behind. */
+/** Tests the harness for the real opencode: a good run, a failing run, and nothing left behind. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.js';
 import { type Opencode, startOpencode } from '../support/opencode.js';

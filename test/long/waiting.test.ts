@@ -1,4 +1,7 @@
-/** Nobody is there to answer, and it is only reported, or the run is ended; and runs that may never end. On a real opencode. */
+/**
+ * Nobody is there to answer: the request is only reported, or the run is ended. Also runs that never end by themselves.
+ * On a real opencode.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { askPerson, expectEnded, JudgedWorld, touches } from '../support/judged-world.js';
 
@@ -47,7 +50,7 @@ test('what nobody answers is aborted where that is wanted, and excuses no later 
     await expectEnded(watchdog, each, 'waiting');
     await world.idle(each);
   }
-  // opencode lists what the aborted run had asked for ever (1.18.33): the session's next run waits for nobody.
+  // opencode keeps listing the aborted run's requests for ever (1.18.33). The session's next run waits for nobody.
   for (const each of [permission, question]) {
     await world.opencode.promptAsync(each.id, each.directory, `[[hang]] (${each.title} again)`);
   }
@@ -55,7 +58,7 @@ test('what nobody answers is aborted where that is wanted, and excuses no later 
     await watchdog.saw('session.aborted', { sessionID, reason: 'silence' });
   }
 
-  // The limit for runs ends what is lively, and nothing before it.
+  // The limit for a whole run ends even a lively one, and no run before that.
   await world.finished(short);
   await expectEnded(watchdog, endless, 'run_time');
   expect(world.provider.about('(endless)')).toMatchObject([{ aborted: true }]);

@@ -1,6 +1,6 @@
 /**
- * The ladder down and the way back, on a real opencode: a wedge by a proxy that swallows aborts, a Retry-After whose time
- * comes after the daemon was killed, and a person who is quicker.
+ * The recovery ladder and the ways back, on a real opencode: a session wedged by a proxy that swallows aborts, a
+ * Retry-After whose time comes after the daemon was killed, and a person who is quicker.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isAbort, startProxy } from '../support/http-proxy.js';
@@ -71,7 +71,7 @@ test('a run that no abort ends is ended by a dispose of its directory, and no ot
   expect(hang in (await opencode.status(world.directory))).toBe(false);
   expect(neighbour in (await opencode.status(other))).toBe(true);
   expect(daemon.events('session.interrupted')).toEqual([]);
-  // It takes the next prompt.
+  // The session accepts the next prompt.
   await opencode.promptAsync(hang, world.directory, '[[ok]]');
   await finished(hang);
   await opencode.abort(neighbour, other);
@@ -90,7 +90,7 @@ test('a run whose quota is spent waits for the time in Retry-After, through the 
   const spent = await begin('spent', `[[429 retry-after=${wait}]]`);
   await first.saw('session.stuck', { sessionID: spent, reason: 'wait' }, 60_000);
   await first.saw('session.parked', { sessionID: spent });
-  // What it had parked is on disk by now.
+  // By now the parked run is on disk.
   await first.stop('SIGKILL');
   const next = await world.daemon(config);
   await next.saw('session.parked', { sessionID: spent }, 60_000);
