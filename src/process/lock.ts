@@ -89,7 +89,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
       if (holder) throw new LockHeldError(holder.pid, url, holder.path);
       const [rival] = rivals;
       if (!rival && claimed) break;
-      if (rival && clock.now() >= deadline) throw new LockHeldError(rival.pid, url, path);
+      if (rival && clock.now() >= deadline) throw new LockHeldError(rival.pid, url, rival.path);
       if (!rival) {
         write(path, claim);
         claimed = true;

@@ -365,6 +365,30 @@ it('point 9: a reject without words ends the turn by the name of a shutdown', as
   expect(frames().at(-2)).toMatchObject({ data: { reason: 'shutdown' } });
 });
 
+it('a compaction whose end was not heard is over where the transcript says so', async () => {
+  const { server, client } = await start();
+  const session = server.addSession();
+  server.begin(session);
+  const compaction = server.compact(session);
+  client.eventReader({ clock }).read(
+    JSON.stringify({
+      id: 'evt_1',
+      created: 1,
+      type: 'session.compaction.started',
+      location: { directory: '/p' },
+      data: { sessionID: session.id, reason: 'auto' },
+    }),
+    undefined,
+  );
+  const seen = async () => (await client.inspect(session.id)).result;
+  expect(await seen()).toMatchObject({ compacting: true });
+  compaction.done();
+  expect(await seen()).toMatchObject({ compacting: false });
+  session.messages.shift();
+  // Not in the transcript yet: what was heard counts.
+  expect(await seen()).toMatchObject({ compacting: true });
+});
+
 it('a session that is gone is not found, and none of its ids leads elsewhere', async () => {
   const { client } = await start();
   expect(await client.inspect('ses_none')).toEqual({ result: { found: false } });

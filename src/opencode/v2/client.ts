@@ -183,7 +183,8 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
 
   /**
    * Adds what the events showed and the transcript does not show yet: an argument that is being written, a compaction.
-   * If the transcript shows a call, the transcript counts, because the event of the call's end may have been missed.
+   * If the transcript shows a call or a compaction, the transcript counts, because the event of its end may have been
+   * missed.
    */
   #withHeard(
     sessionID: string,
@@ -199,7 +200,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     return {
       ...seen,
       tools: [...seen.tools, ...heard],
-      compacting: seen.compacting === true || known.compacting,
+      compacting: seen.compacting ?? known.compacting,
     };
   }
 

@@ -44,7 +44,7 @@ export function transcriptState(
   return {
     tools,
     preparing: newest?.type === 'user',
-    compacting: newest?.type === 'compaction' && newest.status === 'running',
+    ...(newest?.type === 'compaction' && { compacting: newest.status === 'running' }),
     ...(isText && { answeringSince: since(writing.time?.created ?? last?.time?.created) }),
     ...(model !== undefined && { model }),
     mark: markOf(messages),
