@@ -19,7 +19,7 @@ export interface Known {
   ripeAt: number | undefined;
   endedAt: number | undefined;
   cut: boolean;
-  /** What the daemon said last that it does next, if aborts did not end the session. */
+  /** The next step that the daemon announced last, if aborts did not end the session. */
   wedged: 'nothing' | 'later' | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The fake OpenCode 2 held to its facts, and the client to the fake: point by point of the sheet's checklist. Points 10
- * and 11 are a process's: opencode-2-program.test.ts.
+ * Tests the fake OpenCode 2 against its facts, and the client against the fake, point by point of the sheet's
+ * checklist. Points 10 and 11 need a process: opencode-2-program.test.ts.
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
@@ -103,7 +103,7 @@ it('point 2: a boot is a boot, and a failed one is alive', async () => {
   expect(await client.probe()).toEqual({ kind: 'ok', version: '2.0.26' });
 });
 
-/** What a plain client reads of the stream, as text. */
+/** Reads the stream as a plain client does, as text. */
 async function listen(url: string, encoding = 'identity') {
   const headers = { ...auth.headers, 'accept-encoding': encoding };
   const { body, headers: answered } = await fetch(`${url}/api/event`, { headers });
@@ -236,7 +236,7 @@ describe('point 6: a retry', () => {
     const total = RETRY_GAPS_MS.reduce((sum, gap) => sum + gap, 0);
     expect(total).toBeGreaterThanOrEqual(67_000);
     expect(total).toBeLessThanOrEqual(101_000);
-    // One message for all of them, each attempt with a begin of its own.
+    // One message for all attempts, each with a start of its own.
     const steps = of('session.step.started').map(({ data }) => (data as Data).assistantMessageID);
     expect(steps).toHaveLength(11);
     expect(new Set([...steps, ...scheduled.map((each) => each.assistantMessageID)]).size).toBe(1);
@@ -347,7 +347,7 @@ describe('point 9: what a run waits for', () => {
       const request = { requestID, on: kind, sessionID: session.id } as const;
       await client.rejectRequest(request, '/p', 'Nobody is there');
       expect(session.asks.size).toBe(0);
-      // Without words the turn would have ended.
+      // Without a message the turn would have ended.
       expect(server.active.has(session.id)).toBe(true);
     },
   );
@@ -385,7 +385,7 @@ it('a compaction whose end was not heard is over where the transcript says so', 
   compaction.done();
   expect(await seen()).toMatchObject({ compacting: false });
   session.messages.shift();
-  // Not in the transcript yet: what was heard counts.
+  // Not in the transcript yet, so the event counts.
   expect(await seen()).toMatchObject({ compacting: true });
 });
 

@@ -5,7 +5,7 @@
 import type { Note } from '../../../src/watchdog/decision.js';
 import type { SimSession, Simulation } from './simulation.js';
 
-/** How many prompts of one parked run the server may leave without a run. */
+/** How many prompts for one parked run may start no run. */
 const TRIES = 3;
 const UNDONE: ReadonlySet<string> = new Set(['abort.failed', 'abort.withdrawn', 'abort.skipped']);
 

@@ -1,4 +1,4 @@
-/** Recovery, when asked for: which runs are continued, with which model, and which never. */
+/** Recovery, if it is configured: which runs are continued, with which model, and which never. */
 import { describe, expect, test } from 'vitest';
 import { MINUTE, type PolicyChange, type World, world } from '../driver.js';
 
