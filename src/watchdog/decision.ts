@@ -20,7 +20,7 @@ export const HEALTHS = [
 ] as const;
 export type Health = (typeof HEALTHS)[number];
 
-/** How many sessions have each health; the idle ones are counted elsewhere. */
+/** How many sessions have each health. The caller counts the idle ones. */
 export function countByHealth(
   idle: number,
   active: readonly { health: Health }[],
@@ -65,14 +65,14 @@ export type BudgetKind = 'run' | 'session' | 'day';
 /** US dollars, tokens, steps. */
 export type BudgetUnit = 'cost' | 'tokens' | 'steps';
 
-/** What goes round in circles (contract, `session.stuck`). */
+/** What repeats (contract, `session.stuck`). */
 export type LoopKind = 'empty' | 'repeat' | 'compaction' | 'text' | 'runs';
 
-/** How a parked run's waiting ended. `superseded`: its person came back; `let_go`: it was given up. */
+/** How the wait of a parked run ended. `superseded`: somebody used the session; `let_go`: the run was given up. */
 export const PARKED_ENDS = ['continued', 'superseded', 'let_go'] as const;
 export type ParkedEnd = (typeof PARKED_ENDS)[number];
 
-/** What follows on a wedged session. */
+/** The next step for a wedged session. */
 export type WedgedNext = 'dispose' | 'restart' | 'nothing';
 
 export type RestartReason =
@@ -85,13 +85,16 @@ export type RestartReason =
   | 'schedule'
   | 'manual';
 
-/** After which end a run is continued. */
+/** Why a run is continued: what ended it. */
 export type ContinueReason = 'abort' | 'restart' | 'crash' | 'quota';
 
 /** Why a directory is disposed; `elsewhere`: by somebody else. */
 export type DisposeReason = 'wedged' | 'elsewhere';
 
-/** `elsewhere`: several at once, and nothing says why (a dispose or a reload of opencode's configuration, most likely). */
+/**
+ * What interrupted a run. `elsewhere`: several runs ended at once, and nothing says why (most likely a dispose, or a
+ * reload of opencode's configuration).
+ */
 export type InterruptedBy = 'stop' | 'restart' | 'dispose' | 'elsewhere';
 
 export const SERVER_HEALTHS = [
@@ -124,44 +127,53 @@ export type Act =
       reason: AbortReason;
       try: number;
       /**
-       * What the status right before sending must show: `retry` where the reason is a failing provider (an attempt that is
-       * in flight may be the one that works), `active` elsewhere.
+       * What the status right before sending must show: `retry` if a provider is failing and an attempt in flight is to
+       * be spared (it may be the one that works), else `active`.
        */
       expect: 'retry' | 'active';
-      /** It must be seen idle within this time after sending, ms: `abort.verifyTimeout`, longer on a slow server. */
+      /**
+       * The session must be seen idle within this time after sending, ms: `abort.verifyTimeout`, longer on a slow
+       * server.
+       */
       verifyTimeoutMs: number;
-      /** True where opencode said in this very moment that the next attempt is still some time away. */
+      /** True if opencode has just said that the next attempt is still some time away. */
       waits: boolean;
     }
   /** Do not send the abort if it was not sent yet; answer `abort.withdrawn` or the abort's own end. */
   | { act: 'withdraw'; sessionID: string }
   /** Inspect one session; answer `session.inspected` or `session.inspect_failed`. */
   | { act: 'inspect'; sessionID: string; directory: string | undefined }
-  /** Start a server where none runs; answer `restart.done` or `restart.failed`. */
+  /** Start a server when none runs; answer `restart.done` or `restart.failed`. */
   | { act: 'start' }
   | { act: 'restart'; reason: RestartReason }
-  /** Let a process that a signal stopped run on (SIGCONT); answer `continue_process.done` or `continue_process.failed`. */
+  /**
+   * Continue a process that a signal has stopped (SIGCONT); answer `continue_process.done` or
+   * `continue_process.failed`.
+   */
   | { act: 'continue_process' }
-  /** Drop the directory's instance, which ends its runs; verify that these sessions' have ended, answer `dispose.*`. */
+  /**
+   * Drop the directory's instance, which ends its runs; verify that the runs of `sessions` have ended, answer
+   * `dispose.*`.
+   */
   | {
       act: 'dispose';
       directory: string;
       reason: DisposeReason;
-      /** The wedged ones: they must be seen idle. */
+      /** The wedged sessions, which must be seen idle. */
       sessions: readonly string[];
-      /** All that are known to run there: where the last look shows another, nothing is sent. */
+      /** All sessions known to run there. If the last check before sending shows another one, nothing is sent. */
       known: readonly string[];
-      /** They must be seen idle within this time after sending, ms. */
+      /** The wedged sessions must be seen idle within this time after sending, ms. */
       verifyTimeoutMs: number;
     }
-  /** Answer no to a request in a person's place; `request.answered` follows from opencode itself. */
+  /** Reject a request in a person's place. opencode itself then sends `request.answered`. */
   | {
       act: 'reject';
       sessionID: string;
       directory: string | undefined;
       request: PendingRequest;
     }
-  /** Prompt an ended session to go on; answer `continue.done` or `continue.failed`. */
+  /** Prompt a session whose run has ended to go on; answer `continue.done` or `continue.failed`. */
   | {
       act: 'continue';
       because: ContinueReason;
@@ -170,18 +182,24 @@ export type Act =
       /** `provider/model` */
       model?: string;
       agent?: string;
-      /** The last message that the run wrote: where the session has a newer one, somebody has used it since. */
+      /** The last message that the run wrote. If the session has a newer one, somebody has used it since. */
       lastMessageID?: string;
-      /** What the run was writing when it was cut: where the session has a newer, whole answer, somebody has used it since. */
+      /**
+       * The message that the run was writing when it was cut. If the session has a newer, complete answer, somebody has
+       * used it since.
+       */
       cutMessageID?: string;
-      /** Only where the transcript shows that its last run has no end: nobody saw it being cut. */
+      /**
+       * Continue only if the transcript shows that the last run has no end. Set if nobody saw what the run was writing
+       * when it was cut.
+       */
       onlyIfOpen?: true;
       count: number;
     }
   /** `restart.giveUp: exit`: the daemon ends with exit code 5. */
   | { act: 'give_up'; restarts: number };
 
-/** The fields that every session note has where they are known. */
+/** The fields that every session note has, if they are known. */
 export interface SessionFields {
   sessionID: string;
   directory?: string;
@@ -200,7 +218,7 @@ interface BudgetSpent {
 export interface NoteFields {
   'server.healthy': {
     version?: string;
-    /** Of the server before, where it was another: opencode was upgraded. */
+    /** The version of the server before, if it was another one: opencode was upgraded. */
     previousVersion?: string;
     api?: number;
     pid?: number;
@@ -215,13 +233,13 @@ export interface NoteFields {
   'server.continue_failed': { pid: number; try: number; error: string };
   'server.draining': {
     reason: RestartReason;
-    /** Sessions at work now, which the restart waits for. */
+    /** How many sessions are at work now; the restart waits for them. */
     sessions: number;
     drainTimeoutMs: number;
   };
   'server.restart_deferred': {
     reason: RestartReason;
-    /** The healthy runs that it would cut, by session. */
+    /** The sessions whose healthy runs it would cut. */
     waitsFor: string[];
     waitForHealthyMs: number;
   };
@@ -236,7 +254,7 @@ export interface NoteFields {
   'server.restart_failed': {
     reason: RestartReason | 'start';
     error: string;
-    /** Both where what is installed is another opencode than the one that ran. */
+    /** Both are set if the installed opencode is another version than the one that ran. */
     version?: string;
     previousVersion?: string;
   };
@@ -245,21 +263,21 @@ export interface NoteFields {
   'directory.deferred': {
     reason: DisposeReason;
     directory: string;
-    /** The healthy runs of the directory that it would cut, by session. */
+    /** The sessions of the directory whose healthy runs it would cut. */
     waitsFor: string[];
     waitForHealthyMs: number;
   };
   'directory.disposing': {
     reason: DisposeReason;
     directory: string;
-    /** The sessions whose runs it ends, the wedged ones included. */
+    /** The sessions whose runs it ends, including the wedged ones. */
     interrupted: string[];
   };
   'directory.disposed': {
     reason: DisposeReason;
     directory: string;
     interrupted: string[];
-    /** From sending it to the proof; absent where somebody else did it. */
+    /** Time from sending the dispose to its proof; absent if somebody else did it. */
     tookMs?: number;
   };
   'directory.dispose_failed': { reason: DisposeReason; directory: string; error: string };
@@ -298,7 +316,7 @@ export interface NoteFields {
   'session.wedged': SessionFields & {
     reason: StuckReason;
     tries: number;
-    /** What follows; said again where it becomes another. `nothing`: a person must see to it. */
+    /** The next step. The note is sent again if it changes. `nothing`: a person must take care of it. */
     next: WedgedNext;
   };
   'session.waiting': SessionFields & PendingRequest;
@@ -321,12 +339,12 @@ export interface NoteFields {
     steps: number;
     tools: number;
     toolErrors: number;
-    /** With its subagents', as `tokens`. */
+    /** Includes what its subagents spent, and so does `tokens`. */
     costUsd: number;
     tokens: number;
     tookMs: number;
     error?: string;
-    /** How many runs of the directory were aborted in the same moment; absent for one alone. */
+    /** How many runs of the directory were aborted at the same moment; absent if it was the only one. */
     together?: number;
   };
   'session.failed': SessionFields & {
@@ -343,13 +361,13 @@ export interface NoteFields {
   'session.unwatched': SessionFields & { watched: number };
   'session.quarantined': SessionFields & { crashes: number };
   'session.parked': SessionFields & {
-    /** When its quota is back. */
+    /** Time until its quota is back. */
     untilInMs: number;
   };
   'session.unparked': SessionFields & { outcome: ParkedEnd };
   'session.continued': SessionFields & { model?: string; count: number };
   'session.continue_failed': SessionFields & { model?: string; count: number; error: string };
-  /** The end of an abort that a person asked for. */
+  /** The result of an abort that a person asked for. */
   'act.done': Pick<SessionFields, 'sessionID' | 'directory' | 'title'> & {
     act: 'abort';
     by: AskedBy;
@@ -360,7 +378,7 @@ export interface NoteFields {
   };
   'budget.warning': Partial<SessionFields> & BudgetSpent;
   'budget.exceeded': Partial<SessionFields> & BudgetSpent;
-  /** A cost is bounded and the model has no price. `isBounded`: a budget of tokens is set. */
+  /** A budget of cost is set, but the model has no price. `isBounded`: a budget of tokens is set. */
   'budget.unpriced': { model: string; tokens: number; isBounded: boolean };
   'provider.outage': { provider: string; model: string; sessions: number; message: string };
   'provider.back': { provider: string; model: string; outageMs: number };

@@ -2,7 +2,7 @@
 
 export const MODEL_NAME = /^[^/\s]+\/\S+$/;
 
-/** A name without a slash is a model of no known provider. */
+/** A name without a slash is a model without a known provider: `provider` is empty. */
 export function splitModelName(name: string): { provider: string; model: string } {
   const slash = name.indexOf('/');
   return { provider: name.slice(0, Math.max(0, slash)), model: name.slice(slash + 1) };

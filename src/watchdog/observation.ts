@@ -1,9 +1,9 @@
 /**
  * The watchdog's input vocabulary: everything that the monitor can tell the state machine.
  *
- * Times named `at`, `startedAt` are milliseconds on the *observed clock*: monotonic, and standing still while the
- * daemon itself was suspended or stalled (see `src/lib/clock.ts`). Wall-clock times never enter; a wire time such as
- * a retry's `next` is turned into a distance from now where it is read.
+ * Times named `at` and `startedAt` are milliseconds on the *observed clock*, which is monotonic and stands still while
+ * the daemon itself is suspended or stalled (see `src/lib/clock.ts`). Wall-clock times never enter: code that reads a
+ * time from the wire, such as a retry's `next`, converts it to a distance from now.
  */
 import type { Policy } from './policy.js';
 
@@ -11,16 +11,16 @@ import type { Policy } from './policy.js';
 export type SessionStatus =
   | { type: 'idle' }
   | { type: 'busy' }
-  /** Listed, and nothing readable is said of it: neither proof of work nor of its end. */
+  /** The session is listed, but its status is not readable. This proves neither that it works nor that it has ended. */
   | { type: 'unknown' }
   | {
       type: 'retry';
       /** opencode's own attempt counter, from 1. */
       attempt: number;
       message: string;
-      /** Milliseconds until the next attempt, never negative; absent where opencode did not say. */
+      /** Milliseconds until the next attempt, never negative; absent if opencode did not say. */
       nextInMs?: number;
-      /** True where opencode asks a person to act (sign in, add credits): it will not heal by waiting. */
+      /** True if opencode asks a person to act (sign in, add credits). Waiting does not help then. */
       needsPerson?: boolean;
     };
 
@@ -29,7 +29,7 @@ export interface RunningTool {
   callID: string;
   tool: string;
   startedAt: number;
-  /** The subagent's session where the tool delegates (`metadata.sessionId` of the `task` tool). */
+  /** The subagent's session, if the tool delegates (`metadata.sessionId` of the `task` tool). */
   childID?: string;
 }
 
@@ -39,27 +39,30 @@ export interface RunningTool {
  */
 export interface FinishedStep {
   messageID: string;
-  /** It held neither text, reasoning nor a tool call. */
+  /** It had no text, no reasoning and no tool call. */
   empty: boolean;
   /** It wrote a compaction's summary. */
   summary?: boolean;
-  /** The same for two steps that called the same tools with the same input and the same result; without tools: that said the same. */
+  /**
+   * A hash that is equal for two steps which called the same tools with the same input and the same result or, without
+   * tools, said the same.
+   */
   fingerprint?: string;
-  /** How long its slowest tool took, ms; one that delegates to a subagent does not count. */
+  /** How long its slowest tool took, ms. Tools that delegate to a subagent do not count. */
   toolMs?: number;
   /** Its first tool. */
   tool?: string;
   tools: number;
   toolErrors: number;
-  /** It said something that a person can read. */
+  /** It has text that a person can read. */
   hasText: boolean;
-  /** Calls of tools that change files, and succeeded. */
+  /** Successful calls of tools that change files. */
   fileChanges: number;
   /** Why the model stopped, in opencode's word: `stop`, `tool-calls`, `length`, … */
   finish?: string;
-  /** US dollars as opencode reckons them. */
+  /** US dollars, as opencode calculates them. */
   costUsd?: number;
-  /** All that opencode counted: input, output, reasoning and cache. */
+  /** All tokens that opencode counted: input, output, reasoning and cache. */
   tokens?: number;
 }
 
@@ -77,13 +80,13 @@ export interface SessionInfo {
   directory?: string;
   title?: string;
   parentID?: string;
-  /** opencode's own total of the session, without its subagents. */
+  /** opencode's own total for the session, without its subagents. */
   spent?: Spent;
   /** How long ago it was created, ms. */
   ageMs?: number;
 }
 
-/** US dollars as opencode reckons them, and all tokens that it counted. */
+/** US dollars, as opencode calculates them, and all tokens that it counted. */
 export interface Spent {
   costUsd: number;
   tokens: number;
@@ -93,17 +96,17 @@ export interface Spent {
 export const PROBE_FAILURES = ['refused', 'timeout', 'http', 'not_opencode', 'network'] as const;
 export type ProbeFailure = (typeof PROBE_FAILURES)[number];
 
-/** A server that answers over HTTP, and not as an opencode that is understood. It is alive. */
+/** A server that answers over HTTP, but not like an opencode that is understood. It is alive. */
 export interface Unsupported {
   /** What it answered, as a phrase. */
   answered: string;
   /** What that means, as a phrase. */
   means: string;
-  /** Where one is told. */
+  /** Absent if the server does not tell one. */
   version?: string;
-  /** It says itself that it is starting: no fault, and no news. */
+  /** The server says that it is still starting. That is no fault, and it is not reported. */
   starting?: boolean;
-  /** What it is was recognised: waiting does not change it. */
+  /** The server was recognised as what it is, so waiting does not change the answer. */
   certain?: boolean;
 }
 
@@ -112,24 +115,27 @@ interface At {
 }
 interface OfSession extends At {
   sessionID: string;
-  /** The directory that the event was tagged with: a status for another directory than the session's is not believed (facts, section 6). */
+  /**
+   * The directory that the event is tagged with. An idle status for a directory other than the run's is not believed
+   * (facts, section 6).
+   */
   directory?: string;
 }
 
-/** Restarts that are asked for, by a person or by `recycle`. */
+/** Why a person, or `recycle`, asks for a restart. */
 export const REQUESTED_RESTARTS = ['manual', 'memory', 'processes', 'schedule'] as const;
 export type RequestedRestart = (typeof REQUESTED_RESTARTS)[number];
 
 export type ServerObservation =
-  /** What the daemon found when it came up: a server that answers, or none. */
+  /** What the daemon found when it started: a server that answers, or none. */
   | (At & {
       kind: 'server.attached';
       running: boolean;
-      /** It runs and refuses our credentials with this status. */
+      /** The HTTP status with which a running server refuses our credentials. */
       unauthorized?: number;
-      /** What is known of who refuses them, as a phrase. */
+      /** What is known about who refuses them, as a phrase. */
       means?: string;
-      /** It runs and is not understood. */
+      /** The server runs, but is not understood. */
       unsupported?: Unsupported;
       pid?: number;
       version?: string;
@@ -144,11 +150,11 @@ export type ServerObservation =
       code: number | null;
       signal: string | null;
     })
-  /** Its process is stopped by a signal (state T) and stays so; told at every check for as long as it lasts. */
+  /** A signal has stopped its process (state T), and it stays stopped. Sent at every check while this lasts. */
   | (At & { kind: 'server.suspended'; pid: number })
   /** The end of a `continue_process` act: whether the process runs again. */
   | (At & { kind: 'continue_process.done' })
-  /** `dryRun`, or a pause. */
+  /** Not done, because of `dryRun` or a pause. */
   | (At & { kind: 'continue_process.skipped' })
   | (At & { kind: 'continue_process.failed'; error: string })
   /** The end of a `start` or `restart` act. */
@@ -158,18 +164,18 @@ export type ServerObservation =
       oldPid?: number;
       version?: string;
       tookMs: number;
-      /** What runs now is not understood. */
+      /** The server that runs now is not understood. */
       unsupported?: Unsupported;
     })
   | (At & {
       kind: 'restart.failed';
       error: string;
-      /** True where the old process is known to serve on: nothing was lost, nothing changed. */
+      /** True if the old process is known to go on serving: nothing was lost and nothing changed. */
       serverAlive: boolean;
-      /** What a start would bring up, where that is known. */
+      /** The version that a start would run, if that is known. */
       version?: string;
     })
-  /** `dryRun`: the act was decided, logged and left undone. */
+  /** The act was decided and logged, but not done, because of `dryRun` or a pause. */
   | (At & { kind: 'restart.skipped' })
   /** A person, a schedule or a memory limit asks for a restart. */
   | (At & { kind: 'restart.requested'; reason: RequestedRestart });
@@ -185,13 +191,16 @@ export type StreamObservation =
       planned?: boolean;
     })
   /**
-   * Bytes arrived: the server's event loop turns. Sent at most a few times a second. `heartbeatMs` is the interval
-   * between the server's heartbeats, once two were seen.
+   * Bytes arrived, so the server's event loop is running. Sent at most a few times a second. `heartbeatMs` is the
+   * interval between the server's heartbeats, known once two were seen.
    */
   | (At & { kind: 'stream.alive'; heartbeatMs?: number })
-  /** The server answers, and its stream does not for so long that sessions are judged without it: by polls and inspections alone. */
+  /**
+   * The server answers, but its stream has failed for so long that sessions are judged without it, by polls and
+   * inspections alone.
+   */
   | (At & { kind: 'stream.unavailable'; path: string; reason: string; silentMs: number })
-  /** The polls that follow a connect are all in: from here on silence means silence. */
+  /** All polls that follow a connect are answered. From here on silence means silence. */
   | (At & { kind: 'stream.resynced' });
 
 export type SessionObservation =
@@ -199,9 +208,9 @@ export type SessionObservation =
   | (OfSession & { kind: 'session.status'; status: SessionStatus })
   /** New text, reasoning or tool output: proof of life. */
   | (OfSession & { kind: 'session.progress' })
-  /** `step` is absent where nothing is known of it: in recordings made before 0.2. */
+  /** `step` is absent if nothing is known about it, as in recordings made before 0.2. */
   | (OfSession & { kind: 'session.step_finished'; step?: FinishedStep })
-  /** An assistant message was begun: the model is being asked. */
+  /** An assistant message has begun: the model is being asked. */
   | (OfSession & {
       kind: 'session.asking_model';
       messageID: string;
@@ -214,11 +223,14 @@ export type SessionObservation =
   | (OfSession & { kind: 'tool.ended'; callID: string })
   | (OfSession & { kind: 'request.asked'; request: PendingRequest })
   | (OfSession & { kind: 'request.answered'; requestID: string })
-  /** An answer that streams on: how often the passage at its end stands there back to back, 1 where it repeats nothing. */
+  /**
+   * A sample of an answer that is still streaming: how often the passage at its end stands back to back, 1 if nothing
+   * repeats.
+   */
   | (OfSession & { kind: 'session.text_sampled'; textRepeats: number })
-  /** Somebody else than opencode itself has written this message. */
+  /** Somebody other than opencode itself has written this message. */
   | (OfSession & { kind: 'session.spoken_to'; messageID: string })
-  /** `auto`: nobody asked for it; absent where opencode did not say. */
+  /** `auto`: nobody asked for it; absent if opencode did not say. */
   | (OfSession & { kind: 'session.compacting'; auto?: boolean })
   | (OfSession & { kind: 'session.compacted' })
   | (OfSession & {
@@ -229,16 +241,16 @@ export type SessionObservation =
       retryable?: boolean;
     })
   | (OfSession & { kind: 'session.deleted' })
-  /** What the server lists of one directory. Sessions of the directory that are not in it are idle. */
+  /** The server's list of one directory's statuses. Sessions of that directory which are not listed are idle. */
   | (At & {
       kind: 'status.polled';
-      /** When the request was sent: an event younger than this overrules the answer. */
+      /** When the request was sent. An event newer than this overrules the answer. */
       startedAt: number;
-      /** Absent where the list is of the whole server. */
+      /** Absent if the list covers the whole server. */
       directory?: string;
       statuses: ReadonlyMap<string, SessionStatus>;
     })
-  /** The answer to an `inspect` act: one session inspected, because events may have been missed. */
+  /** The answer to an `inspect` act, which reads one session because events may have been missed. */
   | (OfSession & {
       kind: 'session.inspected';
       startedAt: number;
@@ -249,11 +261,17 @@ export type SessionObservation =
             info: SessionInfo;
             tools: readonly RunningTool[];
             requests: readonly PendingRequest[];
-            /** The last message is the user's: no assistant message was begun yet (plugins install, context is gathered). */
+            /**
+             * The last message is the user's: no assistant message has begun yet (plugins are being installed, context
+             * is being gathered).
+             */
             preparing: boolean;
             /** The answer under way is a compaction's summary. */
             compacting?: boolean;
-            /** Since when a part of the answer is under way, of which the transcript shows nothing before its end. */
+            /**
+             * When the part of the answer that is under way began. The transcript shows nothing of such a part before
+             * its end.
+             */
             answeringSince?: number;
             model?: string;
             /** Changes whenever the transcript does; equal marks mean no progress in between. */
@@ -261,12 +279,15 @@ export type SessionObservation =
           };
     })
   | (OfSession & { kind: 'session.inspect_failed'; error: string })
-  /** opencode dropped a directory's instance: its sessions' runs are gone. `replaced`: with the whole server process. */
+  /**
+   * opencode has dropped a directory's instance, and with it the runs of its sessions. `replaced`: it was lost with the
+   * whole server process.
+   */
   | (At & { kind: 'directory.disposed'; directory: string; replaced?: boolean });
 
 /**
- * What the status showed right before an abort, so that it was not sent. `missing`: idle, and the server knows no such
- * session; `withdrawn`: nobody wanted it any more.
+ * Why an abort was not sent: what the status showed right before. `missing`: idle, and the server knows no such
+ * session; `withdrawn`: the abort was no longer wanted.
  */
 export const WITHDRAWN_AS = ['idle', 'missing', 'busy', 'withdrawn'] as const;
 export type WithdrawnAs = (typeof WITHDRAWN_AS)[number];
@@ -278,9 +299,12 @@ export type ActObservation =
       tookMs: number;
     })
   | (OfSession & { kind: 'abort.failed'; error: string })
-  /** The status right before sending showed no reason to: nothing was done. `busy`: an attempt is in flight just now. */
+  /**
+   * The status right before sending gave no reason for an abort, so none was sent. `busy`: an attempt is in flight just
+   * now.
+   */
   | (OfSession & { kind: 'abort.withdrawn'; seen: WithdrawnAs })
-  /** `dryRun`, or a pause. */
+  /** Not done, because of `dryRun` or a pause. */
   | (OfSession & { kind: 'abort.skipped' })
   /** The end of a `continue` act: whether the run was seen to begin. */
   | (OfSession & { kind: 'continue.done'; model?: string })
@@ -288,10 +312,10 @@ export type ActObservation =
       kind: 'continue.failed';
       model?: string;
       error: string;
-      /** Somebody uses the session: nothing was sent. */
+      /** Somebody is using the session, so nothing was sent. */
       superseded?: boolean;
     })
-  /** `dryRun`, or a pause. */
+  /** Not done, because of `dryRun` or a pause. */
   | (OfSession & { kind: 'continue.skipped' });
 
 /** The end of a `dispose` act. */
@@ -299,38 +323,40 @@ export type DisposeObservation =
   | (At & { kind: 'dispose.done'; directory: string; tookMs: number })
   | (At & { kind: 'dispose.failed'; directory: string; error: string })
   /**
-   * The last look before sending showed no reason to: `idle`: the runs had ended; `others`: it would have cut a run
-   * that nobody knew of.
+   * The last check before sending spoke against the dispose, so it was not sent. `idle`: the runs had ended; `others`:
+   * it would have cut a run that the watchdog did not know of.
    */
   | (At & { kind: 'dispose.withdrawn'; directory: string; seen: 'idle' | 'others' })
-  /** `dryRun`, or a pause. */
+  /** Not done, because of `dryRun` or a pause. */
   | (At & { kind: 'dispose.skipped'; directory: string });
 
-/** `page`: the status page in a browser; `command`: of opencode-watchdog; `http`: another program. */
+/**
+ * Who asked. `page`: the status page in a browser; `command`: a command of opencode-watchdog; `http`: another program.
+ */
 export const ASKED_BY = ['page', 'command', 'http'] as const;
 export type AskedBy = (typeof ASKED_BY)[number];
 
 /** What people ask of the daemon, on the status page or by a command. */
 export type PersonObservation =
-  /** An abort of a session, whatever it does; answered by the note `act.done`. */
+  /** Abort this session, whatever it does. The note `act.done` answers it. */
   | (At & { kind: 'abort.requested'; sessionID: string; by: AskedBy })
-  /** Decide on, and do nothing but what people ask for. */
+  /** Go on deciding, but do only what people ask for. */
   | (At & { kind: 'acts.paused' })
-  /** The daemon ends, and its server with it. */
+  /** The daemon stops, and its server with it. */
   | (At & { kind: 'daemon.stopping' })
-  /** What still stands of what was left undone is done now. */
+  /** Acts that were left undone, and are still due, are done now. */
   | (At & { kind: 'acts.resumed' });
 
-/** A run that waits for its quota, for the disk and for people. */
+/** A run that waits for its quota, as it is stored on disk and shown to people. */
 export interface ParkedRun extends RunAtWork {
   lastMessageID?: string;
-  /** Until its quota is back, ms; negative where that was missed. */
+  /** Time until its quota is back, ms; negative if that moment was missed. */
   inMs: number;
   /** How long it has been parked, ms. */
   forMs: number;
 }
 
-/** A run at work, or one that waits to be continued, for the next daemon. */
+/** A run at work, or one that waits to be continued, as it is stored for the next daemon. */
 export interface RunAtWork {
   sessionID: string;
   directory?: string;
@@ -338,20 +364,20 @@ export interface RunAtWork {
   parentID?: string;
   model?: string;
   agent?: string;
-  /** How often the session was continued so far. */
+  /** How often the session has been continued so far. */
   count: number;
-  /** It was cut before, and waits to be continued: a later end of the server did not cut it. */
+  /** It was cut before and waits to be continued, so a later end of the server did not cut it. */
   waiting?: true;
 }
 
-/** What an earlier daemon had kept. */
+/** What an earlier daemon has stored. */
 export type RestoredObservation =
   | (At & { kind: 'parked.restored'; runs: readonly ParkedRun[] })
   | (At & {
       kind: 'runs.restored';
-      /** The server's process then. */
+      /** The pid of the server's process at that time. */
       serverPid?: number;
-      /** The earlier daemon was told to stop: what ended with it did not crash. */
+      /** The earlier daemon was told to stop, so what ended with it did not crash. */
       wasStopped?: true;
       runs: readonly RunAtWork[];
       /** In how many crashes in a row each session was at work. */
@@ -361,21 +387,23 @@ export type RestoredObservation =
 
 export type BudgetObservation =
   /**
-   * A day of the budget: at midnight, and when the daemon has started.
-   * `spent`: what is known to be spent since midnight, which was `sinceMs` ago.
+   * A day of the budget begins: sent at midnight, and when the daemon has started.
+   * `spent`: what is known to have been spent since midnight, which was `sinceMs` ago.
    * `totals`: opencode's totals of sessions when the daemon last ran.
    */
   At & { kind: 'budget.day'; sinceMs: number; spent: Spent; totals?: ReadonlyMap<string, Spent> };
 
 export type TimeObservation =
-  /** The deadline that was asked for has come. */
+  /** The deadline that the watchdog asked for has come. */
   | (At & { kind: 'tick' })
   /**
-   * A reload: everything is judged anew, by this policy. Recordings of 0.1 do not have it, and have this at the end of a
-   * pause too: they go on by the one before.
+   * A reload: everything is judged again, by this policy. Recordings of 0.1 have no policy here, and have this
+   * observation at the end of a pause too; they go on with the policy that they have.
    */
   | (At & { kind: 'policy.changed'; policy?: Policy })
-  /** The daemon did not run for this long (SIGSTOP, suspend, a blocked loop); the observed clock left it out. */
+  /**
+   * The daemon did not run for this long (SIGSTOP, suspend, a blocked loop). The observed clock leaves that time out.
+   */
   | (At & { kind: 'gap'; ms: number });
 
 export type Observation =

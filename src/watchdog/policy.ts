@@ -1,42 +1,42 @@
 /**
- * The limits that the watchdog decides by. Names and defaults are the contract's; every duration is in milliseconds,
- * and 0 switches a limit off where the contract says so.
+ * The limits that the watchdog decides by. Names and defaults are the contract's. Every duration is in milliseconds; 0
+ * switches a limit off if the contract says so.
  */
 export interface Policy {
   retry: {
-    /** So many requests of one step have failed; 1 aborts at the first retry. */
+    /** Failed requests of one step; 1 aborts at the first retry. */
     maxAttempts: number;
     /** Age of a retry episode; 0 = off. */
     maxDuration: number;
-    /** Distance of the next attempt; 0 = off. */
+    /** How far away an announced next attempt is; 0 = off. */
     maxWait: number;
   };
   stall: {
-    /** Busy with nothing that explains the quiet; 0 = off. */
+    /** Time without a sign of life and without anything that explains the silence; 0 = off. */
     maxSilence: number;
-    /** One tool call; 0 = off. */
+    /** Duration of one tool call; 0 = off. */
     maxToolTime: number;
-    /** One run, whatever it does; 0 = off. */
+    /** Duration of one run, whatever it does; 0 = off. */
     maxRunTime: number;
   };
-  /** Runs that are lively and go nowhere; each limit 0 = off. */
+  /** Runs that are active but make no headway; for each limit, 0 = off. */
   loop: {
     action: 'abort' | 'report' | 'off';
-    /** Finished steps in a row that hold nothing. */
+    /** Finished steps in a row without any content. */
     maxEmptySteps: number;
-    /** The same step again, or a cycle of up to four. */
+    /** How often the same step, or a cycle of up to four steps, is seen in a row. */
     maxRepeats: number;
     /** Automatic compactions in a row. */
     maxCompactions: number;
-    /** The same passage back to back at the end of one answer. */
+    /** How often the same passage stands back to back at the end of one answer. */
     maxTextRepeats: number;
-    /** Runs begun by a program, each right after the last; reported only. */
+    /** Runs that a program starts, each right after the last; reported only. */
     maxRuns: number;
   };
-  /** What may be spent; each limit 0 = off. Cost in US dollars. */
+  /** What may be spent; for each limit, 0 = off. Cost in US dollars. */
   budget: {
     action: 'abort' | 'report';
-    /** A share of the limit at which it is said. */
+    /** The share of a limit at which a warning is given. */
     warnAt: number;
     /** One run with its subagents. */
     run: { cost: number; tokens: number; steps: number };
@@ -46,45 +46,45 @@ export interface Policy {
     day: { cost: number; tokens: number };
   };
   waiting: {
-    /** A permission or question unanswered; 0 = a person may take for ever. */
+    /** How long a permission or question may stay unanswered; 0 = as long as the person likes. */
     maxDuration: number;
     action: 'report' | 'reject' | 'abort';
   };
   abort: {
-    /** An abort has worked when the session is seen idle within this time, or longer where the server answers slowly. */
+    /** An abort has worked if the session is seen idle within this time. A server that answers slowly gets longer. */
     verifyTimeout: number;
-    /** Then the session is wedged. */
+    /** After this many failed aborts the session is wedged. */
     maxTries: number;
-    /** A wedged session's directory is disposed before the server is restarted for it. */
+    /** Whether a wedged session's directory is disposed before the server is restarted for it. */
     dispose: boolean;
   };
   pileup: {
     minSessions: number;
     minDuration: number;
-    /** A pile-up that is back within this time of a pile-up restart is answered by aborts only. */
+    /** If a pile-up comes back within this time after a pile-up restart, only aborts follow. */
     rest: number;
   };
   probe: {
-    /** How often it is asked; failures closer together than half of it are one failure. */
+    /** Time between two probes. Failures that are closer together than half of it count as one. */
     interval: number;
     /** Consecutive failures before the server counts as unresponsive. */
     maxFailures: number;
   };
   restart: {
-    /** In any `window`; then the breaker opens. */
+    /** Most restarts in any `window`; after that the breaker opens. */
     maxRestarts: number;
     window: number;
     backoff: { initial: number; max: number };
-    /** The breaker stays open this long, doubling each time to at most `MAX_COOLDOWN_MS`. */
+    /** How long the breaker stays open. It doubles with each opening, up to `MAX_COOLDOWN_MS`. */
     cooldown: number;
     /** A restart for wedged or piled-up sessions waits this long for healthy runs to end; 0 = not at all. */
     waitForHealthy: number;
     giveUp: 'hold' | 'exit';
   };
   recycle: {
-    /** A restart that is wanted and not urgent waits this long for the sessions at work to end. */
+    /** A recycle (a restart that is not urgent) waits this long for the sessions at work to end. */
     drainTimeout: number;
-    /** A session that waits for a person holds the drain too. */
+    /** Whether a recycle also waits for sessions that wait for a person. */
     waitForPeople: boolean;
   };
   recover: {
@@ -94,25 +94,25 @@ export interface Policy {
     afterRestart: 'none' | 'continue';
     /** Whether a run whose quota comes back at a known time is parked until then. */
     afterQuota: 'none' | 'continue';
-    /** The longest that it waits. */
+    /** The longest time that a parked run waits. */
     maxPark: number;
     /** Fallback chain of models, `provider/model`. */
     models: string[];
     maxPerSession: number;
-    /** A session at work in so many crashes in a row is continued no more; 0 = off. */
+    /** A session that was at work in this many crashes in a row is no longer continued; 0 = off. */
     quarantineAfter: number;
   };
 }
 
 /**
- * Time that the circuit breaker's cooldown can grow to. It doubles (contract, `restart.cooldown`). At the limit: it
- * grows no more.
+ * Longest cooldown of the circuit breaker. It doubles with each opening (contract, `restart.cooldown`). At the limit:
+ * it grows no further.
  */
 export const MAX_COOLDOWN_MS = 4 * 60 * 60_000;
 
 /**
- * The contract's defaults. None ends a run before opencode's own last request: 1.18 makes 6 within 66 s, 2.x 11 within
- * about 100 s (facts, section 13).
+ * The contract's defaults. None of them ends a run before opencode has made its own last request: 1.18 makes 6 within
+ * 66 s, 2.x 11 within about 100 s (facts, section 13).
  */
 export const DEFAULT_POLICY: Policy = {
   retry: { maxAttempts: 12, maxDuration: 2 * 60_000, maxWait: 5 * 60_000 },
@@ -156,12 +156,14 @@ export const DEFAULT_POLICY: Policy = {
   },
 };
 
-/** A copy that nobody else holds, of the policy's own keys alone: what a configuration has beside them is not taken along. */
+/** A deep copy of the policy's own keys. Other keys that a configuration has beside them are left out. */
 export function copyPolicy(policy: Policy): Policy {
   return keysOf(DEFAULT_POLICY, policy) as Policy;
 }
 
-/** Gives `own` the values of `next`, in place: whoever holds a part of it decides by the new ones. */
+/**
+ * Copies the values of `next` into `own`, in place, so that everything that holds a part of `own` uses the new values.
+ */
 export function adoptPolicy(own: Policy, next: Policy): void {
   const groups = copyPolicy(next);
   for (const [name, group] of Object.entries(own)) {

@@ -1,8 +1,10 @@
-/** What an act is answered with where it was decided and is not done: `dryRun`, a pause, a replay by another policy. */
+/**
+ * The answer to an act that was decided but is not done, because of `dryRun`, a pause, or a replay by another policy.
+ */
 import type { Act } from './decision.js';
 import type { Observation } from './observation.js';
 
-/** Undefined where the state machine waits for no answer. */
+/** Undefined if the state machine waits for no answer. */
 export function skipped(act: Act, at: number): Observation | undefined {
   switch (act.act) {
     case 'abort':
@@ -24,7 +26,7 @@ export function skipped(act: Act, at: number): Observation | undefined {
   }
 }
 
-/** What a person asks for is done also in a pause. */
+/** Whether a person asked for the act. Such acts are done in a pause too. */
 export function isManual(act: Act): boolean {
   return (act.act === 'restart' || act.act === 'abort') && act.reason === 'manual';
 }

@@ -1,9 +1,9 @@
 /**
- * Who wants to be reviewed when: a heap with the earliest first, so that a thousand sessions cost no more than the few
- * that are due.
+ * When each item wants to be reviewed: a heap with the earliest first. A thousand sessions then cost no more than the
+ * few that are due.
  *
- * What moves a time later (a session that goes on well does so all the time) does not touch the heap: an entry is a
- * lower bound, and whoever is reviewed too early is entered anew.
+ * A time that moves later (that of a healthy session does so all the time) does not change the heap. An entry is a
+ * lower bound, and an item that is reviewed too early is entered again.
  */
 
 interface Entry<T> {
@@ -13,21 +13,21 @@ interface Entry<T> {
   item: T;
 }
 
-/** Entries that were overtaken by earlier ones are swept out when they are the larger part. */
+/** Entries that an earlier one has replaced are removed when they outnumber the valid entries by more than this. */
 const MIN_SWEEP = 64;
 
 export class TimerQueue<T> {
   #heap: Entry<T>[] = [];
-  /** The one entry of each that counts. */
+  /** The valid entry of each item. */
   readonly #valid = new Map<T, Entry<T>>();
   #turn = 0;
 
-  /** A lower bound of the earliest time; `Infinity` where nobody wants anything. */
+  /** A lower bound of the earliest time; `Infinity` if there is none. */
   get next(): number {
     return this.#heap[0]?.at ?? Number.POSITIVE_INFINITY;
   }
 
-  /** The item is to be given at `at` at the latest; an earlier time that it has stays. */
+  /** The item is due at `at` at the latest. If it has an earlier time, that one stays. */
   ask(item: T, at: number): void {
     const known = this.#valid.get(item);
     if (known !== undefined && known.at <= at) return;
@@ -39,7 +39,7 @@ export class TimerQueue<T> {
     if (this.#heap.length > 2 * this.#valid.size + MIN_SWEEP) this.#sweep();
   }
 
-  /** Takes out who is due at `at`, one at a time. */
+  /** Removes and returns one item that is due at `at`; undefined if there is none. */
   take(at: number): T | undefined {
     for (let first = this.#heap[0]; first !== undefined && first.at <= at; first = this.#heap[0]) {
       this.#removeFirst();

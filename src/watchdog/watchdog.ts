@@ -28,21 +28,21 @@ const NOTHING: readonly Decision[] = [];
 
 export interface WatchdogOptions {
   policy: Policy;
-  /** False where the process is never touched (`server.control: observe`): restarts are then not decided at all. */
+  /** False if the process is never touched (`server.control: observe`). Restarts are then not decided at all. */
   acts: boolean;
 }
 
 /** One active session, for status, summaries and the periodic health lines. */
 export interface SessionView extends SessionFields {
   health: Health;
-  /** How long it has this health, ms. */
+  /** How long it has had this health, ms. */
   forMs: number;
   attempt?: number;
   model?: string;
   tool?: string;
-  /** Since the last sign of life, ms; absent where silence is no sign of anything. */
+  /** Time since the last sign of life, ms; absent while silence means nothing. */
   silentMs?: number;
-  /** What the run has spent with its subagents; absent where nothing. */
+  /** What the run has spent with its subagents; absent if nothing. */
   costUsd?: number;
   tokens?: number;
 }
@@ -60,21 +60,21 @@ export class Watchdog {
   readonly #context: Context;
   readonly #answers = new AnswerTimes();
   #decisions: Decision[] = [];
-  /** When each session may change without any news. */
+  /** When each session is due for a review, even without news. */
   readonly #timers = new TimerQueue<Session>();
-  /** When the server, a pile-up or a recycle may. */
+  /** When the server, a pile-up or a recycle is due for a review. */
   #serverAt = Number.POSITIVE_INFINITY;
   /** What the restart under way cuts. */
   #cut: Interrupted[] = [];
-  /** Since when only what people ask for is done. */
+  /** Since when acts are paused, except those that people ask for. */
   #pausedAt: number | undefined;
-  /** The runs that it cut, until the new server is healthy. */
+  /** The runs that a restart or an exit has cut, until the new server is healthy. */
   #cutRuns: readonly Cut[] = [];
-  /** Whether one of them may have brought it down. */
+  /** Whether one of those runs may have brought the server down. */
   #wasCrash = false;
 
   constructor(options: WatchdogOptions) {
-    // Its own: nobody changes it but an observation, so that a replay is exact.
+    // A copy of its own: only an observation changes it, so that a replay is exact.
     const policy = copyPolicy(options.policy);
     this.#policy = policy;
     const emit = (decision: Decision) => {
@@ -118,7 +118,7 @@ export class Watchdog {
     this.#deferral = new Deferral(policy.restart);
   }
 
-  /** When to send a `tick`, on the observed clock; undefined where only news can change anything. */
+  /** When to send a `tick`, on the observed clock; undefined if only news can change anything. */
   get deadline(): number | undefined {
     const next = this.#next;
     return Number.isFinite(next) ? next : undefined;
@@ -134,7 +134,7 @@ export class Watchdog {
     return [...this.#sessions.registry.active].map((session) => view(session, at));
   }
 
-  /** One session, where it is active. */
+  /** One session; undefined if it is not active. */
   session(id: string, at: number): SessionView | undefined {
     const session = this.#sessions.registry.find(id);
     return session?.run === undefined ? undefined : view(session, at);
@@ -163,24 +163,27 @@ export class Watchdog {
     return this.#sessions.parking.list(at);
   }
 
-  /** Changes whenever that list does. */
+  /** Changes whenever the list of parked runs does. */
   get parkedVersion(): number {
     return this.#sessions.parking.version;
   }
 
-  /** Runs at work, and what is held against sessions by crashes: what the next daemon must know. */
+  /**
+   * What the next daemon must know: the runs at work, how many crashes in a row each session has, and the quarantined
+   * sessions.
+   */
   get crashes(): Readonly<
     Pick<SessionWatch['crashes'], 'atWork' | 'inARow' | 'quarantined' | 'version'>
   > {
     return this.#sessions.crashes;
   }
 
-  /** Sessions that are known and have no run. */
+  /** How many known sessions have no run. */
   get idleSessions(): number {
     return this.#sessions.registry.size - this.#sessions.registry.active.size;
   }
 
-  /** Since when a person has the daemon decide and not act; undefined where it acts. */
+  /** Since when a person has paused the daemon's acts; undefined while it acts. */
   get pausedAt(): number | undefined {
     return this.#pausedAt;
   }
@@ -316,13 +319,16 @@ export class Watchdog {
         this.#sessions.observe(o);
         return;
       default:
-        // A server that is being killed says many things on its way out, and a dead one's last words come late.
+        // A server that is being killed still sends many events, and the last events of a dead one arrive late. They do
+        // not count.
         if (o.kind === 'session.inspected') this.server.heard(o.at);
         if (!this.server.acting && !this.server.isDown) this.#sessions.observe(o);
     }
   }
 
-  /** A directory's instance is gone. What tells of our own dispose is no news: its proof is the status. */
+  /**
+   * A directory's instance is gone. An event that reports our own dispose is no news: the proof of that is the status.
+   */
   #disposedElsewhere(o: Extract<Observation, { kind: 'directory.disposed' }>): void {
     const { directory, replaced, at } = o;
     if (replaced !== true) {
@@ -338,7 +344,7 @@ export class Watchdog {
     this.#sessions.disposed(directory, replaced ? 'restart' : 'dispose', at);
   }
 
-  /** What was left undone (`dryRun`, a pause) may be done now, and everything is judged anew. */
+  /** Acts that were left undone (`dryRun`, a pause) may be done now, and everything is judged again. */
   #takeUpLeft(at: number): void {
     this.server.takeUpLeft();
     this.#disposals.takeUpLeft();
@@ -346,14 +352,16 @@ export class Watchdog {
     if (!this.#isCutting) this.#sessions.reviewAll(at);
   }
 
-  /** A server that is gone or going has no run left to abort. */
+  /** Why no abort can be sent: a server that is down, starting or restarting has no run left to abort. */
   #whyNoAbort(): string | undefined {
     const { kind } = this.server.state;
     if (kind === 'down') return 'the server is down';
     return this.server.acting ? `the server is ${kind} just now, which ends every run` : undefined;
   }
 
-  /** A recycle waits for the sessions at work; where the process is not ours to touch, none is remembered. */
+  /**
+   * Remembers a recycle, which waits for the sessions at work. If the process is not ours to touch, none is remembered.
+   */
   #wantRecycle(reason: 'memory' | 'processes' | 'schedule', at: number): void {
     if (!this.server.healthy || !this.server.acts) return;
     if (this.#drain.wanted !== undefined || this.#drain.rests(reason, at)) return;
@@ -366,7 +374,7 @@ export class Watchdog {
     });
   }
 
-  /** Whether what the server was asked then was answered by a process that is gone or going. */
+  /** Whether a question that was asked at `askedAt` was answered by a process that is gone or about to go. */
   #isPast(askedAt: number): boolean {
     const { state } = this.server;
     return this.server.acting || (state.kind === 'down' && askedAt < state.since);
@@ -381,7 +389,7 @@ export class Watchdog {
     this.#continueCut(o.at);
   }
 
-  /** Whoever brought the server back: it can be asked to go on now. */
+  /** The server is back, whoever started it, so the runs that were cut can be continued now. */
   #continueCut(at: number): void {
     this.#sessions.continueCut(this.#cutRuns, this.#wasCrash, at);
     this.#cutRuns = [];
@@ -394,11 +402,11 @@ export class Watchdog {
     const reason: RestartReason = state.kind === 'restarting' ? state.reason : 'exited';
     this.server.observe(o);
     if (o.kind === 'restart.failed' && o.serverAlive) {
-      // The old process serves on, and what it said meanwhile was not listened to.
+      // The old process still serves, but what it said meanwhile was ignored.
       if (this.server.streamConnected) this.#sessions.resynced(o.at);
       else this.#sessions.reviewAll(o.at);
     } else {
-      // After an exit its sessions were said to be interrupted when it happened.
+      // After an exit, its sessions were reported as interrupted when the exit happened.
       const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
       this.#cutRuns = [...this.#cutRuns, ...runs];
       if (CRASHES.has(reason)) this.#wasCrash = true;
@@ -411,12 +419,12 @@ export class Watchdog {
     if (at < this.#serverAt) this.#serverAt = at;
   }
 
-  /** Runs that are being cut are judged no more; the restart's end sees to them. */
+  /** Runs that are being cut are no longer judged; the end of the restart takes care of them. */
   get #isCutting(): boolean {
     return this.server.state.kind === 'restarting';
   }
 
-  /** Judges whoever is due; each says anew when it wants to be asked again. */
+  /** Judges the sessions that are due; each of them then asks for its next review. */
   #reviewDue(at: number): void {
     if (at >= this.#serverAt) this.#serverAt = Number.POSITIVE_INFINITY;
     if (at < this.#timers.next) return;
@@ -430,7 +438,7 @@ export class Watchdog {
     if (own !== undefined && this.#restart(own, at, this.server.detail())) return;
     if (!this.server.healthy) return;
     this.#disposals.review(at);
-    // A dispose of its directory is the gentler step, as long as it may help.
+    // As long as a dispose of its directory may help, that gentler step comes first.
     const wedged = [...this.#sessions.registry.wedged].filter(
       (each) => disposedFor(this.#context, each) === undefined,
     );
@@ -447,7 +455,7 @@ export class Watchdog {
     if (!wanted) this.#deferral.clear();
   }
 
-  /** A restart that waits for healthy runs. True where the executor is now busy with the process. */
+  /** A restart that waits for healthy runs. Returns true if the executor is now busy with the process. */
   #restartSparing(
     reason: 'wedged' | 'pileup',
     at: number,
@@ -477,7 +485,7 @@ export class Watchdog {
     }
   }
 
-  /** True where the executor is now busy with the process. */
+  /** Returns true if the executor is now busy with the process. */
   #reviewDrain(at: number): boolean {
     const { wanted } = this.#drain;
     const answer = this.#drain.judge(this.#sessions.registry.active, at);
@@ -487,10 +495,10 @@ export class Watchdog {
     return false;
   }
 
-  /** True where the executor is now busy with the process. */
+  /** Returns true if the executor is now busy with the process. */
   #restart(reason: RestartReason, at: number, detail: string): boolean {
     let interrupted = this.#cut;
-    // Asked for only where it comes to a restart: this is tried with every observation while a reason stands.
+    // Computed only if a restart follows: this method is called with every observation while a reason stands.
     const askAgainAt = this.server.tryRestart(reason, at, detail, () => {
       if (reason !== 'exited') interrupted = this.#sessions.interrupted();
       return interrupted.map((each) => each.sessionID);
@@ -498,7 +506,7 @@ export class Watchdog {
     if (askAgainAt !== undefined) this.#wakeAt(Math.max(askAgainAt, at + 1));
     if (!this.server.acting) return false;
     this.#cut = interrupted;
-    // Whatever the restart is for, it recycles too.
+    // Whatever its reason, a restart is a recycle too.
     this.#drain.clear(at);
     this.#deferral.clear();
     this.#disposals.clear();

@@ -1,20 +1,24 @@
 /**
- * Runs that somebody else cut: a dispose of their directory, or a reload of opencode's configuration (facts, section 12).
+ * Runs that somebody else cut: by a dispose of their directory, or by a reload of opencode's configuration (facts,
+ * section 12).
  *
- * opencode calls their end an abort, as it calls a person's. What tells them apart: the directory is said to be disposed
- * afterwards, or several runs of one directory end so at once, not counting the subagents of one another.
+ * opencode reports their end as an abort, as if a person had aborted them. Two things tell the difference: an event
+ * says afterwards that the directory was disposed, or several runs of one directory end like this at once, not counting
+ * each other's subagents.
  */
 import type { Decision, Health, SessionFields } from '../decision.js';
 import type { Session } from '../session/state.js';
 
-/** Ends within this time (ms) of each other are one cut; whatever else is to tell of it has come by then. */
+/**
+ * Ends within this time (ms) of each other are one cut. By then everything else that belongs to the cut has been seen.
+ */
 const AT_ONCE = 3_000;
 const MIN_AT_ONCE = 2;
 /** `server.instance.disposed` follows the ends after 1.5–1.8 s (facts, section 12), later on a busy machine. */
 const DISPOSED_WITHIN = 10_000;
 /**
- * Runs aborted by others that may have been cut together. More within seconds are one cut for certain. At the limit:
- * the oldest is forgotten.
+ * Runs aborted by others that may have been cut together. More within seconds are certainly one cut. At the limit: the
+ * oldest is forgotten.
  */
 export const MAX_ENDS = 1_000;
 
@@ -28,7 +32,10 @@ interface End {
   onJudged: CutListener;
 }
 
-/** Told once of each end: who cut the run, and how many ended so at once; one alone may be a person's own abort. */
+/**
+ * Called once for each end, with who cut the run and how many runs ended like this at once. A run that ended alone
+ * (`by` is undefined) may be a person's own abort.
+ */
 export type CutListener = (by: 'dispose' | 'elsewhere' | undefined, together: number) => void;
 
 export interface CutsElsewhereOptions {
@@ -44,7 +51,7 @@ export class CutsElsewhere {
     this.#options = options;
   }
 
-  /** A run was aborted, and not by us. */
+  /** A run was aborted, but not by us. */
   aborted(
     session: Session,
     fields: SessionFields,
@@ -58,12 +65,12 @@ export class CutsElsewhere {
     this.#options.wakeAt(at + AT_ONCE);
   }
 
-  /** There is no room to wait for what else is to tell of it. */
+  /** There is no room to wait for more evidence about this end. */
   #giveUp(end: End | undefined): void {
     if (end !== undefined && !end.isJudged) end.onJudged(undefined, 1);
   }
 
-  /** The directory's instance is gone: whatever was aborted there just now was cut by that. */
+  /** The directory's instance is gone. This is what cut the runs that were aborted there just now. */
   disposed(directory: string, at: number): void {
     const cut = (end: End) => end.directory === directory && at - end.at <= DISPOSED_WITHIN;
     const ends = this.#ends.filter(cut);
@@ -96,7 +103,10 @@ export class CutsElsewhere {
   }
   readonly #said = new WeakSet<End>();
 
-  /** A person who aborts a session aborts its subagents with it, and a client deletes what it has aborted itself. */
+  /**
+   * A person who aborts a session aborts its subagents too, and a client deletes the sessions that it has aborted
+   * itself. Neither of these counts.
+   */
   #isOneCut(ends: readonly End[]): boolean {
     const ids = new Set(ends.map(({ session }) => session.id));
     const own = ends.filter(({ session }) => {

@@ -1,9 +1,9 @@
 /**
  * Disposing directories: the step between aborts that do not work and a restart of the server.
  *
- * It ends the runs of one directory and no other's, needs no hold of the process, and frees what hangs there (MCP
- * servers, plugins). It waits for the directory's healthy runs as a restart waits for all; where the time is up and it
- * would cut as many of them as it ends stuck ones, a person must see to it.
+ * A dispose ends only the runs of one directory, needs no control of the process, and frees what hangs there (MCP
+ * servers, plugins). It waits for the directory's healthy runs as a restart waits for all healthy runs. If the time is
+ * up and it would cut at least as many of them as it ends stuck ones, a person must take care of it.
  */
 import type { DisposeObservation } from '../observation.js';
 import { Deferral } from '../server/deferral.js';
@@ -13,20 +13,23 @@ import type { Context } from '../session/rule-context.js';
 import type { Session } from '../session/state.js';
 import { disposeDidNotHelp, disposedFor, nothingHelps } from '../session/wedged.js';
 
-/** The directory's next boot is part of it (5–8 s, facts, section 12). */
+/** Shortest time for verifying a dispose, ms. It includes the directory's next boot (5–8 s, facts, section 12). */
 const MIN_VERIFY_MS = 15_000;
-/** One that was held back because a run had just begun there is judged again after this many ms. */
+/** A dispose that was held back because a run had just begun there is judged again after this many ms. */
 const AGAIN_MS = 2_000;
-/** `server.instance.disposed` may follow this late (ms): it tells of our own dispose, not of another. */
+/**
+ * `server.instance.disposed` may follow our own dispose this late (ms). Until then it reports our dispose, not another
+ * one.
+ */
 const ECHO_MS = 10_000;
 
 type Disposal =
   | { phase: 'waiting'; deferral: Deferral; notBefore: number }
   | { phase: 'disposing'; deferral: Deferral; wedged: readonly Cut[]; others: readonly Cut[] }
-  /** `dryRun`, or a pause. */
+  /** Not done, because of `dryRun` or a pause. */
   | { phase: 'left' };
 
-/** What a dispose has ended: the wedged sessions' runs, and whatever else ran there. */
+/** What a dispose has ended: the runs of the wedged sessions, and the other runs of the directory. */
 export interface Disposed {
   directory: string;
   wedged: readonly Cut[];
@@ -45,20 +48,23 @@ export class Disposals {
     this.#book = book;
   }
 
-  /** The server is another process now. */
+  /** The server's process is gone or is being replaced. */
   clear(): void {
     this.#disposals.clear();
     this.#doneAt.clear();
   }
 
-  /** What `dryRun` or a pause left undone is decided anew. */
+  /** What `dryRun` or a pause left undone may be decided again. */
   takeUpLeft(): void {
     for (const [directory, { phase }] of this.#disposals) {
       if (phase === 'left') this.#disposals.delete(directory);
     }
   }
 
-  /** The stream says that the directory was disposed: whether that is the dispose that we have made, or are making. */
+  /**
+   * The stream reports that the directory was disposed. Returns whether that was our own dispose, finished or under
+   * way.
+   */
   isOwn(directory: string, at: number): boolean {
     const doneAt = this.#doneAt.get(directory) ?? Number.NEGATIVE_INFINITY;
     return this.#disposals.get(directory)?.phase === 'disposing' || at - doneAt <= ECHO_MS;
@@ -155,11 +161,13 @@ export class Disposals {
     });
   }
 
-  /** The executor reports the end of a dispose. What it has ended is for the caller to end here too. */
+  /**
+   * The executor reports the end of a dispose. Returns the runs that it has ended; the caller must end them here too.
+   */
   observe(o: DisposeObservation): Disposed | undefined {
     const { directory, at } = o;
     const disposal = this.#disposals.get(directory);
-    // A restart came between.
+    // A restart came in between.
     if (disposal?.phase !== 'disposing') return undefined;
     this.#disposals.delete(directory);
     const { wedged, others, deferral } = disposal;

@@ -1,29 +1,29 @@
 /**
- * Failover (`recover.models`): which model a continued run goes on with, while a provider fails.
+ * Failover (`recover.models`): which model a continued run uses while a provider fails.
  *
- * One breaker a provider, for all sessions: what one has learnt, the others need not learn again. A model that failed is
- * out; where a second one of its provider fails, all of them are. When a breaker has rested, one run at a time is sent
- * to the model that was wanted first, as a probe: a finished step closes it, another failure has it rest for twice as
- * long.
+ * There is one breaker for each provider, shared by all sessions: what one session has learnt, the others need not
+ * learn again. A model that has failed is out. If a second model of its provider fails, all models of that provider are
+ * out. When a breaker has rested, one run at a time is sent to the model that was wanted first, as a probe: a finished
+ * step closes the breaker, another failure makes it rest for twice as long.
  */
 
 import { splitModelName } from '../model-name.js';
 
 /** Providers with a breaker. At the limit: the one that failed longest ago is forgotten. */
 export const MAX_BREAKERS = 100;
-/** From this many failing models of one provider on, it is the provider. */
+/** If this many models of one provider fail, the provider itself is failing. */
 const IS_PROVIDER = 2;
-/** How long a breaker rests before the first probe, and at most, ms; doubling from one to the other. */
+/** How long a breaker rests before the first probe, and at most, ms. The rest doubles after each probe that fails. */
 export const FIRST_REST_MS = 2 * 60_000;
 export const LONGEST_REST_MS = 30 * 60_000;
-/** A probe whose end is not told does not hold up the next for longer than this, ms. */
+/** A probe whose end is never reported delays the next one by this long at most, ms. */
 const PROBE_MS = 10 * 60_000;
 
 interface Breaker {
-  /** Those that have failed, `provider/model`. */
+  /** The models that have failed, `provider/model`. */
   readonly models: Set<string>;
   restMs: number;
-  /** A probe may be made from then on. */
+  /** When the next probe may be made. */
   probeAt: number;
   probe: { sessionID: string; since: number; isOver: boolean } | undefined;
 }
@@ -32,7 +32,7 @@ export class Failover {
   /** By provider; the one that failed last is at the end. */
   readonly #breakers = new Map<string, Breaker>();
 
-  /** A run ended because its provider fails. `backAt`: when it says that it is back, where it does. */
+  /** A run ended because its provider fails. `backAt`: when the provider says that it will be back, if it says so. */
   failed(model: string, at: number, backAt?: number): void {
     const provider = providerOf(model);
     const known = this.#breakers.get(provider);
@@ -52,7 +52,7 @@ export class Failover {
     if (oldest !== undefined) this.#breakers.delete(oldest);
   }
 
-  /** A step has finished on it: the model answers. */
+  /** A step has finished on this model, so it answers. */
   worked(model: string): void {
     const breaker = this.#breakers.get(providerOf(model));
     if (breaker?.models.delete(model) !== true) return;
@@ -60,14 +60,14 @@ export class Failover {
     if (breaker.models.size === 0) this.#breakers.delete(providerOf(model));
   }
 
-  /** The run is over; where it was a probe that neither worked nor failed, the next may be one. */
+  /** The run is over. If it was a probe that neither worked nor failed, the next run may be a probe. */
   runOver(sessionID: string): void {
     for (const breaker of this.#breakers.values()) {
       if (breaker.probe?.sessionID === sessionID) breaker.probe.isOver = true;
     }
   }
 
-  /** The first of them that may be asked now; undefined where all are out. */
+  /** The first of the models that may be asked now; undefined if all are out. */
   choose(models: readonly string[], sessionID: string, at: number): string | undefined {
     for (const model of models) {
       const breaker = this.#breakers.get(providerOf(model));

@@ -1,26 +1,26 @@
 /**
  * Pile-ups: several sessions retrying at once, over all directories.
  *
- * One session in retry is its own problem; several at once may be the server's. A pile-up is answered by a restart,
- * unless a restart was tried for one within `pileup.rest`: then restarting did not help, and only aborts follow.
- * Where healthy runs would be lost, the stuck ones are aborted first and the restart comes only if that did not do.
+ * One session in retry is its own problem; several at once may be the server's. The answer to a pile-up is a restart,
+ * unless a restart was tried for one within `pileup.rest`: then restarting did not help, and only aborts follow. If
+ * healthy runs would be lost, the stuck sessions are aborted first, and the restart comes only if that did not help.
  */
 import type { Policy } from '../policy.js';
 
 export type PileupAnswer =
   | { kind: 'none'; askAgainAt?: number }
-  /** Abort the piled sessions; no restart now. */
+  /** Abort the sessions of the pile-up; no restart now. */
   | { kind: 'abort'; askAgainAt?: number }
   | { kind: 'restart'; detail: string };
 
 export interface PileupFacts {
   /** When each retrying session's episode began. */
   episodes: readonly number[];
-  /** Whether runs are active that are neither in the pile nor stuck: a restart would cut them. */
+  /** Whether there are active runs that are neither in the pile-up nor stuck. A restart would cut them. */
   healthy(): boolean;
-  /** How long an abort may take to be seen to work just now, ms. */
+  /** How long an abort that is sent now may take to be seen to work, ms. */
   verifyMs: number;
-  /** A provider is known to be down: restarts rest. */
+  /** A provider is known to be down, so no pile-up restart is made. */
   outage: boolean;
 }
 
@@ -44,7 +44,7 @@ export class PileupDetector {
     this.#abortingSince = undefined;
   }
 
-  /** Whether a restart for a pile-up was tried so lately that another would not help. */
+  /** Whether a restart for a pile-up was tried so recently that another would not help. */
   resting(at: number): boolean {
     return at - this.#restartedAt < this.#policy.pileup.rest;
   }

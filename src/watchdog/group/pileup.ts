@@ -1,4 +1,7 @@
-/** Who is in a pile-up, and what follows from `pileup.ts`'s answer to it: a restart, or an abort of each. */
+/**
+ * Which sessions are in a pile-up, and what follows from the answer of `pileup-detector.ts`: a restart, or an abort of
+ * each.
+ */
 
 import { declareStuck } from '../session/abort-flow.js';
 import type { Context } from '../session/rule-context.js';
@@ -17,7 +20,7 @@ export class Pileups {
   readonly #context: Context;
   readonly #runs: Runs;
   readonly #pileup: PileupDetector;
-  /** There is no pile-up before then, as long as no episode changes. */
+  /** There is no pile-up before `until`, as long as no episode changes. */
   #none = { until: Number.NEGATIVE_INFINITY, news: -1 };
 
   constructor(context: Context, runs: Runs) {
@@ -31,7 +34,7 @@ export class Pileups {
     this.#pileup.restarted(at);
   }
 
-  /** `restart` tries one, and says whether it was decided. */
+  /** `restart` tries a restart, and returns whether it was decided. */
   review(at: number, restart: (detail: string, piled: ReadonlySet<Session>) => boolean): void {
     const { policy, outages, wakeAt } = this.#context;
     const { retrying, episodeNews } = this.#runs.registry;
@@ -40,7 +43,8 @@ export class Pileups {
       this.#pileup.clear();
       return;
     }
-    // Asked with nearly every observation of a thousand sessions: looked into only where the answer may be another.
+    // This runs with nearly every observation of a thousand sessions, so it looks closer only if the answer may have
+    // changed.
     if (at < this.#none.until && episodeNews === this.#none.news) {
       wakeAt(this.#none.until);
       return;
@@ -68,13 +72,14 @@ export class Pileups {
     } else if (restart(answer.detail, inPile)) {
       return;
     }
-    // Aborts are the answer, first or at all: where restarts rest, are held, or are not ours to decide.
+    // Sessions are aborted before a restart, or instead of one if restarts rest, are held back, or are not ours to
+    // decide.
     for (const each of piled) this.#abort(each, at);
   }
 
   /**
-   * Where nobody listens, only a status proves that a session retries. One that waits for a near time that its provider
-   * named heals by waiting, and counts in no pile-up.
+   * The sessions that count for a pile-up. Without an event stream, only a status proves that a session retries. A
+   * session that waits for a near time that its provider named recovers by waiting, so it does not count.
    */
   #piled(): Piled[] {
     return [...this.#runs.registry.retrying].flatMap((session) => {
@@ -86,7 +91,10 @@ export class Pileups {
     });
   }
 
-  /** Each when it has been in the pile for `pileup.minDuration`, and has no attempt in flight that may work. */
+  /**
+   * Aborts a session once it has been in the pile-up for `pileup.minDuration` and has no attempt in flight that may
+   * work.
+   */
   #abort({ session, run, since }: Piled, at: number): void {
     if (run.abortFlow !== undefined) return;
     const { minDuration } = this.#context.policy.pileup;

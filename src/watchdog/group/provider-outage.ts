@@ -1,10 +1,10 @@
 /**
- * Provider outages: sessions that end badly one after the other on the same model, whatever is done about them.
+ * Provider outages: sessions end badly one after the other on the same model, whatever is done about them.
  *
- * A first pile-up may be the server's fault, and a restart is the answer to it. When `pileup.minSessions` sessions
- * have ended badly within `pileup.rest` and a session that began to retry *after that* fares no better, neither aborts
- * nor a restart have helped: it is the provider. That is said once, and restarts for its sake rest until a step
- * finishes on it.
+ * A first pile-up may be the server's fault, and a restart is the answer to it. If `pileup.minSessions` sessions have
+ * ended badly within `pileup.rest`, and a session that began to retry *after that* does no better, neither aborts nor a
+ * restart have helped: the fault is the provider's. That is reported once, and no pile-up restarts are made for it
+ * until a step finishes on the model.
  */
 import type { Decision } from '../decision.js';
 import { splitModelName } from '../model-name.js';
@@ -12,17 +12,20 @@ import type { Policy } from '../policy.js';
 import type { Run } from '../session/state.js';
 
 /**
- * Models remembered with their failures. At the limit: the one known longest that is not said to be out is forgotten,
- * else the one known longest.
+ * Models remembered with their failures. At the limit: the model known longest that is not reported as out is
+ * forgotten; if all are out, the model known longest.
  */
 export const MAX_MODELS = 200;
-/** Sessions remembered that ended badly on one model. A handful decides. At the limit: the oldest is forgotten. */
+/**
+ * Sessions remembered that ended badly on one model. A handful is enough to decide. At the limit: the oldest is
+ * forgotten.
+ */
 export const MAX_ENDED = 1_000;
 
 interface FailingModel {
   /** When each session last ended badly on it, oldest first. */
   readonly ended: Map<string, number>;
-  /** Since when it is said to be out. */
+  /** Since when the model is reported as out. */
   outSince: number | undefined;
 }
 
@@ -36,7 +39,7 @@ export class ProviderOutages {
     this.#emit = emit;
   }
 
-  /** Whether the run's model is said to be out. */
+  /** Whether the run's model is reported as out. */
   isOut(run: Run): boolean {
     return run.model !== undefined && this.#models.get(run.model)?.outSince !== undefined;
   }
@@ -45,14 +48,14 @@ export class ProviderOutages {
   endedBadly(sessionID: string, run: Run, at: number): void {
     if (run.model === undefined) return;
     const model = this.#models.get(run.model) ?? this.#enter(run.model);
-    // Entered anew, so that the oldest stay first.
+    // Entered again at the end, so that the oldest stay first.
     model.ended.delete(sessionID);
     model.ended.set(sessionID, at);
     if (model.ended.size > MAX_ENDED) forgetFirst(model.ended);
     this.#prune(model, at);
   }
 
-  /** A session is in retry: another one, or the same in another run. */
+  /** A session is in retry: another one, or the same one in another run. */
   retrying(sessionID: string, run: Run, at: number): void {
     const { model: name, episode } = run;
     const model = name === undefined ? undefined : this.#models.get(name);
@@ -70,7 +73,7 @@ export class ProviderOutages {
     });
   }
 
-  /** The provider answers: whatever was held against it is forgotten. */
+  /** The provider answers, so the model's failures are forgotten. */
   stepFinished(run: Run, at: number): void {
     const model = run.model === undefined ? undefined : this.#models.get(run.model);
     if (run.model === undefined || model === undefined) return;

@@ -1,10 +1,10 @@
 /**
  * The restart budget: a backoff between restarts, and a breaker that opens when they do not help.
  *
- * The first restart in a quiet `window` is immediate, because most crashes are single and every second counts; the
- * second waits `backoff.initial`, each further one twice as long up to `backoff.max`. After `maxRestarts` in one
- * `window` the breaker opens for `cooldown`, doubling with every opening until the server stayed healthy for a whole
- * `window`. When the cooldown is over, one trial restart is let through (half-open).
+ * The first restart in a quiet `window` is immediate, because most crashes are single and every second counts. The
+ * second waits `backoff.initial`, and each further one twice as long, up to `backoff.max`. After `maxRestarts` in one
+ * `window` the breaker opens for `cooldown`, which doubles with every opening until the server has stayed healthy for a
+ * whole `window`. When the cooldown is over, one trial restart is let through (half-open).
  */
 import { MAX_COOLDOWN_MS, type Policy } from '../policy.js';
 
@@ -30,7 +30,7 @@ export class CircuitBreaker {
   /** How often it opened since the server was last healthy for a whole window. */
   #openings = 0;
   #healthySince: number | undefined;
-  /** What it was before the last restart was let through. */
+  /** The state before the last restart was let through. */
   #before: { state: State; healthySince: number | undefined } | undefined;
   #failedAt = Number.NEGATIVE_INFINITY;
 
@@ -48,7 +48,7 @@ export class CircuitBreaker {
     return this.#restarts.length;
   }
 
-  /** Asks for one restart now; only `go` counts it. */
+  /** Asks for one restart now. It counts only if the answer is `go`. */
   admit(at: number): Admission {
     this.#prune(at);
     this.#settle(at);
@@ -65,7 +65,7 @@ export class CircuitBreaker {
     return at < earliest ? { kind: 'wait', until: earliest } : this.#go(at);
   }
 
-  /** What was let through last was not done (`dryRun`, a pause): it counts as no restart. */
+  /** The restart that was let through last was not done (`dryRun`, a pause), so it does not count. */
   withdraw(): void {
     const before = this.#before;
     if (before === undefined) return;
@@ -75,11 +75,11 @@ export class CircuitBreaker {
     this.#healthySince = before.healthySince;
   }
 
-  /** The server answered well. True where that closes the breaker. */
+  /** The server is healthy. Returns true if that closes the breaker. */
   healthy(at: number): boolean {
     this.#healthySince ??= at;
     if (this.#state.kind !== 'half_open' && this.#state.kind !== 'open') return false;
-    // A server that came back by itself ends the need to hold.
+    // If the server came back by itself, there is no need to hold restarts back.
     this.#state = { kind: 'closed' };
     return true;
   }
@@ -105,7 +105,7 @@ export class CircuitBreaker {
   #open(at: number): Admission {
     const cooldown = Math.min(this.#policy.cooldown * 2 ** this.#openings, MAX_COOLDOWN_MS);
     this.#openings += 1;
-    // Never more than maxRestarts in any window, even where the cooldown is shorter than the window.
+    // Never more than maxRestarts in any window, even if the cooldown is shorter than the window.
     const room = this.#restarts[this.#restarts.length - this.#policy.maxRestarts];
     const until = Math.max(at + cooldown, room === undefined ? 0 : room + this.#policy.window + 1);
     const restarts = this.#restarts.length;
@@ -131,7 +131,7 @@ export class CircuitBreaker {
   #settle(at: number): void {
     if (this.#healthySince === undefined || at - this.#healthySince < this.#policy.window) return;
     this.#openings = 0;
-    // It opened over a server that was healthy all the while, and nobody asked again.
+    // The breaker opened although the server stayed healthy, and no restart was asked for since.
     if (this.#state.kind === 'open' && at >= this.#state.until) this.#state = { kind: 'closed' };
   }
 }

@@ -1,15 +1,15 @@
 /**
  * A restart for stuck sessions waits for the healthy runs that it would cut.
  *
- * It waits up to `restart.waitForHealthy`. After that it comes only where it cuts fewer healthy runs than it ends stuck
- * ones: ten people's work is not given for one session that somebody can look at.
+ * It waits up to `restart.waitForHealthy`. After that it comes only if it cuts fewer healthy runs than it ends stuck
+ * ones: the work of ten people is not given up for one session that somebody can look at.
  */
 import type { Policy } from '../policy.js';
 
 export type DeferralAnswer =
   | { kind: 'restart' }
   | { kind: 'wait'; askAgainAt: number; isNew: boolean }
-  /** The time is up, and a restart would cost more than it ends. */
+  /** The time is up, and a restart would cut at least as many healthy runs as it ends stuck ones. */
   | { kind: 'nothing' };
 
 export class Deferral {
@@ -20,12 +20,15 @@ export class Deferral {
     this.#policy = policy;
   }
 
-  /** Nobody is stuck any more, or the server is another process now. */
+  /** No session is stuck any more, or the server gets a new process. */
   clear(): void {
     this.#since = undefined;
   }
 
-  /** @param stuck how many the restart would end. @param healthy how many runs it would cut */
+  /**
+   * @param stuck how many stuck sessions the restart would end
+   * @param healthy how many healthy runs it would cut
+   */
   judge(stuck: number, healthy: number, at: number): DeferralAnswer {
     if (healthy === 0) return { kind: 'restart' };
     const isNew = this.#since === undefined;

@@ -1,8 +1,9 @@
 /**
- * Recycling: a restart that is wanted (memory, schedule) and not urgent. It waits until no session is at work.
+ * Recycling: a restart that is wanted (memory, processes, schedule) but not urgent. It waits until no session is at
+ * work.
  *
- * At `recycle.drainTimeout` it comes all the same, unless a run has only just begun: whoever starts one at the wrong
- * moment gets `YOUNG` to finish it, and a second `drainTimeout` bounds how long new runs can hold it off.
+ * After `recycle.drainTimeout` it comes anyway, unless a run has only just begun: such a run gets `YOUNG` to finish. A
+ * second `drainTimeout` bounds how long new runs can delay it.
  */
 import type { RestartReason } from '../decision.js';
 import type { Policy } from '../policy.js';
@@ -39,12 +40,15 @@ export class Drain {
     this.#wanted ??= { reason, since: at };
   }
 
-  /** A recycle for memory did not help for long: a limit below what the server needs must not restart it for ever. */
+  /**
+   * Whether the last recycle was so recent that another for memory or processes must wait: a limit below what the
+   * server needs must not restart it for ever.
+   */
   rests(reason: Wanted['reason'], at: number): boolean {
     return reason !== 'schedule' && at - this.#recycledAt < RECYCLE_REST;
   }
 
-  /** The server is another process now: whatever was wanted of the old one is done. */
+  /** The server gets a new process, so a recycle that was wanted is done. */
   clear(at: number): void {
     if (this.#wanted !== undefined) this.#recycledAt = at;
     this.#wanted = undefined;

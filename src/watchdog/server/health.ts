@@ -1,8 +1,8 @@
 /**
  * The server's side of the state machine: what its health is, and when it must be restarted.
  *
- * It is told of probes, exits and finished acts, and is asked by `watchdog.ts` whether a restart for a reason is due.
- * While an act is under way nothing else is decided about the server.
+ * It observes probes, exits and the results of acts. `watchdog.ts` asks it for a restart when there is a reason for
+ * one. While an act is under way nothing else is decided about the server.
  */
 
 import type { Decision, RestartReason, ServerHealth } from '../decision.js';
@@ -22,15 +22,18 @@ type Settled =
 type State =
   | Settled
   | { kind: 'starting'; since: number }
-  /** `before` is what it goes back to where the old process turns out to serve on. */
+  /** `before` is the state to go back to if nothing is done, or if the old process turns out to serve on. */
   | { kind: 'restarting'; since: number; reason: RestartReason; before: Settled };
 
-/** Reasons that stand until something is done: what `dryRun` left is not decided again and again. */
+/**
+ * Reasons that stand until something is done. A restart for one of them that `dryRun` left undone is not decided again
+ * and again.
+ */
 const STANDING: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive', 'wedged']);
 
 export class ServerWatch {
   readonly #policy: Policy;
-  /** False where the process is never touched (`server.control: observe`). */
+  /** False if the process is never touched (`server.control: observe`). */
   readonly acts: boolean;
   readonly #emit: (decision: Decision) => void;
   readonly breaker: CircuitBreaker;
@@ -42,13 +45,16 @@ export class ServerWatch {
   /** The process whose end was seen: the one that a restart replaces. */
   #exitedPid: number | undefined;
   #version: string | undefined;
-  /** It was healthy once: its silence means something. */
+  /** The server was healthy once, so its silence means something. */
   #understood = false;
-  /** The first start is nobody's failure and costs no budget. */
+  /** Whether a server was seen or started before. The first start follows no failure and costs no budget. */
   #startedOnce = false;
-  /** A person asked for a restart, and it is not decided yet. */
+  /** A person has asked for a restart, and it is not decided yet. */
   #requested = false;
-  /** `dryRun` left a dead or frozen server as it is: the same is not decided again until something changes. */
+  /**
+   * `dryRun` or a pause left a dead or frozen server as it is. The same restart is not decided again until something
+   * changes.
+   */
   #skipped = false;
   restarts = 0;
 
@@ -70,11 +76,11 @@ export class ServerWatch {
   get version(): string | undefined {
     return this.#version;
   }
-  /** Acts on sessions make sense only now. */
+  /** Acts on sessions make sense only while this is true. */
   get healthy(): boolean {
     return this.#state.kind === 'healthy';
   }
-  /** It answered the last probe. */
+  /** The server is healthy, and no failed probe counts against it just now. */
   get answering(): boolean {
     return this.healthy && this.#liveness.failures === 0;
   }
@@ -90,17 +96,17 @@ export class ServerWatch {
     return this.#liveness.streamConnected;
   }
 
-  /** For how long of the time since then it was not responding, ms: no silence of its sessions'. */
+  /** How long the server was not responding since then, ms. That time is not silence of its sessions. */
   unresponsiveMsSince(since: number): number {
     return this.#liveness.unresponsiveMsSince(since);
   }
 
-  /** Nothing at all was heard of it since it was asked and did not answer. */
+  /** A probe got no answer, and nothing at all was heard of the server since it was sent. */
   get isUnresponsive(): boolean {
     return this.#liveness.isUnresponsive;
   }
 
-  /** It said something, whatever it was. */
+  /** Something was heard of the server, whatever it was. */
   heard(at: number): void {
     this.#liveness.heard(at);
   }
@@ -162,7 +168,7 @@ export class ServerWatch {
         this.#skipped = true;
         if (this.#state.kind === 'restarting') {
           this.restarts -= 1;
-          // A person's own restart asks no budget.
+          // A restart that a person asked for uses no budget.
           if (this.#state.reason !== 'manual') this.breaker.withdraw();
         }
         this.#state =
@@ -171,7 +177,7 @@ export class ServerWatch {
             : { kind: 'down', since: o.at, lastError: 'nothing answers' };
         return;
       case 'restart.requested':
-        // The restart under way is the one that was asked for; where none can come, none is remembered.
+        // A restart under way is already what the person asks for. If no restart is possible, none is remembered.
         this.#requested = this.acts && !this.acting;
         return;
       case 'stream.connected':
@@ -191,18 +197,21 @@ export class ServerWatch {
     }
   }
 
-  /** What `dryRun` or a pause left undone is decided anew. */
+  /** What `dryRun` or a pause left undone may be decided again. */
   takeUpLeft(): void {
     this.#skipped = false;
     this.#suspension.takeUpLeft();
   }
 
-  /** What failed during a gap was not the server's fault. */
+  /** The daemon itself did not run: what failed meanwhile is not the server's fault. */
   gap(at: number): void {
     this.#liveness.gap(at);
   }
 
-  /** The server's own reason for a restart, none where it serves. A person's wish comes first: no budget holds it. */
+  /**
+   * The server's own reason for a restart; undefined while it serves. What a person asks for comes first, and no budget
+   * holds it back.
+   */
   ownReason(): RestartReason | undefined {
     if (this.#requested) return 'manual';
     if (this.#state.kind === 'down') return 'exited';
@@ -226,8 +235,8 @@ export class ServerWatch {
   }
 
   /**
-   * Restarts for this reason if the budget allows it now. Returns when to ask again, or undefined where it was decided
-   * (or never will be).
+   * Restarts for this reason if the budget allows it now. Returns when to ask again, or undefined if the restart was
+   * decided (or never will be).
    */
   tryRestart(
     reason: RestartReason,
@@ -286,7 +295,7 @@ export class ServerWatch {
     return undefined;
   }
 
-  /** An answer that was asked for before the end is the last word of a process that is gone. */
+  /** Whether an answer was asked for before the process ended. Such an answer comes from the process that is gone. */
   #isOfTheEnded(startedAt: number): boolean {
     return this.#state.kind === 'down' && startedAt < this.#state.since;
   }
@@ -312,7 +321,7 @@ export class ServerWatch {
     });
   }
 
-  /** It is alive and lets nobody in: never a reason to restart (facts, section 2). */
+  /** The server is alive but refuses our credentials. That is never a reason to restart it (facts, section 2). */
   #refused(at: number, status: number, means: string | undefined): void {
     const said = means === undefined ? {} : { means };
     this.#startedOnce = true;
@@ -320,7 +329,10 @@ export class ServerWatch {
     this.#emit({ note: 'server.unauthorized', status, ...said });
   }
 
-  /** It answers, so it is alive: never a reason to restart. One bad answer of a healthy one is a moment, no change. */
+  /**
+   * The server answers, so it is alive: never a reason to restart it. One bad answer does not change the state of a
+   * healthy server.
+   */
   #answeredStrangely(o: Extract<ServerObservation, { kind: 'probe.unsupported' }>): void {
     this.heard(o.at);
     this.#suspension.answered(o.at);
@@ -366,7 +378,8 @@ export class ServerWatch {
       case 'unauthorized':
         break;
       case 'unsupported':
-        // Nobody knows what the silence of a server means that was never understood; that nobody listens any more is clear.
+        // The silence of a server that was never understood could mean anything. A refused connection is clear: nothing
+        // listens any more.
         if (!this.#understood && failure !== 'refused') return;
         break;
       default:
@@ -387,7 +400,7 @@ export class ServerWatch {
   }
 
   #exited(o: Extract<ServerObservation, { kind: 'server.exited' }>): void {
-    // The death that our own restart ordered is no news; one of an older process neither.
+    // An exit that our own restart caused is no news, and neither is the exit of an older process.
     if (this.acting || this.#state.kind === 'down') return;
     if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
     this.breaker.unhealthy(o.at);
@@ -432,7 +445,7 @@ export class ServerWatch {
     this.#becomeHealthy(o.at, o.version, o.tookMs);
   }
 
-  /** An upgrade that does not start is known by it. */
+  /** Both versions, if they differ: they show that it is an upgrade which does not start. */
   #versionChange(version: string | undefined): { version?: string; previousVersion?: string } {
     const previousVersion = this.#version;
     if (version === undefined || previousVersion === undefined) return {};
@@ -451,7 +464,7 @@ export class ServerWatch {
     this.#liveness.forgive();
     this.breaker.failed(o.at);
     if (o.serverAlive) {
-      // Nothing was done: a probe tells soon enough whether it serves.
+      // Nothing was done. A probe will soon show whether the server serves.
       this.#state =
         was.kind === 'restarting' ? was.before : { kind: 'down', since: o.at, lastError: o.error };
     } else {

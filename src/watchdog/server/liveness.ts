@@ -4,8 +4,8 @@ import type { Policy } from '../policy.js';
 import { UnresponsivePeriods } from './unresponsive-periods.js';
 
 /**
- * opencode's heartbeat interval where it was not measured yet (facts, section 4), and how far beyond the interval a
- * stream may be silent before it stops vouching for a slow probe.
+ * opencode's heartbeat interval until it is measured, ms (facts, section 4), and for how many intervals a stream may be
+ * silent before it no longer vouches for a server whose probes are slow.
  */
 const DEFAULT_HEARTBEAT = 10_000;
 const HEARTBEAT_SLACK = 1.2;
@@ -24,27 +24,27 @@ export class Liveness {
     this.#policy = policy;
   }
 
-  /** Consecutive. */
+  /** Failed probes in a row. */
   get failures(): number {
     return this.#failures;
   }
   get streamConnected(): boolean {
     return this.#connected;
   }
-  /** Nothing at all was heard of it since it was asked and did not answer. */
+  /** A probe got no answer, and nothing at all was heard of the server since it was sent. */
   get isUnresponsive(): boolean {
     return this.#unresponsive.isUnresponsive;
   }
-  /** For how long of the time since then it was not responding, ms. */
+  /** How long the server was not responding since then, ms. */
   unresponsiveMsSince(since: number): number {
     return this.#unresponsive.msSince(since);
   }
-  /** Of the event stream. */
+  /** How long the event stream has been silent, ms. */
   silentMs(at: number): number {
     return at - this.#aliveAt;
   }
 
-  /** It said something, whatever it was. */
+  /** Something was heard of the server, whatever it was. */
   heard(at: number): void {
     this.#unresponsive.heard(at, this.#heartbeat * HEARTBEAT_SLACK);
   }
@@ -68,31 +68,37 @@ export class Liveness {
     this.forgive();
   }
 
-  /** A new process: what its stream said before is of no use. */
+  /** The server is a new process. Its stream's silence counts from now. */
   replaced(at: number): void {
     this.#aliveAt = at;
   }
 
-  /** What failed during a gap was not the server's fault; a stream's silence in it proves nothing either way. */
+  /**
+   * The daemon itself did not run. What failed meanwhile is not the server's fault, and the silence of its stream
+   * proves nothing either way.
+   */
   gap(at: number): void {
     this.#gapAt = at;
     this.#aliveAt = at;
     this.forgive();
   }
 
-  /** Whether what was asked then was asked before the daemon itself did not run. */
+  /** Whether a request was sent before the end of the daemon's last gap. */
   isOfGap(askedAt: number): boolean {
     return askedAt <= this.#gapAt;
   }
 
-  /** It was asked then, and gave no answer. */
+  /** A probe that was sent then got no answer. */
   missed(askedAt: number): void {
     this.#unresponsive.missed(askedAt);
   }
 
-  /** Whether what failed now was one failure too many. A live event stream outvotes a slow probe: a busy server is not a dead one. */
+  /**
+   * Counts a failed probe, and returns whether it was one too many. A live event stream outvotes slow probes: a busy
+   * server is not a dead one.
+   */
   failedTooOften(at: number): boolean {
-    // A cut connection is probed at once: what fails in the same moment is one failure, not several.
+    // A cut connection is probed at once, so failures at the same moment count as one.
     if (this.#failures > 0 && at - this.#failedAt < this.#policy.interval / 2) return false;
     this.#failedAt = at;
     this.#failures += 1;

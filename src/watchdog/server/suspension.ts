@@ -1,17 +1,19 @@
 /**
- * A server process that a signal has stopped (SIGSTOP, a terminal's Ctrl-Z): it answers nothing and ends nothing, and
- * nothing is lost as long as it is not killed. So it is let run on first; the probes that fail meanwhile count as ever,
- * and lead to a restart where that does not help.
+ * A server process that a signal has stopped (SIGSTOP, a terminal's Ctrl-Z). It does not answer and does not end, and
+ * nothing is lost as long as it is not killed. So it is first continued with SIGCONT. The probes that fail meanwhile
+ * count as usual, and lead to a restart if that does not help.
  */
 import type { Decision } from '../decision.js';
 import type { ServerObservation } from '../observation.js';
 
 /**
- * Times that one suspended server process is continued. Whoever stops it again and again means it, or something is
- * badly wrong. At the limit: the probes decide.
+ * Attempts to continue one suspended server process. If it is stopped again and again, somebody means it or something
+ * is badly wrong. At the limit: the probes decide.
  */
 const MAX_TRIES = 3;
-/** A process that ran for this long after it was continued is stopped anew, not still. */
+/**
+ * If the process was last seen stopped longer ago than this (ms), it has been stopped anew, and the tries start again.
+ */
 const FORGIVEN_AFTER_MS = 10_000;
 
 type Observed = Extract<
@@ -31,21 +33,21 @@ export class Suspension {
   #since = 0;
   #seenAt = 0;
   #tries = 0;
-  /** `left`: decided in `dryRun` or a pause, and not decided again until somebody takes it up. */
+  /** `left`: decided in `dryRun` or a pause, and not decided again before `takeUpLeft`. */
   #act: 'none' | 'under way' | 'left' = 'none';
 
   constructor(emit: (decision: Decision) => void) {
     this.#emit = emit;
   }
 
-  /** @param acts false where the process is never touched: then it is only said */
+  /** @param acts false if the process is never touched: a suspension is then only reported */
   observe(o: Observed, acts: boolean): void {
     switch (o.kind) {
       case 'server.suspended':
         this.#suspended(o, acts);
         return;
       case 'continue_process.done':
-        // It runs; that it serves again is shown by the next probe.
+        // The process runs. The next probe shows whether it serves again.
         if (this.#act === 'under way') this.#act = 'none';
         return;
       case 'continue_process.skipped':
@@ -64,7 +66,7 @@ export class Suspension {
     }
   }
 
-  /** It answers: whoever let it run. */
+  /** The server answers again, whoever continued it. */
   answered(at: number): void {
     if (this.#pid === undefined) return;
     this.#emit({ note: 'server.continued', pid: this.#pid, tookMs: at - this.#since });

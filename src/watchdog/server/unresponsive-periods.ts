@@ -1,13 +1,15 @@
 /**
- * When the server was not responding: no answer, no event, no heartbeat, and a probe failed meanwhile. A machine
- * without CPU or memory to spare does that. The runs in it cannot have shown life, so that time is held against none.
+ * When the server was not responding: no answer, no event, no heartbeat, and a probe failed meanwhile. This happens on
+ * a machine without CPU or memory to spare. The runs could show no life in that time, so it does not count as their
+ * silence.
  *
- * A server that only leaves its health route unanswered is not unresponsive: its polls or heartbeats are words.
+ * A server that only leaves its health route unanswered is not unresponsive: answers to polls and heartbeats count as
+ * well.
  */
 
 /**
- * Periods in which the server did not respond. More within one run's silence are a server that hardly runs. At the
- * limit: the oldest is forgotten, and counts as silence of the sessions again.
+ * Periods in which the server did not respond. With more of them within one run's silence the server hardly runs at
+ * all. At the limit: the oldest is forgotten, and counts as silence of the sessions again.
  */
 export const MAX_UNRESPONSIVE_PERIODS = 100;
 
@@ -17,7 +19,7 @@ export class UnresponsivePeriods {
   #heardAt = Number.NEGATIVE_INFINITY;
   #missed = false;
 
-  /** The server said something. `ordinaryMs`: the longest time for which a server that is well says nothing at all. */
+  /** Something was heard of the server. `ordinaryMs`: the longest time that a healthy server is silent. */
   heard(at: number, ordinaryMs: number): void {
     if (this.#missed && at - this.#heardAt > ordinaryMs) {
       this.#periods.push({ from: this.#heardAt, to: at });
@@ -27,17 +29,17 @@ export class UnresponsivePeriods {
     this.#missed = false;
   }
 
-  /** It was asked then, and gave no answer. */
+  /** A probe that was sent then got no answer. */
   missed(askedAt: number): void {
     if (askedAt >= this.#heardAt) this.#missed = true;
   }
 
-  /** Since its last word it was asked for its health, in vain. */
+  /** A probe that was sent since the server was last heard of got no answer. */
   get isUnresponsive(): boolean {
     return this.#missed;
   }
 
-  /** For how long of the time since `since` it was not responding, ms. */
+  /** How long the server was not responding since `since`, ms. */
   msSince(since: number): number {
     let ms = 0;
     for (let i = this.#periods.length - 1; i >= 0; i--) {

@@ -1,6 +1,6 @@
 /**
- * What is done about a stuck run: declared once, aborted, verified, tried again, and wedged when nothing helps.
- * At most one abort is under way for a session.
+ * What is done about a stuck run: it is declared stuck once, then aborted; the abort is verified and tried again, and
+ * if nothing helps the run is wedged. At most one abort is under way for a session.
  */
 
 import type { StuckReason } from '../decision.js';
@@ -12,20 +12,24 @@ import { type Aborting, fieldsOf, type Run, type Session } from './state.js';
 import { wedge } from './wedged.js';
 
 /**
- * Aborts of one run held back because an attempt was in flight. Attempts this short are never seen waiting. At the
- * limit: the abort is sent.
+ * Aborts of one run held back because an attempt was in flight. If attempts follow each other closely, the run is never
+ * seen waiting. At the limit: the abort is sent.
  */
 const MAX_HOLDS = 2;
-/** A run that is back within this many ms of its verified abort, unprompted, shows that the abort was lost (facts, section 6). */
+/** If a run is back within this many ms of its verified abort, unprompted, the abort was lost (facts, section 6). */
 const LOST_ABORT_WINDOW = 60_000;
 
-/** No attempt can succeed, and nothing heals, before the next one is made: that far away, the status is sure to hold. */
+/**
+ * If the next attempt is at least this far away (ms), the status is sure to hold: before it, no attempt can succeed.
+ */
 const SURE_WAIT = 1_000;
 
-/** A server that is not responding is asked again after this many ms: then the next try may tell something. */
+/**
+ * While the server is not responding, an abort is reconsidered after this many ms: by then a try may be worth while.
+ */
 const RECHECK_UNRESPONSIVE = 1_000;
 
-/** Says that the run is stuck, and aborts it as soon as the server can be asked. */
+/** Reports that the run is stuck, and aborts it as soon as the server can be asked. */
 export function declareStuck(
   context: Context,
   session: Session,
@@ -69,7 +73,7 @@ export function sayStuck(
   });
 }
 
-/** Sends the abort of a run that waits for one, where nothing stands in its way. */
+/** Sends the abort of a run that waits for one, if nothing stands in its way. */
 export function abortIfPossible(context: Context, session: Session, run: Run, at: number): void {
   const { abortFlow } = run;
   if (abortFlow?.phase !== 'pending' || session.aborting !== undefined || !context.canAct()) return;
@@ -79,7 +83,8 @@ export function abortIfPossible(context: Context, session: Session, run: Run, at
   }
   const tries = abortFlow.tries + 1;
   run.abortFlow = { ...abortFlow, phase: 'aborting', tries, withdrawn: false };
-  // What was decided while an attempt was in flight was decided against that attempt.
+  // An abort that was decided while an attempt was in flight is meant for that attempt too, so the attempt is not
+  // spared.
   const spared =
     isRetryReason(abortFlow.reason) &&
     run.status === 'retry' &&
@@ -99,7 +104,7 @@ function waitsForSure(run: Run, at: number): boolean {
   );
 }
 
-/** The run shows life again: what was decided against it is taken back, as far as it was not done yet. */
+/** The run shows life again. The decision against it is taken back, unless the abort has already done its work. */
 export function takeBack(context: Context, session: Session, run: Run, at: number): void {
   const { abortFlow } = run;
   if (abortFlow === undefined) return;
@@ -112,8 +117,8 @@ export function takeBack(context: Context, session: Session, run: Run, at: numbe
 }
 
 /**
- * The run is not stuck any more: said where it was silent. A retry episode is not over by a sign of life:
- * `episodeEnded` says when it is.
+ * The run is not stuck any more. This is reported, unless the run was stuck in a retry episode: a sign of life does not
+ * end an episode, and `episodeEnded` reports its end.
  */
 function letGo(context: Context, session: Session, run: Run, at: number): void {
   const { abortFlow } = run;
@@ -147,7 +152,7 @@ export function episodeEnded(context: Context, session: Session, run: Run, at: n
   if (ofEpisode) takeBack(context, session, run, at);
 }
 
-/** Nobody knows whether the run's retry episode goes on: its next failure begins another. */
+/** It is not known whether the run's retry episode goes on, so its next failure begins a new one. */
 export function episodeUnheard(context: Context, session: Session, run: Run, at: number): void {
   if (run.episode === undefined) return;
   run.episode = undefined;
@@ -155,8 +160,8 @@ export function episodeUnheard(context: Context, session: Session, run: Run, at:
 }
 
 /**
- * The executor reports the end of an abort. Returns true where the run is known to have ended, by the only evidence that
- * counts: its directory's status.
+ * The executor reports the end of an abort. Returns true if the run is known to have ended; only its directory's status
+ * counts as evidence.
  */
 export function abortEnded(context: Context, session: Session, o: AbortEnd): boolean {
   const { aborting } = session;
@@ -178,12 +183,12 @@ function ownAbortEnded(
 ): boolean {
   const { reason, try: tries, run } = aborting;
   run.endedFor = reason;
-  // A run that began after the one that was aborted is another run: it is not judged by this result.
+  // A run that began after the aborted one is another run: this result says nothing about it.
   const same = session.run === run ? run : undefined;
   const isIdle = o.kind === 'abort.withdrawn' && (o.seen === 'idle' || o.seen === 'missing');
   switch (o.kind) {
     case 'abort.done':
-      // Whatever error came before, this end is ours.
+      // Whatever error came before, our abort ended the run.
       run.error = undefined;
       run.endedBy = 'watchdog';
       abortWorked(context, session, o.tookMs, o.at, aborting);
@@ -194,7 +199,7 @@ function ownAbortEnded(
         return false;
       }
       if (isIdle) {
-        // An earlier try was sent: that one ended it, only late.
+        // An earlier try was sent, and it ended the run late.
         if (tries > 1) {
           run.endedBy = 'watchdog';
           abortWorked(context, session, o.at - aborting.since, o.at, aborting);
@@ -209,7 +214,7 @@ function ownAbortEnded(
       return false;
     case 'abort.failed':
       if (same !== undefined) retryOrWedge(context, session, same, reason, tries, o);
-      // Its end was seen on the stream, only the executor saw what came after: the abort worked.
+      // The stream showed the end of the run, and the executor saw only what came after it. So the abort worked.
       else {
         run.endedBy = 'watchdog';
         abortWorked(context, session, o.at - aborting.since, o.at, aborting);
@@ -218,14 +223,14 @@ function ownAbortEnded(
   }
 }
 
-/** The run ended by itself before the abort was sent; where it ended with an error, that is its end's to say. */
+/** The run ended by itself before the abort was sent. If it ended with an error, `run-end.ts` reports that. */
 function endedFirst(context: Context, session: Session, run: Run, at: number): void {
   if (run.error !== undefined) return;
   if (run.episode !== undefined) episodeEnded(context, session, run, at);
   else letGo(context, session, run, at);
 }
 
-/** An attempt is in flight that may be the one that works: the decision waits for its outcome. */
+/** An attempt in flight may be the one that works, so the decision waits for its outcome. */
 function hold(run: Run, at: number): void {
   run.abortFlow = undefined;
   if (run.status !== 'busy') {
@@ -235,7 +240,7 @@ function hold(run: Run, at: number): void {
   if (run.episode) run.episode.holds += 1;
 }
 
-/** A run that comes back after a verified abort, unprompted, is the old one: that abort was lost, and is tried again. */
+/** A run that comes back after a verified abort, unprompted, is the old run. The abort was lost, and is tried again. */
 export function abortWasLost(
   context: Context,
   session: Session,
@@ -269,10 +274,10 @@ function retryOrWedge(
   context.emit({ note: 'session.abort_failed', ...fieldsOf(session), reason, try: tries, error });
   const since = run.abortFlow?.since ?? at;
   if (run.abortFlow?.phase === 'aborting' && run.abortFlow.withdrawn) {
-    // It came too late to be held back and did nothing; the run is alive and well.
+    // The abort could no longer be held back, and it failed. The run is alive and well.
     letGo(context, session, run, at);
   } else if (!context.canAct() || context.isUnresponsive()) {
-    // The server itself does not work: this try proves nothing against the session.
+    // The server itself does not work, so this try proves nothing about the session.
     run.abortFlow = { phase: 'pending', reason, since, tries: tries - 1 };
   } else if (tries < context.policy.abort.maxTries) {
     run.abortFlow = { phase: 'pending', reason, since, tries };

@@ -1,8 +1,8 @@
 /**
  * What runs, sessions and the server's day have spent, and which budget is used up (contract, `budget`).
  *
- * A run is counted by its finished steps, with those of its subagents. Sessions and the day are counted by opencode's
- * own totals where it tells them (facts, section 11), else by finished steps too.
+ * A run is counted by its finished steps, including those of its subagents. Sessions and the day are counted by
+ * opencode's own totals if it reports them (facts, section 11), otherwise by finished steps too.
  */
 import type { BudgetKind, BudgetUnit } from '../decision.js';
 import type { FinishedStep, Observation, Spent } from '../observation.js';
@@ -18,25 +18,28 @@ interface Account {
   unit: BudgetUnit;
   value: number;
   limit: number;
-  /** What was said of this account already. */
+  /** What was already reported about this account. */
   said: Set<string>;
 }
 
 const nothingSpent = (): Spent => ({ costUsd: 0, tokens: 0 });
 
-/** Sessions whose totals are kept for the next daemon. As many as are watched. At the limit: those heard of longest ago are left out. */
+/**
+ * Sessions whose totals are kept for the next daemon. As many as are watched. At the limit: those heard of longest ago
+ * are left out.
+ */
 export const MAX_TOTALS = 10_000;
-/** Models without a price that are said. At the limit: further ones are not. */
+/** Models without a price that are reported. At the limit: further ones are not. */
 export const MAX_UNPRICED = 100;
 
 export class Spending {
   readonly #context: Context;
   readonly #registry: SessionRegistry;
-  /** When the day began, on the observed clock; undefined until the daemon has said it. */
+  /** When the day began, on the observed clock; undefined until the daemon has reported it. */
   #dayStartedAt: number | undefined;
   #day = nothingSpent();
   #daySaid = new Set<string>();
-  /** opencode's totals of sessions when the daemon last ran: what was spent since counts to the day. */
+  /** opencode's totals of sessions when the daemon last ran. What was spent since then counts for the day. */
   #totalsBefore: ReadonlyMap<string, Spent> = new Map();
   readonly #saidUnpriced = new Set<string>();
 
@@ -50,7 +53,7 @@ export class Spending {
     return this.#day;
   }
 
-  /** opencode's totals of sessions, those of earlier daemons included; the newest last. */
+  /** opencode's totals of sessions, including those of earlier daemons; the newest last. */
   get totals(): ReadonlyMap<string, Spent> {
     const all = new Map(this.#totalsBefore);
     for (const { id, total } of this.#registry.all) {
@@ -80,7 +83,7 @@ export class Spending {
     if (session.total === undefined) this.#spend(session, spent, true);
   }
 
-  /** opencode's own total of a session; `ageMs`: how long ago it was created, where that is known. */
+  /** opencode's own total for a session; `ageMs`: how long ago it was created, if that is known. */
   totalHeard(session: Session, total: Spent, ageMs: number | undefined, at: number): void {
     const before = session.total ?? this.#totalsBefore.get(session.id);
     const counted = session.total ?? session.spent;
@@ -88,7 +91,7 @@ export class Spending {
     const delta = difference(total, counted);
     if (delta === undefined) return;
     if (before !== undefined) {
-      // After a gap of the daemon, only what came since is new.
+      // Only what was spent since the last known total is new today, even if the daemon did not run in between.
       this.#spend(session, delta, false);
       add(this.#day, difference(total, before) ?? nothingSpent());
       return;
@@ -106,7 +109,7 @@ export class Spending {
     return undefined;
   }
 
-  /** Says what comes near its limit or is over it, each once. */
+  /** Reports each budget that comes near its limit or reaches it, once for each of the two. */
   say(session: Session, run: Run): void {
     const { warnAt } = this.#context.policy.budget;
     this.#sayUnpriced(run);
@@ -121,7 +124,7 @@ export class Spending {
     }
   }
 
-  /** opencode reckons nothing for a model without a price: its cost is bounded by no budget, only its tokens are. */
+  /** opencode calculates no cost for a model without a price. So no budget of cost bounds it, only one of tokens. */
   #sayUnpriced(run: Run): void {
     const { run: ofRun, session, day } = this.#context.policy.budget;
     if (ofRun.cost === 0 && session.cost === 0 && day.cost === 0) return;
@@ -137,7 +140,7 @@ export class Spending {
   #accounts(session: Session, run: Run): Account[] {
     const { budget } = this.#context.policy;
     const whole = sum(session.spent, session.spentBelow);
-    // New runs are let begin: what a run is about shows with its first step.
+    // A new run may always begin: the day's budget counts against it only from its first step on.
     const day = run.spent.steps > 0 ? this.#day : nothingSpent();
     return [
       ...accounts('run', budget.run, run.spent, run.saidBudgets),
@@ -154,7 +157,7 @@ export class Spending {
     }
   }
 
-  /** The session, its parent, and so on: no parent stands twice (`registry.ts` believes in no circles). */
+  /** The session, its parent, and so on. No parent comes twice, because `registry.ts` accepts no circles. */
   *#withAncestors(session: Session): Generator<Session> {
     let each: Session | undefined = session;
     while (each !== undefined) {
@@ -195,7 +198,7 @@ const sum = (a: Spent, b: Spent): Spent => ({
   tokens: a.tokens + b.tokens,
 });
 
-/** Undefined where nothing was spent: a total that falls was a revert, which gives nothing back. */
+/** Undefined if nothing was spent. A total that falls was a revert, which gives nothing back. */
 function difference(now: Spent, before: Spent): Spent | undefined {
   const costUsd = Math.max(0, now.costUsd - before.costUsd);
   const tokens = Math.max(0, now.tokens - before.tokens);

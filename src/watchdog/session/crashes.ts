@@ -1,11 +1,11 @@
 /**
- * Runs that the end of the server cut (`recover.afterRestart`, off by default), from there to their way back.
+ * Runs that the end of the server cut, and how they are continued (`recover.afterRestart`, off by default).
  *
- * After a restart that was decided, all are told to go on at once. After a crash (the process ended, or did not respond)
- * one of them may be what brings the server down: they are told to go on one after the other, the next when the last
- * one has finished a step, has ended, or has been at work for a minute. A session at work in
- * `recover.quarantineAfter` crashes in a row, without a finished step in between, is quarantined: said, shown, and never
- * continued by the watchdog again, until a person prompts it.
+ * After a restart that was decided, all of them are told to go on at once. After a crash (the process ended, or did not
+ * respond) one of them may be what brings the server down. So they are told to go on one after the other: the next when
+ * the last one has finished a step, has ended, or has been at work for a minute. A session that was at work in
+ * `recover.quarantineAfter` crashes in a row, without a finished step in between, is quarantined: this is reported and
+ * shown, and the watchdog never continues the session again until a person prompts it.
  */
 import type { Health, SessionFields } from '../decision.js';
 import type { ActObservation, Observation, RunAtWork } from '../observation.js';
@@ -14,13 +14,16 @@ import type { SessionRegistry } from './registry.js';
 import type { Context } from './rule-context.js';
 import { fieldsOf, newRun, type Run, type Session } from './state.js';
 
-/** Sessions at work that are remembered for the next daemon, and runs that wait to be continued. At the limit: further ones are not. */
+/**
+ * Sessions at work that are remembered for the next daemon, and runs that wait to be continued. At the limit: further
+ * ones are left out.
+ */
 export const MAX_AT_WORK = 1_000;
 /** Quarantined sessions. At the limit: the one quarantined longest ago is forgotten. */
 export const MAX_QUARANTINED = 500;
 /** A run that has been at work for this long (ms) has not brought the server down. */
 const PROVEN_MS = 60_000;
-/** The prompt of a run whose beginning is not told: the next one's turn comes all the same. */
+/** If the beginning of a continued run is not reported within this time (ms), the next one's turn comes anyway. */
 const UNTOLD_MS = 120_000;
 
 export interface Cut {
@@ -31,7 +34,7 @@ export interface Cut {
 }
 
 interface Waiting extends Cut {
-  /** Only the transcript tells whether its last run has no end. */
+  /** Only the transcript can show whether its last run has no end. */
   onlyIfOpen: boolean;
 }
 
@@ -41,16 +44,19 @@ export class Crashes {
   /** In how many crashes in a row each session was at work. */
   #inARow = new Map<string, number>();
   readonly #quarantined = new Map<string, SessionFields>();
-  /** Cut, and the server is not back yet. */
+  /** Runs that were cut, while the server is not back yet. */
   #cut: readonly Cut[] = [];
-  /** Told to go on one after the other. */
+  /** Runs that will be told to go on, one after the other. */
   #queue: Waiting[] = [];
   #trial: { sessionID: string; since: number; began: boolean } | undefined;
-  /** Told to go on, and only the executor can tell whether somebody has used them since they were cut. */
+  /**
+   * Sessions that were told to go on, and of which only the executor can tell whether somebody has used them since the
+   * cut.
+   */
   readonly #unsure = new Set<string>();
-  /** What an earlier daemon has seen at work, until it is known which server runs now. */
+  /** What an earlier daemon saw at work, until it is known which server runs now. */
   #found: Extract<Observation, { kind: 'runs.restored' }> | undefined;
-  /** Changes with everything that is to be kept on disk. */
+  /** Changes whenever something changes that must be kept on disk. */
   version = 0;
 
   constructor(context: Context, registry: SessionRegistry) {
@@ -85,18 +91,18 @@ export class Crashes {
       }));
   }
 
-  /** Who is at work, and well, is another. */
+  /** The set of healthy runs at work may have changed. */
   changed(): void {
     this.version += 1;
   }
 
-  /** A run has begun. Where it is none of ours, somebody else has set the session to work: its turn is void. */
+  /** A run has begun. If we did not prompt it, somebody else uses the session, and it loses its turn. */
   began(sessionID: string): void {
     this.version += 1;
     if (this.#trial?.sessionID !== sessionID) this.#leaveQueue(sessionID);
   }
 
-  /** The server was seen to end under these runs. `wanted`: those of them that no person was having aborted. */
+  /** The end of the server has cut these runs. `wanted`: those of them that no person was having aborted. */
   cut(runs: readonly Cut[], wanted: readonly Cut[], isCrash: boolean): void {
     this.version += 1;
     this.#cut = [...this.#cut, ...wanted];
@@ -104,10 +110,10 @@ export class Crashes {
     this.#trial = undefined;
     if (!isCrash) return;
     const atWork = new Set(runs.map(({ session }) => session));
-    // It was seen to begin, and may have brought the server down before any event of it came.
+    // The trial was seen to begin, and may have brought the server down before any event of it came.
     const onTrial = trial?.began === true ? this.#registry.find(trial.sessionID) : undefined;
     if (onTrial !== undefined) atWork.add(onTrial);
-    // A restart that follows a crash has nobody at work: it is the same one.
+    // If no session is at work, this is the restart that follows a crash, and the crash is already counted.
     if (atWork.size > 0) this.#count([...atWork]);
   }
 
@@ -135,12 +141,12 @@ export class Crashes {
     this.#found = o;
   }
 
-  /** It is known which server runs. Where it is the one that the earlier daemon saw, nothing more was cut. */
+  /** It is now known which server runs. If it is the one that the earlier daemon saw, nothing more was cut. */
   attached(o: Extract<Observation, { kind: 'server.attached' }>): void {
     const found = this.#found;
     this.#found = undefined;
     if (found === undefined) return;
-    // Also where it was too busy to answer just now: its process is there.
+    // This holds even if the server was too busy to answer just now: its process is there.
     const isSame = o.pid !== undefined && o.pid === found.serverPid;
     if (this.#context.policy.recover.afterRestart === 'none') return;
     const restore = (run: RunAtWork): Waiting[] => {
@@ -163,7 +169,7 @@ export class Crashes {
     this.#enqueue(found.runs.filter(({ waiting }) => waiting).flatMap(restore));
     if (isSame) return;
     const cut = found.runs.filter(({ waiting }) => !waiting).flatMap(restore);
-    // Where no process is seen, the same server may serve on.
+    // If no process is seen, the same server may still be serving.
     const isGone = !o.running || (o.pid !== undefined && found.serverPid !== undefined);
     if (isGone && !found.wasStopped && cut.length > 0) {
       this.#count(cut.map(({ session }) => session));
@@ -171,7 +177,7 @@ export class Crashes {
     this.#enqueue(cut);
   }
 
-  /** Has the next one go on, where it is its turn. */
+  /** Tells the next run to go on, if it is its turn. */
   review(at: number): void {
     const trial = this.#trial;
     if (trial !== undefined) {
@@ -192,7 +198,10 @@ export class Crashes {
     }
   }
 
-  /** The executor reports whether the continued run has begun. True where it had come to its own end before. */
+  /**
+   * The executor reports whether the continued run has begun. Returns true if nothing was to be continued: the run had
+   * come to its own end, or somebody has used the session since.
+   */
   continued(
     o: Extract<ActObservation, { kind: 'continue.done' | 'continue.failed' | 'continue.skipped' }>,
   ): boolean {
@@ -205,7 +214,7 @@ export class Crashes {
     return wasUnsure && o.kind === 'continue.failed' && o.superseded === true;
   }
 
-  /** A step of the session has finished, and the server lives. */
+  /** A step of the session has finished, and the server still lives. */
   worked(sessionID: string, at: number): void {
     if (this.#inARow.delete(sessionID)) this.version += 1;
     this.#isOver(sessionID, at);
@@ -216,7 +225,7 @@ export class Crashes {
     this.#isOver(sessionID, at);
   }
 
-  /** A person is back at the session: whatever was held against it is the person's to judge. */
+  /** A person uses the session again. It loses its turn and its quarantine: what follows is the person's decision. */
   prompted(sessionID: string): void {
     if (this.#trial?.sessionID === sessionID) return;
     this.#leaveQueue(sessionID);
@@ -236,7 +245,7 @@ export class Crashes {
   #enqueue(cut: readonly Waiting[]): void {
     const known = new Set(this.#queue.map(({ session }) => session.id));
     const more = cut.filter(({ session }) => !known.has(session.id));
-    // Who has been at work in fewer crashes comes first: what brings the server down comes last.
+    // Sessions that were at work in fewer crashes come first, so that the one that brings the server down comes last.
     this.#queue = [...this.#queue, ...more]
       .sort((a, b) => this.#crashesOf(a) - this.#crashesOf(b))
       .slice(0, MAX_AT_WORK);
@@ -247,7 +256,7 @@ export class Crashes {
     return this.#inARow.get(session.id) ?? 0;
   }
 
-  /** Those not at work were not there: their row is broken, unless they wait for their turn. */
+  /** Counts a crash for these sessions. For any other session the row is broken, unless it waits for its turn. */
   #count(sessions: readonly Session[]): void {
     const { recover } = this.#context.policy;
     const next = new Map<string, number>();
@@ -277,7 +286,7 @@ export class Crashes {
     this.#context.emit({ note: 'session.quarantined', ...fieldsOf(session), crashes });
   }
 
-  /** True where it was told to go on. */
+  /** Returns true if the session was told to go on. */
   #continue(
     { session, run, at, onlyIfOpen }: Waiting,
     because: 'restart' | 'crash',
@@ -287,7 +296,8 @@ export class Crashes {
     if (promptedSince || session.run !== undefined || this.#quarantined.has(session.id)) {
       return false;
     }
-    // After a crash its turn may come much later: the transcript shows whether somebody has used the session meanwhile.
+    // After a crash its turn may come much later. The transcript then shows whether somebody has used the session
+    // meanwhile.
     const isLate = because === 'crash';
     const cutMessageID = isLate && !onlyIfOpen ? run.askedMessageID : undefined;
     const asksTranscript = onlyIfOpen || (isLate && cutMessageID === undefined);
@@ -298,12 +308,14 @@ export class Crashes {
   }
 }
 
-/** A person is having it aborted. */
+/** Whether a person is having the session aborted. */
 export function isUnwanted({ abortAskedBy, aborting }: Session): boolean {
   return abortAskedBy !== undefined || aborting?.reason === 'manual';
 }
 
-/** What was stuck, waited for a person or retried as it was cut is not continued for that. */
+/**
+ * Whether the run was healthy when it was cut. A run that was stuck, waited for a person or retried is not continued.
+ */
 function wasWell({ health }: { health: Health }): boolean {
   return health === 'busy' || health === 'delegating';
 }

@@ -1,4 +1,4 @@
-/** What a session waits for or fails on just now, for people who look. */
+/** What a session waits for or fails on just now, to be shown to people. */
 import type { StuckReason } from '../decision.js';
 import type { RequestKind } from '../observation.js';
 import type { Session } from './state.js';
@@ -15,7 +15,7 @@ export interface Detail {
   waitingForMs?: number;
   /** How long the run has lasted, ms. */
   runForMs?: number;
-  /** Its own finished steps. */
+  /** The run's own finished steps, without those of its subagents. */
   steps?: number;
   /** Calls that changed a file. */
   filesChanged?: number;

@@ -1,14 +1,14 @@
 /**
- * Which failing requests no waiting mends: a spent quota, an account without credit.
+ * Recognises failing requests that waiting does not mend: a spent quota, an account without credit.
  *
- * The words for that count only where nobody names a near time. A provider with a quota for each minute also says
- * "You exceeded your current quota", and heals in seconds (facts, section 13). A time is named by the text ("Please
- * retry in 6s"), or by a header; of the header only opencode's `next` is seen, and it tells where it is another time
- * than opencode's own backoff would give.
+ * Such words count only if no near time is named. A provider with a quota for each minute also says "You exceeded your
+ * current quota", and recovers in seconds (facts, section 13). A time is named by the text ("Please retry in 6s") or by
+ * a header. Of a header only opencode's `next` can be seen: it shows a header if it differs from the time that
+ * opencode's own backoff would give.
  */
 import type { Episode } from './state.js';
 
-/** Plain rate limits are not among them. */
+/** Words for a spent quota or credit. Plain rate limits are not among them. */
 const SPENT = new RegExp(
   [
     'insufficient[ _](credit|balance|quota|funds)',
@@ -23,7 +23,7 @@ const SPENT = new RegExp(
   'i',
 );
 
-/** What a quota is called that is full again within the minute. */
+/** Words for a quota that is full again within the minute. */
 const SHORT_QUOTA =
   /\bper[ _-]?(second|minute)|(Second|Minute)s?Per|Per(Second|Minute)|\b[rt]p[ms]\b/;
 
@@ -42,25 +42,31 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-/** opencode's own backoff: 2 s, doubling, with up to a quarter on top; 30 s at most where no header came (facts, section 13). */
+/**
+ * opencode's own backoff: 2 s, doubling, with up to a quarter on top; at most 30 s if no header came (facts, section
+ * 13).
+ */
 const FIRST_BACKOFF_MS = 2_000;
 const JITTER = 1.25;
 const MAX_BACKOFF_MS = 30_000;
-/** A time on the wire is read with the machines' own delays: so much more is no other time. */
+/** A time from the wire is read with a delay, so a wait may look up to this much (ms) longer than it is. */
 const READING_MS = 250;
-/** ... and so much less of it. */
+/**
+ * For the same reason a wait may look shorter: down to this share of opencode's own wait, it still counts as its own.
+ */
 const LATE = 0.85;
 
-/** True where no retry can succeed, as far as words can tell. */
+/** Returns true if no retry can succeed, as far as the words show. */
 export function isHopeless(episode: Episode): boolean {
   if (episode.named !== undefined) return false;
   return episode.needsPerson || (SPENT.test(episode.message) && !SHORT_QUOTA.test(episode.message));
 }
 
 /**
- * How long the provider itself asks to wait before this attempt is repeated, ms; undefined where it names no time.
- * @param waitMs from the failure to opencode's `next`; undefined where opencode did not say
- * @param before it named one earlier in this episode: then also a time that is sooner than opencode's own is a named one
+ * How long the provider itself asks to wait before this attempt is repeated, ms; undefined if it names no time.
+ * @param waitMs time from the failure to opencode's `next`; undefined if opencode did not say
+ * @param before the provider named a time earlier in this episode: then a wait shorter than opencode's own counts as
+ * named too
  */
 export function namedWait(
   attempt: number,
@@ -72,11 +78,11 @@ export function namedWait(
   if (said !== undefined) return Math.max(said, waitMs ?? 0);
   if (waitMs === undefined) return undefined;
   const least = FIRST_BACKOFF_MS * 2 ** (attempt - 1);
-  // A poll reads a wait late: one that is sooner may be opencode's own, unless the provider is known to name times.
+  // A poll reads a wait late. So a shorter wait may be opencode's own, unless the provider is known to name times.
   if (before && waitMs < LATE * Math.min(least, MAX_BACKOFF_MS)) return waitMs;
   const upTo = (own: number) => waitMs <= own + READING_MS;
   const isCapped = upTo(Math.min(least * JITTER, MAX_BACKOFF_MS));
-  // With headers that name no time, older versions go on doubling.
+  // If the headers name no time, older versions go on doubling.
   const isDoubled = waitMs >= least / 2 && upTo(least * JITTER);
   return isCapped || isDoubled ? undefined : waitMs;
 }

@@ -1,6 +1,6 @@
 /**
- * Inspections: a session's transcript and open requests, asked for where events alone do not prove that it is stuck, and what
- * their answer changes in a run.
+ * Inspections: reading a session's transcript and open requests when events alone do not prove that it is stuck, and
+ * what the answer changes in its run.
  */
 
 import type { RunningTool, SessionObservation } from '../observation.js';
@@ -9,8 +9,8 @@ import { type LimitExceeded, needsInspection } from './rules.js';
 import type { Run, Session } from './state.js';
 
 /**
- * Tool calls remembered of one run. An answer asks for a dozen at once; more say nothing that these do not. At the
- * limit: further calls are not noted, those known count as before.
+ * Tool calls remembered of one run. One answer may call a dozen at once; more of them would show nothing new. At the
+ * limit: further calls are not noted, the known ones count as before.
  */
 export const MAX_TOOLS = 100;
 /** An inspection that failed is tried again after this many ms. */
@@ -24,7 +24,10 @@ const MAX_INSPECTION_FAILURES = 3;
 const INSPECTION_LOST = 60_000;
 /** An inspection older than this (ms) proves nothing about now. */
 const INSPECTION_FRESH = 10_000;
-/** Without an event stream each run is inspected this often, as a share of `stall.maxSilence`, and at least so many ms apart. */
+/**
+ * Without an event stream, each run is inspected at this interval: a share of `stall.maxSilence`, and at least this
+ * many ms.
+ */
 const INSPECT_SHARE = 0.25;
 const MIN_INSPECT_EVERY = 5_000;
 
@@ -43,7 +46,7 @@ export function requestInspection(context: Context, session: Session, run: Run, 
   });
 }
 
-/** Whether an exceeded limit may be acted on; asks for an inspection where one must confirm it. */
+/** Whether an exceeded limit may be acted on. If an inspection must confirm it first, one is requested. */
 export function isConfirmed(
   context: Context,
   session: Session,
@@ -53,12 +56,12 @@ export function isConfirmed(
   at: number,
 ): boolean {
   if (!needsInspection(exceeded.reason)) return true;
-  // A server that does not work cannot be asked: once it is healthy, everything is judged again.
+  // A server that does not work cannot be asked. Once it is healthy, everything is judged again.
   if (!context.canAct()) return false;
   const last = run.inspection;
   if (last?.state === 'answered' && at - last.at <= INSPECTION_FRESH) return true;
   const inspectionFails = last?.state === 'failed' && last.failures >= MAX_INSPECTION_FAILURES;
-  // Where nobody listens, an inspection is all the proof there is.
+  // Without an event stream, an inspection is the only proof.
   if (inspectionFails && listening && context.isAnswering()) return true;
   const waitMs = last?.state === 'asked' ? INSPECTION_LOST : INSPECT_AGAIN;
   if (last === undefined || last.state === 'answered' || at - last.at >= waitMs) {
@@ -69,8 +72,8 @@ export function isConfirmed(
 }
 
 /**
- * Without an event stream nothing else tells what a run does: it is inspected again and again, so that life is seen,
- * and tools and requests that have ended explain no quiet any more.
+ * Without an event stream nothing else shows what a run does. So it is inspected at intervals: signs of life are seen,
+ * and tools and requests that have ended no longer explain its silence.
  */
 export function inspectRegularly(context: Context, session: Session, run: Run, at: number): void {
   const { maxSilence } = context.policy.stall;
@@ -90,7 +93,7 @@ export function inspectionFailed(run: Run, at: number): void {
   run.inspection = { state: 'failed', at, failures: run.inspection.failures + 1 };
 }
 
-/** The transcript as it was between `startedAt` and `at`; its requests are for `requests.ts`. */
+/** Takes in the transcript as it was between `startedAt` and `at`. Its requests are the task of `requests.ts`. */
 export function inspectionAnswered(run: Run, found: Found, startedAt: number, at: number): void {
   run.inspection = { state: 'answered', at, failures: 0 };
   run.model = found.model ?? run.model;
@@ -99,30 +102,31 @@ export function inspectionAnswered(run: Run, found: Found, startedAt: number, at
   for (const tool of run.tools.values()) {
     if (tool.startedAt <= startedAt && !present.has(tool.callID)) run.tools.delete(tool.callID);
   }
-  // What was heard since then is newer than the rest of what was seen.
+  // What was heard since then is newer than the rest of the inspection.
   if (run.progressAt > startedAt) return;
   for (const tool of present.values()) noteTool(run, tool);
-  // A prompt that waits behind an answer under way is the last message too, but prepares nothing.
+  // A prompt that waits behind an answer under way is also the last message, but nothing is being prepared for it.
   run.preparing = found.preparing && run.askedMessageID === undefined;
   run.compactingSince = found.compacting ? (run.compactingSince ?? at) : undefined;
   run.answeringSince = found.answeringSince;
 }
 
 /**
- * A tool runs. Its start may have been moved on for the time that a person took, and is never moved back; one that is
- * found later than the last answer may have been what was asked about.
+ * A tool runs. Its start may have been moved forward by the time that a person took to answer, and it is never moved
+ * back. A tool that was not known yet may be the one that the last request was about, so its time counts from that
+ * answer at the earliest.
  */
 export function noteTool(run: Run, tool: RunningTool): void {
   const known = run.tools.get(tool.callID);
-  // As long as one runs, the run is at work, and the longest known is the one that is limited.
+  // As long as any tool runs, the run is at work, and the limit applies to the known tool that has run longest.
   if (known === undefined && run.tools.size >= MAX_TOOLS) return;
   const earliest = known?.startedAt ?? run.answeredAt;
   run.tools.set(tool.callID, { ...tool, startedAt: Math.max(earliest, tool.startedAt) });
 }
 
 /**
- * A transcript that is as it was at an earlier inspection proves the silence in between, whoever listened, unless an answer
- * was under way. One that moved while somebody listened and heard nothing proves life.
+ * A transcript that has not changed since an earlier inspection proves silence in between, even if nobody listened,
+ * unless an answer was under way. A transcript that has changed while somebody listened and heard nothing proves life.
  */
 function compareMark(run: Run, found: Found, startedAt: number, at: number): void {
   if (run.progressAt > startedAt) return;

@@ -1,10 +1,12 @@
-/** Says that a run goes round in circles: half way to a limit, and over it where nothing is done about it. */
+/**
+ * Reports a run that goes round in circles: half way to a limit, and again at the limit if nothing is done about it.
+ */
 import { sayStuck } from './abort-flow.js';
 import { isLooping, nearestLoop } from './loops.js';
 import type { Context } from './rule-context.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
-/** Each kind once for a row: what ends and begins again is said again. */
+/** Reports each row of repetitions once. If it ends and begins again, it is reported again. */
 export function sayLoop(context: Context, session: Session, run: Run, at: number): void {
   const { loop: policy } = context.policy;
   const loop = nearestLoop(run.steps, policy);
@@ -23,7 +25,10 @@ export function sayLoop(context: Context, session: Session, run: Run, at: number
   sayStuck(context, session, run, { reason: 'loop', kind, limit, value: count }, at);
 }
 
-/** Runs that a program begins right after each other: reported only, as a program may have good reason to. */
+/**
+ * Reports runs that a program begins right after each other. They are only reported, as a program may have good reason
+ * to.
+ */
 export function sayFastRuns(context: Context, session: Session, count: number): void {
   const { action, maxRuns } = context.policy.loop;
   if (action === 'off' || maxRuns === 0) return;

@@ -1,34 +1,38 @@
 /**
- * Finds runaways: runs that are lively and go nowhere. Pure data and functions; the limits are `loop` of the policy.
+ * Finds runaways: runs that are active but make no headway. Pure data and functions; the limits are `loop` of the
+ * policy.
  *
- * What is counted, and the healthy twin that is not (docs/rules.md, "Loops"):
- * - empty steps: another step that holds something ends the row;
- * - repeated steps: another input, another result or a tool that took its time (a poll) ends the row;
+ * What is counted, and the similar but healthy case that is not (docs/rules.md, "Loops"):
+ * - empty steps: a step with content ends the row;
+ * - repeated steps: another input, another result, or a tool that took some time (a poll) ends the row;
  * - compactions: a long session compacts every few dozen steps, a loop every one or two;
- * - the same passage at the end of an answer, of which samples of the stream tell;
- * - runs begun right after each other by a program: reported only, as a program that prompts fast looks the same.
+ * - the same passage at the end of an answer, as samples of the stream show it;
+ * - runs that a program begins right after each other: reported only, as a program that prompts fast looks the same.
  */
 import type { LoopKind } from '../decision.js';
 import type { FinishedStep } from '../observation.js';
 import type { Policy } from '../policy.js';
 
 /**
- * Steps of the longest cycle that is looked for. See the contract, `loop.maxRepeats`. At the limit: a longer cycle is not
- * found.
+ * Steps of the longest cycle that is looked for. See the contract, `loop.maxRepeats`. At the limit: a longer cycle is
+ * not found.
  */
 const MAX_CYCLE = 4;
 /** Tools that took this long (ms) make a step a poll: it waits for something (contract, `loop.maxRepeats`). */
 const POLL_MS = 5_000;
 /**
- * Finished steps between two compactions. See the contract, `loop.maxCompactions`. At the limit: the compaction did some
- * good, and the count starts again.
+ * Finished steps between two compactions. See the contract, `loop.maxCompactions`. At the limit: the compaction has
+ * helped, and the count starts again.
  */
 const MAX_STEPS_BETWEEN_COMPACTIONS = 2;
-/** Runs that begin later than this (ms) after the last one's end are a person's or a schedule's (contract, `loop.maxRuns`). */
+/**
+ * Runs that begin later than this (ms) after the end of the last one come from a person or a schedule (contract,
+ * `loop.maxRuns`).
+ */
 const RUN_GAP_MS = 2_000;
 /** Runs of one session are counted over this time, ms (contract, `loop.maxRuns`). */
 const RUNS_WINDOW_MS = 5 * 60_000;
-/** Begins of runs remembered of one session. `loop.maxRuns` is far below. At the limit: the oldest is forgotten. */
+/** Starts of runs remembered of one session. `loop.maxRuns` is far below. At the limit: the oldest is forgotten. */
 export const MAX_RUN_STARTS = 1_000;
 
 export interface Loop {
@@ -50,7 +54,7 @@ export interface StepHistory {
   /** Automatic compactions in a row. */
   compactions: number;
   stepsSinceCompaction: number;
-  /** Of the answer under way, at the last sample: how often its last passage stands there back to back. */
+  /** How often the last passage of the answer under way stands there back to back, at the last sample. */
   textRepeats: number;
 }
 
@@ -67,7 +71,7 @@ export function newStepHistory(): StepHistory {
 }
 
 export function stepFinished(history: StepHistory, step: FinishedStep): void {
-  // The compaction itself is counted, and its summary is no work done between two of them.
+  // The compaction itself is counted elsewhere, and its summary is no work between two of them.
   if (step.summary) return;
   history.emptySteps = step.empty ? history.emptySteps + 1 : 0;
   history.stepsSinceCompaction += 1;
@@ -91,12 +95,15 @@ export function compacted(history: StepHistory): void {
   history.stepsSinceCompaction = 0;
 }
 
-/** A person has said something, which what follows answers; or steps went unheard, which may have been other ones. */
+/**
+ * The count starts again: a person has said something, which the next steps answer, or steps were not heard, which may
+ * have been different.
+ */
 export function countAnew(history: StepHistory): void {
   Object.assign(history, newStepHistory());
 }
 
-/** How often the newest step, or the cycle that it ends, was seen in a row; 0 where it repeats nothing. */
+/** How often the newest step, or the cycle that it ends, was seen in a row; 0 if nothing repeats. */
 function repeats(history: StepHistory): number {
   let most = 0;
   for (const [index, matching] of history.matches.entries()) {
@@ -105,7 +112,7 @@ function repeats(history: StepHistory): number {
   return most > 1 ? most : 0;
 }
 
-/** A loop that is half way to its limit is shown, before it is acted on. */
+/** A loop is shown when it is half way to its limit, before anything is done about it. */
 const LOOPING_SHARE = 0.5;
 
 export function isLooping(history: StepHistory, policy: Policy['loop']): boolean {
@@ -113,7 +120,7 @@ export function isLooping(history: StepHistory, policy: Policy['loop']): boolean
   return loop !== undefined && loop.count >= loop.limit * LOOPING_SHARE;
 }
 
-/** The loop that is nearest to its limit (`count / limit`); undefined where nothing repeats or all limits are off. */
+/** The loop that is closest to its limit (`count / limit`); undefined if nothing repeats or all limits are off. */
 export function nearestLoop(history: StepHistory, policy: Policy['loop']): Loop | undefined {
   if (policy.action === 'off') return undefined;
   const candidates: Loop[] = [
@@ -136,13 +143,13 @@ export function nearestLoop(history: StepHistory, policy: Policy['loop']): Loop 
   return nearest;
 }
 
-/** The begins of one session's runs that followed the end of the last one at once. */
+/** The starts of a session's runs that began right after the end of the run before. */
 export interface RunStarts {
   at: number[];
   lastEndedAt: number;
 }
 
-/** @returns how many runs of the session began so within the last five minutes, this one included */
+/** @returns how many runs of the session began like that within the last five minutes, including this one */
 export function runBegan(starts: RunStarts, at: number): number {
   if (at - starts.lastEndedAt >= RUN_GAP_MS) starts.at = [];
   starts.at.push(at);

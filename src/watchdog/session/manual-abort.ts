@@ -1,4 +1,4 @@
-/** An abort that a person asks for: sent whatever the session does, and answered with what became of it. */
+/** An abort that a person asks for: it is sent whatever the session does, and the person is told its result. */
 
 import type { Note } from '../decision.js';
 import type { AskedBy } from '../observation.js';
@@ -9,11 +9,11 @@ import { type Aborting, fieldsOf, type Run, type Session } from './state.js';
 /** A person wants the session aborted, whatever it does. */
 export function abortRequested(context: Context, session: Session, by: AskedBy, at: number): void {
   session.abortAskedBy ??= by;
-  // The one that is under way answers for both.
+  // An abort that is already under way answers this request too.
   if (session.aborting === undefined) abortForPerson(context, session, at);
 }
 
-/** Once, and whatever the status shows but idle: a person has judged it. */
+/** Sends one abort, which goes ahead unless the status shows idle: a person has decided. */
 function abortForPerson(context: Context, session: Session, at: number): void {
   const error = context.whyNoAbort();
   if (error !== undefined) {
@@ -26,7 +26,7 @@ function abortForPerson(context: Context, session: Session, at: number): void {
 
 type PersonsAnswer = Pick<Extract<Note, { note: 'act.done' }>, 'outcome' | 'tookMs' | 'error'>;
 
-/** Tells the person who asked for an abort what became of it, where one did. */
+/** Tells the person who asked for an abort what its result is; does nothing if nobody asked. */
 export function answerPerson(context: Context, session: Session, answer: PersonsAnswer): void {
   const by = session.abortAskedBy;
   if (by === undefined) return;
@@ -35,7 +35,7 @@ export function answerPerson(context: Context, session: Session, answer: Persons
   context.emit({ note: 'act.done', act: 'abort', by, ...fields, ...answer });
 }
 
-/** An abort has ended: by it the person is answered, or their own follows. */
+/** An abort has ended. Either its result answers the person, or an abort for the person follows. */
 export function tellPerson(
   context: Context,
   session: Session,
@@ -64,7 +64,7 @@ export function tellPerson(
   }
 }
 
-/** True where the run that it was sent against is over. */
+/** Returns true if the run that the abort was sent against is over. */
 export function manualAbortEnded(
   context: Context,
   session: Session,
@@ -81,7 +81,7 @@ export function manualAbortEnded(
     case 'abort.withdrawn':
       return isSame && (o.seen === 'idle' || o.seen === 'missing');
     case 'abort.failed':
-      // Its end was seen on the stream, only the executor saw what came after: the abort worked.
+      // The stream showed the end of the run, and the executor saw only what came after it. So the abort worked.
       if (run !== undefined && !isSame) {
         endedByPerson(run);
         abortWorked(context, session, o.at - since, o.at, aborting);

@@ -1,9 +1,9 @@
 /**
  * Parked runs (`recover.afterQuota`, off by default): a run that ended because its quota is spent waits for the time at
- * which its provider says that it is back, and is continued then.
+ * which its provider says that the quota is back, and is continued then.
  *
- * Only one of a provider's is tried at first; when it has worked, the others follow a few at a time. It is let go after
- * `recover.maxPark`, and as soon as its person comes back: a session that somebody uses is never prompted.
+ * At first only one run of each provider is tried. When it has worked, the others follow a few at a time. A run is let
+ * go after `recover.maxPark`, and as soon as somebody uses its session: a session that somebody uses is never prompted.
  */
 import type { ParkedEnd, SessionFields } from '../decision.js';
 import type { ActObservation, Observation, ParkedRun } from '../observation.js';
@@ -13,15 +13,15 @@ import { fieldsOf, type Run, type Session } from './state.js';
 
 /** Runs that wait for their quota. At the limit: the next one is not parked. */
 export const MAX_PARKED = 500;
-/** Of one provider, while the first has not worked. */
+/** Runs of one provider that are continued at a time until the first has worked. */
 const FIRST = 1;
 /** Runs of one provider that are continued at a time once the first has worked. At the limit: the rest wait. */
 const MAX_AT_ONCE = 3;
-/** Providers round their times: asked again a little later, nothing is lost. */
+/** Providers round their times. A run that is continued this much later (ms) loses nothing. */
 const AFTER_ITS_TIME_MS = 5_000;
-/** A prompt that the server did not take is sent again after this many ms ... */
+/** A prompt that the server did not take is sent again after this many ms. */
 const AGAIN_MS = 60_000;
-/** ... so many times in all. */
+/** How often such a prompt is sent in all. */
 const TRIES = 3;
 /** The proof of an abort follows the end of its run within this time, ms. */
 const PROOF_MS = 10_000;
@@ -37,7 +37,7 @@ interface Parked extends Omit<ParkedRun, 'inMs' | 'forMs'> {
 interface Trial {
   parked: Parked;
   since: number;
-  /** Its run is over; whether it is parked anew is told with the proof of its abort. */
+  /** When its run ended. Whether it is parked again is known with the proof of its abort. */
   overAt?: number;
 }
 
@@ -45,11 +45,11 @@ export class Parking {
   readonly #context: Context;
   readonly #registry: SessionRegistry;
   readonly #parked = new Map<string, Parked>();
-  /** Continued, and no step of theirs has finished yet. */
+  /** Runs that were continued, and of which no step has finished yet. */
   readonly #trying = new Map<string, Trial>();
   /** Providers whose first continued run has worked. */
   readonly #works = new Set<string>();
-  /** Changes with everything that is to be kept on disk. */
+  /** Changes whenever something changes that must be kept on disk. */
   version = 0;
 
   constructor(context: Context, registry: SessionRegistry) {
@@ -57,7 +57,7 @@ export class Parking {
     this.#registry = registry;
   }
 
-  /** Those that wait, with how long, for the disk and for people. */
+  /** The runs that wait, with their times, for the disk and for people. */
   list(at: number): ParkedRun[] {
     return [...this.#parked.values()].map(({ parkedAt, until, phase: _, tries: __, ...run }) => ({
       ...run,
@@ -66,10 +66,10 @@ export class Parking {
     }));
   }
 
-  /** True where the run waits now. `until`: when its quota is back. */
+  /** Returns true if the run waits now. `until`: when its quota is back. */
   park(session: Session, run: Run, until: number, at: number): boolean {
     const { recover } = this.#context.policy;
-    // It has begun already, and failed again, before the executor could tell.
+    // The run that was parked here has begun and failed again before the executor could report it.
     const asked = this.#parked.get(session.id);
     const before = asked ?? this.#trying.get(session.id)?.parked;
     const parkedAt = before?.parkedAt ?? at;
@@ -93,7 +93,7 @@ export class Parking {
     this.#trying.delete(session.id);
     this.#parked.set(session.id, parked);
     this.version += 1;
-    // What the provider says to one, it says to all.
+    // What the provider says to one run holds for all.
     this.#works.delete(providerOf(parked));
     for (const other of this.#parked.values()) {
       if (other.phase === 'waits' && providerOf(other) === providerOf(parked)) {
@@ -131,7 +131,7 @@ export class Parking {
     this.version += 1;
   }
 
-  /** Wall clocks went on while the daemon did not run. */
+  /** The wall clock went on while the daemon did not run. */
   gap(ms: number): void {
     for (const parked of this.#parked.values()) {
       parked.until -= ms;
@@ -139,7 +139,7 @@ export class Parking {
     }
   }
 
-  /** Continues who is due, and lets go of who waits for too long. */
+  /** Continues the runs that are due, and lets go of those that have waited too long. */
   review(at: number): void {
     if (this.#parked.size === 0) return;
     const { recover } = this.#context.policy;
@@ -159,7 +159,7 @@ export class Parking {
     }
   }
 
-  /** The executor reports whether the continued run has begun. True where it was a parked one. */
+  /** The executor reports whether the continued run has begun. Returns true if it was a parked one. */
   continued(
     o: Extract<ActObservation, { kind: 'continue.done' | 'continue.failed' | 'continue.skipped' }>,
   ): boolean {
@@ -178,13 +178,13 @@ export class Parking {
     return true;
   }
 
-  /** Somebody uses the session, or has it deleted. What we prompt ourselves is none of that. */
+  /** Somebody uses the session, or deletes it. Our own prompts do not count. */
   usedBy(sessionID: string, end: Exclude<ParkedEnd, 'continued'>): void {
     const parked = this.#parked.get(sessionID);
     if (parked?.phase === 'waits') this.#end(parked, end);
   }
 
-  /** A step of the session has finished: where it was a trial, the provider works. */
+  /** A step of the session has finished. If it was a trial, the provider works. */
   worked(sessionID: string): void {
     const trial = this.#trying.get(sessionID);
     if (trial === undefined) return;
@@ -192,7 +192,7 @@ export class Parking {
     this.#works.add(providerOf(trial.parked));
   }
 
-  /** Its run is over, and its trial soon: where it failed again, it is parked anew first. */
+  /** Its run is over, and its trial soon will be. If the run failed again, it is parked again first. */
   ended(sessionID: string, at: number): void {
     const trial = this.#trying.get(sessionID);
     if (trial === undefined || trial.overAt !== undefined) return;
@@ -200,7 +200,7 @@ export class Parking {
     this.#context.wakeAt(at + PROOF_MS);
   }
 
-  /** What it was told before must have had its answer: nobody is told twice. */
+  /** An earlier prompt to go on must have been answered first: no session is prompted twice. */
   #mayContinue(parked: Parked, at: number): boolean {
     const isUnderWay = this.#registry.find(parked.sessionID)?.continuing === true;
     return this.#context.canAct() && !isUnderWay && this.#mayTry(providerOf(parked), at);
@@ -209,7 +209,7 @@ export class Parking {
   #mayTry(provider: string, at: number): boolean {
     const asked = [...this.#parked.values()].filter(({ phase }) => phase === 'asked');
     for (const [sessionID, { since, overAt }] of this.#trying) {
-      // One whose beginning and end were not heard must not hold up the others for ever.
+      // A trial whose beginning and end were not heard must not hold up the others for ever.
       const isLost = at - since >= AGAIN_MS && !this.#registry.find(sessionID)?.run;
       if (overAt === undefined ? isLost : at - overAt >= PROOF_MS) this.#trying.delete(sessionID);
     }
@@ -262,7 +262,7 @@ export class Parking {
   }
 }
 
-/** Quotas are a provider's; a run whose model is not known is one of its own kind. */
+/** A quota belongs to a provider. Runs without a known model count as runs of one provider without a name. */
 function providerOf({ model = '' }: { model?: string }): string {
   return model.slice(0, Math.max(0, model.indexOf('/')));
 }

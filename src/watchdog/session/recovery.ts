@@ -1,9 +1,9 @@
 /**
- * Recovery, when asked for (`recover`, off by default): a run that the watchdog aborted, or that a restart cut while it
- * was healthy, is prompted to go on.
+ * Recovery (`recover`, off by default): a run that the watchdog aborted, or that a restart cut while it was healthy, is
+ * prompted to go on.
  *
- * Never a subagent (its parent goes on), never a ghost, never one that waited for a person, that has new input since,
- * or whose whole run was over its time; and each session at most `recover.maxPerSession` times.
+ * A subagent is never continued (its parent goes on), nor is a ghost, a run that waited for a person or has new input
+ * since, or a run that exceeded its time or a budget. Each session is continued at most `recover.maxPerSession` times.
  */
 
 import type { ContinueReason, StuckReason } from '../decision.js';
@@ -12,7 +12,7 @@ import type { Context } from './rule-context.js';
 import { isRetryReason } from './rules.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
-/** A run that ended for one of these must not be begun again by a program. */
+/** A program must not begin a run again that ended for one of these reasons. */
 const NOT_CONTINUED: ReadonlySet<StuckReason> = new Set(['ghost', 'waiting', 'run_time', 'budget']);
 
 /** Called with the verified end of an abort. */
@@ -23,12 +23,13 @@ export function continueAfterAbort(
   reason: StuckReason,
   at: number,
 ): void {
-  // Another run has begun behind it: somebody wanted something else.
+  // Another run has begun since: somebody wanted something else.
   if (session.run !== undefined && session.run !== run) return;
   if (isRetryReason(reason)) noteFailure(context, run, at);
   if (parkForQuota(context, session, run, reason, at)) return;
   if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
-  // The same model again is no help where an account is empty, its limit is hours away, or it went round in circles.
+  // The same model does not help if an account is empty, the next attempt is far away, or the run went round in
+  // circles.
   const needsOther = reason === 'hopeless' || reason === 'wait' || reason === 'loop';
   const isAlone = !context.policy.recover.models.some((model) => model !== run.model);
   if (needsOther && isAlone) return;
@@ -36,10 +37,13 @@ export function continueAfterAbort(
   proceed(context, session, run, { because: 'abort', hasFailed }, at);
 }
 
-/** What no other model mends: a request that is wrong, a key that is refused, a model that is not there. */
+/** Statuses that no other model mends: a wrong request, a refused key, a missing model. */
 const NO_FAILOVER: ReadonlySet<number> = new Set([400, 401, 404]);
 
-/** opencode gave the run up itself, on a provider that fails: it goes on down the chain, where there is one. */
+/**
+ * opencode itself gave the run up because its provider fails. The run goes on with another model of the chain, if there
+ * is one.
+ */
 export function continueAfterFailure(
   context: Context,
   session: Session,
@@ -63,7 +67,10 @@ function noteFailure({ policy, failover }: Context, { model, episode }: Run, at:
   failover.failed(model, at, episode?.backAt);
 }
 
-/** Where another model may be had at once (`recover.models`), nothing waits for this one's quota. */
+/**
+ * Parks the run, if that is possible. If another model can be used at once (`recover.models`), it does not wait for its
+ * quota.
+ */
 function parkForQuota(
   context: Context,
   session: Session,
@@ -80,7 +87,10 @@ function parkForQuota(
   return until !== undefined && until > at && context.park(session, run, until, at);
 }
 
-/** Never a subagent, a ghost, or what waited for a person or has new input. */
+/**
+ * Whether the run may be continued: not that of a subagent, a ghost or a quarantined session, and not one that waited
+ * for a person or has new input.
+ */
 function mayBeContinued(
   context: Context,
   { id, deleted, info, lastPrompt }: Session,
@@ -94,13 +104,13 @@ function mayBeContinued(
 
 interface Way {
   because: ContinueReason;
-  /** The run failed on its model, or that is no help: it goes on with another one of the chain. */
+  /** The run failed on its model, or that model does not help: it goes on with another one of the chain. */
   hasFailed: boolean;
   cutMessageID?: string | undefined;
   onlyIfOpen?: boolean;
 }
 
-/** True where it is told to go on. */
+/** Returns true if the session is told to go on. */
 export function proceed(
   context: Context,
   session: Session,
@@ -109,7 +119,7 @@ export function proceed(
   at: number,
 ): boolean {
   const { maxPerSession } = context.policy.recover;
-  // A prompt that waited behind a run which was cut is in the transcript, and answered with it.
+  // A prompt that waited behind a cut run is in the transcript, and is answered when that run goes on.
   const wasCut = because === 'restart' || because === 'crash';
   if (!mayBeContinued(context, session, run, wasCut) || session.continues >= maxPerSession)
     return false;
@@ -124,7 +134,7 @@ export function proceed(
   session.continuedOn = model;
   session.continuing = true;
   session.continues += 1;
-  // A run that follows is wanted: it is not the old one come back.
+  // A run that follows is wanted. It is not the old one coming back.
   session.lastAbort = undefined;
   context.emit({
     act: 'continue',
@@ -140,7 +150,10 @@ export function proceed(
   return true;
 }
 
-/** `none`: the chain is exhausted. Where a provider is known to be out, a run that did well goes on elsewhere, too. */
+/**
+ * `none`: no model of the chain is left. If a provider is known to be out, a healthy run goes on with another model,
+ * too.
+ */
 function chooseModel(
   { policy, failover }: Context,
   session: Session,

@@ -1,8 +1,8 @@
 /**
  * The sessions' side of the state machine: what each observation changes, in one session or in all.
  *
- * How a run begins, is judged and ends is in `runs.ts`, what is done about a stuck one in `abort-flow.ts`,
- * inspections in `inspection.ts`, people's answers in `requests.ts`.
+ * How a run begins, is judged and ends is in `runs.ts`, what is done about a stuck one in `abort-flow.ts`, inspections
+ * are in `inspection.ts`, people's answers in `requests.ts`.
  */
 
 import { ClockGaps } from '../clock-gaps.js';
@@ -33,16 +33,16 @@ import { disposedUnder, errorHeard, noteStep, runEnded, settleEnd, wasAborted } 
 import { Runs } from './runs.js';
 import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
-/** Ends of the server that nobody ordered: one of the runs may have brought it down. */
+/** Ends of the server that nobody ordered. One of the runs may have brought it down. */
 export const CRASHES: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive']);
-/** That there is no room for more sessions is said at most this often, ms. */
+/** Shortest time between two reports that there is no room for more sessions, ms. */
 const SAY_FULL_EVERY = 60_000;
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is inspected. */
 const QUIET_SHARE = 0.25;
 
 /**
- * Prompts of one session that are told from new ones. opencode sends the last few again and again. At the limit: the
- * oldest counts as new where it is sent again.
+ * Prompts of one session that are recognised when they come again. opencode sends the last few again and again. At the
+ * limit: the oldest is forgotten, and counts as new if it is sent again.
  */
 const MAX_KNOWN_PROMPTS = 50;
 
@@ -71,7 +71,8 @@ export class SessionWatch {
   }
 
   /**
-   * Text is most of the traffic: for a run that is not stuck it moves one number. False where more is to be done.
+   * Text is most of the traffic. For a run that is busy and nothing else, it changes one number only. Returns false if
+   * there is more to do.
    */
   plainProgress(sessionID: string, at: number): boolean {
     const session = this.registry.find(sessionID);
@@ -86,15 +87,15 @@ export class SessionWatch {
     this.#runs.stopListening();
   }
 
-  /** There is none, while the server answers: what runs is judged by inspections from here on. */
+  /** There is no event stream, but the server answers. From here on runs are judged by inspections. */
   streamUnavailable(at: number): void {
     this.#runs.inspectInstead();
     this.reviewAll(at);
   }
 
   /**
-   * The stream is back. A session's silence counts from now, unless its transcript proves that nothing was missed, and
-   * what was said to explain a quiet may have ended meanwhile: such runs are inspected.
+   * The stream is back. A session's silence counts from now, unless its transcript proves that nothing was missed. What
+   * explained a silence may have ended meanwhile, so such runs are inspected.
    */
   resynced(at: number): void {
     this.#runs.listen(at);
@@ -103,7 +104,7 @@ export class SessionWatch {
       const { run } = session;
       if (run === undefined) continue;
       const quiet = maxSilence > 0 && at - run.progressAt > maxSilence * QUIET_SHARE;
-      // An inspection from before the reconnect missed what happened between the two.
+      // An inspection from before the reconnect does not show what happened between the two.
       if (quiet || run.unheard || hasExcuse(run))
         requestInspection(this.#context, session, run, at);
       run.unheard = false;
@@ -112,7 +113,7 @@ export class SessionWatch {
     }
   }
 
-  /** The server answers again: what was silent meanwhile was the server's silence. */
+  /** The server answers again. The silence meanwhile was the server's, not the sessions'. */
   serverBack(at: number): void {
     for (const session of [...this.registry.active]) {
       if (session.run) session.run.vouchedSince = at;
@@ -120,7 +121,7 @@ export class SessionWatch {
     }
   }
 
-  /** What `dryRun` or a pause left undone is taken up where it still stands. */
+  /** Aborts that `dryRun` or a pause left undone are taken up, if they are still due. */
   takeUpLeft(at: number): void {
     for (const session of [...this.registry.active]) {
       const { run } = session;
@@ -130,7 +131,7 @@ export class SessionWatch {
     }
   }
 
-  /** A person wants it aborted, whatever it does; also where it is not known to run. */
+  /** A person wants the session aborted, whatever it does, even if it is not known to run. */
   abortRequested({ sessionID, by, at }: Extract<Observation, { kind: 'abort.requested' }>): void {
     const session = this.#enter(sessionID, at);
     if (session !== undefined) {
@@ -176,15 +177,15 @@ export class SessionWatch {
       if (status.type === 'unknown' || this.registry.isGoneSince(id, o.startedAt)) continue;
       const session = this.#enter(id, o.at);
       if (session === undefined) continue;
-      // An event that came after the poll was sent knows better.
+      // An event that came after the poll was sent is newer.
       if (session.eventStatusAt > o.startedAt) continue;
       const known = session.run;
-      // Where nobody listens, a busy session may have recovered unheard.
+      // Without an event stream, a busy session may have recovered without our hearing it.
       if (status.type === 'busy' && !this.#runs.listening && known) {
         episodeUnheard(this.#context, session, known, o.at);
       }
       this.#runs.status(session, status, o.directory, o.at);
-      // Its beginning was not seen: tools may be running and people may have been asked.
+      // Its beginning was not seen. Tools may already be running, and people may already have been asked.
       if (known === undefined && session.run)
         requestInspection(this.#context, session, session.run, o.at);
       this.#runs.review(session, o.at);
@@ -215,7 +216,7 @@ export class SessionWatch {
       .map(({ id }) => id);
   }
 
-  /** A dispose that the watchdog has made ended these runs; the stream may have told of some of it. */
+  /** A dispose by the watchdog has ended these runs. The stream may have reported some of that already. */
   disposedByUs({ directory, wedged, others }: Disposed, at: number): void {
     this.#context.cuts.disposed(directory, at);
     for (const { session, run } of wedged) {
@@ -235,7 +236,7 @@ export class SessionWatch {
   }
 
   observe(o: OfOneSession): void {
-    // opencode stumbles over the end of a deleted session's run (1.18.33): that is no failure, and nobody's.
+    // opencode reports an error at the end of a deleted session's run (1.18.33). That is no failure.
     if (o.kind === 'session.error' && this.registry.isGone(o.sessionID)) return;
     const session = this.#enter(o.sessionID, o.at);
     if (session === undefined) return;
@@ -247,7 +248,7 @@ export class SessionWatch {
         this.#runs.reviewParent(session, o.at);
         break;
       case 'session.status': {
-        // An idle for another directory than the run's is no evidence (facts, section 6).
+        // An idle status for a directory other than the run's is no evidence (facts, section 6).
         const elsewhere = run?.directory !== undefined && o.directory !== run.directory;
         if (o.status.type === 'idle' && o.directory !== undefined && elsewhere) return;
         session.eventStatusAt = o.at;
@@ -278,7 +279,7 @@ export class SessionWatch {
         session.failedOn.clear();
         if (run?.model !== undefined) context.failover.worked(run.model);
         if (run === undefined) {
-          // A poll was faster than the stream.
+          // The poll that showed the end was faster than the stream.
           if (session.runEnd) noteStep(session.runEnd.run, o.step);
           break;
         }
@@ -371,7 +372,10 @@ export class SessionWatch {
     }));
   }
 
-  /** The server process is gone: so is every run. @returns those that may go on afterwards */
+  /**
+   * The server process is gone, and every run with it.
+   * @returns the runs that may go on afterwards
+   */
   cut(
     interrupted: readonly Interrupted[],
     restartReason: RestartReason,
@@ -379,7 +383,7 @@ export class SessionWatch {
   ): readonly Cut[] {
     const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
     const cut: Cut[] = [];
-    /** Those that a person was just having aborted: they have their wish. */
+    /** Sessions that a person was having aborted. The end of the server does that, so they do not go on. */
     const unwanted = new Set<Session>();
     for (const each of interrupted) {
       this.#context.emit({ note: 'session.interrupted', by: 'restart', restartReason, ...each });
@@ -392,7 +396,7 @@ export class SessionWatch {
       const health = healths.get(session.id) ?? session.health;
       if (run) cut.push({ session, run, health, at });
       if (isUnwanted(session)) unwanted.add(session);
-      // What a person asked for is told by its own end.
+      // An abort that a person asked for is answered when the abort itself ends.
       if (session.aborting?.reason !== 'manual') {
         session.aborting = undefined;
         answerPerson(this.#context, session, { outcome: 'idle' });
@@ -410,7 +414,7 @@ export class SessionWatch {
     return wanted;
   }
 
-  /** The new server is healthy: what `recover` says of the runs that were cut. */
+  /** The new server is healthy. The runs that were cut go on, as far as `recover` allows it. */
   continueCut(cut: readonly Cut[], isCrash: boolean, at: number): void {
     this.crashes.resume(cut, isCrash, at);
   }
@@ -421,7 +425,10 @@ export class SessionWatch {
     this.parking.gap(ms);
   }
 
-  /** Where there is no room, that is said; the session is watched as soon as there is, with the next poll or event. */
+  /**
+   * Finds the session, or adds it. If there is no room, that is reported, and the session is watched with the next poll
+   * or event for which there is room.
+   */
   #enter(sessionID: string, at: number): Session | undefined {
     const session = this.registry.enter(sessionID, at);
     if (session === undefined && at - this.#saidFullAt >= SAY_FULL_EVERY) {
@@ -435,12 +442,12 @@ export class SessionWatch {
     return session;
   }
 
-  /** With its start where the observed clock has it. */
+  /** The tool, with its start corrected to the observed clock. */
   #placed(tool: RunningTool): RunningTool {
     return { ...tool, startedAt: this.#gaps.correct(tool.startedAt) };
   }
 
-  /** The tool's subagent belongs to this session, also where nobody said so. */
+  /** The tool's subagent belongs to this session, even if nothing else said so. */
   #adopt(parent: Session, tool: RunningTool, at: number): void {
     if (tool.childID === undefined) return;
     const child = this.#enter(tool.childID, at);
@@ -469,7 +476,7 @@ export class SessionWatch {
     run.model = o.model ?? run.model;
     run.agent = o.agent ?? run.agent;
     run.preparing = false;
-    // A new message is a sign of life, the repetition of a known one is not.
+    // A new message is a sign of life; the repetition of a known one is not.
     if (run.askedMessageID !== o.messageID) this.#runs.alive(session, run, o.at);
     run.askedMessageID = o.messageID;
   }
@@ -503,7 +510,10 @@ export class SessionWatch {
   }
 }
 
-/** opencode sends a prompt's message again after each step, after a compaction those before it too (seen on 1.18.33). */
+/**
+ * opencode sends a prompt's message again after each step, and after a compaction also the earlier ones (seen on
+ * 1.18.33).
+ */
 function isKnownPrompt({ knownPrompts }: Session, messageID: string): boolean {
   if (knownPrompts.includes(messageID)) return true;
   knownPrompts.push(messageID);

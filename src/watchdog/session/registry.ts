@@ -1,32 +1,30 @@
-/**
- * The registry of sessions: who is known, who is active, in retry, wedged, and who is whose subagent. Bounded.
- */
+/** The registry of sessions: which ones are known, active, in retry or wedged, and which is whose subagent. Bounded. */
 import type { SessionInfo } from '../observation.js';
 import { newSession, type Session } from './state.js';
 
 /**
- * Sessions remembered, idle ones included. At the limit: the one that has been idle longest is forgotten, an active
- * one never: where all are active, a new one is not watched until one of them ends, and `session.unwatched` says so
- * once a minute.
+ * Sessions remembered, idle ones included. At the limit: the session that has been idle longest is forgotten, but never
+ * an active one; if all are active, a new one is not watched until one of them ends, and `session.unwatched` reports
+ * that once a minute.
  */
 export const MAX_SESSIONS = 10_000;
 /** Deleted sessions whose last events may still come. At the limit: the one deleted longest ago is forgotten. */
 export const MAX_DELETED = 1_000;
 /**
- * Depth of subagents below subagents. opencode's own nest two or three deep; a circle of parents is deeper than any
- * number. At the limit: the parent is ignored.
+ * Depth of subagents below subagents. opencode's own nest two or three deep; a circle of parents has no end. At the
+ * limit: the parent is ignored.
  */
 export const MAX_DEPTH = 32;
 
 export class SessionRegistry {
   readonly #sessions = new Map<string, Session>();
   readonly #active = new Set<Session>();
-  /** Idle longest first. */
+  /** The session that has been idle longest comes first. */
   readonly #idle = new Set<Session>();
   readonly #retrying = new Set<Session>();
   readonly #wedged = new Set<Session>();
   #episodeNews = 0;
-  /** Deleted sessions that were forgotten, oldest first, and when an event told of their status last. */
+  /** Deleted sessions that were forgotten, oldest first, with the time of the last event that told their status. */
   readonly #deleted = new Map<string, number>();
   /** Active subagents by their parent's id. */
   readonly #children = new Map<string, Set<Session>>();
@@ -40,11 +38,11 @@ export class SessionRegistry {
   get size(): number {
     return this.#sessions.size;
   }
-  /** Those with an open retry episode: what a pile-up is made of. */
+  /** Sessions with an open retry episode. Pile-ups are made of these. */
   get retrying(): ReadonlySet<Session> {
     return this.#retrying;
   }
-  /** Counts what may change a pile-up: an episode that began, went on or ended. */
+  /** Grows whenever a pile-up may have changed: an episode began, went on or ended. */
   get episodeNews(): number {
     return this.#episodeNews;
   }
@@ -56,7 +54,7 @@ export class SessionRegistry {
     return this.#sessions.get(id);
   }
 
-  /** The session of this id, entered now if it is new; undefined where there is no room for it. */
+  /** The session of this id, entered now if it is new; undefined if there is no room for it. */
   enter(id: string, at: number): Session | undefined {
     const known = this.#sessions.get(id);
     if (known !== undefined) return known;
@@ -78,12 +76,15 @@ export class SessionRegistry {
     if (oldest !== undefined) this.#deleted.delete(oldest);
   }
 
-  /** A deleted session that is no more: what is still said of it is nobody's concern. */
+  /** Whether the session was deleted and forgotten. News about it no longer matters. */
   isGone(id: string): boolean {
     return this.#deleted.has(id) && !this.#sessions.has(id);
   }
 
-  /** Whether an event told so of it after `startedAt`: an answer to an older question may still list its run. */
+  /**
+   * Whether the session is gone and an event told its status after `startedAt`. The answer to an older question may
+   * still list its run.
+   */
   isGoneSince(id: string, startedAt: number): boolean {
     return this.isGone(id) && (this.#deleted.get(id) ?? 0) > startedAt;
   }
@@ -104,7 +105,7 @@ export class SessionRegistry {
   }
 
   deactivate(session: Session): void {
-    // Entered at the end: the order is that of their ends.
+    // Entered at the end, so that the order is that in which their runs ended.
     if (this.#active.delete(session)) this.#idle.add(session);
     if (this.#retrying.delete(session)) this.#episodeNews += 1;
     this.#wedged.delete(session);
@@ -122,21 +123,24 @@ export class SessionRegistry {
     else this.#wedged.delete(session);
   }
 
-  /** The parent, where it is known and active. */
+  /** The parent, if it is known and active. */
   activeParent(session: Session): Session | undefined {
     const { parentID } = session.info;
     const parent = parentID === undefined ? undefined : this.#sessions.get(parentID);
     return parent?.run === undefined ? undefined : parent;
   }
 
-  /** A subagent of it is active. Depth needs no walk: an active grandchild keeps its own parent active. */
+  /**
+   * Whether a subagent of the session is active. Its children are enough: an active grandchild keeps its own parent
+   * active.
+   */
   isDelegating(session: Session): boolean {
     return (this.#children.get(session.id)?.size ?? 0) > 0;
   }
 
   /**
-   * The runs that a restart would cut and that do well: neither stuck nor about to be ended, and not waiting for nothing
-   * but a subagent that is.
+   * The healthy runs that a restart would cut. A run is not healthy if it is stuck or is one of `except`, or if it only
+   * waits for subagents that are.
    */
   healthy(except: ReadonlySet<Session> = new Set()): Session[] {
     const isStuck = (session: Session): boolean => {
@@ -165,7 +169,9 @@ export class SessionRegistry {
     if (siblings?.size === 0) this.#children.delete(parentID);
   }
 
-  /** Whether `id` is `below` itself or one of its parents: a circle would excuse all in it for ever. */
+  /**
+   * Whether `id` is `below` itself or one of its parents. A circle of parents would excuse all its sessions for ever.
+   */
   #isAbove(id: string, below: string): boolean {
     let at: string | undefined = below;
     for (let depth = 0; at !== undefined; depth += 1) {
@@ -175,10 +181,10 @@ export class SessionRegistry {
     return false;
   }
 
-  /** True where the session that has been idle longest was forgotten. */
+  /** Forgets the session that has been idle longest. Returns true if there was one to forget. */
   #makeRoom(): boolean {
     for (const session of this.#idle) {
-      // What became of its abort is still to be said.
+      // The result of its abort has yet to be reported.
       if (session.aborting !== undefined) continue;
       this.forget(session);
       return true;

@@ -1,4 +1,4 @@
-/** Permissions and questions: a run that waits for a person, for how long, and what is done when nobody answers. */
+/** Permissions and questions: which ones a run waits for, for how long, and what is done if nobody answers. */
 
 import type { PendingRequest } from '../observation.js';
 import { sayStuck } from './abort-flow.js';
@@ -8,11 +8,11 @@ import { fieldsOf, type Run, type Session } from './state.js';
 
 /**
  * Open permissions and questions of one run. At the limit: further ones are not noted; an inspection finds them once
- * those known are answered.
+ * the known ones are answered.
  */
 export const MAX_REQUESTS = 100;
 
-/** True where the request was not known yet. `heard`: now is when it was asked; else it may be much older. */
+/** Returns true if the request is new and was noted. `heard`: it was asked just now; otherwise it may be much older. */
 export function requestAsked(
   context: Context,
   session: Session,
@@ -33,7 +33,7 @@ export function requestAsked(
   return true;
 }
 
-/** A request was answered, perhaps one whose asking went unheard. */
+/** A request was answered, perhaps one that we did not hear being asked. */
 export function requestAnswered(
   context: Context,
   session: Session,
@@ -44,7 +44,7 @@ export function requestAnswered(
   const request = run.requests.get(requestID);
   run.requests.delete(requestID);
   run.answeredAt = at;
-  // opencode starts a tool's clock before it asks: the time that a person took is not the tool's.
+  // opencode starts a tool's clock before it asks. The time that a person took does not count for the tool.
   const waited = request?.heard ? at - request.since : Number.POSITIVE_INFINITY;
   for (const [id, tool] of run.tools) {
     run.tools.set(id, { ...tool, startedAt: Math.min(at, tool.startedAt + waited) });
@@ -60,14 +60,17 @@ export function requestAnswered(
   });
 }
 
-/** `waiting.action` report and reject: each request once. (abort is a decision like any other.) */
+/**
+ * Carries out the actions `report` and `reject` of `waiting.action`, once for each request. (`abort` is decided like
+ * any other abort.)
+ */
 export function answerForPeople(context: Context, session: Session, run: Run, at: number): void {
   const { maxDuration, action } = context.policy.waiting;
   if (maxDuration === 0 || action === 'abort') return;
   for (;;) {
     const request = oldestUnhandled(run);
     if (request === undefined || at - request.since < maxDuration) return;
-    // A server that does not work cannot be told: once it is healthy, this is asked again.
+    // A server that does not work cannot be told. Once it is healthy, this is decided again.
     if (action === 'reject' && !context.canAct()) return;
     request.handled = action === 'reject' ? 'rejected' : 'reported';
     const value = at - request.since;

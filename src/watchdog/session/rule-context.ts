@@ -1,4 +1,4 @@
-/** What the rules about sessions share: the limits, a voice, and what they must know of the server. */
+/** What the rules about sessions share: the limits, the output, and what they must know about the server. */
 import type { Decision } from '../decision.js';
 import type { CutsElsewhere } from '../group/cuts-elsewhere.js';
 import type { Failover } from '../group/failover.js';
@@ -14,27 +14,27 @@ export interface Context {
   emit(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;
-  /** Why no abort can be sent at all, not even a person's; undefined where one can. */
+  /** Why no abort can be sent at all, not even a person's; undefined if one can. */
   whyNoAbort(): string | undefined;
-  /** Whether it answered when it was last asked: what fails now is not for its silence. */
+  /** Whether the server has answered its latest probes. If so, a failure is not due to its silence. */
   isAnswering(): boolean;
   /** Whether the server's process may be restarted at all. */
   canRestart(): boolean;
   /** How long an abort that is sent now may take to be seen to work, ms. */
   verifyMs(at: number): number;
-  /** Whether it is not responding just now. */
+  /** Whether the server is not responding just now. */
   isUnresponsive(): boolean;
-  /** For how long of the time since then the server was not responding, ms. */
+  /** How long the server was not responding since then, ms. */
   unresponsiveMsSince(since: number): number;
-  /** Has the run wait for its quota, which is back then; false where that is not asked for, or not possible. */
+  /** Parks the run until its quota is back, at `until`. Returns false if that is not asked for, or not possible. */
   park(session: Session, run: Run, until: number, at: number): boolean;
-  /** Nothing but a person continues it (`recover.quarantineAfter`). */
+  /** Whether only a person may continue the session (`recover.quarantineAfter`). */
   isQuarantined(sessionID: string): boolean;
-  /** A run of the session begins, whoever prompted it; or one is over. */
+  /** A run of the session begins, whoever prompted it, or (`runOver`) is over. */
   runBegan(sessionID: string): void;
   runOver(sessionID: string, at: number): void;
-  /** Who is well, and may go on after a crash, has changed. */
+  /** A session's health has changed, and with it which runs may go on after a crash. */
   healthChanged(): void;
-  /** Asks to be woken, and for this session to be judged then where one is named. */
+  /** Asks for a review at `at`, of this session if one is named. */
   wakeAt(at: number, session?: Session): void;
 }

@@ -1,7 +1,7 @@
 /**
  * The rules about one session: how healthy it is, which limit it has exceeded, and when to ask again.
  *
- * Pure questions about the data of `state.ts`; every rule of `docs/rules.md` that concerns one session is here.
+ * Pure functions of the data in `state.ts`. Every rule of `docs/rules.md` that concerns one session is here.
  */
 import type { BudgetKind, BudgetUnit, Health, LoopKind, StuckReason } from '../decision.js';
 import type { Policy } from '../policy.js';
@@ -15,11 +15,14 @@ export interface RuleContext {
   delegating: boolean;
   /** The event stream is connected and resynced and the server answers: silence means silence. */
   listening: boolean;
-  /** There is no event stream, and the server answers: two equal inspections of a transcript prove the silence between them. */
+  /**
+   * There is no event stream, but the server answers: two equal inspections of a transcript prove the silence between
+   * them.
+   */
   inspecting: boolean;
   /** The first budget that the run has used up. */
   budgetExceeded(run: Run): LimitExceeded | undefined;
-  /** For how long of the time since then the server was not responding, ms: nobody's silence. */
+  /** How long the server was not responding since then, ms. That time is not the silence of any session. */
   unresponsiveMsSince(since: number): number;
 }
 
@@ -34,7 +37,10 @@ export interface LimitExceeded {
   tool?: string;
 }
 
-/** A session is `stalled` when half of `stall.maxSilence` has passed: visible before it is acted on. */
+/**
+ * A session is `stalled` when half of `stall.maxSilence` has passed, so that it can be seen before anything is done
+ * about it.
+ */
 const STALLED_SHARE = 0.5;
 
 export function healthOf(
@@ -60,7 +66,7 @@ export function isRetrying(run: Run): boolean {
   return run.episode !== undefined && (run.status === 'retry' || !run.episode.progressed);
 }
 
-/** The first limit that the run has exceeded at `at`, gravest first; undefined where it is within all of them. */
+/** The first limit that the run has exceeded at `at`, the gravest first; undefined if it is within all of them. */
 export function judge(
   session: Session,
   run: Run,
@@ -135,9 +141,9 @@ function judgeEpisode(
 }
 
 /**
- * When the episode's age counts against it. An attempt that is in flight may be the one that works: it is left alone
- * while it makes progress, and for `abort.verifyTimeout` before it has made any. What it waited for near times that the
- * provider named is no part of its age: opencode was told to.
+ * When the episode's age exceeds its limit. An attempt in flight may be the one that works: it is left alone while it
+ * makes progress, and for `abort.verifyTimeout` before it has made any. Waits for near times that the provider named do
+ * not count for the age: opencode was told to wait.
  */
 function episodeDue(
   run: Run,
@@ -154,20 +160,23 @@ function episodeDue(
   );
 }
 
-/** For how long of the time until `at` the episode waited for near times that the provider named, ms. */
+/** How long the episode has waited, until `at`, for near times that the provider named, ms. */
 export function namedMs({ named, namedBeforeMs }: Episode, at: number): number {
   return namedBeforeMs + (named === undefined ? 0 : Math.min(at, named.until) - named.from);
 }
 
-/** Until when an attempt in flight that has shown nothing yet is left alone; where nobody listens, that proves nothing. */
+/**
+ * Until when an attempt in flight that has shown nothing yet is left alone. Without an event stream its silence proves
+ * nothing, and there is no such time.
+ */
 export function sparedUntil(run: Run, policy: Policy, context: RuleContext): number {
   if (run.episode === undefined || run.status === 'retry') return Number.NEGATIVE_INFINITY;
   return context.listening ? run.statusAt + policy.abort.verifyTimeout : Number.POSITIVE_INFINITY;
 }
 
 /**
- * When `judge` or `healthOf` may next change its answer without any news; undefined where never. Always after `at`:
- * what is due already was judged, and waits for news or for an inspection.
+ * When `judge` or `healthOf` may next change its answer without any news; undefined if never. Always after `at`: what
+ * is due already was judged, and waits for news or for an inspection.
  */
 export function deadlineOf(
   run: Run,
@@ -212,7 +221,10 @@ export function oldestUnhandled(run: Run): Request | undefined {
   return oldest;
 }
 
-/** Whether a reason is about a failing provider: its evidence is the status itself, and an attempt in flight is spared. */
+/**
+ * Whether a reason is about a failing provider. The evidence for it is the status itself, and an attempt in flight is
+ * spared.
+ */
 export function isRetryReason(reason: StuckReason): boolean {
   return (
     reason === 'attempts' ||
@@ -228,21 +240,25 @@ export function needsInspection(reason: StuckReason): boolean {
   return reason === 'silence' || reason === 'tool_time' || reason === 'waiting';
 }
 
-/** Whether something other than progress is believed to explain the quiet: what a cut stream may have made untrue. */
+/**
+ * Whether something other than progress is thought to explain the silence. After a cut of the stream this may no longer
+ * be true.
+ */
 export function hasExcuse(run: Run): boolean {
   const { tools, requests, preparing, compactingSince } = run;
   return tools.size > 0 || requests.size > 0 || preparing || compactingSince !== undefined;
 }
 
 /**
- * opencode's tools for subagents, in 1.x and 2.x (facts, section 7; opencode-2-facts, section 12): not every version
- * names the subagent's session on it, or at once.
+ * opencode's tools for subagents, in 1.x and 2.x (facts, section 7; opencode-2-facts, section 12). Not every version
+ * names the subagent's session on the tool, or names it at once.
  */
 const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
 
 /**
- * The longest-running thing that explains the quiet: a tool that does not delegate, the preparation of a first
- * prompt, a compaction, and where nobody listens an answer under way. Each is bounded by `stall.maxToolTime`. (A tool that delegates is explained by its subagent.)
+ * The longest-running activity that explains the silence: a tool that does not delegate, the preparation of a first
+ * prompt, a compaction or, without an event stream, an answer under way. Each is bounded by `stall.maxToolTime`. (A
+ * tool that delegates is explained by its subagent.)
  */
 function slowestActivity(
   run: Run,
@@ -257,30 +273,31 @@ function slowestActivity(
       tool.childID !== undefined || (context.delegating && TASK_TOOLS.has(tool.tool));
     if (!delegates) consider(tool.tool, tool.startedAt);
   }
-  // One that a transcript shows after a sign of life was heard (2.x) began with that sign, if not later.
+  // A preparation that a transcript shows after a sign of life was heard (2.x) began with that sign or later.
   if (run.preparing) consider('(preparing)', Math.max(run.startedAt, run.progressAt));
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
-  // Text that streams is in the transcript at its end (seen on 1.18.33): where nobody listens it may be coming all the time.
+  // Streamed text is in the transcript only at its end (seen on 1.18.33). Without an event stream it may be coming all
+  // the time.
   if (!context.listening && run.answeringSince !== undefined) {
-    // What was heard of it before the stream broke was streaming then.
+    // Text that was heard before the stream broke shows that the answer was streaming then.
     consider('(answering)', Math.max(run.answeringSince, run.progressAt));
   }
   return slow;
 }
 
-/** Where unexplained silence counts from; undefined where something explains it or nobody listened. */
+/** When unexplained silence began; undefined if something explains it or nobody listened. */
 function silenceFrom(run: Run, policy: Policy, context: RuleContext): number | undefined {
   const quiet = quietSince(run, context);
   if (policy.stall.maxSilence === 0 || quiet === undefined || context.delegating) return undefined;
   if (run.requests.size > 0 || slowestActivity(run, context) !== undefined) return undefined;
-  // In a retry wait the next attempt is when something is due; before it, quiet is what was announced.
+  // In a retry wait nothing is due before the next attempt: silence until then was announced.
   const announced = run.status === 'retry' ? (run.episode?.nextAt ?? run.statusAt) : 0;
   const attempt = run.episode === undefined ? 0 : run.statusAt;
   const since = Math.max(quiet, announced, attempt);
   return since + context.unresponsiveMsSince(since);
 }
 
-/** Since when nothing has come of the run, as far as that is known; undefined where it is not. */
+/** Since when nothing was heard of the run, as far as that is known; undefined if it is not known. */
 function quietSince(run: Run, context: RuleContext): number | undefined {
   if (context.listening) return Math.max(run.progressAt, run.vouchedSince);
   if (!context.inspecting || run.mark === undefined) return undefined;

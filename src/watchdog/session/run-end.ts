@@ -1,4 +1,4 @@
-/** How a run ended: judged once, from its error, from who ended it, and from what its steps came to. */
+/** How a run ended: judged once, by its error, by who ended it, and by the results of its steps. */
 
 import type { RunOutcome } from '../decision.js';
 import type { FinishedStep, SessionObservation } from '../observation.js';
@@ -6,23 +6,29 @@ import { continueAfterFailure } from './recovery.js';
 import type { Context } from './rule-context.js';
 import { fieldsOf, newRun, type Run, type RunEnd, type Session } from './state.js';
 
-/** What opencode calls the end that an abort brings, a person's or ours. */
+/** opencode's name for the end that an abort brings, a person's or ours. */
 const ABORTED = 'MessageAbortedError';
-/** After a failure a second error with another text may follow (facts, section 14): within this time, ms, it is the same. */
+/**
+ * After a failure a second error with another text may follow (facts, section 14). Within this time (ms) it counts as
+ * the same.
+ */
 const SAME_FAILURE = 5_000;
-/** A poll may see the end before the stream has told of the last step: it is waited for this long, ms. */
+/** A poll may show the end before the stream has reported the last step. We wait this long (ms) for it. */
 const LAST_WORDS = 2_000;
-/** A request answered this short a time (ms) before the end was answered no: that ends the run (facts, section 7). */
+/**
+ * If a request was answered at most this long (ms) before the end, the answer was no, which ends the run (facts,
+ * section 7).
+ */
 const ANSWERED_NO = 5_000;
 /** opencode's tool for an answer in a given shape: a run may end with its call (facts, section 11). */
 const STRUCTURED_TOOL = 'StructuredOutput';
 
-/** opencode says that somebody ended it. */
+/** Whether opencode says that somebody aborted the run. */
 export function wasAborted({ error }: Run): boolean {
   return error?.name === ABORTED;
 }
 
-/** A step of the run has ended; without `step` nothing is known of what it held. */
+/** A step of the run has ended. Without `step`, nothing is known of its content. */
 export function noteStep(run: Run, step: FinishedStep | undefined): void {
   const { totals } = run;
   totals.steps += 1;
@@ -45,14 +51,15 @@ export function errorHeard(
 ): void {
   const { name, message, statusCode } = o;
   const error = { name, message, ...(statusCode === undefined ? {} : { statusCode }) };
-  // A run's error is its end only when it ends: it may be survived. A poll may be faster than the error.
+  // An error is a run's end only once the run ends: a run may survive its error. A poll may also show the end before
+  // the error comes.
   const run = session.run ?? session.runEnd?.run;
   if (run !== undefined) {
-    // What comes behind the first, with nothing done in between, is the same failure told again.
+    // An error that follows the first, with no progress in between, reports the same failure again.
     if (run.error === undefined || name === ABORTED) run.error = error;
   }
-  // Without a run (an unknown model fails before it is busy) the error is all there is; but what opencode says of a
-  // run that we are ending, or of a session that is deleted and can be written no more, is no failure of its own.
+  // Without a run (an unknown model fails before it is busy) there is nothing but the error. But an error of a run that
+  // we are ending, or of a deleted session that can no longer be written, is no failure of its own.
   else if (name !== ABORTED && session.aborting === undefined && !session.deleted) {
     if (!sayFailed(context, session, error, 0, o.at)) return;
     const never = { ...newRun(o.at, o.directory), error };
@@ -61,7 +68,7 @@ export function errorHeard(
   }
 }
 
-/** The run is over. `parent`: its parent, where that is active. */
+/** The run is over. `parent`: its parent, if that is active. */
 export function runEnded(
   context: Context,
   session: Session,
@@ -74,12 +81,12 @@ export function runEnded(
   settleEnd(context, session, at);
 }
 
-/** Says how the last run ended, as soon as that can be told; `now`: at once, with what is known. */
+/** Reports how the last run ended, as soon as that is known. `now`: at once, with what is known so far. */
 export function settleEnd(context: Context, session: Session, at: number, when?: 'now'): void {
   const { runEnd } = session;
   if (runEnd === undefined) return;
   const { run } = runEnd;
-  // What the executor finds tells who ended it.
+  // The executor's result will show who ended it.
   if (session.aborting?.run === run && when !== 'now') return;
   if (isUntold(run) && at - runEnd.at < LAST_WORDS && when !== 'now') {
     context.wakeAt(runEnd.at + LAST_WORDS, session);
@@ -91,14 +98,14 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
     sayEnded(context, runEnd, CUT_BY[endedBy]);
   } else if (error === undefined) {
     const outcome = quietEnd(runEnd);
-    // An abort that was sent, or the dispose after it, cut it, only late.
+    // An abort that was sent, or the dispose after it, cut the run late.
     const wasCut = (abortFlow?.tries ?? 0) > 0 && outcome !== 'completed';
     sayEnded(context, runEnd, wasCut ? 'aborted' : outcome);
   } else if (error.name !== ABORTED) {
     if (episode !== undefined) context.outages.endedBadly(session.id, run, at);
     sayFailed(context, session, error, episode?.attempts ?? 0, at);
     sayEnded(context, runEnd, 'failed');
-    // Settled at once, it has given way to a run that somebody has prompted.
+    // With `now`, a new run has already begun in its place, and the old one is not continued.
     if (when !== 'now') continueAfterFailure(context, session, run, at);
   } else if (runEnd.withParent || (abortFlow?.tries ?? 0) > 0) {
     sayEnded(context, runEnd, 'aborted');
@@ -113,7 +120,7 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
 
 const CUT_BY = { watchdog: 'aborted', restart: 'interrupted', dispose: 'interrupted' } as const;
 
-/** Nothing explains the end yet: a step's end, or an error, may be on its way. */
+/** Nothing explains the end yet: the end of a step, or an error, may still come. */
 function isUntold({ endedBy, error, missed, totals }: Run): boolean {
   const { finish } = totals;
   return (
@@ -124,7 +131,7 @@ function isUntold({ endedBy, error, missed, totals }: Run): boolean {
   );
 }
 
-/** How a run ended that nobody is known to have ended, without an error. */
+/** The outcome of a run without an error that nobody is known to have ended. */
 function quietEnd({ run, at }: RunEnd): RunOutcome {
   const { totals, missed, tools, episode, answeredAt } = run;
   const { finish, steps, hasText, fileChanges, lastTool, toolsEnded } = totals;
@@ -138,12 +145,12 @@ function quietEnd({ run, at }: RunEnd): RunOutcome {
       return 'failed';
     case 'tool-calls':
       if (lastTool === STRUCTURED_TOOL) return 'completed';
-      // Else the model never got the results: a parent that was not woken, for one.
+      // Otherwise the model never got the results, for example because a parent was not woken.
       return at - answeredAt <= ANSWERED_NO ? 'aborted_elsewhere' : 'interrupted';
     case undefined:
     case 'unknown':
     case 'other':
-      // opencode says nothing of a retry that a person aborts (facts, section 6).
+      // opencode reports nothing when a person aborts a retry (facts, section 6).
       if (episode !== undefined) return 'aborted_elsewhere';
       if (missed && finish === undefined) return 'completed';
       if (isBare) return 'empty';
@@ -154,7 +161,10 @@ function quietEnd({ run, at }: RunEnd): RunOutcome {
   }
 }
 
-/** The directory was disposed while it ran: its end is nobody's failure, unless opencode had given it up before. */
+/**
+ * The directory was disposed while the run was active. Its end is no failure, unless opencode had already given the run
+ * up.
+ */
 export function disposedUnder(
   context: Context,
   session: Session,
@@ -171,7 +181,7 @@ export function disposedUnder(
   context.emit({ note: 'session.interrupted', ...fieldsOf(session), by, health });
 }
 
-/** True where it was no repetition. */
+/** Returns true if it was not a repetition. */
 function sayFailed(
   context: Context,
   session: Session,

@@ -1,8 +1,8 @@
 /**
- * Every session's run, from its beginning to its end: begun and ended by a status, judged whenever something may have
- * changed, given up when the server goes.
+ * Every session's run, from its beginning to its end: a status begins and ends it, it is judged whenever something may
+ * have changed, and it is given up when the server goes.
  *
- * The rules are in `rules.ts`, what is done about a stuck run in `abort-flow.ts`, how a run ended in `run-end.ts`.
+ * The rules are in `rules.ts`, what is done about a stuck run in `abort-flow.ts`, and how a run ended in `run-end.ts`.
  */
 
 import type { SessionStatus } from '../observation.js';
@@ -46,7 +46,7 @@ export class Runs {
   readonly registry = new SessionRegistry();
   readonly spending: Spending;
   readonly #context: Context;
-  /** The event stream is connected and resynced since then; undefined where it is not. */
+  /** Since when the event stream is connected and resynced; undefined while it is not. */
   #listeningSince: number | undefined;
   /** There is no event stream: runs are judged by inspections. */
   #inspecting = false;
@@ -76,7 +76,7 @@ export class Runs {
     this.#inspecting = this.#listeningSince === undefined;
   }
 
-  /** The session's status is this, in this directory. */
+  /** Takes in the status of a session, as reported for this directory. */
   status(session: Session, status: SessionStatus, directory: string | undefined, at: number): void {
     if (status.type === 'unknown') return;
     if (status.type === 'idle') {
@@ -84,14 +84,14 @@ export class Runs {
       return;
     }
     const run = session.run ?? this.#beginRun(session, directory, at);
-    // Where it began is where it runs: a status tagged with another directory moves nothing.
+    // A run stays in the directory where it began. A status tagged with another directory does not change that.
     run.directory ??= directory;
     if (status.type === 'busy') {
       if (run.status !== 'busy') run.statusAt = at;
       run.status = 'busy';
       return;
     }
-    // opencode counts from 1 for each step: a lower count means that the step finished unheard.
+    // opencode counts from 1 for each step. A lower count means that the step finished without our hearing it.
     if (status.attempt < (run.episode?.attempts ?? 0)) {
       episodeEnded(this.#context, session, run, at);
     }
@@ -118,7 +118,10 @@ export class Runs {
     this.#context.outages.retrying(session.id, run, at);
   }
 
-  /** The wait that was announced, where the provider named its end: when it is back, and `named` where that is near. */
+  /**
+   * The announced wait, if the provider named its end. `backAt`: when the provider is back; `named`: the wait itself,
+   * if it is not longer than `retry.maxWait`.
+   */
   #named(
     run: Run,
     status: Extract<SessionStatus, { type: 'retry' }>,
@@ -127,7 +130,7 @@ export class Runs {
     const { maxWait } = this.#context.policy.retry;
     const { attempt, message, nextInMs } = status;
     const from = run.statusAt;
-    // A poll says what is left of it.
+    // A poll reports only what is left of the wait.
     const waitMs = nextInMs === undefined ? undefined : nextInMs + at - from;
     const before = run.episode?.named !== undefined || (run.episode?.namedBeforeMs ?? 0) > 0;
     const wait = namedWait(attempt, message, waitMs, before);
@@ -144,12 +147,12 @@ export class Runs {
     const parent = this.registry.activeParent(session);
     runEnded(this.#context, session, run, parent, at);
     this.close(session, at);
-    // The subagent's end is the parent's life sign: from here on the parent must go on.
+    // The end of a subagent is a sign of life of its parent: from here on the parent must go on.
     if (parent?.run) this.alive(parent, parent.run, at);
     if (parent) this.review(parent, at);
   }
 
-  /** The run is no more, and nothing is said about how it ended. */
+  /** The run is over. How it ended is not reported here. */
   close(session: Session, at: number): void {
     const { run } = session;
     this.registry.deactivate(session);
@@ -163,11 +166,13 @@ export class Runs {
   }
 
   forgetDeleted(session: Session): void {
-    // An abort under way has still to be said to its end.
+    // The end of an abort under way has yet to be reported.
     if (session.aborting === undefined) this.registry.forget(session);
   }
 
-  /** Judges one session now: acts on an exceeded limit, says a change of health, and sets when to review it again. */
+  /**
+   * Judges one session now: acts on an exceeded limit, reports a change of health, and sets when to review it again.
+   */
   review(session: Session, at: number): void {
     const { run } = session;
     settleEnd(this.#context, session, at);
@@ -194,7 +199,7 @@ export class Runs {
     this.registry.sort(session);
   }
 
-  /** The run produced something: whatever attempt is in flight may be the one that works. */
+  /** The run produced something, so the attempt in flight may be the one that works. */
   progressed(session: Session, run: Run, at: number): void {
     run.preparing = false;
     run.error = undefined;
@@ -208,11 +213,12 @@ export class Runs {
     this.reconsider(session, run, at);
   }
 
-  /** Life after a decision: does it still stand? */
+  /** The session shows life after a decision: checks whether the decision still stands. */
   reconsider(session: Session, run: Run, at: number): void {
     const { abortFlow } = run;
     if (abortFlow === undefined) return;
-    // Where nothing can be done anyway, a little text does not end the abort flow of a retry episode: its end does.
+    // If nothing can be done anyway, a little text does not end the abort flow of a retry episode. The end of the
+    // episode does.
     const nothingToDo = abortFlow.phase === 'left' || abortFlow.phase === 'wedged';
     if (nothingToDo && run.episode !== undefined && isRetryReason(abortFlow.reason)) return;
     const exceeded = judge(session, run, this.#context.policy, this.#ruleContext(session), at);
@@ -224,7 +230,7 @@ export class Runs {
     return sparedUntil(run, this.#context.policy, this.#ruleContext(session));
   }
 
-  /** What a subagent spends, its parents spend, at any depth. */
+  /** Reviews the session's parents, at any depth: what a subagent spends counts for them too. */
   reviewAncestors(session: Session, at: number): void {
     let parent = this.registry.activeParent(session);
     for (; parent !== undefined; parent = this.registry.activeParent(parent))
@@ -241,9 +247,9 @@ export class Runs {
     const run = newRun(at, directory ?? session.info.directory);
     run.unheard = !this.listening;
     run.missed = run.unheard;
-    // What ran before can be told no better than now.
+    // How the run before ended must be reported now: nothing more will be learnt about it.
     settleEnd(this.#context, session, at, 'now');
-    // Its prompt was seen, so its first message will be too: until then the model was not asked.
+    // Its prompt was seen, so its first message will be seen too. Until then the model was not asked.
     if (session.lastPrompt?.taken === false) {
       run.preparing = this.listening;
       run.model = session.lastPrompt.model;

@@ -1,4 +1,4 @@
-/** Sends one abort of a session, and follows up one that worked: the watchdog's own and a person's alike. */
+/** Sends one abort of a session, and follows up an abort that worked, be it the watchdog's own or a person's. */
 
 import type { Act } from '../decision.js';
 import type { ActObservation } from '../observation.js';
@@ -39,13 +39,13 @@ export function abortWorked(
 ): void {
   const { reason, try: tries } = aborting;
   context.emit({ note: 'session.aborted', ...fieldsOf(session), reason, try: tries, tookMs });
-  // A person's is the person's to follow up.
+  // The person who asked for the abort decides what follows.
   if (aborting.reason === 'manual') {
     session.lastAbort = undefined;
     return;
   }
   const { run } = aborting;
-  // A prompt that waited behind the run comes next: a run that follows is its own.
+  // A prompt that waited behind the run comes next. A run that follows belongs to that prompt.
   const promptWaits = session.lastPrompt?.taken === false;
   session.lastAbort = promptWaits ? undefined : { at, reason: aborting.reason, tries };
   if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);

@@ -14,20 +14,23 @@ import type {
 import type { AskedBy, PendingRequest, RunningTool, SessionInfo, Spent } from '../observation.js';
 import { newStepHistory, type RunStarts, type StepHistory } from './loops.js';
 
-/** From a run's first `retry` to its next finished step, or idle; the busy blips between attempts do not end it. */
+/**
+ * From a run's first `retry` to its next finished step, or until it is idle. The `busy` between attempts does not end
+ * it.
+ */
 export interface Episode {
   startedAt: number;
   /** Requests of this step that have failed: opencode's attempt counter, the highest seen. */
   attempts: number;
   message: string;
-  /** When the next attempt is due; undefined where opencode did not say. */
+  /** When the next attempt is due; undefined if opencode did not say. */
   nextAt: number | undefined;
   needsPerson: boolean;
-  /** The wait for this attempt, where the provider named a near time for it (`hopeless.ts`). */
+  /** The wait for this attempt, if the provider named a near time for it (`hopeless.ts`). */
   named: { from: number; until: number } | undefined;
-  /** When the provider says that it is back, near or far; undefined where it names no time. */
+  /** When the provider says that it will be back, near or far; undefined if it names no time. */
   backAt?: number | undefined;
-  /** How long it waited for such times before this attempt, ms. */
+  /** How long the episode waited for such named times before this attempt, ms. */
   namedBeforeMs: number;
   /** How often an abort was held back because an attempt was in flight. */
   holds: number;
@@ -37,7 +40,7 @@ export interface Episode {
 
 export interface Request extends PendingRequest {
   since: number;
-  /** Its asking was heard; false where it was found pending and may be older than `since`. */
+  /** We heard it being asked; false if it was found pending and may be older than `since`. */
   heard: boolean;
   /** What `waiting.maxDuration` led to, once; undefined before. */
   handled: 'reported' | 'rejected' | undefined;
@@ -48,7 +51,7 @@ export type AbortFlow =
   /** Decided, but the server cannot be asked just now. */
   | { phase: 'pending'; reason: StuckReason; since: number; tries: number }
   | { phase: 'aborting'; reason: StuckReason; since: number; tries: number; withdrawn: boolean }
-  /** `dryRun`: said, and left. */
+  /** Reported but not done, because of `dryRun` or a pause. */
   | { phase: 'left'; reason: StuckReason; since: number; tries: number }
   | {
       phase: 'wedged';
@@ -67,7 +70,7 @@ export interface Inspection {
   failures: number;
 }
 
-/** What a run's own finished steps have come to, without its subagents'. */
+/** Totals of a run's own finished steps, without those of its subagents. */
 export interface RunTotals {
   steps: number;
   tools: number;
@@ -78,16 +81,16 @@ export interface RunTotals {
   finish: string | undefined;
   /** The first tool of the last step. */
   lastTool: string | undefined;
-  /** Tool calls that were heard to end, whether or not a step tells of them. */
+  /** Tool calls whose end was heard, whether or not a finished step includes them. */
   toolsEnded: number;
 }
 
-/** A run that is over, until it can be told how it ended. */
+/** A run that is over, kept until it is known how it ended. */
 export interface RunEnd {
   run: Run;
   at: number;
   fields: SessionFields;
-  /** Its parent's run was being aborted by us: opencode aborts subagents with it. */
+  /** We were aborting its parent's run. opencode aborts subagents together with their parent. */
   withParent: boolean;
 }
 
@@ -100,50 +103,55 @@ export interface Run {
   statusAt: number;
   /** The last proof of life that was heard. */
   progressAt: number;
-  /** Nothing can have been missed since: silence counts from here at the earliest. */
+  /** Nothing can have been missed since then, so silence counts from here at the earliest. */
   vouchedSince: number;
-  /** Nobody listened when it began: what it began with is yet to be inspected. */
+  /** Nobody listened when it began, so its beginning has yet to be inspected. */
   unheard: boolean;
-  /** The prompt is in, the model was not asked yet: plugins install, context is gathered. */
+  /** The prompt is in, but the model was not asked yet: plugins are being installed, context is being gathered. */
   preparing: boolean;
   compactingSince: number | undefined;
-  /** At the last inspection, a part of the answer was under way since then. */
+  /** According to the last inspection, a part of the answer has been under way since then. */
   answeringSince: number | undefined;
-  /** What its finished steps have shown: for the rules about loops. */
+  /** What its finished steps have shown, for the rules about loops. */
   steps: StepHistory;
   totals: RunTotals;
-  /** Something of it may not have been heard: what is missing proves nothing. */
+  /** Some of its events may not have been heard, so what is missing proves nothing. */
   missed: boolean;
-  /** Who ended it, where it was known before it was over. */
+  /** Who ended it, if that is known; otherwise its error and its steps decide. */
   endedBy: 'watchdog' | 'restart' | 'dispose' | undefined;
   /** Why the watchdog ended it. */
   endedFor: AbortReason | undefined;
-  /** With its subagents'. */
+  /** What it has spent, including its subagents. */
   spent: Spent & { steps: number };
-  /** A step of it had a cost: its model has a price. */
+  /** One of its steps had a cost, so its model has a price. */
   isPriced: boolean;
   saidBudgets: Set<string>;
-  /** The loop that was last said to come near its limit, or to be over it. */
+  /** The loop that was last reported as near its limit or, if `whole`, as over it. */
   saidLoop: { kind: LoopKind; whole: boolean } | undefined;
   tools: Map<string, RunningTool>;
   requests: Map<string, Request>;
-  /** When a request was last answered: an older inspection may still show it as pending. */
+  /** When a request was last answered. An older inspection may still show it as pending. */
   answeredAt: number;
   episode: Episode | undefined;
   error: { name: string; message: string; statusCode?: number } | undefined;
   abortFlow: AbortFlow | undefined;
-  /** The reason last said to be stuck, so that a decision held back and taken again is said once. */
+  /**
+   * The reason last reported for being stuck, so that a decision that is held back and taken again is reported once.
+   */
   said: StuckReason | undefined;
   inspection: Inspection | undefined;
-  /** The transcript's mark at the last inspection, and when it was first seen: as long as it stays, nothing happened. */
+  /**
+   * The transcript's mark at the last inspection, and when it was first seen. While the mark stays the same, nothing
+   * happened.
+   */
   mark: { value: string; since: number } | undefined;
-  /** The assistant message under way: a new one is a life sign, a retried one is not. */
+  /** The assistant message under way. A new one is a sign of life; a retried one is not. */
   askedMessageID: string | undefined;
   model: string | undefined;
   agent: string | undefined;
 }
 
-/** An abort under way. A person may ask for one where no run is known. */
+/** An abort under way. A person may ask for one even if no run is known. */
 export type Aborting = { try: number; since: number } & (
   | { reason: StuckReason; run: Run }
   | { reason: 'manual'; run: Run | undefined }
@@ -153,45 +161,45 @@ export interface Session {
   readonly id: string;
   info: SessionInfo;
   run: Run | undefined;
-  /** The last run, as long as nothing was said about its end. */
+  /** The last run, until its end is reported. */
   runEnd: RunEnd | undefined;
   health: Health;
   healthSince: number;
-  /** When the last status came by event: a poll sent before it does not overrule it. */
+  /** When the last status came by event. A poll that was sent before it does not overrule it. */
   eventStatusAt: number;
   deleted: boolean;
   /** The abort that the executor is busy with; at most one at a time. */
   aborting: Aborting | undefined;
-  /** Who asked for an abort, and was not told yet what became of it. */
+  /** Who asked for an abort and has not been told its result yet. */
   abortAskedBy: AskedBy | undefined;
-  /** The run that our last abort ended, while nobody prompted since: if it comes back, the abort was lost. */
+  /** Our last abort that ended a run, if nobody has prompted since. If that run comes back, the abort was lost. */
   lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
-  /** `taken` once the model was asked after it. One that is not may wait behind the run under way. */
+  /** `taken`: the model was asked after it. A prompt that is not taken may wait behind the run under way. */
   lastPrompt:
     | { messageID: string; at: number; model: string | undefined; taken: boolean }
     | undefined;
-  /** Ids of the prompts heard of, the newest last. */
+  /** Ids of the prompts that were heard, the newest last. */
   knownPrompts: string[];
-  /** The user's message that was last heard being written. */
+  /** The message that somebody other than opencode was last heard writing. */
   spokenMessageID: string | undefined;
-  /** The compaction under way was asked for. */
+  /** Somebody asked for the compaction under way. */
   manualCompaction: boolean;
   runStarts: RunStarts;
-  /** opencode's own total; undefined until it was told. */
+  /** opencode's own total for the session; undefined until it is known. */
   total: Spent | undefined;
   /** What it has spent itself, and what its subagents have. */
   spent: Spent;
   spentBelow: Spent;
   saidBudgets: Set<string>;
-  /** It was told to go on, and the executor has not said yet what came of it. */
+  /** It was told to go on, and the executor has not reported the result yet. */
   continuing: boolean;
-  /** Models that failed it since its last finished step. */
+  /** Models that it failed on since its last finished step. */
   failedOn: Set<string>;
-  /** The model that `recover` had it go on with last. */
+  /** The model with which `recover` last continued it. */
   continuedOn: string | undefined;
   /** How often `recover` has prompted it to go on. */
   continues: number;
-  /** The last failure said, so that repeated error events count once. */
+  /** The last failure reported, so that repeated error events count once. */
   lastFailure: { text: string; at: number } | undefined;
 }
 
@@ -275,13 +283,13 @@ export function heardFrom(run: Run, at: number): void {
   run.progressAt = Math.max(run.progressAt, at);
 }
 
-/** What the run has spent with its subagents, where it has. */
+/** What the run has spent with its subagents, if anything. */
 function spentFields({ spent }: Run): Partial<Spent> {
   const { costUsd, tokens } = spent;
   return { ...(costUsd > 0 && { costUsd }), ...(tokens > 0 && { tokens }) };
 }
 
-/** What a health line says of a run. */
+/** What a health line says about a run. */
 export function runFields(run: Run) {
   const tool = run.tools.values().next().value?.tool;
   return {
@@ -292,7 +300,10 @@ export function runFields(run: Run) {
   };
 }
 
-/** Since the last sign of life, ms; absent where silence is no sign of anything: it retries, it waits, or a tool runs. */
+/**
+ * Time since the last sign of life, ms; absent while silence means nothing: the run retries, it waits for a person, or
+ * a tool runs.
+ */
 export function silenceOf(run: Run, at: number): { silentMs?: number } {
   const isExplained = run.tools.size > 0 || run.requests.size > 0 || run.episode !== undefined;
   if (isExplained) return {};

@@ -1,4 +1,7 @@
-/** A wedged run: aborts do not end it. Its directory is disposed, then the server is restarted, or a person must see to it. */
+/**
+ * A wedged run: aborts do not end it. Its directory is disposed, then the server is restarted, or a person must take
+ * care of it.
+ */
 
 import type { StuckReason, WedgedNext } from '../decision.js';
 import type { Context } from './rule-context.js';
@@ -15,21 +18,24 @@ export function wedge(
   sayWedged(context, session, abortFlow, next);
 }
 
-/** Whether the directory can be disposed for it at all. */
+/** Whether a dispose of the run's directory is possible at all. */
 function disposeMayHelp({ policy }: Context, run: Run): boolean {
   return policy.abort.dispose && run.directory !== undefined;
 }
 
 const nextBut = (context: Context): WedgedNext => (context.canRestart() ? 'restart' : 'nothing');
 
-/** The directory that is to be disposed for this wedged session; undefined where that is no step (any more). */
+/**
+ * The directory that is to be disposed for this wedged session; undefined if a dispose is not, or no longer, the next
+ * step.
+ */
 export function disposedFor(context: Context, { run }: Session): string | undefined {
   const abortFlow = run?.abortFlow;
   if (run === undefined || abortFlow?.phase !== 'wedged' || abortFlow.disposed) return undefined;
   return disposeMayHelp(context, run) ? run.directory : undefined;
 }
 
-/** The dispose of its directory did not end it: a restart is the next step. */
+/** The dispose of its directory did not end the run. The next step is a restart, if restarts are allowed. */
 export function disposeDidNotHelp(context: Context, session: Session): void {
   const abortFlow = session.run?.abortFlow;
   if (abortFlow?.phase !== 'wedged' || abortFlow.disposed) return;
@@ -38,7 +44,7 @@ export function disposeDidNotHelp(context: Context, session: Session): void {
   sayWedged(context, session, abortFlow, abortFlow.next);
 }
 
-/** Neither a dispose nor a restart is made for it: a person is told, once. */
+/** No dispose and no restart will be made for the session. A person is told, once. */
 export function nothingHelps(context: Context, session: Session): void {
   const abortFlow = session.run?.abortFlow;
   if (abortFlow?.phase !== 'wedged' || abortFlow.next === 'nothing') return;
