@@ -25,7 +25,7 @@ const KEYS = Object.keys(task.shape);
 
 export interface PlannedTask extends BatchTask {
   id: string;
-  /** Changes with the task: a finished task that has another content now is done again. */
+  /** Changes with the task: a finished task whose content has changed is done again. */
   digest: string;
 }
 

@@ -1,4 +1,7 @@
-/** `completion SHELL`: a script that completes commands, options and their values, made from the commands themselves. */
+/**
+ * `completion SHELL`: a script that completes commands, options and their values. It is made from the commands
+ * themselves.
+ */
 import { optionsOf } from '../config/keys.js';
 import { type DrivingOptions, drive, READS } from './driver-commands.js';
 import { EXIT, ExitError, print } from './shared.js';

@@ -158,7 +158,7 @@ function programOf(place: Place): ServiceProgram {
   if (opencode === undefined) {
     complain('opencode is not in the PATH: the service starts it as soon as it is there');
   }
-  // The folder where a shell finds opencode, not the target of a link: an upgrade changes the latter.
+  // The folder where a shell finds opencode, not that of a link's target: an upgrade changes the target.
   const folders = (process.env.PATH ?? '').split(':').filter((folder) => folder.startsWith('/'));
   const ofOpencode = folders.filter((folder) => existsSync(join(folder, 'opencode'))).slice(0, 1);
   const path = [...new Set([...ofOpencode, dirname(process.execPath), ...USUAL_PATH])];

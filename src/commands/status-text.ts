@@ -103,7 +103,8 @@ export function statusLines(answer: DaemonStatus, view: View): string[] {
 }
 
 /**
- * The active sessions, and the idle ones whose last run did not do its work, because these look just like the others.
+ * The active sessions, and the idle ones whose last run did not do its work: by their health they look just like the
+ * others.
  */
 function shownSessions({ sessions }: DaemonStatus, all: boolean): Sessions {
   return sessions.filter(

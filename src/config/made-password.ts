@@ -42,7 +42,7 @@ export function makePassword(env: NodeJS.ProcessEnv, url: string): Secret {
     const directory = openStateDirectory(serverStateDir(env, url));
     if (directory.kind === 'available') writePrivateFile(join(directory.path, NAME), `${value}\n`);
   } catch {
-    // That the state directory is broken is reported by the code that opens it for more than this.
+    // The code that opens the state directory for more than this reports that it is broken.
   }
   return new Secret(value);
 }

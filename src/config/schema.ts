@@ -84,7 +84,7 @@ const server = group({
   ),
 });
 
-/** Ten thousand million: a large server’s day. */
+/** Ten thousand million tokens: a large server’s day. */
 const TOKENS = { min: 0, max: 10_000_000_000 };
 
 const webhook = z.strictObject(

@@ -30,7 +30,7 @@ export interface DaemonOptions {
   clock: SystemClock;
   /** Chooses and makes the control of the server's process. */
   makeControl(deps: ControlDeps, signal: AbortSignal): Promise<ServerControl>;
-  /** Makes what writes down every observation, for `replay`. */
+  /** Makes the recorder, which writes down every observation for `replay`. */
   makeRecorder?(acts: boolean): Recorder | undefined;
   /** Opens the status endpoint; the watch neither waits for it nor fails with it. */
   openStatus?(source: StatusSource): { close(): Promise<void> } | undefined;
@@ -66,7 +66,7 @@ export class Daemon {
     });
   }
 
-  /** To be called after the configuration was changed in place: everything is decided anew by it. */
+  /** To be called after the configuration was changed in place: everything is decided again by the new values. */
   reconfigured(): void {
     this.#loop?.reconfigured();
   }
@@ -141,7 +141,7 @@ export class Daemon {
       sweeper = this.#orphanSweeper(control, loop);
       await aborted(stopped);
     } catch (error) {
-      // If the daemon was told to stop before it had begun, that is not a failure.
+      // If the daemon was told to stop before the watch had begun, that is not a failure.
       if (!stopped.aborted) throw error;
     } finally {
       const onExit = gaveUp.signal.aborted ? 'leave' : config.server.onExit;
@@ -203,7 +203,9 @@ export class Daemon {
   }
 }
 
-/** Returns a function that is called for each request if the password may change. */
+/**
+ * Returns a function that is asked for each request, because the password may change. Undefined if there can be none.
+ */
 function passwordOf({
   secrets: { password },
   findPassword,

@@ -192,7 +192,7 @@ export class EventLoop {
     this.#spent.start();
     this.#parked.start();
     this.#runs.start();
-    // The monitor starts first: if the server has to be started, that can put the monitor to rest.
+    // The monitor starts first: if the server has to be started, the start finds it awake and puts it to rest.
     this.#monitor.start();
     this.observe({
       kind: 'server.attached',
@@ -209,7 +209,9 @@ export class EventLoop {
     this.#schedule();
   }
 
-  /** To be called after the configuration was changed in place (SIGHUP): everything is decided anew by it. */
+  /**
+   * To be called after the configuration was changed in place (SIGHUP): everything is decided again by the new values.
+   */
   reconfigured(): void {
     this.#schedule();
     this.observe({
@@ -222,7 +224,7 @@ export class EventLoop {
   #policy(): Policy {
     const policy = copyPolicy(this.#o.config);
     if (this.#o.control.resumesRuns !== true) return policy;
-    // The new server continues the runs that were cut itself: a prompt from the daemon would be a second one.
+    // The new server itself continues the runs that were cut: a prompt from the daemon would be a second one.
     return { ...policy, recover: { ...policy.recover, afterRestart: 'none' } };
   }
 

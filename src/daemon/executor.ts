@@ -1,7 +1,8 @@
 /**
  * The executor: carries out each act that the watchdog decides, and reports how it really ended.
  *
- * Every act ends in exactly one observation, also when it fails, is withdrawn, or is only pretended (`dryRun`).
+ * Every act whose end the watchdog waits for ends in exactly one observation, even if it fails, is withdrawn, or is
+ * only pretended (`dryRun`, a pause).
  */
 
 import type { Config } from '../config/schema.js';
@@ -293,7 +294,7 @@ export class Executor {
   async #letGoOfStuck(reason: RestartReason): Promise<void> {
     const { client } = this.#o;
     await eachLimited(this.#o.stuck(reason), MAX_INTERRUPTS, async ({ sessionID, directory }) => {
-      // If the server does not answer, it is restarted nevertheless. If the run comes back, it is judged anew.
+      // If the server does not answer, it is restarted nevertheless. If the run comes back, it is judged again.
       await client
         .abort(sessionID, directory, this.#stopping.signal, INTERRUPT_MS)
         .catch(() => undefined);

@@ -1,5 +1,6 @@
 /**
- * Takes what nobody caught: it is logged as one structured line, and the daemon ends in order with exit code 1.
+ * Handles an error that nobody caught: it is logged as one structured line, and the daemon ends in order with exit code
+ * 1.
  *
  * After such a fault nothing that the daemon knows can be relied on, so it ends as soon as it can. It ends as it does
  * on a signal: `server.onExit` says what becomes of the server. A second fault, or an end that takes too long, ends the

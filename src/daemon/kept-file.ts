@@ -10,7 +10,7 @@ export interface KeptFileOptions<T> {
   /** The folder of the file. Undefined if nothing can be kept: the content then lives in memory only. */
   directory: string | undefined;
   name: string;
-  /** A larger file was not written by us: it is not read, and reported as a problem. */
+  /** A larger file was not written by us: it is not read, and that is reported as a problem. */
   maxBytes: number;
   schema: z.ZodType<T>;
   /**
@@ -47,7 +47,7 @@ export class KeptFile<T> {
     }
   }
 
-  /** Replaces what is kept. Writes nothing if that is the same already. */
+  /** Replaces what is kept. Writes nothing if it has not changed. */
   write(content: T): void {
     if (this.#path === undefined) return;
     const text = JSON.stringify(content);

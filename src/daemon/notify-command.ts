@@ -19,7 +19,7 @@ export interface Notifier {
   readonly host: string;
   take(record: TelemetryRecord): void;
   /**
-   * Sends one message now, also if its event is not asked for. @returns undefined if it was accepted, else how it
+   * Sends one message now, even if its event is not asked for. @returns undefined if it was accepted, else how it
    * failed
    */
   test(record: TelemetryRecord): Promise<string | undefined>;

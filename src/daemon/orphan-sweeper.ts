@@ -8,8 +8,8 @@ import type { Telemetry } from '../telemetry/logger.js';
 import { every } from './scheduler.js';
 
 /**
- * Time between two sweeps: a run that nobody waits for costs money for no longer, and the server is asked no more
- * often.
+ * Time between two sweeps. A run that nobody waits for costs money for at most this long, and the server is asked no
+ * more often.
  */
 export const SWEEP_EVERY_MS = 5 * 60_000;
 

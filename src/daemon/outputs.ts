@@ -152,7 +152,7 @@ export function startNotices({
   };
 }
 
-/** The webhooks and the command of the configuration. Each knows what its messages say about their origin. */
+/** Makes the webhooks and the command of the configuration, each with what its messages say about their origin. */
 export function notifiersOf(
   { config }: LoadedConfig,
   telemetry: Telemetry,

@@ -1,6 +1,7 @@
 /**
- * Keeps which sessions are at work, and what crashes have counted against sessions (`recover.afterRestart`). If a
- * daemon and the server died together, the next daemon learns from it which runs were cut.
+ * Keeps which sessions are at work, how many crashes in a row count against each, and which are quarantined
+ * (`recover.afterRestart`). If a daemon and the server died together, the next daemon learns from it which runs were
+ * cut.
  */
 import * as z from 'zod';
 import type { Clock, Timer } from '../lib/clock.js';
@@ -96,7 +97,7 @@ export class RunsStore {
     this.#timer ??= clock.after(WRITE_AFTER_MS, () => this.#write(), { unref: true });
   }
 
-  /** Whoever stopped the daemon ended the runs that end with it now: that is no crash. */
+  /** The runs that end with the daemon now end because it was stopped: that is no crash. */
   stop(): void {
     this.#timer?.cancel();
     if (this.#o.wanted()) this.#write({ wasStopped: true });

@@ -10,7 +10,10 @@
  */
 import { spawn } from 'node:child_process';
 
-/** The service manager answers within milliseconds. If it does not, children must not pile up, ms. */
+/**
+ * How long the tool may take, ms. The service manager answers within milliseconds; if it does not, children must not
+ * pile up.
+ */
 const SEND_TIMEOUT_MS = 10_000;
 
 /** Sends one message with lines of the form `KEY=value`. @throws if it did not arrive */

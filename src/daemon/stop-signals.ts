@@ -14,7 +14,7 @@ const NAMED = 5;
 
 export interface StopSignalsOptions {
   telemetry: Telemetry;
-  /** A person at a terminal stops the daemon and reads what it prints. */
+  /** True on a terminal: a person stops the daemon there and reads what it prints. */
   isTerminal: boolean;
   /** The runs that would end now. */
   cut(): Promise<SessionFacts[]>;

@@ -13,7 +13,10 @@ export interface Timer {
 export interface Clock {
   /** Observed time in ms; only differences mean anything. */
   now(): number;
-  /** Wall clock, ms since the epoch: only for reading times off the wire and for display. */
+  /**
+   * Wall clock, ms since the epoch: for times off the wire, calendar days, display, and what is kept for the next
+   * daemon.
+   */
   epoch(): number;
   /** Calls `fn` once, after at least `ms`. If `unref` is set, the timer alone does not keep the process alive. */
   after(ms: number, fn: () => void, options?: TimerOptions): Timer;

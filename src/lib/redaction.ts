@@ -66,7 +66,7 @@ const PATTERNS: readonly [RegExp, string][] = [
   ],
 ];
 
-/** A quick test: if this finds nothing, no pattern does, and nearly all texts have nothing of it. */
+/** A quick test: if this finds nothing, no pattern does. In nearly all texts it finds nothing. */
 const HINT =
   /basic|bearer|auth|:\/\/|api[-_]?key|pass|secret|token|credential|cookie|[spr]k-|[?&#;][\w.-]{1,60}=/i;
 

@@ -90,7 +90,7 @@ export function ensurePrivateDirectory(path: string): void {
   if ((mode & OTHERS) !== 0) chmodSync(path, DIRECTORY_MODE);
 }
 
-/** Whether only we (or root) can have filled a folder. False if there is none. */
+/** Whether only we (or root) can have put something into a folder. False if there is none. */
 export function isPrivateDirectory(path: string): boolean {
   try {
     const { uid, mode } = directoryAt(path);

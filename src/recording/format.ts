@@ -88,8 +88,8 @@ const unsupported = z.object({
   certain: z.boolean().optional(),
 });
 /**
- * A schema of what has the same keys, with values of the same types. A key that the recording does not have gets its
- * default.
+ * A schema of values of the same shape: the same keys, with values of the same types. A key that the recording does not
+ * have gets its default.
  */
 function like(shape: unknown): z.ZodType {
   if (Array.isArray(shape)) return z.array(text).default(shape as string[]);
@@ -271,7 +271,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('gap', { ms }),
 ]);
 
-/** The kinds by the names that version 0.1 wrote. */
+/** Today's kinds by the names that version 0.1 wrote. */
 const RENAMED = new Map([
   ['thaw.done', 'continue_process.done'],
   ['thaw.skipped', 'continue_process.skipped'],
