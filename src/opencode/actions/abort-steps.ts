@@ -1,32 +1,34 @@
 /**
  * The steps of one session's abort: find where it runs, check its status, send, check until it is idle.
  *
- * Written once and carried out by whoever drives them: `abort.ts` with the real client, the simulation of the property
- * tests with its own server. Believed is only the status of the session's own directory, never the answer `true`
+ * The steps are written once and have two drivers: `abort.ts` with the real client, and the simulation of the property
+ * tests with its own server. Only the status in the session's own directory is believed, never the answer `true`
  * (facts, section 6).
  */
 import type { ActObservation, SessionStatus, WithdrawnAs } from '../../watchdog/observation.js';
 
-/** The last check before sending must not hold up an abort for longer than this, or this share of its limit. */
+/**
+ * The last check before sending may hold up an abort for this long, or for this share of its limit if that is longer.
+ */
 const MAX_CHECK_MS = 2_000;
 const CHECK_SHARE = 0.25;
-/** Where the run is known to wait, the check is a courtesy to whoever ended it in the same moment, and no more. */
+/** If the run is known to wait, the check only has to notice that somebody else ended the run at the same moment. */
 const SHORT_CHECK_MS = 10;
-/** An abort takes effect within 50 ms as a rule (seen on 1.18.33): the first checks come quickly. */
+/** An abort usually takes effect within 50 ms (seen on 1.18.33), so the first checks come quickly. */
 const FIRST_CHECK_MS = 20;
 const MAX_CHECK_PAUSE_MS = 250;
 
 export interface AbortOptions {
-  /** The session's own; undefined is found out by asking. */
+  /** The session's own directory. If it is undefined, the server is asked for it. */
   directory: string | undefined;
   /** The session must be seen idle within this time after sending. */
   verifyTimeoutMs: number;
   /**
-   * What the last check must show: with `retry`, a session that is busy just now is left alone, as the attempt in
-   * flight may be the one that works.
+   * What the last check must show. With `retry`, a session that is busy at that moment is left alone, because the
+   * attempt in flight may be the one that works.
    */
   expect?: 'retry' | 'active';
-  /** The status of this very moment said that the next attempt is still some time away: the last check may be short. */
+  /** A status that has just come says that the next attempt is still some time away, so the last check may be short. */
   waits?: boolean;
 }
 
@@ -35,7 +37,7 @@ export type AbortOutcome =
   | { outcome: 'withdrawn'; seen: WithdrawnAs }
   | { outcome: 'failed'; error: string };
 
-/** How the state machine is told of it. */
+/** The observation that tells the state machine how the abort ended. */
 export function abortEnd(end: AbortOutcome, sessionID: string, at: number): ActObservation {
   switch (end.outcome) {
     case 'done':
@@ -47,7 +49,7 @@ export function abortEnd(end: AbortOutcome, sessionID: string, at: number): ActO
   }
 }
 
-/** The session's directory; null: there is no such session; undefined: it cannot be had. */
+/** The session's directory; null: there is no such session; undefined: it could not be read. */
 export type Found = string | null | undefined;
 
 export interface StatusCheck {
@@ -55,16 +57,16 @@ export interface StatusCheck {
   words: string;
 }
 
-/** What came of the request so far. */
+/** What is known of the request so far. */
 export interface SendAnswer {
   words: string;
-  /** Nobody listens, or nobody lets us in: it will not get better in this try. */
+  /** Nobody listens, or the server refuses our credentials: this try cannot succeed. */
   hopeless: boolean;
   /** The server said that there was no run to end. */
   nothingRan: boolean;
 }
 
-/** One step to carry out; `take` is given what it showed before the next one is asked for. */
+/** One step to carry out. The driver gives its result to `take` before it asks for the next step. */
 export type AbortStep =
   | { step: 'find'; take(found: Found): void }
   | {
@@ -72,20 +74,25 @@ export type AbortStep =
       directory: string | undefined;
       /** The check itself may take this long. */
       withinMs: number;
-      /** It is waited for no longer than this, and not cut off: the abort wants its connection. */
+      /**
+       * The abort waits for the check no longer than this. The check is not cancelled, so that the abort can use its
+       * connection.
+       */
       waitMs?: number;
       take(status: StatusCheck): void;
     }
-  /** Begins to send, and does not wait for the answer: an abort that hangs may have worked, and the status will show it. */
+  /**
+   * Starts to send, and does not wait for the answer: an abort that hangs may have worked, and the status will show it.
+   */
   | { step: 'send'; directory: string | undefined; withinMs: number }
   | { step: 'wait'; ms: number };
 
-/** What the steps ask of their driver between two of them. */
+/** What the steps need to know from their driver. */
 export interface AbortDriver {
   now(): number;
-  /** Nobody wants it any more; asked for as long as it was not sent. */
+  /** Nobody wants the abort any more. Asked only before it is sent. */
   isWithdrawn(): boolean;
-  /** The proof is not waited for any more. */
+  /** The driver does not wait for the proof any more. */
   isStopping(): boolean;
   answer(): SendAnswer;
 }
@@ -108,7 +115,7 @@ export function* abortSteps(
   let found: Found = options.directory ?? (yield* find());
   let before = yield* checkBefore(found ?? undefined, options);
   if (before.seen === 'idle' && options.directory !== undefined) {
-    // Every directory but its own shows it as idle: only where it lives is that believed.
+    // Every directory except its own shows the session as idle, so idle is only believed in its own directory.
     const own = yield* find();
     const isElsewhere = typeof own === 'string' && own !== found;
     if (own !== undefined) found = own;
@@ -132,14 +139,14 @@ export function* abortSteps(
     yield { step: 'wait', ms: Math.min(pause, left) };
     if (driver.isStopping()) break;
     const seen = yield* check(directory, Math.max(MAX_CHECK_PAUSE_MS, end - driver.now()));
-    // What could not be read says less than what was read before.
+    // A status that could not be read does not replace one that was read before.
     if (seen.seen !== 'nothing') last = seen;
     if (last.seen === 'idle') {
       const tookMs = Math.round(driver.now() - sentAt);
       return { outcome: 'done', tookMs, ...(directory !== undefined && { directory }) };
     }
     const { hopeless, nothingRan, words } = driver.answer();
-    // Where no status can be had, this is all the proof there is (1.0.0).
+    // If no status can be read, this is the only proof there is (1.0.0).
     if (last.seen === 'nothing' && nothingRan) return { outcome: 'withdrawn', seen: 'idle' };
     if (hopeless) return { outcome: 'failed', error: words };
   }

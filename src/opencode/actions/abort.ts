@@ -1,4 +1,4 @@
-/** Aborts one session of a real server and proves it: drives the steps of `abort-steps.ts` with its client. */
+/** Aborts one session of a real server and verifies it, by driving the steps of `abort-steps.ts` with its client. */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
@@ -18,9 +18,9 @@ export type { AbortOutcome } from './abort-steps.js';
 
 export interface AbortRequest extends AbortOptions {
   sessionID: string;
-  /** Withdraws the abort as long as it is not sent. */
+  /** Withdraws the abort if it is not sent yet. */
   signal?: AbortSignal;
-  /** Ends the waiting for the verification: the daemon is told to stop. */
+  /** Ends the wait for the verification, because the daemon is told to stop. */
   stop?: AbortSignal;
   onSent?: () => void;
 }
@@ -110,7 +110,7 @@ function send(
       error instanceof OpencodeError && (error.kind === 'refused' || error.kind === 'unauthorized');
   };
   post()
-    // An idle connection that the server closed in the same moment: once more, on a new one.
+    // The server may have closed an idle connection at the same moment: send once more, on a new one.
     .catch((error: unknown) => {
       if (error instanceof OpencodeError && error.kind === 'network') return post();
       throw error;
@@ -132,7 +132,7 @@ async function findDirectory(
     const session = await client.session(sessionID, undefined, signal);
     return session === null ? null : session.directory;
   } catch {
-    // The server's own directory is the best guess then; the check that follows will meet the same error, and say so.
+    // Then the server's own directory is the best guess. The check that follows will meet the same error and report it.
     return undefined;
   }
 }

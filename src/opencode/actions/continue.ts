@@ -1,4 +1,7 @@
-/** Prompts an ended session to go on, and sees whether its run really begins: the 204 alone is no evidence (facts, section 8). */
+/**
+ * Prompts a session whose run ended to go on, and checks whether a run really begins: the 204 alone is no evidence
+ * (facts, section 8).
+ */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
@@ -9,23 +12,26 @@ export interface ContinueRequest {
   sessionID: string;
   directory: string | undefined;
   prompt: string;
-  /** `provider/model`; opencode's choice where absent. */
+  /** `provider/model`; if absent, opencode chooses. */
   model?: string;
   agent?: string;
-  /** The last message that its run wrote: where there is a newer one, somebody has used the session since. */
+  /** The last message that its run wrote. If there is a newer one, somebody has used the session since. */
   lastMessageID?: string;
-  /** What its run was writing when it was cut: where there is a newer, whole answer, somebody has used the session since. */
+  /**
+   * The message that its run was writing when it was cut. If there is a newer message and it is complete, somebody has
+   * used the session since.
+   */
   cutMessageID?: string;
-  /** Only where its last run has no end. */
+  /** Continue only if its last run is unfinished. */
   onlyIfOpen?: boolean;
-  /** How long the session may take to be read, and then its run to begin. */
+  /** How long reading the session may take, and after that how long its run may take to begin. */
   timeoutMs: number;
   signal: AbortSignal;
 }
 
 export type ContinueOutcome =
   | { outcome: 'started' }
-  /** Somebody uses the session: nothing was sent. */
+  /** The session is in use, or has nothing left to continue. Nothing was sent. */
   | { outcome: 'superseded'; error: string }
   | { outcome: 'failed'; error: string };
 
@@ -37,7 +43,7 @@ export async function continueSession(
   const { sessionID, directory, prompt, model, agent, timeoutMs, signal } = request;
   const failed = (error: string): ContinueOutcome => ({ outcome: 'failed', error });
   const readBy = clock.now() + timeoutMs;
-  // Nothing is sent yet, and a server that was just restarted may be busy: it is asked again.
+  // Nothing is sent yet, and a server that was just restarted may be busy, so it is asked again.
   const patiently = async <T>(ask: () => Promise<T>): Promise<T> => {
     for (;;) {
       try {
@@ -51,7 +57,7 @@ export async function continueSession(
   try {
     const session = await patiently(() => client.session(sessionID, directory, signal));
     if (session === null) return failed('there is no such session any more');
-    // A daemon that has just begun may not know it yet.
+    // A daemon that has just started may not know yet that it is a subagent.
     if (session.parentID !== undefined) {
       return { outcome: 'superseded', error: 'it is a subagent, which its parent sets to work' };
     }
@@ -66,7 +72,7 @@ export async function continueSession(
     if (isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && last?.isOpen === false)) {
       return { outcome: 'superseded', error: 'somebody has used the session meanwhile' };
     }
-    // Its end was not heard where the server died in that moment.
+    // If the server died at the moment when the run ended, nobody heard of its end.
     const hadEnded = cutMessageID !== undefined && before === cutMessageID && last?.isFinal;
     if (hadEnded || (onlyIfOpen && last?.isOpen !== true)) {
       return { outcome: 'superseded', error: 'its last run had come to its end' };
@@ -78,7 +84,7 @@ export async function continueSession(
     };
     const end = clock.now() + timeoutMs;
     let unanswered: string | undefined;
-    // A busy server may take the prompt and answer too late: what it shows afterwards counts.
+    // A busy server may accept the prompt and answer too late. Then what it shows afterwards counts.
     const unlessLate = async <T>(asked: Promise<T>): Promise<T | undefined> => {
       try {
         return await asked;
@@ -113,7 +119,7 @@ async function hasBegun(
   before: string | undefined,
 ): Promise<ContinueOutcome | undefined> {
   if ((await client.statuses(directory, signal)).has(sessionID)) return { outcome: 'started' };
-  // A short run may be over between two checks: its answer is the evidence then.
+  // A short run may begin and end between two checks. Then its answer is the evidence.
   const last = await client.lastMessage(sessionID, directory, signal);
   if (last === undefined || last.id === before || !last.byAssistant) return undefined;
   return last.failed

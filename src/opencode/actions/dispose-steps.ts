@@ -1,12 +1,16 @@
 /**
- * The steps of a dispose: check once more who runs in the directory, send, check until those it is for are idle.
+ * The steps of a dispose: check once more which sessions run in the directory, send, check until the sessions that it
+ * is meant for are idle.
  *
- * Written once and carried out by whoever drives them, as the steps of an abort are: `dispose.ts` with the real client,
- * the simulation of the property tests with its own server. The answer `true` is never believed (facts, section 12).
+ * Like the steps of an abort, they are written once and have two drivers: `dispose.ts` with the real client, and the
+ * simulation of the property tests with its own server. The answer `true` is never believed (facts, section 12).
  */
 import type { DisposeObservation } from '../../watchdog/observation.js';
 
-/** The last check before sending must not hold it up for longer. A directory whose plugins hang answers nothing at all. */
+/**
+ * The last check before sending may hold up a dispose for this long. A directory whose plugins hang does not answer at
+ * all.
+ */
 const MAX_CHECK_MS = 2_000;
 /** A dispose takes 0.1–2.5 s (facts, section 12), and the check that follows may load the directory again. */
 const FIRST_PAUSE_MS = 100;
@@ -14,11 +18,11 @@ const MAX_PAUSE_MS = 500;
 
 export interface DisposeOptions {
   directory: string;
-  /** They must be seen idle. */
+  /** The sessions that must be seen idle. */
   sessions: readonly string[];
-  /** All that are known to run there. */
+  /** All sessions that are known to run there. */
   known: readonly string[];
-  /** After sending, ms. */
+  /** The sessions must be seen idle within this time after sending, ms. */
   verifyTimeoutMs: number;
 }
 
@@ -27,7 +31,7 @@ export type DisposeOutcome =
   | { outcome: 'withdrawn'; seen: 'idle' | 'others' }
   | { outcome: 'failed'; error: string };
 
-/** How the state machine is told of it. */
+/** The observation that tells the state machine how the dispose ended. */
 export function disposeEnd(end: DisposeOutcome, directory: string, at: number): DisposeObservation {
   switch (end.outcome) {
     case 'done':
@@ -39,19 +43,19 @@ export function disposeEnd(end: DisposeOutcome, directory: string, at: number): 
   }
 }
 
-/** Who runs in the directory; undefined where the status could not be read in time. */
+/** The sessions that run in the directory; undefined if the status could not be read in time. */
 export type Running = ReadonlySet<string> | undefined;
 
 export type DisposeStep =
   | { step: 'check'; withinMs: number; take(running: Running): void }
-  /** Begins to send, and does not wait for the answer. */
+  /** Starts to send, and does not wait for the answer. */
   | { step: 'send'; withinMs: number }
   | { step: 'wait'; ms: number };
 
 export interface DisposeDriver {
   now(): number;
   isStopping(): boolean;
-  /** What came of the request so far; `isFinal`: it will not get better. */
+  /** What is known of the request so far. `isFinal`: it cannot succeed any more. */
   answer(): { words: string; isFinal: boolean };
 }
 

@@ -1,4 +1,6 @@
-/** Disposes one directory of a real server and proves it: drives the steps of `dispose-steps.ts` with its client. */
+/**
+ * Disposes one directory of a real server and verifies it, by driving the steps of `dispose-steps.ts` with its client.
+ */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
@@ -11,7 +13,7 @@ import {
 } from './dispose-steps.js';
 
 export interface DisposeRequest extends DisposeOptions {
-  /** Nobody waits for its end any more. */
+  /** Ends the wait for the verification. */
   stop: AbortSignal;
 }
 
@@ -53,7 +55,10 @@ export async function disposeDirectory(
   return next.value;
 }
 
-/** A server without this route, or one that lets nobody in. A 5xx or a broken connection may have worked. */
+/**
+ * Nobody listens, the server has no such route, or it refuses our credentials. After a 5xx or a broken connection the
+ * dispose may still have worked.
+ */
 function isFinal(error: unknown): boolean {
   if (!(error instanceof OpencodeError)) return true;
   switch (error.kind) {
@@ -77,7 +82,7 @@ async function running(
 ): Promise<Running> {
   try {
     const ids = [...(await client.statuses(directory, stop, withinMs)).keys()];
-    // A list of the whole server does not say who runs in this directory: the watchdog knows.
+    // A list of the whole server does not say which sessions run in this directory, but the watchdog knows.
     return new Set(client.statusScope === 'server' ? ids.filter((id) => known.includes(id)) : ids);
   } catch {
     return undefined;

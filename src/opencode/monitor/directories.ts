@@ -1,16 +1,16 @@
 /**
- * The directories that the server has an instance for. Asking about any other would create one (facts, section 3),
- * so this set decides what is polled.
+ * The directories that the server has an instance for. Asking about any other directory would create an instance
+ * (facts, section 3), so this set decides what is polled.
  */
 
 /**
- * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path is taken as
+ * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path counts as
  * absent.
  */
 export const MAX_PATH_CHARS = 4_096;
 /**
  * Directories polled, besides the server's own. Far more projects than anyone serves at once; each costs one request
- * per poll interval. At the limit: the one not heard of for longest is polled no more, until it is heard of again.
+ * per poll interval. At the limit: the one not heard of for longest is not polled until it is heard of again.
  */
 export const MAX_LIVE_DIRECTORIES = 256;
 /** After an attach, sessions updated within this time may still run. */
@@ -21,13 +21,13 @@ export const RECENT_MS = 24 * 60 * 60_000;
  */
 export const MAX_RECENT_DIRECTORIES = 20;
 
-/** One spelling for one directory: without trailing slashes. */
+/** Gives each directory one spelling, without trailing slashes. */
 export function normaliseDirectory(directory: string): string {
   const trimmed = directory.replace(/[/\\]+$/, '');
   return trimmed === '' ? directory.slice(0, 1) : trimmed;
 }
 
-/** Events about no directory are tagged `global` (seen on 1.18.33): only an absolute path is one. */
+/** Events about no directory are tagged `global` (seen on 1.18.33), so only an absolute path counts as a directory. */
 export function isDirectory(value: unknown): value is string {
   return (
     typeof value === 'string' &&
@@ -38,10 +38,10 @@ export function isDirectory(value: unknown): value is string {
 
 export class LiveDirectories {
   #own: string | undefined;
-  /** With the turn in which each was last heard. */
+  /** Each directory with the value of `#turn` when it was last heard of. */
   readonly #heard = new Map<string, number>();
   #turn = 0;
-  /** Known spellings and their directories: the same few come thousands of times a second. */
+  /** Known spellings and their directories. The same few come thousands of times a second. */
   readonly #spellings = new Map<string, string>();
 
   get own(): string | undefined {
@@ -54,7 +54,7 @@ export class LiveDirectories {
     this.#heard.delete(this.#own);
   }
 
-  /** An event named it. True when it was not known as live before. */
+  /** Notes that an event named the directory. Returns true if it was not known as live before. */
   heard(directory: string): boolean {
     const key = this.#spellings.get(directory) ?? this.#learn(directory);
     if (key === undefined || key === this.#own) return false;
@@ -74,7 +74,7 @@ export class LiveDirectories {
     return key === this.#own || this.#heard.has(key);
   }
 
-  /** The server's own first, then the most recently heard. */
+  /** The server's own directory first, then the most recently heard of. */
   all(): string[] {
     const heard = [...this.#heard].sort(([, a], [, b]) => b - a).map(([key]) => key);
     return this.#own === undefined ? heard : [this.#own, ...heard];
@@ -94,20 +94,20 @@ export class LiveDirectories {
     if (oldest !== undefined) this.#heard.delete(oldest[0]);
   }
 
-  /** A new server process: nothing is live but its own directory, which may be another one now. */
+  /** For a new server process: only its own directory is live, and that may be a different one now. */
   reset(): void {
     this.#own = undefined;
     this.#heard.clear();
   }
 
-  /** At attach: the directories of recently updated sessions, where runs may be going on. */
+  /** For an attach: takes the directories of recently updated sessions, where runs may be going on. */
   attach(sessions: readonly { directory?: string; updated?: number }[], epochNow: number): void {
     const recent = sessions
       .filter(({ updated }) => updated !== undefined && updated >= epochNow - RECENT_MS)
       .sort((a, b) => (b.updated ?? 0) - (a.updated ?? 0))
       .flatMap(({ directory }) => (isDirectory(directory) ? [normaliseDirectory(directory)] : []));
     const distinct = [...new Set(recent)].slice(0, MAX_RECENT_DIRECTORIES);
-    // The most recent is heard last, and so is the last to be dropped.
+    // The most recent one comes last, so that it is the last to be dropped.
     for (const directory of distinct.reverse()) this.heard(directory);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps one event stream to opencode open: chooses the path, reconnects with jittered backoff after every kind of
- * end, and tells a silent connection from a quiet one.
+ * Keeps one event stream to opencode open: chooses the path, reconnects with jittered backoff after every kind of end,
+ * and tells a dead connection from a quiet one.
  */
 import type { Clock, Timer } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
@@ -14,18 +14,26 @@ const MAX_BACKOFF_MS = 10_000;
 /** A connection that lasted this long was a good one: the next failure starts the backoff anew. */
 const HEALTHY_AFTER_MS = 5_000;
 /**
- * Every version says `server.connected` at once. An answer whose body does not begin is one that something on the way
- * holds back (a proxy that buffers): no event would come through in time.
+ * Every version says `server.connected` at once. If the body of the answer does not begin, something on the way holds
+ * it back (a proxy that buffers), and no event would come through in time.
  */
 const FIRST_BYTES_MS = 5_000;
-/** 1.14.48's `/event` ends within milliseconds (facts, section 4): the other path may do better. */
+/** 1.14.48's `/event` ends within milliseconds (facts, section 4). The other path may do better. */
 const ENDS_AT_ONCE_MS = 1_000;
-/** The second path blinds us to other directories, so the better one is tried again, first soon and then ever more rarely. */
+/**
+ * The second path shows nothing of other directories, so the first is tried again, soon at first and then less and less
+ * often.
+ */
 const FIRST_RECHECK_MS = 5_000;
 const MAX_RECHECK_MS = 10 * 60_000;
-/** So many other refusals of a path in a row, and the other one is tried: an old server's 500 may mean "no such route". */
+/**
+ * After this many other refusals of a path in a row the other path is tried: an old server's 500 may mean "no such
+ * route".
+ */
 const REFUSALS_IN_A_ROW = 3;
-/** At most one delta a session in this time, and one `alive`: far below any limit anyone sets (seconds). */
+/**
+ * In this time at most one delta of each session and one `alive` pass. It is far below any limit that is set (seconds).
+ */
 const COALESCE_MS = 250;
 
 export interface StreamEvents {
@@ -34,9 +42,9 @@ export interface StreamEvents {
   lost(reason: string, silentMs: number): void;
   /** An attempt to connect has failed; the next follows by itself. */
   failed(end: ConnectionEnd, path: string): void;
-  /** Bytes arrived. `heartbeatMs` once the interval is known. */
+  /** Bytes arrived. `heartbeatMs` is given once the interval is known. */
   alive(heartbeatMs: number | undefined): void;
-  /** A frame too large to read; the watchdog had better inspect the session. */
+  /** A frame was too large to read. The session should be inspected. */
   oversized(sessionID: string | undefined, directory: string | undefined): void;
   frame(frame: Exclude<Frame, { kind: 'unreadable' | 'nothing' | 'heartbeat' }>): void;
 }
@@ -45,7 +53,7 @@ export interface StreamOptions {
   client: ServerApi;
   clock: Clock;
   reader: EventReader;
-  /** The directory of events that name none, on a stream of one directory alone. */
+  /** The directory of events that name none, on a stream that covers only one directory. */
   ownDirectory(): string | undefined;
   /** Silence that counts as a dead connection, once heartbeats were seen. */
   heartbeatTimeoutMs: number;
@@ -62,16 +70,16 @@ export class EventStream {
   #connection: EventConnection | undefined;
   #earlierFrames = 0;
   #heartbeats = new Heartbeats();
-  /** The second path is tried: the first is not there. */
+  /** The second path is used, because the first seems to be missing. */
   #isSecond = false;
-  /** Of the connection, or of the last one. */
+  /** The route of the current connection, or of the last one. */
   #route: StreamRoute;
   #openedAt: number | undefined;
   #lastBytesAt = 0;
   #failures = 0;
-  /** Both paths are tried before the first wait. */
+  /** The last end led to a switch of paths. Both paths are tried before the first wait. */
   #triedOther = false;
-  /** Refusals of a path in a row, of which none said that it is not there. */
+  /** Refusals of a path in a row, none of which said that the path does not exist. */
   #refusals = 0;
   #reconnectTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
@@ -118,7 +126,7 @@ export class EventStream {
     const { client, clock, events } = this.#options;
     if (!this.#isStarted) return;
     const { streams } = client;
-    // Looked up anew each time: another version may serve there by now.
+    // Looked up each time, because another version may serve there by now.
     const route = (this.#isSecond ? streams[1] : undefined) ?? streams[0];
     const { path } = route;
     this.#route = route;
@@ -149,7 +157,7 @@ export class EventStream {
     });
   }
 
-  /** Its first bytes are here. */
+  /** The first bytes of the connection have arrived. */
   #opened(route: StreamRoute): void {
     const { clock, events } = this.#options;
     this.#firstBytesTimer?.cancel();
@@ -160,7 +168,7 @@ export class EventStream {
     events.connected(route);
   }
 
-  /** Of a session's deltas one in a while says that it lives. */
+  /** Of a session's deltas, one in a while is enough to show that it is alive. */
   #isRedundant(head: string): boolean {
     const known = this.#options.reader.head(head);
     switch (known.kind) {
@@ -183,7 +191,7 @@ export class EventStream {
     this.#silenceTimer ??= this.#watchSilence();
   }
 
-  /** What made us take the second path may have been a bad moment of the server's. */
+  /** The server may only have had a bad moment when we took the second path. */
   #recheckLater(): void {
     const { client, clock } = this.#options;
     const { path } = this.#route;
@@ -224,7 +232,7 @@ export class EventStream {
     }
   }
 
-  /** One timer, set again for what is left: bytes only note their time. */
+  /** One timer, which is set again for the time left. When bytes come, only their time is noted. */
   #watchSilence(): Timer {
     const { clock, heartbeatTimeoutMs } = this.#options;
     const limit = this.#heartbeats.limitMs(heartbeatTimeoutMs);
@@ -252,24 +260,25 @@ export class EventStream {
     const wait = switched && !this.#triedOther ? 0 : this.#nextBackoff();
     this.#triedOther = switched;
     this.#reconnectTimer = clock.after(wait, () => this.#connect());
-    // Told last: a listener may stop the stream.
+    // Reported last, because a listener may stop the stream.
     if (openedAt !== undefined) events.lost(end.reason, silentMs);
     else events.failed(end, path);
   }
 
-  /** True where the end was the path's own fault, and the other one is to be tried at once. */
+  /** Returns true if the path itself was at fault and the other one is tried next. */
   #choosePath(end: ConnectionEnd, openMs: number | undefined): boolean {
     const isMissing = saysNoSuchPath(end) || this.#isRefusedOften(end);
     const endsAtOnce = end.why === 'ended' && openMs !== undefined && openMs < ENDS_AT_ONCE_MS;
     const wasSecond = this.#isSecond;
-    // After anything else the better path is tried first again: it may have been a bad moment, or be another version now.
+    // After any other end the better path is tried first again: the server may have had a bad moment, or may be another
+    // version now.
     this.#isSecond = !wasSecond && isMissing && this.#options.client.streams.length > 1;
     return (isMissing || endsAtOnce) && this.#isSecond !== wasSecond;
   }
 
-  /** A single 500 or 503 is a moment of the server's or its proxy's, and no word about the path. */
+  /** A single 500 or 503 shows a bad moment of the server or its proxy, and says nothing about the path. */
   #isRefusedOften({ why, statusCode = 0 }: ConnectionEnd): boolean {
-    // A proxy's words for a server that is down, and a server's for wrong credentials.
+    // A proxy says this for a server that is down, and a server says it for wrong credentials.
     const saysNothing = why !== 'status' || [401, 403, 502, 503, 504].includes(statusCode);
     this.#refusals = saysNothing ? 0 : this.#refusals + 1;
     if (this.#refusals < REFUSALS_IN_A_ROW) return false;
@@ -281,7 +290,7 @@ export class EventStream {
     const { random = Math.random } = this.#options;
     const full = Math.min(MAX_BACKOFF_MS, INITIAL_BACKOFF_MS * 2 ** this.#failures);
     this.#failures += 1;
-    // Between half and the whole: several watchdogs do not come back in step.
+    // Between half and the full time, so that several watchdogs do not reconnect at the same moment.
     return full * (0.5 + random() / 2);
   }
 }

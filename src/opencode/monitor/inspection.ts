@@ -4,7 +4,7 @@ import type { Observation } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
 
-/** `session.inspected` or `session.inspect_failed`; undefined when the signal ended it. */
+/** Returns `session.inspected` or `session.inspect_failed`; undefined if the signal ended it. */
 export async function inspectSession(
   client: Pick<ServerApi, 'inspect'>,
   clock: Clock,

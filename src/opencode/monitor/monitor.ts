@@ -22,18 +22,21 @@ import { SessionInfos } from './session-infos.js';
 /** A session whose frames are too large to read is inspected this often. */
 const INSPECT_OVERSIZED_EVERY_MS = 60_000;
 
-/** A server that answers, and whose stream does not come up within this time, is watched without one. */
+/** If a server answers but its stream does not open within this time, the server is watched without a stream. */
 const WITHOUT_STREAM_AFTER_MS = 10_000;
-/** Without a stream, live directories are listed every so many poll intervals. */
+/** Without a stream, live directories are listed again after this many poll intervals. */
 const RELIST_EVERY_POLLS = 3;
 
-/** SQLite's and the system's words for it. Health stays good, and every write fails (facts, section 14). */
+/**
+ * What SQLite and the system say when the disk is full. Health stays good then, and every write fails (facts, section
+ * 14).
+ */
 const FULL_DISK = /SQLITE_FULL|database or disk is full|\bENOSPC\b|no space left on device/i;
 
-/** Inspections at a time; each is four requests. At the limit: the rest wait, each session once. */
+/** Inspections at a time; each is four requests. At the limit: the rest wait, each session at most once. */
 export const MAX_INSPECTIONS = 16;
 
-/** A session is updated before we notice that the stream is dead: the missed time begins this much earlier. */
+/** A session may be updated before we notice that the stream is dead, so the missed time begins this much earlier. */
 const DEAF_MARGIN_MS = 60_000;
 
 export interface MonitorOptions {
@@ -67,19 +70,22 @@ export class Monitor {
   readonly #semaphore = new Semaphore(MAX_INSPECTIONS);
   /** Ends with each pause; absent while paused or stopped. */
   #control: AbortController | undefined;
-  /** Of the event stream that is or was connected. */
+  /** The route of the event stream that is or was connected. */
   #route: StreamRoute | undefined;
-  /** Of what could not be read, how much was said. */
+  /** How much of what could not be read has been reported. */
   #unparseableSaid = 0;
-  /** Since when (observed clock) there is no stream, though somebody listens; undefined while there is one. */
+  /** Since when (observed clock) there is no stream although the server listens; undefined while there is one. */
   #streamlessSince: number | undefined;
-  /** What came of the last try to open it. */
+  /** Why the stream was lost, or could not be opened, the last time. */
   #streamFailure = { path: '', reason: 'not connected yet' };
-  /** The stream was said to be unavailable: polls and inspections are all there is. */
+  /** The stream was reported as unavailable: there are only polls and inspections. */
   #isStreamless = false;
-  /** Nobody listened on the port since the last connection: whoever answers next is another process. */
+  /**
+   * Since the last connection there was a time when nobody listened on the port, so the next answer comes from another
+   * process.
+   */
   #wasDown = false;
-  /** Since when (epoch ms) not every directory's events were heard; undefined while they are. */
+  /** Since when (epoch ms) not every directory's events are heard; undefined while they are. */
   #deafSince: number | undefined;
 
   constructor(options: MonitorOptions) {
@@ -171,7 +177,10 @@ export class Monitor {
     await stopped;
   }
 
-  /** `fresh`: another server process than before, of which nothing is known yet; false where the old one lives on. */
+  /**
+   * `fresh`: it is another server process than before, and nothing is known of it yet. False if the old one is still
+   * alive.
+   */
   resume({ fresh = true }: { fresh?: boolean } = {}): void {
     if (this.#control) return;
     this.#control = sharedAbort();
@@ -184,7 +193,7 @@ export class Monitor {
     this.#stream.start();
   }
 
-  /** Asks for the server's health now; nothing while paused or stopped. */
+  /** Asks for the server's health now. Does nothing while paused or stopped. */
   probe(): void {
     this.#prober.hurry();
   }
@@ -194,7 +203,7 @@ export class Monitor {
     return this.#resync.run(() => this.#stream.isConnected);
   }
 
-  /** Emits `session.inspected` or `session.inspect_failed`; nothing while paused or stopped. */
+  /** Emits `session.inspected` or `session.inspect_failed`. Does nothing while paused or stopped. */
   inspect(sessionID: string, directory: string | undefined): Promise<void> {
     const { client, clock } = this.#options;
     const signal = this.#control?.signal;
@@ -205,7 +214,7 @@ export class Monitor {
     const inspection = this.#semaphore
       .take(async () => {
         begun = true;
-        // Whoever asks from here on wants to know what is after this inspection.
+        // A caller who asks from now on wants a newer state than this inspection sees, and gets another one.
         this.#waiting.delete(sessionID);
         if (signal.aborted) return;
         const seen = await inspectSession(client, clock, sessionID, directory, signal);
@@ -227,13 +236,16 @@ export class Monitor {
       if (observation.failure === 'refused' && !this.#stream.isConnected) this.#wasDown = true;
     } else if (observation.kind === 'probe.ok') {
       this.#goOnWithoutStream();
-      // The first good answer of a server that was not there when we began.
+      // This is the first good answer of a server that was not up when we started.
       if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
       this.#probed(observation.version);
     }
   }
 
-  /** The server answers. Where its stream does not, polls and inspections must do: they have to know which directories to ask. */
+  /**
+   * The server answers. If its stream does not, polls and inspections must be enough, and they have to know which
+   * directories to ask about.
+   */
   #goOnWithoutStream(): void {
     const { clock, watch } = this.#options;
     const now = clock.now();
@@ -243,13 +255,13 @@ export class Monitor {
       this.#isStreamless = true;
       this.#emit({ kind: 'stream.unavailable', at: now, ...this.#streamFailure, silentMs });
     }
-    // With a stream, its reconnect would tell of a new process.
+    // With a stream, its reconnect would show that there is a new process.
     if (this.#isStreamless && this.#wasDown) this.#serverWasReplaced();
     const mustList = this.#isStreamless || this.#resync.needsAttach;
     if (mustList && this.#relists.passes('')) this.#resync.relist();
   }
 
-  /** A change of opencode's formats must show; how much of it there is, is said at most once a minute. */
+  /** Reports, at most once a minute, how much could not be read, so that a change of opencode's formats is noticed. */
   #sayUnparseable(): void {
     const { client, notice } = this.#options;
     const { unparseable } = client.parseStats;
@@ -280,7 +292,7 @@ export class Monitor {
         this.#isStreamless = false;
         this.#emit({ kind: 'stream.connected', at: clock.now(), path });
         if (this.#wasDown) this.#serverWasReplaced();
-        // What began in directories that nobody told us of, while we did not listen to all of them.
+        // Runs may have begun in directories that we do not know while we did not hear all of them.
         else if (ofAllDirectories && this.#deafSince !== undefined) {
           this.#resync.forget(this.#deafSince);
         }
@@ -301,14 +313,14 @@ export class Monitor {
         this.#streamFailure = { path, reason: end.reason };
         if (end.why === 'refused') {
           this.#wasDown = true;
-          // Nobody is there: no stream is missing.
+          // Nobody listens, so no stream is missing.
           this.#streamlessSince = clock.now();
         }
-        // A server that is down is the probe's to tell.
+        // The probe reports a server that is down.
         if (end.why !== 'refused' && this.#notices.passes(`${path} ${end.why}`)) {
           notice('warn', 'the event stream could not be opened', { path, reason: end.reason });
         }
-        // Whatever ails the stream, the polls go on: they must know which directories to ask.
+        // The polls go on whatever is wrong with the stream, and they must know which directories to ask about.
         if (end.why !== 'refused' && this.#resync.needsAttach) this.#resync.relist();
       },
       alive: (heartbeatMs) => {
@@ -335,7 +347,10 @@ export class Monitor {
     };
   }
 
-  /** Asking makes an instance (facts, section 3): a server that may be a new one is asked about none but its own. */
+  /**
+   * Asking about a directory creates an instance (facts, section 3), so a server that may be a new process is only
+   * asked about its own directory.
+   */
   #placesToPoll(): Place[] {
     if (this.#options.client.statusScope === 'server') return [WHOLE_SERVER];
     const { own } = this.#directories;
@@ -343,7 +358,7 @@ export class Monitor {
     return own === undefined ? [] : [own];
   }
 
-  /** A stream of one directory tells of the server's own without naming it. */
+  /** A stream of one directory covers the server's own, without naming it. */
   #place(tag: string | undefined): string | undefined {
     return tag ?? (this.#route?.ofAllDirectories === false ? this.#directories.own : undefined);
   }
@@ -381,7 +396,7 @@ export class Monitor {
     }
   }
 
-  /** What a session fails on is the server's own failure: every other one fails on it, too. */
+  /** Here the session's error is a failure of the server itself: every other session fails in the same way. */
   #noteBrokenStore(message: string): void {
     if (!FULL_DISK.test(message) || !this.#notices.passes('full disk')) return;
     this.#options.notice('error', 'the server cannot write: its disk is full', {
@@ -390,7 +405,7 @@ export class Monitor {
     });
   }
 
-  /** A directory that was not known has an instance: its sessions may have run before we listened. */
+  /** If the directory was not known to have an instance, its sessions may have run before we listened. */
   #heard(directory: string): void {
     if (this.#directories.heard(directory)) this.#resync.readNew(directory);
   }
@@ -403,7 +418,7 @@ export class Monitor {
     }
   }
 
-  /** The server was restarted, and not by us: what ran in the directories that we drop is gone. */
+  /** The server was restarted, and not by us. The runs in the directories that we drop are gone. */
   #serverWasReplaced(): void {
     const dropped = this.#directories.all();
     this.#forget();

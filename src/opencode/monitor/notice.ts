@@ -1,4 +1,4 @@
-/** How the monitor speaks to whoever runs it, about itself and not about a session or the server's health. */
+/** How the monitor reports about itself, rather than about a session or the server's health. */
 export type NoticeLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** A notice that would repeat is given at most this often. */

@@ -1,5 +1,5 @@
 /**
- * Remembers which permissions and questions are open, so that those answered while nobody listened are noticed when
+ * Remembers which permissions and questions are open, so that those answered while we did not listen are noticed when
  * the lists are read again.
  */
 import { BoundedMap, BoundedSet } from '../../lib/bounded.js';
@@ -23,7 +23,7 @@ interface Open {
 
 export class OpenRequests {
   readonly #open = new BoundedMap<string, Open>(MAX_REMEMBERED);
-  /** Answered ids: a list that was on its way meanwhile may still have them. */
+  /** Ids that were answered. A list that was asked for earlier may still have them. */
   readonly #answered = new BoundedSet<string>(MAX_REMEMBERED);
 
   /** `listed`: false for requests of a kind that the lists do not show (`permission.v2`). */
@@ -37,7 +37,7 @@ export class OpenRequests {
     }
   }
 
-  /** What a directory's list of one kind, asked for at `startedAt`, says that was not known. */
+  /** Returns what is new in a directory's list of one kind, which was asked for at `startedAt`. */
   compare(
     on: Kind,
     directory: string,

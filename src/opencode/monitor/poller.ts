@@ -1,4 +1,7 @@
-/** Asks each live directory, or the whole server, for its sessions' status: in a steady rhythm, and all at once after a gap. */
+/**
+ * Asks for the status of the sessions in each live directory, or in the whole server: at a steady interval, and all at
+ * once after a gap.
+ */
 import { sharedAbort } from '../../lib/abort.js';
 import { BoundedSet } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
@@ -16,12 +19,15 @@ import { NOTICE_EVERY_MS, type Notice } from './notice.js';
  */
 export const MAX_CONCURRENT_POLLS = 4;
 
-/** How long before it is due a round is made together with a probe, as a share of the interval. */
+/** How early a round may be made together with a probe, before it is due, as a share of the interval. */
 const JOIN_SHARE = 0.1;
-/** Of the same rhythm, a probe may come this share of it after a round is due, or before: timers are not exact. */
+/**
+ * If probes and polls have the same interval, a round waits this share of it longer for the probe, and a probe this
+ * soon after a round starts no other one: timers are not exact.
+ */
 const GRACE_SHARE = 0.01;
 
-/** What one poll asks about: a directory, or the whole server where its API tells of all at once. */
+/** What one poll asks about: a directory, or the whole server if its API covers all directories at once. */
 export type Place = string | undefined;
 export const WHOLE_SERVER: Place = undefined;
 
@@ -31,7 +37,7 @@ export interface PollerOptions {
   intervalMs: number;
   /** How often `join` is called. */
   beatMs: number;
-  /** The server has no such route (1.0.0): asking would only fail. */
+  /** The server has no status route (1.0.0), so asking would only fail. */
   statusless(): boolean;
   /** What to ask about now. */
   places(): readonly Place[];
@@ -47,7 +53,7 @@ export class Poller {
   readonly #active = new BoundedSet<Place>(MAX_LIVE_DIRECTORIES + 1);
   #control: AbortController | undefined;
   #timer: Timer | undefined;
-  /** When the last round was made; at first, when the rhythm began. */
+  /** When the last round was made; at first, when the polling started. */
   #roundAt = 0;
 
   constructor(options: PollerOptions) {
@@ -58,7 +64,7 @@ export class Poller {
   start(): void {
     if (this.#control) return;
     this.#control = sharedAbort();
-    // What is true at the start is asked for by whoever starts us.
+    // The caller asks for the state at the start itself, so the first round can wait.
     this.#roundAt = this.#options.clock.now();
     this.#schedule();
   }
@@ -70,11 +76,11 @@ export class Poller {
     await Promise.all(this.#inFlight.values());
   }
 
-  /** Polls these; gives the ones that did not answer. */
+  /** Polls these places and returns those that did not answer. */
   async poll(places: readonly Place[]): Promise<Place[]> {
     const failed: Place[] = [];
     await eachLimited(places, MAX_CONCURRENT_POLLS, async (directory) => {
-      // A poll that is on its way began before whatever we are asked to find: wait, then ask again.
+      // A poll in flight began before the change that the caller looks for: wait for it, then ask again.
       await this.#inFlight.get(directory);
       if (!(await this.#one(directory))) failed.push(directory);
     });
@@ -87,8 +93,8 @@ export class Poller {
   }
 
   /**
-   * A probe is being made: polls that are due soon are made with it, because a waking of the process costs as much as a
-   * request. Where both have the same rhythm they keep step from here on.
+   * Called when a probe is made. Polls that are due soon are made with it, because waking the process costs as much as
+   * a request. If both have the same interval, they stay together from here on.
    */
   join(): void {
     if (!this.#control) return;
@@ -106,7 +112,7 @@ export class Poller {
   #round(): void {
     const { clock, places } = this.#options;
     this.#roundAt = clock.now();
-    // First of all: the rhythm goes on whatever becomes of this round.
+    // This comes first, so that the next round follows whatever happens in this one.
     this.#schedule();
     const idle = places().filter((place) => !this.#inFlight.has(place));
     void eachLimited(idle, MAX_CONCURRENT_POLLS, async (directory) => {
@@ -120,7 +126,7 @@ export class Poller {
     this.#timer = clock.after(wait, () => this.#round());
   }
 
-  /** True when the directory answered. Never two at a time for one directory. */
+  /** Resolves to true if the directory answered. A directory never has two polls at a time. */
   #one(directory: Place): Promise<boolean> {
     if (this.#options.statusless()) return Promise.resolve(true);
     const running = this.#inFlight.get(directory);
@@ -139,7 +145,7 @@ export class Poller {
     try {
       statuses = await client.statuses(directory, signal);
     } catch (error) {
-      // Not a word about the server's health: that is the probe's to say.
+      // This says nothing about the server's health, which only the probe reports.
       if (!signal.aborted && this.#notices.passes(directory ?? '')) {
         notice('warn', 'a status poll failed', { directory, error: messageOf(error) });
       }
@@ -154,7 +160,7 @@ export class Poller {
   }
 }
 
-/** Without a copy: there may be thousands. */
+/** Makes no copy, because there may be thousands. */
 function hasActive(statuses: ReadonlyMap<string, SessionStatus>): boolean {
   for (const { type } of statuses.values()) if (type !== 'idle') return true;
   return false;

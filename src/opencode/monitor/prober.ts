@@ -1,11 +1,11 @@
-/** Asks the server for its health in a steady rhythm, and at once when somebody doubts it. */
+/** Asks for the server's health at a steady interval, and at once when somebody doubts it. */
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import type { ServerApi } from '../server-api.js';
 
-/** So many strange answers in a row come in the usual rhythm: a proxy may have a bad moment. */
+/** After this many strange answers in a row the interval grows. Until then a proxy may just have a bad moment. */
 const STRANGE_IN_ROW = 5;
-/** Below what the daemon takes for a sign that its own monitor has stopped (60 s). */
+/** Less than the time after which the daemon thinks that its own monitor has stopped (60 s). */
 const MAX_STRANGE_PAUSE_MS = 30_000;
 
 export interface ProberOptions {
@@ -13,7 +13,7 @@ export interface ProberOptions {
   clock: Clock;
   intervalMs: number;
   timeoutMs: number;
-  /** Called with each probe of the steady rhythm: whatever else is due soon costs no waking of its own then. */
+  /** Called with each scheduled probe. Other work that is due soon then needs no waking of its own. */
   onBeat?(): void;
   emit(observation: Observation): void;
 }
@@ -45,7 +45,7 @@ export class Prober {
     await inFlight;
   }
 
-  /** Now, unless a probe is on its way already. */
+  /** Probes now, unless a probe is in flight already. */
   hurry(): void {
     if (!this.#control || this.#inFlight) return;
     this.#timer?.cancel();
@@ -56,10 +56,10 @@ export class Prober {
     const { clock, intervalMs } = this.#options;
     const startedAt = clock.now();
     const probe = this.#probe(startedAt, control.signal).finally(() => {
-      // Stopped, and perhaps started anew meanwhile: that rhythm is not ours.
+      // The prober was stopped meanwhile, and perhaps started again: then this probe schedules no other.
       if (this.#control !== control) return;
       this.#inFlight = undefined;
-      // From start to start: a slow answer does not stretch the rhythm.
+      // The interval is from start to start, so that a slow answer does not delay the next probe.
       const wait = Math.max(0, startedAt + this.#pause(intervalMs) - clock.now());
       this.#timer = clock.after(wait, () => {
         this.#run(control);
@@ -69,7 +69,7 @@ export class Prober {
     this.#inFlight = probe;
   }
 
-  /** What is not understood is asked less and less often: it is hardly going to change. */
+  /** A server that is not understood is asked less and less often: it is unlikely to change. */
   #pause(intervalMs: number): number {
     const doublings = Math.max(0, this.#strange - STRANGE_IN_ROW);
     return Math.max(intervalMs, Math.min(intervalMs * 2 ** doublings, MAX_STRANGE_PAUSE_MS));
@@ -94,7 +94,7 @@ export class Prober {
       }
       case 'unsupported': {
         const { error: _, ...seen } = result;
-        // What says that it is starting is awaited in the usual rhythm.
+        // A server that says that it is starting is asked at the usual interval.
         this.#strange = seen.starting ? 0 : this.#strange + 1;
         emit({ ...seen, kind: 'probe.unsupported', at, startedAt });
         return;

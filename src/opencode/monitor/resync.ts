@@ -1,6 +1,6 @@
 /**
- * Finds out what the event stream cannot tell, as it replays nothing (facts, section 4): after each connect and each
- * gap the status of every live directory, and the requests that are open where sessions are active.
+ * Finds out what the event stream cannot tell, because it replays nothing (facts, section 4). After each connect and
+ * each gap, reads the status of every live directory, and the open requests where sessions are active.
  */
 import { sharedAbort } from '../../lib/abort.js';
 import { type Clock, sleep } from '../../lib/clock.js';
@@ -25,14 +25,14 @@ import type { SessionInfos } from './session-infos.js';
  */
 export const RECENT_SESSIONS = 200;
 /**
- * Failures in a row after which a directory is left to the ordinary polls. At the limit: the attach goes on without
- * it: one broken project must not hide the rest.
+ * Failures in a row after which a directory is left to the ordinary polls. At the limit: the attach goes on without it,
+ * because one broken project must not hide the rest.
  */
 const MAX_ROUNDS = 3;
-/** The server's clock may be behind ours by so much. */
+/** The server's clock may be behind ours by this much. */
 const LIST_MARGIN_MS = 60_000;
 /**
- * New directories that are read at a time. At the limit: the rest wait, up to as many as are polled; those beyond are
+ * New directories that are read at a time. At the limit: the rest wait, but no more than are polled; any others are
  * left to the polls.
  */
 export const MAX_CONCURRENT_READS = 4;
@@ -46,7 +46,7 @@ export interface ResyncOptions {
   requests: OpenRequests;
   infos: SessionInfos;
   poller: Poller;
-  /** Between two rounds for directories that did not answer. */
+  /** The time between two rounds for directories that did not answer. */
   retryMs: number;
 }
 
@@ -56,15 +56,15 @@ export class Resync {
   readonly #notices: Throttle;
   /** Ends with `stop`. */
   #life: AbortController | undefined;
-  /** The run that is on its way: a newer one takes its place. */
+  /** The current run. A newer one replaces it. */
   #run: AbortController | undefined;
   #attached = false;
   #since: number | undefined;
   #findingOwn: Promise<void> | undefined;
   #listing: Promise<void> | undefined;
-  /** When (epoch ms) the sessions were last listed: what runs since then was updated since then. */
+  /** When (epoch ms) the sessions were last listed. A session that began to run since then was updated since then. */
   #listedAt: number | undefined;
-  /** New directories to read, first heard of first. */
+  /** New directories to read, in the order in which they were heard of. */
   readonly #newDirectories = new Set<string>();
   #readers = 0;
 
@@ -73,7 +73,7 @@ export class Resync {
     this.#notices = new Throttle(options.clock, NOTICE_EVERY_MS);
   }
 
-  /** Whether recently updated sessions of other directories are still to be found. */
+  /** Whether recently updated sessions of other directories still have to be found. */
   get needsAttach(): boolean {
     return !this.#attached;
   }
@@ -92,8 +92,8 @@ export class Resync {
   }
 
   /**
-   * The next run attaches anew: it lists sessions that were updated lately, or since we last heard of every
-   * directory (`since`, epoch ms).
+   * Makes the next run attach again: it lists sessions that were updated recently, or since we last heard the events of
+   * every directory (`since`, epoch ms).
    */
   forget(since?: number): void {
     this.#attached = false;
@@ -101,13 +101,13 @@ export class Resync {
     this.#listedAt = undefined;
   }
 
-  /** The stream is gone: the run has lost its point. */
+  /** The stream is gone, so the current run has no purpose any more. */
   cancel(): void {
     this.#run?.abort();
     this.#run = undefined;
   }
 
-  /** `resynced` is asked at the end, whether `stream.resynced` is true to say. */
+  /** `resynced` is called at the end. If it returns true, `stream.resynced` is emitted. */
   run(resynced: () => boolean): Promise<void> {
     if (!this.#life) return Promise.resolve();
     this.cancel();
@@ -120,8 +120,8 @@ export class Resync {
   }
 
   /**
-   * Finds directories where sessions were updated since the last list: without an event stream nothing else tells
-   * of them. Once at a time, and not while a run does so.
+   * Finds directories where sessions were updated since the last list: without an event stream nothing else shows them.
+   * Never twice at a time, and not during a run.
    */
   relist(): void {
     const signal = this.#life?.signal;
@@ -132,11 +132,14 @@ export class Resync {
     });
   }
 
-  /** A directory that was not known: its sessions and open requests. A poll of the whole server had them already. */
+  /**
+   * Reads the sessions and open requests of a directory that was not known. A poll of the whole server has them
+   * already.
+   */
   readNew(directory: string): void {
     if (this.#options.client.statusScope === 'server') return;
     const signal = this.#life?.signal;
-    // Those beyond are live too, so the ordinary polls find what runs there.
+    // Directories beyond the limit are live, too, so the ordinary polls find what runs there.
     if (!signal || this.#newDirectories.size >= MAX_LIVE_DIRECTORIES) return;
     this.#newDirectories.add(directory);
     if (this.#readers < MAX_CONCURRENT_READS) void this.#track(this.#readAllNew(signal));
@@ -144,7 +147,7 @@ export class Resync {
 
   async #readAllNew(signal: AbortSignal): Promise<void> {
     this.#readers += 1;
-    // What is added meanwhile is taken, too.
+    // The loop also takes directories that are added meanwhile.
     for (const directory of this.#newDirectories) {
       if (signal.aborted) break;
       this.#newDirectories.delete(directory);
@@ -177,7 +180,7 @@ export class Resync {
     if (!signal.aborted && resynced()) emit({ kind: 'stream.resynced', at: clock.now() });
   }
 
-  /** Polls, then asks for open requests where sessions are active; gives the places that did not answer. */
+  /** Polls, then asks for open requests where sessions are active. Returns the places that did not answer. */
   async #readStatuses(places: readonly Place[], signal: AbortSignal): Promise<Place[]> {
     const failed = await this.#options.poller.poll(places);
     for (const directory of places) {
@@ -231,7 +234,8 @@ export class Resync {
   #findOwn(): Promise<void> {
     const signal = this.#life?.signal;
     const { client, directories } = this.#options;
-    // Polls of the whole server need no directory, and asking for it would boot it (opencode-2-facts, section 4.3).
+    // Polls of the whole server need no directory, and asking for the server's own would boot it (opencode-2-facts,
+    // section 4.3).
     if (!signal || client.statusScope === 'server' || directories.own !== undefined)
       return Promise.resolve();
     this.#findingOwn ??= this.#askOwn(signal).finally(() => {
@@ -247,7 +251,7 @@ export class Resync {
       if (!isDirectory(own)) throw new Error(`it is said to be ${JSON.stringify(own)}`);
       directories.setOwn(normaliseDirectory(own));
     } catch (error) {
-      // Asked again at the next good probe and the next connect. A server that is down is the probe's to tell.
+      // This is asked again at the next good probe and the next connect. The probe reports a server that is down.
       const isDown = error instanceof OpencodeError && error.kind === 'refused';
       if (signal.aborted || isDown || !this.#notices.passes('own')) return;
       notice('warn', "the server's directory is not known", { error: messageOf(error) });

@@ -1,4 +1,4 @@
-/** Fetches what is not known of active sessions (title, parent), once each, when they are first seen. */
+/** Fetches what is not known about active sessions (title, parent), once for each, when it is first seen. */
 import { BoundedSet } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
@@ -7,13 +7,13 @@ import { messageOf } from '../http/errors.js';
 import type { ServerApi, SessionSummary } from '../server-api.js';
 import type { Notice } from './notice.js';
 
-/** A session whose information cannot be had is asked for this often. */
+/** If a session's information cannot be read, it is asked for again at most this often. */
 const RETRY_MS = 60_000;
 /** Requests for a session's title and parent at a time. At the limit: the rest wait. */
 export const MAX_CONCURRENT = 2;
 /**
- * Sessions whose title and parent are known or waited for. As many as the watchdog remembers. At the limit: the
- * oldest is forgotten and asked for again; one that finds no room is asked for with the next poll.
+ * Sessions whose title and parent are known or waited for. As many as the watchdog remembers. At the limit: the oldest
+ * is forgotten and asked for again; one that finds no room is asked for at the next poll.
  */
 export const MAX_KNOWN = 10_000;
 
@@ -31,9 +31,9 @@ const age = (created: number, clock: Clock): number => Math.max(0, clock.epoch()
 
 export class SessionInfos {
   readonly #options: SessionInfosOptions;
-  /** Sessions whose information was told. */
+  /** Sessions whose information was emitted or came with an event. */
   readonly #told = new BoundedSet<string>(MAX_KNOWN);
-  /** Information that came with a list, told when its session turns out to be active. */
+  /** Information that came with a list. It is emitted when its session turns out to be active. */
   readonly #listed = new Map<string, SessionSummary>();
   readonly #tries: Throttle;
   readonly #queue = new Map<string, string | undefined>();
@@ -50,7 +50,7 @@ export class SessionInfos {
     return this.#queue.size;
   }
 
-  /** An event has told it already. */
+  /** The session's information is known already, for instance from an event. */
   told(sessionID: string): void {
     this.#told.add(sessionID);
   }
@@ -61,13 +61,13 @@ export class SessionInfos {
     for (const session of sessions) {
       this.#listed.set(session.id, session);
       const { spent, updated = 0 } = session;
-      // What was spent while nobody listened counts for the day.
+      // What was spent while we did not listen counts for the day.
       const hasSpent = spent !== undefined && (spent.costUsd > 0 || spent.tokens > 0);
       if (hasSpent && updated >= yesterday) this.#tell(session.id, session.directory, session);
     }
   }
 
-  /** The session is active: tells its information, now or when it was fetched. */
+  /** The session is active: emits its information, now or once it is fetched. */
   want(sessionID: string, directory: string | undefined): void {
     if (this.#told.has(sessionID)) return;
     const listed = this.#listed.get(sessionID);
@@ -75,14 +75,14 @@ export class SessionInfos {
       this.#tell(sessionID, directory, listed);
       return;
     }
-    // Where it waits in vain, the next poll asks again.
+    // If there is no room, the next poll asks again.
     if (this.#queue.has(sessionID) || this.#queue.size >= MAX_KNOWN) return;
     if (!this.#tries.passes(sessionID)) return;
     this.#queue.set(sessionID, directory);
     this.#work();
   }
 
-  /** Drops the queue and what is on its way. */
+  /** Drops the queue and ends requests in flight. */
   reset(): void {
     this.#control.abort();
     this.#control = new AbortController();
@@ -114,7 +114,8 @@ export class SessionInfos {
         this.#tell(sessionID, directory, session);
         return;
       }
-      // Said to be active, and there is no such session. Whoever is not listed either does not run: the next poll ends it.
+      // The session was said to be active, but does not exist. If it is not listed either, it does not run, and the
+      // next poll ends it.
       if (directory !== undefined && !(await this.#isListed(sessionID, directory, signal))) return;
       if (signal.aborted) return;
       // A ghost (facts, section 6).
@@ -132,7 +133,7 @@ export class SessionInfos {
     }
   }
 
-  /** True also where the server does not say: then what it said before stands. */
+  /** Also true if the server does not answer: then what it said before still counts. */
   async #isListed(sessionID: string, directory: string, signal: AbortSignal): Promise<boolean> {
     try {
       return (await this.#options.client.statuses(directory, signal)).has(sessionID);
