@@ -1,4 +1,4 @@
-/** Whether a prompt can be sent: is the server up, and has it a provider; `start` starts a server that is down. */
+/** Checks whether a prompt can be sent: the server is up and has a provider. `start` starts a server that is down. */
 import type { DriverApi } from '../driver-api.js';
 import type { ProbeResult } from '../server-api.js';
 import { listModels } from './catalog.js';
@@ -17,7 +17,10 @@ export interface CheckOptions {
   signal?: AbortSignal;
 }
 
-/** Never rejects for what it checks. @throws DriverError where the start fails or the server's answers cannot be read */
+/**
+ * A check that fails is a result, not an error. @throws DriverError if the start fails or the server's answers cannot
+ * be read
+ */
 export async function checkAvailability(
   context: AvailabilityContext,
   { start = false, signal }: CheckOptions,
@@ -52,7 +55,7 @@ export async function checkAvailability(
 export type ServerState =
   | { kind: 'up'; version?: string }
   | {
-      /** `unsupported`: it lives, and is not understood: a start would find its port taken. */
+      /** `unsupported`: it is alive and not understood, so a new server would find its port taken. */
       kind: 'down' | 'unauthorized' | 'unsupported';
       error: string;
       probe: Exclude<ProbeResult, { kind: 'ok' | 'aborted' }>;

@@ -1,6 +1,6 @@
 /**
- * Many prompts, a bounded number at a time, each a safe run of its own; a result for each as it ends. A restart of the
- * server in between is waited for, and what it has cut runs again.
+ * Runs many prompts, a bounded number at a time, each in a safe run of its own, and gives each result as its run ends.
+ * If the server restarts in between, the batch waits for it and repeats the runs that were cut.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { MAX_NOTICES } from '../monitor/notice.js';
@@ -9,7 +9,7 @@ import type { SessionRef } from './run.js';
 import type { PromptOptions, PromptResult } from './types.js';
 
 export interface BatchTask extends Omit<PromptOptions, 'onText' | 'onNotice' | 'signal'> {
-  /** Names the task in its result; its number by default, from 1. */
+  /** Names the task in its result. Default: its number, from 1. */
   id?: string;
 }
 
@@ -21,14 +21,14 @@ export type BatchResult = { id: string; index: number; notices: string[] } & (
 export interface BatchOptions {
   /** Default: 4. */
   concurrency?: number;
-  /** A server that went away is waited for so long, ms, and nothing is begun meanwhile. Default: 2 minutes; 0 = not at all. */
+  /** How long to wait for a server that went away, ms. No task begins meanwhile. Default: 2 minutes; 0 = not at all. */
   serverWaitMs?: number;
-  /** Aborts and deletes what runs; tasks that were not begun are not begun, and have no result. */
+  /** Aborts and deletes the current runs. Tasks that have not begun do not begin, and have no result. */
   signal?: AbortSignal;
   onStart?: (id: string) => void;
 }
 
-/** The driver's own steps. */
+/** The steps that the driver provides. */
 export interface BatchDeps {
   clock: Clock;
   prompt(options: PromptOptions): Promise<PromptResult>;
@@ -39,10 +39,10 @@ export interface BatchDeps {
 const DEFAULT_CONCURRENCY = 4;
 const DEFAULT_SERVER_WAIT_MS = 120_000;
 const SERVER_CHECK_MS = 500;
-/** A task that is cut so often may be what brings the server down. */
+/** A task that is cut this often may itself be what brings the server down. */
 const RUNS_PER_TASK = 3;
 
-/** Results come in the order in which the tasks end. Whoever stops reading ends what runs. */
+/** Results come in the order in which the tasks end. If the caller stops reading, the current runs are ended. */
 export async function* runBatch(
   deps: BatchDeps,
   tasks: Iterable<BatchTask>,
@@ -112,7 +112,7 @@ async function runTask(
   }
 }
 
-/** Shut while the server is away: whoever finds it so waits, and all wait for one and the same return. */
+/** Closed while the server is away. All tasks that find it closed share one wait for the server's return. */
 class ServerGate {
   readonly #deps: BatchDeps;
   readonly #waitMs: number;
@@ -125,12 +125,12 @@ class ServerGate {
     this.#signal = signal;
   }
 
-  /** Settles at once where nobody has found the server away. */
+  /** Settles at once if no task has found the server away. */
   async passed(): Promise<void> {
     await this.#coming;
   }
 
-  /** False where it is not back in time, or the batch is stopped. */
+  /** Resolves to false if the server is not back in time, or if the batch is stopped. */
   isUpAgain(): Promise<boolean> {
     if (this.#waitMs === 0) return Promise.resolve(false);
     this.#coming ??= this.#wait().finally(() => {
@@ -147,7 +147,7 @@ class ServerGate {
         await assertUp(this.#signal);
         return true;
       } catch {
-        // Away still, or stopped: the loop's own conditions tell.
+        // The server is still away, or the batch is stopped: the loop's own conditions decide.
         await sleep(clock, SERVER_CHECK_MS, this.#signal).catch(() => {});
       }
     }

@@ -1,11 +1,11 @@
-/** Which models and agents can be asked. */
+/** Finds out which models and agents a prompt can use. */
 import { suggest } from '../../lib/suggest.js';
 import type { Catalog, DriverApi } from '../driver-api.js';
 import { DriverError } from './error.js';
 import { type ModelRef, modelName } from './model.js';
 import type { ModelList } from './types.js';
 
-/** With the model that a prompt without one gets; `all` reads the long list. */
+/** Also gives the model that a prompt without one gets. `all` reads the long list. */
 export async function listModels(
   client: DriverApi,
   { all, signal }: { all: boolean; signal?: AbortSignal | undefined },
@@ -18,7 +18,7 @@ export async function listModels(
   return { ...list, ...(configured !== undefined && { configured }) };
 }
 
-/** Why a model that is not among the connected ones cannot be asked, with what to do. */
+/** Explains why a model that is not among the connected ones cannot be used, and what to do. */
 export async function explainMissing(
   client: DriverApi,
   ref: ModelRef,
@@ -50,7 +50,7 @@ export async function explainMissing(
   );
 }
 
-/** opencode accepts an unknown agent, and fails by an event alone. @throws DriverError `agent_unknown` */
+/** opencode accepts an unknown agent, and reports the failure only in an event. @throws DriverError `agent_unknown` */
 export async function checkAgent(
   client: DriverApi,
   agent: string,

@@ -1,18 +1,18 @@
-/** What is checked of a session that exists already, before it is prompted or waited for. */
+/** Checks a session that exists already, before it is prompted or waited for. */
 import { sleep } from '../../lib/clock.js';
 import { bringToRest, type RestDeps } from './end-session.js';
 import { DriverError } from './error.js';
 import type { SessionRef } from './run.js';
 import type { Message } from './transcript.js';
 
-/** A session that shows nothing is checked this often before it counts as one that never ran. */
+/** A session that shows nothing is checked this many times before it counts as one that never ran. */
 const NEVER_RAN_CHECKS = 3;
 const NEVER_RAN_PAUSE_MS = 500;
 
 export interface Claim {
-  /** On the clock, where the driver has prompted the session before. */
+  /** When the driver itself last prompted the session, on the clock, if it did. */
   sentAt: number | undefined;
-  /** A session at work takes the prompt, too: opencode queues it. */
+  /** A session at work accepts the prompt, too: opencode queues it. */
   queue: boolean;
   signal?: AbortSignal | undefined;
 }
@@ -20,7 +20,7 @@ export interface Claim {
 /**
  * Makes sure that the session can take a prompt: it is not at work, not in retry, and its last run did not fail in
  * retry. A session in retry is aborted.
- * @returns the id of its last message, where it has one
+ * @returns the id of its last message, if it has one
  * @throws DriverError `session_busy`, `session_in_retry`
  */
 export async function claimSession(
@@ -51,14 +51,14 @@ export async function claimSession(
   return last?.id;
 }
 
-/** Nobody can wait for a run that never began. @throws DriverError `usage` */
+/** Checks that there is a run to wait for. @throws DriverError `usage` */
 export async function assertRan(
   { client, clock }: RestDeps,
   { id, directory }: SessionRef,
   signal: AbortSignal,
 ): Promise<void> {
   for (let checks = 0; checks < NEVER_RAN_CHECKS; checks += 1) {
-    // A prompt that was just taken may not be written yet.
+    // A prompt that was just accepted may not be written yet.
     if (checks > 0) await sleep(clock, NEVER_RAN_PAUSE_MS, signal);
     const [statuses, messages] = await Promise.all([
       client.statuses(directory, signal),
@@ -82,8 +82,9 @@ function inRetry(sessionID: string, how: string): DriverError {
 }
 
 /**
- * The last answer's trace of a retry: opencode gave up an error that may pass, or the retry was aborted, which ends the
- * answer without finish and error (facts, section 6; seen on 1.18.33). Other processes see it as well.
+ * Whether the last answer failed in retry: opencode gave up on an error that may pass, or the retry was aborted, which
+ * ends the answer without a finish reason and without an error (facts, section 6; seen on 1.18.33). Other processes see
+ * this as well.
  */
 function failedInRetry(last: Message | undefined): boolean {
   if (last?.role !== 'assistant') return false;

@@ -1,6 +1,6 @@
 /**
- * The safe driver: opencode under program control that cannot wedge. Every wait is bounded, every abort and delete is
- * verified, no session is used twice by `prompt`, and nothing fails silently.
+ * The safe driver: lets programs control opencode without wedged runs. Every wait is bounded, every abort and delete is
+ * verified, `prompt` uses no session twice, and nothing fails silently.
  */
 import { randomUUID } from 'node:crypto';
 import { BoundedMap } from '../../lib/bounded.js';
@@ -44,14 +44,25 @@ import type {
 import { orAborted, type Wall, within } from './wall.js';
 
 export const DEFAULT_URL = 'http://localhost:4096';
-/** The first request in a new directory starts an instance there, on a busy machine in many seconds (facts, section 3). */
+/**
+ * The first request in a new directory starts an instance there, which takes many seconds on a busy machine (facts,
+ * section 3).
+ */
 const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
-/** A session that is made before the stream speaks proves nothing of it, which then costs its whole settling time. */
+/**
+ * How long a new session waits for the stream's first event. Only then does the session's creation prove that the
+ * stream works; otherwise its whole settling time has to pass.
+ */
 const CONNECT_MS = 500;
-/** Nobody waits yet for what was sent: so long it is heard how it begins, which some errors are told only then. */
+/**
+ * For this long after `sendAsync` we listen to how the run begins, even if nobody waits for it yet: some errors are
+ * only reported then.
+ */
 const UNAWAITED_MS = 1_000;
-/** A server seen up so recently is not probed before a prompt: what the prompt asks it first tells as well. */
+/**
+ * If the server was up this recently, a prompt does not probe it first: the prompt's own first request shows the same.
+ */
 const UP_FOR_MS = 30_000;
 const DEFAULT_LIST = 100;
 /**
@@ -103,7 +114,9 @@ export class OpencodeDriver {
     await this.#client.close();
   }
 
-  /** Whether a prompt can be sent. Never rejects for what it checks; `start` starts a server that is down. */
+  /**
+   * Whether a prompt can be sent. A check that fails is a result, not an error. `start` starts a server that is down.
+   */
   check(options: CheckOptions = {}): Promise<Availability> {
     return checkAvailability({ ...this.#options, client: this.#client }, options);
   }
@@ -117,7 +130,7 @@ export class OpencodeDriver {
     throw new DriverError(kind, server.error);
   }
 
-  /** Always a new one. @throws DriverError */
+  /** Always creates a new session. @throws DriverError */
   createSession(options: NewSession = {}): Promise<DriverSession> {
     return this.#create(options);
   }
@@ -129,7 +142,7 @@ export class OpencodeDriver {
     const wish = sessionWish({ title, ...options, owner });
     return this.#ask(async () => {
       if (options.parentID !== undefined) await this.#places.find({ id: options.parentID }, signal);
-      // The request itself is not ended: a session that is made all the same is deleted, and not left behind.
+      // The request itself is not cancelled: if it still creates a session, that is deleted and not left behind.
       const making = this.#client.createSession(wish, directory);
       try {
         const { metadata: _, ...made } = await orAborted(making, signal);
@@ -140,7 +153,7 @@ export class OpencodeDriver {
           making
             .then((session) => removeSession(this.#deps, session))
             .catch(() => {
-              // Nobody waits for it any more; what is left of it, `sweep` finds.
+              // Nobody waits for this any more. `sweep` finds what is left.
             });
         }
         throw error;
@@ -148,7 +161,7 @@ export class OpencodeDriver {
     });
   }
 
-  /** Sends, and waits for the whole reply. On a time-out the run is aborted. @throws DriverError */
+  /** Sends a prompt, and waits for the whole reply. On a time-out the run is aborted. @throws DriverError */
   async send(
     session: SessionRef,
     text: string,
@@ -161,7 +174,7 @@ export class OpencodeDriver {
     });
   }
 
-  /** Settles when the server has taken the prompt; how it ends is told by `wait`. @throws DriverError */
+  /** Settles when the server has accepted the prompt. `wait` tells how its run ends. @throws DriverError */
   async sendAsync(session: SessionRef, text: string, options: SendOptions = {}): Promise<Sent> {
     checkLimits(options);
     const sent = await this.#ask(() => this.#prompted(session, text, options, options.signal));
@@ -195,7 +208,7 @@ export class OpencodeDriver {
     return this.#ask(() => findSession(this.#deps, checked(session), signal));
   }
 
-  /** All directories' sessions, the most recent first; active ones and ghosts are never left out. */
+  /** The sessions of all directories, the most recent first. Active ones and ghosts are never left out. */
   sessions({
     limit = DEFAULT_LIST,
     signal,
@@ -207,7 +220,7 @@ export class OpencodeDriver {
     return this.#ask(() => listSessions(this.#deps, { limit, ...(signal && { signal }) }));
   }
 
-  /** Those of connected providers; `all` lists every provider's, and reads megabytes for it (1-5 s). */
+  /** The models of connected providers. `all` lists those of every provider, and reads megabytes for that (1-5 s). */
   models({
     all = false,
     signal,
@@ -230,7 +243,7 @@ export class OpencodeDriver {
     });
   }
 
-  /** True where a run was ended, and seen to be; false where there was none. @throws DriverError */
+  /** Resolves to true if a run was ended and seen to be at rest; to false if there was none. @throws DriverError */
   abort(session: SessionRef): Promise<boolean> {
     return this.#ask(async () => {
       const { id, directory } = await findSession(this.#deps, checked(session));
@@ -238,7 +251,10 @@ export class OpencodeDriver {
     });
   }
 
-  /** Aborts first, so that no ghost is left, and checks whether it is gone. A ghost is ended. @throws DriverError */
+  /**
+   * Aborts the session first, so that no ghost is left, deletes it, and checks that it is gone. Ends a ghost. @throws
+   * DriverError
+   */
   delete(session: SessionRef): Promise<void> {
     return this.#ask(async () => {
       const { id, directory } = await findSession(this.#deps, checked(session));
@@ -249,7 +265,8 @@ export class OpencodeDriver {
 
   /** One safe run: a new session, a bounded wait, the reply, and no session left behind. @throws DriverError */
   async prompt(options: PromptOptions): Promise<PromptResult> {
-    // Open before the session is made: its creation is then told, which proves that errors will be told, too.
+    // The stream opens before the session is created. The event of its creation proves that errors will be reported,
+    // too.
     const release = this.#events.hold();
     const notice = (message: string) => this.#notice(options, message);
     try {
@@ -260,7 +277,7 @@ export class OpencodeDriver {
           assertUp: async (signal) => {
             if (this.#clock.now() - this.#upAt >= UP_FOR_MS) await this.assertUp(signal);
           },
-          // One that is kept is left on purpose: no sweep may end it.
+          // A session that is kept stays on purpose, so it gets no owner: no sweep may end it.
           createSession: async (session) => {
             await this.#events.connected(CONNECT_MS, session.signal);
             return this.#create(session, options.keep === true ? undefined : ownerOf(this.#clock));
@@ -283,7 +300,8 @@ export class OpencodeDriver {
   }
 
   /**
-   * As `prompt`, told as it happens; the last event is the reply. Who stops reading ends the run.
+   * Like `prompt`, but gives the events as they happen; the last one is the reply. If the caller stops reading, the run
+   * is ended.
    * @throws DriverError in place of the reply
    */
   stream(
@@ -345,7 +363,10 @@ export class OpencodeDriver {
     return within(this.#clock, { ms: timeoutMs, signal }, work);
   }
 
-  /** The server has taken the prompt, and its run is followed. @throws DriverError, and ends what it may have begun */
+  /**
+   * Settles when the server has accepted the prompt and its run is followed. @throws DriverError; if the signal ended
+   * the sending, a run that may have begun is ended first
+   */
   async #prompted(
     session: SessionRef,
     text: string,
@@ -368,7 +389,7 @@ export class OpencodeDriver {
     const asked = { text, mark, model: ref, variant };
     const words = promptWish({ ...asked, agent, system, context, files, schema, queue });
     const sentAt = this.#sentAt.get(place.id);
-    // In a session that was made for this prompt nothing has happened yet.
+    // In a session that was created for this prompt nothing has happened yet.
     const since = isNew
       ? undefined
       : await claimSession(this.#deps, place, { sentAt, queue, signal });
@@ -387,7 +408,7 @@ export class OpencodeDriver {
       if (signal?.aborted) {
         throw new DriverError('aborted', 'interrupted before the prompt was sent.');
       }
-      // Noted first: a request that fails may have been taken all the same.
+      // Noted first, because the server may have accepted a request that fails.
       this.#sentAt.set(place.id, this.#clock.now());
       isSent = true;
       await client.send(place.id, place.directory, words, signal);
@@ -401,7 +422,7 @@ export class OpencodeDriver {
     return followed;
   }
 
-  /** @throws DriverError `usage` where the session has no answer */
+  /** @throws DriverError `usage` if the session has no answer */
   async #lastAnswer(id: string, signal: AbortSignal): Promise<ContextText> {
     const { directory } = await this.#places.find({ id }, signal);
     const messages = await this.#client.transcript(id, directory, { signal });
@@ -422,7 +443,7 @@ export class OpencodeDriver {
     return new FollowedRun(deps, followed);
   }
 
-  /** A session that we made, without asking what it does: we know. @throws DriverError */
+  /** Removes a session that we created. We know what it does and need not ask. @throws DriverError */
   async #remove(session: SessionRef, isAtRest: boolean): Promise<void> {
     if (!isAtRest && !(await answers(this.#client))) {
       throw new DriverError('unreachable', UNANSWERED, { sessionID: session.id });

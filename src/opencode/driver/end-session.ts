@@ -1,4 +1,7 @@
-/** Brings sessions to rest: aborted and seen idle, deleted and seen gone, so that no run goes on unseen. */
+/**
+ * Brings sessions to rest: aborts them and checks that they are idle, deletes them and checks that they are gone. So no
+ * run goes on unseen.
+ */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { abortSession } from '../actions/abort.js';
 import type { DriverApi } from '../driver-api.js';
@@ -13,7 +16,10 @@ const VERIFY_TIMEOUT_MS = 5_000;
  * session goes on.
  */
 const MAX_TRIES = 3;
-/** An abort in the first 300 ms of a run can be lost (facts, section 6): what is idle then is checked again. */
+/**
+ * An abort in the first 300 ms of a run can be lost (facts, section 6), so a session that is idle then is checked
+ * again.
+ */
 const EARLY_MS = 1_000;
 
 export interface RestDeps {
@@ -21,22 +27,25 @@ export interface RestDeps {
   clock: Clock;
 }
 
-/** Long enough for the health route of a server on a busy machine (2 s were not); a frozen one must not double a caller's limit. */
+/**
+ * Long enough for the health route of a server on a busy machine (2 s were not). A frozen server must not double a
+ * caller's limit.
+ */
 const ANSWER_MS = 5_000;
 
 export const UNANSWERED =
   'The server does not answer, so nothing could be ended: the run may go on. "opencode-watchdog sweep" ends it later.';
 
-/** Whether the server answers at all: an abort of three tries is not for one that is frozen or gone. */
+/** Whether the server answers at all. If it is frozen or gone, an abort with three tries is no use. */
 export async function answers(client: DriverApi): Promise<boolean> {
   return (await client.probe(undefined, ANSWER_MS)).kind !== 'failed';
 }
 
-/** True where there was something to abort. @throws DriverError `abort_failed` */
+/** Returns true if there was something to abort. @throws DriverError `abort_failed` */
 export async function bringToRest(
   { client, clock }: RestDeps,
   session: SessionRef,
-  /** On the clock; where the driver itself has sent the prompt. */
+  /** On the clock; only known if the driver itself sent the prompt. */
   sentAt?: number,
 ): Promise<boolean> {
   let aborted = false;
@@ -65,7 +74,10 @@ export async function bringToRest(
   );
 }
 
-/** Aborts first: the run of a session that is only deleted goes on unseen (facts, section 6). @throws DriverError */
+/**
+ * Aborts first, because the run of a session that is only deleted goes on unseen (facts, section 6). @throws
+ * DriverError
+ */
 export async function removeSession(
   deps: RestDeps,
   session: SessionRef,
@@ -87,7 +99,7 @@ export async function removeSession(
     throw asDriverError(error, { sessionID: id });
   });
   if (left) throw deleteFailed(id, 'it is still there');
-  // It began again between the two: a ghost, which an abort in its directory ends.
+  // The session began to run again between abort and delete. It is a ghost now, which an abort in its directory ends.
   if ((statuses?.get(id)?.type ?? 'idle') !== 'idle') await bringToRest(deps, session);
 }
 

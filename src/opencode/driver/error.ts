@@ -1,9 +1,9 @@
-/** What can go wrong in driving opencode, told apart by `kind`; each message says what to do. */
+/** What can go wrong when a program drives opencode. `kind` tells the errors apart; each message says what to do. */
 import type { ProbeFailure } from '../../watchdog/observation.js';
 import { bounded, messageOf, OpencodeError, probeFailure } from '../http/errors.js';
 
 export type DriverErrorKind =
-  /** Nothing that can be asked: an empty prompt, a file that is too large. */
+  /** The request is not valid: an empty prompt, a file that is too large. */
   | 'usage'
   | 'bad_model_spec'
   | 'model_unknown'
@@ -36,7 +36,7 @@ export type DriverErrorKind =
   | 'truncated'
   /** The run goes in circles: the same steps, empty ones, compactions, or the same passage again and again. */
   | 'loop'
-  /** It has made as many steps as it may (`maxSteps`), and goes on. */
+  /** The run has made as many steps as it may (`maxSteps`), and goes on. */
   | 'step_limit'
   | 'timeout'
   /** The caller's signal ended it. */
@@ -55,15 +55,15 @@ export interface DriverErrorDetails {
   sessionID?: string;
   directory?: string;
   model?: string;
-  /** Of the provider's answer. */
+  /** The HTTP status of the provider's answer. */
   statusCode?: number;
   /** What was received of the reply before it failed. */
   received?: string;
-  /** Why the model stopped, of the last answer: `stop`, `length`. */
+  /** Why the model stopped in its last answer: `stop`, `length`. */
   finish?: string;
   /** The run was aborted, and seen to be at rest. */
   aborted?: boolean;
-  /** A restart of the server, or a fault inside it, has cut the run: it may be sent again. */
+  /** A restart of the server, or a fault inside it, has cut the run. The prompt may be sent again. */
   cut?: true;
   /** The session was deleted, and seen to be gone. */
   deleted?: boolean;
@@ -85,7 +85,7 @@ export class DriverError extends Error {
     this.details = rest;
   }
 
-  /** The same error with more that is known by now. */
+  /** Returns the same error with details that are known by now. */
   with(details: Omit<DriverErrorDetails, 'cause'>, says?: string): DriverError {
     const { cause } = this;
     return new DriverError(this.kind, says ? `${this.message} ${says}` : this.message, {
@@ -95,14 +95,17 @@ export class DriverError extends Error {
     });
   }
 
-  /** `cause` is there as an object of `name`, `message`, and where known `code` and `cause`. */
+  /** `cause` becomes an object with `name`, `message` and, if known, `code` and `cause`. */
   toJSON(): Record<string, unknown> {
     const cause = causeOf(this.cause);
     return { kind: this.kind, message: this.message, ...this.details, ...(cause && { cause }) };
   }
 }
 
-/** A cause's cause may say most (undici: "fetch failed", and below it ECONNREFUSED); further down nothing is new. */
+/**
+ * The cause of a cause may say the most (undici: "fetch failed", and below it ECONNREFUSED). Further down is nothing
+ * new.
+ */
 const CAUSES_DEEP = 3;
 const CAUSE_CHARS = 500;
 
@@ -120,7 +123,7 @@ function causeOf(cause: unknown, depth = 1): Record<string, unknown> | undefined
   };
 }
 
-/** Any error as one of ours; one of ours stays as it is. */
+/** Turns any error into a `DriverError`. A `DriverError` stays as it is. */
 export function asDriverError(error: unknown, details: DriverErrorDetails = {}): DriverError {
   if (error instanceof DriverError) return error;
   if (!(error instanceof OpencodeError)) {
@@ -133,7 +136,7 @@ export function asDriverError(error: unknown, details: DriverErrorDetails = {}):
   return new DriverError(kind, `${messageOf(error)}${advice}`, { ...details, cause: error });
 }
 
-/** Which command helps where a server gave no answer, or none of opencode's. */
+/** Says which command helps if a server gave no answer, or one that is not opencode's. */
 export function adviceFor(failure: ProbeFailure): string {
   switch (failure) {
     case 'refused':
@@ -161,7 +164,7 @@ const KIND: Record<OpencodeError['kind'], DriverErrorKind> = {
   aborted: 'aborted',
 };
 
-/** True where the same prompt may well succeed with another model. */
+/** True if the same prompt may well succeed with another model. */
 export function isModelsFault({ kind }: DriverError): boolean {
   switch (kind) {
     case 'model_unknown':
@@ -194,7 +197,7 @@ export function isModelsFault({ kind }: DriverError): boolean {
   }
 }
 
-/** opencode puts a stack behind some of its messages, and the error's name before it: neither helps the reader. */
+/** opencode puts the error's name before some of its messages, and a stack behind them. Neither helps the reader. */
 export function firstLine(message: string): string {
   const line = message.split('\n', 1)[0] ?? '';
   return bounded(line.replace(/^(ProviderModelNotFoundError|UnknownError): /, ''), 300);

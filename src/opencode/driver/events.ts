@@ -1,8 +1,8 @@
 /**
- * One event stream for all runs of a driver: open while somebody listens, each event given to the run that it is of.
+ * One event stream for all runs of a driver. It is open while somebody listens, and gives each event to its run.
  *
- * It brings the text as it comes, errors that nothing else tells of, and the end at once. It may fail or be missing:
- * the runs check the status all the same.
+ * It brings the text as it comes, errors that nothing else reports, and the end at once. It may fail or be missing, so
+ * the runs check the status as well.
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
@@ -11,24 +11,29 @@ import { EventConnection } from '../http/event-source.js';
 import { saysNoSuchPath } from '../monitor/stream-path.js';
 
 const RECONNECT_MS = 500;
-/** A server without the stream (1.0.0) is asked for it again after this time: another version may serve there by then. */
+/**
+ * A server without the stream (1.0.0) is asked for it again after this time, because another version may serve there by
+ * then.
+ */
 const RECHECK_MS = 60_000;
 /**
- * What happens in the first moments after `server.connected` is not told (seen on 1.18.33: lost after 2 ms, told after
- * 10 ms on an idle machine). Any other event proves that the stream tells; without one this time must do.
+ * Events in the first moments after `server.connected` are not sent (seen on 1.18.33: lost after 2 ms, sent after 10 ms
+ * on an idle machine). Any other event proves that the stream works; without one, this time has to pass.
  */
 const SETTLE_MS = 250;
 
-/** From one run to the next of a caller that makes them in turns: a new stream costs more than the wait. */
+/**
+ * How long the stream stays open for the next run of a caller that makes one after the other: a new stream costs more.
+ */
 const LINGER_MS = 1_000;
 
-/** Subagents known, of all runs of the driver together. At the limit: the oldest is heard no more. */
+/** Subagents known, in all runs of the driver together. At the limit: the oldest is not heard any more. */
 export const MAX_SUBAGENTS = 1_000;
 
 export interface SessionEvent {
-  /** The session itself, or a subagent's below it. */
+  /** The session itself, or that of a subagent below it. */
   sessionID: string;
-  /** The directory that says so. */
+  /** The directory that the event names. */
   directory: string | undefined;
   /** `gap`: the stream was lost, and events may have been missed. */
   event: RunEvent | { kind: 'gap' };
@@ -40,15 +45,15 @@ export class SessionEvents {
   readonly #client: DriverApi;
   readonly #clock: Clock;
   readonly #listeners = new Map<string, Listener>();
-  /** A subagent's session to that of its run. */
+  /** Maps a subagent's session to that of its run. */
   readonly #parents = new BoundedMap<string, string>(MAX_SUBAGENTS);
   readonly #waiting = new Set<(open: boolean) => void>();
   readonly #connecting = new Set<(open: boolean) => void>();
-  /** Nobody listens just now; the next run may be near. */
+  /** Set while nobody listens and the stream stays open for the next run. */
   #lingering: Timer | undefined;
   readonly #reader: RunEventReader;
   #isStarted = false;
-  /** Which connection is being made: one that was given up while it was asked what answers is none. */
+  /** The current try to connect. A try that was given up while the server was being recognised must not connect. */
   #attempt: object | undefined;
   #source: EventConnection | undefined;
   #holds = 0;
@@ -106,13 +111,16 @@ export class SessionEvents {
     return this.#listeners.size === 0 && this.#holds === 0;
   }
 
-  /** Settles when the stream has said its first word, or has not within `timeoutMs`: what is made after it is told by it. */
+  /**
+   * Settles when the first event has come, or after `timeoutMs`. A session that is created after that event shows on
+   * the stream.
+   */
   async connected(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     if (this.#isOpen || this.#isMissing || this.#settling) return;
     await this.#until(this.#connecting, timeoutMs, signal);
   }
 
-  /** True as soon as events come; false when none will, or not within `timeoutMs`. */
+  /** Resolves to true as soon as events come; to false if none will come, or none within `timeoutMs`. */
   ready(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#isOpen || this.#isMissing) return Promise.resolve(this.#isOpen);
     return this.#until(this.#waiting, timeoutMs, signal);
@@ -138,7 +146,7 @@ export class SessionEvents {
     });
   }
 
-  /** Nobody hears anything any more. Settles when the connection is gone. */
+  /** No listener hears anything any more. Settles when the connection is gone. */
   async close(): Promise<void> {
     this.#lingering?.cancel();
     this.#lingering = undefined;
@@ -184,7 +192,8 @@ export class SessionEvents {
       onEnd: (end) => {
         if (source !== this.#source) return;
         void this.#disconnect();
-        // One 503 is a moment of the server's or its proxy's; 1.0.0 has no such stream (facts, section 4), and says so.
+        // One 503 is only a bad moment of the server or its proxy. 1.0.0 has no such stream (facts, section 4), and
+        // says so.
         this.#isMissing = saysNoSuchPath(end);
         if (this.#isMissing) this.#settle(false);
         this.#retry = this.#clock.after(this.#isMissing ? RECHECK_MS : RECONNECT_MS, () => {

@@ -1,4 +1,4 @@
-/** Why a run ended without a reply, told so that the reader knows what to do next. */
+/** Explains why a run ended without a reply, so that the reader knows what to do next. */
 import type { DriverApi } from '../driver-api.js';
 import { explainMissing } from './catalog.js';
 import { DriverError, firstLine } from './error.js';
@@ -6,7 +6,7 @@ import { parseModel } from './model.js';
 import type { RunEnd } from './run.js';
 import { fileChanges, type Message, type RunError } from './transcript.js';
 
-/** Why a prompt that was taken may never begin (facts, section 14). */
+/** Why a prompt that was accepted may never begin (facts, section 14). */
 export const NOT_BEGUN =
   "A plugin's hook may hang, or the server is overloaded: its own log tells which.";
 const UNAUTHORIZED = new Set([401, 403]);
@@ -87,7 +87,7 @@ const textOf = (messages: readonly Message[]) =>
     .filter((text) => text !== '')
     .join('\n\n');
 
-/** What a run without an answer has done all the same: whoever asks again must know. */
+/** What a run without an answer has nevertheless done. A caller who asks again must know it. */
 function workWords(messages: readonly Message[]): string {
   const calls = messages.flatMap(({ tools }) => tools);
   const changes = fileChanges(messages);
@@ -143,7 +143,7 @@ async function explain(error: RunError, context: FailureContext): Promise<Driver
   return new DriverError('run_failed', `opencode ended the run: ${words}.`, details);
 }
 
-/** The explanation where it is the model that is missing; undefined where it is there, or cannot be looked up. */
+/** The explanation if the model is missing; undefined if the model exists, or cannot be looked up. */
 async function missingModel({
   client,
   directory,
@@ -155,7 +155,7 @@ async function missingModel({
     if (known?.models.some(({ id }) => id === model)) return undefined;
     return await explainMissing(client, parseModel(model), known);
   } catch {
-    // The failure itself is what is reported: why it cannot be explained better is not.
+    // The failure itself is reported. Why it cannot be explained better is not.
     return undefined;
   }
 }

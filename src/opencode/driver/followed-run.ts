@@ -1,4 +1,6 @@
-/** A prompt that was sent, or a run that is waited for, until its reply is there or it is known why there is none. */
+/**
+ * Follows a prompt that was sent, or a run that is waited for, until its reply comes or it is known why there is none.
+ */
 import type { Clock } from '../../lib/clock.js';
 import type { DriverApi } from '../driver-api.js';
 import { answers, bringToRest, UNANSWERED } from './end-session.js';
@@ -24,11 +26,11 @@ export interface FollowDeps {
 
 export interface Followed {
   session: SessionRef;
-  /** As it was asked for; absent where the server chooses. */
+  /** As it was asked for; absent if the server chooses. */
   model?: string | undefined;
-  /** What was sent; absent where somebody else's prompt is followed. */
+  /** What was sent; absent if somebody else's prompt is followed. */
   prompt?: OwnWords;
-  /** The last message before the prompt. */
+  /** The id of the last message before the prompt. */
   since?: string | undefined;
   options: WaitOptions & SendOptions;
 }
@@ -40,7 +42,7 @@ export class FollowedRun {
   readonly #schema: SendOptions['schema'];
   readonly #run: Run;
   readonly #startedAt: number;
-  /** Who is told of the run; `conclude` may name others. */
+  /** The callbacks that hear of the run; `conclude` may replace them. */
   #listeners: Pick<WaitOptions, 'onText' | 'onTool' | 'onStep' | 'onNotice'>;
 
   constructor(deps: FollowDeps, { session, model, prompt, since, options }: Followed) {
@@ -67,12 +69,15 @@ export class FollowedRun {
     this.#run.end();
   }
 
-  /** Listens again after `end`; what was said meanwhile is read. */
+  /** Listens again after `end`, and reads what was said meanwhile. */
   resume(): void {
     this.#run.resume();
   }
 
-  /** The reply. @throws DriverError that says why there is none; no run goes on then, unless it says so */
+  /**
+   * Resolves to the reply. @throws DriverError that says why there is none; then no run goes on, unless the error says
+   * so
+   */
   async conclude(options: WaitOptions, wall: Wall): Promise<Reply> {
     const { onText, onTool, onStep, onNotice } = options;
     this.#listeners = {
@@ -95,7 +100,7 @@ export class FollowedRun {
     return replyOf(this.session, end, { retries: this.#run.retries, tookMs });
   }
 
-  /** Ends what may have begun. `aborted` is left out where there was no run yet to abort. */
+  /** Ends a run that may have begun. `aborted` is left out if there was no run to abort yet. */
   async bringToRest(): Promise<{ aborted?: boolean; says: string }> {
     const { client, sentAt } = this.#deps;
     if (!(await answers(client))) return { aborted: false, says: UNANSWERED };
@@ -112,7 +117,7 @@ export class FollowedRun {
     }
   }
 
-  /** Waits for the end. Whatever ends the waiting before leaves no run going on. */
+  /** Waits for the run's end. If something else ends the wait, the run is ended, too. */
   async #runEnd(
     { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
     wall: Wall,
@@ -121,7 +126,7 @@ export class FollowedRun {
       return await this.#run.follow({ wall, maxAttempts, maxSteps });
     } catch (error) {
       const failure = asDriverError(error).with(this.#details());
-      // Whatever has ended our waiting has not ended the run; without a server there is none.
+      // What ended our wait has not ended the run. Without a server there is no run.
       if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
       const { aborted, says } = await this.bringToRest();
       throw failure.with({ aborted, received: this.#run.received }, says);
@@ -150,7 +155,7 @@ export class FollowedRun {
   }
 }
 
-/** The caller takes it for a reply all the same. */
+/** Whether the caller accepts such an end as a reply. */
 function isAllowed(
   end: RunEnd,
   { allowEmpty = false, allowTruncated = false }: WaitOptions,

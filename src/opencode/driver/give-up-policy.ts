@@ -1,22 +1,22 @@
-/** When waiting for a provider that fails is of no use any more. Pure. */
+/** Decides when it is no use to wait for a failing provider any longer. Pure. */
 import type { SessionStatus } from '../../watchdog/observation.js';
 
 export type Retry = Extract<SessionStatus, { type: 'retry' }>;
 
 export interface RetryLimits {
-  /** Until the prompt's time-out. */
+  /** The time until the prompt's time-out. */
   leftMs: number;
-  /** opencode's attempt counter may not reach this. */
+  /** opencode's attempt counter must stay below this. */
   maxAttempts: number;
 }
 
 export interface GiveUp {
   kind: 'provider_unreachable' | 'provider_failed';
-  /** Why, in words, after what the provider said. */
+  /** Why, in words. They follow the provider's own message. */
   words: string;
 }
 
-/** One lost connection happens to every provider; the second in a row is an address or a network that is wrong. */
+/** One lost connection happens to every provider. A second one in a row means a wrong address or a broken network. */
 const UNREACHABLE_ATTEMPTS = 2;
 /** opencode's own words (1.18.33) and those of the runtimes below it. */
 const UNREACHABLE =

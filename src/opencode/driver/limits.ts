@@ -1,10 +1,10 @@
-/** Checks what a caller gives before anything is made: a limit that is none would be no limit at all. Pure. */
+/** Checks a caller's limits before anything is created: an invalid limit would be no limit at all. Pure. */
 import { DriverError } from './error.js';
 
 export const DEFAULT_TIMEOUT_MS = 60_000;
 /** opencode's own attempts before a run counts as failed. */
 export const DEFAULT_MAX_ATTEMPTS = 5;
-/** Node's timers end at once beyond this (Node.js documentation, "Timers": 2^31 - 1 ms). */
+/** Node's timers fire at once if they are longer than this (Node.js documentation, "Timers": 2^31 - 1 ms). */
 export const LONGEST_MS = 2_147_483_647;
 
 /** @throws DriverError `usage` */

@@ -1,4 +1,4 @@
-/** All sessions with their status, over all directories that may be live. */
+/** Lists all sessions with their status, over all directories that may be live. */
 import type { Clock } from '../../lib/clock.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
@@ -12,8 +12,8 @@ import type { SessionState } from './types.js';
 /** Directories that `sessions` reads at a time. At the limit: the rest wait. */
 const MAX_CONCURRENT = 4;
 /**
- * Sessions that `sessions` asks the server for, where no higher `--limit` is given. At the limit: older idle ones are
- * not listed.
+ * Sessions that `sessions` asks the server for, if no higher `--limit` is given. At the limit: older idle ones are not
+ * listed.
  */
 export const MAX_RECENT = 500;
 
@@ -22,7 +22,7 @@ export interface SessionListDeps {
   clock: Clock;
 }
 
-/** By directory; under `undefined` those of a server that tells of all directories at once. */
+/** Statuses by directory. `undefined` has those of a server that covers all directories in one answer. */
 type Statuses = Map<string | undefined, Map<string, SessionStatus>>;
 
 /** Most recently updated first; sessions that are not idle, and ghosts, are never left out. */
@@ -40,7 +40,7 @@ export async function listSessions(
   for (const [directory, sessions] of statuses) {
     for (const [id, status] of sessions) {
       if (known.has(id) || status.type === 'idle') continue;
-      // Beyond the list, or deleted while it ran.
+      // The session is beyond the end of the list, or was deleted while it ran.
       const session = await client.session(id, directory, signal);
       const ghost = session === null ? { ghost: true as const } : {};
       const place = directory === undefined ? {} : { directory };
@@ -91,8 +91,8 @@ async function findGhost(
 }
 
 /**
- * Of the whole server, where one answer tells of it; else of the server's own directory and of those where
- * something happened within a day (facts, section 3).
+ * Reads the statuses of the whole server, if one answer covers it; otherwise those of the server's own directory and of
+ * directories where something happened within a day (facts, section 3).
  */
 async function liveStatuses(
   { client, clock }: SessionListDeps,
@@ -106,7 +106,7 @@ async function liveStatuses(
   try {
     directories.setOwn(await client.serverDirectory(signal));
   } catch (error) {
-    // Without that route the sessions' own directories are all there is to ask.
+    // If the server has no such route, only the sessions' own directories can be asked about.
     if (!client.isMissingRoute(error)) throw error;
   }
   directories.attach(sessions, clock.epoch());

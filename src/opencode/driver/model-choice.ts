@@ -1,4 +1,4 @@
-/** The model and variant that a prompt asks for, known to be there before it is sent. */
+/** Finds the model and variant that a prompt asks for, and checks that they exist before it is sent. */
 import type { DriverApi } from '../driver-api.js';
 import { explainMissing } from './catalog.js';
 import {
@@ -12,7 +12,7 @@ import {
 import type { SendOptions } from './types.js';
 
 export interface Choice {
-  /** Undefined where the server chooses. */
+  /** Undefined if the server chooses. */
   ref: ModelRef | undefined;
   variant: string | undefined;
 }

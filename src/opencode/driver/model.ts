@@ -8,7 +8,7 @@ export type { ModelRef } from '../driver-api.js';
 /** `provider/model`, or opencode's own object. */
 export type ModelSpec = string | ModelRef;
 
-/** As older examples write it. opencode drops it without a word (facts, section 8). */
+/** The way in which older examples ask for thinking. opencode drops it silently (facts, section 8). */
 export interface Thinking {
   type?: string;
   budget_tokens?: number;
@@ -44,7 +44,7 @@ export function parseModel(spec: unknown): ModelRef {
 
 export const modelName = ({ providerID, modelID }: ModelRef) => `${providerID}/${modelID}`;
 
-/** @throws DriverError `variant_unknown`: opencode itself would ignore it without a word (seen on 1.18.33) */
+/** @throws DriverError `variant_unknown`: opencode itself would ignore it silently (seen on 1.18.33) */
 export function checkVariant(model: KnownModel, variant: string): void {
   if (Object.hasOwn(model.variants, variant)) return;
   const names = Object.keys(model.variants);
@@ -57,15 +57,15 @@ export function checkVariant(model: KnownModel, variant: string): void {
 }
 
 export interface ThinkingChoice {
-  /** The variant that honours the budget best. */
+  /** The variant that fits the budget best. */
   variant?: string;
-  /** What became of the wish, for the caller. */
+  /** What was done about the request, for the caller. */
   says: string;
 }
 
 /**
- * The variant with the largest budget that is not above the one asked for, else the smallest there is. A variant that
- * only names an effort has no budget to compare: choosing one would be a guess.
+ * Chooses the variant with the largest budget that is not above the one asked for; if there is none, the one with the
+ * smallest budget. A variant that only names an effort has no budget to compare: choosing one would be a guess.
  */
 export function chooseThinking(thinking: Thinking, model: KnownModel | undefined): ThinkingChoice {
   const asked = thinking.budget_tokens;

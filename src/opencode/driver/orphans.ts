@@ -1,4 +1,4 @@
-/** Sessions that a killed driver left behind: known by the owner in their metadata, and ended by a sweep. */
+/** Finds the sessions that a killed driver left behind, by the owner in their metadata, and ends them. */
 import { readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import * as z from 'zod';
@@ -11,27 +11,27 @@ import { asDriverError } from './error.js';
 const SWEPT_SESSIONS = 500;
 
 /**
- * Which process deletes the session when its prompt is done. In a session's metadata; only sessions that are to be
- * deleted have one.
+ * The process that deletes the session when its prompt is done. It is in the session's metadata; only sessions that are
+ * to be deleted have one.
  */
 const owner = z.object({
   host: z.string(),
   pid: z.number().int().positive(),
-  /** Linux: the namespace that the process id is of; containers of one host may share its name. */
+  /** Linux: the namespace of the process id. Containers on one host may share its name. */
   pidNamespace: z.string().optional(),
-  /** Epoch ms when the session was made. */
+  /** Epoch ms when the session was created. */
   madeAt: z.number(),
 });
 export type Owner = z.infer<typeof owner>;
 
-/** See namespaces(7); undefined where there are none. */
+/** See namespaces(7); undefined if there are none. */
 const PID_NAMESPACE = pidNamespace();
 
 function pidNamespace(): string | undefined {
   try {
     return readlinkSync('/proc/self/ns/pid');
   } catch {
-    // No Linux, or no /proc: process ids are the host's.
+    // Not Linux, or no /proc: process ids are the host's.
     return undefined;
   }
 }
@@ -44,7 +44,7 @@ export const ownerOf = (clock: Clock): Owner => ({
 });
 
 export interface SweepOptions {
-  /** Tells what would be ended, and ends nothing. */
+  /** Reports what would be ended, and ends nothing. */
   dryRun?: boolean;
   signal?: AbortSignal;
 }
@@ -53,7 +53,7 @@ export interface Orphan {
   id: string;
   directory?: string;
   title?: string;
-  /** Process id of the driver that made it. */
+  /** Process id of the driver that created it. */
   pid: number;
   /** Why it could not be ended. */
   error?: string;
@@ -62,11 +62,17 @@ export interface Orphan {
 export interface Swept {
   ended: Orphan[];
   failed: Orphan[];
-  /** Sessions of drivers on other machines, or in other containers: nobody here can tell whether those still run. */
+  /**
+   * Sessions of drivers on other machines, or in other containers. We cannot tell from here whether those drivers still
+   * run.
+   */
   elsewhere: number;
 }
 
-/** A driver that lives ends its sessions itself; so does one whose process id is taken again, as far as we can tell. */
+/**
+ * A driver that is alive ends its sessions itself. If another process has a dead driver's process id now, we take the
+ * driver for alive.
+ */
 export async function sweepOrphans(
   deps: { client: DriverApi; clock: Clock },
   { dryRun = false, signal }: SweepOptions,
@@ -104,7 +110,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // Another user's process lives, too.
+    // Any other error means that it is alive, such as EPERM for another user's process.
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

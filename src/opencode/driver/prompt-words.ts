@@ -1,4 +1,4 @@
-/** What a session and a prompt are made of, checked before anything is sent. Pure. */
+/** Builds the requests for a session and for a prompt, and checks them before anything is sent. Pure. */
 import { METADATA_KEY, type ModelRef, type PromptWish, type SessionWish } from '../driver-api.js';
 import { DriverError } from './error.js';
 import type { Owner } from './orphans.js';
@@ -6,7 +6,7 @@ import type { ContextText, FilePart, PermissionRule } from './types.js';
 
 export interface PromptWords {
   text: string;
-  /** Kept by the server in the prompt's metadata, and never shown to a model. */
+  /** The server keeps it in the prompt's metadata and never shows it to a model. */
   mark: string;
   model: ModelRef | undefined;
   agent: string | undefined;
@@ -18,9 +18,9 @@ export interface PromptWords {
   queue: boolean;
 }
 
-/** A prompt. A server would take more, and its log and memory would suffer for it. At the limit: it is refused. */
+/** A prompt. A server would accept more, and its log and memory would suffer. At the limit: it is refused. */
 export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
-/** The title that is made of a prompt. At the limit: it is cut. */
+/** The title that is made from a prompt. At the limit: it is cut. */
 const MAX_TITLE_CHARS = 60;
 
 /** @throws DriverError `usage` */
@@ -28,7 +28,7 @@ export function promptWish(words: PromptWords): PromptWish {
   const { text, context = [], files = [] } = words;
   const told = context.map((each) => contextText(each));
   const length = told.reduce((sum, each) => sum + each.length, text.length);
-  // opencode takes an empty prompt, and a model answers nothing with nonsense.
+  // opencode accepts an empty prompt, and a model answers it with nonsense.
   if (text.trim() === '') throw new DriverError('usage', 'the prompt is empty: give it a text.');
   if (length > MAX_PROMPT_CHARS) {
     throw new DriverError(

@@ -1,4 +1,4 @@
-/** One safe run: check, new session, send, bounded wait, delete; the next model in a new session when one is down. */
+/** One safe run: check, new session, send, bounded wait, delete. If a model fails, the next one gets a new session. */
 import type { Clock } from '../../lib/clock.js';
 
 import { type Attempt, asDriverError, DriverError, isModelsFault } from './error.js';
@@ -16,16 +16,16 @@ import type {
 } from './types.js';
 import { type Wall, within } from './wall.js';
 
-/** With another model to turn to, a second failure is enough. */
+/** If there is another model to try, a second failure is enough. */
 const FALLBACK_ATTEMPTS = 2;
 
-/** The driver's own steps. */
+/** The steps that the driver provides. */
 export interface PromptDeps {
   clock: Clock;
   notice: (message: string) => void;
   assertUp(signal: AbortSignal): Promise<void>;
   createSession(options: NewSession): Promise<SessionRef>;
-  /** What a session answered last, as context. */
+  /** A session's last answer, as context. */
   lastAnswer(sessionID: string, signal: AbortSignal): Promise<ContextText>;
   send(
     session: SessionRef,
@@ -33,7 +33,7 @@ export interface PromptDeps {
     options: SendOptions & WaitOptions,
     wall: Wall,
   ): Promise<Reply>;
-  /** Ended where it is not seen at rest already, deleted, and seen to be gone. */
+  /** Ends the session if it was not seen at rest already, deletes it, and checks that it is gone. */
   remove(session: SessionRef, isAtRest: boolean): Promise<void>;
 }
 
@@ -51,7 +51,7 @@ export async function runPrompt(deps: PromptDeps, options: PromptOptions): Promi
   }
 }
 
-/** The first model that answers. */
+/** Returns the reply of the first model that answers. */
 async function tryEach(
   deps: PromptDeps,
   options: PromptOptions,
@@ -92,7 +92,7 @@ async function once(
   wall: Wall,
 ): Promise<Omit<PromptResult, 'tries'>> {
   const { fromSession, context = [] } = options;
-  // Read once for each try: what cannot be read is told before a session is made.
+  // Read once for each try, so that a failure to read it is reported before a session is created.
   const before = fromSession === undefined ? [] : [await deps.lastAnswer(fromSession, wall.signal)];
   const { prompt, title = prompt, directory, agent, permission, parentID, keep = false } = options;
   const { signal } = wall;
@@ -117,7 +117,7 @@ async function once(
     reply = await deps.send(session, prompt, wish, wall);
   } catch (error) {
     const failure = asDriverError(error).with({ sessionID: session.id });
-    // A run that could not be ended would go on unseen without its session: the error says what to do.
+    // A run that could not be ended would go on unseen if its session were deleted. The error says what to do.
     const isStuck = failure.details.aborted === false;
     const deleted = keep || isStuck ? false : await leave(deps, session, false);
     throw failure.with({ deleted });
@@ -126,7 +126,7 @@ async function once(
   return { ...reply, deleted };
 }
 
-/** A session that cannot be deleted does not spoil the reply; it is not passed over either. */
+/** A session that cannot be deleted does not spoil the reply, but a notice reports it. */
 async function leave(
   { remove, notice }: PromptDeps,
   session: SessionRef,

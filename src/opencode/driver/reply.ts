@@ -29,7 +29,7 @@ export function replyOf(
   };
 }
 
-/** The last step's tokens are not the run's (facts, section 11). */
+/** The tokens of the last step are not those of the run (facts, section 11). */
 function tokensOf(messages: readonly Message[]): Tokens | undefined {
   const counted = messages.flatMap(({ tokens }) => tokens ?? []);
   if (counted.length === 0) return undefined;

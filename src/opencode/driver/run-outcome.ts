@@ -1,4 +1,4 @@
-/** What the transcript of a run at rest says of its end. Pure. */
+/** Reads from the transcript of a run at rest how the run ended. Pure. */
 import type { Message, RunError } from './transcript.js';
 
 /** A finished run: its last answer, and all of its answers. */
@@ -16,19 +16,19 @@ export type RunOutcome =
   | { kind: 'failed'; error: RunError }
   /** The model called a tool and was not asked again: a person said no. */
   | { kind: 'stopped' }
-  /** Ended from outside, without a word (an abort in retry, seen on 1.18.33). */
+  /** The run was ended from outside, and no error was written (an abort in retry, seen on 1.18.33). */
   | { kind: 'aborted' }
-  /** Begun and never ended: the server was restarted, or the end is still to be written. */
+  /** An answer was begun and never ended: the server was restarted, or the end is not written yet. */
   | { kind: 'cut' }
-  /** A later prompt of somebody else was taken into the run, which answered that one alone. */
+  /** The run took in a later prompt of somebody else, and answered only that one. */
   | { kind: 'superseded' }
   /** No answer was begun. */
   | { kind: 'nothing' };
 
-/** Finish reasons with which an answer is not whole. */
+/** Finish reasons of an answer that is not complete. */
 const CUT_SHORT: ReadonlySet<string> = new Set(['length', 'content-filter']);
 
-/** The messages of the newest run: what came after `since`, or, where that is not known, after the last prompt. */
+/** The messages of the newest run: those after `since`, or after the last prompt if `since` is not known. */
 export function newestRun(
   messages: readonly Message[],
   since: string | undefined,
@@ -38,11 +38,13 @@ export function newestRun(
   return messages.slice(from + 1);
 }
 
-/** A person's or a program's words; opencode's own, after a compaction, belong to the run under way. */
+/**
+ * A prompt is from a person or a program. What opencode itself writes after a compaction belongs to the current run.
+ */
 const isPrompt = ({ role, synthetic }: Message) => role === 'user' && synthetic !== true;
 
 /**
- * Which prompt is ours: its mark says so; where a server keeps no marks, the first prompt after `since` with our words.
+ * Finds our own prompt by its mark. If the server keeps no marks, it is the first prompt after `since` with our words.
  */
 export function ownPrompt(
   messages: readonly Message[],
@@ -68,18 +70,21 @@ export interface OwnRun {
   followers: readonly Message[];
 }
 
-/** The answers to one prompt: those that name it, and those after what opencode itself said in its run (a compaction). */
+/**
+ * The answers to one prompt: those that name it, and those that name a prompt of opencode's own in its run (after a
+ * compaction).
+ */
 export function runOf(messages: readonly Message[], own: string): OwnRun {
   const prompts = new Set([own]);
   const followers: Message[] = [];
   const answers: Message[] = [];
-  // A long run's prompt may be further back than what was read: its answers name it all the same.
+  // A long run's prompt may be older than the messages that were read, but its answers still name it.
   for (const each of messages.slice(messages.findIndex(({ id }) => id === own) + 1)) {
     if (isPrompt(each)) followers.push(each);
     else if (each.role === 'user') {
       if (followers.length === 0) prompts.add(each.id);
     } else if (each.parentID === undefined) {
-      // Old servers do not say whose answer it is.
+      // Old servers do not say which prompt an answer belongs to.
       if (followers.length === 0) answers.push(each);
     } else if (prompts.has(each.parentID)) answers.push(each);
   }
@@ -95,7 +100,7 @@ export function outcomeOf(messages: readonly Message[]): RunOutcome {
   if (!last) return { kind: 'nothing' };
   if (last.error) return { kind: 'failed', error: last.error };
   const finished = { message: last, messages: answers };
-  // An answer in a given form ends with a call of opencode's own tool for it (facts, section 11).
+  // An answer that follows a schema ends with a call of opencode's own tool for that (facts, section 11).
   if (last.structured !== undefined && last.completed !== undefined) {
     return { kind: 'reply', ...finished };
   }

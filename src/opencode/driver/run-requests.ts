@@ -1,4 +1,4 @@
-/** The permissions and questions of one run: it waits for a person, or is told that nobody is there. */
+/** Handles the permissions and questions of one run: leaves them to a person, or answers that nobody is there. */
 import type { DriverApi, RunEvent } from '../driver-api.js';
 import { messageOf } from '../http/errors.js';
 
@@ -32,13 +32,13 @@ export class RunRequests {
     this.#options = options;
   }
 
-  /** What a person is asked, in words; undefined where nobody is. */
+  /** What a person is asked, in words; undefined if nobody is asked. */
   get waitsFor(): string | undefined {
     const [first] = this.#open.values();
     return first && wordsFor(first);
   }
 
-  /** `answer` has something to do. */
+  /** Whether `answer` has something to do. */
   get hasUnanswered(): boolean {
     return this.#unanswered.length > 0;
   }
@@ -55,7 +55,7 @@ export class RunRequests {
     this.#unanswered.push(asked);
   }
 
-  /** Rejects what came since the last call, or says that the run waits for it (facts, section 7). */
+  /** Rejects the requests that came since the last call, or reports that the run waits for them (facts, section 7). */
   async answer(directory: string | undefined, signal: AbortSignal): Promise<void> {
     const { onRequest, onNotice } = this.#options;
     for (const asked of this.#unanswered.splice(0)) {

@@ -1,4 +1,4 @@
-/** Counts what the steps of one run do, and finds runaways as the daemon does (`loop` of its policy, at its defaults). */
+/** Counts the steps of one run, and finds runaways as the daemon does (with the defaults of `loop` in its policy). */
 import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
 import { DEFAULT_POLICY } from '../../watchdog/policy.js';
@@ -9,7 +9,7 @@ import {
   stepFinished,
 } from '../../watchdog/session/loops.js';
 
-/** Loops that are no run's, but a session's, are the daemon's to see. */
+/** Loops over several runs of a session are left to the daemon. */
 const POLICY = DEFAULT_POLICY.loop;
 
 export interface Runaway {
@@ -38,7 +38,7 @@ export class RunSteps {
     compacted(this.#history);
   }
 
-  /** The text under way, as far as it has come. */
+  /** Notes the text that is being written, as far as it has come. */
   text(written: string): void {
     this.#history.textRepeats = repeatsAtEnd(written);
   }
@@ -49,7 +49,7 @@ export class RunSteps {
       return { kind: 'loop', words: LOOPS[loop.kind](loop.count, loop.tool) };
     }
     if (maxSteps === undefined || this.#steps < maxSteps) return undefined;
-    // The last one that is allowed may be the one that answers.
+    // The last step that is allowed may be the one that answers.
     if (this.#steps === maxSteps && this.#finish !== 'tool-calls') return undefined;
     return {
       kind: 'step_limit',

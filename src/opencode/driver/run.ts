@@ -1,6 +1,6 @@
 /**
- * Follows one run to its end: by its events, and by checks of its status. Only the status of the session's own
- * directory is believed (facts, section 6), and only its transcript says how it ended.
+ * Follows one run to its end, by its events and by checks of its status. Only the status in the session's own directory
+ * is believed (facts, section 6), and only the transcript says how the run ended.
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
@@ -24,36 +24,47 @@ import { StreamedText } from './streamed-text.js';
 import type { Message, RunError, ToolUse } from './transcript.js';
 import { overdue, type Wall } from './wall.js';
 
-/** With events, a check is only for what they missed. */
+/** With events, checks are only for what the events missed. */
 const CHECK_EVERY_MS = 2_000;
 const CHECK_WITHOUT_EVENTS_MS = 500;
-/** While the end is near. */
+/** Used while the end is near. */
 export const CHECK_AT_END_MS = 150;
 const CHECK_TIMEOUT_MS = 5_000;
-/** After idle the last words may still be written, and some errors come only then (1.18.33: 5-50 ms, more under load). */
+/**
+ * When the session is idle, the last words may still have to be written, and some errors come only then (1.18.33: 5-50
+ * ms, more under load).
+ */
 export const LAST_WORDS_MS = 3_000;
-/** A run that was accepted and is not seen busy yet: on a busy machine the first in a directory took 10 s to begin. */
+/**
+ * How long an accepted run may take until it is seen busy. On a busy machine the first run in a directory took 10 s.
+ */
 const BEGIN_MS = 30_000;
-/** So many checks in a row that found nobody: the server is gone, and a run does not survive it (facts, section 1). */
+/** After this many failed checks in a row the server counts as gone. A run does not survive that (facts, section 1). */
 const GONE_CHECKS = 4;
 /** Messages of the transcript that a run's result is read from. At the limit: older ones are not read. */
 const MAX_MESSAGES = 200;
-/** Messages of others in one session of the driver. They are told apart from ours. At the limit: the oldest is forgotten. */
+/**
+ * Messages of others in one session of the driver. They must be told apart from ours. At the limit: the oldest is
+ * forgotten.
+ */
 export const MAX_FOREIGN = 1_000;
-/** Calls of tools that a caller was told of, to tell each change once. At the limit: the oldest may be told again. */
+/**
+ * Tool calls that were reported to a caller. Each change is reported once. At the limit: the oldest may be reported
+ * again.
+ */
 export const MAX_TOLD = 1_000;
 
 export interface SessionRef {
   id: string;
-  /** Where it lives. */
+  /** The directory that it lives in. */
   directory?: string;
 }
 
 export interface RunOptions {
   session: SessionRef;
-  /** What was sent; absent where somebody else's prompt is followed. */
+  /** What was sent; absent if somebody else's prompt is followed. */
   prompt?: OwnWords;
-  /** The last message before the prompt; the newest run is meant where that is unknown. */
+  /** The id of the last message before the prompt; if it is unknown, the newest run is meant. */
   since?: string;
   onText?: (text: string) => void;
   onTool?: (tool: ToolCall) => void;
@@ -64,7 +75,7 @@ export interface RunOptions {
 
 /** One call of a tool, as far as it has come. */
 export interface ToolCall extends ToolUse {
-  /** The same until it has ended. */
+  /** Stays the same until the call has ended. */
   id: string;
 }
 
@@ -82,13 +93,13 @@ export interface RunStep {
 }
 
 export interface Limits {
-  /** Its signal is the caller's, too. */
+  /** The caller's signal aborts its signal, too. */
   wall: Wall;
   maxAttempts: number;
   maxSteps: number | undefined;
 }
 
-/** How it ended, where it was not ended by us. */
+/** How the run ended, if we did not end it. */
 export type RunEnd = Exclude<RunOutcome, { kind: 'failed' }> | { kind: 'failed'; error: RunError };
 
 export interface RunDeps {
@@ -109,23 +120,26 @@ export class Run {
   #error: RunError | undefined;
   #model: string | undefined;
   #isModelKnown = false;
-  /** The id of our prompt, learnt from the server: ids of our own clock would confuse opencode 1.x. */
+  /** The id of our prompt, as the server gave it: an id from our own clock would confuse opencode 1.x. */
   #own: string | undefined;
   /** Prompts of others, and the answers to them. */
   readonly #foreign = new BoundedMap<string, true>(MAX_FOREIGN);
-  /** How each call of a tool was told last. */
+  /** The status that was last reported for each tool call. */
   readonly #toolsTold = new BoundedMap<string, string>(MAX_TOLD);
-  /** Another prompt came behind ours: the session may go on when ours is answered. */
+  /** Another prompt came behind ours, so the session may go on when ours is answered. */
   #isShared = false;
   #seenBusy = false;
   #hasBegun = false;
-  /** What speaks for a restart of the server since the prompt: nobody listened, or at least the stream was lost. */
+  /**
+   * Signs of a server restart since the prompt. `seen`: a check found that nobody listened. `stream lost`: only the
+   * stream broke.
+   */
   #away: 'no' | 'stream lost' | 'seen' = 'no';
   #isCheckDue = false;
-  /** What checks at rest have found, all of them since `since`. */
+  /** What all checks since `since` have found of a run at rest. */
   #rest: { as: string; since: number } | undefined;
   #ring: (() => void) | undefined;
-  /** What was thrown while an event was taken in, by us or by the caller's `onText`. */
+  /** What we, or a callback of the caller's, threw while an event was handled. */
   #fault: { error: unknown } | undefined;
   #isListening = true;
 
@@ -137,12 +151,12 @@ export class Run {
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
   }
 
-  /** What came of the reply so far. */
+  /** The reply as far as it has come. */
   get received(): string {
     return this.#text.text;
   }
 
-  /** `provider/model`, as opencode names it once it is asked. */
+  /** `provider/model`, as opencode names it once the model is asked. */
   get model(): string | undefined {
     return this.#model;
   }
@@ -152,7 +166,7 @@ export class Run {
     return this.#attempts;
   }
 
-  /** An answer was begun, as far as anybody has told. */
+  /** Whether an answer was begun, as far as we know. */
   get hasBegun(): boolean {
     return this.#hasBegun;
   }
@@ -162,7 +176,7 @@ export class Run {
     this.#unsubscribe();
   }
 
-  /** Listens again after `end`; what was said meanwhile is read. */
+  /** Listens again after `end`, and reads what was said meanwhile. */
   resume(): void {
     if (this.#isListening) return;
     this.#isListening = true;
@@ -173,14 +187,14 @@ export class Run {
   }
 
   /**
-   * @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, `loop`, `step_limit`, or the provider's: the
-   * run may go on then
+   * @throws DriverError `timeout`, `aborted`, `unreachable`, `unauthorized`, `loop`, `step_limit`, or the provider's.
+   * The run may still go on then
    */
   async follow({ wall, maxAttempts, maxSteps }: Limits): Promise<RunEnd> {
     const { clock, events } = this.#deps;
     const { signal } = wall;
     const end = clock.now() + wall.leftMs();
-    // What happened since the prompt was heard, where there are events: its end makes a check due.
+    // If there are events, we have heard everything since the prompt, and the run's end makes a check due.
     const isHeard = this.#options.prompt !== undefined && events.isOpen;
     let checkedAt = isHeard ? clock.now() : Number.NEGATIVE_INFINITY;
     let misses = 0;
@@ -233,7 +247,7 @@ export class Run {
     });
   }
 
-  /** Called by the connection: what it throws is the run's to tell, not the connection's. */
+  /** Called by the connection. The run reports what is thrown here, not the connection. */
   #hear(event: SessionEvent): void {
     try {
       this.#take(event);
@@ -250,18 +264,18 @@ export class Run {
       this.#isCheckDue = true;
       if (this.#away === 'no') this.#away = 'stream lost';
     } else if (event.kind === 'asked' || event.kind === 'answered') {
-      // A subagent's, too: its questions to a person concern its run.
+      // This includes a subagent's requests: its questions to a person concern the whole run.
       this.#requests.hear(sessionID, event);
       if (!this.#requests.hasUnanswered) return;
     } else if (sessionID === session.id && !this.#hearOwn(event, directory)) return;
     this.#ring?.();
   }
 
-  /** @returns whether there may be something to do for it */
+  /** @returns whether the event may require something to be done */
   #hearOwn(event: Exclude<RunEvent, RequestEvent>, directory: string | undefined): boolean {
     switch (event.kind) {
       case 'status': {
-        // Others' wrong aborts make false ones (facts, section 6).
+        // A wrong abort by somebody else causes false status events (facts, section 6).
         const { directory: own } = this.#options.session;
         if (directory !== undefined && own !== undefined && directory !== own) return false;
         const { status } = event;
@@ -271,7 +285,7 @@ export class Run {
         return true;
       }
       case 'error':
-        // The same comes twice, the second time with a stack.
+        // The same error comes twice, the second time with a stack.
         this.#error ??= event.error;
         this.#isCheckDue = true;
         return true;
@@ -312,7 +326,7 @@ export class Run {
     }
   }
 
-  /** Told when it is called and when it has ended; opencode says it again whenever a detail has changed. */
+  /** Reports a tool call when it begins and when it has ended. opencode repeats it whenever a detail has changed. */
   #hearTool(callID: string, use: ToolUse): void {
     const said = use.status === 'completed' || use.status === 'error' ? use.status : 'running';
     if (use.status === 'pending' || this.#toolsTold.get(callID) === said) return;
@@ -320,12 +334,12 @@ export class Run {
     this.#options.onTool?.({ id: callID, ...use });
   }
 
-  /** Another prompt, or the answer to one. */
+  /** Whether the message is another prompt, or the answer to one. */
   #isForeign(messageID: string): boolean {
     return this.#foreign.get(messageID) === true;
   }
 
-  /** Learns which prompt is ours, and which ones are others'. */
+  /** Learns which prompts are ours and which belong to somebody else. */
   #hearPrompt(messageID: string, mark: string): void {
     const { prompt } = this.#options;
     if (prompt === undefined) return;
@@ -377,7 +391,7 @@ export class Run {
     } catch (error) {
       if (!(error instanceof OpencodeError)) throw error;
       if (error.kind === 'unauthorized') throw asDriverError(error);
-      // A slow answer says nothing; that nobody listens does, if it lasts.
+      // A slow answer says nothing. If nobody listens, and that lasts, the server is gone.
       const isGone = error.kind === 'refused' || error.kind === 'network';
       if (!isGone) return 'unseen';
       this.#away = 'seen';
@@ -395,8 +409,9 @@ export class Run {
   }
 
   /**
-   * How long a run at rest was found `as` it is. The status that says idle is older than the transcript read after it,
-   * by seconds on a busy machine, and the run may have begun in between: only checks that come later bear it out.
+   * How long all checks have found the run at rest in the state `as`. The status that says idle is older than the
+   * transcript that is read after it, by seconds on a busy machine. The run may have begun in between, so only later
+   * checks confirm that it is at rest.
    */
   #restedMs(as: string): number {
     const now = this.#deps.clock.now();
@@ -404,7 +419,7 @@ export class Run {
     return now - this.#rest.since;
   }
 
-  /** What the transcript says of our own run. */
+  /** What the transcript says about our own run. */
   #outcomeOf(messages: readonly Message[]): RunOutcome {
     const { since, prompt } = this.#options;
     if (prompt === undefined) return outcomeOf(newestRun(messages, since));
@@ -421,8 +436,8 @@ export class Run {
   }
 
   /**
-   * The end of a run whose status says idle; undefined while it may still be told. Where the session goes on with
-   * another's prompt (`isActive`), only an answer that is whole counts.
+   * The end of a run whose status says idle; undefined while it may still come. If the session goes on with somebody
+   * else's prompt (`isActive`), only a complete answer counts.
    */
   async #runEnd(signal: AbortSignal, isActive: boolean): Promise<RunEnd | undefined> {
     const { client } = this.#deps;
@@ -442,7 +457,7 @@ export class Run {
     } catch (error) {
       if (signal.aborted) return undefined;
       if (this.#restedMs('unreadable') < LAST_WORDS_MS) return undefined;
-      // A server that ended in the middle may have lost the session as well.
+      // A server that ended in the middle of the run may have lost the session as well.
       if (isNotFound(error) && this.#away !== 'no') return { kind: 'cut' };
       throw asDriverError(error);
     }
@@ -455,11 +470,12 @@ export class Run {
     if (outcome.kind === 'empty' || outcome.kind === 'truncated') return outcome;
     if (restedMs < LAST_WORDS_MS) return undefined;
     if (outcome.kind !== 'nothing') return outcome;
-    // Nothing resumes by itself (facts, section 1), and a service that does shows it as active: what a restart has cut before its answer began never will.
+    // Nothing resumes by itself (facts, section 1), and a service that does resume a run shows it as active. So a run
+    // that a restart cut before its answer began will never begin it.
     if (this.#away === 'seen') return { kind: 'cut' };
     const never: RunEnd = this.#away === 'stream lost' ? { kind: 'cut' } : outcome;
     if (this.#seenBusy) return never;
-    // Why it never began may have been told before anyone listened.
+    // The reason why it never began may have been reported before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
       const catalog = await client.catalog(session.directory, signal);
       this.#isModelKnown = catalog?.models.some(({ id }) => id === this.#model) ?? true;
@@ -489,7 +505,7 @@ function stepOf(step: FinishedStep, number: number): RunStep {
   };
 }
 
-/** With another prompt behind it, opencode goes on to that one as soon as an answer is whole. */
+/** If another prompt waits behind it, opencode goes on to that one as soon as the answer is complete. */
 function isAnswered(outcome: RunOutcome): boolean {
   switch (outcome.kind) {
     case 'reply':

@@ -1,4 +1,7 @@
-/** Where sessions live, as the server says it: a session's status and transcript are only true in its own directory. */
+/**
+ * Remembers the directory of each session, as the server gave it: status and transcript are only right in that
+ * directory.
+ */
 import { BoundedMap } from '../../lib/bounded.js';
 import { isId } from '../../lib/id.js';
 import type { DriverApi } from '../driver-api.js';
@@ -16,7 +19,7 @@ export class SessionPlaces {
     this.#client = client;
   }
 
-  /** @throws DriverError `usage` for what is no id, `session_not_found` */
+  /** @throws DriverError `usage` for an invalid id, `session_not_found` */
   async find({ id }: SessionRef, signal?: AbortSignal): Promise<SessionRef> {
     checkId(id);
     const known = this.#known.get(id);

@@ -1,15 +1,15 @@
-/** A run as an async iterator of what happens in it, for callers that read rather than give callbacks. */
+/** A run as an async iterator of its events, for callers that prefer reading to callbacks. */
 import type { PromptResult, RunStep, ToolCall, WaitOptions } from './types.js';
 
 export type StreamEvent =
-  /** What the reply's text has gained. */
+  /** New text of the reply. */
   | { type: 'text'; text: string }
   /** A tool was called, or has ended. */
   | ({ type: 'tool' } & ToolCall)
   /** A model request with its tools has ended. */
   | ({ type: 'step' } & RunStep)
   | { type: 'notice'; message: string }
-  /** The last one. */
+  /** The last event. */
   | { type: 'reply'; reply: PromptResult };
 
 export type StreamCallbacks = Required<
@@ -17,7 +17,7 @@ export type StreamCallbacks = Required<
 > & { signal: AbortSignal };
 
 /**
- * Whoever stops reading before the end ends the run: it is aborted, and its session deleted. A slow reader gets text in
+ * If the caller stops reading before the end, the run is aborted and its session deleted. A slow reader gets text in
  * larger pieces.
  *
  * @throws DriverError in place of the reply
@@ -45,7 +45,7 @@ export async function* streamOf(
   });
   const ended = running.then(
     (reply) => push({ type: 'reply', reply }),
-    // Told where it is awaited, below.
+    // The error is thrown where `running` is awaited, below.
     () => {},
   );
   const over = ended.finally(() => {

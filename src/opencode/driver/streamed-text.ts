@@ -1,4 +1,4 @@
-/** Puts a reply's text together from the events of its run, as it comes. Pure. */
+/** Assembles a reply's text from the events of its run, as they come. Pure. */
 import type { TextKind } from '../driver-api.js';
 
 /** Text of one reply as it comes, with its reasoning. At the limit: the rest comes with the transcript. */
@@ -9,16 +9,16 @@ export const MAX_STREAMED_PARTS = 10_000;
 interface TextPart {
   of: TextKind;
   text: string;
-  /** Deltas of it may have been missed: only its whole is believed now. */
+  /** Deltas of it may have been missed, so only its whole text is believed now. */
   stale: boolean;
 }
 
 export class StreamedText {
-  /** Messages of the model: the prompt's own text comes as a part, too. */
+  /** The model's messages. They must be known, because the prompt's own text comes as a part, too. */
   readonly #answers = new Set<string>();
   readonly #parts = new Map<string, TextPart>();
   readonly #onText: ((text: string) => void) | undefined;
-  /** The part whose text was told last. */
+  /** The part whose text was reported last. */
   #current: string | undefined;
   #told = '';
   /** Characters of all parts. */
@@ -29,7 +29,7 @@ export class StreamedText {
     this.#onText = onText;
   }
 
-  /** All that was told so far. */
+  /** All text that was reported so far. */
   get text(): string {
     return this.#told;
   }
@@ -39,12 +39,12 @@ export class StreamedText {
     return this.#parts.get(this.#current ?? '')?.text ?? '';
   }
 
-  /** Events were missed. */
+  /** Called when events were missed. */
   gap(): void {
     for (const part of this.#parts.values()) part.stale = true;
   }
 
-  /** The reply is known from the transcript: what of it was not told yet is told. */
+  /** Takes the reply from the transcript, and reports what was not reported yet. */
   finish(reply: string): void {
     if (this.#told.endsWith(reply)) return;
     let overlap = Math.min(reply.length, this.#told.length);
@@ -55,12 +55,12 @@ export class StreamedText {
     this.#onText?.(told);
   }
 
-  /** A message of the model. */
+  /** Notes that the message is the model's. */
   answer(messageID: string): void {
     if (!this.#isFull) this.#answers.add(messageID);
   }
 
-  /** A part as far as it has come: what of it is new is told. */
+  /** Takes the whole text of a part so far, and reports what is new in it. */
   whole(partID: string, messageID: string, of: TextKind, text: string): void {
     if (this.#isFull || !this.#answers.has(messageID)) return;
     const part = this.#parts.get(partID) ?? { of, text: '', stale: false };

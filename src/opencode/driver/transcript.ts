@@ -4,7 +4,7 @@ import { FILE_TOOLS } from '../finished-step.js';
 
 export type { Message, RunError, Tokens, ToolUse } from '../driver-api.js';
 
-/** How many calls have changed a file; opencode's own file tools alone are counted. */
+/** How many calls have changed a file. Only opencode's own file tools are counted. */
 export function fileChanges(messages: readonly Message[]): number {
   return messages
     .flatMap(({ tools }) => tools)

@@ -1,4 +1,4 @@
-/** The words of the driver's interface: what is asked of it, and what it answers. */
+/** The types of the driver's interface: what callers ask of it, and what it answers. */
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
@@ -16,19 +16,21 @@ export type { RunStep, ToolCall } from './run.js';
 export interface DriverOptions {
   /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
   url?: string;
-  /** Which opencode speaks there. Default: `auto`, recognised by its answers. */
+  /** Which API the server speaks. Default: `auto`, recognised by the server's answers. */
   api?: 'auto' | 1 | 2;
   username?: string;
-  /** A function is asked at each request. */
+  /** A function is called at each request. */
   password?: string | (() => string | undefined);
   clock?: Clock;
-  /** Whether the password may be sent now. Default: to a process of our own user or of root, where the URL is local. */
+  /** Whether the password may be sent now. Default: to a process of our own user or of root, if the URL is local. */
   authorise?: Authorise;
-  /** Looks for the `opencode` command; without it `check` says nothing about it. */
+  /** Looks for the `opencode` command; without this, `check` says nothing about the command. */
   findBinary?: () => Promise<BinaryState>;
   /** Starts a server on the URL's host and port, and settles when it is healthy. */
   startServer?: (signal?: AbortSignal) => Promise<void>;
-  /** Told what is worth knowing and no error: a wish that is ignored, a failed attempt, a session left behind. */
+  /**
+   * Called with what is worth knowing but no error: an option that is ignored, a failed attempt, a session left behind.
+   */
   onNotice?: (message: string) => void;
 }
 
@@ -43,9 +45,9 @@ export interface Availability {
   url: string;
   binary?: BinaryState;
   server: { up: true; version?: string } | { up: false; error: string };
-  /** Present where the server is up. */
+  /** Present if the server is up. */
   providers?: { connected: string[]; defaultModel?: string };
-  /** `check({ start: true })` has started it. */
+  /** `check({ start: true })` has started the server. */
   started?: boolean;
 }
 
@@ -73,47 +75,47 @@ export interface ContextText {
 export interface SendOptions {
   model?: ModelSpec;
   variant?: string;
-  /** Mapped to a variant that has a budget, where the model has one; else said to be ignored. */
+  /** Mapped to a variant that has a budget, if the model has one; otherwise a notice says that it is ignored. */
   thinking?: Thinking;
   agent?: string;
   /** Added to opencode's own system text. */
   system?: string;
   context?: readonly ContextText[];
   files?: readonly FilePart[];
-  /** A JSON schema: the answer has its form, and is in the reply's `structured`. */
+  /** A JSON schema that the answer must follow. The answer is in the reply's `structured`. */
   schema?: Readonly<Record<string, unknown>>;
-  /** Behind the run that the session is at work on; else such a prompt is refused (`session_busy`). */
+  /** If the session is at work, the prompt waits behind its run. Without this option it is refused (`session_busy`). */
   queue?: boolean;
   onNotice?: (message: string) => void;
   signal?: AbortSignal;
 }
 
 export interface WaitOptions {
-  /** From the call to its end, over every request. Default: 60 s. */
+  /** From the call to its end, all requests included. Default: 60 s. */
   timeoutMs?: number;
-  /** opencode's attempt counter may not reach this. Default: 5. */
+  /** opencode's attempt counter must stay below this. Default: 5. */
   maxAttempts?: number;
   /** Model requests that the run may make. Default: no limit but the time. */
   maxSteps?: number;
   /** The reply's text as it comes. */
   onText?: (text: string) => void;
-  /** A tool was called, and again when it has ended. */
+  /** Called when a tool is called, and again when the call has ended. */
   onTool?: (tool: ToolCall) => void;
   onStep?: (step: RunStep) => void;
   onNotice?: (message: string) => void;
-  /** What becomes of a permission or question: answered no (default), or left to a person. */
+  /** What happens to a permission or question: it is answered no (default), or left to a person. */
   onRequest?: OnRequest;
-  /** A last answer without text is a reply, and no `empty_reply`. */
+  /** A last answer without text counts as a reply, not as `empty_reply`. */
   allowEmpty?: boolean;
-  /** An answer that was cut is a reply, and not `truncated`; its `finish` says so. */
+  /** An answer that was cut counts as a reply, not as `truncated`; its `finish` says that it was cut. */
   allowTruncated?: boolean;
   signal?: AbortSignal;
 }
 
-/** The server has taken the prompt. `wait` follows it to its end. */
+/** The server has accepted the prompt. `wait` follows its run to the end. */
 export interface Sent {
   session: SessionRef;
-  /** As it was asked for; absent where the server chooses. */
+  /** As it was asked for; absent if the server chooses. */
   model?: string;
   wait(options?: WaitOptions): Promise<Reply>;
 }
@@ -124,10 +126,10 @@ export interface Reply {
   model?: string;
   /** The final answer: the text of the last message. */
   text: string;
-  /** The answer in the form of the prompt's `schema`. */
+  /** The answer that follows the prompt's `schema`. */
   structured?: unknown;
   reasoning?: string;
-  /** Why the model stopped, of the last message: `stop`, `length`. */
+  /** Why the model stopped in the last message: `stop`, `length`. */
   finish?: string;
   /** Model requests that the run took. */
   steps: number;
@@ -139,27 +141,27 @@ export interface Reply {
   filesChanged: number;
   /** Failed attempts of the provider before it answered. */
   retries: number;
-  /** Of all steps. */
+  /** The tokens of all steps. */
   tokens?: Tokens;
-  /** US dollars as opencode reckons them, of all steps. */
+  /** US dollars for all steps, as opencode calculates them. */
   costUsd?: number;
   tookMs: number;
 }
 
 export interface PromptOptions extends SendOptions, WaitOptions, Omit<NewSession, 'signal'> {
   prompt: string;
-  /** Tried in turn, each in a new session, when a model is down. */
+  /** Tried in turn, each in a new session, if a model fails. */
   fallback?: readonly ModelSpec[];
-  /** The last answer of this session goes before the prompt, in a session of its own. */
+  /** The last answer of this session goes before the prompt. The prompt still gets a session of its own. */
   fromSession?: string;
-  /** Over all tries, ms; `timeoutMs` is each one's. Default: no limit but theirs. */
+  /** The limit for all tries together, ms; `timeoutMs` is the limit of each. Default: only the limits of each. */
   deadlineMs?: number;
   /** The session is not deleted. */
   keep?: boolean;
 }
 
 export interface PromptResult extends Reply {
-  /** False with `keep`, and where it could not be done: a notice says why. */
+  /** False with `keep`, or if the session could not be deleted: a notice says why. */
   deleted: boolean;
   /** Every session that was tried, in order; the last one replied. */
   tries: Attempt[];
@@ -172,17 +174,17 @@ export interface SessionState {
   parentID?: string;
   /** Epoch ms. */
   updated?: number;
-  /** Undefined where its directory was not asked: asking would start an instance there (facts, section 3). */
+  /** Undefined if its directory was not asked about: asking would start an instance there (facts, section 3). */
   status: { type: 'ready' } | Exclude<SessionStatus, { type: 'idle' }> | undefined;
-  /** Deleted, and its run goes on. */
+  /** The session was deleted, but its run goes on. */
   ghost?: true;
 }
 
 export interface ModelList {
   connected: string[];
-  /** Connected providers' models first. */
+  /** The models of connected providers come first. */
   models: (Model & { variants?: Readonly<Record<string, unknown>> })[];
   defaults: Record<string, string>;
-  /** What a prompt without a model gets, where opencode's configuration says so. */
+  /** The model that a prompt without one gets, if opencode's configuration says so. */
   configured?: string;
 }

@@ -1,4 +1,4 @@
-/** A limit on the time of a whole call: from the call on, over every request, whatever the server does. */
+/** A time limit for a whole call, from its start and over all its requests, whatever the server does. */
 import type { Clock } from '../../lib/clock.js';
 import { asDriverError, DriverError } from './error.js';
 
@@ -7,11 +7,11 @@ export interface Wall {
   readonly signal: AbortSignal;
   /** The whole time, ms. */
   readonly ms: number;
-  /** The time is over; a signal that is aborted before is the caller's. */
+  /** Whether the time is over. If the signal is aborted and this is false, the caller has aborted it. */
   readonly isOver: boolean;
-  /** What is left of it, ms. */
+  /** The time that is left, ms. */
   leftMs(): number;
-  /** Lets go of timer and listener. */
+  /** Releases the timer and the listener. */
   end(): void;
 }
 
@@ -40,7 +40,10 @@ export function startWall(clock: Clock, ms: number, caller?: AbortSignal): Wall 
   };
 }
 
-/** Does the work within the time. @throws DriverError `timeout` where the time has ended it, not the caller; `says` why */
+/**
+ * Does the work within the time. @throws DriverError `timeout` if the time ended it and not the caller; `says` is the
+ * reason in its message
+ */
 export async function within<T>(
   clock: Clock,
   {
@@ -67,7 +70,7 @@ export async function within<T>(
 
 export const overdue = (ms: number) => `no reply within ${ms / 1000} s`;
 
-/** Rejects as soon as the signal is aborted; what was asked for goes on, and is the caller's to see to. */
+/** Rejects as soon as the signal is aborted. The work itself goes on, and the caller must take care of it. */
 export function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   return new Promise((resolve, reject) => {

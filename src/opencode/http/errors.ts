@@ -109,7 +109,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The probe's word for a failed request; undefined if the error is no failure of the server. */
+/** The probe failure that the error means; undefined if the error is no failure of the server. */
 export function probeFailure(error: OpencodeError): ProbeFailure | undefined {
   switch (error.kind) {
     case 'refused':
