@@ -7,9 +7,10 @@ import { BackgroundRuns } from '../../src/commands/mcp-runs.js';
 import { mcpServer } from '../../src/commands/mcp-tools.js';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import { CLI } from '../support/daemon.js';
-import { fastClock as clock, prompted, reply } from '../support/driver-replies.js';
+import { prompted, reply } from '../support/driver-replies.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
+import { fastClock as clock } from '../support/fast-clock.js';
 import { waitFor } from '../support/wait.js';
 
 routes['GET /config'] ??= () => ({ model: 'fake/m1' });

@@ -5,8 +5,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import type { StreamEvent } from '../../src/opencode/driver/stream.js';
-import { fastClock, PROMPT, prompted, reply } from '../support/driver-replies.js';
+import { PROMPT, prompted, reply } from '../support/driver-replies.js';
 import { type FakeOpencode, startFakeOpencode } from '../support/fake-opencode.js';
+import { fastClock } from '../support/fast-clock.js';
 import { waitFor } from '../support/wait.js';
 
 const ends: Array<() => Promise<unknown>> = [];

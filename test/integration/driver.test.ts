@@ -2,9 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
-import { performance } from 'node:perf_hooks';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Clock } from '../../src/lib/clock.js';
 import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import { DriverError } from '../../src/opencode/driver/error.js';
 import { ownerOf } from '../../src/opencode/driver/orphans.js';
@@ -14,18 +12,8 @@ import {
   type FakeOpencodeOptions,
   startFakeOpencode,
 } from '../support/fake-opencode.js';
+import { fastClock as clock } from '../support/fast-clock.js';
 import { waitFor } from '../support/wait.js';
-
-/** Ten seconds of the driver's time pass in one second of real time. */
-const SPEED = 10;
-const clock: Clock = {
-  now: () => performance.now() * SPEED,
-  epoch: () => Date.now(),
-  after(ms, fn) {
-    const handle = setTimeout(fn, ms / SPEED);
-    return { cancel: () => clearTimeout(handle) };
-  },
-};
 
 const ends: Array<() => Promise<unknown>> = [];
 afterEach(async () => {

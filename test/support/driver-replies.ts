@@ -1,19 +1,6 @@
-/** Shared by the driver's tests: a clock that runs faster, and replies of the fake opencode. */
-import { performance } from 'node:perf_hooks';
-import type { Clock } from '../../src/lib/clock.js';
+/** Shared by the driver's tests: replies of the fake opencode. */
 import type { FakeOpencode } from './fake-opencode.js';
 import { waitFor } from './wait.js';
-
-/** Ten seconds of the driver's time pass in one second of real time. */
-const SPEED = 10;
-export const fastClock: Clock = {
-  now: () => performance.now() * SPEED,
-  epoch: () => Date.now(),
-  after(ms, fn) {
-    const handle = setTimeout(fn, ms / SPEED);
-    return { cancel: () => clearTimeout(handle) };
-  },
-};
 
 export const PROMPT = 'POST /session/:id/prompt_async';
 

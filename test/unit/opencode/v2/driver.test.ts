@@ -1,23 +1,11 @@
 /** The driver on OpenCode 2, with the promises that it keeps on 1.x: against the fake of it. */
-import { performance } from 'node:perf_hooks';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Clock } from '../../../../src/lib/clock.js';
 import { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
 import { DriverError } from '../../../../src/opencode/driver/error.js';
 import { ownerOf } from '../../../../src/opencode/driver/orphans.js';
 import { type FakeOpencode2, startFakeOpencode2 } from '../../../support/fake-opencode-2.js';
+import { fastClock as clock } from '../../../support/fast-clock.js';
 import { waitFor } from '../../../support/wait.js';
-
-/** Ten seconds of the driver's in one of ours. */
-const SPEED = 10;
-const clock: Clock = {
-  now: () => performance.now() * SPEED,
-  epoch: () => Date.now(),
-  after(ms, fn) {
-    const handle = setTimeout(fn, ms / SPEED);
-    return { cancel: () => clearTimeout(handle) };
-  },
-};
 
 const ends: Array<() => Promise<unknown>> = [];
 afterEach(async () => {
