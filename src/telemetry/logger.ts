@@ -18,8 +18,10 @@ import { TerminalFilter } from './terminal-filter.js';
  * limit: it is cut, and says so.
  */
 export const MAX_OUTPUT_LINE = 8_192;
-/** Names of fields that are rounded to whole numbers: those in milliseconds, and `limit` and `value`. */
+/** Names of fields in milliseconds. `limit` and `value` are too, unless they are dollars. */
 const MILLISECONDS = /Ms$|^(limit|value)$/;
+/** Amounts in dollars have this many decimals at most: a sum of floating-point numbers has many more. */
+const DOLLAR_DECIMALS = 6;
 
 /** Used by its number: touching `process.stdout` would make a pipe non-blocking for every program that shares it. */
 const STDOUT = 1;
@@ -96,7 +98,8 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     const msg = redactor.text(messageOf(event, fields, { dryRun, server }), MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
     // An event below the log's level does not count against the rate limit of the others.
-    if (log.isLevelEnabled(level) && isShown(event, fields) && mayWrite(event, msg, fields)) {
+    const shown = isShown(event, fields);
+    if (log.isLevelEnabled(level) && shown && mayWrite(event, msg, fields)) {
       log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
     }
     // Apart from its bounds the redactor keeps the shape of its input, so the fields still have their types.
@@ -105,10 +108,10 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   }
 
   function isShown<E extends EventName>(event: E, fields: EventFields[E]): boolean {
+    // The filter must see every event, because it remembers restarts.
+    const isNews = filter?.shows(event, fields) ?? true;
     // A user who chose another level gets all its lines. In a dry run "would abort" is the only line of an abort.
-    return (
-      dryRun || filter === undefined || options.level !== 'info' || filter.shows(event, fields)
-    );
+    return isNews || dryRun || log.level !== 'info';
   }
 
   function mayWrite<E extends EventName>(event: E, msg: string, fields: EventFields[E]): boolean {
@@ -119,9 +122,13 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
 
   function safeFields<E extends EventName>(event: E, fields: EventFields[E], time: number) {
     const safe = { ...(redactor.value(logFields(fields, time)) as Record<string, unknown>) };
+    const inDollars = 'unit' in fields && fields.unit === 'cost';
     for (const [name, value] of Object.entries(safe)) {
+      if (typeof value !== 'number') continue;
+      const isDollars = name === 'costUsd' || (inDollars && (name === 'limit' || name === 'value'));
+      if (isDollars) safe[name] = Number(value.toFixed(DOLLAR_DECIMALS));
       // A fraction of a millisecond is noise.
-      if (typeof value === 'number' && MILLISECONDS.test(name)) safe[name] = Math.round(value);
+      else if (MILLISECONDS.test(name)) safe[name] = Math.round(value);
     }
     if (event === 'server.output' && 'line' in fields && typeof fields.line === 'string') {
       safe.line = redactor.text(fields.line, MAX_OUTPUT_LINE);

@@ -77,6 +77,30 @@ describe('a log line', () => {
     ]);
   });
 
+  it('has whole milliseconds, and the cents of a budget', () => {
+    const { telemetry, lines } = captured();
+    const spent = { budget: 'session', value: 0.1 + 0.2, limit: 0.5 } as const;
+    telemetry.emit('budget.warning', { sessionID: 'ses_x', unit: 'cost', ...spent });
+    telemetry.emit('session.stuck', {
+      ...STUCK,
+      reason: 'budget',
+      unit: 'cost',
+      value: 0.6,
+      limit: 0.5,
+    });
+    telemetry.emit('session.stuck', {
+      ...STUCK,
+      reason: 'silence',
+      value: 600_000.4,
+      limit: 600_000,
+    });
+    expect(lines()).toMatchObject([
+      { event: 'budget.warning', value: 0.3, limit: 0.5 },
+      { event: 'session.stuck', value: 0.6, limit: 0.5 },
+      { event: 'session.stuck', value: 600_000, limit: 600_000 },
+    ]);
+  });
+
   it('has the server’s output to 8 KiB and other strings to 2 KiB', () => {
     const { telemetry, lines } = captured();
     const line = 'x'.repeat(20_000);

@@ -53,6 +53,15 @@ describe('on a terminal', () => {
     expect(written).toHaveLength(3);
   });
 
+  it('shows every line once the level was changed to debug, by a reload', () => {
+    const { telemetry, written } = captured({ format: 'pretty', level: 'info' });
+    telemetry.emit('session.aborting', { ...ses, reason: 'attempts', try: 1 });
+    expect(written).toEqual([]);
+    telemetry.setLevel('debug');
+    telemetry.emit('session.aborting', { ...ses, reason: 'attempts', try: 1 });
+    expect(written).toHaveLength(1);
+  });
+
   it('the sentences of all events begin in one column', () => {
     const format = createReadableFormat(false);
     const time = '2026-11-29T00:00:00.000Z';
