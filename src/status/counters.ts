@@ -8,7 +8,7 @@
 import type { Counter, Gauge, Histogram } from 'prom-client';
 import { BoundedMap } from '../lib/bounded.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
-import type { RestartReason, StuckReason } from '../watchdog/decision.js';
+import { RESTART_REASONS, STUCK_REASONS } from '../watchdog/decision.js';
 import type { Instruments } from './instruments.js';
 import type { StatusSource } from './source.js';
 
@@ -18,29 +18,6 @@ export const MAX_PROVIDERS = 50;
 const OTHER = 'other';
 /** Stuck sessions whose time to the abort is measured. At the limit: the oldest is forgotten. */
 export const MAX_PENDING = 1_000;
-
-const RESTART_REASONS: readonly RestartReason[] = [
-  'pileup',
-  'wedged',
-  'unresponsive',
-  'exited',
-  'memory',
-  'processes',
-  'schedule',
-  'manual',
-];
-const STUCK_REASONS: readonly StuckReason[] = [
-  'attempts',
-  'duration',
-  'wait',
-  'hopeless',
-  'silence',
-  'tool_time',
-  'run_time',
-  'waiting',
-  'ghost',
-  'pileup',
-];
 
 export class EventCounters {
   readonly #retryEpisodes: Counter;
@@ -221,8 +198,8 @@ export class EventCounters {
       this.#restarts.inc({ reason }, 0);
       this.#restartFailures.inc({ reason }, 0);
     }
-    for (const reason of STUCK_REASONS) {
-      this.#stuck.inc({ reason }, 0);
+    for (const reason of STUCK_REASONS) this.#stuck.inc({ reason }, 0);
+    for (const reason of [...STUCK_REASONS, 'manual']) {
       for (const result of ['done', 'failed']) this.#aborts.inc({ reason, result }, 0);
     }
     for (const result of ['sent', 'failed']) this.#notices.inc({ result }, 0);

@@ -32,19 +32,21 @@ export function countByHealth(
 }
 
 /** Why a session counts as stuck. `pileup` is the abort that comes before a pile-up restart. */
-export type StuckReason =
-  | 'attempts'
-  | 'duration'
-  | 'wait'
-  | 'hopeless'
-  | 'silence'
-  | 'tool_time'
-  | 'run_time'
-  | 'waiting'
-  | 'ghost'
-  | 'loop'
-  | 'budget'
-  | 'pileup';
+export const STUCK_REASONS = [
+  'attempts',
+  'duration',
+  'wait',
+  'hopeless',
+  'silence',
+  'tool_time',
+  'run_time',
+  'waiting',
+  'ghost',
+  'loop',
+  'budget',
+  'pileup',
+] as const;
+export type StuckReason = (typeof STUCK_REASONS)[number];
 
 /** How a run ended (contract, `session.ended`). */
 export const RUN_OUTCOMES = [
@@ -75,15 +77,17 @@ export type ParkedEnd = (typeof PARKED_ENDS)[number];
 /** The next step for a wedged session. */
 export type WedgedNext = 'dispose' | 'restart' | 'nothing';
 
-export type RestartReason =
-  | 'pileup'
-  | 'wedged'
-  | 'unresponsive'
-  | 'exited'
-  | 'memory'
-  | 'processes'
-  | 'schedule'
-  | 'manual';
+export const RESTART_REASONS = [
+  'pileup',
+  'wedged',
+  'unresponsive',
+  'exited',
+  'memory',
+  'processes',
+  'schedule',
+  'manual',
+] as const;
+export type RestartReason = (typeof RESTART_REASONS)[number];
 
 /** Why a run is continued: what ended it. */
 export type ContinueReason = 'abort' | 'restart' | 'crash' | 'quota';
