@@ -166,6 +166,8 @@ export class ServerWatch {
       case 'restart.skipped':
         if (!this.acting) return;
         this.#skipped = true;
+        // The first start is still to come.
+        if (this.#state.kind === 'starting') this.#startedOnce = false;
         if (this.#state.kind === 'restarting') {
           this.restarts -= 1;
           // A restart that a person asked for uses no budget.

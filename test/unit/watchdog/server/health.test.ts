@@ -470,6 +470,14 @@ describe('dryRun', () => {
     expect(w.watchdog.server.health()).toBe('down');
   });
 
+  test('leaves the first start a first start, which costs no budget', () => {
+    const w = world({ attached: false }).tell({ kind: 'server.attached', running: false });
+    skipped(w).tell({ kind: 'policy.changed' });
+    expect(w.acts()).toEqual([{ act: 'start' }, { act: 'start' }]);
+    expect(w.notes('server.restarting')).toEqual([]);
+    expect(w.watchdog.server.restarts).toBe(0);
+  });
+
   test('still decides about a server that froze after a pile-up was left', () => {
     const w = world().prompt('a').prompt('b').prompt('c');
     for (const id of ['a', 'b', 'c']) w.fails(id, 1, { nextInMs: UNSAID });
