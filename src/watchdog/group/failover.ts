@@ -32,11 +32,15 @@ export class Failover {
   /** By provider; the one that failed last is at the end. */
   readonly #breakers = new Map<string, Breaker>();
 
-  /** A run ended because its provider fails. `backAt`: when the provider says that it will be back, if it says so. */
-  failed(model: string, at: number, backAt?: number): void {
+  /**
+   * A run of this session ended because its provider fails. `backAt`: when the provider says that it will be back, if
+   * it says so.
+   */
+  failed(model: string, sessionID: string, at: number, backAt?: number): void {
     const provider = providerOf(model);
     const known = this.#breakers.get(provider);
-    const wasProbe = known?.probe !== undefined;
+    // Another run may have been sent before the breaker opened: its failure says nothing about the probe.
+    const wasProbe = known?.probe?.sessionID === sessionID;
     const restMs = wasProbe
       ? Math.min(LONGEST_REST_MS, known.restMs * 2)
       : (known?.restMs ?? FIRST_REST_MS);
@@ -45,7 +49,7 @@ export class Failover {
       models: new Set([...(known?.models ?? []), model]),
       restMs,
       probeAt: Math.max(at + restMs, backAt ?? 0),
-      probe: undefined,
+      probe: wasProbe ? undefined : known?.probe,
     });
     if (this.#breakers.size <= MAX_BREAKERS) return;
     const [oldest] = this.#breakers.keys();

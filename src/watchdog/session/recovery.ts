@@ -25,7 +25,7 @@ export function continueAfterAbort(
 ): void {
   // Another run has begun since: somebody wanted something else.
   if (session.run !== undefined && session.run !== run) return;
-  if (isRetryReason(reason)) noteFailure(context, run, at);
+  if (isRetryReason(reason)) noteFailure(context, session, run, at);
   if (parkForQuota(context, session, run, reason, at)) return;
   if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
   // The same model does not help if an account is empty, the next attempt is far away, or the run went round in
@@ -55,16 +55,21 @@ export function continueAfterFailure(
   const status = error?.statusCode;
   const isProvider = status === undefined ? episode !== undefined : !NO_FAILOVER.has(status);
   if (!isProvider) return;
-  noteFailure(context, run, at);
+  noteFailure(context, session, run, at);
   const hasOther = models.some((model) => model !== run.model);
   const isReplaced = session.run !== undefined && session.run !== run;
   if (afterAbort === 'none' || !hasOther || isReplaced) return;
   proceed(context, session, run, { because: 'abort', hasFailed: true }, at);
 }
 
-function noteFailure({ policy, failover }: Context, { model, episode }: Run, at: number): void {
+function noteFailure(
+  { policy, failover }: Context,
+  { id }: Session,
+  { model, episode }: Run,
+  at: number,
+): void {
   if (model === undefined || policy.recover.models.length === 0) return;
-  failover.failed(model, at, episode?.backAt);
+  failover.failed(model, id, at, episode?.backAt);
 }
 
 /**

@@ -70,7 +70,7 @@ describe('the first model', () => {
 
   test('is probed by one run at a time when its breaker has rested, and is back with a finished step', () => {
     const failover = new Failover();
-    failover.failed('a/m', 0);
+    failover.failed('a/m', 's', 0);
     expect(failover.choose(chain, 's', FIRST_REST_MS - 1)).toBe('b/m');
     expect(failover.choose(chain, 's', FIRST_REST_MS)).toBe('a/m');
     expect(failover.choose(chain, 't', FIRST_REST_MS + 1)).toBe('b/m');
@@ -80,26 +80,37 @@ describe('the first model', () => {
 
   test('rests for twice as long after a probe that failed', () => {
     const failover = new Failover();
-    failover.failed('a/m', 0);
+    failover.failed('a/m', 's', 0);
     failover.choose(chain, 's', FIRST_REST_MS);
     failover.runOver('s');
-    failover.failed('a/m', 3 * MINUTE);
+    failover.failed('a/m', 's', 3 * MINUTE);
     expect(failover.choose(chain, 's', 3 * MINUTE + FIRST_REST_MS)).toBe('b/m');
     expect(failover.choose(chain, 's', 3 * MINUTE + 2 * FIRST_REST_MS)).toBe('a/m');
   });
 
+  test('is still probed while another run fails that was sent before', () => {
+    const failover = new Failover();
+    failover.failed('a/m', 's', 0);
+    expect(failover.choose(chain, 's', FIRST_REST_MS)).toBe('a/m');
+    failover.failed('a/m', 't', FIRST_REST_MS + 1);
+    // One probe at a time, and the rest is no longer than the first.
+    expect(failover.choose(chain, 'u', 2 * FIRST_REST_MS + 1)).toBe('b/m');
+    failover.runOver('s');
+    expect(failover.choose(chain, 'u', 2 * FIRST_REST_MS + 1)).toBe('a/m');
+  });
+
   test('rests until the time that its provider named', () => {
     const failover = new Failover();
-    failover.failed('a/m', 0, 60 * MINUTE);
+    failover.failed('a/m', 's', 0, 60 * MINUTE);
     expect(failover.choose(chain, 's', 59 * MINUTE)).toBe('b/m');
     expect(failover.choose(chain, 's', 60 * MINUTE)).toBe('a/m');
   });
 
   test('takes the others of its provider with it where a second one fails', () => {
     const failover = new Failover();
-    failover.failed('a/m', 0);
+    failover.failed('a/m', 's', 0);
     expect(failover.choose(['a/m', 'a/n'], 's', 1)).toBe('a/n');
-    failover.failed('a/n', 1);
+    failover.failed('a/n', 's', 1);
     expect(failover.choose(['a/o', 'b/m'], 's', 2)).toBe('b/m');
     expect(failover.choose(['a/o'], 's', 2)).toBeUndefined();
   });
