@@ -157,14 +157,17 @@ export function* replay(
       continue;
     }
     if (o.kind === 'tick') continue;
-    // The other policy stays in force, not the recorded one.
-    if (o.kind === 'policy.changed') delete o.policy;
     for (let due = watchdog.deadline; due !== undefined && due < o.at; due = watchdog.deadline) {
       yield* take({ kind: 'tick', at: due });
     }
     const starting = watchdog.server.state.kind === 'starting';
-    if (starting || !isResult(o)) yield* take(o);
+    if (starting || !isResult(o)) yield* take(withoutPolicy(o));
   }
+}
+
+/** The policy that the caller has given stays in force, not the recorded one. */
+function withoutPolicy(o: Observation): Observation {
+  return o.kind === 'policy.changed' ? { kind: o.kind, at: o.at } : o;
 }
 
 function left(act: Act, at: number): Observation[] {
