@@ -65,7 +65,7 @@ export class OpencodeDriver extends Driver {
 
   /**
    * Takes the options from opencode's own variables: `OPENCODE_API_URL`, `OPENCODE_SERVER_USERNAME`, and the password
-   * from `OPENCODE_SERVER_PASSWORD` or `OPENCODE_PASSWORD`. `options` take precedence.
+   * from `OPENCODE_PASSWORD` or `OPENCODE_SERVER_PASSWORD`. `options` take precedence.
    */
   static fromEnv(
     options: OpencodeDriverOptions = {},
@@ -73,7 +73,8 @@ export class OpencodeDriver extends Driver {
   ): OpencodeDriver {
     const url = env.OPENCODE_API_URL;
     const username = env.OPENCODE_SERVER_USERNAME;
-    const password = env.OPENCODE_SERVER_PASSWORD || env.OPENCODE_PASSWORD;
+    // The same order as the daemon's, and as OpenCode 2's own.
+    const password = env.OPENCODE_PASSWORD || env.OPENCODE_SERVER_PASSWORD;
     return new OpencodeDriver({
       ...(url && { url }),
       ...(username && { username }),
