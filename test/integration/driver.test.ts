@@ -506,6 +506,35 @@ describe('a limit', () => {
     expect(clock.now() - began).toBeLessThan(20_000);
   });
 
+  it.each(['send', 'sendAsync'] as const)(
+    'that may have been taken although its answer was lost does not go on unseen (%s)',
+    async (how) => {
+      const { server, driver } = await start();
+      const session = await driver.createSession({ directory: '/p' });
+      server.fault(PROMPT, { answerLost: true });
+      const error = await failure(driver[how](session, 'hello'));
+      expect(error).toMatchObject({ kind: 'unreachable', details: { aborted: true } });
+      expect(error.message).toContain('The run was aborted, and is at rest.');
+      expect(server.get(session.id).status.type).toBe('idle');
+      expect(server.count(ABORT)).toBe(1);
+    },
+  );
+
+  it('that was queued behind another run, and whose answer was lost, leaves that run alone', async () => {
+    const { server, driver, prompted } = await start();
+    const session = await driver.createSession({ directory: '/p' });
+    const first = failure(driver.send(session, 'first'));
+    await prompted();
+    server.fault(PROMPT, { answerLost: true });
+    const error = await failure(driver.send(session, 'second', { queue: true }));
+    expect(error.kind).toBe('unreachable');
+    expect(error.message).toContain('The prompt may be queued all the same.');
+    expect(server.count(ABORT)).toBe(0);
+    expect(server.get(session.id).status.type).toBe('busy');
+    await driver.abort(session);
+    await first;
+  });
+
   it('over all tries ends the chain of models', async () => {
     const { server, driver } = await start();
     const error = await failure(

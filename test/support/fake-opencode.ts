@@ -48,6 +48,8 @@ export interface Fault {
   hang?: boolean;
   /** Cut the connection without an answer. */
   cut?: boolean;
+  /** Do what was asked, and cut the connection instead of the answer. */
+  answerLost?: boolean;
   /** How often the fault applies. Default: until it is cleared. */
   times?: number;
 }
@@ -188,7 +190,8 @@ export class FakeOpencode extends FakeState {
       res.writeHead(401, { 'www-authenticate': 'Basic realm="Secure Area"' }).end();
       return;
     }
-    if (await this.spoil(res, route)) return;
+    const fault = this.nextFault(route);
+    if (fault && (await spoil(res, fault))) return;
     if (!known) return send(res, 200, WEB_APP, 'text/html');
 
     const header = headers['x-opencode-directory'];
@@ -211,26 +214,31 @@ export class FakeOpencode extends FakeState {
       this.hold.count += 1;
       await this.hold.released;
     }
-    if (json === undefined) res.writeHead(204).end();
+    if (fault?.answerLost) res.destroy();
+    else if (json === undefined) res.writeHead(204).end();
     else send(res, 200, json, 'application/json');
   }
 
-  /** Returns true if a fault has dealt with the request. */
-  private async spoil(res: ServerResponse, route: string | undefined): Promise<boolean> {
+  /** The fault that applies to this request; it is counted. */
+  private nextFault(route: string | undefined): Fault | undefined {
     const name = route !== undefined && this.faults.has(route) ? route : '*';
     const fault = this.faults.get(name);
-    if (!fault) return false;
-    if (fault.times !== undefined) {
+    if (fault?.times !== undefined) {
       fault.times -= 1;
       if (fault.times <= 0) this.faults.delete(name);
     }
-    if (fault.cut) res.destroy();
-    if (fault.cut || fault.hang) return true;
-    if (fault.delayMs) await pause(fault.delayMs);
-    if (fault.status === undefined && fault.body === undefined) return false;
-    send(res, fault.status ?? 200, fault.body ?? { message: 'a fault' }, fault.contentType);
-    return true;
+    return fault;
   }
+}
+
+/** Returns true if the fault has dealt with the request. */
+async function spoil(res: ServerResponse, fault: Fault): Promise<boolean> {
+  if (fault.cut) res.destroy();
+  if (fault.cut || fault.hang) return true;
+  if (fault.delayMs) await pause(fault.delayMs);
+  if (fault.status === undefined && fault.body === undefined) return false;
+  send(res, fault.status ?? 200, fault.body ?? { message: 'a fault' }, fault.contentType);
+  return true;
 }
 
 function send(res: ServerResponse, status: number, body: unknown, contentType?: string): void {

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { BoundedMap } from '../../lib/bounded.js';
 import { type Clock, SystemClock } from '../../lib/clock.js';
 import type { DriverApi } from '../driver-api.js';
+import { OpencodeError } from '../http/errors.js';
 import { RecognisingDriverApi } from '../recognising-driver-api.js';
 import { type CheckOptions, checkAvailability, probeServer } from './availability.js';
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
@@ -415,9 +416,12 @@ export class OpencodeDriver {
     } catch (error) {
       followed.end();
       const failure = asDriverError(error, { sessionID: place.id });
-      if (!isSent || !signal?.aborted) throw failure;
+      const wasInterrupted = signal?.aborted === true;
+      if (!isSent || !(wasInterrupted || mayHaveArrived(error))) throw failure;
+      // The run under way is somebody else's.
+      if (queue) throw failure.with({}, 'The prompt may be queued all the same.');
       const { aborted, says } = await followed.bringToRest();
-      throw failure.with({ aborted }, says);
+      throw aborted === undefined && !wasInterrupted ? failure : failure.with({ aborted }, says);
     }
     return followed;
   }
@@ -452,6 +456,11 @@ export class OpencodeDriver {
     await this.#ask(() => removeSession(this.#deps, session, { sentAt, isAtRest }));
     this.#sentAt.delete(session.id);
   }
+}
+
+/** The server may have taken a request whose answer was not heard. */
+function mayHaveArrived(error: unknown): boolean {
+  return error instanceof OpencodeError && (error.kind === 'timeout' || error.kind === 'network');
 }
 
 function checked(session: SessionRef): SessionRef {
