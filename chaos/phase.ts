@@ -5,6 +5,7 @@ import { Environment, type Secrets } from './environment.js';
 import type { Emit, Evidence, Violation } from './evidence.js';
 import { doFault } from './faults.js';
 import { Judge } from './judge.js';
+import { PARKED_SLACK_MS } from './laws/ways-back.js';
 import type { Limits } from './limits.js';
 import { FAULTS, type FaultGroup, type Phase, type PlannedFault } from './schedule.js';
 import { POLL_MS, plain, Watch } from './watch.js';
@@ -168,7 +169,8 @@ class PhaseRun {
   /** Waits until everything that was begun has ended, or has had the time to. */
   async #drain(): Promise<void> {
     const { limits, slackMs } = this.#o;
-    const longest = limits.toolTime + limits.verify * 3 + slackMs + RECOVER_MS;
+    const ended = limits.toolTime + limits.verify * 3 + slackMs;
+    const longest = Math.max(ended, PARKED_SLACK_MS) + RECOVER_MS;
     const deadline = Date.now() + longest;
     const { recovers, waysBack } = this.#judge;
     const settled = () => this.#workload.open === 0 && !recovers.pending && !waysBack.pending;

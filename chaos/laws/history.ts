@@ -87,16 +87,21 @@ export class History {
   }
 
   /**
-   * How long these excuses held between the two moments, summed over the excuses. Infinite if one still holds and
-   * `until` is infinite.
+   * For how long of the time between the two moments at least one of these excuses held, ms. Infinite if one still
+   * holds and `until` is infinite.
    */
   excusedMs(excuses: readonly Excuse[], since: number, until: number): number {
-    const overlaps = excuses.flatMap((excuse) =>
-      (this.#past.get(excuse) ?? []).map(({ from, to }) =>
-        Math.max(0, Math.min(to, until) - Math.max(from, since)),
-      ),
-    );
-    return overlaps.reduce((sum, ms) => sum + ms, 0);
+    const times = excuses
+      .flatMap((excuse) => this.#past.get(excuse) ?? [])
+      .sort((a, b) => a.from - b.from);
+    let counted = since;
+    let sum = 0;
+    for (const { from, to } of times) {
+      const end = Math.min(to, until);
+      sum += Math.max(0, end - Math.max(from, counted));
+      counted = Math.max(counted, end);
+    }
+    return sum;
   }
 
   #changed(now: readonly Excuse[], at: number): void {

@@ -11,7 +11,7 @@ import type { History } from './history.js';
  * Counted from when the quota is back: the first run of a provider is tried, a prompt that is not accepted is sent
  * again after a minute, and then the others follow.
  */
-const PARKED_SLACK_MS = 150_000;
+export const PARKED_SLACK_MS = 150_000;
 /** Lines that a full disk refused are lost or read late. */
 const DISK_MS = 30_000;
 

@@ -171,6 +171,15 @@ describe('no restart without a fault', () => {
     expectOne(story, 'declared unresponsive without a fault');
   });
 
+  it('counts a moment once in which the server was both frozen and silent', () => {
+    const story = new Story();
+    story.tell({ kind: 'excuses', excuses: ['server frozen', 'server silent'] });
+    story.now += 1_000;
+    story.tell({ kind: 'excuses', excuses: [] });
+    story.wait(1).log('server.restarting', { reason: 'unresponsive', pid: SERVER.pid });
+    expectOne(story, 'declared unresponsive without a fault');
+  });
+
   it('takes a frozen server, and a pile of sessions that retry, for a reason', () => {
     const story = new Story();
     story.tell({ kind: 'excuses', excuses: ['server frozen'] });

@@ -211,16 +211,22 @@ class Laws {
     throw new Error(`${session.id} was healthy, cut by a dispose at ${now}`);
   }
 
+  /** A person may try it on any server that runs. The watchdog itself does so only if the server is well. */
+  #canBeAborted({ sessionID, reason }: Extract<Act, { act: 'abort' }>, now: number): void {
+    const { kind } = this.watchdog().server.state;
+    if (reason === 'manual' || kind === 'healthy' || kind === 'restarting') return;
+    throw new Error(`${sessionID}: an abort while the server is ${kind}, at ${now}`);
+  }
+
   decided(act: Act, now: number): void {
     switch (act.act) {
       case 'abort':
         if (this.#aborting.has(act.sessionID)) {
           throw new Error(`${act.sessionID}: a second abort while one is under way, at ${now}`);
         }
-        if (this.#acting || !this.watchdog().server.healthy) {
-          // Within one batch of decisions an abort may come before the restart that makes it void, never after it.
-          if (this.#acting) throw new Error(`an abort after a restart was decided, at ${now}`);
-        }
+        // Within one batch of decisions an abort may come before the restart that makes it void, never after it.
+        if (this.#acting) throw new Error(`an abort after a restart was decided, at ${now}`);
+        this.#canBeAborted(act, now);
         this.#aborting.add(act.sessionID);
         return;
       case 'start':
