@@ -277,8 +277,8 @@ function slowestActivity(
   if (run.preparing) consider('(preparing)', Math.max(run.startedAt, run.progressAt));
   if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
   // Streamed text is in the transcript only at its end (seen on 1.18.33). Without an event stream it may be coming all
-  // the time.
-  if (!context.listening && run.answeringSince !== undefined) {
+  // the time. While a stream that was lost is being opened again, nothing is judged: it will tell.
+  if (context.inspecting && run.answeringSince !== undefined) {
     // Text that was heard before the stream broke shows that the answer was streaming then.
     consider('(answering)', Math.max(run.answeringSince, run.progressAt));
   }

@@ -83,6 +83,17 @@ describe('without an event stream', () => {
     expect(w.stuck()).toEqual(['tool_time']);
   });
 
+  test('an answer is not judged while a stream that was lost is being opened again', () => {
+    const w = world({ policy: { stall: { maxToolTime: 20 * SECOND } } }).prompt('s');
+    const answeringSince = w.at;
+    w.text('s').lost();
+    live(w, 30 * SECOND, () => ({ answeringSince }));
+    w.inspected('s', { answeringSince }).poll({ s: BUSY });
+    expect(w.stuck()).toEqual([]);
+    w.unavailable();
+    expect(w.stuck()).toEqual(['tool_time']);
+  });
+
   test('a running tool explains the quiet until it has ended', () => {
     const w = found();
     const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at }];
