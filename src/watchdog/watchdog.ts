@@ -434,6 +434,8 @@ export class Watchdog {
   }
 
   #reviewServer(at: number): void {
+    const breakerClosesAt = this.server.reviewBreaker(at);
+    if (breakerClosesAt !== undefined) this.#wakeAt(breakerClosesAt);
     const own = this.server.ownReason();
     if (own !== undefined && this.#restart(own, at, this.server.detail())) return;
     if (!this.server.healthy) return;

@@ -51,7 +51,6 @@ export class CircuitBreaker {
   /** Asks for one restart now. It counts only if the answer is `go`. */
   admit(at: number): Admission {
     this.#prune(at);
-    this.#settle(at);
     if (this.#state.kind === 'open') {
       if (at < this.#state.until) return { kind: 'held', until: this.#state.until };
       const open = this.#state;
@@ -84,15 +83,30 @@ export class CircuitBreaker {
     return true;
   }
 
+  /** The server is healthy still. Returns true if that closes a breaker that opened over it. */
+  stillHealthy(at: number): boolean {
+    // A restart that failed may have left the old server as it was.
+    this.#healthySince ??= at;
+    return this.#settle(at);
+  }
+
+  /** When it closes if the server stays healthy; undefined if it is closed. */
+  get closesAt(): number | undefined {
+    if (this.#state.kind === 'closed' || this.#healthySince === undefined) return undefined;
+    const stable = this.#healthySince + this.#policy.window;
+    return this.#state.kind === 'open' ? Math.max(this.#state.until, stable) : stable;
+  }
+
   /** A restart (or first start) did not lead to health: the next one's backoff counts from here. */
   failed(at: number): void {
     this.#failedAt = at;
   }
 
-  /** The server is not healthy any more. */
-  unhealthy(at: number): void {
-    this.#settle(at);
+  /** The server is not healthy any more. Returns true if its health until now closes the breaker. */
+  unhealthy(at: number): boolean {
+    const closes = this.#settle(at);
     this.#healthySince = undefined;
+    return closes;
   }
 
   #go(at: number, state: State = this.#state): Admission {
@@ -128,10 +142,15 @@ export class CircuitBreaker {
     while ((this.#restarts[0] ?? at) < from) this.#restarts.shift();
   }
 
-  #settle(at: number): void {
-    if (this.#healthySince === undefined || at - this.#healthySince < this.#policy.window) return;
+  /** Takes into account how long the server has been healthy. Returns true if that closes the breaker. */
+  #settle(at: number): boolean {
+    if (this.#healthySince === undefined || at < this.#healthySince + this.#policy.window) {
+      return false;
+    }
     this.#openings = 0;
-    // The breaker opened although the server stayed healthy, and no restart was asked for since.
-    if (this.#state.kind === 'open' && at >= this.#state.until) this.#state = { kind: 'closed' };
+    const { closesAt } = this;
+    if (closesAt === undefined || at < closesAt) return false;
+    this.#state = { kind: 'closed' };
+    return true;
   }
 }

@@ -199,6 +199,13 @@ export class ServerWatch {
     }
   }
 
+  /** Closes a breaker that opened over a healthy server. Returns when to ask again, if it is open still. */
+  reviewBreaker(at: number): number | undefined {
+    if (!this.healthy) return undefined;
+    if (this.breaker.stillHealthy(at)) this.#breakerClosed(at);
+    return this.breaker.closesAt;
+  }
+
   /** What `dryRun` or a pause left undone may be decided again. */
   takeUpLeft(): void {
     this.#skipped = false;
@@ -311,9 +318,7 @@ export class ServerWatch {
     const previousVersion = this.#version;
     this.#version = version ?? this.#version;
     const hasChanged = previousVersion !== undefined && previousVersion !== this.#version;
-    if (this.breaker.healthy(at)) {
-      this.#emit({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
-    }
+    if (this.breaker.healthy(at)) this.#breakerClosed(at);
     this.#emit({
       note: 'server.healthy',
       ...(this.#version === undefined ? {} : { version: this.#version }),
@@ -321,6 +326,14 @@ export class ServerWatch {
       ...(this.#pid === undefined ? {} : { pid: this.#pid }),
       ...(tookMs === undefined ? {} : { tookMs }),
     });
+  }
+
+  #unhealthy(at: number): void {
+    if (this.breaker.unhealthy(at)) this.#breakerClosed(at);
+  }
+
+  #breakerClosed(at: number): void {
+    this.#emit({ note: 'server.breaker_closed', restarts: this.breaker.recent(at) });
   }
 
   /** The server is alive but refuses our credentials. That is never a reason to restart it (facts, section 2). */
@@ -341,7 +354,7 @@ export class ServerWatch {
     if (this.acting) return;
     if (this.#state.kind === 'healthy') {
       if (this.#liveness.isOfGap(o.startedAt) || !this.#liveness.failedTooOften(o.at)) return;
-      this.breaker.unhealthy(o.at);
+      this.#unhealthy(o.at);
     }
     this.#liveness.forgive();
     const { answered, means, version, starting, certain } = o;
@@ -390,7 +403,7 @@ export class ServerWatch {
     if (!this.#liveness.failedTooOften(at)) return;
     const silentMs = this.#liveness.silentMs(at);
     const { failures } = this.#liveness;
-    this.breaker.unhealthy(at);
+    this.#unhealthy(at);
     this.#skipped = false;
     this.#state = { kind: 'unresponsive', since: at, failures, lastError: error };
     this.#emit({
@@ -405,7 +418,7 @@ export class ServerWatch {
     // An exit that our own restart caused is no news, and neither is the exit of an older process.
     if (this.acting || this.#state.kind === 'down') return;
     if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
-    this.breaker.unhealthy(o.at);
+    this.#unhealthy(o.at);
     this.#skipped = false;
     this.#suspension.clear();
     this.#state = { kind: 'down', since: o.at, lastError: 'the process ended' };
@@ -471,7 +484,7 @@ export class ServerWatch {
         was.kind === 'restarting' ? was.before : { kind: 'down', since: o.at, lastError: o.error };
     } else {
       this.#pid = undefined;
-      this.breaker.unhealthy(o.at);
+      this.#unhealthy(o.at);
       this.#state = { kind: 'down', since: o.at, lastError: o.error };
     }
   }

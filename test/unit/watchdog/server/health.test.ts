@@ -357,6 +357,51 @@ describe('the breaker', () => {
     expect(w.watchdog.server.breaker.state.kind).toBe('closed');
   });
 
+  describe('over a healthy server', () => {
+    const restart = { maxRestarts: 1, window: 10 * MINUTE, cooldown: 15 * MINUTE };
+    /** A crash spends the budget, and a wedged session asks for one restart more. Then its run ends by itself. */
+    const opened = (): World => {
+      const w = world({ policy: { restart } }).exits().restartDone().prompt().fails('s', 5);
+      w.abortFailed().advance(MINUTE).abortFailed().advance(MINUTE).abortFailed();
+      expect(w.notes('server.breaker_open')).toMatchObject([{ reason: 'wedged' }]);
+      return w.status('s', 'idle');
+    };
+    const state = (w: World) => w.watchdog.server.breaker.state;
+
+    test('closes when its time is over, although nobody asks for a restart', () => {
+      const w = opened().advance(15 * MINUTE - 1);
+      expect(state(w).kind).toBe('open');
+      w.advance(1);
+      expect(state(w).kind).toBe('closed');
+      expect(w.notes('server.breaker_closed')).toEqual([
+        { note: 'server.breaker_closed', restarts: 0 },
+      ]);
+      expect(w.advance(24 * 60 * MINUTE).notes('server.breaker_closed')).toHaveLength(1);
+    });
+
+    test('says that it closes at the crash that comes before the next tick', () => {
+      const w = opened();
+      w.at += 20 * MINUTE;
+      w.exits();
+      expect(w.notes('server.breaker_closed')).toHaveLength(1);
+      expect(w.acts('restart').at(-1)).toMatchObject({ reason: 'exited' });
+    });
+
+    test('closes after a trial that failed and left the server as it was', () => {
+      const short = { ...restart, cooldown: MINUTE };
+      const w = world({ policy: { restart: short } })
+        .exits()
+        .advance(MINUTE)
+        .restartDone();
+      w.tell({ kind: 'restart.requested', reason: 'schedule' }).advance(9 * MINUTE + 1);
+      expect(state(w).kind).toBe('half_open');
+      w.restartFailed(true).advance(10 * MINUTE - 1);
+      expect(state(w).kind).toBe('half_open');
+      w.advance(1);
+      expect(w.notes('server.breaker_closed')).toHaveLength(1);
+    });
+  });
+
   test('gives up with restart.giveUp exit', () => {
     const exit = { restart: { ...policy.restart, giveUp: 'exit' as const } };
     const w = crashLoop(world({ policy: exit }).exits());
