@@ -1,9 +1,11 @@
 /** `pause`, `resume`, `restart`, and the daemon's part of `abort`: what a person asks of the running daemon. */
 import type { LoadedConfig } from '../config/load.js';
 import { SystemClock, sleep } from '../lib/clock.js';
+import { serverKey } from '../lib/state-dir.js';
 import { createControl } from '../process/control/auto.js';
+import { LockHeldError } from '../process/lock.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
-import { apiFor, controlOptions, onceDeps } from './server.js';
+import { apiFor, controlOptions, lockServer, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadToAct, printJson } from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 
@@ -89,9 +91,9 @@ async function daemonOf(loaded: LoadedConfig): Promise<DaemonClient | undefined>
   }
 }
 
+/** As the lock and the state directory see it: every name of loopback is one host. */
 function sameServer(a: string, b: string): boolean {
-  const origin = (url: string) => new URL(url).origin;
-  return URL.canParse(a) && URL.canParse(b) && origin(a) === origin(b);
+  return URL.canParse(a) && URL.canParse(b) && serverKey(a) === serverKey(b);
 }
 
 /** Waits for the end of the restart that was asked for, or of the one that was under way already. */
@@ -139,9 +141,27 @@ function isOver({ tookMs, error }: DaemonStatus['restarts'][number]): boolean {
   return tookMs !== undefined || error !== undefined;
 }
 
+/** A daemon that cannot be asked would take our restart for a crash, so the lock must be free. */
 async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
-  complain('no daemon watches this server: restarting it here …');
   const clock = new SystemClock();
+  try {
+    const lock = await lockServer(loaded, clock);
+    try {
+      return await restartLocked(loaded, clock);
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    if (!(error instanceof LockHeldError)) throw error;
+    const { pid } = error;
+    const { listen } = loaded.config.status;
+    const says = `the server was not restarted: opencode-watchdog (pid ${pid}) watches it, and cannot be asked at ${listen} (status.listen). Give that daemon an address there, or stop it`;
+    return { ok: false, says };
+  }
+}
+
+async function restartLocked(loaded: LoadedConfig, clock: SystemClock): Promise<Outcome> {
+  complain('no daemon watches this server: restarting it here …');
   const client = apiFor(loaded, clock);
   const { signal } = new AbortController();
   const { control } = await createControl(controlOptions(loaded, clock, onceDeps(client)), signal);

@@ -23,18 +23,17 @@ import { StopSignals } from '../daemon/stop-signals.js';
 import { SystemClock } from '../lib/clock.js';
 import { endAll } from '../lib/end-all.js';
 import { createRedactor } from '../lib/redaction.js';
-import { serverStateDir } from '../lib/state-dir.js';
 import { messageOf } from '../opencode/http/errors.js';
 import { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { whyMissing } from '../process/identity/binary.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
-import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
+import { type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { copyPolicy } from '../watchdog/policy.js';
 import { refuseUnknownEvents } from './notify.js';
-import { controlOptions, ensurePassword, serverUser } from './server.js';
+import { controlOptions, ensurePassword, lockServer, serverUser } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -68,7 +67,7 @@ export async function run(options: RunOptions): Promise<number> {
     caller: 'daemon',
     ...(user && { user }),
   });
-  const lock = await lockServer(loaded, clock);
+  const lock = await lockToAct(loaded, clock);
   const access = statusAccess(loaded, process.env, process.cwd());
   const telemetry = createTelemetry({
     level: config.log.level,
@@ -214,11 +213,11 @@ async function refuseMissingProgram(
 }
 
 /** Two daemons that act on one server would undo each other's work. A daemon that only watches does no harm. */
-async function lockServer({ config }: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
+async function lockToAct(loaded: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
+  const { config } = loaded;
   if (config.dryRun || config.server.control === 'observe') return undefined;
-  const stateDir = serverStateDir(process.env, config.server.url);
   try {
-    return await acquireLock({ url: config.server.url, env: process.env, stateDir, clock });
+    return await lockServer(loaded, clock);
   } catch (error) {
     if (error instanceof LockHeldError) throw new ExitError(EXIT.failed, error.message);
     throw error;

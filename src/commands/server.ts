@@ -10,6 +10,7 @@ import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
 import { findUser, type ServerUser } from '../process/identity/user.js';
+import { acquireLock, type Lock } from '../process/lock.js';
 import { complain, EXIT, ExitError } from './shared.js';
 
 /** The guard of a command that acts once. The daemon's guard learns more from its control. */
@@ -58,6 +59,13 @@ export function ensurePassword(loaded: LoadedConfig): void {
   if (secrets.password !== undefined || !maySpawn || config.dryRun) return;
   secrets.password = makePassword(process.env, url);
   loaded.passwordIsMade = true;
+}
+
+/** Makes this process the only one of ours that acts on the server's process. @throws LockHeldError */
+export function lockServer({ config }: LoadedConfig, clock: Clock): Promise<Lock> {
+  const { url } = config.server;
+  const { env } = process;
+  return acquireLock({ url, env, stateDir: serverStateDir(env, url), clock });
 }
 
 /** For a command that acts once and ends: it ignores what the process says meanwhile, and prints notices to stderr. */

@@ -182,6 +182,47 @@ describe('restart', () => {
       await commanded.stop();
     }
   });
+
+  it('is made by the daemon, whichever name of loopback the URL has', async () => {
+    const config = {
+      server: { url: world.server.url, control: 'command', restartCommand: ['true'] },
+      status: { listen: `unix:${join(world.folder, 'named.sock')}` },
+    };
+    const path = join(world.folder, 'named.yaml');
+    await writeFile(path, stringify(config));
+    const named = await startDaemon({ config, env: world.env() });
+    try {
+      await Promise.all([named.saw('status.listening'), named.saw('server.healthy')]);
+      const url = world.server.url.replace('127.0.0.1', 'localhost');
+      const { code, err } = await world.run('restart', '--config', path, '--url', url);
+      expect([code, err]).toEqual([0, expect.stringContaining('the daemon restarts the server')]);
+      expect(named.events('server.restarting', { reason: 'manual' })).toHaveLength(1);
+    } finally {
+      await named.stop();
+    }
+  });
+
+  it('is refused beside a daemon that cannot be asked', async () => {
+    const made = join(world.folder, 'restarted');
+    const config = {
+      server: { url: world.server.url, control: 'command', restartCommand: ['touch', made] },
+      status: { listen: 'off' },
+    };
+    const path = join(world.folder, 'off.yaml');
+    await writeFile(path, stringify(config));
+    const silent = await startDaemon({ config, env: world.env() });
+    try {
+      await silent.saw('server.healthy');
+      const { code, err } = await world.run('restart', '--config', path);
+      expect([code, err]).toEqual([1, expect.stringContaining(`pid ${silent.pid}`)]);
+      expect(err).toContain('status.listen');
+      expect(existsSync(made)).toBe(false);
+    } finally {
+      await silent.stop();
+    }
+    expect((await world.run('restart', '--config', path)).code).toBe(0);
+    expect(existsSync(made)).toBe(true);
+  });
 });
 
 describe('completion', () => {
