@@ -18,8 +18,8 @@ import { EventLoop } from './event-loop.js';
 import { OrphanSweeper } from './orphan-sweeper.js';
 import type { ServiceManager } from './service-manager.js';
 
-/** How long one health probe may take while a server starts: it may accept a connection and then never answer. */
-const START_PROBE_MS = 1_000;
+/** The least that the first probe may take, whatever `probe.timeout` says: its failure leads to a start. */
+const MIN_START_PROBE_MS = 1_000;
 
 export interface DaemonOptions {
   config: Config;
@@ -126,7 +126,8 @@ export class Daemon {
       this.#loop = loop;
       status = openStatus?.(loop.status);
       this.#options.serviceManager?.watch(loop);
-      const probe = await this.#client.probe(stopped, START_PROBE_MS);
+      const probeMs = Math.max(MIN_START_PROBE_MS, config.probe.timeout);
+      const probe = await this.#client.probe(stopped, probeMs);
       stopped.throwIfAborted();
       if (config.dryRun && probe.kind === 'failed') {
         telemetry.emit('server.notice', {

@@ -1,8 +1,12 @@
 /** Makes one health probe, with the result that process control needs. */
 import type { ServerApi } from './server-api.js';
 
-/** A server may accept a connection while it starts and never answer it. */
-const PROBE_MS = 1_000;
+/**
+ * A server may accept a connection while it starts and never answer it. Twice the slowest answer of a healthy server
+ * that was seen (5 s, while a write lock held up its database; facts, section 14): what gets no answer may be ended. A
+ * caller that waits less gives up by its signal.
+ */
+const PROBE_MS = 10_000;
 
 export interface Answering {
   version?: string;

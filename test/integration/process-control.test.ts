@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { sleep } from '../../src/lib/clock.js';
 import { AdoptControl } from '../../src/process/control/adopt.js';
 import { createControl } from '../../src/process/control/auto.js';
 import { CommandControl } from '../../src/process/control/command.js';
@@ -237,6 +238,15 @@ describe('command', () => {
     expect(error.serverAlive).toBe('unknown');
   });
 
+  test('a start leaves a server that answers, however late, to run on', async () => {
+    const { pid } = await foreign();
+    const command = control(`touch ${habitat.dir}/was-run`);
+    expect(await command.start(habitat.signal)).toMatchObject({ pid, version: 'fake' });
+    expect(existsSync(join(habitat.dir, 'was-run'))).toBe(false);
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => habitat.exits.length === 1);
+  });
+
   test('a command that does not exist is named', async () => {
     const command = control('', { restartCommand: ['no-such-command', '--token', 'hunter2'] });
     const error = await failure(command.start(habitat.signal));
@@ -264,6 +274,22 @@ describe('observe', () => {
     await control.dispose();
     expect(isAlive(pid)).toBe(true);
   });
+});
+
+test('a server that runs already and answers too slowly for a short start timeout is not replaced', async () => {
+  const { pid } = await foreign();
+  const options = habitat.options({ startTimeoutMs: 300 });
+  const { isHealthy } = options.deps;
+  options.deps.isHealthy = async (within) => {
+    await sleep(habitat.clock, 1_000, within).catch(() => undefined);
+    return within.aborted ? null : isHealthy(within);
+  };
+  for (const control of [new AdoptControl(options), new SpawnControl(options)]) {
+    await control.attach(habitat.signal);
+    expect(await control.start(habitat.signal)).toMatchObject({ pid, version: 'fake' });
+    await control.dispose('stop');
+    expect(isAlive(pid)).toBe(true);
+  }
 });
 
 test('a server whose answers are strange is taken on as it is, and never replaced', async () => {

@@ -30,7 +30,15 @@ export class CommandControl extends LocalControl {
     this.#options = options;
   }
 
-  start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+  async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    const { deps, clock } = this.#options;
+    const began = clock.now();
+    // The command would end a server that is only slow to answer.
+    const health = await deps.isHealthy(signal);
+    signal.throwIfAborted();
+    if (health !== null) {
+      return this.attached({ kind: 'healthy', ...health, tookMs: clock.now() - began }, signal);
+    }
     onStarting?.();
     return this.runCommand(this.#options.restartCommand, signal, undefined);
   }

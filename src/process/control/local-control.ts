@@ -128,10 +128,13 @@ export abstract class LocalControl implements ServerControl {
     if (found.kind === 'proven') {
       this.notice('info', `opencode runs already: ${describeProcess(found.server)}`);
       const outcome = await awaitHealth({ deps, clock, timeoutMs: startTimeoutMs, signal });
-      if (outcome.kind === 'healthy') {
+      // Within a short start timeout every wait for an answer is short. A slow server gets one long wait before its end.
+      const health = outcome.kind === 'healthy' ? outcome : await deps.isHealthy(signal);
+      signal.throwIfAborted();
+      if (health !== null) {
         const { pid } = await this.local.take(found);
-        const { version, tookMs } = outcome;
-        return { pid, tookMs, ...(version !== undefined && { version }) };
+        const { version } = health;
+        return { pid, tookMs: clock.now() - began, ...(version !== undefined && { version }) };
       }
       this.notice('warn', `it did not get healthy within ${startTimeoutMs} ms and is replaced`);
       await this.local.end(signal);

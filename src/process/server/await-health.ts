@@ -11,7 +11,7 @@ const PROBE_EVERY_MS = 50;
  */
 const FIRST_PROBE_MS = 250;
 const PATIENT_AFTER = 8;
-const MAX_PROBE_MS = 5_000;
+const MAX_PROBE_MS = 10_000;
 
 export interface AwaitHealthOptions {
   deps: Pick<ControlDeps, 'isHealthy'>;

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
 import { SystemClock } from '../../../../src/lib/clock.js';
+import { isHealthy } from '../../../../src/opencode/is-healthy.js';
+import type { ProbeResult } from '../../../../src/opencode/server-api.js';
 import { awaitHealth } from '../../../../src/process/server/await-health.js';
+import { FakeClock } from '../../../support/fake-clock.js';
 
 const clock = new SystemClock();
 const { signal } = new AbortController();
@@ -28,6 +31,20 @@ test('a server that is slow to answer is given more time at last', async () => {
   expect(await awaitHealth({ deps, clock, timeoutMs: 30_000, signal })).toMatchObject({
     kind: 'healthy',
   });
+});
+
+test.each([1_500, 5_000])('a server that answers after %i ms is seen to be healthy', async (ms) => {
+  const fake = new FakeClock();
+  const probe = (cut?: AbortSignal, timeoutMs = Number.POSITIVE_INFINITY) =>
+    new Promise<ProbeResult>((resolve) => {
+      fake.after(ms, () => resolve({ kind: 'ok', version: '1.18.33' }));
+      fake.after(timeoutMs, () => resolve({ kind: 'failed', failure: 'timeout', error: 'late' }));
+      cut?.addEventListener('abort', () => resolve({ kind: 'aborted' }), { once: true });
+    });
+  const deps = { isHealthy: (cut: AbortSignal) => isHealthy({ probe }, cut) };
+  const waiting = awaitHealth({ deps, clock: fake, timeoutMs: 60_000, signal });
+  await fake.advance(90_000);
+  expect(await waiting).toMatchObject({ kind: 'healthy', version: '1.18.33' });
 });
 
 test('waiting ends when the process does, and when time is up', async () => {
