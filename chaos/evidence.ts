@@ -57,7 +57,7 @@ export type Evidence = { at: number } & (
   | { kind: 'session.begun'; sessionID: string }
   /** A person did something to it. Its limit counts from now on. */
   | { kind: 'session.ripe'; sessionID: string }
-  /** A person has sent it another prompt, or has tried to. */
+  /** A person has sent it another prompt, and the server has taken it. */
   | { kind: 'session.prompted'; sessionID: string }
   | { kind: 'session.ended'; sessionID: string; finish: string }
   /** Its server process is gone, and its run with it. */

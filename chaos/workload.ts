@@ -168,11 +168,17 @@ export class Workload {
     if (does === 'prompt') {
       // The run counts as parked if it was ended and its server is still there.
       if (this.#open.has(id) || this.#stop.aborted) return this.#stop.aborted;
-      this.#emit({ kind: 'session.prompted', sessionID: id });
       const body = { parts: [{ type: 'text', text: '[[ok]]' }] };
-      // A prompt without an answer may have been accepted anyway.
-      await this.#call('POST', `/session/${id}/prompt_async`, directory, body, PROMPT_MS);
-      return true;
+      const path = `/session/${id}/prompt_async`;
+      const { opencode } = this.#environment;
+      try {
+        await opencode.call('POST', path, directory, body, PROMPT_MS);
+        this.#emit({ kind: 'session.prompted', sessionID: id });
+        return true;
+      } catch (error) {
+        // A server that is down has taken nothing. Of any other prompt without an answer nobody knows whether it was taken.
+        return !isRefused(error);
+      }
     }
     if (does === 'delete') {
       if ((await this.#call('DELETE', `/session/${id}`, directory)) !== true) return false;
@@ -207,6 +213,11 @@ export class Workload {
       return undefined;
     }
   }
+}
+
+function isRefused(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
 }
 
 function finishOf(messages: Message[] | undefined): string {
