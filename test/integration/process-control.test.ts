@@ -124,6 +124,58 @@ describe('adopt', () => {
   });
 });
 
+describe('a stop', () => {
+  const started = async () => {
+    const control = new SpawnControl(habitat.options());
+    return { control, pid: (await control.start(habitat.signal)).pid! };
+  };
+  const adoptedAndRestarted = async () => {
+    await foreign();
+    const control = new AdoptControl(habitat.options());
+    await control.attach(habitat.signal);
+    return { control, pid: (await control.restart(habitat.signal)).pid! };
+  };
+
+  test.each([
+    ['started', started],
+    ['adopted and restarted', adoptedAndRestarted],
+  ])('leaves the server of somebody else who took the place of one that we %s', async (_, make) => {
+    const { control, pid } = await make();
+    expect(await control.endsOnStop()).toBe(true);
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => habitat.exits.length > 0);
+    const theirs = await foreign();
+    expect(await control.endsOnStop()).toBe(false);
+    await control.dispose('stop');
+    expect(isAlive(theirs.pid)).toBe(true);
+  });
+
+  test('ends our server also when the wrapper above it was killed alone', async () => {
+    const command = ['sh', '-c', '"$@" & wait', 'sh', ...habitat.command];
+    const control = new SpawnControl(habitat.options({ command }));
+    const { pid } = await control.start(habitat.signal);
+    const [wrapper] = habitat.processes().filter((each) => each !== pid);
+    process.kill(wrapper!, 'SIGKILL');
+    await waitFor(() => !isAlive(wrapper!));
+    expect(await control.endsOnStop()).toBe(true);
+    await control.dispose('stop');
+    expect(habitat.processes()).toEqual([]);
+  });
+
+  test('of a control that leaves the server says that nothing ends with it', async () => {
+    const own = new SpawnControl(habitat.options());
+    await own.start(habitat.signal);
+    await own.dispose('leave');
+    const external = new ExternalControl(habitat.options());
+    const observe = new ObserveControl(habitat.options(), 'configured');
+    for (const control of [external, observe]) {
+      await control.attach(habitat.signal);
+      expect(await control.endsOnStop()).toBe(false);
+      await control.dispose();
+    }
+  });
+});
+
 describe('external', () => {
   test('ends the server and waits for the one that somebody else starts', async () => {
     const before = await foreign('tool');

@@ -52,6 +52,10 @@ export class CommandControl extends LocalControl {
     return { ...started, ...(old && { oldPid: old.pid }) };
   }
 
+  override async endsOnStop(): Promise<boolean> {
+    return false;
+  }
+
   /** What the command started belongs to its own manager. */
   override async dispose(): Promise<void> {
     this.local.release();

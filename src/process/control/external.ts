@@ -45,6 +45,10 @@ export class ExternalControl extends LocalControl {
     };
   }
 
+  override async endsOnStop(): Promise<boolean> {
+    return false;
+  }
+
   /** The server is left to its manager. */
   override async dispose(): Promise<void> {
     this.local.release();

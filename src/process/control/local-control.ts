@@ -75,13 +75,16 @@ export abstract class LocalControl implements ServerControl {
     return this.local.memory();
   }
 
-  endsOnStop(): Promise<boolean> {
-    return this.isOurs();
+  /** Only what is proven to be ours now: after the end of ours somebody else may have started a server. */
+  async endsOnStop(): Promise<boolean> {
+    const found = await this.local.find();
+    if (found.kind === 'proven') return this.local.isOwn(found.server);
+    return (await this.local.booting()) !== undefined;
   }
 
   async dispose(onExit: 'stop' | 'leave'): Promise<void> {
     try {
-      if (onExit === 'stop' && (await this.isOurs())) await this.local.end();
+      if (onExit === 'stop' && (await this.endsOnStop())) await this.local.end();
     } catch (error) {
       this.notice('error', `the server could not be stopped: ${(error as Error).message}`);
     } finally {
@@ -161,10 +164,5 @@ export abstract class LocalControl implements ServerControl {
       tookMs: clock.now() - began,
       ...(ended && { oldPid: ended.oldPid }),
     };
-  }
-
-  /** Whether this daemon or an earlier one started the server; known only after `find`. */
-  private async isOurs(): Promise<boolean> {
-    return (await this.local.booting()) !== undefined || this.local.ours;
   }
 }

@@ -25,6 +25,10 @@ export class ObserveControl extends LocalControl {
     return this.#refuse('restart');
   }
 
+  override async endsOnStop(): Promise<boolean> {
+    return false;
+  }
+
   /** Never ends a server, whoever started it. */
   override async dispose(): Promise<void> {
     this.local.release();

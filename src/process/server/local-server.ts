@@ -85,9 +85,9 @@ export class LocalServer {
     return this.#watched?.server;
   }
 
-  /** True if this daemon or an earlier one started the server. */
-  get ours(): boolean {
-    return this.#own.launched !== undefined;
+  /** Whether this daemon or an earlier one started a server that was just found. */
+  isOwn(server: ProcessInfo): Promise<boolean> {
+    return this.#own.includes(server);
   }
 
   /** Like `find`, but does not wait for a process that is dying. */

@@ -35,6 +35,8 @@ export class SpawnedServer {
   readonly #options: OwnOptions;
   readonly #records: ServerRecords;
   #launched: Launched | undefined;
+  /** The process that listens, once it is known: it outlives a wrapper that was killed alone. */
+  #serving: ProcessRef | undefined;
   #recordAgain: Timer | undefined;
 
   constructor(options: OwnOptions) {
@@ -105,6 +107,7 @@ export class SpawnedServer {
       // Following the output empties its file in the end, so only the file's owner may do it.
       const files = this.#options.readOnly ? null : this.#records.outputFiles();
       this.#launched ??= relaunched(root, record.mark, files, this.#launchOptions());
+      this.#serving ??= record.server ?? undefined;
       return;
     }
   }
@@ -131,12 +134,14 @@ export class SpawnedServer {
     const root = this.#launched?.root;
     if (!root) return false;
     if (sameProcess(server, root)) return true;
+    if (this.#serving && sameProcess(server, this.#serving)) return true;
     const above = ancestors(server.pid, await this.#options.table.list());
     return above.some((parent) => sameProcess(parent, root));
   }
 
   /** Called when the server is healthy, with the process that listens. */
   serves(server: ProcessRef): void {
+    this.#serving = server;
     if (this.#launched && !this.#options.readOnly) this.#record(this.#launched, server);
   }
 
@@ -152,6 +157,7 @@ export class SpawnedServer {
     this.#launched?.tail?.stop();
     this.#launched?.child?.unref();
     this.#launched = undefined;
+    this.#serving = undefined;
   }
 
   /** Reads the output written so far. */
