@@ -20,6 +20,8 @@ export interface Kind {
    * disturbance the time starts again, because the watchdog counts only what it has observed.
    */
   limit?(limits: Limits): number;
+  /** The same for a run whose last announcement a disturbance hid. Default: `limit`. */
+  limitIfUnheard?(limits: Limits): number;
   permission?: NewSession['permission'];
   /** A model of its provider. Default: `m1`. */
   model?: string;
@@ -54,6 +56,8 @@ const spent = {
   fate: 'stuck',
   reasons: ['wait', 'pileup', 'duration'],
   limit: () => AT_ONCE_MS,
+  // If the announcement of the wait was not heard, the rest of it may be within the limit: the next one tells.
+  limitIfUnheard: ({ maxWait }: Limits) => maxWait,
   provider: QUOTA,
   slow: true,
   prompt: ({ maxWait }: Limits) => `[[429 retry-after=${seconds(maxWait) + 10}]]`,

@@ -54,7 +54,8 @@ export class StuckEnded extends Law {
     const { calmSince } = this.#history;
     if (known.wedged === 'nothing') return;
     if (!stuck || ripeAt === undefined || endedAt !== undefined || calmSince === undefined) return;
-    const limit = kind.limit?.(this.#limits) ?? 0;
+    const unheard = calmSince > ripeAt ? kind.limitIfUnheard : undefined;
+    const limit = (unheard ?? kind.limit)?.(this.#limits) ?? 0;
     const { verify, waitForHealthy } = this.#limits;
     const deferred = known.wedged === undefined ? 0 : waitForHealthy;
     const allowed = limit + verify + this.#slackMs + deferred;

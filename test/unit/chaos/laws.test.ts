@@ -211,6 +211,15 @@ describe('every stuck session ended in time', () => {
     expect(story.broken()).toEqual([]);
   });
 
+  it('lets a wait whose announcement was not heard come to its end', () => {
+    const story = new Story();
+    const sessionID = story.session('quota-back');
+    story.tell({ kind: 'excuses', excuses: ['server silent'] });
+    story.wait(2).tell({ kind: 'excuses', excuses: [] });
+    story.wait(45).abort(sessionID, 'wait');
+    expect(story.broken()).toEqual([]);
+  });
+
   it('sees one that still runs at the end', () => {
     const story = new Story();
     story.session('endless-tool');
