@@ -135,6 +135,28 @@ describe('a webhook', () => {
     expect(h.said('notify.failed')).toEqual([]);
   });
 
+  it('leaves out an event that is not urgent rather than one that is', async () => {
+    const { taken, url } = await receiver();
+    const h = hook(url, { events: ['session'], limits: { maxEvents: 3 } });
+    const recovered = (sessionID: string) =>
+      h.telemetry.emit('session.recovered', { sessionID, attempts: 2, episodeMs: 9 });
+    for (let i = 0; i < 5; i += 1) recovered(`ses_${i}`);
+    h.stuck('ses_stuck');
+    recovered('ses_late');
+    await waitFor(() => taken.length === 1, { interval: 5 });
+    const { events, more } = taken[0]!.body;
+    expect(events.map(({ sessionID }: { sessionID: string }) => sessionID)).toEqual([
+      'ses_1',
+      'ses_2',
+      'ses_stuck',
+    ]);
+    expect(more).toBe(4);
+    for (let i = 0; i < 5; i += 1) h.stuck(`stuck_${i}`);
+    await waitFor(() => taken.length === 2, { interval: 5 });
+    expect(taken[1]!.body).toMatchObject({ more: 2 });
+    expect(taken[1]!.body.events).toHaveLength(3);
+  });
+
   it('tries again after 503, silence and Retry-After, and then it is told', async () => {
     const { taken, url } = await receiver(503, 'hang', { status: 429, retryAfter: '0' }, 200);
     const h = hook(url, { limits: { timeoutMs: 500 } });

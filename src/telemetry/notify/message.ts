@@ -3,13 +3,14 @@ import { hostname } from 'node:os';
 import { printable } from '../../lib/printable.js';
 import type { TelemetryRecord } from '../logger.js';
 import { counted } from '../number-text.js';
-import { topicOf } from './topic.js';
+import { isUrgent, topicOf } from './topic.js';
 
 export const WEBHOOK_FORMATS = ['json', 'slack', 'discord', 'ntfy', 'telegram'] as const;
 export type WebhookFormat = (typeof WEBHOOK_FORMATS)[number];
 
 /**
- * Lines of one webhook message. It is read on a phone, where the first lines count. At the limit: the rest is counted.
+ * Lines of one webhook message, the urgent ones first. It is read on a phone, where the first lines count. At the
+ * limit: the rest is counted.
  */
 export const MAX_LINES = 10;
 /**
@@ -107,6 +108,7 @@ function textOf({ records, more, server, page }: Digest): string {
   for (const { event } of records) kinds.set(event, (kinds.get(event) ?? 0) + 1);
   const summary = [...kinds].map(([event, amount]) => `${amount} × ${event}`).join(', ');
   const lines = records
+    .toSorted((a, b) => Number(isUrgent(b)) - Number(isUrgent(a)))
     .slice(0, MAX_LINES)
     .map((record) => `${sign(record)} ${printable(record.msg, 'line')}`);
   const rest = records.length - lines.length + more;

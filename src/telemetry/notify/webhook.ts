@@ -34,7 +34,10 @@ const WEBHOOK_LIMITS: WebhookLimits = {
   gatherMs: 2_000,
   /** Time between two messages of a webhook. At the limit: the events that come meanwhile are one digest. */
   intervalMs: 60_000,
-  /** Events that one webhook message lists, and that wait for the next. At the limit: the rest is counted (`more`). */
+  /**
+   * Events that one webhook message lists, and that wait for the next. At the limit: the rest is counted (`more`), and
+   * an urgent event takes the place of the oldest that is not urgent.
+   */
   maxEvents: 100,
   tries: 5,
   timeoutMs: 10_000,
@@ -103,8 +106,7 @@ export class Webhook {
     // Events about webhooks are not sent to webhooks: that would never end.
     if (room === 'notify' || this.#stopping.signal.aborted) return;
     if (!this.#isWanted(record, room)) return;
-    if (this.#pending.length < this.#limits.maxEvents) this.#pending.push(record);
-    else this.#more += 1;
+    this.#gather(record);
     if (isUrgent(record) && !this.#urgent) {
       this.#urgent = true;
       // The timer may have been set for later.
@@ -128,6 +130,17 @@ export class Webhook {
 
   #about(): Pick<Digest, 'server' | 'page'> {
     return { server: this.#o.server, page: this.#o.page };
+  }
+
+  /** Where there is no room, an urgent event takes the place of the oldest that is not urgent. */
+  #gather(record: TelemetryRecord): void {
+    if (this.#pending.length >= this.#limits.maxEvents) {
+      this.#more += 1;
+      const least = isUrgent(record) ? this.#pending.findIndex((each) => !isUrgent(each)) : -1;
+      if (least === -1) return;
+      this.#pending.splice(least, 1);
+    }
+    this.#pending.push(record);
   }
 
   #isWanted(record: TelemetryRecord, room: string): boolean {

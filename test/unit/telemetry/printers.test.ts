@@ -31,3 +31,15 @@ it.each(['slack', 'json'] as const)('a webhook of the format %s is sent words', 
     expect(text).toContain('Fix');
   }
 });
+
+it('a message of many events begins with the urgent ones', () => {
+  const event = (name: string, level: string, msg: string) =>
+    ({ event: name, level, time: 0, msg, fields: { sessionID: 'ses_1' } }) as never;
+  const ended = Array.from({ length: 12 }, (_, n) => event('session.ended', 'info', `end ${n}`));
+  const records = [...ended, event('session.wedged', 'error', 'it is wedged')];
+  const { text } = messageFor('slack', { records, more: 0, server: 'http://localhost:4096' });
+  const [head, first, second, ...others] = String(text).split('\n');
+  expect(head).toContain('13 events');
+  expect([first, second]).toEqual(['🔴 it is wedged', '🟢 end 0']);
+  expect(others.at(-1)).toBe('… and 3 more');
+});
