@@ -10,6 +10,7 @@ import { BoundedMap } from '../lib/bounded.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import { RESTART_REASONS, STUCK_REASONS } from '../watchdog/decision.js';
 import type { Instruments } from './instruments.js';
+import { leavesRestart } from './restart-left.js';
 import type { StatusSource } from './source.js';
 
 /** Providers named by metrics. At the limit: the rest is counted as `other`. */
@@ -42,7 +43,8 @@ export class EventCounters {
   readonly #probeSeconds: Histogram;
   readonly #stuckSince = new BoundedMap<string, number>(MAX_PENDING);
   readonly #providers = new Set<string>();
-  #downSince: number | undefined;
+  /** Since when the server is away; `restarting`: only because its restart was decided. */
+  #down: { since: number; restarting: boolean } | undefined;
   #connections = 0;
 
   constructor(make: Instruments, source: Pick<StatusSource, 'onProbe'>) {
@@ -122,6 +124,7 @@ export class EventCounters {
         this.#aborts.inc({ reason: record.fields.reason, result: 'failed' });
         return;
       case 'act.skipped':
+        if (leavesRestart(record)) this.#notRestarted();
         if (record.fields.act !== 'abort') return;
         this.#aborts.inc({ reason: record.fields.reason ?? OTHER, result: 'skipped' });
         return;
@@ -147,19 +150,20 @@ export class EventCounters {
         return;
       case 'server.exited':
       case 'server.unresponsive':
-        this.#downSince ??= record.time;
+        this.#down ??= { since: record.time, restarting: false };
         return;
       case 'server.restarting':
         this.#restarts.inc({ reason: record.fields.reason });
-        this.#downSince ??= record.time;
+        this.#down ??= { since: record.time, restarting: true };
         return;
       case 'server.restart_failed':
         this.#restartFailures.inc({ reason: record.fields.reason });
+        if (record.fields.serverAlive) this.#notRestarted();
         return;
       case 'server.healthy':
-        if (this.#downSince === undefined) return;
-        this.#recoverySeconds.observe((record.time - this.#downSince) / 1_000);
-        this.#downSince = undefined;
+        if (this.#down === undefined) return;
+        this.#recoverySeconds.observe((record.time - this.#down.since) / 1_000);
+        this.#down = undefined;
         return;
       case 'server.breaker_open':
         this.#breakerOpened.inc();
@@ -204,6 +208,10 @@ export class EventCounters {
     }
     for (const result of ['sent', 'failed']) this.#notices.inc({ result }, 0);
     for (const result of ['done', 'failed']) this.#disposals.inc({ result }, 0);
+  }
+
+  #notRestarted(): void {
+    if (this.#down?.restarting) this.#down = undefined;
   }
 
   #aborted(sessionID: string, reason: string, at: number): void {

@@ -3,6 +3,7 @@
 import { lengthOf } from '../lib/redaction.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import type { ServerHealth } from '../watchdog/decision.js';
+import { leavesRestart } from './restart-left.js';
 
 export const HOUR_MS = 3_600_000;
 /** At most one point every ten seconds, for an hour. */
@@ -33,8 +34,6 @@ const STATE_AFTER: Partial<Record<TelemetryRecord['event'], ServerHealth>> = {
   'server.unsupported': 'unsupported',
   'server.exited': 'down',
   'server.restarting': 'restarting',
-  'server.restart_failed': 'down',
-  'server.breaker_open': 'held',
 };
 
 export class ServerHistory {
@@ -44,11 +43,14 @@ export class ServerHistory {
   readonly memory: [number, number][] = [];
   /** Oldest first. */
   readonly restarts: RestartEntry[] = [];
+  /** The state before the last restart was decided. */
+  #beforeRestart: ServerHealth | undefined;
 
   take(record: TelemetryRecord): void {
     // The record says what a dry run would do; nothing was done.
     if (record.would) return;
-    const state = STATE_AFTER[record.event];
+    if (record.event === 'server.restarting') this.#beforeRestart = this.#state;
+    const state = this.#stateAfter(record);
     // A server that somebody else started is reported as starting and at once as healthy.
     if (state !== undefined) this.#enter(record.time, state);
     switch (record.event) {
@@ -75,7 +77,11 @@ export class ServerHistory {
         if (record.fields.reason === 'start') return;
         this.#last((entry) => {
           entry.error = record.fields.error;
+          if (record.fields.serverAlive) entry.interrupted = 0;
         });
+        return;
+      case 'act.skipped':
+        if (leavesRestart(record)) this.#last(() => this.restarts.pop());
         return;
     }
   }
@@ -95,8 +101,27 @@ export class ServerHistory {
     return this.states.slice(Math.max(0, begin));
   }
 
+  get #state(): ServerHealth | undefined {
+    return this.states.at(-1)?.[1];
+  }
+
+  /** Undefined if the event does not change the state. */
+  #stateAfter(record: TelemetryRecord): ServerHealth | undefined {
+    switch (record.event) {
+      case 'server.restart_failed':
+        return record.fields.serverAlive ? this.#beforeRestart : 'down';
+      case 'act.skipped':
+        return leavesRestart(record) ? this.#beforeRestart : undefined;
+      case 'server.breaker_open':
+        // It may open over a healthy server, for its wedged sessions.
+        return this.#state === 'down' || this.#state === 'unresponsive' ? 'held' : undefined;
+      default:
+        return STATE_AFTER[record.event];
+    }
+  }
+
   #enter(time: number, state: ServerHealth): void {
-    if (this.states.at(-1)?.[1] === state) return;
+    if (this.#state === state) return;
     this.states.push([time, state]);
     if (this.states.length > MAX_STATES) this.states.shift();
   }

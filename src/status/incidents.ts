@@ -1,5 +1,6 @@
 /** Incidents from start to end, with what was done about them (contract, "Terms"), built from log events. Bounded. */
 import type { TelemetryRecord } from '../telemetry/logger.js';
+import { leavesRestart } from './restart-left.js';
 
 export const INCIDENT_KINDS = [
   'stuck',
@@ -27,8 +28,8 @@ export interface Incident {
   startedAt: string;
   endedAt?: string;
   /**
-   * How it ended: aborted, disposed, recovered, restarted, continued, failed, idle, healthy, closed, back; unwatched if
-   * the daemon ended first.
+   * How it ended: aborted, disposed, recovered, restarted, continued, failed, idle, healthy, closed, back; skipped if a
+   * pause left its restart; unwatched if the daemon ended first.
    */
   outcome?: string;
   reason?: string;
@@ -104,11 +105,11 @@ export class Incidents {
         if (record.fields.health !== 'idle') return undefined;
         return this.#end(`session ${record.fields.sessionID}`, 'idle', record, { step: false });
       case 'act.skipped':
+        if (leavesRestart(record)) return this.#notRestarted('skipped', record);
+        return this.#stepOf(record);
       case 'act.requested':
-      case 'act.done': {
-        const { sessionID } = record.fields;
-        return this.#step(sessionID === undefined ? 'server' : `session ${sessionID}`, record);
-      }
+      case 'act.done':
+        return this.#stepOf(record);
       case 'server.suspended':
         return this.#begin('server', 'suspended', record, {});
       case 'server.unresponsive':
@@ -119,8 +120,8 @@ export class Incidents {
         return this.#begin('server', 'exited', record, {});
       case 'server.restarting': {
         const { reason } = record.fields;
-        const isRecycle = reason === 'memory' || reason === 'processes';
-        if (isRecycle && !record.would) return this.#begin('server', 'recycle', record, { reason });
+        if (isRecycle(reason) && !record.would)
+          return this.#begin('server', 'recycle', record, { reason });
         return this.#step('server', record);
       }
       case 'server.evidence': {
@@ -129,8 +130,10 @@ export class Incidents {
         if (incident !== undefined) incident.evidence = record.fields.folder;
         return incident;
       }
-      case 'server.continue_failed':
       case 'server.restart_failed':
+        if (record.fields.serverAlive) return this.#notRestarted('failed', record);
+        return this.#step('server', record);
+      case 'server.continue_failed':
         return this.#step('server', record);
       case 'server.continued':
         return this.#end('server', 'continued', record);
@@ -195,6 +198,21 @@ export class Incidents {
     const incident = this.#open.get(key);
     if (incident !== undefined) addStep(incident, record);
     return incident;
+  }
+
+  /** An act is a step in the incident of its session or of the server. */
+  #stepOf(record: TelemetryRecord & { fields: { sessionID?: string } }): Incident | undefined {
+    const { sessionID } = record.fields;
+    return this.#step(sessionID === undefined ? 'server' : `session ${sessionID}`, record);
+  }
+
+  /** The server runs on as before: an incident that the restart itself began is over. */
+  #notRestarted(
+    outcome: string,
+    record: TelemetryRecord & { fields: { reason?: string } },
+  ): Incident | undefined {
+    const begun = isRecycle(record.fields.reason) && this.#open.get('server')?.kind === 'recycle';
+    return begun ? this.#end('server', outcome, record) : this.#step('server', record);
   }
 
   #end(
@@ -270,6 +288,10 @@ function addStep(incident: Incident, record: TelemetryRecord): void {
     says: record.msg.slice(0, MAX_SAYS),
   });
   if (incident.steps.length > MAX_STEPS) incident.steps.shift();
+}
+
+function isRecycle(reason: string | undefined): boolean {
+  return reason === 'memory' || reason === 'processes';
 }
 
 function outageKey({ provider, model }: { provider: string; model: string }): string {

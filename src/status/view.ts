@@ -10,6 +10,7 @@ import { HealthTimeline, SLOT_MS } from './health-timeline.js';
 import { HOUR_MS, ServerHistory } from './history.js';
 import { type Incident, Incidents } from './incidents.js';
 import type { Counters, SessionRow, StatusJson } from './json.js';
+import { leavesRestart } from './restart-left.js';
 import { Series } from './series.js';
 import type { SessionExcerpt, SessionFacts, StatusSource } from './source.js';
 
@@ -125,6 +126,7 @@ export class StatusView {
     }
     const counter = COUNTED[record.event];
     if (counter !== undefined && !record.would) this.counters[counter] += 1;
+    if (leavesRestart(record)) this.counters.restarts -= 1;
     return this.incidents.take(record);
   }
 

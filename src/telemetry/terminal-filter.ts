@@ -22,6 +22,10 @@ export class TerminalFilter {
       case 'server.restart_failed':
         this.#restarting = false;
         return true;
+      case 'act.skipped':
+        // A pause or a dry run left the restart.
+        if ('act' in fields && fields.act === 'restart') this.#restarting = false;
+        return true;
       case 'server.starting':
       case 'server.healthy':
         return !this.#restarting;

@@ -258,6 +258,8 @@ export interface NoteFields {
   'server.restart_failed': {
     reason: RestartReason | 'start';
     error: string;
+    /** Nothing was done: the server that ran before still runs. */
+    serverAlive?: true;
     /** Both are set if the installed opencode is another version than the one that ran. */
     version?: string;
     previousVersion?: string;

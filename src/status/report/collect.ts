@@ -3,6 +3,7 @@ import { defined } from '../../lib/defined.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { recordOf } from '../../telemetry/log-line.js';
 import { type Incident, Incidents } from '../incidents.js';
+import { leavesRestart } from '../restart-left.js';
 import { type SessionName, Sessions } from './session-names.js';
 
 /** One run's end (`session.ended`), or what older logs say about it. */
@@ -129,7 +130,15 @@ class Collector {
         this.#lastRestart({ tookMs: number(fields.tookMs) });
         return;
       case 'server.restart_failed':
-        if (fields.reason !== 'start') this.#lastRestart({ error: text(fields.error) });
+        if (fields.reason === 'start') return;
+        this.#lastRestart({
+          error: text(fields.error),
+          ...(fields.serverAlive === true && { cut: [] }),
+        });
+        return;
+      case 'act.skipped':
+        if (leavesRestart(recordOf(line)) && this.#restartUnderWay !== undefined)
+          this.#restarts.pop();
         return;
       case 'provider.outage':
         this.#outages.push({
@@ -222,10 +231,14 @@ class Collector {
     });
   }
 
-  #lastRestart(end: { tookMs?: number | undefined; error?: string | undefined }): void {
+  get #restartUnderWay(): Restart | undefined {
     const last = this.#restarts.at(-1);
-    if (last === undefined || last.tookMs !== undefined || last.error !== undefined) return;
-    Object.assign(last, defined(end));
+    return last?.tookMs === undefined && last?.error === undefined ? last : undefined;
+  }
+
+  #lastRestart(end: { [K in 'tookMs' | 'error' | 'cut']?: Restart[K] | undefined }): void {
+    const last = this.#restartUnderWay;
+    if (last !== undefined) Object.assign(last, defined(end));
   }
 
   #back({ fields }: LogLine): void {

@@ -142,6 +142,7 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     fields: {
       reason: `start, ${REASON}`,
       error: 'what went wrong, with the last lines of output of what was started',
+      serverAlive: 'true if nothing was done: the server that ran before still runs',
       version:
         'what is installed, where that is another opencode than the one that ran: an upgrade that does not start',
       previousVersion: 'the one that ran',

@@ -474,6 +474,7 @@ export class ServerWatch {
       note: 'server.restart_failed',
       reason: was.kind === 'restarting' ? was.reason : 'start',
       error: o.error,
+      ...(was.kind === 'restarting' && o.serverAlive && { serverAlive: true }),
       ...this.#versionChange(o.version),
     });
     this.#liveness.forgive();

@@ -264,6 +264,7 @@ describe('a restart that fails', () => {
   test('with the old server still serving loses nothing, and is not tried without end', () => {
     const w = world().prompt().tell({ kind: 'restart.requested', reason: 'manual' });
     w.restartFailed(true);
+    expect(w.notes('server.restart_failed')).toMatchObject([{ serverAlive: true }]);
     expect(w.notes('session.interrupted')).toEqual([]);
     expect(w.health()).toBe('busy');
     expect(w.advance(MINUTE).acts('restart')).toHaveLength(1);
@@ -272,6 +273,7 @@ describe('a restart that fails', () => {
   test('with nothing alive interrupts what was cut, and is tried again after the backoff', () => {
     const w = world().prompt().lost().probeFails(3);
     w.restartFailed(false);
+    expect(w.notes('server.restart_failed')[0]).not.toHaveProperty('serverAlive');
     expect(w.notes('session.interrupted')).toHaveLength(1);
     expect(w.watchdog.server.health()).toBe('down');
     expect(w.advance(SECOND).acts('restart')).toHaveLength(2);
