@@ -84,7 +84,11 @@ export abstract class LocalControl implements ServerControl {
 
   async dispose(onExit: 'stop' | 'leave'): Promise<void> {
     try {
-      if (onExit === 'stop' && (await this.endsOnStop())) await this.local.end();
+      if (onExit === 'stop') {
+        if (await this.endsOnStop()) await this.local.end();
+        // Our server may have ended before, and have left its tools behind.
+        else await this.local.endOrphans();
+      }
     } catch (error) {
       this.notice('error', `the server could not be stopped: ${(error as Error).message}`);
     } finally {
