@@ -168,7 +168,7 @@ describe('a prompt that was taken and never began', () => {
   });
 });
 
-it('a quick success asks the server six times, and its events come on the stream that is there', async () => {
+it('a quick success asks the server seven times, and its events come on the stream that is there', async () => {
   const { server, driver } = await start();
   for (const count of [1, 2]) {
     server.requests.length = 0;
@@ -187,6 +187,7 @@ it('a quick success asks the server six times, and its events come on the stream
       'GET /session/:id/message',
       'DELETE /session/:id',
       'GET /session/:id',
+      'GET /session/status',
     ].sort(),
   );
 });

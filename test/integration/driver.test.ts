@@ -618,6 +618,22 @@ describe('what cannot be ended', () => {
     expect(server.get(id).aborts).toBe(2);
   });
 
+  it('because a plugin prompts it at its end is ended, too', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    server.setStatus(id, { type: 'busy' });
+    const read = 'GET /session/:id/message';
+    const before = server.count(read);
+    server.fault(read, { delayMs: 30, times: 1 });
+    reply(server, id, 'yes');
+    // The driver has seen it idle, and reads its transcript.
+    await waitFor(() => server.count(read) > before, { interval: 1 });
+    server.setStatus(id, { type: 'busy' });
+    expect(await result).toMatchObject({ text: 'yes', deleted: true });
+    expect(server.count(ABORT)).toBe(1);
+  });
+
   it('because the delete fails is told, and does not cost the reply', async () => {
     const { server, driver, notices, prompted } = await start();
     server.fault(DELETE, { status: 500 });

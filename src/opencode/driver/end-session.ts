@@ -83,7 +83,7 @@ export async function removeSession(
   session: SessionRef,
   { sentAt, isAtRest = false }: { sentAt?: number | undefined; isAtRest?: boolean } = {},
 ): Promise<void> {
-  // A run whose reply was read, and whose status said idle, has nothing to abort.
+  // The reply of its run was read, so there is nothing to abort unless it has begun to run again.
   if (!isAtRest) await bringToRest(deps, session, sentAt);
   const { client } = deps;
   const { id, directory } = session;
@@ -94,13 +94,14 @@ export async function removeSession(
   }
   const [left, statuses] = await Promise.all([
     client.session(id, directory),
-    isAtRest ? undefined : client.statuses(directory),
+    client.statuses(directory),
   ]).catch((error: unknown) => {
     throw asDriverError(error, { sessionID: id });
   });
   if (left) throw deleteFailed(id, 'it is still there');
-  // The session began to run again between abort and delete. It is a ghost now, which an abort in its directory ends.
-  if ((statuses?.get(id)?.type ?? 'idle') !== 'idle') await bringToRest(deps, session);
+  // The session began to run again before the delete (a plugin may prompt it when it is idle: facts, section 10). It is
+  // a ghost now, which an abort in its directory ends.
+  if ((statuses.get(id)?.type ?? 'idle') !== 'idle') await bringToRest(deps, session);
 }
 
 function deleteFailed(sessionID: string, why: string): DriverError {
