@@ -232,6 +232,47 @@ describe('the event stream', () => {
     expect(watch.monitor.events).toBeGreaterThanOrEqual(503);
   });
 
+  describe('with the result of a tool that is larger than a frame may be', () => {
+    const url = `data:application/pdf;base64,${'A'.repeat(1_200_000)}`;
+    const files = Array.from({ length: 30_000 }, () => ({ file: 'a.ts', before: '', after: 'x' }));
+
+    /** A step that consists of this call. */
+    async function call(result: object) {
+      const quiet = { pollInterval: 100, heartbeatTimeout: 60_000 };
+      const { server, watch } = await start({}, { watch: quiet });
+      await watch.until('stream.resynced');
+      const { id: sessionID } = server.addSession();
+      server.setStatus(sessionID, { type: 'busy' });
+      const emit = (part: object) => {
+        const of = { id: 'prt_1', messageID: 'msg_1', sessionID };
+        const properties = { sessionID, part: { ...part, ...of } };
+        server.emit({ type: 'message.part.updated', properties });
+      };
+      const tool = (state: object) => emit({ type: 'tool', tool: 'read', callID: 'call_1', state });
+      tool({ status: 'running', input: {}, time: { start: 1 } });
+      tool({ status: 'completed', input: {}, output: 'ok', ...result, time: { start: 1, end: 2 } });
+      emit({ type: 'step-finish', reason: 'tool-calls', cost: 1 });
+      const { step } = await watch.until('session.step_finished');
+      return { watch, sessionID, step };
+    }
+
+    it('reads the call of a file that comes with it', async () => {
+      const { watch, step } = await call({ attachments: [{ type: 'file', url }] });
+      expect(watch.all('tool.ended')).toMatchObject([{ callID: 'call_1' }]);
+      expect(step).toMatchObject({ empty: false, tools: 1, tool: 'read' });
+      expect(step).toHaveProperty('fingerprint');
+      expect(watch.notices).not.toContain('an event was too large to read');
+    });
+
+    it('takes no step for empty of which a frame could not be read', async () => {
+      const { watch, sessionID, step } = await call({ metadata: { files } });
+      expect(step).toMatchObject({ empty: false, tools: 0, costUsd: 1 });
+      expect(step).not.toHaveProperty('fingerprint');
+      expect(watch.notices).toContain('an event was too large to read');
+      await watch.until('session.inspected', (of) => of.sessionID === sessionID);
+    });
+  });
+
   it('that ends is opened again, polled after, and probed for at once', async () => {
     const { server, watch } = await start({}, { probe: { interval: 60_000, timeout: 500 } });
     await watch.until('stream.resynced');

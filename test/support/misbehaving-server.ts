@@ -10,6 +10,8 @@ const stream = (response: ServerResponse, text = '') => {
   response.write(text === '' ? ': begun\n\n' : text);
   return response;
 };
+/** 100,000 bytes of a list of texts. Each is short enough to be read. */
+const TEXTS = `${'x'.repeat(9_997)}","`.repeat(10);
 const frame = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
 
 /** Writes for as long as the other side reads, at most this many pieces. */
@@ -74,13 +76,13 @@ const ANSWERS: Record<string, (response: ServerResponse) => unknown> = {
     ),
   'has only comments': (response) => stream(response, ': heartbeat\n\n'),
   'has a frame too large': async (response) => {
-    stream(response, `${frame(1)}data: {"head":1,"text":"`);
-    await pour(response, () => 'x'.repeat(100_000), 30);
-    response.write(`"}\n\n${frame(2)}`);
+    stream(response, `${frame(1)}data: {"head":1,"texts":["`);
+    await pour(response, () => TEXTS, 30);
+    response.write(`"]}\n\n${frame(2)}`);
   },
   'has a frame without end': (response) => {
-    stream(response, 'data: {"head":2,"text":"');
-    return pour(response, () => 'x'.repeat(100_000), 100_000);
+    stream(response, 'data: {"head":2,"texts":["');
+    return pour(response, () => TEXTS, 100_000);
   },
   'is loud without end': (response) => {
     stream(response);

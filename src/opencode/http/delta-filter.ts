@@ -3,13 +3,19 @@
  * owner calls redundant by their first bytes (deltas are nine of ten frames), and those that are too large.
  */
 import { Buffer } from 'node:buffer';
+import { shortenStrings } from './shorten-strings.js';
 
 /**
- * One frame of the event stream. opencode cuts tool output at 50 kB, a status has a few hundred bytes. At the limit:
- * the frame is dropped unread; it counts as progress of its session, and the session is inspected, at most once a
+ * One frame of the event stream. opencode cuts tool output at 50 kB, a status has a few hundred bytes, but a file that
+ * a tool has read comes whole. At the limit: strings of more than 64 KiB in the frame are cut; if the frame is still
+ * too large, it is dropped unread; it counts as progress of its session, and the session is inspected, at most once a
  * minute.
  */
 export const MAX_FRAME_BYTES = 1024 * 1024;
+/**
+ * Of a frame that is too large, each string keeps this share of the limit: 64 KiB, more than a tool's output may have.
+ */
+const STRING_SHARE = 1 / 16;
 /**
  * Bytes of a frame's beginning that are enough to tell what it is: a delta's session stands some 230 bytes in
  * (1.18.33).
@@ -35,15 +41,19 @@ export class DeltaFilter {
   frames = 0;
   readonly #options: DeltaFilterOptions;
   readonly #maxBytes: number;
+  readonly #maxStringBytes: number;
   /** The first `#size` bytes are the beginning of a frame whose end has not come yet. The buffer grows by doubling. */
   #held = Buffer.alloc(0);
   #size = 0;
+  /** Strings of the current frame were cut. */
+  #isShortened = false;
   /** The current frame was too large: the rest of it is dropped. */
   #isSkipping = false;
 
   constructor(options: DeltaFilterOptions = {}, maxBytes = MAX_FRAME_BYTES) {
     this.#options = options;
     this.#maxBytes = maxBytes;
+    this.#maxStringBytes = maxBytes * STRING_SHARE;
   }
 
   /** Returns the complete frames to pass on, or undefined if there are none. */
@@ -55,7 +65,8 @@ export class DeltaFilter {
     const passed: Buffer[] = [];
     let from = 0;
     for (let to = endOf(bytes, searchFrom); to !== -1; to = endOf(bytes, searchFrom)) {
-      if (this.#passes(bytes, from, to)) passed.push(bytes.subarray(from, to));
+      const frame = this.#pass(bytes.subarray(from, to));
+      if (frame !== undefined) passed.push(frame);
       from = searchFrom = to;
     }
     const [only] = passed;
@@ -63,19 +74,33 @@ export class DeltaFilter {
     const result = passed.length === 1 && !isHeld ? only : Buffer.concat(passed);
     this.#size = 0;
     this.#hold(bytes.subarray(from));
+    if (!this.#isSkipping && this.#size > this.#maxBytes) {
+      this.#size = shortenStrings(this.#held.subarray(0, this.#size), this.#maxStringBytes);
+      this.#isShortened = true;
+    }
     if (this.#isSkipping || this.#size > this.#maxBytes) this.#skip();
     return passed.length === 0 ? undefined : result;
   }
 
-  #passes(bytes: Buffer, from: number, to: number): boolean {
+  /** @returns the frame, or what is left of it; undefined if it is dropped */
+  #pass(whole: Buffer): Buffer | undefined {
     const isRest = this.#isSkipping;
-    this.#isSkipping = false;
-    if (isRest) return false;
+    const isLarge = this.#isShortened || whole.length > this.#maxBytes;
+    this.#isSkipping = this.#isShortened = false;
+    if (isRest) return undefined;
     this.frames += 1;
-    const head = bytes.toString('latin1', from, Math.min(to, from + HEAD_BYTES));
-    if (to - from <= this.#maxBytes) return !this.#options.isRedundant?.(head);
+    // A frame that was shortened is shortened once more, so that what is left does not depend on its chunks.
+    const frame = isLarge ? this.#shortened(whole) : whole;
+    const head = frame.toString('latin1', 0, HEAD_BYTES);
+    if (frame.length <= this.#maxBytes)
+      return this.#options.isRedundant?.(head) ? undefined : frame;
     this.#options.onOversized?.(head);
-    return false;
+    return undefined;
+  }
+
+  #shortened(frame: Buffer): Buffer {
+    const copy = Buffer.from(frame);
+    return copy.subarray(0, shortenStrings(copy, this.#maxStringBytes));
   }
 
   #hold(rest: Uint8Array): void {
@@ -93,6 +118,7 @@ export class DeltaFilter {
 
   /** Keeps only the bytes that may begin the frame's end. */
   #skip(): void {
+    this.#isShortened = false;
     if (!this.#isSkipping) {
       this.frames += 1;
       this.#options.onOversized?.(this.#held.toString('latin1', 0, HEAD_BYTES));

@@ -3,6 +3,7 @@
  * one flow of observations that can be started, paused and stopped.
  */
 import { sharedAbort } from '../../lib/abort.js';
+import { BoundedMap, BoundedSet } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import { Semaphore } from '../../lib/semaphore.js';
 import { Throttle } from '../../lib/throttle.js';
@@ -21,6 +22,12 @@ import { SessionInfos } from './session-infos.js';
 
 /** A session whose frames are too large to read is inspected this often. */
 const INSPECT_OVERSIZED_EVERY_MS = 60_000;
+
+/**
+ * Sessions of which a frame was too large to read, until their step ends and they are inspected. Nearly no frame is. At
+ * the limit: the oldest is forgotten, and its step and its tools are judged without that frame.
+ */
+const MAX_UNREAD = 1_000;
 
 /** If a server answers but its stream does not open within this time, the server is watched without a stream. */
 const WITHOUT_STREAM_AFTER_MS = 10_000;
@@ -62,6 +69,10 @@ export class Monitor {
   readonly #poller: Poller;
   readonly #resync: Resync;
   readonly #oversized: Throttle;
+  /** Sessions whose current step is not known as a whole. */
+  readonly #unread = new BoundedSet<string>(MAX_UNREAD);
+  /** Sessions, with their directory, that are inspected once `#oversized` lets them pass. */
+  readonly #toInspect = new BoundedMap<string, string | undefined>(MAX_UNREAD);
   readonly #notices: Throttle;
   readonly #relists: Throttle;
   readonly #inspections = new Set<Promise<void>>();
@@ -235,6 +246,7 @@ export class Monitor {
     } else if (observation.kind === 'probe.failed') {
       if (observation.failure === 'refused' && !this.#stream.isConnected) this.#wasDown = true;
     } else if (observation.kind === 'probe.ok') {
+      this.#inspectUnread();
       this.#goOnWithoutStream();
       // This is the first good answer of a server that was not up when we started.
       if (this.#directories.own === undefined) this.#resync.findOwnDirectory();
@@ -270,6 +282,18 @@ export class Monitor {
       events: unparseable - this.#unparseableSaid,
     });
     this.#unparseableSaid = unparseable;
+  }
+
+  /** The end of a tool may have been in the frame that was too large to read. */
+  #inspectUnread(): void {
+    const { notice } = this.#options;
+    for (const [sessionID, directory] of this.#toInspect) {
+      if (!this.#oversized.passes(sessionID)) continue;
+      this.#toInspect.delete(sessionID);
+      this.inspect(sessionID, directory).catch((error: unknown) =>
+        notice('warn', 'a session could not be inspected', { error: messageOf(error) }),
+      );
+    }
   }
 
   #probed(version: string | undefined): void {
@@ -337,11 +361,9 @@ export class Monitor {
         }
         if (sessionID === undefined) return;
         this.#progress(sessionID, tag);
-        if (this.#oversized.passes(sessionID)) {
-          this.inspect(sessionID, this.#place(tag)).catch((error: unknown) =>
-            notice('warn', 'a session could not be inspected', { error: messageOf(error) }),
-          );
-        }
+        this.#unread.add(sessionID);
+        this.#toInspect.set(sessionID, this.#place(tag));
+        this.#inspectUnread();
       },
       frame: (frame) => this.#heardFrame(frame),
     };
@@ -387,13 +409,21 @@ export class Monitor {
         this.#disposed([observation.directory]);
         continue;
       }
-      this.#emit(observation);
+      this.#emit(this.#withUnread(observation));
       if (observation.kind === 'session.error') this.#noteBrokenStore(observation.message);
       if (observation.kind === 'session.info') this.#infos.told(observation.sessionID);
       if (observation.kind === 'session.status' && observation.status.type !== 'idle') {
         this.#infos.want(observation.sessionID, observation.directory);
       }
     }
+  }
+
+  /** A step of which a frame could not be read is neither empty nor the repetition of another. */
+  #withUnread(o: Observation): Observation {
+    if (o.kind !== 'session.step_finished' || !this.#unread.delete(o.sessionID)) return o;
+    if (o.step === undefined) return o;
+    const { fingerprint: _, ...step } = o.step;
+    return { ...o, step: { ...step, empty: false } };
   }
 
   /** Here the session's error is a failure of the server itself: every other session fails in the same way. */
@@ -432,6 +462,8 @@ export class Monitor {
     this.#directories.reset();
     this.#requests.reset();
     this.#infos.reset();
+    this.#unread.clear();
+    this.#toInspect.clear();
     this.#reader.forget();
     this.#resync.forget();
   }

@@ -1,7 +1,7 @@
 /** The delta filter: whatever the chunks, the same frames; never a frame lost that is not redundant. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DeltaFilter } from '../../../../src/opencode/http/delta-filter.js';
+import { DeltaFilter, MAX_FRAME_BYTES } from '../../../../src/opencode/http/delta-filter.js';
 import { directoryOf, isDelta, readHead } from '../../../../src/opencode/v1/frame-head.js';
 import { runs } from '../../../support/mutate.js';
 import { realEvents } from '../real-events.js';
@@ -121,13 +121,44 @@ describe('the delta filter', () => {
   });
 
   it('drops a frame beyond the bound, says whose it was, and goes on at the next blank line', () => {
-    const large = delta('ses_big', 'y'.repeat(3_000));
+    const large = frame({
+      payload: {
+        type: 'session.diff',
+        properties: { sessionID: 'ses_big', diff: Array(900).fill('y') },
+      },
+    });
     const stream = Buffer.from(status('ses_a') + large + status('ses_b'));
     for (const size of [1, 7, 100, 5_000]) {
       const seen = run(split(stream, size), 1_000);
       expect(seen.passed).toBe(status('ses_a') + status('ses_b'));
       expect(seen.oversized).toEqual(['ses_big']);
       expect(seen.frames).toBe(3);
+    }
+  });
+
+  it('passes a frame that is large because of a file in it, with all but the file', () => {
+    const read = realEvents['message.part.updated:tool:completed:bash']!;
+    const { properties } = read.payload as { properties: { part: { state: object } } };
+    const withFile = (url: string) => ({
+      ...read,
+      payload: {
+        ...read.payload,
+        properties: {
+          ...properties,
+          part: {
+            ...properties.part,
+            state: { ...properties.part.state, attachments: [{ type: 'file', url }] },
+          },
+        },
+      },
+    });
+    const url = `data:application/pdf;base64,${'A'.repeat(2 * MAX_FRAME_BYTES)}`;
+    const stream = Buffer.from(status('ses_a') + frame(withFile(url)) + status('ses_b'));
+    for (const size of [65_536, 1_500_000, stream.length]) {
+      const seen = run(split(stream, size));
+      const left = frame(withFile(url.slice(0, 65_536)));
+      expect(seen.passed === status('ses_a') + left + status('ses_b')).toBe(true);
+      expect(seen).toMatchObject({ oversized: [], frames: 3 });
     }
   });
 
@@ -147,6 +178,7 @@ describe('the delta filter', () => {
           'event: message\ndata: {}\n\n',
           'data: {"payload"\n\n',
           `data: ${'x'.repeat(2_000)}\n\n`,
+          `data: {"a":"${'\\n'.repeat(2_000)}","b":1}\n\n`,
         ),
       ),
       { maxLength: 12 },
