@@ -4,6 +4,7 @@ import { SystemClock, sleep } from '../lib/clock.js';
 import { serverKey } from '../lib/state-dir.js';
 import { createControl } from '../process/control/auto.js';
 import { LockHeldError } from '../process/lock.js';
+import { LONGEST_VERIFY_MS } from '../watchdog/server/answer-times.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
 import { apiFor, controlOptions, lockServer, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadToAct, printJson } from './shared.js';
@@ -16,10 +17,9 @@ export interface DaemonActOptions {
 }
 
 /**
- * Time for what a restart needs beyond the start itself: the decision, the end of the old process, the pace of our
- * polling.
+ * Time for what an act needs beyond its own limits: the decision, the end of the old process, the pace of our polling.
  */
-const RESTART_SLACK_MS = 15_000;
+const SLACK_MS = 15_000;
 const POLL_EVERY_MS = 300;
 
 export function pause(options: DaemonActOptions): Promise<number> {
@@ -57,7 +57,9 @@ export async function abortByDaemon(
   });
   if (daemon === undefined) return undefined;
   const path = `/sessions/${encodeURIComponent(sessionID)}/abort`;
-  const answer = await daemon.post(path, loaded.config.abort.verifyTimeout + RESTART_SLACK_MS);
+  // Where the server answers slowly, the daemon takes longer than `abort.verifyTimeout`.
+  const longestMs = Math.max(loaded.config.abort.verifyTimeout, LONGEST_VERIFY_MS);
+  const answer = await daemon.post(path, longestMs + SLACK_MS);
   return answer.status === 409 ? undefined : outcomeOf(answer);
 }
 
@@ -105,7 +107,7 @@ async function seeRestarted(
   complain('the daemon restarts the server …');
   const clock = new SystemClock();
   const { startTimeout, stopGrace, restartTimeout } = config.server;
-  const end = clock.now() + restartTimeout + startTimeout + stopGrace + RESTART_SLACK_MS;
+  const end = clock.now() + restartTimeout + startTimeout + stopGrace + SLACK_MS;
   while (clock.now() < end) {
     const now = readStatus((await daemon.get('/status')).body);
     const outcome = outcomeOfRestart(before, now);

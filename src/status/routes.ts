@@ -251,9 +251,14 @@ function actRoutes(app: FastifyInstance, source: StatusSource): void {
       return reply.code(429).send({ ok: false, error: 'enough aborts are on their way already' });
     }
     aborts += 1;
+    // Nothing moves on the connection while the abort is verified, which may take longer than an idle one is kept.
+    const { socket } = request.raw;
+    const idleMs = socket.timeout ?? 0;
+    socket.setTimeout(0);
     try {
       return answer(reply, await source.abort(id, actorOf(request.headers)));
     } finally {
+      socket.setTimeout(idleMs);
       aborts -= 1;
     }
   });

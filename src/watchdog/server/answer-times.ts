@@ -15,7 +15,7 @@ const KEPT = 50;
 /** Answers that a verified abort takes: its own, the run's end, the status that shows it, and one to spare. */
 const ANSWERS_OF_AN_ABORT = 4;
 /** A server that needs longer than this (ms) for an abort is not slow but failing, and probes show that. */
-const LONGEST_VERIFY_MS = 60_000;
+export const LONGEST_VERIFY_MS = 60_000;
 
 export class AnswerTimes {
   /** Oldest first. */
