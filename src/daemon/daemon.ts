@@ -145,7 +145,9 @@ export class Daemon {
       // If the daemon was told to stop before the watch had begun, that is not a failure.
       if (!stopped.aborted) throw error;
     } finally {
-      const onExit = gaveUp.signal.aborted ? 'leave' : config.server.onExit;
+      // `server.onExit` is for a daemon that was told to stop. If it fails before its watch begins, the server runs on.
+      const isTold = signal.aborted && !gaveUp.signal.aborted;
+      const onExit = isTold ? config.server.onExit : 'leave';
       await endAll(
         [
           // First, because a request that waits for the end of an abort would hold up the closing of the endpoint.

@@ -121,6 +121,20 @@ describe('told to stop', () => {
     expect(run.control.calls.at(-1)?.call).toBe('dispose leave');
   });
 
+  it.each<[string, 'makeRecorder' | 'onUnsupported']>([
+    ['its recording cannot be made', 'makeRecorder'],
+    ['the server is not understood', 'onUnsupported'],
+  ])('it leaves the server where it cannot begin because %s', async (_, step) => {
+    const server = await fake();
+    server.fault('*', { status: 503 });
+    const fails = () => {
+      throw new Error('it cannot begin');
+    };
+    const run = new TestRun(server, { daemon: { [step]: fails } });
+    await expect(run.done).rejects.toThrow('it cannot begin');
+    expect(run.control.calls.at(-1)?.call).toBe('dispose leave');
+  });
+
   it('what fails to end is said, and keeps nothing else from being ended', async () => {
     const server = await fake();
     const run = new TestRun(server, {

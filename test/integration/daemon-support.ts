@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect } from 'vitest';
 import { type Config, defaultConfig } from '../../src/config/schema.js';
 import { Secret } from '../../src/config/secret.js';
-import { Daemon } from '../../src/daemon/daemon.js';
+import { Daemon, type DaemonOptions } from '../../src/daemon/daemon.js';
 import { SystemClock } from '../../src/lib/clock.js';
 import type {
   ControlDeps,
@@ -152,6 +152,7 @@ export interface RunOptions {
   config?: Groups;
   control?: FakeControlOptions;
   password?: string;
+  daemon?: Partial<Pick<DaemonOptions, 'makeRecorder' | 'onUnsupported'>>;
 }
 
 /** A running daemon, with its log. */
@@ -196,6 +197,7 @@ export class TestRun {
         this.#control = new FakeControl(deps, options.control ?? {});
         return this.#control;
       },
+      ...options.daemon,
     });
     this.done = daemon.run(this.#stop.signal);
   }
