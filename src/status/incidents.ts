@@ -28,7 +28,7 @@ export interface Incident {
   startedAt: string;
   endedAt?: string;
   /**
-   * How it ended: aborted, disposed, recovered, restarted, continued, failed, idle, healthy, closed, back; skipped if a
+   * How it ended: aborted, disposed, answered, recovered, restarted, continued, failed, idle, healthy, closed, back; skipped if a
    * pause left its restart; unwatched if the daemon ended first.
    */
   outcome?: string;
@@ -95,6 +95,8 @@ export class Incidents {
         return this.#step(`session ${record.fields.sessionID}`, record);
       case 'session.aborted':
         return this.#aborted(record);
+      case 'session.answered':
+        return this.#answered(record);
       case 'session.recovered':
         return this.#end(`session ${record.fields.sessionID}`, 'recovered', record);
       case 'session.failed':
@@ -243,6 +245,15 @@ export class Incidents {
     last.outcome = 'aborted';
     addStep(last, record);
     return last;
+  }
+
+  /** A session that was stuck because it waited is stuck no more, unless an abort is on its way. */
+  #answered(record: Extract<TelemetryRecord, { event: 'session.answered' }>): Incident | undefined {
+    const key = `session ${record.fields.sessionID}`;
+    const open = this.#open.get(key);
+    if (open?.kind !== 'stuck' || open.reason !== 'waiting') return undefined;
+    if (open.steps.some(({ event }) => event === 'session.aborting')) return undefined;
+    return this.#end(key, 'answered', record);
   }
 
   /** An action on a directory is a step in the incident of each wedged session in it. */

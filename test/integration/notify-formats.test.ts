@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { SystemClock } from '../../src/lib/clock.js';
-import { createTelemetry } from '../../src/telemetry/logger.js';
+import { createTelemetry, type Telemetry } from '../../src/telemetry/logger.js';
 import type { WebhookFormat } from '../../src/telemetry/notify/message.js';
 import { Webhook, type WebhookOptions } from '../../src/telemetry/notify/webhook.js';
 import { waitFor } from '../support/wait.js';
@@ -171,6 +171,89 @@ describe('what is told', () => {
     await waitFor(() => taken.length === 2, { interval: 5 });
     expect(taken.map((body) => JSON.parse(body).events.length)).toEqual([1, 1]);
     expect(taken[1]).toContain('✅');
+  });
+
+  describe('the end of what a session was in', () => {
+    const ended = {
+      ...ses,
+      outcome: 'interrupted',
+      steps: 3,
+      tools: 2,
+      toolErrors: 0,
+      costUsd: 0,
+      tokens: 0,
+      tookMs: 9,
+    } as const;
+    const waiting = { ...ses, on: 'question', requestID: 'que_1' } as const;
+    /** Emits the events, which lead to two messages. Returns the events of the second, and its text. */
+    async function second(
+      events: string[],
+      first: (telemetry: Telemetry) => void,
+      then: (telemetry: Telemetry) => void,
+    ) {
+      const { taken, url } = await receiver('json');
+      const { said, telemetry } = hook({ url, format: 'json', events });
+      first(telemetry);
+      await waitFor(() => said('notify.sent').length === 1, { interval: 5 });
+      then(telemetry);
+      telemetry.emit('server.breaker_closed', { restarts: 0 });
+      await waitFor(() => taken.length === 2, { interval: 5 });
+      const { events: told, text } = JSON.parse(taken[1] ?? '');
+      return { told: told.map(({ event }: { event: string }) => event), text: String(text) };
+    }
+    const LAST = 'server.breaker_closed';
+
+    it('is the run’s end where no abort ended it, and nothing after it', async () => {
+      const { told, text } = await second(
+        ['session.wedged', LAST],
+        ({ emit }) =>
+          emit('session.wedged', { ...ses, reason: 'attempts', tries: 3, next: 'dispose' }),
+        ({ emit }) => {
+          emit('session.ended', ended);
+          emit('session.recovered', { ...ses, attempts: 2, episodeMs: 9 });
+        },
+      );
+      expect(told).toEqual(['session.ended', LAST]);
+      expect(text).toContain('✅');
+    });
+
+    it('is the run’s end where nobody has answered', async () => {
+      const { told } = await second(
+        ['session.waiting', LAST],
+        ({ emit }) => {
+          emit('session.waiting', waiting);
+          emit('session.waiting', { ...waiting, requestID: 'que_2' });
+        },
+        ({ emit }) => {
+          emit('session.ended', { ...ended, sessionID: 'ses_10' });
+          emit('session.ended', ended);
+          emit('session.answered', { ...waiting, by: 'person', forMs: 9 });
+        },
+      );
+      expect(told).toEqual(['session.ended', LAST]);
+    });
+
+    it('is the answer where it was stuck because it waited', async () => {
+      const { told } = await second(
+        ['session.stuck', LAST],
+        ({ emit }) => emit('session.stuck', { ...ses, reason: 'waiting', limit: 5, value: 5 }),
+        ({ emit }) => {
+          emit('session.answered', { ...waiting, by: 'person', forMs: 9 });
+          emit('session.ended', ended);
+        },
+      );
+      expect(told).toEqual(['session.answered', LAST]);
+    });
+
+    it('has no sign of one where there was no beginning', async () => {
+      const { told, text } = await second(
+        ['session', LAST],
+        ({ emit }) => emit('session.recovered', { ...ses, attempts: 2, episodeMs: 9 }),
+        ({ emit }) => emit('session.aborted', { ...ses, reason: 'manual', try: 1, tookMs: 9 }),
+      );
+      expect(told).toEqual(['session.aborted', LAST]);
+      expect(text).not.toContain('✅');
+    });
   });
 
   it('minLevel leaves the rest out', async () => {

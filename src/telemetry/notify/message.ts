@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { printable } from '../../lib/printable.js';
 import type { TelemetryRecord } from '../logger.js';
 import { counted } from '../number-text.js';
-import { isUrgent, topicOf } from './topic.js';
+import { isUrgent } from './topic.js';
 
 export const WEBHOOK_FORMATS = ['json', 'slack', 'discord', 'ntfy', 'telegram'] as const;
 export type WebhookFormat = (typeof WEBHOOK_FORMATS)[number];
@@ -29,6 +29,8 @@ export interface Digest {
   server: string;
   /** The status page, without its token. */
   page?: string | undefined;
+  /** The records that are the end of what was told before. */
+  closing?: Pick<WeakSet<TelemetryRecord>, 'has'>;
 }
 
 export interface Message {
@@ -66,14 +68,14 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
       return {
         // A session's words must not notify anybody (Discord, "Allowed Mentions").
         allowed_mentions: { parse: [] },
-        embeds: [{ description: escapeMarkdown(text), color: COLOUR[worst(records)] }],
+        embeds: [{ description: escapeMarkdown(text), color: COLOUR[worst(digest)] }],
       };
     case 'ntfy':
       return {
         title: `opencode-watchdog on ${hostname()}`,
         message: text.slice(0, NTFY_CHARACTERS),
         // 4 is high, 3 is the default (docs.ntfy.sh, "Message priority").
-        priority: worst(records) === 'bad' ? 4 : 3,
+        priority: worst(digest) === 'bad' ? 4 : 3,
         ...(page === undefined ? {} : { click: page }),
       };
     case 'telegram':
@@ -97,11 +99,12 @@ export function eventJson({ event, level, time, msg, fields }: TelemetryRecord):
   return { ...fields, event, level, time: new Date(time).toISOString(), msg };
 }
 
-function textOf({ records, more, server, page }: Digest): string {
+function textOf(digest: Digest): string {
+  const { records, more, server, page } = digest;
   const [first] = records;
   const link = page === undefined ? '' : `\n${page}`;
   if (records.length === 1 && more === 0 && first !== undefined) {
-    const line = `${sign(first)} ${printable(first.msg, 'line')} (${server})`;
+    const line = `${sign(first, digest)} ${printable(first.msg, 'line')} (${server})`;
     return `${line.slice(0, MAX_TEXT - link.length)}${link}`;
   }
   const kinds = new Map<string, number>();
@@ -110,7 +113,7 @@ function textOf({ records, more, server, page }: Digest): string {
   const lines = records
     .toSorted((a, b) => Number(isUrgent(b)) - Number(isUrgent(a)))
     .slice(0, MAX_LINES)
-    .map((record) => `${sign(record)} ${printable(record.msg, 'line')}`);
+    .map((record) => `${sign(record, digest)} ${printable(record.msg, 'line')}`);
   const rest = records.length - lines.length + more;
   const all = [
     `${counted(records.length + more, 'event')} at ${server}: ${summary}`,
@@ -136,19 +139,19 @@ const SIGN: Readonly<Record<Mood, string>> = {
 };
 
 /** Red is for what needs a person. */
-function moodOf(record: TelemetryRecord): Mood {
-  if (topicOf(record)?.is === 'closed') return 'resolved';
+function moodOf(record: TelemetryRecord, { closing }: Digest): Mood {
+  if (closing?.has(record)) return 'resolved';
   if (record.level === 'error' || record.event === 'session.waiting') return 'bad';
   return record.level === 'warn' ? 'warning' : 'news';
 }
 
-function worst(records: readonly TelemetryRecord[]): Mood {
-  const moods = new Set(records.map(moodOf));
+function worst(digest: Digest): Mood {
+  const moods = new Set(digest.records.map((record) => moodOf(record, digest)));
   return (['bad', 'warning', 'resolved'] as const).find((mood) => moods.has(mood)) ?? 'news';
 }
 
-function sign(record: TelemetryRecord): string {
-  return SIGN[moodOf(record)];
+function sign(record: TelemetryRecord, digest: Digest): string {
+  return SIGN[moodOf(record, digest)];
 }
 
 /** Slack, "Formatting text for app surfaces": these three are its control characters, for mentions too. */

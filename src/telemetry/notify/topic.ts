@@ -8,42 +8,63 @@ export const CHATTER: ReadonlySet<string> = new Set([
   'server.notice',
 ]);
 
-export interface Topic {
-  key: string;
-  is: 'open' | 'closed';
-}
+export type Topic =
+  | { is: 'open'; key: string }
+  /** `ends`: whether the topic with this key is over. */
+  | { is: 'closed'; ends: (key: string) => boolean };
 
 export function topicOf(record: TelemetryRecord): Topic | undefined {
   switch (record.event) {
     case 'session.stuck':
+      // It is over with the answer.
+      if (record.fields.reason === 'waiting') return open(of(record, 'waiting'));
+      return open(of(record, 'stuck'));
     case 'session.wedged':
-      return { key: `stuck ${record.fields.sessionID}`, is: 'open' };
+      return open(of(record, 'stuck'));
     case 'session.aborted':
     case 'session.recovered':
-      return { key: `stuck ${record.fields.sessionID}`, is: 'closed' };
+      return closed(of(record, 'stuck'), of(record, 'waiting'));
     case 'session.waiting':
-      return { key: `waiting ${record.fields.requestID}`, is: 'open' };
+      return open(of(record, `request ${record.fields.requestID}`));
     case 'session.answered':
-      return { key: `waiting ${record.fields.requestID}`, is: 'closed' };
+      return closed(of(record, `request ${record.fields.requestID}`), of(record, 'waiting'));
+    case 'session.ended': {
+      // A dispose or a restart may have ended it, and a request need not be answered.
+      const all = of(record, '');
+      return { is: 'closed', ends: (key) => key.startsWith(all) };
+    }
     case 'server.unresponsive':
     case 'server.exited':
     case 'server.unauthorized':
     case 'server.unsupported':
-      return { key: 'server', is: 'open' };
+      return open('server');
     case 'server.restarted':
     case 'server.healthy':
-      return { key: 'server', is: 'closed' };
+      return closed('server');
     case 'server.breaker_open':
-      return { key: 'breaker', is: 'open' };
+      return open('breaker');
     case 'server.breaker_closed':
-      return { key: 'breaker', is: 'closed' };
+      return closed('breaker');
     case 'provider.outage':
-      return { key: `provider ${record.fields.provider}/${record.fields.model}`, is: 'open' };
+      return open(`provider ${record.fields.provider}/${record.fields.model}`);
     case 'provider.back':
-      return { key: `provider ${record.fields.provider}/${record.fields.model}`, is: 'closed' };
+      return closed(`provider ${record.fields.provider}/${record.fields.model}`);
     default:
       return undefined;
   }
+}
+
+function open(key: string): Topic {
+  return { is: 'open', key };
+}
+
+function closed(...keys: string[]): Topic {
+  return { is: 'closed', ends: (key) => keys.includes(key) };
+}
+
+/** The key of one of a session's topics. */
+function of({ fields }: { fields: { sessionID: string } }, what: string): string {
+  return `session ${fields.sessionID} ${what}`;
 }
 
 /** What a person may have to get up for. It is sent soon, even in quiet hours. */

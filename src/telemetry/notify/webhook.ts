@@ -87,6 +87,8 @@ export class Webhook {
   readonly #stopping = new AbortController();
   /** The topics that were opened in a message and not closed yet. */
   readonly #topics = new BoundedSet<string>(MAX_TOPICS);
+  /** The records that closed one. */
+  readonly #closing = new WeakSet<TelemetryRecord>();
   #pending: TelemetryRecord[] = [];
   #urgent = false;
   #more = 0;
@@ -128,8 +130,8 @@ export class Webhook {
     return this.#host;
   }
 
-  #about(): Pick<Digest, 'server' | 'page'> {
-    return { server: this.#o.server, page: this.#o.page };
+  #about(): Pick<Digest, 'server' | 'page' | 'closing'> {
+    return { server: this.#o.server, page: this.#o.page, closing: this.#closing };
   }
 
   /** Where there is no room, an urgent event takes the place of the oldest that is not urgent. */
@@ -145,7 +147,14 @@ export class Webhook {
 
   #isWanted(record: TelemetryRecord, room: string): boolean {
     const topic = topicOf(record);
-    if (topic?.is === 'closed' && this.#topics.delete(topic.key)) return true;
+    if (topic?.is === 'closed') {
+      const over = [...this.#topics].filter(topic.ends);
+      for (const key of over) this.#topics.delete(key);
+      if (over.length > 0) {
+        this.#closing.add(record);
+        return true;
+      }
+    }
     const named = this.#wanted.has(record.event);
     if (!named && !(this.#wanted.has(room) && !CHATTER.has(record.event))) return false;
     const { minLevel = 'info' } = this.#o;

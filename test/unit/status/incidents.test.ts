@@ -77,6 +77,24 @@ describe('an incident of a session', () => {
     expect(brief()).toEqual([['stuck', 'recovered', 'session.recovered']]);
   });
 
+  it('ends answered where it was stuck because it waited, unless an abort is on its way', () => {
+    const answered = { ...ses, on: 'question', requestID: 'q', by: 'person', forMs: 9 } as const;
+    const { say, brief } = told();
+    say('session.stuck', { ...stuck, reason: 'waiting' });
+    say('session.answered', answered);
+    say('session.stuck', { ...stuck, reason: 'waiting' });
+    say('session.aborting', { ...ses, reason: 'waiting', try: 1 });
+    say('session.answered', answered);
+    say('session.aborted', { ...ses, reason: 'waiting', try: 1, tookMs: 40 });
+    say('session.stuck', stuck);
+    say('session.answered', answered);
+    expect(brief()).toEqual([
+      ['stuck', undefined],
+      ['stuck', 'aborted', 'session.aborting', 'session.aborted'],
+      ['stuck', 'answered', 'session.answered'],
+    ]);
+  });
+
   it('tells what a dry run left, and what a person did', () => {
     const { say, brief } = told();
     say('session.stuck', stuck);
