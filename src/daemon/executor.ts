@@ -15,7 +15,12 @@ import { continueSession } from '../opencode/actions/continue.js';
 import { disposeDirectory } from '../opencode/actions/dispose.js';
 import { disposeEnd } from '../opencode/actions/dispose-steps.js';
 import type { ServerApi } from '../opencode/server-api.js';
-import { ControlError, type ServerAlive, type ServerControl } from '../process/control/control.js';
+import {
+  ControlError,
+  type RestartedServer,
+  type ServerAlive,
+  type ServerControl,
+} from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { Act, ContinueReason, RestartReason } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
@@ -257,7 +262,9 @@ export class Executor {
       const server =
         what === 'start'
           ? await control.start(signal, this.#sayStarting)
-          : await control.restart(signal);
+          : reason === 'exited'
+            ? await this.#bringBack(signal)
+            : await control.restart(signal);
       const unsupported = await this.#notUnderstood();
       this.#o.resumeMonitor(true);
       observe({
@@ -283,6 +290,34 @@ export class Executor {
         ...(version !== undefined && { version }),
       });
       if (!known) throw error;
+    }
+  }
+
+  /**
+   * The server has ended. By now (a pause, the breaker, a backoff) somebody may have started another one: that one is
+   * taken on. If it boots, the start waits for it.
+   */
+  async #bringBack(signal: AbortSignal): Promise<RestartedServer> {
+    const { clock, control } = this.#o;
+    const began = clock.now();
+    const answer = await this.#answer();
+    if (answer !== undefined) {
+      const { version } = answer;
+      const identity = await control.attach(signal);
+      return {
+        tookMs: clock.now() - began,
+        ...(identity && { pid: identity.pid }),
+        ...(version !== undefined && { version }),
+      };
+    }
+    signal.throwIfAborted();
+    try {
+      return await control.start(signal);
+    } catch (error) {
+      // A process that is there has had the time of a start, and answers nothing: only now it is ended.
+      const isSilent = error instanceof ControlError && (await this.#answer()) === undefined;
+      if (!isSilent || signal.aborted || (await control.attach(signal)) === null) throw error;
+      return control.restart(signal);
     }
   }
 
@@ -324,17 +359,21 @@ export class Executor {
    * asked.
    */
   async #isAlive(seen: ServerAlive): Promise<boolean> {
-    if (seen !== 'unknown') return seen;
+    return seen === 'unknown' ? (await this.#answer()) !== undefined : seen;
+  }
+
+  /** Undefined if nothing answers. Any answer shows that the server is alive. */
+  async #answer(): Promise<{ version?: string } | undefined> {
     const probe = await this.#o.client.probe(this.#stopping.signal, ASK_MS);
     switch (probe.kind) {
       case 'ok':
+        return probe.version === undefined ? {} : { version: probe.version };
       case 'unauthorized':
-      // Any answer shows that the server is alive.
       case 'unsupported':
-        return true;
+        return {};
       case 'failed':
       case 'aborted':
-        return false;
+        return undefined;
     }
   }
 }

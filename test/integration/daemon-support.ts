@@ -79,6 +79,7 @@ export class FakeControl implements ServerControl {
   readonly #options: FakeControlOptions;
   readonly #deps: ControlDeps;
   pid = FIRST_PID;
+  #hasEnded = false;
 
   constructor(deps: ControlDeps, options: FakeControlOptions) {
     this.#deps = deps;
@@ -92,6 +93,7 @@ export class FakeControl implements ServerControl {
 
   /** Reports that the process has ended. */
   exit(pid = this.pid, signal: NodeJS.Signals | null = 'SIGKILL'): void {
+    this.#hasEnded = pid === this.pid;
     this.#deps.onExit({ pid, code: signal === null ? 1 : null, signal });
   }
 
@@ -104,13 +106,16 @@ export class FakeControl implements ServerControl {
     await this.#options.continueProcess?.(this.#note('continueProcess'));
   }
 
-  async attach(signal: AbortSignal): Promise<ProcessIdentity> {
+  async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
     this.#note('attach');
     await this.#options.attach?.(signal);
+    if (this.#hasEnded) return null;
     return { pid: this.pid, startTime: '1', command: ['opencode', 'serve'] };
   }
 
   async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
+    // What comes after an end is a new process, as after a restart.
+    if (this.#hasEnded) return this.restart(signal);
     onStarting?.(this.pid);
     await this.#options.start?.(this.#note('start'), signal);
     return { pid: this.pid, version: '1.18.33', tookMs: 7 };
@@ -118,6 +123,7 @@ export class FakeControl implements ServerControl {
 
   async restart(signal: AbortSignal): Promise<RestartedServer> {
     await this.#options.restart?.(this.#note('restart'), signal);
+    this.#hasEnded = false;
     const oldPid = this.pid;
     this.pid += 1;
     return { pid: this.pid, oldPid, version: '1.18.33', tookMs: 7 };

@@ -52,6 +52,8 @@ class World {
   abortWorks = true;
   probe: ProbeResult = { kind: 'failed', failure: 'refused', error: 'could not connect' };
   resumesRuns = false;
+  /** The process that `control.attach` finds. */
+  seenPid: number | undefined;
   readonly executor: Executor;
 
   constructor(options: Partial<ExecutorOptions> = {}) {
@@ -80,6 +82,10 @@ class World {
     const control = {
       get resumesRuns() {
         return isResuming();
+      },
+      attach: async () => {
+        this.did.push('attach');
+        return this.seenPid === undefined ? null : { pid: this.seenPid };
       },
       start: process('start'),
       restart: process('restart'),
@@ -293,6 +299,52 @@ describe('a restart', () => {
     expect(world.seen).toMatchObject([{ kind: 'restart.failed', serverAlive: false }]);
     expect(world.logged).toMatchObject([{ event: 'error', fields: { doing: 'restart' } }]);
     expect(world.did.at(-1)).toBe('resume anew');
+  });
+});
+
+describe('a restart for a server that has exited', () => {
+  const EXITED: Act = { act: 'restart', reason: 'exited' };
+
+  it('takes on the server that somebody has started meanwhile, and ends nothing', async () => {
+    const world = new World();
+    world.probe = { kind: 'ok', version: '1.18.34' };
+    world.seenPid = 7;
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.did).toEqual(['pause', 'attach', 'resume anew']);
+    expect(world.seen).toMatchObject([{ kind: 'restart.done', pid: 7, version: '1.18.34' }]);
+  });
+
+  it('is a start where nothing answers: a server that boots is not ended', async () => {
+    const world = new World();
+    world.seenPid = 7;
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.did).toEqual(['pause', 'start', 'resume anew']);
+    expect(world.kinds()).toEqual(['restart.done']);
+  });
+
+  it('ends a process that answers nothing in all the time of a start', async () => {
+    const world = new World();
+    world.seenPid = 7;
+    world.act = async () => {
+      if (!world.did.includes('restart')) throw new ControlError('late', { serverAlive: false });
+    };
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.did).toEqual(['pause', 'start', 'attach', 'restart', 'resume anew']);
+    expect(world.kinds()).toEqual(['restart.done']);
+  });
+
+  it('fails as its start does where no process is seen', async () => {
+    const world = new World();
+    world.act = async () => {
+      throw new ControlError('it ended at once', { serverAlive: false });
+    };
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.did).toEqual(['pause', 'start', 'attach', 'resume anew']);
+    expect(world.seen).toMatchObject([{ kind: 'restart.failed', error: 'it ended at once' }]);
   });
 });
 
