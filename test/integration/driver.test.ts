@@ -670,6 +670,74 @@ describe('a person is asked', () => {
   });
 });
 
+describe('a person is asked while nobody hears it, and the run is answered no', () => {
+  const ANSWER = 'POST /permission/:id/reply';
+
+  /** Waits for the answer, and lets the run end as it does then. */
+  async function goesOn(server: FakeOpencode, id: string) {
+    await waitFor(() => server.count(ANSWER) === 1, { what: 'the answer' });
+    reply(server, id, 'yes', { silently: true });
+  }
+
+  it('before the prompt is waited for', async () => {
+    const { server, driver, prompted } = await start();
+    const { id } = await driver.createSession();
+    const sent = await driver.sendAsync({ id }, 'x');
+    await prompted();
+    server.setStatus(id, { type: 'busy' });
+    await waitFor(() => server.listeners === 0, { what: 'the stream to be let go of' });
+    server.ask('permission', id);
+    const waiting = sent.wait({ timeoutMs: 60_000 });
+    await goesOn(server, id);
+    expect(await waiting).toMatchObject({ text: 'yes' });
+  });
+
+  it('before another process waits for it', async () => {
+    const { server, driver } = await start();
+    const { id } = server.addSession();
+    const info = { id: 'msg_0', role: 'user', time: { created: 1 } };
+    server.get(id).messages.push({ info, parts: [{ type: 'text', text: 'x' }] });
+    server.setStatus(id, { type: 'busy' });
+    server.ask('permission', id);
+    const waiting = driver.wait({ id }, { timeoutMs: 60_000 });
+    await goesOn(server, id);
+    expect(await waiting).toMatchObject({ text: 'yes' });
+  });
+
+  it('by a subagent, while the stream is lost', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    server.setStatus(id, { type: 'busy' });
+    server.endStreams();
+    const child = server.addSession({ parentID: id });
+    const stranger = server.addSession();
+    for (const sessionID of [stranger.id, child.id]) {
+      // No event says so.
+      const id = server.newId('per');
+      server.pending.set(id, { kind: 'permission', id, sessionID });
+    }
+    await goesOn(server, id);
+    expect(await result).toMatchObject({ text: 'yes' });
+    expect([...server.pending.values()].map(({ sessionID }) => sessionID)).toEqual([stranger.id]);
+  });
+
+  it('where there is no event stream at all', async () => {
+    const { server, driver, notices, prompted } = await start({ globalEvent: false });
+    const result = driver.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    server.setStatus(id, { type: 'busy' });
+    await waitFor(() => server.count(STATUS) > 1, { what: 'a check' });
+    server.fault('GET /permission', { status: 500, times: 1 });
+    server.ask('permission', id);
+    await goesOn(server, id);
+    expect(await result).toMatchObject({ text: 'yes' });
+    expect(notices.filter((notice) => notice.includes('permission'))).toEqual([
+      'the run asked for a permission, and was told that nobody is there',
+    ]);
+  });
+});
+
 describe('a batch', () => {
   it('rides over a restart: waits, begins nothing, and runs again what was cut', async () => {
     const { server, driver } = await start();

@@ -1,9 +1,16 @@
 /** Handles the permissions and questions of one run: leaves them to a person, or answers that nobody is there. */
+import { BoundedSet } from '../../lib/bounded.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
 import { messageOf } from '../http/errors.js';
+import type { OpenRequestLists, OwnedRequest } from '../server-api.js';
 
 /** Open requests of one run of the driver. At the limit: further ones are not answered; the run ends at its timeout. */
 export const MAX_OPEN = 100;
+/**
+ * Requests that one run of the driver need not look at again: its own, and those of other runs in its directory. A list
+ * may still have them after they were answered. At the limit: the oldest is forgotten, and may be answered twice.
+ */
+export const MAX_SEEN = 1_000;
 const REFUSAL = 'Nobody is there to answer: this session is driven by a program. Go on without it.';
 
 /** `reject` tells the model no, and the run goes on; `wait` leaves the request to a person. */
@@ -15,7 +22,8 @@ interface Asked {
   sessionID: string;
   requestID: string;
   on: 'permission' | 'question';
-  what: string;
+  /** Absent if a list named it: only the event says what a person is asked for. */
+  what?: string;
 }
 
 export class RunRequests {
@@ -23,6 +31,7 @@ export class RunRequests {
   readonly #options: { onRequest: OnRequest; onNotice: (message: string) => void };
   readonly #open = new Map<string, Asked>();
   readonly #unanswered: Asked[] = [];
+  readonly #seen = new BoundedSet<string>(MAX_SEEN);
 
   constructor(
     client: DriverApi,
@@ -46,12 +55,30 @@ export class RunRequests {
   hear(sessionID: string, event: RequestEvent): void {
     if (event.kind === 'answered') {
       this.#open.delete(event.requestID);
+      this.#seen.add(event.requestID);
       return;
     }
     const { requestID, on, what } = event;
-    if (this.#open.has(requestID) || this.#open.size >= MAX_OPEN) return;
-    const asked: Asked = { sessionID, requestID, on, what };
-    this.#open.set(requestID, asked);
+    this.#take({ sessionID, requestID, on, what });
+  }
+
+  /** Finds the requests that were asked while nobody heard the events: those of the session and of its subagents. */
+  async read(id: string, directory: string | undefined, signal: AbortSignal): Promise<void> {
+    const lists = await this.#client.openRequests(directory, signal);
+    for (const { sessionID, requestID, on } of lists.flatMap(requestsOf)) {
+      if (this.#seen.has(requestID)) continue;
+      const isOurs =
+        sessionID === id ||
+        (await this.#client.session(sessionID, directory, signal))?.parentID === id;
+      if (isOurs) this.#take({ sessionID, requestID, on });
+      else this.#seen.add(requestID);
+    }
+  }
+
+  #take(asked: Asked): void {
+    if (this.#seen.has(asked.requestID) || this.#open.size >= MAX_OPEN) return;
+    this.#seen.add(asked.requestID);
+    this.#open.set(asked.requestID, asked);
     this.#unanswered.push(asked);
   }
 
@@ -66,6 +93,7 @@ export class RunRequests {
       }
       try {
         await this.#client.rejectRequest(asked, directory, REFUSAL, signal);
+        this.#open.delete(asked.requestID);
         onNotice(`the run asked for ${words}, and was told that nobody is there`);
       } catch (error) {
         onNotice(`the run waits for ${words}, which could not be answered: ${messageOf(error)}`);
@@ -74,4 +102,10 @@ export class RunRequests {
   }
 }
 
-const wordsFor = ({ on, what }: Asked): string => `a ${on} (${what})`;
+const requestsOf = ({ permissions = [], questions = [] }: OpenRequestLists): OwnedRequest[] => [
+  ...permissions,
+  ...questions,
+];
+
+const wordsFor = ({ on, what }: Asked): string =>
+  what === undefined ? `a ${on}` : `a ${on} (${what})`;

@@ -22,7 +22,7 @@ import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.j
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
 import type { Message, RunError, ToolUse } from './transcript.js';
-import { overdue, type Wall } from './wall.js';
+import { overdue, type Wall, within } from './wall.js';
 
 /** With events, checks are only for what the events missed. */
 const CHECK_EVERY_MS = 2_000;
@@ -136,6 +136,8 @@ export class Run {
    */
   #away: 'no' | 'stream lost' | 'seen' = 'no';
   #isCheckDue = false;
+  /** Requests may be open that no event has told us of: the run began before we listened, or the stream was lost. */
+  #areRequestsDue = true;
   /** What all checks since `since` have found of a run at rest. */
   #rest: { as: string; since: number } | undefined;
   #ring: (() => void) | undefined;
@@ -182,6 +184,7 @@ export class Run {
     this.#isListening = true;
     this.#text.gap();
     this.#isCheckDue = true;
+    this.#areRequestsDue = true;
     const { events } = this.#deps;
     this.#unsubscribe = events.subscribe(this.#options.session.id, (event) => this.#hear(event));
   }
@@ -217,6 +220,7 @@ export class Run {
           const seen = await this.#checkStatus(signal);
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_CHECKS) throw seen;
+          if (seen === 'active' && this.#areRequestsDue) await this.#readRequests(signal);
           if (seen === 'idle' || (seen === 'active' && this.#isShared)) {
             const end = await this.#runEnd(signal, seen === 'active');
             if (end) return end;
@@ -262,6 +266,7 @@ export class Run {
     if (event.kind === 'gap') {
       this.#text.gap();
       this.#isCheckDue = true;
+      this.#areRequestsDue = true;
       if (this.#away === 'no') this.#away = 'stream lost';
     } else if (event.kind === 'asked' || event.kind === 'answered') {
       // This includes a subagent's requests: its questions to a person concern the whole run.
@@ -405,6 +410,22 @@ export class Run {
         `the server went away during the run, and with it the run: ${after}. ${error.message}`,
         { cause: error },
       );
+    }
+  }
+
+  async #readRequests(caller: AbortSignal): Promise<void> {
+    const { clock, events } = this.#deps;
+    const { id, directory } = this.#options.session;
+    // What is asked after the list was read must come by an event. Without events, each check reads the list.
+    const isHeard = events.isOpen;
+    try {
+      await within(clock, { ms: CHECK_TIMEOUT_MS, signal: caller }, ({ signal }) =>
+        this.#requests.read(id, directory, signal),
+      );
+      if (isHeard) this.#areRequestsDue = false;
+    } catch (error) {
+      // The next check reads the list again.
+      if (asDriverError(error).kind === 'internal') throw error;
     }
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type BatchDeps, runBatch } from '../../../../src/opencode/driver/batch.js';
-import { MAX_OPEN, RunRequests } from '../../../../src/opencode/driver/run-requests.js';
+import { MAX_OPEN, MAX_SEEN, RunRequests } from '../../../../src/opencode/driver/run-requests.js';
 import {
   MAX_STREAMED_CHARS,
   MAX_STREAMED_PARTS,
@@ -45,6 +45,33 @@ it('of a run that asks without end a bounded number of requests is remembered', 
   expect(requests.waitsFor).toBeDefined();
   answer(`r${MAX_OPEN - 1}`);
   expect(requests.waitsFor).toBeUndefined();
+});
+
+it('of the requests of other runs a bounded number is remembered, and each of those is looked up once', async () => {
+  const permissions = Array.from({ length: MAX_SEEN + 1 }, (_, n) => ({
+    requestID: `r${n}`,
+    on: 'permission' as const,
+    sessionID: 'ses_other',
+  }));
+  let lookups = 0;
+  const client: Partial<DriverApi> = {
+    openRequests: async () => [{ directory: '/p', permissions }],
+    session: async (id) => {
+      lookups += 1;
+      return { id };
+    },
+  };
+  const options = { onNotice: () => {}, onRequest: 'reject' as const };
+  const requests = new RunRequests(client as DriverApi, options);
+  const { signal } = new AbortController();
+  await requests.read('ses_1', '/p', signal);
+  expect({ lookups, unanswered: requests.hasUnanswered }).toEqual({
+    lookups: MAX_SEEN + 1,
+    unanswered: false,
+  });
+  permissions.shift();
+  await requests.read('ses_1', '/p', signal);
+  expect(lookups).toBe(MAX_SEEN + 1);
 });
 
 it('of the notices of one task of a batch a bounded number is kept', async () => {
