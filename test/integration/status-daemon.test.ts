@@ -164,6 +164,7 @@ describe('the status of a daemon that watches', () => {
   it('is restarted for a dead server at once when it is resumed, and by a person also in a pause', async () => {
     const w = await watched({ probe: { interval: 60_000 } });
     await w.post('/pause');
+    w.server.fault('*', { cut: true });
     w.control().exit();
     await w.saw('act.skipped', { act: 'restart' });
     await w.post('/resume');
