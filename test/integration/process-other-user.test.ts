@@ -149,6 +149,27 @@ describe.skipIf(!isRoot)(`a daemon that runs as root${needsRoot}`, () => {
     },
   );
 
+  test('a daemon whose auto chose observe withholds the password from another user’s opencode', async () => {
+    const pid = await opencodeOf(OTHER_UID);
+    const auto = await createControl({ ...habitat.options(), mode: 'auto' }, habitat.signal);
+    expect(auto.mode).toBe('observe');
+    const made = guard({ caller: 'daemon' });
+    made.follow(auto.control);
+    expect(await made.authorise()).toMatchObject({
+      kind: 'withheld',
+      why: expect.stringContaining(`pid ${pid}`),
+    });
+    // A server that the user vouches for gets it, and is watched.
+    const configured = await createControl(
+      { ...habitat.options(), mode: 'observe' },
+      habitat.signal,
+    );
+    expect(await configured.control.attach(habitat.signal)).toMatchObject({ pid });
+    expect(await guard({ caller: 'daemon', mode: 'observe' }).authorise()).toEqual({
+      kind: 'granted',
+    });
+  });
+
   test.each(['external', 'command', 'docker', 'observe'] as const)(
     'control: %s, set by the user, vouches for another user’s server',
     async (mode) => {

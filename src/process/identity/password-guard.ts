@@ -11,7 +11,7 @@ import type { ControlMode, ServerControl } from '../control/control.js';
 import { openProcessTable } from '../table/open-table.js';
 import { addressesOf, type FindHolders, findHolders, isLocalHost } from '../table/port.js';
 import { listeningSockets } from '../table/proc-net.js';
-import type { ProcessRef, ProcessTable } from '../table/process-table.js';
+import type { ProcessInfo, ProcessRef, ProcessTable } from '../table/process-table.js';
 import { describeProcess } from './describe.js';
 import { type Finding, proveServer } from './identity.js';
 import type { ServerUser } from './user.js';
@@ -123,7 +123,7 @@ export class PasswordGuard {
   async #decide(): Promise<Pick<Decision, 'answer' | 'server'>> {
     const { mode } = this.#options;
     const { found, where } = await this.#find();
-    if (found.kind === 'proven') {
+    if (found.kind === 'proven' && (VOUCHES.has(mode) || this.#isTrusted(found.server))) {
       return { answer: { kind: 'granted', ...where }, server: found.server };
     }
     const granted = { answer: { kind: 'granted' }, server: undefined } as const;
@@ -131,6 +131,15 @@ export class PasswordGuard {
     const needsProof = this.#options.caller === 'daemon' && this.#control?.mode !== 'observe';
     if (!needsProof && (await this.#isOwnOrRoots())) return granted;
     return { answer: withheld(describe(found, this.#port)), server: undefined };
+  }
+
+  /**
+   * Whether a proven opencode is of a user who may know the password. Some controls also find another user's, to watch
+   * it; with `spawn` that one is our own (`server.command` may use sudo).
+   */
+  #isTrusted({ uid }: ProcessInfo): boolean {
+    const trusted = [undefined, 0, process.geteuid?.(), this.#options.user?.uid];
+    return this.#control?.mode === 'spawn' || trusted.includes(uid);
   }
 
   async #find(): Promise<{ found: Finding; where: Where }> {
