@@ -102,6 +102,9 @@ export function inspectionAnswered(run: Run, found: Found, startedAt: number, at
   for (const tool of run.tools.values()) {
     if (tool.startedAt <= startedAt && !present.has(tool.callID)) run.tools.delete(tool.callID);
   }
+  // Its end was missed. A compaction that was heard of since then is newer.
+  if (!found.compacting && run.compactingSince !== undefined && run.compactingSince <= startedAt)
+    run.compactingSince = undefined;
   // What was heard since then is newer than the rest of the inspection.
   if (run.progressAt > startedAt) return;
   for (const tool of present.values()) noteTool(run, tool);

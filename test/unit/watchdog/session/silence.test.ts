@@ -584,6 +584,15 @@ test('a compaction that goes on across a reconnect is seen by the inspection tha
   expect(ended.acts('inspect').length).toBeGreaterThan(1);
 });
 
+test('a compaction whose end was missed is over, whatever was heard while the transcript was read', () => {
+  const w = world().prompt().asks().tell({ kind: 'session.compacting', sessionID: 's' });
+  reconnect(w);
+  const startedAt = w.at;
+  w.advance(SECOND).text().advance(SECOND).inspected('s', { compacting: false }, startedAt);
+  const inspections = w.acts('inspect').length;
+  expect(w.advance(10 * MINUTE).acts('inspect').length).toBeGreaterThan(inspections);
+});
+
 describe('a server that is not responding', () => {
   /** Twenty seconds in which two probes fail and nothing else is received. */
   const starve = (w: World) => w.probeFails(2).advance(10 * SECOND);
