@@ -157,7 +157,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('stream.unavailable', { path: text, reason: text, silentMs: ms }),
   of('stream.alive', { heartbeatMs: ms.optional() }),
   of('stream.resynced', {}),
-  ofSession('session.info', { info }),
+  ofSession('session.info', { askedAt: ms.optional(), info }),
   ofSession('session.status', { status }),
   ofSession('session.progress', {}),
   ofSession('session.step_finished', {

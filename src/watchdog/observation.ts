@@ -204,7 +204,12 @@ export type StreamObservation =
   | (At & { kind: 'stream.resynced' });
 
 export type SessionObservation =
-  | (OfSession & { kind: 'session.info'; info: SessionInfo })
+  | (OfSession & {
+      kind: 'session.info';
+      /** When it was asked for, perhaps long ago, with a list; absent if an event said it. */
+      askedAt?: number;
+      info: SessionInfo;
+    })
   | (OfSession & { kind: 'session.status'; status: SessionStatus })
   /** New text, reasoning or tool output: proof of life. */
   | (OfSession & { kind: 'session.progress' })

@@ -216,10 +216,11 @@ export class Resync {
   async #attach(signal: AbortSignal): Promise<void> {
     const { client, clock, directories, infos, notice } = this.#options;
     const startedAt = clock.epoch();
+    const askedAt = clock.now();
     try {
       const sessions = await client.recentSessions(RECENT_SESSIONS, signal);
       if (signal.aborted) return;
-      infos.listed(sessions);
+      infos.listed(sessions, askedAt);
       this.#listedAt = startedAt;
       const since = this.#since ?? 0;
       const missed = sessions.filter(({ updated }) => (updated ?? since) >= since);

@@ -35,6 +35,8 @@ export class SessionInfos {
   readonly #told = new BoundedSet<string>(MAX_KNOWN);
   /** Information that came with a list. It is emitted when its session turns out to be active. */
   readonly #listed = new Map<string, SessionSummary>();
+  /** When the list was asked for. */
+  #listedAt = 0;
   readonly #tries: Throttle;
   readonly #queue = new Map<string, string | undefined>();
   #running = 0;
@@ -55,15 +57,18 @@ export class SessionInfos {
     this.#told.add(sessionID);
   }
 
-  listed(sessions: readonly SessionSummary[]): void {
+  /** The list of all sessions. */
+  listed(sessions: readonly SessionSummary[], askedAt: number): void {
     this.#listed.clear();
+    this.#listedAt = askedAt;
     const yesterday = this.#options.clock.epoch() - DAY_MS;
     for (const session of sessions) {
       this.#listed.set(session.id, session);
       const { spent, updated = 0 } = session;
       // What was spent while we did not listen counts for the day.
       const hasSpent = spent !== undefined && (spent.costUsd > 0 || spent.tokens > 0);
-      if (hasSpent && updated >= yesterday) this.#tell(session.id, session.directory, session);
+      if (hasSpent && updated >= yesterday)
+        this.#tell(session.id, session.directory, session, askedAt);
     }
   }
 
@@ -72,7 +77,7 @@ export class SessionInfos {
     if (this.#told.has(sessionID)) return;
     const listed = this.#listed.get(sessionID);
     if (listed) {
-      this.#tell(sessionID, directory, listed);
+      this.#tell(sessionID, directory, listed, this.#listedAt);
       return;
     }
     // If there is no room, the next poll asks again.
@@ -111,7 +116,7 @@ export class SessionInfos {
       const session = await client.session(sessionID, directory, signal);
       if (signal.aborted) return;
       if (session) {
-        this.#tell(sessionID, directory, session);
+        this.#tell(sessionID, directory, session, startedAt);
         return;
       }
       // The session was said to be active, but does not exist. If it is not listed either, it does not run, and the
@@ -142,7 +147,12 @@ export class SessionInfos {
     }
   }
 
-  #tell(sessionID: string, directory: string | undefined, session: SessionSummary): void {
+  #tell(
+    sessionID: string,
+    directory: string | undefined,
+    session: SessionSummary,
+    askedAt: number,
+  ): void {
     const { clock, emit } = this.#options;
     this.told(sessionID);
     const { id: _, updated: __, created, ...known } = session;
@@ -151,6 +161,7 @@ export class SessionInfos {
     emit({
       kind: 'session.info',
       at: clock.now(),
+      askedAt,
       sessionID,
       ...(place !== undefined && { directory: place }),
       info: info satisfies SessionInfo,

@@ -83,8 +83,20 @@ export class Spending {
     if (session.total === undefined) this.#spend(session, spent, true);
   }
 
-  /** opencode's own total for a session; `ageMs`: how long ago it was created, if that is known. */
-  totalHeard(session: Session, total: Spent, ageMs: number | undefined, at: number): void {
+  /**
+   * opencode's own total for a session, from an event or from an answer to a question that was asked at `askedAt`.
+   * `ageMs`: how long ago the session was created, if that is known.
+   */
+  totalHeard(
+    session: Session,
+    total: Spent,
+    ageMs: number | undefined,
+    askedAt: number,
+    at: number,
+  ): void {
+    // The answer may be older than what an event said meanwhile. What was spent in between would count twice.
+    if (askedAt < session.totalAt) return;
+    session.totalAt = at;
     const before = session.total ?? this.#totalsBefore.get(session.id);
     const counted = session.total ?? session.spent;
     session.total = total;

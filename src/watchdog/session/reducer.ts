@@ -244,7 +244,7 @@ export class SessionWatch {
     const context = this.#context;
     switch (o.kind) {
       case 'session.info':
-        this.#learn(session, o.info, o.at);
+        this.#learn(session, o.info, o.askedAt ?? o.at, o.at);
         this.#runs.reviewParent(session, o.at);
         break;
       case 'session.status': {
@@ -455,10 +455,15 @@ export class SessionWatch {
       this.registry.learn(child, { parentID: parent.id });
   }
 
-  #learn(session: Session, { spent, ageMs, ...info }: SessionInfo, at: number): void {
+  #learn(
+    session: Session,
+    { spent, ageMs, ...info }: SessionInfo,
+    askedAt: number,
+    at: number,
+  ): void {
     this.registry.learn(session, info);
     if (spent === undefined) return;
-    this.#runs.spending.totalHeard(session, spent, ageMs, at);
+    this.#runs.spending.totalHeard(session, spent, ageMs, askedAt, at);
     this.#runs.reviewAncestors(session, at);
   }
 
@@ -490,7 +495,7 @@ export class SessionWatch {
       session.deleted = true;
       return;
     }
-    this.#learn(session, result.info, o.at);
+    this.#learn(session, result.info, o.startedAt, o.at);
     this.#runs.reviewParent(session, o.at);
     const { run } = session;
     if (run === undefined) return;

@@ -187,6 +187,8 @@ export interface Session {
   runStarts: RunStarts;
   /** opencode's own total for the session; undefined until it is known. */
   total: Spent | undefined;
+  /** When `total` was heard. */
+  totalAt: number;
   /** What it has spent itself, and what its subagents have. */
   spent: Spent;
   spentBelow: Spent;
@@ -222,6 +224,7 @@ export function newSession(id: string, at: number): Session {
     manualCompaction: false,
     runStarts: { at: [], lastEndedAt: Number.NEGATIVE_INFINITY },
     total: undefined,
+    totalAt: Number.NEGATIVE_INFINITY,
     spent: { costUsd: 0, tokens: 0 },
     spentBelow: { costUsd: 0, tokens: 0 },
     saidBudgets: new Set(),

@@ -95,6 +95,22 @@ describe('a session', () => {
     expect(w.notes('session.stuck')).toMatchObject([{ sessionID: 's', kind: 'session', value: 2 }]);
   });
 
+  it('does not count twice what an answer says that was asked for before a newer total came', () => {
+    const w = world();
+    w.tell({ kind: 'budget.day', sinceMs: MINUTE, spent: { costUsd: 0, tokens: 0 } });
+    const spent = (costUsd: number) => ({ costUsd, tokens: 0 });
+    told(w.status('s', 'busy'), 's', spent(1), { ageMs: SECOND });
+    const startedAt = w.at;
+    told(w.advance(SECOND), 's', spent(1.5));
+    w.advance(SECOND).inspected('s', { info: { spent: spent(1) } }, startedAt);
+    w.tell({ kind: 'session.info', sessionID: 's', askedAt: startedAt, info: { spent: spent(1) } });
+    told(w.advance(SECOND), 's', spent(1.6));
+    expect(w.watchdog.spentToday.costUsd).toBeCloseTo(1.6);
+    // A newer answer counts as before.
+    w.advance(SECOND).inspected('s', { info: { spent: spent(2) } });
+    expect(w.watchdog.spentToday.costUsd).toBeCloseTo(2);
+  });
+
   it('does not count a step twice where totals are told', () => {
     const w = world({ policy: { budget: { session: { cost: 2, tokens: 0 } } } });
     w.status('s', 'busy');
