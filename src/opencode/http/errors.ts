@@ -109,10 +109,20 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The code of an error of Node, the system or undici. */
+export function codeOf(error: unknown): string | undefined {
+  const { code, errors } = (error ?? {}) as { code?: unknown; errors?: unknown[] };
+  if (typeof code === 'string') return code;
+  // Node's happy eyeballs wraps the errors of all addresses.
+  return errors?.[0] === undefined ? undefined : codeOf(errors[0]);
+}
+
 /** The probe failure that the error means; undefined if the error is no failure of the server. */
 export function probeFailure(error: OpencodeError): ProbeFailure | undefined {
   switch (error.kind) {
     case 'refused':
+      // Only this proves that nobody listens. An address that cannot be found or reached says nothing about the server.
+      return codeOf(error.cause) === 'ECONNREFUSED' ? 'refused' : 'network';
     case 'timeout':
     case 'http':
     case 'not_opencode':

@@ -4,7 +4,7 @@ import { Agent } from 'undici';
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { createRedactor, type Redactor } from '../../lib/redaction.js';
-import { OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
+import { codeOf, OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 
 /**
  * The body of one answer from opencode. The longest are transcripts, whose messages carry files and tool output. At the
@@ -313,13 +313,6 @@ export class Transport {
 function originOf({ protocol, hostname, port, origin }: URL, loopback = '127.0.0.1'): string {
   if (protocol !== 'http:' || hostname !== 'localhost') return origin;
   return `http://${loopback.includes(':') ? `[${loopback}]` : loopback}${port && `:${port}`}`;
-}
-
-function codeOf(error: unknown): string | undefined {
-  const { code, errors } = (error ?? {}) as { code?: unknown; errors?: unknown[] };
-  if (typeof code === 'string') return code;
-  // Node's happy eyeballs wraps the errors of all addresses.
-  return errors?.[0] === undefined ? undefined : codeOf(errors[0]);
 }
 
 function queryOf(query: Request['query'] = {}): string {
