@@ -114,7 +114,9 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     const { data } = await this.ask(schemas.active, { path, signal, timeoutMs });
     const active = Object.keys(data).filter(isId);
     this.#active = active;
-    await this.#askForRetries(active, signal);
+    // Whoever sets a deadline wants to know who is active, and only that, before it: for example whether an abort has
+    // worked.
+    if (timeoutMs === undefined) await this.#askForRetries(active, signal);
     const epochNow = this.clock.epoch();
     return new Map(active.map((sessionID) => [sessionID, this.known.status(sessionID, epochNow)]));
   }
@@ -126,10 +128,11 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       .filter((sessionID) => now - this.known.of(sessionID).heardAt >= ASK_AFTER_MS)
       .slice(0, MAX_ASKED);
     await eachLimited(quiet, MAX_AT_ONCE, async (sessionID) => {
+      const known = this.known.of(sessionID);
+      // Also if there is no answer: the next poll does not wait for one again at once.
+      known.heardAt = now;
       try {
         const messages = await this.messages(sessionID, LAST_MESSAGES, signal);
-        const known = this.known.of(sessionID);
-        known.heardAt = now;
         const { retry } = messages.find(({ type }) => type === 'assistant') ?? {};
         known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
       } catch {
