@@ -2,9 +2,10 @@
 import { BoundedSet } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import { Throttle } from '../../lib/throttle.js';
-import type { Observation, SessionInfo } from '../../watchdog/observation.js';
+import type { Observation } from '../../watchdog/observation.js';
 import { messageOf } from '../http/errors.js';
 import type { ServerApi, SessionSummary } from '../server-api.js';
+import { infoOf } from '../session-info.js';
 import type { Notice } from './notice.js';
 
 /** If a session's information cannot be read, it is asked for again at most this often. */
@@ -155,8 +156,11 @@ export class SessionInfos {
   ): void {
     const { clock, emit } = this.#options;
     this.told(sessionID);
-    const { id: _, updated: __, created, ...known } = session;
-    const info = { ...known, ...(created !== undefined && { ageMs: age(created, clock) }) };
+    const { created } = session;
+    const info = {
+      ...infoOf(session),
+      ...(created !== undefined && { ageMs: age(created, clock) }),
+    };
     const place = directory ?? session.directory;
     emit({
       kind: 'session.info',
@@ -164,7 +168,7 @@ export class SessionInfos {
       askedAt,
       sessionID,
       ...(place !== undefined && { directory: place }),
-      info: info satisfies SessionInfo,
+      info,
     });
   }
 }

@@ -1,6 +1,7 @@
 /** Inspects one session: its last messages, and its open permissions and questions. */
 import type { Clock } from '../../lib/clock.js';
 import type { Inspected, OwnedRequest } from '../server-api.js';
+import { infoOf } from '../session-info.js';
 import type { V1Requests } from './requests.js';
 import { type TranscriptMessage, transcriptState } from './transcript.js';
 
@@ -24,12 +25,11 @@ export async function inspectSession(
     client.permissions(place, signal),
     client.questions(place, signal),
   ]);
-  const { id: _, updated: __, ...info } = session;
   return {
     ...(session.directory !== undefined && { directory: session.directory }),
     result: {
       found: true,
-      info,
+      info: infoOf(session),
       requests: [...permissions, ...questions]
         .filter((request) => request.sessionID === sessionID && isOpen(request, messages))
         .map(({ requestID, on }) => ({ requestID, on })),

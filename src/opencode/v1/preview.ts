@@ -15,6 +15,7 @@ import type { Request } from '../http/transport.js';
 import { normaliseDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
 import type { Inspected, SessionSummary } from '../server-api.js';
+import { infoOf } from '../session-info.js';
 import { id } from './schemas.js';
 import { type ServerRoutes, saysNoSuchRoute } from './server-routes.js';
 
@@ -110,11 +111,9 @@ export class PreviewRuns {
   }
 
   /** Inspects a session that exists. The lists of 1.x hold neither the messages of such a run nor its requests. */
-  async inspect(
-    { id: sessionID, ...summary }: SessionSummary,
-    signal?: AbortSignal,
-  ): Promise<Inspected> {
+  async inspect(summary: SessionSummary, signal?: AbortSignal): Promise<Inspected> {
     const { ask, clock } = this.#source;
+    const { id: sessionID } = summary;
     const list = async (rest: string, query?: Request['query']) => {
       const path = `/api/session/${segment(sessionID)}${rest}`;
       return (await ask(listSchema, { path, query, signal })).data;
@@ -131,12 +130,11 @@ export class PreviewRuns {
     ]);
     const messages = values.flatMap((value) => messageSchema.safeParse(value).data ?? []);
     const answer = messages.find(({ type }) => type === 'assistant');
-    const { updated: _, ...info } = summary;
     return {
       ...(summary.directory !== undefined && { directory: summary.directory }),
       result: {
         found: true,
-        info,
+        info: infoOf(summary),
         requests: [...permissions, ...questions],
         tools: answer?.time?.completed === undefined ? toolsOf(answer?.content ?? [], clock) : [],
         preparing: messages[0]?.type === 'user',

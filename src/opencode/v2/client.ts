@@ -26,6 +26,7 @@ import type {
   ServerApi,
   SessionSummary,
 } from '../server-api.js';
+import { infoOf } from '../session-info.js';
 import { V2EventReader } from './event-reader.js';
 import { excerptOf } from './excerpt.js';
 import { ASK_AFTER_MS, KnownSessions, retryOf } from './known-sessions.js';
@@ -168,12 +169,11 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       this.#open(sessionPath(sessionID, '/permission'), 'permission', {}, signal),
       this.#open(sessionPath(sessionID, '/form'), 'question', {}, signal),
     ]);
-    const { id: _, updated: __, ...info } = session;
     return {
       ...(session.directory !== undefined && { directory: session.directory }),
       result: {
         found: true,
-        info,
+        info: infoOf(session),
         requests: [...permissions, ...forms].map(({ requestID, on }) => ({ requestID, on })),
         ...this.#withHeard(
           sessionID,

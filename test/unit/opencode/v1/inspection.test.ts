@@ -39,6 +39,20 @@ test('a request of an earlier answer is not open, whatever its tool still says',
   expect(await openRequests(held, messages)).toEqual([]);
 });
 
+test('what a program stored with the session is left out', async () => {
+  const session = { id: 'ses_1', title: 'T', created: 1, updated: 2, metadata: { note: 'Jane' } };
+  const none = async () => [];
+  const client = {
+    session: async () => session,
+    messages: none,
+    permissions: none,
+    questions: none,
+  };
+  const seen = await inspectSession(client, new ManualClock(), 'ses_1', '/d');
+  expect(seen.result).toMatchObject({ found: true });
+  expect(seen.result).toHaveProperty('info', { title: 'T' });
+});
+
 test('a request that names no tool is taken at its word', async () => {
   expect(await openRequests(REQUEST, [answer('msg_1', 'error')])).toHaveLength(1);
 });
