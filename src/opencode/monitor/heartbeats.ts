@@ -4,13 +4,21 @@
 const REMEMBERED = 3;
 /** Facts, section 4: enforce silence only at three times the interval seen. */
 const SILENT_INTERVALS = 3;
+/**
+ * OpenCode 2 sends its first heartbeat at once and then one every 15 s (seen on 2.0), so the time to the first says
+ * little. ms.
+ */
+const USUAL_INTERVAL = 15_000;
 
 export class Heartbeats {
   #last: number | undefined;
   readonly #intervals: number[] = [];
   #count = 0;
 
-  /** The time from `openedAt` to the first heartbeat is a first guess at the interval. */
+  /**
+   * The time from `openedAt` to the first heartbeat is a first guess at the interval. Until it is known, no interval is
+   * taken for shorter than the usual one.
+   */
   constructor(openedAt?: number) {
     this.#last = openedAt;
   }
@@ -34,6 +42,7 @@ export class Heartbeats {
    */
   limitMs(floorMs: number): number {
     if (this.#count === 0) return Number.POSITIVE_INFINITY;
-    return Math.max(floorMs, SILENT_INTERVALS * Math.max(0, ...this.#intervals));
+    const least = this.#count === 1 ? USUAL_INTERVAL : 0;
+    return Math.max(floorMs, SILENT_INTERVALS * Math.max(least, ...this.#intervals));
   }
 }

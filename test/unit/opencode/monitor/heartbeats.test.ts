@@ -12,10 +12,21 @@ describe('heartbeats', () => {
   it('allow three intervals, and never less than was configured', () => {
     const heartbeats = new Heartbeats(0);
     heartbeats.beat(10_000);
+    heartbeats.beat(20_000);
     expect(heartbeats.limitMs(5_000)).toBe(30_000);
     expect(heartbeats.limitMs(60_000)).toBe(60_000);
-    heartbeats.beat(20_000);
     expect(heartbeats.intervalMs).toBe(10_000);
+  });
+
+  it('are not taken for more frequent than usual after the first one, which OpenCode 2 sends at once', () => {
+    const heartbeats = new Heartbeats(0);
+    heartbeats.beat(21);
+    expect(heartbeats.limitMs(5_000)).toBe(45_000);
+    heartbeats.beat(15_021);
+    expect(heartbeats.limitMs(5_000)).toBe(45_000);
+    const slow = new Heartbeats(0);
+    slow.beat(29_000);
+    expect(slow.limitMs(5_000)).toBe(87_000);
   });
 
   it('forget the distance from the opening once a true interval is known', () => {
