@@ -18,7 +18,7 @@ import type {
   SessionObservation,
   Spent,
 } from '../observation.js';
-import { abortEnded, abortIfPossible, episodeEnded, episodeUnheard } from './abort-flow.js';
+import { abortEnded, episodeEnded, episodeUnheard } from './abort-flow.js';
 import { Crashes, type Cut, isUnwanted } from './crashes.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
 import { compacted, countAnew, stepFinished } from './loops.js';
@@ -121,14 +121,9 @@ export class SessionWatch {
     }
   }
 
-  /** Aborts that `dryRun` or a pause left undone are taken up, if they are still due. */
+  /** Aborts that `dryRun` or a pause left undone are wanted again, if they are still due. */
   takeUpLeft(at: number): void {
-    for (const session of [...this.registry.active]) {
-      const { run } = session;
-      if (run?.abortFlow?.phase !== 'left') continue;
-      run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: run.abortFlow.tries - 1 };
-      abortIfPossible(this.#context, session, run, at);
-    }
+    for (const session of this.registry.active) this.#runs.takeUpLeft(session, at);
   }
 
   /** A person wants the session aborted, whatever it does, even if it is not known to run. */

@@ -1,5 +1,6 @@
 /** The registry of sessions: which ones are known, active, in retry or wedged, and which is whose subagent. Bounded. */
 import type { SessionInfo } from '../observation.js';
+import { worksAgain } from './rules.js';
 import { newSession, type Session } from './state.js';
 
 /**
@@ -119,7 +120,7 @@ export class SessionRegistry {
       this.#retrying.add(session);
       this.#episodeNews += 1;
     } else if (this.#retrying.delete(session)) this.#episodeNews += 1;
-    if (run?.abortFlow?.phase === 'wedged') this.#wedged.add(session);
+    if (run?.abortFlow?.phase === 'wedged' && !worksAgain(run)) this.#wedged.add(session);
     else this.#wedged.delete(session);
   }
 
@@ -144,7 +145,9 @@ export class SessionRegistry {
    */
   healthy(except: ReadonlySet<Session> = new Set()): Session[] {
     const isStuck = (session: Session): boolean => {
-      if (session.run?.abortFlow !== undefined || except.has(session)) return true;
+      const { run } = session;
+      if (except.has(session)) return true;
+      if (run?.abortFlow !== undefined && !worksAgain(run)) return true;
       const children = this.#children.get(session.id);
       return (
         session.health === 'delegating' && children !== undefined && [...children].every(isStuck)

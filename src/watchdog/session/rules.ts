@@ -50,7 +50,9 @@ export function healthOf(
   at: number,
 ): Health {
   if (run === undefined) return 'idle';
-  if (run.abortFlow !== undefined) return run.abortFlow.phase === 'wedged' ? 'wedged' : 'stuck';
+  if (run.abortFlow !== undefined && !worksAgain(run)) {
+    return run.abortFlow.phase === 'wedged' ? 'wedged' : 'stuck';
+  }
   if (run.requests.size > 0) return 'waiting';
   if (isRetrying(run)) return 'retrying';
   if (isLooping(run.steps, policy.loop)) return 'looping';
@@ -64,6 +66,19 @@ export function healthOf(
 /** In an episode, and not in an attempt that has shown signs of life. */
 export function isRetrying(run: Run): boolean {
   return run.episode !== undefined && (run.status === 'retry' || !run.episode.progressed);
+}
+
+/**
+ * No abort is under way for the run (`left`, `wedged`), and the attempt in flight shows life. The failed attempts before
+ * it count no more, unless it fails too: a little text does not end an episode. Until then the run is judged like any
+ * other.
+ */
+export function worksAgain(run: Run): boolean {
+  const { abortFlow, episode } = run;
+  const isStanding = abortFlow?.phase === 'left' || abortFlow?.phase === 'wedged';
+  return (
+    isStanding && isRetryReason(abortFlow.reason) && episode !== undefined && !isRetrying(run)
+  );
 }
 
 /** The first limit that the run has exceeded at `at`, the gravest first; undefined if it is within all of them. */

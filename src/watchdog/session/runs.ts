@@ -29,6 +29,7 @@ import {
   namedMs,
   type RuleContext,
   sparedUntil,
+  worksAgain,
 } from './rules.js';
 import { runEnded, settleEnd } from './run-end.js';
 import {
@@ -181,7 +182,7 @@ export class Runs {
     const rules = this.#ruleContext(session);
     sayLoop(this.#context, session, run, at);
     this.spending.say(session, run);
-    if (run.abortFlow === undefined) {
+    if (run.abortFlow === undefined || worksAgain(run)) {
       answerForPeople(this.#context, session, run, at);
       const exceeded = judge(session, run, policy, rules, at);
       const { listening } = rules;
@@ -223,6 +224,17 @@ export class Runs {
     if (nothingToDo && run.episode !== undefined && isRetryReason(abortFlow.reason)) return;
     const exceeded = judge(session, run, this.#context.policy, this.#ruleContext(session), at);
     if (exceeded?.reason !== abortFlow.reason) takeBack(this.#context, session, run, at);
+  }
+
+  /**
+   * An abort that `dryRun` or a pause left undone is wanted again, if the run is still stuck for the same reason. Its
+   * next review sends it.
+   */
+  takeUpLeft(session: Session, at: number): void {
+    const { run } = session;
+    if (run?.abortFlow?.phase !== 'left') return;
+    run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: run.abortFlow.tries - 1 };
+    this.reconsider(session, run, at);
   }
 
   /** Until when an attempt in flight is left alone. */

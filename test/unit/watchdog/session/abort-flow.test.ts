@@ -1,6 +1,6 @@
 /** The abort of a stuck run: sent, verified, tried again, wedged, withdrawn, lost. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, policyWith, SECOND, type World, world } from '../driver.js';
 
 /** A session whose abort has just been decided, for its attempts. */
 const aborting = (w: World = world()): World => w.prompt().fails('s', 5);
@@ -247,6 +247,33 @@ describe('a wedged session', () => {
     expect(w.health()).toBe('wedged');
   });
 
+  test('is not restarted away where its next attempt works', () => {
+    const w = wedge(world().prompt('healthy'));
+    expect(w.notes('server.restart_deferred')).toHaveLength(1);
+    w.status('s', 'busy').text().status('healthy', 'idle');
+    expect(w.acts('restart')).toEqual([]);
+    expect(w.health()).toBe('busy');
+    w.status('s', 'retry', { attempt: 6 });
+    expect(w.acts('restart')).toMatchObject([{ reason: 'wedged' }]);
+  });
+
+  test('whose next attempt works is healthy for a restart that another one needs', () => {
+    const w = wedge(world({ policy: { restart: { waitForHealthy: 20 * MINUTE } } }).prompt('h'));
+    w.status('s', 'busy').text().prompt('t').fails('t', 5);
+    for (let tries = 0; tries < 3; tries += 1) w.abortFailed('t');
+    w.status('h', 'idle');
+    expect(w.acts('restart')).toEqual([]);
+    w.stepFinished('s').status('s', 'idle');
+    expect(w.acts('restart')).toHaveLength(1);
+  });
+
+  test('whose next attempt works is not disposed with its directory', () => {
+    const w = wedge(world({ policy: { abort: { dispose: true } } }).prompt('healthy'));
+    expect(w.notes('directory.deferred')).toHaveLength(1);
+    w.status('s', 'busy').text().status('healthy', 'idle');
+    expect(w.acts('dispose')).toEqual([]);
+  });
+
   test('that lives again is wedged no more', () => {
     const w = wedge(world({ acts: false }))
       .status('s', 'busy')
@@ -254,6 +281,69 @@ describe('a wedged session', () => {
       .stepFinished();
     expect(w.notes('session.recovered')).toHaveLength(1);
     expect(w.health()).toBe('busy');
+  });
+});
+
+describe('a pause', () => {
+  const paused = () =>
+    aborting(world().tell({ kind: 'acts.paused' }))
+      .abortSkipped()
+      .forget();
+  /** The next attempt works: it streams for a minute. */
+  const streams = (w: World, others: readonly string[] = []) => {
+    w.advance(2 * SECOND).status('s', 'busy');
+    for (let i = 0; i < 60; i += 1) {
+      w.advance(SECOND).text();
+      for (const id of others) w.text(id);
+    }
+    return w;
+  };
+
+  test('is followed by the abort of a session that still retries, which is not said to be stuck again', () => {
+    const w = paused().advance(SECOND).tell({ kind: 'acts.resumed' });
+    expect(w.aborts().map((each) => each.try)).toEqual([1]);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('is not followed by an abort of a session whose next attempt works', () => {
+    const w = streams(paused());
+    expect(w.health()).toBe('busy');
+    w.tell({ kind: 'acts.resumed' });
+    expect(w.aborts()).toEqual([]);
+    w.stepFinished();
+    expect(w.notes('session.recovered')).toMatchObject([{ reason: 'attempts', attempts: 5 }]);
+  });
+
+  test('is followed by an abort with the next failure of such a session', () => {
+    const w = streams(paused()).tell({ kind: 'acts.resumed' }).status('s', 'retry', { attempt: 6 });
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('is not followed by an abort for a limit that a reload has raised', () => {
+    const w = world({ policy: { stall: { maxRunTime: MINUTE } } }).prompt();
+    for (let i = 0; i < 60; i += 1) w.advance(SECOND).text();
+    w.abortSkipped().forget();
+    w.tell({ kind: 'policy.changed', policy: policyWith({ stall: { maxRunTime: 60 * MINUTE } }) });
+    expect(w.aborts()).toEqual([]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('leaves a session as it is whose attempts show only a little text', () => {
+    const w = paused();
+    for (let attempt = 6; attempt < 20; attempt += 1) {
+      w.advance(SECOND).status('s', 'busy').text().status('s', 'retry', { attempt });
+      expect(w.health()).toBe('stuck');
+    }
+    expect(w.aborts()).toEqual([]);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('does not hide that an attempt which had worked falls silent', () => {
+    const w = streams(paused())
+      .advance(10 * MINUTE)
+      .inspected();
+    expect(w.stuck()).toEqual(['silence']);
   });
 });
 
