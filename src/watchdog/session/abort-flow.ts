@@ -116,6 +116,13 @@ export function takeBack(context: Context, session: Session, run: Run, at: numbe
   }
 }
 
+/** Another run has begun. An abort of the run before it that is not sent yet would end this one. */
+export function runFollows(context: Context, session: Session, at: number): void {
+  const { aborting } = session;
+  if (aborting === undefined || aborting.reason === 'manual') return;
+  takeBack(context, session, aborting.run, at);
+}
+
 /**
  * The run is not stuck any more. This is reported, unless the run was stuck in a retry episode: a sign of life does not
  * end an episode, and `episodeEnded` reports its end.

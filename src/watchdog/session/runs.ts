@@ -11,6 +11,7 @@ import {
   abortWasLost,
   declareStuck,
   episodeEnded,
+  runFollows,
   takeBack,
 } from './abort-flow.js';
 import { Spending } from './budget.js';
@@ -261,6 +262,7 @@ export class Runs {
     run.missed = run.unheard;
     // How the run before ended must be reported now: nothing more will be learnt about it.
     settleEnd(this.#context, session, at, 'now');
+    runFollows(this.#context, session, at);
     // Its prompt was seen, so its first message will be seen too. Until then the model was not asked.
     if (session.lastPrompt?.taken === false) {
       run.preparing = this.listening;

@@ -175,6 +175,31 @@ describe('an abort is withdrawn', () => {
     expect(w.abortWithdrawn('s', 'withdrawn').health()).toBe('waiting');
   });
 
+  test('when its run ends and another begins, which is left alone', () => {
+    const w = world({ policy: { stall: { maxRunTime: MINUTE } } }).prompt();
+    for (let i = 0; i < 60; i += 1) w.advance(SECOND).text();
+    expect(w.aborts()).toHaveLength(1);
+    w.stepFinished().status('s', 'idle');
+    expect(w.acts('withdraw')).toEqual([]);
+    w.prompt();
+    expect(w.acts('withdraw')).toHaveLength(1);
+    w.abortWithdrawn('s', 'withdrawn').text();
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('once, when the run had recovered before it ended', () => {
+    const w = aborting().status('s', 'busy').text().stepFinished().status('s', 'idle').prompt();
+    expect(w.acts('withdraw')).toHaveLength(1);
+  });
+
+  test('but not one that a person asked for, when another run begins', () => {
+    const w = world().prompt();
+    w.tell({ kind: 'abort.requested', sessionID: 's', by: 'http' });
+    w.stepFinished().status('s', 'idle').prompt();
+    expect(w.acts('withdraw')).toEqual([]);
+  });
+
   test('from a silent session whose next step begins', () => {
     const w = world()
       .prompt()
