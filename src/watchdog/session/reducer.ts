@@ -457,6 +457,8 @@ export class SessionWatch {
     at: number,
   ): void {
     this.registry.learn(session, info);
+    // The polls of OpenCode 2 are for the whole server. A run that one of them found is in no directory until now.
+    if (session.run) session.run.directory ??= info.directory;
     if (spent === undefined) return;
     this.#runs.spending.totalHeard(session, spent, ageMs, askedAt, at);
     this.#runs.reviewAncestors(session, at);

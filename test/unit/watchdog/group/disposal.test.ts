@@ -176,3 +176,29 @@ test('what comes of a dispose after the server has been restarted is no news', (
   expect(w.health('bad')).toBe('busy');
   expect(w.notes('directory.disposed')).toEqual([]);
 });
+
+/** The polls of OpenCode 2 are for all directories at once, so they do not tell where a run is. */
+describe('a run that a poll of the whole server found', () => {
+  const found = (w: World, id: string) =>
+    w.tell({
+      kind: 'status.polled',
+      startedAt: w.at,
+      statuses: new Map([[id, { type: 'busy' }]]),
+    });
+
+  test('has its directory disposed when it is wedged', () => {
+    const told = { info: { directory: '/p' } };
+    const w = found(world({ policy: ON }), 'bad').inspected('bad', told);
+    w.advance(10 * MINUTE).inspected('bad', told);
+    expect(w.aborts('bad')).toMatchObject([{ directory: '/p' }]);
+    for (let tries = 0; tries < 3; tries += 1) w.abortFailed('bad');
+    expect(disposes(w)).toEqual(['/p']);
+  });
+
+  test('holds the dispose of its directory', () => {
+    const w = found(world({ policy: ON }), 'well').info('well', { directory: '/p' });
+    wedge(w);
+    expect(disposes(w)).toEqual([]);
+    expect(w.notes('directory.deferred')).toMatchObject([{ waitsFor: ['well'] }]);
+  });
+});
