@@ -105,6 +105,7 @@ export class Executor {
         return;
       case 'give_up':
         if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
+        else if (this.#o.paused()) this.#pretend(act, 'paused');
         else this.#o.giveUp(act.restarts);
         return;
       default:

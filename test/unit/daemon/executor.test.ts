@@ -348,6 +348,25 @@ describe('a restart for a server that has exited', () => {
   });
 });
 
+describe('giving up', () => {
+  const GIVE_UP: Act = { act: 'give_up', restarts: 5 };
+
+  it('ends the daemon', () => {
+    const world = new World();
+    world.executor.do(GIVE_UP);
+    expect(world.did).toEqual(['give up 5']);
+  });
+
+  it('is left in a dry run and in a pause', () => {
+    for (const options of [{ config: { ...CONFIG, dryRun: true } }, { paused: () => true }]) {
+      const world = new World(options);
+      world.executor.do(GIVE_UP);
+      expect(world.did).toEqual([]);
+      expect(world.logged).toMatchObject([{ event: 'act.skipped', fields: { act: 'give_up' } }]);
+    }
+  });
+});
+
 describe('continuing the process', () => {
   const CONTINUE_PROCESS: Act = { act: 'continue_process' };
 
