@@ -225,6 +225,7 @@ export class Watchdog {
       case 'acts.resumed':
         this.#pausedAt = undefined;
         this.#takeUpLeft(o.at);
+        if (this.server.healthy) this.#continueCut(o.at);
         return;
       case 'daemon.stopping':
         for (const each of this.#sessions.interrupted()) {
@@ -389,8 +390,12 @@ export class Watchdog {
     this.#continueCut(o.at);
   }
 
-  /** The server is back, whoever started it, so the runs that were cut can be continued now. */
+  /**
+   * The server is back, whoever started it, so the runs that were cut can be continued now. In a pause they wait for its
+   * end.
+   */
   #continueCut(at: number): void {
+    if (this.#pausedAt !== undefined) return;
     this.#sessions.continueCut(this.#cutRuns, this.#wasCrash, at);
     this.#cutRuns = [];
     this.#wasCrash = false;

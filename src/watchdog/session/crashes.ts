@@ -296,9 +296,9 @@ export class Crashes {
     if (promptedSince || session.run !== undefined || this.#quarantined.has(session.id)) {
       return false;
     }
-    // After a crash its turn may come much later. The transcript then shows whether somebody has used the session
-    // meanwhile.
-    const isLate = because === 'crash';
+    // After a crash or in a pause its turn may come much later. The transcript then shows whether somebody has used the
+    // session meanwhile.
+    const isLate = because === 'crash' || now > at;
     const cutMessageID = isLate && !onlyIfOpen ? run.askedMessageID : undefined;
     const asksTranscript = onlyIfOpen || (isLate && cutMessageID === undefined);
     const way = { because, hasFailed: false, cutMessageID, onlyIfOpen: asksTranscript };

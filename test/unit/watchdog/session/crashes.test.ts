@@ -52,6 +52,29 @@ describe('after a crash', () => {
     ]);
   });
 
+  test('in a pause all go on when it ends, unless somebody has used the session meanwhile', () => {
+    const w = atWork(world({ policy: on() }), 'a', 'b').tell({ kind: 'acts.paused' });
+    w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone().connected();
+    w.advance(MINUTE).prompt('b').text('b').stepFinished('b').status('b', 'idle');
+    expect(continues(w)).toEqual([]);
+    w.tell({ kind: 'acts.resumed' });
+    // A prompt may have been missed, so the transcript is asked as well.
+    expect(w.acts('continue')).toMatchObject([
+      { sessionID: 'a', because: 'restart', cutMessageID: 'm1' },
+    ]);
+    w.advance(10 * MINUTE)
+      .tell({ kind: 'acts.paused' })
+      .tell({ kind: 'acts.resumed' });
+    expect(continues(w)).toEqual(['a']);
+  });
+
+  test('in a pause that ends while the server is down, they go on when it is back', () => {
+    const w = atWork(world({ policy: on(), acts: false }), 'a').tell({ kind: 'acts.paused' });
+    w.exits().tell({ kind: 'acts.resumed' }).advance(MINUTE);
+    expect(continues(w)).toEqual([]);
+    expect(continues(w.probeOk())).toEqual(['a']);
+  });
+
   test('a run behind which a prompt waited goes on, and answers both', () => {
     const w = atWork(world({ policy: on() }), 'a');
     w.tell({ kind: 'session.prompted', sessionID: 'a', messageID: 'behind', directory: '/p' });
