@@ -179,6 +179,7 @@ export class Crashes {
 
   /** Tells the next run to go on, if it is its turn. */
   review(at: number): void {
+    if (this.#context.policy.recover.afterRestart === 'none') this.#leaveAll();
     const trial = this.#trial;
     if (trial !== undefined) {
       const doneAt = trial.since + (trial.began ? PROVEN_MS : UNTOLD_MS);
@@ -230,6 +231,13 @@ export class Crashes {
     if (this.#trial?.sessionID === sessionID) return;
     this.#leaveQueue(sessionID);
     if (this.#quarantined.delete(sessionID)) this.version += 1;
+  }
+
+  /** A reload has switched it off. */
+  #leaveAll(): void {
+    if (this.#queue.length === 0) return;
+    this.#queue = [];
+    this.version += 1;
   }
 
   #leaveQueue(sessionID: string): void {

@@ -1,6 +1,6 @@
 /** After the server died, runs are continued one after the other, and the run that kills it is found. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, type PolicyChange, SECOND, type World, world } from '../driver.js';
+import { MINUTE, type PolicyChange, policyWith, SECOND, type World, world } from '../driver.js';
 
 const on = (recover: PolicyChange['recover'] = {}): PolicyChange => ({
   recover: { afterRestart: 'continue', ...recover },
@@ -34,6 +34,14 @@ describe('after a crash', () => {
     expect(continues(w)).toEqual(['a', 'b', 'c']);
     goesOn(w, 'c').advance(MINUTE + SECOND);
     expect(continues(w)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('no more go on after a reload that switches it off', () => {
+    const w = goesOn(crash(atWork(world({ policy: on() }), 'a', 'b')), 'a');
+    w.tell({ kind: 'policy.changed', policy: policyWith() });
+    expect(w.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['a']);
+    w.stepFinished('a').advance(10 * MINUTE);
+    expect(continues(w)).toEqual(['a']);
   });
 
   test('one that could not be continued holds up no other', () => {
