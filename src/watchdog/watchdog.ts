@@ -434,7 +434,8 @@ export class Watchdog {
     if (at >= this.#serverAt) this.#serverAt = Number.POSITIVE_INFINITY;
     if (at < this.#timers.next) return;
     for (let due = this.#timers.take(at); due !== undefined; due = this.#timers.take(at)) {
-      if (!this.#isCutting) this.#sessions.review(due, at);
+      // A run that ended before the restart is not cut: its end is yet to be reported.
+      if (!this.#isCutting || due.run === undefined) this.#sessions.review(due, at);
     }
   }
 

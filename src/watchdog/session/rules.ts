@@ -76,9 +76,7 @@ export function isRetrying(run: Run): boolean {
 export function worksAgain(run: Run): boolean {
   const { abortFlow, episode } = run;
   const isStanding = abortFlow?.phase === 'left' || abortFlow?.phase === 'wedged';
-  return (
-    isStanding && isRetryReason(abortFlow.reason) && episode !== undefined && !isRetrying(run)
-  );
+  return isStanding && isRetryReason(abortFlow.reason) && episode !== undefined && !isRetrying(run);
 }
 
 /** The first limit that the run has exceeded at `at`, the gravest first; undefined if it is within all of them. */

@@ -24,6 +24,17 @@ const ended = (w: World) => w.notes('session.ended');
 const outcomes = (w: World) => ended(w).map(({ sessionID, outcome }) => [sessionID, outcome]);
 const person = (w: World, id: string) => w.error(id, 'MessageAbortedError').status(id, 'idle');
 
+it('an end is reported although a restart is decided right after it', () => {
+  const w = world().prompt();
+  w.tell({ kind: 'restart.requested', reason: 'schedule' }).status('s', 'idle');
+  expect(w.acts('restart')).toHaveLength(1);
+  w.advance(5 * SECOND)
+    .restartDone()
+    .connected()
+    .advance(60 * SECOND);
+  expect(w.notes('session.ended')).toHaveLength(1);
+});
+
 describe('a run that opencode ended without an error', () => {
   it('is completed, with the sum of its steps, and said once', () => {
     const w = world().prompt('s');
