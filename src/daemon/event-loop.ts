@@ -192,6 +192,8 @@ export class EventLoop {
     this.#spent.start();
     this.#parked.start();
     this.#runs.start();
+    // Before the server is known: from then on the runs that an earlier daemon saw at work are told to go on.
+    if (this.#o.control.resumesRuns === true) this.reconfigured();
     // The monitor starts first: if the server has to be started, the start finds it awake and puts it to rest.
     this.#monitor.start();
     this.observe({
@@ -204,7 +206,6 @@ export class EventLoop {
       ...(pid === undefined ? {} : { pid }),
       ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),
     });
-    if (this.#o.control.resumesRuns === true) this.reconfigured();
     this.#sample();
     this.#schedule();
   }

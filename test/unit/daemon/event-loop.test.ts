@@ -6,6 +6,7 @@ import { OpencodeClient } from '../../../src/opencode/v1/client.js';
 import type { ServerControl } from '../../../src/process/control/control.js';
 import type { Recorder } from '../../../src/recording/recorder.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
+import type { Observation } from '../../../src/watchdog/observation.js';
 
 const DEAF_MS = 60_000;
 
@@ -75,4 +76,35 @@ describe('a turn of the loop, which feeds the service manager', () => {
     loop.observe({ kind: 'probe.ok', at: now, startedAt: now });
     expect(loop.view()).toMatchObject({ server: 'healthy', answered: true });
   });
+});
+
+it('knows that the service itself resumes runs before it learns which server runs', async () => {
+  const clock = new SystemClock();
+  const client = new OpencodeClient({ url: 'http://127.0.0.1:9', username: 'opencode', clock });
+  const config = defaultConfig();
+  config.recover.afterRestart = 'continue';
+  const seen: Observation[] = [];
+  const loop = new EventLoop({
+    config,
+    clock,
+    client,
+    telemetry: { emit: () => {}, subscribe: () => () => {} } as unknown as Telemetry,
+    control: {
+      acts: true,
+      resumesRuns: true,
+      poke: () => {},
+      memory: async () => undefined,
+      start: () => new Promise(() => {}),
+    } as unknown as ServerControl,
+    recorder: { take: (o: Observation) => seen.push(o) } as unknown as Recorder,
+    giveUp: () => {},
+  });
+  loop.start({ kind: 'ok', version: '2.0.0' }, 100);
+  await loop.stop();
+  await client.close();
+  const told = seen.filter(({ kind }) => kind === 'policy.changed' || kind === 'server.attached');
+  expect(told).toMatchObject([
+    { kind: 'policy.changed', policy: { recover: { afterRestart: 'none' } } },
+    { kind: 'server.attached' },
+  ]);
 });
