@@ -78,8 +78,24 @@ export class Incidents {
     this.#open.clear();
   }
 
+  /** @returns the incidents that this event changes */
+  take(record: TelemetryRecord): readonly Incident[] {
+    switch (record.event) {
+      case 'directory.disposing':
+      case 'directory.deferred':
+      case 'directory.dispose_failed':
+        return this.#stepOfWedged(record);
+      case 'directory.disposed':
+        return this.#disposed(record);
+      default: {
+        const incident = this.#takeForOne(record);
+        return incident === undefined ? [] : [incident];
+      }
+    }
+  }
+
   /** @returns the incident that this event belongs to, if any */
-  take(record: TelemetryRecord): Incident | undefined {
+  #takeForOne(record: TelemetryRecord): Incident | undefined {
     switch (record.event) {
       case 'session.stuck':
         return this.#begin(`session ${record.fields.sessionID}`, 'stuck', record, record.fields);
@@ -143,14 +159,6 @@ export class Incidents {
         return this.#end('server', 'restarted', record);
       case 'server.healthy':
         return this.#end('server', 'healthy', record);
-      case 'directory.disposing':
-      case 'directory.deferred':
-      case 'directory.dispose_failed':
-        this.#stepOfWedged(record);
-        return undefined;
-      case 'directory.disposed':
-        this.#disposed(record);
-        return undefined;
       case 'server.breaker_open':
         return this.#begin('breaker', 'breaker_open', record, record.fields);
       case 'server.breaker_closed':
@@ -257,25 +265,28 @@ export class Incidents {
   }
 
   /** An action on a directory is a step in the incident of each wedged session in it. */
-  #stepOfWedged(record: TelemetryRecord & { fields: { directory: string } }): void {
-    for (const incident of this.#open.values()) {
-      if (incident.kind === 'wedged' && incident.directory === record.fields.directory) {
-        addStep(incident, record);
-      }
-    }
+  #stepOfWedged(record: TelemetryRecord & { fields: { directory: string } }): Incident[] {
+    const { directory } = record.fields;
+    const wedged = [...this.#open.values()].filter(
+      (incident) => incident.kind === 'wedged' && incident.directory === directory,
+    );
+    for (const incident of wedged) addStep(incident, record);
+    return wedged;
   }
 
   /** The event stream shows the ends of the runs before the dispose is verified. */
-  #disposed(record: Extract<TelemetryRecord, { event: 'directory.disposed' }>): void {
+  #disposed(record: Extract<TelemetryRecord, { event: 'directory.disposed' }>): Incident[] {
     const { reason, interrupted } = record.fields;
-    if (reason === 'elsewhere') return;
-    for (const sessionID of interrupted) {
-      if (this.#end(`session ${sessionID}`, 'disposed', record) !== undefined) continue;
+    if (reason === 'elsewhere') return [];
+    return interrupted.flatMap((sessionID) => {
+      const ended = this.#end(`session ${sessionID}`, 'disposed', record);
+      if (ended !== undefined) return ended;
       const last = this.#all.findLast((incident) => incident.sessionID === sessionID);
-      if (last?.kind !== 'wedged' || last.outcome !== 'idle') continue;
+      if (last?.kind !== 'wedged' || last.outcome !== 'idle') return [];
       last.outcome = 'disposed';
       addStep(last, record);
-    }
+      return last;
+    });
   }
 
   #lastWithEvidence(): Incident | undefined {

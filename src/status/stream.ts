@@ -23,6 +23,7 @@ export interface ChangeMessage {
   watchdog?: StatusJson['watchdog'];
   server: StatusJson['server'];
   counts: StatusJson['counts'];
+  spentToday: StatusJson['spentToday'];
   counters: StatusJson['counters'];
   sessionsTotal: number;
   lastSlot: number;
@@ -83,12 +84,12 @@ export class LiveStream {
   }
 
   /** To be called when something that pages show has changed. */
-  changed(incident?: Incident): void {
+  changed(incidents: readonly Incident[] = []): void {
     if (this.#listeners.size === 0) return;
     // Incidents beyond the limit are left out here. So many in one moment are rare, and the next whole status has the
     // newest.
-    if (incident !== undefined && this.#incidents.size < MAX_INCIDENTS) {
-      this.#incidents.add(incident);
+    for (const incident of incidents) {
+      if (this.#incidents.size < MAX_INCIDENTS) this.#incidents.add(incident);
     }
     this.#gather ??= this.#clock.after(GATHER_MS, () => this.#flush(), { unref: true });
   }
@@ -155,12 +156,13 @@ export class LiveStream {
     const restarts = JSON.stringify(status.restarts);
     const restartsChanged = restarts !== this.#restarts;
     this.#restarts = restarts;
-    const { time, watchdog, server, counts, counters, sessionsTotal, history } = status;
+    const { time, watchdog, server, counts, spentToday, counters, sessionsTotal, history } = status;
     return {
       time,
       watchdog,
       server,
       counts,
+      spentToday,
       counters,
       sessionsTotal,
       lastSlot: status.timelines.lastSlot,

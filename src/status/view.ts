@@ -108,8 +108,8 @@ export class StatusView {
     }
   }
 
-  /** @returns the incident that the event changed, if any */
-  take(record: TelemetryRecord): Incident | undefined {
+  /** @returns the incidents that the event changed */
+  take(record: TelemetryRecord): readonly Incident[] {
     this.history.take(record);
     this.series.take(record);
     this.#noteEnder(record);
