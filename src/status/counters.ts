@@ -6,9 +6,11 @@
  */
 
 import type { Counter, Gauge, Histogram } from 'prom-client';
-import { BoundedMap } from '../lib/bounded.js';
+import { BoundedMap, BoundedSet } from '../lib/bounded.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import { RESTART_REASONS, STUCK_REASONS } from '../watchdog/decision.js';
+import { MAX_MODELS } from '../watchdog/group/provider-outage.js';
+import { splitModelName } from '../watchdog/model-name.js';
 import type { Instruments } from './instruments.js';
 import { leavesRestart } from './restart-left.js';
 import type { StatusSource } from './source.js';
@@ -43,6 +45,8 @@ export class EventCounters {
   readonly #probeSeconds: Histogram;
   readonly #stuckSince = new BoundedMap<string, number>(MAX_PENDING);
   readonly #providers = new Set<string>();
+  /** The models that are out, as `provider/model`. The watchdog itself remembers no more of them. */
+  readonly #out = new BoundedSet<string>(MAX_MODELS);
   /** Since when the server is away; `restarting`: only because its restart was decided. */
   #down: { since: number; restarting: boolean } | undefined;
   #connections = 0;
@@ -172,14 +176,14 @@ export class EventCounters {
         this.#connections += 1;
         if (this.#connections > 1) this.#reconnects.inc();
         return;
-      case 'provider.outage': {
-        const provider = this.#bounded(record.fields.provider);
-        this.#outages.inc({ provider });
-        this.#outage.set({ provider }, 1);
+      case 'provider.outage':
+        this.#outages.inc({ provider: this.#bounded(record.fields.provider) });
+        this.#out.add(modelOf(record.fields));
+        this.#setOutage(record.fields.provider);
         return;
-      }
       case 'provider.back':
-        this.#outage.set({ provider: this.#bounded(record.fields.provider) }, 0);
+        this.#out.delete(modelOf(record.fields));
+        this.#setOutage(record.fields.provider);
         return;
       case 'log.dropped':
         this.#dropped.inc(record.fields.lines);
@@ -222,10 +226,23 @@ export class EventCounters {
     this.#abortSeconds.observe((at - since) / 1_000);
   }
 
+  /** A provider is out while one of its models is. Several providers may share one label. */
+  #setOutage(provider: string): void {
+    const label = this.#bounded(provider);
+    const isOut = [...this.#out].some(
+      (model) => this.#bounded(splitModelName(model).provider) === label,
+    );
+    this.#outage.set({ provider: label }, isOut ? 1 : 0);
+  }
+
   #bounded(provider: string): string {
     if (this.#providers.has(provider)) return provider;
     if (this.#providers.size >= MAX_PROVIDERS) return OTHER;
     this.#providers.add(provider);
     return provider;
   }
+}
+
+function modelOf({ provider, model }: { provider: string; model: string }): string {
+  return `${provider}/${model}`;
 }
