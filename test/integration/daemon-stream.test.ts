@@ -70,7 +70,7 @@ describe('a stream that is cut', () => {
 describe('a stream that falls silent', () => {
   it('is given up after its heartbeats stay away, and connected again', async () => {
     const { server, run } = await start({
-      heartbeatMs: 100,
+      heartbeatMs: 20,
       config: { watch: { pollInterval: 70, heartbeatTimeout: 600 } },
     });
     const from = run.lines.length;

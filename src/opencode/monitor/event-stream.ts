@@ -188,7 +188,9 @@ export class EventStream {
 
   #beat(): void {
     this.#heartbeats.beat(this.#options.clock.now());
-    this.#silenceTimer ??= this.#watchSilence();
+    // Each one shows more of the true interval, and the limit may be shorter than it was.
+    this.#silenceTimer?.cancel();
+    this.#silenceTimer = this.#watchSilence();
   }
 
   /** The server may only have had a bad moment when we took the second path. */
