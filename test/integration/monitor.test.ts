@@ -199,6 +199,40 @@ describe('after a start', () => {
     expect(server.requests.some(({ query }) => query.directory === '/old')).toBe(false);
   });
 
+  describe('that begins in a new directory while nothing is heard is found', () => {
+    const quiet = { pollInterval: 100, heartbeatTimeout: 300 };
+    const hang = (server: FakeOpencode) => {
+      const { id } = server.addSession({ directory: '/new' });
+      server.setStatus(id, { type: 'busy' }, { silently: true });
+    };
+
+    it('after a stream that was dead while this machine slept', async () => {
+      let slept = 0;
+      class SleepingClock extends SystemClock {
+        override epoch = () => Date.now() + slept;
+      }
+      const { server, watch } = await start(
+        { heartbeatMs: 50 },
+        { watch: quiet, clock: new SleepingClock() },
+      );
+      await watch.until('stream.resynced');
+      await watch.until('stream.alive', ({ heartbeatMs }) => heartbeatMs !== undefined);
+      server.streams.silence();
+      hang(server);
+      slept = 10 * 60_000;
+      await watch.until('status.polled', ({ directory }) => directory === '/new');
+    });
+
+    it('after a restart that failed and left the server alive', async () => {
+      const { server, watch } = await start({}, { watch: quiet });
+      await watch.until('stream.resynced');
+      await watch.monitor.pause();
+      hang(server);
+      watch.monitor.resume({ fresh: false });
+      await watch.until('status.polled', ({ directory }) => directory === '/new');
+    });
+  });
+
   it('a directory that an event names is polled, until its instance is disposed', async () => {
     const { server, watch } = await start();
     await watch.until('stream.resynced');

@@ -98,6 +98,8 @@ export class Monitor {
   #wasDown = false;
   /** Since when (epoch ms) not every directory's events are heard; undefined while they are. */
   #deafSince: number | undefined;
+  /** When (epoch ms) the stream brought something last. The observed clock stands still while this machine sleeps. */
+  #heardAt = 0;
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -180,6 +182,7 @@ export class Monitor {
     const wasConnected = this.#stream.isConnected;
     const stopped = this.stop();
     if (wasConnected) {
+      this.#deaf();
       const at = this.#options.clock.now();
       const reason = 'paused for a restart';
       const { path = '' } = this.#route ?? {};
@@ -312,6 +315,7 @@ export class Monitor {
       connected: (route) => {
         const { path, ofAllDirectories } = route;
         this.#route = route;
+        this.#heardAt = clock.epoch();
         this.#streamlessSince = undefined;
         this.#isStreamless = false;
         this.#emit({ kind: 'stream.connected', at: clock.now(), path });
@@ -321,7 +325,7 @@ export class Monitor {
           this.#resync.forget(this.#deafSince);
         }
         if (ofAllDirectories) this.#deafSince = undefined;
-        else this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
+        else this.#deaf();
         void this.resync();
       },
       lost: (reason, silentMs) => {
@@ -329,7 +333,7 @@ export class Monitor {
         this.#streamlessSince = clock.now();
         const { path = '' } = this.#route ?? {};
         this.#streamFailure = { path, reason };
-        this.#deafSince ??= clock.epoch() - DEAF_MARGIN_MS;
+        this.#deaf();
         this.#emit({ kind: 'stream.lost', at: clock.now(), path, reason, silentMs });
         this.#prober.hurry();
       },
@@ -348,6 +352,7 @@ export class Monitor {
         if (end.why !== 'refused' && this.#resync.needsAttach) this.#resync.relist();
       },
       alive: (heartbeatMs) => {
+        this.#heardAt = clock.epoch();
         this.#sayUnparseable();
         this.#emit({
           kind: 'stream.alive',
@@ -367,6 +372,11 @@ export class Monitor {
       },
       frame: (frame) => this.#heardFrame(frame),
     };
+  }
+
+  /** From here on not every directory is heard. What the last bytes did not bring was missed, too. */
+  #deaf(): void {
+    this.#deafSince ??= this.#heardAt - DEAF_MARGIN_MS;
   }
 
   /**
