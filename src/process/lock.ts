@@ -1,5 +1,5 @@
 /**
- * Keeps two daemons from watching one server: each daemon has a claim file, in one directory for each server.
+ * Keeps two daemons from watching one server: each daemon has a claim file, in directories for each server.
  *
  * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: a daemon
  * that read "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's
@@ -38,7 +38,8 @@ export class LockHeldError extends Error {
 }
 
 export interface Lock {
-  readonly path: string;
+  /** The claim files, the best place first. */
+  readonly paths: readonly string[];
   release(): void;
 }
 
@@ -77,8 +78,10 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
     pidNamespace: procLink('/proc/self/ns/pid') ?? '',
     held: false,
   };
-  const path = join(firstWritable(dirs, claim), `${pid}.json`);
-  const release = () => rmSync(path, { force: true });
+  const paths = writable(dirs, claim).map((dir) => join(dir, `${pid}.json`));
+  const release = () => {
+    for (const path of paths) rmSync(path, { force: true });
+  };
   let claimed = false;
   try {
     const deadline = clock.now() + RIVAL_WAIT_MS;
@@ -91,7 +94,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
       if (!rival && claimed) break;
       if (rival && clock.now() >= deadline) throw new LockHeldError(rival.pid, url, rival.path);
       if (!rival) {
-        write(path, claim);
+        write(paths, claim);
         claimed = true;
         continue;
       }
@@ -103,15 +106,18 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
       }
       await sleep(clock, POLL_MS);
     }
-    write(path, { ...claim, held: true });
-    return { path, release };
+    write(paths, { ...claim, held: true });
+    return { paths, release };
   } catch (error) {
     release();
     throw error;
   }
 }
 
-/** Where a claim may be, the best place first. The runtime directory is emptied when its user logs out. */
+/**
+ * Where a claim is, the best place first. It is in all of them, because a daemon with another environment (cron, a system
+ * unit) has another runtime directory, or none, and because that directory is emptied when its user logs out.
+ */
 function lockDirectories({ url, env, stateDir }: LockOptions): string[] {
   const bases = [
     ...(env.XDG_RUNTIME_DIR ? [join(env.XDG_RUNTIME_DIR, 'opencode-watchdog')] : []),
@@ -121,29 +127,31 @@ function lockDirectories({ url, env, stateDir }: LockOptions): string[] {
   return bases.map((base) => join(base, `lock-${serverKey(url)}`));
 }
 
-/** The first directory that accepts a claim. On a full disk an empty file can be made, and only writing to it fails. */
-function firstWritable(dirs: readonly string[], claim: Claim): string {
+/** The directories that accept a claim. On a full disk an empty file can be made, and only writing to it fails. */
+function writable(dirs: readonly string[], claim: Claim): string[] {
   const failures: string[] = [];
-  for (const dir of dirs) {
+  const accepting = dirs.filter((dir) => {
     const probe = join(dir, `.${randomUUID()}`);
     try {
       // In a shared temporary folder another user may have made either directory before us: then we do not use it.
       ensurePrivateDirectory(dirname(dir));
       ensurePrivateDirectory(dir);
       writeFileSync(probe, JSON.stringify(claim), { mode: 0o600, flag: 'wx' });
-      return dir;
+      return true;
     } catch (error) {
       failures.push(String(error));
+      return false;
     } finally {
       rmSync(probe, { force: true });
     }
-  }
+  });
+  if (accepting.length > 0) return accepting;
   throw new Error(`no directory for the lock can be written: ${failures.join('; ')}`);
 }
 
-/** Written to a temporary file and renamed, so that a reader sees a whole claim or none. */
-function write(path: string, claim: Claim): void {
-  writePrivateFile(path, JSON.stringify(claim));
+/** Each is written to a temporary file and renamed, so that a reader sees a whole claim or none. */
+function write(paths: readonly string[], claim: Claim): void {
+  for (const path of paths) writePrivateFile(path, JSON.stringify(claim));
 }
 
 /** The claims of living daemons. Dead ones' claims are removed, which is safe: nobody writes another daemon's claim. */

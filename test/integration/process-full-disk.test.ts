@@ -45,13 +45,13 @@ test('a daemon whose state directory is full locks elsewhere, and one that holds
   const options = { url, env: { XDG_RUNTIME_DIR: join(dir, 'run') }, stateDir, clock };
   disk.full = options.env.XDG_RUNTIME_DIR;
   const lock = await acquireLock({ ...options, pid: process.pid });
-  expect(lock.path).toContain(stateDir);
+  expect(lock.paths[0]).toContain(stateDir);
   disk.full = undefined;
   await expect(acquireLock({ ...options, pid: process.ppid })).rejects.toThrow(LockHeldError);
   lock.release();
 
   const first = await acquireLock({ ...options, pid: process.pid });
-  expect(first.path).toContain(options.env.XDG_RUNTIME_DIR);
+  expect(first.paths[0]).toContain(options.env.XDG_RUNTIME_DIR);
   disk.full = options.env.XDG_RUNTIME_DIR;
   await expect(acquireLock({ ...options, pid: process.ppid })).rejects.toThrow(LockHeldError);
   first.release();

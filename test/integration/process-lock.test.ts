@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { serverKey } from '../../src/lib/state-dir.js';
 import { acquireLock, LockHeldError } from '../../src/process/lock.js';
@@ -13,8 +13,11 @@ let dir: string;
 const sleepers: ChildProcess[] = [];
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'watchdog-lock-'));
+  // Other tests on this machine have claims in the shared temporary folder.
+  vi.stubEnv('TMPDIR', dir);
 });
 afterEach(() => {
+  vi.unstubAllEnvs();
   for (const child of sleepers.splice(0)) child.kill('SIGKILL');
   rmSync(dir, { recursive: true });
 });
@@ -46,6 +49,22 @@ test('the second daemon for one server is refused and told the pid of the first'
   expect(readdirSync(join(dir, 'opencode-watchdog', `lock-${serverKey(URL)}`))).toEqual([]);
 });
 
+test('a daemon with another environment, or after a logout, is refused too', async () => {
+  const run = join(dir, 'run');
+  const state = join(dir, 'state');
+  for (const path of [run, state]) mkdirSync(path, { mode: 0o700 });
+  const there = { env: { XDG_RUNTIME_DIR: run }, stateDir: state };
+  const lock = await acquireLock({ ...options(), ...there });
+  const other = { ...options(await someone()), stateDir: state };
+  await expect(acquireLock({ ...other, env: {} })).rejects.toThrow(LockHeldError);
+  // systemd empties the runtime directory when the user's last session ends.
+  rmSync(run, { recursive: true });
+  mkdirSync(run, { mode: 0o700 });
+  await expect(acquireLock({ ...other, ...there })).rejects.toThrow(LockHeldError);
+  lock.release();
+  (await acquireLock({ ...other, env: {} })).release();
+});
+
 test('spellings of one server share its lock, other servers have their own', async () => {
   const lock = await acquireLock(options());
   const other = await someone();
@@ -75,16 +94,14 @@ test.each([
   const pid = await someone();
   const lock = await acquireLock(options(pid));
   const { startTime } = (await new ProcTable().read(pid))!;
-  writeFileSync(
-    lock.path,
-    JSON.stringify({ pid, startTime, bootId: bootId(), pidNamespace: '', held: true, ...stale }),
-  );
+  const claim = { pid, startTime, bootId: bootId(), pidNamespace: '', held: true, ...stale };
+  for (const path of lock.paths) writeFileSync(path, JSON.stringify(claim));
   (await acquireLock(options())).release();
 });
 
 test('a file that is no claim is in nobody’s way', async () => {
   const lock = await acquireLock(options());
-  writeFileSync(join(lock.path, '../1.json'), '{');
+  writeFileSync(join(lock.paths[0]!, '../1.json'), '{');
   lock.release();
   (await acquireLock(options())).release();
 });
@@ -94,10 +111,8 @@ test('of many daemons that start at once over a dead one, exactly one holds, eve
   for (let round = 0; round < 25; round++) {
     const [dead, ...rivals] = pids;
     const stale = await acquireLock(options(dead!));
-    writeFileSync(
-      stale.path,
-      JSON.stringify({ pid: dead, startTime: '1', bootId: bootId(), pidNamespace: '', held: true }),
-    );
+    const claim = { pid: dead, startTime: '1', bootId: bootId(), pidNamespace: '', held: true };
+    for (const path of stale.paths) writeFileSync(path, JSON.stringify(claim));
     const order = [...rivals].sort(() => Math.random() - 0.5);
     const results = await Promise.allSettled(order.map((pid) => acquireLock(options(pid))));
     const held = results.filter((result) => result.status === 'fulfilled');
