@@ -118,8 +118,12 @@ export class DaemonClient {
   /** The users who own the socket. None if that cannot be seen, or if the socket is on another machine. */
   async #users(): Promise<number[]> {
     if (this.#listen.kind === 'unix') {
-      const stat = lstatSync(this.#listen.path, { throwIfNoEntry: false });
-      return stat === undefined ? [] : [stat.uid];
+      try {
+        return [lstatSync(this.#listen.path).uid];
+      } catch {
+        // Connecting to it tells why it cannot be used.
+        return [];
+      }
     }
     const host = String(this.#target.host);
     if (!isLoopback(host)) return [];

@@ -1,7 +1,9 @@
 /** A configuration or password that others may write is theirs: said everywhere, refused as root outside a container. */
-import { chmodSync, chownSync } from 'node:fs';
+import { chmodSync, chownSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../src/config/load.js';
+import { ConfigError } from '../../../src/config/problem.js';
 import { ConfigHome } from './home.js';
 
 const AS_ROOT = process.geteuid?.() === 0 ? '' : ' (skipped: only root gives a file away)';
@@ -35,6 +37,18 @@ describe('modes', () => {
       `${file} may be written by every user: chmod go-w ${file}`,
     ]);
     expect(() => load('c', true)).toThrow('every user may');
+  });
+
+  it('of a file that cannot be looked at are no fault of ours: the problem names the key', () => {
+    const loop = join(home.dir, 'loop');
+    symlinkSync(loop, loop);
+    const below = join(home.write('p', 'hunter2'), 'password');
+    for (const path of [loop, below]) {
+      chmodSync(home.write('c', `server: { passwordFile: ${path} }`), 0o600);
+      expect(() => load('c', true)).toThrow(ConfigError);
+      expect(() => load('c', true)).toThrow('server.passwordFile');
+    }
+    expect(() => load('loop', true)).toThrow(ConfigError);
   });
 
   it.skipIf(AS_ROOT !== '')(`of a group that is not the owner's own${AS_ROOT}`, () => {
