@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import { isNode, isSeq, LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { suggest } from '../lib/suggest.js';
-import { readTextFile } from '../lib/text-file.js';
+import { readSmallFile, readTextFile } from '../lib/text-file.js';
 import type { BatchTask } from '../opencode/driver/batch.js';
 import { DriverError } from '../opencode/driver/error.js';
 import { parseModel } from '../opencode/driver/model.js';
@@ -145,5 +145,16 @@ function json(line: string): unknown {
 export function readInput(path: string): string {
   const read = readTextFile(path, MAX_BYTES);
   if ('text' in read) return read.text;
+  throw new ExitError(EXIT.usage, `"${path}": expected ${read.problem}`);
+}
+
+/**
+ * The results of an earlier batch. A batch that was killed may have cut its last line inside a character, or left zeros
+ * after a crash of the machine: only that line is lost.
+ * @throws ExitError with code 2
+ */
+export function readResults(path: string): string {
+  const read = readSmallFile(path, MAX_BYTES);
+  if ('bytes' in read) return read.bytes.toString('utf8');
   throw new ExitError(EXIT.usage, `"${path}": expected ${read.problem}`);
 }

@@ -1,7 +1,14 @@
 /** `batch`: many prompts, a bounded number at a time, one NDJSON result for each as it ends. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, writeFileSync } from 'node:fs';
 import type { BatchResult } from '../opencode/driver/batch.js';
-import { finishedTasks, MAX_BYTES, type PlannedTask, readInput, readTasks } from './batch-tasks.js';
+import {
+  finishedTasks,
+  MAX_BYTES,
+  type PlannedTask,
+  readInput,
+  readResults,
+  readTasks,
+} from './batch-tasks.js';
 import { countOf, type DrivingOptions, drive, durationOf } from './driver-commands.js';
 import { whyUnwritten } from './output.js';
 import { Progress } from './progress.js';
@@ -87,7 +94,7 @@ function remaining(
   resume: boolean,
 ): PlannedTask[] {
   if (output === undefined || !existsSync(output)) return tasks;
-  const earlier = readInput(output);
+  const earlier = readResults(output);
   if (resume) {
     const finished = finishedTasks(earlier);
     return tasks.filter(({ id, digest }) => !finished.has(`${id} ${digest}`));
