@@ -10,7 +10,7 @@ import {
   sendOptions,
 } from './prompt-options.js';
 import { sessionID } from './session-acts.js';
-import { complain, deliverJson, deliverReply, EXIT } from './shared.js';
+import { complain, deliverJson, deliverReply, deliverStructured, EXIT } from './shared.js';
 
 export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
   title?: string;
@@ -63,7 +63,7 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
       });
       live.pause();
       if (json) await deliverJson({ ok: true, text: reply, ...result, notices });
-      else if (words.schema) await deliverJson(result.structured);
+      else if (words.schema) await deliverStructured(result.structured);
       else if (!live.onText) await deliverReply(reply);
       if (keep) complain(`the session ${result.sessionID} is kept: ${driver.url}`);
       return EXIT.done;

@@ -13,7 +13,15 @@ import {
   waitOptions,
 } from './prompt-options.js';
 import { type SessionActOptions, sessionID, sessionOf } from './session-acts.js';
-import { complain, deliverJson, deliverReply, EXIT, print, printJson } from './shared.js';
+import {
+  complain,
+  deliverJson,
+  deliverReply,
+  deliverStructured,
+  EXIT,
+  print,
+  printJson,
+} from './shared.js';
 
 export interface CreateOptions extends DrivingOptions {
   title?: string;
@@ -97,7 +105,7 @@ async function reportReply(
       complain(message);
     });
     if (json) await deliverJson({ ok: true, text, ...reply, notices });
-    else if (isStructured) await deliverJson(reply.structured);
+    else if (isStructured) await deliverStructured(reply.structured);
     else if (!live.onText) await deliverReply(text);
     return EXIT.done;
   } finally {

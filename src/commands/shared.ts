@@ -169,6 +169,11 @@ export function deliverJson(value: unknown): Promise<void> {
   return deliver(printableJson(JSON.stringify(jsonForm(value), null, 2)));
 }
 
+/** Writes a model's answer in a form that the caller chose: no value of it is changed. @throws ExitError with code 1 */
+export function deliverStructured(value: unknown): Promise<void> {
+  return deliver(printableJson(JSON.stringify(value, null, 2)));
+}
+
 /** NDJSON. @throws ExitError with code 1 */
 export function deliverJsonLine(value: unknown): Promise<void> {
   return deliver(printableJson(JSON.stringify(jsonForm(value))));
