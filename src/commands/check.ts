@@ -129,7 +129,10 @@ async function start(
   client: RecognisingDriverApi,
   clock: SystemClock,
 ): Promise<string | undefined> {
-  complain(`starting ${loaded.config.server.command.join(' ')} …`);
+  const { server, dryRun } = loaded.config;
+  const command = server.command.join(' ');
+  if (dryRun) return `dryRun is on: "${command}" would be started`;
+  complain(`starting ${command} …`);
   const { signal } = new AbortController();
   const options = { ...controlOptions(loaded, clock, onceDeps(client)), mode: 'spawn' as const };
   const { control } = await createControl(options, signal);

@@ -145,6 +145,9 @@ function isOver({ tookMs, error }: DaemonStatus['restarts'][number]): boolean {
 
 /** A daemon that cannot be asked would take our restart for a crash, so the lock must be free. */
 async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
+  if (loaded.config.dryRun) {
+    return { ok: false, says: 'dryRun is on: the server would be restarted' };
+  }
   const clock = new SystemClock();
   try {
     const lock = await lockServer(loaded, clock);

@@ -55,6 +55,7 @@ export async function drive(
     serverDirectory: server.directory,
     startTimeoutMs: server.startTimeout,
     onNotice: complain,
+    ...(loaded.config.dryRun && { startServer: refuseStart }),
   });
   guardOutput();
   const stop = new AbortController();
@@ -84,6 +85,10 @@ export async function drive(
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
     await driver.close();
   }
+}
+
+async function refuseStart(): Promise<void> {
+  throw new DriverError('unreachable', 'dryRun is on: the server would be started.');
 }
 
 const EXIT_OF: Record<DriverErrorKind, ExitCode> = {

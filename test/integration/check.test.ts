@@ -1,7 +1,11 @@
 import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { drive } from '../../src/commands/driver-commands.js';
 import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
@@ -41,4 +45,37 @@ it('says of a stranger on the port how to find out who it is', async () => {
   const { code, out } = await check(`http://127.0.0.1:${port}`);
   expect(out).toMatch(/^FAIL {2}server .*ss -ltnp/m);
   expect(code).toBe(3);
+});
+
+/** A configuration whose server, or restart command, writes its environment to `seen` and fails. */
+function startsWitness(more: object = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'watchdog-check-'));
+  ends.push(async () => rmSync(folder, { recursive: true, force: true }));
+  const seen = join(folder, 'seen');
+  const url = 'http://127.0.0.1:9';
+  const command = ['/bin/sh', '-c', `env > '${seen}'; exit 1`];
+  const config = {
+    server: { url, directory: folder, command, restartCommand: command, startTimeout: '3s' },
+    status: { listen: 'off' },
+    ...more,
+  };
+  const file = join(folder, 'config.yaml');
+  writeFileSync(file, JSON.stringify(config));
+  return { file, folder, seen };
+}
+
+it('a dry run starts and restarts nothing, and says what it would do', async () => {
+  const { file, folder, seen } = startsWitness({ dryRun: true });
+  const run = (...args: string[]) =>
+    runCli([...args, '--config', file], { env: { PATH: process.env.PATH, HOME: folder } });
+  const checked = await run('check', '--start');
+  expect(checked.out).toMatch(/^FAIL {2}server .*would be started/m);
+  expect(checked.code).toBe(3);
+  const restarted = await run('restart');
+  expect(restarted).toMatchObject({ code: 1, err: expect.stringContaining('would be restarted') });
+  await drive({ config: file }, async ({ driver }) => {
+    await expect(driver.check({ start: true })).rejects.toThrow('would be started');
+    return 0;
+  });
+  expect(existsSync(seen)).toBe(false);
 });
