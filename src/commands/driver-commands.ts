@@ -43,7 +43,8 @@ export async function drive(
   const wanted = { config: options.config, url: options.url } as ConfigOptions;
   const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
   const { server } = loaded.config;
-  const password = loaded.secrets.password?.reveal();
+  // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.
+  const password = loaded.passwordIsMade ? undefined : loaded.secrets.password?.reveal();
   const { authorise } = guardFor(loaded, new SystemClock());
   const driver = new OpencodeDriver({
     authorise,

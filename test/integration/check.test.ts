@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { drive } from '../../src/commands/driver-commands.js';
+import { makePassword } from '../../src/config/made-password.js';
 import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
@@ -61,7 +62,7 @@ function startsWitness(more: object = {}) {
   };
   const file = join(folder, 'config.yaml');
   writeFileSync(file, JSON.stringify(config));
-  return { file, folder, seen };
+  return { file, folder, seen, url };
 }
 
 it('a dry run starts and restarts nothing, and says what it would do', async () => {
@@ -78,4 +79,20 @@ it('a dry run starts and restarts nothing, and says what it would do', async () 
     return 0;
   });
   expect(existsSync(seen)).toBe(false);
+});
+
+it('a password that we made reaches a started server by no variable that opencode 1.x reads', async () => {
+  const { file, folder, seen, url } = startsWitness();
+  for (const name of ['OPENCODE_PASSWORD', 'OPENCODE_SERVER_PASSWORD', 'STATE_DIRECTORY']) {
+    vi.stubEnv(name, undefined);
+  }
+  vi.stubEnv('XDG_STATE_HOME', folder);
+  ends.push(async () => vi.unstubAllEnvs());
+  makePassword(process.env, url);
+  await drive({ config: file }, async ({ driver }) => {
+    await driver.check({ start: true }).catch(() => {});
+    return 0;
+  });
+  const names = readFileSync(seen, 'utf8').match(/^OPENCODE_\w*PASSWORD(?==)/gm);
+  expect(names).toEqual(['OPENCODE_PASSWORD']);
 });
