@@ -124,6 +124,10 @@ export class EventCounters {
       case 'session.aborted':
         this.#aborted(record.fields.sessionID, record.fields.reason, record.time);
         return;
+      case 'session.ended':
+      case 'session.recovered':
+        this.#stuckSince.delete(record.fields.sessionID);
+        return;
       case 'session.abort_failed':
         this.#aborts.inc({ reason: record.fields.reason, result: 'failed' });
         return;
@@ -223,6 +227,8 @@ export class EventCounters {
     const since = this.#stuckSince.get(sessionID);
     if (since === undefined) return;
     this.#stuckSince.delete(sessionID);
+    // A person decides when to abort.
+    if (reason === 'manual') return;
     this.#abortSeconds.observe((at - since) / 1_000);
   }
 

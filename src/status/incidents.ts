@@ -242,14 +242,15 @@ export class Incidents {
 
   /**
    * The event stream shows the run's end before the abort is verified. An incident that ended as idle was aborted,
-   * then.
+   * then. A person may abort a later run that is not in an incident: theirs counts only if it had begun before that end.
    */
   #aborted(record: Extract<TelemetryRecord, { event: 'session.aborted' }>): Incident | undefined {
-    const { sessionID } = record.fields;
+    const { sessionID, reason } = record.fields;
     const ended = this.#end(`session ${sessionID}`, 'aborted', record);
     if (ended !== undefined) return ended;
     const last = this.#all.findLast((incident) => incident.sessionID === sessionID);
     if (last?.outcome !== 'idle') return undefined;
+    if (reason === 'manual' && last.steps.at(-1)?.event !== 'session.aborting') return undefined;
     last.outcome = 'aborted';
     addStep(last, record);
     return last;

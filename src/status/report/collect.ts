@@ -202,8 +202,8 @@ class Collector {
       this.#dryRun = config.dryRun === true;
     }
     this.#incidents.endUnwatched(time);
-    // The new daemon logs again what still waits.
-    this.#waiting.clear();
+    // The new daemon logs again what still waits, except the quarantines, which it remembers.
+    this.#forget('');
   }
 
   #ended({ time, fields }: LogLine, outcome: string): void {
@@ -279,6 +279,8 @@ class Collector {
         return;
       case 'session.health':
         if (fields.health === 'idle') this.#forget(`${id} `);
+        // Somebody uses the session again, which ends its quarantine.
+        else this.#waiting.delete(`${id} quarantined`);
         return;
       case 'server.unauthorized':
       case 'server.unsupported':
@@ -301,7 +303,7 @@ class Collector {
     }
   }
 
-  /** A quarantine does not end with the run. */
+  /** A quarantine ends neither with the run nor with the daemon. */
   #forget(start: string): void {
     for (const key of this.#waiting.keys()) {
       if (key.startsWith(start) && !key.endsWith(' quarantined')) this.#waiting.delete(key);

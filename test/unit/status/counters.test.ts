@@ -37,3 +37,22 @@ it('the providers beyond the limit are out as long as one of them is', async () 
   take('provider.back', { provider: `p${MAX_PROVIDERS + 1}`, model: 'm' });
   expect(await value('provider_outage', 'provider="other"')).toBe(0);
 });
+
+it('the time to an abort is that of the run that crossed the limit, and no person’s', async () => {
+  const { take, value } = counted();
+  const seconds = (what: string) => value('abort_duration_seconds', `seconds_${what}`);
+  const stuck = (sessionID: string, at: number) =>
+    take('session.stuck', { sessionID, reason: 'loop' }, at);
+  stuck('s1', 0);
+  take('session.ended', { sessionID: 's1' }, 1_000);
+  take('session.aborted', { sessionID: 's1', reason: 'silence' }, 86_400_000);
+  stuck('s2', 0);
+  take('session.recovered', { sessionID: 's2' }, 1_000);
+  take('session.aborted', { sessionID: 's2', reason: 'silence' }, 86_400_000);
+  stuck('s3', 0);
+  take('session.aborted', { sessionID: 's3', reason: 'manual' }, 86_400_000);
+  expect(await seconds('count')).toBe(0);
+  stuck('s4', 0);
+  take('session.aborted', { sessionID: 's4', reason: 'loop' }, 2_000);
+  expect([await seconds('count'), await seconds('sum')]).toEqual([1, 2]);
+});

@@ -95,6 +95,24 @@ describe('an incident of a session', () => {
     ]);
   });
 
+  it('is not rewritten by what a person aborts later', () => {
+    const { say, brief } = told();
+    say('session.stuck', { ...stuck, reason: 'loop' });
+    say('session.health', idle);
+    say('session.aborting', { ...ses, reason: 'manual', try: 1 });
+    say('session.aborted', { ...ses, reason: 'manual', try: 1, tookMs: 40 });
+    expect(brief()).toEqual([['stuck', 'idle']]);
+  });
+
+  it('ends aborted where it was a person who did it', () => {
+    const { say, brief } = told();
+    say('session.stuck', { ...stuck, reason: 'loop' });
+    say('session.aborting', { ...ses, reason: 'manual', try: 1 });
+    say('session.health', idle);
+    say('session.aborted', { ...ses, reason: 'manual', try: 1, tookMs: 40 });
+    expect(brief()).toEqual([['stuck', 'aborted', 'session.aborting', 'session.aborted']]);
+  });
+
   it('tells what a dry run left, and what a person did', () => {
     const { say, brief } = told();
     say('session.stuck', stuck);

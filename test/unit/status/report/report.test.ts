@@ -135,6 +135,25 @@ describe('the report of a night', () => {
     ]);
   });
 
+  it('names a quarantined session until its person uses it, also after a restart of the daemon', () => {
+    const line = (event: string, minute: number, fields: object = {}) =>
+      JSON.stringify({
+        level: 'info',
+        time: new Date(START + minute * 60_000).toISOString(),
+        event,
+        msg: '',
+        ...fields,
+      });
+    const waiting = (...lines: string[]) =>
+      reported(lines).waiting.map(({ session }) => session?.id ?? 'the daemon');
+    const both = [build, docs].map((ses) => line('session.quarantined', 1, { ...ses, crashes: 2 }));
+    const idle = line('session.health', 2, { ...build, health: 'idle', previous: 'busy' });
+    const again = [line('daemon.paused', 3), line('daemon.started', 4, { config: {} })];
+    expect(waiting(...both, idle, ...again)).toEqual([build.sessionID, docs.sessionID]);
+    const used = line('session.health', 5, { ...build, health: 'busy', previous: 'idle' });
+    expect(waiting(...both, idle, ...again, used)).toEqual([docs.sessionID]);
+  });
+
   it('of a dry run it says that nothing was done', () => {
     const dry = night().map((line) => line.replace('"dryRun":false', '"dryRun":true'));
     expect(textReport(reported(dry), 120)).toContain(
