@@ -117,12 +117,19 @@ export function codeOf(error: unknown): string | undefined {
   return errors?.[0] === undefined ? undefined : codeOf(errors[0]);
 }
 
+/** The server's address cannot be found or reached, which proves nothing about the server. */
+const OUR_NETWORK: ReadonlySet<unknown> = new Set([
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+
 /** The probe failure that the error means; undefined if the error is no failure of the server. */
 export function probeFailure(error: OpencodeError): ProbeFailure | undefined {
   switch (error.kind) {
     case 'refused':
-      // Only this proves that nobody listens. An address that cannot be found or reached says nothing about the server.
-      return codeOf(error.cause) === 'ECONNREFUSED' ? 'refused' : 'network';
+      return OUR_NETWORK.has(codeOf(error.cause)) ? 'network' : 'refused';
     case 'timeout':
     case 'http':
     case 'not_opencode':

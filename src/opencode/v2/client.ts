@@ -115,15 +115,19 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     const { data } = await this.ask(schemas.active, { path, signal, timeoutMs });
     const active = Object.keys(data).filter(isId);
     this.#active = active;
-    // Whoever sets a deadline wants to know who is active, and only that, before it: for example whether an abort has
-    // worked.
-    if (timeoutMs === undefined) await this.#askForRetries(active, signal);
+    // Whoever sets a deadline waits for the list, perhaps to prove an abort. The details get half of that time.
+    const askMs = timeoutMs === undefined ? undefined : (timeoutMs * MAX_AT_ONCE) / MAX_ASKED / 2;
+    await this.#askForRetries(active, signal, askMs);
     const epochNow = this.clock.epoch();
     return new Map(active.map((sessionID) => [sessionID, this.known.status(sessionID, epochNow)]));
   }
 
   /** The list says only "running". If a session was quiet for a while, its newest message says more. */
-  async #askForRetries(active: readonly string[], signal: Signal): Promise<void> {
+  async #askForRetries(
+    active: readonly string[],
+    signal: Signal,
+    timeoutMs: number | undefined,
+  ): Promise<void> {
     const now = this.clock.now();
     const quiet = active
       .filter((sessionID) => now - this.known.of(sessionID).heardAt >= ASK_AFTER_MS)
@@ -133,7 +137,7 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       // Also if there is no answer: the next poll does not wait for one again at once.
       known.heardAt = now;
       try {
-        const messages = await this.messages(sessionID, LAST_MESSAGES, signal);
+        const messages = await this.messages(sessionID, LAST_MESSAGES, signal, timeoutMs);
         const { retry } = messages.find(({ type }) => type === 'assistant') ?? {};
         known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
       } catch {
