@@ -144,7 +144,7 @@ export function adviceFor(failure: ProbeFailure): string {
     case 'timeout':
       return 'It takes connections and answers nothing: "opencode-watchdog restart" starts it anew.';
     case 'network':
-      return 'If it says so again, another program listens there: "ss -ltnp" shows which.';
+      return 'If it says so again, the host cannot be reached, or another program listens there: "ss -ltnp" shows which.';
     case 'http':
     case 'not_opencode':
       return '"opencode-watchdog check" says what answers there.';

@@ -238,11 +238,14 @@ describe('errors', () => {
   });
 
   it('of the transport say how to start a server that is not there', () => {
-    const refused = new OpencodeError({ kind: 'refused', request: 'GET x', outcome: 'failed' });
+    const failed = { kind: 'refused', request: 'GET x', outcome: 'failed' } as const;
+    const refused = new OpencodeError({ ...failed, cause: { code: 'ECONNREFUSED' } });
     const error = asDriverError(refused);
     expect(error.kind).toBe('unreachable');
     expect(error.message).toContain('check --start');
     expect(asDriverError(error)).toBe(error);
+    const unknown = new OpencodeError({ ...failed, cause: { code: 'ENOTFOUND' } });
+    expect(asDriverError(unknown).message).toContain('the host cannot be reached');
   });
 
   it('show the first line of what opencode said, not its stack', () => {
