@@ -154,14 +154,7 @@ export class Executor {
       case 'continue':
         return this.#promptSlots.take(() => this.#continue(act));
       case 'reject':
-        return this.#promptSlots.take(() =>
-          this.#o.client.rejectRequest(
-            { ...act.request, sessionID: act.sessionID },
-            act.directory,
-            NOBODY_THERE,
-            this.#stopping.signal,
-          ),
-        );
+        return this.#promptSlots.take(() => this.#reject(act));
     }
   }
 
@@ -249,6 +242,19 @@ export class Executor {
     else {
       const superseded = end.outcome === 'superseded' ? { superseded: true } : {};
       observe({ kind: 'continue.failed', ...of, error: end.error, ...superseded });
+    }
+  }
+
+  async #reject(act: Extract<Act, { act: 'reject' }>): Promise<void> {
+    const { client, clock, observe } = this.#o;
+    const { sessionID, directory, request } = act;
+    const { signal } = this.#stopping;
+    try {
+      await client.rejectRequest({ ...request, sessionID }, directory, NOBODY_THERE, signal);
+    } catch (err) {
+      const { requestID } = request;
+      observe({ kind: 'reject.failed', at: clock.now(), sessionID, requestID, error: String(err) });
+      throw err;
     }
   }
 

@@ -236,6 +236,8 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('acts.paused', {}),
   of('daemon.stopping', {}),
   of('acts.resumed', {}),
+  ofSession('reject.failed', { requestID: id, error: text }),
+  ofSession('reject.skipped', { requestID: id }),
   ofSession('continue.done', { model: text.optional() }),
   ofSession('continue.failed', {
     model: text.optional(),

@@ -170,7 +170,7 @@ export type Act =
       /** The wedged sessions must be seen idle within this time after sending, ms. */
       verifyTimeoutMs: number;
     }
-  /** Reject a request in a person's place. opencode itself then sends `request.answered`. */
+  /** Reject a request in a person's place. opencode itself then sends `request.answered`; else answer `reject.failed`. */
   | {
       act: 'reject';
       sessionID: string;

@@ -321,7 +321,11 @@ export type ActObservation =
       superseded?: boolean;
     })
   /** Not done, because of `dryRun` or a pause. */
-  | (OfSession & { kind: 'continue.skipped' });
+  | (OfSession & { kind: 'continue.skipped' })
+  /** A `reject` act did not work. If it works, opencode itself sends `request.answered`. */
+  | (OfSession & { kind: 'reject.failed'; requestID: string; error: string })
+  /** Not done, because of `dryRun` or a pause. */
+  | (OfSession & { kind: 'reject.skipped'; requestID: string });
 
 /** The end of a `dispose` act. */
 export type DisposeObservation =

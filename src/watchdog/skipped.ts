@@ -18,9 +18,12 @@ export function skipped(act: Act, at: number): Observation | undefined {
       return { kind: 'continue.skipped', at, sessionID: act.sessionID };
     case 'dispose':
       return { kind: 'dispose.skipped', at, directory: act.directory };
+    case 'reject': {
+      const { requestID } = act.request;
+      return { kind: 'reject.skipped', at, sessionID: act.sessionID, requestID };
+    }
     case 'inspect':
     case 'withdraw':
-    case 'reject':
     case 'give_up':
       return undefined;
   }

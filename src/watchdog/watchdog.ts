@@ -316,6 +316,8 @@ export class Watchdog {
       case 'continue.done':
       case 'continue.failed':
       case 'continue.skipped':
+      case 'reject.failed':
+      case 'reject.skipped':
       case 'session.info':
         this.#sessions.observe(o);
         return;

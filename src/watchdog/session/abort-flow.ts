@@ -40,7 +40,7 @@ export function declareStuck(
   run.abortFlow = { phase: 'pending', reason: exceeded.reason, since: at, tries: 0 };
   if (run.said !== exceeded.reason) {
     run.said = exceeded.reason;
-    sayStuck(context, session, run, exceeded, at);
+    if (!exceeded.reported) sayStuck(context, session, run, exceeded, at);
   }
   abortIfPossible(context, session, run, at);
 }

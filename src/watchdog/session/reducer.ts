@@ -26,7 +26,7 @@ import { abortRequested, answerPerson } from './manual-abort.js';
 import { Parking } from './parking.js';
 import { continueAfterAbort, continued } from './recovery.js';
 import type { SessionRegistry } from './registry.js';
-import { requestAnswered, requestAsked } from './requests.js';
+import { notRejected, requestAnswered, requestAsked } from './requests.js';
 import type { Context } from './rule-context.js';
 import { hasExcuse, isRetrying } from './rules.js';
 import { disposedUnder, errorHeard, noteStep, runEnded, settleEnd, wasAborted } from './run-end.js';
@@ -346,6 +346,10 @@ export class SessionWatch {
         session.continuing = false;
         this.crashes.continued(o);
         this.parking.continued(o);
+        break;
+      case 'reject.failed':
+      case 'reject.skipped':
+        if (run) notRejected(context, session, run, o);
         break;
       default:
         if (abortEnded(context, session, o)) this.#runs.end(session, o.at);

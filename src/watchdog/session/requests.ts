@@ -1,9 +1,10 @@
 /** Permissions and questions: which ones a run waits for, for how long, and what is done if nobody answers. */
 
-import type { PendingRequest } from '../observation.js';
+import type { ActObservation, PendingRequest } from '../observation.js';
 import { sayStuck } from './abort-flow.js';
+import { requestInspection } from './inspection.js';
 import type { Context } from './rule-context.js';
-import { type LimitExceeded, oldestUnhandled } from './rules.js';
+import { nextWaiting } from './rules.js';
 import { fieldsOf, type Run, type Session } from './state.js';
 
 /**
@@ -11,6 +12,12 @@ import { fieldsOf, type Run, type Session } from './state.js';
  * the known ones are answered.
  */
 export const MAX_REQUESTS = 100;
+/**
+ * A rejection that failed is tried again after this many ms. Meanwhile an inspection shows whether it is still wanted.
+ */
+const REJECT_AGAIN_MS = 30_000;
+
+const UNTOUCHED = { reported: false, rejected: false, notBefore: 0 } as const;
 
 /** Returns true if the request is new and was noted. `heard`: it was asked just now; otherwise it may be much older. */
 export function requestAsked(
@@ -22,7 +29,7 @@ export function requestAsked(
   at: number,
 ): boolean {
   if (run.requests.has(request.requestID) || run.requests.size >= MAX_REQUESTS) return false;
-  run.requests.set(request.requestID, { ...request, since: at, heard, handled: undefined });
+  run.requests.set(request.requestID, { ...request, since: at, heard, ...UNTOUCHED });
   run.preparing = false;
   context.emit({
     note: 'session.waiting',
@@ -55,7 +62,7 @@ export function requestAnswered(
     ...fieldsOf(session),
     on: request.on,
     requestID,
-    by: request.handled === 'rejected' ? 'watchdog' : 'person',
+    by: request.rejected ? 'watchdog' : 'person',
     forMs: at - request.since,
   });
 }
@@ -66,17 +73,20 @@ export function requestAnswered(
  */
 export function answerForPeople(context: Context, session: Session, run: Run, at: number): void {
   const { maxDuration, action } = context.policy.waiting;
-  if (maxDuration === 0 || action === 'abort') return;
+  if (action === 'abort') return;
   for (;;) {
-    const request = oldestUnhandled(run);
-    if (request === undefined || at - request.since < maxDuration) return;
+    const next = nextWaiting(run, context.policy.waiting);
+    if (next === undefined || at < next.dueAt) return;
     // A server that does not work cannot be told. Once it is healthy, this is decided again.
     if (action === 'reject' && !context.canAct()) return;
-    request.handled = action === 'reject' ? 'rejected' : 'reported';
-    const value = at - request.since;
-    const exceeded: LimitExceeded = { reason: 'waiting', limit: maxDuration, value };
-    sayStuck(context, session, run, exceeded, at);
+    const { request } = next;
+    if (!request.reported) {
+      request.reported = true;
+      const value = at - request.since;
+      sayStuck(context, session, run, { reason: 'waiting', limit: maxDuration, value }, at);
+    }
     if (action === 'reject') {
+      request.rejected = true;
       context.emit({
         act: 'reject',
         sessionID: session.id,
@@ -85,4 +95,28 @@ export function answerForPeople(context: Context, session: Session, run: Run, at
       });
     }
   }
+}
+
+/** The executor reports that it has not rejected a request. */
+export function notRejected(
+  context: Context,
+  session: Session,
+  run: Run,
+  o: Extract<ActObservation, { kind: 'reject.failed' | 'reject.skipped' }>,
+): void {
+  const request = run.requests.get(o.requestID);
+  if (request === undefined) return;
+  request.rejected = false;
+  if (o.kind === 'reject.skipped') {
+    request.notBefore = Number.POSITIVE_INFINITY;
+    return;
+  }
+  request.notBefore = o.at + REJECT_AGAIN_MS;
+  // Perhaps a person was quicker.
+  requestInspection(context, session, run, o.at);
+}
+
+/** What `dryRun` or a pause left undone may be done now. */
+export function takeUpRequests(run: Run): void {
+  for (const request of run.requests.values()) request.notBefore = 0;
 }

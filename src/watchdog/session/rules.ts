@@ -35,6 +35,8 @@ export interface LimitExceeded {
   limit: number;
   value: number;
   tool?: string;
+  /** Of a wait: it was reported before, while `waiting.action` was another one. */
+  reported?: boolean;
 }
 
 /**
@@ -109,11 +111,10 @@ export function judge(
   }
   if (run.requests.size > 0) {
     const { maxDuration, action } = policy.waiting;
-    const oldest = oldestUnhandled(run);
-    if (maxDuration > 0 && action === 'abort' && oldest && at - oldest.since >= maxDuration) {
-      return { reason: 'waiting', limit: maxDuration, value: at - oldest.since };
-    }
-    return undefined;
+    const next = nextWaiting(run, policy.waiting);
+    if (action !== 'abort' || next === undefined || at < next.dueAt) return undefined;
+    const { since, reported } = next.request;
+    return { reason: 'waiting', limit: maxDuration, value: at - since, reported };
   }
   const slow = slowestActivity(run, context);
   if (maxToolTime > 0 && slow !== undefined && at - slow.startedAt >= maxToolTime) {
@@ -209,10 +210,8 @@ export function deadlineOf(
   }
   if (maxRunTime > 0) consider(run.startedAt + maxRunTime);
   if (run.requests.size > 0) {
-    const oldest = oldestUnhandled(run);
-    if (policy.waiting.maxDuration > 0 && oldest) {
-      consider(oldest.since + policy.waiting.maxDuration);
-    }
+    const next = nextWaiting(run, policy.waiting);
+    if (next !== undefined) consider(next.dueAt);
     return deadline;
   }
   const slow = slowestActivity(run, context);
@@ -225,13 +224,19 @@ export function deadlineOf(
   return deadline;
 }
 
-export function oldestUnhandled(run: Run): Request | undefined {
-  let oldest: Request | undefined;
+/** The request about which `waiting.action` must be done next, and when; undefined if there is none. */
+export function nextWaiting(
+  run: Run,
+  { maxDuration, action }: Policy['waiting'],
+): { request: Request; dueAt: number } | undefined {
+  if (maxDuration === 0) return undefined;
+  let next: { request: Request; dueAt: number } | undefined;
   for (const request of run.requests.values()) {
-    if (request.handled === undefined && (oldest === undefined || request.since < oldest.since))
-      oldest = request;
+    if (action === 'report' ? request.reported : request.rejected) continue;
+    const dueAt = Math.max(request.since + maxDuration, request.notBefore);
+    if (next === undefined || dueAt < next.dueAt) next = { request, dueAt };
   }
-  return oldest;
+  return next;
 }
 
 /**

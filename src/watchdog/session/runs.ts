@@ -20,7 +20,7 @@ import { inspectRegularly, isConfirmed } from './inspection.js';
 import { sayFastRuns, sayLoop } from './loop-report.js';
 import { countAnew, runBegan } from './loops.js';
 import { SessionRegistry } from './registry.js';
-import { answerForPeople } from './requests.js';
+import { answerForPeople, takeUpRequests } from './requests.js';
 import type { Context } from './rule-context.js';
 import {
   deadlineOf,
@@ -229,10 +229,11 @@ export class Runs {
 
   /**
    * An abort that `dryRun` or a pause left undone is wanted again, if the run is still stuck for the same reason. Its
-   * next review sends it.
+   * next review sends it, and rejects the requests that were left.
    */
   takeUpLeft(session: Session, at: number): void {
     const { run } = session;
+    if (run) takeUpRequests(run);
     if (run?.abortFlow?.phase !== 'left') return;
     run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: run.abortFlow.tries - 1 };
     this.reconsider(session, run, at);

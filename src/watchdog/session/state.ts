@@ -42,8 +42,15 @@ export interface Request extends PendingRequest {
   since: number;
   /** We heard it being asked; false if it was found pending and may be older than `since`. */
   heard: boolean;
-  /** What `waiting.maxDuration` led to, once; undefined before. */
-  handled: 'reported' | 'rejected' | undefined;
+  /** It was reported that it waits for too long. This is done once. */
+  reported: boolean;
+  /** The executor was told to reject it, and has not reported that it could not. */
+  rejected: boolean;
+  /**
+   * Before this time nothing more is done about it: a rejection failed, or, where this is infinite, `dryRun` or a pause
+   * left it undone.
+   */
+  notBefore: number;
 }
 
 /** What is being done about a stuck run. */

@@ -50,6 +50,7 @@ class World {
   /** Held back until this settles. */
   answer: Promise<void> | undefined;
   abortWorks = true;
+  rejectWorks = true;
   probe: ProbeResult = { kind: 'failed', failure: 'refused', error: 'could not connect' };
   resumesRuns = false;
   /** The process that `control.attach` finds. */
@@ -70,6 +71,7 @@ class World {
       probe: async () => this.probe,
       rejectRequest: async () => {
         this.did.push('reject');
+        if (!this.rejectWorks) throw new Error('did not answer within 3000 ms');
       },
     };
     const process = (name: string) => async (signal: AbortSignal, onStarting?: OnStarting) => {
@@ -415,13 +417,31 @@ describe('other acts', () => {
   });
 });
 
+describe('a rejection that fails', () => {
+  it('is told to the state machine, and logged as an error', async () => {
+    const world = new World();
+    world.rejectWorks = false;
+    world.executor.do(REJECT);
+    await settle();
+    expect(world.seen).toMatchObject([
+      { kind: 'reject.failed', sessionID: 'ses_1', requestID: 'per_1' },
+    ]);
+    expect(world.logged).toMatchObject([{ event: 'error', fields: { doing: 'reject' } }]);
+  });
+});
+
 describe('a dry run', () => {
   it('says each act, does none, and answers after the decision is over', async () => {
     const world = new World({ config: { ...CONFIG, dryRun: true } });
     for (const act of [ABORT, RESTART, { act: 'start' } as const, REJECT]) world.executor.do(act);
     expect(world.seen).toEqual([]);
     await settle();
-    expect(world.kinds()).toEqual(['abort.skipped', 'restart.skipped', 'restart.skipped']);
+    expect(world.kinds()).toEqual([
+      'abort.skipped',
+      'restart.skipped',
+      'restart.skipped',
+      'reject.skipped',
+    ]);
     expect(world.logged.map(({ fields }) => fields)).toMatchObject([
       { act: 'abort', sessionID: 'ses_1', directory: '/a', reason: 'attempts' },
       { act: 'restart', reason: 'wedged' },
@@ -444,7 +464,12 @@ describe('a pause', () => {
     for (const act of [ABORT, RESTART, REJECT]) world.executor.do(act);
     world.executor.do({ act: 'restart', reason: 'manual' });
     await settle();
-    expect(world.kinds()).toEqual(['abort.skipped', 'restart.skipped', 'restart.done']);
+    expect(world.kinds()).toEqual([
+      'abort.skipped',
+      'restart.skipped',
+      'reject.skipped',
+      'restart.done',
+    ]);
     expect(world.did).toEqual(['pause', 'restart', 'resume anew']);
   });
 });

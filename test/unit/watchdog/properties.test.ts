@@ -556,6 +556,8 @@ const nonsense = fc.oneof(
   of('continue.done', { model: kind('f/m') }),
   of('continue.failed', { error: kind('x'), superseded: fc.boolean() }),
   of('continue.skipped', {}),
+  of('reject.failed', { requestID: fc.constantFrom('p', 'q'), error: kind('x') }),
+  of('reject.skipped', { requestID: fc.constantFrom('p', 'q') }),
   fc.record({
     kind: kind('runs.restored'),
     serverPid: fc.constantFrom(1, 2, undefined),

@@ -3,7 +3,7 @@
  * listened.
  */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, policyWith, SECOND, type World, world } from '../driver.js';
 
 const BUSY = { type: 'busy' } as const;
 /** The stream is cut and back within `ms`, with the session still busy. */
@@ -306,6 +306,84 @@ describe('a session that waits for a person', () => {
     w.answered().advance(MINUTE);
     expect(w.notes('session.answered')).toMatchObject([{ by: 'watchdog', forMs: MINUTE }]);
     expect(w.acts('reject')).toHaveLength(1);
+  });
+
+  describe('whose rejection', () => {
+    const REJECT = { maxDuration: MINUTE, action: 'reject' } as const;
+    const pending = { requests: [{ requestID: 'r1', on: 'permission' as const }] };
+    const rejecting = () =>
+      world({ policy: { waiting: REJECT } })
+        .prompt()
+        .asked()
+        .advance(MINUTE);
+    const fails = (w: World) =>
+      w.tell({ kind: 'reject.failed', sessionID: 's', requestID: 'r1', error: 'no answer' });
+    const skipped = (w: World) =>
+      w.tell({ kind: 'reject.skipped', sessionID: 's', requestID: 'r1' });
+
+    test('fails is rejected again after a while, and reported once', () => {
+      const w = fails(rejecting()).inspected('s', pending);
+      w.advance(29 * SECOND);
+      expect(w.acts('reject')).toHaveLength(1);
+      w.advance(SECOND);
+      expect(w.acts('reject')).toHaveLength(2);
+      expect(w.stuck()).toEqual(['waiting']);
+      fails(w)
+        .inspected('s', pending)
+        .advance(30 * SECOND);
+      expect(w.acts('reject')).toHaveLength(3);
+    });
+
+    test('fails because a person was quicker is not rejected again', () => {
+      const w = fails(rejecting());
+      expect(w.acts('inspect')).toHaveLength(1);
+      w.inspected().advance(MINUTE);
+      expect(w.acts('reject')).toHaveLength(1);
+      expect(w.notes('session.answered')).toMatchObject([{ by: 'person' }]);
+    });
+
+    test('a pause left undone is rejected when the pause ends, and reported once', () => {
+      const w = world({ policy: { waiting: REJECT } }).tell({ kind: 'acts.paused' });
+      skipped(w.prompt().asked().advance(MINUTE)).advance(60 * MINUTE);
+      expect(w.acts('reject')).toHaveLength(1);
+      w.tell({ kind: 'acts.resumed' });
+      expect(w.acts('reject')).toHaveLength(2);
+      expect(w.stuck()).toEqual(['waiting']);
+    });
+
+    test('a dry run left undone is not decided again and again', () => {
+      expect(
+        skipped(rejecting())
+          .advance(60 * MINUTE)
+          .acts('reject'),
+      ).toHaveLength(1);
+    });
+  });
+
+  describe('that was reported', () => {
+    const reported = () =>
+      world({ policy: { waiting: { maxDuration: MINUTE } } })
+        .prompt()
+        .asked()
+        .advance(MINUTE);
+    const reload = (w: World, action: 'reject' | 'abort') =>
+      w.tell({
+        kind: 'policy.changed',
+        policy: policyWith({ waiting: { maxDuration: MINUTE, action } }),
+      });
+
+    test('is rejected after a reload with action reject, and not reported again', () => {
+      const w = reload(reported(), 'reject');
+      expect(w.acts('reject')).toHaveLength(1);
+      expect(w.stuck()).toEqual(['waiting']);
+    });
+
+    test('is aborted after a reload with action abort, and not reported again', () => {
+      const w = reload(reported(), 'abort');
+      w.inspected('s', { requests: [{ requestID: 'r1', on: 'permission' }] });
+      expect(w.aborts()).toMatchObject([{ reason: 'waiting' }]);
+      expect(w.stuck()).toEqual(['waiting']);
+    });
   });
 
   test('is aborted with waiting.action abort, after an inspection', () => {
