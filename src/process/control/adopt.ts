@@ -61,6 +61,7 @@ export class AdoptControl extends LocalControl {
     this.#read = readLaunchSpec(
       wrappers.at(-1) ?? server,
       configuredLaunchSpec(this.local.options),
+      this.local.options.url,
     );
     const person = role === 'tui' ? describeProcess(server) : undefined;
     if (person && !this.#person) {

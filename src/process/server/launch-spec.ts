@@ -42,16 +42,20 @@ export function configuredLaunchSpec(options: LaunchSpecOptions): LaunchSpec {
 
 /** Appends `--hostname` and `--port`, each unless the command already has it. */
 function withAddress(command: readonly string[], url: string): string[] {
-  const { hostname, port, protocol } = new URL(url);
-  const says = (name: string) =>
-    command.some((word) => word === name || word.startsWith(`${name}=`));
+  const { hostname } = new URL(url);
   // One fixed address, whatever `localhost` resolves to first on this machine.
   const host = hostname === 'localhost' ? '127.0.0.1' : hostname.replace(/^\[(.*)\]$/, '$1');
-  return [
-    ...command,
-    ...(says('--hostname') ? [] : ['--hostname', host]),
-    ...(says('--port') ? [] : ['--port', port || (protocol === 'https:' ? '443' : '80')]),
-  ];
+  return withPort([...command, ...(says(command, '--hostname') ? [] : ['--hostname', host])], url);
+}
+
+function withPort(command: readonly string[], url: string): string[] {
+  const { port, protocol } = new URL(url);
+  if (says(command, '--port')) return [...command];
+  return [...command, '--port', port || (protocol === 'https:' ? '443' : '80')];
+}
+
+function says(command: readonly string[], option: string): boolean {
+  return command.some((word) => word === option || word.startsWith(`${option}=`));
 }
 
 /** The server gets its credentials only through its environment, because everyone on the machine can read argv. */
@@ -74,8 +78,15 @@ export interface ReadLaunchSpec {
   missing: string[];
 }
 
-/** How a running process was started, as far as the kernel tells, so that its successor can be started the same way. */
-export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): ReadLaunchSpec {
+/**
+ * How a running process was started, as far as the kernel tells, so that its successor can be started the same way. A
+ * process that was started without a port has chosen one, and its successor might choose another: it gets the URL's.
+ */
+export function readLaunchSpec(
+  process: ProcessInfo,
+  fallback: LaunchSpec,
+  url: string,
+): ReadLaunchSpec {
   const missing: string[] = [];
   const cwd = existing(procLink(`/proc/${process.pid}/cwd`));
   if (cwd === undefined) missing.push(`its working directory (now: ${fallback.cwd})`);
@@ -83,7 +94,7 @@ export function readLaunchSpec(process: ProcessInfo, fallback: LaunchSpec): Read
   if (environ === undefined) missing.push("its environment (now: the daemon's own)");
   const env = environ ?? fallback.env;
   if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
-  const argv = process.command.length > 0 ? runnable(process, env) : fallback.argv;
+  const argv = process.command.length > 0 ? withPort(runnable(process, env), url) : fallback.argv;
   const { user } = fallback;
   return { spec: { argv, cwd: cwd ?? fallback.cwd, env, ...(user && { user }) }, missing };
 }
