@@ -93,7 +93,8 @@ export class WaysBackTruth {
       observed.some((o) => o.kind === kind && o.sessionID === sessionID && o.at >= since);
     const isRight = {
       continued: session.continuedAt >= since,
-      superseded: Math.max(session.continuedAt, session.personAt) >= since,
+      // The person may have been quicker than the note, and their prompt was heard after it.
+      superseded: Math.max(session.continuedAt, session.personAt, this.#newsAt(sessionID)) >= since,
       let_go:
         session.deleted ||
         tries >= TRIES ||
@@ -102,6 +103,18 @@ export class WaysBackTruth {
         wasObserved('continue.skipped'),
     };
     if (!isRight[outcome]) throw new Error(`${sessionID} is said to be ${outcome}, at ${now}`);
+  }
+
+  /** When the last new prompt of the session was heard. A known one that comes again is no news. */
+  #newsAt(sessionID: string): number {
+    const known = new Set<string>();
+    let newsAt = Number.NEGATIVE_INFINITY;
+    for (const o of this.#sim.observed) {
+      if (o.kind !== 'session.prompted' || o.sessionID !== sessionID) continue;
+      if (!known.has(o.messageID)) newsAt = o.at;
+      known.add(o.messageID);
+    }
+    return newsAt;
   }
 
   #continued({ id, endedBy, parentID, personAt, unwantedSince }: SimSession): void {
