@@ -2,6 +2,7 @@
  * One file of the state directory that a daemon keeps for the next: JSON, read at the start and written when it
  * changes.
  */
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type * as z from 'zod';
 import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
@@ -44,6 +45,17 @@ export class KeptFile<T> {
     } catch (error) {
       onProblem(`${this.#path} is not read: ${(error as Error).message}`);
       return undefined;
+    }
+  }
+
+  /** Nothing is kept any more. */
+  drop(): void {
+    if (this.#path === undefined) return;
+    try {
+      rmSync(this.#path, { force: true });
+      this.#written = '';
+    } catch (error) {
+      this.#o.onProblem(`${this.#path} is not removed: ${(error as Error).message}`);
     }
   }
 

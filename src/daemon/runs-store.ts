@@ -75,6 +75,8 @@ export class RunsStore {
   /** Tells the watchdog what an earlier daemon has seen. To be called before the watchdog learns which server runs. */
   start(): void {
     const { clock, observe, wanted } = this.#o;
+    // Whoever switches it on again weeks later does not want the runs of today to go on.
+    if (!wanted()) this.#file.drop();
     const known = wanted() ? this.#file.read() : undefined;
     if (known === undefined) return;
     const { serverPid, runs, inARow, quarantined, wasStopped } = known;
@@ -101,6 +103,7 @@ export class RunsStore {
   stop(): void {
     this.#timer?.cancel();
     if (this.#o.wanted()) this.#write({ wasStopped: true });
+    else this.#file.drop();
   }
 
   #write(more: { wasStopped?: true } = {}): void {

@@ -75,6 +75,20 @@ test('nothing is written or told where nobody asks for it', async () => {
   expect(seen).toEqual([]);
 });
 
+test('what was kept is dropped by a daemon that is not asked for it', () => {
+  const clock = new FakeClock(1_000);
+  store(clock).made.stop();
+  expect(readdirSync(directory)).toEqual(['runs.json']);
+  store(clock, { wanted: false }).made.start();
+  expect(readdirSync(directory)).toEqual([]);
+  store(clock).made.stop();
+  store(clock, { wanted: false }).made.stop();
+  const next = store(clock);
+  next.made.start();
+  expect(next.seen).toEqual([]);
+  expect(next.problems).toEqual([]);
+});
+
 test('a broken file is said once, and continues nobody', () => {
   writeFileSync(join(directory, 'runs.json'), '{"runs":7}', { mode: 0o600 });
   const { made, seen, problems } = store(new FakeClock(1_000));
