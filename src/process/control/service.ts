@@ -60,9 +60,11 @@ export class ServiceControl extends CommandControl {
     const isSame =
       found.kind === 'proven' && (watched === undefined || sameProcess(found.server, watched));
     if (isSame) return super.restart(signal);
-    // The server is gone, or a client has already replaced it: the reason for the restart is over.
+    // The server is gone, or a client has already replaced it: if the new one answers, the reason for the restart is over.
     this.local.letGo();
-    const started = (await this.#broughtUp(signal)) ?? (await this.#ensure(signal));
+    const broughtUp = await this.#broughtUp(signal);
+    if (broughtUp === undefined && found.kind === 'proven') return super.restart(signal);
+    const started = broughtUp ?? (await this.#ensure(signal));
     return { ...started, ...(watched && { oldPid: watched.pid }) };
   }
 

@@ -87,6 +87,22 @@ it('is left alone where a client has replaced it before our restart', async () =
   await service.dispose();
 });
 
+it('is restarted where the one that a client has put in its place answers nothing', async () => {
+  const options = habitat.options({ command: [installOpencode(), 'serve'] });
+  const { isHealthy } = options.deps;
+  const isDeaf = () => !calls().includes('service restart');
+  options.deps.isHealthy = async (within) => (isDeaf() ? null : isHealthy(within));
+  const service = new ServiceControl({ ...options, respawnMs: 200 });
+  const before = await byClient();
+  await service.attach(habitat.signal);
+  process.kill(before.pid, 'SIGKILL');
+  await waitFor(() => habitat.exits.length === 1);
+  const hung = await byClient();
+  expect(await service.restart(habitat.signal)).toMatchObject({ oldPid: hung.pid });
+  expect(calls()).toEqual(['service restart']);
+  await service.dispose();
+});
+
 it('is started where nobody brings it up', async () => {
   const service = control();
   const started = await service.start(habitat.signal);
