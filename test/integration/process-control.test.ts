@@ -328,6 +328,16 @@ describe('observe', () => {
   });
 });
 
+test('a server that a signal had stopped before the start is continued, and not replaced', async () => {
+  const { pid } = await foreign();
+  process.kill(pid, 'SIGSTOP');
+  const control = new AdoptControl(habitat.options());
+  await control.attach(habitat.signal);
+  expect(await control.start(habitat.signal)).toMatchObject({ pid });
+  expect((await habitat.ask()).pid).toBe(pid);
+  await control.dispose('leave');
+});
+
 test('a server that runs already and answers too slowly for a short start timeout is not replaced', async () => {
   const { pid } = await foreign();
   const options = habitat.options({ startTimeoutMs: 300 });

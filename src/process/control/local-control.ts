@@ -8,6 +8,7 @@ import { awaitHealth, type HealthOutcome } from '../server/await-health.js';
 import type { LaunchSpec } from '../server/launch-spec.js';
 import { type LocalOptions, LocalServer, type Proven } from '../server/local-server.js';
 import type { TreeUsage } from '../table/memory.js';
+import { isSuspendedState } from '../table/process-table.js';
 import {
   ControlError,
   type ControlMode,
@@ -134,6 +135,7 @@ export abstract class LocalControl implements ServerControl {
     }
     if (found.kind === 'proven') {
       this.notice('info', `opencode runs already: ${describeProcess(found.server)}`);
+      if (isSuspendedState(found.server.state)) await this.#wake();
       const outcome = await awaitHealth({ deps, clock, timeoutMs: startTimeoutMs, signal });
       // Within a short start timeout every wait for an answer is short. A slow server gets one long wait before its end.
       const health = outcome.kind === 'healthy' ? outcome : await deps.isHealthy(signal);
@@ -156,6 +158,20 @@ export abstract class LocalControl implements ServerControl {
     }
     const started = await this.local.launch(spec, signal, onStarting);
     return { ...started, tookMs: clock.now() - began };
+  }
+
+  /** A server that a signal has stopped answers nothing and has lost nothing. If it stays stopped, it is replaced. */
+  async #wake(): Promise<void> {
+    try {
+      await this.local.continueProcess();
+      this.notice('info', 'a signal had stopped it: it was continued');
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      this.notice(
+        'warn',
+        `a signal has stopped it, and it could not be continued: ${error.message}`,
+      );
+    }
   }
 
   protected async restartBy(spec: LaunchSpec, signal: AbortSignal): Promise<RestartedServer> {
