@@ -156,6 +156,18 @@ const comingBack: fc.Arbitrary<History> = fc.record({
 /** A run that began just before may be cut: nobody could have known of it. */
 const FRESH_MS = 1_000;
 
+/**
+ * Something has told the watchdog of this run. While the stream is lost and a slow server answers no check, a run that
+ * begins is known to nobody for seconds.
+ */
+function isKnownToRun({ id, begunAt }: SimSession, { observed }: Simulation): boolean {
+  return observed.some(
+    (o) =>
+      o.at >= begunAt &&
+      (o.kind === 'status.polled' ? o.statuses.has(id) : 'sessionID' in o && o.sessionID === id),
+  );
+}
+
 /** What must hold whatever happens, checked at each act. */
 class Laws {
   readonly #restarts: number[] = [];
@@ -204,9 +216,10 @@ class Laws {
   }
 
   /** `waitForHealthy` lasts longer than a history, so no healthy run may be cut. */
-  disposed(session: SimSession, { now, sessions }: Simulation): void {
+  disposed(session: SimSession, sim: Simulation): void {
+    const { now, sessions } = sim;
     const isParent = [...sessions.values()].some(({ parentID }) => parentID === session.id);
-    const isFresh = now - session.begunAt <= FRESH_MS;
+    const isFresh = now - session.begunAt <= FRESH_MS || !isKnownToRun(session, sim);
     if (session.guilt !== undefined || session.retried || isParent || isFresh) return;
     throw new Error(`${session.id} was healthy, cut by a dispose at ${now}`);
   }
