@@ -42,6 +42,8 @@ const LAST_MESSAGES = 6;
 const MORE_THAN_SHOWN = 2 * MAX_EXCERPT_MESSAGES;
 /** Quiet sessions whose retry one poll asks about. At the limit: the rest is asked about by the next polls. */
 const MAX_ASKED = 8;
+/** After a transcript could not be read, it is asked for again after this long, ms. */
+const ASK_AGAIN_MS = 5_000;
 /** Requests that one poll makes at a time. At the limit: the rest wait. */
 const MAX_AT_ONCE = 4;
 /** Sessions of one page, and active ones whose directory is looked up. At the limit: the rest is left to events. */
@@ -129,19 +131,25 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     timeoutMs: number | undefined,
   ): Promise<void> {
     const now = this.clock.now();
+    const heardAt = (sessionID: string) => this.known.of(sessionID).heardAt;
+    // The one that was heard of longest ago comes first, so that sessions whose transcript fails do not hold up others.
     const quiet = active
-      .filter((sessionID) => now - this.known.of(sessionID).heardAt >= ASK_AFTER_MS)
+      .filter((sessionID) => now - heardAt(sessionID) >= ASK_AFTER_MS)
+      .sort((a, b) => heardAt(a) - heardAt(b) || 0)
       .slice(0, MAX_ASKED);
     await eachLimited(quiet, MAX_AT_ONCE, async (sessionID) => {
       const known = this.known.of(sessionID);
-      // Also if there is no answer: the next poll does not wait for one again at once.
+      const before = known.heardAt;
       known.heardAt = now;
       try {
         const messages = await this.messages(sessionID, LAST_MESSAGES, signal, timeoutMs);
         const { retry } = messages.find(({ type }) => type === 'assistant') ?? {};
         known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
       } catch {
-        // The session is active anyway; only a detail about it is missing.
+        // The session is active anyway; only a detail about it is missing. A poll asks for it again a little later; a
+        // failure within somebody's short deadline does not keep the next poll from asking.
+        if (known.heardAt !== now) return;
+        known.heardAt = timeoutMs === undefined ? now - ASK_AFTER_MS + ASK_AGAIN_MS : before;
       }
     });
   }

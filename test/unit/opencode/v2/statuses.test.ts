@@ -42,9 +42,23 @@ it('a deadline is kept: the proof of an abort does not wait for transcripts that
   expect([...(await statuses).keys()]).toEqual(['ses_quiet']);
 });
 
-it('a transcript that could not be read is not asked for again at once', async () => {
+it('a transcript that could not be read is asked for again a little later, and not at once', async () => {
   answersTranscripts = true;
   await client.statuses();
   await client.statuses();
   expect(asked).toEqual([ACTIVE, MESSAGES, ACTIVE]);
+  await clock.advance(5_000);
+  await client.statuses();
+  expect(asked).toEqual([ACTIVE, MESSAGES, ACTIVE, ACTIVE, MESSAGES]);
+});
+
+it('a transcript that was too slow for the proof of an abort is asked for by the next poll', async () => {
+  answersTranscripts = false;
+  const proof = client.statuses(undefined, undefined, 1_000);
+  await waitFor(() => asked.includes(MESSAGES));
+  await clock.advance(250);
+  await proof;
+  answersTranscripts = true;
+  await client.statuses();
+  expect(asked).toEqual([ACTIVE, MESSAGES, ACTIVE, MESSAGES]);
 });
