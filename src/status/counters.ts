@@ -10,7 +10,7 @@ import { BoundedMap, BoundedSet } from '../lib/bounded.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import { RESTART_REASONS, STUCK_REASONS } from '../watchdog/decision.js';
 import { MAX_MODELS } from '../watchdog/group/provider-outage.js';
-import { splitModelName } from '../watchdog/model-name.js';
+import { joinModelName, splitModelName } from '../watchdog/model-name.js';
 import type { Instruments } from './instruments.js';
 import { leavesRestart } from './restart-left.js';
 import type { StatusSource } from './source.js';
@@ -182,11 +182,11 @@ export class EventCounters {
         return;
       case 'provider.outage':
         this.#outages.inc({ provider: this.#bounded(record.fields.provider) });
-        this.#out.add(modelOf(record.fields));
+        this.#out.add(joinModelName(record.fields));
         this.#setOutage(record.fields.provider);
         return;
       case 'provider.back':
-        this.#out.delete(modelOf(record.fields));
+        this.#out.delete(joinModelName(record.fields));
         this.#setOutage(record.fields.provider);
         return;
       case 'log.dropped':
@@ -247,8 +247,4 @@ export class EventCounters {
     this.#providers.add(provider);
     return provider;
   }
-}
-
-function modelOf({ provider, model }: { provider: string; model: string }): string {
-  return `${provider}/${model}`;
 }

@@ -1,5 +1,6 @@
 /** Incidents from start to end, with what was done about them (contract, "Terms"), built from log events. Bounded. */
 import type { TelemetryRecord } from '../telemetry/logger.js';
+import { joinModelName } from '../watchdog/model-name.js';
 import { leavesRestart } from './restart-left.js';
 
 export const INCIDENT_KINDS = [
@@ -165,7 +166,7 @@ export class Incidents {
         return this.#end('breaker', 'closed', record);
       case 'provider.outage':
         return this.#begin(outageKey(record.fields), 'outage', record, {
-          reason: `${record.fields.provider}/${record.fields.model}`,
+          reason: joinModelName(record.fields),
         });
       case 'provider.back':
         return this.#end(outageKey(record.fields), 'back', record);
@@ -317,8 +318,8 @@ function isRecycle(reason: string | undefined): boolean {
   return reason === 'memory' || reason === 'processes';
 }
 
-function outageKey({ provider, model }: { provider: string; model: string }): string {
-  return `outage ${provider}/${model}`;
+function outageKey(out: { provider: string; model: string }): string {
+  return `outage ${joinModelName(out)}`;
 }
 
 function iso(record: TelemetryRecord): string {

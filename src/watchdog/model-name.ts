@@ -2,6 +2,11 @@
 
 export const MODEL_NAME = /^[^/\s]+\/\S+$/;
 
+/** The inverse of `splitModelName`. */
+export function joinModelName({ provider, model }: { provider: string; model: string }): string {
+  return `${provider}/${model}`;
+}
+
 /** A name without a slash is a model without a known provider: `provider` is empty. */
 export function splitModelName(name: string): { provider: string; model: string } {
   const slash = name.indexOf('/');

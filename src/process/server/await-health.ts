@@ -41,7 +41,7 @@ export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOu
   for (;;) {
     signal.throwIfAborted();
     if (ended?.aborted) return { kind: 'ended', tookMs: tookMs() };
-    const answer = await probe(deps, clock, patience(silent), cut);
+    const answer = await probe(deps, clock, probeTimeout(silent), cut);
     if (answer.kind === 'silent') silent += 1;
     mayChange = false;
     if (
@@ -65,7 +65,7 @@ export async function awaitHealth(options: AwaitHealthOptions): Promise<HealthOu
   }
 }
 
-function patience(silent: number): number {
+function probeTimeout(silent: number): number {
   return Math.min(MAX_PROBE_MS, FIRST_PROBE_MS * 2 ** Math.max(0, silent - PATIENT_AFTER));
 }
 

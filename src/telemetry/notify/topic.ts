@@ -1,4 +1,5 @@
 /** The topic that an event opens or closes, if any: a webhook that was told of the beginning is told of the end. */
+import { joinModelName } from '../../watchdog/model-name.js';
 import type { TelemetryRecord } from '../logger.js';
 
 /** Events that come all the time. A webhook gets one of them only if it asks for it by its full name. */
@@ -46,9 +47,9 @@ export function topicOf(record: TelemetryRecord): Topic | undefined {
     case 'server.breaker_closed':
       return closed('breaker');
     case 'provider.outage':
-      return open(`provider ${record.fields.provider}/${record.fields.model}`);
+      return open(`provider ${joinModelName(record.fields)}`);
     case 'provider.back':
-      return closed(`provider ${record.fields.provider}/${record.fields.model}`);
+      return closed(`provider ${joinModelName(record.fields)}`);
     default:
       return undefined;
   }

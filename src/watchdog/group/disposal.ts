@@ -38,14 +38,14 @@ export interface Disposed {
 
 export class Disposals {
   readonly #context: Context;
-  readonly #book: SessionRegistry;
+  readonly #registry: SessionRegistry;
   readonly #disposals = new Map<string, Disposal>();
   /** When a dispose of ours was last proven, by directory. */
   readonly #doneAt = new Map<string, number>();
 
-  constructor(context: Context, book: SessionRegistry) {
+  constructor(context: Context, registry: SessionRegistry) {
     this.#context = context;
-    this.#book = book;
+    this.#registry = registry;
   }
 
   /** The server's process is gone or is being replaced. */
@@ -72,9 +72,9 @@ export class Disposals {
 
   /** Decides for each directory that holds a wedged session. */
   review(at: number): void {
-    if (this.#book.wedged.size === 0 && this.#disposals.size === 0) return;
+    if (this.#registry.wedged.size === 0 && this.#disposals.size === 0) return;
     const wanted = new Map<string, Session[]>();
-    for (const session of this.#book.wedged) {
+    for (const session of this.#registry.wedged) {
       const directory = disposedFor(this.#context, session);
       if (directory === undefined) continue;
       wanted.set(directory, [...(wanted.get(directory) ?? []), session]);
@@ -98,8 +98,8 @@ export class Disposals {
       this.#context.wakeAt(known.notBefore);
       return;
     }
-    const active = [...this.#book.active].filter(({ run }) => run?.directory === directory);
-    const healthy = this.#book
+    const active = [...this.#registry.active].filter(({ run }) => run?.directory === directory);
+    const healthy = this.#registry
       .healthy(new Set(wedged))
       .filter(({ run }) => run?.directory === directory);
     const answer = known.deferral.judge(wedged.length, healthy.length, at);
