@@ -72,9 +72,8 @@ export async function continueSession(
     if (isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && last?.isOpen === false)) {
       return { outcome: 'superseded', error: 'somebody has used the session meanwhile' };
     }
-    // If the server died at the moment when the run ended, nobody heard of its end.
-    const hadEnded = cutMessageID !== undefined && before === cutMessageID && last?.isFinal;
-    if (hadEnded || (onlyIfOpen && last?.isOpen !== true)) {
+    // The run may have ended by itself at the very moment when it was aborted or when the server died.
+    if (last?.isFinal === true || (onlyIfOpen && last?.isOpen !== true)) {
       return { outcome: 'superseded', error: 'its last run had come to its end' };
     }
     const says = {

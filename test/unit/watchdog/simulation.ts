@@ -437,6 +437,8 @@ export class Simulation implements SimulatedServer {
       session.life = undefined;
       session.status = { type: 'idle' };
       session.guilt = undefined;
+      // A transcript shows only the tools of the last message, and a run that goes on writes a new one.
+      session.tools.clear();
     }
   }
 
@@ -525,7 +527,7 @@ export class Simulation implements SimulatedServer {
       const isOpen = session.endedBy === 'server';
       const isNewer = isNewerThan(lastMessageID) || (isNewerThan(cutMessageID) && !isOpen);
       const isSubagent = session.parentID !== undefined;
-      const hadEnded = session.lastMessageID === cutMessageID && session.endedBy === 'itself';
+      const hadEnded = session.endedBy === 'itself';
       const isClosed = hadEnded || (onlyIfOpen === true && !isOpen);
       if (session.status.type !== 'idle' || isSubagent || isNewer || isClosed) {
         then({ kind: 'answer', value: 'used' });

@@ -93,8 +93,11 @@ export class WaysBackTruth {
       observed.some((o) => o.kind === kind && o.sessionID === sessionID && o.at >= since);
     const isRight = {
       continued: session.continuedAt >= since,
-      // The person may have been quicker than the note, and their prompt was heard after it.
-      superseded: Math.max(session.continuedAt, session.personAt, this.#newsAt(sessionID)) >= since,
+      // The person may have been quicker than the note, and their prompt was heard after it. The run may have been
+      // quicker than its abort, too.
+      superseded:
+        session.endedBy === 'itself' ||
+        Math.max(session.continuedAt, session.personAt, this.#newsAt(sessionID)) >= since,
       let_go:
         session.deleted ||
         tries >= TRIES ||

@@ -135,6 +135,7 @@ test.each<[string, Partial<ContinueRequest>, Partial<Server>]>([
   ['has come to its end', { onlyIfOpen: true }, { last: ANSWERED }],
   ['has an answer since it was cut', { cutMessageID: 'msg_1' }, { last: ANSWERED }],
   ['had ended as it was cut', { cutMessageID: 'msg_3' }, { last: ANSWERED }],
+  ['had ended by itself as it was aborted', {}, { last: ANSWERED }],
 ])('nothing is sent to a session that %s', async (_why, more, state) => {
   const server = Object.assign(new Server(), state);
   expect(await ask(server, more)).toMatchObject({ outcome: 'superseded' });
