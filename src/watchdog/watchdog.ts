@@ -263,6 +263,7 @@ export class Watchdog {
         this.server.observe(o);
         if (wasDown || !this.server.isDown) return;
         this.#drain.clear(o.at);
+        this.#drain.replaced();
         this.#disposals.clear();
         this.#cut = this.#sessions.interrupted();
         this.#cutRuns = this.#sessions.cut(this.#cut, 'exited', o.at);
@@ -272,6 +273,10 @@ export class Watchdog {
       case 'restart.done':
       case 'restart.failed':
         this.#restartEnded(o);
+        return;
+      case 'restart.skipped':
+        if (this.server.acting) this.#drain.restartLeft();
+        this.#serverNews(o);
         return;
       case 'restart.requested':
         if (o.reason === 'manual') this.#serverNews(o);
@@ -285,7 +290,6 @@ export class Watchdog {
       case 'probe.failed':
       case 'probe.unauthorized':
       case 'probe.unsupported':
-      case 'restart.skipped':
       case 'server.suspended':
       case 'continue_process.done':
       case 'continue_process.skipped':
@@ -352,6 +356,7 @@ export class Watchdog {
     this.server.takeUpLeft();
     this.#disposals.takeUpLeft();
     this.#sessions.takeUpLeft(at);
+    if (this.#drain.takeUpLeft()) this.#wantRecycle('schedule', at);
     if (!this.#isCutting) this.#sessions.reviewAll(at);
   }
 
@@ -413,6 +418,7 @@ export class Watchdog {
       if (this.server.streamConnected) this.#sessions.resynced(o.at);
       else this.#sessions.reviewAll(o.at);
     } else {
+      this.#drain.replaced();
       // After an exit, its sessions were reported as interrupted when the exit happened.
       const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
       this.#cutRuns = [...this.#cutRuns, ...runs];

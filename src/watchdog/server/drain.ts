@@ -27,6 +27,10 @@ export class Drain {
   readonly #policy: Policy['recycle'];
   #wanted: Wanted | undefined;
   #recycledAt = Number.NEGATIVE_INFINITY;
+  /** What the last `clear` took for done. */
+  #cleared: Wanted['reason'] | undefined;
+  /** What `dryRun` or a pause left undone. A schedule comes first, because nothing asks for it again. */
+  #left: Wanted['reason'] | undefined;
 
   constructor(policy: Policy['recycle']) {
     this.#policy = policy;
@@ -51,7 +55,29 @@ export class Drain {
   /** The server gets a new process, so a recycle that was wanted is done. */
   clear(at: number): void {
     if (this.#wanted !== undefined) this.#recycledAt = at;
+    this.#cleared = this.#wanted?.reason;
     this.#wanted = undefined;
+  }
+
+  /** The restart that `clear` was called for was not made (`dryRun`, a pause). It rests nevertheless, until `takeUpLeft`. */
+  restartLeft(): void {
+    if (this.#left !== 'schedule') this.#left = this.#cleared ?? this.#left;
+  }
+
+  /** The server has a new process, so nothing is left undone. */
+  replaced(): void {
+    this.#left = undefined;
+  }
+
+  /**
+   * What was left undone is due again. Returns whether that is a scheduled recycle. Memory and processes are asked for
+   * again by the next sample that is over its limit, and only by that: the pause may have been long.
+   */
+  takeUpLeft(): boolean {
+    const left = this.#left;
+    this.#left = undefined;
+    if (left !== undefined) this.#recycledAt = Number.NEGATIVE_INFINITY;
+    return left === 'schedule';
   }
 
   judge(active: Iterable<Session>, at: number): DrainAnswer | undefined {

@@ -1,5 +1,5 @@
 /** Recycling: a restart that is not urgent waits for the sessions at work. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RECYCLE_REST } from '../../../../src/watchdog/server/drain.js';
 import { MINUTE, SECOND, type World, world } from '../driver.js';
 
@@ -100,4 +100,63 @@ test('where the process is never touched, none is wanted', () => {
   const w = world({ acts: false });
   wants(w, 'memory');
   expect(w.decisions).toEqual([]);
+});
+
+describe('a recycle that a pause left undone', () => {
+  const leaves = (w: World) => w.tell({ kind: 'restart.skipped' });
+  const reasons = (w: World) => restarts(w).map((each) => 'reason' in each && each.reason);
+  const paused = () => world().tell({ kind: 'acts.paused' });
+
+  test('comes after the pause where it was scheduled', () => {
+    const w = leaves(wants(paused(), 'schedule')).advance(MINUTE);
+    expect(reasons(w)).toEqual(['schedule']);
+    w.tell({ kind: 'acts.resumed' });
+    expect(reasons(w)).toEqual(['schedule', 'schedule']);
+  });
+
+  test('is judged anew: it waits for the session that is at work by then', () => {
+    const w = leaves(wants(paused(), 'schedule')).status('a', 'busy');
+    w.tell({ kind: 'acts.resumed' });
+    expect(w.notes('server.draining').at(-1)).toMatchObject({ reason: 'schedule', sessions: 1 });
+    expect(reasons(w)).toEqual(['schedule']);
+    expect(reasons(w.status('a', 'idle'))).toEqual(['schedule', 'schedule']);
+  });
+
+  test('comes after the pause where the memory is over its limit still', () => {
+    const w = leaves(wants(paused(), 'memory')).advance(MINUTE);
+    // Not again and again during the pause.
+    expect(reasons(wants(w, 'memory'))).toEqual(['memory']);
+    w.tell({ kind: 'acts.resumed' });
+    expect(reasons(w)).toEqual(['memory']);
+    expect(reasons(wants(w, 'memory'))).toEqual(['memory', 'memory']);
+  });
+
+  test('is not forgotten where another one is left undone after it', () => {
+    const w = leaves(wants(leaves(wants(paused(), 'schedule')).advance(RECYCLE_REST), 'memory'));
+    expect(reasons(w)).toEqual(['schedule', 'memory']);
+    w.tell({ kind: 'acts.resumed' });
+    expect(reasons(w)).toEqual(['schedule', 'memory', 'schedule']);
+  });
+
+  test('comes no more where a person restarts the server in the pause', () => {
+    const w = leaves(wants(paused(), 'schedule'));
+    w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone().connected();
+    w.tell({ kind: 'acts.resumed' });
+    expect(reasons(w)).toEqual(['schedule', 'manual']);
+  });
+
+  test('comes no more where the server has ended in the pause', () => {
+    const w = leaves(wants(paused(), 'schedule')).exits();
+    leaves(w).advance(MINUTE).probeOk().tell({ kind: 'acts.resumed' });
+    expect(reasons(w)).toEqual(['schedule', 'exited']);
+  });
+
+  test('comes after the pause where another restart was left undone in its place', () => {
+    const w = paused().status('a', 'busy');
+    wants(w, 'schedule').lost().probeFails(3);
+    leaves(w).connected().probeOk();
+    expect(reasons(w)).toEqual(['unresponsive']);
+    w.status('a', 'idle').tell({ kind: 'acts.resumed' });
+    expect(reasons(w)).toEqual(['unresponsive', 'schedule']);
+  });
 });
