@@ -21,7 +21,7 @@ import { type Detail, detail } from './session/detail.js';
 import { CRASHES, SessionWatch } from './session/reducer.js';
 import type { Context } from './session/rule-context.js';
 import { fieldsOf, runFields, type Session, silenceOf } from './session/state.js';
-import { disposedFor, nothingHelps } from './session/wedged.js';
+import { disposedFor, isLeft, nothingHelps } from './session/wedged.js';
 import { TimerQueue } from './timer-queue.js';
 
 const NOTHING: readonly Decision[] = [];
@@ -458,17 +458,17 @@ export class Watchdog {
     const wedged = [...this.#sessions.registry.wedged].filter(
       (each) => disposedFor(this.#context, each) === undefined,
     );
-    let wanted = wedged.length > 0;
-    if (wanted) {
+    let isWaiting = !wedged.every(isLeft);
+    if (wedged.length > 0) {
       const ids = wedged.map((each) => each.id).join(', ');
       if (this.#restartSparing('wedged', at, `aborts do not end ${ids}`, new Set(wedged))) return;
     }
     if (this.#reviewDrain(at)) return;
     this.#sessions.pileups.review(at, (detail, piled) => {
-      wanted = true;
+      isWaiting ||= ![...piled].every(isLeft);
       return this.#restartSparing('pileup', at, detail, piled);
     });
-    if (!wanted) this.#deferral.clear();
+    if (!isWaiting) this.#deferral.clear();
   }
 
   /** A restart that waits for healthy runs. Returns true if the executor is now busy with the process. */
@@ -480,7 +480,11 @@ export class Watchdog {
   ): boolean {
     if (!this.server.acts) return false;
     const healthy = this.#sessions.registry.healthy(stuck);
-    const answer = this.#deferral.judge(stuck.size, healthy.length, at);
+    const allLeft = [...stuck].every(isLeft);
+    const answer = this.#deferral.judge(
+      { stuck: stuck.size, healthy: healthy.length, allLeft },
+      at,
+    );
     switch (answer.kind) {
       case 'restart':
         return this.#restart(reason, at, detail);
@@ -496,7 +500,11 @@ export class Watchdog {
         }
         return false;
       case 'nothing':
-        for (const session of this.#sessions.registry.wedged) nothingHelps(this.#context, session);
+        for (const session of stuck) {
+          // A dispose that may still come is judged on its own.
+          const isLast = disposedFor(this.#context, session) === undefined;
+          if (isLast) nothingHelps(this.#context, session);
+        }
         return false;
     }
   }

@@ -11,7 +11,7 @@ import type { Cut } from '../session/crashes.js';
 import type { SessionRegistry } from '../session/registry.js';
 import type { Context } from '../session/rule-context.js';
 import type { Session } from '../session/state.js';
-import { disposeDidNotHelp, disposedFor, nothingHelps } from '../session/wedged.js';
+import { disposeDidNotHelp, disposedFor, isLeft, nothingHelps } from '../session/wedged.js';
 
 /** Shortest time for verifying a dispose, ms. It includes the directory's next boot (5–8 s, facts, section 12). */
 const MIN_VERIFY_MS = 15_000;
@@ -102,7 +102,12 @@ export class Disposals {
     const healthy = this.#registry
       .healthy(new Set(wedged))
       .filter(({ run }) => run?.directory === directory);
-    const answer = known.deferral.judge(wedged.length, healthy.length, at);
+    const allLeft = wedged.every(isLeft);
+    if (allLeft) known.deferral.clear();
+    const answer = known.deferral.judge(
+      { stuck: wedged.length, healthy: healthy.length, allLeft },
+      at,
+    );
     switch (answer.kind) {
       case 'restart':
         this.#dispose({ directory, wedged, active, deferral: known.deferral }, at);

@@ -126,6 +126,36 @@ describe('healthy neighbours', () => {
     expect(disposes(w)).toEqual(['/p']);
   });
 
+  test('get the whole time again for a session that wedges after another was left to a person', () => {
+    const w = wedge(world({ policy: ON }).prompt('good'));
+    const goesOn = (minutes: number) => {
+      for (let i = 0; i < 2 * minutes; i += 1) w.advance(30 * SECOND).text('good');
+    };
+    goesOn(30);
+    expect(next(w)).toEqual(['dispose', 'nothing']);
+    wedge(w, 'worse');
+    goesOn(9);
+    expect(disposes(w)).toEqual([]);
+    expect(w.notes('directory.deferred')).toHaveLength(2);
+    goesOn(1);
+    expect(disposes(w)).toEqual(['/p']);
+  });
+
+  test('get their own time in each directory, where a session of another one is left to a person', () => {
+    const policy = { ...ON, pileup: { minSessions: 99 } };
+    const w = failed(wedge(world({ policy }).prompt('good'), 'other', '/q'), '/q');
+    const goesOn = (minutes: number) => {
+      for (let i = 0; i < 2 * minutes; i += 1) w.advance(30 * SECOND).text('good');
+    };
+    goesOn(5);
+    wedge(wedge(w), 'worse').forget();
+    goesOn(9);
+    expect(w.notes('session.wedged')).toMatchObject([{ sessionID: 'other', next: 'nothing' }]);
+    expect(disposes(w)).toEqual([]);
+    goesOn(1);
+    expect(disposes(w)).toEqual(['/p']);
+  });
+
   test('that a dispose cut are told as interrupted, and continued where that is asked for', () => {
     const recover = { afterRestart: 'continue' as const };
     const restart = { waitForHealthy: 0 };

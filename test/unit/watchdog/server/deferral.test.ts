@@ -1,6 +1,6 @@
 /** One wedged session costs no healthy run: slow servers get time to show an abort, and a restart waits. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
 
 /** Makes a session whose aborts do not work. */
 function wedge(w: World, id = 'bad'): World {
@@ -93,6 +93,37 @@ describe('a restart for a wedged session', () => {
     expect(w.notes('session.wedged').map(({ next }) => next)).toEqual(['restart', 'nothing']);
     // The restart is made after all when no healthy run is left.
     expect(restarts(w.status('a', 'idle'))).toEqual(['wedged']);
+  });
+
+  test('waits its whole time for a session that wedged after another was left to a person', () => {
+    const w = goOn(wedge(world().prompt('a')), ['a'], 30 * MINUTE);
+    goOn(wedge(w, 'worse'), ['a'], 10 * MINUTE - 1);
+    expect(restarts(w)).toEqual([]);
+    expect(w.notes('server.restart_deferred')).toHaveLength(2);
+    // Both count when the time is up.
+    expect(restarts(w.advance(1))).toEqual(['wedged']);
+  });
+
+  test('is made for those left to a person once fewer healthy runs are left than it ends', () => {
+    const w = world().prompt('a').prompt('b');
+    wedge(wedge(w), 'worse');
+    goOn(w, ['a', 'b'], 30 * MINUTE);
+    expect(restarts(w)).toEqual([]);
+    expect(w.notes('server.restart_deferred')).toHaveLength(1);
+    expect(restarts(w.status('b', 'idle'))).toEqual(['wedged']);
+  });
+
+  test('for a pile-up waits its whole time too, after a wedged session was left to a person', () => {
+    const w = goOn(wedge(world().prompt('a')), ['a'], 30 * MINUTE);
+    expect(w.notes('session.wedged').map(({ next }) => next)).toEqual(['restart', 'nothing']);
+    const piled = ['x', 'y', 'z'];
+    for (const id of piled) w.prompt(id).fails(id, 1, { nextInMs: UNSAID });
+    goOn(w, ['a'], 40 * SECOND);
+    expect(w.notes('server.restart_deferred').map(({ reason }) => reason)).toEqual([
+      'wedged',
+      'pileup',
+    ]);
+    expect(restarts(w)).toEqual([]);
   });
 
   test('is made when the time is up and it cuts fewer than it ends', () => {
