@@ -58,6 +58,8 @@ export class RunsStore {
   readonly #o: RunsStoreOptions;
   readonly #file: KeptFile<z.infer<typeof fileSchema>>;
   #version = -1;
+  /** Nothing is written before the earlier daemon's file is read: the loop turns already during the first probe. */
+  #started = false;
   #timer: Timer | undefined;
 
   constructor(options: RunsStoreOptions) {
@@ -75,6 +77,7 @@ export class RunsStore {
   /** Tells the watchdog what an earlier daemon has seen. To be called before the watchdog learns which server runs. */
   start(): void {
     const { clock, observe, wanted } = this.#o;
+    this.#started = true;
     // Whoever switches it on again weeks later does not want the runs of today to go on.
     if (!wanted()) this.#file.drop();
     const known = wanted() ? this.#file.read() : undefined;
@@ -94,6 +97,7 @@ export class RunsStore {
   /** To be called with every turn of the loop: what has changed is written soon. */
   keep(): void {
     const { watchdog, clock, wanted } = this.#o;
+    if (!this.#started) return;
     if (watchdog.crashes.version === this.#version || !wanted()) return;
     this.#version = watchdog.crashes.version;
     this.#timer ??= clock.after(WRITE_AFTER_MS, () => this.#write(), { unref: true });
@@ -101,6 +105,7 @@ export class RunsStore {
 
   /** The runs that end with the daemon now end because it was stopped: that is no crash. */
   stop(): void {
+    if (!this.#started) return;
     this.#timer?.cancel();
     if (this.#o.wanted()) this.#write({ wasStopped: true });
     else this.#file.drop();

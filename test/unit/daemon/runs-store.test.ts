@@ -15,16 +15,17 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const RUN = { sessionID: 'ses_1', directory: '/p', model: 'fake/m1', count: 0 };
 
-function store(clock: FakeClock, { wanted = true } = {}) {
+/** With `known: false`, the watchdog of the store has seen no session yet. */
+function store(clock: FakeClock, { wanted = true, known = true } = {}) {
   const seen: Observation[] = [];
   const problems: string[] = [];
   const watchdog = {
     server: { pid: 7 },
     crashes: {
       version: 0,
-      atWork: () => [RUN],
-      inARow: new Map([['ses_1', 1]]),
-      quarantined: new Map([['ses_q', { sessionID: 'ses_q' }]]),
+      atWork: () => (known ? [RUN] : []),
+      inARow: new Map(known ? [['ses_1', 1]] : []),
+      quarantined: new Map(known ? [['ses_q', { sessionID: 'ses_q' }]] : []),
     },
   };
   const made = new RunsStore({
@@ -38,6 +39,12 @@ function store(clock: FakeClock, { wanted = true } = {}) {
   return { made, seen, problems };
 }
 
+function startAndStop(clock: FakeClock, options = {}) {
+  const { made } = store(clock, options);
+  made.start();
+  made.stop();
+}
+
 const RESTORED = {
   kind: 'runs.restored',
   at: expect.any(Number),
@@ -49,7 +56,9 @@ const RESTORED = {
 
 test('what was at work is written within a second, and told to the next daemon', async () => {
   const clock = new FakeClock(1_000);
-  store(clock).made.keep();
+  const { made } = store(clock);
+  made.start();
+  made.keep();
   await clock.advance(1_000);
   const next = store(clock);
   next.made.start();
@@ -58,8 +67,27 @@ test('what was at work is written within a second, and told to the next daemon',
 
 test('a stop says that it was one', () => {
   const clock = new FakeClock(1_000);
-  store(clock).made.stop();
+  startAndStop(clock);
   const next = store(clock);
+  next.made.start();
+  expect(next.seen).toEqual([{ ...RESTORED, wasStopped: true }]);
+});
+
+test('a stop during the first probe leaves what the earlier daemon kept', () => {
+  const clock = new FakeClock(1_000);
+  startAndStop(clock);
+  store(clock, { known: false }).made.stop();
+  const next = store(clock, { known: false });
+  next.made.start();
+  expect(next.seen).toEqual([{ ...RESTORED, wasStopped: true }]);
+});
+
+test('a turn of the loop during the first probe overwrites nothing', async () => {
+  const clock = new FakeClock(1_000);
+  startAndStop(clock);
+  const next = store(clock, { known: false });
+  next.made.keep();
+  await clock.advance(1_500);
   next.made.start();
   expect(next.seen).toEqual([{ ...RESTORED, wasStopped: true }]);
 });
@@ -77,12 +105,12 @@ test('nothing is written or told where nobody asks for it', async () => {
 
 test('what was kept is dropped by a daemon that is not asked for it', () => {
   const clock = new FakeClock(1_000);
-  store(clock).made.stop();
+  startAndStop(clock);
   expect(readdirSync(directory)).toEqual(['runs.json']);
   store(clock, { wanted: false }).made.start();
   expect(readdirSync(directory)).toEqual([]);
-  store(clock).made.stop();
-  store(clock, { wanted: false }).made.stop();
+  startAndStop(clock);
+  startAndStop(clock, { wanted: false });
   const next = store(clock);
   next.made.start();
   expect(next.seen).toEqual([]);
