@@ -1,9 +1,10 @@
 /** Talks to the running daemon over its status endpoint, for the commands that read or steer it. */
-import { lstatSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { isLoopback, type Listen, parseListen } from '../config/listen.js';
 import type { LoadedConfig } from '../config/load.js';
 import { type ReadToken, readStatusToken } from '../config/status-token.js';
+import { lstatOf } from '../lib/file-stat.js';
 import { findHolders } from '../process/table/port.js';
 import { EXIT, ExitError } from './shared.js';
 
@@ -118,12 +119,9 @@ export class DaemonClient {
   /** The users who own the socket. None if that cannot be seen, or if the socket is on another machine. */
   async #users(): Promise<number[]> {
     if (this.#listen.kind === 'unix') {
-      try {
-        return [lstatSync(this.#listen.path).uid];
-      } catch {
-        // Connecting to it tells why it cannot be used.
-        return [];
-      }
+      // If it cannot be looked at, connecting to it tells why it cannot be used.
+      const stat = lstatOf(this.#listen.path);
+      return stat === undefined ? [] : [stat.uid];
     }
     const host = String(this.#target.host);
     if (!isLoopback(host)) return [];

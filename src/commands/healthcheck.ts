@@ -2,9 +2,9 @@
  * `healthcheck`: whether the running daemon's own loop turns, for a container's HEALTHCHECK or a probe that is a
  * command.
  */
-import { lstatSync } from 'node:fs';
 import { healthSocketPath } from '../config/health-socket.js';
 import type { Config } from '../config/schema.js';
+import { lstatOf } from '../lib/file-stat.js';
 import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
 import { complain, EXIT, loadForCommand } from './shared.js';
 
@@ -33,7 +33,7 @@ export async function healthcheck({ config }: HealthcheckOptions): Promise<numbe
 /** Asks over the unix socket if the daemon has one: others can use up the connections of a TCP port. */
 async function askHealth(config: Config): Promise<Answer> {
   const path = healthSocketPath(process.env, config.server.url);
-  const stat = path === undefined ? undefined : lstatSync(path, { throwIfNoEntry: false });
+  const stat = path === undefined ? undefined : lstatOf(path);
   if (stat?.isSocket() && stat.uid === process.geteuid?.()) {
     const status = { ...config.status, listen: `unix:${path}` };
     try {

@@ -1,5 +1,6 @@
 /** Whether others may write a file that we trust. */
-import { existsSync, readFileSync, type Stats, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { statOf } from '../lib/file-stat.js';
 
 const GROUP_WRITE = 0o020;
 const OTHERS_WRITE = 0o002;
@@ -9,6 +10,7 @@ const OTHERS_WRITE = 0o002;
  * target counts.
  */
 export function othersWhoMayWrite(path: string): string | undefined {
+  // Without a file that can be looked at, reading it tells why it cannot be used.
   const stat = statOf(path);
   // Windows has no such modes.
   if (stat === undefined || process.getuid === undefined) return undefined;
@@ -17,15 +19,6 @@ export function othersWhoMayWrite(path: string): string | undefined {
     return `the group ${stat.gid}, which is not its owner's own`;
   }
   return undefined;
-}
-
-/** Undefined if there is no such file, or if it may not be looked at: reading it then tells why it cannot be used. */
-function statOf(path: string): Stats | undefined {
-  try {
-    return statSync(path);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The primary group of a user. Undefined if the user has no account here. */

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { lstatOf } from '../lib/file-stat.js';
 import {
   openPrivateFile,
   openStateDirectory,
@@ -94,7 +95,7 @@ export function readStatusToken(
  * token only if that account owns it and it has the form of one.
  */
 function readSystemToken({ server }: Where, folder: string): ReadToken | undefined {
-  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  const stat = lstatOf(folder);
   if (stat === undefined || !stat.isDirectory()) return undefined;
   const file = join(serverStateDir({ STATE_DIRECTORY: folder }, server.url), NAME);
   const read = readPrivateFile(file, MAX_SECRET_BYTES, stat.uid);

@@ -1,5 +1,6 @@
 /** Reads a small file, or says in one phrase what would have been right. */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { codeOf, fileProblem } from './file-problem.js';
 
 export function readTextFile(
   path: string,
@@ -65,17 +66,6 @@ function decode(bytes: Buffer): { text: string } | { problem: string } {
   }
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'it does not exist',
-  ENOTDIR: 'a part of its path is not a directory',
-  EACCES: 'permission is denied',
-  ELOOP: 'its symbolic links go in circles',
-  ENAMETOOLONG: 'its name is too long',
-  EISDIR: 'it is a directory',
-};
-
 function reasonOf(error: unknown): string {
-  const code =
-    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return REASONS[code] ?? `reading it failed (${code || 'no reason given'})`;
+  return fileProblem(error) ?? `reading it failed (${codeOf(error) || 'no reason given'})`;
 }

@@ -1,8 +1,9 @@
 /** Makes a server listen on a TCP address or a unix socket, and closes it again. */
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
+import { lstatOf } from '../lib/file-stat.js';
 
 export type Address =
   | { kind: 'unix'; path: string }
@@ -62,7 +63,7 @@ function listening(server: Server, begin: () => void): Promise<void> {
 }
 
 function isSocket(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+  return lstatOf(path)?.isSocket() ?? false;
 }
 
 /**

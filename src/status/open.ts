@@ -1,6 +1,7 @@
 /** Opens the status endpoint beside the watch, which never waits for it to load, to listen or to try again. */
 import type { Server } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
+import { codeOf, fileProblem } from '../lib/file-problem.js';
 import type { Redactor, Revealable } from '../lib/redaction.js';
 import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
 import { LoopLag } from './event-loop-lag.js';
@@ -207,8 +208,16 @@ function nameOf(address: Address): string {
 
 function words(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const code = 'code' in error ? error.code : undefined;
-  if (code === 'EADDRINUSE') return 'the address is taken by another process';
-  if (code === 'EACCES') return 'this user may not listen there';
-  return error.message;
+  switch (codeOf(error)) {
+    case 'EADDRINUSE':
+      return 'the address is taken by another process';
+    case 'EACCES':
+      return 'this user may not listen there';
+    // mkdir(2): a file is where a directory is needed.
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return 'a part of its path is not a directory';
+    default:
+      return fileProblem(error) ?? error.message;
+  }
 }

@@ -160,10 +160,15 @@ describe('a start that fails', () => {
     expect(error.message).toContain('npm i -g opencode-ai');
   });
 
-  test('names the directory that is missing', async () => {
-    const control = new SpawnControl(habitat.options({ directory: '/no/such/dir' }));
-    expect((await failure(control.start(habitat.signal))).message).toContain(
-      '/no/such/dir does not exist',
+  test.each([
+    ['it does not exist', '/no/such/dir'],
+    ['it is not a directory', process.execPath],
+    ['a part of its path is not a directory', `${process.execPath}/dir`],
+    ['its name is too long', `/tmp/${'x'.repeat(300)}`],
+  ])('names the working directory, and why it cannot be used: %s', async (why, directory) => {
+    const control = new SpawnControl(habitat.options({ directory }));
+    expect((await failure(control.start(habitat.signal))).message).toBe(
+      `cannot start opencode: its working directory ${directory} cannot be used (${why}): set server.directory to one that can`,
     );
   });
 

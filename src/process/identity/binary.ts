@@ -60,21 +60,21 @@ export function findProgram(
   if (program === '') return undefined;
   if (program.includes('/')) {
     const path = isAbsolute(program) ? program : resolve(cwd, program);
-    return isExecutable(path) ? realpathSync(path) : undefined;
+    return executableAt(path);
   }
-  const found = (env.PATH ?? '')
-    .split(delimiter)
-    .map((folder) => join(folder || '.', program))
-    .find(isExecutable);
-  return found === undefined ? undefined : realpathSync(found);
+  for (const folder of (env.PATH ?? '').split(delimiter)) {
+    const found = executableAt(join(folder || '.', program));
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
-function isExecutable(path: string): boolean {
+/** The file behind the path, links resolved; undefined if it is missing, or if we may not execute it. */
+function executableAt(path: string): string | undefined {
   try {
     accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
+    return statSync(path).isFile() ? realpathSync(path) : undefined;
   } catch {
-    // The file is missing, or we may not use it: the search goes on.
-    return false;
+    return undefined;
   }
 }

@@ -2,9 +2,9 @@
  * How a server is started: its command, working directory and environment. They come from the configuration or are read
  * from a running process.
  */
-import { statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { serverEnvironment } from '../../lib/child-env.js';
+import { statOf } from '../../lib/file-stat.js';
 import { environmentOf, type ServerUser } from '../identity/user.js';
 import { procEnviron, procLink } from '../table/proc-files.js';
 import type { ProcessInfo } from '../table/process-table.js';
@@ -123,9 +123,9 @@ function environOf(pid: number): NodeJS.ProcessEnv | undefined {
 
 function existing(path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : undefined;
+  return statOf(path)?.isDirectory() ? path : undefined;
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return statOf(path)?.isFile() ?? false;
 }

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, constants, rmSync, statSync } from 'node:fs';
 import type { Clock } from '../../lib/clock.js';
+import { fileProblem } from '../../lib/file-problem.js';
 import { ensurePrivateDirectory, openPrivateFile } from '../../lib/state-dir.js';
 import { type ControlDeps, ControlError } from '../control/control.js';
 import { markedWith } from '../signal/orphans.js';
@@ -44,9 +45,10 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
   const [program, ...args] = spec.argv;
   if (!program) throw new ControlError('server.command is empty', { serverAlive: false });
   // spawn(2) also gives ENOENT for a missing directory, and Node then blames the command.
-  if (!statSync(spec.cwd, { throwIfNoEntry: false })?.isDirectory()) {
+  const unusable = whyNoDirectory(spec.cwd);
+  if (unusable !== undefined) {
     throw new ControlError(
-      `cannot start opencode: the working directory ${spec.cwd} does not exist (server.directory)`,
+      `cannot start opencode: its working directory ${spec.cwd} cannot be used (${unusable}): set server.directory to one that can`,
       { serverAlive: false },
     );
   }
@@ -109,6 +111,14 @@ function endOf(child: ChildProcess): AbortSignal {
   const ended = new AbortController();
   child.once('exit', (code, signal) => ended.abort({ code, signal } satisfies Exit));
   return ended.signal;
+}
+
+function whyNoDirectory(path: string): string | undefined {
+  try {
+    return statSync(path).isDirectory() ? undefined : 'it is not a directory';
+  } catch (error) {
+    return fileProblem(error) ?? String(error);
+  }
 }
 
 function spawnError(program: string, error: NodeJS.ErrnoException): ControlError {

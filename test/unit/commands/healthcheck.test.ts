@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -34,6 +34,7 @@ describe('healthcheck', () => {
 
   afterEach(() => {
     vi.restoreAllMocks();
+    vi.unstubAllEnvs();
     server.close();
     rmSync(folder, { recursive: true });
   });
@@ -41,6 +42,16 @@ describe('healthcheck', () => {
   it('is 0 and silent while the loop turns', async () => {
     answer = 200;
     expect(await healthcheck({ config })).toBe(0);
+    expect(said).toEqual([]);
+  });
+
+  it('asks at status.listen where the runtime directory cannot be looked at', async () => {
+    answer = 200;
+    symlinkSync('loop', join(folder, 'loop'));
+    for (const runtime of [join(config, 'run'), join(folder, 'loop/run')]) {
+      vi.stubEnv('RUNTIME_DIRECTORY', runtime);
+      expect(await healthcheck({ config })).toBe(0);
+    }
     expect(said).toEqual([]);
   });
 

@@ -94,6 +94,15 @@ describe('the status token', () => {
     expect(read()).toMatchObject({ kind: 'token', file: file() });
   });
 
+  it('is absent where the folder of the machine’s own unit cannot be looked at', () => {
+    home.write('file', '');
+    symlinkSync('loop', `${home.dir}/loop`);
+    for (const folder of ['file/state', 'loop/state', 'x'.repeat(300)]) {
+      const read = readStatusToken(config, env(), home.dir, `${home.dir}/${folder}`);
+      expect(read).toEqual({ kind: 'absent', file: file() });
+    }
+  });
+
   it('of status.tokenFile may be a link, as Kubernetes’ secrets are', () => {
     home.write('real', 'from-kubernetes\n');
     symlinkSync('real', `${home.dir}/link`);

@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import {
   configuredLaunchSpec,
   readLaunchSpec,
@@ -34,4 +37,18 @@ test.each([[['serve', '--port', '5099']], [['serve', '--port=5099', '--print-log
 
 test('nothing is appended where the command line could not be read', () => {
   expect(successor()).toEqual([...options.command, '--hostname', '127.0.0.1', '--port', '5099']);
+});
+
+test('a program that cannot be looked at is not found, so the executable that ran is taken', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'launch-spec-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  writeFileSync(join(dir, 'file'), '');
+  symlinkSync('loop', join(dir, 'loop'));
+  for (const program of ['file/opencode', 'loop', 'loop/opencode', 'x'.repeat(300)]) {
+    const command = [join(dir, program), 'serve', '--port', '5099'];
+    const stat = { pid: process.pid, ppid: 1, name: 'opencode', startTime: '1', state: 'S' };
+    const found: ProcessInfo = { ...stat, rssBytes: 0, command, exe: '/usr/bin/opencode' };
+    const { spec } = readLaunchSpec(found, configuredLaunchSpec(options), options.url);
+    expect(spec.argv[0]).toBe('/usr/bin/opencode');
+  }
 });
