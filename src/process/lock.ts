@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { type Clock, sleep } from '../lib/clock.js';
+import { lstatOf } from '../lib/file-stat.js';
 import {
   ensurePrivateDirectory,
   isPrivateDirectory,
@@ -142,7 +143,8 @@ function writable(dirs: readonly string[], claim: Claim): string[] {
       failures.push(String(error));
       return false;
     } finally {
-      rmSync(probe, { force: true });
+      // `rmSync` throws if it cannot look at the file, even with `force`.
+      if (lstatOf(probe) !== undefined) rmSync(probe, { force: true });
     }
   });
   if (accepting.length > 0) return accepting;

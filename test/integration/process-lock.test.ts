@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -104,6 +104,19 @@ test('a file that is no claim is in nobody’s way', async () => {
   writeFileSync(join(lock.paths[0]!, '../1.json'), '{');
   lock.release();
   (await acquireLock(options())).release();
+});
+
+test.each([
+  ['a file', 'file'],
+  ['a link that leads to itself', 'loop'],
+  ['too long', 'x'.repeat(300)],
+])('a runtime directory that is %s is passed over', async (_, name) => {
+  writeFileSync(join(dir, 'file'), '');
+  symlinkSync('loop', join(dir, 'loop'));
+  const lock = await acquireLock({ ...options(), env: { XDG_RUNTIME_DIR: join(dir, name) } });
+  expect(lock.paths).toHaveLength(2);
+  await expect(acquireLock(options(await someone()))).rejects.toThrow(LockHeldError);
+  lock.release();
 });
 
 test('of many daemons that start at once over a dead one, exactly one holds, every time', async () => {
