@@ -105,7 +105,7 @@ Maintainer: ${maintainer}
 Section: admin
 Priority: optional
 Depends: nodejs (>= ${node}), passwd
-Recommends: systemd (>= 246)
+Recommends: systemd (>= 247)
 Description: ${description.split(':')[0]}
  ${description.split(':')[1].trim()}
  .

@@ -213,7 +213,7 @@ function refuseHidden({ command, path }: ServiceProgram): void {
 
 /** How to restart the daemon alone: the server that it started goes on. */
 function restartHint(place: Place): string {
-  return `"${[...systemctl(place), 'kill', '--kill-whom=main', '-s', 'KILL', NAME].join(' ')}" brings in the new unit and leaves opencode running`;
+  return `"${[...systemctl(place), 'kill', '--kill-who=main', '-s', 'KILL', NAME].join(' ')}" brings in the new unit and leaves opencode running`;
 }
 
 /** Makes a file if it is not there. @returns what was done, in words; nothing if the file was there */

@@ -245,7 +245,7 @@ async function owner(machine, opencode) {
     );
     await machine.do('systemctl daemon-reload');
     // The limit counts from a start: this is also how the watchdog alone is replaced, after an update.
-    await machine.do(`systemctl kill --kill-whom=main -s KILL ${UNIT}`);
+    await machine.do(`systemctl kill --kill-who=main -s KILL ${UNIT}`);
     const server = await serverPid();
     const first = await until('the quick one', async () => {
       const active = (await machine.property(UNIT, 'ActiveState')) === 'active';

@@ -78,7 +78,7 @@ export async function upgrade(machine, opencode, { lab }) {
       [
         `install -m 644 ${UNITS}/${UNIT} -t /etc/systemd/system`,
         'systemctl daemon-reload',
-        `systemctl kill --kill-whom=main -s KILL ${UNIT}`,
+        `systemctl kill --kill-who=main -s KILL ${UNIT}`,
       ].join(' && '),
     );
     await nextWatchdog(machine, before);
