@@ -26,6 +26,11 @@ export function systemdUnit(template: string, program: ServiceProgram): string {
   return `# ${MARK}\n${lines.join('\n')}`;
 }
 
+/** The line of a configuration that tells every command where the password is. JSON's string is YAML's, too. */
+export function passwordLine(passwordFile: string): string {
+  return `server: { passwordFile: ${JSON.stringify(passwordFile)} }`;
+}
+
 /** What `ProtectHome=yes` hides from the system unit (systemd.exec(5)). */
 const HIDDEN = /^\/(home|root|run\/user)\//;
 

@@ -9,6 +9,7 @@ import {
   hiddenFromSystem,
   launchdAgent,
   MARK,
+  passwordLine,
   type ServiceProgram,
   systemdUnit,
 } from './service-files.js';
@@ -101,7 +102,7 @@ function install(place: Place): number {
   const runsAlready =
     place.manager === 'systemd' && run([...systemctl(place), 'is-active', '--quiet', NAME]) === 0;
   const did = [
-    ...ensureFile(place.configFile, 'log: { level: info }\n', 0o644),
+    ...ensureFile(place.configFile, `${firstLine(place)}\n`, 0o644),
     ...ensureFile(place.passwordFile, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`),
   ];
   const text =
@@ -122,6 +123,7 @@ function install(place: Place): number {
       ...(runsAlready
         ? [`it ran already, and goes on as it was started: ${restartHint(place)}`]
         : []),
+      ...passwordHint(place),
       '',
       'It runs. See it:   opencode-watchdog status',
       `Its log:           ${NAME} service logs${place.system ? ' --system' : ''}`,
@@ -213,7 +215,25 @@ function refuseHidden({ command, path }: ServiceProgram): void {
 
 /** How to restart the daemon alone: the server that it started goes on. */
 function restartHint(place: Place): string {
+  // systemd 252 calls it --kill-whom, and still takes the older name.
   return `"${[...systemctl(place), 'kill', '--kill-who=main', '-s', 'KILL', NAME].join(' ')}" brings in the new unit and leaves opencode running`;
+}
+
+/** What a new configuration begins with. */
+function firstLine({ system, passwordFile }: Place): string {
+  // The password of the system unit is root's. Neither the daemon's account nor a person could read it.
+  return system ? 'log: { level: info }' : passwordLine(passwordFile);
+}
+
+/**
+ * The service gets the password from its manager, a command in a shell does not. If the configuration was there before,
+ * it may not say where the password is.
+ */
+function passwordHint({ system, configFile, passwordFile }: Place): string[] {
+  if (system || readFileSync(configFile, 'utf8').includes('passwordFile')) return [];
+  return [
+    `for commands such as "${NAME} sessions", add to ${configFile}:  ${passwordLine(passwordFile)}`,
+  ];
 }
 
 /** Makes a file if it is not there. @returns what was done, in words; nothing if the file was there */

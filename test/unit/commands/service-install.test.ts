@@ -1,0 +1,97 @@
+/** What `service install` leaves behind, with a fake service manager that only writes down what it is told. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { service } from '../../../src/commands/service.js';
+import { loadConfig } from '../../../src/config/load.js';
+
+const real = process.platform;
+let home: string;
+let said: string;
+
+/** Runs `service install` of a person on that platform. `loaded`: the manager says that the service runs already. */
+async function install(platform: NodeJS.Platform, loaded = false): Promise<string[]> {
+  Object.defineProperty(process, 'platform', { value: platform });
+  const log = join(home, 'told');
+  rmSync(log, { force: true });
+  const answers = [
+    `*is-system-running*) echo running ;;`,
+    `*is-active*|*print*) exit ${loaded ? 0 : 3} ;;`,
+  ];
+  for (const name of ['launchctl', 'systemctl']) {
+    const file = join(home, 'bin', name);
+    writeFileSync(
+      file,
+      `#!/bin/sh\necho "${name} $*" >>'${log}'\ncase "$*" in\n${answers.join('\n')}\nesac\n`,
+    );
+    chmodSync(file, 0o755);
+  }
+  expect(await service(['install'], {})).toBe(0);
+  return existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : [];
+}
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'service-'));
+  mkdirSync(join(home, 'bin'));
+  writeFileSync(join(home, 'bin/opencode'), '#!/bin/sh\n', { mode: 0o755 });
+  vi.stubEnv('HOME', home);
+  vi.stubEnv('XDG_CONFIG_HOME', '');
+  vi.stubEnv('PATH', `${join(home, 'bin')}:/usr/bin:/bin`);
+  said = '';
+  for (const stream of [process.stdout, process.stderr]) {
+    vi.spyOn(stream, 'write').mockImplementation((chunk) => {
+      said += String(chunk);
+      return true;
+    });
+  }
+});
+afterEach(() => {
+  Object.defineProperty(process, 'platform', { value: real });
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  rmSync(home, { recursive: true });
+});
+
+const folder = () => join(home, '.config/opencode-watchdog');
+
+describe.each(['linux', 'darwin'] as const)('service install on %s', (platform) => {
+  it('makes a configuration that names the password, so that every command finds it', async () => {
+    await install(platform);
+    const made = loadConfig({ env: { HOME: home, PATH: process.env.PATH }, cwd: home });
+    expect(made.config.server.passwordFile).toBe(join(folder(), 'password'));
+    expect(made.secrets.password?.reveal()).toBe(
+      readFileSync(join(folder(), 'password'), 'utf8').trim(),
+    );
+    expect(said).not.toContain('passwordFile');
+  });
+
+  it('leaves a configuration as it is, and says the line that it lacks', async () => {
+    mkdirSync(folder(), { recursive: true });
+    const file = join(folder(), 'config.yaml');
+    writeFileSync(file, 'log: { level: debug }\n');
+    await install(platform);
+    expect(readFileSync(file, 'utf8')).toBe('log: { level: debug }\n');
+    expect(said).toContain(`server: { passwordFile: "${join(folder(), 'password')}" }`);
+    said = '';
+    writeFileSync(file, 'server:\n  passwordFile: /elsewhere\n');
+    await install(platform);
+    expect(said).not.toContain('server: {');
+  });
+});
+
+describe('service install a second time', () => {
+  it('on Linux names the restart in words that systemd 247 knows, too', async () => {
+    await install('linux', true);
+    // systemd 252 calls it --kill-whom and still takes the older name.
+    expect(said).toContain('systemctl --user kill --kill-who=main -s KILL opencode-watchdog');
+  });
+});
