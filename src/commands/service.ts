@@ -99,8 +99,7 @@ function install(place: Place): number {
   if (place.system) refuseWithoutAccount();
   const program = programOf(place);
   if (place.system) refuseHidden(program);
-  const runsAlready =
-    place.manager === 'systemd' && run([...systemctl(place), 'is-active', '--quiet', NAME]) === 0;
+  const runsAlready = run(activeCommand(place), 'ignore') === 0;
   const did = [
     ...ensureFile(place.configFile, `${firstLine(place)}\n`, 0o644),
     ...ensureFile(place.passwordFile, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`),
@@ -112,7 +111,7 @@ function install(place: Place): number {
   mkdirSync(dirname(place.unitFile), { recursive: true });
   writeFileSync(place.unitFile, text, { mode: 0o644 });
   did.push(`wrote ${place.unitFile}`);
-  for (const command of startCommands(place)) {
+  for (const command of startCommands(place, runsAlready)) {
     must(command);
     did.push(`ran ${command.join(' ')}`);
   }
@@ -215,6 +214,9 @@ function refuseHidden({ command, path }: ServiceProgram): void {
 
 /** How to restart the daemon alone: the server that it started goes on. */
 function restartHint(place: Place): string {
+  if (place.manager === 'launchd') {
+    return `"launchctl kill SIGKILL ${launchdDomain()}/${NAME}" starts the watchdog anew and leaves opencode running; the agent's file counts from the next login`;
+  }
   // systemd 252 calls it --kill-whom, and still takes the older name.
   return `"${[...systemctl(place), 'kill', '--kill-who=main', '-s', 'KILL', NAME].join(' ')}" brings in the new unit and leaves opencode running`;
 }
@@ -248,13 +250,22 @@ const systemctl = ({ system }: Place): string[] =>
   system ? ['systemctl'] : ['systemctl', '--user'];
 const launchdDomain = (): string => `gui/${process.getuid?.() ?? 0}`;
 
-function startCommands(place: Place): string[][] {
+function startCommands(place: Place, runsAlready: boolean): string[][] {
+  if (place.manager === 'systemd') {
+    return [
+      [...systemctl(place), 'daemon-reload'],
+      [...systemctl(place), 'enable', '--now', NAME],
+    ];
+  }
+  // launchd refuses to load an agent twice. To unload it first would end opencode and its sessions.
+  return runsAlready ? [] : [['launchctl', 'bootstrap', launchdDomain(), place.unitFile]];
+}
+
+/** Ends with 0 if the service runs (launchd: if the agent is loaded). */
+function activeCommand(place: Place): string[] {
   return place.manager === 'systemd'
-    ? [
-        [...systemctl(place), 'daemon-reload'],
-        [...systemctl(place), 'enable', '--now', NAME],
-      ]
-    : [['launchctl', 'bootstrap', launchdDomain(), place.unitFile]];
+    ? [...systemctl(place), 'is-active', '--quiet', NAME]
+    : ['launchctl', 'print', `${launchdDomain()}/${NAME}`];
 }
 
 function stopCommand(place: Place): string[] {

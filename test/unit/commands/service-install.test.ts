@@ -89,6 +89,15 @@ describe.each(['linux', 'darwin'] as const)('service install on %s', (platform) 
 });
 
 describe('service install a second time', () => {
+  it('on macOS does not load the agent again, and leaves what runs alone', async () => {
+    const bootstrap = expect.stringContaining('launchctl bootstrap');
+    expect(await install('darwin')).toContainEqual(bootstrap);
+    const again = await install('darwin', true);
+    expect(again).not.toContainEqual(bootstrap);
+    expect(again).not.toContainEqual(expect.stringMatching(/bootout|kill/));
+    expect(said).toMatch(/it ran already.*launchctl kill SIGKILL gui\/\d+\/opencode-watchdog/);
+  });
+
   it('on Linux names the restart in words that systemd 247 knows, too', async () => {
     await install('linux', true);
     // systemd 252 calls it --kill-whom and still takes the older name.
