@@ -8,12 +8,7 @@ import type { Recorder } from '../recording/recorder.js';
 import type { EvidenceStore } from '../status/evidence-store.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { bytes as bytesWords } from '../telemetry/number-text.js';
-import {
-  type Health,
-  isNote,
-  type RestartReason,
-  type ServerHealth,
-} from '../watchdog/decision.js';
+import { type Health, isNote, type RestartReason } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { copyPolicy, type Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
@@ -24,6 +19,7 @@ import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
 import { ParkedStore } from './parked-store.js';
 import { RunsStore } from './runs-store.js';
 import { at, every } from './scheduler.js';
+import type { View } from './service-manager.js';
 import { SpentStore } from './spent-store.js';
 import { DaemonStatusSource } from './status-source.js';
 
@@ -252,10 +248,12 @@ export class EventLoop {
   }
 
   /** What is reported to the service manager. */
-  view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] } {
+  view(): View {
+    const { config, control } = this.#o;
     return {
       server: this.#watchdog.server.health(),
       answered: this.#answered,
+      startsServer: control.acts && !config.dryRun,
       sessions: this.#watchdog.sessions(this.#o.clock.now()),
     };
   }

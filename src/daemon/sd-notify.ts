@@ -50,7 +50,13 @@ export class SdNotify {
   ready(): void {
     // If both were in one message, systemd would read READY first and stay "reloading".
     this.#pending.delete('RELOADING');
+    this.#pending.delete('EXTEND_TIMEOUT_USEC');
     this.#queue('READY', '1');
+  }
+
+  /** Asks that the start may take at least this much longer from now on, ms. */
+  extendStart(ms: number): void {
+    this.#queue('EXTEND_TIMEOUT_USEC', String(ms * 1_000));
   }
 
   reloading(): void {
@@ -60,6 +66,8 @@ export class SdNotify {
 
   stopping(): void {
     this.#stopping = true;
+    // It would extend the stop.
+    this.#pending.delete('EXTEND_TIMEOUT_USEC');
     this.#queue('STOPPING', '1');
   }
 

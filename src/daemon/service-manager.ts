@@ -1,16 +1,24 @@
 /**
- * Reports the daemon's state to the service manager: ready once the server is healthy, one line of status, and a sign
- * of life that shows that the loop itself turns.
+ * Reports the daemon's state to the service manager: ready once the server is healthy or the daemon can only wait, one
+ * line of status, and a sign of life that shows that the loop itself turns.
  */
 import type { Clock, Timer } from '../lib/clock.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { countByHealth, HEALTHS, type Health, type ServerHealth } from '../watchdog/decision.js';
 import type { SdNotify } from './sd-notify.js';
 
+export interface View {
+  server: ServerHealth;
+  /** The server itself has been seen to answer well, not just to be there. */
+  answered: boolean;
+  /** The daemon starts a server that is down: false in a dry run, and where it only observes. */
+  startsServer: boolean;
+  sessions: readonly { health: Health }[];
+}
+
 /** What the loop shows. */
 export interface Watched {
-  /** The state of the server. `answered`: the server itself has been seen to answer well, not just to be there. */
-  view(): { server: ServerHealth; answered: boolean; sessions: readonly { health: Health }[] };
+  view(): View;
   /** Takes one turn of the loop. Returns false if it did not really turn. */
   turn(): boolean;
 }
@@ -23,6 +31,13 @@ export interface ServiceOptions {
 
 /** `systemctl start` waits for the first good answer, so this delay must be too short to notice. */
 const POLL_UNTIL_READY_MS = 250;
+/**
+ * How much longer the start may take, counted from each time that the daemon asks for it (sd_notify(3),
+ * EXTEND_TIMEOUT_USEC=). A start that is timed out ends the server and its sessions, so `TimeoutStartSec=` must not be
+ * the limit: `server.startTimeout` and the breaker are. Three requests fit into the time, as with the signs of life.
+ */
+const START_EXTENSION_MS = 60_000;
+const EXTEND_EVERY_MS = START_EXTENSION_MS / 3;
 /** A status line is for people. */
 const POLL_MS = 5_000;
 /** Signs of life in one `WatchdogSec=`: sd_watchdog_enabled(3) asks for two, the third is for a busy machine. */
@@ -63,11 +78,33 @@ export function statusLine(
   ].join(', ');
 }
 
+/**
+ * Whether the start is over. It is over too where the daemon can only wait: for a person who mends the credentials or
+ * the server, for the end of the breaker's cooldown, or for whoever starts the server in a dry run.
+ */
+function isStartOver({ server, answered, startsServer }: View): boolean {
+  switch (server) {
+    case 'healthy':
+      return answered;
+    case 'unauthorized':
+    case 'unsupported':
+    case 'held':
+      return true;
+    case 'down':
+    case 'unresponsive':
+      return !startsServer;
+    case 'unknown':
+    case 'starting':
+    case 'restarting':
+      return false;
+  }
+}
+
 export class ServiceManager {
   readonly #options: ServiceOptions;
   #watched: Watched | undefined;
   #unsubscribe: (() => void) | undefined;
-  #timers = new Map<'poll' | 'sign', Timer>();
+  #timers = new Map<'poll' | 'sign' | 'extend', Timer>();
   #ready = false;
   #said = '';
   #day = '';
@@ -85,6 +122,7 @@ export class ServiceManager {
     this.#watched = watched;
     this.#unsubscribe = telemetry.subscribe(({ event }) => this.#count(event));
     this.#poll();
+    this.#extend();
     this.#sign();
   }
 
@@ -120,17 +158,24 @@ export class ServiceManager {
     if (!this.#watched) return;
     // The next poll is armed first, so that polling goes on whatever happens in this one.
     this.#after('poll', this.#ready ? POLL_MS : POLL_UNTIL_READY_MS, () => this.#poll());
-    const { server, answered, sessions } = this.#watched.view();
-    if (!this.#ready && answered && server === 'healthy') {
+    const view = this.#watched.view();
+    if (!this.#ready && isStartOver(view)) {
       this.#ready = true;
+      this.#timers.get('extend')?.cancel();
       notify.ready();
     }
     this.#turnOfDay();
-    const line = statusLine(server, sessions, this.#today);
+    const line = statusLine(view.server, view.sessions, this.#today);
     if (line !== this.#said) {
       this.#said = line;
       notify.status(line);
     }
+  }
+
+  #extend(): void {
+    if (!this.#watched || this.#ready) return;
+    this.#after('extend', EXTEND_EVERY_MS, () => this.#extend());
+    if (this.#watched.turn()) this.#options.notify.extendStart(START_EXTENSION_MS);
   }
 
   #sign(): void {
@@ -140,7 +185,7 @@ export class ServiceManager {
     if (this.#watched.turn()) notify.alive();
   }
 
-  #after(name: 'poll' | 'sign', ms: number, fn: () => void): void {
+  #after(name: 'poll' | 'sign' | 'extend', ms: number, fn: () => void): void {
     this.#timers.set(name, this.#options.clock.after(ms, fn, { unref: true }));
   }
 

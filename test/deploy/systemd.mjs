@@ -314,23 +314,58 @@ async function owner(machine, opencode) {
     await machine.try(`systemctl reset-failed ${UNIT}`);
   });
 
-  await check('start fails where the server never gets healthy, and leaves nothing', async () => {
-    machine.write(
-      'etc/opencode-watchdog/config.yaml',
-      config({ more: '' }).replace(
-        'control: spawn',
-        'control: spawn, command: [sleep, "600"], startTimeout: 3s',
-      ),
-    );
-    machine.write(
-      `etc/systemd/system/${UNIT}.d/quick.conf`,
-      '[Service]\nTimeoutStartSec=8s\nRestart=no\n',
-    );
-    await machine.do('systemctl daemon-reload');
-    const { code } = await machine.try(`systemctl start ${UNIT}`);
-    assert(code !== 0, 'it succeeded');
-    assert((await left()) === '', `left: ${await left()}`);
-  });
+  await check(
+    'a server that never gets healthy: the start outlasts TimeoutStartSec, the breaker ends it, a stop leaves nothing',
+    async () => {
+      machine.write(
+        'etc/opencode-watchdog/config.yaml',
+        config({
+          more: 'restart: { maxRestarts: 1, backoff: { initial: 1s, max: 1s } }\n',
+        }).replace('control: spawn', 'control: spawn, command: [sleep, "600"], startTimeout: 5s'),
+      );
+      machine.write(
+        `etc/systemd/system/${UNIT}.d/quick.conf`,
+        '[Service]\nTimeoutStartSec=8s\nRestart=no\n',
+      );
+      await machine.do('systemctl daemon-reload');
+      const began = Date.now();
+      const { code, err } = await machine.try(`systemctl start ${UNIT}`);
+      const tookMs = Date.now() - began;
+      assert(code === 0, err);
+      assert(tookMs > 8_000, `after ${tookMs} ms`);
+      assert(/held by the breaker/.test(await status()), await status());
+      await machine.do(`systemctl stop ${UNIT}`);
+      assert((await left()) === '', `left: ${await left()}`);
+    },
+  );
+
+  await check(
+    'a server that refuses the password is left alone, and the start does not fail for it',
+    async () => {
+      // As after a change of the password: the server runs on with the old one, and the watchdog alone is replaced.
+      machine.write('etc/opencode-watchdog/config.yaml', config({}));
+      machine.write(`etc/systemd/system/${UNIT}.d/quick.conf`, '');
+      await machine.do(`systemctl daemon-reload && systemctl start ${UNIT}`);
+      const server = await serverPid();
+      machine.write('etc/opencode-watchdog/password', 'another\n', 0o600);
+      machine.write(`etc/systemd/system/${UNIT}.d/quick.conf`, '[Service]\nTimeoutStartSec=8s\n');
+      await machine.do('systemctl daemon-reload');
+      const before = await pid();
+      await machine.do(`kill -KILL ${before}`);
+      await until(
+        'another watchdog, active',
+        async () =>
+          ![0, before].includes(await pid()) &&
+          (await machine.property(UNIT, 'ActiveState')) === 'active',
+        30_000,
+      );
+      assert(/refuses the credentials/.test(await status()), await status());
+      assert((await serverPid()) === server, 'the server is another process');
+      machine.write('etc/opencode-watchdog/password', `${PASSWORD}\n`, 0o600);
+      await machine.do(`systemctl stop ${UNIT}`);
+      assert((await left()) === '', `left: ${await left()}`);
+    },
+  );
 
   await check('a configuration that is wrong is not tried again and again', async () => {
     machine.write('etc/opencode-watchdog/config.yaml', 'retry: { maxAttemps: 2 }\n');

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { defaultConfig } from '../../../src/config/schema.js';
+import { type Config, defaultConfig } from '../../../src/config/schema.js';
 import { EventLoop } from '../../../src/daemon/event-loop.js';
 import { SystemClock } from '../../../src/lib/clock.js';
 import { OpencodeClient } from '../../../src/opencode/v1/client.js';
@@ -16,10 +16,12 @@ describe('a turn of the loop, which feeds the service manager', () => {
   let client: OpencodeClient;
   let now: number;
   let broken: boolean;
+  let config: Config;
   let loop: EventLoop;
 
   beforeEach(() => {
     now = 0;
+    config = defaultConfig();
     broken = false;
     clock = new SystemClock();
     vi.spyOn(clock, 'now').mockImplementation(() => now);
@@ -30,7 +32,7 @@ describe('a turn of the loop, which feeds the service manager', () => {
       },
     };
     loop = new EventLoop({
-      config: defaultConfig(),
+      config,
       clock,
       client,
       telemetry: { emit: () => {}, subscribe: () => () => {} } as unknown as Telemetry,
@@ -75,6 +77,12 @@ describe('a turn of the loop, which feeds the service manager', () => {
     expect(loop.view()).toMatchObject({ server: 'healthy', answered: false });
     loop.observe({ kind: 'probe.ok', at: now, startedAt: now });
     expect(loop.view()).toMatchObject({ server: 'healthy', answered: true });
+  });
+
+  it('tells the service manager that a dry run starts no server', () => {
+    expect(loop.view()).toMatchObject({ startsServer: true });
+    config.dryRun = true;
+    expect(loop.view()).toMatchObject({ startsServer: false });
   });
 });
 

@@ -43,7 +43,7 @@ describe('the report to the service manager', () => {
   beforeEach(() => {
     clock = new FakeClock();
     messages = [];
-    view = { server: 'starting', answered: false, sessions: [] };
+    view = { server: 'starting', answered: false, startsServer: true, sessions: [] };
     turns = true;
     const notify = new SdNotify({
       env: { NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '30000000' },
@@ -82,6 +82,57 @@ describe('the report to the service manager', () => {
     expect(said('READY')).toHaveLength(1);
   });
 
+  it.each(['unauthorized', 'unsupported', 'held'] as const)(
+    'is ready where only a person or time helps: the server is %s',
+    async (server) => {
+      await clock.advance(10_000);
+      expect(said('READY')).toEqual([]);
+      view = { ...view, server };
+      await clock.advance(250);
+      expect(said('READY')).toHaveLength(1);
+    },
+  );
+
+  it.each(['down', 'unresponsive'] as const)(
+    'is ready in a dry run, which starts no server, where the server is %s',
+    async (server) => {
+      view = { ...view, server };
+      await clock.advance(10_000);
+      expect(said('READY')).toEqual([]);
+      view = { ...view, startsServer: false };
+      await clock.advance(250);
+      expect(said('READY')).toHaveLength(1);
+    },
+  );
+
+  it('asks for more time while it works on a start, and only while the loop turns', async () => {
+    const asked = () => said('EXTEND_TIMEOUT_USEC=60000000').length;
+    await clock.advance(0);
+    expect(asked()).toBe(1);
+    await clock.advance(10 * 60_000);
+    expect(asked()).toBe(31);
+    turns = false;
+    await clock.advance(60_000);
+    expect(asked()).toBe(31);
+    turns = true;
+    view = { ...view, server: 'healthy', answered: true };
+    await clock.advance(10 * 60_000);
+    expect(asked()).toBe(31);
+  });
+
+  it('asks for no more time once it stops', async () => {
+    const late = new SdNotify({
+      env: { NOTIFY_SOCKET: '/run/notify' },
+      onError: () => {},
+      send: async (lines) => void messages.push(lines.join(' ')),
+    });
+    messages = [];
+    late.extendStart(60_000);
+    late.stopping();
+    await late.settled();
+    expect(messages).toEqual(['STOPPING=1']);
+  });
+
   it('gives a sign of life three times in the limit, and only while the loop turns', async () => {
     await clock.advance(30_000);
     const before = said('WATCHDOG=1').length;
@@ -95,7 +146,7 @@ describe('the report to the service manager', () => {
   });
 
   it('says a status only when it changes, and counts the day', async () => {
-    view = { server: 'healthy', answered: true, sessions: [{ health: 'busy' }] };
+    view = { ...view, server: 'healthy', answered: true, sessions: [{ health: 'busy' }] };
     await clock.advance(10_000);
     expect(said('STATUS=healthy, 1 busy')).toHaveLength(1);
     event('session.aborted');
