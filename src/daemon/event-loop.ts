@@ -17,6 +17,7 @@ import { Executor } from './executor.js';
 import { HealthReporter } from './health-reporter.js';
 import { MemoryMonitor, SAMPLE_EVERY_MS } from './memory-monitor.js';
 import { ParkedStore } from './parked-store.js';
+import { Reattach } from './reattach.js';
 import { RunsStore } from './runs-store.js';
 import { at, every } from './scheduler.js';
 import type { View } from './service-manager.js';
@@ -55,6 +56,7 @@ export class EventLoop {
   readonly #watchdog: Watchdog;
   readonly #monitor: Monitor;
   readonly #executor: Executor;
+  readonly #reattach: Reattach;
   readonly #evidence: Evidence | undefined;
   readonly #queue: Observation[] = [];
   #stopped = false;
@@ -90,6 +92,13 @@ export class EventLoop {
           detail,
         }),
     });
+    this.#reattach = new Reattach({
+      clock,
+      telemetry,
+      control,
+      server: this.#watchdog.server,
+      observe: (o) => this.observe(o),
+    });
     this.#executor = new Executor({
       client,
       control,
@@ -101,7 +110,9 @@ export class EventLoop {
       inspect: (sessionID, directory) => this.#monitor.inspect(sessionID, directory),
       probe: () => this.#monitor.probe(),
       stuck: (reason) => this.status.sessions().filter(({ health }) => isEndedBy(reason, health)),
-      pauseMonitor: () => this.#monitor.pause(),
+      pauseMonitor: async () => {
+        await Promise.all([this.#monitor.pause(), this.#reattach.cancel()]);
+      },
       resumeMonitor: (fresh) => {
         // If the daemon's end cuts a restart short, the monitor stays asleep.
         if (!this.#stopped) this.#monitor.resume({ fresh });
@@ -283,6 +294,7 @@ export class EventLoop {
     }
     this.#parked.keep();
     this.#runs.keep();
+    this.#reattach.review();
     this.#arm();
   }
 
@@ -294,7 +306,7 @@ export class EventLoop {
     this.#healthReporter.stop();
     this.#spent.stop();
     this.#runs.stop();
-    await Promise.all([this.#monitor.stop(), this.#executor.stop()]);
+    await Promise.all([this.#monitor.stop(), this.#executor.stop(), this.#reattach.cancel()]);
     this.#timer?.cancel();
     this.#o.clock.stop();
   }
@@ -343,6 +355,7 @@ export class EventLoop {
         this.#answered = true;
         return;
       case 'restart.done':
+      case 'server.attached':
         this.#memory.reset();
         return;
       case 'stream.connected':

@@ -60,6 +60,7 @@ export class RunsStore {
   #version = -1;
   /** Nothing is written before the earlier daemon's file is read: the loop turns already during the first probe. */
   #started = false;
+  #serverPid: number | undefined;
   #timer: Timer | undefined;
 
   constructor(options: RunsStoreOptions) {
@@ -98,8 +99,11 @@ export class RunsStore {
   keep(): void {
     const { watchdog, clock, wanted } = this.#o;
     if (!this.#started) return;
-    if (watchdog.crashes.version === this.#version || !wanted()) return;
-    this.#version = watchdog.crashes.version;
+    const { version } = watchdog.crashes;
+    const { pid } = watchdog.server;
+    if ((version === this.#version && pid === this.#serverPid) || !wanted()) return;
+    this.#version = version;
+    this.#serverPid = pid;
     this.#timer ??= clock.after(WRITE_AFTER_MS, () => this.#write(), { unref: true });
   }
 

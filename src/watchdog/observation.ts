@@ -127,7 +127,10 @@ export const REQUESTED_RESTARTS = ['manual', 'memory', 'processes', 'schedule'] 
 export type RequestedRestart = (typeof REQUESTED_RESTARTS)[number];
 
 export type ServerObservation =
-  /** What the daemon found when it started: a server that answers, or none. */
+  /**
+   * The first one: what the daemon found when it started, a server that answers or none. A later one: the process of a
+   * server that came back by itself, which changes nothing but the pid.
+   */
   | (At & {
       kind: 'server.attached';
       running: boolean;

@@ -78,6 +78,20 @@ test('also where a person has started the next server: the daemon that finds it 
   await next.dispose('leave');
 });
 
+test('to watch the server that a person has started ends nobody, and the next start still finds what is left', async () => {
+  const { control, tool, options } = await killedServer('tool');
+  const byHand = await startByHand();
+  expect(await control.attach(habitat.signal, { onlyWatch: true })).toMatchObject({ pid: byHand });
+  expect(isAlive(tool)).toBe(true);
+  expect((await control.usage())?.bytes).toBeGreaterThan(0);
+  process.kill(byHand, 'SIGKILL');
+  await waitFor(() => habitat.exits.some(({ pid }) => pid === byHand));
+  await control.start(habitat.signal);
+  expect(isAlive(tool)).toBe(false);
+  expect(existsSync(join(options.stateDir, 'earlier-servers.json'))).toBe(false);
+  await control.dispose('stop');
+});
+
 test('who only reads ends nobody', async () => {
   const { tool, options } = await killedServer('tool');
   await startByHand();

@@ -33,6 +33,11 @@ export interface StartedServer {
   tookMs: number;
 }
 
+export interface AttachOptions {
+  /** Ends nothing, not even what an earlier server of ours has left running. */
+  onlyWatch?: boolean;
+}
+
 /** Called once a start is under way. `pid`: the process that was started for it, if it is one of ours. */
 export type OnStarting = (pid?: number) => void;
 
@@ -103,8 +108,11 @@ export interface ServerControl {
   readonly acts: boolean;
   /** True if a restarted server continues by itself the runs that the restart interrupted. */
   readonly resumesRuns?: boolean;
-  /** Finds the process that serves the URL's port now, and watches it for its end. Null if none was found or proven. */
-  attach(signal: AbortSignal): Promise<ProcessIdentity | null>;
+  /**
+   * Finds the process that serves the URL's port now, and watches it for its end. Then it ends what an earlier server of
+   * ours has left running. Null if no process was found or proven.
+   */
+  attach(signal: AbortSignal, options?: AttachOptions): Promise<ProcessIdentity | null>;
   /** Starts a server if none runs; resolves when it is healthy. @throws ControlError */
   start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer>;
   /**

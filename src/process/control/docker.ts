@@ -34,6 +34,8 @@ export class DockerControl implements ServerControl {
   readonly #options: DockerOptions;
   readonly #api: DockerApi;
   #watching: AbortController | undefined;
+  /** Why the last attach failed. */
+  #refused: string | undefined;
 
   constructor(options: DockerOptions) {
     this.#options = options;
@@ -48,13 +50,17 @@ export class DockerControl implements ServerControl {
   async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
     try {
       const container = await this.#api.inspect(signal);
+      this.#refused = undefined;
       if (!container.State.Running) return null;
       const identity = identityOf(container);
       this.#watch(identity);
       return identity;
     } catch (error) {
       signal.throwIfAborted();
-      this.#options.deps.onNotice('error', (error as Error).message);
+      const { message } = error as Error;
+      // Attaching is tried again and again, but the same failure is reported only once.
+      if (message !== this.#refused) this.#options.deps.onNotice('error', message);
+      this.#refused = message;
       return null;
     }
   }

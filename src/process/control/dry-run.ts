@@ -3,6 +3,7 @@
 import type { Finding } from '../identity/identity.js';
 import type { TreeUsage } from '../table/memory.js';
 import {
+  type AttachOptions,
   ControlError,
   type ControlMode,
   type ProcessIdentity,
@@ -30,8 +31,8 @@ export class DryRunControl implements ServerControl {
     return this.#real.acts;
   }
 
-  attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
-    return this.#real.attach(signal);
+  attach(signal: AbortSignal, options?: AttachOptions): Promise<ProcessIdentity | null> {
+    return this.#real.attach(signal, options);
   }
 
   async findNow(): Promise<Finding> {

@@ -10,6 +10,7 @@ import { type LocalOptions, LocalServer, type Proven } from '../server/local-ser
 import type { TreeUsage } from '../table/memory.js';
 import { isSuspendedState } from '../table/process-table.js';
 import {
+  type AttachOptions,
   ControlError,
   type ControlMode,
   type Examination,
@@ -36,12 +37,15 @@ export abstract class LocalControl implements ServerControl {
   abstract start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer>;
   abstract restart(signal: AbortSignal): Promise<RestartedServer>;
 
-  async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
+  async attach(
+    signal: AbortSignal,
+    { onlyWatch = false }: AttachOptions = {},
+  ): Promise<ProcessIdentity | null> {
     const found = await this.local.find();
     if (found.kind === 'proven') {
       this.onFound(found);
       const identity = await this.local.take(found);
-      await this.local.endOrphans(signal);
+      if (!onlyWatch) await this.local.endOrphans(signal);
       return identity;
     }
     // Attaching is tried again and again, but the same refusal is reported only once.

@@ -9,7 +9,13 @@ import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { sameProcess } from '../table/process-table.js';
 import { CommandControl } from './command.js';
-import type { OnStarting, ProcessIdentity, RestartedServer, StartedServer } from './control.js';
+import type {
+  AttachOptions,
+  OnStarting,
+  ProcessIdentity,
+  RestartedServer,
+  StartedServer,
+} from './control.js';
 
 /**
  * How long a client gets to start the server again. An open client takes about a second; its own timeout is far longer.
@@ -43,8 +49,11 @@ export class ServiceControl extends CommandControl {
     this.#program = program;
   }
 
-  override async attach(signal: AbortSignal): Promise<ProcessIdentity | null> {
-    const identity = await super.attach(signal);
+  override async attach(
+    signal: AbortSignal,
+    options?: AttachOptions,
+  ): Promise<ProcessIdentity | null> {
+    const identity = await super.attach(signal, options);
     if (identity) this.#seen = identity;
     return identity;
   }

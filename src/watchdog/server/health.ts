@@ -84,6 +84,12 @@ export class ServerWatch {
   get answering(): boolean {
     return this.healthy && this.#liveness.failures === 0;
   }
+  /** It answers, and its process is not known: somebody else may have started it. */
+  get isUnattached(): boolean {
+    const { kind } = this.#state;
+    const answers = kind === 'healthy' || kind === 'unauthorized' || kind === 'unsupported';
+    return answers && this.#pid === undefined;
+  }
   /** Its process is known to be gone. */
   get isDown(): boolean {
     return this.#state.kind === 'down';
@@ -122,6 +128,10 @@ export class ServerWatch {
     switch (o.kind) {
       case 'server.attached':
         if (this.acting) return;
+        if (this.#state.kind !== 'unknown') {
+          this.#foundLater(o.pid);
+          return;
+        }
         this.#pid = o.pid;
         if (o.unsupported !== undefined) this.#becomeUnsupported(o.at, o.unsupported);
         else if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized, o.means);
@@ -326,6 +336,13 @@ export class ServerWatch {
       ...(this.#pid === undefined ? {} : { pid: this.#pid }),
       ...(tookMs === undefined ? {} : { tookMs }),
     });
+  }
+
+  /** The process of a server that came back by itself. If the server is down, the end of that process was seen. */
+  #foundLater(pid: number | undefined): void {
+    if (pid === undefined || this.#state.kind === 'down') return;
+    this.#pid = pid;
+    this.#exitedPid = undefined;
   }
 
   #unhealthy(at: number): void {

@@ -7,6 +7,7 @@ import type { ServerControl } from '../../../src/process/control/control.js';
 import type { Recorder } from '../../../src/recording/recorder.js';
 import type { Telemetry } from '../../../src/telemetry/logger.js';
 import type { Observation } from '../../../src/watchdog/observation.js';
+import { settle } from '../../support/fake-clock.js';
 
 const DEAF_MS = 60_000;
 
@@ -84,6 +85,53 @@ describe('a turn of the loop, which feeds the service manager', () => {
     config.dryRun = true;
     expect(loop.view()).toMatchObject({ startsServer: false });
   });
+});
+
+it.each([
+  ['that its owner restarts is attached to again, where the process is only observed', false],
+  ['that somebody starts during a pause is attached to', true],
+])('a server %s', async (_, acts) => {
+  const clock = new SystemClock();
+  const client = new OpencodeClient({ url: 'http://127.0.0.1:9', username: 'opencode', clock });
+  const events: string[] = [];
+  const did: string[] = [];
+  const loop = new EventLoop({
+    config: defaultConfig(),
+    clock,
+    client,
+    telemetry: {
+      emit: (event: string) => events.push(event),
+      subscribe: () => () => {},
+    } as unknown as Telemetry,
+    control: {
+      acts,
+      poke: () => {},
+      memory: async () => undefined,
+      attach: async () => {
+        did.push('attach');
+        return { pid: 200, startTime: '1', command: ['opencode', 'serve'] };
+      },
+      start: async () => did.push('start'),
+      restart: async () => did.push('restart'),
+    } as unknown as ServerControl,
+    recorder: undefined,
+    giveUp: () => {},
+  });
+  const at = () => clock.now();
+  loop.observe({ kind: 'server.attached', at: at(), running: true, pid: 100 });
+  loop.observe({ kind: 'acts.paused', at: at() });
+  loop.observe({ kind: 'server.exited', at: at(), pid: 100, code: null, signal: 'SIGKILL' });
+  await settle();
+  expect(did).toEqual([]);
+  loop.observe({ kind: 'probe.ok', at: at(), startedAt: at() });
+  loop.observe({ kind: 'probe.ok', at: at(), startedAt: at() });
+  await settle();
+  expect(did).toEqual(['attach']);
+  expect(loop.status.server()).toMatchObject({ health: 'healthy', pid: 200, restarts: 0 });
+  loop.observe({ kind: 'server.exited', at: at(), pid: 200, code: null, signal: 'SIGKILL' });
+  expect(events.filter((event) => event === 'server.exited')).toHaveLength(2);
+  await loop.stop();
+  await client.close();
 });
 
 it('knows that the service itself resumes runs before it learns which server runs', async () => {

@@ -36,7 +36,7 @@ function store(clock: FakeClock, { wanted = true, known = true } = {}) {
     observe: (o) => seen.push(o),
     onProblem: (why) => problems.push(why),
   });
-  return { made, seen, problems };
+  return { made, seen, problems, watchdog };
 }
 
 function startAndStop(clock: FakeClock, options = {}) {
@@ -63,6 +63,20 @@ test('what was at work is written within a second, and told to the next daemon',
   const next = store(clock);
   next.made.start();
   expect(next.seen).toEqual([RESTORED]);
+});
+
+test('the process of a server that came back by itself is written as soon as it is found', async () => {
+  const clock = new FakeClock(1_000);
+  const { made, watchdog } = store(clock);
+  made.start();
+  made.keep();
+  await clock.advance(1_000);
+  watchdog.server.pid = 8;
+  made.keep();
+  await clock.advance(1_000);
+  const next = store(clock);
+  next.made.start();
+  expect(next.seen).toEqual([{ ...RESTORED, serverPid: 8 }]);
 });
 
 test('a stop says that it was one', () => {

@@ -87,6 +87,19 @@ it('is left alone where a client has replaced it before our restart', async () =
   await service.dispose();
 });
 
+it('is restarted where it is the one of a client that was attached to since', async () => {
+  const service = control();
+  const before = await byClient();
+  await service.attach(habitat.signal);
+  process.kill(before.pid, 'SIGKILL');
+  await waitFor(() => habitat.exits.length === 1);
+  const between = await byClient();
+  await service.attach(habitat.signal, { onlyWatch: true });
+  expect(await service.restart(habitat.signal)).toMatchObject({ oldPid: between.pid });
+  expect(calls()).toEqual(['service restart']);
+  await service.dispose();
+});
+
 it('is restarted where the one that a client has put in its place answers nothing', async () => {
   const options = habitat.options({ command: [installOpencode(), 'serve'] });
   const { isHealthy } = options.deps;

@@ -16,6 +16,66 @@ test('an answer that was asked for before the process ended says nothing of the 
   expect(w.watchdog.server.healthy).toBe(true);
 });
 
+describe('a server that came back by itself', () => {
+  const found = (w: World, pid = 300) => w.tell({ kind: 'server.attached', running: true, pid });
+
+  test('is unattached until its process is found, and its end is reported again', () => {
+    const w = world({ acts: false });
+    expect(w.watchdog.server.isUnattached).toBe(false);
+    w.exits();
+    expect(w.watchdog.server.isUnattached).toBe(false);
+    w.advance(SECOND).probeOk();
+    expect(w.watchdog.server.isUnattached).toBe(true);
+    found(w);
+    expect(w.watchdog.server.pid).toBe(300);
+    expect(w.watchdog.server.isUnattached).toBe(false);
+    w.forget().exits(100);
+    expect(w.notes('server.exited')).toEqual([]);
+    w.exits(300);
+    expect(w.notes('server.exited')).toMatchObject([{ pid: 300 }]);
+  });
+
+  test('is unattached also while it refuses the password, and while it is not understood', () => {
+    const w = world({ acts: false }).exits().advance(SECOND);
+    w.tell({ kind: 'probe.unauthorized', startedAt: w.at, status: 401 });
+    expect(w.watchdog.server.isUnattached).toBe(true);
+    w.tell({
+      kind: 'probe.unsupported',
+      startedAt: w.at,
+      answered: 'a page',
+      means: 'no opencode',
+    });
+    expect(w.watchdog.server.isUnattached).toBe(true);
+    found(w);
+    expect(w.watchdog.server).toMatchObject({ pid: 300, isUnattached: false });
+    expect(w.watchdog.server.health()).toBe('unsupported');
+  });
+
+  test('is nothing new where its process is found: no act, no run cut or continued, no restart', () => {
+    const w = world({ policy: { recover: { afterRestart: 'continue' } } });
+    w.tell({ kind: 'acts.paused' }).prompt('cut').exits().tell({ kind: 'restart.skipped' });
+    w.advance(SECOND).probeOk().connected().prompt('new').forget();
+    found(w).advance(SECOND);
+    expect(w.decisions).toEqual([]);
+    expect(w.health('new')).toBe('busy');
+    expect(w.watchdog.server.restarts).toBe(0);
+  });
+
+  test('stays down where it has ended by the time that its process is found', () => {
+    const w = world({ acts: false }).exits().advance(SECOND).probeOk();
+    found(w.exits(300).forget());
+    expect(w.decisions).toEqual([]);
+    expect(w.watchdog.server.pid).toBeUndefined();
+    expect(w.watchdog.server.health()).toBe('down');
+  });
+
+  test('keeps the process of a restart that began meanwhile', () => {
+    const w = found(world().exits()).restartDone(200);
+    expect(w.watchdog.server.pid).toBe(200);
+    expect(found(world().exits()).watchdog.server.pid).toBeUndefined();
+  });
+});
+
 describe('a server that does not answer', () => {
   test('is restarted after maxFailures probes where no stream vouches for it', () => {
     const w = world().lost().probeFails(2);
