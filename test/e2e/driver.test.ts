@@ -56,7 +56,8 @@ describe('prompt', () => {
     const { code, error } = await fails('prompt', prompt);
     expect(code).toBe(1);
     expect(error).toMatchObject({ kind: 'provider_failed', aborted: true, deleted: true });
-    expect(error.message).toMatch(/fake\/m1 said "Rate limit reached".*3600 s away/);
+    // On a slow machine some seconds of the hour have gone by when the driver hears of it.
+    expect(error.message).toMatch(/fake\/m1 said "Rate limit reached".*3[56]\d\d s away/);
     expect(bench.provider.count('later')).toBe(1);
   });
 
