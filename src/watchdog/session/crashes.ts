@@ -46,6 +46,8 @@ export class Crashes {
   readonly #quarantined = new Map<string, SessionFields>();
   /** Runs that were cut, while the server is not back yet. */
   #cut: readonly Cut[] = [];
+  /** Those of them whose person wants them aborted. */
+  readonly #unwanted = new Set<string>();
   /** Runs that will be told to go on, one after the other. */
   #queue: Waiting[] = [];
   #trial: { sessionID: string; since: number; began: boolean } | undefined;
@@ -119,12 +121,13 @@ export class Crashes {
 
   /** The server is healthy again: these runs go on. */
   resume(cut: readonly Cut[], isCrash: boolean, at: number): void {
+    const healthy = cut.filter((each) => wasWell(each) && !this.#unwanted.has(each.session.id));
     this.#cut = [];
+    this.#unwanted.clear();
     if (this.#context.policy.recover.afterRestart === 'none') {
       this.#queue = [];
       return;
     }
-    const healthy = cut.filter(wasWell);
     if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: false })));
     else for (const each of healthy) this.#continue({ ...each, onlyIfOpen: false }, 'restart', at);
     this.review(at);
@@ -231,6 +234,15 @@ export class Crashes {
     if (this.#trial?.sessionID === sessionID) return;
     this.#leaveQueue(sessionID);
     if (this.#quarantined.delete(sessionID)) this.version += 1;
+  }
+
+  /** A person wants the session aborted, so a run of it that was cut does not go on. */
+  abortRequested(sessionID: string): void {
+    this.#leaveQueue(sessionID);
+    const cut = this.#cut.filter(({ session }) => session.id !== sessionID);
+    if (cut.length < this.#cut.length) this.#unwanted.add(sessionID);
+    this.#cut = cut;
+    this.version += 1;
   }
 
   /** A reload has switched it off. */

@@ -94,15 +94,15 @@ function parkForQuota(
 
 /**
  * Whether the run may be continued: not that of a subagent, a ghost or a quarantined session, and not one that waited
- * for a person or has new input.
+ * for a person, has new input, or that a person wants aborted too, while our own abort is under way.
  */
 function mayBeContinued(
   context: Context,
-  { id, deleted, info, lastPrompt }: Session,
+  { id, deleted, info, lastPrompt, abortAskedBy }: Session,
   run: Run,
   wasCut = false,
 ): boolean {
-  if (context.isQuarantined(id)) return false;
+  if (context.isQuarantined(id) || abortAskedBy !== undefined) return false;
   const promptWaits = !wasCut && lastPrompt?.taken === false;
   return !deleted && info.parentID === undefined && !promptWaits && run.requests.size === 0;
 }

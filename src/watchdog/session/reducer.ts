@@ -131,6 +131,7 @@ export class SessionWatch {
     const session = this.#enter(sessionID, at);
     if (session !== undefined) {
       this.parking.usedBy(sessionID, 'let_go');
+      this.crashes.abortRequested(sessionID);
       abortRequested(this.#context, session, by, at);
     } else {
       const error = `${this.registry.active.size} sessions are active, more than can be watched`;

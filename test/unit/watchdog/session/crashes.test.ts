@@ -95,6 +95,22 @@ describe('after a crash', () => {
     expect(continues(crash(w))).toEqual(['b']);
   });
 
+  test('a run that a person has aborted since does not go on, be it in its turn or with the server', () => {
+    const abort = (w: World, sessionID: string) =>
+      w.tell({ kind: 'abort.requested', by: 'command', sessionID });
+    const inTurn = crash(atWork(world({ policy: on() }), 'a', 'b', 'c'));
+    abort(inTurn, 'b').abortWithdrawn('b', 'idle');
+    goesOn(inTurn, 'a').stepFinished('a').advance(SECOND);
+    expect(continues(inTurn)).toEqual(['a', 'c']);
+    const down = abort(atWork(world({ policy: on() }), 'a', 'b').exits(), 'a');
+    expect(down.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['b']);
+    down
+      .advance(5 * SECOND)
+      .restartDone()
+      .connected();
+    expect(continues(down)).toEqual(['b']);
+  });
+
   test('a session that somebody prompts while it waits for its turn is left to them', () => {
     const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
     w.prompt('b');

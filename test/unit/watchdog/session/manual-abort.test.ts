@@ -53,6 +53,21 @@ describe('an abort that a person asks for', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
+  test.each([
+    ['continued', { afterAbort: 'continue' }],
+    ['parked', { afterQuota: 'continue' }],
+  ] as const)(
+    'leaves no run to be %s that the one under way was sent against',
+    (_what, recover) => {
+      const w = world({ policy: { recover } }).prompt();
+      w.fails('s', 5, { nextInMs: 60 * MINUTE });
+      request(w).status('s', 'idle').abortDone();
+      expect(answers(w)).toMatchObject([{ outcome: 'done' }]);
+      expect(w.acts('continue')).toEqual([]);
+      expect(w.notes('session.parked')).toEqual([]);
+    },
+  );
+
   test('follows where the one under way was held back', () => {
     const w = request(world().prompt().fails('s', 5)).abortWithdrawn('s', 'busy');
     expect(w.aborts().map(({ reason, expect }) => [reason, expect])).toEqual([
