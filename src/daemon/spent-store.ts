@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import type { Clock } from '../lib/clock.js';
+import { amount } from '../opencode/token-counts.js';
 import type { Observation, Spent } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
 import { KeptFile } from './kept-file.js';
@@ -20,7 +21,7 @@ export const MAX_SPENT_BYTES = 2 * 1024 ** 2;
  */
 const POLL_MS = 60_000;
 
-const spent = z.object({ costUsd: z.number().nonnegative(), tokens: z.number().nonnegative() });
+const spent = z.object({ costUsd: amount, tokens: amount });
 const fileSchema = z.object({
   /** `2026-11-28`, in the daemon's time zone. */
   day: z.string(),

@@ -1,5 +1,13 @@
-/** Converts the token counts of a message from the form of both APIs to the driver's. */
+/** What opencode counted for a step or a session: how it is read, and its form in the driver. */
+import * as z from 'zod';
 import type { Tokens } from './driver-api.js';
+
+/**
+ * A cost or a count of tokens. opencode stored negative ones until May 2026 (seen with 1.2.15 and 1.14.39): it took
+ * cached tokens off an input that a provider had counted without them. Nothing costs less than nothing, and a sum that
+ * falls breaks budgets and metrics.
+ */
+export const amount = z.number().transform((value) => Math.max(0, value));
 
 export interface WireTokens {
   input?: number | undefined;

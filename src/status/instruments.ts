@@ -54,7 +54,8 @@ export class Instruments {
       registers: [this.registry],
       collect() {
         this.reset();
-        read((labels, value) => this.inc(labels, value));
+        // prom-client refuses to count down, and one refusal fails the whole scrape.
+        read((labels, value) => this.inc(labels, Math.max(0, value)));
       },
     });
   }

@@ -6,6 +6,7 @@ import * as z from 'zod';
 import type { Spent } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { MAX_PATH_CHARS } from '../monitor/directories.js';
+import { amount } from '../token-counts.js';
 
 /** Reads as undefined both what is absent and what has another shape. */
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
@@ -53,10 +54,10 @@ export const statuses = z.record(z.string(), z.unknown());
 
 /** What opencode counted for a step or a session. */
 const tokens = z.object({
-  input: maybe(z.number()),
-  output: maybe(z.number()),
-  reasoning: maybe(z.number()),
-  cache: maybe(z.object({ read: maybe(z.number()), write: maybe(z.number()) })),
+  input: maybe(amount),
+  output: maybe(amount),
+  reasoning: maybe(amount),
+  cache: maybe(z.object({ read: maybe(amount), write: maybe(amount) })),
 });
 
 export const session = z.object({
@@ -66,7 +67,7 @@ export const session = z.object({
   title: maybe(words(MAX_TITLE_CHARS)),
   /** What a program stored with the session when it was made (1.18). */
   metadata: maybe(z.record(z.string(), z.unknown())),
-  cost: maybe(z.number()),
+  cost: maybe(amount),
   tokens: maybe(tokens),
   time: maybe(
     z.object({
@@ -99,7 +100,7 @@ export const message = z.object({
   providerID: maybe(name),
   model: maybe(z.object({ providerID: name, modelID: name })),
   finish: maybe(name),
-  cost: maybe(z.number()),
+  cost: maybe(amount),
   tokens: maybe(tokens),
   /** `true` on the assistant message of a compaction; an object on every user message. */
   summary: z.unknown().optional(),
@@ -147,7 +148,7 @@ export const part = z.object({
   state: maybe(toolState),
   /** In a `step-finish`: why the model stopped, and what the step cost. */
   reason: maybe(name),
-  cost: maybe(z.number()),
+  cost: maybe(amount),
   tokens: maybe(tokens),
   /** In a `compaction`: true if nobody asked for it. */
   auto: maybe(z.boolean()),

@@ -6,6 +6,7 @@ import * as z from 'zod';
 import type { Spent } from '../../watchdog/observation.js';
 import { bounded } from '../http/errors.js';
 import { MAX_PATH_CHARS } from '../monitor/directories.js';
+import { amount } from '../token-counts.js';
 
 const maybe = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 const words = (max: number) => z.string().transform((text) => bounded(text, max));
@@ -19,10 +20,10 @@ const number = z.number();
 export const info = z.object({ version: z.string().max(100), pid: maybe(number) });
 
 const tokens = z.object({
-  input: maybe(number),
-  output: maybe(number),
-  reasoning: maybe(number),
-  cache: maybe(z.object({ read: maybe(number), write: maybe(number) })),
+  input: maybe(amount),
+  output: maybe(amount),
+  reasoning: maybe(amount),
+  cache: maybe(z.object({ read: maybe(amount), write: maybe(amount) })),
 });
 export type WireTokens = z.infer<typeof tokens>;
 
@@ -54,7 +55,7 @@ export const session = z.object({
   title: maybe(words(300)),
   location: maybe(place),
   metadata: maybe(z.record(z.string(), z.unknown())),
-  cost: maybe(number),
+  cost: maybe(amount),
   tokens: maybe(tokens),
   time: maybe(z.object({ created: maybe(number), updated: maybe(number) })),
 });
@@ -110,7 +111,7 @@ export const message = z.object({
   metadata: maybe(z.record(z.string(), z.unknown())),
   finish: maybe(name),
   error: maybe(error),
-  cost: maybe(number),
+  cost: maybe(amount),
   tokens: maybe(tokens),
   retry: maybe(retry),
   content: z
@@ -147,7 +148,7 @@ export const eventData = z.object({
   agent: maybe(name),
   model: maybe(model),
   finish: maybe(name),
-  cost: maybe(number),
+  cost: maybe(amount),
   tokens: maybe(tokens),
   id: maybe(id),
   requestID: maybe(id),

@@ -99,6 +99,17 @@ describe('what the day has spent', () => {
     expect(problems).toEqual([]);
   });
 
+  it('is read where an earlier version wrote a negative amount', () => {
+    const spent = { costUsd: 4, tokens: 4_000 };
+    const totals = { a: { costUsd: -0.001, tokens: 80_000 } };
+    const file = JSON.stringify({ day: '2026-11-28', spent, totals });
+    writeFileSync(join(directory, 'spent.json'), file, { mode: 0o600 });
+    const { store, today } = daemon();
+    expect(today()).toEqual(spent);
+    expect(problems).toEqual([]);
+    store.stop();
+  });
+
   it.each(['{', '{"day":1}'])('is nothing where the file holds %s, and that is said', (text) => {
     writeFileSync(join(directory, 'spent.json'), text, { mode: 0o600 });
     const { store, today } = daemon();

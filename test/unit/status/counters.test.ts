@@ -56,3 +56,9 @@ it('the time to an abort is that of the run that crossed the limit, and no perso
   take('session.aborted', { sessionID: 's4', reason: 'loop' }, 2_000);
   expect([await seconds('count'), await seconds('sum')]).toEqual([1, 2]);
 });
+
+it('a negative value does not fail the scrape', async () => {
+  const make = new Instruments();
+  make.follow('cost_usd', 'Cost.', (set) => set({}, -0.001));
+  expect(await make.registry.metrics()).toContain('opencode_watchdog_cost_usd_total 0');
+});
