@@ -153,6 +153,31 @@ export function maskUrl(text: string): string {
   return `${new URL(text).origin}/${MASK}`;
 }
 
+/** Shorter parts of a URL are ordinary words, and ids that a log may show. */
+const MIN_URL_SECRET = 8;
+
+/** The parts of a webhook's URL that may be its token, as they are sent and decoded: whoever got it may quote any. */
+export function secretsInUrl(url: string): Revealable[] {
+  const { pathname, search, searchParams } = new URL(url);
+  const parts = [
+    `${pathname}${search}`,
+    pathname,
+    ...pathname.split('/'),
+    ...searchParams.values(),
+  ];
+  return [...parts, ...parts.map(decoded)]
+    .filter((part) => part.length >= MIN_URL_SECRET)
+    .map((part) => ({ reveal: () => part }));
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 const moreWords = (amount: number) => `… and ${amount} more`;
 
 /** How long a list was before it was cut. */

@@ -22,9 +22,9 @@ interface Taken {
   at: number;
 }
 
-/** Answers with each status in turn, and with the last one for ever. `hang` never answers. */
+/** Answers with each status in turn, and with the last one for ever. `hang` never answers; `quote` refuses the path. */
 async function receiver(
-  ...answers: Array<number | 'hang' | { status: number; retryAfter: string }>
+  ...answers: Array<number | 'hang' | 'quote' | { status: number; retryAfter: string }>
 ) {
   const taken: Taken[] = [];
   const server = createServer(async (request, response) => {
@@ -35,6 +35,12 @@ async function receiver(
       at: performance.now(),
     });
     if (answer === 'hang') return;
+    if (answer === 'quote') {
+      const path = request.url ?? '';
+      const says = { error: 'not found', path, decoded: decodeURIComponent(path) };
+      response.writeHead(404).end(JSON.stringify(says));
+      return;
+    }
     if (typeof answer === 'number')
       response.writeHead(answer, { location: '/elsewhere' }).end('{}');
     else response.writeHead(answer.status, { 'retry-after': answer.retryAfter }).end();
@@ -187,6 +193,17 @@ describe('a webhook', () => {
     await waitFor(() => nobody.said('notify.failed').length === 1, { interval: 5 });
     for (const each of [h, other, nobody])
       expect(JSON.stringify(each.lines)).not.toContain('T0KEN');
+  });
+
+  it('masks its path in what the receiver says', async () => {
+    const { url } = await receiver('quote');
+    const h = hook(`${url}/second%20part?room=R00M-in-the-query`);
+    h.stuck('ses_1');
+    await waitFor(() => h.said('notify.failed').length === 1, { interval: 5 });
+    expect(h.said('notify.failed')).toMatchObject([
+      { error: expect.stringMatching(/^status 404: {"error":"not found","path":"\[secret\]"/) },
+    ]);
+    expect(JSON.stringify(h.lines)).not.toMatch(/T0KEN|R00M|second.{1,3}part/);
   });
 
   it('does not carry its token along where it is sent elsewhere', async () => {

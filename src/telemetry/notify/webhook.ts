@@ -9,6 +9,7 @@ import { BoundedSet } from '../../lib/bounded.js';
 import { type Clock, sleep, type Timer } from '../../lib/clock.js';
 import { printable } from '../../lib/printable.js';
 import { quietFor } from '../../lib/quiet-hours.js';
+import { createRedactor, type Redactor, secretsInUrl } from '../../lib/redaction.js';
 import type { Telemetry, TelemetryRecord } from '../logger.js';
 import { type Digest, messageTo, type WebhookFormat } from './message.js';
 import { CHATTER, isUrgent, topicOf } from './topic.js';
@@ -82,6 +83,8 @@ export class Webhook {
   readonly #wanted: ReadonlySet<string>;
   /** The URL's path may contain a token, so only the host is ever named. */
   readonly #host: string;
+  /** A receiver that refuses may quote the path, so its words are masked. */
+  readonly #redactor: Redactor;
   /** A token in the path must not be sent on to anybody else: undici's `request` follows no redirect. */
   readonly #agent = new Agent();
   readonly #stopping = new AbortController();
@@ -101,6 +104,7 @@ export class Webhook {
     this.#limits = { ...WEBHOOK_LIMITS, ...options.limits };
     this.#wanted = new Set(options.events);
     this.#host = new URL(options.url).host;
+    this.#redactor = createRedactor(secretsInUrl(options.url));
   }
 
   take(record: TelemetryRecord): void {
@@ -254,7 +258,7 @@ export class Webhook {
         signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#stopping.signal]),
       });
       const status = response.statusCode;
-      const said = await beginningOf(response.body);
+      const said = this.#redactor.text(await beginningOf(response.body), QUOTED);
       if (status >= 200 && status < 300) return { kind: 'taken' };
       const error = `status ${status}${said === '' ? '' : `: ${said}`}`;
       // A timeout, "too early", "too many" and the service's own failures are worth another try. Other refusals stay
@@ -264,7 +268,7 @@ export class Webhook {
       const afterMs = retryAfter(response.headers['retry-after'], this.#o.clock.epoch());
       return { kind: 'failed', error, ...(afterMs === undefined ? {} : { afterMs }) };
     } catch (error) {
-      return { kind: 'failed', error: wordsOf(error, timeoutMs) };
+      return { kind: 'failed', error: this.#redactor.text(wordsOf(error, timeoutMs)) };
     }
   }
 }
@@ -284,7 +288,7 @@ async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
     // Leaving the loop releases the connection.
     if (length >= READ_BYTES) break;
   }
-  return printable(Buffer.concat(chunks).toString('utf8').trim(), 'line').slice(0, QUOTED);
+  return printable(Buffer.concat(chunks).toString('utf8').trim(), 'line');
 }
 
 /** The wait in ms. The header has seconds or a date (RFC 9110, section 10.2.3). */

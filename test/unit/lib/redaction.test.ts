@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRedactor } from '../../../src/lib/redaction.js';
+import { createRedactor, secretsInUrl } from '../../../src/lib/redaction.js';
 import { runs } from '../../support/mutate.js';
 import { captured } from '../telemetry/fixtures.js';
 
@@ -133,4 +133,15 @@ describe('redaction', () => {
       { numRuns: runs(300) },
     );
   });
+});
+
+it('knows the parts of a webhook’s URL that may be its token, sent or decoded', () => {
+  const url = 'https://hooks.test/services/T01/%C3%BCber-geheim?thread=abcdefgh12&x=1';
+  const { text } = createRedactor(secretsInUrl(url));
+  expect(text('no hook at /services/T01/%C3%BCber-geheim?thread=abcdefgh12&x=1')).toBe(
+    'no hook at [secret]',
+  );
+  expect(text('T01 has no über-geheim')).toBe('T01 has no [secret]');
+  expect(text('T01: abcdefgh12 unknown')).toBe('T01: [secret] unknown');
+  expect(createRedactor(secretsInUrl('https://h.test/%E0%A4')).text('as it is')).toBe('as it is');
 });
