@@ -54,3 +54,24 @@ it.each([
   await waitFor(() => daemon.child.exitCode !== null, { what: 'the end of the daemon' });
   expect(await daemon.stop()).toBe(1);
 });
+
+it('a test that waits for an event of a daemon that has ended fails at once, and says how it ended', async () => {
+  const daemon = await daemonWith(
+    `process.on('SIGURG', () => { throw new TypeError('a fault of ours'); });`,
+  );
+  await daemon.saw('server.healthy');
+  const waits = daemon.saw('session.stuck', {}, 600_000);
+  daemon.child.kill('SIGURG');
+  await expect(waits).rejects.toThrow(
+    /no session\.stuck \{\}: the daemon has ended \(exit code 1\); the log's end:\n.*a fault of ours/s,
+  );
+  // What the log holds is found all the same.
+  expect(await daemon.saw('daemon.stopped')).toMatchObject({ exitCode: 1 });
+  await daemon.stop();
+});
+
+it('a test that waits for an event of a daemon that was killed names the signal', async () => {
+  const daemon = await daemonWith('');
+  const waits = daemon.saw('session.stuck', {}, 600_000);
+  await Promise.all([expect(waits).rejects.toThrow('ended (SIGKILL)'), daemon.stop('SIGKILL')]);
+});

@@ -44,7 +44,7 @@ export interface TestDaemon {
   /** Everything that it printed, stderr included: for tests that a secret is not in it. */
   output(): string;
   events(event: string, where?: Partial<LogLine>): LogLine[];
-  /** Waits for the first line of this event whose fields equal `where`. */
+  /** Waits for the first line of this event whose fields equal `where`. Fails as soon as the daemon has ended. */
   saw(event: string, where?: Partial<LogLine>, timeout?: number): Promise<LogLine>;
   /** Sends SIGTERM by default, and returns the exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
@@ -66,6 +66,11 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   });
   createInterface({ input: child.stderr }).on('line', (line) => raw.push(line));
   const exited = once(child, 'exit');
+  const ended = new AbortController();
+  // Not `exit`: by now its last lines are read too.
+  child.once('close', (code, signal) => {
+    ended.abort(new Error(`the daemon has ended (${signal ?? `exit code ${code}`})`));
+  });
   const events = (event: string, where: Partial<LogLine> = {}) =>
     lines.filter(
       (line) =>
@@ -80,10 +85,12 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
     async saw(event, where = {}, timeout = 60_000) {
       const what = `${event} ${JSON.stringify(where)}`;
       try {
-        return await waitFor(() => events(event, where)[0], { timeout, what });
+        const { signal } = ended;
+        return await waitFor(() => events(event, where)[0], { timeout, what, signal });
       } catch (cause) {
         const telling = raw.filter((line) => !REPEATED.test(line)).slice(-40);
-        throw new Error(`no ${what}; the log's end:\n${telling.join('\n')}`, { cause });
+        const why = cause instanceof Error ? cause.message : String(cause);
+        throw new Error(`no ${what}: ${why}; the log's end:\n${telling.join('\n')}`, { cause });
       }
     },
     async stop(signal = 'SIGTERM') {

@@ -8,6 +8,8 @@ export interface WaitOptions {
   timeout?: number;
   /** Milliseconds between two calls of `look`. */
   interval?: number;
+  /** Aborted when there is nothing more to wait for. One more look is taken, then the wait fails with its reason. */
+  signal?: AbortSignal;
 }
 
 export const pause = (ms: number): Promise<void> =>
@@ -19,12 +21,13 @@ export const pause = (ms: number): Promise<void> =>
  */
 export async function waitFor<T>(
   look: () => T | Promise<T>,
-  { what = 'a condition', timeout = 30_000, interval = 50 }: WaitOptions = {},
+  { what = 'a condition', timeout = 30_000, interval = 50, signal }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
   const began = Date.now();
   let limit = timeout;
   let last: unknown;
   for (;;) {
+    const isLast = signal?.aborted;
     try {
       const value = await look();
       if (value) return value;
@@ -32,6 +35,7 @@ export async function waitFor<T>(
     } catch (error) {
       last = error;
     }
+    if (isLast) throw signal?.reason;
     // Measured only now: a wait that ends in time costs nothing.
     if (Date.now() - began >= limit) {
       limit = timeout * (await measureSlowness());
