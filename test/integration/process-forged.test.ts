@@ -19,7 +19,7 @@ import { createServer } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { serverKey } from '../../src/lib/state-dir.js';
 import { createControl } from '../../src/process/control/auto.js';
@@ -110,13 +110,13 @@ describe('a forged record of a started server', () => {
 
 describe('the lock and the socket', () => {
   let dir: string;
-  const before = process.env.TMPDIR;
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'watchdog-forged-'));
+    // The lock has a place in the temporary folder, which the machine's other daemons and tests share.
+    vi.stubEnv('TMPDIR', dir);
   });
   afterEach(() => {
-    if (before === undefined) delete process.env.TMPDIR;
-    else process.env.TMPDIR = before;
+    vi.unstubAllEnvs();
     rmSync(dir, { recursive: true });
   });
 
@@ -124,7 +124,6 @@ describe('the lock and the socket', () => {
     `a claim that another user has laid in the shared temporary folder keeps nobody from starting${needsRoot}`,
     async () => {
       const url = 'http://localhost:4096';
-      process.env.TMPDIR = dir;
       const base = join(dir, `opencode-watchdog-${process.geteuid?.()}`);
       const place = join(base, `lock-${serverKey(url)}`);
       mkdirSync(place, { recursive: true, mode: 0o755 });

@@ -31,8 +31,11 @@ vi.mock('node:fs', async (original) => {
 let dir: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'watchdog-full-'));
+  // The lock has a place in the temporary folder, which the machine's other daemons and tests share.
+  vi.stubEnv('TMPDIR', dir);
 });
 afterEach(() => {
+  vi.unstubAllEnvs();
   disk.full = undefined;
   rmSync(dir, { recursive: true });
 });
