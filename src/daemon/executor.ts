@@ -57,6 +57,9 @@ const INTERRUPT_MS = 2_000;
 /** A probe of a busy server may take this long. */
 const ASK_MS = 5_000;
 
+/** The acts that a dry run and a pause leave undone. */
+type Doable = Exclude<Act, { act: 'inspect' | 'withdraw' }>;
+
 export interface ExecutorOptions {
   client: ServerApi;
   control: ServerControl;
@@ -104,15 +107,19 @@ export class Executor {
         this.#aborts.get(act.sessionID)?.abort();
         return;
       case 'give_up':
-        if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
-        else if (this.#o.paused()) this.#pretend(act, 'paused');
-        else this.#o.giveUp(act.restarts);
+        if (!this.#isLeft(act)) this.#o.giveUp(act.restarts);
         return;
       default:
-        if (this.#o.config.dryRun) this.#pretend(act, 'dryRun');
-        else if (this.#o.paused() && !isManual(act)) this.#pretend(act, 'paused');
-        else this.#start(this.#perform(act), act.act);
+        if (!this.#isLeft(act)) this.#start(this.#perform(act), act.act);
     }
+  }
+
+  /** Only pretends the act in a dry run and in a pause. Asked again when an act that waited gets its turn. */
+  #isLeft(act: Doable): boolean {
+    const { config, paused } = this.#o;
+    const because = config.dryRun ? 'dryRun' : paused() && !isManual(act) ? 'paused' : undefined;
+    if (because !== undefined) this.#pretend(act, because);
+    return because !== undefined;
   }
 
   /** Cancels everything that is under way and waits until it has ended. */
@@ -122,7 +129,7 @@ export class Executor {
     await Promise.allSettled([...this.#running]);
   }
 
-  #pretend(act: Exclude<Act, { act: 'inspect' | 'withdraw' }>, because: 'dryRun' | 'paused'): void {
+  #pretend(act: Doable, because: 'dryRun' | 'paused'): void {
     const { clock, observe, telemetry } = this.#o;
     const { act: name, ...fields } = act;
     telemetry.emit('act.skipped', {
@@ -139,7 +146,7 @@ export class Executor {
     });
   }
 
-  #perform(act: Exclude<Act, { act: 'inspect' | 'withdraw' | 'give_up' }>): Promise<void> {
+  #perform(act: Exclude<Doable, { act: 'give_up' }>): Promise<void> {
     switch (act.act) {
       case 'abort':
         return this.#abort(act);
@@ -152,10 +159,17 @@ export class Executor {
       case 'dispose':
         return this.#dispose(act);
       case 'continue':
-        return this.#promptSlots.take(() => this.#continue(act));
+        return this.#inTurn(act, () => this.#continue(act));
       case 'reject':
-        return this.#promptSlots.take(() => this.#reject(act));
+        return this.#inTurn(act, () => this.#reject(act));
     }
+  }
+
+  #inTurn(act: Doable, perform: () => Promise<void>): Promise<void> {
+    return this.#promptSlots.take(async () => {
+      this.#stopping.signal.throwIfAborted();
+      if (!this.#isLeft(act)) await perform();
+    });
   }
 
   #start(work: Promise<void>, doing: string): void {
@@ -173,8 +187,9 @@ export class Executor {
     const withdraw = new AbortController();
     this.#aborts.set(sessionID, withdraw);
     try {
-      const end = await this.#abortSlots.take(() => {
+      const end = await this.#abortSlots.take(async () => {
         this.#stopping.signal.throwIfAborted();
+        if (this.#isLeft(act)) return undefined;
         return abortSession(client, clock, {
           sessionID,
           directory: act.directory,
@@ -187,7 +202,7 @@ export class Executor {
       });
       // A restart cut this run, and another abort of the same session is under way by now: this result is not that
       // abort's.
-      if (this.#aborts.get(sessionID) !== withdraw) return;
+      if (end === undefined || this.#aborts.get(sessionID) !== withdraw) return;
       observe(abortEnd(end, sessionID, clock.now()));
     } catch (err) {
       // This should not happen, but without an answer the session would stay in `aborting` for ever.

@@ -1,7 +1,12 @@
 /** The executor: every act that is decided ends in exactly one observation, whatever becomes of it. */
 import { describe, expect, it } from 'vitest';
 import { type Config, defaultConfig } from '../../../src/config/schema.js';
-import { Executor, type ExecutorOptions, MAX_ABORTS } from '../../../src/daemon/executor.js';
+import {
+  Executor,
+  type ExecutorOptions,
+  MAX_ABORTS,
+  MAX_PROMPTS,
+} from '../../../src/daemon/executor.js';
 import type { OpencodeClient, ProbeResult } from '../../../src/opencode/v1/client.js';
 import {
   ControlError,
@@ -30,6 +35,13 @@ const ABORT: Act = {
   waits: false,
 };
 const RESTART: Act = { act: 'restart', reason: 'wedged' };
+const CONTINUE: Act = {
+  act: 'continue',
+  because: 'restart',
+  sessionID: 'ses_1',
+  directory: '/a',
+  count: 1,
+};
 const REJECT: Act = {
   act: 'reject',
   sessionID: 'ses_1',
@@ -69,6 +81,8 @@ class World {
         if (this.abortWorks) this.status = undefined;
       },
       probe: async () => this.probe,
+      lastMessage: async () => undefined,
+      prompt: async () => {},
       rejectRequest: async () => {
         this.did.push('reject');
         if (!this.rejectWorks) throw new Error('did not answer within 3000 ms');
@@ -402,6 +416,31 @@ describe('continuing the process', () => {
         { event: 'act.skipped', fields: { act: 'continue_process' } },
       ]);
     }
+  });
+});
+
+describe('an act that waits for its turn', () => {
+  it.each<[string, number, (sessionID: string) => Act]>([
+    ['abort', MAX_ABORTS, (sessionID) => ({ ...ABORT, sessionID })],
+    ['continue', MAX_PROMPTS, (sessionID) => ({ ...CONTINUE, sessionID })],
+  ])('is left if a pause begins meanwhile: %s', async (act, atATime, of) => {
+    let isPaused = false;
+    const world = new World({ paused: () => isPaused });
+    let release = () => {};
+    world.answer = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    for (let i = 0; i <= atATime; i += 1) world.executor.do(of(`ses_${i}`));
+    await settle();
+    isPaused = true;
+    release();
+    await world.clock.advance(40_000);
+    const skipped = world.seen.filter(({ kind }) => kind === `${act}.skipped`);
+    expect(skipped).toMatchObject([{ sessionID: `ses_${atATime}` }]);
+    expect(world.seen).toHaveLength(atATime + 1);
+    expect(world.logged).toMatchObject([
+      { event: 'act.skipped', fields: { act, because: 'paused' } },
+    ]);
   });
 });
 
