@@ -306,6 +306,7 @@ export class EventLoop {
     this.#healthReporter.stop();
     this.#spent.stop();
     this.#runs.stop();
+    this.#parked.stop();
     await Promise.all([this.#monitor.stop(), this.#executor.stop(), this.#reattach.cancel()]);
     this.#timer?.cancel();
     this.#o.clock.stop();

@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import type * as z from 'zod';
 import { readPrivateFile, writePrivateFile } from '../lib/state-dir.js';
 
+/** A write that failed is tried again after this many ms: a full disk may have room again. */
+export const WRITE_AGAIN_MS = 5_000;
+
 export interface KeptFileOptions<T> {
   /** The folder of the file. Undefined if nothing can be kept: the content then lives in memory only. */
   directory: string | undefined;
@@ -59,11 +62,11 @@ export class KeptFile<T> {
     }
   }
 
-  /** Replaces what is kept. Writes nothing if it has not changed. */
-  write(content: T): void {
-    if (this.#path === undefined) return;
+  /** Replaces what is kept. Writes nothing if it has not changed. Returns false if it could not be written. */
+  write(content: T): boolean {
+    if (this.#path === undefined) return true;
     const text = JSON.stringify(content);
-    if (text === this.#written) return;
+    if (text === this.#written) return true;
     try {
       writePrivateFile(this.#path, text);
       this.#written = text;
@@ -72,5 +75,6 @@ export class KeptFile<T> {
       if (!this.#isBroken) this.#o.onProblem((error as Error).message);
       this.#isBroken = true;
     }
+    return !this.#isBroken;
   }
 }

@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.js';
 import { defined } from '../lib/defined.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
-import { KeptFile } from './kept-file.js';
+import { KeptFile, WRITE_AGAIN_MS } from './kept-file.js';
 
 /**
  * Bytes of the file with the parked runs. Enough for 500 of them. At the limit: a larger file was not written by us,
@@ -50,7 +50,9 @@ export interface ParkedStoreOptions {
 export class ParkedStore {
   readonly #o: ParkedStoreOptions;
   readonly #file: KeptFile<z.infer<typeof fileSchema>>;
+  /** Of what is written. */
   #version = 0;
+  #nextWriteAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ParkedStoreOptions) {
     this.#o = options;
@@ -88,14 +90,22 @@ export class ParkedStore {
   /** To be called with every turn of the loop: writes what has changed. */
   keep(): void {
     const { watchdog, clock } = this.#o;
-    if (watchdog.parkedVersion === this.#version) return;
-    this.#version = watchdog.parkedVersion;
+    const version = watchdog.parkedVersion;
+    const now = clock.now();
+    if (version === this.#version || now < this.#nextWriteAt) return;
     const epoch = clock.epoch();
-    const runs = watchdog.parked(clock.now()).map(({ inMs, forMs, ...run }) => ({
+    const runs = watchdog.parked(now).map(({ inMs, forMs, ...run }) => ({
       ...run,
       parkedAt: Math.round(epoch - forMs),
       until: Math.round(epoch + inMs),
     }));
-    this.#file.write({ runs });
+    if (this.#file.write({ runs })) this.#version = version;
+    else this.#nextWriteAt = now + WRITE_AGAIN_MS;
+  }
+
+  /** The daemon ends: what a full disk refused is tried once more. */
+  stop(): void {
+    this.#nextWriteAt = Number.NEGATIVE_INFINITY;
+    this.keep();
   }
 }

@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../lib/clock.js';
 import { defined } from '../lib/defined.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Watchdog } from '../watchdog/watchdog.js';
-import { KeptFile } from './kept-file.js';
+import { KeptFile, WRITE_AGAIN_MS } from './kept-file.js';
 
 /**
  * Bytes of the file with the runs at work. Enough for a thousand of them. At the limit: a larger file was not written
@@ -97,14 +97,14 @@ export class RunsStore {
 
   /** To be called with every turn of the loop: what has changed is written soon. */
   keep(): void {
-    const { watchdog, clock, wanted } = this.#o;
+    const { watchdog, wanted } = this.#o;
     if (!this.#started) return;
     const { version } = watchdog.crashes;
     const { pid } = watchdog.server;
     if ((version === this.#version && pid === this.#serverPid) || !wanted()) return;
     this.#version = version;
     this.#serverPid = pid;
-    this.#timer ??= clock.after(WRITE_AFTER_MS, () => this.#write(), { unref: true });
+    this.#timer ??= this.#writeAfter(WRITE_AFTER_MS);
   }
 
   /** The runs that end with the daemon now end because it was stopped: that is no crash. */
@@ -115,10 +115,16 @@ export class RunsStore {
     else this.#file.drop();
   }
 
-  #write(more: { wasStopped?: true } = {}): void {
-    this.#timer = undefined;
+  #writeAfter(ms: number): Timer {
+    const write = () => {
+      this.#timer = this.#write() ? undefined : this.#writeAfter(WRITE_AGAIN_MS);
+    };
+    return this.#o.clock.after(ms, write, { unref: true });
+  }
+
+  #write(more: { wasStopped?: true } = {}): boolean {
     const { crashes, server } = this.#o.watchdog;
-    this.#file.write({
+    return this.#file.write({
       ...more,
       serverPid: server.pid,
       runs: crashes.atWork(),

@@ -1,5 +1,5 @@
 /** Parked runs wait on through a restart of the daemon: by the wall clock, and without a wrong file's harm. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -68,3 +68,27 @@ test('a broken file is said once, and parks nobody', () => {
   expect(seen).toEqual([]);
   expect(problems).toMatchObject([expect.stringContaining('parked.json is not read')]);
 });
+
+test.each(['a turn of the loop some seconds later', 'the stop'])(
+  'what could not be written is written by %s',
+  async (when) => {
+    const clock = new FakeClock(1_000);
+    const { made, watchdog, problems } = store(clock, [RUN]);
+    made.start();
+    // A folder in its place refuses the file as a full disk does.
+    mkdirSync(join(directory, 'parked.json'));
+    watchdog.parkedVersion = 1;
+    made.keep();
+    made.keep();
+    expect(problems).toHaveLength(1);
+    rmSync(join(directory, 'parked.json'), { recursive: true });
+    if (when === 'the stop') made.stop();
+    else {
+      await clock.advance(5_000);
+      made.keep();
+    }
+    const next = store(clock);
+    next.made.start();
+    expect(next.seen).toMatchObject([{ runs: [{ sessionID: 'ses_1' }] }]);
+  },
+);

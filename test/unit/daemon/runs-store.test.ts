@@ -1,5 +1,5 @@
 /** The runs at work are known to the next daemon, also where this one had no time to say good-bye. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -104,6 +104,22 @@ test('a turn of the loop during the first probe overwrites nothing', async () =>
   await clock.advance(1_500);
   next.made.start();
   expect(next.seen).toEqual([{ ...RESTORED, wasStopped: true }]);
+});
+
+test('what could not be written is written some seconds later', async () => {
+  const clock = new FakeClock(1_000);
+  const { made, problems } = store(clock);
+  made.start();
+  // A folder in its place refuses the file as a full disk does.
+  mkdirSync(join(directory, 'runs.json'));
+  made.keep();
+  await clock.advance(1_000);
+  expect(problems).toHaveLength(1);
+  rmSync(join(directory, 'runs.json'), { recursive: true });
+  await clock.advance(5_000);
+  const next = store(clock);
+  next.made.start();
+  expect(next.seen).toEqual([RESTORED]);
 });
 
 test('nothing is written or told where nobody asks for it', async () => {
