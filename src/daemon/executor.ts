@@ -15,6 +15,7 @@ import { continueSession } from '../opencode/actions/continue.js';
 import { disposeDirectory } from '../opencode/actions/dispose.js';
 import { disposeEnd } from '../opencode/actions/dispose-steps.js';
 import type { ServerApi } from '../opencode/server-api.js';
+import { attached } from '../process/control/attached.js';
 import {
   ControlError,
   type RestartedServer,
@@ -324,13 +325,7 @@ export class Executor {
     const began = clock.now();
     const answer = await this.#answer();
     if (answer !== undefined) {
-      const { version } = answer;
-      const identity = await control.attach(signal);
-      return {
-        tookMs: clock.now() - began,
-        ...(identity && { pid: identity.pid }),
-        ...(version !== undefined && { version }),
-      };
+      return attached(control, { ...answer, tookMs: clock.now() - began }, signal);
     }
     signal.throwIfAborted();
     try {

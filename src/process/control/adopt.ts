@@ -12,6 +12,7 @@ import {
   readLaunchSpec,
 } from '../server/launch-spec.js';
 import type { LocalOptions, Proven } from '../server/local-server.js';
+import { attached } from './attached.js';
 import {
   ControlError,
   type OnStarting,
@@ -97,6 +98,6 @@ export class AdoptControl extends LocalControl {
         { serverAlive: false },
       );
     }
-    return this.attached(outcome, signal);
+    return attached(this, outcome, signal);
   }
 }

@@ -6,6 +6,7 @@ import { type CommandResult, runCommand } from '../run-command.js';
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
+import { attached } from './attached.js';
 import {
   ControlError,
   type ControlMode,
@@ -37,7 +38,7 @@ export class CommandControl extends LocalControl {
     const health = await deps.isHealthy(signal);
     signal.throwIfAborted();
     if (health !== null) {
-      return this.attached({ kind: 'healthy', ...health, tookMs: clock.now() - began }, signal);
+      return attached(this, { ...health, tookMs: clock.now() - began }, signal);
     }
     onStarting?.();
     return this.runCommand(this.#options.restartCommand, signal, undefined);
@@ -95,13 +96,7 @@ export class CommandControl extends LocalControl {
         : `no healthy server was seen within ${startTimeoutMs} ms (server.startTimeout)`;
       await this.#fail(`the restart command \`${words}\` said success, but ${why}`, old, signal);
     }
-    const identity = await this.attach(signal);
-    return {
-      tookMs: clock.now() - began,
-      ...(identity && { pid: identity.pid }),
-      ...(outcome.kind === 'healthy' &&
-        outcome.version !== undefined && { version: outcome.version }),
-    };
+    return attached(this, { ...outcome, tookMs: clock.now() - began }, signal);
   }
 
   async #isSame(old: ProcessRef | undefined): Promise<boolean> {

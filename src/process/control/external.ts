@@ -6,6 +6,7 @@ import { awaitHealth, type HealthOutcome } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { isLocalHost } from '../table/port.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
+import { attached } from './attached.js';
 import {
   ControlError,
   type OnStarting,
@@ -93,6 +94,6 @@ export class ExternalControl extends LocalControl {
         { serverAlive: false },
       );
     }
-    return this.attached(outcome, signal);
+    return attached(this, outcome, signal);
   }
 }

@@ -4,7 +4,7 @@
 
 import { describeProcess } from '../identity/describe.js';
 import type { Finding } from '../identity/identity.js';
-import { awaitHealth, type HealthOutcome } from '../server/await-health.js';
+import { awaitHealth } from '../server/await-health.js';
 import type { LaunchSpec } from '../server/launch-spec.js';
 import { type LocalOptions, LocalServer, type Proven } from '../server/local-server.js';
 import type { TreeUsage } from '../table/memory.js';
@@ -99,19 +99,6 @@ export abstract class LocalControl implements ServerControl {
     } finally {
       this.local.release();
     }
-  }
-
-  /** Watches a server that somebody else has started. */
-  protected async attached(
-    { version, tookMs }: Extract<HealthOutcome, { kind: 'healthy' }>,
-    signal: AbortSignal,
-  ): Promise<StartedServer> {
-    const identity = await this.attach(signal);
-    return {
-      tookMs,
-      ...(identity && { pid: identity.pid }),
-      ...(version !== undefined && { version }),
-    };
   }
 
   /** Called with the server that was found, before it is watched. */

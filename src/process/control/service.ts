@@ -8,6 +8,7 @@
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { sameProcess } from '../table/process-table.js';
+import { attached } from './attached.js';
 import { CommandControl } from './command.js';
 import type {
   AttachOptions,
@@ -86,6 +87,6 @@ export class ServiceControl extends CommandControl {
     const { deps, clock, respawnMs = RESPAWN_MS } = this.#options;
     const outcome = await awaitHealth({ deps, clock, timeoutMs: respawnMs, signal });
     if (outcome.kind !== 'healthy') return undefined;
-    return this.attached(outcome, signal);
+    return attached(this, outcome, signal);
   }
 }
