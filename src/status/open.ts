@@ -138,7 +138,7 @@ class StatusService {
       onError,
     };
     this.#server = createEndpoint({ ...routes, auth }, clock);
-    if (healthSocket !== undefined && address.kind === 'tcp') {
+    if (healthSocket !== undefined) {
       const health = new Auth({ host: undefined, loopback: true, token: undefined, acts: false });
       this.#health = createEndpoint({ ...routes, auth: health }, clock);
       await this.#listenForHealth(this.#health, healthSocket);

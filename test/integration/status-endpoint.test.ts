@@ -547,8 +547,11 @@ describe('where it listens', () => {
         const code = `require('fs').mkdirSync(${JSON.stringify(join(folder, 'run'))});require('net').createServer().listen(${JSON.stringify(path)},()=>process.kill(process.pid,'SIGKILL'))`;
         execFile(process.execPath, ['-e', code], () => resolve());
       });
-      const w = await openWorld({ address: { kind: 'unix', path } });
+      const healthSocket = join(folder, 'run', 'opencode-watchdog-x.health');
+      const w = await openWorld({ address: { kind: 'unix', path }, healthSocket });
       expect(w.lines.map(({ event }) => event)).toEqual(['status.listening']);
+      // The probe finds it without the configuration, which names the other one.
+      expect((await ask(w, '/healthz', { socketPath: healthSocket })).status).toBe(200);
       expect((await stat(path)).mode & 0o777).toBe(0o600);
       const got = await ask(w, '/status', { socketPath: path, headers: { host: 'anything' } });
       expect(got.status).toBe(200);

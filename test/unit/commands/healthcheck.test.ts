@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { healthcheck } from '../../../src/commands/healthcheck.js';
+import { healthSocketPath } from '../../../src/config/health-socket.js';
 
 describe('healthcheck', () => {
   let folder: string;
@@ -68,5 +69,60 @@ describe('healthcheck', () => {
     writeFileSync(config, 'status: { listen: off }\n');
     expect(await healthcheck({ config })).toBe(1);
     expect(await healthcheck({ config: join(folder, 'missing.yaml') })).toBe(1);
+  });
+
+  describe('asks the socket in the runtime directory before it reads the configuration', () => {
+    const sockets: Server[] = [];
+
+    beforeEach(() => {
+      vi.stubEnv('RUNTIME_DIRECTORY', folder);
+      // A typo in a ConfigMap, for instance.
+      writeFileSync(config, 'retry: { maxAttemps: 2 }\n');
+      vi.stubEnv('OPENCODE_WATCHDOG_CONFIG', config);
+    });
+
+    afterEach(() => {
+      vi.unstubAllEnvs();
+      for (const each of sockets.splice(0)) each.close();
+    });
+
+    async function socketOf(url: string, status: number): Promise<void> {
+      const daemon = createServer((_, res) => {
+        res.writeHead(status, { 'content-type': 'application/json' });
+        res.end(JSON.stringify({ ok: status === 200 }));
+      });
+      daemon.listen(healthSocketPath(process.env, url));
+      await once(daemon, 'listening');
+      sockets.push(daemon);
+    }
+
+    it('is 0 while the loop turns, whatever the file on disk says by now', async () => {
+      await socketOf('http://localhost:4096', 200);
+      expect(await healthcheck({})).toBe(0);
+      expect(said).toEqual([]);
+    });
+
+    it('is 1 when the daemon says so', async () => {
+      await socketOf('http://localhost:4096', 503);
+      expect(await healthcheck({})).toBe(1);
+      expect(said.join()).toContain('503');
+    });
+
+    it('needs the configuration where no socket answers', async () => {
+      expect(await healthcheck({})).toBe(1);
+      expect(said.join()).toContain('maxAttemps');
+    });
+
+    it('needs it where the user has several daemons, and where one is named', async () => {
+      await socketOf('http://localhost:4096', 200);
+      expect(await healthcheck({ config })).toBe(1);
+      expect(await healthcheck({ url: 'http://localhost:4101' })).toBe(1);
+      await socketOf('http://localhost:4101', 200);
+      expect(await healthcheck({})).toBe(1);
+      writeFileSync(config, 'status: { listen: off }\n');
+      expect(await healthcheck({})).toBe(0);
+      expect(await healthcheck({ url: 'http://localhost:4101' })).toBe(0);
+      expect(await healthcheck({ url: 'http://localhost:4201' })).toBe(1);
+    });
   });
 });
