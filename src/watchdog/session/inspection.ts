@@ -117,13 +117,14 @@ export function inspectionAnswered(run: Run, found: Found, startedAt: number, at
 /**
  * A tool runs. Its start may have been moved forward by the time that a person took to answer, and it is never moved
  * back. A tool that was not known yet may be the one that the last request was about, so its time counts from that
- * answer at the earliest.
+ * answer at the earliest. Its request may also have been asked and answered while nobody listened: a tool counts from
+ * no time before everything of its run was heard.
  */
 export function noteTool(run: Run, tool: RunningTool): void {
   const known = run.tools.get(tool.callID);
   // As long as any tool runs, the run is at work, and the limit applies to the known tool that has run longest.
   if (known === undefined && run.tools.size >= MAX_TOOLS) return;
-  const earliest = known?.startedAt ?? run.answeredAt;
+  const earliest = known?.startedAt ?? Math.max(run.vouchedSince, run.answeredAt);
   run.tools.set(tool.callID, { ...tool, startedAt: Math.max(earliest, tool.startedAt) });
 }
 

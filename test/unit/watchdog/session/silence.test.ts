@@ -156,15 +156,15 @@ describe('a running tool', () => {
   });
 
   test('is limited from its own start, not from when it was last heard of', () => {
-    const w = world()
-      .prompt()
-      .toolRuns('s', { startedAt: 1_000_000 - 20 * MINUTE });
-    w.advance(30 * MINUTE).toolRuns('s', { startedAt: 1_000_000 - 20 * MINUTE });
-    w.advance(10 * MINUTE - 1);
+    const w = world().prompt();
+    const startedAt = w.at;
+    w.advance(9 * MINUTE)
+      .toolRuns('s', { startedAt })
+      .advance(30 * MINUTE)
+      .toolRuns('s', { startedAt });
+    w.advance(21 * MINUTE - 1);
     expect(w.acts()).toEqual([]);
-    w.advance(1).inspected('s', {
-      tools: [{ callID: 'c1', tool: 'bash', startedAt: 1_000_000 - 20 * MINUTE }],
-    });
+    w.advance(1).inspected('s', { tools: [{ callID: 'c1', tool: 'bash', startedAt }] });
     expect(w.notes('session.stuck')).toMatchObject([{ reason: 'tool_time', tool: 'bash' }]);
     expect(w.aborts()).toHaveLength(1);
   });
@@ -211,6 +211,37 @@ describe('a running tool', () => {
       .answered()
       .advance(59 * MINUTE);
     expect(w.stuck()).toEqual([]);
+  });
+
+  test('is not charged for a wait that was over when its run was found', () => {
+    const w = world().advance(MINUTE).answered('s', 'r1').poll({ s: BUSY });
+    const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at - 64 * 60 * MINUTE }];
+    w.inspected('s', { tools });
+    w.advance(59 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+    w.advance(MINUTE).inspected('s', { tools });
+    expect(w.stuck()).toEqual(['tool_time']);
+  });
+
+  test('is not charged for an old request that the lists show before an inspection does', () => {
+    const w = world().advance(MINUTE).poll({ s: BUSY }).asked();
+    const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at - 64 * 60 * MINUTE }];
+    w.inspected('s', { tools, requests: [{ requestID: 'r1', on: 'permission' }] });
+    w.advance(5 * MINUTE)
+      .answered()
+      .advance(59 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+    expect(w.acts('inspect')).toHaveLength(1);
+  });
+
+  test('is not charged for a wait that came and went while the stream was cut', () => {
+    const w = world().prompt().advance(MINUTE);
+    const tools = [{ callID: 'c1', tool: 'bash', startedAt: w.at + SECOND }];
+    reconnect(w, 120 * MINUTE).inspected('s', { tools, mark: 'new' });
+    w.advance(59 * MINUTE);
+    expect(w.stuck()).toEqual([]);
+    w.advance(MINUTE).inspected('s', { tools, mark: 'new' });
+    expect(w.stuck()).toEqual(['tool_time']);
   });
 
   test('is not charged for a wait whose beginning went unheard', () => {
@@ -559,7 +590,7 @@ describe('a run that is found by a poll', () => {
     const w = world().poll({ s: BUSY });
     expect(w.acts('inspect')).toHaveLength(1);
     w.inspected('s', { tools: [{ callID: 'c', tool: 'bash', startedAt: w.at - 50 * MINUTE }] });
-    w.advance(10 * MINUTE);
+    w.advance(60 * MINUTE);
     expect(w.acts('inspect')).toHaveLength(2);
     w.poll({ s: BUSY });
     expect(w.acts('inspect')).toHaveLength(2);
