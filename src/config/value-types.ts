@@ -240,6 +240,12 @@ export function cron(description: string) {
  * Asks node-cron, which will run the expression. It is loaded only if there is an expression to check (7 MB, 25 ms).
  */
 function isCron(expression: string): boolean {
-  const { validate } = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
-  return /^[\w\s*,/@#?-]{1,200}$/.test(expression) && validate(expression);
+  const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
+  if (!/^[\w\s*,/@#?-]{1,200}$/.test(expression) || !cron.validate(expression)) return false;
+  try {
+    // It throws for a day that never comes, such as 31 June.
+    return cron.createTask(expression, () => {}).getNextRuns(1).length > 0;
+  } catch {
+    return false;
+  }
 }

@@ -339,7 +339,7 @@ export class EventLoop {
     if (config.recycle.schedule !== null) {
       const recycle = () =>
         this.observe({ kind: 'restart.requested', at: clock.now(), reason: 'schedule' });
-      this.#endSchedules.push(at(config.recycle.schedule, recycle));
+      this.#endSchedules.push(at(clock, config.recycle.schedule, recycle));
     }
   }
 

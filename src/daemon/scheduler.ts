@@ -6,19 +6,35 @@ const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
 /** Timers fire early by far less than this, ms, and every period is far longer. */
 const EARLY_MS = 50;
+/** A timer stands still in a suspend, so the wall clock is looked at this often, ms. */
+const LOOK_EVERY_MS = 60_000;
 
 /**
  * Runs `task` at the times of a cron expression until the returned function is called. The task must not throw.
  *
+ * A time that passed while the machine was suspended is made up for, once: a machine that sleeps every night must not
+ * miss a nightly task for ever. node-cron's own timer would miss it, and with it each time at which it is a second late,
+ * so only its calendar is used. The times are those of the system's clock, as node-cron knows no other.
+ *
  * node-cron is loaded only by this call, because it brings all of JavaScript's time zones along: 7 MB.
  */
-export function at(expression: string, task: () => void): () => void {
+export function at(clock: Clock, expression: string, task: () => void): () => void {
   const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
-  // Times that a gap made it miss are no news of their own (`daemon.gap`), and a warning on stderr is in the wrong
-  // place.
-  const scheduled = cron.schedule(expression, task, { suppressMissedWarning: true });
+  const calendar = cron.createTask(expression, () => {});
+  const next = () => calendar.getNextRuns(1)[0]?.getTime() ?? Number.POSITIVE_INFINITY;
+  let due = next();
+  const arm = () =>
+    clock.after(Math.min(due - clock.epoch(), LOOK_EVERY_MS), look, { unref: true });
+  const look = () => {
+    const isDue = clock.epoch() >= due;
+    if (isDue) due = next();
+    timer = arm();
+    if (isDue) task();
+  };
+  let timer = arm();
   return () => {
-    void scheduled.destroy();
+    timer.cancel();
+    void calendar.destroy();
   };
 }
 

@@ -188,6 +188,11 @@ const WRONG: [title: string, yaml: string, ...lines: string[]][] = [
     `recycle.schedule | is "61 * * * *"; expected a cron expression such as "0 4 * * *" (minute hour day month weekday), or null | (file ~/${FILE}:1)`,
   ],
   [
+    'a schedule on a day that never comes',
+    'recycle: { schedule: "0 4 31 6 *" }',
+    `recycle.schedule | is "0 4 31 6 *"; expected a cron expression such as "0 4 * * *" (minute hour day month weekday), or null | (file ~/${FILE}:1)`,
+  ],
+  [
     'a size with an unknown unit',
     'recycle: { maxMemory: 4 potatoes }',
     `recycle.maxMemory | is "4 potatoes"; expected a size such as 512MiB or 4GiB (a bare number is bytes), or 0 for off | (file ~/${FILE}:1)`,

@@ -1,6 +1,7 @@
 /** Calling something every so often: on the wall clock where the period divides an hour, by a timer elsewhere. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { at, every } from '../../../src/daemon/scheduler.js';
+import { SystemClock } from '../../../src/lib/clock.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const SECOND = 1_000;
@@ -91,13 +92,52 @@ describe('a task whose period divides an hour', () => {
 });
 
 describe('a task at the times of a cron expression', () => {
-  it('leaves no timer behind when it is ended', () => {
-    const timers = () =>
-      process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
-    const before = timers();
-    const end = at('0 4 * * *', () => {});
-    expect(timers()).toBe(before + 1);
+  beforeEach(() => vi.useFakeTimers({ now: new Date(2026, 5, 1, 13) }));
+  afterEach(() => vi.useRealTimers());
+
+  function watched(expression: string) {
+    const times: string[] = [];
+    const end = at(new SystemClock(), expression, () => {
+      times.push(new Date().toTimeString().slice(0, 8));
+    });
+    return { times, end };
+  }
+  /** The wall clock goes on while no timer does. */
+  const suspend = (ms: number) => vi.setSystemTime(Date.now() + ms);
+
+  it('runs at each of them, and leaves no timer behind when it is ended', () => {
+    const { times, end } = watched('0 4,12 * * *');
+    vi.advanceTimersByTime(48 * HOUR);
+    expect(times).toEqual(['04:00:00', '12:00:00', '04:00:00', '12:00:00']);
     end();
-    expect(timers()).toBe(before);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('runs at them on a machine that is suspended every night', () => {
+    const { times, end } = watched('0 12 * * *');
+    for (let day = 0; day < 3; day += 1) {
+      vi.advanceTimersByTime(10 * HOUR);
+      suspend(8 * HOUR);
+      vi.advanceTimersByTime(6 * HOUR);
+    }
+    expect(times).toEqual(['12:00:00', '12:00:00', '12:00:00']);
+    end();
+  });
+
+  it('runs once, within a minute of the wake-up, where a suspend has missed some', () => {
+    const { times, end } = watched('0 2,4 * * *');
+    vi.advanceTimersByTime(10 * HOUR);
+    suspend(8 * HOUR);
+    vi.advanceTimersByTime(HOUR);
+    expect(times).toEqual([expect.stringMatching(/^07:0[01]:/)]);
+    end();
+  });
+
+  it('runs after a step of the clock', () => {
+    const { times, end } = watched('0 14 * * *');
+    suspend(5 * SECOND);
+    vi.advanceTimersByTime(2 * HOUR);
+    expect(times).toEqual(['14:00:00']);
+    end();
   });
 });
