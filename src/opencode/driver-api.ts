@@ -191,6 +191,12 @@ export interface RunEventReader {
   read(text: string): RunFrame | undefined;
 }
 
+/**
+ * `withdrawn`: the prompt will not run. `delivered`: its run has begun, or is over. `unknown`: the server cannot say, or
+ * did not answer.
+ */
+export type Withdrawal = 'withdrawn' | 'delivered' | 'unknown';
+
 export interface DriverApi extends ServerApi {
   /** Settles when it is known, as well as it can be, which opencode answers there. Never rejects. */
   recognised(signal?: AbortSignal): Promise<void>;
@@ -218,6 +224,8 @@ export interface DriverApi extends ServerApi {
     prompt: PromptWish,
     signal?: AbortSignal,
   ): Promise<void>;
+  /** Takes the prompt with this mark back if it still waits behind another run. Ends no run. */
+  withdraw(sessionID: string, mark: string, timeoutMs: number): Promise<Withdrawal>;
   /** Returns a new reader. Each event stream needs its own. */
   runEvents(): RunEventReader;
 

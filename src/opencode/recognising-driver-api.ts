@@ -84,6 +84,9 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
   send(...args: Args<'send'>) {
     return this.call((api) => api.send(...args), args[3]);
   }
+  withdraw(...args: Args<'withdraw'>) {
+    return this.call((api) => api.withdraw(...args));
+  }
   catalog(...args: Args<'catalog'>) {
     return this.call((api) => api.catalog(...args), args[1]);
   }

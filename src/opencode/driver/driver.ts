@@ -399,6 +399,7 @@ export class OpencodeDriver {
       model: ref && modelName(ref),
       prompt: { mark, text },
       since,
+      isQueued: queue && !isNew,
       options,
     });
     let isSent = false;

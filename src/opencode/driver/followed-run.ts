@@ -2,7 +2,7 @@
  * Follows a prompt that was sent, or a run that is waited for, until its reply comes or it is known why there is none.
  */
 import type { Clock } from '../../lib/clock.js';
-import type { DriverApi } from '../driver-api.js';
+import type { DriverApi, Withdrawal } from '../driver-api.js';
 import { answers, bringToRest, UNANSWERED } from './end-session.js';
 import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
 import type { SessionEvents } from './events.js';
@@ -13,6 +13,9 @@ import { Run, type RunEnd, type SessionRef } from './run.js';
 import type { OwnWords } from './run-outcome.js';
 import type { Reply, SendOptions, WaitOptions } from './types.js';
 import type { Wall } from './wall.js';
+
+/** A frozen server must not double a caller's limit. */
+const WITHDRAW_MS = 5_000;
 
 export interface FollowDeps {
   client: DriverApi;
@@ -32,6 +35,8 @@ export interface Followed {
   prompt?: OwnWords;
   /** The id of the last message before the prompt. */
   since?: string | undefined;
+  /** The prompt was sent behind whatever the session is working on, which is somebody else's. */
+  isQueued?: boolean;
   options: WaitOptions & SendOptions;
 }
 
@@ -39,16 +44,21 @@ export class FollowedRun {
   readonly session: SessionRef;
   readonly model: string | undefined;
   readonly #deps: FollowDeps;
+  readonly #mark: string | undefined;
   readonly #schema: SendOptions['schema'];
   readonly #run: Run;
   readonly #startedAt: number;
   /** The callbacks that hear of the run; `conclude` may replace them. */
   #listeners: Pick<WaitOptions, 'onText' | 'onTool' | 'onStep' | 'onNotice'>;
 
-  constructor(deps: FollowDeps, { session, model, prompt, since, options }: Followed) {
+  constructor(
+    deps: FollowDeps,
+    { session, model, prompt, since, isQueued = false, options }: Followed,
+  ) {
     this.#deps = deps;
     this.session = session;
     this.model = model;
+    this.#mark = prompt?.mark;
     this.#schema = options.schema;
     this.#startedAt = deps.clock.now();
     this.#listeners = options;
@@ -56,6 +66,7 @@ export class FollowedRun {
       session,
       ...(prompt && { prompt }),
       ...(since !== undefined && { since }),
+      isQueued,
       onText: (text) => this.#listeners.onText?.(text),
       onTool: (tool) => this.#listeners.onTool?.(tool),
       onStep: (step) => this.#listeners.onStep?.(step),
@@ -117,21 +128,42 @@ export class FollowedRun {
     }
   }
 
-  /** Waits for the run's end. If something else ends the wait, the run is ended, too. */
+  /** Waits for the run's end. If something else ends the wait, the run is ended, too, if it is ours. */
   async #runEnd(
     { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
     wall: Wall,
   ): Promise<RunEnd> {
     try {
-      return await this.#run.follow({ wall, maxAttempts, maxSteps });
+      const end = await this.#run.follow({ wall, maxAttempts, maxSteps });
+      if (this.#run.isBehind) await this.#withdraw();
+      return end;
     } catch (error) {
       const failure = asDriverError(error).with(this.#details());
       // What ended our wait has not ended the run. Without a server there is no run.
       if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
+      const standing = await this.#run.standing();
+      if (standing.kind === 'over') {
+        // A fault of the caller's, or its wish to end, is no reply.
+        if (failure.kind === 'internal' || failure.kind === 'aborted') throw failure;
+        return standing.end;
+      }
+      if (standing.kind === 'waiting') {
+        const withdrawal = await this.#withdraw();
+        if (withdrawal !== 'delivered') throw failure.with({}, WAITS[withdrawal]);
+      }
       const { aborted, says } = await this.bringToRest();
       throw failure.with({ aborted, received: this.#run.received }, says);
     } finally {
       this.#run.end();
+    }
+  }
+
+  async #withdraw(): Promise<Withdrawal> {
+    if (this.#mark === undefined) return 'unknown';
+    try {
+      return await this.#deps.client.withdraw(this.session.id, this.#mark, WITHDRAW_MS);
+    } catch {
+      return 'unknown';
     }
   }
 
@@ -154,6 +186,12 @@ export class FollowedRun {
     };
   }
 }
+
+/** What becomes of a prompt that is given up while it waits behind another run. */
+const WAITS: Readonly<Record<Exclude<Withdrawal, 'delivered'>, string>> = {
+  withdrawn: 'The run before it goes on, and the prompt was taken back.',
+  unknown: 'The run before it goes on; the prompt may be queued all the same.',
+};
 
 /** Whether the caller accepts such an end as a reply. */
 function isAllowed(

@@ -66,6 +66,8 @@ export interface RunOptions {
   prompt?: OwnWords;
   /** The id of the last message before the prompt; if it is unknown, the newest run is meant. */
   since?: string;
+  /** The prompt was sent behind whatever the session is working on, which is somebody else's. */
+  isQueued?: boolean;
   onText?: (text: string) => void;
   onTool?: (tool: ToolCall) => void;
   onStep?: (step: RunStep) => void;
@@ -99,6 +101,12 @@ export interface Limits {
   maxSteps: number | undefined;
 }
 
+/**
+ * What ending the session's run would end now. `waiting`: only the run of somebody else, because ours has not begun.
+ * `over`: ours has ended, so that what goes on is somebody else's.
+ */
+export type Standing = { kind: 'ours' } | { kind: 'waiting' } | { kind: 'over'; end: RunEnd };
+
 /** How the run ended, if we did not end it. */
 export type RunEnd = Exclude<RunOutcome, { kind: 'failed' }> | { kind: 'failed'; error: RunError };
 
@@ -126,8 +134,10 @@ export class Run {
   readonly #foreign = new BoundedMap<string, true>(MAX_FOREIGN);
   /** The status that was last reported for each tool call. */
   readonly #toolsTold = new BoundedMap<string, string>(MAX_TOLD);
-  /** Another prompt came behind ours, so the session may go on when ours is answered. */
-  #isShared = false;
+  /** Somebody else prompts the session, too, so it may go on when our prompt is answered. */
+  #isShared: boolean;
+  /** Nothing has answered our prompt yet, so what the session does is for somebody else. */
+  #isBehind: boolean;
   #seenBusy = false;
   #hasBegun = false;
   /**
@@ -148,6 +158,8 @@ export class Run {
   constructor(deps: RunDeps, options: RunOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#isBehind = options.isQueued === true;
+    this.#isShared = this.#isBehind;
     this.#text = new StreamedText(options.onText);
     this.#requests = new RunRequests(deps.client, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
@@ -166,6 +178,11 @@ export class Run {
   /** Failed attempts of the provider, as opencode counts them. */
   get retries(): number {
     return this.#attempts;
+  }
+
+  /** Whether our prompt still waits behind the run of somebody else, as far as we know. */
+  get isBehind(): boolean {
+    return this.#isBehind;
   }
 
   /** Whether an answer was begun, as far as we know. */
@@ -220,7 +237,9 @@ export class Run {
           const seen = await this.#checkStatus(signal);
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_CHECKS) throw seen;
-          if (seen === 'active' && this.#areRequestsDue) await this.#readRequests(signal);
+          if (seen === 'active' && this.#areRequestsDue && !this.#isBehind) {
+            await this.#readRequests(signal);
+          }
           if (seen === 'idle' || (seen === 'active' && this.#isShared)) {
             const end = await this.#runEnd(signal, seen === 'active');
             if (end) return end;
@@ -269,6 +288,7 @@ export class Run {
       this.#areRequestsDue = true;
       if (this.#away === 'no') this.#away = 'stream lost';
     } else if (event.kind === 'asked' || event.kind === 'answered') {
+      if (this.#isBehind) return;
       // This includes a subagent's requests: its questions to a person concern the whole run.
       this.#requests.hear(sessionID, event);
       if (!this.#requests.hasUnanswered) return;
@@ -303,10 +323,19 @@ export class Run {
           this.#foreign.set(messageID, true);
           return false;
         }
+        const isOwn = parentID !== undefined && parentID === this.#own;
+        if (isOwn) this.#noteOwnAnswer();
+        if (this.#isForeign(messageID)) return false;
+        // opencode's own prompt after a compaction, or that of somebody who leaves no mark. The transcript tells.
+        const isElsewhere = !isOwn && this.#own !== undefined && parentID !== undefined;
+        if (isElsewhere && !this.#isShared) {
+          this.#isShared = true;
+          this.#isCheckDue = true;
+        }
         this.#model = model ?? this.#model;
         this.#hasBegun = true;
         this.#text.answer(messageID);
-        return false;
+        return this.#isCheckDue;
       }
       case 'text':
         if (this.#isForeign(event.messageID)) return false;
@@ -326,7 +355,7 @@ export class Run {
         this.#hearTool(event.callID, event.use);
         return false;
       case 'compacted':
-        this.#steps.compacted();
+        if (!this.#isBehind) this.#steps.compacted();
         return true;
     }
   }
@@ -341,6 +370,7 @@ export class Run {
 
   /** Whether the message is another prompt, or the answer to one. */
   #isForeign(messageID: string): boolean {
+    if (this.#isBehind) this.#foreign.set(messageID, true);
     return this.#foreign.get(messageID) === true;
   }
 
@@ -355,14 +385,25 @@ export class Run {
     }
   }
 
+  /** The run before ours is over. What was heard until now concerned only that one. */
+  #noteOwnAnswer(): void {
+    if (!this.#isBehind) return;
+    this.#isBehind = false;
+    this.#error = undefined;
+    this.#areRequestsDue = true;
+    this.#noteActive();
+  }
+
   #noteActive(): void {
+    this.#rest = undefined;
+    if (this.#isBehind) return;
     this.#seenBusy = true;
     this.#hasBegun = true;
-    this.#rest = undefined;
   }
 
   #noteRetry(retry: Retry): void {
     this.#noteActive();
+    if (this.#isBehind) return;
     this.#retry = retry;
     if (retry.attempt <= this.#attempts) return;
     this.#attempts = retry.attempt;
@@ -447,6 +488,7 @@ export class Run {
     this.#own ??= ownPrompt(messages, prompt, since);
     if (this.#own === undefined) return { kind: 'nothing' };
     const own = runOf(messages, this.#own);
+    if (messages.some(({ parentID }) => parentID === this.#own)) this.#noteOwnAnswer();
     const outcome = outcomeOf(own.messages);
     const later = new Set(own.followers.map(({ id }) => id));
     this.#isShared ||= later.size > 0;
@@ -456,21 +498,38 @@ export class Run {
     return isOpen && isOver ? { kind: 'superseded' } : outcome;
   }
 
+  /** Never rejects: if the transcript cannot be read, what was heard until now counts. */
+  async standing(): Promise<Standing> {
+    if (!this.#isShared) return { kind: 'ours' };
+    try {
+      const outcome = this.#outcomeOf(await this.#transcript());
+      if (isAnswered(outcome)) return { kind: 'over', end: outcome };
+    } catch {
+      // A run that we know nothing of is not touched.
+    }
+    return { kind: this.#isBehind ? 'waiting' : 'ours' };
+  }
+
+  #transcript(signal?: AbortSignal): Promise<Message[]> {
+    const { id, directory } = this.#options.session;
+    return this.#deps.client.transcript(id, directory, {
+      limit: MAX_MESSAGES,
+      timeoutMs: CHECK_TIMEOUT_MS,
+      ...(signal && { signal }),
+    });
+  }
+
   /**
    * The end of a run whose status says idle; undefined while it may still come. If the session goes on with somebody
    * else's prompt (`isActive`), only a complete answer counts.
    */
   async #runEnd(signal: AbortSignal, isActive: boolean): Promise<RunEnd | undefined> {
     const { client } = this.#deps;
-    const { session } = this.#options;
+    const { directory } = this.#options.session;
     let outcome: RunOutcome;
     let restedMs: number;
     try {
-      const messages = await client.transcript(session.id, session.directory, {
-        limit: MAX_MESSAGES,
-        signal,
-        timeoutMs: CHECK_TIMEOUT_MS,
-      });
+      const messages = await this.#transcript(signal);
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       outcome = this.#outcomeOf(messages);
       if (isActive) return isAnswered(outcome) ? outcome : undefined;
@@ -486,7 +545,10 @@ export class Run {
       this.#text.finish(outcome.message.text);
       return outcome;
     }
-    if (this.#error) return { kind: 'failed', error: this.#error };
+    // The error of the run before ours may only mean that ours begins.
+    if (this.#error && (!this.#isBehind || restedMs >= LAST_WORDS_MS)) {
+      return { kind: 'failed', error: this.#error };
+    }
     if (outcome.kind === 'truncated') this.#text.finish(outcome.message.text);
     if (outcome.kind === 'empty' || outcome.kind === 'truncated') return outcome;
     if (restedMs < LAST_WORDS_MS) return undefined;
@@ -498,7 +560,7 @@ export class Run {
     if (this.#seenBusy) return never;
     // The reason why it never began may have been reported before anyone listened.
     if (!this.#isModelKnown && this.#model !== undefined) {
-      const catalog = await client.catalog(session.directory, signal);
+      const catalog = await client.catalog(directory, signal);
       this.#isModelKnown = catalog?.models.some(({ id }) => id === this.#model) ?? true;
       const said = `Model not found: ${this.#model}.`;
       if (!this.#isModelKnown) return { kind: 'failed', error: { name: 'Error', message: said } };

@@ -6,6 +6,7 @@ import type {
   PromptWish,
   Providers,
   SessionWish,
+  Withdrawal,
 } from '../driver-api.js';
 import type { SessionSummary } from '../server-api.js';
 import { readAskingAgents } from './asking-agents.js';
@@ -55,6 +56,11 @@ export class DriverClientV1 extends OpencodeClient implements DriverApi {
     signal?: AbortSignal,
   ): Promise<void> {
     return this.promptAsync(sessionID, directory, promptBody(wish), signal);
+  }
+
+  /** A prompt that was accepted is a message of the session: nothing takes it back. */
+  async withdraw(): Promise<Withdrawal> {
+    return 'unknown';
   }
 
   runEvents(): V1RunEvents {

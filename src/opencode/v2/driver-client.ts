@@ -14,6 +14,7 @@ import {
   type PromptWish,
   type Providers,
   type SessionWish,
+  type Withdrawal,
 } from '../driver-api.js';
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import type { SessionSummary } from '../server-api.js';
@@ -38,8 +39,8 @@ type Signal = AbortSignal | undefined;
 export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
   /** A prompt has no key for it in 2.x (section 4.2). */
   readonly takesSchema = false;
-  /** The inbox id of the last prompt to each session. */
-  readonly #sent = new BoundedMap<string, string>(MAX_SENT);
+  /** The last prompt to each session. */
+  readonly #sent = new BoundedMap<string, { inboxID: string; mark: string }>(MAX_SENT);
 
   async recognised(): Promise<void> {}
 
@@ -107,7 +108,7 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
       ...(queue && { delivery: 'queue' }),
     };
     const { data } = await this.ask(admission, post('/prompt', body));
-    this.#sent.set(sessionID, data.id);
+    this.#sent.set(sessionID, { inboxID: data.id, mark });
   }
 
   /** A variant without a model is a variant of the model that the prompt gets anyway. */
@@ -134,18 +135,36 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     signal?: Signal,
     timeoutMs?: number,
   ): Promise<'taken'> {
-    const inboxID = this.#sent.get(sessionID);
-    if (inboxID !== undefined) {
-      const path = sessionPath(sessionID, `/inbox/${segment(inboxID)}`);
-      await this.transport
-        .json({ method: 'DELETE', path, signal, timeoutMs })
-        .then(() => this.#sent.delete(sessionID))
-        .catch((error: unknown) => {
-          // The prompt is delivered already: the interrupt ends its run. Any other failure shows at the interrupt too.
-          if (isNotFound(error)) this.#sent.delete(sessionID);
-        });
-    }
+    // Any other failure shows at the interrupt, too.
+    const sent = this.#sent.get(sessionID);
+    if (sent) await this.#takeBack(sessionID, sent.inboxID, signal, timeoutMs);
     return super.abort(sessionID, directory, signal, timeoutMs);
+  }
+
+  async withdraw(sessionID: string, mark: string, timeoutMs: number): Promise<Withdrawal> {
+    const sent = this.#sent.get(sessionID);
+    if (sent?.mark !== mark) return 'unknown';
+    return this.#takeBack(sessionID, sent.inboxID, undefined, timeoutMs);
+  }
+
+  async #takeBack(
+    sessionID: string,
+    inboxID: string,
+    signal: Signal,
+    timeoutMs: number | undefined,
+  ): Promise<Withdrawal> {
+    const path = sessionPath(sessionID, `/inbox/${segment(inboxID)}`);
+    try {
+      await this.transport.json({ method: 'DELETE', path, signal, timeoutMs });
+    } catch (error) {
+      const isConflict = error instanceof OpencodeError && error.statusCode === 409;
+      if (!isConflict && !isNotFound(error)) return 'unknown';
+      // It waits no more (section 4.2).
+      this.#sent.delete(sessionID);
+      return 'delivered';
+    }
+    this.#sent.delete(sessionID);
+    return 'withdrawn';
   }
 
   runEvents(): V2RunEvents {

@@ -238,8 +238,23 @@ describe('a session of one’s own', () => {
     const fake = server.sessions.get(session.id)!;
     server.begin(fake);
     const given = failure(driver.send(session, 'two', { queue: true, timeoutMs: 5_000 }));
-    expect(await given).toMatchObject({ kind: 'timeout', details: { aborted: true } });
+    const error = await given;
+    expect(error.kind).toBe('timeout');
+    expect(error.message).toContain('The run before it goes on, and the prompt was taken back.');
     expect(fake.inbox).toEqual([]);
+    // That run is somebody else's.
+    expect(server.active.has(session.id)).toBe(true);
+  });
+
+  it('ends the run of a queued prompt that was delivered and shows nothing', async () => {
+    const { server, driver } = await start();
+    const session = await driver.createSession();
+    const fake = server.sessions.get(session.id)!;
+    server.begin(fake);
+    const given = failure(driver.send(session, 'two', { queue: true, timeoutMs: 8_000 }));
+    await waitFor(() => fake.inbox.length === 1);
+    server.answer(fake, 'to hi');
+    expect(await given).toMatchObject({ kind: 'timeout', details: { aborted: true } });
     expect(server.active.size).toBe(0);
   });
 });
