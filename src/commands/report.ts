@@ -1,16 +1,21 @@
 /** `report`: what happened, from the daemon's history, from log files or from the journal on stdin. */
 import { createReadStream } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
-import { historyDir } from '../daemon/outputs.js';
 import { sinceTime } from '../lib/since.js';
 import { cutTo } from '../lib/text-width.js';
-import { fileFor, readHistory } from '../status/history-store.js';
+import { fileFor } from '../status/history-store.js';
 import { collect, type Report } from '../status/report/collect.js';
 import { evidenceParts, fenced } from '../status/report/evidence-text.js';
 import { escapeMarkdown, markdownReport } from '../status/report/markdown.js';
-import { evidenceOf, findIncident, incidentLines } from '../status/report/one-incident.js';
+import {
+  type Evidence,
+  evidenceOf,
+  findIncident,
+  incidentLines,
+} from '../status/report/one-incident.js';
 import { textReport } from '../status/report/text.js';
 import { type LogLine, parseLogLine } from '../telemetry/log-line.js';
+import { daemonHistory } from './daemon-history.js';
 import {
   type ConfigOptions,
   complain,
@@ -38,7 +43,8 @@ export async function report(files: readonly string[], options: ReportOptions): 
   const format = formatOf(options.format);
   const now = Date.now();
   const from = options.since === undefined ? undefined : momentOf(options.since, now);
-  const lines = files.length === 0 ? ofTheDaemon(options) : await ofFiles(files);
+  const { lines, owner } =
+    files.length === 0 ? ofTheDaemon(options) : { lines: await ofFiles(files), owner: undefined };
   const [first] = lines;
   const last = lines.at(-1);
   if (files.length > 0 && (first === undefined || last === undefined)) {
@@ -51,7 +57,9 @@ export async function report(files: readonly string[], options: ReportOptions): 
   const begin = from ?? (whole ? (first?.time ?? now) : momentOf(DEFAULT_SINCE, now));
   const end = whole ? Math.max(begin, last?.time ?? now) : now;
   const { incident } = options;
-  if (incident !== undefined) return oneIncident(collect(lines, 0, end), lines, incident, format);
+  if (incident !== undefined) {
+    return oneIncident(evidenceOf(only(collect(lines, 0, end), incident), lines, owner), format);
+  }
   const found = collect(lines, begin, end);
   switch (format) {
     case 'json':
@@ -67,18 +75,20 @@ export async function report(files: readonly string[], options: ReportOptions): 
   return EXIT.done;
 }
 
-function oneIncident(found: Report, lines: readonly LogLine[], id: string, format: Format): number {
+/** The incident that `--incident` names. */
+function only(found: Report, id: string): Report['incidents'][number] {
   const [incident, second] = findIncident(found, id);
-  if (incident === undefined || second !== undefined) {
-    const known = found.incidents.slice(0, 5).map((each) => `#${each.id}`);
-    throw new ExitError(
-      EXIT.usage,
-      `--incident ${id}: ${second === undefined ? 'there is none' : 'there are several'}; expected one of ${known.join(', ') || 'none (there was no incident)'}`,
-    );
-  }
-  const evidence = evidenceOf(incident, lines);
+  if (incident !== undefined && second === undefined) return incident;
+  const known = found.incidents.slice(0, 5).map((each) => `#${each.id}`);
+  throw new ExitError(
+    EXIT.usage,
+    `--incident ${id}: ${second === undefined ? 'there is none' : 'there are several'}; expected one of ${known.join(', ') || 'none (there was no incident)'}`,
+  );
+}
+
+function oneIncident(evidence: Evidence, format: Format): number {
   const { head, rows } = incidentLines(evidence);
-  const { server } = evidence;
+  const { incident, server } = evidence;
   const seen = server === undefined ? [] : evidenceParts(incident.evidence ?? '', server);
   const columns = process.stdout.columns ?? DEFAULT_COLUMNS;
   switch (format) {
@@ -125,18 +135,20 @@ function momentOf(since: string, now: number): number {
   );
 }
 
-function ofTheDaemon(options: ConfigOptions): LogLine[] {
+function ofTheDaemon(options: ConfigOptions): { lines: LogLine[]; owner?: number } {
   const { config } = loadForCommand(options);
-  const directory = historyDir(config, process.env);
-  const { lines, problems } = readHistory(directory);
+  const { directory, lines, owner, problems } = daemonHistory(config, process.env);
   for (const problem of problems) complain(problem);
   if (lines.length === 0) {
     throw new ExitError(
       EXIT.failed,
-      `no history of ${config.server.url} in ${directory}: has a daemon run here, as this user? A log does as well: journalctl -u opencode-watchdog -o cat | opencode-watchdog report -`,
+      `no history of ${config.server.url} in ${directory}: has a daemon run here, as this user? That of a system unit is for root to read: sudo opencode-watchdog report. A log does as well: journalctl -u opencode-watchdog -o cat | opencode-watchdog report -`,
     );
   }
-  return lines.map((line) => ({ ...line, server: line.server ?? config.server.url }));
+  return {
+    lines: lines.map((line) => ({ ...line, server: line.server ?? config.server.url })),
+    owner,
+  };
 }
 
 async function ofFiles(files: readonly string[]): Promise<LogLine[]> {

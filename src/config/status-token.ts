@@ -5,13 +5,13 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { lstatOf } from '../lib/file-stat.js';
 import {
   openPrivateFile,
   openStateDirectory,
   readPrivateFile,
   serverStateDir,
 } from '../lib/state-dir.js';
+import { type SystemServerDir, systemServerDirs } from '../lib/system-state.js';
 import { MAX_SECRET_BYTES, readSecretFile } from './credentials.js';
 import type { Config } from './schema.js';
 import { Secret } from './secret.js';
@@ -72,9 +72,6 @@ export type ReadToken =
   /** The file is there, but no token can be read from it. */
   | { kind: 'refused'; file: string; owner: number; problem: string };
 
-/** `StateDirectory=` of the shipped system unit. */
-const SYSTEM_STATE = '/var/lib/opencode-watchdog';
-
 /**
  * The token as a command finds it. A link is followed for `status.tokenFile`, because Kubernetes' secrets are links. If
  * root runs no daemon itself, it gets the token of the machine's own unit.
@@ -83,24 +80,22 @@ export function readStatusToken(
   config: Where,
   env: NodeJS.ProcessEnv,
   cwd: string,
-  systemState = process.geteuid?.() === 0 ? SYSTEM_STATE : undefined,
+  systemState?: string,
 ): ReadToken {
   const read = readTokenFile(config, env, cwd);
   if (read.kind !== 'absent' || config.status.tokenFile !== null) return read;
-  return (systemState === undefined ? undefined : readSystemToken(config, systemState)) ?? read;
+  const [found] = systemServerDirs(config.server.url, systemState).flatMap(
+    (each) => readSystemToken(each) ?? [],
+  );
+  return found ?? read;
 }
 
-/**
- * The folder belongs to the account that the agent runs as, so anything may have been put there. A file is read as a
- * token only if that account owns it and it has the form of one.
- */
-function readSystemToken({ server }: Where, folder: string): ReadToken | undefined {
-  const stat = lstatOf(folder);
-  if (stat === undefined || !stat.isDirectory()) return undefined;
-  const file = join(serverStateDir({ STATE_DIRECTORY: folder }, server.url), NAME);
-  const read = readPrivateFile(file, MAX_SECRET_BYTES, stat.uid);
+/** A file is read as a token only if the unit's account owns it and it has the form of one. */
+function readSystemToken({ path, owner }: SystemServerDir): ReadToken | undefined {
+  const file = join(path, NAME);
+  const read = readPrivateFile(file, MAX_SECRET_BYTES, owner);
   if (read.kind !== 'text' || !IS_TOKEN.test(read.text.trim())) return undefined;
-  return { kind: 'token', token: new Secret(read.text.trim()), file, owner: stat.uid };
+  return { kind: 'token', token: new Secret(read.text.trim()), file, owner };
 }
 
 function readTokenFile(config: Where, env: NodeJS.ProcessEnv, cwd: string): ReadToken {

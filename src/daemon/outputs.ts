@@ -61,7 +61,9 @@ export function startHistory(
       severity: 'warn',
       notice: `the history is not all on disk: ${why}; until that is fixed, what happens is remembered in memory only`,
     });
-  const folder = config.dryRun ? undefined : openStateDirectory(historyDir(config, env));
+  const folder = config.dryRun
+    ? undefined
+    : openStateDirectory(historyDir(config, serverStateDir(env, config.server.url)));
   if (folder?.kind === 'unavailable') onProblem(folder.why);
   const directory = folder?.kind === 'available' ? folder.path : undefined;
   const store = new HistoryStore({ directory, clock, onProblem });
@@ -76,10 +78,9 @@ export function startHistory(
   };
 }
 
-/** The folder with the history of this configuration's server. */
-export function historyDir({ server }: Config, env: NodeJS.ProcessEnv): string {
-  const own = serverStateDir(env, server.url);
-  return server.control === 'observe' ? join(own, 'observe') : own;
+/** The folder with the history of this configuration's server. @param serverDir the server's state directory */
+export function historyDir({ server }: Config, serverDir: string): string {
+  return server.control === 'observe' ? join(serverDir, 'observe') : serverDir;
 }
 
 /** The store of what was seen of a server before its restart. Undefined if nothing can be kept. */

@@ -49,7 +49,12 @@ export function stateHome(env: NodeJS.ProcessEnv): string {
 
 /** The folder of one server as watched from one host, because machines may share a home. */
 export function serverStateDir(env: NodeJS.ProcessEnv, url: string, host = hostname()): string {
-  return join(stateHome(env), `${plainName(host)}_${serverKey(url)}`);
+  return serverDirIn(stateHome(env), url, host);
+}
+
+/** The same in a state directory that is not that of our environment. */
+export function serverDirIn(home: string, url: string, host = hostname()): string {
+  return join(home, `${plainName(host)}_${serverKey(url)}`);
 }
 
 /** A file name that is the same for every spelling of one server's address: all names of loopback count as one. */

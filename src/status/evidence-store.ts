@@ -122,13 +122,16 @@ export class EvidenceStore {
   }
 }
 
-/** @returns `why` if it cannot be read: it was removed meanwhile, is on another machine, or belongs to another user */
-export function readEvidence(folder: string): ServerEvidence | { why: string } {
-  const facts = readPrivateFile(join(folder, FACTS), MAX_EVIDENCE_BYTES);
+/**
+ * @param owner the uid of the daemon that wrote it; ours if it is left out
+ * @returns `why` if it cannot be read: it was removed meanwhile, is on another machine, or belongs to another user
+ */
+export function readEvidence(folder: string, owner?: number): ServerEvidence | { why: string } {
+  const facts = readPrivateFile(join(folder, FACTS), MAX_EVIDENCE_BYTES, owner);
   if (facts.kind !== 'text') {
     return { why: facts.kind === 'absent' ? 'it is not there (any more)' : facts.problem };
   }
-  const output = readPrivateFile(join(folder, OUTPUT), MAX_EVIDENCE_BYTES);
+  const output = readPrivateFile(join(folder, OUTPUT), MAX_EVIDENCE_BYTES, owner);
   try {
     const read = factsSchema.parse(JSON.parse(facts.text));
     const lines = output.kind === 'text' ? output.text.split('\n') : [];

@@ -13,17 +13,20 @@ function filesOf(directory: string, name: string): string[] {
  * them.
  *
  * @param maxBytes limit of each file; a larger file is not ours and is not read
+ * @param owner the uid that a file must have; ours if it is left out
  */
 export function readLines(
   directory: string,
   name: string,
   maxBytes: number,
+  owner?: number,
 ): { lines: string[]; problems: string[] } {
   const lines: string[] = [];
   const problems: string[] = [];
   for (const path of filesOf(directory, name)) {
     try {
-      for (const line of textOf(path, maxBytes).split('\n')) if (line !== '') lines.push(line);
+      for (const line of textOf(path, maxBytes, owner).split('\n'))
+        if (line !== '') lines.push(line);
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
     }
@@ -32,10 +35,10 @@ export function readLines(
 }
 
 /** Bytes that are not UTF-8 (a character cut by a crash) spoil only their own line. */
-function textOf(path: string, maxBytes: number): string {
+function textOf(path: string, maxBytes: number, owner?: number): string {
   let fd: number;
   try {
-    fd = openPrivateFile(path, constants.O_RDONLY);
+    fd = openPrivateFile(path, constants.O_RDONLY, owner);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
     throw error;

@@ -41,10 +41,17 @@ export function fileFor({ event, level, fields }: LogLine): 'history' | 'health'
   return HISTORY;
 }
 
-/** Reads everything that is kept, oldest first, for the report and for the daemon's start. */
-export function readHistory(directory: string): { lines: LogLine[]; problems: string[] } {
-  const history = readLines(directory, HISTORY, MAX_HISTORY_BYTES + SLACK_BYTES);
-  const health = readLines(directory, HEALTH, MAX_HEALTH_BYTES + SLACK_BYTES);
+/**
+ * Reads everything that is kept, oldest first, for the report and for the daemon's start.
+ *
+ * @param owner the uid of another user's daemon whose history it is; only root can read that
+ */
+export function readHistory(
+  directory: string,
+  owner?: number,
+): { lines: LogLine[]; problems: string[] } {
+  const history = readLines(directory, HISTORY, MAX_HISTORY_BYTES + SLACK_BYTES, owner);
+  const health = readLines(directory, HEALTH, MAX_HEALTH_BYTES + SLACK_BYTES, owner);
   const lines = [...history.lines, ...health.lines].flatMap((line) => parseLogLine(line) ?? []);
   return {
     lines: lines.sort((a, b) => a.time - b.time),

@@ -80,7 +80,7 @@ async function system(machine) {
   );
 
   await check(
-    'what it tells to do next works: status, logs, and the daemon’s own status',
+    'what it tells to do next works: status, logs, the daemon’s own status, and its report for root',
     async () => {
       const status = await command('status');
       assert(status.code === 0 && /active \(running\)/.test(status.out), status.out + status.err);
@@ -88,6 +88,8 @@ async function system(machine) {
       assert(logs.code === 0 && /"event":"server.healthy"/.test(logs.out), logs.out + logs.err);
       const own = await machine.try('cd / && opencode-watchdog status');
       assert(own.code === 0 && /healthy/.test(own.out), `${own.code}: ${own.out}${own.err}`);
+      const report = await machine.try('cd / && opencode-watchdog report');
+      assert(report.code === 0 && /Restarts: 0/.test(report.out), report.out + report.err);
     },
   );
 
@@ -162,6 +164,9 @@ async function user(machine) {
       assert(await opencode.healthy(), 'opencode is not healthy');
       const own = await as('opencode-watchdog status');
       assert(own.code === 0 && /healthy/.test(own.out), `${own.code}: ${own.out}${own.err}`);
+      // The password is the service's: the command finds it by the configuration.
+      const asked = await as('opencode-watchdog sessions');
+      assert(asked.code === 0, `sessions: ${asked.code}: ${asked.out}${asked.err}`);
       assert((await as('opencode-watchdog service status')).code === 0, 'service status');
       const logs = await as('opencode-watchdog service logs');
       assert(/server.healthy/.test(logs.out), logs.out + logs.err);

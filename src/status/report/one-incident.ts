@@ -30,7 +30,12 @@ export function findIncident(report: Report, id: string): ReportedIncident[] {
     : report.incidents.filter((each) => String(each.id).endsWith(wanted));
 }
 
-export function evidenceOf(incident: ReportedIncident, lines: readonly LogLine[]): Evidence {
+/** @param owner the uid of the daemon whose incident it is; ours if it is left out */
+export function evidenceOf(
+  incident: ReportedIncident,
+  lines: readonly LogLine[],
+  owner?: number,
+): Evidence {
   const from = Date.parse(incident.startedAt) - BEFORE_MS;
   const until =
     incident.endedAt === undefined
@@ -42,7 +47,7 @@ export function evidenceOf(incident: ReportedIncident, lines: readonly LogLine[]
   const { evidence: folder } = incident;
   return {
     incident,
-    ...(folder !== undefined && { server: readEvidence(folder) }),
+    ...(folder !== undefined && { server: readEvidence(folder, owner) }),
     lines: lines
       .filter((line) => line.time >= from && line.time <= until && isAbout(line))
       .slice(-LINES)

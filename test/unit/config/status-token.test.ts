@@ -89,6 +89,13 @@ describe('the status token', () => {
       giveAway(state);
       expect(read()).toMatchObject({ kind: 'token', owner: OTHER_UID });
     }
+    // So is that of opencode-watchdog@shop.
+    const shop = `${home.dir}/units`;
+    makeStatusToken(config, { HOME: home.dir, STATE_DIRECTORY: `${shop}/shop` });
+    expect(readStatusToken(config, env(), home.dir, shop)).toMatchObject({
+      kind: 'token',
+      file: expect.stringContaining(`${shop}/shop/`),
+    });
     // The daemon's own comes first.
     makeStatusToken(config, env());
     expect(read()).toMatchObject({ kind: 'token', file: file() });
