@@ -257,12 +257,16 @@ export class Incidents {
     return last;
   }
 
-  /** A session that was stuck because it waited is stuck no more, unless an abort is on its way. */
+  /**
+   * A session that was stuck because it waited is stuck no more, unless it waits too long for another answer too, or an
+   * abort is on its way.
+   */
   #answered(record: Extract<TelemetryRecord, { event: 'session.answered' }>): Incident | undefined {
     const key = `session ${record.fields.sessionID}`;
     const open = this.#open.get(key);
     if (open?.kind !== 'stuck' || open.reason !== 'waiting') return undefined;
     if (open.steps.some(({ event }) => event === 'session.aborting')) return undefined;
+    if (record.fields.overdue !== undefined) return this.#step(key, record);
     return this.#end(key, 'answered', record);
   }
 

@@ -331,6 +331,8 @@ export interface NoteFields {
     requestID: string;
     by: 'person' | 'watchdog';
     forMs: number;
+    /** How many other requests of the session wait still and were reported as stuck; absent if none. */
+    overdue?: number;
   };
   'session.recovered': SessionFields & {
     reason?: StuckReason;

@@ -245,6 +245,20 @@ describe('what is told', () => {
       expect(told).toEqual(['session.answered', LAST]);
     });
 
+    it('is the last answer where it waited too long for several', async () => {
+      const { told, text } = await second(
+        ['session.stuck', LAST],
+        ({ emit }) => emit('session.stuck', { ...ses, reason: 'waiting', limit: 5, value: 5 }),
+        ({ emit }) => {
+          const answer = { ...waiting, by: 'person', forMs: 9 } as const;
+          emit('session.answered', { ...answer, overdue: 1 });
+          emit('session.answered', { ...answer, requestID: 'que_2' });
+        },
+      );
+      expect(told).toEqual(['session.answered', LAST]);
+      expect(text).toContain('✅');
+    });
+
     it('has no sign of one where there was no beginning', async () => {
       const { told, text } = await second(
         ['session', LAST],

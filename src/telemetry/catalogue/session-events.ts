@@ -130,6 +130,8 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       requestID: 'id of the request',
       by: 'person or watchdog',
       forMs: 'how long it was pending',
+      overdue:
+        'how many other requests of the session are unanswered for longer than `waiting.maxDuration`; absent if none',
     },
     message: (f) =>
       `The ${f.on} of session ${named(f)} was answered by ${f.by === 'person' ? 'a person' : 'the watchdog'} after ${time(f.forMs)}.`,

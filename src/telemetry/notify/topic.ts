@@ -17,7 +17,7 @@ export type Topic =
 export function topicOf(record: TelemetryRecord): Topic | undefined {
   switch (record.event) {
     case 'session.stuck':
-      // It is over with the answer.
+      // It is over with the answer, or with the last of several.
       if (record.fields.reason === 'waiting') return open(of(record, 'waiting'));
       return open(of(record, 'stuck'));
     case 'session.wedged':
@@ -27,8 +27,11 @@ export function topicOf(record: TelemetryRecord): Topic | undefined {
       return closed(of(record, 'stuck'), of(record, 'waiting'));
     case 'session.waiting':
       return open(of(record, `request ${record.fields.requestID}`));
-    case 'session.answered':
-      return closed(of(record, `request ${record.fields.requestID}`), of(record, 'waiting'));
+    case 'session.answered': {
+      const request = of(record, `request ${record.fields.requestID}`);
+      const { overdue = 0 } = record.fields;
+      return overdue > 0 ? closed(request) : closed(request, of(record, 'waiting'));
+    }
     case 'session.ended': {
       // A dispose or a restart may have ended it, and a request need not be answered.
       const all = of(record, '');

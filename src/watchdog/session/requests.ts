@@ -57,6 +57,7 @@ export function requestAnswered(
     run.tools.set(id, { ...tool, startedAt: Math.min(at, tool.startedAt + waited) });
   }
   if (request === undefined) return;
+  const overdue = [...run.requests.values()].filter(({ reported }) => reported).length;
   context.emit({
     note: 'session.answered',
     ...fieldsOf(session),
@@ -64,6 +65,7 @@ export function requestAnswered(
     requestID,
     by: request.rejected ? 'watchdog' : 'person',
     forMs: at - request.since,
+    ...(overdue > 0 && { overdue }),
   });
 }
 

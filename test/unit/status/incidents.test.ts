@@ -95,6 +95,18 @@ describe('an incident of a session', () => {
     ]);
   });
 
+  it('goes on where it waits too long for another answer too', () => {
+    const answered = { ...ses, on: 'question', by: 'person', forMs: 9 } as const;
+    const { say, brief } = told();
+    for (let i = 0; i < 2; i += 1) say('session.stuck', { ...stuck, reason: 'waiting' });
+    say('session.answered', { ...answered, requestID: 'q1', overdue: 1 });
+    expect(brief()).toEqual([['stuck', undefined, 'session.stuck', 'session.answered']]);
+    say('session.answered', { ...answered, requestID: 'q2' });
+    expect(brief()).toEqual([
+      ['stuck', 'answered', 'session.stuck', 'session.answered', 'session.answered'],
+    ]);
+  });
+
   it('is not rewritten by what a person aborts later', () => {
     const { say, brief } = told();
     say('session.stuck', { ...stuck, reason: 'loop' });

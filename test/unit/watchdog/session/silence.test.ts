@@ -313,6 +313,24 @@ describe('a session that waits for a person', () => {
     expect(w.notes('session.answered')).toHaveLength(1);
   });
 
+  test('for two answers too long is told with each answer how many are left', () => {
+    const w = world({ policy: { waiting: { maxDuration: MINUTE } } })
+      .prompt()
+      .asked()
+      .advance(SECOND)
+      .asked('s', 'question', 'r2')
+      .advance(MINUTE)
+      .asked('s', 'question', 'r3');
+    expect(w.stuck()).toEqual(['waiting', 'waiting']);
+    w.answered('s', 'r1').answered('s', 'r2').answered('s', 'r3');
+    // The third is no older than its limit.
+    expect(w.notes('session.answered').map(({ overdue }) => overdue)).toEqual([
+      1,
+      undefined,
+      undefined,
+    ]);
+  });
+
   test('is reported once with waiting.action report', () => {
     const w = world({ policy: { waiting: { maxDuration: MINUTE } } })
       .prompt()
