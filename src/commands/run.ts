@@ -90,15 +90,11 @@ export async function run(options: RunOptions): Promise<number> {
 
   sayLink(loaded, access, telemetry);
 
-  const serviceManager = new ServiceManager({
-    notify: new SdNotify({
-      env: process.env,
-      onError: (err) =>
-        telemetry.emit('error', { err, doing: 'telling systemd how the daemon is' }),
-    }),
-    telemetry,
-    clock,
+  const notify = new SdNotify({
+    env: process.env,
+    onError: (err) => telemetry.emit('error', { err, doing: 'telling systemd how the daemon is' }),
   });
+  const serviceManager = new ServiceManager({ notify, telemetry, clock });
   const stop = new AbortController();
   const signals = new StopSignals({
     telemetry,
@@ -145,7 +141,9 @@ export async function run(options: RunOptions): Promise<number> {
         severity: 'info',
         notice: `control is ${chosen.mode}: ${chosen.reason}`,
       });
-      if (chosen.mode === 'spawn') await refuseMissingProgram(loaded, deps, signal);
+      // Nobody reads a service's exit code and starts it again after installing opencode: the breaker tries again.
+      if (chosen.mode === 'spawn' && !notify.enabled)
+        await refuseMissingProgram(loaded, deps, signal);
       return chosen.control;
     },
   });
@@ -200,7 +198,7 @@ function sayLink({ config }: LoadedConfig, { token, why }: StatusAccess, telemet
   });
 }
 
-/** If the program of the command cannot be found, trying again does not help: the configuration is wrong. */
+/** If the program of the command cannot be found, that is told to the person who has typed `run`, at once. */
 async function refuseMissingProgram(
   { config }: LoadedConfig,
   { isHealthy }: ControlDeps,

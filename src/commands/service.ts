@@ -20,6 +20,8 @@ const ACTS = ['install', 'uninstall', 'status', 'logs'] as const;
 const PASSWORD_BYTES = 32;
 /** The folders that PATH has after those of opencode and node. */
 const USUAL_PATH = ['/usr/local/bin', '/usr/bin', '/bin'];
+/** Where npm and opencode's installer put commands for one user, in the home (systemd/user/opencode-watchdog.service). */
+const USERS_PATH = ['.local/bin', '.opencode/bin', '.npm-global/bin'];
 /** The account of the system unit (systemd/opencode-watchdog.service). */
 const SYSTEM_USER = 'opencode';
 
@@ -124,6 +126,7 @@ function install(place: Place): number {
         : []),
       ...passwordHint(place),
       '',
+      ...stateOf(place),
       'It runs. See it:   opencode-watchdog status',
       `Its log:           ${NAME} service logs${place.system ? ' --system' : ''}`,
       `Undo all of this:  ${NAME} service uninstall${place.system ? ' --system' : ''}`,
@@ -155,14 +158,24 @@ function shippedUnit(system: boolean): string {
 }
 
 function programOf(place: Place): ServiceProgram {
-  const opencode = findProgram('opencode', process.env, process.cwd());
-  if (opencode === undefined) {
-    complain('opencode is not in the PATH: the service starts it as soon as it is there');
-  }
   // The folder where a shell finds opencode, not that of a link's target: an upgrade changes the target.
   const folders = (process.env.PATH ?? '').split(':').filter((folder) => folder.startsWith('/'));
   const ofOpencode = folders.filter((folder) => existsSync(join(folder, 'opencode'))).slice(0, 1);
-  const path = [...new Set([...ofOpencode, dirname(process.execPath), ...USUAL_PATH])];
+  const isMissing = findProgram('opencode', process.env, process.cwd()) === undefined;
+  const ofInstallers = isMissing && !place.system ? USERS_PATH : [];
+  const path = [
+    ...new Set([
+      ...ofOpencode,
+      ...ofInstallers.map((folder) => join(homedir(), folder)),
+      dirname(process.execPath),
+      ...USUAL_PATH,
+    ]),
+  ];
+  if (isMissing) {
+    complain(
+      `opencode is not in the PATH. The service tries again with growing pauses. Install it in one of ${path.join(', ')}; then "${NAME} restart" starts it at once`,
+    );
+  }
   const command = [process.execPath, realpathSync(process.argv[1] ?? '')];
   return { command, path, configFile: place.configFile };
 }
@@ -236,6 +249,14 @@ function passwordHint({ system, configFile, passwordFile }: Place): string[] {
   return [
     `for commands such as "${NAME} sessions", add to ${configFile}:  ${passwordLine(passwordFile)}`,
   ];
+}
+
+/** What the daemon says of itself if its start is over but opencode is not healthy. */
+function stateOf(place: Place): string[] {
+  if (place.manager === 'launchd') return [];
+  const [program = '', ...words] = [...systemctl(place), 'show', '-P', 'StatusText', NAME];
+  const state = spawnSync(program, words, { encoding: 'utf8' }).stdout?.trim() ?? '';
+  return state === '' || state.startsWith('healthy') ? [] : [`opencode is not healthy: ${state}`];
 }
 
 /** Makes a file if it is not there. @returns what was done, in words; nothing if the file was there */

@@ -120,6 +120,27 @@ describe('the command line', () => {
     );
   });
 
+  it('waits for the server command under a service manager, as long as the breaker lets it', async () => {
+    const port = await freePort();
+    const { code, out } = await run(['run', '--url', `http://127.0.0.1:${port}`], {
+      NOTIFY_SOCKET: join(dir, 'notify'),
+      OPENCODE_WATCHDOG_SERVER_COMMAND: '[opencode-that-is-not-there, serve]',
+      OPENCODE_WATCHDOG_RESTART_MAXRESTARTS: '1',
+      OPENCODE_WATCHDOG_RESTART_BACKOFF_INITIAL: '10ms',
+      OPENCODE_WATCHDOG_RESTART_GIVEUP: 'exit',
+      OPENCODE_WATCHDOG_STATUS_LISTEN: 'off',
+    });
+    expect(code).toBe(5);
+    const lines = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const failed = lines.filter(({ event }) => event === 'server.restart_failed');
+    expect(failed.map(({ reason }) => reason)).toEqual(['start', 'exited']);
+    expect(failed[0].error).toContain('"opencode-that-is-not-there" was not found');
+    expect(lines.map(({ event }) => event)).toContain('server.breaker_open');
+  });
+
   it('does not run where it cannot write the recording that was asked for, and says so without a stack', async () => {
     const file = join(dir, 'missing', 'r.ndjson');
     const url = `http://127.0.0.1:${await freePort()}`;

@@ -18,14 +18,19 @@ const real = process.platform;
 let home: string;
 let said: string;
 
-/** Runs `service install` of a person on that platform. `loaded`: the manager says that the service runs already. */
-async function install(platform: NodeJS.Platform, loaded = false): Promise<string[]> {
+/** Runs `service install` of a person on that platform. `loaded`: the manager says that the service runs already; `state`: its status line. */
+async function install(
+  platform: NodeJS.Platform,
+  loaded = false,
+  state = 'healthy, 1 busy',
+): Promise<string[]> {
   Object.defineProperty(process, 'platform', { value: platform });
   const log = join(home, 'told');
   rmSync(log, { force: true });
   const answers = [
     `*is-system-running*) echo running ;;`,
     `*is-active*|*print*) exit ${loaded ? 0 : 3} ;;`,
+    `*StatusText*) echo '${state}' ;;`,
   ];
   for (const name of ['launchctl', 'systemctl']) {
     const file = join(home, 'bin', name);
@@ -85,6 +90,32 @@ describe.each(['linux', 'darwin'] as const)('service install on %s', (platform) 
     writeFileSync(file, 'server:\n  passwordFile: /elsewhere\n');
     await install(platform);
     expect(said).not.toContain('server: {');
+  });
+});
+
+describe('service install where opencode does not get healthy', () => {
+  it('says what the daemon says of itself', async () => {
+    await install('linux');
+    expect(said).not.toContain('not healthy');
+    await install('linux', false, 'the server is down, restarts are held by the breaker');
+    expect(said).toContain(
+      'opencode is not healthy: the server is down, restarts are held by the breaker',
+    );
+  });
+});
+
+describe('service install where opencode is not installed yet', () => {
+  it('lets the service look where its installers put it, and says how to go on', async () => {
+    rmSync(join(home, 'bin/opencode'));
+    await install('linux');
+    const unit = readFileSync(join(home, '.config/systemd/user/opencode-watchdog.service'), 'utf8');
+    const path = /^Environment=PATH=(.*)$/m.exec(unit)?.[1]?.split(':') ?? [];
+    expect(path).toEqual(
+      expect.arrayContaining([join(home, '.opencode/bin'), join(home, '.local/bin'), '/usr/bin']),
+    );
+    expect(said).toContain('opencode is not in the PATH');
+    expect(said).toContain(path.join(', '));
+    expect(said).toContain('"opencode-watchdog restart" starts it at once');
   });
 });
 
