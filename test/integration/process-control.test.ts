@@ -426,6 +426,45 @@ describe('auto', () => {
     expect(isAlive(pid!)).toBe(false);
   });
 
+  /** What a daemon or a command does that restarts the server and then ends. */
+  async function restartOnce(): Promise<string> {
+    const made = await createControl({ ...habitat.options(), mode: 'auto' }, habitat.signal);
+    await made.control.attach(habitat.signal);
+    await made.control.restart(habitat.signal);
+    await made.control.dispose('leave');
+    return made.mode;
+  }
+
+  test('each daemon and command restarts an adopted server as its owner started it', async () => {
+    const { argv, cwd } = await foreign('', ['--print-logs'], { API_KEY: 'k' });
+    for (const which of ['first', 'second', 'third']) {
+      expect(await restartOnce(), which).toBe('adopt');
+      expect(await habitat.ask(), which).toMatchObject({ argv, cwd, env: { API_KEY: 'k' } });
+    }
+  });
+
+  test('an adopted server that boots is waited for, and what does not get healthy is started as it was', async () => {
+    const { argv, cwd } = await foreign('', ['--print-logs'], { API_KEY: 'k' });
+    await restartOnce();
+    const { pid } = await habitat.ask();
+    // As a server that boots looks: it lives, and nobody listens.
+    const isHealthy = async () => (isAlive(pid) ? null : { version: 'fake' });
+    const options = habitat.options({
+      holders: async () => [],
+      startTimeoutMs: 200,
+      deps: { ...habitat.deps, isHealthy },
+    });
+    const made = await createControl({ ...options, mode: 'auto' }, habitat.signal);
+    expect(made.mode).toBe('adopt');
+    expect(await made.control.attach(habitat.signal)).toBeNull();
+    expect((await failure(made.control.start(habitat.signal))).message).toContain('200 ms');
+    expect(isAlive(pid)).toBe(false);
+    await made.control.start(habitat.signal);
+    const after = await waitFor(() => habitat.ask(), { what: 'the next server to listen' });
+    expect(after).toMatchObject({ argv, cwd, env: { API_KEY: 'k' } });
+    await made.control.dispose('stop');
+  });
+
   test('observes a server that answers and whose holder is not opencode', async () => {
     const stranger = createServer((_, res) => res.end('{"healthy":true}'));
     stranger.listen(habitat.port, '127.0.0.1');

@@ -38,6 +38,7 @@ export class AdoptControl extends LocalControl {
 
   async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
     this.#refusePerson();
+    await this.#readBooting();
     if (this.#read) return this.startBy(this.#spec(this.#read), signal, onStarting);
     onStarting?.();
     return this.#waitForOne(signal);
@@ -46,6 +47,7 @@ export class AdoptControl extends LocalControl {
   async restart(signal: AbortSignal): Promise<RestartedServer> {
     const found = await this.local.find();
     if (found.kind === 'proven') this.onFound(found);
+    else await this.#readBooting();
     this.#refusePerson();
     if (found.kind === 'nobody' && !this.#read) {
       throw new ControlError('the server is not restarted: no opencode was found to adopt', {
@@ -72,6 +74,15 @@ export class AdoptControl extends LocalControl {
       );
     }
     this.#person = person;
+  }
+
+  /** A server that an earlier daemon restarted and that does not listen yet is started again as that daemon did. */
+  async #readBooting(): Promise<void> {
+    if (this.#read) return;
+    const { options, table } = this.local;
+    const booting = await this.local.booting();
+    const info = booting && (await table.read(booting.root.pid));
+    if (info) this.#read = readLaunchSpec(info, configuredLaunchSpec(options), options.url);
   }
 
   #spec({ spec, missing }: ReadLaunchSpec): LaunchSpec {

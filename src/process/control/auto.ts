@@ -20,8 +20,10 @@ export interface ControlFacts {
   /** The answer is not understood: the server may not be opencode at all. */
   strange?: boolean;
   found: Finding;
-  /** An earlier daemon of ours started a server that is still alive. */
+  /** An earlier daemon of ours started, by `server.command`, a server that is still alive. */
   ours: boolean;
+  /** An earlier daemon of ours restarted a server of somebody else as its owner had started it, and it is still alive. */
+  adopted?: boolean;
 }
 
 export interface Choice {
@@ -32,7 +34,7 @@ export interface Choice {
 
 export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): Choice {
   if (mode !== 'auto') return { mode, reason: 'configured as server.control' };
-  const { local, answers, strange = false, found, ours } = facts;
+  const { local, answers, strange = false, found, ours, adopted = false } = facts;
   if (!local) {
     return {
       mode: 'observe',
@@ -40,6 +42,13 @@ export function chooseControl(mode: ControlMode | 'auto', facts: ControlFacts): 
     };
   }
   if (ours) return { mode: 'spawn', reason: 'an earlier run of this daemon started the server' };
+  // Once it listens it is proven, as any other server is. Until then nothing shows how its owner started it but itself.
+  if (adopted && found.kind !== 'proven') {
+    return {
+      mode: 'adopt',
+      reason: 'an earlier run of this daemon restarted the server as its owner had started it',
+    };
+  }
   switch (found.kind) {
     case 'proven':
       if (found.server.command.includes('--service')) {
@@ -103,10 +112,18 @@ async function gatherFacts(options: CreateOptions, signal: AbortSignal): Promise
   const local = await isLocalHost(server.host);
   const answer = await options.deps.isHealthy(signal);
   const found = await server.find();
-  const ours = (await server.booting()) !== undefined;
+  const launched = await server.booting();
+  const adopted = launched?.adopted === true;
   // Nothing is taken over here: the chosen control checks again.
   server.release();
-  return { local, answers: answer !== null, strange: answer?.strange !== undefined, found, ours };
+  return {
+    local,
+    answers: answer !== null,
+    strange: answer?.strange !== undefined,
+    found,
+    ours: launched !== undefined && !adopted,
+    adopted,
+  };
 }
 
 async function build(choice: Choice, options: CreateOptions): Promise<ServerControl> {

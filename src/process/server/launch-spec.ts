@@ -15,6 +15,8 @@ export interface LaunchSpec {
   env: NodeJS.ProcessEnv;
   /** The user to run it as, if that is not the daemon's own. */
   user?: ServerUser;
+  /** True if it was read from a server that somebody else had started, whose successor this is. */
+  adopted?: true;
 }
 
 export interface LaunchSpecOptions {
@@ -96,7 +98,14 @@ export function readLaunchSpec(
   if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
   const argv = process.command.length > 0 ? withPort(runnable(process, env), url) : fallback.argv;
   const { user } = fallback;
-  return { spec: { argv, cwd: cwd ?? fallback.cwd, env, ...(user && { user }) }, missing };
+  const spec = {
+    argv,
+    cwd: cwd ?? fallback.cwd,
+    env,
+    adopted: true,
+    ...(user && { user }),
+  } as const;
+  return { spec, missing };
 }
 
 /** argv[0] if it can still be found, else the executable that really ran, because argv[0] may be any name. */

@@ -11,7 +11,7 @@ import { markedWith } from '../signal/orphans.js';
 import type { ProcessRef, ProcessTable } from '../table/process-table.js';
 import type { LaunchSpec } from './launch-spec.js';
 import { OutputTail, type Stream } from './output.js';
-import type { OutputFiles, ServerRecords } from './state-file.js';
+import type { OutputFiles, ServerRecord, ServerRecords } from './state-file.js';
 
 export interface Exit {
   code: number | null;
@@ -27,6 +27,8 @@ export interface Launched {
   child?: ChildProcess;
   /** The marker in the environment of everything that it starts; absent for a server of a daemon that set none. */
   marker?: string;
+  /** True if it was started as the server before it, which somebody else had started. */
+  adopted?: true;
   /** Where its output goes; null if the state directory cannot be written, or belongs to another daemon. */
   files: OutputFiles | null;
   tail?: OutputTail;
@@ -79,6 +81,7 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
       ended,
       marker,
       files,
+      ...(spec.adopted && { adopted: true }),
       ...(files && { tail: follow(files, 'start', options) }),
     };
   } finally {
@@ -89,7 +92,7 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
 /** Takes over a server that an earlier daemon started, and goes on reading its output. */
 export function relaunched(
   root: ProcessRef,
-  marker: string,
+  { mark: marker, adopted }: Pick<ServerRecord, 'mark' | 'adopted'>,
   files: OutputFiles | null,
   options: LaunchOptions,
 ): Launched {
@@ -99,6 +102,7 @@ export function relaunched(
     ended,
     files,
     marker,
+    ...(adopted && { adopted }),
     ...(files && { tail: follow(files, 'end', options) }),
   };
 }

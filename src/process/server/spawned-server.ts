@@ -106,7 +106,7 @@ export class SpawnedServer {
       if (root === null || !(await this.#isOurs(root, record.mark))) continue;
       // Following the output empties its file in the end, so only the file's owner may do it.
       const files = this.#options.readOnly ? null : this.#records.outputFiles();
-      this.#launched ??= relaunched(root, record.mark, files, this.#launchOptions());
+      this.#launched ??= relaunched(root, record, files, this.#launchOptions());
       this.#serving ??= record.server ?? undefined;
       return;
     }
@@ -178,12 +178,12 @@ export class SpawnedServer {
   /** Writes the record, and tries again later if a full disk refuses it. */
   #record(launched: Launched, server: ProcessRef | null, again = false): void {
     this.#recordAgain?.cancel();
-    const { root, marker, files } = launched;
+    const { root, marker, files, adopted } = launched;
     // Without a directory there is no record; this was reported when the server was started.
     if (files === null || marker === undefined) return;
     const { clock, deps } = this.#options;
     try {
-      this.#records.write({ root, server, mark: marker });
+      this.#records.write({ root, server, mark: marker, ...(adopted && { adopted }) });
     } catch (error) {
       if (!again) {
         deps.onNotice(

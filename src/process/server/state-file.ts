@@ -27,6 +27,8 @@ const recordSchema = z.object({
    * The marker in the environment of all that it starts (orphans.ts): a record is trusted for a process that shows it.
    */
   mark: z.uuid(),
+  /** It was started as the server before it, which somebody else had started. */
+  adopted: z.literal(true).optional(),
 });
 export type ServerRecord = z.infer<typeof recordSchema>;
 
@@ -76,15 +78,16 @@ export class ServerRecords {
   }
 
   /** Remembers what was spawned, and which process listens once that is known. @throws if it cannot be written */
-  write(record: Pick<ServerRecord, 'root' | 'server' | 'mark'>): void {
+  write(record: Pick<ServerRecord, 'root' | 'server' | 'mark' | 'adopted'>): void {
     ensurePrivateDirectory(this.dir);
-    const { mark } = record;
+    const { mark, adopted } = record;
     const whole: ServerRecord = {
       url: this.#url,
       bootId: bootId(),
       root: refOf(record.root),
       server: record.server && refOf(record.server),
       mark,
+      ...(adopted && { adopted }),
     };
     writePrivateFile(this.#path, JSON.stringify(whole));
   }

@@ -41,6 +41,13 @@ test.each<[string, Partial<ControlFacts>, string, string]>([
   ['our own server runs', { answers: true, found: proven, ours: true }, 'spawn', 'earlier run'],
   ['our own server still boots', { ours: true }, 'spawn', 'earlier run'],
   [
+    'a server runs that we restarted for its owner',
+    { answers: true, found: proven, adopted: true },
+    'adopt',
+    'pid 7',
+  ],
+  ['a server still boots that we restarted for its owner', { adopted: true }, 'adopt', 'restarted'],
+  [
     'an opencode with a terminal face runs',
     { answers: true, found: { ...proven, role: 'tui' } },
     'observe',
