@@ -46,16 +46,16 @@ export function requestInspection(context: Context, session: Session, run: Run, 
   });
 }
 
-/** Whether an exceeded limit may be acted on. If an inspection must confirm it first, one is requested. */
+/** Whether a run may be aborted for this reason. If an inspection must confirm it first, one is requested. */
 export function isConfirmed(
   context: Context,
   session: Session,
   run: Run,
-  exceeded: LimitExceeded,
+  { reason }: Pick<LimitExceeded, 'reason'>,
   listening: boolean,
   at: number,
 ): boolean {
-  if (!needsInspection(exceeded.reason)) return true;
+  if (!needsInspection(reason)) return true;
   // A server that does not work cannot be asked. Once it is healthy, everything is judged again.
   if (!context.canAct()) return false;
   const last = run.inspection;

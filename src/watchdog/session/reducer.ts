@@ -514,6 +514,7 @@ export class SessionWatch {
       requestAnswered(this.#context, session, run, requestID, o.at);
       this.#runs.progressed(session, run, o.at);
     }
+    this.#runs.inspected(session, run, o.at);
   }
 }
 

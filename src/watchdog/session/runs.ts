@@ -28,6 +28,7 @@ import {
   isRetryReason,
   judge,
   namedMs,
+  needsInspection,
   type RuleContext,
   sparedUntil,
   worksAgain,
@@ -195,7 +196,16 @@ export class Runs {
         if (rules.inspecting) inspectRegularly(this.#context, session, run, at);
       }
     } else {
-      abortIfPossible(this.#context, session, run, at);
+      const { abortFlow } = run;
+      // Its abort may have waited for hours (a pause, a server that is down). After a try, the transcript may show only
+      // what that try did.
+      const isUntried = abortFlow.phase === 'pending' && abortFlow.tries === 0;
+      if (!isUntried || isConfirmed(this.#context, session, run, abortFlow, rules.listening, at)) {
+        abortIfPossible(this.#context, session, run, at);
+      }
+      // Nothing else shows whether a run that is left or wedged has recovered.
+      if (rules.inspecting && run.abortFlow?.phase !== 'aborting')
+        inspectRegularly(this.#context, session, run, at);
     }
     this.#sayHealth(session, at);
     this.registry.sort(session);
@@ -228,6 +238,16 @@ export class Runs {
   }
 
   /**
+   * The session was inspected. That may disprove a decision which rests on silence. During an abort it does not: the
+   * transcript may show what that abort has done.
+   */
+  inspected(session: Session, run: Run, at: number): void {
+    const { abortFlow } = run;
+    if (abortFlow === undefined || abortFlow.phase === 'aborting') return;
+    if (needsInspection(abortFlow.reason)) this.reconsider(session, run, at);
+  }
+
+  /**
    * An abort that `dryRun` or a pause left undone is wanted again, if the run is still stuck for the same reason. Its
    * next review sends it, and rejects the requests that were left.
    */
@@ -235,7 +255,10 @@ export class Runs {
     const { run } = session;
     if (run) takeUpRequests(run);
     if (run?.abortFlow?.phase !== 'left') return;
-    run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: run.abortFlow.tries - 1 };
+    const { reason, tries } = run.abortFlow;
+    // What must be inspected anew begins anew.
+    const triesBefore = needsInspection(reason) ? 0 : tries - 1;
+    run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: triesBefore };
     this.reconsider(session, run, at);
   }
 

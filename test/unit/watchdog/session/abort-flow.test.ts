@@ -89,6 +89,23 @@ describe('an abort', () => {
     expect(held.aborts().map((each) => each.try)).toEqual([1, 1]);
   });
 
+  test('of a silent session that the server was too ill for waits for a fresh inspection', () => {
+    const w = world({ acts: false })
+      .prompt()
+      .advance(10 * MINUTE);
+    w.inspected();
+    expect(w.aborts()).toHaveLength(1);
+    w.lost()
+      .probeFails(3)
+      .abortFailed()
+      .advance(60 * MINUTE);
+    w.probeOk().connected();
+    expect(w.aborts()).toHaveLength(1);
+    w.inspected('s', { mark: 'moved' });
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.health()).toBe('busy');
+  });
+
   test('waits while the server is not healthy, and comes when it is', () => {
     const w = world({ acts: false }).prompt().lost().probeFails(3);
     w.fails('s', 5);
@@ -352,6 +369,34 @@ describe('a pause', () => {
     w.tell({ kind: 'policy.changed', policy: policyWith({ stall: { maxRunTime: 60 * MINUTE } }) });
     expect(w.aborts()).toEqual([]);
     expect(w.health()).toBe('busy');
+  });
+
+  test('is followed by the abort of a silent session only after a fresh inspection', () => {
+    const w = world().tell({ kind: 'acts.paused' }).prompt();
+    w.advance(10 * MINUTE).inspected();
+    w.abortSkipped()
+      .forget()
+      .advance(60 * MINUTE);
+    w.tell({ kind: 'acts.resumed' });
+    expect(w.aborts()).toEqual([]);
+    expect(w.acts('inspect')).toHaveLength(1);
+    w.inspected();
+    expect(w.aborts().map((each) => each.try)).toEqual([1]);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('is not followed by the abort of a session whose tool the inspection shows ended', () => {
+    const tool = { callID: 'c1', tool: 'bash' };
+    const w = world().tell({ kind: 'acts.paused' }).prompt().toolRuns('s', tool);
+    const tools = [{ ...tool, startedAt: w.at }];
+    w.advance(60 * MINUTE).inspected('s', { tools });
+    expect(w.stuck()).toEqual(['tool_time']);
+    w.abortSkipped()
+      .forget()
+      .advance(60 * MINUTE);
+    w.tell({ kind: 'acts.resumed' }).inspected('s', { mark: 'moved' });
+    expect(w.notes('session.recovered')).toMatchObject([{ reason: 'tool_time' }]);
+    expect(w.advance(9 * MINUTE).aborts()).toEqual([]);
   });
 
   test('leaves a session as it is whose attempts show only a little text', () => {

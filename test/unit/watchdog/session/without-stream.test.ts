@@ -138,6 +138,60 @@ describe('without an event stream', () => {
     expect(w.health()).toBe('stalled');
   });
 
+  describe('a stuck run goes on being looked at', () => {
+    const policy = { stall: { maxSilence: 4 * MINUTE }, restart: { waitForHealthy: 60 * MINUTE } };
+    const unheard = (...ids: string[]) => {
+      const w = world({ policy });
+      for (const id of ids) w.prompt(id).text(id);
+      return w.lost().unavailable();
+    };
+    /** The server lives, the transcript of `s` is as `mark` says, and other sessions go on. */
+    function serve(w: World, ms: number, mark: () => string, others: string[] = []): World {
+      const busy = Object.fromEntries(['s', ...others].map((id) => [id, BUSY]));
+      for (const end = w.at + ms; w.at < end; ) {
+        const before = w.acts('inspect').length;
+        w.advance(5 * SECOND)
+          .probeOk()
+          .poll(busy);
+        for (const { sessionID } of w.acts('inspect').slice(before))
+          w.inspected(sessionID, { mark: sessionID === 's' ? mark() : `${w.at}` });
+      }
+      return w;
+    }
+    const same = () => 'same';
+
+    test('while a pause leaves it, and one that recovers is not aborted after the pause', () => {
+      const w = unheard('s').tell({ kind: 'acts.paused' });
+      serve(w, 6 * MINUTE, same).abortSkipped();
+      expect(w.stuck()).toEqual(['silence']);
+      w.forget();
+      serve(w, 10 * MINUTE, () => `${w.at}`);
+      expect(w.notes('session.recovered')).toMatchObject([{ reason: 'silence' }]);
+      w.forget().tell({ kind: 'acts.resumed' });
+      serve(w, MINUTE, () => `${w.at}`);
+      expect(w.aborts()).toEqual([]);
+    });
+
+    test('while it is wedged, and one that recovers costs no restart', () => {
+      const w = serve(unheard('s', 'h'), 6 * MINUTE, same, ['h']);
+      for (let tries = 0; tries < 3; tries += 1) w.abortFailed();
+      expect(w.health()).toBe('wedged');
+      serve(w, 5 * MINUTE, () => `${w.at}`, ['h']);
+      expect(w.health()).toBe('busy');
+      w.status('h', 'idle').poll({ s: BUSY });
+      expect(w.acts('restart')).toEqual([]);
+    });
+
+    test('while it is wedged, and one that stays as it is still costs the restart', () => {
+      const w = serve(unheard('s', 'h'), 6 * MINUTE, same, ['h']);
+      for (let tries = 0; tries < 3; tries += 1) w.abortFailed();
+      serve(w, 5 * MINUTE, same, ['h']);
+      expect(w.health()).toBe('wedged');
+      w.status('h', 'idle').poll({ s: BUSY });
+      expect(w.acts('restart')).toHaveLength(1);
+    });
+  });
+
   test('nothing is looked at where the server does not answer', () => {
     const w = found();
     w.inspected()
