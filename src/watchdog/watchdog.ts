@@ -21,7 +21,7 @@ import { type Detail, detail } from './session/detail.js';
 import { CRASHES, SessionWatch } from './session/reducer.js';
 import type { Context } from './session/rule-context.js';
 import { fieldsOf, runFields, type Session, silenceOf } from './session/state.js';
-import { disposedFor, isLeft, nothingHelps } from './session/wedged.js';
+import { disposedFor, isLeft, isWedgedNow, nothingHelps } from './session/wedged.js';
 import { TimerQueue } from './timer-queue.js';
 
 const NOTHING: readonly Decision[] = [];
@@ -455,10 +455,12 @@ export class Watchdog {
     if (!this.server.healthy) return;
     this.#disposals.review(at);
     // As long as a dispose of its directory may help, that gentler step comes first.
-    const wedged = [...this.#sessions.registry.wedged].filter(
+    const everWedged = [...this.#sessions.registry.wedged].filter(
       (each) => disposedFor(this.#context, each) === undefined,
     );
-    let isWaiting = !wedged.every(isLeft);
+    const wedged = everWedged.filter(isWedgedNow);
+    // A session that works again costs no restart. But the wait goes on: its attempt may fail like the ones before.
+    let isWaiting = !everWedged.every(isLeft);
     if (wedged.length > 0) {
       const ids = wedged.map((each) => each.id).join(', ');
       if (this.#restartSparing('wedged', at, `aborts do not end ${ids}`, new Set(wedged))) return;

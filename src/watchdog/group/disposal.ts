@@ -11,7 +11,13 @@ import type { Cut } from '../session/crashes.js';
 import type { SessionRegistry } from '../session/registry.js';
 import type { Context } from '../session/rule-context.js';
 import type { Session } from '../session/state.js';
-import { disposeDidNotHelp, disposedFor, isLeft, nothingHelps } from '../session/wedged.js';
+import {
+  disposeDidNotHelp,
+  disposedFor,
+  isLeft,
+  isWedgedNow,
+  nothingHelps,
+} from '../session/wedged.js';
 
 /** Shortest time for verifying a dispose, ms. It includes the directory's next boot (5–8 s, facts, section 12). */
 const MIN_VERIFY_MS = 15_000;
@@ -86,7 +92,10 @@ export class Disposals {
     for (const [directory, wedged] of wanted) this.#judge(directory, wedged, at);
   }
 
-  #judge(directory: string, wedged: readonly Session[], at: number): void {
+  /** @param everWedged the directory's wedged sessions, also those that work again and may fail again */
+  #judge(directory: string, everWedged: readonly Session[], at: number): void {
+    const wedged = everWedged.filter(isWedgedNow);
+    if (wedged.length === 0) return;
     const known: Disposal = this.#disposals.get(directory) ?? {
       phase: 'waiting',
       deferral: new Deferral(this.#context.policy.restart),
@@ -102,10 +111,9 @@ export class Disposals {
     const healthy = this.#registry
       .healthy(new Set(wedged))
       .filter(({ run }) => run?.directory === directory);
-    const allLeft = wedged.every(isLeft);
-    if (allLeft) known.deferral.clear();
+    if (everWedged.every(isLeft)) known.deferral.clear();
     const answer = known.deferral.judge(
-      { stuck: wedged.length, healthy: healthy.length, allLeft },
+      { stuck: wedged.length, healthy: healthy.length, allLeft: wedged.every(isLeft) },
       at,
     );
     switch (answer.kind) {

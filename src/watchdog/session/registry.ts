@@ -47,6 +47,7 @@ export class SessionRegistry {
   get episodeNews(): number {
     return this.#episodeNews;
   }
+  /** Wedged sessions, also those whose attempt in flight works: it may fail like the ones before. */
   get wedged(): ReadonlySet<Session> {
     return this.#wedged;
   }
@@ -120,7 +121,7 @@ export class SessionRegistry {
       this.#retrying.add(session);
       this.#episodeNews += 1;
     } else if (this.#retrying.delete(session)) this.#episodeNews += 1;
-    if (run?.abortFlow?.phase === 'wedged' && !worksAgain(run)) this.#wedged.add(session);
+    if (run?.abortFlow?.phase === 'wedged') this.#wedged.add(session);
     else this.#wedged.delete(session);
   }
 

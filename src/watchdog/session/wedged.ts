@@ -52,6 +52,11 @@ export function nothingHelps(context: Context, session: Session): void {
   sayWedged(context, session, abortFlow, abortFlow.next);
 }
 
+/** Whether the session is wedged, and its attempt in flight does not work either. */
+export function isWedgedNow({ health }: Session): boolean {
+  return health === 'wedged';
+}
+
 /** Whether the wedged session is left to a person. */
 export function isLeft({ run }: Session): boolean {
   return run?.abortFlow?.phase === 'wedged' && run.abortFlow.next === 'nothing';

@@ -126,6 +126,17 @@ describe('healthy neighbours', () => {
     expect(disposes(w)).toEqual(['/p']);
   });
 
+  test('are waited for once, where each attempt of the stuck one shows a little text', () => {
+    const w = wedge(world({ policy: ON }).prompt('good'));
+    for (let attempt = 6; attempt < 30; attempt += 1) {
+      w.advance(28 * SECOND).text('good');
+      w.status('bad', 'busy').advance(SECOND).text('bad');
+      w.status('bad', 'retry', { attempt });
+    }
+    expect(w.notes('directory.deferred')).toHaveLength(1);
+    expect(next(w)).toEqual(['dispose', 'nothing']);
+  });
+
   test('get the whole time again for a session that wedges after another was left to a person', () => {
     const w = wedge(world({ policy: ON }).prompt('good'));
     const goesOn = (minutes: number) => {

@@ -113,6 +113,23 @@ describe('a restart for a wedged session', () => {
     expect(restarts(w.status('b', 'idle'))).toEqual(['wedged']);
   });
 
+  test('does not begin to wait anew where each attempt shows a little text', () => {
+    const policy = { retry: { maxAttempts: 3, maxDuration: 0 } };
+    const w = world({ policy }).prompt('h');
+    const ids = ['x', 'y'];
+    for (const id of ids) {
+      w.prompt(id).fails(id, 3);
+      for (let tries = 0; tries < 3; tries += 1) w.abortFailed(id);
+    }
+    for (let attempt = 4; attempt < 26 && restarts(w).length === 0; attempt += 1) {
+      w.advance(28 * SECOND).text('h');
+      for (const id of ids) w.status(id, 'busy').advance(SECOND).text(id);
+      for (const id of ids) w.status(id, 'retry', { attempt });
+    }
+    expect(w.notes('server.restart_deferred')).toHaveLength(1);
+    expect(restarts(w)).toEqual(['wedged']);
+  });
+
   test('for a pile-up waits its whole time too, after a wedged session was left to a person', () => {
     const w = goOn(wedge(world().prompt('a')), ['a'], 30 * MINUTE);
     expect(w.notes('session.wedged').map(({ next }) => next)).toEqual(['restart', 'nothing']);
