@@ -353,7 +353,7 @@ export class Watchdog {
 
   /** Acts that were left undone (`dryRun`, a pause) may be done now, and everything is judged again. */
   #takeUpLeft(at: number): void {
-    this.server.takeUpLeft();
+    this.server.takeUpLeft(at);
     this.#disposals.takeUpLeft();
     this.#sessions.takeUpLeft(at);
     if (this.#drain.takeUpLeft()) this.#wantRecycle('schedule', at);

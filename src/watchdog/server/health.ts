@@ -17,7 +17,14 @@ type Settled =
   | { kind: 'healthy'; since: number }
   | { kind: 'unauthorized'; since: number; means?: string }
   | ({ kind: 'unsupported'; since: number } & Unsupported)
-  | { kind: 'unresponsive'; since: number; failures: number; lastError: string }
+  /** `askedAnewAt`: its restart was left undone until then, and is due if as many probes fail again. */
+  | {
+      kind: 'unresponsive';
+      since: number;
+      failures: number;
+      lastError: string;
+      askedAnewAt?: number;
+    }
   | { kind: 'down'; since: number; lastError: string };
 type State =
   | Settled
@@ -217,9 +224,13 @@ export class ServerWatch {
   }
 
   /** What `dryRun` or a pause left undone may be decided again. */
-  takeUpLeft(): void {
-    this.#skipped = false;
+  takeUpLeft(at: number): void {
     this.#suspension.takeUpLeft();
+    if (this.#state.kind === 'unresponsive' && this.#skipped) {
+      // It may be stopped by a signal only, or serve again by now. What failed in the pause does not count.
+      this.#liveness.forgive();
+      this.#state = { ...this.#state, askedAnewAt: at };
+    } else this.#skipped = false;
   }
 
   /** The daemon itself did not run: what failed meanwhile is not the server's fault. */
@@ -414,6 +425,14 @@ export class ServerWatch {
         // listens any more.
         if (!this.#understood && failure !== 'refused') return;
         break;
+      case 'unresponsive': {
+        const { askedAnewAt = Number.POSITIVE_INFINITY, since } = this.#state;
+        if (startedAt < askedAnewAt || !this.#liveness.failedTooOften(at)) return;
+        const { failures } = this.#liveness;
+        this.#state = { kind: 'unresponsive', since, failures, lastError: error };
+        this.#skipped = false;
+        return;
+      }
       default:
         return;
     }

@@ -58,6 +58,47 @@ describe('a server that is stopped by a signal', () => {
     expect(w.acts()).toEqual([CONTINUE_PROCESS, CONTINUE_PROCESS]);
   });
 
+  describe('and was left in a pause until its probes failed', () => {
+    const left = () => {
+      const w = world().tell({ kind: 'acts.paused' }).prompt().text().suspended();
+      w.tell({ kind: 'continue_process.skipped' }).lost().probeFails(4);
+      w.tell({ kind: 'restart.skipped' }).suspended();
+      w.tell({ kind: 'continue_process.skipped' });
+      return w.forget().advance(SECOND).tell({ kind: 'acts.resumed' });
+    };
+
+    test('is let run after the pause, not restarted', () => {
+      const w = left().suspended();
+      expect(w.acts()).toEqual([CONTINUE_PROCESS]);
+      w.tell({ kind: 'continue_process.done' }).probeOk();
+      expect(w.acts()).toEqual([CONTINUE_PROCESS]);
+      expect(w.watchdog.server.health()).toBe('healthy');
+    });
+
+    test('is restarted once as many probes fail after the pause as before it', () => {
+      const w = left().suspended().tell({ kind: 'continue_process.done' }).probeFails(2);
+      expect(w.acts('restart')).toEqual([]);
+      w.probeFails(1);
+      expect(w.acts('restart')).toEqual([{ act: 'restart', reason: 'unresponsive' }]);
+    });
+
+    test('is not restarted for a probe that was sent in the pause', () => {
+      const w = left();
+      const startedAt = w.at - 1;
+      w.probeFails(2);
+      w.advance(5 * SECOND);
+      w.tell({ kind: 'probe.failed', startedAt, failure: 'timeout', error: 'no answer' });
+      expect(w.acts('restart')).toEqual([]);
+    });
+
+    test('is left again in the next pause, and not restarted before its end', () => {
+      const w = left().probeFails(3).tell({ kind: 'restart.skipped' }).forget();
+      expect(w.probeFails(9).acts()).toEqual([]);
+      w.tell({ kind: 'acts.resumed' }).probeFails(3);
+      expect(w.acts('restart')).toHaveLength(1);
+    });
+  });
+
   test('is only spoken of where the process is never touched', () => {
     const w = world({ acts: false }).suspended().suspended();
     expect(w.acts()).toEqual([]);
