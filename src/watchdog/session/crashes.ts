@@ -316,14 +316,17 @@ export class Crashes {
     if (promptedSince || session.run !== undefined || this.#quarantined.has(session.id)) {
       return false;
     }
-    // After a crash or in a pause its turn may come much later. The transcript then shows whether somebody has used the
-    // session meanwhile.
-    const isLate = because === 'crash' || now > at;
-    const cutMessageID = isLate && !onlyIfOpen ? run.askedMessageID : undefined;
-    const asksTranscript = onlyIfOpen || (isLate && cutMessageID === undefined);
-    const way = { because, hasFailed: false, cutMessageID, onlyIfOpen: asksTranscript };
+    // Nobody heard what happened between the last event and the end of the process, nor before its turn came. The
+    // transcript shows whether the run came to its own end, or somebody has used the session meanwhile.
+    const cutMessageID = onlyIfOpen ? undefined : run.askedMessageID;
+    const way = {
+      because,
+      hasFailed: false,
+      cutMessageID,
+      onlyIfOpen: cutMessageID === undefined,
+    };
     const isTold = proceed(this.#context, session, run, way, now);
-    if (isTold && isLate) this.#unsure.add(session.id);
+    if (isTold) this.#unsure.add(session.id);
     return isTold;
   }
 }

@@ -60,6 +60,18 @@ describe('after a crash', () => {
     ]);
   });
 
+  test('after a decided restart too, one that came to its own end meanwhile is left alone', () => {
+    const w = atWork(world({ policy: on() }), 'a').tell({
+      kind: 'restart.requested',
+      reason: 'manual',
+    });
+    w.advance(SECOND).stepFinished('a').status('a', 'idle').restartDone();
+    // Nobody heard of that end, so the transcript is asked.
+    expect(w.acts('continue')).toMatchObject([{ sessionID: 'a', cutMessageID: 'm1' }]);
+    w.tell({ kind: 'continue.failed', sessionID: 'a', error: 'used', superseded: true });
+    expect(w.notes('session.continue_failed')).toEqual([]);
+  });
+
   test('in a pause all go on when it ends, unless somebody has used the session meanwhile', () => {
     const w = atWork(world({ policy: on() }), 'a', 'b').tell({ kind: 'acts.paused' });
     w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone().connected();
