@@ -500,7 +500,8 @@ export class SessionWatch {
     this.#learn(session, result.info, o.startedAt, o.at);
     this.#runs.reviewParent(session, o.at);
     const { run } = session;
-    if (run === undefined) return;
+    // What was read before this run began is about the run before it.
+    if (run === undefined || run.startedAt > o.startedAt) return;
     const tools = result.tools.map((tool) => this.#placed(tool));
     inspectionAnswered(run, { ...result, tools }, o.startedAt, o.at);
     for (const tool of result.tools) this.#adopt(session, tool, o.at);

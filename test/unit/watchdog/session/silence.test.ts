@@ -306,6 +306,15 @@ describe('a session that waits for a person', () => {
     expect(w.advance(600 * MINUTE).aborts()).toEqual([]);
   });
 
+  test('is not seen in the next run where the inspection was begun in the run before', () => {
+    const w = world().prompt().asked();
+    const startedAt = w.at;
+    w.advance(500).answered().status('s', 'idle').prompt();
+    const requests = [{ requestID: 'r1', on: 'permission' as const }];
+    w.advance(200).inspected('s', { requests }, startedAt);
+    expect(w.health()).toBe('busy');
+  });
+
   test('whose answer was missed while the stream was cut waits no more', () => {
     const w = world().prompt().asked().advance(MINUTE);
     reconnect(w).inspected('s', { requests: [] });
