@@ -128,7 +128,8 @@ export class Spending {
     for (const { budget, unit, value, limit, said } of this.#accounts(session, run)) {
       const note =
         value >= limit ? 'budget.exceeded' : value >= limit * warnAt ? 'budget.warning' : undefined;
-      const key = `${note} ${budget} ${unit}`;
+      // A reload may set another limit, which is reported in its turn.
+      const key = `${note} ${budget} ${unit} ${limit}`;
       if (note === undefined || said.has(key)) continue;
       said.add(key);
       const whose = budget === 'day' ? {} : fieldsOf(session);

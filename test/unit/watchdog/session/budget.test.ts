@@ -1,7 +1,7 @@
 /** What runs, sessions and the server's day may spend. */
 import { describe, expect, it } from 'vitest';
 import type { FinishedStep, Spent } from '../../../../src/watchdog/observation.js';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, policyWith, SECOND, type World, world } from '../driver.js';
 
 let next = 0;
 
@@ -53,6 +53,17 @@ describe('a run', () => {
     for (let n = 0; n < 9; n += 1) spends(w, 's', 0);
     expect(w.notes('budget.exceeded')).toHaveLength(1);
     expect(w.aborts()).toEqual([]);
+  });
+
+  it('is reported again at the limit of a reload, not at the one it had', () => {
+    const limit = (steps: number) =>
+      ({ budget: { action: 'report', run: { ...run, steps } } }) as const;
+    const w = world({ policy: limit(3) }).status('s', 'busy');
+    for (let n = 0; n < 4; n += 1) spends(w, 's', 0);
+    w.tell({ kind: 'policy.changed', policy: policyWith(limit(10)) });
+    for (let n = 0; n < 9; n += 1) spends(w, 's', 0);
+    expect(w.notes('budget.warning').map((each) => each.limit)).toEqual([10]);
+    expect(w.notes('budget.exceeded').map((each) => each.limit)).toEqual([3, 10]);
   });
 
   it('spends what its subagents spend, at any depth', () => {
