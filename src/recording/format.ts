@@ -92,6 +92,7 @@ const unsupported = z.object({
  * have gets its default.
  */
 function like(shape: unknown): z.ZodType {
+  if (shape === null) return text.nullable().default(null);
   if (Array.isArray(shape)) return z.array(text).default(shape as string[]);
   if (typeof shape === 'number') return z.number().finite().min(0).default(shape);
   if (typeof shape === 'boolean') return z.boolean().default(shape);

@@ -82,6 +82,8 @@ export interface Policy {
     giveUp: 'hold' | 'exit';
   };
   recycle: {
+    /** When a recycle is due, as a cron expression; null = never. The daemon keeps the times. */
+    schedule: string | null;
     /** A recycle (a restart that is not urgent) waits this long for the sessions at work to end. */
     drainTimeout: number;
     /** Whether a recycle also waits for sessions that wait for a person. */
@@ -144,7 +146,7 @@ export const DEFAULT_POLICY: Policy = {
     waitForHealthy: 10 * 60_000,
     giveUp: 'hold',
   },
-  recycle: { drainTimeout: 30 * 60_000, waitForPeople: true },
+  recycle: { schedule: null, drainTimeout: 30 * 60_000, waitForPeople: true },
   recover: {
     afterAbort: 'none',
     afterRestart: 'none',

@@ -217,6 +217,7 @@ export class Watchdog {
         return;
       case 'policy.changed':
         if (o.policy !== undefined) adoptPolicy(this.#policy, o.policy);
+        this.#drain.policyChanged();
         this.#takeUpLeft(o.at);
         return;
       case 'acts.paused':

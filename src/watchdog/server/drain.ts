@@ -77,7 +77,16 @@ export class Drain {
     const left = this.#left;
     this.#left = undefined;
     if (left !== undefined) this.#recycledAt = Number.NEGATIVE_INFINITY;
-    return left === 'schedule';
+    return left === 'schedule' && this.#policy.schedule !== null;
+  }
+
+  /**
+   * A reload may have switched off what is wanted, or raised its limit. Memory and processes are asked for again by the
+   * next sample that is over the limit.
+   */
+  policyChanged(): void {
+    const isScheduled = this.#wanted?.reason === 'schedule' && this.#policy.schedule !== null;
+    if (!isScheduled) this.#wanted = undefined;
   }
 
   judge(active: Iterable<Session>, at: number): DrainAnswer | undefined {

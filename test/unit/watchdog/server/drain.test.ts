@@ -1,7 +1,7 @@
 /** Recycling: a restart that is not urgent waits for the sessions at work. */
 import { describe, expect, test } from 'vitest';
 import { RECYCLE_REST } from '../../../../src/watchdog/server/drain.js';
-import { MINUTE, SECOND, type World, world } from '../driver.js';
+import { MINUTE, policyWith, SECOND, type World, world } from '../driver.js';
 
 const wants = (w: World, reason: 'memory' | 'schedule') =>
   w.tell({ kind: 'restart.requested', reason });
@@ -102,10 +102,41 @@ test('where the process is never touched, none is wanted', () => {
   expect(w.decisions).toEqual([]);
 });
 
+describe('a recycle that a reload switches off', () => {
+  const reload = (w: World, schedule: string | null) =>
+    w.tell({ kind: 'policy.changed', policy: policyWith({ recycle: { schedule } }) });
+  const busy = () => world().status('a', 'busy');
+
+  test('comes no more where it was scheduled', () => {
+    const w = reload(wants(busy(), 'schedule'), null);
+    expect(restarts(w.status('a', 'idle'))).toEqual([]);
+  });
+
+  test('comes all the same where another schedule takes its place', () => {
+    const w = reload(wants(busy(), 'schedule'), '0 5 * * *');
+    expect(restarts(w.status('a', 'idle'))).toHaveLength(1);
+  });
+
+  test('comes for memory only where a sample is over its limit still', () => {
+    const w = reload(wants(busy(), 'memory'), null);
+    expect(restarts(w.status('a', 'idle'))).toEqual([]);
+    expect(restarts(wants(w, 'memory'))).toHaveLength(1);
+  });
+
+  test('comes no more where a pause has left it', () => {
+    const w = wants(world().tell({ kind: 'acts.paused' }), 'schedule');
+    reload(w.tell({ kind: 'restart.skipped' }), null).tell({ kind: 'acts.resumed' });
+    expect(restarts(w)).toHaveLength(1);
+    // Nothing was recycled, so a recycle for memory need not rest.
+    expect(restarts(wants(w, 'memory'))).toHaveLength(2);
+  });
+});
+
 describe('a recycle that a pause left undone', () => {
   const leaves = (w: World) => w.tell({ kind: 'restart.skipped' });
   const reasons = (w: World) => restarts(w).map((each) => 'reason' in each && each.reason);
-  const paused = () => world().tell({ kind: 'acts.paused' });
+  const policy = { recycle: { schedule: '0 4 * * *' } };
+  const paused = () => world({ policy }).tell({ kind: 'acts.paused' });
 
   test('comes after the pause where it was scheduled', () => {
     const w = leaves(wants(paused(), 'schedule')).advance(MINUTE);
