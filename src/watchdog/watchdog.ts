@@ -216,7 +216,9 @@ export class Watchdog {
       case 'tick':
         return;
       case 'policy.changed':
-        if (o.policy !== undefined) adoptPolicy(this.#policy, o.policy);
+        this.#sessions.policyChanges(() => {
+          if (o.policy !== undefined) adoptPolicy(this.#policy, o.policy);
+        }, o.at);
         this.#drain.policyChanged();
         this.#takeUpLeft(o.at);
         return;

@@ -121,6 +121,11 @@ export class SessionWatch {
     }
   }
 
+  /** A reload. `adopt` puts the new policy in force. */
+  policyChanges(adopt: () => void, at: number): void {
+    this.#runs.policyChanges(adopt, at);
+  }
+
   /** Aborts that `dryRun` or a pause left undone are wanted again, if they are still due. */
   takeUpLeft(at: number): void {
     for (const session of this.registry.active) this.#runs.takeUpLeft(session, at);

@@ -248,6 +248,29 @@ export class Runs {
   }
 
   /**
+   * A reload. `adopt` puts the new policy in force. A decision against a run is taken back if the old policy asks for it
+   * now and the new one does not. (If neither does, it rests on what cannot be judged just now.)
+   */
+  policyChanges(adopt: () => void, at: number): void {
+    const { policy } = this.#context;
+    const isOver = (session: Session, run: Run) =>
+      judge(session, run, policy, this.#ruleContext(session), at) !== undefined;
+    const over = [...this.registry.active].flatMap((session) => {
+      const { run } = session;
+      // A pile-up is not judged by one run alone.
+      if (run?.abortFlow === undefined || run.abortFlow.reason === 'pileup') return [];
+      return isOver(session, run) ? [{ session, run }] : [];
+    });
+    adopt();
+    for (const { session, run } of over) {
+      if (isOver(session, run)) continue;
+      takeBack(this.#context, session, run, at);
+      // The new limit is reported in its turn.
+      run.said = undefined;
+    }
+  }
+
+  /**
    * An abort that `dryRun` or a pause left undone is wanted again, if the run is still stuck for the same reason. Its
    * next review sends it, and rejects the requests that were left.
    */

@@ -417,6 +417,58 @@ describe('a pause', () => {
   });
 });
 
+describe('a reload that lifts the limit', () => {
+  const lift = (w: World) =>
+    w.tell({
+      kind: 'policy.changed',
+      policy: policyWith({ retry: { maxAttempts: 7 }, stall: { maxRunTime: 60 * MINUTE } }),
+    });
+
+  test('withdraws the abort under way', () => {
+    const w = world({ policy: { stall: { maxRunTime: MINUTE } } }).prompt();
+    for (let i = 0; i < 60; i += 1) w.advance(SECOND).text();
+    lift(w);
+    expect(w.acts('withdraw')).toHaveLength(1);
+    w.abortWithdrawn('s', 'withdrawn');
+    expect(w.notes('session.recovered')).toMatchObject([{ reason: 'run_time' }]);
+    expect(w.health()).toBe('busy');
+  });
+
+  test('lets a wedged session go, which then costs no restart', () => {
+    const tool = { callID: 'c1', tool: 'bash' };
+    const w = world({ policy: { stall: { maxToolTime: MINUTE } } })
+      .prompt('h')
+      .prompt();
+    const tools = [{ ...tool, startedAt: w.at }];
+    w.toolRuns('s', tool).advance(MINUTE).inspected('s', { tools });
+    for (let tries = 0; tries < 3; tries += 1) w.abortFailed();
+    expect(w.notes('server.restart_deferred')).toHaveLength(1);
+    lift(w).text().status('h', 'idle');
+    expect(w.health()).toBe('busy');
+    expect(w.acts('restart')).toEqual([]);
+  });
+
+  test('is followed by a report and an abort at the new limit', () => {
+    const w = lift(aborting()).abortWithdrawn('s', 'withdrawn').forget();
+    w.fails('s', 6);
+    expect(w.aborts()).toEqual([]);
+    w.fails('s', 7);
+    expect(w.aborts()).toHaveLength(1);
+    expect(w.notes('session.stuck')).toMatchObject([{ reason: 'attempts', limit: 7 }]);
+  });
+
+  test('takes back no decision that rests on something else', () => {
+    const w = world()
+      .prompt()
+      .advance(10 * MINUTE);
+    w.inspected();
+    for (let tries = 0; tries < 3; tries += 1) w.abortFailed();
+    // Nobody listens just now, so the silence cannot be judged. It was proven before.
+    lift(w.lost());
+    expect(w.health()).toBe('wedged');
+  });
+});
+
 describe('dryRun', () => {
   test('says what it would abort once, and leaves it', () => {
     const w = aborting().abortSkipped();
