@@ -5,11 +5,13 @@ import { serverStateDir } from './lib/state-dir.js';
 import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.js';
 import { DriverError } from './opencode/driver/error.js';
 import type { DriverOptions } from './opencode/driver/types.js';
+import { messageOf } from './opencode/http/errors.js';
 import { isHealthy } from './opencode/is-healthy.js';
 import { RecognisingApi } from './opencode/recognising-api.js';
 import { createControl } from './process/control/auto.js';
 import { checkBinary } from './process/identity/binary.js';
 import { PasswordGuard } from './process/identity/password-guard.js';
+import { acquireLock, type Lock, LockHeldError, watchedWords } from './process/lock.js';
 
 export type { BatchOptions, BatchResult, BatchTask } from './opencode/driver/batch.js';
 export {
@@ -85,7 +87,24 @@ export class OpencodeDriver extends Driver {
 }
 
 /** Starts a server as the daemon would, and leaves it running. @throws DriverError */
-async function startServer(
+async function startServer(...start: Parameters<typeof startLocked>): Promise<void> {
+  const [url, , { clock = new SystemClock() }] = start;
+  const { env } = process;
+  let lock: Lock | undefined;
+  try {
+    // Where a daemon watches the server, that daemon starts it.
+    lock = await acquireLock({ url, env, stateDir: serverStateDir(env, url), clock });
+    await startLocked(...start);
+  } catch (cause) {
+    if (cause instanceof DriverError) throw cause;
+    const says = cause instanceof LockHeldError ? `${watchedWords(cause)}.` : messageOf(cause);
+    throw new DriverError('unreachable', says, { cause });
+  } finally {
+    lock?.release();
+  }
+}
+
+async function startLocked(
   url: string,
   command: readonly string[],
   options: OpencodeDriverOptions,
@@ -128,9 +147,6 @@ async function startServer(
   guard.follow(control);
   try {
     await control.start(signal);
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new DriverError('unreachable', message, { cause });
   } finally {
     await control.dispose('leave');
     await client.close();

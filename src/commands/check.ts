@@ -3,14 +3,23 @@ import type { Config } from '../config/schema.js';
 import { SystemClock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
 import { suggest } from '../lib/suggest.js';
-import { probeServer, type ServerState } from '../opencode/driver/availability.js';
+import { nobodyListens, probeServer, type ServerState } from '../opencode/driver/availability.js';
 import { listModels } from '../opencode/driver/catalog.js';
 import type { DriverApi } from '../opencode/driver-api.js';
+import { messageOf } from '../opencode/http/errors.js';
 import type { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import { createControl } from '../process/control/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
+import { LockHeldError, watchedWords } from '../process/lock.js';
 import { time } from '../telemetry/number-text.js';
-import { apiFor, controlOptions, ensurePassword, onceDeps } from './server.js';
+import {
+  apiFor,
+  controlOptions,
+  ensurePassword,
+  lockServer,
+  onceDeps,
+  startRefusal,
+} from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -50,8 +59,8 @@ export async function check(options: CheckOptions): Promise<number> {
     const binary = await checkBinary(config.server.command, process.env, process.cwd());
     let state = await probeServer(client);
     let failed: string | undefined;
-    if (options.start && state.kind === 'down') {
-      failed = await start(loaded, client, clock);
+    if (options.start && nobodyListens(state)) {
+      failed = startRefusal(config) ?? (await start(loaded, client, clock));
       if (failed === undefined) state = await probeServer(client);
     }
     const server = serverStep(client, state, failed);
@@ -129,18 +138,30 @@ async function start(
   client: RecognisingDriverApi,
   clock: SystemClock,
 ): Promise<string | undefined> {
-  const { server, dryRun } = loaded.config;
-  const command = server.command.join(' ');
-  if (dryRun) return `dryRun is on: "${command}" would be started`;
-  complain(`starting ${command} …`);
+  try {
+    const lock = await lockServer(loaded, clock);
+    try {
+      return await startLocked(loaded, client, clock);
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    return error instanceof LockHeldError ? watchedWords(error) : messageOf(error);
+  }
+}
+
+async function startLocked(
+  loaded: ReturnType<typeof loadForCommand>,
+  client: RecognisingDriverApi,
+  clock: SystemClock,
+): Promise<undefined> {
+  complain(`starting ${loaded.config.server.command.join(' ')} …`);
   const { signal } = new AbortController();
   const options = { ...controlOptions(loaded, clock, onceDeps(client)), mode: 'spawn' as const };
   const { control } = await createControl(options, signal);
   try {
     await control.start(signal);
     return undefined;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
   } finally {
     await control.dispose('leave');
   }

@@ -5,7 +5,7 @@ import { OpencodeDriver } from '../index.js';
 import { SystemClock } from '../lib/clock.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
 import { LONGEST_MS } from '../opencode/driver/limits.js';
-import { guardFor } from './server.js';
+import { guardFor, startRefusal } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -46,6 +46,7 @@ export async function drive(
   // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.
   const password = loaded.passwordIsMade ? undefined : loaded.secrets.password?.reveal();
   const { authorise } = guardFor(loaded, new SystemClock());
+  const refusal = startRefusal(loaded.config);
   const driver = new OpencodeDriver({
     authorise,
     url: server.url,
@@ -56,7 +57,7 @@ export async function drive(
     serverDirectory: server.directory,
     startTimeoutMs: server.startTimeout,
     onNotice: complain,
-    ...(loaded.config.dryRun && { startServer: refuseStart }),
+    ...(refusal !== undefined && { startServer: refuseStart(refusal) }),
   });
   guardOutput();
   const stop = new AbortController();
@@ -88,9 +89,9 @@ export async function drive(
   }
 }
 
-async function refuseStart(): Promise<void> {
-  throw new DriverError('unreachable', 'dryRun is on: the server would be started.');
-}
+const refuseStart = (why: string) => async (): Promise<never> => {
+  throw new DriverError('unreachable', `${why}.`);
+};
 
 const EXIT_OF: Record<DriverErrorKind, ExitCode> = {
   usage: EXIT.usage,

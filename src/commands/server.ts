@@ -1,6 +1,7 @@
 /** How commands reach the server and its process: the client, and the controls as the configuration describes them. */
 import type { LoadedConfig } from '../config/load.js';
 import { makePassword } from '../config/made-password.js';
+import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { isHealthy } from '../opencode/is-healthy.js';
@@ -47,6 +48,8 @@ export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi
   return new RecognisingDriverApi({ url, api, ...credentials, clock, authorise });
 }
 
+type ServerConfig = Config['server'];
+
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 /** For a command that may start a server: if nobody gave a password, the server gets one of ours. */
@@ -59,6 +62,24 @@ export function ensurePassword(loaded: LoadedConfig): void {
   if (secrets.password !== undefined || !maySpawn || config.dryRun) return;
   secrets.password = makePassword(process.env, url);
   loaded.passwordIsMade = true;
+}
+
+/** Who starts a server that is not ours to start. */
+const STARTED_BY: Readonly<Record<Exclude<ServerConfig['control'], 'auto' | 'spawn'>, string>> = {
+  adopt: 'whoever started the server',
+  external: 'its own supervisor',
+  command: 'server.restartCommand',
+  docker: 'the container engine',
+  service: 'the next OpenCode client',
+  observe: 'somebody else',
+};
+
+/** Why a command may not start the server; undefined if it may. */
+export function startRefusal({ server, dryRun }: Config): string | undefined {
+  const { control, command } = server;
+  if (dryRun) return `dryRun is on: "${command.join(' ')}" would be started`;
+  if (control === 'auto' || control === 'spawn') return undefined;
+  return `server.control is ${control}: ${STARTED_BY[control]} starts it, not this command`;
 }
 
 /** Makes this process the only one of ours that acts on the server's process. @throws LockHeldError */

@@ -38,6 +38,11 @@ export class LockHeldError extends Error {
   }
 }
 
+/** For whoever would start the server beside the process that holds the lock. */
+export function watchedWords({ pid }: LockHeldError): string {
+  return `opencode-watchdog (pid ${pid}) watches this server, and starts it`;
+}
+
 export interface Lock {
   /** The claim files, the best place first. */
   readonly paths: readonly string[];

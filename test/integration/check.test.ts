@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import { drive } from '../../src/commands/driver-commands.js';
 import { makePassword } from '../../src/config/made-password.js';
+import { SystemClock } from '../../src/lib/clock.js';
+import { serverStateDir } from '../../src/lib/state-dir.js';
+import { acquireLock } from '../../src/process/lock.js';
 import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
@@ -49,14 +52,21 @@ it('says of a stranger on the port how to find out who it is', async () => {
 });
 
 /** A configuration whose server, or restart command, writes its environment to `seen` and fails. */
-function startsWitness(more: object = {}) {
+function startsWitness({ server = {}, ...more }: { server?: object; dryRun?: boolean } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'watchdog-check-'));
   ends.push(async () => rmSync(folder, { recursive: true, force: true }));
   const seen = join(folder, 'seen');
   const url = 'http://127.0.0.1:9';
   const command = ['/bin/sh', '-c', `env > '${seen}'; exit 1`];
   const config = {
-    server: { url, directory: folder, command, restartCommand: command, startTimeout: '3s' },
+    server: {
+      url,
+      directory: folder,
+      command,
+      restartCommand: command,
+      startTimeout: '3s',
+      ...server,
+    },
     status: { listen: 'off' },
     ...more,
   };
@@ -76,6 +86,39 @@ it('a dry run starts and restarts nothing, and says what it would do', async () 
   expect(restarted).toMatchObject({ code: 1, err: expect.stringContaining('would be restarted') });
   await drive({ config: file }, async ({ driver }) => {
     await expect(driver.check({ start: true })).rejects.toThrow('would be started');
+    return 0;
+  });
+  expect(existsSync(seen)).toBe(false);
+});
+
+it('a server that is not ours to start is started by neither a command nor the driver', async () => {
+  const { file, folder, seen } = startsWitness({ server: { control: 'external' } });
+  const env = { PATH: process.env.PATH, HOME: folder };
+  const checked = await runCli(['check', '--start', '--config', file], { env });
+  expect(checked.out).toMatch(/^FAIL {2}server .*server\.control is external: its own supervisor/m);
+  expect(checked.code).toBe(3);
+  await drive({ config: file }, async ({ driver }) => {
+    await expect(driver.check({ start: true })).rejects.toThrow('server.control is external');
+    return 0;
+  });
+  expect(existsSync(seen)).toBe(false);
+});
+
+it('a server that a daemon watches is left to that daemon', async () => {
+  const { file, folder, seen, url } = startsWitness();
+  vi.stubEnv('XDG_STATE_HOME', folder);
+  ends.push(async () => vi.unstubAllEnvs());
+  const { env, ppid: pid } = process;
+  // The lock of another living process.
+  const stateDir = serverStateDir(env, url);
+  const lock = await acquireLock({ url, env, stateDir, clock: new SystemClock(), pid });
+  ends.push(async () => lock.release());
+  const checked = await runCli(['check', '--start', '--config', file], { env });
+  const says = `opencode-watchdog (pid ${pid}) watches this server, and starts it`;
+  expect(checked.out).toContain(`FAIL  server     ${says}`);
+  expect(checked.code).toBe(3);
+  await drive({ config: file }, async ({ driver }) => {
+    await expect(driver.check({ start: true })).rejects.toThrow(says);
     return 0;
   });
   expect(existsSync(seen)).toBe(false);

@@ -1,4 +1,4 @@
-/** Checks whether a prompt can be sent: the server is up and has a provider. `start` starts a server that is down. */
+/** Checks whether a prompt can be sent: the server is up and has a provider. `start` starts one where nobody listens. */
 import type { DriverApi } from '../driver-api.js';
 import type { ProbeResult } from '../server-api.js';
 import { listModels } from './catalog.js';
@@ -30,7 +30,7 @@ export async function checkAvailability(
   const base = { url: client.url, ...(binary && { binary }) };
   let server = await probeServer(client, signal);
   let started = false;
-  if (start && server.kind === 'down') {
+  if (start && nobodyListens(server)) {
     await startServer(context, signal);
     started = true;
     server = await probeServer(client, signal);
@@ -60,6 +60,16 @@ export type ServerState =
       error: string;
       probe: Exclude<ProbeResult, { kind: 'ok' | 'aborted' }>;
     };
+
+/**
+ * Only then is a start right. What holds the port and does not answer may be a slow or frozen server with runs in it,
+ * and ending those is never a part of a start.
+ */
+export function nobodyListens(state: ServerState): boolean {
+  return (
+    state.kind === 'down' && state.probe.kind === 'failed' && state.probe.failure === 'refused'
+  );
+}
 
 /** @throws DriverError `aborted` */
 export async function probeServer(

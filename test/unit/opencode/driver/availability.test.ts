@@ -41,6 +41,16 @@ describe('a start that is asked for', () => {
   });
 
   test.each([
+    ['and answers too late', TIMEOUT],
+    ['and cuts its answers', { ...TIMEOUT, failure: 'network' } as const],
+  ])(
+    'is not made where something listens %s: it may be a slow server with runs',
+    async (_, probe) => {
+      expect(await started(probe)).toBe(false);
+    },
+  );
+
+  test.each([
     ['that is no opencode', PAGE],
     ['that lets nobody in', DENIED],
   ])('is not made where something answers %s: its port is taken', async (_, probe) => {
