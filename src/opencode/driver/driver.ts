@@ -175,10 +175,16 @@ export class OpencodeDriver {
     });
   }
 
-  /** Settles when the server has accepted the prompt. `wait` tells how its run ends. @throws DriverError */
+  /**
+   * Settles when the server has accepted the prompt and shows it. `wait` tells how its run ends. @throws DriverError
+   */
   async sendAsync(session: SessionRef, text: string, options: SendOptions = {}): Promise<Sent> {
     checkLimits(options);
     const sent = await this.#ask(() => this.#prompted(session, text, options, options.signal));
+    if (!(await sent.isSeen(options.signal)) && !options.signal?.aborted) {
+      const id = sent.session.id;
+      this.#notice(options, `the prompt was taken, and the session ${id} does not show it yet`);
+    }
     const { model } = sent;
     // A caller that never waits must not be kept alive by a stream that it does not read.
     const unawaited = this.#clock.after(UNAWAITED_MS, () => sent.end(), { unref: true });

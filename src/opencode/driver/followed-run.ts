@@ -75,6 +75,11 @@ export class FollowedRun {
     });
   }
 
+  /** Whether the prompt shows in its session. Waits for that, within limits. Never rejects. */
+  isSeen(signal: AbortSignal | undefined): Promise<boolean> {
+    return this.#run.isSeen(signal);
+  }
+
   /** Stops listening. The run goes on. */
   end(): void {
     this.#run.end();

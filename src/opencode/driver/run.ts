@@ -43,6 +43,8 @@ const BEGIN_MS = 30_000;
 const GONE_CHECKS = 4;
 /** Messages of the transcript that a run's result is read from. At the limit: older ones are not read. */
 const MAX_MESSAGES = 200;
+/** A prompt that was just sent is among the newest messages. */
+const SEEN_MESSAGES = 20;
 /**
  * Messages of others in one session of the driver. They must be told apart from ours. At the limit: the oldest is
  * forgotten.
@@ -260,6 +262,10 @@ export class Run {
 
   #wait(ms: number): Promise<void> {
     if (this.#isCheckDue || this.#fault || this.#requests.hasUnanswered) return Promise.resolve();
+    return this.#nextEvent(ms);
+  }
+
+  #nextEvent(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.#deps.clock.after(Math.max(1, ms), () => this.#ring?.());
       this.#ring = () => {
@@ -316,7 +322,7 @@ export class Run {
         return true;
       case 'prompt':
         this.#hearPrompt(event.messageID, event.mark);
-        return false;
+        return true;
       case 'answer': {
         const { messageID, parentID, model } = event;
         if (parentID !== undefined && this.#foreign.get(parentID) === true) {
@@ -471,6 +477,45 @@ export class Run {
   }
 
   /**
+   * Resolves to true when our prompt shows in its session, so that somebody else who asks finds it and not the run
+   * before it. Resolves to false if it does not show within `BEGIN_MS`, or the signal ends the wait. Never rejects.
+   */
+  async isSeen(signal: AbortSignal | undefined): Promise<boolean> {
+    const { clock } = this.#deps;
+    const end = clock.now() + BEGIN_MS;
+    const onAbort = () => this.#ring?.();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (;;) {
+        // A prompt that has failed already may leave no trace (facts, section 14).
+        if (this.#error !== undefined || (await this.#shows(signal))) return true;
+        const leftMs = end - clock.now();
+        if (leftMs <= 0 || signal?.aborted) return false;
+        await this.#nextEvent(Math.min(leftMs, CHECK_WITHOUT_EVENTS_MS));
+      }
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #shows(signal: AbortSignal | undefined): Promise<boolean> {
+    const { session, prompt, since } = this.#options;
+    if (prompt === undefined) return true;
+    try {
+      const messages = await this.#transcript(signal, SEEN_MESSAGES);
+      if (ownPrompt(messages, prompt, since) !== undefined) return true;
+      // OpenCode 2 keeps a queued prompt out of the transcript until its turn. The run that is under way shows it.
+      if (this.#own === undefined) return false;
+      const { client } = this.#deps;
+      const statuses = await client.statuses(session.directory, signal, CHECK_TIMEOUT_MS);
+      return (statuses.get(session.id)?.type ?? 'idle') !== 'idle';
+    } catch {
+      // The next check asks again.
+      return false;
+    }
+  }
+
+  /**
    * How long all checks have found the run at rest in the state `as`. The status that says idle is older than the
    * transcript that is read after it, by seconds on a busy machine. The run may have begun in between, so only later
    * checks confirm that it is at rest.
@@ -510,10 +555,10 @@ export class Run {
     return { kind: this.#isBehind ? 'waiting' : 'ours' };
   }
 
-  #transcript(signal?: AbortSignal): Promise<Message[]> {
+  #transcript(signal?: AbortSignal, limit = MAX_MESSAGES): Promise<Message[]> {
     const { id, directory } = this.#options.session;
     return this.#deps.client.transcript(id, directory, {
-      limit: MAX_MESSAGES,
+      limit,
       timeoutMs: CHECK_TIMEOUT_MS,
       ...(signal && { signal }),
     });

@@ -112,7 +112,7 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
-/** The server has accepted the prompt. `wait` follows its run to the end. */
+/** The server has accepted the prompt, and shows it. `wait` follows its run to the end. */
 export interface Sent {
   session: SessionRef;
   /** As it was asked for; absent if the server chooses. */
