@@ -29,7 +29,7 @@ import type {
 import { infoOf } from '../session-info.js';
 import { V2EventReader } from './event-reader.js';
 import { excerptOf } from './excerpt.js';
-import { ASK_AFTER_MS, KnownSessions, retryOf } from './known-sessions.js';
+import { ASK_AFTER_MS, type Call, KnownSessions, retryOf } from './known-sessions.js';
 import * as schemas from './schemas.js';
 import { type Transcript, transcriptState } from './transcript.js';
 
@@ -114,9 +114,11 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     timeoutMs?: number,
   ): Promise<Map<string, SessionStatus>> {
     const path = '/api/session/active';
+    const askedAt = this.clock.now();
     const { data } = await this.ask(schemas.active, { path, signal, timeoutMs });
     const active = Object.keys(data).filter(isId);
     this.#active = active;
+    this.known.listed(new Set(active), askedAt);
     // Whoever sets a deadline waits for the list, perhaps to prove an abort. The details get half of that time.
     const askMs = timeoutMs === undefined ? undefined : (timeoutMs * MAX_AT_ONCE) / MAX_ASKED / 2;
     await this.#askForRetries(active, signal, askMs);
@@ -198,8 +200,8 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
 
   /**
    * Adds what the events showed and the transcript does not show yet: an argument that is being written, a compaction.
-   * If the transcript shows a call or a compaction, the transcript counts, because the event of its end may have been
-   * missed.
+   * The event of an end may have been missed. So the transcript counts if it shows the call or a compaction, and nothing
+   * that was heard counts if the session has begun another message since then.
    */
   #withHeard(
     sessionID: string,
@@ -209,13 +211,22 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     const known = this.known.get(sessionID);
     if (known === undefined) return seen;
     const shown = new Set(messages.flatMap(({ content }) => content.map(({ id }) => id)));
-    const heard = [...known.calls].flatMap(([callID, { name, startedAt }]) =>
-      shown.has(callID) ? [] : [{ callID, tool: name, startedAt }],
+    const newest = messages.find(({ type }) => type === 'assistant');
+    const newestAgeMs = this.clock.epoch() - (newest?.time?.created ?? Number.NEGATIVE_INFINITY);
+    const newestAt = this.clock.now() - newestAgeMs;
+    const isOver = ({ messageID, startedAt }: Call) =>
+      newest?.id !== messageID &&
+      (messages.some(({ id }) => id === messageID) || newestAt > startedAt);
+    const heard = [...known.calls].flatMap(([callID, call]) =>
+      shown.has(callID) || isOver(call)
+        ? []
+        : [{ callID, tool: call.name, startedAt: call.startedAt }],
     );
+    const { compactingSince } = known;
     return {
       ...seen,
       tools: [...seen.tools, ...heard],
-      compacting: seen.compacting ?? known.compacting,
+      compacting: seen.compacting ?? (compactingSince !== undefined && newestAt <= compactingSince),
     };
   }
 

@@ -15,7 +15,13 @@ import {
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
 import { TextSampler } from '../text-sampler.js';
-import { type Known, type KnownSessions, retryOf, retryStatus } from './known-sessions.js';
+import {
+  type Known,
+  type KnownSessions,
+  nothingRuns,
+  retryOf,
+  retryStatus,
+} from './known-sessions.js';
 import * as schemas from './schemas.js';
 
 const STRING = '"(?:[^"\\\\]|\\\\.)*"';
@@ -160,8 +166,7 @@ export class V2EventReader implements EventReader {
       case 'session.inbox.delivered':
         return [PROGRESS];
       case 'session.execution.started':
-        known.retry = undefined;
-        return [RUNNING];
+        return [...ended(known), RUNNING];
       case 'session.execution.succeeded':
         return [...ended(known), IDLE];
       case 'session.execution.failed':
@@ -196,11 +201,11 @@ export class V2EventReader implements EventReader {
           this.#step(data.assistantMessageID).reasoned = true;
         return [PROGRESS];
       case 'session.compaction.started':
-        known.compacting = true;
+        known.compactingSince = at;
         return [{ kind: 'session.compacting', auto: data.reason !== 'manual' }];
       case 'session.compaction.ended':
       case 'session.compaction.failed':
-        known.compacting = false;
+        known.compactingSince = undefined;
         return [{ kind: 'session.compacted' }];
       case 'permission.asked':
         return asked(data.id, 'permission', known);
@@ -229,7 +234,6 @@ export class V2EventReader implements EventReader {
 
   /** Published with the provider's first event. Each attempt publishes it again with the same message (section 3.4). */
   #stepStarted({ assistantMessageID, model, agent }: schemas.EventData, known: Known): Said[] {
-    known.retry = undefined;
     const cut = ended(known);
     if (assistantMessageID === undefined) return [...cut, RUNNING];
     this.#steps.set(assistantMessageID, newStep());
@@ -246,7 +250,6 @@ export class V2EventReader implements EventReader {
     { assistantMessageID, finish, cost, tokens }: schemas.EventData,
     known: Known,
   ): Said[] {
-    known.retry = undefined;
     const over = ended(known);
     if (assistantMessageID === undefined) return [...over, { kind: 'session.step_finished' }];
     const step = finishedStep(assistantMessageID, this.#step(assistantMessageID), {
@@ -262,7 +265,12 @@ export class V2EventReader implements EventReader {
     const { id, assistantMessageID } = data;
     if (id === undefined) return [PROGRESS];
     const { calls } = known;
-    const call = calls.get(id) ?? { name: data.name ?? 'unknown', input: undefined, startedAt: at };
+    const call = calls.get(id) ?? {
+      name: data.name ?? 'unknown',
+      messageID: assistantMessageID,
+      input: undefined,
+      startedAt: at,
+    };
     const running = (childID?: string): Said => ({
       kind: 'tool.running',
       tool: {
@@ -319,12 +327,10 @@ export class V2EventReader implements EventReader {
 const SIGN_OF_LIFE =
   /^session\.(text|reasoning|step|compaction|shell|instructions|synthetic|skill)\b/;
 
-/** Ends the calls that have not ended, and a compaction: both are over. */
+/** Ends the calls that have not ended, a compaction and a retry: all of them are over. */
 function ended(known: Known): Said[] {
-  const { calls } = known;
-  const over = [...calls.keys()].map((callID): Said => ({ kind: 'tool.ended', callID }));
-  calls.clear();
-  known.compacting = false;
+  const over = [...known.calls.keys()].map((callID): Said => ({ kind: 'tool.ended', callID }));
+  nothingRuns(known);
   return over;
 }
 

@@ -19,6 +19,8 @@ const BUSY: SessionStatus = Object.freeze({ type: 'busy' });
 
 export interface Call {
   name: string;
+  /** The assistant message that it belongs to. */
+  messageID: string | undefined;
   input: unknown;
   /** Observed clock. */
   startedAt: number;
@@ -37,8 +39,8 @@ export interface Known {
   directory: string | undefined;
   retry: Retry | undefined;
   calls: Map<string, Call>;
-  /** A compaction has begun and not ended. It may be silent for a long time (section 5). */
-  compacting: boolean;
+  /** A compaction has begun then (observed clock) and not ended. It may be silent for a long time (section 5). */
+  compactingSince: number | undefined;
   /** Requests that wait for an answer. */
   requests: Set<string>;
   /** Prompts that wait to be delivered, and the one that was delivered last. */
@@ -62,7 +64,7 @@ export class KnownSessions {
       directory: undefined,
       retry: undefined,
       calls: new Map(),
-      compacting: false,
+      compactingSince: undefined,
       requests: new Set(),
       prompts: new Set(),
       prompt: undefined,
@@ -88,9 +90,28 @@ export class KnownSessions {
     for (const known of this.#known.values()) known.heardAt = Number.NEGATIVE_INFINITY;
   }
 
+  /**
+   * A session that is not in the list of active ones runs nothing, so nothing of an earlier run may count for its next
+   * one. Its next run is asked about at once. What was heard since the list was asked for is newer.
+   */
+  listed(active: ReadonlySet<string>, askedAt: number): void {
+    for (const [sessionID, known] of this.#known.entries()) {
+      if (active.has(sessionID) || known.heardAt >= askedAt) continue;
+      nothingRuns(known);
+      known.heardAt = Number.NEGATIVE_INFINITY;
+    }
+  }
+
   forget(): void {
     this.#known.clear();
   }
+}
+
+/** A step or a run is over, and with it whatever it waited for and called. */
+export function nothingRuns(known: Known): void {
+  known.retry = undefined;
+  known.calls.clear();
+  known.compactingSince = undefined;
 }
 
 export function retryStatus(
