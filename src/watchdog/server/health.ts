@@ -226,6 +226,7 @@ export class ServerWatch {
   /** What `dryRun` or a pause left undone may be decided again. */
   takeUpLeft(at: number): void {
     this.#suspension.takeUpLeft();
+    this.#giveUpIfHeld(at);
     if (this.#state.kind === 'unresponsive' && this.#skipped) {
       // It may be stopped by a signal only, or serve again by now. What failed in the pause does not count.
       this.#liveness.forgive();
@@ -354,6 +355,14 @@ export class ServerWatch {
     if (pid === undefined || this.#state.kind === 'down') return;
     this.#pid = pid;
     this.#exitedPid = undefined;
+  }
+
+  /** The breaker holds the restart back: it opened in a pause, or a reload sets `restart.giveUp: exit` only now. */
+  #giveUpIfHeld(at: number): void {
+    const { state } = this.breaker;
+    if (this.health() !== 'held' || state.kind !== 'open' || at >= state.until) return;
+    if (this.#policy.restart.giveUp !== 'exit') return;
+    this.#emit({ act: 'give_up', restarts: state.restarts });
   }
 
   #unhealthy(at: number): void {

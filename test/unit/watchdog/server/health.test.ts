@@ -1,6 +1,6 @@
 /** The server: probes against the stream, exits, restarts and their budget. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
+import { MINUTE, policyWith, SECOND, UNSAID, type World, world } from '../driver.js';
 
 test('an answer that was asked for before the process ended says nothing of the server, whatever it is', () => {
   const w = world({ acts: false });
@@ -468,6 +468,37 @@ describe('the breaker', () => {
     const exit = { restart: { ...policy.restart, giveUp: 'exit' as const } };
     const w = crashLoop(world({ policy: exit }).exits());
     expect(w.acts('give_up')).toEqual([{ act: 'give_up', restarts: 3 }]);
+  });
+
+  describe('with restart.giveUp exit', () => {
+    const restart = { maxRestarts: 1, giveUp: 'exit' as const };
+    const held = (w: World) =>
+      w.exits().restartDone(200).connected().advance(MINUTE).exits().forget();
+
+    test('gives up after the pause in which the breaker opened', () => {
+      const w = held(world({ policy: { restart } }).tell({ kind: 'acts.paused' }));
+      w.tell({ kind: 'acts.resumed' });
+      expect(w.acts()).toEqual([{ act: 'give_up', restarts: 1 }]);
+    });
+
+    test('gives up when a reload sets it while the breaker is open', () => {
+      const w = held(world({ policy: { restart: { maxRestarts: 1 } } }));
+      w.tell({ kind: 'policy.changed', policy: policyWith({ restart }) });
+      expect(w.acts()).toEqual([{ act: 'give_up', restarts: 1 }]);
+    });
+
+    test('does not give up a server that is back', () => {
+      const w = held(world({ policy: { restart } }).tell({ kind: 'acts.paused' })).probeOk();
+      w.tell({ kind: 'acts.resumed' });
+      expect(w.acts()).toEqual([]);
+    });
+
+    test('tries a restart after a pause that outlasted the cooldown', () => {
+      const w = held(world({ policy: { restart } }).tell({ kind: 'acts.paused' }));
+      w.at += 60 * MINUTE;
+      w.tell({ kind: 'acts.resumed' });
+      expect(w.acts()).toEqual([{ act: 'restart', reason: 'exited' }]);
+    });
   });
 });
 
