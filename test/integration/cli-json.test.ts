@@ -1,7 +1,7 @@
 /** Every `--json`: ISO times, whole numbers, and no top-level field that is missing in docs/json.md. */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandsWorld, openCommandsWorld } from '../support/commands-world.js';
 
 const RECORDING = fileURLToPath(new URL('../recordings/stuck-hang.ndjson', import.meta.url));
@@ -10,11 +10,13 @@ const PAGE = fileURLToPath(new URL('../../docs/json.md', import.meta.url));
 let world: CommandsWorld;
 let documented: string;
 let busy: string;
+let idle: string;
 
 beforeAll(async () => {
   documented = await readFile(PAGE, 'utf8');
   world = await openCommandsWorld();
   busy = world.session('Fix the build', 'retry');
+  idle = world.server.addSession({ title: 'Done', directory: '/home/ada/shop' }).id;
   await world.daemon.saw('session.health', { sessionID: busy });
 });
 afterAll(() => world?.close());
@@ -35,44 +37,44 @@ function faults(value: unknown, path = ''): string[] {
   );
 }
 
-it('has ISO times, whole numbers, and only fields that the page documents', async () => {
-  const here = ['--config', world.file, '--json'];
-  const idle = world.server.addSession({ title: 'Done', directory: '/home/ada/shop' }).id;
-  // One after the other, because some commands change what others print.
-  const commands: [string[], number][] = [
+// One after the other, because some commands change what others print.
+describe('has ISO times, whole numbers, and only fields that the page documents:', () => {
+  it.each<[code: number, command: string]>([
     // The fake has no configuration, and therefore no providers and no models.
-    [['check', ...here], 1],
-    [['config', ...here], 0],
-    [['config', '--check', ...here], 0],
-    [['sessions', ...here], 0],
-    [['sessions', busy, ...here], 0],
-    [['models', ...here], 1],
-    [['messages', idle, ...here], 0],
-    [['status', ...here], 0],
-    [['create', '--title', 'New', ...here], 0],
-    [['prompt', 'Hello', '--timeout', '1s', ...here], 1],
-    [['sweep', '--dry-run', ...here], 0],
-    [['abort', busy, ...here], 0],
-    [['delete', idle, ...here], 0],
-    [['pause', ...here], 0],
-    [['resume', ...here], 0],
-    [['report', '--format', 'json', '--config', world.file], 0],
-    [['replay', RECORDING, '--json'], 0],
-  ];
-  for (const [args, code] of commands) {
-    const end = await world.run(...args);
-    expect([args, end.code], end.out + end.err).toEqual([args, code]);
-    const documents = args[0] === 'replay' ? end.out.trim().split('\n') : [end.out];
-    for (const text of documents) {
-      const value = JSON.parse(text) as unknown;
-      expect(faults(value), args.join(' ')).toEqual([]);
-      if (args[0] === 'replay') continue;
-      const [first] = Array.isArray(value) ? value : [value];
-      for (const field of Object.keys(first ?? {})) {
-        expect(documented, `${args[0]} has ${field}`).toContain(`\`${field}\``);
-      }
+    [1, 'check'],
+    [0, 'config'],
+    [0, 'config --check'],
+    [0, 'sessions'],
+    [0, 'sessions BUSY'],
+    [1, 'models'],
+    [0, 'messages IDLE'],
+    [0, 'status'],
+    [0, 'create --title New'],
+    [1, 'prompt Hello --timeout 1s'],
+    [0, 'sweep --dry-run'],
+    [0, 'abort BUSY'],
+    [0, 'delete IDLE'],
+    [0, 'pause'],
+    [0, 'resume'],
+    [0, 'report --format json'],
+  ])('exit code %i of %s', async (code, command) => {
+    const words = command.replace('BUSY', busy).replace('IDLE', idle).split(' ');
+    const json = command.startsWith('report') ? [] : ['--json'];
+    const end = await world.run(...words, '--config', world.file, ...json);
+    expect(end.code, end.out + end.err).toBe(code);
+    const value = JSON.parse(end.out) as unknown;
+    expect(faults(value)).toEqual([]);
+    const [first] = Array.isArray(value) ? value : [value];
+    for (const field of Object.keys(first ?? {})) {
+      expect(documented, field).toContain(`\`${field}\``);
     }
-  }
+  });
+
+  it('each line of replay', async () => {
+    const end = await world.run('replay', RECORDING, '--json');
+    expect(end.code, end.err).toBe(0);
+    for (const line of end.out.trim().split('\n')) expect(faults(JSON.parse(line))).toEqual([]);
+  });
 });
 
 it('the rows of status and their times are ISO, as the page says', async () => {
