@@ -26,10 +26,22 @@ export function systemdUnit(template: string, program: ServiceProgram): string {
   return `# ${MARK}\n${lines.join('\n')}`;
 }
 
+/** The configuration file that a unit or an agent names which this module has written. */
+export function configFileOf(text: string): string | undefined {
+  const ofAgent = /<string>--config<\/string>\s*<string>([^<]*)<\/string>/.exec(text)?.[1];
+  if (ofAgent !== undefined) return fromXml(ofAgent);
+  const ofUnit = /^ExecStart=.* run --config (?:"((?:[^"\\]|\\.)*)"|(\S+))$/m.exec(text);
+  const word = ofUnit?.[1]?.replaceAll(/\\(.)/g, '$1') ?? ofUnit?.[2];
+  return word?.replaceAll('%%', '%').replaceAll('$$', '$');
+}
+
 /** The line of a configuration that tells every command where the password is. JSON's string is YAML's, too. */
 export function passwordLine(passwordFile: string): string {
   return `server: { passwordFile: ${JSON.stringify(passwordFile)} }`;
 }
+
+/** The account of the system unit (systemd/opencode-watchdog.service). */
+export const SYSTEM_USER = 'opencode';
 
 /** What `ProtectHome=yes` hides from the system unit (systemd.exec(5)). */
 const HIDDEN = /^\/(home|root|run\/user)\//;
@@ -96,3 +108,5 @@ ${strings}
 
 const xml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+const fromXml = (text: string): string =>
+  text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');

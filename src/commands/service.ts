@@ -5,12 +5,14 @@ import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSyn
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { findProgram } from '../process/identity/binary.js';
+import { type ConfigChoice, chooseConfigFile, configHint, namedBefore } from './service-config.js';
 import {
   hiddenFromSystem,
   launchdAgent,
   MARK,
   passwordLine,
   type ServiceProgram,
+  SYSTEM_USER,
   systemdUnit,
 } from './service-files.js';
 import { complain, EXIT, ExitError, print } from './shared.js';
@@ -22,10 +24,8 @@ const PASSWORD_BYTES = 32;
 const USUAL_PATH = ['/usr/local/bin', '/usr/bin', '/bin'];
 /** Where npm and opencode's installer put commands for one user, in the home (systemd/user/opencode-watchdog.service). */
 const USERS_PATH = ['.local/bin', '.opencode/bin', '.npm-global/bin'];
-/** The account of the system unit (systemd/opencode-watchdog.service). */
-const SYSTEM_USER = 'opencode';
 
-export interface ServiceOptions {
+export interface ServiceOptions extends ConfigChoice {
   system?: boolean;
   follow?: boolean;
 }
@@ -48,7 +48,7 @@ export async function service([act]: readonly string[], options: ServiceOptions)
   const place = placeOf(options.system === true);
   switch (chosen) {
     case 'install':
-      return install(place);
+      return install({ ...place, configFile: chooseConfigFile(place, options) });
     case 'uninstall':
       return uninstall(place);
     case 'status':
@@ -129,6 +129,7 @@ function install(place: Place): number {
       ...stateOf(place),
       'It runs. See it:   opencode-watchdog status',
       `Its log:           ${NAME} service logs${place.system ? ' --system' : ''}`,
+      ...configHint(place.configFile),
       `Undo all of this:  ${NAME} service uninstall${place.system ? ' --system' : ''}`,
       ...(lingers ? ['To keep it running while you are logged out: loginctl enable-linger'] : []),
     ].join('\n'),
@@ -141,12 +142,13 @@ function uninstall(place: Place): number {
     throw new ExitError(EXIT.failed, `${place.unitFile} is not there: nothing is installed`);
   }
   refuseForeignFile(place.unitFile);
+  const configFile = namedBefore(place);
   const stopped = run(stopCommand(place));
   if (stopped !== 0) complain(`"${stopCommand(place).join(' ')}" ended with ${stopped}`);
   rmSync(place.unitFile);
   if (place.manager === 'systemd') run([...systemctl(place), 'daemon-reload']);
   print(
-    `removed ${place.unitFile}\nleft as they are: ${place.configFile}, ${place.passwordFile}, and the state directory`,
+    `removed ${place.unitFile}\nleft as they are: ${configFile}, ${place.passwordFile}, and the state directory`,
   );
   return stopped === 0 ? EXIT.done : EXIT.failed;
 }

@@ -11,7 +11,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { service } from '../../../src/commands/service.js';
+import { type ServiceOptions, service } from '../../../src/commands/service.js';
+import { configFileOf } from '../../../src/commands/service-files.js';
 import { loadConfig } from '../../../src/config/load.js';
 
 const real = process.platform;
@@ -23,6 +24,7 @@ async function install(
   platform: NodeJS.Platform,
   loaded = false,
   state = 'healthy, 1 busy',
+  options: ServiceOptions = {},
 ): Promise<string[]> {
   Object.defineProperty(process, 'platform', { value: platform });
   const log = join(home, 'told');
@@ -40,7 +42,7 @@ async function install(
     );
     chmodSync(file, 0o755);
   }
-  expect(await service(['install'], {})).toBe(0);
+  expect(await service(['install'], options)).toBe(0);
   return existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : [];
 }
 
@@ -90,6 +92,67 @@ describe.each(['linux', 'darwin'] as const)('service install on %s', (platform) 
     writeFileSync(file, 'server:\n  passwordFile: /elsewhere\n');
     await install(platform);
     expect(said).not.toContain('server: {');
+  });
+});
+
+describe.each([
+  ['linux', '.config/systemd/user/opencode-watchdog.service'],
+  ['darwin', 'Library/LaunchAgents/opencode-watchdog.plist'],
+] as const)('the configuration of a service on %s', (platform, unit) => {
+  const ofUnit = () => configFileOf(readFileSync(join(home, unit), 'utf8'));
+  const withOptions = (options: ServiceOptions) => install(platform, false, '', options);
+
+  it('is the file of --config, also after a second install without it', async () => {
+    const file = join(home, 'my "own" 100% & $x.yaml');
+    writeFileSync(file, 'log: { level: debug }\n');
+    await withOptions({ config: file });
+    expect(ofUnit()).toBe(file);
+    expect(readFileSync(file, 'utf8')).toBe('log: { level: debug }\n');
+    expect(existsSync(join(folder(), 'config.yaml'))).toBe(false);
+    expect(said).toContain(`Its configuration: ${file} (the commands need it too: --config)`);
+    await withOptions({});
+    expect(ofUnit()).toBe(file);
+  });
+
+  it('is named by its absolute path', async () => {
+    const file = join(home, 'shop.yaml');
+    writeFileSync(file, '');
+    vi.spyOn(process, 'cwd').mockReturnValue(home);
+    await withOptions({ config: 'shop.yaml' });
+    expect(ofUnit()).toBe(file);
+  });
+
+  it('is not made where --config names a file that is not there', async () => {
+    const config = join(home, 'typo.yaml');
+    await expect(withOptions({ config })).rejects.toMatchObject({
+      code: 2,
+      message: `--config ${config}: expected a file that is there`,
+    });
+    expect(existsSync(join(home, unit))).toBe(false);
+  });
+
+  it.each([
+    [{ url: 'http://localhost:4101' }, '--url', 'server: { url: "http://localhost:4101" }'],
+    [{ profile: 'strict' }, '--profile', 'profile: "strict"'],
+  ])('is where %j belongs', async (options, flag, line) => {
+    await expect(withOptions(options)).rejects.toMatchObject({
+      code: 2,
+      message: `${flag}: the service reads nothing but its configuration file. Put this line into ${join(folder(), 'config.yaml')}: ${line}`,
+    });
+    expect(existsSync(join(home, unit))).toBe(false);
+  });
+
+  it('is not the file of the working directory, and install says so', async () => {
+    vi.spyOn(process, 'cwd').mockReturnValue(home);
+    const file = join(home, 'opencode-watchdog.yaml');
+    writeFileSync(file, 'profile: strict\n');
+    await withOptions({});
+    expect(said).toContain(
+      `${file} is not read by the service: copy it to ${join(folder(), 'config.yaml')}, or name it by --config`,
+    );
+    said = '';
+    await withOptions({ config: file });
+    expect(said).not.toContain('is not read');
   });
 });
 
