@@ -326,6 +326,36 @@ describe('observe', () => {
     await control.dispose();
     expect(isAlive(pid)).toBe(true);
   });
+
+  test('leaves what an earlier server of ours has left running', async () => {
+    const acting = new SpawnControl(habitat.options({ fake: 'tool' }));
+    await acting.start(habitat.signal);
+    const { pid, tool } = await habitat.ask();
+    await acting.dispose('leave');
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => !isAlive(pid), { what: 'the end of the server' });
+    const next = await foreign();
+    const observer = new ObserveControl(habitat.options(), 'configured');
+    expect(await observer.attach(habitat.signal)).toMatchObject({ pid: next.pid });
+    expect(isAlive(tool!)).toBe(true);
+    await observer.dispose();
+  });
+
+  test('beside the daemon that acts leaves its record and its output alone', async () => {
+    const acting = new SpawnControl(habitat.options());
+    await acting.start(habitat.signal);
+    const observer = new ObserveControl(habitat.options(), 'configured');
+    await observer.attach(habitat.signal);
+    await habitat.ask('/say');
+    await waitFor(() => habitat.lines.includes('said red'), { what: 'the line' });
+    await acting.restart(habitat.signal);
+    await observer.attach(habitat.signal);
+    expect(existsSync(join(habitat.dir, 'state', 'server.json'))).toBe(true);
+    await observer.dispose();
+    expect(habitat.lines.filter((line) => line === 'said red')).toHaveLength(1);
+    await acting.dispose('stop');
+    expect(habitat.processes()).toEqual([]);
+  });
 });
 
 test('a server that a signal had stopped before the start is continued, and not replaced', async () => {

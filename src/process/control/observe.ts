@@ -9,7 +9,8 @@ export class ObserveControl extends LocalControl {
   readonly #reason: string;
 
   constructor(options: LocalOptions, reason: string) {
-    super({ ...options, owner: 'anybody' });
+    // It needs no lock, so a daemon that acts may run beside it: that daemon's record, output and orphans stay its own.
+    super({ ...options, owner: 'anybody', readOnly: true });
     this.#reason = reason;
   }
 
