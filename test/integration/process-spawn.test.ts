@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -264,6 +264,20 @@ describe('the next daemon', () => {
     await next.dispose('stop');
   });
 
+  test('gives up on a server that ends while it boots, long before the time for a start is over', async () => {
+    const command = [process.execPath, '-e', 'setInterval(() => {}, 1e6)', 'serve'];
+    const first = new SpawnControl(habitat.options({ command }));
+    const stop = new AbortController();
+    const start = first.start(stop.signal, () => stop.abort(new Error('stopping')));
+    await expect(start).rejects.toThrow('stopping');
+    await first.dispose('leave');
+    const next = new SpawnControl(habitat.options({ command }));
+    const error = await failure(next.start(habitat.signal, (pid) => process.kill(pid!, 'SIGKILL')));
+    expect(error.message).toContain('it ended at once');
+    expect(existsSync(join(habitat.dir, 'state', 'server.json'))).toBe(false);
+    await next.dispose('stop');
+  });
+
   test('leaves alone a server that somebody else started', async () => {
     const foreign = new SpawnControl(habitat.options({ stateDir: join(habitat.dir, 'other') }));
     const { pid } = await foreign.start(habitat.signal);
@@ -273,6 +287,56 @@ describe('the next daemon', () => {
     await control.dispose('stop');
     expect(isAlive(pid!)).toBe(true);
   });
+});
+
+describe('a wrapper that outlives its server', () => {
+  /** Starts the server by a wrapper that never ends, kills the server, and gives what has been left running. */
+  async function lingering(make: (command: string[]) => Promise<SpawnControl>) {
+    const wrapper = join(habitat.dir, 'wrapper.mjs');
+    writeFileSync(
+      wrapper,
+      `import { spawn } from 'node:child_process';
+       spawn(process.execPath, [${JSON.stringify(habitat.script)}, ...process.argv.slice(2)], { stdio: 'inherit' });
+       setInterval(() => {}, 1e6);`,
+    );
+    const control = await make([process.execPath, wrapper, 'serve']);
+    const { pid } = await habitat.ask();
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => {
+      control.poke();
+      return habitat.exits.length > 0;
+    });
+    const left = habitat.processes();
+    expect(left).toHaveLength(2);
+    return { control, left };
+  }
+
+  const started = async (command: string[]) => {
+    const control = new SpawnControl(habitat.options({ command, fake: 'tool' }));
+    await control.start(habitat.signal);
+    return control;
+  };
+  const takenUp = async (command: string[]) => {
+    await (await started(command)).dispose('leave');
+    const next = new SpawnControl(habitat.options({ command, fake: 'tool' }));
+    await next.attach(habitat.signal);
+    return next;
+  };
+
+  test.each([
+    ['start', 'the next', takenUp],
+    ['restart', 'the same', started],
+  ] as const)(
+    'is ended by a %s by %s daemon, with what the server left, and a server is started at once',
+    async (act, _, make) => {
+      const { control, left } = await lingering(make);
+      const { pid } = await control[act](habitat.signal);
+      expect(left.filter(isAlive)).toEqual([]);
+      expect((await habitat.ask()).pid).toBe(pid);
+      await control.dispose('stop');
+      expect(habitat.processes()).toEqual([]);
+    },
+  );
 });
 
 test('output without end is bounded, and what is left out is counted', async () => {

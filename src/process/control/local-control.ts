@@ -141,11 +141,12 @@ export abstract class LocalControl implements ServerControl {
     } else {
       // An earlier daemon may have died while its server booted: a second one would only lose the race for the port.
       const booting = await this.local.booting();
-      if (booting) {
+      if (booting && !(await this.local.hasServed())) {
         onStarting?.(booting.root.pid);
         return this.local.awaitLaunched(booting, signal);
       }
-      await this.local.endOrphans(signal);
+      if (booting) await this.local.end(signal);
+      else await this.local.endOrphans(signal);
     }
     const started = await this.local.launch(spec, signal, onStarting);
     return { ...started, tookMs: clock.now() - began };

@@ -151,6 +151,11 @@ export class LocalServer {
     return this.#own.alive();
   }
 
+  /** True if what `booting` gives is only the wrapper of a server that has ended. */
+  hasServed(): Promise<boolean> {
+    return this.#own.hasServed();
+  }
+
   /** Starts the spec and waits until the server is healthy. @throws ControlError */
   async launch(
     spec: LaunchSpec,
@@ -181,9 +186,9 @@ export class LocalServer {
   /** Waits until the launched server is healthy, and ends it if that takes too long. @throws ControlError */
   async awaitLaunched(launched: Launched, signal: AbortSignal): Promise<StartedServer> {
     const { startTimeoutMs, deps, clock } = this.options;
-    const { ended } = launched;
     const timeoutMs = startTimeoutMs;
-    const outcome = await awaitHealth({ deps, clock, timeoutMs, signal, ended });
+    const { ended, stop } = this.#endOf(launched);
+    const outcome = await awaitHealth({ deps, clock, timeoutMs, signal, ended }).finally(stop);
     if (outcome.kind === 'healthy') {
       const pid = await this.#takeLaunched(launched);
       const { version, tookMs } = outcome;
@@ -192,13 +197,24 @@ export class LocalServer {
       this.letGo();
     }
     const exit = exitOf(launched);
-    if (!exit) await this.#kill([launched.root], undefined);
-    const why = exit
-      ? `it ended at once (${describeExit(exit)})`
+    if (!ended.aborted) await this.#kill([launched.root], undefined);
+    const why = ended.aborted
+      ? `it ended at once${exit ? ` (${describeExit(exit)})` : ''}`
       : `it did not get healthy within ${startTimeoutMs} ms (server.startTimeout), and was ended`;
     const last = lastWords(launched);
     this.#own.forget();
     throw new ControlError(`cannot start opencode: ${why}${last}`, { serverAlive: false });
+  }
+
+  /** Nothing reports the end of a process that an earlier daemon started: it is watched for. */
+  #endOf(launched: Launched): { ended: AbortSignal; stop: () => void } {
+    if (launched.child) return { ended: launched.ended, stop: () => {} };
+    const ended = new AbortController();
+    const watch = new ProcessWatch(this.table, this.options.clock, launched.root, {
+      onGone: () => ended.abort(),
+      onSuspended: () => {},
+    });
+    return { ended: ended.signal, stop: () => watch.stop() };
   }
 
   /** Ends the server and its whole family. Returns the report, or undefined if nothing ran. @throws ControlError */
@@ -234,6 +250,8 @@ export class LocalServer {
       });
     }
     this.#own.forget();
+    // A server that had ended before has left its tools to nobody's tree.
+    if (found.kind === 'nobody') await this.endOrphans(signal);
     return { ...report, oldPid: first.pid };
   }
 

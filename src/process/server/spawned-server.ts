@@ -129,6 +129,11 @@ export class SpawnedServer {
     return launched && (await this.#options.table.isAlive(launched.root)) ? launched : undefined;
   }
 
+  /** Whether the process that served is gone: then only its wrapper can be left, which boots nothing any more. */
+  async hasServed(): Promise<boolean> {
+    return this.#serving !== undefined && !(await this.#options.table.isAlive(this.#serving));
+  }
+
   /** Whether a process is the one that was started, or descends from it. */
   async includes(server: ProcessInfo): Promise<boolean> {
     const root = this.#launched?.root;
