@@ -84,6 +84,27 @@ test('the guard is asked for each request, and no password follows on a connecti
   expect(others).not.toContain(withPassword[0]?.socket);
 });
 
+test('a password that comes later follows on no connection that was made before it', async () => {
+  const { asked, port } = await server();
+  let password: string | undefined;
+  const asking = new OpencodeClient({
+    url: `http://127.0.0.1:${port}`,
+    password: () => password,
+    clock,
+    authorise: async () => ({ kind: 'granted' }),
+  });
+  cleanups.push(() => asking.close());
+  await asking.probe();
+  password = 'hunter2';
+  expect(await asking.probe()).toMatchObject({ kind: 'ok' });
+  const sockets = (isWith: boolean) =>
+    asked
+      .filter(({ headers }) => (headers.authorization !== undefined) === isWith)
+      .map(({ socket }) => socket);
+  // Whoever held the port then may have kept the connection, and have left the port to the real server.
+  expect(sockets(false)).not.toContain(sockets(true)[0]);
+});
+
 test('the event stream asks the guard for each connection', async () => {
   const { asked, port } = await server();
   const answers: Authorisation[] = [WITHHELD, { kind: 'granted' }];

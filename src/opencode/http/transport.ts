@@ -89,7 +89,11 @@ export class Transport {
   readonly #base: URL;
   /** The path of the server's URL, which goes before every route. */
   readonly #prefix: string;
-  readonly #agent: Agent;
+  /**
+   * The connections of requests with credentials, and of those without. A connection that was made before the password
+   * was known may lead to a process that held the port then, so the password goes over none of them.
+   */
+  readonly #agents: { withCredentials: Agent; without: Agent };
   readonly #authorise: Authorise | undefined;
   readonly #credentials: () => Readonly<Record<string, string>>;
   readonly #clock: Clock;
@@ -118,13 +122,15 @@ export class Transport {
     setMaxListeners(0, this.#closing.signal);
     // The number of connections has no limit: a request that hangs must not keep a probe from getting one. Callers
     // limit themselves.
-    this.#agent = new Agent({
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      maxResponseSize: MAX_ANSWER_BYTES,
-      // Each request has its own deadline, kept by the clock.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
+    const agent = () =>
+      new Agent({
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        maxResponseSize: MAX_ANSWER_BYTES,
+        // Each request has its own deadline, kept by the clock.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      });
+    this.#agents = { withCredentials: agent(), without: agent() };
   }
 
   /** The parsed JSON of a 2xx answer; undefined for an empty one (204). Rejects with `OpencodeError` only. */
@@ -170,7 +176,8 @@ export class Transport {
   /** Closes pooled connections and ends requests in flight. Afterwards no request can be made. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#agent.destroy();
+    const { withCredentials, without } = this.#agents;
+    await Promise.all([withCredentials.destroy(), without.destroy()]);
   }
 
   notOpencode(request: string, outcome: string): OpencodeError {
@@ -202,7 +209,9 @@ export class Transport {
         const authorised = await this.#authorised();
         onAuthorised(authorised);
         signal.throwIfAborted();
-        const answer = await this.#agent.request({
+        const { withCredentials, without } = this.#agents;
+        const agent = authorised.headers.authorization === undefined ? without : withCredentials;
+        const answer = await agent.request({
           origin: authorised.origin,
           path: `${this.#prefix}${path}${queryOf(query)}`,
           method,
