@@ -704,6 +704,21 @@ describe('a person is asked while nobody hears it, and the run is answered no', 
     expect(await waiting).toMatchObject({ text: 'yes' });
   });
 
+  it('by a subagent that was there before the wait began', async () => {
+    const { server, driver } = await start();
+    const { id } = server.addSession({ status: { type: 'busy' } });
+    const info = { id: 'msg_0', role: 'user', time: { created: 1 } };
+    server.get(id).messages.push({ info, parts: [{ type: 'text', text: 'x' }] });
+    const child = server.addSession({ parentID: id, status: { type: 'busy' } });
+    const waiting = driver.wait({ id }, { timeoutMs: 60_000 });
+    await waitFor(() => server.count('GET /permission') > 0 && server.listeners > 0, {
+      what: 'the list to be read',
+    });
+    server.ask('permission', child.id);
+    await goesOn(server, id);
+    expect(await waiting).toMatchObject({ text: 'yes' });
+  });
+
   it('by a subagent, while the stream is lost', async () => {
     const { server, driver, prompted } = await start();
     const result = driver.prompt({ prompt: 'hello' });

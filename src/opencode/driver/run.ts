@@ -156,6 +156,8 @@ export class Run {
   /** What we, or a callback of the caller's, threw while an event was handled. */
   #fault: { error: unknown } | undefined;
   #isListening = true;
+  /** For a while nobody listened. */
+  #wasResumed = false;
 
   constructor(deps: RunDeps, options: RunOptions) {
     this.#deps = deps;
@@ -163,7 +165,7 @@ export class Run {
     this.#isBehind = options.isQueued === true;
     this.#isShared = this.#isBehind;
     this.#text = new StreamedText(options.onText);
-    this.#requests = new RunRequests(deps.client, options);
+    this.#requests = new RunRequests(deps, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
   }
 
@@ -201,6 +203,7 @@ export class Run {
   resume(): void {
     if (this.#isListening) return;
     this.#isListening = true;
+    this.#wasResumed = true;
     this.#text.gap();
     this.#isCheckDue = true;
     this.#areRequestsDue = true;
@@ -460,16 +463,24 @@ export class Run {
     }
   }
 
+  /**
+   * Whether the stream told of every subagent of the run. The requests of one that was there before, or that came
+   * unheard, come by no event that we know as ours.
+   */
+  get #hasHeardAll(): boolean {
+    return this.#options.prompt !== undefined && this.#away === 'no' && !this.#wasResumed;
+  }
+
   async #readRequests(caller: AbortSignal): Promise<void> {
     const { clock, events } = this.#deps;
     const { id, directory } = this.#options.session;
-    // What is asked after the list was read must come by an event. Without events, each check reads the list.
+    // What is asked after the list was read must come by an event. Otherwise each check reads the list.
     const isHeard = events.isOpen;
     try {
       await within(clock, { ms: CHECK_TIMEOUT_MS, signal: caller }, ({ signal }) =>
         this.#requests.read(id, directory, signal),
       );
-      if (isHeard) this.#areRequestsDue = false;
+      if (isHeard && this.#hasHeardAll) this.#areRequestsDue = false;
     } catch (error) {
       // The next check reads the list again.
       if (asDriverError(error).kind === 'internal') throw error;

@@ -8,6 +8,7 @@ import {
 } from '../../../../src/opencode/driver/streamed-text.js';
 import type { DriverApi } from '../../../../src/opencode/driver-api.js';
 import { MAX_NOTICES } from '../../../../src/opencode/monitor/notice.js';
+import { FakeClock } from '../../../support/fake-clock.js';
 
 describe('a reply that does not end', () => {
   it('is put together up to a limit, and told no further', () => {
@@ -36,7 +37,8 @@ describe('a reply that does not end', () => {
 });
 
 it('of a run that asks without end a bounded number of requests is remembered', () => {
-  const requests = new RunRequests({} as DriverApi, { onNotice: () => {}, onRequest: 'wait' });
+  const deps = { client: {} as DriverApi, clock: new FakeClock() };
+  const requests = new RunRequests(deps, { onNotice: () => {}, onRequest: 'wait' });
   const ask = (requestID: string) =>
     requests.hear('s', { kind: 'asked', requestID, on: 'permission', what: 'bash' });
   const answer = (requestID: string) => requests.hear('s', { kind: 'answered', requestID });
@@ -62,7 +64,8 @@ it('of the requests of other runs a bounded number is remembered, and each of th
     },
   };
   const options = { onNotice: () => {}, onRequest: 'reject' as const };
-  const requests = new RunRequests(client as DriverApi, options);
+  const deps = { client: client as DriverApi, clock: new FakeClock() };
+  const requests = new RunRequests(deps, options);
   const { signal } = new AbortController();
   await requests.read('ses_1', '/p', signal);
   expect({ lookups, unanswered: requests.hasUnanswered }).toEqual({
