@@ -105,13 +105,15 @@ export class BackgroundRun {
 export class BackgroundRuns {
   readonly #clock: Clock;
   readonly #runs = new Map<string, BackgroundRun>();
+  #isEnding = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** @throws DriverError `usage` if too many go on */
+  /** @throws DriverError `usage` if too many go on, `aborted` after `end` */
   begin(work: (callbacks: RunCallbacks) => Promise<Outcome>): BackgroundRun {
+    if (this.#isEnding) throw new DriverError('aborted', 'the MCP server is stopping.');
     if (this.#runs.size >= MAX_RUNS) this.#forgetOldest();
     const run = new BackgroundRun(this.#clock, work);
     this.#runs.set(run.id, run);
@@ -129,8 +131,9 @@ export class BackgroundRuns {
     );
   }
 
-  /** Ends all runs that go on. Settles when nothing is left of them. */
+  /** Ends all runs that go on, and begins no more. Settles when nothing is left of them. */
   async end(): Promise<void> {
+    this.#isEnding = true;
     const runs = [...this.#runs.values()];
     for (const run of runs) run.stop();
     await Promise.all(runs.map(({ ended }) => ended));
