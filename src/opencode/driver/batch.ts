@@ -96,7 +96,9 @@ async function runTask(
   for (let runs = 1; ; runs += 1) {
     await gate.passed();
     try {
-      return { ...base, ok: true, reply: await deps.prompt({ ...task, signal, onNotice }) };
+      const reply = await deps.prompt({ ...task, signal, onNotice });
+      gate.noteUp();
+      return { ...base, ok: true, reply };
     } catch (error) {
       const failure = asDriverError(error);
       const wasCut = failure.kind === 'unreachable' || failure.details.cut === true;
@@ -118,6 +120,8 @@ class ServerGate {
   readonly #waitMs: number;
   readonly #signal: AbortSignal;
   #coming: Promise<boolean> | undefined;
+  /** A whole wait was in vain. The tasks that are left ask once, each. */
+  #gaveUp = false;
 
   constructor(deps: BatchDeps, waitMs: number, signal: AbortSignal) {
     this.#deps = deps;
@@ -128,6 +132,11 @@ class ServerGate {
   /** Settles at once if no task has found the server away. */
   async passed(): Promise<void> {
     await this.#coming;
+  }
+
+  /** The next time that the server goes away is worth a whole wait. */
+  noteUp(): void {
+    this.#gaveUp = false;
   }
 
   /** Resolves to false if the server is not back in time, or if the batch is stopped. */
@@ -142,11 +151,14 @@ class ServerGate {
   async #wait(): Promise<boolean> {
     const { clock, assertUp } = this.#deps;
     const end = clock.now() + this.#waitMs;
-    while (clock.now() < end && !this.#signal.aborted) {
+    while (!this.#signal.aborted) {
       try {
         await assertUp(this.#signal);
+        this.noteUp();
         return true;
       } catch {
+        this.#gaveUp ||= clock.now() >= end;
+        if (this.#gaveUp) return false;
         // The server is still away, or the batch is stopped: the loop's own conditions decide.
         await sleep(clock, SERVER_CHECK_MS, this.#signal).catch(() => {});
       }
