@@ -5,9 +5,10 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/config/secret.js';
-import { SystemClock } from '../../src/lib/clock.js';
+import { type Clock, SystemClock } from '../../src/lib/clock.js';
 import { createTelemetry } from '../../src/telemetry/logger.js';
 import { Webhook, type WebhookLimits } from '../../src/telemetry/notify/webhook.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { waitFor } from '../support/wait.js';
 
 const ends: Array<() => unknown> = [];
@@ -64,9 +65,15 @@ const QUICK: Partial<WebhookLimits> = {
 
 function hook(
   url: string,
-  options: { events?: string[]; format?: 'json' | 'slack'; limits?: Partial<WebhookLimits> } = {},
+  options: {
+    events?: string[];
+    format?: 'json' | 'slack';
+    limits?: Partial<WebhookLimits>;
+    quiet?: string;
+    clock?: Clock;
+  } = {},
 ) {
-  const clock = new SystemClock();
+  const { clock = new SystemClock(), quiet } = options;
   const lines: Array<{ event: string; [field: string]: unknown }> = [];
   const telemetry = createTelemetry({
     level: 'debug',
@@ -83,6 +90,7 @@ function hook(
     server: 'http://opencode.test:4096',
     telemetry,
     clock,
+    quiet,
     limits: { ...QUICK, ...options.limits },
   });
   telemetry.subscribe((record) => webhook.take(record));
@@ -139,6 +147,47 @@ describe('a webhook', () => {
     // The rate limit: not before its interval is over.
     expect(taken[1]!.at - taken[0]!.at).toBeGreaterThanOrEqual(QUICK.intervalMs! * 0.9);
     expect(h.said('notify.failed')).toEqual([]);
+  });
+
+  describe('with quiet hours', () => {
+    const MINUTE = 60_000;
+    /** A clock whose wall time goes on in a suspend, when its timers stand still. */
+    function clockAt(hour: number, minute: number) {
+      const clock = new FakeClock();
+      let wall = new Date(2026, 5, 1, hour, minute).getTime();
+      clock.epoch = () => wall + clock.now();
+      const setBy = (ms: number) => {
+        wall += ms;
+      };
+      return { clock, setBy };
+    }
+    const healthy = (h: ReturnType<typeof hook>) =>
+      h.telemetry.emit('server.healthy', { version: '1.18.33', tookMs: 1 });
+
+    it('sends what waits within a minute of their end, also if that came in a suspend', async () => {
+      const { taken, url } = await receiver();
+      const { clock, setBy } = clockAt(22, 30);
+      const h = hook(url, { quiet: '22:00-07:00', clock });
+      healthy(h);
+      await clock.advance(30 * MINUTE);
+      expect(clock.pending).toBe(1);
+      setBy(8.5 * 60 * MINUTE);
+      await clock.advance(MINUTE);
+      await waitFor(() => taken.length === 1, { interval: 5 });
+    });
+
+    it('waits on if the clock is set back into them', async () => {
+      const { taken, url } = await receiver();
+      const { clock, setBy } = clockAt(6, 59);
+      const h = hook(url, { quiet: '22:00-07:00', clock });
+      healthy(h);
+      setBy(-60 * MINUTE);
+      await clock.advance(10 * MINUTE);
+      // The timer of the next look: nothing is being sent.
+      expect(clock.pending).toBe(1);
+      await clock.advance(52 * MINUTE);
+      await waitFor(() => taken.length === 1, { interval: 5 });
+    });
   });
 
   it('leaves out an event that is not urgent rather than one that is', async () => {

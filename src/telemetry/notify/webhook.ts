@@ -72,6 +72,8 @@ const LEVELS = ['debug', 'info', 'warn', 'error'];
 export const MAX_TOPICS = 1_000;
 /** An urgent event waits at most this long after the message before it, ms. */
 const URGENT_INTERVAL_MS = 10_000;
+/** Timers stand still in a suspend, and clocks are set: the end of the quiet hours is looked for this often, ms. */
+const LOOK_EVERY_MS = 60_000;
 /** How many characters of a refusal are quoted. */
 const QUOTED = 300;
 /** How much of a refusal's body is read, bytes. */
@@ -191,18 +193,28 @@ export class Webhook {
 
   #arm(): void {
     if (this.#timer !== undefined || this.#sending !== undefined) return;
-    const { clock, quiet } = this.#o;
+    const { clock } = this.#o;
     const { intervalMs } = this.#limits;
     const interval = this.#urgent ? Math.min(intervalMs, URGENT_INTERVAL_MS) : intervalMs;
-    const quietMs = quiet === undefined || this.#urgent ? 0 : quietFor(quiet, clock.epoch());
+    const quietMs = Math.min(this.#quietMs(), LOOK_EVERY_MS);
     const rest = Math.max(this.#sentAt + interval - clock.now(), quietMs);
     this.#timer = clock.after(Math.max(this.#limits.gatherMs, rest), () => this.#go(), {
       unref: true,
     });
   }
 
+  /** How long what is pending waits for the end of the quiet hours, ms. */
+  #quietMs(): number {
+    const { clock, quiet } = this.#o;
+    return quiet === undefined || this.#urgent ? 0 : quietFor(quiet, clock.epoch());
+  }
+
   #go(): void {
     this.#timer = undefined;
+    if (this.#quietMs() > 0) {
+      this.#arm();
+      return;
+    }
     this.#sending = this.#deliver()
       .catch((err: unknown) => this.#o.telemetry.emit('error', { err, doing: 'telling a webhook' }))
       .finally(() => {
