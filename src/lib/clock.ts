@@ -4,6 +4,10 @@
  * `now()` is the *observed clock*: monotonic milliseconds that stand still while this process does not run (SIGSTOP, a
  * suspended machine, a blocked event loop). Time that was not observed counts against no session. A clock step does not
  * move it, because it is not the wall clock.
+ *
+ * The monotonic clock of Linux and macOS itself stands still in a suspend (clock_gettime(2), CLOCK_MONOTONIC). Only the
+ * wall clock shows that one was, so a step forward of the wall clock counts as a gap too. Nothing can tell the two apart,
+ * and both mean the same for what is compared with wall clock times: the start of a tool, the end of a quota.
  */
 
 export interface Timer {
@@ -54,6 +58,11 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
 const BEAT_MS = 1_000;
 /** If a beat is later than this, ms, that was not just a busy moment: all but `BEAT_MS` of the time is a gap. */
 const MAX_BEAT_MS = 3_000;
+/**
+ * If the wall clock goes ahead of the monotonic one by more than this at once, ms, the machine was suspended. Less is a
+ * correction by NTP or a nap, and harms no limit.
+ */
+const MIN_SUSPEND_MS = 30_000;
 
 /**
  * The real clock. `start()` begins the beat that lets it tell a gap from a quiet second. Without a beat it never
@@ -61,6 +70,8 @@ const MAX_BEAT_MS = 3_000;
  */
 export class SystemClock implements Clock {
   #lastSeen = performance.now();
+  /** Wall clock minus monotonic clock. */
+  #wallAhead = wallAhead();
   #unobserved = 0;
   #beat: NodeJS.Timeout | undefined;
   #onGap: ((ms: number) => void) | undefined;
@@ -72,9 +83,10 @@ export class SystemClock implements Clock {
     if (this.#beat !== undefined) {
       const passed = real - this.#lastSeen;
       this.#lastSeen = real;
-      if (passed > MAX_BEAT_MS) {
-        const gap = passed - BEAT_MS;
-        this.#unobserved += gap;
+      const stopped = passed > MAX_BEAT_MS ? passed - BEAT_MS : 0;
+      this.#unobserved += stopped;
+      const gap = stopped + this.#suspended();
+      if (gap > 0) {
         // The gap is reported before the caller gets its time, so that what the caller saw fail is judged after it.
         this.#call(() => this.#onGap?.(gap));
       }
@@ -106,6 +118,7 @@ export class SystemClock implements Clock {
   start(onGap: (ms: number) => void): void {
     this.#onGap = onGap;
     this.#lastSeen = performance.now();
+    this.#wallAhead = wallAhead();
     this.#beat ??= setInterval(() => this.#onBeat(), BEAT_MS).unref();
   }
 
@@ -130,6 +143,14 @@ export class SystemClock implements Clock {
     };
   }
 
+  /** How long the machine was suspended since the last call, ms. The monotonic clock has left this time out. */
+  #suspended(): number {
+    const ahead = wallAhead();
+    const step = ahead - this.#wallAhead;
+    this.#wallAhead = ahead;
+    return step > MIN_SUSPEND_MS ? step : 0;
+  }
+
   #onBeat(): void {
     this.now();
     const soon = performance.now() + BEAT_MS / 2;
@@ -150,6 +171,10 @@ export class SystemClock implements Clock {
       this.#onError(error);
     }
   }
+}
+
+function wallAhead(): number {
+  return Date.now() - performance.now();
 }
 
 interface CoarseTimer {

@@ -44,7 +44,7 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
   },
   'daemon.gap': {
     level: 'warn',
-    when: 'the daemon did not run for a while (suspended, stopped, blocked); that time is held against nobody',
+    when: 'the daemon did not run for a while (the machine was suspended, the process stopped or blocked), or the clock was set forward; that time counts for no limit',
     fields: { gapMs: 'how long' },
     message: (f) => `The watchdog did not run for ${time(f.gapMs)}; that time counts for no limit.`,
   },

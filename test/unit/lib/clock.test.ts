@@ -84,6 +84,45 @@ describe('coarse timers', () => {
   });
 });
 
+describe('a gap', () => {
+  function watched() {
+    const clock = new SystemClock();
+    const gaps: number[] = [];
+    clock.start((ms) => gaps.push(ms));
+    return { clock, gaps };
+  }
+
+  it('is a suspend, in which the monotonic clock stands still', () => {
+    const { clock, gaps } = watched();
+    const before = clock.now();
+    vi.setSystemTime(Date.now() + 8 * 3_600_000);
+    vi.advanceTimersByTime(1_000);
+    expect(gaps).toEqual([8 * 3_600_000]);
+    expect(clock.now() - before).toBe(1_000);
+    vi.advanceTimersByTime(10_000);
+    expect(gaps).toHaveLength(1);
+    clock.stop();
+  });
+
+  it('is known before anybody gets the time', () => {
+    const { clock, gaps } = watched();
+    vi.setSystemTime(Date.now() + 60_000);
+    clock.now();
+    expect(gaps).toEqual([60_000]);
+    clock.stop();
+  });
+
+  it('is no correction of the wall clock by seconds, and no step back', () => {
+    const { clock, gaps } = watched();
+    for (const step of [10_000, 20_000, -8 * 3_600_000, -20_000, 20_000]) {
+      vi.setSystemTime(Date.now() + step);
+      vi.advanceTimersByTime(1_000);
+    }
+    expect(gaps).toEqual([]);
+    clock.stop();
+  });
+});
+
 describe('a callback that throws', () => {
   const failing = () => {
     throw new TypeError('a fault of ours');

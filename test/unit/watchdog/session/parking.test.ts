@@ -38,6 +38,17 @@ describe('a run whose quota comes back at a known time', () => {
     expect(w.watchdog.parked(w.at)).toEqual([]);
   });
 
+  test('goes on on time if the machine was suspended meanwhile', () => {
+    const w = spent(world({ policy: on() })).advance(10 * MINUTE);
+    w.tell({ kind: 'gap', ms: 40 * MINUTE }).advance(9 * MINUTE);
+    expect(continues(w)).toEqual([]);
+    w.advance(MINUTE + 5 * SECOND);
+    expect(continues(w)).toEqual(['s']);
+    const late = spent(world({ policy: on() })).advance(10 * MINUTE);
+    late.tell({ kind: 'gap', ms: 8 * HOUR }).advance(SECOND);
+    expect(continues(late)).toEqual(['s']);
+  });
+
   test('is parked by a time that only the text names', () => {
     const w = world({ policy: on() }).prompt();
     w.fails('s', 1, { message: 'Monthly quota exceeded, resets in 3 hours' });
