@@ -10,11 +10,13 @@ const PASSWORD_VARIABLES = new Set([`${ENV_PREFIX}SERVER_PASSWORD`, `${ENV_PREFI
 
 /**
  * Variables with our prefix that others set. Kubernetes gives every container the address of each service, so a service
- * named `opencode-watchdog` creates these (Kubernetes documentation, "Service", "Environment variables"; Docker links
- * do the same).
+ * named `opencode-watchdog` or `opencode-watchdog-metrics` creates these (Kubernetes documentation, "Service",
+ * "Environment variables"; Docker links do the same). deploy/compose.yaml reads `OPENCODE_WATCHDOG_IMAGE`.
  */
 const FOREIGN =
-  /^OPENCODE_WATCHDOG_(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_.*)$/;
+  /^OPENCODE_WATCHDOG_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)|NAME|ENV_.*|IMAGE)$/;
+/** The same for a service's `…_PORT`. Its value is a URL: a plain port is a person's, who means a key of ours. */
+const FOREIGN_PORT = { variable: /_PORT$/, value: /^(tcp|udp|sctp):\/\// };
 
 /** opencode's own variables, with the keys that they set if nothing more specific does. */
 const OPENCODE_VARIABLES: ReadonlyMap<string, string> = new Map([
@@ -43,7 +45,7 @@ export function readWatchdogVariables(env: NodeJS.ProcessEnv): Source {
       result.entries.push({ path: key.path, candidates: candidatesOf(value), source });
     } else if (PASSWORD_VARIABLES.has(variable)) {
       result.problems.push(passwordProblem(variable, 'environment'));
-    } else if (!FOREIGN.test(variable)) {
+    } else if (!isForeign(variable, value)) {
       result.problems.push({
         key: variable,
         expected: expectedInstead(variable),
@@ -52,6 +54,11 @@ export function readWatchdogVariables(env: NodeJS.ProcessEnv): Source {
     }
   }
   return result;
+}
+
+function isForeign(variable: string, value: string): boolean {
+  if (FOREIGN_PORT.variable.test(variable) && FOREIGN_PORT.value.test(value)) return true;
+  return FOREIGN.test(variable);
 }
 
 function expectedInstead(variable: string): string {

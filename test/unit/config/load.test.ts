@@ -127,15 +127,36 @@ describe('the environment', () => {
     expect(config.status.tokenFile).toBeNull();
   });
 
-  it('may have the variables that Kubernetes sets for a service named opencode-watchdog', () => {
-    const env = {
-      OPENCODE_WATCHDOG_SERVICE_HOST: '10.0.0.1',
-      OPENCODE_WATCHDOG_SERVICE_PORT_STATUS: '4097',
-      OPENCODE_WATCHDOG_PORT: 'tcp://10.0.0.1:4097',
-      OPENCODE_WATCHDOG_PORT_4097_TCP_ADDR: '10.0.0.1',
-    };
-    expect(home.problems({ env })).toEqual([]);
+  it.each(['', 'METRICS_', 'STATUS_2_'])(
+    'may have the variables that Kubernetes sets for a service named opencode-watchdog-%s',
+    (rest) => {
+      const service = `OPENCODE_WATCHDOG_${rest}`;
+      const env = {
+        [`${service}SERVICE_HOST`]: '10.0.0.1',
+        [`${service}SERVICE_PORT`]: '4097',
+        [`${service}SERVICE_PORT_STATUS`]: '4097',
+        [`${service}PORT`]: 'tcp://10.0.0.1:4097',
+        [`${service}PORT_4097_TCP`]: 'tcp://10.0.0.1:4097',
+        [`${service}PORT_4097_TCP_PROTO`]: 'tcp',
+        [`${service}PORT_4097_TCP_PORT`]: '4097',
+        [`${service}PORT_4097_TCP_ADDR`]: '10.0.0.1',
+      };
+      expect(home.problems({ env })).toEqual([]);
+    },
+  );
+
+  it('may have the image that deploy/compose.yaml reads', () => {
+    expect(home.problems({ env: { OPENCODE_WATCHDOG_IMAGE: 'example.com/watchdog' } })).toEqual([]);
   });
+
+  it.each(['OPENCODE_WATCHDOG_PORT', 'OPENCODE_WATCHDOG_STATUS_PORT'])(
+    'may not have %s with a port: a person meant status.listen',
+    (variable) => {
+      expect(home.problems({ env: { [variable]: '4097' } })).toEqual([
+        expect.stringContaining(variable),
+      ]);
+    },
+  );
 });
 
 describe('the password', () => {

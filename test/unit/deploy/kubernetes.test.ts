@@ -70,6 +70,7 @@ interface Container {
 }
 interface Pod {
   shareProcessNamespace: boolean;
+  enableServiceLinks: boolean;
   securityContext: Record<string, unknown>;
   initContainers: [Container];
   containers: [Container];
@@ -139,6 +140,10 @@ describe('deploy/kubernetes', () => {
     expect(pod.initContainers[0].livenessProbe).toMatchObject({
       exec: { command: ['opencode-watchdog', 'healthcheck'] },
     });
+  });
+
+  it('keeps the variables of the namespace’s services out of both environments', () => {
+    expect(pod.enableServiceLinks).toBe(false);
   });
 
   it('lets exactly one of the two restart the server', () => {
