@@ -1,8 +1,27 @@
+/** What the pages say of the configuration: the keys are today's, and an example does what its comments say. */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { updateConfigurationPage } from '../../../src/config/docs.js';
+import { ConfigHome } from './home.js';
+
+const pageOf = (name: string) =>
+  readFileSync(new URL(`../../../docs/${name}`, import.meta.url), 'utf8');
 
 it('docs/configuration.md has the keys of today’s schema (if not: npm run docs)', () => {
-  const page = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
+  const page = pageOf('configuration.md');
   expect(updateConfigurationPage(page)).toBe(page);
+});
+
+it('the configuration of docs/getting-started.md ends a run that has spent its budget', () => {
+  const [, block = ''] = /^```yaml\n(profile: .*?)^```$/ms.exec(pageOf('getting-started.md')) ?? [];
+  const home = new ConfigHome();
+  try {
+    const urlFile = home.write('slack-url', 'https://hooks.slack.example/services/x\n');
+    const file = home.write('config.yaml', block.replace(/(urlFile: ).*/, `$1${urlFile}`));
+    const { config } = home.load({ file });
+    expect(config.profile).toBe('unattended');
+    expect(config.budget).toMatchObject({ action: 'abort', run: { cost: 5 }, day: { cost: 50 } });
+  } finally {
+    home.remove();
+  }
 });
