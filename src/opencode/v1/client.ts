@@ -274,7 +274,9 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     if (last === undefined) return undefined;
     const byAssistant = last.role === 'assistant';
     const isOpen = !byAssistant || (last.completed === undefined && !last.failed);
-    const isFinal = byAssistant && !isOpen && !last.failed && endsRun(last.finish);
+    // After a compaction's summary the run goes on.
+    const isAnswer = byAssistant && !last.summary;
+    const isFinal = isAnswer && !isOpen && !last.failed && endsRun(last.finish);
     return { id: last.id, byAssistant, failed: last.failed, isOpen, isFinal };
   }
 

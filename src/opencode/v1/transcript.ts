@@ -129,7 +129,8 @@ export function transcriptState(
   epochNow: number,
 ): TranscriptState {
   const last = messages.findLast(({ role }) => role === 'assistant');
-  const model = messages.findLast((item) => item.model !== undefined)?.model;
+  // A compaction may have a model of its own.
+  const model = messages.findLast((item) => item.model !== undefined && !item.summary)?.model;
   const answeringSince = last && answering(last, at, epochNow);
   return {
     tools: last?.parts.flatMap((item) => runningTool(item, at, epochNow) ?? []) ?? [],

@@ -155,19 +155,21 @@ const message: Translator = (properties, { steps }) => {
   const event = messageEvent.safeParse(properties).data;
   const sessionID = event?.sessionID ?? event?.info.sessionID;
   if (!event || sessionID === undefined) return undefined;
-  const { id, role, agent } = event.info;
+  const { id, role, agent, summary } = event.info;
   const model = schemas.modelOf(event.info);
+  // A compaction has an agent of its own, and often a model. The run goes on with its own ones afterwards.
+  const isSummary = summary === true;
   const details = {
     messageID: id,
-    ...(model !== undefined && { model }),
-    ...(agent !== undefined && { agent }),
+    ...(model !== undefined && !isSummary && { model }),
+    ...(agent !== undefined && !isSummary && { agent }),
   };
   if (role === 'user') return { sessionID, said: [{ kind: 'session.prompted', ...details }] };
   steps?.message(event.info);
   if (!isAsking(event.info)) return { sessionID, said: [] };
   const said: Said[] = [{ kind: 'session.asking_model', ...details }];
   // The part that shows a compaction is the user's, and comes before the run has begun (seen on 1.18.33).
-  if (event.info.summary === true) said.push({ kind: 'session.compacting' });
+  if (isSummary) said.push({ kind: 'session.compacting' });
   return { sessionID, said };
 };
 

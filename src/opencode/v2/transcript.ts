@@ -15,7 +15,10 @@ export function transcriptState(
 ): Transcript {
   const last = messages.find(({ type }) => type === 'assistant');
   const newest = messages.find(({ type }) => ['assistant', 'user', 'compaction'].includes(type));
-  const model = messages.find((each) => each.model !== undefined)?.model;
+  // A compaction may have a model of its own.
+  const model = messages.find(
+    (each) => each.model !== undefined && each.type !== 'compaction',
+  )?.model;
   const since = (epoch: number | undefined) =>
     epoch === undefined ? at : at - Math.max(0, epochNow - epoch);
   const isOpen =

@@ -260,7 +260,13 @@ export class SessionWatch {
         if (isKnownPrompt(session, o.messageID)) return;
         this.parking.usedBy(session.id, 'superseded');
         this.crashes.prompted(session.id);
-        session.lastPrompt = { messageID: o.messageID, at: o.at, model: o.model, taken: false };
+        session.lastPrompt = {
+          messageID: o.messageID,
+          at: o.at,
+          model: o.model,
+          agent: o.agent,
+          taken: false,
+        };
         session.lastAbort = undefined;
         session.lastFailure = undefined;
         break;

@@ -314,6 +314,7 @@ export class Runs {
     if (session.lastPrompt?.taken === false) {
       run.preparing = this.listening;
       run.model = session.lastPrompt.model;
+      run.agent = session.lastPrompt.agent;
     }
     sayFastRuns(this.#context, session, runBegan(session.runStarts, at));
     session.run = run;

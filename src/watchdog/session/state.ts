@@ -183,7 +183,13 @@ export interface Session {
   lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
   /** `taken`: the model was asked after it. A prompt that is not taken may wait behind the run under way. */
   lastPrompt:
-    | { messageID: string; at: number; model: string | undefined; taken: boolean }
+    | {
+        messageID: string;
+        at: number;
+        model: string | undefined;
+        agent: string | undefined;
+        taken: boolean;
+      }
     | undefined;
   /** Ids of the prompts that were heard, the newest last. */
   knownPrompts: string[];

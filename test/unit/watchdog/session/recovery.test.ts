@@ -24,6 +24,17 @@ describe('after an abort', () => {
     expect(w.notes('session.continued')).toMatchObject([{ model: 'fake/m1', count: 1 }]);
   });
 
+  test('a session that was being compacted goes on with the agent that it was prompted with', () => {
+    const w = world({ policy: on() });
+    const prompted = { messageID: 'u1', model: 'fake/m1', agent: 'plan', directory: '/p' };
+    w.tell({ kind: 'session.prompted', sessionID: 's', ...prompted }).status('s', 'busy');
+    // The model is asked for a summary, by an agent and a model that are not the session's.
+    w.tell({ kind: 'session.asking_model', sessionID: 's', messageID: 'm1', directory: '/p' });
+    w.tell({ kind: 'session.compacting', sessionID: 's', directory: '/p' });
+    w.fails('s', 5).status('s', 'idle').abortDone();
+    expect(continues(w)).toMatchObject([{ model: 'fake/m1', agent: 'plan' }]);
+  });
+
   test('a failing model gives way to the next of the chain, and then it is enough', () => {
     const w = aborted(world({ policy: on({ models: ['fake/m2', 'other/m3'] }) }));
     for (const messageID of ['m2', 'm3']) {
