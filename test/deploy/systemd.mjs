@@ -321,7 +321,10 @@ async function owner(machine, opencode) {
         'etc/opencode-watchdog/config.yaml',
         config({
           more: 'restart: { maxRestarts: 1, backoff: { initial: 1s, max: 1s } }\n',
-        }).replace('control: spawn', 'control: spawn, command: [sleep, "600"], startTimeout: 5s'),
+        }).replace(
+          'control: spawn',
+          'control: spawn, command: [sh, -c, "exec sleep 600"], startTimeout: 5s',
+        ),
       );
       machine.write(
         `etc/systemd/system/${UNIT}.d/quick.conf`,
