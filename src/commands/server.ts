@@ -16,8 +16,17 @@ import { complain, EXIT, ExitError } from './shared.js';
 
 /** The guard of a command that acts once. The daemon's guard learns more from its control. */
 export function guardFor({ config }: LoadedConfig, clock: Clock): PasswordGuard {
-  const { url, control, command } = config.server;
-  return new PasswordGuard({ url, mode: control, command, clock, caller: 'command' });
+  const { url, control, command, user: name } = config.server;
+  // Only root can start a server of another user. A command that reads goes on without such a user.
+  const user = name !== null && process.geteuid?.() === 0 ? findUser(name) : undefined;
+  return new PasswordGuard({
+    url,
+    mode: control,
+    command,
+    clock,
+    caller: 'command',
+    ...(user && { user }),
+  });
 }
 
 /** `server.user`, if it is set. @throws ExitError, exit code 2, if it cannot be used */

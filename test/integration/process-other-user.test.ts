@@ -6,6 +6,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { guardFor } from '../../src/commands/server.js';
+import type { LoadedConfig } from '../../src/config/load.js';
+import { defaultConfig } from '../../src/config/schema.js';
 import { AdoptControl } from '../../src/process/control/adopt.js';
 import { createControl } from '../../src/process/control/auto.js';
 import type { ControlMode } from '../../src/process/control/control.js';
@@ -148,6 +151,20 @@ describe.skipIf(!isRoot)(`a daemon that runs as root${needsRoot}`, () => {
       expect(why).toContain('set server.control to');
     },
   );
+
+  test('a command gives the password to the opencode of server.user, and to no other user’s', async () => {
+    await opencodeOf(OTHER_UID);
+    const config = defaultConfig();
+    Object.assign(config.server, { url: habitat.url, command: habitat.command });
+    const asked = (user: string | null) => {
+      config.server.user = user;
+      return guardFor({ config } as LoadedConfig, habitat.clock).authorise();
+    };
+    expect(await asked(String(OTHER_UID))).toEqual({ kind: 'granted' });
+    for (const user of [null, 'daemon', 'no-such-user-here']) {
+      expect(await asked(user)).toMatchObject({ kind: 'withheld' });
+    }
+  });
 
   test('a daemon whose auto chose observe withholds the password from another user’s opencode', async () => {
     const pid = await opencodeOf(OTHER_UID);

@@ -1,6 +1,9 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { serverUser } from '../../../src/commands/server.js';
+import { guardFor, serverUser } from '../../../src/commands/server.js';
 import type { LoadedConfig } from '../../../src/config/load.js';
+import { defaultConfig } from '../../../src/config/schema.js';
+import { SystemClock } from '../../../src/lib/clock.js';
+import { PasswordGuard } from '../../../src/process/identity/password-guard.js';
 import { environmentOf, parsePasswd } from '../../../src/process/identity/user.js';
 
 afterEach(() => vi.restoreAllMocks());
@@ -43,6 +46,13 @@ test('server.user of a daemon that is not root is bad configuration (exit 2)', (
   expect(() => serverUser(configured('dev'))).toThrow(
     expect.objectContaining({ code: 2, message: expect.stringContaining('runs as uid 1000') }),
   );
+});
+
+test('a command of another user than root may read with a configuration that names server.user', () => {
+  vi.spyOn(process as { geteuid(): number }, 'geteuid').mockReturnValue(1000);
+  const config = defaultConfig();
+  config.server.user = 'dev';
+  expect(guardFor({ config } as LoadedConfig, new SystemClock())).toBeInstanceOf(PasswordGuard);
 });
 
 test('server.user that the system does not know is bad configuration (exit 2)', () => {
