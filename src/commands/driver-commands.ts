@@ -46,7 +46,7 @@ export async function drive(
   // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.
   const password = loaded.passwordIsMade ? undefined : loaded.secrets.password?.reveal();
   const { authorise } = guardFor(loaded, new SystemClock());
-  const refusal = startRefusal(loaded.config);
+  const refusal = startRefusal(loaded.config) ?? otherUserRefusal(server.user);
   const driver = new OpencodeDriver({
     authorise,
     url: server.url,
@@ -87,6 +87,12 @@ export async function drive(
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
     await driver.close();
   }
+}
+
+/** The driver starts a server as the user that it runs as itself. */
+function otherUserRefusal(user: string | null): string | undefined {
+  if (user === null || process.geteuid?.() !== 0) return undefined;
+  return `server.user is "${user}", and the driver would start the server as root: start it with \`opencode-watchdog check --start\``;
 }
 
 const refuseStart = (why: string) => async (): Promise<never> => {

@@ -104,6 +104,17 @@ it('a server that is not ours to start is started by neither a command nor the d
   expect(existsSync(seen)).toBe(false);
 });
 
+it('the driver of root does not start the server of another user as root', async () => {
+  const { file, seen } = startsWitness({ server: { user: 'nobody' } });
+  const root = vi.spyOn(process as { geteuid(): number }, 'geteuid').mockReturnValue(0);
+  ends.push(async () => root.mockRestore());
+  await drive({ config: file }, async ({ driver }) => {
+    await expect(driver.check({ start: true })).rejects.toThrow('server.user is "nobody"');
+    return 0;
+  });
+  expect(existsSync(seen)).toBe(false);
+});
+
 it('a server that a daemon watches is left to that daemon', async () => {
   const { file, folder, seen, url } = startsWitness();
   vi.stubEnv('XDG_STATE_HOME', folder);
