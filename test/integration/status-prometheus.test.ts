@@ -133,6 +133,12 @@ describe('alert rules and dashboard', () => {
     },
   );
 
+  it('docs/status.md explains every metric', () => {
+    const page = read('docs/status.md');
+    const known = [...metrics.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name!);
+    expect(known.filter((name) => !new RegExp(`${name}\\b`).test(page))).toEqual([]);
+  });
+
   it('each alert of the rules has a test', () => {
     const names = [...read('deploy/prometheus/rules.yaml').matchAll(/alert: (\w+)/g)];
     const tests = read('deploy/prometheus/rules.test.yaml');
