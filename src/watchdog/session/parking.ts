@@ -76,14 +76,16 @@ export class Parking {
     if (asked !== undefined) this.#end(asked, 'continued');
     if (recover.afterQuota === 'none' || until - parkedAt > recover.maxPark) return false;
     if (session.continues >= recover.maxPerSession || this.#parked.size >= MAX_PARKED) return false;
-    const { model, agent } = run;
+    const { model, agent, askedMessageID, askedBeforeGap } = run;
+    // A newer message would look like somebody else's use of the session, and may be the run's own.
+    const lastMessageID = askedBeforeGap ? undefined : askedMessageID;
     const directory = run.directory ?? session.info.directory;
     const parked: Parked = {
       ...fieldsOf(session),
       ...(directory === undefined ? {} : { directory }),
       ...(model === undefined ? {} : { model }),
       ...(agent === undefined ? {} : { agent }),
-      ...(run.askedMessageID === undefined ? {} : { lastMessageID: run.askedMessageID }),
+      ...(lastMessageID === undefined ? {} : { lastMessageID }),
       count: session.continues,
       parkedAt,
       until,

@@ -497,6 +497,7 @@ export class SessionWatch {
     // A new message is a sign of life; the repetition of a known one is not.
     if (run.askedMessageID !== o.messageID) this.#runs.alive(session, run, o.at);
     run.askedMessageID = o.messageID;
+    run.askedBeforeGap = false;
   }
 
   #inspected(

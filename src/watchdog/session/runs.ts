@@ -70,6 +70,7 @@ export class Runs {
     for (const { run } of this.registry.active) {
       if (run === undefined) continue;
       run.missed = true;
+      run.askedBeforeGap = true;
       countAnew(run.steps);
     }
     this.#listeningSince = undefined;

@@ -154,6 +154,8 @@ export interface Run {
   mark: { value: string; since: number } | undefined;
   /** The assistant message under way. A new one is a sign of life; a retried one is not. */
   askedMessageID: string | undefined;
+  /** Nobody has listened for a while since that message was heard, so the run may have written newer ones. */
+  askedBeforeGap: boolean;
   model: string | undefined;
   agent: string | undefined;
 }
@@ -289,6 +291,7 @@ export function newRun(at: number, directory: string | undefined): Run {
     inspection: undefined,
     mark: undefined,
     askedMessageID: undefined,
+    askedBeforeGap: false,
     model: undefined,
     agent: undefined,
   };

@@ -49,6 +49,25 @@ describe('a run whose quota comes back at a known time', () => {
     expect(continues(late)).toEqual(['s']);
   });
 
+  test('is taken for used by somebody if there is a message newer than its own last one', () => {
+    const w = spent(world({ policy: on() })).advance(HOUR + 10 * SECOND);
+    expect(w.acts('continue')).toMatchObject([{ lastMessageID: 'm1' }]);
+  });
+
+  test('is not taken for used by somebody because of messages that it wrote in a cut of the stream', () => {
+    const policy = on();
+    const w = world({ policy }).prompt().lost().advance(MINUTE);
+    // Its steps m2 to m7 went by unheard.
+    w.connected().fails('s', 1, { nextInMs: HOUR }).status('s', 'idle').abortDone();
+    w.advance(HOUR + 10 * SECOND);
+    expect(w.acts('continue')).toHaveLength(1);
+    expect(w.acts('continue')[0]).not.toHaveProperty('lastMessageID');
+    const heard = world({ policy }).prompt().lost().advance(MINUTE).connected().asks('s', 'm8');
+    heard.fails('s', 1, { nextInMs: HOUR }).status('s', 'idle').abortDone();
+    heard.advance(HOUR + 10 * SECOND);
+    expect(heard.acts('continue')).toMatchObject([{ lastMessageID: 'm8' }]);
+  });
+
   test('is parked by a time that only the text names', () => {
     const w = world({ policy: on() }).prompt();
     w.fails('s', 1, { message: 'Monthly quota exceeded, resets in 3 hours' });
