@@ -221,6 +221,8 @@ export class EventLoop {
    * To be called after the configuration was changed in place (SIGHUP): everything is decided again by the new values.
    */
   reconfigured(): void {
+    // A SIGHUP may come in the middle of a stop, after which nothing would end the schedules again.
+    if (this.#stopped) return;
     this.#schedule();
     this.observe({
       kind: 'policy.changed',

@@ -151,6 +151,8 @@ export class ServiceManager {
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
     this.#watched = undefined;
+    // A reload during the stop must not report that the daemon is ready again.
+    this.#ready = false;
   }
 
   #poll(): void {

@@ -64,6 +64,14 @@ describe('a turn of the loop, which feeds the service manager', () => {
     expect(loop.turn()).toBe(true);
   });
 
+  it('does not come again, by a timer, after a reload during the stop', async () => {
+    await loop.stop();
+    const after = vi.spyOn(clock, 'after');
+    config.recycle.schedule = '0 4 * * *';
+    loop.reconfigured();
+    expect(after).not.toHaveBeenCalled();
+  });
+
   it('does not count when the monitor has brought nothing for a minute', () => {
     now = DEAF_MS;
     expect(loop.turn()).toBe(true);

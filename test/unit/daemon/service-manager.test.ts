@@ -165,6 +165,18 @@ describe('the report to the service manager', () => {
     expect(said('RELOADING').concat(said('READY'))).toEqual([]);
   });
 
+  it('does not call itself ready again when it is told to reload during its stop', async () => {
+    view = { ...view, server: 'healthy', answered: true };
+    await clock.advance(1_000);
+    report.stopping();
+    report.reloading();
+    report.reloaded();
+    await report.stop();
+    expect(said('READY')).toHaveLength(1);
+    expect(said('RELOADING')).toEqual([]);
+    expect(messages.at(-1)).toContain('STOPPING=1');
+  });
+
   it('ends with its stopping', async () => {
     report.stopping();
     await report.stop();
