@@ -50,8 +50,13 @@ export class OpencodeDriver extends Driver {
       clock = new SystemClock(),
     } = options;
     const { authorise } = new PasswordGuard({ url, command, clock, caller: 'command' });
-    const given = options.password;
-    let made = given === undefined ? readMadePassword(process.env, url)?.reveal() : undefined;
+    const given = () => passwordOf(options);
+    // Another process may make one later, for a server that it starts.
+    let made: string | undefined;
+    const findMade = () => {
+      made ??= readMadePassword(process.env, url)?.reveal();
+      return made;
+    };
     const makesOne = () => {
       made ??= makePassword(process.env, url).reveal();
       return made;
@@ -61,7 +66,7 @@ export class OpencodeDriver extends Driver {
       findBinary: () => checkBinary(command, process.env, process.cwd()),
       startServer: (signal) => startServer(this.url, command, options, makesOne, signal),
       ...options,
-      password: given ?? (() => made),
+      password: () => given() ?? findMade(),
     });
   }
 
@@ -84,6 +89,11 @@ export class OpencodeDriver extends Driver {
       ...options,
     });
   }
+}
+
+/** What the caller gave, as it is now. */
+function passwordOf({ password }: OpencodeDriverOptions): string | undefined {
+  return typeof password === 'function' ? password() : password;
 }
 
 /** Starts a server as the daemon would, and leaves it running. @throws DriverError */
@@ -111,8 +121,9 @@ async function startLocked(
   makesPassword: () => string,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<void> {
-  const { username, password: given, onNotice, clock = new SystemClock() } = options;
-  const password = (typeof given === 'function' ? given() : given) ?? makesPassword();
+  const { username, onNotice, clock = new SystemClock() } = options;
+  const given = passwordOf(options);
+  const password = given ?? makesPassword();
   const credentials = { ...(username !== undefined && { username }), password };
   const binary = await checkBinary(command, process.env, process.cwd());
   if (!binary.found) throw new DriverError('binary_not_found', binary.error);

@@ -44,7 +44,9 @@ export async function drive(
   const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
   const { server } = loaded.config;
   // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.
-  const password = loaded.passwordIsMade ? undefined : loaded.secrets.password?.reveal();
+  const given = loaded.passwordIsMade ? undefined : loaded.secrets.password;
+  // OpenCode's background service may register later, or again, while the command runs.
+  const password = () => (loaded.findPassword?.() ?? given)?.reveal();
   const { authorise } = guardFor(loaded, new SystemClock());
   const refusal = startRefusal(loaded.config) ?? otherUserRefusal(server.user);
   const driver = new OpencodeDriver({
@@ -52,7 +54,7 @@ export async function drive(
     url: server.url,
     api: server.api,
     username: server.username,
-    ...(password === undefined ? {} : { password }),
+    password,
     command: server.command,
     serverDirectory: server.directory,
     startTimeoutMs: server.startTimeout,
