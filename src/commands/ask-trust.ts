@@ -10,13 +10,27 @@ export async function askForTrust({ file, digest, keys }: Untrusted): Promise<bo
   process.stderr.write(
     `${file} is in the working directory, may be anybody's, and sets\n${lines.join('\n')}\n`,
   );
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question('Trust it as it is now? [y/N] ');
-    if (!/^y(es)?$/i.test(answer.trim())) return false;
-  } finally {
-    terminal.close();
-  }
+  const answer = await ask('Trust it as it is now? [y/N] ');
+  if (!/^y(es)?$/i.test(answer.trim())) return false;
   trustFile(process.env, file, digest);
   return true;
+}
+
+/** Resolves to nothing at the end of the input (Ctrl-D). Ctrl-C ends this process as the signal does elsewhere. */
+async function ask(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  // A question that is still open when its terminal closes never settles.
+  const closed = new Promise<string>((resolve) => terminal.once('close', () => resolve('')));
+  let isInterrupted = false;
+  terminal.once('SIGINT', () => {
+    isInterrupted = true;
+    terminal.close();
+  });
+  try {
+    return await Promise.race([terminal.question(question).catch(() => ''), closed]);
+  } finally {
+    terminal.close();
+    // The terminal is itself again only now.
+    if (isInterrupted) process.kill(process.pid, 'SIGINT');
+  }
 }

@@ -37,7 +37,7 @@ const env = (more: NodeJS.ProcessEnv = {}) => ({
 });
 const write = (text: string) => writeFileSync(join(folder, NAME), text, { mode: 0o644 });
 
-/** Runs a command on a terminal of its own, in the folder. `answer` is typed when it asks. */
+/** Runs a command on a terminal of its own, in the folder. These keys are typed when it asks. */
 async function onTerminal(args: readonly string[], answer: string) {
   const words = [process.execPath, CLI, ...args].map((word) => `'${word}'`).join(' ');
   const child = spawn('script', ['--quiet', '--return', '--command', words, '/dev/null'], {
@@ -51,7 +51,7 @@ async function onTerminal(args: readonly string[], answer: string) {
     said += String(chunk);
     if (answered || !said.includes('Trust it as it is now?')) return;
     answered = true;
-    child.stdin.write(`${answer}\r`);
+    child.stdin.write(answer);
   });
   const [code] = (await once(child, 'close')) as [number];
   return { code, said };
@@ -61,19 +61,27 @@ describe.skipIf(SCRIPT !== '')(`on a terminal${SCRIPT}`, () => {
   it('names what the file sets and asks: no is exit code 2, yes is remembered', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     write(`server: { url: "${url}" }\nretry: { maxAttempts: 2 }\n`);
-    const no = await onTerminal(['abort', 'ses_1'], 'n');
+    const no = await onTerminal(['abort', 'ses_1'], 'n\r');
     expect(no.said).toContain(`${NAME} is in the working directory, may be anybody's, and sets`);
     expect(no.said).toContain(`server.url: "${url}"`);
     expect(no.said).not.toContain('retry.maxAttempts:');
     expect(no.said).toContain('opencode-watchdog config trust');
     expect(no.code).toBe(2);
     // Enter alone means no.
-    expect((await onTerminal(['abort', 'ses_1'], '')).code).toBe(2);
+    expect((await onTerminal(['abort', 'ses_1'], '\r')).code).toBe(2);
     // Now the file counts: it names a server at which nothing listens.
-    const yes = await onTerminal(['abort', 'ses_1'], 'y');
+    const yes = await onTerminal(['abort', 'ses_1'], 'y\r');
     expect([yes.code, yes.said]).toEqual([3, expect.stringContaining(url)]);
-    const again = await onTerminal(['abort', 'ses_1'], 'n');
+    const again = await onTerminal(['abort', 'ses_1'], 'n\r');
     expect([again.code, again.said]).toEqual([3, expect.not.stringContaining('Trust it')]);
+  });
+
+  it('takes the end of its input (Ctrl-D) for a no, and is ended by Ctrl-C', async () => {
+    write('server: { url: "http://127.0.0.1:9" }\n');
+    const ended = await onTerminal(['abort', 'ses_1'], '\u0004');
+    expect(ended.code).toBe(2);
+    expect(ended.said).toContain('opencode-watchdog config trust');
+    expect((await onTerminal(['abort', 'ses_1'], '\u0003')).code).toBe(130);
   });
 });
 
