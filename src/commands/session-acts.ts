@@ -1,6 +1,10 @@
 /** `abort`, `delete`, `messages`: one session, now. */
 import { isId } from '../lib/id.js';
-import { renderTranscript, type TranscriptForm } from '../opencode/driver/transcript.js';
+import {
+  type Message,
+  renderTranscript,
+  type TranscriptForm,
+} from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
 import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
 import { complain, EXIT, ExitError, loadToAct, print, printJson } from './shared.js';
@@ -66,6 +70,12 @@ export interface MessagesOptions extends SessionActOptions {
   limit?: string;
 }
 
+/** Units are in the names (docs/json.md). */
+const withUnits = ({ cost, ...message }: Message) => ({
+  ...message,
+  ...(cost !== undefined && { costUsd: cost }),
+});
+
 const FORMS: readonly string[] = ['text', 'markdown'] satisfies TranscriptForm[];
 
 export async function messages(args: string[], options: MessagesOptions): Promise<number> {
@@ -81,7 +91,7 @@ export async function messages(args: string[], options: MessagesOptions): Promis
         signal,
         ...(limit !== undefined && { limit }),
       });
-      if (json || format === 'json') printJson(found);
+      if (json || format === 'json') printJson(found.map(withUnits));
       else if (found.length > 0) print(renderTranscript(found, format as TranscriptForm));
       else complain('the session has no messages');
       return EXIT.done;
