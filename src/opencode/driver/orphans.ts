@@ -5,7 +5,7 @@ import * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
 import { type DriverApi, METADATA_KEY } from '../driver-api.js';
 import { removeSession } from './end-session.js';
-import { asDriverError } from './error.js';
+import { asDriverError, DriverError } from './error.js';
 
 /** Sessions that are searched, most recent first. */
 const SWEPT_SESSIONS = 500;
@@ -95,7 +95,7 @@ export async function sweepOrphans(
       pid: known.pid,
     };
     try {
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw new DriverError('aborted', 'the sweep was interrupted before it.');
       if (!dryRun) await removeSession(deps, session);
       swept.ended.push(orphan);
     } catch (error) {
