@@ -113,7 +113,13 @@ export async function watchStatus(
   const isScreen = stdout.isTTY === true && !json;
   const stop = new AbortController();
   const end = () => stop.abort();
-  process.on('SIGINT', end).on('SIGTERM', end);
+  let code: number = EXIT.done;
+  const onSignal = (_: string, signal: number) => {
+    // Contract, "Command line".
+    code = 128 + signal;
+    end();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   const clock = new SystemClock();
   let place = START;
   let seen: DaemonStatus | string | undefined;
@@ -169,7 +175,7 @@ export async function watchStatus(
       });
     }
   } finally {
-    process.off('SIGINT', end).off('SIGTERM', end);
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
     if (isScreen) {
       stdout.off('resize', draw);
       if (stdin.isTTY) stdin.off('keypress', onKey).setRawMode(false).pause();
@@ -177,7 +183,7 @@ export async function watchStatus(
       stdout.write(`${LEAVE_SCREEN}${last.join('\n')}\n`);
     }
   }
-  return EXIT.done;
+  return code;
 }
 
 function sizeOf(): { rows: number; columns: number } {

@@ -1,5 +1,7 @@
 /** `status`, `pause`, `resume`, `restart`, `abort` and `completion` as a person runs them, beside a running daemon. */
+
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
@@ -95,6 +97,22 @@ describe.skipIf(NO_TERMINAL !== '')(`on a terminal${NO_TERMINAL}`, () => {
     // The last line is the empty one after the final line break.
     expect(lines.length).toBeLessThanOrEqual(21);
     world.setStatus(id, 'idle');
+  });
+
+  it.each([
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const)('ends a --watch that is no screen by %s with exit code %i', async (signal, code) => {
+    const args = [CLI, 'status', '--watch', '--json', '--config', world.file];
+    const child = spawn(process.execPath, args, { env: world.env() });
+    try {
+      // It listens to signals before it prints its first line.
+      await once(child.stdout, 'data');
+      child.kill(signal);
+      expect(await once(child, 'exit')).toEqual([code, null]);
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   it('refreshes in place with --watch, follows changes, and leaves the terminal as it was', async () => {
