@@ -337,13 +337,15 @@ function commandWords() {
 
 /** @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
+  let json = false;
   try {
     const { entry, options, args } = parse(askingForHelp(argv));
+    json = options.json === true;
     return await entry.run(options, args);
   } catch (error) {
     // commander has already printed what is wrong. Its code 0 is --help and --version.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    return exitCodeOf(error);
+    return exitCodeOf(error, { json });
   }
 }
 

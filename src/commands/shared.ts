@@ -113,8 +113,13 @@ function namesOf(keys: Untrusted['keys']): string {
   return keys.map(({ key }) => key).join(', ');
 }
 
-/** Prints to stderr what went wrong, and returns the exit code for it. */
-export function exitCodeOf(error: unknown): ExitCode {
+/** Prints to stderr what went wrong, with `json` also to stdout (docs/json.md), and returns the exit code for it. */
+export function exitCodeOf(error: unknown, { json = false } = {}): ExitCode {
+  // What a command has printed already is its answer, and one document is all that a script reads.
+  if (json && !hasPrinted) {
+    const says = error instanceof Error ? error.message : String(error);
+    printJsonLine({ ok: false, error: redactor.text(says, COMPLAINT_CHARS) });
+  }
   if (error instanceof ConfigError) {
     complain(error.message);
     return EXIT.usage;
@@ -186,6 +191,7 @@ export function deliverJsonLine(value: unknown): Promise<void> {
  */
 async function deliver(text: string): Promise<void> {
   guardOutput();
+  hasPrinted = true;
   const lines = text.endsWith('\n') ? text : `${text}\n`;
   const error = await writeAll(process.stdout, lines);
   if (error === undefined) return;
@@ -209,6 +215,8 @@ export function guardOutput(): void {
 }
 
 let isGuarded = false;
+/** Something was written to stdout. */
+let hasPrinted = false;
 /** The person has been told already that the output cannot be written. */
 let isOutputTold = false;
 
@@ -222,6 +230,7 @@ function complainOfOutput(error: NodeJS.ErrnoException): void {
 
 function write(text: string): void {
   guardOutput();
+  hasPrinted = true;
   const line = text.endsWith('\n') ? text : `${text}\n`;
   void writeAll(process.stdout, line).then((error) => {
     if (error) complainOfOutput(error);

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../support/command.js';
 import { type CommandsWorld, openCommandsWorld } from '../support/commands-world.js';
 
 const RECORDING = fileURLToPath(new URL('../recordings/stuck-hang.ndjson', import.meta.url));
@@ -76,6 +77,26 @@ describe('has ISO times, whole numbers, and only fields that the page documents:
     for (const line of end.out.trim().split('\n')) expect(faults(JSON.parse(line))).toEqual([]);
   });
 });
+
+it.each<[code: number, command: string]>([
+  [3, 'pause'],
+  [3, 'resume'],
+  [3, 'status'],
+  [3, 'status --watch'],
+  [2, 'abort no/id'],
+  [2, 'check --url nowhere'],
+])(
+  'a failure is one JSON object on stdout, with the words of stderr: exit code %i of %s',
+  async (code, command) => {
+    // Nobody listens at this port.
+    const env = { ...world.env(), OPENCODE_WATCHDOG_STATUS_LISTEN: '127.0.0.1:9' };
+    const end = await runCli([...command.split(' '), '--json'], { env });
+    expect(end.code, end.out + end.err).toBe(code);
+    const value = JSON.parse(end.out) as { ok: boolean; error: string };
+    expect(value).toEqual({ ok: false, error: expect.any(String) });
+    expect(end.err).toContain(value.error.split('\n', 1)[0]);
+  },
+);
 
 it('the rows of status and their times are ISO, as the page says', async () => {
   world.setStatus(busy, 'retry', 3);
