@@ -35,6 +35,8 @@ export interface Outage {
   sessions?: number;
   message?: string;
   /** Undefined: it has not ended. */
+  endedAt?: string;
+  /** Undefined, although it has an end: the daemon ended first, and nobody knows how it went on. */
   outageMs?: number;
 }
 
@@ -103,6 +105,7 @@ class Collector {
     if (would) this.#dryRun = true;
     this.#incidents.take(recordOf(line));
     this.#takeWaiting(line);
+    this.#takeOutage(line);
     if (event === 'session.ended' && !this.#saysEnds) {
       this.#saysEnds = true;
       this.#runs.length = 0;
@@ -140,17 +143,6 @@ class Collector {
         if (leavesRestart(recordOf(line)) && this.#restartUnderWay !== undefined)
           this.#restarts.pop();
         return;
-      case 'provider.outage':
-        this.#outages.push({
-          time: iso(time),
-          provider: text(fields.provider) ?? '?',
-          model: text(fields.model) ?? '?',
-          ...defined({ sessions: number(fields.sessions), message: text(fields.message) }),
-        });
-        return;
-      case 'provider.back':
-        this.#back(line);
-        return;
       case 'budget.warning':
       case 'budget.exceeded':
         this.#budgets.push({ time: iso(time), says: msg, isSpent: event === 'budget.exceeded' });
@@ -165,13 +157,7 @@ class Collector {
 
   report(from: number, until: number): Report {
     const incidents = this.#incidents.list
-      .filter(
-        ({ kind, startedAt, endedAt }) =>
-          // Outages have their own part of the report.
-          kind !== 'outage' &&
-          Date.parse(startedAt) <= until &&
-          (endedAt === undefined || Date.parse(endedAt) >= from),
-      )
+      .filter(({ endedAt }) => endsSince(from, endedAt))
       .map((incident) => ({
         ...incident,
         ...(incident.sessionID === undefined
@@ -188,7 +174,7 @@ class Collector {
       runs: this.#runs,
       incidents,
       restarts: this.#restarts,
-      outages: this.#outages,
+      outages: this.#outages.filter(({ endedAt }) => endsSince(from, endedAt)),
       budgets: this.#budgets,
       waiting: [...this.#waiting.values()],
       asked: this.#asked,
@@ -202,6 +188,7 @@ class Collector {
       this.#dryRun = config.dryRun === true;
     }
     this.#incidents.endUnwatched(time);
+    for (const outage of this.#outages) outage.endedAt ??= iso(time);
     // The new daemon logs again what still waits, except the quarantines, which it remembers.
     this.#forget('');
   }
@@ -241,12 +228,27 @@ class Collector {
     if (last !== undefined) Object.assign(last, defined(end));
   }
 
-  #back({ fields }: LogLine): void {
-    const last = this.#outages.findLast(
-      ({ provider, model }) => provider === fields.provider && model === fields.model,
-    );
-    const outageMs = number(fields.outageMs);
-    if (last !== undefined && outageMs !== undefined) last.outageMs = outageMs;
+  #takeOutage({ event, fields, time }: LogLine): void {
+    if (event === 'provider.outage') {
+      this.#outages.push({
+        time: iso(time),
+        provider: text(fields.provider) ?? '?',
+        model: text(fields.model) ?? '?',
+        ...defined({ sessions: number(fields.sessions), message: text(fields.message) }),
+      });
+    }
+    if (event === 'provider.back') {
+      const open = this.#outages.findLast(
+        ({ provider, model, endedAt }) =>
+          endedAt === undefined && provider === fields.provider && model === fields.model,
+      );
+      if (open !== undefined) {
+        Object.assign(open, {
+          endedAt: iso(time),
+          ...defined({ outageMs: number(fields.outageMs) }),
+        });
+      }
+    }
   }
 
   #takeWaiting({ event, fields, time, msg }: LogLine): void {
@@ -313,6 +315,11 @@ class Collector {
 
 function iso(time: number): string {
   return new Date(time).toISOString();
+}
+
+/** Whether something overlaps with the time from `from` on. What is open has no end. */
+function endsSince(from: number, endedAt: string | undefined): boolean {
+  return endedAt === undefined || Date.parse(endedAt) >= from;
 }
 
 function isWell(health: unknown): boolean {

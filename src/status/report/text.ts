@@ -3,7 +3,7 @@ import { printableDeep } from '../../lib/printable.js';
 import { cutTo, shortId } from '../../lib/text-width.js';
 import { counted, time } from '../../telemetry/number-text.js';
 import { reasonWords } from '../../telemetry/reason-words.js';
-import type { Report, RunEnd } from './collect.js';
+import type { Outage, Report, RunEnd } from './collect.js';
 import type { SessionName } from './session-names.js';
 
 /** Rows of each part, so that all parts together fit on a screen. */
@@ -21,7 +21,9 @@ export interface Part {
 /** The content and its order, the same for every form of the report. */
 export function partsOf(report: Report): { head: string[]; parts: Part[] } {
   const clean = printableDeep(report);
-  const { incidents, restarts, outages, waiting, budgets, asked } = clean;
+  const { restarts, outages, waiting, budgets, asked } = clean;
+  // Outages have their own part.
+  const incidents = clean.incidents.filter(({ kind }) => kind !== 'outage');
   const when = clockOf(clean);
   const stuck = incidents.map((incident) => {
     const { startedAt, endedAt, outcome, session, says, reason, id, kind } = incident;
@@ -60,10 +62,10 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
     part(`Restarts: ${restarts.length}`, cuts),
     part(
       `Outages: ${outages.length}`,
-      outages.map(({ time: at, provider, model, sessions, message, outageMs }) => {
-        const end = outageMs === undefined ? 'not over' : `over after ${time(outageMs)}`;
+      outages.map((outage) => {
+        const { time: at, provider, model, sessions, message } = outage;
         const said = message === undefined ? '' : ` (${message})`;
-        return `${when(at)}  ${provider}/${model}, ${counted(sessions ?? 0, 'session')}, ${end}${said}`;
+        return `${when(at)}  ${provider}/${model}, ${counted(sessions ?? 0, 'session')}, ${outageEnd(outage)}${said}`;
       }),
     ),
     part(
@@ -144,6 +146,11 @@ function runRow(
   ];
   const behind = facts.length === 0 ? '' : `, ${facts.join(', ')}`;
   return `${when(at)}  ${outcome.replaceAll('_', ' ')}: ${nameOf(session)}${behind}${error === undefined ? '' : ` (${error})`}`;
+}
+
+function outageEnd({ endedAt, outageMs }: Outage): string {
+  if (outageMs !== undefined) return `over after ${time(outageMs)}`;
+  return endedAt === undefined ? 'not over' : 'its end was not seen';
 }
 
 function openWords(incidents: Report['incidents']): string {

@@ -98,6 +98,7 @@ describe('the report of a night', () => {
     ).toEqual([
       ['stuck', undefined, 'web'],
       ['unresponsive', 'restarted', undefined],
+      ['outage', 'back', undefined],
       ['stuck', 'aborted', 'shop'],
     ]);
     expect(found.restarts).toMatchObject([
@@ -197,6 +198,59 @@ it('markdown says the same in lists', () => {
   expect(text).toMatch(/^\*\*Nov 2[89] /);
   expect(text).toContain('\n\n**Restarts: 1**\n\n- ');
   expect(text).toContain('shop · Fix the \\*build\\* 修复');
+});
+
+describe('an outage', () => {
+  const MINUTE = 60_000;
+  const at = (minute: number, event: string, fields: object = {}) =>
+    JSON.stringify({
+      level: 'warn',
+      time: new Date(START + minute * MINUTE).toISOString(),
+      event,
+      msg: `${event} happened.`,
+      ...fields,
+    });
+  const model = { provider: 'openai', model: 'gpt-5' };
+  const began = at(0, 'provider.outage', { ...model, sessions: 3, message: 'Overloaded' });
+  const back = (minute: number) =>
+    at(minute, 'provider.back', { ...model, outageMs: minute * MINUTE });
+  const started = (minute: number) =>
+    at(minute, 'daemon.started', { version: '0.2.0', pid: 7, config: {} });
+  const outages = (...lines: string[]) => {
+    const report = reported(lines, START + 10 * MINUTE);
+    const [count, row] = textReport(report, 160).split('Outages: ')[1]?.split('\n') ?? [];
+    return { count, row, incidents: report.incidents.map(({ kind }) => kind) };
+  };
+
+  it('that began before the report and is not over is in it', () => {
+    expect(outages(began)).toEqual({
+      count: '1',
+      row: expect.stringContaining('openai/gpt-5, 3 sessions, not over (Overloaded)'),
+      incidents: ['outage'],
+    });
+  });
+
+  it('that ended within the report is in it', () => {
+    const { count, row } = outages(began, back(20));
+    expect(count).toBe('1');
+    expect(row).toContain('over after 20 min');
+  });
+
+  it('that ended before the report is not', () => {
+    expect(outages(began, back(5))).toMatchObject({ count: '0', incidents: [] });
+    expect(outages(began, started(5))).toMatchObject({ count: '0', incidents: [] });
+  });
+
+  it('whose daemon ended first is not said to go on', () => {
+    expect(outages(began, started(15)).row).toContain('its end was not seen');
+  });
+
+  it('is an incident of its own that is found by its id, and listed once', () => {
+    const report = reported([began]);
+    const [incident] = findIncident(report, String(report.incidents[0]?.id));
+    expect(incident).toMatchObject({ kind: 'outage', reason: 'openai/gpt-5' });
+    expect(textReport(report, 160)).toContain('Incidents: 0');
+  });
 });
 
 describe('one incident', () => {
