@@ -2,6 +2,7 @@
 import * as address from './address.js';
 import { now, state } from './state.js';
 import {
+  costOf,
   costWords,
   counted,
   doingWords,
@@ -308,7 +309,7 @@ function headingOf(name, entries, isFolded) {
   }
   const button = heading.querySelector('button');
   button.setAttribute('aria-expanded', String(!isFolded));
-  const cost = entries.reduce((sum, { row }) => sum + (row.costUsd ?? 0), 0);
+  const cost = costOf(entries.map(({ row }) => row));
   say(
     button,
     [

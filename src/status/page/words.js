@@ -74,6 +74,14 @@ export function spent({ costUsd = 0, tokens = 0 }) {
   return tokens > 0 ? `${tokens.toLocaleString('en')} tokens` : '';
 }
 
+/** What the runs of these rows have cost, in US dollars. A run's cost has its subagents' in it. */
+export function costOf(rows) {
+  const ids = new Set(rows.map(({ id }) => id));
+  return rows
+    .filter(({ parentID }) => !ids.has(parentID))
+    .reduce((sum, { costUsd = 0 }) => sum + costUsd, 0);
+}
+
 export function clock(time) {
   return new Date(time).toLocaleTimeString([], {
     hour: '2-digit',

@@ -118,13 +118,32 @@ function runsTitle(runs: readonly RunEnd[]): string {
   const words = [...counts]
     .sort((a, b) => b[1] - a[1])
     .map(([outcome, amount]) => `${amount} ${outcome.replaceAll('_', ' ')}`);
-  const cost = runs.reduce((sum, run) => sum + (run.costUsd ?? 0), 0);
-  const tokens = runs.reduce((sum, run) => sum + (run.tokens ?? 0), 0);
+  const whole = withoutParts(runs);
+  const cost = whole.reduce((sum, run) => sum + (run.costUsd ?? 0), 0);
+  const tokens = whole.reduce((sum, run) => sum + (run.tokens ?? 0), 0);
   const spent = [
     ...(cost > 0 ? [`$${cost.toFixed(2)}`] : []),
     ...(tokens > 0 ? [`${tokens.toLocaleString('en')} tokens`] : []),
   ];
   return [`Runs: ${runs.length}`, words.join(', '), spent.join(', ')].filter(Boolean).join('; ');
+}
+
+/** The runs whose cost no other run includes: a run's cost has its subagents' in it. */
+function withoutParts(runs: readonly RunEnd[]): readonly RunEnd[] {
+  const bySession = new Map<string, RunEnd[]>();
+  for (const run of runs) {
+    const ofSession = bySession.get(run.session.id);
+    if (ofSession === undefined) bySession.set(run.session.id, [run]);
+    else ofSession.push(run);
+  }
+  return runs.filter(({ session, time: at }) => {
+    const above = session.parentID === undefined ? [] : (bySession.get(session.parentID) ?? []);
+    const end = Date.parse(at);
+    return !above.some((run) => {
+      const parentsEnd = Date.parse(run.time);
+      return end <= parentsEnd && end >= parentsEnd - (run.tookMs ?? 0);
+    });
+  });
 }
 
 /** What went wrong first, then what cost most. */

@@ -51,3 +51,10 @@ it('an idle session says how its run ended', () => {
   expect(words.endedBadly({ health: 'idle', outcome: 'interrupted' })).toBe(true);
   expect(words.endedBadly({ health: 'idle', outcome: 'completed' })).toBe(false);
 });
+
+it('a group’s cost has a subagent’s cost once, with that of its parent', () => {
+  const parent = { id: 'ses_parent', costUsd: 5 };
+  const child = { id: 'ses_child', parentID: 'ses_parent', costUsd: 4 };
+  expect(words.costOf([parent, child, { id: 'ses_new' }])).toBe(5);
+  expect(words.costOf([child])).toBe(4);
+});
