@@ -9,6 +9,7 @@ import { NEWS_ROOMS } from '../telemetry/catalogue/events.js';
 import { type LogLine, logLineOf, parseLogLine } from '../telemetry/log-line.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import { LogRate } from '../telemetry/rate-limit.js';
+import { withoutContent } from './content.js';
 import { HistoryFile, readLines } from './history-file.js';
 
 /**
@@ -67,13 +68,20 @@ export interface HistoryOptions {
   onProblem(says: string): void;
 }
 
+interface Event {
+  time: number;
+  json: string;
+  /** The JSON of what may be read without the token, once somebody has asked for it. */
+  bare?: string;
+}
+
 export class HistoryStore {
   readonly #o: HistoryOptions;
   readonly #files: Readonly<Record<'history' | 'health', HistoryFile>> | undefined;
   /** Events that outsiders can make us repeat must not push the others out. */
   readonly #rate: LogRate;
-  /** Events as JSON, oldest first. */
-  readonly #events: { time: number; json: string }[] = [];
+  /** Oldest first. */
+  readonly #events: Event[] = [];
   /** Time of the last event that was dropped from memory, epoch ms. */
   #forgottenUntil = Number.NEGATIVE_INFINITY;
   #saidProblem = false;
@@ -119,13 +127,36 @@ export class HistoryStore {
     }
   }
 
-  /** @param from epoch ms */
-  since(from: number): { events: unknown[]; complete: boolean } {
+  /**
+   * The events as JSON texts, oldest first. Thousands may be asked for over and over, beside the watch, so no answer
+   * parses what an earlier one has.
+   *
+   * @param from epoch ms
+   */
+  since(from: number, withContent: boolean): { events: string[]; complete: boolean } {
     const events = this.#events.filter(({ time }) => time >= from);
     return {
-      events: events.map(({ json }): unknown => JSON.parse(json)),
+      events: events.map((event) => (withContent ? event.json : bareOf(event))),
       complete: from > this.#forgottenUntil,
     };
+  }
+
+  /**
+   * The last events of one session, oldest first, at most `max`.
+   *
+   * @param from epoch ms
+   */
+  ofSession(sessionID: string, from: number, max: number): unknown[] {
+    const found: unknown[] = [];
+    const named = JSON.stringify(sessionID);
+    for (const { time, json } of this.#events.toReversed()) {
+      if (time < from || found.length >= max) break;
+      // Only what names the session is parsed.
+      if (!json.includes(named)) continue;
+      const event: unknown = JSON.parse(json);
+      if (isOf(sessionID, event)) found.push(event);
+    }
+    return found.reverse();
   }
 
   close(): void {
@@ -145,6 +176,20 @@ export class HistoryStore {
     this.#saidProblem = true;
     this.#o.onProblem(says);
   }
+}
+
+function bareOf(event: Event): string {
+  event.bare ??= JSON.stringify(withoutContent(JSON.parse(event.json)));
+  return event.bare;
+}
+
+function isOf(sessionID: string, event: unknown): boolean {
+  return (
+    typeof event === 'object' &&
+    event !== null &&
+    'sessionID' in event &&
+    event.sessionID === sessionID
+  );
 }
 
 /** The whole configuration at every start would fill most of the history. */

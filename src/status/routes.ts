@@ -158,11 +158,13 @@ function historyRoute(
       if (only !== undefined) {
         return reply.code(400).send({ error: 'only: expected series, or nothing' });
       }
-      const found = history?.since(from) ?? { events: [], complete: true };
-      const answer = { ...span, ...found };
-      if (mayReadContent.get(request.raw) === true) return reply.send(answer);
-      const shown = withoutContent(answer) as object;
-      return reply.send({ ...shown, withheld: withheldWords(hint), tokenFile });
+      const mayRead = mayReadContent.get(request.raw) === true;
+      const { events, complete } = history?.since(from, mayRead) ?? { events: [], complete: true };
+      const withheld = mayRead ? {} : { withheld: withheldWords(hint), tokenFile };
+      const head = JSON.stringify({ ...span, complete, ...withheld });
+      return reply
+        .type('application/json; charset=utf-8')
+        .send(`${head.slice(0, -1)},"events":[${events.join(',')}]}`);
     },
   );
 }
@@ -182,23 +184,17 @@ function sessionRoute(
     }
     const mayRead = mayReadContent.get(request.raw) === true;
     const excerpt = mayRead ? await source.askExcerpt(id, found.row.directory) : undefined;
-    const events = (history?.since(clock.epoch() - TIMELINE_MS).events ?? []).filter(
-      (event) => isRecord(event) && event.sessionID === id,
-    );
+    const from = clock.epoch() - TIMELINE_MS;
     const answer = {
       session: view.session(id)?.row ?? found.row,
       children: found.children,
-      events: events.slice(-MAX_TIMELINE),
+      events: history?.ofSession(id, from, MAX_TIMELINE) ?? [],
       ...(excerpt === undefined ? {} : { messages: view.clean(excerpt).messages }),
     };
     if (mayRead) return reply.send(answer);
     const shown = withoutContent(answer) as object;
     return reply.send({ ...shown, withheld: withheldWords(hint), tokenFile });
   });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }
 
 function dataRoutes(

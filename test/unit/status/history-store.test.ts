@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   HistoryStore,
   MAX_EVENTS,
@@ -35,6 +35,8 @@ function opened(directory: string | null = folder, clock = new FakeClock()) {
     telemetry.emit(event, fields);
   return { store, clock, problems, say };
 }
+const eventsOf = (store: HistoryStore) =>
+  store.since(0, true).events.map((json) => JSON.parse(json) as { event: string });
 const names = (lines: readonly { event: string }[]) => lines.map(({ event }) => event);
 const ses = { sessionID: 'ses_1', title: 'Fix it', directory: '/home/ada/shop' };
 const stuck = { ...ses, reason: 'attempts', limit: 5, value: 5 } as const;
@@ -61,10 +63,7 @@ describe('what is kept', () => {
       level: 'warn',
       fields: { sessionID: 'ses_1', title: 'Fix it' },
     });
-    expect(names(store.since(0).events as { event: string }[])).toEqual([
-      'daemon.started',
-      'session.stuck',
-    ]);
+    expect(names(eventsOf(store))).toEqual(['daemon.started', 'session.stuck']);
     expect(problems).toEqual([]);
     // Let go of: the view has taken it.
     expect(store.takePast()).toEqual([]);
@@ -103,7 +102,7 @@ describe('its bounds', () => {
     expect(bytes('history.ndjson')).toBeLessThanOrEqual(MAX_HISTORY_BYTES);
     expect(bytes('history.1.ndjson')).toBeLessThanOrEqual(MAX_HISTORY_BYTES);
     expect(bytes('history.1.ndjson')).toBeGreaterThan(MAX_HISTORY_BYTES / 2);
-    expect(store.since(0).events.at(-1)).toMatchObject({ try: rounds - 1 });
+    expect(eventsOf(store).at(-1)).toMatchObject({ try: rounds - 1 });
     store.close();
     expect(readHistory(folder).lines.at(-1)?.fields).toMatchObject({ try: rounds - 1 });
   });
@@ -135,9 +134,9 @@ describe('its bounds', () => {
       if (i === 0) await clock.advance(10);
     }
     const begin = clock.epoch() - 10;
-    expect(store.since(begin)).toMatchObject({ complete: false });
-    expect(store.since(begin).events).toHaveLength(MAX_EVENTS);
-    expect(store.since(begin + 5).complete).toBe(true);
+    expect(store.since(begin, true)).toMatchObject({ complete: false });
+    expect(store.since(begin, true).events).toHaveLength(MAX_EVENTS);
+    expect(store.since(begin + 5, true).complete).toBe(true);
   });
 });
 
@@ -145,9 +144,34 @@ it('what cannot be written is remembered in memory, and said once', () => {
   const { say, store, problems } = opened(join(folder, 'is', 'not', 'there'));
   say('session.stuck', stuck);
   say('session.recovered', { ...ses, attempts: 3, episodeMs: 9_000 });
-  expect(names(store.since(0).events as { event: string }[])).toEqual([
-    'session.stuck',
-    'session.recovered',
-  ]);
+  expect(names(eventsOf(store))).toEqual(['session.stuck', 'session.recovered']);
   expect(problems).toEqual([expect.stringMatching(/ENOENT/)]);
+});
+
+describe('an answer', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it('from the history parses no event again', () => {
+    const { store, say } = opened();
+    for (let n = 0; n < 20; n += 1) say('session.stuck', { ...stuck, sessionID: `ses_${n}` });
+    const [bare] = store.since(0, false).events;
+    expect(JSON.parse(bare ?? '')).toMatchObject({ sessionID: 'ses_0', value: 5 });
+    expect(bare).not.toMatch(/Fix it|shop/);
+    const parse = vi.spyOn(JSON, 'parse');
+    expect(store.since(0, true).events).toHaveLength(20);
+    expect(store.since(0, false).events).toHaveLength(20);
+    expect(parse).not.toHaveBeenCalled();
+  });
+
+  it('about one session parses its events only', () => {
+    const { store, clock, say } = opened();
+    for (let n = 0; n < 20; n += 1) say('session.stuck', { ...stuck, sessionID: `ses_${n}` });
+    say('session.aborting', { ...ses, reason: 'attempts', try: 1 });
+    const parse = vi.spyOn(JSON, 'parse');
+    const ofOne = (max: number) => names(store.ofSession('ses_1', 0, max) as { event: string }[]);
+    expect(ofOne(200)).toEqual(['session.stuck', 'session.aborting']);
+    expect(parse).toHaveBeenCalledTimes(2);
+    expect(ofOne(1)).toEqual(['session.aborting']);
+    expect(store.ofSession('ses_1', clock.epoch() + 1, 200)).toEqual([]);
+  });
 });
