@@ -343,7 +343,7 @@ export class Watchdog {
     const { directory, replaced, at } = o;
     if (replaced !== true) {
       if (this.#disposals.isOwn(directory, at)) return;
-      const interrupted = this.#sessions.runningIn(directory);
+      const interrupted = this.#sessions.disposedIn(directory, at);
       this.#decisions.push({
         note: 'directory.disposed',
         reason: 'elsewhere',

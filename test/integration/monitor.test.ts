@@ -239,8 +239,16 @@ describe('after a start', () => {
     const { id } = server.addSession({ directory: '/new' });
     server.setStatus(id, { type: 'busy' });
     await watch.until('status.polled', ({ directory }) => directory === '/new');
-    server.emit({ type: 'server.instance.disposed', properties: { directory: '/new' } }, '/new');
-    await watch.until('directory.disposed', ({ directory }) => directory === '/new');
+    const dispose = async () => {
+      const properties = { directory: '/new' };
+      server.emit({ type: 'server.instance.disposed', properties }, '/new');
+      await watch.until('directory.disposed', undefined, watch.seen.length);
+    };
+    // The event is late: the session may have begun after the dispose.
+    await dispose();
+    expect(watch.monitor.liveDirectories).toContain('/new');
+    server.setStatus(id, { type: 'idle' });
+    await dispose();
     expect(watch.monitor.liveDirectories).toEqual(['/fake/project']);
   });
 });

@@ -3,6 +3,9 @@
  * (facts, section 3), so this set decides what is polled.
  */
 
+import { BoundedMap } from '../../lib/bounded.js';
+import { DISPOSED_WITHIN } from '../../watchdog/group/cuts-elsewhere.js';
+
 /**
  * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path counts as
  * absent.
@@ -41,6 +44,10 @@ export class LiveDirectories {
   /** Each directory with the value of `#turn` when it was last heard of. */
   readonly #heard = new Map<string, number>();
   #turn = 0;
+  /** Sessions that were heard beginning to work, and not becoming idle since: where, and when (observed clock). */
+  readonly #atWork = new BoundedMap<string, { directory: string; at: number }>(
+    MAX_LIVE_DIRECTORIES,
+  );
   /** Known spellings and their directories. The same few come thousands of times a second. */
   readonly #spellings = new Map<string, string>();
 
@@ -65,8 +72,25 @@ export class LiveDirectories {
     return isNew;
   }
 
-  disposed(directory: string): void {
-    this.#heard.delete(normaliseDirectory(directory));
+  /** A session was heard being busy or retrying. */
+  works(sessionID: string, directory: string, at: number): void {
+    this.#atWork.set(sessionID, { directory: normaliseDirectory(directory), at });
+  }
+
+  idle(sessionID: string): void {
+    this.#atWork.delete(sessionID);
+  }
+
+  /**
+   * An instance is gone. This is heard late (facts, section 12): if a session has just begun to work there, the
+   * directory has a new instance already.
+   */
+  disposed(directory: string, at: number): void {
+    const key = normaliseDirectory(directory);
+    for (const work of this.#atWork.values()) {
+      if (work.directory === key && at - work.at <= DISPOSED_WITHIN) return;
+    }
+    this.#heard.delete(key);
   }
 
   has(directory: string): boolean {
@@ -98,6 +122,7 @@ export class LiveDirectories {
   reset(): void {
     this.#own = undefined;
     this.#heard.clear();
+    this.#atWork.clear();
   }
 
   /** For an attach: takes the directories of recently updated sessions, where runs may be going on. */

@@ -422,10 +422,22 @@ export class Monitor {
       this.#emit(this.#withUnread(observation));
       if (observation.kind === 'session.error') this.#noteBrokenStore(observation.message);
       if (observation.kind === 'session.info') this.#infos.told(observation.sessionID);
-      if (observation.kind === 'session.status' && observation.status.type !== 'idle') {
-        this.#infos.want(observation.sessionID, observation.directory);
-      }
+      if (observation.kind === 'session.status') this.#heardStatus(observation);
     }
+  }
+
+  #heardStatus({
+    sessionID,
+    directory,
+    status,
+    at,
+  }: Extract<Observation, { kind: 'session.status' }>): void {
+    if (status.type === 'idle') {
+      this.#directories.idle(sessionID);
+      return;
+    }
+    if (directory !== undefined) this.#directories.works(sessionID, directory, at);
+    this.#infos.want(sessionID, directory);
   }
 
   /** A step of which a frame could not be read is neither empty nor the repetition of another. */
@@ -453,7 +465,7 @@ export class Monitor {
   #disposed(directories: readonly string[], replaced = false): void {
     const at = this.#options.clock.now();
     for (const directory of directories) {
-      this.#directories.disposed(directory);
+      this.#directories.disposed(directory, at);
       this.#emit({ kind: 'directory.disposed', at, directory, ...(replaced && { replaced }) });
     }
   }

@@ -15,7 +15,7 @@ import type { Session } from '../session/state.js';
 const AT_ONCE = 3_000;
 const MIN_AT_ONCE = 2;
 /** `server.instance.disposed` follows the ends after 1.5–1.8 s (facts, section 12), later on a busy machine. */
-const DISPOSED_WITHIN = 10_000;
+export const DISPOSED_WITHIN = 10_000;
 /**
  * Runs aborted by others that may have been cut together. More within seconds are certainly one cut. At the limit: the
  * oldest is forgotten.

@@ -7,6 +7,7 @@
 
 import { ClockGaps } from '../clock-gaps.js';
 import type { Interrupted, RestartReason } from '../decision.js';
+import { DISPOSED_WITHIN } from '../group/cuts-elsewhere.js';
 import type { Disposed } from '../group/disposal.js';
 import { Pileups } from '../group/pileup.js';
 import type {
@@ -202,19 +203,28 @@ export class SessionWatch {
 
   disposed(directory: string, by: 'dispose' | 'restart', at: number): void {
     this.#context.cuts.disposed(directory, at);
-    for (const session of [...this.registry.active]) {
-      const { run } = session;
-      if (run?.directory !== directory) continue;
+    for (const { session, run } of this.#disposedRuns(directory, by, at)) {
       disposedUnder(this.#context, session, run, by);
       this.#runs.end(session, at);
     }
   }
 
-  /** The sessions that run in this directory. */
-  runningIn(directory: string): string[] {
-    return [...this.registry.active]
-      .filter(({ run }) => run?.directory === directory)
-      .map(({ id }) => id);
+  /** The sessions whose runs a dispose of this directory has ended. */
+  disposedIn(directory: string, at: number): string[] {
+    return this.#disposedRuns(directory, 'dispose', at).map(({ session }) => session.id);
+  }
+
+  /**
+   * The event comes late: a run that has just begun may have begun after the dispose. The next poll tells whether it
+   * goes on.
+   */
+  #disposedRuns(directory: string, by: 'dispose' | 'restart', at: number) {
+    return [...this.registry.active].flatMap((session) => {
+      const { run } = session;
+      if (run?.directory !== directory) return [];
+      const mayBeNew = by === 'dispose' && at - run.startedAt <= DISPOSED_WITHIN;
+      return mayBeNew ? [] : [{ session, run }];
+    });
   }
 
   /** A dispose by the watchdog has ended these runs. The stream may have reported some of that already. */

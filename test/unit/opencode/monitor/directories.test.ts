@@ -27,9 +27,27 @@ describe('live directories', () => {
     const live = new LiveDirectories();
     live.setOwn('/own');
     live.heard('/a');
-    live.disposed('/a/');
-    live.disposed('/own');
+    live.disposed('/a/', 0);
+    live.disposed('/own', 0);
     expect(live.all()).toEqual(['/own']);
+  });
+
+  it('keep a directory in which a session began to work before its dispose was heard', () => {
+    const live = new LiveDirectories();
+    live.heard('/a');
+    live.works('ses_1', '/a/', 1_000);
+    live.works('ses_2', '/a', 2_000);
+    live.idle('ses_1');
+    live.disposed('/a', 2_500);
+    expect(live.all()).toEqual(['/a']);
+    live.idle('ses_2');
+    live.disposed('/a', 3_000);
+    expect(live.all()).toEqual([]);
+    live.heard('/a');
+    live.works('ses_3', '/a', 3_000);
+    live.works('ses_4', '/b', 90_000);
+    live.disposed('/a', 90_000);
+    expect(live.all()).toEqual([]);
   });
 
   it('are bounded: the one not heard of for longest goes', () => {

@@ -1,6 +1,6 @@
 /** Runs that somebody else cut are reported as interrupted. A person's own abort is not. */
 import { describe, expect, test } from 'vitest';
-import { SECOND, type World, world } from '../driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 const aborted = (w: World, id: string): World =>
   w.error(id, 'MessageAbortedError').status(id, 'idle');
@@ -21,7 +21,8 @@ describe('a run that somebody else cut', () => {
   });
 
   test('is said where it was still running when its directory went', () => {
-    const w = dispose(world().prompt('a').toolRuns('a').prompt('b', { directory: '/q' }));
+    const w = world().prompt('a').toolRuns('a').prompt('b', { directory: '/q' });
+    dispose(w.advance(MINUTE));
     expect(said(w)).toEqual([['a', 'dispose', 'busy']]);
     expect(w.health('a')).toBe('idle');
     expect(w.health('b')).toBe('busy');
@@ -72,7 +73,7 @@ describe('is not said to be cut', () => {
   });
 
   test('a run that opencode gave up before', () => {
-    const w = dispose(world().prompt('a').error('a'));
+    const w = dispose(world().prompt('a').advance(MINUTE).error('a'));
     expect(said(w)).toEqual([]);
     expect(w.notes('session.failed')).toHaveLength(1);
   });

@@ -200,7 +200,7 @@ describe('what the stream tells of it', () => {
   });
 
   test("somebody else's dispose is said as that, with whom it cut", () => {
-    const w = world({ policy: ON }).prompt('good');
+    const w = world({ policy: ON }).prompt('good').advance(MINUTE);
     w.tell({ kind: 'directory.disposed', directory: '/p' });
     expect(w.notes('directory.disposed')).toMatchObject([
       { reason: 'elsewhere', interrupted: ['good'] },

@@ -1,7 +1,7 @@
 /** How a run ended: each end is reported once, with its outcome. */
 import { describe, expect, it } from 'vitest';
 import type { FinishedStep } from '../../../../src/watchdog/observation.js';
-import { SECOND, type World, world } from '../driver.js';
+import { MINUTE, SECOND, type World, world } from '../driver.js';
 
 let next = 0;
 
@@ -222,7 +222,8 @@ describe('a run that was aborted', () => {
 
 describe('a run that was cut', () => {
   it('by a dispose is interrupted, whichever is heard first', () => {
-    const w = world().prompt('a').tell({ kind: 'directory.disposed', directory: '/p' });
+    const w = world().prompt('a').advance(MINUTE);
+    w.tell({ kind: 'directory.disposed', directory: '/p' });
     const late = person(world().prompt('a'), 'a').advance(2 * SECOND);
     late.tell({ kind: 'directory.disposed', directory: '/p' }).advance(60 * SECOND);
     for (const each of [w, late]) expect(outcomes(each)).toEqual([['a', 'interrupted']]);

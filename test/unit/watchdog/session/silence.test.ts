@@ -679,8 +679,19 @@ describe('the limit of a whole run', () => {
 describe('a disposed directory', () => {
   test('takes its runs with it', () => {
     const w = world().prompt('s').prompt('t', { directory: '/q' });
-    w.tell({ kind: 'directory.disposed', directory: '/p' });
+    w.advance(MINUTE).tell({ kind: 'directory.disposed', directory: '/p' });
     expect([w.health('s'), w.health('t')]).toEqual(['idle', 'busy']);
+  });
+
+  test('leaves a run alone that may have begun after the dispose: the next poll tells', () => {
+    const w = world().prompt('s').prompt('t').advance(SECOND);
+    for (const id of ['s', 't']) w.error(id, 'MessageAbortedError').status(id, 'idle');
+    w.advance(300).prompt('s').prompt('t').advance(1_200);
+    w.tell({ kind: 'directory.disposed', directory: '/p' });
+    expect([w.health('s'), w.health('t')]).toEqual(['busy', 'busy']);
+    expect(w.notes('directory.disposed')).toMatchObject([{ interrupted: [] }]);
+    w.advance(SECOND).poll({ s: BUSY });
+    expect([w.health('s'), w.health('t')]).toEqual(['busy', 'idle']);
   });
 });
 
