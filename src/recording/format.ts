@@ -296,11 +296,15 @@ void _covers;
 
 /** One line of a recording, without titles, and with bounded texts. */
 export function toLine(o: Observation, clean: (text: string) => string): string {
+  // Money adds up, and limits are compared with: rounded, a replay would decide something else.
+  const isExact = (key: string) =>
+    key === 'costUsd' || (o.kind === 'policy.changed' && key !== 'at');
   return JSON.stringify(o, (key, value: unknown) => {
     if (key === 'title') return undefined;
     if (value instanceof Map) return Object.fromEntries(value);
     if (typeof value === 'string') return clean(value).slice(0, MAX_TEXT);
     // Less than a thousandth of a millisecond is noise that only makes files longer.
-    return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value;
+    const isTime = typeof value === 'number' && !isExact(key);
+    return isTime ? Math.round(value * 1_000) / 1_000 : value;
   });
 }

@@ -15,6 +15,7 @@ export const MAX_RECORDING_BYTES = 64 * 1024 * 1024;
 
 export interface RecorderOptions {
   file: string;
+  /** Of the first file. A later one has the policy that was in force when it was begun. */
   header: Pick<Header, 'version' | 'opencode' | 'acts' | 'policy' | 'about'>;
   /** ISO 8601 of now. */
   now(): string;
@@ -31,6 +32,7 @@ export interface RecorderOptions {
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #maxBytes: number;
+  #policy: Header['policy'];
   #fd: number | undefined;
   #bytes = 0;
   #saidLeftOut = false;
@@ -43,6 +45,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#maxBytes = options.maxBytes ?? MAX_RECORDING_BYTES;
+    this.#policy = options.header.policy;
     try {
       this.#open();
     } catch (error) {
@@ -62,6 +65,7 @@ export class Recorder {
         line.length <= MAX_LINE_CHARS ? line : JSON.stringify({ kind: 'tick', at: o.at }),
       );
       if (line.length > MAX_LINE_CHARS) this.#leftOut(o);
+      if (o.kind === 'policy.changed' && o.policy !== undefined) this.#policy = { ...o.policy };
     } catch (error) {
       this.close();
       this.#options.onError(error);
@@ -101,6 +105,7 @@ export class Recorder {
       format: FORMAT_VERSION,
       startedAt: now(),
       ...header,
+      policy: this.#policy,
     };
     this.#write(JSON.stringify(full));
   }

@@ -6,6 +6,7 @@ import { MAX_LINE_CHARS, toLine } from '../../../src/recording/format.js';
 import { Recorder, type RecorderOptions } from '../../../src/recording/recorder.js';
 import { readRecording } from '../../../src/recording/replay.js';
 import type { Observation } from '../../../src/watchdog/observation.js';
+import { copyPolicy, DEFAULT_POLICY } from '../../../src/watchdog/policy.js';
 import { folder, HEADER } from './support.js';
 
 const errors: unknown[] = [];
@@ -122,6 +123,19 @@ test('at its limit it is put aside once, and both files can be replayed', async 
   }
   const last = (await readRecording(file)).observations.at(-1);
   expect(last?.at).toBe(2_499);
+});
+
+test('a file that was begun after a reload has the limits that were in force then', async () => {
+  const { file, recorder: made } = recorder({ maxBytes: 20_000 });
+  const policy = copyPolicy(DEFAULT_POLICY);
+  policy.retry.maxAttempts = 2;
+  made.take({ kind: 'policy.changed', at: 1, policy });
+  for (let nth = 0; nth < 150; nth += 1) made.take({ ...polled, at: 2_000 + nth });
+  made.close();
+  expect((await readRecording(`${file}.1`)).header.policy).toEqual({});
+  const { header, observations } = await readRecording(file);
+  expect(observations.some(({ kind }) => kind === 'policy.changed')).toBe(false);
+  expect(header.policy).toEqual(policy);
 });
 
 test('a recording that is there is put aside, not written into', async () => {
