@@ -95,7 +95,10 @@ const anything: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: policies,
   sessions: sessionsOf(ALL, true),
-  disturbances: disturbancesOf('cut', 'exit', 'freeze', 'gap', 'restart', 'pause', 'manual'),
+  disturbances: disturbancesOf(
+    ...(['cut', 'exit', 'freeze', 'gap', 'restart', 'pause', 'manual'] as const),
+    ...(['streamless', 'reload'] as const),
+  ),
   restarts,
 });
 /** The server keeps serving. Only the stream is cut, and nothing piles up. */

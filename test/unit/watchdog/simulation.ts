@@ -28,6 +28,10 @@ export interface Disturbance {
     | 'restart'
     | 'pause'
     | 'manual'
+    /** The event stream is cut, and does not come back for minutes although the server serves. */
+    | 'streamless'
+    /** A reload with other limits, and a second one with the old limits again. */
+    | 'reload'
     /** A person prompts, or deletes, a session that is idle. */
     | 'prompt'
     | 'delete'
@@ -54,6 +58,9 @@ export const HORIZON = 6 * 60_000;
 const POLL_EVERY = 10_000;
 const PROBE_EVERY = 5_000;
 const HEARTBEAT_EVERY = 10_000;
+/** When the monitor says that there is no event stream, ms after the cut, and how long a `streamless` time is. */
+const UNAVAILABLE_AFTER = 10_000;
+const STREAMLESS_SHARE = 5;
 /** A frame, or an answer that shows a run idle, takes less than this, ms. */
 const NEWS_TAKES = 1_000;
 /**
@@ -380,6 +387,10 @@ export class Simulation implements SimulatedServer {
       return;
     }
     if (this.#connected) return;
+    if (this.now < this.#streamlessUntil) {
+      this.after(UNAVAILABLE_AFTER, () => this.#unavailable(turn));
+      return;
+    }
     this.#connected = true;
     this.#connection += 1;
     this.#deliveredAt = this.now;
@@ -394,6 +405,18 @@ export class Simulation implements SimulatedServer {
       this.observe({ kind: 'stream.resynced', at: this.now });
     };
     for (const directory of this.#places) this.#pollOne(directory, polled);
+  }
+
+  #streamlessUntil = 0;
+
+  #unavailable(turn: number): void {
+    if (this.#isResting || turn !== this.#turn || this.#connected) return;
+    if (!this.serving) {
+      this.after(1_000, () => this.#unavailable(turn));
+      return;
+    }
+    const why = { path: '/global/event', reason: 'no answer', silentMs: UNAVAILABLE_AFTER };
+    this.observe({ kind: 'stream.unavailable', ...why, at: this.now });
   }
 
   /** What is polled one by one: the directories, or the whole server. */
@@ -448,6 +471,23 @@ export class Simulation implements SimulatedServer {
         this.#lose();
         this.after(ms, () => this.#connect());
         return;
+      case 'streamless':
+        this.#streamlessUntil = this.now + ms * STREAMLESS_SHARE;
+        this.#lose();
+        this.#connect();
+        this.after(ms * STREAMLESS_SHARE, () => this.#connect());
+        return;
+      case 'reload': {
+        const { policy } = this.history;
+        const lenient = {
+          ...policy,
+          retry: { maxAttempts: 1_000, maxDuration: 0, maxWait: 0 },
+          stall: { maxSilence: 0, maxToolTime: 0, maxRunTime: 0 },
+        };
+        this.observe({ kind: 'policy.changed', policy: lenient, at: this.now });
+        this.after(ms, () => this.observe({ kind: 'policy.changed', policy, at: this.now }));
+        return;
+      }
       case 'pause':
         this.observe({ kind: 'acts.paused', at: this.now });
         this.after(ms, () => this.observe({ kind: 'acts.resumed', at: this.now }));
