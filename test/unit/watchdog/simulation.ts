@@ -538,8 +538,10 @@ export class Simulation implements SimulatedServer {
         this.#gaps.push({ at: this.now, ms });
         this.observe({ kind: 'gap', ms, at: this.now });
         return;
-      case 'restart':
-        this.observe({ kind: 'restart.requested', reason: 'memory', at: this.now });
+      case 'restart': {
+        const reason = ms % 2 === 0 ? 'memory' : 'manual';
+        this.observe({ kind: 'restart.requested', reason, at: this.now });
+      }
     }
   }
 
