@@ -53,6 +53,11 @@ function finish(s: SimSession): void {
 
 /** How long a healthy model may think without output, ms. */
 const thinking = (s: SimSession) => s.limits.stall.maxSilence * 0.8;
+/**
+ * Until when a session that goes on may still be taken for silent, ms: the watchdog hears of it, and without an event
+ * stream an inspection counts for ten seconds.
+ */
+const KNOWN_AFTER = 12_000;
 const RETRY_WAITS = [2_000, 4_000, 8_000, 16_000, 30_000];
 
 function startTool(s: SimSession, tool = 'bash', childID?: string, input?: string): string {
@@ -220,6 +225,22 @@ function* stalls(s: SimSession): Generator<number, void> {
   const { maxSilence } = s.limits.stall;
   guilty(s, s.now + maxSilence, maxSilence);
   yield* forever();
+}
+
+/** Silent for longer than its limit. Then it goes on by itself. */
+function* wakesUp(s: SimSession): Generator<number, void> {
+  yield* begin(s);
+  yield* text(s, 2, 5_000);
+  const { maxSilence } = s.limits.stall;
+  guilty(s, s.now + maxSilence, maxSilence);
+  const { guilt } = s;
+  yield maxSilence + s.random(0, 40_000);
+  s.write({ kind: 'session.progress' });
+  s.sim.after(KNOWN_AFTER, () => {
+    if (s.guilt === guilt) s.guilt = undefined;
+  });
+  yield* text(s, 40, 5_000);
+  finish(s);
 }
 
 /** The first attempts fail. The next one shows something and hangs. */
@@ -457,5 +478,8 @@ export const BAD = {
   delegatesToRetrying: delegates(failsFor({})),
 } satisfies Record<string, Behaviour>;
 
-export const BEHAVIOURS = { ...WELL, ...FLAKY, ...BAD, ...COMING_BACK };
+/** These may be aborted for a while, and never after that. */
+export const LATE = { wakesUp } satisfies Record<string, Behaviour>;
+
+export const BEHAVIOURS = { ...WELL, ...FLAKY, ...BAD, ...LATE, ...COMING_BACK };
 export type BehaviourName = keyof typeof BEHAVIOURS;

@@ -15,7 +15,7 @@ import { type Act, isNote, PARKED_ENDS } from '../../../src/watchdog/decision.js
 import type { Observation } from '../../../src/watchdog/observation.js';
 import type { Policy } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
-import { BAD, type BehaviourName, COMING_BACK, FLAKY, WELL } from './behaviours.js';
+import { BAD, type BehaviourName, COMING_BACK, FLAKY, LATE, WELL } from './behaviours.js';
 import { policyWith } from './driver.js';
 import { type History, HORIZON, type SimSession, Simulation } from './simulation.js';
 import { WaysBackTruth } from './ways-back-truth.js';
@@ -99,6 +99,22 @@ const anything: fc.Arbitrary<History> = fc.record({
     ...(['cut', 'exit', 'freeze', 'gap', 'restart', 'pause', 'manual'] as const),
     ...(['streamless', 'reload'] as const),
   ),
+  restarts,
+});
+/**
+ * Sessions that were stuck go on while nothing may be done about them, and nobody hears of it. (Aborts that fail take so
+ * long that a session may go on meanwhile: without an event stream nobody could know.)
+ */
+const goingOn: fc.Arbitrary<History> = fc.record({
+  seed: fc.integer(),
+  policy: policies,
+  sessions: sessionsOf([...Object.keys(LATE), 'answers'], false),
+  disturbances: fc
+    .tuple(fc.nat(60_000), fc.integer({ min: 60_000, max: 220_000 }))
+    .map(([streamless, pause]) => [
+      { kind: 'streamless', at: streamless, ms: 40_000 },
+      { kind: 'pause', at: pause, ms: 40_000 },
+    ]),
   restarts,
 });
 /** The server keeps serving. Only the stream is cut, and nothing piles up. */
@@ -341,7 +357,7 @@ describe.each([1, 2] as const)('in every history of a simulated opencode %i.x', 
   test('no healthy session is touched, aborts and restarts are one at a time and within their budget', {
     timeout: TIMEOUT,
   }, () => {
-    check(anything, (history) => {
+    check(fc.oneof({ weight: 4, arbitrary: anything }, goingOn), (history) => {
       live(history, (act, sim) => {
         // A person may abort a healthy session.
         if (act.act !== 'abort' || act.reason === 'manual') return;
