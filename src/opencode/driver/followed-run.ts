@@ -150,7 +150,7 @@ export class FollowedRun {
       if (standing.kind === 'over') {
         // A fault of the caller's, or its wish to end, is no reply.
         if (failure.kind === 'internal' || failure.kind === 'aborted') throw failure;
-        return standing.end;
+        return this.#run.told(standing.end);
       }
       if (standing.kind === 'waiting') {
         const withdrawal = await this.#withdraw();

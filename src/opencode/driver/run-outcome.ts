@@ -66,6 +66,8 @@ export interface OwnWords {
 
 export interface OwnRun {
   messages: readonly Message[];
+  /** Our prompt, and those that opencode itself wrote for its run. */
+  prompts: ReadonlySet<string>;
   /** Prompts of others that came after ours. */
   followers: readonly Message[];
 }
@@ -88,7 +90,7 @@ export function runOf(messages: readonly Message[], own: string): OwnRun {
       if (followers.length === 0) answers.push(each);
     } else if (prompts.has(each.parentID)) answers.push(each);
   }
-  return { messages: answers, followers };
+  return { messages: answers, prompts, followers };
 }
 
 export function outcomeOf(messages: readonly Message[]): RunOutcome {

@@ -2,7 +2,7 @@
  * Follows one run to its end, by its events and by checks of its status. Only the status in the session's own directory
  * is believed (facts, section 6), and only the transcript says how the run ended.
  */
-import { BoundedMap } from '../../lib/bounded.js';
+import { BoundedMap, BoundedSet } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
@@ -137,7 +137,13 @@ export class Run {
   /** The status that was last reported for each tool call. */
   readonly #toolsTold = new BoundedMap<string, string>(MAX_TOLD);
   /** Somebody else prompts the session, too, so it may go on when our prompt is answered. */
-  #isShared: boolean;
+  #isShared = false;
+  /** A prompt of somebody else was found behind ours. */
+  #isFollowed = false;
+  /** Our prompt, and those that opencode itself wrote for its run. */
+  readonly #ownPrompts = new BoundedSet<string>(MAX_FOREIGN);
+  /** Prompts that answers name, and that no transcript has shown yet to be ours or somebody else's. */
+  readonly #unplaced = new BoundedSet<string>(MAX_FOREIGN);
   /** Nothing has answered our prompt yet, so what the session does is for somebody else. */
   #isBehind: boolean;
   #seenBusy = false;
@@ -163,7 +169,6 @@ export class Run {
     this.#deps = deps;
     this.#options = options;
     this.#isBehind = options.isQueued === true;
-    this.#isShared = this.#isBehind;
     this.#text = new StreamedText(options.onText);
     this.#requests = new RunRequests(deps, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
@@ -245,7 +250,7 @@ export class Run {
           if (seen === 'active' && this.#areRequestsDue && !this.#isBehind) {
             await this.#readRequests(signal);
           }
-          if (seen === 'idle' || (seen === 'active' && this.#isShared)) {
+          if (seen === 'idle' || (seen === 'active' && this.#mayGoOn)) {
             const end = await this.#runEnd(signal, seen === 'active');
             if (end) return end;
           }
@@ -256,6 +261,11 @@ export class Run {
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Whether the session may be at work for somebody else when ours is answered. */
+  get #mayGoOn(): boolean {
+    return this.#isBehind || this.#isShared || this.#unplaced.size > 0;
   }
 
   #pause(isClose: boolean, hasEvents: boolean): number {
@@ -335,12 +345,7 @@ export class Run {
         const isOwn = parentID !== undefined && parentID === this.#own;
         if (isOwn) this.#noteOwnAnswer();
         if (this.#isForeign(messageID)) return false;
-        // opencode's own prompt after a compaction, or that of somebody who leaves no mark. The transcript tells.
-        const isElsewhere = !isOwn && this.#own !== undefined && parentID !== undefined;
-        if (isElsewhere && !this.#isShared) {
-          this.#isShared = true;
-          this.#isCheckDue = true;
-        }
+        if (parentID !== undefined && !isOwn) this.#place(parentID);
         this.#model = model ?? this.#model;
         this.#hasBegun = true;
         this.#text.answer(messageID);
@@ -381,6 +386,13 @@ export class Run {
   #isForeign(messageID: string): boolean {
     if (this.#isBehind) this.#foreign.set(messageID, true);
     return this.#foreign.get(messageID) === true;
+  }
+
+  /** Has the transcript tell whose prompt it is: opencode's own after a compaction, or somebody's without a mark. */
+  #place(promptID: string): void {
+    if (this.#own === undefined || this.#ownPrompts.has(promptID)) return;
+    this.#isCheckDue ||= !this.#unplaced.has(promptID);
+    this.#unplaced.add(promptID);
   }
 
   /** Learns which prompts are ours and which belong to somebody else. */
@@ -548,6 +560,10 @@ export class Run {
     const outcome = outcomeOf(own.messages);
     const later = new Set(own.followers.map(({ id }) => id));
     this.#isShared ||= later.size > 0;
+    // A message without content may be one of opencode's own that is not wholly written yet.
+    this.#isFollowed = own.followers.some(({ text, files }) => text !== '' || files.length > 0);
+    for (const id of own.prompts) this.#ownPrompts.add(id);
+    for (const id of [...own.prompts, ...later]) this.#unplaced.delete(id);
     const isOver = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
     const isOpen =
       outcome.kind === 'stopped' || outcome.kind === 'nothing' || outcome.kind === 'cut';
@@ -556,14 +572,28 @@ export class Run {
 
   /** Never rejects: if the transcript cannot be read, what was heard until now counts. */
   async standing(): Promise<Standing> {
-    if (!this.#isShared) return { kind: 'ours' };
+    if (!this.#mayGoOn) return { kind: 'ours' };
     try {
       const outcome = this.#outcomeOf(await this.#transcript());
-      if (isAnswered(outcome)) return { kind: 'over', end: outcome };
+      if (this.#isOver(outcome)) return { kind: 'over', end: outcome };
     } catch {
       // A run that we know nothing of is not touched.
     }
     return { kind: this.#isBehind ? 'waiting' : 'ours' };
+  }
+
+  /**
+   * Whether ours has ended although the session is at work. Without a prompt behind ours, opencode itself goes on with
+   * ours after a compaction.
+   */
+  #isOver(outcome: RunOutcome): boolean {
+    return this.#isFollowed && isAnswered(outcome);
+  }
+
+  /** Tells what was not told of the text yet. Throws what the caller's callback throws. */
+  told(end: RunEnd): RunEnd {
+    if (end.kind === 'reply' || end.kind === 'truncated') this.#text.finish(end.message.text);
+    return end;
   }
 
   #transcript(signal?: AbortSignal, limit = MAX_MESSAGES): Promise<Message[]> {
@@ -582,14 +612,12 @@ export class Run {
   async #runEnd(signal: AbortSignal, isActive: boolean): Promise<RunEnd | undefined> {
     const { client } = this.#deps;
     const { directory } = this.#options.session;
+    let messages: Message[];
     let outcome: RunOutcome;
-    let restedMs: number;
     try {
-      const messages = await this.#transcript(signal);
+      messages = await this.#transcript(signal);
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       outcome = this.#outcomeOf(messages);
-      if (isActive) return isAnswered(outcome) ? outcome : undefined;
-      restedMs = this.#restedMs(`${outcome.kind} ${messages.at(-1)?.id}`);
     } catch (error) {
       if (signal.aborted) return undefined;
       if (this.#restedMs('unreadable') < LAST_WORDS_MS) return undefined;
@@ -597,16 +625,14 @@ export class Run {
       if (isNotFound(error) && this.#away !== 'no') return { kind: 'cut' };
       throw asDriverError(error);
     }
-    if (outcome.kind === 'reply') {
-      this.#text.finish(outcome.message.text);
-      return outcome;
-    }
+    if (isActive) return this.#isOver(outcome) ? this.told(outcome) : undefined;
+    const restedMs = this.#restedMs(`${outcome.kind} ${messages.at(-1)?.id}`);
+    if (outcome.kind === 'reply') return this.told(outcome);
     // The error of the run before ours may only mean that ours begins.
     if (this.#error && (!this.#isBehind || restedMs >= LAST_WORDS_MS)) {
       return { kind: 'failed', error: this.#error };
     }
-    if (outcome.kind === 'truncated') this.#text.finish(outcome.message.text);
-    if (outcome.kind === 'empty' || outcome.kind === 'truncated') return outcome;
+    if (outcome.kind === 'empty' || outcome.kind === 'truncated') return this.told(outcome);
     if (restedMs < LAST_WORDS_MS) return undefined;
     if (outcome.kind !== 'nothing') return outcome;
     // Nothing resumes by itself (facts, section 1), and a service that does resume a run shows it as active. So a run

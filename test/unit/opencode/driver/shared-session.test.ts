@@ -15,6 +15,7 @@ afterEach(async () => {
 
 const ABORT = 'POST /session/:id/abort';
 const STATUS = 'GET /session/status';
+const TRANSCRIPT = 'GET /session/:id/message';
 const REPLY = 'POST /permission/:id/reply';
 
 interface Stored {
@@ -56,6 +57,11 @@ function talkOf(server: FakeOpencode, sessionID: string) {
     /** Somebody prompts in the terminal interface, without a mark. */
     personPrompts(id: string) {
       messages.push({ info: { id, role: 'user' }, parts: [{ type: 'text', text: 'a person' }] });
+      emit('message.updated', { info: { id, sessionID, role: 'user' } });
+    },
+    /** opencode itself prompts the model after a compaction. */
+    compacts(id: string) {
+      messages.push({ info: { id, role: 'user' }, parts: [{ type: 'compaction', auto: true }] });
       emit('message.updated', { info: { id, sessionID, role: 'user' } });
     },
     begins(id: string, prompt: number | string) {
@@ -203,9 +209,35 @@ describe('a prompt that is queued behind the run of somebody else', () => {
   });
 });
 
+it('an answer before a compaction is not the reply while opencode goes on with the prompt', async () => {
+  const { server, mine, session, talk } = await start();
+  const told: string[] = [];
+  const onText = (text: string) => told.push(text);
+  const run = settled(mine.send(session, 'mine', { timeoutMs: 600_000, onText }));
+  await prompted(server, 1);
+  talk.prompt(0);
+  talk.begins('msg_a1', 0);
+  talk.says('msg_a1', 'so far');
+  talk.ends('msg_a1', 'so far');
+  talk.compacts('msg_c1');
+  talk.begins('msg_a2', 'msg_c1');
+  await waitFor(() => server.count(TRANSCRIPT) > 0, { what: 'the transcript to be read' });
+  const reads = server.count(TRANSCRIPT);
+  const checks = server.count(STATUS);
+  await waitFor(() => server.count(STATUS) >= checks + 3, { what: 'three checks' });
+  // Once is enough to know that the prompt is opencode's own.
+  expect(server.count(TRANSCRIPT)).toBeLessThanOrEqual(reads + 1);
+  talk.ends('msg_a2', 'at last');
+  server.setStatus(session.id, { type: 'idle' });
+  expect((await run).reply?.text).toBe('at last');
+  expect(told.join('')).toBe('so far\n\nat last');
+});
+
 it('a reply is given although a person’s prompt keeps the session at work behind it', async () => {
   const { server, mine, session, talk } = await start();
-  const run = settled(mine.send(session, 'mine', { timeoutMs: 600_000 }));
+  const told: string[] = [];
+  const onText = (text: string) => told.push(text);
+  const run = settled(mine.send(session, 'mine', { timeoutMs: 600_000, onText }));
   await prompted(server, 1);
   talk.prompt(0);
   talk.begins('msg_a1', 0);
@@ -213,6 +245,8 @@ it('a reply is given although a person’s prompt keeps the session at work behi
   talk.personPrompts('msg_u2');
   talk.begins('msg_a2', 'msg_u2');
   expect((await run).reply?.text).toBe('MY ANSWER');
+  // Its events were missed.
+  expect(told).toEqual(['MY ANSWER']);
   expect(server.count(ABORT)).toBe(0);
   expect(server.get(session.id).status.type).toBe('busy');
   expect(server.count(PROMPT)).toBe(1);
