@@ -328,6 +328,23 @@ it('point 8: a prompt sets model and agent on the session first, and its run is 
   ]);
 });
 
+it.each([
+  ['anthropic/claude', []],
+  ['anthropic/claude#high', []],
+  ['anthropic/claude#low', [{ id: 'claude', providerID: 'anthropic', variant: 'low' }]],
+  ['other/claude', [{ id: 'claude', providerID: 'other' }]],
+])(
+  'point 8: a session of anthropic/claude#high that is continued with %s keeps its variant, or gets another model',
+  async (model, set) => {
+    const { server, client } = await start();
+    const session = server.addSession();
+    session.model = { id: 'claude', providerID: 'anthropic', variant: 'high' };
+    await client.prompt(session.id, '/p', { text: 'continue', model });
+    const posts = server.requests.filter(({ path }) => path.endsWith('/model'));
+    expect(posts.map(({ body }) => body)).toEqual(set.map((each) => ({ model: each })));
+  },
+);
+
 describe('point 9: what a run waits for', () => {
   it.each(['permission', 'form'] as const)(
     'a %s is listed, and answered no with words',

@@ -2,6 +2,7 @@
  * The calls of OpenCode 2's API that the watchdog makes (opencode-2-facts). Each checks its answer and turns it into a
  * plain value.
  */
+import type * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { eachLimited } from '../../lib/semaphore.js';
@@ -304,7 +305,10 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     await this.transport.json({ method: 'DELETE', path, query, signal, timeoutMs });
   }
 
-  /** Model and agent belong to the session and are set before the prompt (section 4.5). */
+  /**
+   * Model and agent belong to the session and are set before the prompt (section 4.5). The name of a model often lacks
+   * its variant, so a model that the session has already is not set again: that would take the variant away.
+   */
   async prompt(
     sessionID: string,
     _directory: string | undefined,
@@ -314,7 +318,9 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     const post = (rest: string, body: unknown) =>
       this.transport.json({ method: 'POST', path: sessionPath(sessionID, rest), body, signal });
     if (agent !== undefined) await post('/agent', { agent });
-    if (model !== undefined) await post('/model', { model: modelRef(model) });
+    const wanted = model === undefined ? undefined : modelRef(model);
+    const isNew = wanted && !isSame(wanted, await this.chosenModel(sessionID, signal));
+    if (isNew) await post('/model', { model: wanted });
     await post('/prompt', { text });
   }
 
@@ -338,6 +344,12 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
             query: { message },
           };
     await this.transport.json({ ...request, signal });
+  }
+
+  /** The session's own model; undefined if none was chosen for it. */
+  protected async chosenModel(sessionID: string, signal: Signal): Promise<Chosen | undefined> {
+    const answer = await this.ask(schemas.chosenModel, { path: sessionPath(sessionID), signal });
+    return answer.data.model;
   }
 
   /** The messages, newest first. */
@@ -441,6 +453,14 @@ function bootStateOf({ statusCode, answered }: OpencodeError): Unsupported | und
 
 export const sessionPath = (sessionID: string, rest = '') =>
   `/api/session/${segment(sessionID)}${rest}`;
+
+type Chosen = NonNullable<z.infer<typeof schemas.chosenModel>['data']['model']>;
+
+/** Whether the session has the wanted model, with any variant unless a certain one is wanted. */
+function isSame({ id, providerID, variant }: Chosen, chosen: Chosen | undefined): boolean {
+  const isModel = chosen?.id === id && chosen.providerID === providerID;
+  return isModel && (variant === undefined || variant === chosen.variant);
+}
 
 /** `provider/model#variant` (section 8). */
 export function modelRef(name: string): { id: string; providerID: string; variant?: string } {

@@ -121,9 +121,7 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     if (model === undefined && variant === undefined) return undefined;
     const more = variant === undefined ? {} : { variant };
     if (model) return { id: model.modelID, providerID: model.providerID, ...more };
-    const path = sessionPath(sessionID);
-    const session = schemas.data(z.object({ model: modelRef.optional().catch(undefined) }));
-    const own = (await this.ask(session, { path, signal })).data.model;
+    const own = await this.chosenModel(sessionID, signal);
     const ref = own ?? (await this.#defaultModel(undefined, signal));
     return ref && { id: ref.id, providerID: ref.providerID, ...more };
   }
@@ -245,8 +243,6 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     return this.list({ path, query: placeOf(directory), signal }, schema);
   }
 }
-
-const modelRef = z.object({ id: z.string(), providerID: z.string() });
 
 const placeOf = (directory: string | undefined) => ({ 'location[directory]': directory });
 

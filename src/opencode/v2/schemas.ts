@@ -29,10 +29,14 @@ export type WireTokens = z.infer<typeof tokens>;
 
 const place = z.object({ directory: maybe(path) });
 
+/** A model as the wire names it (section 8). */
+const modelRef = z.object({ id: name, providerID: name, variant: maybe(name) });
+
+/** Of a session; absent if it was never chosen. */
+export const chosenModel = z.object({ data: z.object({ model: maybe(modelRef) }) });
+
 /** `provider/model` of `{id, providerID}`. */
-const model = z
-  .object({ id: name, providerID: name })
-  .transform((ref) => `${ref.providerID}/${ref.id}`);
+const model = modelRef.transform((ref) => `${ref.providerID}/${ref.id}`);
 
 export const error = z.object({
   type: words(60),
