@@ -93,11 +93,20 @@ export function inspectionFailed(run: Run, at: number): void {
   run.inspection = { state: 'failed', at, failures: run.inspection.failures + 1 };
 }
 
-/** Takes in the transcript as it was between `startedAt` and `at`. Its requests are the task of `requests.ts`. */
-export function inspectionAnswered(run: Run, found: Found, startedAt: number, at: number): void {
+/**
+ * Takes in the transcript as it was between `startedAt` and `at`. Its requests are the task of `requests.ts`.
+ * @param listening the event stream is connected and resynced
+ */
+export function inspectionAnswered(
+  run: Run,
+  found: Found,
+  startedAt: number,
+  listening: boolean,
+  at: number,
+): void {
   run.inspection = { state: 'answered', at, failures: 0 };
   run.model = found.model ?? run.model;
-  compareMark(run, found, startedAt, at);
+  compareMark(run, found, startedAt, listening, at);
   const present = new Map(found.tools.map((tool) => [tool.callID, tool]));
   for (const tool of run.tools.values()) {
     if (tool.startedAt <= startedAt && !present.has(tool.callID)) run.tools.delete(tool.callID);
@@ -132,7 +141,13 @@ export function noteTool(run: Run, tool: RunningTool): void {
  * A transcript that has not changed since an earlier inspection proves silence in between, even if nobody listened,
  * unless an answer was under way. A transcript that has changed while somebody listened and heard nothing proves life.
  */
-function compareMark(run: Run, found: Found, startedAt: number, at: number): void {
+function compareMark(
+  run: Run,
+  found: Found,
+  startedAt: number,
+  listening: boolean,
+  at: number,
+): void {
   if (run.progressAt > startedAt) return;
   const { mark } = run;
   const value = found.mark;
@@ -146,5 +161,7 @@ function compareMark(run: Run, found: Found, startedAt: number, at: number): voi
     }
     if (mark.since >= run.vouchedSince) run.progressAt = startedAt;
   }
-  run.mark = { value, since: at };
+  // If somebody listened and heard nothing, the transcript was the same all that time.
+  const since = listening ? Math.max(run.progressAt, run.vouchedSince) : at;
+  run.mark = { value, since };
 }

@@ -525,7 +525,8 @@ export class SessionWatch {
     // What was read before this run began is about the run before it.
     if (run === undefined || run.startedAt > o.startedAt) return;
     const tools = result.tools.map((tool) => this.#placed(tool));
-    inspectionAnswered(run, { ...result, tools }, o.startedAt, o.at);
+    const markBefore = run.mark?.value;
+    inspectionAnswered(run, { ...result, tools }, o.startedAt, this.#runs.listening, o.at);
     for (const tool of result.tools) this.#adopt(session, tool, o.at);
     const pending = new Set(result.requests.map((request) => request.requestID));
     const current = run.answeredAt <= o.startedAt ? result.requests : [];
@@ -537,7 +538,7 @@ export class SessionWatch {
       requestAnswered(this.#context, session, run, requestID, o.at);
       this.#runs.progressed(session, run, o.at);
     }
-    this.#runs.inspected(session, run, o.at);
+    this.#runs.inspected(session, run, result.mark !== markBefore, o.at);
   }
 }
 

@@ -24,6 +24,7 @@ import { answerForPeople, takeUpRequests } from './requests.js';
 import type { Context } from './rule-context.js';
 import {
   deadlineOf,
+  hasExcuse,
   healthOf,
   isRetryReason,
   judge,
@@ -241,11 +242,16 @@ export class Runs {
   /**
    * The session was inspected. That may disprove a decision which rests on silence. During an abort it does not: the
    * transcript may show what that abort has done.
+   * @param moved the transcript is not as the inspection before showed it
    */
-  inspected(session: Session, run: Run, at: number): void {
+  inspected(session: Session, run: Run, moved: boolean, at: number): void {
     const { abortFlow } = run;
     if (abortFlow === undefined || abortFlow.phase === 'aborting') return;
-    if (needsInspection(abortFlow.reason)) this.reconsider(session, run, at);
+    if (!needsInspection(abortFlow.reason)) return;
+    // A transcript does not show the text of an answer under way, so text may have been missed. No abort is sent on that.
+    const mayBeMissed = abortFlow.phase === 'pending' && run.answeringSince !== undefined;
+    const isNews = moved || mayBeMissed || hasExcuse(run);
+    if (abortFlow.reason !== 'silence' || isNews) this.reconsider(session, run, at);
   }
 
   /**

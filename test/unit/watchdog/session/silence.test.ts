@@ -145,6 +145,69 @@ describe('a silent session', () => {
   });
 });
 
+describe('an inspection that shows nothing new', () => {
+  const answering = (w: World) => ({ answeringSince: w.at - 11 * MINUTE });
+  const silent = (w: World) =>
+    w
+      .prompt()
+      .advance(10 * MINUTE)
+      .inspected();
+
+  for (const [what, of] of [
+    ['', () => ({})],
+    [' in the middle of an answer', answering],
+  ] as const) {
+    test(`leaves a silent run wedged after a cut of the stream${what}`, () => {
+      const policy = { restart: { waitForHealthy: 60 * MINUTE } };
+      const w = silent(world({ policy }).prompt('h').toolRuns('h'));
+      for (let tries = 0; tries < 3; tries += 1) w.abortFailed();
+      expect(w.health()).toBe('wedged');
+      w.forget().lost().advance(SECOND).poll({ s: BUSY, h: BUSY }).connected();
+      w.inspected('s', of(w));
+      expect(w.health()).toBe('wedged');
+      expect(w.notes('session.recovered')).toEqual([]);
+      w.status('h', 'idle');
+      expect(w.acts('restart')).toHaveLength(1);
+    });
+
+    test(`leaves the decision of a pause as it is after a cut of the stream${what}`, () => {
+      const w = silent(world().tell({ kind: 'acts.paused' })).abortSkipped();
+      reconnect(w.forget().advance(2 * MINUTE)).inspected('s', of(w));
+      expect(w.health()).toBe('stuck');
+      expect(w.notes('session.recovered')).toEqual([]);
+    });
+  }
+
+  test('is followed by the abort after a pause, also if the stream was cut in the pause', () => {
+    const w = silent(world().tell({ kind: 'acts.paused' })).abortSkipped();
+    reconnect(w.forget().advance(2 * MINUTE)).inspected();
+    w.advance(MINUTE).tell({ kind: 'acts.resumed' }).inspected();
+    expect(w.notes('session.recovered')).toEqual([]);
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('is followed by the abort that the server was too ill for', () => {
+    const w = silent(world({ acts: false }))
+      .forget()
+      .probeFails(3, 4 * SECOND)
+      .abortFailed();
+    w.probeOk().inspected();
+    expect(w.notes('session.recovered')).toEqual([]);
+    expect(w.aborts()).toHaveLength(1);
+  });
+
+  test('in the middle of an answer is no proof that a cut of the stream hid no text', () => {
+    const w = silent(world({ acts: false }))
+      .forget()
+      .lost()
+      .probeFails(3)
+      .abortFailed();
+    w.probeOk().connected();
+    w.inspected('s', answering(w));
+    expect(w.aborts()).toEqual([]);
+  });
+});
+
 describe('a running tool', () => {
   test('explains any silence', () => {
     const w = world()
