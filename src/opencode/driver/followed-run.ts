@@ -118,8 +118,13 @@ export class FollowedRun {
 
   /** Ends a run that may have begun. `aborted` is left out if there was no run to abort yet. */
   async bringToRest(): Promise<{ aborted?: boolean; says: string }> {
-    const { client, sentAt } = this.#deps;
-    if (!(await answers(client))) return { aborted: false, says: UNANSWERED };
+    if (!(await answers(this.#deps.client))) return { aborted: false, says: UNANSWERED };
+    return this.#abort();
+  }
+
+  /** As `bringToRest`, for a server that answers. */
+  async #abort(): Promise<{ aborted?: boolean; says: string }> {
+    const { sentAt } = this.#deps;
     try {
       const wasRunning = await bringToRest(this.#deps, this.session, sentAt(this.session.id));
       if (!wasRunning && !this.#run.hasBegun) {
@@ -146,6 +151,10 @@ export class FollowedRun {
       const failure = asDriverError(error).with(this.#details());
       // What ended our wait has not ended the run. Without a server there is no run.
       if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
+      // A frozen server must not cost a time limit for each of the requests below.
+      if (!(await answers(this.#deps.client))) {
+        throw failure.with({ aborted: false, received: this.#run.received }, UNANSWERED);
+      }
       const standing = await this.#run.standing();
       if (standing.kind === 'over') {
         // A fault of the caller's, or its wish to end, is no reply.
@@ -156,7 +165,7 @@ export class FollowedRun {
         const withdrawal = await this.#withdraw();
         if (withdrawal !== 'delivered') throw failure.with({}, WAITS[withdrawal]);
       }
-      const { aborted, says } = await this.bringToRest();
+      const { aborted, says } = await this.#abort();
       throw failure.with({ aborted, received: this.#run.received }, says);
     } finally {
       this.#run.end();

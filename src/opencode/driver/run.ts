@@ -140,6 +140,8 @@ export class Run {
   #isShared = false;
   /** A prompt of somebody else was found behind ours. */
   #isFollowed = false;
+  /** An answer to such a prompt was begun. */
+  #isPassed = false;
   /** Our prompt, and those that opencode itself wrote for its run. */
   readonly #ownPrompts = new BoundedSet<string>(MAX_FOREIGN);
   /** Prompts that answers name, and that no transcript has shown yet to be ours or somebody else's. */
@@ -564,16 +566,16 @@ export class Run {
     this.#isFollowed = own.followers.some(({ text, files }) => text !== '' || files.length > 0);
     for (const id of own.prompts) this.#ownPrompts.add(id);
     for (const id of [...own.prompts, ...later]) this.#unplaced.delete(id);
-    const isOver = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
+    this.#isPassed = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
     const isOpen =
       outcome.kind === 'stopped' || outcome.kind === 'nothing' || outcome.kind === 'cut';
-    return isOpen && isOver ? { kind: 'superseded' } : outcome;
+    return isOpen && this.#isPassed ? { kind: 'superseded' } : outcome;
   }
 
   /** Never rejects: if the transcript cannot be read, what was heard until now counts. */
   async standing(): Promise<Standing> {
-    if (!this.#mayGoOn) return { kind: 'ours' };
     try {
+      // No event need have told of somebody else's run.
       const outcome = this.#outcomeOf(await this.#transcript());
       if (this.#isOver(outcome)) return { kind: 'over', end: outcome };
     } catch {
@@ -584,10 +586,12 @@ export class Run {
 
   /**
    * Whether ours has ended although the session is at work. Without a prompt behind ours, opencode itself goes on with
-   * ours after a compaction.
+   * ours after a compaction. After a failure, only the answer to the next prompt shows that it does not.
    */
   #isOver(outcome: RunOutcome): boolean {
-    return this.#isFollowed && isAnswered(outcome);
+    if (!this.#isFollowed) return false;
+    const hasFailed = outcome.kind === 'failed' || outcome.kind === 'aborted';
+    return isAnswered(outcome) || (hasFailed && this.#isPassed);
   }
 
   /** Tells what was not told of the text yet. Throws what the caller's callback throws. */

@@ -84,6 +84,18 @@ function talkOf(server: FakeOpencode, sessionID: string) {
       Object.assign(stored.info, { finish: 'stop', time: { created: 1, completed: 2 } });
       stored.parts = [{ type: 'text', text, time: { start: 1, end: 2 } }];
     },
+    /** As the real server writes and sends it when the provider refuses the request. */
+    fails(id: string, message: string) {
+      const error = { name: 'APIError', data: { message, statusCode: 400, isRetryable: false } };
+      const stored = messages.find(({ info }) => info.id === id)!;
+      Object.assign(stored.info, { error, time: { created: 1, completed: 2 } });
+      emit('session.error', { sessionID, error });
+    },
+    /** Ended from outside in a retry: no error is written. */
+    isAborted(id: string) {
+      const stored = messages.find(({ info }) => info.id === id)!;
+      Object.assign(stored.info, { time: { created: 1, completed: 2 } });
+    },
   };
 }
 
@@ -250,4 +262,39 @@ it('a reply is given although a person’s prompt keeps the session at work behi
   expect(server.count(ABORT)).toBe(0);
   expect(server.get(session.id).status.type).toBe('busy');
   expect(server.count(PROMPT)).toBe(1);
+});
+
+describe('a run of somebody else that begins when ours has ended without a reply', () => {
+  it.each([
+    ['failed', 'no such parameter', 'fails'],
+    ['was aborted', 'aborted by someone else', 'isAborted'],
+  ] as const)('goes on, and the error says at once that ours %s', async (_, says, ended) => {
+    const { server, mine, session, talk } = await start();
+    const run = settled(mine.send(session, 'mine', { timeoutMs: 6_000 }));
+    await prompted(server, 1);
+    talk.prompt(0);
+    talk.begins('msg_a1', 0);
+    talk[ended]('msg_a1', says);
+    talk.personPrompts('msg_u2');
+    talk.begins('msg_a2', 'msg_u2');
+    const { error } = await run;
+    expect(error?.message).toContain(says);
+    expect(error?.details.aborted).toBeUndefined();
+    expect(server.count(ABORT)).toBe(0);
+    expect(server.get(session.id).status.type).toBe('busy');
+  });
+
+  it('goes on where its beginning was not heard', async () => {
+    const { server, mine, session, talk } = await start();
+    const run = settled(mine.send(session, 'mine', { timeoutMs: 6_000 }));
+    await prompted(server, 1);
+    talk.prompt(0);
+    server.silenceStreams({ future: true });
+    talk.begins('msg_a1', 0);
+    talk.fails('msg_a1', 'no such parameter');
+    talk.personPrompts('msg_u2');
+    talk.begins('msg_a2', 'msg_u2');
+    expect((await run).error?.message).toContain('no such parameter');
+    expect(server.count(ABORT)).toBe(0);
+  });
 });
