@@ -17,7 +17,10 @@ type Settled =
   | { kind: 'healthy'; since: number }
   | { kind: 'unauthorized'; since: number; means?: string }
   | ({ kind: 'unsupported'; since: number } & Unsupported)
-  /** `askedAnewAt`: its restart was left undone until then, and is due if as many probes fail again. */
+  /**
+   * `askedAnewAt`: set when a pause ends. A restart, or giving the server up, is due only if `probe.maxFailures` probes
+   * sent since then fail.
+   */
   | {
       kind: 'unresponsive';
       since: number;
@@ -226,12 +229,12 @@ export class ServerWatch {
   /** What `dryRun` or a pause left undone may be decided again. */
   takeUpLeft(at: number): void {
     this.#suspension.takeUpLeft();
-    this.#giveUpIfHeld(at);
-    if (this.#state.kind === 'unresponsive' && this.#skipped) {
+    this.#skipped = false;
+    if (this.#state.kind === 'unresponsive') {
       // It may be stopped by a signal only, or serve again by now. What failed in the pause does not count.
       this.#liveness.forgive();
       this.#state = { ...this.#state, askedAnewAt: at };
-    } else this.#skipped = false;
+    } else this.#giveUpIfHeld(at);
   }
 
   /** The daemon itself did not run: what failed meanwhile is not the server's fault. */
@@ -244,9 +247,10 @@ export class ServerWatch {
    * holds it back.
    */
   ownReason(): RestartReason | undefined {
+    const state = this.#state;
     if (this.#requested) return 'manual';
-    if (this.#state.kind === 'down') return 'exited';
-    if (this.#state.kind === 'unresponsive') return 'unresponsive';
+    if (state.kind === 'down') return 'exited';
+    if (state.kind === 'unresponsive' && state.askedAnewAt === undefined) return 'unresponsive';
     return undefined;
   }
 
@@ -439,7 +443,7 @@ export class ServerWatch {
         if (startedAt < askedAnewAt || !this.#liveness.failedTooOften(at)) return;
         const { failures } = this.#liveness;
         this.#state = { kind: 'unresponsive', since, failures, lastError: error };
-        this.#skipped = false;
+        this.#giveUpIfHeld(at);
         return;
       }
       default:

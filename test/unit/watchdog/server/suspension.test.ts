@@ -1,6 +1,6 @@
 /** A server process that a signal has stopped. */
 import { describe, expect, test } from 'vitest';
-import { SECOND, world } from '../driver.js';
+import { MINUTE, SECOND, world } from '../driver.js';
 
 const CONTINUE_PROCESS = { act: 'continue_process' };
 
@@ -97,6 +97,44 @@ describe('a server that is stopped by a signal', () => {
       w.tell({ kind: 'acts.resumed' }).probeFails(3);
       expect(w.acts('restart')).toHaveLength(1);
     });
+  });
+
+  describe('and was left in a pause in which the breaker opened, with restart.giveUp exit', () => {
+    const restart = { maxRestarts: 1, giveUp: 'exit' as const };
+    const GIVE_UP = { act: 'give_up', restarts: 1 };
+    const left = () => {
+      const w = world({ policy: { restart } }).exits().restartDone(200).connected().advance(MINUTE);
+      w.tell({ kind: 'acts.paused' }).suspended(200);
+      w.tell({ kind: 'continue_process.skipped' }).lost().probeFails(3);
+      expect(w.acts('give_up')).toEqual([GIVE_UP]);
+      return w.forget().advance(SECOND);
+    };
+    const ENDS = [{ kind: 'acts.resumed' }, { kind: 'policy.changed' }] as const;
+
+    test.each(ENDS)('is let run after $kind, and the daemon stays', (end) => {
+      const w = left().tell(end).suspended(200);
+      expect(w.acts()).toEqual([CONTINUE_PROCESS]);
+      w.tell({ kind: 'continue_process.done' }).probeOk();
+      expect(w.acts()).toEqual([CONTINUE_PROCESS]);
+    });
+
+    test.each(ENDS)('is given up after $kind once as many probes fail anew', (end) => {
+      const w = left().tell(end).probeFails(2);
+      expect(w.acts()).toEqual([]);
+      expect(w.probeFails(1).acts()).toEqual([GIVE_UP]);
+      expect(w.probeFails(5).acts()).toEqual([GIVE_UP]);
+    });
+  });
+
+  test('is let run after a pause whose end comes before the backoff of its restart', () => {
+    const policy = { restart: { backoff: { initial: MINUTE, max: MINUTE } } };
+    const w = world({ policy }).exits().restartDone(200).connected();
+    w.tell({ kind: 'acts.paused' }).suspended(200);
+    w.tell({ kind: 'continue_process.skipped' }).lost().forget().probeFails(3);
+    expect(w.watchdog.server.health()).toBe('unresponsive');
+    expect(w.acts()).toEqual([]);
+    w.forget().tell({ kind: 'acts.resumed' }).suspended(200).advance(MINUTE);
+    expect(w.acts()).toEqual([CONTINUE_PROCESS]);
   });
 
   test('is only spoken of where the process is never touched', () => {
