@@ -136,15 +136,16 @@ function withoutParts(runs: readonly RunEnd[]): readonly RunEnd[] {
     if (ofSession === undefined) bySession.set(run.session.id, [run]);
     else ofSession.push(run);
   }
-  return runs.filter(({ session, time: at }) => {
+  return runs.filter((run) => {
+    const { session } = run;
     const above = session.parentID === undefined ? [] : (bySession.get(session.parentID) ?? []);
-    const end = Date.parse(at);
-    return !above.some((run) => {
-      const parentsEnd = Date.parse(run.time);
-      return end <= parentsEnd && end >= parentsEnd - (run.tookMs ?? 0);
-    });
+    const began = beginOf(run);
+    // Its end tells nothing: where a restart cuts both runs, the line of its parent may come first.
+    return !above.some((parent) => beginOf(parent) <= began && began <= Date.parse(parent.time));
   });
 }
+
+const beginOf = ({ time: endedAt, tookMs = 0 }: RunEnd) => Date.parse(endedAt) - tookMs;
 
 /** What went wrong first, then what cost most. */
 function notable(runs: readonly RunEnd[]): RunEnd[] {

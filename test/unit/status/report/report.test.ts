@@ -201,10 +201,10 @@ it('markdown says the same in lists', () => {
 });
 
 it('a subagent’s cost is counted once, with that of its parent', () => {
-  const ended = (minute: number, sessionID: string, fields: object) =>
+  const ended = (minute: number, sessionID: string, fields: object, ms = 0) =>
     JSON.stringify({
       level: 'info',
-      time: new Date(START + minute * 60_000).toISOString(),
+      time: new Date(START + minute * 60_000 + ms).toISOString(),
       event: 'session.ended',
       msg: '',
       sessionID,
@@ -212,12 +212,8 @@ it('a subagent’s cost is counted once, with that of its parent', () => {
       ...fields,
     });
   const below = ended(5, 'ses_below', { parentID: 'ses_child', costUsd: 1, tokens: 100 });
-  const child = ended(6, 'ses_child', {
-    parentID: 'ses_parent',
-    costUsd: 4,
-    tokens: 400,
-    tookMs: 120_000,
-  });
+  const ofChild = { parentID: 'ses_parent', costUsd: 4, tokens: 400, tookMs: 120_000 };
+  const child = ended(6, 'ses_child', ofChild);
   const parent = ended(7, 'ses_parent', { costUsd: 5, tokens: 500, tookMs: 300_000 });
   const title = (...lines: string[]) =>
     textReport(reported(lines), 160)
@@ -225,6 +221,9 @@ it('a subagent’s cost is counted once, with that of its parent', () => {
       .find((row) => row.startsWith('Runs'));
   expect(title(below, child, parent)).toBe('Runs: 3; 3 completed; $5.00, 500 tokens');
   expect(title(below, child)).toBe('Runs: 2; 2 completed; $4.00, 400 tokens');
+  // A restart cuts both: the line of the parent may come first.
+  const cut = ended(7, 'ses_child', ofChild, 1);
+  expect(title(parent, cut)).toBe('Runs: 2; 2 completed; $5.00, 500 tokens');
   // The person went on with the subagent's session after its parent's run.
   const later = ended(30, 'ses_child', { costUsd: 2, tokens: 200, tookMs: 60_000 });
   expect(title(below, child, parent, later)).toBe('Runs: 4; 4 completed; $7.00, 700 tokens');
