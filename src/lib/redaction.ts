@@ -5,7 +5,7 @@
 
 export const MASK = '[secret]';
 
-/** Something that holds a secret and gives it only on request. */
+/** Something that holds a secret and gives it only on request. An empty text means that there is none yet. */
 export interface Revealable {
   reveal(): string;
 }
@@ -76,14 +76,22 @@ export interface Redactor {
 }
 
 export function createRedactor(secrets: readonly Revealable[], bounds: Bounds = BOUNDS): Redactor {
-  // Longest first: if one form contains another, all of it is masked.
-  const needles = [...new Set(secrets.flatMap((secret) => formsOf(secret.reveal())))].sort(
-    (a, b) => b.length - a.length,
-  );
+  let revealed: readonly string[] = [];
+  let needles: readonly string[] = [];
+  /** Asks the secrets each time: a password may be learned, or change, while we run. */
+  const needlesNow = () => {
+    const now = secrets.map((secret) => secret.reveal());
+    if (now.some((value, index) => value !== revealed[index])) {
+      revealed = now;
+      // Longest first: if one form contains another, all of it is masked.
+      needles = [...new Set(now.flatMap(formsOf))].sort((a, b) => b.length - a.length);
+    }
+    return needles;
+  };
 
   const text = (value: string, limit = bounds.string): string => {
     let result = value.slice(0, MAX_SCRUBBED);
-    for (const needle of needles) result = result.replaceAll(needle, MASK);
+    for (const needle of needlesNow()) result = result.replaceAll(needle, MASK);
     result = maskSecrets(result);
     if (result.length <= limit && value.length <= MAX_SCRUBBED) return result;
     // Do not cut through a surrogate pair.

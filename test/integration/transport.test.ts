@@ -62,6 +62,19 @@ describe('a request', () => {
     expect(headers).not.toHaveProperty('accept-encoding');
   });
 
+  it('shows no password that it learned late, where the answer repeats it', async () => {
+    let password: string | undefined;
+    const transport = open({ password: () => password });
+    const path = server.path('fails with words');
+    expect(await failure(transport.json({ path }))).toMatchObject({
+      detail: '{"message":"no room"}',
+    });
+    password = 'no room';
+    expect(await failure(transport.json({ path }))).toMatchObject({
+      detail: '{"message":"[secret]"}',
+    });
+  });
+
   it('goes to 127.0.0.1 where the URL says localhost', async () => {
     const transport = open({ url: `http://localhost:${server.port}/` });
     expect(transport.url).toBe(`http://localhost:${server.port}`);

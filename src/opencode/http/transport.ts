@@ -109,14 +109,17 @@ export class Transport {
     this.#base = new URL(this.url);
     this.#prefix = this.#base.pathname.replace(/\/+$/, '');
     const reveal = typeof password === 'function' ? password : () => password;
+    // An answer may repeat the password that came with its request.
+    let sent = '';
     this.#credentials = (): Record<string, string> => {
       const secret = reveal();
       if (!secret) return {};
+      sent = secret;
       const token = Buffer.from(`${username}:${secret}`, 'utf8').toString('base64');
       return { authorization: `Basic ${token}` };
     };
     this.#authorise = authorise;
-    this.#redactor = createRedactor(password ? [{ reveal: () => reveal() ?? '' }] : []);
+    this.#redactor = createRedactor([{ reveal: () => sent }]);
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     setMaxListeners(0, this.#closing.signal);

@@ -42,6 +42,16 @@ describe('redaction', () => {
     expect(redactor.text(text)).toBe(shown);
   });
 
+  it('finds a secret that is learned, or changes, while we run', () => {
+    let password = '';
+    const learning = createRedactor([secret, { reveal: () => password }]);
+    expect(learning.text('correct horse')).toBe('correct horse');
+    password = 'correct horse';
+    expect(learning.text('correct horse')).toBe('[secret]');
+    password = 'battery staple';
+    expect(learning.text('battery staple, hunter2 "+/?')).toBe('[secret], [secret]');
+  });
+
   it('masks by name what is named like a secret, and not what only tells where it is', () => {
     expect(
       redactor.value({
