@@ -1,5 +1,6 @@
 /** The library of opencode-watchdog: the safe driver, with what it needs to find and start opencode on this machine. */
 import { makePassword, readMadePassword } from './config/made-password.js';
+import { passwordFinder } from './config/service-registration.js';
 import { SystemClock } from './lib/clock.js';
 import { serverStateDir } from './lib/state-dir.js';
 import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.js';
@@ -51,6 +52,8 @@ export class OpencodeDriver extends Driver {
     } = options;
     const { authorise } = new PasswordGuard({ url, command, clock, caller: 'command' });
     const given = () => passwordOf(options);
+    // OpenCode's background service may register one later, or again.
+    const findRegistered = passwordFinder(process.env, url);
     // Another process may make one later, for a server that it starts.
     let made: string | undefined;
     const findMade = () => {
@@ -66,7 +69,7 @@ export class OpencodeDriver extends Driver {
       findBinary: () => checkBinary(command, process.env, process.cwd()),
       startServer: (signal) => startServer(this.url, command, options, makesOne, signal),
       ...options,
-      password: () => given() ?? findMade(),
+      password: () => given() ?? findRegistered()?.reveal() ?? findMade(),
     });
   }
 

@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import type * as z from 'zod';
-import { MASK } from '../lib/redaction.js';
+import { MASK, type Revealable } from '../lib/redaction.js';
 import { suggest } from '../lib/suggest.js';
 import { readSecrets, readWebhookUrls, type Secrets } from './credentials.js';
 import { crossCheck } from './cross-checks.js';
@@ -62,6 +62,7 @@ export interface LoadedConfig {
   passwordIsMade?: true;
   /**
    * Finds the password of OpenCode's background service in its present registration: it may register later, or again.
+   * Set if nobody gave a password.
    */
   findPassword?: () => Secret | undefined;
   config: Config;
@@ -117,11 +118,8 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     origins.set('server.url', first ? `file ${first.file}` : 'default of OpenCode’s service');
   }
   const service = services.find((each) => isServiceAt(each, config.server.url));
-  const isService = config.server.control === 'service' || service !== undefined;
   const findPassword =
-    secrets.password === undefined && isService
-      ? passwordFinder(env, config.server.url)
-      : undefined;
+    secrets.password === undefined ? passwordFinder(env, config.server.url) : undefined;
   if (secrets.password === undefined && service) {
     if (service.password) secrets.password = service.password;
     origins.set('server.password', `file ${service.file}`);
@@ -183,11 +181,12 @@ function trustedPart(
 }
 
 /** Everything that no output may show, for the log's redaction. Webhook URLs carry their token in the path. */
-export function secretsOf({ config, secrets }: LoadedConfig): Secret[] {
+export function secretsOf({ config, secrets, findPassword }: LoadedConfig): Revealable[] {
   const webhooks = config.notify.webhooks.flatMap(({ url }) =>
     url === undefined ? [] : new Secret(url),
   );
-  return [...Object.values(secrets), ...webhooks];
+  const registered = findPassword && { reveal: () => findPassword()?.reveal() ?? '' };
+  return [...Object.values(secrets), ...(registered ? [registered] : []), ...webhooks];
 }
 
 function isOverridden(entry: Entry, source: Source, sources: readonly Source[]): boolean {

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { loadConfig } from '../../../src/config/load.js';
+import { loadConfig, secretsOf } from '../../../src/config/load.js';
+import { createRedactor } from '../../../src/lib/redaction.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'watchdog-service-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -50,4 +51,16 @@ it('is that of another channel, too, where the URL leads to it; the release goes
 it('is none where its registration cannot be read', () => {
   writeFileSync(join(folder, 'opencode', 'service.json'), '{"url": ');
   expect(load(SERVICE)).toEqual(['http://127.0.0.1:49374', undefined]);
+});
+
+it('is found, and its password masked, by a daemon that was there before it', () => {
+  rmSync(join(folder, 'opencode'), { recursive: true });
+  const url = 'http://127.0.0.1:50003';
+  const loaded = loadConfig({ env: { ...env, OPENCODE_API_URL: url }, cwd: folder });
+  mkdirSync(join(folder, 'opencode'));
+  const registration = JSON.stringify({ id: 'svc-3', url, password: 'registered late' });
+  writeFileSync(join(folder, 'opencode', 'service.json'), registration);
+  expect(loaded.findPassword?.()?.reveal()).toBe('registered late');
+  const redactor = createRedactor(secretsOf(loaded));
+  expect(redactor.text('registered late is wrong')).toBe('[secret] is wrong');
 });

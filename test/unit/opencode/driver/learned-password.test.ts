@@ -45,16 +45,36 @@ it.each([
   }
 });
 
-it('one that OpenCode’s background service registers, in a command', async () => {
-  const file = join(folder, 'config.yaml');
-  write(file, JSON.stringify({ server: { url: server.url, control: 'service' } }));
-  const code = await drive({ config: file }, async ({ driver }) => {
+/** As OpenCode's background service does when it starts. */
+function register(): void {
+  const registration = { id: 'svc-1', url: server.url, password: PASSWORD };
+  write(join(folder, 'opencode', 'service.json'), JSON.stringify(registration));
+}
+/** A registration is read once a second. */
+const seen = { timeout: 10_000, interval: 100 };
+
+it.each(['service', 'auto'])(
+  'one that OpenCode’s background service registers, in a command, with control %s',
+  async (control) => {
+    const file = join(folder, 'config.yaml');
+    write(file, JSON.stringify({ server: { url: server.url, control } }));
+    const code = await drive({ config: file }, async ({ driver }) => {
+      await expect(driver.assertUp()).rejects.toMatchObject({ kind: 'unauthorized' });
+      register();
+      await vi.waitFor(() => driver.assertUp(), seen);
+      return 0;
+    });
+    expect(code).toBe(0);
+  },
+);
+
+it('one that OpenCode’s background service registers, in a program', async () => {
+  const driver = new OpencodeDriver({ url: server.url });
+  try {
     await expect(driver.assertUp()).rejects.toMatchObject({ kind: 'unauthorized' });
-    const registration = { id: 'svc-1', url: server.url, password: PASSWORD };
-    write(join(folder, 'opencode', 'service.json'), JSON.stringify(registration));
-    // A registration is read once a second.
-    await vi.waitFor(() => driver.assertUp(), { timeout: 10_000, interval: 100 });
-    return 0;
-  });
-  expect(code).toBe(0);
+    register();
+    await vi.waitFor(() => driver.assertUp(), seen);
+  } finally {
+    await driver.close();
+  }
 });
