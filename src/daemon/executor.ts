@@ -86,9 +86,16 @@ export interface ExecutorOptions {
   gatherEvidence?(reason: RestartReason): Promise<void>;
 }
 
+interface Continuation {
+  withdraw: AbortController;
+  /** Settles when it is over; undefined while it waits for its turn. */
+  over?: Promise<unknown>;
+}
+
 export class Executor {
   readonly #o: ExecutorOptions;
   readonly #aborts = new Map<string, AbortController>();
+  readonly #continuations = new Map<string, Continuation>();
   readonly #abortSlots = new Semaphore(MAX_ABORTS);
   readonly #promptSlots = new Semaphore(MAX_PROMPTS);
   readonly #running = new Set<Promise<void>>();
@@ -160,7 +167,7 @@ export class Executor {
       case 'dispose':
         return this.#dispose(act);
       case 'continue':
-        return this.#inTurn(act, () => this.#continue(act));
+        return this.#continue(act);
       case 'reject':
         return this.#inTurn(act, () => this.#reject(act));
     }
@@ -188,6 +195,7 @@ export class Executor {
     const withdraw = new AbortController();
     this.#aborts.set(sessionID, withdraw);
     try {
+      if (act.reason === 'manual') await this.#endContinuation(sessionID);
       const end = await this.#abortSlots.take(async () => {
         this.#stopping.signal.throwIfAborted();
         if (this.#isLeft(act)) return undefined;
@@ -239,6 +247,32 @@ export class Executor {
   }
 
   async #continue(act: Extract<Act, { act: 'continue' }>): Promise<void> {
+    const continuation: Continuation = { withdraw: new AbortController() };
+    this.#continuations.set(act.sessionID, continuation);
+    try {
+      await this.#inTurn(act, () => {
+        const over = this.#sendPrompt(act, continuation.withdraw.signal);
+        continuation.over = over;
+        return over;
+      });
+    } finally {
+      if (this.#continuations.get(act.sessionID) === continuation) {
+        this.#continuations.delete(act.sessionID);
+      }
+    }
+  }
+
+  /**
+   * A person wants the session aborted. A prompt that is not sent yet is not sent any more. If it is sent, its run has
+   * begun when this settles, and can be aborted.
+   */
+  async #endContinuation(sessionID: string): Promise<void> {
+    const continuation = this.#continuations.get(sessionID);
+    continuation?.withdraw.abort();
+    await continuation?.over;
+  }
+
+  async #sendPrompt(act: Extract<Act, { act: 'continue' }>, withdrawn: AbortSignal): Promise<void> {
     const { client, clock, observe, config } = this.#o;
     const { sessionID, directory, model, agent, lastMessageID, cutMessageID } = act;
     const end = await continueSession(client, clock, {
@@ -252,6 +286,7 @@ export class Executor {
       ...(cutMessageID === undefined ? {} : { cutMessageID }),
       timeoutMs: Math.max(config.abort.verifyTimeout, CONTINUE_BEGINS_MS),
       signal: this.#stopping.signal,
+      withdrawn,
     });
     const of = { at: clock.now(), sessionID, ...(model === undefined ? {} : { model }) };
     if (end.outcome === 'started') observe({ kind: 'continue.done', ...of });

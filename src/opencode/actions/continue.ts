@@ -27,6 +27,8 @@ export interface ContinueRequest {
   /** How long reading the session may take, and after that how long its run may take to begin. */
   timeoutMs: number;
   signal: AbortSignal;
+  /** The session must not go on any more. Once the prompt is sent, it is too late for that. */
+  withdrawn?: AbortSignal;
 }
 
 export type ContinueOutcome =
@@ -40,7 +42,9 @@ export async function continueSession(
   clock: Clock,
   request: ContinueRequest,
 ): Promise<ContinueOutcome> {
-  const { sessionID, directory, prompt, model, agent, timeoutMs, signal } = request;
+  const { sessionID, directory, prompt, model, agent, timeoutMs, signal, withdrawn } = request;
+  const untilSent = withdrawn === undefined ? signal : AbortSignal.any([signal, withdrawn]);
+  let isSent = false;
   const failed = (error: string): ContinueOutcome => ({ outcome: 'failed', error });
   const readBy = clock.now() + timeoutMs;
   // Nothing is sent yet, and a server that was just restarted may be busy, so it is asked again.
@@ -50,21 +54,21 @@ export async function continueSession(
         return await ask();
       } catch (error) {
         if (!isLate(error) || clock.now() >= readBy) throw error;
-        await sleep(clock, CHECK_EVERY_MS, signal);
+        await sleep(clock, CHECK_EVERY_MS, untilSent);
       }
     }
   };
   try {
-    const session = await patiently(() => client.session(sessionID, directory, signal));
+    const session = await patiently(() => client.session(sessionID, directory, untilSent));
     if (session === null) return failed('there is no such session any more');
     // A daemon that has just started may not know yet that it is a subagent.
     if (session.parentID !== undefined) {
       return { outcome: 'superseded', error: 'it is a subagent, which its parent sets to work' };
     }
-    if ((await patiently(() => client.statuses(directory, signal))).has(sessionID)) {
+    if ((await patiently(() => client.statuses(directory, untilSent))).has(sessionID)) {
       return { outcome: 'superseded', error: 'somebody else set it to work meanwhile' };
     }
-    const last = await patiently(() => client.lastMessage(sessionID, directory, signal));
+    const last = await patiently(() => client.lastMessage(sessionID, directory, untilSent));
     const before = last?.id;
     const { lastMessageID, cutMessageID, onlyIfOpen = false } = request;
     // opencode's ids grow with time.
@@ -93,6 +97,8 @@ export async function continueSession(
         return undefined;
       }
     };
+    untilSent.throwIfAborted();
+    isSent = true;
     await unlessLate(client.prompt(sessionID, directory, says, signal));
     do {
       const seen = await unlessLate(hasBegun(client, request, before));
@@ -104,6 +110,9 @@ export async function continueSession(
     );
   } catch (error) {
     if (signal.aborted) throw error;
+    if (!isSent && withdrawn?.aborted) {
+      return { outcome: 'superseded', error: 'a person wants the session aborted' };
+    }
     return failed(messageOf(error));
   }
 }

@@ -180,10 +180,14 @@ export class Parking {
     return true;
   }
 
-  /** Somebody uses the session, or deletes it. Our own prompts do not count. */
+  /**
+   * Somebody uses the session, deletes it or wants it aborted. A prompt or a run that comes while we have asked it to go
+   * on may be our own, so it does not count.
+   */
   usedBy(sessionID: string, end: Exclude<ParkedEnd, 'continued'>): void {
     const parked = this.#parked.get(sessionID);
-    if (parked?.phase === 'waits') this.#end(parked, end);
+    if (parked === undefined || (parked.phase === 'asked' && end === 'superseded')) return;
+    this.#end(parked, end);
   }
 
   /** A step of the session has finished. If it was a trial, the provider works. */

@@ -61,6 +61,8 @@ class World {
   act: (signal: AbortSignal) => Promise<void> = async () => {};
   /** Held back until this settles. */
   answer: Promise<void> | undefined;
+  /** The run of a prompt begins when this settles. */
+  promptTakes: Promise<void> | undefined;
   abortWorks = true;
   rejectWorks = true;
   probe: ProbeResult = { kind: 'failed', failure: 'refused', error: 'could not connect' };
@@ -82,7 +84,11 @@ class World {
       },
       probe: async () => this.probe,
       lastMessage: async () => undefined,
-      prompt: async () => {},
+      prompt: async (sessionID: string) => {
+        this.did.push(`prompt ${sessionID}`);
+        await this.promptTakes;
+        if (sessionID === 'ses_1') this.status = { type: 'busy' };
+      },
       rejectRequest: async () => {
         this.did.push('reject');
         if (!this.rejectWorks) throw new Error('did not answer within 3000 ms');
@@ -441,6 +447,65 @@ describe('an act that waits for its turn', () => {
     expect(world.logged).toMatchObject([
       { event: 'act.skipped', fields: { act, because: 'paused' } },
     ]);
+  });
+});
+
+describe('an abort that a person asks for', () => {
+  const MANUAL: Act = { ...ABORT, reason: 'manual', expect: 'active' };
+  const held = () => {
+    const world = new World();
+    world.status = undefined;
+    let release = () => {};
+    world.answer = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    return { world, release };
+  };
+
+  it('takes back a prompt to go on that is not sent yet', async () => {
+    const { world, release } = held();
+    world.executor.do(CONTINUE);
+    await settle();
+    world.executor.do(MANUAL);
+    release();
+    await world.clock.advance(1_000);
+    expect(world.did).toEqual([]);
+    expect(world.seen).toMatchObject([
+      { kind: 'continue.failed', superseded: true },
+      { kind: 'abort.withdrawn', seen: 'idle' },
+    ]);
+  });
+
+  it('takes back a prompt that waits for its turn, without waiting for it', async () => {
+    const { world, release } = held();
+    for (let i = 2; i < MAX_PROMPTS + 2; i += 1)
+      world.executor.do({ ...CONTINUE, sessionID: `ses_${i}` });
+    world.executor.do(CONTINUE);
+    await settle();
+    world.answer = undefined;
+    world.executor.do(MANUAL);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'abort.withdrawn', seen: 'idle' }]);
+    release();
+    await world.clock.advance(40_000);
+    expect(world.did.filter((each) => each === 'prompt ses_1')).toEqual([]);
+    expect(world.seen).toContainEqual(
+      expect.objectContaining({ kind: 'continue.failed', sessionID: 'ses_1', superseded: true }),
+    );
+  });
+
+  it('ends the run of a prompt that is sent already', async () => {
+    const { world, release } = held();
+    world.promptTakes = world.answer;
+    world.answer = undefined;
+    world.executor.do(CONTINUE);
+    await settle();
+    world.executor.do(MANUAL);
+    await settle();
+    release();
+    await world.clock.advance(1_000);
+    expect(world.did).toEqual(['prompt ses_1', 'abort']);
+    expect(world.kinds()).toEqual(['continue.done', 'abort.done']);
   });
 });
 

@@ -122,6 +122,35 @@ test('a prompt that is answered too late may have been taken', async () => {
   expect(server.prompts).toHaveLength(2);
 });
 
+test('one that is withdrawn while it is read is not prompted, and ends at once', async () => {
+  const server = new Server();
+  server.lateAnswers = Number.POSITIVE_INFINITY;
+  const clock = new FakeClock();
+  const withdraw = new AbortController();
+  const end = continueSession(server, clock, {
+    sessionID: 'ses',
+    directory: '/p',
+    prompt: 'continue',
+    timeoutMs: 1_000,
+    signal: new AbortController().signal,
+    withdrawn: withdraw.signal,
+  });
+  await clock.advance(250);
+  withdraw.abort();
+  expect(await end).toMatchObject({ outcome: 'superseded' });
+  expect(server.prompts).toEqual([]);
+});
+
+test('one that is withdrawn once its prompt is sent begins', async () => {
+  const server = new Server();
+  const withdraw = new AbortController();
+  server.onPrompt = async () => {
+    withdraw.abort();
+    server.isBusy = true;
+  };
+  expect(await ask(server, { withdrawn: withdraw.signal })).toEqual({ outcome: 'started' });
+});
+
 test('a prompt that is refused has failed at once', async () => {
   const server = new Server();
   server.onPrompt = () => Promise.reject(new Error('answered 500'));

@@ -162,6 +162,14 @@ describe('a parked run', () => {
     expect(continues(w)).toEqual(['s']);
   });
 
+  test('is let go when a person aborts it while it is being told to go on, and is not told again', () => {
+    const w = spent(world({ policy: on() })).advance(HOUR + 5 * SECOND);
+    w.tell({ kind: 'abort.requested', sessionID: 's', by: 'command' });
+    w.tell({ kind: 'continue.failed', sessionID: 's', error: 'answered 500' }).advance(HOUR);
+    expect(unparked(w)).toEqual(['s let_go']);
+    expect(continues(w)).toEqual(['s']);
+  });
+
   test('is tried three times where the server does not take the prompt, and let go', () => {
     const w = spent(world({ policy: on() })).advance(HOUR + 5 * SECOND);
     for (let tries = 0; tries < 3; tries += 1) {
