@@ -12,7 +12,7 @@ import { RecognisingApi } from './opencode/recognising-api.js';
 import { createControl } from './process/control/auto.js';
 import { checkBinary } from './process/identity/binary.js';
 import { PasswordGuard } from './process/identity/password-guard.js';
-import { acquireLock, type Lock, LockHeldError, watchedWords } from './process/lock.js';
+import { startUnderLock } from './process/server/start-under-lock.js';
 
 export type { BatchOptions, BatchResult, BatchTask } from './opencode/driver/batch.js';
 export {
@@ -60,14 +60,15 @@ export class OpencodeDriver extends Driver {
       made ??= readMadePassword(process.env, url)?.reveal();
       return made;
     };
-    const makesOne = () => {
+    const makeOne = () => {
       made ??= makePassword(process.env, url).reveal();
       return made;
     };
     super({
       authorise,
       findBinary: () => checkBinary(command, process.env, process.cwd()),
-      startServer: (signal) => startServer(this.url, command, options, makesOne, signal),
+      startServer: (signal) =>
+        startServer(this.url, command, options, { findMade, makeOne }, signal),
       ...options,
       password: () => given() ?? findRegistered()?.reveal() ?? findMade(),
     });
@@ -100,69 +101,66 @@ function passwordOf({ password }: OpencodeDriverOptions): string | undefined {
 }
 
 /** Starts a server as the daemon would, and leaves it running. @throws DriverError */
-async function startServer(...start: Parameters<typeof startLocked>): Promise<void> {
-  const [url, , { clock = new SystemClock() }] = start;
-  const { env } = process;
-  let lock: Lock | undefined;
-  try {
-    // Where a daemon watches the server, that daemon starts it.
-    lock = await acquireLock({ url, env, stateDir: serverStateDir(env, url), clock });
-    await startLocked(...start);
-  } catch (cause) {
-    if (cause instanceof DriverError) throw cause;
-    const says = cause instanceof LockHeldError ? `${watchedWords(cause)}.` : messageOf(cause);
-    throw new DriverError('unreachable', says, { cause });
-  } finally {
-    lock?.release();
-  }
-}
-
-async function startLocked(
+async function startServer(
   url: string,
   command: readonly string[],
   options: OpencodeDriverOptions,
-  makesPassword: () => string,
+  passwords: { findMade(): string | undefined; makeOne(): string },
   signal: AbortSignal = new AbortController().signal,
 ): Promise<void> {
-  const { username, onNotice, clock = new SystemClock() } = options;
+  const { onNotice, clock = new SystemClock(), startTimeoutMs = START_TIMEOUT_MS } = options;
+  const { env } = process;
+  const stateDir = serverStateDir(env, url);
   const given = passwordOf(options);
-  const password = given ?? makesPassword();
-  const credentials = { ...(username !== undefined && { username }), password };
-  const binary = await checkBinary(command, process.env, process.cwd());
-  if (!binary.found) throw new DriverError('binary_not_found', binary.error);
+  const named = options.username === undefined ? {} : { username: options.username };
   const guard = new PasswordGuard({ url, command, clock, caller: 'daemon' });
   const { authorise } = guard;
-  const client = new RecognisingApi({ url, ...credentials, clock, authorise });
-  const { control } = await createControl(
-    {
-      mode: 'spawn',
-      url,
-      command,
-      directory: options.serverDirectory ?? process.cwd(),
-      env: process.env,
-      ...credentials,
-      passwordIsMade: given === undefined,
-      startTimeoutMs: options.startTimeoutMs ?? START_TIMEOUT_MS,
-      stopGraceMs: STOP_GRACE_MS,
-      stateDir: serverStateDir(process.env, url),
-      clock,
-      deps: {
-        async isHealthy(probeSignal) {
-          return isHealthy(client, probeSignal);
+  const password = () => given ?? passwords.findMade();
+  const client = new RecognisingApi({ url, ...named, password, clock, authorise });
+  const isHealthyNow = (probeSignal: AbortSignal) => isHealthy(client, probeSignal);
+
+  async function start(): Promise<void> {
+    const binary = await checkBinary(command, env, process.cwd());
+    if (!binary.found) throw new DriverError('binary_not_found', binary.error);
+    const { control } = await createControl(
+      {
+        mode: 'spawn',
+        url,
+        command,
+        directory: options.serverDirectory ?? process.cwd(),
+        env,
+        ...named,
+        password: given ?? passwords.makeOne(),
+        passwordIsMade: given === undefined,
+        startTimeoutMs,
+        stopGraceMs: STOP_GRACE_MS,
+        stateDir,
+        clock,
+        deps: {
+          isHealthy: isHealthyNow,
+          onExit: () => {},
+          onSuspended: () => {},
+          onOutput: () => {},
+          onNotice: (_level, message) => onNotice?.(message),
         },
-        onExit: () => {},
-        onSuspended: () => {},
-        onOutput: () => {},
-        onNotice: (_level, message) => onNotice?.(message),
       },
-    },
-    signal,
-  );
-  guard.follow(control);
+      signal,
+    );
+    guard.follow(control);
+    try {
+      await control.start(signal);
+    } finally {
+      await control.dispose('leave');
+    }
+  }
+
   try {
-    await control.start(signal);
+    const lock = { url, env, stateDir, clock, ...(onNotice && { onWait: onNotice }) };
+    await startUnderLock({ lock, isHealthy: isHealthyNow, startTimeoutMs, signal, start });
+  } catch (cause) {
+    if (cause instanceof DriverError) throw cause;
+    throw new DriverError('unreachable', messageOf(cause), { cause });
   } finally {
-    await control.dispose('leave');
     await client.close();
   }
 }

@@ -10,13 +10,13 @@ import { messageOf } from '../opencode/http/errors.js';
 import type { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import { createControl } from '../process/control/auto.js';
 import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
-import { LockHeldError, watchedWords } from '../process/lock.js';
+import { startUnderLock } from '../process/server/start-under-lock.js';
 import { time } from '../telemetry/number-text.js';
 import {
   apiFor,
   controlOptions,
   ensurePassword,
-  lockServer,
+  lockOptions,
   onceDeps,
   startRefusal,
 } from './server.js';
@@ -138,32 +138,29 @@ async function start(
   client: RecognisingDriverApi,
   clock: SystemClock,
 ): Promise<string | undefined> {
-  try {
-    const lock = await lockServer(loaded, clock);
-    try {
-      return await startLocked(loaded, client, clock);
-    } finally {
-      lock.release();
-    }
-  } catch (error) {
-    return error instanceof LockHeldError ? watchedWords(error) : messageOf(error);
-  }
-}
-
-async function startLocked(
-  loaded: ReturnType<typeof loadForCommand>,
-  client: RecognisingDriverApi,
-  clock: SystemClock,
-): Promise<undefined> {
-  complain(`starting ${loaded.config.server.command.join(' ')} …`);
+  const { command, startTimeout } = loaded.config.server;
   const { signal } = new AbortController();
-  const options = { ...controlOptions(loaded, clock, onceDeps(client)), mode: 'spawn' as const };
-  const { control } = await createControl(options, signal);
+  const deps = onceDeps(client);
   try {
-    await control.start(signal);
+    await startUnderLock({
+      lock: lockOptions(loaded, clock),
+      isHealthy: deps.isHealthy,
+      startTimeoutMs: startTimeout,
+      signal,
+      async start() {
+        complain(`starting ${command.join(' ')} …`);
+        const options = { ...controlOptions(loaded, clock, deps), mode: 'spawn' as const };
+        const { control } = await createControl(options, signal);
+        try {
+          await control.start(signal);
+        } finally {
+          await control.dispose('leave');
+        }
+      },
+    });
     return undefined;
-  } finally {
-    await control.dispose('leave');
+  } catch (error) {
+    return messageOf(error);
   }
 }
 

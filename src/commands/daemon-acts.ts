@@ -3,10 +3,10 @@ import type { LoadedConfig } from '../config/load.js';
 import { SystemClock, sleep } from '../lib/clock.js';
 import { serverKey } from '../lib/state-dir.js';
 import { createControl } from '../process/control/auto.js';
-import { LockHeldError } from '../process/lock.js';
+import { LockHeldError, underLock } from '../process/lock.js';
 import { LONGEST_VERIFY_MS } from '../watchdog/server/answer-times.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
-import { apiFor, controlOptions, lockServer, onceDeps } from './server.js';
+import { apiFor, controlOptions, lockOptions, onceDeps } from './server.js';
 import { complain, EXIT, type ExitCode, ExitError, loadToAct, printJson } from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 
@@ -150,15 +150,16 @@ async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
   }
   const clock = new SystemClock();
   try {
-    const lock = await lockServer(loaded, clock);
-    try {
-      return await restartLocked(loaded, clock);
-    } finally {
-      lock.release();
-    }
+    const lock = lockOptions(loaded, clock);
+    const waitMs = loaded.config.server.startTimeout;
+    return await underLock({ ...lock, caller: 'command', waitMs }, () =>
+      restartLocked(loaded, clock),
+    );
   } catch (error) {
     if (!(error instanceof LockHeldError)) throw error;
-    const { pid } = error;
+    const { pid, caller, message } = error;
+    if (caller === 'command')
+      return { ok: false, says: `the server was not restarted: ${message}` };
     const { listen } = loaded.config.status;
     const says = `the server was not restarted: opencode-watchdog (pid ${pid}) watches it, and cannot be asked at ${listen} (status.listen). Give that daemon an address there, or stop it`;
     return { ok: false, says };

@@ -28,12 +28,12 @@ import { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { whyMissing } from '../process/identity/binary.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
-import { type Lock, LockHeldError } from '../process/lock.js';
+import { acquireLock, type Lock, LockHeldError } from '../process/lock.js';
 import { Recorder } from '../recording/recorder.js';
 import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { copyPolicy } from '../watchdog/policy.js';
 import { refuseUnknownEvents } from './notify.js';
-import { controlOptions, ensurePassword, lockServer, serverUser } from './server.js';
+import { controlOptions, ensurePassword, lockOptions, serverUser } from './server.js';
 import {
   type ConfigOptions,
   complain,
@@ -215,7 +215,9 @@ async function lockToAct(loaded: LoadedConfig, clock: SystemClock): Promise<Lock
   const { config } = loaded;
   if (config.dryRun || config.server.control === 'observe') return undefined;
   try {
-    return await lockServer(loaded, clock);
+    // A command that starts the server now is done within this time, and the daemon then finds the server.
+    const waitMs = config.server.startTimeout;
+    return await acquireLock({ ...lockOptions(loaded, clock), waitMs });
   } catch (error) {
     if (error instanceof LockHeldError) throw new ExitError(EXIT.failed, error.message);
     throw error;

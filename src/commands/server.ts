@@ -11,7 +11,7 @@ import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
 import { findUser, type ServerUser } from '../process/identity/user.js';
-import { acquireLock, type Lock } from '../process/lock.js';
+import type { LockOptions } from '../process/lock.js';
 import { complain, EXIT, ExitError } from './shared.js';
 
 /** The guard of a command that acts once. The daemon's guard learns more from its control. */
@@ -57,8 +57,6 @@ export function apiFor(loaded: LoadedConfig, clock: Clock): RecognisingDriverApi
   return new RecognisingDriverApi({ url, api, ...credentials, clock, authorise });
 }
 
-type ServerConfig = Config['server'];
-
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 /** For a command that may start a server: if nobody gave a password, the server gets one of ours. */
@@ -74,14 +72,15 @@ export function ensurePassword(loaded: LoadedConfig): void {
 }
 
 /** Who starts a server that is not ours to start. */
-const STARTED_BY: Readonly<Record<Exclude<ServerConfig['control'], 'auto' | 'spawn'>, string>> = {
-  adopt: 'whoever started the server',
-  external: 'its own supervisor',
-  command: 'server.restartCommand',
-  docker: 'the container engine',
-  service: 'the next OpenCode client',
-  observe: 'somebody else',
-};
+const STARTED_BY: Readonly<Record<Exclude<Config['server']['control'], 'auto' | 'spawn'>, string>> =
+  {
+    adopt: 'whoever started the server',
+    external: 'its own supervisor',
+    command: 'server.restartCommand',
+    docker: 'the container engine',
+    service: 'the next OpenCode client',
+    observe: 'somebody else',
+  };
 
 /** Why a command may not start the server; undefined if it may. */
 export function startRefusal({ server, dryRun }: Config): string | undefined {
@@ -91,11 +90,11 @@ export function startRefusal({ server, dryRun }: Config): string | undefined {
   return `server.control is ${control}: ${STARTED_BY[control]} starts it, not this command`;
 }
 
-/** Makes this process the only one of ours that acts on the server's process. @throws LockHeldError */
-export function lockServer({ config }: LoadedConfig, clock: Clock): Promise<Lock> {
+/** The lock that makes this process the only one of ours that acts on the server's process. */
+export function lockOptions({ config }: LoadedConfig, clock: Clock): LockOptions {
   const { url } = config.server;
   const { env } = process;
-  return acquireLock({ url, env, stateDir: serverStateDir(env, url), clock });
+  return { url, env, stateDir: serverStateDir(env, url), clock, onWait: complain };
 }
 
 /** For a command that acts once and ends: it ignores what the process says meanwhile, and prints notices to stderr. */

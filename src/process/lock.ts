@@ -1,5 +1,6 @@
 /**
- * Keeps two daemons from watching one server: each daemon has a claim file, in directories for each server.
+ * Keeps two processes of ours from acting on one server: each has a claim file, in directories for each server. A daemon
+ * holds the lock as long as it runs, a command only until its act is done.
  *
  * One shared lock file cannot be taken over safely from a dead holder without a lock on the takeover itself: a daemon
  * that read "dead" a moment ago may remove the file of the next, living holder. So nobody removes a living daemon's
@@ -30,18 +31,20 @@ import type { ProcessTable } from './table/process-table.js';
 export class LockHeldError extends Error {
   override readonly name = 'LockHeldError';
   readonly pid: number;
-  constructor(pid: number, url: string, path: string) {
+  readonly caller: Caller;
+  constructor({ pid, caller, path }: Rival, url: string) {
     super(
-      `another opencode-watchdog (pid ${pid}) watches ${url} already (lock: ${path}): stop it, or use another server.url`,
+      caller === 'daemon'
+        ? `another opencode-watchdog (pid ${pid}) watches ${url} already (lock: ${path}): stop it, or use another server.url`
+        : `another command of opencode-watchdog (pid ${pid}) starts or restarts ${url} at this moment (lock: ${path}): try again when it has ended`,
     );
     this.pid = pid;
+    this.caller = caller;
   }
 }
 
-/** For whoever would start the server beside the process that holds the lock. */
-export function watchedWords({ pid }: LockHeldError): string {
-  return `opencode-watchdog (pid ${pid}) watches this server, and starts it`;
-}
+/** What holds the lock: a daemon for good, a command until its act is done. */
+export type Caller = 'daemon' | 'command';
 
 export interface Lock {
   /** The claim files, the best place first. */
@@ -54,6 +57,13 @@ export interface LockOptions {
   env: NodeJS.ProcessEnv;
   stateDir: string;
   clock: Clock;
+  /** Default: `daemon`. */
+  caller?: Caller;
+  /** How long a command that holds the lock is waited for. A daemon is not waited for. Default: 0. */
+  waitMs?: number;
+  /** Called once, with a sentence, when the wait begins. */
+  onWait?: (says: string) => void;
+  signal?: AbortSignal;
   table?: ProcessTable;
   /** For tests that hold several locks in one process. */
   pid?: number;
@@ -65,16 +75,35 @@ const claimSchema = z.object({
   bootId: z.string(),
   pidNamespace: z.string(),
   held: z.boolean(),
+  /** Version 0.1 does not write it, and only its daemons take the lock. */
+  caller: z.enum(['daemon', 'command']).default('daemon'),
 });
 type Claim = z.infer<typeof claimSchema>;
+type Rival = Claim & { path: string };
 
 /** Rivals decide within a few passes over the directory, but the machine may be slow. */
 const RIVAL_WAIT_MS = 5_000;
 const POLL_MS = 10;
+/** A command holds the lock for the seconds in which a server starts, so it is looked at less often. */
+const HELD_POLL_MS = 100;
+
+/**
+ * Does `act` while this process alone acts on the server.
+ * @throws LockHeldError, and what `act` throws
+ */
+export async function underLock<T>(options: LockOptions, act: () => Promise<T>): Promise<T> {
+  const lock = await acquireLock(options);
+  try {
+    return await act();
+  } finally {
+    lock.release();
+  }
+}
 
 /** @throws LockHeldError */
 export async function acquireLock(options: LockOptions): Promise<Lock> {
-  const { url, clock, pid = process.pid } = options;
+  const { url, clock, caller = 'daemon', waitMs = 0, signal, pid = process.pid } = options;
+  let { onWait } = options;
   const table = options.table ?? openProcessTable();
   const dirs = lockDirectories(options);
   const claim: Claim = {
@@ -83,6 +112,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
     bootId: bootId(),
     pidNamespace: procLink('/proc/self/ns/pid') ?? '',
     held: false,
+    caller,
   };
   const paths = writable(dirs, claim).map((dir) => join(dir, `${pid}.json`));
   const release = () => {
@@ -90,15 +120,29 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
   };
   let claimed = false;
   try {
-    const deadline = clock.now() + RIVAL_WAIT_MS;
+    const heldUntil = clock.now() + waitMs;
+    let deadline = clock.now() + RIVAL_WAIT_MS;
     for (;;) {
       // All directories are read: a rival with a full disk may have had to claim in another one.
       const rivals = (await Promise.all(dirs.map((dir) => living(dir, claim, table)))).flat();
       const holder = rivals.find((rival) => rival.held);
-      if (holder) throw new LockHeldError(holder.pid, url, holder.path);
+      if (holder) {
+        if (holder.caller === 'daemon' || clock.now() >= heldUntil) {
+          throw new LockHeldError(holder, url);
+        }
+        onWait?.(
+          `waiting for another command of opencode-watchdog (pid ${holder.pid}), which starts or restarts the server …`,
+        );
+        onWait = undefined;
+        release();
+        claimed = false;
+        await sleep(clock, HELD_POLL_MS, signal);
+        deadline = clock.now() + RIVAL_WAIT_MS;
+        continue;
+      }
       const [rival] = rivals;
       if (!rival && claimed) break;
-      if (rival && clock.now() >= deadline) throw new LockHeldError(rival.pid, url, rival.path);
+      if (rival && clock.now() >= deadline) throw new LockHeldError(rival, url);
       if (!rival) {
         write(paths, claim);
         claimed = true;
@@ -110,7 +154,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
         release();
         claimed = false;
       }
-      await sleep(clock, POLL_MS);
+      await sleep(clock, POLL_MS, signal);
     }
     write(paths, { ...claim, held: true });
     return { paths, release };
@@ -162,12 +206,8 @@ function write(paths: readonly string[], claim: Claim): void {
 }
 
 /** The claims of living daemons. Dead ones' claims are removed, which is safe: nobody writes another daemon's claim. */
-async function living(
-  dir: string,
-  own: Claim,
-  table: ProcessTable,
-): Promise<(Claim & { path: string })[]> {
-  const found: (Claim & { path: string })[] = [];
+async function living(dir: string, own: Claim, table: ProcessTable): Promise<Rival[]> {
+  const found: Rival[] = [];
   for (const name of namesIn(dir)) {
     if (!/^\d+\.json$/.test(name) || name === `${own.pid}.json`) continue;
     const claim = read(join(dir, name));

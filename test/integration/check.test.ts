@@ -125,7 +125,7 @@ it('a server that a daemon watches is left to that daemon', async () => {
   const lock = await acquireLock({ url, env, stateDir, clock: new SystemClock(), pid });
   ends.push(async () => lock.release());
   const checked = await runCli(['check', '--start', '--config', file], { env });
-  const says = `opencode-watchdog (pid ${pid}) watches this server, and starts it`;
+  const says = `opencode-watchdog (pid ${pid}) watches this server, so only that daemon starts it`;
   expect(checked.out).toContain(`FAIL  server     ${says}`);
   expect(checked.code).toBe(3);
   await drive({ config: file }, async ({ driver }) => {
