@@ -23,11 +23,16 @@ export function at(clock: Clock, expression: string, task: () => void): () => vo
   const calendar = cron.createTask(expression, () => {});
   const next = () => calendar.getNextRuns(1)[0]?.getTime() ?? Number.POSITIVE_INFINITY;
   let due = next();
+  let seen = clock.epoch();
   const arm = () =>
     clock.after(Math.min(due - clock.epoch(), LOOK_EVERY_MS), look, { unref: true });
   const look = () => {
-    const isDue = clock.epoch() >= due;
-    if (isDue) due = next();
+    const now = clock.epoch();
+    const isDue = now >= due;
+    // Where the clock was set back, the next time may be days before the one that is awaited. A correction by less than a
+    // look must not bring back a time that was served.
+    if (isDue || now < seen - LOOK_EVERY_MS) due = next();
+    seen = now;
     timer = arm();
     if (isDue) task();
   };

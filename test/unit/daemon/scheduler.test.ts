@@ -133,6 +133,24 @@ describe('a task at the times of a cron expression', () => {
     end();
   });
 
+  it('runs at the next of them after the clock was set back by days', () => {
+    const { times, end } = watched('0 14 * * *');
+    vi.advanceTimersByTime(10 * MINUTE);
+    suspend(-72 * HOUR);
+    vi.advanceTimersByTime(2 * HOUR);
+    expect(times).toEqual(['14:00:00']);
+    end();
+  });
+
+  it('runs once where the clock is corrected by seconds right after it', () => {
+    const { times, end } = watched('0 14 * * *');
+    vi.advanceTimersByTime(HOUR);
+    suspend(-5 * SECOND);
+    vi.advanceTimersByTime(2 * HOUR);
+    expect(times).toEqual(['14:00:00']);
+    end();
+  });
+
   it('runs after a step of the clock', () => {
     const { times, end } = watched('0 14 * * *');
     suspend(5 * SECOND);
