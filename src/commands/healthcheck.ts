@@ -3,7 +3,8 @@
  * command.
  */
 import { healthSocketPath, healthSocketsIn } from '../config/health-socket.js';
-import { defaultConfig } from '../config/schema.js';
+import { ConfigError } from '../config/problem.js';
+import { type Config, defaultConfig } from '../config/schema.js';
 import { lstatOf } from '../lib/file-stat.js';
 import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
 import { type ConfigOptions, complain, EXIT, loadForCommand } from './shared.js';
@@ -27,27 +28,28 @@ export async function healthcheck(options: HealthcheckOptions): Promise<number> 
   return EXIT.failed;
 }
 
-/**
- * Asks over the unix socket if the daemon has one: others can use up the connections of a TCP port.
- *
- * The only daemon of this user is asked before the configuration is read. The file on disk may have changed since that
- * daemon read it, and a mistake in it must not end a daemon that works.
- */
+/** Asks over the unix socket if the daemon has one: others can use up the connections of a TCP port. */
 async function askHealth(options: HealthcheckOptions): Promise<Answer> {
-  const only = onlySocket(options);
-  const first = only === undefined ? undefined : await askSocket(only);
-  if (first !== undefined) return first;
-  const { config } = loadForCommand(options);
+  let config: Config;
+  try {
+    config = loadForCommand(options).config;
+  } catch (error) {
+    // The file may have changed since the daemon read it, and a mistake in it must not end a daemon that works.
+    const answer = error instanceof ConfigError ? await askOnlySocket(options) : undefined;
+    if (answer === undefined) throw error;
+    return answer;
+  }
   const path = healthSocketPath(process.env, config.server.url);
-  const second = path !== undefined && path !== only && isOwn(path) && (await askSocket(path));
-  return second || new DaemonClient({ config }).get('/healthz', TIMEOUT_MS);
+  const answer = path !== undefined && isOwn(path) ? await askSocket(path) : undefined;
+  return answer ?? new DaemonClient({ config }).get('/healthz', TIMEOUT_MS);
 }
 
-/** The socket of this user's only daemon. Undefined if there are several, or if the caller names a daemon. */
-function onlySocket({ config, url }: HealthcheckOptions): string | undefined {
-  if (config !== undefined || url !== undefined) return undefined;
+/** Asks this user's only daemon. Undefined if there are none or several, or if a flag may mean another one. */
+async function askOnlySocket(flags: HealthcheckOptions): Promise<Answer | undefined> {
+  const { config, url, profile } = flags;
+  if (config !== undefined || url !== undefined || profile !== undefined) return undefined;
   const [only, ...others] = healthSocketsIn(process.env).filter(isOwn);
-  return others.length === 0 ? only : undefined;
+  return only !== undefined && others.length === 0 ? askSocket(only) : undefined;
 }
 
 function isOwn(path: string): boolean {

@@ -71,7 +71,7 @@ describe('healthcheck', () => {
     expect(await healthcheck({ config: join(folder, 'missing.yaml') })).toBe(1);
   });
 
-  describe('asks the socket in the runtime directory before it reads the configuration', () => {
+  describe('with sockets in the runtime directory', () => {
     const sockets: Server[] = [];
 
     beforeEach(() => {
@@ -108,15 +108,34 @@ describe('healthcheck', () => {
       expect(said.join()).toContain('503');
     });
 
-    it('needs the configuration where no socket answers', async () => {
+    it.each([
+      { OPENCODE_WATCHDOG_SERVER_URL: 'http://localhost:4101' },
+      { OPENCODE_API_URL: 'http://localhost:4101' },
+      { OPENCODE_WATCHDOG_CONFIG: '4101.yaml' },
+    ])('does not take another daemon for the one that %o names', async (names) => {
+      await socketOf('http://localhost:4096', 200);
+      const own = 'status: { listen: off }\n';
+      writeFileSync(config, own);
+      writeFileSync(join(folder, '4101.yaml'), `server: { url: "http://localhost:4101" }\n${own}`);
+      expect(await healthcheck({})).toBe(0);
+      for (const [name, value] of Object.entries(names)) {
+        vi.stubEnv(name, name.endsWith('CONFIG') ? join(folder, value) : value);
+      }
+      expect(await healthcheck({})).toBe(1);
+      await socketOf('http://localhost:4101', 200);
+      expect(await healthcheck({})).toBe(0);
+    });
+
+    it('needs a good configuration where no socket answers', async () => {
       expect(await healthcheck({})).toBe(1);
       expect(said.join()).toContain('maxAttemps');
     });
 
-    it('needs it where the user has several daemons, and where one is named', async () => {
+    it('needs it where the user has several daemons, and with a flag', async () => {
       await socketOf('http://localhost:4096', 200);
       expect(await healthcheck({ config })).toBe(1);
       expect(await healthcheck({ url: 'http://localhost:4101' })).toBe(1);
+      expect(await healthcheck({ profile: 'no such' })).toBe(1);
       await socketOf('http://localhost:4101', 200);
       expect(await healthcheck({})).toBe(1);
       writeFileSync(config, 'status: { listen: off }\n');
