@@ -34,6 +34,7 @@ import { createTelemetry, type Telemetry } from '../telemetry/logger.js';
 import { copyPolicy } from '../watchdog/policy.js';
 import { refuseUnknownEvents } from './notify.js';
 import { controlOptions, ensurePassword, lockOptions, serverUser } from './server.js';
+import { isAgent } from './service-files.js';
 import {
   type ConfigOptions,
   complain,
@@ -142,8 +143,8 @@ export async function run(options: RunOptions): Promise<number> {
         notice: `control is ${chosen.mode}: ${chosen.reason}`,
       });
       // Nobody reads a service's exit code and starts it again after installing opencode: the breaker tries again.
-      if (chosen.mode === 'spawn' && !notify.enabled)
-        await refuseMissingProgram(loaded, deps, signal);
+      const isService = notify.enabled || isAgent(process.env);
+      if (chosen.mode === 'spawn' && !isService) await refuseMissingProgram(loaded, deps, signal);
       return chosen.control;
     },
   });

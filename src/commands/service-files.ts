@@ -11,6 +11,17 @@ export interface ServiceProgram {
   configFile: string;
 }
 
+/** The unit's name, and the agent's label. */
+export const SERVICE_NAME = 'opencode-watchdog';
+
+/**
+ * Whether launchd runs this process as the agent. launchd sets $XPC_SERVICE_NAME to the job's label; in a terminal it is
+ * "0" or the label of the terminal's application. Not tested on macOS.
+ */
+export function isAgent(env: NodeJS.ProcessEnv): boolean {
+  return env.XPC_SERVICE_NAME === SERVICE_NAME;
+}
+
 /** The mark in every unit and agent that `service install` writes: only a file with it is replaced or removed. */
 export const MARK = 'Written by "opencode-watchdog service install".';
 

@@ -10,6 +10,7 @@ import {
   hiddenFromSystem,
   launchdAgent,
   MARK,
+  SERVICE_NAME as NAME,
   passwordLine,
   type ServiceProgram,
   SYSTEM_USER,
@@ -17,7 +18,6 @@ import {
 } from './service-files.js';
 import { complain, EXIT, ExitError, print } from './shared.js';
 
-const NAME = 'opencode-watchdog';
 const ACTS = ['install', 'uninstall', 'status', 'logs'] as const;
 const PASSWORD_BYTES = 32;
 /** The folders that PATH has after those of opencode and node. */

@@ -2,7 +2,7 @@
 
 /** Variables that are only for the daemon: a child that speaks to the service manager in our name would confuse it. */
 const PRIVATE =
-  /^(OPENCODE_WATCHDOG_.*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES)|CREDENTIALS_DIRECTORY|INVOCATION_ID|JOURNAL_STREAM)$/;
+  /^(OPENCODE_WATCHDOG_.*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES)|CREDENTIALS_DIRECTORY|INVOCATION_ID|XPC_SERVICE_NAME|JOURNAL_STREAM)$/;
 const PASSWORD = /^OPENCODE(_SERVER)?_PASSWORD$/;
 
 /** For a server. It needs the password, which it is also given explicitly. */

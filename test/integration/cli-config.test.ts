@@ -120,10 +120,13 @@ describe('the command line', () => {
     );
   });
 
-  it('waits for the server command under a service manager, as long as the breaker lets it', async () => {
+  it.each([
+    { name: 'systemd', of: { NOTIFY_SOCKET: '/nonexistent/notify' } },
+    { name: 'launchd', of: { XPC_SERVICE_NAME: 'opencode-watchdog' } },
+  ])('waits for the server command under $name, as long as the breaker lets it', async ({ of }) => {
     const port = await freePort();
     const { code, out } = await run(['run', '--url', `http://127.0.0.1:${port}`], {
-      NOTIFY_SOCKET: join(dir, 'notify'),
+      ...of,
       OPENCODE_WATCHDOG_SERVER_COMMAND: '[opencode-that-is-not-there, serve]',
       OPENCODE_WATCHDOG_RESTART_MAXRESTARTS: '1',
       OPENCODE_WATCHDOG_RESTART_BACKOFF_INITIAL: '10ms',

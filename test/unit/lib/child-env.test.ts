@@ -8,6 +8,7 @@ const env = {
   OPENCODE_WATCHDOG_NOTIFY_WEBHOOKS: '[{"url":"https://hooks.example/secret"}]',
   CREDENTIALS_DIRECTORY: '/run/credentials/x',
   NOTIFY_SOCKET: '/run/systemd/notify',
+  XPC_SERVICE_NAME: 'opencode-watchdog',
 };
 
 test('a command of the user’s inherits no password, no webhook URL and no credentials', () => {
