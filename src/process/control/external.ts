@@ -64,7 +64,7 @@ export class ExternalControl extends LocalControl {
     const answers = (await deps.isHealthy(signal)) !== null;
     if (local && !answers) return;
     throw new ControlError(
-      `the server at ${url} is not ended: no process that can be seen listens there. It runs on another machine or in another network namespace: let the daemon share it (Compose \`network_mode: service:NAME\` with \`pid: service:NAME\`, containers of one pod), or use server.control "docker" or "command"`,
+      `the server at ${url} is not ended: no process that can be seen listens there. It runs on another machine or in another network namespace: let both join the network and PID namespaces of a third container, as deploy/compose.yaml does, or be containers of one pod, or use server.control "docker" or "command"`,
       { serverAlive: answers },
     );
   }
