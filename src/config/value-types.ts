@@ -244,7 +244,11 @@ function isCron(expression: string): boolean {
   if (!/^[\w\s*,/@#?-]{1,200}$/.test(expression) || !cron.validate(expression)) return false;
   try {
     // It throws for a day that never comes, such as 31 June.
-    return cron.createTask(expression, () => {}).getNextRuns(1).length > 0;
+    const task = cron.createTask(expression, () => {});
+    const comes = task.getNextRuns(1).length > 0;
+    // node-cron keeps each task until then, and a reload makes another one.
+    void task.destroy();
+    return comes;
   } catch {
     return false;
   }

@@ -1,4 +1,5 @@
 /** A changed configuration: what is applied to the running daemon, and what waits for its restart. */
+import { createRequire } from 'node:module';
 import { expect, test } from 'vitest';
 import { applyLive } from '../../../src/config/reload.js';
 import { configSchema, defaultConfig } from '../../../src/config/schema.js';
@@ -46,4 +47,11 @@ test('levels below levels and lists are applied too', () => {
   expect(applyLive(config, next).applied).toEqual(['restart.backoff.initial', 'recover.models']);
   expect(config.restart.backoff.initial).toBe(3_000);
   expect(config.recover.models).toEqual(['fake/m2']);
+});
+
+test('a schedule that is read again and again leaves no task of node-cron behind', () => {
+  const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
+  const before = cron.getTasks().size;
+  for (let reload = 0; reload < 3; reload += 1) configWith({ recycle: { schedule: '0 4 * * *' } });
+  expect(cron.getTasks().size).toBe(before);
 });
