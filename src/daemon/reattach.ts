@@ -2,7 +2,8 @@
  * Attaches to a server that came back by itself: its owner restarted it under `server.control: observe`, or somebody
  * started it during a pause or while the breaker held restarts. Until then its end and its memory are not seen.
  *
- * It only watches, so it may do so during a pause. The next start ends what an earlier server has left running.
+ * It only watches, so it may do so during a pause. The next start or restart ends what an earlier server has left
+ * running.
  */
 import type { Clock } from '../lib/clock.js';
 import type { ServerControl } from '../process/control/control.js';

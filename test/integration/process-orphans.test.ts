@@ -92,6 +92,16 @@ test('to watch the server that a person has started ends nobody, and the next st
   await control.dispose('stop');
 });
 
+test('a restart of a server that was only watched so far ends what is left of an earlier one', async () => {
+  const { control, tool, options } = await killedServer('tool');
+  const byHand = await startByHand();
+  await control.attach(habitat.signal, { onlyWatch: true });
+  await control.restart(habitat.signal);
+  expect([isAlive(byHand), isAlive(tool)]).toEqual([false, false]);
+  expect(existsSync(join(options.stateDir, 'earlier-servers.json'))).toBe(false);
+  await control.dispose('stop');
+});
+
 test('who only reads ends nobody', async () => {
   const { tool, options } = await killedServer('tool');
   await startByHand();

@@ -250,8 +250,8 @@ export class LocalServer {
       });
     }
     this.#own.forget();
-    // A server that had ended before has left its tools to nobody's tree.
-    if (found.kind === 'nobody') await this.endOrphans(signal);
+    // A server that had ended before has left its tools to nobody's tree, whoever started the server that ends now.
+    await this.endOrphans(signal);
     return { ...report, oldPid: first.pid };
   }
 
