@@ -102,12 +102,14 @@ export class FollowedRun {
       onStep: onStep ?? this.#listeners.onStep,
       onNotice: onNotice ?? this.#listeners.onNotice,
     };
-    const end = await this.#runEnd(options, wall);
-    if (end.kind !== 'reply' && !isAllowed(end, options)) throw await this.#failure(end);
+    const { end, says } = await this.#runEnd(options, wall);
+    if (end.kind !== 'reply' && !isAllowed(end, options)) {
+      throw (await this.#failure(end)).with({}, says);
+    }
     if (this.#schema && end.message.structured === undefined) {
-      const says =
+      const missing =
         'the answer has not the form of the schema: this opencode may be too old for it.';
-      throw new DriverError('run_failed', says, {
+      throw new DriverError('run_failed', missing, {
         ...this.#details(),
         received: end.message.text,
       });
@@ -138,15 +140,20 @@ export class FollowedRun {
     }
   }
 
-  /** Waits for the run's end. If something else ends the wait, the run is ended, too, if it is ours. */
+  /**
+   * Waits for the run's end. If something else ends the wait, the run is ended, too, if it is ours. `says`: what became
+   * of a prompt that was not begun.
+   */
   async #runEnd(
     { maxAttempts = DEFAULT_MAX_ATTEMPTS, maxSteps }: WaitOptions,
     wall: Wall,
-  ): Promise<RunEnd> {
+  ): Promise<{ end: RunEnd; says?: string }> {
     try {
       const end = await this.#run.follow({ wall, maxAttempts, maxSteps });
-      if (this.#run.isBehind) await this.#withdraw();
-      return end;
+      // A prompt that another run took in waits no more.
+      if (!this.#run.isBehind || end.kind === 'superseded') return { end };
+      const withdrawal = await this.#withdraw();
+      return withdrawal === 'delivered' ? { end } : { end, says: GIVEN_UP[withdrawal] };
     } catch (error) {
       const failure = asDriverError(error).with(this.#details());
       // What ended our wait has not ended the run. Without a server there is no run.
@@ -159,11 +166,13 @@ export class FollowedRun {
       if (standing.kind === 'over') {
         // A fault of the caller's, or its wish to end, is no reply.
         if (failure.kind === 'internal' || failure.kind === 'aborted') throw failure;
-        return this.#run.told(standing.end);
+        return { end: this.#run.told(standing.end) };
       }
       if (standing.kind === 'waiting') {
         const withdrawal = await this.#withdraw();
-        if (withdrawal !== 'delivered') throw failure.with({}, WAITS[withdrawal]);
+        if (withdrawal !== 'delivered') {
+          throw failure.with({}, `The run before it goes on. ${GIVEN_UP[withdrawal]}`);
+        }
       }
       const { aborted, says } = await this.#abort();
       throw failure.with({ aborted, received: this.#run.received }, says);
@@ -202,9 +211,9 @@ export class FollowedRun {
 }
 
 /** What becomes of a prompt that is given up while it waits behind another run. */
-const WAITS: Readonly<Record<Exclude<Withdrawal, 'delivered'>, string>> = {
-  withdrawn: 'The run before it goes on, and the prompt was taken back.',
-  unknown: 'The run before it goes on; the prompt may be queued all the same.',
+const GIVEN_UP: Readonly<Record<Exclude<Withdrawal, 'delivered'>, string>> = {
+  withdrawn: 'The prompt was taken back.',
+  unknown: 'The prompt may be queued all the same.',
 };
 
 /** Whether the caller accepts such an end as a reply. */

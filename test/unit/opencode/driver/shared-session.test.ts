@@ -162,6 +162,18 @@ describe('a prompt that is queued behind the run of somebody else', () => {
     await expectUntouched(world);
   });
 
+  it('says what becomes of it where that run fails and nothing begins it', async () => {
+    const world = await queued({});
+    world.talk.begins('msg_a1', 0);
+    world.talk.fails('msg_a1', 'no such parameter');
+    world.server.setStatus(world.session.id, { type: 'idle' });
+    const { error } = await world.second;
+    expect(error?.message).toContain('no such parameter');
+    expect(error?.message).toContain('The prompt may be queued all the same.');
+    expect(world.server.count(ABORT)).toBe(0);
+    await world.first;
+  });
+
   it('counts neither steps nor failed attempts of that run', async () => {
     const world = await queued({ maxSteps: 2, maxAttempts: 2, timeoutMs: 20_000 });
     const { server, session, talk } = world;

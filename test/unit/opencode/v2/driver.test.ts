@@ -240,7 +240,7 @@ describe('a session of one’s own', () => {
     const given = failure(driver.send(session, 'two', { queue: true, timeoutMs: 5_000 }));
     const error = await given;
     expect(error.kind).toBe('timeout');
-    expect(error.message).toContain('The run before it goes on, and the prompt was taken back.');
+    expect(error.message).toContain('The run before it goes on. The prompt was taken back.');
     expect(fake.inbox).toEqual([]);
     // That run is somebody else's.
     expect(server.active.has(session.id)).toBe(true);
