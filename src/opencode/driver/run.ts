@@ -557,8 +557,9 @@ export class Run {
     if (prompt === undefined) return outcomeOf(newestRun(messages, since));
     this.#own ??= ownPrompt(messages, prompt, since);
     if (this.#own === undefined) return { kind: 'nothing' };
-    const own = runOf(messages, this.#own);
     if (messages.some(({ parentID }) => parentID === this.#own)) this.#noteOwnAnswer();
+    else if (this.#isNotThere(messages)) return { kind: 'nothing' };
+    const own = runOf(messages, this.#own);
     const outcome = outcomeOf(own.messages);
     const later = new Set(own.followers.map(({ id }) => id));
     this.#isShared ||= later.size > 0;
@@ -570,6 +571,15 @@ export class Run {
     const isOpen =
       outcome.kind === 'stopped' || outcome.kind === 'nothing' || outcome.kind === 'cut';
     return isOpen && this.#isPassed ? { kind: 'superseded' } : outcome;
+  }
+
+  /**
+   * Whether the transcript comes from before our prompt. OpenCode 2 keeps a prompt out of it until its turn, so that all
+   * that is there belongs to others. A prompt that is older than the messages that were read is another matter.
+   */
+  #isNotThere(messages: readonly Message[]): boolean {
+    if (messages.some(({ id }) => id === this.#own)) return false;
+    return this.#isBehind || messages.some(({ id }) => id === this.#options.since);
   }
 
   /** Never rejects: if the transcript cannot be read, what was heard until now counts. */

@@ -232,6 +232,23 @@ describe('a session of one’s own', () => {
     expect(await reply).toMatchObject({ text: 'to two' });
   });
 
+  it('waits with a queued prompt where the session has other prompts and answers already', async () => {
+    const { server, driver } = await start();
+    const session = await driver.createSession();
+    const fake = server.sessions.get(session.id)!;
+    server.begin(fake);
+    server.answer(fake, 'first');
+    server.begin(fake);
+    const reply = driver.send(session, 'two', { queue: true, timeoutMs: 600_000 });
+    await waitFor(() => fake.inbox.length === 1);
+    const asked = () => server.requests.filter(({ path }) => path.endsWith('/active')).length;
+    const before = asked();
+    await waitFor(() => asked() >= before + 3, { what: 'three checks' });
+    server.onPrompt = (each, { text }) => server.answer(each, `to ${text}`);
+    server.answer(fake, 'to hi');
+    expect(await reply).toMatchObject({ text: 'to two' });
+  });
+
   it('keeps no prompt in its inbox that was given up: it would run with the next one', async () => {
     const { server, driver } = await start();
     const session = await driver.createSession();
