@@ -76,9 +76,13 @@ export function isRetrying(run: Run): boolean {
  * other.
  */
 export function worksAgain(run: Run): boolean {
-  const { abortFlow, episode } = run;
+  return standsByRetries(run) && run.episode !== undefined && !isRetrying(run);
+}
+
+/** A decision for a failing provider stands, and no abort is under way (`left`, `wedged`). */
+export function standsByRetries({ abortFlow }: Run): boolean {
   const isStanding = abortFlow?.phase === 'left' || abortFlow?.phase === 'wedged';
-  return isStanding && isRetryReason(abortFlow.reason) && episode !== undefined && !isRetrying(run);
+  return isStanding && isRetryReason(abortFlow.reason);
 }
 
 /** The first limit that the run has exceeded at `at`, the gravest first; undefined if it is within all of them. */

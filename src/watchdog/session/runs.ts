@@ -26,12 +26,12 @@ import {
   deadlineOf,
   hasExcuse,
   healthOf,
-  isRetryReason,
   judge,
   namedMs,
   needsInspection,
   type RuleContext,
   sparedUntil,
+  standsByRetries,
   worksAgain,
 } from './rules.js';
 import { runEnded, settleEnd } from './run-end.js';
@@ -233,8 +233,7 @@ export class Runs {
     if (abortFlow === undefined) return;
     // If nothing can be done anyway, a little text does not end the abort flow of a retry episode. The end of the
     // episode does.
-    const nothingToDo = abortFlow.phase === 'left' || abortFlow.phase === 'wedged';
-    if (nothingToDo && run.episode !== undefined && isRetryReason(abortFlow.reason)) return;
+    if (standsByRetries(run) && run.episode !== undefined) return;
     const exceeded = judge(session, run, this.#context.policy, this.#ruleContext(session), at);
     if (exceeded?.reason !== abortFlow.reason) takeBack(this.#context, session, run, at);
   }
@@ -260,8 +259,11 @@ export class Runs {
    */
   policyChanges(adopt: () => void, at: number): void {
     const { policy } = this.#context;
+    // Only a retry status shows that the limits of retries are exceeded. A decision that stands by them also stands
+    // during an attempt.
+    const judged = (run: Run): Run => (standsByRetries(run) ? { ...run, status: 'retry' } : run);
     const isOver = (session: Session, run: Run) =>
-      judge(session, run, policy, this.#ruleContext(session), at) !== undefined;
+      judge(session, judged(run), policy, this.#ruleContext(session), at) !== undefined;
     const over = [...this.registry.active].flatMap((session) => {
       const { run } = session;
       // A pile-up is not judged by one run alone.

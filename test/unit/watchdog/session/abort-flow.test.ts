@@ -448,6 +448,18 @@ describe('a reload that lifts the limit', () => {
     expect(w.acts('restart')).toEqual([]);
   });
 
+  test('lets a wedged session go in whose attempt it comes, which then costs no restart', () => {
+    const w = aborting(world().prompt('h').toolRuns('h'));
+    for (let tries = 0; tries < 3; tries += 1) w.abortFailed();
+    expect(w.health()).toBe('wedged');
+    lift(w.status('s', 'busy'));
+    expect(w.health()).toBe('retrying');
+    w.status('h', 'idle').fails('s', 6);
+    expect(w.acts('restart')).toEqual([]);
+    w.fails('s', 7);
+    expect(w.stuck()).toEqual(['attempts', 'attempts']);
+  });
+
   test('is followed by a report and an abort at the new limit', () => {
     const w = lift(aborting()).abortWithdrawn('s', 'withdrawn').forget();
     w.fails('s', 6);
