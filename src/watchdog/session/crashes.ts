@@ -33,9 +33,15 @@ export interface Cut {
   at: number;
 }
 
+/** What ended a run that may go on. */
+type CutBy = 'crash' | 'restart' | 'dispose';
+
 interface Waiting extends Cut {
-  /** Only the transcript can show whether its last run has no end. */
-  onlyIfOpen: boolean;
+  /**
+   * What the transcript must show before it goes on. `open`: that its last run has no end. `unused`: that nobody has
+   * used it since it was cut. `unfinished`: that its last run did not come to its own end.
+   */
+  mustBe: 'open' | 'unused' | 'unfinished';
 }
 
 export class Crashes {
@@ -119,8 +125,8 @@ export class Crashes {
     if (atWork.size > 0) this.#count([...atWork]);
   }
 
-  /** The server is healthy again: these runs go on. */
-  resume(cut: readonly Cut[], isCrash: boolean, at: number): void {
+  /** The server is healthy again, or a dispose is over: these runs go on. */
+  resume(cut: readonly Cut[], by: CutBy, at: number): void {
     const healthy = cut.filter((each) => wasWell(each) && !this.#unwanted.has(each.session.id));
     this.#cut = [];
     this.#unwanted.clear();
@@ -128,8 +134,12 @@ export class Crashes {
       this.#queue = [];
       return;
     }
-    if (isCrash) this.#enqueue(healthy.map((each) => ({ ...each, onlyIfOpen: false })));
-    else for (const each of healthy) this.#continue({ ...each, onlyIfOpen: false }, 'restart', at);
+    // A dispose ends the message being written with an abort error (facts, section 12), so it looks like one that a
+    // person has ended.
+    const mustBe = by === 'dispose' ? 'unfinished' : 'unused';
+    const waiting = healthy.map((each): Waiting => ({ ...each, mustBe }));
+    if (by === 'crash') this.#enqueue(waiting);
+    else for (const each of waiting) this.#continue(each, 'restart', at);
     this.review(at);
   }
 
@@ -165,7 +175,7 @@ export class Crashes {
           run: { ...was, model, agent },
           health: 'busy',
           at: o.at,
-          onlyIfOpen: true,
+          mustBe: 'open',
         },
       ];
     };
@@ -308,7 +318,7 @@ export class Crashes {
 
   /** Returns true if the session was told to go on. */
   #continue(
-    { session, run, at, onlyIfOpen }: Waiting,
+    { session, run, at, mustBe }: Waiting,
     because: 'restart' | 'crash',
     now: number,
   ): boolean {
@@ -318,13 +328,9 @@ export class Crashes {
     }
     // Nobody heard what happened between the last event and the end of the process, nor before its turn came. The
     // transcript shows whether the run came to its own end, or somebody has used the session meanwhile.
-    const cutMessageID = onlyIfOpen ? undefined : run.askedMessageID;
-    const way = {
-      because,
-      hasFailed: false,
-      cutMessageID,
-      onlyIfOpen: cutMessageID === undefined,
-    };
+    const cutMessageID = mustBe === 'unused' ? run.askedMessageID : undefined;
+    const onlyIfOpen = mustBe !== 'unfinished' && cutMessageID === undefined;
+    const way = { because, hasFailed: false, cutMessageID, onlyIfOpen };
     const isTold = proceed(this.#context, session, run, way, now);
     if (isTold) this.#unsure.add(session.id);
     return isTold;

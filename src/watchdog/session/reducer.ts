@@ -243,7 +243,7 @@ export class SessionWatch {
       disposedUnder(this.#context, session, run, 'dispose');
       this.#runs.end(session, at);
     }
-    this.crashes.resume(cut, false, at);
+    this.crashes.resume(cut, 'dispose', at);
   }
 
   observe(o: OfOneSession): void {
@@ -437,7 +437,7 @@ export class SessionWatch {
 
   /** The new server is healthy. The runs that were cut go on, as far as `recover` allows it. */
   continueCut(cut: readonly Cut[], isCrash: boolean, at: number): void {
-    this.crashes.resume(cut, isCrash, at);
+    this.crashes.resume(cut, isCrash ? 'crash' : 'restart', at);
   }
 
   /** The daemon did not run for `ms`, until now. */

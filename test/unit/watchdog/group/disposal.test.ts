@@ -180,6 +180,19 @@ describe('healthy neighbours', () => {
     expect(w.acts('continue').map(({ sessionID }) => sessionID)).toEqual(['good']);
   });
 
+  test('that a dispose cut are continued whatever their last message shows: it ended with an abort', () => {
+    const recover = { afterRestart: 'continue' as const };
+    const w = world({ policy: { ...ON, recover, restart: { waitForHealthy: 0 } } });
+    w.prompt('good').poll({ good: { type: 'busy' }, unheard: { type: 'busy' } });
+    done(wedge(wedge(w), 'worse')).advance(5 * SECOND);
+    const told = w.acts('continue');
+    expect(told.map(({ sessionID }) => sessionID).toSorted()).toEqual(['good', 'unheard']);
+    for (const act of told) {
+      expect(act).not.toHaveProperty('onlyIfOpen');
+      expect(act).not.toHaveProperty('cutMessageID');
+    }
+  });
+
   test('that began in the very moment hold it back', () => {
     const w = wedge(world({ policy: ON }));
     w.tell({ kind: 'dispose.withdrawn', directory: '/p', seen: 'others' }).prompt('new');
