@@ -13,6 +13,7 @@ import { acquireLock } from '../../src/process/lock.js';
 import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
+import { Habitat } from '../unit/process/support.js';
 
 routes['GET /config'] ??= () => ({ model: 'fake/m1' });
 
@@ -113,6 +114,19 @@ it('the driver of root does not start the server of another user as root', async
     return 0;
   });
   expect(existsSync(seen)).toBe(false);
+});
+
+it('two commands that start the server at once start one, and both find it', async () => {
+  const habitat = await Habitat.make();
+  ends.push(() => habitat.clear());
+  const file = join(habitat.dir, 'config.yaml');
+  const { url, command } = habitat;
+  writeFileSync(file, JSON.stringify({ server: { url, command, directory: habitat.dir } }));
+  const env = habitat.env({ FAKE: 'slow' });
+  const start = () => runCli(['check', '--start', '--config', file], { env });
+  const both = await Promise.all([start(), start()]);
+  for (const { out } of both) expect(out).toMatch(/^ok {4}server /m);
+  expect(habitat.processes()).toHaveLength(1);
 });
 
 it('a server that a daemon watches is left to that daemon', async () => {

@@ -42,6 +42,7 @@ createServer((req, res) => {
   if (req.url === '/exit') process.exit(3);
   if (req.url === '/say') console.log('said \\u001b[31mred');
   if (fake.includes('deaf')) res.statusCode = 500;
+  res.setHeader('content-type', 'application/json');
   res.end(JSON.stringify({ healthy: true, version: 'fake', pid: process.pid, cwd: process.cwd(), argv: process.argv, env: process.env, tool: tool?.pid }));
 }).listen(port, '127.0.0.1', () => console.log('listening'));
 `;
