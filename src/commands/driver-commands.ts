@@ -5,6 +5,7 @@ import { OpencodeDriver } from '../index.js';
 import { SystemClock } from '../lib/clock.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
 import { LONGEST_MS } from '../opencode/driver/limits.js';
+import { findUser } from '../process/identity/user.js';
 import { guardFor, startRefusal } from './server.js';
 import {
   type ConfigOptions,
@@ -93,7 +94,7 @@ export async function drive(
 
 /** The driver starts a server as the user that it runs as itself. */
 function otherUserRefusal(user: string | null): string | undefined {
-  if (user === null || process.geteuid?.() !== 0) return undefined;
+  if (user === null || process.geteuid?.() !== 0 || findUser(user)?.uid === 0) return undefined;
   return `server.user is "${user}", and the driver would start the server as root: start it with \`opencode-watchdog check --start\``;
 }
 
