@@ -33,7 +33,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'is opencode installed, the server up, its providers connected, its model known',
     configure: (command) =>
       daemonOptions(command)
-        .option('--start', 'start a server that is down, and leave it running')
+        .option('--start', 'start a server where nobody listens, and leave it running')
         .option('--unattended', 'list what may stop to ask a person, and what would answer it')
         .option('--json', 'print JSON'),
     run: async (options) => (await import('./commands/check.js')).check(options),

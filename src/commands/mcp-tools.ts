@@ -66,9 +66,9 @@ export function mcpServer(deps: McpDeps): McpServer {
     'check',
     {
       description:
-        'Is the opencode server up, and has it a provider? With start, a server that is down is started.',
+        'Is the opencode server up, and has it a provider? With start, one is started where nobody listens.',
       inputSchema: z.strictObject({
-        start: z.boolean().optional().describe('start a server that is down'),
+        start: z.boolean().optional().describe('start a server where nobody listens'),
       }),
       annotations: { destructiveHint: false, idempotentHint: true, openWorldHint: false },
     },

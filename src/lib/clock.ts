@@ -2,12 +2,12 @@
  * All time enters the program here.
  *
  * `now()` is the *observed clock*: monotonic milliseconds that stand still while this process does not run (SIGSTOP, a
- * suspended machine, a blocked event loop). Time that was not observed counts against no session. A clock step does not
- * move it, because it is not the wall clock.
+ * suspended machine, a blocked event loop). Time that was not observed counts against no session.
  *
  * The monotonic clock of Linux and macOS itself stands still in a suspend (clock_gettime(2), CLOCK_MONOTONIC). Only the
- * wall clock shows that one was, so a step forward of the wall clock counts as a gap too. Nothing can tell the two apart,
- * and both mean the same for what is compared with wall clock times: the start of a tool, the end of a quota.
+ * wall clock shows that one was, so a step forward of the wall clock is reported as a gap too, and leaves `now()` as it
+ * is. Nothing can tell the two apart, and both mean the same for what is compared with wall clock times: the start of a
+ * tool, the end of a quota.
  */
 
 export interface Timer {

@@ -116,7 +116,8 @@ export class OpencodeDriver {
   }
 
   /**
-   * Whether a prompt can be sent. A check that fails is a result, not an error. `start` starts a server that is down.
+   * Whether a prompt can be sent. A check that fails is a result, not an error. `start` starts a server where nobody
+   * listens.
    */
   check(options: CheckOptions = {}): Promise<Availability> {
     return checkAvailability({ ...this.#options, client: this.#client }, options);
