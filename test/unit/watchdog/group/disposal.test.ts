@@ -184,7 +184,7 @@ describe('healthy neighbours', () => {
     const recover = { afterRestart: 'continue' as const };
     const w = world({ policy: { ...ON, recover, restart: { waitForHealthy: 0 } } });
     w.prompt('good').poll({ good: { type: 'busy' }, unheard: { type: 'busy' } });
-    done(wedge(wedge(w), 'worse')).advance(5 * SECOND);
+    done(wedge(wedge(wedge(w), 'worse'), 'worst')).advance(5 * SECOND);
     const told = w.acts('continue');
     expect(told.map(({ sessionID }) => sessionID).toSorted()).toEqual(['good', 'unheard']);
     for (const act of told) {
