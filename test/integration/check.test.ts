@@ -130,7 +130,7 @@ it('two commands that start the server at once start one, and both find it', asy
 });
 
 it('a server that a daemon watches is left to that daemon', async () => {
-  const { file, folder, seen, url } = startsWitness();
+  const { file, folder, seen, url } = startsWitness({ server: { startTimeout: '300ms' } });
   vi.stubEnv('XDG_STATE_HOME', folder);
   ends.push(async () => vi.unstubAllEnvs());
   const { env, ppid: pid } = process;
