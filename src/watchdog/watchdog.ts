@@ -359,7 +359,8 @@ export class Watchdog {
     this.server.takeUpLeft(at);
     this.#disposals.takeUpLeft();
     this.#sessions.takeUpLeft(at);
-    if (this.#drain.takeUpLeft()) this.#wantRecycle('schedule', at);
+    this.#drain.takeUpLeft();
+    this.#wantLeftRecycle(at);
     if (!this.#isCutting) this.#sessions.reviewAll(at);
   }
 
@@ -385,6 +386,12 @@ export class Watchdog {
     });
   }
 
+  /** A scheduled recycle that was left undone is wanted again once the server is healthy and no pause holds it. */
+  #wantLeftRecycle(at: number): void {
+    if (!this.server.healthy || this.#pausedAt !== undefined) return;
+    if (this.#drain.takeDue()) this.#wantRecycle('schedule', at);
+  }
+
   /** Whether a question that was asked at `askedAt` was answered by a process that is gone or about to go. */
   #isPast(askedAt: number): boolean {
     const { state } = this.server;
@@ -398,6 +405,7 @@ export class Watchdog {
     if (before || !this.server.healthy) return;
     this.#sessions.serverBack(o.at);
     this.#continueCut(o.at);
+    this.#wantLeftRecycle(o.at);
   }
 
   /**

@@ -31,6 +31,8 @@ export class Drain {
   #cleared: Wanted['reason'] | undefined;
   /** What `dryRun` or a pause left undone. A schedule comes first, because nothing asks for it again. */
   #left: Wanted['reason'] | undefined;
+  /** A scheduled recycle that was left undone is due as soon as the server is healthy. */
+  #isDue = false;
 
   constructor(policy: Policy['recycle']) {
     this.#policy = policy;
@@ -67,17 +69,25 @@ export class Drain {
   /** The server has a new process, so nothing is left undone. */
   replaced(): void {
     this.#left = undefined;
+    this.#isDue = false;
   }
 
   /**
-   * What was left undone is due again. Returns whether that is a scheduled recycle. Memory and processes are asked for
-   * again by the next sample that is over its limit, and only by that: the pause may have been long.
+   * A scheduled recycle that was left undone is due again. Memory and processes are asked for again by the next sample
+   * that is over its limit, and only by that: the pause may have been long.
    */
-  takeUpLeft(): boolean {
-    const left = this.#left;
+  takeUpLeft(): void {
+    if (this.#left === undefined) return;
+    this.#recycledAt = Number.NEGATIVE_INFINITY;
+    if (this.#left === 'schedule') this.#isDue = true;
     this.#left = undefined;
-    if (left !== undefined) this.#recycledAt = Number.NEGATIVE_INFINITY;
-    return left === 'schedule' && this.#policy.schedule !== null;
+  }
+
+  /** Returns whether a scheduled recycle that was left undone is due, and forgets that. Called for a healthy server. */
+  takeDue(): boolean {
+    const isDue = this.#isDue && this.#policy.schedule !== null;
+    this.#isDue = false;
+    return isDue;
   }
 
   /**

@@ -190,4 +190,35 @@ describe('a recycle that a pause left undone', () => {
     w.status('a', 'idle').tell({ kind: 'acts.resumed' });
     expect(reasons(w)).toEqual(['unresponsive', 'schedule']);
   });
+
+  describe('comes once the server is healthy where the pause ends before that', () => {
+    /** The server does not answer as the pause ends. */
+    const ill = () => {
+      const w = leaves(wants(paused(), 'schedule')).lost().probeFails(3);
+      return leaves(w).tell({ kind: 'acts.resumed' }).forget();
+    };
+
+    test('and comes once', () => {
+      const w = ill().advance(SECOND).probeOk();
+      expect(reasons(w)).toEqual(['schedule']);
+      leaves(w).lost().probeFails(3);
+      expect(reasons(leaves(w).connected().probeOk())).toEqual(['schedule', 'unresponsive']);
+    });
+
+    test('and outside of a pause', () => {
+      const w = ill().tell({ kind: 'acts.paused' }).probeOk();
+      expect(reasons(w)).toEqual([]);
+      expect(reasons(w.tell({ kind: 'acts.resumed' }))).toEqual(['schedule']);
+    });
+
+    test('unless the server was restarted', () => {
+      const w = ill().probeFails(3).restartDone().connected().advance(MINUTE).probeOk();
+      expect(reasons(w)).toEqual(['unresponsive']);
+    });
+
+    test('unless a reload has switched it off', () => {
+      const w = ill().tell({ kind: 'policy.changed', policy: policyWith() }).probeOk();
+      expect(reasons(w)).toEqual([]);
+    });
+  });
 });
