@@ -4,7 +4,7 @@
  */
 
 import { BoundedMap } from '../../lib/bounded.js';
-import { DISPOSED_WITHIN } from '../../watchdog/group/cuts-elsewhere.js';
+import { DISPOSE_HEARD_WITHIN } from '../../watchdog/group/cuts-elsewhere.js';
 
 /**
  * A directory's path. A path on Linux is at most this long (limits.h, PATH_MAX). At the limit: the path counts as
@@ -16,6 +16,11 @@ export const MAX_PATH_CHARS = 4_096;
  * per poll interval. At the limit: the one not heard of for longest is not polled until it is heard of again.
  */
 export const MAX_LIVE_DIRECTORIES = 256;
+/**
+ * Sessions at work whose directory stays polled when a dispose is heard of. More at once than one machine runs. At the
+ * limit: the oldest is forgotten, and its directory is polled again when it is heard of again.
+ */
+export const MAX_HEARD_AT_WORK = 1_000;
 /** After an attach, sessions updated within this time may still run. */
 export const RECENT_MS = 24 * 60 * 60_000;
 /**
@@ -45,9 +50,7 @@ export class LiveDirectories {
   readonly #heard = new Map<string, number>();
   #turn = 0;
   /** Sessions that were heard beginning to work, and not becoming idle since: where, and when (observed clock). */
-  readonly #atWork = new BoundedMap<string, { directory: string; at: number }>(
-    MAX_LIVE_DIRECTORIES,
-  );
+  readonly #atWork = new BoundedMap<string, { directory: string; at: number }>(MAX_HEARD_AT_WORK);
   /** Known spellings and their directories. The same few come thousands of times a second. */
   readonly #spellings = new Map<string, string>();
 
@@ -88,7 +91,7 @@ export class LiveDirectories {
   disposed(directory: string, at: number): void {
     const key = normaliseDirectory(directory);
     for (const work of this.#atWork.values()) {
-      if (work.directory === key && at - work.at <= DISPOSED_WITHIN) return;
+      if (work.directory === key && at - work.at <= DISPOSE_HEARD_WITHIN) return;
     }
     this.#heard.delete(key);
   }
