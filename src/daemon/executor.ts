@@ -58,8 +58,8 @@ const INTERRUPT_MS = 2_000;
 /** A probe of a busy server may take this long. */
 const ASK_MS = 5_000;
 
-/** The acts that a dry run and a pause leave undone. */
-type Doable = Exclude<Act, { act: 'inspect' | 'withdraw' }>;
+/** The acts that a dry run leaves undone, and a pause too if no person asked for them. */
+type Leavable = Exclude<Act, { act: 'inspect' | 'withdraw' }>;
 
 export interface ExecutorOptions {
   client: ServerApi;
@@ -115,15 +115,18 @@ export class Executor {
         this.#aborts.get(act.sessionID)?.abort();
         return;
       case 'give_up':
-        if (!this.#isLeft(act)) this.#o.giveUp(act.restarts);
+        if (!this.#leaves(act)) this.#o.giveUp(act.restarts);
         return;
       default:
-        if (!this.#isLeft(act)) this.#start(this.#perform(act), act.act);
+        if (!this.#leaves(act)) this.#start(this.#perform(act), act.act);
     }
   }
 
-  /** Only pretends the act in a dry run and in a pause. Asked again when an act that waited gets its turn. */
-  #isLeft(act: Doable): boolean {
+  /**
+   * Whether the act is left undone, in a dry run or a pause; if so, it is pretended. Asked again when an act that waited
+   * gets its turn.
+   */
+  #leaves(act: Leavable): boolean {
     const { config, paused } = this.#o;
     const because = config.dryRun ? 'dryRun' : paused() && !isManual(act) ? 'paused' : undefined;
     if (because !== undefined) this.#pretend(act, because);
@@ -137,7 +140,7 @@ export class Executor {
     await Promise.allSettled([...this.#running]);
   }
 
-  #pretend(act: Doable, because: 'dryRun' | 'paused'): void {
+  #pretend(act: Leavable, because: 'dryRun' | 'paused'): void {
     const { clock, observe, telemetry } = this.#o;
     const { act: name, ...fields } = act;
     telemetry.emit('act.skipped', {
@@ -154,7 +157,7 @@ export class Executor {
     });
   }
 
-  #perform(act: Exclude<Doable, { act: 'give_up' }>): Promise<void> {
+  #perform(act: Exclude<Leavable, { act: 'give_up' }>): Promise<void> {
     switch (act.act) {
       case 'abort':
         return this.#abort(act);
@@ -173,10 +176,10 @@ export class Executor {
     }
   }
 
-  #inTurn(act: Doable, perform: () => Promise<void>): Promise<void> {
+  #inTurn(act: Leavable, perform: () => Promise<void>): Promise<void> {
     return this.#promptSlots.take(async () => {
       this.#stopping.signal.throwIfAborted();
-      if (!this.#isLeft(act)) await perform();
+      if (!this.#leaves(act)) await perform();
     });
   }
 
@@ -198,7 +201,7 @@ export class Executor {
       if (act.reason === 'manual') await this.#endContinuation(sessionID);
       const end = await this.#abortSlots.take(async () => {
         this.#stopping.signal.throwIfAborted();
-        if (this.#isLeft(act)) return undefined;
+        if (this.#leaves(act)) return undefined;
         return abortSession(client, clock, {
           sessionID,
           directory: act.directory,

@@ -265,8 +265,8 @@ export class Watchdog {
         const wasDown = this.server.isDown;
         this.server.observe(o);
         if (wasDown || !this.server.isDown) return;
-        this.#drain.clear(o.at);
-        this.#drain.replaced();
+        this.#drain.restartDecided(o.at);
+        this.#drain.processReplaced();
         this.#disposals.clear();
         this.#cut = this.#sessions.interrupted();
         this.#cutRuns = this.#sessions.cut(this.#cut, 'exited', o.at);
@@ -278,7 +278,7 @@ export class Watchdog {
         this.#restartEnded(o);
         return;
       case 'restart.skipped':
-        if (this.server.acting) this.#drain.restartLeft();
+        if (this.server.acting) this.#drain.restartSkipped();
         this.#serverNews(o);
         return;
       case 'restart.requested':
@@ -429,7 +429,7 @@ export class Watchdog {
       if (this.server.streamConnected) this.#sessions.resynced(o.at);
       else this.#sessions.reviewAll(o.at);
     } else {
-      this.#drain.replaced();
+      this.#drain.processReplaced();
       // After an exit, its sessions were reported as interrupted when the exit happened.
       const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
       this.#cutRuns = [...this.#cutRuns, ...runs];
@@ -466,7 +466,7 @@ export class Watchdog {
     if (!this.server.healthy) return;
     this.#disposals.review(at);
     // As long as a dispose of its directory may help, that gentler step comes first.
-    const everWedged = [...this.#sessions.registry.wedged].filter(
+    const everWedged = [...this.#sessions.registry.unabortable].filter(
       (each) => disposedFor(this.#context, each) === undefined,
     );
     const wedged = everWedged.filter(isWedgedNow);
@@ -544,7 +544,7 @@ export class Watchdog {
     if (!this.server.acting) return false;
     this.#cut = interrupted;
     // Whatever its reason, a restart is a recycle too.
-    this.#drain.clear(at);
+    this.#drain.restartDecided(at);
     this.#deferral.clear();
     this.#disposals.clear();
     if (reason === 'pileup') this.#sessions.pileups.restarted(at);

@@ -14,8 +14,12 @@ import type { Session } from '../session/state.js';
  */
 const AT_ONCE = 3_000;
 const MIN_AT_ONCE = 2;
-/** `server.instance.disposed` follows the ends after 1.5–1.8 s (facts, section 12), later on a busy machine. */
-export const DISPOSED_WITHIN = 10_000;
+/**
+ * A dispose is heard of within this time (ms): `server.instance.disposed` follows the ends of its runs after 1.5–1.8 s
+ * (facts, section 12), later on a busy machine. So ends this old belong to it, and a run this young may have begun after
+ * it.
+ */
+export const DISPOSE_HEARD_WITHIN = 10_000;
 /**
  * Runs aborted by others that may have been cut together. More within seconds are certainly one cut. At the limit: the
  * oldest is forgotten.
@@ -72,7 +76,7 @@ export class CutsElsewhere {
 
   /** The directory's instance is gone. This is what cut the runs that were aborted there just now. */
   disposed(directory: string, at: number): void {
-    const cut = (end: End) => end.directory === directory && at - end.at <= DISPOSED_WITHIN;
+    const cut = (end: End) => end.directory === directory && at - end.at <= DISPOSE_HEARD_WITHIN;
     const ends = this.#ends.filter(cut);
     for (const end of ends) {
       this.#say(end, 'dispose');
@@ -83,7 +87,7 @@ export class CutsElsewhere {
 
   review(at: number): void {
     if (this.#ends.length === 0) return;
-    this.#ends = this.#ends.filter((end) => at - end.at <= DISPOSED_WITHIN);
+    this.#ends = this.#ends.filter((end) => at - end.at <= DISPOSE_HEARD_WITHIN);
     for (const end of this.#ends) {
       if (end.isJudged) continue;
       if (at - end.at < AT_ONCE) {

@@ -78,9 +78,9 @@ export class Disposals {
 
   /** Decides for each directory that holds a wedged session. */
   review(at: number): void {
-    if (this.#registry.wedged.size === 0 && this.#disposals.size === 0) return;
+    if (this.#registry.unabortable.size === 0 && this.#disposals.size === 0) return;
     const wanted = new Map<string, Session[]>();
-    for (const session of this.#registry.wedged) {
+    for (const session of this.#registry.unabortable) {
       const directory = disposedFor(this.#context, session);
       if (directory === undefined) continue;
       wanted.set(directory, [...(wanted.get(directory) ?? []), session]);

@@ -27,8 +27,8 @@ export class Drain {
   readonly #policy: Policy['recycle'];
   #wanted: Wanted | undefined;
   #recycledAt = Number.NEGATIVE_INFINITY;
-  /** What the last `clear` took for done. */
-  #cleared: Wanted['reason'] | undefined;
+  /** What the restart that was decided last would do. */
+  #decided: Wanted['reason'] | undefined;
   /** What `dryRun` or a pause left undone. A schedule comes first, because nothing asks for it again. */
   #left: Wanted['reason'] | undefined;
   /** A scheduled recycle that was left undone is due as soon as the server is healthy. */
@@ -54,20 +54,20 @@ export class Drain {
     return reason !== 'schedule' && at - this.#recycledAt < RECYCLE_REST;
   }
 
-  /** The server gets a new process, so a recycle that was wanted is done. */
-  clear(at: number): void {
+  /** The server gets a new process, whatever the reason (also an exit). That does what was wanted. */
+  restartDecided(at: number): void {
     if (this.#wanted !== undefined) this.#recycledAt = at;
-    this.#cleared = this.#wanted?.reason;
+    this.#decided = this.#wanted?.reason;
     this.#wanted = undefined;
   }
 
-  /** The restart that `clear` was called for was not made (`dryRun`, a pause). It rests nevertheless, until `takeUpLeft`. */
-  restartLeft(): void {
-    if (this.#left !== 'schedule') this.#left = this.#cleared ?? this.#left;
+  /** The restart that was decided was not made (`dryRun`, a pause). The recycle rests nevertheless, until `takeUpLeft`. */
+  restartSkipped(): void {
+    if (this.#left !== 'schedule') this.#left = this.#decided ?? this.#left;
   }
 
-  /** The server has a new process, so nothing is left undone. */
-  replaced(): void {
+  /** The old process is gone, so nothing is left undone. */
+  processReplaced(): void {
     this.#left = undefined;
     this.#isDue = false;
   }

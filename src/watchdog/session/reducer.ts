@@ -7,7 +7,7 @@
 
 import { ClockGaps } from '../clock-gaps.js';
 import type { Interrupted, RestartReason } from '../decision.js';
-import { DISPOSED_WITHIN } from '../group/cuts-elsewhere.js';
+import { DISPOSE_HEARD_WITHIN } from '../group/cuts-elsewhere.js';
 import type { Disposed } from '../group/disposal.js';
 import { Pileups } from '../group/pileup.js';
 import type {
@@ -222,7 +222,7 @@ export class SessionWatch {
     return [...this.registry.active].flatMap((session) => {
       const { run } = session;
       if (run?.directory !== directory) return [];
-      const mayBeNew = by === 'dispose' && at - run.startedAt <= DISPOSED_WITHIN;
+      const mayBeNew = by === 'dispose' && at - run.startedAt <= DISPOSE_HEARD_WITHIN;
       return mayBeNew ? [] : [{ session, run }];
     });
   }

@@ -23,7 +23,7 @@ export class SessionRegistry {
   /** The session that has been idle longest comes first. */
   readonly #idle = new Set<Session>();
   readonly #retrying = new Set<Session>();
-  readonly #wedged = new Set<Session>();
+  readonly #unabortable = new Set<Session>();
   #episodeNews = 0;
   /** Deleted sessions that were forgotten, oldest first, with the time of the last event that told their status. */
   readonly #deleted = new Map<string, number>();
@@ -47,9 +47,9 @@ export class SessionRegistry {
   get episodeNews(): number {
     return this.#episodeNews;
   }
-  /** Wedged sessions, also those whose attempt in flight works: it may fail like the ones before. */
-  get wedged(): ReadonlySet<Session> {
-    return this.#wedged;
+  /** Sessions that no abort ended, also those whose attempt in flight works: it may fail like the ones before. */
+  get unabortable(): ReadonlySet<Session> {
+    return this.#unabortable;
   }
 
   find(id: string): Session | undefined {
@@ -110,7 +110,7 @@ export class SessionRegistry {
     // Entered at the end, so that the order is that in which their runs ended.
     if (this.#active.delete(session)) this.#idle.add(session);
     if (this.#retrying.delete(session)) this.#episodeNews += 1;
-    this.#wedged.delete(session);
+    this.#unabortable.delete(session);
     this.#unlink(session);
   }
 
@@ -121,8 +121,8 @@ export class SessionRegistry {
       this.#retrying.add(session);
       this.#episodeNews += 1;
     } else if (this.#retrying.delete(session)) this.#episodeNews += 1;
-    if (run?.abortFlow?.phase === 'wedged') this.#wedged.add(session);
-    else this.#wedged.delete(session);
+    if (run?.abortFlow?.phase === 'wedged') this.#unabortable.add(session);
+    else this.#unabortable.delete(session);
   }
 
   /** The parent, if it is known and active. */
