@@ -570,7 +570,11 @@ export class Run {
     this.#isPassed = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
     const isOpen =
       outcome.kind === 'stopped' || outcome.kind === 'nothing' || outcome.kind === 'cut';
-    return isOpen && this.#isPassed ? { kind: 'superseded' } : outcome;
+    if (!isOpen || !this.#isPassed) return outcome;
+    // A prompt that failed before its first answer may leave no trace (facts, section 14).
+    const isUnanswered = outcome.kind === 'nothing' && !this.#isBehind;
+    if (isUnanswered && this.#error) return { kind: 'failed', error: this.#error };
+    return { kind: 'superseded' };
   }
 
   /**

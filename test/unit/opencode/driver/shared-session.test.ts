@@ -85,10 +85,11 @@ function talkOf(server: FakeOpencode, sessionID: string) {
       stored.parts = [{ type: 'text', text, time: { start: 1, end: 2 } }];
     },
     /** As the real server writes and sends it when the provider refuses the request. */
-    fails(id: string, message: string) {
+    fails(id: string | undefined, message: string) {
       const error = { name: 'APIError', data: { message, statusCode: 400, isRetryable: false } };
-      const stored = messages.find(({ info }) => info.id === id)!;
-      Object.assign(stored.info, { error, time: { created: 1, completed: 2 } });
+      // Before the first answer, no message holds the error.
+      const stored = messages.find(({ info }) => info.id === id);
+      if (stored) Object.assign(stored.info, { error, time: { created: 1, completed: 2 } });
       emit('session.error', { sessionID, error });
     },
     /** Ended from outside in a retry: no error is written. */
@@ -294,6 +295,18 @@ describe('a run of somebody else that begins when ours has ended without a reply
     expect(error?.details.aborted).toBeUndefined();
     expect(server.count(ABORT)).toBe(0);
     expect(server.get(session.id).status.type).toBe('busy');
+  });
+
+  it('goes on, and ours has its own error where no message holds it', async () => {
+    const { server, mine, session, talk } = await start();
+    const run = settled(mine.send(session, 'mine', { timeoutMs: 6_000 }));
+    await prompted(server, 1);
+    talk.prompt(0);
+    talk.fails(undefined, 'no such parameter');
+    talk.personPrompts('msg_u2');
+    talk.begins('msg_a2', 'msg_u2');
+    expect((await run).error?.message).toContain('no such parameter');
+    expect(server.count(ABORT)).toBe(0);
   });
 
   it('goes on where its beginning was not heard', async () => {
