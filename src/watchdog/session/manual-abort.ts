@@ -74,10 +74,13 @@ export function manualAbortEnded(
   const { run, since } = aborting;
   const isSame = run !== undefined && session.run === run;
   switch (o.kind) {
-    case 'abort.done':
-      if (run) endedByPerson(run);
+    case 'abort.done': {
+      // The run that the abort found and ended may have been heard of only afterwards.
+      const ended = run ?? session.run;
+      if (ended) endedByPerson(ended);
       abortWorked(context, session, o.tookMs, o.at, aborting);
-      return isSame;
+      return ended !== undefined && session.run === ended;
+    }
     case 'abort.withdrawn':
       return isSame && (o.seen === 'idle' || o.seen === 'missing');
     case 'abort.failed':

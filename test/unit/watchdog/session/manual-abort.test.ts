@@ -116,3 +116,12 @@ describe('an abort that a person asks for', () => {
 function toMatch({ outcome, error }: { outcome: string; error: RegExp }) {
   return { outcome, error: expect.stringMatching(error) as unknown };
 }
+
+test('an abort that a person asked for before the run was heard of ends that run', () => {
+  const policy = { recover: { afterRestart: 'continue' as const } };
+  const w = world({ policy }).tell({ kind: 'abort.requested', sessionID: 's', by: 'command' });
+  w.prompt().tell({ kind: 'restart.requested', reason: 'manual' }).lost().abortDone();
+  expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted' }]);
+  w.restartDone().connected();
+  expect(w.acts('continue')).toEqual([]);
+});
