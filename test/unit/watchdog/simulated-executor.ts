@@ -45,8 +45,15 @@ export interface SimulatedServer {
   ): void;
   dispose(directory: string, withinMs: number, then: (reply: Reply<true>) => void): void;
   inspect(sessionID: string): void;
-  /** Sends a continuation to an ended session. `used`: somebody else was quicker, as `continue.ts` would find out. */
-  prompt(act: ContinueAct, then: (reply: Reply<'began' | 'used'>) => void): void;
+  /**
+   * Sends a continuation to an ended session. `used`: somebody else was quicker, as `continue.ts` would find out, or it
+   * was withdrawn before it was sent.
+   */
+  prompt(
+    act: ContinueAct,
+    isWithdrawn: () => boolean,
+    then: (reply: Reply<'began' | 'used'>) => void,
+  ): void;
   restart(): void;
   readonly isPaused: boolean;
 }
@@ -59,6 +66,8 @@ export class SimulatedExecutor {
   readonly #server: SimulatedServer;
   /** The abort that was begun last, by session. */
   readonly #aborts = new Map<string, { withdrawn: boolean }>();
+  /** The continuation that was begun last, by session. */
+  readonly #continuations = new Map<string, { withdrawn: boolean }>();
 
   #isKilled = false;
 
@@ -112,6 +121,8 @@ export class SimulatedExecutor {
     const { sessionID } = act;
     const state = { withdrawn: false };
     this.#aborts.set(sessionID, state);
+    const continuation = this.#continuations.get(sessionID);
+    if (continuation !== undefined && act.reason === 'manual') continuation.withdrawn = true;
     const sent: SendAnswer = {
       words: 'was sent and not answered',
       hopeless: false,
@@ -153,7 +164,9 @@ export class SimulatedExecutor {
       const superseded = reply.kind === 'answer' ? { superseded: true } : {};
       this.#tell({ kind: 'continue.failed', at, sessionID, error: reply.kind, ...superseded });
     };
-    server.after(0, () => server.prompt(act, told));
+    const state = { withdrawn: false };
+    this.#continuations.set(sessionID, state);
+    server.after(0, () => server.prompt(act, () => state.withdrawn, told));
   }
 
   #dispose(act: DisposeAct): void {

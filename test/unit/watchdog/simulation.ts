@@ -555,6 +555,7 @@ export class Simulation implements SimulatedServer {
 
   prompt(
     { sessionID, lastMessageID, cutMessageID, onlyIfOpen }: Extract<Act, { act: 'continue' }>,
+    isWithdrawn: () => boolean,
     then: (reply: Reply<'began' | 'used'>) => void,
   ): void {
     const generation = this.#generation;
@@ -571,7 +572,7 @@ export class Simulation implements SimulatedServer {
       const isSubagent = session.parentID !== undefined;
       const hadEnded = session.endedBy === 'itself';
       const isClosed = hadEnded || (onlyIfOpen === true && !isOpen);
-      if (session.status.type !== 'idle' || isSubagent || isNewer || isClosed) {
+      if (session.status.type !== 'idle' || isSubagent || isNewer || isClosed || isWithdrawn()) {
         then({ kind: 'answer', value: 'used' });
         return;
       }
