@@ -197,8 +197,9 @@ export class LocalServer {
       this.letGo();
     }
     const exit = exitOf(launched);
-    if (!ended.aborted) await this.#kill([launched.root], undefined);
-    const why = ended.aborted
+    const hasEnded = ended.aborted;
+    if (!hasEnded) await this.#kill([launched.root], undefined);
+    const why = hasEnded
       ? `it ended at once${exit ? ` (${describeExit(exit)})` : ''}`
       : `it did not get healthy within ${startTimeoutMs} ms (server.startTimeout), and was ended`;
     const last = lastWords(launched);
