@@ -132,7 +132,7 @@ function serverStep(
   }
 }
 
-/** Starts a server that is down, with the daemon's steps, and leaves it running. Returns why it could not. */
+/** Starts a server where nobody listens, with the daemon's steps, and leaves it running. Returns why it could not. */
 async function start(
   loaded: ReturnType<typeof loadForCommand>,
   client: RecognisingDriverApi,
