@@ -2,7 +2,7 @@
  * Follows one run to its end, by its events and by checks of its status. Only the status in the session's own directory
  * is believed (facts, section 6), and only the transcript says how the run ended.
  */
-import { BoundedMap, BoundedSet } from '../../lib/bounded.js';
+import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
@@ -10,14 +10,8 @@ import { isNotFound, OpencodeError } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
 import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
-import {
-  newestRun,
-  type OwnWords,
-  outcomeOf,
-  ownPrompt,
-  type RunOutcome,
-  runOf,
-} from './run-outcome.js';
+import { type OwnPrompt, PromptOwnership } from './prompt-ownership.js';
+import { ownPrompt, type RunOutcome } from './run-outcome.js';
 import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.js';
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
@@ -46,11 +40,6 @@ const MAX_MESSAGES = 200;
 /** A prompt that was just sent is among the newest messages. */
 const SEEN_MESSAGES = 20;
 /**
- * Messages of others in one session of the driver. They must be told apart from ours. At the limit: the oldest is
- * forgotten.
- */
-export const MAX_FOREIGN = 1_000;
-/**
  * Tool calls that were reported to a caller. Each change is reported once. At the limit: the oldest may be reported
  * again.
  */
@@ -62,14 +51,8 @@ export interface SessionRef {
   directory?: string;
 }
 
-export interface RunOptions {
+export interface RunOptions extends OwnPrompt {
   session: SessionRef;
-  /** What was sent; absent if somebody else's prompt is followed. */
-  prompt?: OwnWords;
-  /** The id of the last message before the prompt; if it is unknown, the newest run is meant. */
-  since?: string;
-  /** The prompt was sent behind whatever the session is working on, which is somebody else's. */
-  isQueued?: boolean;
   onText?: (text: string) => void;
   onTool?: (tool: ToolCall) => void;
   onStep?: (step: RunStep) => void;
@@ -121,6 +104,7 @@ export interface RunDeps {
 export class Run {
   readonly #deps: RunDeps;
   readonly #options: RunOptions;
+  readonly #ownership: PromptOwnership;
   readonly #text: StreamedText;
   readonly #steps = new RunSteps();
   #unsubscribe: () => void;
@@ -130,24 +114,8 @@ export class Run {
   #error: RunError | undefined;
   #model: string | undefined;
   #isModelKnown = false;
-  /** The id of our prompt, as the server gave it: an id from our own clock would confuse opencode 1.x. */
-  #own: string | undefined;
-  /** Prompts of others, and the answers to them. */
-  readonly #foreign = new BoundedMap<string, true>(MAX_FOREIGN);
   /** The status that was last reported for each tool call. */
   readonly #toolsTold = new BoundedMap<string, string>(MAX_TOLD);
-  /** Somebody else prompts the session, too, so it may go on when our prompt is answered. */
-  #isShared = false;
-  /** A prompt of somebody else was found behind ours. */
-  #isFollowed = false;
-  /** An answer to such a prompt was begun. */
-  #isPassed = false;
-  /** Our prompt, and those that opencode itself wrote for its run. */
-  readonly #ownPrompts = new BoundedSet<string>(MAX_FOREIGN);
-  /** Prompts that answers name, and that no transcript has shown yet to be ours or somebody else's. */
-  readonly #unplaced = new BoundedSet<string>(MAX_FOREIGN);
-  /** Nothing has answered our prompt yet, so what the session does is for somebody else. */
-  #isBehind: boolean;
   #seenBusy = false;
   #hasBegun = false;
   /**
@@ -170,7 +138,7 @@ export class Run {
   constructor(deps: RunDeps, options: RunOptions) {
     this.#deps = deps;
     this.#options = options;
-    this.#isBehind = options.isQueued === true;
+    this.#ownership = new PromptOwnership(options);
     this.#text = new StreamedText(options.onText);
     this.#requests = new RunRequests(deps, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
@@ -193,7 +161,7 @@ export class Run {
 
   /** Whether our prompt still waits behind the run of somebody else, as far as we know. */
   get isBehind(): boolean {
-    return this.#isBehind;
+    return this.#ownership.isBehind;
   }
 
   /** Whether an answer was begun, as far as we know. */
@@ -249,10 +217,10 @@ export class Run {
           const seen = await this.#checkStatus(signal);
           misses = seen instanceof DriverError ? misses + 1 : 0;
           if (seen instanceof DriverError && misses >= GONE_CHECKS) throw seen;
-          if (seen === 'active' && this.#areRequestsDue && !this.#isBehind) {
+          if (seen === 'active' && this.#areRequestsDue && !this.#ownership.isBehind) {
             await this.#readRequests(signal);
           }
-          if (seen === 'idle' || (seen === 'active' && this.#mayGoOn)) {
+          if (seen === 'idle' || (seen === 'active' && this.#ownership.mayGoOn)) {
             const end = await this.#runEnd(signal, seen === 'active');
             if (end) return end;
           }
@@ -263,11 +231,6 @@ export class Run {
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
-  }
-
-  /** Whether the session may be at work for somebody else when ours is answered. */
-  get #mayGoOn(): boolean {
-    return this.#isBehind || this.#isShared || this.#unplaced.size > 0;
   }
 
   #pause(isClose: boolean, hasEvents: boolean): number {
@@ -309,7 +272,7 @@ export class Run {
       this.#areRequestsDue = true;
       if (this.#away === 'no') this.#away = 'stream lost';
     } else if (event.kind === 'asked' || event.kind === 'answered') {
-      if (this.#isBehind) return;
+      if (this.#ownership.isBehind) return;
       // This includes a subagent's requests: its questions to a person concern the whole run.
       this.#requests.hear(sessionID, event);
       if (!this.#requests.hasUnanswered) return;
@@ -336,42 +299,38 @@ export class Run {
         this.#isCheckDue = true;
         return true;
       case 'prompt':
-        this.#hearPrompt(event.messageID, event.mark);
+        this.#ownership.hearPrompt(event.messageID, event.mark);
         return true;
       case 'answer': {
         const { messageID, parentID, model } = event;
-        if (parentID !== undefined && this.#foreign.get(parentID) === true) {
-          this.#foreign.set(messageID, true);
-          return false;
-        }
-        const isOwn = parentID !== undefined && parentID === this.#own;
-        if (isOwn) this.#noteOwnAnswer();
-        if (this.#isForeign(messageID)) return false;
-        if (parentID !== undefined && !isOwn) this.#place(parentID);
+        const { owner, endsWait } = this.#ownership.hearAnswer(messageID, parentID);
+        if (endsWait) this.#noteTurn();
+        if (owner === 'foreign') return false;
+        if (owner === 'unplaced') this.#isCheckDue = true;
         this.#model = model ?? this.#model;
         this.#hasBegun = true;
         this.#text.answer(messageID);
         return this.#isCheckDue;
       }
       case 'text':
-        if (this.#isForeign(event.messageID)) return false;
+        if (this.#ownership.isForeign(event.messageID)) return false;
         this.#text.whole(event.partID, event.messageID, event.of, event.text);
         return false;
       case 'text_added':
-        if (this.#isForeign(event.messageID)) return false;
+        if (this.#ownership.isForeign(event.messageID)) return false;
         this.#text.added(event.partID, event.messageID, event.added);
         return false;
       case 'step':
-        if (this.#isForeign(event.step.messageID)) return false;
+        if (this.#ownership.isForeign(event.step.messageID)) return false;
         this.#steps.finished(event.step);
         this.#options.onStep?.(stepOf(event.step, this.#steps.count));
         return true;
       case 'tool':
-        if (this.#isForeign(event.messageID)) return false;
+        if (this.#ownership.isForeign(event.messageID)) return false;
         this.#hearTool(event.callID, event.use);
         return false;
       case 'compacted':
-        if (!this.#isBehind) this.#steps.compacted();
+        if (!this.#ownership.isBehind) this.#steps.compacted();
         return true;
     }
   }
@@ -384,34 +343,8 @@ export class Run {
     this.#options.onTool?.({ id: callID, ...use });
   }
 
-  /** Whether the message is another prompt, or the answer to one. */
-  #isForeign(messageID: string): boolean {
-    if (this.#isBehind) this.#foreign.set(messageID, true);
-    return this.#foreign.get(messageID) === true;
-  }
-
-  /** Has the transcript tell whose prompt it is: opencode's own after a compaction, or somebody's without a mark. */
-  #place(promptID: string): void {
-    if (this.#own === undefined || this.#ownPrompts.has(promptID)) return;
-    this.#isCheckDue ||= !this.#unplaced.has(promptID);
-    this.#unplaced.add(promptID);
-  }
-
-  /** Learns which prompts are ours and which belong to somebody else. */
-  #hearPrompt(messageID: string, mark: string): void {
-    const { prompt } = this.#options;
-    if (prompt === undefined) return;
-    if (mark === prompt.mark) this.#own = messageID;
-    else {
-      this.#foreign.set(messageID, true);
-      this.#isShared ||= this.#own !== undefined;
-    }
-  }
-
   /** The run before ours is over. What was heard until now concerned only that one. */
-  #noteOwnAnswer(): void {
-    if (!this.#isBehind) return;
-    this.#isBehind = false;
+  #noteTurn(): void {
     this.#error = undefined;
     this.#areRequestsDue = true;
     this.#noteActive();
@@ -419,14 +352,14 @@ export class Run {
 
   #noteActive(): void {
     this.#rest = undefined;
-    if (this.#isBehind) return;
+    if (this.#ownership.isBehind) return;
     this.#seenBusy = true;
     this.#hasBegun = true;
   }
 
   #noteRetry(retry: Retry): void {
     this.#noteActive();
-    if (this.#isBehind) return;
+    if (this.#ownership.isBehind) return;
     this.#retry = retry;
     if (retry.attempt <= this.#attempts) return;
     this.#attempts = retry.attempt;
@@ -530,7 +463,7 @@ export class Run {
       const messages = await this.#transcript(signal, SEEN_MESSAGES);
       if (ownPrompt(messages, prompt, since) !== undefined) return true;
       // OpenCode 2 keeps a queued prompt out of the transcript until its turn. The run that is under way shows it.
-      if (this.#own === undefined) return false;
+      if (!this.#ownership.isNamed) return false;
       const { client } = this.#deps;
       const statuses = await client.statuses(session.directory, signal, CHECK_TIMEOUT_MS);
       return (statuses.get(session.id)?.type ?? 'idle') !== 'idle';
@@ -553,37 +486,9 @@ export class Run {
 
   /** What the transcript says about our own run. */
   #outcomeOf(messages: readonly Message[]): RunOutcome {
-    const { since, prompt } = this.#options;
-    if (prompt === undefined) return outcomeOf(newestRun(messages, since));
-    this.#own ??= ownPrompt(messages, prompt, since);
-    if (this.#own === undefined) return { kind: 'nothing' };
-    if (messages.some(({ parentID }) => parentID === this.#own)) this.#noteOwnAnswer();
-    else if (this.#isNotThere(messages)) return { kind: 'nothing' };
-    const own = runOf(messages, this.#own);
-    const outcome = outcomeOf(own.messages);
-    const later = new Set(own.followers.map(({ id }) => id));
-    this.#isShared ||= later.size > 0;
-    // A message without content may be one of opencode's own that is not wholly written yet.
-    this.#isFollowed = own.followers.some(({ text, files }) => text !== '' || files.length > 0);
-    for (const id of own.prompts) this.#ownPrompts.add(id);
-    for (const id of [...own.prompts, ...later]) this.#unplaced.delete(id);
-    this.#isPassed = messages.some(({ parentID }) => parentID !== undefined && later.has(parentID));
-    const isOpen =
-      outcome.kind === 'stopped' || outcome.kind === 'nothing' || outcome.kind === 'cut';
-    if (!isOpen || !this.#isPassed) return outcome;
-    // A prompt that failed before its first answer may leave no trace (facts, section 14).
-    const isUnanswered = outcome.kind === 'nothing' && !this.#isBehind;
-    if (isUnanswered && this.#error) return { kind: 'failed', error: this.#error };
-    return { kind: 'superseded' };
-  }
-
-  /**
-   * Whether the transcript comes from before our prompt. OpenCode 2 keeps a prompt out of it until its turn, so that all
-   * that is there belongs to others. A prompt that is older than the messages that were read is another matter.
-   */
-  #isNotThere(messages: readonly Message[]): boolean {
-    if (messages.some(({ id }) => id === this.#own)) return false;
-    return this.#isBehind || messages.some(({ id }) => id === this.#options.since);
+    const { outcome, endsWait } = this.#ownership.outcomeOf(messages, this.#error);
+    if (endsWait) this.#noteTurn();
+    return outcome;
   }
 
   /** Never rejects: if the transcript cannot be read, what was heard until now counts. */
@@ -591,21 +496,11 @@ export class Run {
     try {
       // No event need have told of somebody else's run.
       const outcome = this.#outcomeOf(await this.#transcript());
-      if (this.#isOver(outcome)) return { kind: 'over', end: outcome };
+      if (this.#ownership.isOver(outcome)) return { kind: 'over', end: outcome };
     } catch {
       // A run that we know nothing of is not touched.
     }
-    return { kind: this.#isBehind ? 'waiting' : 'ours' };
-  }
-
-  /**
-   * Whether ours has ended although the session is at work. Without a prompt behind ours, opencode itself goes on with
-   * ours after a compaction. After a failure, only the answer to the next prompt shows that it does not.
-   */
-  #isOver(outcome: RunOutcome): boolean {
-    if (!this.#isFollowed) return false;
-    const hasFailed = outcome.kind === 'failed' || outcome.kind === 'aborted';
-    return isAnswered(outcome) || (hasFailed && this.#isPassed);
+    return { kind: this.#ownership.isBehind ? 'waiting' : 'ours' };
   }
 
   /** Tells what was not told of the text yet. Throws what the caller's callback throws. */
@@ -643,11 +538,11 @@ export class Run {
       if (isNotFound(error) && this.#away !== 'no') return { kind: 'cut' };
       throw asDriverError(error);
     }
-    if (isActive) return this.#isOver(outcome) ? this.told(outcome) : undefined;
+    if (isActive) return this.#ownership.isOver(outcome) ? this.told(outcome) : undefined;
     const restedMs = this.#restedMs(`${outcome.kind} ${messages.at(-1)?.id}`);
     if (outcome.kind === 'reply') return this.told(outcome);
     // The error of the run before ours may only mean that ours begins.
-    if (this.#error && (!this.#isBehind || restedMs >= LAST_WORDS_MS)) {
+    if (this.#error && (!this.#ownership.isBehind || restedMs >= LAST_WORDS_MS)) {
       return { kind: 'failed', error: this.#error };
     }
     if (outcome.kind === 'empty' || outcome.kind === 'truncated') return this.told(outcome);
@@ -686,22 +581,4 @@ function stepOf(step: FinishedStep, number: number): RunStep {
     ...(tokens !== undefined && { tokens }),
     ...(costUsd !== undefined && { costUsd }),
   };
-}
-
-/** If another prompt waits behind it, opencode goes on to that one as soon as the answer is complete. */
-function isAnswered(outcome: RunOutcome): boolean {
-  switch (outcome.kind) {
-    case 'reply':
-    case 'empty':
-    case 'truncated':
-      return outcome.message.completed !== undefined;
-    case 'superseded':
-      return true;
-    case 'failed':
-    case 'stopped':
-    case 'aborted':
-    case 'cut':
-    case 'nothing':
-      return false;
-  }
 }
