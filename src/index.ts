@@ -23,7 +23,6 @@ export {
 } from './opencode/driver/error.js';
 export type { ModelRef, ModelSpec, Thinking } from './opencode/driver/model.js';
 export type { Orphan, SweepOptions, Swept } from './opencode/driver/orphans.js';
-export type { SessionRef } from './opencode/driver/run.js';
 export type { OnRequest } from './opencode/driver/run-requests.js';
 export type { StreamEvent } from './opencode/driver/stream.js';
 export { type Message, renderTranscript } from './opencode/driver/transcript.js';

@@ -5,8 +5,7 @@
 import { type Clock, sleep } from '../../lib/clock.js';
 import { MAX_NOTICES } from '../monitor/notice.js';
 import { asDriverError, type DriverError } from './error.js';
-import type { SessionRef } from './run.js';
-import type { PromptOptions, PromptResult } from './types.js';
+import type { PromptOptions, PromptResult, SessionRef } from './types.js';
 
 export interface BatchTask extends Omit<PromptOptions, 'onText' | 'onNotice' | 'signal'> {
   /** Names the task in its result. Default: its number, from 1. */

@@ -2,8 +2,8 @@
 import { sleep } from '../../lib/clock.js';
 import { bringToRest, type RestDeps } from './end-session.js';
 import { DriverError } from './error.js';
-import type { SessionRef } from './run.js';
 import type { Message } from './transcript.js';
+import type { SessionRef } from './types.js';
 
 /** A session that shows nothing is checked this many times before it counts as one that never ran. */
 const NEVER_RAN_CHECKS = 3;

@@ -23,7 +23,6 @@ import { chooseModel } from './model-choice.js';
 import { type Owner, ownerOf, type SweepOptions, type Swept, sweepOrphans } from './orphans.js';
 import { runPrompt } from './prompt.js';
 import { promptWish, sessionWish } from './prompt-words.js';
-import type { SessionRef } from './run.js';
 import { checkId, SessionPlaces, sessionRef } from './session-places.js';
 import { type StreamEvent, streamOf } from './stream.js';
 import type { Message } from './transcript.js';
@@ -39,6 +38,7 @@ import type {
   Reply,
   SendOptions,
   Sent,
+  SessionRef,
   SessionState,
   WaitOptions,
 } from './types.js';

@@ -7,7 +7,7 @@ import { abortSession } from '../actions/abort.js';
 import type { DriverApi } from '../driver-api.js';
 import { isNotFound, messageOf } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
-import type { SessionRef } from './run.js';
+import type { SessionRef } from './types.js';
 
 /** Contract, `abort.verifyTimeout` and `abort.maxTries`. */
 const VERIFY_TIMEOUT_MS = 5_000;

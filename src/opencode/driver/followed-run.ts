@@ -9,9 +9,9 @@ import type { SessionEvents } from './events.js';
 import { failureOf, NOT_BEGUN } from './failure.js';
 import { DEFAULT_MAX_ATTEMPTS } from './limits.js';
 import { replyOf } from './reply.js';
-import { Run, type RunEnd, type SessionRef } from './run.js';
+import { Run, type RunEnd } from './run.js';
 import type { OwnWords } from './run-outcome.js';
-import type { Reply, SendOptions, WaitOptions } from './types.js';
+import type { Reply, SendOptions, SessionRef, WaitOptions } from './types.js';
 import type { Wall } from './wall.js';
 
 /** A frozen server must not double a caller's limit. */

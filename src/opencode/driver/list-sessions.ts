@@ -6,8 +6,7 @@ import type { DriverApi } from '../driver-api.js';
 import { LiveDirectories, normaliseDirectory } from '../monitor/directories.js';
 import type { SessionSummary } from '../server-api.js';
 import { DriverError } from './error.js';
-import type { SessionRef } from './run.js';
-import type { SessionState } from './types.js';
+import type { SessionRef, SessionState } from './types.js';
 
 /** Directories that `sessions` reads at a time. At the limit: the rest wait. */
 const MAX_CONCURRENT = 4;

@@ -4,7 +4,6 @@ import type { Clock } from '../../lib/clock.js';
 import { type Attempt, asDriverError, DriverError, isModelsFault } from './error.js';
 import { checkLimits, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { modelName, parseModel } from './model.js';
-import type { SessionRef } from './run.js';
 import type {
   ContextText,
   NewSession,
@@ -12,6 +11,7 @@ import type {
   PromptResult,
   Reply,
   SendOptions,
+  SessionRef,
   WaitOptions,
 } from './types.js';
 import { type Wall, within } from './wall.js';

@@ -1,7 +1,6 @@
 /** The whole result of a run: its last answer, and what all of its steps did and cost. Pure. */
-import type { SessionRef } from './run.js';
 import { fileChanges, type Message, type Tokens } from './transcript.js';
-import type { Reply } from './types.js';
+import type { Reply, SessionRef } from './types.js';
 
 export function replyOf(
   { id, directory }: SessionRef,

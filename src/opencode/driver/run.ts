@@ -16,6 +16,7 @@ import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.j
 import { RunSteps } from './run-steps.js';
 import { StreamedText } from './streamed-text.js';
 import type { Message, RunError, ToolUse } from './transcript.js';
+import type { RunStep, SessionRef, ToolCall } from './types.js';
 import { overdue, type Wall, within } from './wall.js';
 
 /** With events, checks are only for what the events missed. */
@@ -45,12 +46,6 @@ const SEEN_MESSAGES = 20;
  */
 export const MAX_TOLD = 1_000;
 
-export interface SessionRef {
-  id: string;
-  /** The directory that it lives in. */
-  directory?: string;
-}
-
 export interface RunOptions extends OwnPrompt {
   session: SessionRef;
   onText?: (text: string) => void;
@@ -58,25 +53,6 @@ export interface RunOptions extends OwnPrompt {
   onStep?: (step: RunStep) => void;
   onNotice: (message: string) => void;
   onRequest: OnRequest;
-}
-
-/** One call of a tool, as far as it has come. */
-export interface ToolCall extends ToolUse {
-  /** Stays the same until the call has ended. */
-  id: string;
-}
-
-/** One model request of the run that has ended, with the tools that it called. */
-export interface RunStep {
-  /** From 1. */
-  number: number;
-  /** Why the model stopped: `stop`, `tool-calls`, `length`. */
-  finish?: string;
-  tools: number;
-  toolErrors: number;
-  /** All that opencode counted: input, output, reasoning and cache. */
-  tokens?: number;
-  costUsd?: number;
 }
 
 export interface Limits {

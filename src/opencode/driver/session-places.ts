@@ -6,7 +6,7 @@ import { BoundedMap } from '../../lib/bounded.js';
 import { isId } from '../../lib/id.js';
 import type { DriverApi } from '../driver-api.js';
 import { DriverError } from './error.js';
-import type { SessionRef } from './run.js';
+import type { SessionRef } from './types.js';
 
 /** Sessions whose directory is remembered. At the limit: the oldest is forgotten, and asked for again. */
 export const MAX_PLACES = 1_000;

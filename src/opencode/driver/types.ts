@@ -5,13 +5,11 @@ import type { SessionStatus } from '../../watchdog/observation.js';
 import type { FilePart, Model, PermissionRule } from '../driver-api.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
-import type { RunStep, SessionRef, ToolCall } from './run.js';
 import type { OnRequest } from './run-requests.js';
 
 import type { Tokens, ToolUse } from './transcript.js';
 
 export type { FilePart, PermissionRule } from '../driver-api.js';
-export type { RunStep, ToolCall } from './run.js';
 
 export interface DriverOptions {
   /** Where `opencode serve` listens. Default: `http://localhost:4096`. */
@@ -51,6 +49,12 @@ export interface Availability {
   started?: boolean;
 }
 
+export interface SessionRef {
+  id: string;
+  /** The directory that it lives in. */
+  directory?: string;
+}
+
 export interface NewSession {
   title?: string;
   /** The project; the server's own working directory by default. */
@@ -88,6 +92,25 @@ export interface SendOptions {
   queue?: boolean;
   onNotice?: (message: string) => void;
   signal?: AbortSignal;
+}
+
+/** One call of a tool, as far as it has come. */
+export interface ToolCall extends ToolUse {
+  /** Stays the same until the call has ended. */
+  id: string;
+}
+
+/** One model request of the run that has ended, with the tools that it called. */
+export interface RunStep {
+  /** From 1. */
+  number: number;
+  /** Why the model stopped: `stop`, `tool-calls`, `length`. */
+  finish?: string;
+  tools: number;
+  toolErrors: number;
+  /** All that opencode counted: input, output, reasoning and cache. */
+  tokens?: number;
+  costUsd?: number;
 }
 
 export interface WaitOptions {
