@@ -67,6 +67,12 @@ export class PromptOwnership {
     return this.#own !== undefined;
   }
 
+  /** Whether our prompt is among these messages. It need not have been heard. */
+  isShownIn(messages: readonly Message[]): boolean {
+    const { prompt, since } = this.#sent;
+    return prompt === undefined || ownPrompt(messages, prompt, since) !== undefined;
+  }
+
   /** Whether the session may be at work for somebody else when ours is answered. */
   get mayGoOn(): boolean {
     return this.#isBehind || this.#isShared || this.#unplaced.size > 0;

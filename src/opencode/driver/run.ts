@@ -11,9 +11,11 @@ import { asDriverError, DriverError } from './error.js';
 import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
 import { type OwnPrompt, PromptOwnership } from './prompt-ownership.js';
-import { ownPrompt, type RunOutcome } from './run-outcome.js';
+import { waitUntilShown } from './prompt-shown.js';
+import type { RunOutcome } from './run-outcome.js';
 import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.js';
 import { RunSteps } from './run-steps.js';
+import { CHECK_TIMEOUT_MS, SessionReader } from './session-reader.js';
 import { StreamedText } from './streamed-text.js';
 import type { Message, RunError, ToolUse } from './transcript.js';
 import type { RunStep, SessionRef, ToolCall } from './types.js';
@@ -24,7 +26,6 @@ const CHECK_EVERY_MS = 2_000;
 const CHECK_WITHOUT_EVENTS_MS = 500;
 /** Used while the end is near. */
 export const CHECK_AT_END_MS = 150;
-const CHECK_TIMEOUT_MS = 5_000;
 /**
  * When the session is idle, the last words may still have to be written, and some errors come only then (1.18.33: 5-50
  * ms, more under load).
@@ -36,10 +37,7 @@ export const LAST_WORDS_MS = 3_000;
 const BEGIN_MS = 30_000;
 /** After this many failed checks in a row the server counts as gone. A run does not survive that (facts, section 1). */
 const GONE_CHECKS = 4;
-/** Messages of the transcript that a run's result is read from. At the limit: older ones are not read. */
-const MAX_MESSAGES = 200;
-/** A prompt that was just sent is among the newest messages. */
-const SEEN_MESSAGES = 20;
+
 /**
  * Tool calls that were reported to a caller. Each change is reported once. At the limit: the oldest may be reported
  * again.
@@ -81,6 +79,7 @@ export class Run {
   readonly #deps: RunDeps;
   readonly #options: RunOptions;
   readonly #ownership: PromptOwnership;
+  readonly #reader: SessionReader;
   readonly #text: StreamedText;
   readonly #steps = new RunSteps();
   #unsubscribe: () => void;
@@ -115,6 +114,7 @@ export class Run {
     this.#deps = deps;
     this.#options = options;
     this.#ownership = new PromptOwnership(options);
+    this.#reader = new SessionReader(deps.client, options.session);
     this.#text = new StreamedText(options.onText);
     this.#requests = new RunRequests(deps, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
@@ -174,38 +174,32 @@ export class Run {
     const isHeard = this.#options.prompt !== undefined && events.isOpen;
     let checkedAt = isHeard ? clock.now() : Number.NEGATIVE_INFINITY;
     let misses = 0;
-    const onAbort = () => this.#ring?.();
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      for (;;) {
-        if (this.#fault) throw this.#fault.error;
-        const leftMs = wall.leftMs();
-        if (wall.isOver || leftMs <= 0) throw this.#timeout(wall.ms);
-        if (signal.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
-        this.#giveUpIfHopeless(leftMs, maxAttempts);
-        const runaway = this.#steps.runaway(maxSteps);
-        if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
-        await this.#requests.answer(this.#options.session.directory, signal);
-        const pause = this.#pause(this.#rest !== undefined || misses > 0, events.isOpen);
-        if (this.#isCheckDue || clock.now() - checkedAt >= pause) {
-          this.#isCheckDue = false;
-          checkedAt = clock.now();
-          const seen = await this.#checkStatus(signal);
-          misses = seen instanceof DriverError ? misses + 1 : 0;
-          if (seen instanceof DriverError && misses >= GONE_CHECKS) throw seen;
-          if (seen === 'active' && this.#areRequestsDue && !this.#ownership.isBehind) {
-            await this.#readRequests(signal);
-          }
-          if (seen === 'idle' || (seen === 'active' && this.#ownership.mayGoOn)) {
-            const end = await this.#runEnd(signal, seen === 'active');
-            if (end) return end;
-          }
-          continue;
+    for (;;) {
+      if (this.#fault) throw this.#fault.error;
+      const leftMs = wall.leftMs();
+      if (wall.isOver || leftMs <= 0) throw this.#timeout(wall.ms);
+      if (signal.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
+      this.#giveUpIfHopeless(leftMs, maxAttempts);
+      const runaway = this.#steps.runaway(maxSteps);
+      if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
+      await this.#requests.answer(this.#options.session.directory, signal);
+      const pause = this.#pause(this.#rest !== undefined || misses > 0, events.isOpen);
+      if (this.#isCheckDue || clock.now() - checkedAt >= pause) {
+        this.#isCheckDue = false;
+        checkedAt = clock.now();
+        const seen = await this.#checkStatus(signal);
+        misses = seen instanceof DriverError ? misses + 1 : 0;
+        if (seen instanceof DriverError && misses >= GONE_CHECKS) throw seen;
+        if (seen === 'active' && this.#areRequestsDue && !this.#ownership.isBehind) {
+          await this.#readRequests(signal);
         }
-        await this.#wait(Math.min(end, checkedAt + pause) - clock.now());
+        if (seen === 'idle' || (seen === 'active' && this.#ownership.mayGoOn)) {
+          const end = await this.#runEnd(signal, seen === 'active');
+          if (end) return end;
+        }
+        continue;
       }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
+      await this.#wait(Math.min(end, checkedAt + pause) - clock.now(), signal);
     }
   }
 
@@ -214,19 +208,22 @@ export class Run {
     return hasEvents ? CHECK_EVERY_MS : CHECK_WITHOUT_EVENTS_MS;
   }
 
-  #wait(ms: number): Promise<void> {
+  #wait(ms: number, signal: AbortSignal): Promise<void> {
     if (this.#isCheckDue || this.#fault || this.#requests.hasUnanswered) return Promise.resolve();
-    return this.#nextEvent(ms);
+    return this.#nextEvent(ms, signal);
   }
 
-  #nextEvent(ms: number): Promise<void> {
+  #nextEvent(ms: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#deps.clock.after(Math.max(1, ms), () => this.#ring?.());
-      this.#ring = () => {
+      const ring = () => {
         this.#ring = undefined;
         timer.cancel();
+        signal?.removeEventListener('abort', ring);
         resolve();
       };
+      const timer = this.#deps.clock.after(Math.max(1, ms), ring);
+      signal?.addEventListener('abort', ring, { once: true });
+      this.#ring = ring;
     });
   }
 
@@ -356,12 +353,9 @@ export class Run {
   }
 
   async #checkStatus(signal: AbortSignal): Promise<'idle' | 'active' | 'unseen' | DriverError> {
-    const { client } = this.#deps;
-    const { session } = this.#options;
     try {
-      const statuses = await client.statuses(session.directory, signal, CHECK_TIMEOUT_MS);
-      const status = statuses.get(session.id);
-      if (status === undefined || status.type === 'idle') return 'idle';
+      const status = await this.#reader.status(signal);
+      if (status.type === 'idle') return 'idle';
       this.#noteActive();
       if (status.type === 'retry') this.#noteRetry(status);
       this.#steps.text(this.#text.current);
@@ -375,7 +369,7 @@ export class Run {
       this.#away = 'seen';
       // opencode-2-facts, section 6.
       const after =
-        client.api === 2
+        this.#deps.client.api === 2
           ? 'only the background service of OpenCode 2 goes on with it by itself when it is back'
           : 'nothing resumes by itself';
       return new DriverError(
@@ -414,39 +408,15 @@ export class Run {
    * Resolves to true when our prompt shows in its session, so that somebody else who asks finds it and not the run
    * before it. Resolves to false if it does not show within `BEGIN_MS`, or the signal ends the wait. Never rejects.
    */
-  async isSeen(signal: AbortSignal | undefined): Promise<boolean> {
-    const { clock } = this.#deps;
-    const end = clock.now() + BEGIN_MS;
-    const onAbort = () => this.#ring?.();
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      for (;;) {
-        // A prompt that has failed already may leave no trace (facts, section 14).
-        if (this.#error !== undefined || (await this.#shows(signal))) return true;
-        const leftMs = end - clock.now();
-        if (leftMs <= 0 || signal?.aborted) return false;
-        await this.#nextEvent(Math.min(leftMs, CHECK_WITHOUT_EVENTS_MS));
-      }
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-    }
-  }
-
-  async #shows(signal: AbortSignal | undefined): Promise<boolean> {
-    const { session, prompt, since } = this.#options;
-    if (prompt === undefined) return true;
-    try {
-      const messages = await this.#transcript(signal, SEEN_MESSAGES);
-      if (ownPrompt(messages, prompt, since) !== undefined) return true;
-      // OpenCode 2 keeps a queued prompt out of the transcript until its turn. The run that is under way shows it.
-      if (!this.#ownership.isNamed) return false;
-      const { client } = this.#deps;
-      const statuses = await client.statuses(session.directory, signal, CHECK_TIMEOUT_MS);
-      return (statuses.get(session.id)?.type ?? 'idle') !== 'idle';
-    } catch {
-      // The next check asks again.
-      return false;
-    }
+  isSeen(signal: AbortSignal | undefined): Promise<boolean> {
+    const run = {
+      clock: this.#deps.clock,
+      reader: this.#reader,
+      ownership: this.#ownership,
+      hasFailed: () => this.#error !== undefined,
+      nextEvent: this.#nextEvent.bind(this),
+    };
+    return waitUntilShown(run, BEGIN_MS, signal);
   }
 
   /**
@@ -471,7 +441,7 @@ export class Run {
   async standing(): Promise<Standing> {
     try {
       // No event need have told of somebody else's run.
-      const outcome = this.#outcomeOf(await this.#transcript());
+      const outcome = this.#outcomeOf(await this.#reader.transcript());
       if (this.#ownership.isOver(outcome)) return { kind: 'over', end: outcome };
     } catch {
       // A run that we know nothing of is not touched.
@@ -485,15 +455,6 @@ export class Run {
     return end;
   }
 
-  #transcript(signal?: AbortSignal, limit = MAX_MESSAGES): Promise<Message[]> {
-    const { id, directory } = this.#options.session;
-    return this.#deps.client.transcript(id, directory, {
-      limit,
-      timeoutMs: CHECK_TIMEOUT_MS,
-      ...(signal && { signal }),
-    });
-  }
-
   /**
    * The end of a run whose status says idle; undefined while it may still come. If the session goes on with somebody
    * else's prompt (`isActive`), only a complete answer counts.
@@ -504,7 +465,7 @@ export class Run {
     let messages: Message[];
     let outcome: RunOutcome;
     try {
-      messages = await this.#transcript(signal);
+      messages = await this.#reader.transcript(signal);
       this.#model ??= messages.findLast(({ model }) => model !== undefined)?.model;
       outcome = this.#outcomeOf(messages);
     } catch (error) {
