@@ -2,14 +2,13 @@
  * Follows one run to its end, by its events and by checks of its status. Only the status in the session's own directory
  * is believed (facts, section 6), and only the transcript says how the run ended.
  */
-import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock } from '../../lib/clock.js';
-import type { FinishedStep } from '../../watchdog/observation.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
 import { isNotFound, OpencodeError } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
 import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
+import { ProgressReport } from './progress-report.js';
 import { type OwnPrompt, PromptOwnership } from './prompt-ownership.js';
 import { waitUntilShown } from './prompt-shown.js';
 import type { RunOutcome } from './run-outcome.js';
@@ -17,8 +16,8 @@ import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.j
 import { RunSteps } from './run-steps.js';
 import { CHECK_TIMEOUT_MS, SessionReader } from './session-reader.js';
 import { StreamedText } from './streamed-text.js';
-import type { Message, RunError, ToolUse } from './transcript.js';
-import type { RunStep, SessionRef, ToolCall } from './types.js';
+import type { Message, RunError } from './transcript.js';
+import type { SessionRef, WaitOptions } from './types.js';
 import { overdue, type Wall, within } from './wall.js';
 
 /** With events, checks are only for what the events missed. */
@@ -38,17 +37,8 @@ const BEGIN_MS = 30_000;
 /** After this many failed checks in a row the server counts as gone. A run does not survive that (facts, section 1). */
 const GONE_CHECKS = 4;
 
-/**
- * Tool calls that were reported to a caller. Each change is reported once. At the limit: the oldest may be reported
- * again.
- */
-export const MAX_TOLD = 1_000;
-
-export interface RunOptions extends OwnPrompt {
+export interface RunOptions extends OwnPrompt, Pick<WaitOptions, 'onText' | 'onTool' | 'onStep'> {
   session: SessionRef;
-  onText?: (text: string) => void;
-  onTool?: (tool: ToolCall) => void;
-  onStep?: (step: RunStep) => void;
   onNotice: (message: string) => void;
   onRequest: OnRequest;
 }
@@ -82,6 +72,7 @@ export class Run {
   readonly #reader: SessionReader;
   readonly #text: StreamedText;
   readonly #steps = new RunSteps();
+  readonly #report: ProgressReport;
   #unsubscribe: () => void;
   readonly #requests: RunRequests;
   #retry: Retry | undefined;
@@ -89,8 +80,6 @@ export class Run {
   #error: RunError | undefined;
   #model: string | undefined;
   #isModelKnown = false;
-  /** The status that was last reported for each tool call. */
-  readonly #toolsTold = new BoundedMap<string, string>(MAX_TOLD);
   #seenBusy = false;
   #hasBegun = false;
   /**
@@ -116,6 +105,7 @@ export class Run {
     this.#ownership = new PromptOwnership(options);
     this.#reader = new SessionReader(deps.client, options.session);
     this.#text = new StreamedText(options.onText);
+    this.#report = new ProgressReport(options);
     this.#requests = new RunRequests(deps, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
   }
@@ -296,24 +286,16 @@ export class Run {
       case 'step':
         if (this.#ownership.isForeign(event.step.messageID)) return false;
         this.#steps.finished(event.step);
-        this.#options.onStep?.(stepOf(event.step, this.#steps.count));
+        this.#report.step(event.step, this.#steps.count);
         return true;
       case 'tool':
         if (this.#ownership.isForeign(event.messageID)) return false;
-        this.#hearTool(event.callID, event.use);
+        this.#report.tool(event.callID, event.use);
         return false;
       case 'compacted':
         if (!this.#ownership.isBehind) this.#steps.compacted();
         return true;
     }
-  }
-
-  /** Reports a tool call when it begins and when it has ended. opencode repeats it whenever a detail has changed. */
-  #hearTool(callID: string, use: ToolUse): void {
-    const said = use.status === 'completed' || use.status === 'error' ? use.status : 'running';
-    if (use.status === 'pending' || this.#toolsTold.get(callID) === said) return;
-    this.#toolsTold.set(callID, said);
-    this.#options.onTool?.({ id: callID, ...use });
   }
 
   /** The run before ours is over. What was heard until now concerned only that one. */
@@ -506,16 +488,4 @@ export class Run {
     const why = waits ? `; it waits for ${waits}` : retries;
     return new DriverError('timeout', `${overdue(timeoutMs)}${why}.`);
   }
-}
-
-function stepOf(step: FinishedStep, number: number): RunStep {
-  const { finish, tools, toolErrors, tokens, costUsd } = step;
-  return {
-    number,
-    ...(finish !== undefined && { finish }),
-    tools,
-    toolErrors,
-    ...(tokens !== undefined && { tokens }),
-    ...(costUsd !== undefined && { costUsd }),
-  };
 }
