@@ -290,19 +290,22 @@ function slowestActivity(
   const consider = (tool: string, startedAt: number) => {
     if (slow === undefined || startedAt < slow.startedAt) slow = { tool, startedAt };
   };
+  // opencode does this work itself, so it stands still while the server does not respond.
+  const considerOwn = (work: string, since: number) =>
+    consider(work, since + context.unresponsiveMsSince(since));
   for (const tool of run.tools.values()) {
     const delegates =
       tool.childID !== undefined || (context.delegating && TASK_TOOLS.has(tool.tool));
     if (!delegates) consider(tool.tool, tool.startedAt);
   }
   // A preparation that a transcript shows after a sign of life was heard (2.x) began with that sign or later.
-  if (run.preparing) consider('(preparing)', Math.max(run.startedAt, run.progressAt));
-  if (run.compactingSince !== undefined) consider('(compacting)', run.compactingSince);
+  if (run.preparing) considerOwn('(preparing)', Math.max(run.startedAt, run.progressAt));
+  if (run.compactingSince !== undefined) considerOwn('(compacting)', run.compactingSince);
   // Streamed text is in the transcript only at its end (seen on 1.18.33). Without an event stream it may be coming all
   // the time. While a stream that was lost is being opened again, nothing is judged: it will tell.
   if (context.inspecting && run.answeringSince !== undefined) {
     // Text that was heard before the stream broke shows that the answer was streaming then.
-    consider('(answering)', Math.max(run.answeringSince, run.progressAt));
+    considerOwn('(answering)', Math.max(run.answeringSince, run.progressAt));
   }
   return slow;
 }

@@ -571,6 +571,21 @@ describe('a run whose model was not asked yet', () => {
     expect(w.notes('session.stuck')).toMatchObject([{ reason: 'tool_time', tool: '(preparing)' }]);
   });
 
+  test('stands still while the server is frozen', () => {
+    const w = world({ acts: false });
+    w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'u' }).status('s', 'busy');
+    w.advance(50 * MINUTE)
+      .probeOk()
+      .probeFails(3);
+    expect(w.watchdog.server.health()).toBe('unresponsive');
+    w.advance(20 * MINUTE)
+      .probeOk()
+      .advance(9 * MINUTE);
+    expect(w.acts('inspect')).toEqual([]);
+    w.advance(2 * MINUTE).inspected('s', { preparing: true });
+    expect(w.aborts()).toMatchObject([{ reason: 'tool_time' }]);
+  });
+
   test('is not seen in the run after one whose prompt was repeated at its end', () => {
     const w = world().prompt().status('s', 'idle');
     w.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'u1' }).status('s', 'busy');
