@@ -10,6 +10,7 @@ import { messageOf } from './opencode/http/errors.js';
 import { isHealthy } from './opencode/is-healthy.js';
 import { RecognisingApi } from './opencode/recognising-api.js';
 import { createControl } from './process/control/auto.js';
+import type { ServerControl } from './process/control/control.js';
 import { checkBinary } from './process/identity/binary.js';
 import { PasswordGuard } from './process/identity/password-guard.js';
 import { startUnderLock } from './process/server/start-under-lock.js';
@@ -118,7 +119,7 @@ async function startServer(
   const client = new RecognisingApi({ url, ...named, password, clock, authorise });
   const isHealthyNow = (probeSignal: AbortSignal) => isHealthy(client, probeSignal);
 
-  async function start(): Promise<void> {
+  async function openControl(): Promise<ServerControl> {
     const binary = await checkBinary(command, env, process.cwd());
     if (!binary.found) throw new DriverError('binary_not_found', binary.error);
     const { control } = await createControl(
@@ -146,16 +147,12 @@ async function startServer(
       signal,
     );
     guard.follow(control);
-    try {
-      await control.start(signal);
-    } finally {
-      await control.dispose('leave');
-    }
+    return control;
   }
 
   try {
     const lock = { url, env, stateDir, clock, ...(onNotice && { onWait: onNotice }) };
-    await startUnderLock({ lock, isHealthy: isHealthyNow, startTimeoutMs, signal, start });
+    await startUnderLock({ lock, isHealthy: isHealthyNow, startTimeoutMs, signal, openControl });
   } catch (cause) {
     if (cause instanceof DriverError) throw cause;
     throw new DriverError('unreachable', messageOf(cause), { cause });

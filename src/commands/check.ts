@@ -147,15 +147,10 @@ async function start(
       isHealthy: deps.isHealthy,
       startTimeoutMs: startTimeout,
       signal,
-      async start() {
+      async openControl() {
         complain(`starting ${command.join(' ')} …`);
         const options = { ...controlOptions(loaded, clock, deps), mode: 'spawn' as const };
-        const { control } = await createControl(options, signal);
-        try {
-          await control.start(signal);
-        } finally {
-          await control.dispose('leave');
-        }
+        return (await createControl(options, signal)).control;
       },
     });
     return undefined;

@@ -1,5 +1,5 @@
 /** Starts a server for a command or the library: only where no other process of ours does. */
-import { type ControlDeps, ControlError } from '../control/control.js';
+import { type ControlDeps, ControlError, type ServerControl } from '../control/control.js';
 import { LockHeldError, type LockOptions, underLock } from '../lock.js';
 import { awaitHealth } from './await-health.js';
 
@@ -8,17 +8,25 @@ export interface StartUnderLockOptions {
   isHealthy: ControlDeps['isHealthy'];
   startTimeoutMs: number;
   signal: AbortSignal;
-  /** Starts the server, or finds that it runs. */
-  start(): Promise<void>;
+  /** Called under the lock. The control's `start` starts the server, or finds that it runs. */
+  openControl(): Promise<Pick<ServerControl, 'start' | 'dispose'>>;
 }
 
 /**
- * A command that starts the server now is waited for: `start` then finds its server. Where a daemon watches the server,
- * that daemon starts it, and only the server's health is waited for.
- * @throws ControlError, LockHeldError, and what `start` throws
+ * Starts the server and leaves it running. A command that starts the server now is waited for: the start then finds its
+ * server. Where a daemon watches the server, that daemon starts it, and only the server's health is waited for.
+ * @throws ControlError, LockHeldError, and what `openControl` throws
  */
 export async function startUnderLock(options: StartUnderLockOptions): Promise<void> {
-  const { lock, isHealthy, startTimeoutMs, signal, start } = options;
+  const { lock, isHealthy, startTimeoutMs, signal, openControl } = options;
+  const start = async () => {
+    const control = await openControl();
+    try {
+      await control.start(signal);
+    } finally {
+      await control.dispose('leave');
+    }
+  };
   try {
     await underLock({ ...lock, caller: 'command', waitMs: startTimeoutMs, signal }, start);
   } catch (error) {

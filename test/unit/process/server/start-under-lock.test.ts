@@ -60,9 +60,13 @@ describe('a start beside another process of ours', () => {
       isHealthy,
       startTimeoutMs: START_TIMEOUT_MS,
       signal: new AbortController().signal,
-      async start() {
-        did.push(`started where the server is ${server}`);
-      },
+      openControl: async () => ({
+        async start() {
+          did.push(`started where the server is ${server}`);
+          return { tookMs: 1 };
+        },
+        dispose: async () => {},
+      }),
     }).then(
       () => did.push('done'),
       (error: Error) => did.push(error.message),
