@@ -1,6 +1,6 @@
 /**
- * The state of daemons that the shipped system units run, for root's commands. A command has no $STATE_DIRECTORY, and
- * root may read every account's.
+ * The state of daemons that the shipped system units run, for who has no $STATE_DIRECTORY: root's commands, which may read
+ * every account's, and the lock of another watchdog of the unit's account.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { lstatOf } from './file-stat.js';
 import { serverDirIn } from './state-dir.js';
 
 /** `StateDirectory=` of opencode-watchdog.service; that of opencode-watchdog@NAME.service is the folder NAME below it. */
-const SYSTEM_STATE = '/var/lib/opencode-watchdog';
+export const SYSTEM_STATE = '/var/lib/opencode-watchdog';
 
 /** Where a system unit keeps what it knows of one server. */
 export interface SystemServerDir {

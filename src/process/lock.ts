@@ -22,6 +22,7 @@ import {
   serverKey,
   writePrivateFile,
 } from '../lib/state-dir.js';
+import { SYSTEM_STATE, systemServerDirs } from '../lib/system-state.js';
 import { MAX_RECORD_BYTES } from './server/state-file.js';
 import { openProcessTable } from './table/open-table.js';
 import { procLink } from './table/proc-files.js';
@@ -67,6 +68,8 @@ export interface LockOptions {
   table?: ProcessTable;
   /** For tests that hold several locks in one process. */
   pid?: number;
+  /** The folder of the system units' state. For tests. */
+  systemState?: string;
 }
 
 const claimSchema = z.object({
@@ -166,15 +169,18 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
 
 /**
  * Where a claim is, the best place first. It is in all of them, because a daemon with another environment (cron, a system
- * unit) has another runtime directory, or none, and because that directory is emptied when its user logs out.
+ * unit) has another runtime directory, or none, and because that directory is emptied when its user logs out. A unit may
+ * have a temporary folder of its own (PrivateTmp=), but the state of a system unit is always in the same place.
  */
-function lockDirectories({ url, env, stateDir }: LockOptions): string[] {
+function lockDirectories(options: LockOptions): string[] {
+  const { url, env, stateDir, systemState = SYSTEM_STATE } = options;
   const bases = [
     ...(env.XDG_RUNTIME_DIR ? [join(env.XDG_RUNTIME_DIR, 'opencode-watchdog')] : []),
     stateDir,
     join(tmpdir(), `opencode-watchdog-${process.geteuid?.() ?? 'user'}`),
+    ...systemServerDirs(url, systemState).map(({ path }) => path),
   ];
-  return bases.map((base) => join(base, `lock-${serverKey(url)}`));
+  return [...new Set(bases)].map((base) => join(base, `lock-${serverKey(url)}`));
 }
 
 /** The directories that accept a claim. On a full disk an empty file can be made, and only writing to it fails. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
-import { serverKey } from '../../src/lib/state-dir.js';
+import { serverDirIn, serverKey } from '../../src/lib/state-dir.js';
 import { acquireLock, LockHeldError } from '../../src/process/lock.js';
 import { bootId, ProcTable } from '../../src/process/table/proc-table.js';
 
@@ -64,6 +64,29 @@ test('a daemon with another environment, or after a logout, is refused too', asy
   lock.release();
   (await acquireLock({ ...other, env: {} })).release();
 });
+
+test.each(['the unit', 'the other'])(
+  'a unit with a /tmp of its own and another watchdog of its user refuse each other: first %s',
+  async (first) => {
+    const systemState = join(dir, 'opencode-watchdog');
+    const instance = join(systemState, 'shop');
+    const unit = { state: serverDirIn(instance, URL), tmp: join(dir, 'private-tmp') };
+    const other = { state: join(dir, 'home'), tmp: join(dir, 'tmp') };
+    // systemd has made them when the unit was started, now or before.
+    for (const path of [unit.state, unit.tmp, other.tmp]) {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+    }
+    const claim = async ({ state, tmp }: typeof unit) => {
+      vi.stubEnv('TMPDIR', tmp);
+      return acquireLock({ ...options(await someone()), env: {}, stateDir: state, systemState });
+    };
+    const [earlier, later] = first === 'the unit' ? [unit, other] : [other, unit];
+    const lock = await claim(earlier);
+    await expect(claim(later)).rejects.toThrow(LockHeldError);
+    lock.release();
+    (await claim(later)).release();
+  },
+);
 
 test('spellings of one server share its lock, other servers have their own', async () => {
   const lock = await acquireLock(options());

@@ -50,3 +50,16 @@ describe.skipIf(LACKS !== '').each(Object.entries(AT_MOST))(`%s${LACKS}`, (unit,
     expect(open.length).toBeGreaterThan(5);
   });
 });
+
+// The lock has a claim file in the temporary folder (src/process/lock.ts): in a private one nobody else would find it.
+it.each([
+  'opencode-watchdog.service',
+  'opencode-watchdog@.service',
+  'pair/opencode-watchdog.service',
+  'user/opencode-watchdog.service',
+])('%s shares /tmp with other watchdogs of its user', (unit) => {
+  const text = readFileSync(`${UNITS}${unit}`, 'utf8');
+  expect(text).not.toMatch(/^PrivateTmp=/m);
+  const readOnly = /^ProtectSystem=strict$/m.test(text);
+  if (readOnly) expect(text).toMatch(/^ReadWritePaths=(.* )?\/tmp( |$)/m);
+});
