@@ -7,12 +7,19 @@ import { LockHeldError, underLock } from '../process/lock.js';
 import { LONGEST_VERIFY_MS } from '../watchdog/server/answer-times.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
 import { apiFor, controlOptions, lockOptions, onceDeps } from './server.js';
-import { complain, EXIT, type ExitCode, ExitError, loadToAct, printJson } from './shared.js';
+import {
+  type CommonOptions,
+  commonOf,
+  complain,
+  EXIT,
+  type ExitCode,
+  ExitError,
+  loadToAct,
+  printJson,
+} from './shared.js';
 import { type DaemonStatus, readStatus } from './status-schema.js';
 
-export interface DaemonActOptions {
-  config?: string;
-  url?: string;
+export interface DaemonActOptions extends CommonOptions {
   json?: boolean;
 }
 
@@ -32,7 +39,7 @@ export function resume(options: DaemonActOptions): Promise<number> {
 
 /** The daemon restarts the server if one watches it. Otherwise we take the same steps ourselves. */
 export async function restart(options: DaemonActOptions): Promise<number> {
-  const loaded = await load(options);
+  const loaded = await loadToAct(commonOf(options));
   const daemon = await daemonOf(loaded);
   if (daemon === undefined) return report(options, await restartOurselves(loaded));
   const before = readStatus((await daemon.get('/status')).body);
@@ -70,14 +77,8 @@ export interface Outcome {
 }
 
 async function ask(options: DaemonActOptions, path: string): Promise<number> {
-  return report(options, outcomeOf(await new DaemonClient(await load(options)).post(path)));
-}
-
-function load({ config, url }: DaemonActOptions): Promise<LoadedConfig> {
-  return loadToAct({
-    ...(config === undefined ? {} : { config }),
-    ...(url === undefined ? {} : { url }),
-  });
+  const client = new DaemonClient(await loadToAct(commonOf(options)));
+  return report(options, outcomeOf(await client.post(path)));
 }
 
 /** The daemon that watches this very server, if one runs. */

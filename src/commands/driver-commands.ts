@@ -8,7 +8,8 @@ import { LONGEST_MS } from '../opencode/driver/limits.js';
 import { findUser } from '../process/identity/user.js';
 import { guardFor, startRefusal } from './server.js';
 import {
-  type ConfigOptions,
+  type CommonOptions,
+  commonOf,
   complain,
   deliverJson,
   EXIT,
@@ -19,9 +20,7 @@ import {
   loadToAct,
 } from './shared.js';
 
-export interface DrivingOptions {
-  config?: string;
-  url?: string;
+export interface DrivingOptions extends CommonOptions {
   json?: boolean;
 }
 
@@ -40,8 +39,7 @@ export async function drive(
   work: (driving: Driving) => Promise<number>,
   { reads = false }: { reads?: boolean } = {},
 ): Promise<number> {
-  // Here `--directory` is a session's, not that of a server to start, so only these two options are configuration.
-  const wanted = { config: options.config, url: options.url } as ConfigOptions;
+  const wanted = commonOf(options);
   const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
   const { server } = loaded.config;
   // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.

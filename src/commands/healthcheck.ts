@@ -7,9 +7,7 @@ import { ConfigError } from '../config/problem.js';
 import { type Config, defaultConfig } from '../config/schema.js';
 import { lstatOf } from '../lib/file-stat.js';
 import { type Answer, DaemonClient, NoDaemonError } from './daemon-client.js';
-import { type ConfigOptions, complain, EXIT, loadForCommand } from './shared.js';
-
-export type HealthcheckOptions = Pick<ConfigOptions, 'config' | 'url' | 'profile'>;
+import { type CommonOptions, complain, EXIT, loadForCommand } from './shared.js';
 
 /** Docker limits a check to seconds; the answer takes milliseconds. */
 const TIMEOUT_MS = 5_000;
@@ -17,7 +15,7 @@ const TIMEOUT_MS = 5_000;
 /**
  * Exits with 1 for everything that is not good, because 2 is reserved by Docker (Dockerfile reference, HEALTHCHECK).
  */
-export async function healthcheck(options: HealthcheckOptions): Promise<number> {
+export async function healthcheck(options: CommonOptions): Promise<number> {
   try {
     const { status, body } = await askHealth(options);
     if (status === 200) return EXIT.done;
@@ -29,7 +27,7 @@ export async function healthcheck(options: HealthcheckOptions): Promise<number> 
 }
 
 /** Asks over the unix socket if the daemon has one: others can use up the connections of a TCP port. */
-async function askHealth(options: HealthcheckOptions): Promise<Answer> {
+async function askHealth(options: CommonOptions): Promise<Answer> {
   let config: Config;
   try {
     config = loadForCommand(options).config;
@@ -45,7 +43,7 @@ async function askHealth(options: HealthcheckOptions): Promise<Answer> {
 }
 
 /** Asks this user's only daemon. Undefined if there are none or several, or if a flag may mean another one. */
-async function askOnlySocket(flags: HealthcheckOptions): Promise<Answer | undefined> {
+async function askOnlySocket(flags: CommonOptions): Promise<Answer | undefined> {
   const { config, url, profile } = flags;
   if (config !== undefined || url !== undefined || profile !== undefined) return undefined;
   const [only, ...others] = healthSocketsIn(process.env).filter(isOwn);

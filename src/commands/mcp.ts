@@ -8,8 +8,8 @@ import { mcpServer } from './mcp-tools.js';
 import { EXIT } from './shared.js';
 
 /** Serves until the client goes away. What still runs then is aborted and deleted. */
-export async function mcp({ config, url }: DrivingOptions): Promise<number> {
-  return drive({ config, url }, async ({ driver, signal }) => {
+export async function mcp(options: DrivingOptions): Promise<number> {
+  return drive(options, async ({ driver, signal }) => {
     const clock = new SystemClock();
     const runs = new BackgroundRuns(clock);
     const server = mcpServer({ driver, clock, runs });

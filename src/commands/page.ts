@@ -6,20 +6,23 @@ import { pageLink } from '../config/page-link.js';
 import type { Config } from '../config/schema.js';
 import { openStateDirectory, serverStateDir, writePrivateFile } from '../lib/state-dir.js';
 import { DaemonClient } from './daemon-client.js';
-import { complain, EXIT, ExitError, loadForCommand, print } from './shared.js';
+import {
+  type CommonOptions,
+  commonOf,
+  complain,
+  EXIT,
+  ExitError,
+  loadForCommand,
+  print,
+} from './shared.js';
 import { readStatus } from './status-schema.js';
 
-export interface PageOptions {
-  config?: string;
-  url?: string;
+export interface PageOptions extends CommonOptions {
   open?: boolean;
 }
 
-export async function page({ config: file, url, open }: PageOptions): Promise<number> {
-  const { config } = loadForCommand({
-    ...(file === undefined ? {} : { config: file }),
-    ...(url === undefined ? {} : { url }),
-  });
+export async function page(options: PageOptions): Promise<number> {
+  const { config } = loadForCommand(commonOf(options));
   const client = new DaemonClient({ config });
   if (parseListen(config.status.listen)?.kind === 'unix') {
     throw new ExitError(
@@ -34,7 +37,7 @@ export async function page({ config: file, url, open }: PageOptions): Promise<nu
   if (withheld !== undefined) complain(withheld);
   const link = pageLink(config, client.token);
   print(link);
-  if (open) openInBrowser(config, link);
+  if (options.open) openInBrowser(config, link);
   return EXIT.done;
 }
 

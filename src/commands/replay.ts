@@ -6,10 +6,17 @@ import type { Decision } from '../watchdog/decision.js';
 import { isNote } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';
 import type { Policy } from '../watchdog/policy.js';
-import { EXIT, ExitError, loadForCommand, print, printJsonLine } from './shared.js';
+import {
+  type CommonOptions,
+  commonOf,
+  EXIT,
+  ExitError,
+  loadForCommand,
+  print,
+  printJsonLine,
+} from './shared.js';
 
-export interface ReplayCommandOptions {
-  config?: string;
+export interface ReplayCommandOptions extends CommonOptions {
   diff?: string;
   json?: boolean;
 }
@@ -28,16 +35,18 @@ export async function replayCommand(
   const { acts } = header;
   const decide = (policy: Policy, asRecorded: boolean) =>
     replay(observations, { policy, acts, asRecorded });
-  const policy = options.config === undefined ? recorded.data : policyOf(options.config);
+  const { config, profile } = options;
+  const asRecorded = config === undefined && profile === undefined;
+  const policy = asRecorded ? recorded.data : policyOf(options);
   if (options.diff !== undefined) {
     // Both sides are decided without what the recorded acts led to. Otherwise they could not be compared.
-    const [one, other] = [decide(policy, false), decide(policyOf(options.diff), false)];
+    const [one, other] = [decide(policy, false), decide(policyOf({ config: options.diff }), false)];
     printDiff([...one], [...other], options.json ?? false);
     return EXIT.done;
   }
   warnOfChanges(observations);
   let count = 0;
-  for (const each of decide(policy, options.config === undefined)) {
+  for (const each of decide(policy, asRecorded)) {
     count += 1;
     if (options.json) printJsonLine({ atMs: each.atMs, ...each.decision });
     else print(line(each));
@@ -46,7 +55,7 @@ export async function replayCommand(
   return EXIT.done;
 }
 
-const policyOf = (file: string): Policy => loadForCommand({ config: file }).config;
+const policyOf = (options: CommonOptions): Policy => loadForCommand(commonOf(options)).config;
 
 /** Recordings of 0.1 do not hold the limits of a reload: from then on the daemon may have decided by other limits. */
 function warnOfChanges(observations: readonly Observation[]): void {

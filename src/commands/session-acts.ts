@@ -7,7 +7,7 @@ import {
 } from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
 import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
-import { complain, EXIT, ExitError, loadToAct, print, printJson } from './shared.js';
+import { commonOf, complain, EXIT, ExitError, loadToAct, print, printJson } from './shared.js';
 
 export interface SessionActOptions extends DrivingOptions {
   directory?: string;
@@ -29,14 +29,7 @@ export function sessionID(id: string): string {
 
 export async function abort(args: string[], options: SessionActOptions): Promise<number> {
   const session = sessionOf(args, options);
-  const { config, url } = options;
-  const byDaemon = await abortByDaemon(
-    await loadToAct({
-      ...(config === undefined ? {} : { config }),
-      ...(url === undefined ? {} : { url }),
-    }),
-    session.id,
-  );
+  const byDaemon = await abortByDaemon(await loadToAct(commonOf(options)), session.id);
   if (byDaemon !== undefined) {
     const { ok, says, outcome } = byDaemon;
     if (!ok) {

@@ -31,11 +31,23 @@ export class ExitError extends Error {
   }
 }
 
+/** The options that every command takes (contract, "Command line"). */
+export interface CommonOptions {
+  config?: string | undefined;
+  url?: string | undefined;
+  profile?: string | undefined;
+}
+
+/**
+ * The common ones of a command's options. Of the others some have the name of a key and mean something else, such as
+ * the `--directory` of a session.
+ */
+export function commonOf({ config, url, profile }: CommonOptions): CommonOptions {
+  return { config, url, profile };
+}
+
 /** The options of the command line that set a key of the configuration, as commander names them. */
-export interface ConfigOptions {
-  config?: string;
-  url?: string;
-  profile?: string;
+export interface ConfigOptions extends CommonOptions {
   control?: string;
   directory?: string;
   dryRun?: boolean;

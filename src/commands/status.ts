@@ -1,30 +1,26 @@
 /** `status`: the running daemon's view, once or refreshed in place. */
 import { DaemonClient } from './daemon-client.js';
-import { complain, EXIT, loadForCommand, printJson, printPainted } from './shared.js';
+import {
+  type CommonOptions,
+  commonOf,
+  complain,
+  EXIT,
+  loadForCommand,
+  printJson,
+  printPainted,
+} from './shared.js';
 import { readStatus } from './status-schema.js';
 import { MAX_SESSIONS, statusLines } from './status-text.js';
 
-export interface StatusOptions {
-  config?: string;
-  url?: string;
+export interface StatusOptions extends CommonOptions {
   watch?: boolean;
   all?: boolean;
   json?: boolean;
 }
 
-export async function status({
-  config,
-  url,
-  watch,
-  all = false,
-  json,
-}: StatusOptions): Promise<number> {
-  const client = new DaemonClient(
-    loadForCommand({
-      ...(config === undefined ? {} : { config }),
-      ...(url === undefined ? {} : { url }),
-    }),
-  );
+export async function status(options: StatusOptions): Promise<number> {
+  const { watch, all = false, json } = options;
+  const client = new DaemonClient(loadForCommand(commonOf(options)));
   if (watch) {
     const { watchStatus } = await import('./status-watch.js');
     return watchStatus(client, json === true, all);

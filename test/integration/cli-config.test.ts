@@ -94,6 +94,23 @@ describe('the command line', () => {
     expect(await run(args)).toEqual({ code: 2, out: '', err });
   });
 
+  it.each([
+    ['prompt', 'Hello'],
+    ['models'],
+    ['sweep'],
+    ['mcp'],
+    ['abort', 'ses_1'],
+    ['restart'],
+    ['pause'],
+    ['status'],
+    ['page'],
+    ['report'],
+  ])('%s takes --profile as run does', async (...args) => {
+    const { code, out, err } = await run([...args, '--profile', 'nosuch']);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toContain('profile  is "nosuch"; expected one of default, unattended, strict');
+  });
+
   it('runs the daemon when no command is named, but not with a wrong configuration', async () => {
     for (const args of [
       ['--url', 'nowhere'],

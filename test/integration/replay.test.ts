@@ -59,6 +59,17 @@ describe('replay FILE', () => {
     expect(json(out).find(({ note }) => note === 'session.stuck')).toMatchObject({ value: 1 });
   });
 
+  test('--profile asks what this configuration would have decided with that profile', async () => {
+    const args = [recording('stuck-429-attempts'), '--profile', 'strict'];
+    const { code, out } = await run(...args, '--json');
+    expect(code).toBe(0);
+    expect(json(out).find(({ note }) => note === 'session.stuck')).toMatchObject({ value: 1 });
+
+    const patient = file('no-retry-limit.yaml', 'retry: { maxAttempts: 99 }\n');
+    const ours = await run(...args, '--config', patient, '--json');
+    expect(json(ours.out).some(({ reason }) => reason === 'attempts')).toBe(false);
+  });
+
   test('--diff shows what only one of two policies decides, in the order of time', async () => {
     const patient = file('patient.yaml', 'stall: { maxSilence: 10m }\n');
     const { code, out } = await run(recording('stuck-hang'), '--diff', patient);
@@ -126,6 +137,12 @@ describe('replay of what is no recording ends with 2 and names the line', () => 
       expect(code).toBe(2);
       expect(err).toMatch(/maxAttempts/);
     }
+  });
+
+  test('a profile that does not exist is refused as everywhere', async () => {
+    const { code, out, err } = await run(recording('stuck-hang'), '--profile', 'nosuch');
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toContain('"nosuch"');
   });
 
   test('no file at all is bad usage', async () => {
