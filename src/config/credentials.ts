@@ -1,4 +1,5 @@
 /** The password and the status token: from the environment, from files, from systemd's credentials; nowhere else. */
+import { lstatSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readTextFile } from '../lib/text-file.js';
 import type { Problem } from './problem.js';
@@ -64,8 +65,10 @@ export function readSecrets(
     if (secret !== undefined) secrets.password = secret;
   }
   if (place?.kind === 'credential') {
-    const secret = firstCredential(place.directory);
-    if (secret !== undefined) secrets.password = secret;
+    const path = firstCredential(place.directory);
+    const secret =
+      path && fromFile('systemd credential', path, 'environment CREDENTIALS_DIRECTORY');
+    if (secret) secrets.password = secret;
   }
   if (place !== undefined && secrets.password !== undefined) {
     origins.set('server.password', place.origin);
@@ -109,13 +112,20 @@ function passwordPlace(
     : undefined;
 }
 
-/** Undefined if the unit has only other credentials: a server without a password is valid too. */
-function firstCredential(directory: string): Secret | undefined {
-  for (const name of CREDENTIALS) {
-    const read = readSecretFile(join(directory, name));
-    if ('secret' in read) return read.secret;
+/**
+ * Undefined if the unit has only other credentials: a server without a password is valid too. One that is there counts,
+ * also if it cannot be used: without it, the server would run open.
+ */
+function firstCredential(directory: string): string | undefined {
+  return CREDENTIALS.map((name) => join(directory, name)).find((path) => !isAbsent(path));
+}
+
+function isAbsent(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
   }
-  return undefined;
 }
 
 export function readSecretFile(path: string): { secret: Secret } | { problem: string } {

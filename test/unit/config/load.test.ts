@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { secretsOf } from '../../../src/config/load.js';
@@ -187,6 +189,26 @@ describe('the password', () => {
       `systemd credential in ${env.CREDENTIALS_DIRECTORY}`,
     );
     expect(home.load({ env: { CREDENTIALS_DIRECTORY: '/nowhere' } }).secrets).toEqual({});
+  });
+
+  it.each([
+    ['opencode-server-password', 'two\nlines', 'a file of one line'],
+    ['opencode-server-password', '', 'a file that is not empty'],
+    ['password', '\n', 'a file that is not empty'],
+  ])('is never left out because the systemd credential %s is bad: %j', (name, content, words) => {
+    home.write('creds/password', 'another');
+    home.write(`creds/${name}`, content);
+    expect(home.problems({ env: { CREDENTIALS_DIRECTORY: `${home.dir}/creds` } })).toEqual([
+      `systemd credential | is ~/creds/${name}; expected ${words} | (environment CREDENTIALS_DIRECTORY)`,
+    ]);
+  });
+
+  it('is never left out because the systemd credential cannot be read', () => {
+    home.write('creds/password', 'another');
+    mkdirSync(join(home.dir, 'creds/opencode-server-password'));
+    expect(home.problems({ env: { CREDENTIALS_DIRECTORY: `${home.dir}/creds` } })).toEqual([
+      expect.stringContaining('expected a regular file'),
+    ]);
   });
 
   it('loses one newline at its end and nothing else', () => {
