@@ -62,7 +62,13 @@ const server = group({
   ),
   directory: text('.', 'Working directory of a spawned server.', 'the path of a directory'),
   startTimeout: duration(60_000, 'From spawn to the first healthy answer.'),
-  stopGrace: duration(2_000, 'From SIGTERM to SIGKILL for the whole process tree.', { min: 0 }),
+  stopGrace: duration(
+    2_000,
+    'From SIGTERM to SIGKILL for the whole process tree; 0 = SIGKILL at once.',
+    {
+      min: 0,
+    },
+  ),
   onExit: choice(
     ['stop', 'leave'],
     'stop',
@@ -141,10 +147,10 @@ export const configSchema = group({
     ),
     maxDuration: duration(
       P.retry.maxDuration,
-      'Or the retry episode is this old, waits for a near time that the provider named left out.',
+      'Or the retry episode is this old, waits for a near time that the provider named left out; 0 = off.',
       { off: true },
     ),
-    maxWait: duration(P.retry.maxWait, 'Or the next attempt is further away than this.', {
+    maxWait: duration(P.retry.maxWait, 'Or the next attempt is further away than this; 0 = off.', {
       off: true,
     }),
   }),
@@ -201,9 +207,11 @@ export const configSchema = group({
       P.budget.action,
       'What is done about a run when a budget is spent: abort it, or only report it.',
     ),
-    warnAt: amount(P.budget.warnAt, 'A share of a limit at which `budget.warning` is said.', {
-      max: 1,
-    }),
+    warnAt: amount(
+      P.budget.warnAt,
+      'A share of a limit at which `budget.warning` is said; 0 = off.',
+      { max: 1 },
+    ),
     run: group({
       cost: amount(
         P.budget.run.cost,
@@ -254,12 +262,12 @@ export const configSchema = group({
     minSessions: count(P.pileup.minSessions, 'This many sessions retrying at once …'),
     minDuration: duration(
       P.pileup.minDuration,
-      '… each for at least this long: restart. One that waits for a near time that the provider named does not count.',
-      { min: 0 },
+      '… each for at least this long: restart. One that waits for a near time that the provider named does not count; 0 = off: no pile-up is looked for.',
+      { off: true },
     ),
     rest: duration(
       P.pileup.rest,
-      'A pile-up that is back within this time of a pile-up restart is answered by aborts only.',
+      'A pile-up that is back within this time of a pile-up restart is answered by aborts only; 0 = it may restart again.',
       { min: 0 },
     ),
   }),
@@ -277,10 +285,10 @@ export const configSchema = group({
     backoff: group({
       initial: duration(
         P.restart.backoff.initial,
-        'Pause before a restart is tried again, doubling …',
+        'Pause before a restart is tried again, doubling (0 = no pause) …',
         { min: 0 },
       ),
-      max: duration(P.restart.backoff.max, '… to at most this.', { min: 0 }),
+      max: duration(P.restart.backoff.max, '… to at most this; 0 = no pause.', { min: 0 }),
     }),
     cooldown: duration(
       P.restart.cooldown,
@@ -289,7 +297,7 @@ export const configSchema = group({
     ),
     waitForHealthy: duration(
       P.restart.waitForHealthy,
-      'A restart for wedged or piled-up sessions waits this long for healthy runs to end; after that it is made only where it cuts fewer healthy runs than it ends stuck ones.',
+      'A restart for wedged or piled-up sessions waits this long for healthy runs to end; after that it is made only where it cuts fewer healthy runs than it ends stuck ones; 0 = it does not wait, and compares at once.',
       { min: 0 },
     ),
     giveUp: choice(
@@ -309,8 +317,8 @@ export const configSchema = group({
     schedule: cron('Cron expression of regular restarts, e.g. `"0 4 * * *"`.'),
     drainTimeout: duration(
       30 * 60_000,
-      'How long a recycle restart waits for busy sessions to end.',
-      { min: 0 },
+      'How long a recycle restart waits for busy sessions to end; 0 = off: it cuts none, and waits as long as that takes.',
+      { off: true },
     ),
     waitForPeople: flag(true, 'A session that waits for a person holds the drain too.'),
   }),
@@ -345,7 +353,7 @@ export const configSchema = group({
       'Fallback chain, "provider/model", for what is continued while its provider fails; shared by all sessions.',
       'a list of models as "provider/model"',
     ),
-    maxPerSession: count(2, 'How often one session is continued at most.', { min: 0 }),
+    maxPerSession: count(2, 'How often one session is continued at most; 0 = never.', { min: 0 }),
     quarantineAfter: count(
       P.recover.quarantineAfter,
       'A session that was at work in so many crashes in a row, without a finished step in between, is continued no more; 0 = off.',

@@ -36,7 +36,7 @@ export interface Policy {
   /** What may be spent; for each limit, 0 = off. Cost in US dollars. */
   budget: {
     action: 'abort' | 'report';
-    /** The share of a limit at which a warning is given. */
+    /** The share of a limit at which a warning is given; 0 = off. */
     warnAt: number;
     /** One run with its subagents. */
     run: { cost: number; tokens: number; steps: number };
@@ -60,6 +60,7 @@ export interface Policy {
   };
   pileup: {
     minSessions: number;
+    /** How long each has retried; 0 = off, no pile-up is looked for. */
     minDuration: number;
     /** If a pile-up comes back within this time after a pile-up restart, only aborts follow. */
     rest: number;
@@ -84,7 +85,7 @@ export interface Policy {
   recycle: {
     /** When a recycle is due, as a cron expression; null = never. The daemon keeps the times. */
     schedule: string | null;
-    /** A recycle (a restart that is not urgent) waits this long for the sessions at work to end. */
+    /** A recycle (a restart that is not urgent) waits this long for the sessions at work to end; 0 = off, for ever. */
     drainTimeout: number;
     /** Whether a recycle also waits for sessions that wait for a person. */
     waitForPeople: boolean;

@@ -528,7 +528,7 @@ export class Watchdog {
     const answer = this.#drain.judge(this.#sessions.registry.active, at);
     if (wanted === undefined || answer === undefined) return false;
     if (answer.kind === 'restart') return this.#restart(wanted.reason, at, answer.detail);
-    this.#wakeAt(answer.askAgainAt);
+    if (answer.askAgainAt !== undefined) this.#wakeAt(answer.askAgainAt);
     return false;
   }
 

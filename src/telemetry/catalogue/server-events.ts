@@ -90,12 +90,12 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     fields: {
       reason: 'memory, processes or schedule',
       sessions: 'sessions at work now',
-      drainTimeoutMs: 'the longest that it waits',
+      drainTimeoutMs: 'the longest that it waits; 0: as long as they take',
     },
     message: (f) =>
-      `A restart (${f.reason}) waits for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
+      `A restart (${f.reason}) waits for ${counted(f.sessions, 'session')} at work, ${bound(f.drainTimeoutMs)}.`,
     would: (f) =>
-      `A restart (${f.reason}) would wait for ${counted(f.sessions, 'session')} at work, at most ${time(f.drainTimeoutMs)}.`,
+      `A restart (${f.reason}) would wait for ${counted(f.sessions, 'session')} at work, ${bound(f.drainTimeoutMs)}.`,
   },
   'server.restart_deferred': {
     level: 'warn',
@@ -245,3 +245,7 @@ const BECAUSE: Readonly<Record<RestartReason, string>> = {
 function pid(value: number | undefined): string {
   return value === undefined ? '' : `, pid ${value}`;
 }
+
+/** How long a recycle waits at most. */
+const bound = (drainTimeoutMs: number): string =>
+  drainTimeoutMs === 0 ? 'as long as that takes' : `at most ${time(drainTimeoutMs)}`;

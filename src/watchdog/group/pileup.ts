@@ -39,7 +39,7 @@ export class Pileups {
     const { policy, outages, wakeAt } = this.#context;
     const { retrying, episodeNews } = this.#runs.registry;
     const { minSessions, minDuration } = policy.pileup;
-    if (retrying.size < minSessions) {
+    if (minDuration === 0 || retrying.size < minSessions) {
       this.#pileup.clear();
       return;
     }

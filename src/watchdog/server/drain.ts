@@ -3,7 +3,7 @@
  * work.
  *
  * After `recycle.drainTimeout` it comes anyway, unless a run has only just begun: such a run gets `YOUNG` to finish. A
- * second `drainTimeout` bounds how long new runs can delay it.
+ * second `drainTimeout` bounds how long new runs can delay it. A `drainTimeout` of 0 is off: then no run is ever cut.
  */
 import type { RestartReason } from '../decision.js';
 import type { Policy } from '../policy.js';
@@ -16,7 +16,8 @@ export const RECYCLE_REST = 30 * 60_000;
 
 export type DrainAnswer =
   | { kind: 'restart'; detail: string }
-  | { kind: 'wait'; askAgainAt: number };
+  /** Without `askAgainAt`, only a session's end changes the answer. */
+  | { kind: 'wait'; askAgainAt?: number };
 
 interface Wanted {
   reason: Extract<RestartReason, 'memory' | 'processes' | 'schedule'>;
@@ -107,6 +108,7 @@ export class Drain {
     if (holding.length === 0) {
       return { kind: 'restart', detail: `no session is at work, after ${Math.round(waited)} ms` };
     }
+    if (drainTimeout === 0) return { kind: 'wait' };
     const timeoutAt = this.#wanted.since + drainTimeout;
     if (at < timeoutAt) return { kind: 'wait', askAgainAt: timeoutAt };
     const oldEnoughAt = Math.max(...holding.map(({ run }) => (run?.startedAt ?? 0) + YOUNG));

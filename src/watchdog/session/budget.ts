@@ -126,8 +126,8 @@ export class Spending {
     const { warnAt } = this.#context.policy.budget;
     this.#sayUnpriced(run);
     for (const { budget, unit, value, limit, said } of this.#accounts(session, run)) {
-      const note =
-        value >= limit ? 'budget.exceeded' : value >= limit * warnAt ? 'budget.warning' : undefined;
+      const isNear = warnAt > 0 && value >= limit * warnAt;
+      const note = value >= limit ? 'budget.exceeded' : isNear ? 'budget.warning' : undefined;
       // A reload may set another limit, which is reported in its turn.
       const key = `${note} ${budget} ${unit} ${limit}`;
       if (note === undefined || said.has(key)) continue;

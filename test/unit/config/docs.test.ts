@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { updateConfigurationPage } from '../../../src/config/docs.js';
+import { KEYS } from '../../../src/config/keys.js';
 import { ConfigHome } from './home.js';
 
 const pageOf = (name: string) =>
@@ -10,6 +11,14 @@ const pageOf = (name: string) =>
 it('docs/configuration.md has the keys of today’s schema (if not: npm run docs)', () => {
   const page = pageOf('configuration.md');
   expect(updateConfigurationPage(page)).toBe(page);
+});
+
+it('every key that takes 0 says what 0 does', () => {
+  const silent = [...KEYS.values()]
+    .filter(({ schema }) => schema.safeParse(0).success)
+    .filter(({ description }) => !/\b0 = \S/.test(description))
+    .map(({ path }) => path);
+  expect(silent).toEqual([]);
 });
 
 it('the configuration of docs/getting-started.md ends a run that has spent its budget', () => {

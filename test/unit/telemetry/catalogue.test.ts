@@ -65,6 +65,16 @@ describe('a message', () => {
     );
   });
 
+  it('says how long a recycle waits, also where nothing bounds it', () => {
+    const draining = { reason: 'memory', sessions: 2 } as const;
+    expect(messageOf('server.draining', { ...draining, drainTimeoutMs: 1_800_000 })).toBe(
+      'A restart (memory) waits for 2 sessions at work, at most 30 min.',
+    );
+    expect(messageOf('server.draining', { ...draining, drainTimeoutMs: 0 })).toBe(
+      'A restart (memory) waits for 2 sessions at work, as long as that takes.',
+    );
+  });
+
   it('has one full stop at its end, whatever others end their messages with', () => {
     expect(messageOf('error', { err: new Error('Boom.\nmore'), doing: 'reading' })).toBe(
       'Failed while reading: Boom.',

@@ -43,6 +43,12 @@ describe('a pile-up', () => {
     expect(reasons(w.advance(1))).toEqual(['pileup']);
   });
 
+  test('is not looked for where minDuration is off', () => {
+    const w = pileUp(world({ policy: { ...PATIENT, pileup: { minDuration: 0 } } }));
+    w.advance(10 * MINUTE);
+    expect([...w.acts('restart'), ...w.acts('abort')]).toEqual([]);
+  });
+
   test('aborts the stuck first where healthy runs would be lost, and that is the end of it where it helps', () => {
     const w = pileUp(world())
       .prompt('well')

@@ -41,6 +41,19 @@ test('a recycle comes at the drain timeout all the same, and says whom it cut', 
   expect(w.notes('server.restarting')).toMatchObject([{ reason: 'schedule', interrupted: ['a'] }]);
 });
 
+test('a recycle never cuts a run where the drain timeout is off', () => {
+  const w = world({ policy: { recycle: { drainTimeout: 0 } } });
+  w.status('a', 'busy');
+  wants(w, 'schedule');
+  for (let i = 0; i < 100; i++) {
+    w.advance(5 * MINUTE);
+    w.tell({ kind: 'session.progress', sessionID: 'a' });
+  }
+  expect(restarts(w)).toEqual([]);
+  w.status('a', 'idle');
+  expect(restarts(w)).toMatchObject([{ reason: 'schedule' }]);
+});
+
 test('a run that has only just begun is not cut at the drain timeout, for a bounded time', () => {
   const drainTimeout = 2 * MINUTE;
   const w = world({ policy: { recycle: { drainTimeout } } });

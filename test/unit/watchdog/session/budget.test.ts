@@ -47,6 +47,16 @@ describe('a run', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
+  it('is not warned of where warnAt is off', () => {
+    const w = world({ policy: { budget: { warnAt: 0, run: { ...run, cost: 1 } } } });
+    w.status('s', 'busy');
+    spends(w, 's', 0);
+    spends(w, 's', 0.9);
+    expect(w.notes('budget.warning')).toEqual([]);
+    spends(w, 's', 0.1);
+    expect(w.notes('budget.exceeded')).toHaveLength(1);
+  });
+
   it('is only reported with budget.action report, once', () => {
     const w = world({ policy: { budget: { action: 'report', run: { ...run, steps: 3 } } } });
     w.status('s', 'busy');
