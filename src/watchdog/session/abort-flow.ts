@@ -120,6 +120,7 @@ export function takeBack(context: Context, session: Session, run: Run, at: numbe
 export function runFollows(context: Context, session: Session, at: number): void {
   const { aborting } = session;
   if (aborting === undefined || aborting.reason === 'manual') return;
+  aborting.followed = true;
   takeBack(context, session, aborting.run, at);
 }
 

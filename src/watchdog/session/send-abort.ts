@@ -44,10 +44,13 @@ export function abortWorked(
     session.lastAbort = undefined;
     return;
   }
-  const { run } = aborting;
+  const { run, since, followed } = aborting;
+  const { lastPrompt } = session;
+  // The end of an abort may be known late. By then somebody may have used the session again.
+  const isUsed = followed === true || (lastPrompt !== undefined && lastPrompt.at > since);
   // A prompt that waited behind the run comes next. A run that follows belongs to that prompt.
-  const promptWaits = session.lastPrompt?.taken === false;
-  session.lastAbort = promptWaits ? undefined : { at, reason: aborting.reason, tries };
+  const promptWaits = lastPrompt?.taken === false;
+  session.lastAbort = isUsed || promptWaits ? undefined : { at, reason: aborting.reason, tries };
   if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);
-  continueAfterAbort(context, session, run, aborting.reason, at);
+  if (!isUsed) continueAfterAbort(context, session, run, aborting.reason, at);
 }

@@ -161,10 +161,12 @@ export interface Run {
 }
 
 /** An abort under way. A person may ask for one even if no run is known. */
-export type Aborting = { try: number; since: number } & (
-  | { reason: StuckReason; run: Run }
-  | { reason: 'manual'; run: Run | undefined }
-);
+export type Aborting = {
+  try: number;
+  since: number;
+  /** Another run has begun since, so what follows the abort is not the aborted run coming back. */
+  followed?: true;
+} & ({ reason: StuckReason; run: Run } | { reason: 'manual'; run: Run | undefined });
 
 export interface Session {
   readonly id: string;

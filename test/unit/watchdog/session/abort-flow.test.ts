@@ -254,6 +254,25 @@ describe('a lost abort', () => {
     expect(w.aborts()).toHaveLength(1);
   });
 
+  test('is not suspected of a run that began before the end of the abort was known', () => {
+    const seenLate = aborting();
+    for (let i = 0; i < 3; i += 1) {
+      seenLate.status('s', 'idle').prompt();
+      seenLate.advance(5 * SECOND).abortFailed();
+      seenLate.fails('s', 1);
+      expect(seenLate.aborts()).toHaveLength(i + 1);
+      seenLate.fails('s', 5);
+    }
+    expect(seenLate.notes('session.wedged')).toEqual([]);
+    const done = aborting().status('s', 'idle').prompt().abortDone().fails('s', 1);
+    expect(done.aborts()).toHaveLength(1);
+    // Its prompt waited behind the stuck run.
+    const behind = world().prompt();
+    behind.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'second' }).fails('s', 5);
+    behind.status('s', 'idle').status('s', 'busy').asks('s', 'its answer');
+    expect(behind.abortDone().fails('s', 1).aborts()).toHaveLength(1);
+  });
+
   test('is not suspected where a prompt may have been missed', () => {
     const cut = aborting().abortDone().advance(1).lost().connected().advance(SECOND);
     expect(cut.status('s', 'retry', { attempt: 1 }).aborts()).toHaveLength(1);

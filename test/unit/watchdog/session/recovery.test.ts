@@ -148,6 +148,16 @@ describe('nobody is talked into', () => {
     expect(w.notes('session.aborted')).toHaveLength(1);
   });
 
+  test('a run behind the aborted one that has ended by the time the abort is over is left alone too', () => {
+    const w = world({ policy: on() }).prompt().asks().fails('s', 5).status('s', 'idle');
+    w.prompt().text().stepFinished().status('s', 'idle').abortFailed();
+    expect(continues(w)).toEqual([]);
+    const behind = world({ policy: on() }).prompt();
+    behind.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'second' }).fails('s', 5);
+    behind.status('s', 'idle').status('s', 'busy').asks('s', 'its answer').stepFinished();
+    expect(continues(behind.status('s', 'idle').abortFailed())).toEqual([]);
+  });
+
   test('what an exit cut is continued when the server is back by itself, and not at a later restart', () => {
     const w = world({ policy: on(), acts: false }).prompt().exits().advance(MINUTE).probeOk();
     expect(continues(w)).toMatchObject([{ sessionID: 's', count: 1 }]);
