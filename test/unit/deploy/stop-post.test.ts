@@ -1,12 +1,13 @@
 /** What the units do about processes that a stop has left: the command of ExecStopPost=, with a systemctl that only tells. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const UNITS = fileURLToPath(new URL('../../../systemd/', import.meta.url));
+const DOCS = fileURLToPath(new URL('../../../docs/', import.meta.url));
 const UNIT = 'opencode-watchdog@a\\x2db.service';
 
 let bin: string;
@@ -47,4 +48,12 @@ describe.each([
       expect(asked(file, result)).toBe('');
     },
   );
+});
+
+// With `mixed`, the final SIGKILL of a crash goes to the whole control group (systemd.kill(5)).
+it('no page says KillMode= with another mode', () => {
+  const pages = readdirSync(DOCS).filter((name) => name.endsWith('.md'));
+  const text = pages.map((name) => readFileSync(join(DOCS, name), 'utf8')).join('');
+  const modes = [...text.matchAll(/KillMode=(\w+)/g)].map(([, mode]) => mode);
+  expect(new Set(modes)).toEqual(new Set(['process']));
 });
