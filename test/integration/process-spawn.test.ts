@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ControlError } from '../../src/process/control/control.js';
+import { ExternalControl } from '../../src/process/control/external.js';
 import { SpawnControl } from '../../src/process/control/spawn.js';
 import { MAX_LINES_PER_SECOND } from '../../src/process/server/output.js';
 import { ProcTable } from '../../src/process/table/proc-table.js';
@@ -215,6 +217,50 @@ describe('a start that fails', () => {
     expect(habitat.notices.join()).toContain('cannot be written');
     await control.dispose('stop');
     expect(habitat.processes()).toEqual([]);
+  });
+});
+
+describe('an opencode with its terminal face that took the port', () => {
+  /** A person's `opencode --port N`, in front of which the person sits. */
+  async function byPerson(fake = '') {
+    const argv = [habitat.script, '--port', String(habitat.port)];
+    const child = spawn(process.execPath, argv, { env: habitat.env({ FAKE: fake }) });
+    await waitFor(() => habitat.ask(), { what: 'the person’s opencode' });
+    return child.pid!;
+  }
+
+  test('is watched, and ended by no restart', async () => {
+    const pid = await byPerson();
+    for (const Control of [SpawnControl, ExternalControl]) {
+      const control = new Control(habitat.options());
+      expect(await control.attach(habitat.signal)).toMatchObject({ pid });
+      const error = await failure(control.restart(habitat.signal));
+      expect(error.message).toContain(`pid ${pid}`);
+      expect(error.message).toContain('only the person in front of it');
+      expect(error.serverAlive).toBe(true);
+      expect(isAlive(pid)).toBe(true);
+      await control.dispose('stop');
+      expect(isAlive(pid)).toBe(true);
+    }
+  });
+
+  test('is not replaced where it does not get healthy', async () => {
+    const pid = await byPerson('deaf');
+    const control = new SpawnControl(habitat.options({ startTimeoutMs: 200 }));
+    const error = await failure(control.start(habitat.signal));
+    expect(error.message).toContain('only the person in front of it');
+    expect(isAlive(pid)).toBe(true);
+    await control.dispose('stop');
+  });
+
+  test('is not continued where the person has stopped it', async () => {
+    const pid = await byPerson();
+    process.kill(pid, 'SIGSTOP');
+    const control = new SpawnControl(habitat.options());
+    const error = await failure(control.continueProcess());
+    expect(error.message).toContain('only the person in front of it');
+    expect((await new ProcTable().read(pid))?.state).toBe('T');
+    await control.dispose('stop');
   });
 });
 

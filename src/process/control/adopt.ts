@@ -37,7 +37,6 @@ export class AdoptControl extends LocalControl {
   }
 
   async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
-    this.#refusePerson();
     await this.#readBooting();
     if (this.#read) return this.startBy(this.#spec(this.#read), signal, onStarting);
     onStarting?.();
@@ -48,7 +47,6 @@ export class AdoptControl extends LocalControl {
     const found = await this.local.find();
     if (found.kind === 'proven') this.onFound(found);
     else await this.#readBooting();
-    this.#refusePerson();
     if (found.kind === 'nobody' && !this.#read) {
       throw new ControlError('the server is not restarted: no opencode was found to adopt', {
         serverAlive: 'unknown',
@@ -60,12 +58,6 @@ export class AdoptControl extends LocalControl {
 
   /** Read while the server is alive: after its end the kernel no longer knows how it was started. */
   protected override onFound({ server, wrappers, role }: Proven): void {
-    // If npm's wrapper started the server, the wrapper's command restarts it, as the user typed it.
-    this.#read = readLaunchSpec(
-      wrappers.at(-1) ?? server,
-      configuredLaunchSpec(this.local.options),
-      this.local.options.url,
-    );
     const person = role === 'tui' ? describeProcess(server) : undefined;
     if (person && !this.#person) {
       this.notice(
@@ -74,6 +66,14 @@ export class AdoptControl extends LocalControl {
       );
     }
     this.#person = person;
+    // Nobody but that person starts it again.
+    if (person) return;
+    // If npm's wrapper started the server, the wrapper's command restarts it, as the user typed it.
+    this.#read = readLaunchSpec(
+      wrappers.at(-1) ?? server,
+      configuredLaunchSpec(this.local.options),
+      this.local.options.url,
+    );
   }
 
   /** A server that an earlier daemon restarted and that does not listen yet is started again as that daemon did. */
@@ -90,14 +90,6 @@ export class AdoptControl extends LocalControl {
       this.notice('warn', `could not read of the old server: ${missing.join(', ')}`, { missing });
     }
     return spec;
-  }
-
-  #refusePerson(): void {
-    if (this.#person === undefined) return;
-    throw new ControlError(
-      `${this.#person} is opencode with its terminal face, which only the person in front of it can restart; for a server without one start \`opencode serve\``,
-      { serverAlive: true },
-    );
   }
 
   async #waitForOne(signal: AbortSignal): Promise<StartedServer> {

@@ -29,6 +29,8 @@ export function isWrapper(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>
 }
 
 export function opencodeRole(process: Pick<ProcessInfo, 'command' | 'exe' | 'name'>): OpencodeRole {
+  // A program of another name serves: the user has set it as `server.command`.
+  if (!isOpencode(process)) return 'server';
   const words = isBinary(process) ? process.command.slice(1) : afterScript(process.command);
   // Options may come first (`opencode --print-logs serve`), so any word of the command line may be the command. An
   // option whose value is `serve` is too unlikely to matter.

@@ -12,6 +12,7 @@ import {
   type ProcessIdentity,
   type StartedServer,
 } from '../control/control.js';
+import { describeProcess } from '../identity/describe.js';
 import { type Finding, type Owner, proveServer } from '../identity/identity.js';
 import { continueTree } from '../signal/continue-process.js';
 import { type KillReport, killTree } from '../signal/kill-tree.js';
@@ -230,6 +231,7 @@ export class LocalServer {
         serverAlive: answers !== null && found.why !== 'stranger',
       });
     }
+    if (found.kind === 'proven') await this.#refusePerson(found);
     const booting = await this.booting();
     const proven = found.kind === 'proven' ? [found.server, ...found.wrappers] : [];
     const roots = [...proven, ...(booting ? [booting.root] : [])].filter(
@@ -259,6 +261,7 @@ export class LocalServer {
   /** Continues the server if a signal has stopped it. @throws ControlError */
   async continueProcess(): Promise<void> {
     const found = await this.find();
+    if (found.kind === 'proven') await this.#refusePerson(found);
     const { clock } = this.options;
     const why =
       found.kind === 'proven'
@@ -267,6 +270,15 @@ export class LocalServer {
           ? found.message
           : `nobody listens on port ${this.port}`;
     if (why !== undefined) throw new ControlError(why, { serverAlive: true });
+  }
+
+  /** An opencode with its terminal interface is touched by nobody but its person. @throws ControlError */
+  async #refusePerson({ server, role }: Proven): Promise<void> {
+    if (role !== 'tui' || (await this.isOwn(server))) return;
+    throw new ControlError(
+      `${describeProcess(server)} is opencode with its terminal face, which only the person in front of it can restart; for a server without one start \`opencode serve\``,
+      { serverAlive: true },
+    );
   }
 
   /** Ends what our earlier servers have left running; otherwise it would work on beside the next server. */

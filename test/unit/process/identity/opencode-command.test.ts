@@ -56,6 +56,11 @@ test('opencode without serve or web belongs to a person at a terminal', () => {
   expect(opencodeRole(process(['node', '/usr/bin/opencode'], '/usr/bin/node'))).toBe('tui');
 });
 
+test('a program of another name serves: only server.command makes it opencode', () => {
+  expect(opencodeRole(process(['my-oc', 'serve'], '/usr/bin/my-oc'))).toBe('server');
+  expect(opencodeRole(process(['my-oc'], '/usr/bin/my-oc'))).toBe('server');
+});
+
 test('the configured command is recognised with host and port behind it, and nothing else is', () => {
   const full = { ...process(['/x/my-oc', 'serve', '--port', '1']) } as never;
   expect(runsCommand(full, ['my-oc', 'serve'])).toBe(true);
