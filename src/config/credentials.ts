@@ -5,6 +5,7 @@ import { readTextFile } from '../lib/text-file.js';
 import type { Problem } from './problem.js';
 import type { Config } from './schema.js';
 import { Secret } from './secret.js';
+import { webhookUrlProblem } from './value-types.js';
 
 export interface Secrets {
   /** Password of the opencode server. */
@@ -32,10 +33,9 @@ export function readWebhookUrls({ notify }: Config, cwd: string): Problem[] {
     if (!('secret' in read))
       return [{ key, value: webhook.urlFile, expected: read.problem, source }];
     const url = read.secret.reveal();
-    if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) {
-      return [
-        { key, value: webhook.urlFile, expected: 'a file that holds an http or https URL', source },
-      ];
+    const problem = webhookUrlProblem(url);
+    if (problem !== undefined) {
+      return [{ key, value: webhook.urlFile, expected: `a file that holds ${problem}`, source }];
     }
     webhook.url = url;
     return [];

@@ -82,8 +82,10 @@ function readableNumber(key: Key, value: number): string | number {
 
 function masked(key: Key, value: unknown): unknown {
   if (key.path !== 'notify.webhooks' || !Array.isArray(value)) return value;
-  return value.map((webhook: Config['notify']['webhooks'][number]) => ({
-    ...webhook,
-    ...(webhook.url === undefined ? {} : { url: maskUrl(webhook.url) }),
-  }));
+  // A URL of a file is no part of the configuration: a file with both is refused.
+  return value.map(({ url, ...webhook }: Config['notify']['webhooks'][number]) =>
+    url === undefined || webhook.urlFile !== undefined
+      ? webhook
+      : { url: maskUrl(url), ...webhook },
+  );
 }

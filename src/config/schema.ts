@@ -26,6 +26,7 @@ import {
   serverUrl,
   size,
   text,
+  webhookUrlProblem,
 } from './value-types.js';
 
 const P = DEFAULT_POLICY;
@@ -97,15 +98,10 @@ const webhook = z.strictObject(
   {
     url: z
       .string('an http or https URL')
-      .refine((url) => /^https?:\/\//i.test(url) && URL.canParse(url), {
-        error: 'an http or https URL',
-        abort: true,
+      .superRefine((url, context) => {
+        const problem = webhookUrlProblem(url);
+        if (problem !== undefined) context.addIssue(problem);
       })
-      // `fetch` refuses such a URL, so every message would fail.
-      .refine(
-        (url) => new URL(url).username === '' && new URL(url).password === '',
-        'a URL without user and password before the host: put the token into the path or the query, as the service says',
-      )
       .optional(),
     urlFile: z.string('the path of a file that holds the URL').min(1).optional(),
     events: z

@@ -206,16 +206,28 @@ export function serverUrl(initial: string, description: string) {
 
 function urlProblem(value: unknown): string | undefined {
   const expected = 'an http or https URL such as http://localhost:4096';
-  if (typeof value !== 'string' || !/^https?:\/\//i.test(value) || !URL.canParse(value)) {
-    return expected;
-  }
-  const url = new URL(value);
-  if (url.username !== '' || url.password !== '') {
+  const url = typeof value === 'string' ? httpUrl(value) : undefined;
+  if (url === undefined) return expected;
+  if (hasUser(url)) {
     return 'a URL without user and password; use server.username, and server.passwordFile or OPENCODE_SERVER_PASSWORD';
   }
   if (url.search !== '' || url.hash !== '') return `${expected}, without ? and #`;
   return undefined;
 }
+
+/** What is wrong with the URL of a webhook, given or read from its file. */
+export function webhookUrlProblem(value: string): string | undefined {
+  const url = httpUrl(value);
+  if (url === undefined) return 'an http or https URL';
+  // `fetch` refuses such a URL, so every message would fail.
+  if (!hasUser(url)) return undefined;
+  return 'a URL without user and password before the host: put the token into the path or the query, as the service says';
+}
+
+const httpUrl = (text: string): URL | undefined =>
+  /^https?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : undefined;
+
+const hasUser = ({ username, password }: URL): boolean => username !== '' || password !== '';
 
 export function listenAddress(initial: string, description: string) {
   return withMeta(

@@ -54,6 +54,16 @@ describe('the explained configuration', () => {
     );
   });
 
+  it('is such a file too if a webhook’s URL is read from a file', () => {
+    home.write('slack-url', 'https://hooks.slack.com/services/T/B/hunter2');
+    home.write('a', 'notify: { webhooks: [{ urlFile: slack-url, events: [session.stuck] }] }');
+    const first = home.load({ file: 'a' });
+    for (const file of [explainText(first), JSON.stringify(explainJson(first).config)]) {
+      home.write('b', file);
+      expect(home.load({ file: 'b' }).config).toEqual(first.config);
+    }
+  });
+
   it('shows of a webhook the host only', () => {
     home.write(
       'opencode-watchdog.yaml',

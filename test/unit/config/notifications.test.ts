@@ -27,6 +27,11 @@ it.each([
   ['is missing', undefined, /notify\.webhooks\[0\]\.urlFile/],
   ['is empty', '', /a file that is not empty/],
   ['holds no URL', 'not a URL', /a file that holds an http or https URL/],
+  [
+    'holds a URL with a login',
+    'https://me:not a URL@a.test/x',
+    /a file that holds a URL without user and password before the host/,
+  ],
 ])(
   'a file that %s is a problem of the key, and its content is not shown',
   (_what, content, words) => {
