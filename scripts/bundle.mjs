@@ -12,6 +12,25 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
+/**
+ * A package that few starts need is loaded by `createRequire(import.meta.url)('name')`. esbuild leaves that call alone,
+ * so the package would be missing where nothing is installed. As `require('name')` the package is bundled, and still
+ * loaded only by the call.
+ */
+const lazyPackages = {
+  name: 'lazy-packages',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      const contents = readFileSync(path, 'utf8').replaceAll(
+        'createRequire(import.meta.url)(',
+        'require(',
+      );
+      if (!contents.includes('createRequire(')) return { contents, loader: 'ts' };
+      throw new Error("load a package in one expression: createRequire(import.meta.url)('name')");
+    });
+  },
+};
+
 const common = {
   absWorkingDir: root,
   outdir: dist,
@@ -26,9 +45,10 @@ const common = {
   sourcesContent: false,
   legalComments: 'none',
   metafile: true,
-  // CommonJS packages load Node's own modules with `require`.
+  plugins: [lazyPackages],
+  // CommonJS packages load Node's own modules with `require`, and ask for their own place.
   banner: {
-    js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
+    js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url),__filename=import.meta.filename;",
   },
 };
 

@@ -3,9 +3,9 @@
  * expected. Its description and printed form are registered beside it, so that the loader, the documentation and
  * `config` agree.
  */
-import { createRequire } from 'node:module';
 import { parse } from 'yaml';
 import * as z from 'zod';
+import { loadCron } from '../lib/cron.js';
 import { parseListen } from './listen.js';
 import { formatDuration, formatSize, missingUnit, parseDuration, parseSize } from './units.js';
 
@@ -249,10 +249,10 @@ export function cron(description: string) {
 }
 
 /**
- * Asks node-cron, which will run the expression. It is loaded only if there is an expression to check (7 MB, 25 ms).
+ * Asks node-cron, which will run the expression.
  */
 function isCron(expression: string): boolean {
-  const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
+  const cron = loadCron();
   if (!/^[\w\s*,/@#?-]{1,200}$/.test(expression) || !cron.validate(expression)) return false;
   try {
     // It throws for a day that never comes, such as 31 June.

@@ -1,6 +1,6 @@
 /** Calls something at set times or periodically: on the wall clock if the period divides an hour, else by a timer. */
-import { createRequire } from 'node:module';
 import type { Clock } from '../lib/clock.js';
+import { loadCron } from '../lib/cron.js';
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
@@ -15,11 +15,9 @@ const LOOK_EVERY_MS = 60_000;
  * A time that passed while the machine was suspended is made up for, once: a machine that sleeps every night must not
  * miss a nightly task for ever. node-cron's own timer would miss it, and with it each time at which it is a second late,
  * so only its calendar is used. The times are those of the system's clock, as node-cron knows no other.
- *
- * node-cron is loaded only by this call, because it brings all of JavaScript's time zones along: 7 MB.
  */
 export function at(clock: Clock, expression: string, task: () => void): () => void {
-  const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
+  const cron = loadCron();
   const calendar = cron.createTask(expression, () => {});
   const next = () => calendar.getNextRuns(1)[0]?.getTime() ?? Number.POSITIVE_INFINITY;
   let due = next();

@@ -77,7 +77,18 @@ export async function packageOf(lab) {
     rmSync(alone, { recursive: true, force: true });
     mkdirSync(alone);
     await must('tar', ['xzf', tarball, '-C', alone]);
-    const command = [join(alone, 'package/dist/cli.js'), '--version'];
-    return must(process.execPath, command);
+    const cli = join(alone, 'package/dist/cli.js');
+    // These load packages that only they need: node-cron and pino-pretty.
+    const env = {
+      ...process.env,
+      HOME: alone,
+      OPENCODE_WATCHDOG_RECYCLE_SCHEDULE: '0 4 * * *',
+      OPENCODE_WATCHDOG_SERVER_CONTROL: 'observe',
+      OPENCODE_WATCHDOG_STATUS_LISTEN: 'off',
+    };
+    const run = [cli, 'run', '--log-format', 'pretty', '--url', 'http://127.0.0.1:9'];
+    const args = ['--preserve-status', '10', process.execPath, ...run];
+    assert(/INFO +daemon\.stopped/.test(await must('timeout', args, { cwd: alone, env })));
+    return must(process.execPath, [cli, '--version']);
   });
 }

@@ -1,8 +1,8 @@
 /** A changed configuration: what is applied to the running daemon, and what waits for its restart. */
-import { createRequire } from 'node:module';
 import { expect, test } from 'vitest';
 import { applyLive } from '../../../src/config/reload.js';
 import { configSchema, defaultConfig } from '../../../src/config/schema.js';
+import { loadCron } from '../../../src/lib/cron.js';
 
 const configWith = (value: object) => configSchema.parse(value);
 
@@ -50,7 +50,7 @@ test('levels below levels and lists are applied too', () => {
 });
 
 test('a schedule that is read again and again leaves no task of node-cron behind', () => {
-  const cron = createRequire(import.meta.url)('node-cron') as typeof import('node-cron');
+  const cron = loadCron();
   const before = cron.getTasks().size;
   for (let reload = 0; reload < 3; reload += 1) configWith({ recycle: { schedule: '0 4 * * *' } });
   expect(cron.getTasks().size).toBe(before);
