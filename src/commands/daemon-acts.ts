@@ -6,6 +6,7 @@ import { createControl } from '../process/control/auto.js';
 import { LockHeldError, underLock } from '../process/lock.js';
 import { LONGEST_VERIFY_MS } from '../watchdog/server/answer-times.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
+import { interruptible } from './interruptible.js';
 import { apiFor, controlOptions, lockOptions, onceDeps } from './server.js';
 import {
   type CommonOptions,
@@ -41,7 +42,13 @@ export function resume(options: DaemonActOptions): Promise<number> {
 export async function restart(options: DaemonActOptions): Promise<number> {
   const loaded = await loadToAct(commonOf(options));
   const daemon = await daemonOf(loaded);
-  if (daemon === undefined) return report(options, await restartOurselves(loaded));
+  if (daemon === undefined) {
+    const says = 'interrupted: a restart that has begun is finished first …';
+    const { code, interrupted } = await interruptible(says, async (signal) =>
+      report(options, await restartOurselves(loaded, signal)),
+    );
+    return interrupted ?? code;
+  }
   const before = readStatus((await daemon.get('/status')).body);
   const answer = await daemon.post('/restart');
   if (answer.status !== 200) return report(options, outcomeOf(answer));
@@ -145,7 +152,7 @@ function isOver({ tookMs, error }: DaemonStatus['restarts'][number]): boolean {
 }
 
 /** A daemon that cannot be asked would take our restart for a crash, so the lock must be free. */
-async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
+async function restartOurselves(loaded: LoadedConfig, signal: AbortSignal): Promise<Outcome> {
   if (loaded.config.dryRun) {
     return { ok: false, says: 'dryRun is on: the server would be restarted' };
   }
@@ -153,10 +160,14 @@ async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
   try {
     const lock = lockOptions(loaded, clock);
     const waitMs = loaded.config.server.startTimeout;
-    return await underLock({ ...lock, caller: 'command', waitMs }, () =>
-      restartLocked(loaded, clock),
-    );
+    return await underLock({ ...lock, caller: 'command', waitMs, signal }, async () => {
+      signal.throwIfAborted();
+      return await restartLocked(loaded, clock);
+    });
   } catch (error) {
+    if (error === signal.reason) {
+      return { ok: false, says: 'the server was not restarted: interrupted before it began' };
+    }
     if (!(error instanceof LockHeldError)) throw error;
     const { pid, caller, message } = error;
     if (caller === 'command')
@@ -167,6 +178,7 @@ async function restartOurselves(loaded: LoadedConfig): Promise<Outcome> {
   }
 }
 
+/** Once begun it is finished, because half a restart would leave no server. */
 async function restartLocked(loaded: LoadedConfig, clock: SystemClock): Promise<Outcome> {
   complain('no daemon watches this server: restarting it here …');
   const client = apiFor(loaded, clock);

@@ -6,6 +6,7 @@ import { SystemClock } from '../lib/clock.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
 import { LONGEST_MS } from '../opencode/driver/limits.js';
 import { findUser } from '../process/identity/user.js';
+import { interruptible } from './interruptible.js';
 import { guardFor, startRefusal } from './server.js';
 import {
   type CommonOptions,
@@ -15,7 +16,6 @@ import {
   EXIT,
   type ExitCode,
   ExitError,
-  guardOutput,
   loadForCommand,
   loadToAct,
 } from './shared.js';
@@ -60,34 +60,25 @@ export async function drive(
     onNotice: complain,
     ...(refusal !== undefined && { startServer: refuseStart(refusal) }),
   });
-  guardOutput();
-  const stop = new AbortController();
-  let interrupted: number | undefined;
-  const onSignal = (_: string, signal: number) => {
-    // A second signal changes nothing: what is left to do takes a bounded time, and half of it would leave ghosts.
-    if (!stop.signal.aborted) complain('interrupted: aborting and deleting what runs …');
-    // The exit code that a shell gives for a program that a signal has ended (POSIX, "Exit Status for Commands").
-    interrupted ??= 128 + signal;
-    stop.abort();
-  };
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
-  try {
-    const code = await work({ driver, signal: stop.signal });
-    // If everything was done when the signal came, the signal has ended nothing.
-    return code === EXIT.done ? code : (interrupted ?? code);
-  } catch (error) {
-    if (!(error instanceof DriverError)) throw error;
-    complain(error.message);
-    if (options.json) await deliverJson({ ok: false, error });
-    // This is a bug: a report needs the stack.
-    if (error.kind === 'internal' && error.cause instanceof Error) {
-      complain(error.cause.stack ?? error.cause.message);
+  const says = 'interrupted: aborting and deleting what runs …';
+  const { code, interrupted } = await interruptible(says, async (signal) => {
+    try {
+      return await work({ driver, signal });
+    } catch (error) {
+      if (!(error instanceof DriverError)) throw error;
+      complain(error.message);
+      if (options.json) await deliverJson({ ok: false, error });
+      // This is a bug: a report needs the stack.
+      if (error.kind === 'internal' && error.cause instanceof Error) {
+        complain(error.cause.stack ?? error.cause.message);
+      }
+      return EXIT_OF[error.kind];
+    } finally {
+      await driver.close();
     }
-    return interrupted ?? EXIT_OF[error.kind];
-  } finally {
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
-    await driver.close();
-  }
+  });
+  // If everything was done when the signal came, the signal has ended nothing.
+  return code === EXIT.done ? code : (interrupted ?? code);
 }
 
 /** The driver starts a server as the user that it runs as itself. */

@@ -241,6 +241,37 @@ describe('restart', () => {
     expect((await world.run('restart', '--config', path)).code).toBe(0);
     expect(existsSync(made)).toBe(true);
   });
+
+  it.each([
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+    ['SIGHUP', 129],
+  ] as const)('is finished when %s comes in the middle of it', async (signal, expected) => {
+    const path = (name: string) => join(world.folder, `${signal}-${name}`);
+    const script = `touch ${path('begun')}; until [ -e ${path('go')} ]; do sleep 0.1; done; touch ${path('done')}`;
+    const server = {
+      url: world.server.url,
+      control: 'command',
+      restartCommand: ['sh', '-c', script],
+    };
+    await writeFile(path('config'), stringify({ server, status: { listen: 'off' } }));
+    const child = spawn(process.execPath, [CLI, 'restart', '--config', path('config')], {
+      env: world.env(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const ended = once(child, 'close');
+    let err = '';
+    child.stderr.on('data', (chunk) => {
+      err += String(chunk);
+    });
+    await waitFor(() => existsSync(path('begun')), { what: 'the restart command' });
+    child.kill(signal);
+    await waitFor(() => err.includes('is finished first') || child.signalCode !== null);
+    await writeFile(path('go'), '');
+    expect(await ended, err).toEqual([expected, null]);
+    expect(err).toContain('the server is healthy again');
+    expect(existsSync(path('done'))).toBe(true);
+  });
 });
 
 describe('completion', () => {
