@@ -152,6 +152,7 @@ export class EventLoop {
         return bytes === undefined ? undefined : { bytes };
       },
       onLimit: (reason) => this.observe({ kind: 'restart.requested', at: clock.now(), reason }),
+      onWithin: (reason) => this.observe({ kind: 'usage.within', at: clock.now(), reason }),
       onGrowing: (bytesPerHour, children = []) =>
         telemetry.emit('server.memory_growing', {
           bytesPerHour,

@@ -3,6 +3,7 @@
  * one is over its limit.
  */
 import type { Clock } from '../lib/clock.js';
+import type { UsageLimit } from '../watchdog/observation.js';
 
 /** Time between two samples. A sample reads a few files of /proc, which is cheap; a leak is slow. */
 export const SAMPLE_EVERY_MS = 30_000;
@@ -33,16 +34,43 @@ export interface MemoryMonitorOptions {
   config: { readonly maxMemory: number; readonly maxProcesses: number };
   /** Undefined if it cannot be read. `processes` is absent if only the memory is known. */
   measure(): Promise<Usage | undefined>;
-  onLimit(reason: 'memory' | 'processes'): void;
+  onLimit(reason: UsageLimit): void;
+  /** Called with the first sample within the limit after `onLimit`. */
+  onWithin(reason: UsageLimit): void;
   /** Called when the memory has grown for long enough to be a leak, at most once in `SAY_AGAIN_MS`. */
   onGrowing(bytesPerHour: number, children: Usage['children']): void;
+}
+
+/** One limit, and how many samples in a row were over it. */
+class Limit {
+  #inARow = 0;
+  #isAsked = false;
+
+  /** `over`: for long enough. `within`: for the first time since then. `limit` 0 = none. */
+  take(value: number, limit: number): 'over' | 'within' | undefined {
+    if (limit === 0 || value <= limit) {
+      const wasAsked = this.#isAsked;
+      this.#inARow = 0;
+      this.#isAsked = false;
+      return wasAsked ? 'within' : undefined;
+    }
+    this.#inARow += 1;
+    if (this.#inARow < OVER_IN_A_ROW) return undefined;
+    this.#isAsked = true;
+    return 'over';
+  }
+
+  /** Forgets the samples. What was asked for is withdrawn only by a sample within the limit. */
+  reset(): void {
+    this.#inARow = 0;
+  }
 }
 
 export class MemoryMonitor {
   readonly #options: MemoryMonitorOptions;
   #samples: { at: number; bytes: number }[] = [];
-  #over = 0;
-  #manyInARow = 0;
+  readonly #memoryLimit = new Limit();
+  readonly #processLimit = new Limit();
   #latest: Usage | undefined;
   #saidAt = Number.NEGATIVE_INFINITY;
 
@@ -78,7 +106,7 @@ export class MemoryMonitor {
 
   /** Takes one sample. Call it every `SAMPLE_EVERY_MS`. */
   async sample(): Promise<void> {
-    const { clock, config, measure, onLimit } = this.#options;
+    const { clock, config, measure, onLimit, onWithin } = this.#options;
     const { maxMemory, maxProcesses } = config;
     const usage = await measure();
     if (usage === undefined) {
@@ -86,13 +114,16 @@ export class MemoryMonitor {
       return;
     }
     this.#latest = usage;
-    const { bytes, processes = 0 } = usage;
+    const { bytes, processes } = usage;
     this.#samples.push({ at: clock.now(), bytes });
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
-    this.#over = maxMemory > 0 && bytes > maxMemory ? this.#over + 1 : 0;
-    this.#manyInARow = maxProcesses > 0 && processes > maxProcesses ? this.#manyInARow + 1 : 0;
-    if (this.#over >= OVER_IN_A_ROW) onLimit('memory');
-    else if (this.#manyInARow >= OVER_IN_A_ROW) onLimit('processes');
+    const memory = this.#memoryLimit.take(bytes, maxMemory);
+    const many =
+      processes === undefined ? undefined : this.#processLimit.take(processes, maxProcesses);
+    if (memory === 'within') onWithin('memory');
+    if (many === 'within') onWithin('processes');
+    if (memory === 'over') onLimit('memory');
+    else if (many === 'over') onLimit('processes');
     this.#sayGrowth(usage);
   }
 
@@ -110,8 +141,8 @@ export class MemoryMonitor {
   /** To be called for another process: its memory has nothing to do with what was measured before. */
   reset(): void {
     this.#samples = [];
-    this.#over = 0;
-    this.#manyInARow = 0;
+    this.#memoryLimit.reset();
+    this.#processLimit.reset();
     this.#latest = undefined;
   }
 }

@@ -11,6 +11,7 @@ import {
   PROBE_FAILURES,
   REQUEST_KINDS,
   REQUESTED_RESTARTS,
+  USAGE_LIMITS,
   WITHDRAWN_AS,
 } from '../watchdog/observation.js';
 import { DEFAULT_POLICY, type Policy } from '../watchdog/policy.js';
@@ -148,6 +149,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   of('restart.failed', { error: text, serverAlive: z.boolean(), version: text.optional() }),
   of('restart.skipped', {}),
   of('restart.requested', { reason: z.enum(REQUESTED_RESTARTS) }),
+  of('usage.within', { reason: z.enum(USAGE_LIMITS) }),
   of('stream.connected', { path: text }),
   of('stream.lost', {
     path: text.optional(),

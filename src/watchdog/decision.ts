@@ -4,7 +4,7 @@
  * Every act is answered by an observation (`abort.done`, `restart.failed`, `session.inspected`, …), so the state
  * machine never assumes that something worked. Notes carry the names and fields of the contract's structured log.
  */
-import type { AskedBy, PendingRequest, RequestKind } from './observation.js';
+import type { AskedBy, PendingRequest, RequestKind, UsageLimit } from './observation.js';
 
 /** A session's health, worst last (contract, "Structured log"). */
 export const HEALTHS = [
@@ -241,6 +241,8 @@ export interface NoteFields {
     sessions: number;
     drainTimeoutMs: number;
   };
+  /** What a recycle restart was wanted for has passed before the restart was made. */
+  'server.recycle_withdrawn': { reason: UsageLimit };
   'server.restart_deferred': {
     reason: RestartReason;
     /** The sessions whose healthy runs it would cut. */

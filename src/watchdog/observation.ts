@@ -125,6 +125,9 @@ interface OfSession extends At {
 /** Why a person, or `recycle`, asks for a restart. */
 export const REQUESTED_RESTARTS = ['manual', 'memory', 'processes', 'schedule'] as const;
 export type RequestedRestart = (typeof REQUESTED_RESTARTS)[number];
+/** What `recycle` limits. */
+export const USAGE_LIMITS = ['memory', 'processes'] as const;
+export type UsageLimit = (typeof USAGE_LIMITS)[number];
 
 export type ServerObservation =
   /**
@@ -181,7 +184,9 @@ export type ServerObservation =
   /** The act was decided and logged, but not done, because of `dryRun` or a pause. */
   | (At & { kind: 'restart.skipped' })
   /** A person, a schedule or a memory limit asks for a restart. */
-  | (At & { kind: 'restart.requested'; reason: RequestedRestart });
+  | (At & { kind: 'restart.requested'; reason: RequestedRestart })
+  /** The memory or the number of processes, for which a restart was asked, is within its limit again. */
+  | (At & { kind: 'usage.within'; reason: UsageLimit });
 
 export type StreamObservation =
   | (At & { kind: 'stream.connected'; path: string })

@@ -285,6 +285,11 @@ export class Watchdog {
         if (o.reason === 'manual') this.#serverNews(o);
         else this.#wantRecycle(o.reason, o.at);
         return;
+      case 'usage.within':
+        if (this.#drain.withdraw(o.reason)) {
+          this.#decisions.push({ note: 'server.recycle_withdrawn', reason: o.reason });
+        }
+        return;
       case 'server.attached':
         this.#serverNews(o);
         this.#sessions.crashes.attached(o);

@@ -97,6 +97,13 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     would: (f) =>
       `A restart (${f.reason}) would wait for ${counted(f.sessions, 'session')} at work, ${bound(f.drainTimeoutMs)}.`,
   },
+  'server.recycle_withdrawn': {
+    level: 'info',
+    when: 'the memory or the number of processes is within its limit again, before the recycle restart was made',
+    fields: { reason: 'memory or processes' },
+    message: (f) =>
+      `The restart (${f.reason}) is not wanted any more: the server is within its limit again.`,
+  },
   'server.restart_deferred': {
     level: 'warn',
     when: 'a restart for wedged or piled-up sessions waits for the healthy runs that it would cut',

@@ -5,7 +5,7 @@
  * After `recycle.drainTimeout` it comes anyway, unless a run has only just begun: such a run gets `YOUNG` to finish. A
  * second `drainTimeout` bounds how long new runs can delay it. A `drainTimeout` of 0 is off: then no run is ever cut.
  */
-import type { RestartReason } from '../decision.js';
+import type { UsageLimit } from '../observation.js';
 import type { Policy } from '../policy.js';
 import type { Session } from '../session/state.js';
 
@@ -20,7 +20,7 @@ export type DrainAnswer =
   | { kind: 'wait'; askAgainAt?: number };
 
 interface Wanted {
-  reason: Extract<RestartReason, 'memory' | 'processes' | 'schedule'>;
+  reason: UsageLimit | 'schedule';
   since: number;
 }
 
@@ -45,6 +45,13 @@ export class Drain {
 
   want(reason: Wanted['reason'], at: number): void {
     this.#wanted ??= { reason, since: at };
+  }
+
+  /** The usage is within this limit again. Returns whether a recycle was wanted for it, which is not wanted any more. */
+  withdraw(reason: UsageLimit): boolean {
+    if (this.#wanted?.reason !== reason) return false;
+    this.#wanted = undefined;
+    return true;
   }
 
   /**

@@ -10,6 +10,7 @@ test('the trend of the server’s memory is that of the last half hour', async (
     config: { maxMemory: 0, maxProcesses: 0 },
     measure: async () => ({ bytes }),
     onLimit: () => {},
+    onWithin: () => {},
     onGrowing: () => {},
   });
   const sample = async (growth: number) => {
@@ -27,6 +28,7 @@ test('the trend of the server’s memory is that of the last half hour', async (
 function server(limits: Partial<{ maxMemory: number; maxProcesses: number }> = {}) {
   const clock = new FakeClock();
   const usage = {
+    isRead: true,
     bytes: 400 * 1024 ** 2,
     processes: 3,
     children: [{ name: 'node mcp.js', pid: 7, bytes: 90 * 1024 ** 2 }],
@@ -36,8 +38,9 @@ function server(limits: Partial<{ maxMemory: number; maxProcesses: number }> = {
   const monitor = new MemoryMonitor({
     clock,
     config: { maxMemory: 0, maxProcesses: 0, ...limits },
-    measure: async () => usage,
+    measure: async () => (usage.isRead ? usage : undefined),
     onLimit: (reason) => asked.push(reason),
+    onWithin: (reason) => asked.push(`no ${reason}`),
     onGrowing: (bytesPerHour, children) => {
       expect(children).toEqual(usage.children);
       said.push(bytesPerHour);
@@ -84,4 +87,23 @@ test('too many processes in two samples in a row are a reason for a restart, one
   await pass(1);
   expect(asked).toEqual(['processes']);
   expect(monitor.processes).toBe(11);
+});
+
+test('the first sample within the limit again withdraws what was asked for, once', async () => {
+  const { usage, asked, pass } = server({ maxMemory: 1024 ** 3, maxProcesses: 10 });
+  usage.bytes = 2 * 1024 ** 3;
+  await pass(1);
+  expect(asked).toEqual(['memory']);
+  // While it cannot be read, nothing is known.
+  usage.isRead = false;
+  await pass(1);
+  expect(asked).toEqual(['memory']);
+  Object.assign(usage, { isRead: true, bytes: 1024 ** 3 });
+  await pass(2);
+  expect(asked).toEqual(['memory', 'no memory']);
+  usage.processes = 11;
+  await pass(1);
+  usage.processes = 10;
+  await pass(1);
+  expect(asked).toEqual(['memory', 'no memory', 'processes', 'no processes']);
 });

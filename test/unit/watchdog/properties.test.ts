@@ -666,6 +666,7 @@ const nonsense = fc.oneof(
     kind: kind('restart.requested'),
     reason: fc.constantFrom('manual', 'memory', 'schedule'),
   }),
+  fc.record({ kind: kind('usage.within'), reason: kind('memory') }),
   fc.record({ kind: kind('stream.connected'), path: kind('/event') }),
   fc.record({ kind: kind('stream.lost'), reason: kind('end'), silentMs: fc.nat(9) }),
   fc.record({ kind: kind('stream.alive') }),

@@ -115,6 +115,34 @@ test('where the process is never touched, none is wanted', () => {
   expect(w.decisions).toEqual([]);
 });
 
+describe('a recycle whose usage is within its limit again', () => {
+  const within = (w: World, reason: 'memory' | 'processes') =>
+    w.tell({ kind: 'usage.within', reason });
+
+  test('is withdrawn, so the runs that it waited for are not cut at the drain timeout', () => {
+    const w = world({ policy: { recycle: { drainTimeout: 5 * MINUTE } } });
+    w.prompt('a');
+    wants(w, 'memory').advance(MINUTE);
+    within(w, 'memory');
+    expect(w.notes('server.recycle_withdrawn')).toMatchObject([{ reason: 'memory' }]);
+    w.text('a').advance(5 * MINUTE);
+    expect(restarts(w)).toEqual([]);
+    // It is wanted anew when the usage is too high again, and then it has its whole drain timeout.
+    wants(w, 'memory')
+      .text('a')
+      .advance(5 * MINUTE - 1);
+    expect(restarts(w)).toEqual([]);
+    expect(restarts(w.advance(1))).toHaveLength(1);
+  });
+
+  test('is still made where it is wanted for another reason', () => {
+    const w = wants(world().prompt('a'), 'schedule');
+    within(within(w, 'memory'), 'processes');
+    expect(w.notes('server.recycle_withdrawn')).toEqual([]);
+    expect(restarts(w.status('a', 'idle'))).toMatchObject([{ reason: 'schedule' }]);
+  });
+});
+
 describe('a recycle that a reload switches off', () => {
   const reload = (w: World, schedule: string | null) =>
     w.tell({ kind: 'policy.changed', policy: policyWith({ recycle: { schedule } }) });
