@@ -122,6 +122,8 @@ export async function debian(machine, _opencode, { lab }) {
       await machine.do(
         'test -e /etc/opencode-watchdog/config.yaml -a -e /etc/opencode-watchdog/password',
       );
+      const again = await dpkg(`-i ${inside(debs[1])}`);
+      assert(/systemctl enable --now opencode-watchdog/.test(again), again);
       await dpkg('-P opencode-watchdog');
       const gone = await machine.try(
         'ls -d /etc/opencode-watchdog /var/lib/opencode-watchdog /usr/lib/opencode-watchdog',
