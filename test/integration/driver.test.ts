@@ -234,6 +234,51 @@ describe('a prompt gets its reply', () => {
   });
 });
 
+describe('our own network is away, and the server is not', () => {
+  /** A driver whose requests find no way to the server while `isAway`. */
+  async function startFarAway() {
+    const { server, prompted } = await start();
+    const network = { isAway: false, failed: 0 };
+    const far = new OpencodeDriver({
+      url: server.url,
+      // With a password, this is asked before each request and each connection of the stream.
+      password: 'secret',
+      clock,
+      authorise: async () => {
+        if (!network.isAway) return { kind: 'granted' };
+        network.failed += 1;
+        throw Object.assign(new Error('connect EHOSTUNREACH'), { code: 'EHOSTUNREACH' });
+      },
+    });
+    ends.push(() => far.close());
+    return { server, far, prompted, network };
+  }
+
+  it('for a while, and the run that goes on meanwhile gets its reply', async () => {
+    const { server, far, prompted, network } = await startFarAway();
+    const result = far.prompt({ prompt: 'hello' });
+    const { id } = await prompted();
+    network.isAway = true;
+    server.endStreams();
+    await waitFor(() => network.failed >= 12, { what: 'failed requests', interval: 5 });
+    network.isAway = false;
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes', deleted: true });
+    expect(server.count(ABORT)).toBe(0);
+  });
+
+  it('until the time is over, and the error says that the run may go on', async () => {
+    const { server, far, prompted, network } = await startFarAway();
+    const result = failure(far.prompt({ prompt: 'hello', timeoutMs: 10_000 }));
+    await prompted();
+    network.isAway = true;
+    server.endStreams();
+    const error = await result;
+    expect(error).toMatchObject({ kind: 'timeout', details: { aborted: false, deleted: false } });
+    expect(error.message).toContain('the run may go on');
+  });
+});
+
 describe('a prompt fails, and says how', () => {
   it('by the event alone, where no status ever changed', async () => {
     const { server, driver, prompted } = await start();

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../lib/clock.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
-import { isNotFound, OpencodeError } from '../http/errors.js';
+import { isNotFound, isOurNetwork, OpencodeError } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
 import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
@@ -345,9 +345,9 @@ export class Run {
     } catch (error) {
       if (!(error instanceof OpencodeError)) throw error;
       if (error.kind === 'unauthorized') throw asDriverError(error);
-      // A slow answer says nothing. If nobody listens, and that lasts, the server is gone.
+      // A slow answer says nothing, nor does our own network. If nobody listens, and that lasts, the server is gone.
       const isGone = error.kind === 'refused' || error.kind === 'network';
-      if (!isGone) return 'unseen';
+      if (!isGone || isOurNetwork(error)) return 'unseen';
       this.#away = 'seen';
       // opencode-2-facts, section 6.
       const after =

@@ -117,19 +117,27 @@ export function codeOf(error: unknown): string | undefined {
   return errors?.[0] === undefined ? undefined : codeOf(errors[0]);
 }
 
-/** The server's address cannot be found or reached, which proves nothing about the server. */
+/** The server's address cannot be found or reached from here. */
 const OUR_NETWORK: ReadonlySet<unknown> = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'EHOSTUNREACH',
+  'EHOSTDOWN',
   'ENETUNREACH',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
 ]);
+
+/** True for errors of the network in between, which prove nothing about the server. */
+export function isOurNetwork({ cause }: OpencodeError): boolean {
+  return OUR_NETWORK.has(codeOf(cause));
+}
 
 /** The probe failure that the error means; undefined if the error is no failure of the server. */
 export function probeFailure(error: OpencodeError): ProbeFailure | undefined {
   switch (error.kind) {
     case 'refused':
-      return OUR_NETWORK.has(codeOf(error.cause)) ? 'network' : 'refused';
+      return isOurNetwork(error) ? 'network' : 'refused';
     case 'timeout':
     case 'http':
     case 'not_opencode':

@@ -32,7 +32,7 @@ describe('an error', () => {
     expect(failed(coded('ECONNREFUSED'))).toBe('refused');
     // As Node's happy eyeballs tells it for a name with several addresses.
     expect(failed(new AggregateError([coded('ECONNREFUSED')]))).toBe('refused');
-    for (const code of ['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']) {
+    for (const code of ['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN']) {
       expect(failed(coded(code))).toBe('network');
     }
   });
