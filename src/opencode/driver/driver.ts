@@ -397,35 +397,40 @@ export class OpencodeDriver {
     const asked = { text, mark, model: ref, variant };
     const words = promptWish({ ...asked, agent, system, context, files, schema, queue });
     const sentAt = this.#sentAt.get(place.id);
-    // In a session that was created for this prompt nothing has happened yet.
-    const since = isNew
-      ? undefined
-      : await claimSession(this.#deps, place, { sentAt, queue, signal });
-    const followed = this.#follow({
-      session: place,
-      model: ref && modelName(ref),
-      prompt: { mark, text },
-      since,
-      isQueued: queue && !isNew,
-      options,
-    });
-    let isSent = false;
+    const release = this.#events.hold();
+    let followed: FollowedRun;
     try {
       if (!(await this.#events.ready(EVENTS_TIMEOUT_MS, signal)) && !signal?.aborted) {
         notice('there is no event stream: the reply comes at its end');
       }
+      // Checked last, so that hardly anybody can prompt it in between. In a session that was created for this prompt
+      // nothing has happened yet.
+      const since = isNew
+        ? undefined
+        : await claimSession(this.#deps, place, { sentAt, queue, signal });
       if (signal?.aborted) {
         throw new DriverError('aborted', 'interrupted before the prompt was sent.');
       }
+      followed = this.#follow({
+        session: place,
+        model: ref && modelName(ref),
+        prompt: { mark, text },
+        since,
+        isQueued: queue && !isNew,
+        options,
+      });
+    } finally {
+      release();
+    }
+    try {
       // Noted first, because the server may have accepted a request that fails.
       this.#sentAt.set(place.id, this.#clock.now());
-      isSent = true;
       await client.send(place.id, place.directory, words, signal);
     } catch (error) {
       followed.end();
       const failure = asDriverError(error, { sessionID: place.id });
       const wasInterrupted = signal?.aborted === true;
-      if (!isSent || !(wasInterrupted || mayHaveArrived(error))) throw failure;
+      if (!wasInterrupted && !mayHaveArrived(error)) throw failure;
       // The run under way is somebody else's.
       if (queue) throw failure.with({}, 'The prompt may be queued all the same.');
       const { aborted, says } = await followed.bringToRest();

@@ -4,6 +4,7 @@
  */
 import { BoundedSet } from '../../lib/bounded.js';
 import {
+  isPrompt,
   newestRun,
   type OwnWords,
   outcomeOf,
@@ -143,6 +144,7 @@ export class PromptOwnership {
     this.#own ??= ownPrompt(messages, prompt, since);
     if (this.#own === undefined) return { kind: 'nothing' };
     if (messages.some(({ parentID }) => parentID === this.#own)) this.#isBehind = false;
+    else if (this.#isBeaten(messages)) this.#isBehind = true;
     else if (this.#isNotThere(messages)) return { kind: 'nothing' };
     const own = runOf(messages, this.#own);
     const outcome = outcomeOf(own.messages);
@@ -159,6 +161,22 @@ export class PromptOwnership {
     // A prompt that failed before its first answer may leave no trace (facts, section 14).
     if (outcome.kind === 'nothing' && error) return { kind: 'failed', error };
     return { kind: 'superseded' };
+  }
+
+  /** Whether somebody prompted after our last look and before us, and that prompt is being answered. */
+  #isBeaten(messages: readonly Message[]): boolean {
+    const { since } = this.#sent;
+    const seen = since === undefined ? -1 : messages.findIndex(({ id }) => id === since);
+    // Otherwise it is not known which of the prompts came after our look.
+    if (since !== undefined && seen < 0) return false;
+    const own = messages.findIndex(({ id }) => id === this.#own);
+    const before = new Set(
+      messages
+        .slice(seen + 1, Math.max(0, own))
+        .filter(isPrompt)
+        .map(({ id }) => id),
+    );
+    return messages.some(({ parentID }) => parentID !== undefined && before.has(parentID));
   }
 
   /**

@@ -41,7 +41,7 @@ export function newestRun(
 /**
  * A prompt is from a person or a program. What opencode itself writes after a compaction belongs to the current run.
  */
-const isPrompt = ({ role, synthetic }: Message) => role === 'user' && synthetic !== true;
+export const isPrompt = ({ role, synthetic }: Message) => role === 'user' && synthetic !== true;
 
 /**
  * Finds our own prompt by its mark. If the server keeps no marks, it is the first prompt after `since` with our words.

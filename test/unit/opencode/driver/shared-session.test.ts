@@ -234,6 +234,34 @@ describe('a prompt that is queued behind the run of somebody else', () => {
   });
 });
 
+describe('a prompt of somebody who was quicker', () => {
+  it('is found while our stream opens, and ours is not sent', async () => {
+    const { server, mine, session, talk } = await start();
+    server.fault('GET /global/event', { delayMs: 300 });
+    const run = settled(mine.send(session, 'mine', { timeoutMs: 60_000 }));
+    await waitFor(() => server.count('GET /global/event') === 1, { what: 'the stream' });
+    talk.personPrompts('msg_u0');
+    talk.begins('msg_a0', 'msg_u0');
+    server.setStatus(session.id, { type: 'busy' });
+    expect((await run).error).toMatchObject({ kind: 'session_busy' });
+    expect(server.count(PROMPT)).toBe(0);
+  });
+
+  it('at the last moment is answered, and our time-out does not end that', async () => {
+    const { server, mine, session, talk } = await start();
+    server.fault(PROMPT, { delayMs: 300 });
+    const run = settled(mine.send(session, 'mine', { timeoutMs: 6_000 }));
+    await prompted(server, 1);
+    talk.personPrompts('msg_u0');
+    talk.begins('msg_a0', 'msg_u0');
+    server.setStatus(session.id, { type: 'busy' });
+    const { error } = await run;
+    expect(error).toMatchObject({ kind: 'timeout' });
+    expect(error?.message).toContain('The run before it goes on');
+    expect(server.count(ABORT)).toBe(0);
+  });
+});
+
 it('an answer before a compaction is not the reply while opencode goes on with the prompt', async () => {
   const { server, mine, session, talk } = await start();
   const told: string[] = [];
