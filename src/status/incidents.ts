@@ -1,5 +1,6 @@
 /** Incidents from start to end, with what was done about them (contract, "Terms"), built from log events. Bounded. */
 import type { TelemetryRecord } from '../telemetry/logger.js';
+import type { InterruptedBy } from '../watchdog/decision.js';
 import { joinModelName } from '../watchdog/model-name.js';
 import { leavesRestart } from './restart-left.js';
 
@@ -16,6 +17,26 @@ export const INCIDENT_KINDS = [
 ] as const;
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 
+/** How an incident ends (docs/report.md). */
+export const INCIDENT_OUTCOMES = [
+  'aborted',
+  'disposed',
+  'answered',
+  'recovered',
+  'idle',
+  'failed',
+  'restarted',
+  'stopped',
+  'interrupted',
+  'skipped',
+  'healthy',
+  'continued',
+  'closed',
+  'back',
+  'unwatched',
+] as const;
+type Outcome = (typeof INCIDENT_OUTCOMES)[number];
+
 export interface Step {
   at: string;
   event: string;
@@ -28,11 +49,7 @@ export interface Incident {
   kind: IncidentKind;
   startedAt: string;
   endedAt?: string;
-  /**
-   * How it ended: aborted, disposed, answered, recovered, restarted, continued, failed, idle, healthy, closed, back; skipped if a
-   * pause left its restart; unwatched if the daemon ended first.
-   */
-  outcome?: string;
+  outcome?: Outcome;
   reason?: string;
   sessionID?: string;
   directory?: string;
@@ -119,7 +136,7 @@ export class Incidents {
       case 'session.failed':
         return this.#end(`session ${record.fields.sessionID}`, 'failed', record);
       case 'session.interrupted':
-        return this.#end(`session ${record.fields.sessionID}`, 'restarted', record);
+        return this.#end(`session ${record.fields.sessionID}`, cutBy(record.fields.by), record);
       case 'session.health':
         if (record.fields.health !== 'idle') return undefined;
         return this.#end(`session ${record.fields.sessionID}`, 'idle', record, { step: false });
@@ -219,7 +236,7 @@ export class Incidents {
 
   /** The server runs on as before: an incident that the restart itself began is over. */
   #notRestarted(
-    outcome: string,
+    outcome: Outcome,
     record: TelemetryRecord & { fields: { reason?: string } },
   ): Incident | undefined {
     const begun = isRecycle(record.fields.reason) && this.#open.get('server')?.kind === 'recycle';
@@ -228,7 +245,7 @@ export class Incidents {
 
   #end(
     key: string,
-    outcome: string,
+    outcome: Outcome,
     record: TelemetryRecord,
     { step = true } = {},
   ): Incident | undefined {
@@ -316,6 +333,20 @@ function addStep(incident: Incident, record: TelemetryRecord): void {
     says: record.msg.slice(0, MAX_SAYS),
   });
   if (incident.steps.length > MAX_STEPS) incident.steps.shift();
+}
+
+function cutBy(by: InterruptedBy): Outcome {
+  switch (by) {
+    case 'stop':
+      return 'stopped';
+    case 'dispose':
+      return 'disposed';
+    case 'elsewhere':
+      return 'interrupted';
+    // A log of 0.1 does not say by whom: it was a restart.
+    default:
+      return 'restarted';
+  }
 }
 
 function isRecycle(reason: string | undefined): boolean {

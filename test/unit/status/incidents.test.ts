@@ -1,6 +1,7 @@
 /** Incidents: each from its start to its end with what was done, made of log events. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { Incidents, MAX_INCIDENTS } from '../../../src/status/incidents.js';
+import { INCIDENT_OUTCOMES, Incidents, MAX_INCIDENTS } from '../../../src/status/incidents.js';
 import type { EventFields, EventName } from '../../../src/telemetry/catalogue/events.js';
 import { createTelemetry } from '../../../src/telemetry/logger.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -68,6 +69,18 @@ describe('an incident of a session', () => {
     expect(brief()).toEqual([
       ['wedged', 'restarted', 'session.abort_failed', 'session.wedged', 'session.interrupted'],
     ]);
+  });
+
+  it.each([
+    ['stop', 'stopped'],
+    ['dispose', 'disposed'],
+    ['elsewhere', 'interrupted'],
+    ['restart', 'restarted'],
+  ] as const)('says who cut its run: %s', (by, outcome) => {
+    const { say, brief } = told();
+    say('session.stuck', stuck);
+    say('session.interrupted', { ...ses, by, health: 'stuck' });
+    expect(brief()).toEqual([['stuck', outcome, 'session.interrupted']]);
   });
 
   it('ends recovered where the run came back to life', () => {
@@ -146,6 +159,13 @@ describe('an incident of a session', () => {
       ['stuck', 'aborted', 'session.aborted'],
     ]);
   });
+});
+
+it('docs/report.md names every end', () => {
+  const page = readFileSync(new URL('../../../docs/report.md', import.meta.url), 'utf8');
+  const [, table = ''] = /^\| end \| means \|\n(.*?)\n\n/ms.exec(page) ?? [];
+  const named = [...table.matchAll(/^\| `([a-z]+)` \|/gm)].map(([, end]) => end);
+  expect(named.sort()).toEqual([...INCIDENT_OUTCOMES].sort());
 });
 
 describe('an incident of the server', () => {
