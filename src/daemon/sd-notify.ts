@@ -16,6 +16,11 @@ import { spawn } from 'node:child_process';
  */
 const SEND_TIMEOUT_MS = 10_000;
 
+/** A newer line replaces one with its key. READY, RELOADING and STOPPING share one: of two, systemd might obey the older. */
+type Key = 'state' | 'EXTEND_TIMEOUT_USEC' | 'STATUS' | 'WATCHDOG';
+/** These hold until a newer one comes. The others are about one moment, and are not sent later. */
+const LASTING: readonly Key[] = ['state', 'STATUS'];
+
 /** Sends one message with lines of the form `KEY=value`. @throws if it did not arrive */
 export type Send = (lines: readonly string[]) => Promise<void>;
 
@@ -34,7 +39,8 @@ export class SdNotify {
   readonly watchdogMs: number | undefined;
   readonly #send: Send;
   readonly #onError: (error: unknown) => void;
-  #pending = new Map<string, string>();
+  /** Whole lines. */
+  #pending = new Map<Key, string>();
   #sending: Promise<void> | undefined;
   #failed = false;
   #stopping = false;
@@ -48,47 +54,53 @@ export class SdNotify {
   }
 
   ready(): void {
-    // If both were in one message, systemd would read READY first and stay "reloading".
-    this.#pending.delete('RELOADING');
     this.#pending.delete('EXTEND_TIMEOUT_USEC');
-    this.#queue('READY', '1');
+    this.#queue('state', 'READY=1');
   }
 
   /** Asks that the start may take at least this much longer from now on, ms. */
   extendStart(ms: number): void {
-    this.#queue('EXTEND_TIMEOUT_USEC', String(ms * 1_000));
+    this.#queue('EXTEND_TIMEOUT_USEC', `EXTEND_TIMEOUT_USEC=${ms * 1_000}`);
   }
 
   reloading(): void {
-    this.#pending.delete('READY');
-    this.#queue('RELOADING', '1');
+    this.#queue('state', 'RELOADING=1');
   }
 
   stopping(): void {
     this.#stopping = true;
     // It would extend the stop.
     this.#pending.delete('EXTEND_TIMEOUT_USEC');
-    this.#queue('STOPPING', '1');
+    this.#queue('state', 'STOPPING=1');
   }
 
   /** The line that `systemctl status` shows. */
   status(text: string): void {
-    this.#queue('STATUS', text.replaceAll(/\s+/g, ' ').trim());
+    this.#queue('STATUS', `STATUS=${text.replaceAll(/\s+/g, ' ').trim()}`);
   }
 
   /** The sign of life that `WatchdogSec=` asks for. */
   alive(): void {
-    this.#queue('WATCHDOG', '1');
+    this.#queue('WATCHDOG', 'WATCHDOG=1');
   }
 
-  /** Settles when everything queued has been sent, or could not be sent. */
+  /** Sends what could not be sent before and still holds. */
+  resend(): void {
+    if (this.#pending.size > 0) this.#start();
+  }
+
+  /** Settles when everything queued has been sent, or has been tried. */
   async settled(): Promise<void> {
     while (this.#sending) await this.#sending;
   }
 
-  #queue(key: string, value: string): void {
+  #queue(key: Key, line: string): void {
     if (!this.enabled) return;
-    this.#pending.set(key, value);
+    this.#pending.set(key, line);
+    this.#start();
+  }
+
+  #start(): void {
     // A microtask later, so that everything queued in one go is one message.
     this.#sending ??= Promise.resolve()
       .then(() => this.#drain())
@@ -99,14 +111,19 @@ export class SdNotify {
 
   async #drain(): Promise<void> {
     while (this.#pending.size > 0) {
-      const lines = [...this.#pending].map(([key, value]) => `${key}=${value}`);
+      const message = this.#pending;
       this.#pending = new Map();
       try {
-        await this.#send(lines);
+        await this.#send([...message.values()]);
       } catch (error) {
         // While the daemon stops, the manager may end the tool together with everything else.
         if (!this.#failed && !this.#stopping) this.#onError(error);
         this.#failed = true;
+        // If the manager never read that the daemon is ready, it would end it.
+        const lasting = [...message].filter(([key]) => LASTING.includes(key));
+        const hasNews = this.#pending.size > 0;
+        this.#pending = new Map([...lasting, ...this.#pending]);
+        if (!hasNews) return;
       }
     }
   }

@@ -165,7 +165,7 @@ export class ServiceManager {
       this.#ready = true;
       this.#timers.get('extend')?.cancel();
       notify.ready();
-    }
+    } else if (this.#ready) notify.resend();
     this.#turnOfDay();
     const line = statusLine(view.server, view.sessions, this.#today);
     if (line !== this.#said) {

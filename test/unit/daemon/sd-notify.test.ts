@@ -3,7 +3,8 @@ import { SdNotify } from '../../../src/daemon/sd-notify.js';
 
 const INSIDE = { NOTIFY_SOCKET: '/run/systemd/notify' };
 
-function recorded(env: NodeJS.ProcessEnv, fail?: Error) {
+/** `fails` is true if every message fails, else how many of the first. */
+function recorded(env: NodeJS.ProcessEnv, fail?: Error, fails: true | number = true) {
   const messages: string[][] = [];
   const errors: unknown[] = [];
   const notify = new SdNotify({
@@ -12,7 +13,7 @@ function recorded(env: NodeJS.ProcessEnv, fail?: Error) {
     onError: (error) => errors.push(error),
     send: async (lines) => {
       messages.push([...lines]);
-      if (fail) throw fail;
+      if (fail && (fails === true || messages.length <= fails)) throw fail;
     },
   });
   return { notify, messages, errors };
@@ -88,6 +89,52 @@ describe('sd_notify', () => {
     await notify.settled();
     expect(errors).toEqual([failure]);
     expect(messages).toHaveLength(2);
+  });
+
+  it('sends again what still holds and did not arrive, with the next sign of life', async () => {
+    const { notify, messages } = recorded(INSIDE, new Error('timed out'), 1);
+    notify.extendStart(60_000);
+    await Promise.resolve();
+    notify.ready();
+    notify.status('healthy');
+    await notify.settled();
+    expect(messages).toEqual([['EXTEND_TIMEOUT_USEC=60000000'], ['READY=1', 'STATUS=healthy']]);
+
+    const lost = recorded(INSIDE, new Error('timed out'), 1);
+    lost.notify.ready();
+    lost.notify.status('healthy');
+    await lost.notify.settled();
+    lost.notify.status('healthy, 1 busy');
+    lost.notify.alive();
+    await lost.notify.settled();
+    lost.notify.alive();
+    await lost.notify.settled();
+    expect(lost.messages.slice(1)).toEqual([
+      ['READY=1', 'STATUS=healthy, 1 busy', 'WATCHDOG=1'],
+      ['WATCHDOG=1'],
+    ]);
+  });
+
+  it('sends it again when asked, and nothing where all has arrived', async () => {
+    const { notify, messages } = recorded(INSIDE, new Error('timed out'), 1);
+    notify.ready();
+    await notify.settled();
+    notify.resend();
+    await notify.settled();
+    notify.resend();
+    await notify.settled();
+    expect(messages).toEqual([['READY=1'], ['READY=1']]);
+  });
+
+  it('never sends again a state that a newer one has replaced', async () => {
+    const { notify, messages } = recorded(INSIDE, new Error('timed out'), 1);
+    notify.reloading();
+    await Promise.resolve();
+    notify.ready();
+    await notify.settled();
+    notify.stopping();
+    await notify.settled();
+    expect(messages).toEqual([['RELOADING=1'], ['READY=1'], ['STOPPING=1']]);
   });
 
   it('is not surprised that its tool is ended while everything stops', async () => {

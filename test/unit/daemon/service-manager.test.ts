@@ -82,6 +82,27 @@ describe('the report to the service manager', () => {
     expect(said('READY')).toHaveLength(1);
   });
 
+  it('says again that it is ready until that has arrived', async () => {
+    const tried: string[] = [];
+    const late = new SdNotify({
+      env: { NOTIFY_SOCKET: '/run/notify' },
+      onError: () => {},
+      send: async (lines) => {
+        tried.push(lines.join(' '));
+        if (lines.includes('READY=1') && tried.length < 4) throw new Error('timed out');
+      },
+    });
+    view = { ...view, server: 'healthy', answered: true };
+    const manager = new ServiceManager({
+      notify: late,
+      clock,
+      telemetry: { subscribe: () => () => {} },
+    });
+    manager.watch(loop);
+    await clock.advance(60_000);
+    expect(tried).toEqual(Array(4).fill('STATUS=healthy READY=1'));
+  });
+
   it.each(['unauthorized', 'unsupported', 'held'] as const)(
     'is ready where only a person or time helps: the server is %s',
     async (server) => {
