@@ -1,8 +1,9 @@
 /** A server whose command starts a process that cannot be seen from here: under sudo, in a container. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { SpawnControl } from '../../src/process/control/spawn.js';
+import type { FindHolders } from '../../src/process/table/port.js';
 import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';
 
@@ -10,13 +11,19 @@ let habitat: Habitat;
 beforeEach(async () => {
   habitat = await Habitat.make();
 });
-afterEach(() => habitat.clear());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await habitat.clear();
+});
 
-/**
- * Starts the server in a session of its own and stays. No holder of the port is ever shown, as if another user owned
- * it.
- */
-async function started() {
+/** As another PID namespace looks: nobody is shown. */
+const nobody: FindHolders = async () => [];
+/** As another user's process looks: its socket shows the user alone, from when it listens. */
+const otherUser: FindHolders = async () =>
+  (await habitat.deps.isHealthy(habitat.signal)) === null ? [] : [{ uid: 4242 }];
+
+/** Starts the server in a session of its own and stays. The server itself is never shown. */
+async function started(holders = nobody) {
   const wrapper = join(habitat.dir, 'sudo.mjs');
   writeFileSync(
     wrapper,
@@ -25,23 +32,29 @@ async function started() {
      setInterval(() => {}, 1e6);`,
   );
   const control = new SpawnControl({
-    ...habitat.options({ holders: async () => [] }),
+    ...habitat.options({ holders }),
     command: [process.execPath, wrapper, 'serve'],
   });
   const { pid } = await control.start(habitat.signal);
   return { control, pid: pid!, server: (await habitat.ask()).pid };
 }
 
-test('its command ends and the server answers on: nobody calls it dead', async () => {
-  const { control, pid, server } = await started();
-  expect(server).not.toBe(pid);
-  process.kill(pid, 'SIGKILL');
-  const notice = await waitFor(() => habitat.notices.find((each) => each.includes('answers on')));
-  expect(notice).toContain('warn: the command that started the server has ended (by SIGKILL)');
-  expect(habitat.exits).toEqual([]);
-  expect((await habitat.ask()).pid).toBe(server);
-  await control.dispose('leave');
-});
+test.each([
+  ['cannot be seen', nobody],
+  ['is another user’s', otherUser],
+])(
+  'its command ends and the server, which %s, answers on: nobody calls it dead',
+  async (_, holders) => {
+    const { control, pid, server } = await started(holders);
+    expect(server).not.toBe(pid);
+    process.kill(pid, 'SIGKILL');
+    const notice = await waitFor(() => habitat.notices.find((each) => each.includes('answers on')));
+    expect(notice).toContain('warn: the command that started the server has ended (by SIGKILL)');
+    expect(habitat.exits).toEqual([]);
+    expect((await habitat.ask()).pid).toBe(server);
+    await control.dispose('leave');
+  },
+);
 
 test('its command ends and nothing answers any more: its end is told, once', async () => {
   const { control, pid, server } = await started();
@@ -56,4 +69,45 @@ test('its command ends and nothing answers any more: its end is told, once', asy
   await waitFor(() => habitat.exits.length > 0);
   expect(habitat.exits).toEqual([{ pid, code: null, signal: 'SIGKILL' }]);
   await control.dispose('leave');
+});
+
+/** As sudo is to a daemon that is not root: its signals are refused. */
+function refuseSignals(): void {
+  const kill = process.kill.bind(process);
+  vi.spyOn(process, 'kill').mockImplementation((pid, signal) => {
+    if (signal === 0) return kill(pid, signal);
+    throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+  });
+}
+
+test('a command that does not get healthy and cannot be ended is not called ended, and no second one starts', async () => {
+  const options = habitat.options({ fake: 'deaf', startTimeoutMs: 300, stopGraceMs: 100 });
+  const control = new SpawnControl({ ...options, holders: nobody });
+  refuseSignals();
+  for (const turn of ['first', 'second']) {
+    const error = await control.start(habitat.signal).catch((each: unknown) => each);
+    expect(error, turn).toMatchObject({
+      serverAlive: 'unknown',
+      message: expect.stringMatching(
+        /did not get healthy .* could not be ended: still alive: pid .*EPERM/s,
+      ),
+    });
+    expect(habitat.processes(), turn).toHaveLength(1);
+  }
+  vi.restoreAllMocks();
+  await control.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
+});
+
+test('a command that lost the port to another process and cannot be ended is not called ended', async () => {
+  const stranger: FindHolders = async () =>
+    (await habitat.deps.isHealthy(habitat.signal)) === null ? [] : [{ pid: process.pid, uid: 0 }];
+  const control = new SpawnControl(habitat.options({ holders: stranger, stopGraceMs: 100 }));
+  refuseSignals();
+  const error = await control.start(habitat.signal).catch((each: unknown) => each);
+  expect(error).toMatchObject({
+    serverAlive: 'unknown',
+    message: expect.stringMatching(/another process took port .* could not be ended: still alive/),
+  });
+  expect(await control.endsOnStop()).toBe(true);
 });

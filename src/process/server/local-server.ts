@@ -199,13 +199,15 @@ export class LocalServer {
     }
     const exit = exitOf(launched);
     const hasEnded = ended.aborted;
-    if (!hasEnded) await this.#kill([launched.root], undefined);
+    const survived = hasEnded ? undefined : await this.#endLaunched(launched);
     const why = hasEnded
       ? `it ended at once${exit ? ` (${describeExit(exit)})` : ''}`
-      : `it did not get healthy within ${startTimeoutMs} ms (server.startTimeout), and was ended`;
+      : `it did not get healthy within ${startTimeoutMs} ms (server.startTimeout), and ${survived ?? 'was ended'}`;
     const last = lastWords(launched);
-    this.#own.forget();
-    throw new ControlError(`cannot start opencode: ${why}${last}`, { serverAlive: false });
+    if (survived === undefined) this.#own.forget();
+    throw new ControlError(`cannot start opencode: ${why}${last}`, {
+      serverAlive: survived === undefined ? false : 'unknown',
+    });
   }
 
   /** Nothing reports the end of a process that an earlier daemon started: it is watched for. */
@@ -350,19 +352,30 @@ export class LocalServer {
       this.#own.serves(found.server);
       return found.server.pid;
     }
-    if (found.kind === 'nobody') {
-      // The server answers, so it listens, but we cannot see it (a container, sudo): the command is watched instead.
+    if (found.kind === 'nobody' || isUnseen(found)) {
+      // The server answers, so it listens, but we cannot see it (a container, sudo): the command is watched instead. The
+      // port was free right before the start, so what holds it now without being seen is what the command started.
       const info = await this.table.read(launched.root.pid);
       if (info) await this.take({ kind: 'proven', server: info, wrappers: [], role: 'server' });
       if (this.#watched && info) this.#watched.unseen = true;
       return launched.root.pid;
     }
     const who = found.kind === 'refused' ? found.message : `pid ${found.server.pid} was faster`;
-    await this.#kill([launched.root], undefined);
-    this.#own.forget();
-    throw new ControlError(`another process took port ${this.port} during the start: ${who}`, {
-      serverAlive: false,
-    });
+    const survived = await this.#endLaunched(launched);
+    if (survived === undefined) this.#own.forget();
+    throw new ControlError(
+      `another process took port ${this.port} during the start: ${who}${survived ? `; what was started ${survived}` : ''}`,
+      { serverAlive: survived === undefined ? false : 'unknown' },
+    );
+  }
+
+  /**
+   * Ends a server whose start has failed. Says in words what survived (sudo's process takes no signal of ours), which must
+   * then not be forgotten: a second one would be started beside it.
+   */
+  async #endLaunched({ root }: Launched): Promise<string | undefined> {
+    const report = await this.#kill([root], undefined);
+    return report.survivors.length === 0 ? undefined : `could not be ended: ${whatIsLeft(report)}`;
   }
 
   #rootEnded(launched: Launched): void {
@@ -407,12 +420,24 @@ export class LocalServer {
     this.#watched = undefined;
   }
 
-  #killFailed({ survivors, denied, portFree }: KillReport): string {
-    const who = survivors.length > 0 ? `still alive: ${survivors.join(', ')}` : '';
-    const why = denied.length > 0 ? ` (${denied.join('; ')})` : '';
-    const port = portFree ? '' : `port ${this.port} is still taken`;
-    return `the server could not be ended: ${[who + why, port].filter(Boolean).join('; ')}`;
+  #killFailed(report: KillReport): string {
+    const port = report.portFree ? '' : `port ${this.port} is still taken`;
+    return `the server could not be ended: ${[whatIsLeft(report), port].filter(Boolean).join('; ')}`;
   }
+}
+
+function whatIsLeft({ survivors, denied }: KillReport): string {
+  const who = survivors.length > 0 ? `still alive: ${survivors.join(', ')}` : '';
+  return denied.length > 0 ? `${who} (${denied.join('; ')})` : who;
+}
+
+/** Somebody listens, and of the process only its user can be known, if anything. */
+function isUnseen(found: Finding): boolean {
+  return (
+    found.kind === 'refused' &&
+    found.holder === undefined &&
+    (found.why === 'other-user' || found.why === 'unreadable')
+  );
 }
 
 function describeExit({ code, signal }: Exit): string {
