@@ -63,3 +63,11 @@ it.each([
   const readOnly = /^ProtectSystem=strict$/m.test(text);
   if (readOnly) expect(text).toMatch(/^ReadWritePaths=(.* )?\/tmp( |$)/m);
 });
+
+it('no unit’s runtime folder, which a stop removes, is in that of another', () => {
+  const folders = ['opencode-watchdog.service', 'opencode-watchdog@.service'].map((unit) => {
+    const text = readFileSync(`${UNITS}${unit}`, 'utf8');
+    return /^RuntimeDirectory=(.+)$/m.exec(text)?.[1]?.replace('%i', 'shop');
+  });
+  expect(folders).toEqual(['opencode-watchdog', 'opencode-watchdog-shop']);
+});
