@@ -68,6 +68,12 @@ export async function run(options: RunOptions): Promise<number> {
     caller: 'daemon',
     ...(user && { user }),
   });
+  // A reload that is asked for while the daemon waits for the lock is made when it has it.
+  let wantsReload = false;
+  let onHangup = () => {
+    wantsReload = true;
+  };
+  process.on('SIGHUP', () => onHangup());
   const lock = await lockToAct(loaded, clock);
   const access = statusAccess(loaded, process.env, process.cwd());
   const telemetry = createTelemetry({
@@ -148,11 +154,12 @@ export async function run(options: RunOptions): Promise<number> {
       return chosen.control;
     },
   });
-  process.on('SIGHUP', () => {
+  onHangup = () => {
     serviceManager.reloading();
     reload(options, config, daemon, telemetry);
     serviceManager.reloaded();
-  });
+  };
+  if (wantsReload) onHangup();
   process.on('SIGUSR2', () => telemetry.emit('daemon.state', { state: daemon.snapshot() ?? {} }));
   try {
     const { gaveUp } = await daemon.run(stop.signal);
@@ -211,17 +218,26 @@ async function refuseMissingProgram(
   throw new ExitError(EXIT.usage, `server.command: ${missing}`);
 }
 
-/** Two daemons that act on one server would undo each other's work. A daemon that only watches does no harm. */
+/**
+ * Two daemons that act on one server would undo each other's work. A daemon that only watches does no harm.
+ * @throws ExitError, with code 0 if SIGTERM or SIGINT ends the wait
+ */
 async function lockToAct(loaded: LoadedConfig, clock: SystemClock): Promise<Lock | undefined> {
   const { config } = loaded;
   if (config.dryRun || config.server.control === 'observe') return undefined;
+  const stop = new AbortController();
+  const onSignal = (signal: string) => stop.abort(new ExitError(EXIT.done, `ended by ${signal}`));
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   try {
     // A command that starts the server now is done within this time, and the daemon then finds the server.
     const waitMs = config.server.startTimeout;
-    return await acquireLock({ ...lockOptions(loaded, clock), waitMs });
+    const { signal } = stop;
+    return await acquireLock({ ...lockOptions(loaded, clock), waitMs, signal });
   } catch (error) {
     if (error instanceof LockHeldError) throw new ExitError(EXIT.failed, error.message);
     throw error;
+  } finally {
+    process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
   }
 }
 

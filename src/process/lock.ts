@@ -103,7 +103,7 @@ export async function underLock<T>(options: LockOptions, act: () => Promise<T>):
   }
 }
 
-/** @throws LockHeldError */
+/** @throws LockHeldError, and the reason of `signal` */
 export async function acquireLock(options: LockOptions): Promise<Lock> {
   const { url, clock, caller = 'daemon', waitMs = 0, signal, pid = process.pid } = options;
   let { onWait } = options;
@@ -159,6 +159,7 @@ export async function acquireLock(options: LockOptions): Promise<Lock> {
       }
       await sleep(clock, POLL_MS, signal);
     }
+    signal?.throwIfAborted();
     write(paths, { ...claim, held: true });
     return { paths, release };
   } catch (error) {

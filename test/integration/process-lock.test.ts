@@ -8,6 +8,9 @@ import { SystemClock } from '../../src/lib/clock.js';
 import { serverDirIn, serverKey } from '../../src/lib/state-dir.js';
 import { acquireLock, LockHeldError } from '../../src/process/lock.js';
 import { bootId, ProcTable } from '../../src/process/table/proc-table.js';
+import { CLI } from '../support/daemon.js';
+import { freePort } from '../support/ports.js';
+import { waitFor } from '../support/wait.js';
 
 let dir: string;
 const sleepers: ChildProcess[] = [];
@@ -187,4 +190,58 @@ test('real processes that race for the lock get it one at a time', async () => {
   expect(said.filter((words) => words === `LockHeldError ${winner.pid}`)).toHaveLength(3);
   winner.stdin!.end('x');
   await once(winner, 'exit');
+});
+
+/** A daemon that waits until a command has let go of the lock. */
+async function waitingDaemon() {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const lock = await acquireLock({ ...options(await someone(), url), caller: 'command' });
+  const child = spawn(process.execPath, [CLI, 'run', '--url', url, '--log-format', 'json'], {
+    cwd: dir,
+    env: {
+      PATH: process.env.PATH,
+      HOME: dir,
+      TMPDIR: dir,
+      XDG_RUNTIME_DIR: dir,
+      OPENCODE_WATCHDOG_SERVER_CONTROL: 'external',
+      OPENCODE_WATCHDOG_STATUS_LISTEN: 'off',
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  sleepers.push(child);
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      said += String(chunk);
+    });
+  }
+  const ended = once(child, 'close');
+  const says = (words: string) =>
+    waitFor(() => said.includes(words) || child.exitCode !== null || child.signalCode !== null, {
+      what: words,
+    });
+  await says('waiting for another command');
+  return { child, lock, says, ended, said: () => said };
+}
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  'a daemon that waits for the lock ends with 0 on %s, and starts nothing',
+  async (signal) => {
+    const { child, lock, ended, said } = await waitingDaemon();
+    child.kill(signal);
+    expect(await ended, said()).toEqual([0, null]);
+    expect(said()).toContain(`ended by ${signal}`);
+    expect(said()).not.toContain('daemon.started');
+    lock.release();
+  },
+);
+
+test('a daemon that waits for the lock reloads when it has it', async () => {
+  const { child, lock, says, ended, said } = await waitingDaemon();
+  child.kill('SIGHUP');
+  lock.release();
+  await says('config.reloaded');
+  expect(said()).toContain('config.reloaded');
+  child.kill('SIGTERM');
+  expect(await ended, said()).toEqual([0, null]);
 });
