@@ -241,7 +241,7 @@ async function lockToAct(loaded: LoadedConfig, clock: SystemClock): Promise<Lock
   }
 }
 
-/** Applies what can be applied live; an invalid configuration changes nothing. */
+/** Applies what can be applied live. A configuration with which the daemon would not start changes nothing. */
 function reload(
   options: ConfigOptions,
   config: Config,
@@ -249,7 +249,10 @@ function reload(
   telemetry: Telemetry,
 ): void {
   try {
-    const result = applyLive(config, loadAgain(options).config);
+    const next = loadAgain(options);
+    refuseUnknownEvents(next);
+    serverUser(next);
+    const result = applyLive(config, next.config);
     telemetry.setLevel(config.log.level);
     telemetry.emit('config.reloaded', result);
     daemon.reconfigured();

@@ -1,5 +1,10 @@
-/** The daemon's own life: what it logs about each session's health over time, and how it stops. */
+/** The daemon's own life: what it logs about each session's health over time, how it reloads, and how it stops. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { startDaemon } from '../support/daemon.js';
 import { waitFor } from '../support/wait.js';
 import { aborts, fake, OWN, retry, start, TestRun, watch } from './daemon-support.js';
 
@@ -82,6 +87,51 @@ describe('the health lines', () => {
     const summary = await run.saw('health.summary', { restarts: 1 });
     expect(summary).not.toHaveProperty('serverMemoryBytes');
     expect(summary.msg).not.toContain('undefined');
+  });
+});
+
+describe('told to reload', () => {
+  it.each([
+    [
+      'an event that does not exist',
+      { notify: { webhooks: [{ url: 'https://hooks.example/x', events: ['session.stuk'] }] } },
+      'session.stuck',
+    ],
+    ['a user that the server cannot run as', { server: { user: 'nobody-at-all' } }, 'server.user'],
+  ])('keeps the old configuration where the new one names %s', async (_, wrong, says) => {
+    const folder = await mkdtemp(join(tmpdir(), 'watchdog-reload-'));
+    const file = join(folder, 'config.yaml');
+    const server = { url: (await fake()).url, control: 'observe' };
+    const write = (more: { server?: object; notify?: object }, maxAttempts: number) =>
+      writeFile(
+        file,
+        stringify({
+          status: { listen: 'off' },
+          retry: { maxAttempts },
+          ...more,
+          server: { ...server, ...more.server },
+        }),
+      );
+    await write({}, 7);
+    const env = { PATH: process.env.PATH, HOME: folder, XDG_RUNTIME_DIR: folder };
+    const daemon = await startDaemon({ config: {}, env, args: ['--config', file] });
+    try {
+      await daemon.saw('server.healthy');
+      await write(wrong, 8);
+      daemon.child.kill('SIGHUP');
+      await waitFor(
+        () => daemon.events('config.invalid').length + daemon.events('config.reloaded').length > 0,
+      );
+      expect(daemon.events('config.reloaded')).toEqual([]);
+      expect(daemon.events('config.invalid')[0]?.msg).toContain(says);
+      await write({}, 8);
+      daemon.child.kill('SIGHUP');
+      const { applied } = await daemon.saw('config.reloaded');
+      expect(applied).toEqual(['retry.maxAttempts']);
+    } finally {
+      await daemon.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
 
