@@ -1,7 +1,15 @@
 /** `service install | uninstall | status | logs`: the daemon as a service of this machine's own service manager. */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { findProgram } from '../process/identity/binary.js';
@@ -103,8 +111,12 @@ function install(place: Place): number {
   if (place.system) refuseHidden(program);
   const runsAlready = run(activeCommand(place), 'ignore') === 0;
   const did = [
-    ...ensureFile(place.configFile, `${firstLine(place)}\n`, 0o644),
-    ...ensureFile(place.passwordFile, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`),
+    ...ensureFile(place.configFile, `${firstLine(place)}\n`, place.system ? 'all' : 'owner'),
+    ...ensureFile(
+      place.passwordFile,
+      `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`,
+      'owner',
+    ),
   ];
   const text =
     place.manager === 'systemd'
@@ -261,11 +273,20 @@ function stateOf(place: Place): string[] {
   return state === '' || state.startsWith('healthy') ? [] : [`opencode is not healthy: ${state}`];
 }
 
-/** Makes a file if it is not there. @returns what was done, in words; nothing if the file was there */
-function ensureFile(file: string, content: string, mode = 0o600): string[] {
+/**
+ * Makes a file if it is not there, with its folder. @returns what was done, in words; nothing if the file was there
+ *
+ * What the account of the system unit reads is opened after it is made, because root's umask may close it.
+ */
+export function ensureFile(file: string, content: string, readers: 'owner' | 'all'): string[] {
   if (existsSync(file)) return [];
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, content, { mode, flag: 'wx' });
+  const folder = dirname(file);
+  const made = mkdirSync(folder, { recursive: true });
+  writeFileSync(file, content, { mode: 0o600, flag: 'wx' });
+  if (readers === 'all') {
+    if (made !== undefined) chmodSync(folder, 0o755);
+    chmodSync(file, 0o644);
+  }
   return [`made ${file}`];
 }
 

@@ -6,12 +6,13 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type ServiceOptions, service } from '../../../src/commands/service.js';
+import { ensureFile, type ServiceOptions, service } from '../../../src/commands/service.js';
 import { configFileOf } from '../../../src/commands/service-files.js';
 import { loadConfig } from '../../../src/config/load.js';
 
@@ -179,6 +180,34 @@ describe('service install where opencode is not installed yet', () => {
     expect(said).toContain('opencode is not in the PATH');
     expect(said).toContain(path.join(', '));
     expect(said).toContain('"opencode-watchdog restart" starts it at once');
+  });
+});
+
+describe('a file that service install makes under a strict umask', () => {
+  const mode = (file: string) => statSync(file).mode & 0o777;
+  let umask: number;
+  beforeEach(() => {
+    umask = process.umask(0o077);
+  });
+  afterEach(() => void process.umask(umask));
+
+  it('can be read by the account of the system unit, if it is to', () => {
+    const file = join(home, 'etc/opencode-watchdog/config.yaml');
+    expect(ensureFile(file, '{}\n', 'all')).toEqual([`made ${file}`]);
+    expect([mode(file), mode(join(file, '..'))]).toEqual([0o644, 0o755]);
+  });
+
+  it('is for its owner alone, if it is not', () => {
+    const file = join(home, 'etc/opencode-watchdog/password');
+    ensureFile(file, 'secret\n', 'owner');
+    expect([mode(file), mode(join(file, '..'))]).toEqual([0o600, 0o700]);
+  });
+
+  it('stays as it is, with its folder, if it was there', () => {
+    const file = join(home, 'config.yaml');
+    writeFileSync(file, 'log: { level: debug }\n');
+    expect(ensureFile(file, '{}\n', 'all')).toEqual([]);
+    expect(mode(file)).toBe(0o600);
   });
 });
 
