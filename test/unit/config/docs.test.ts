@@ -21,15 +21,18 @@ it('every key that takes 0 says what 0 does', () => {
   expect(silent).toEqual([]);
 });
 
-it('the configuration of docs/getting-started.md ends a run that has spent its budget', () => {
+it('the configuration of docs/getting-started.md loads as it stands and ends a run that has spent its budget', () => {
   const [, block = ''] = /^```yaml\n(profile: .*?)^```$/ms.exec(pageOf('getting-started.md')) ?? [];
   const home = new ConfigHome();
   try {
-    const urlFile = home.write('slack-url', 'https://hooks.slack.example/services/x\n');
-    const file = home.write('config.yaml', block.replace(/(urlFile: ).*/, `$1${urlFile}`));
-    const { config } = home.load({ file });
+    const { config } = home.load({ file: home.write('config.yaml', block) });
     expect(config.profile).toBe('unattended');
     expect(config.budget).toMatchObject({ action: 'abort', run: { cost: 5 }, day: { cost: 50 } });
+
+    const urlFile = home.write('slack-url', 'https://hooks.slack.example/services/x\n');
+    const whole = block.replaceAll(/^# /gm, '').replace(/(urlFile: ).*/, `$1${urlFile}`);
+    const { notify } = home.load({ file: home.write('whole.yaml', whole) }).config;
+    expect(notify.webhooks).toMatchObject([{ format: 'slack' }]);
   } finally {
     home.remove();
   }
