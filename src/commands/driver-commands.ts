@@ -41,7 +41,7 @@ export async function drive(
 ): Promise<number> {
   const wanted = commonOf(options);
   const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
-  const { server } = loaded.config;
+  const { server, loop } = loaded.config;
   // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.
   const given = loaded.passwordIsMade ? undefined : loaded.secrets.password;
   // OpenCode's background service may register later, or again, while the command runs.
@@ -57,6 +57,7 @@ export async function drive(
     command: server.command,
     serverDirectory: server.directory,
     startTimeoutMs: server.startTimeout,
+    loop,
     onNotice: complain,
     ...(refusal !== undefined && { startServer: refuseStart(refusal) }),
   });

@@ -7,6 +7,7 @@ import { OpencodeDriver } from '../../src/opencode/driver/driver.js';
 import { DriverError } from '../../src/opencode/driver/error.js';
 import { ownerOf } from '../../src/opencode/driver/orphans.js';
 import { CHECK_AT_END_MS, LAST_WORDS_MS } from '../../src/opencode/driver/run.js';
+import type { DriverOptions } from '../../src/opencode/driver/types.js';
 import {
   type FakeOpencode,
   type FakeOpencodeOptions,
@@ -25,13 +26,14 @@ const STATUS = 'GET /session/status';
 const ABORT = 'POST /session/:id/abort';
 const DELETE = 'DELETE /session/:id';
 
-async function start(options: FakeOpencodeOptions = {}) {
+async function start(options: FakeOpencodeOptions = {}, more: DriverOptions = {}) {
   const server = await startFakeOpencode(options);
   const notices: string[] = [];
   const driver = new OpencodeDriver({
     url: server.url,
     clock,
     onNotice: (message) => notices.push(message),
+    ...more,
   });
   ends.push(
     () => server.stop(),
@@ -628,6 +630,40 @@ describe('a limit', () => {
     const error = await result;
     expect(error).toMatchObject({ kind: 'loop', details: { aborted: true, deleted: true } });
     expect(error.message).toContain('12 times the same step (bash)');
+  });
+
+  it.each([
+    [
+      'only reports it',
+      { action: 'report' },
+      ['the run goes in circles: 12 times the same step (bash)'],
+    ],
+    ['is off', { action: 'off' }, []],
+    ['has no limit for that', { maxRepeats: 0 }, []],
+  ] as const)('for loops ends no run where the configuration %s', async (_what, loop, says) => {
+    const { server, driver, notices, prompted } = await start({}, { loop });
+    const result = driver.prompt({ prompt: 'x' });
+    const { id } = await prompted();
+    for (let n = 0; n < 12; n += 1) step(server, id, n, 'ls');
+    await waitFor(() => server.count(STATUS) > 0, { what: 'a check' });
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes' });
+    expect(notices).toEqual(says);
+  });
+
+  it('for loops begins to count again where steps may have been missed', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'x' });
+    const { id } = await prompted();
+    for (let n = 0; n < 11; n += 1) step(server, id, n, 'ls');
+    server.endStreams();
+    await waitFor(() => server.count('GET /global/event') > 1, { what: 'the next stream' });
+    for (let n = 11; n < 14; n += 1) step(server, id, n, 'ls');
+    const checks = server.count(STATUS);
+    await waitFor(() => server.count(STATUS) > checks + 1, { what: 'checks' });
+    reply(server, id, 'yes');
+    expect(await result).toMatchObject({ text: 'yes' });
+    expect(server.count(ABORT)).toBe(0);
   });
 });
 

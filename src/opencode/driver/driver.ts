@@ -454,6 +454,7 @@ export class OpencodeDriver {
     const deps = {
       ...this.#deps,
       events: this.#events,
+      loop: this.#options.loop,
       onNotice: this.#options.onNotice,
       sentAt: (id: string) => this.#sentAt.get(id),
     };

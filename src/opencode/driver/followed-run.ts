@@ -11,6 +11,7 @@ import { DEFAULT_MAX_ATTEMPTS } from './limits.js';
 import { replyOf } from './reply.js';
 import { Run, type RunEnd } from './run.js';
 import type { OwnWords } from './run-outcome.js';
+import type { LoopLimits } from './run-steps.js';
 import type { Reply, SendOptions, SessionRef, WaitOptions } from './types.js';
 import type { Wall } from './wall.js';
 
@@ -21,6 +22,7 @@ export interface FollowDeps {
   client: DriverApi;
   clock: Clock;
   events: SessionEvents;
+  loop: LoopLimits | undefined;
   /** Where notices go, unless the caller has an `onNotice` of its own. */
   onNotice: ((message: string) => void) | undefined;
   /** When the driver prompted the session, on the clock. */

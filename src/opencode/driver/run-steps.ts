@@ -1,16 +1,17 @@
-/** Counts the steps of one run, and finds runaways as the daemon does (with the defaults of `loop` in its policy). */
+/** Counts the steps of one run, and finds runaways as the daemon does (`loop` in its policy). */
 import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
-import { DEFAULT_POLICY } from '../../watchdog/policy.js';
+import { DEFAULT_POLICY, type Policy } from '../../watchdog/policy.js';
 import {
   compacted,
+  countAnew,
   nearestLoop,
   newStepHistory,
   stepFinished,
 } from '../../watchdog/session/loops.js';
 
-/** Loops over several runs of a session are left to the daemon. */
-const POLICY = DEFAULT_POLICY.loop;
+/** Loops over several runs of a session (`maxRuns`) are left to the daemon. */
+export type LoopLimits = Partial<Policy['loop']>;
 
 export interface Runaway {
   kind: 'loop' | 'step_limit';
@@ -20,8 +21,14 @@ export interface Runaway {
 
 export class RunSteps {
   readonly #history = newStepHistory();
+  readonly #policy: Policy['loop'];
   #steps = 0;
   #finish: string | undefined;
+  #isLoopTold = false;
+
+  constructor(limits: LoopLimits = {}) {
+    this.#policy = { ...DEFAULT_POLICY.loop, ...limits };
+  }
 
   /** Finished steps. */
   get count(): number {
@@ -38,16 +45,33 @@ export class RunSteps {
     compacted(this.#history);
   }
 
+  /** Steps may have been missed that were different. */
+  missed(): void {
+    countAnew(this.#history);
+  }
+
   /** Notes the text that is being written, as far as it has come. */
   text(written: string): void {
     this.#history.textRepeats = repeatsAtEnd(written);
   }
 
+  /** A loop that is only to be reported, in words. It is given once. */
+  loopToReport(): string | undefined {
+    if (this.#policy.action !== 'report' || this.#isLoopTold) return undefined;
+    const words = this.#loop();
+    this.#isLoopTold = words !== undefined;
+    return words;
+  }
+
+  #loop(): string | undefined {
+    const loop = nearestLoop(this.#history, this.#policy);
+    if (loop === undefined || loop.count < loop.limit) return undefined;
+    return LOOPS[loop.kind](loop.count, loop.tool);
+  }
+
   runaway(maxSteps: number | undefined): Runaway | undefined {
-    const loop = nearestLoop(this.#history, POLICY);
-    if (loop !== undefined && loop.count >= loop.limit) {
-      return { kind: 'loop', words: LOOPS[loop.kind](loop.count, loop.tool) };
-    }
+    const words = this.#policy.action === 'abort' ? this.#loop() : undefined;
+    if (words !== undefined) return { kind: 'loop', words };
     if (maxSteps === undefined || this.#steps < maxSteps) return undefined;
     // The last step that is allowed may be the one that answers.
     if (this.#steps === maxSteps && this.#finish !== 'tool-calls') return undefined;

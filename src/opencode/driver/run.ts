@@ -13,7 +13,7 @@ import { type OwnPrompt, PromptOwnership } from './prompt-ownership.js';
 import { waitUntilShown } from './prompt-shown.js';
 import type { RunOutcome } from './run-outcome.js';
 import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.js';
-import { RunSteps } from './run-steps.js';
+import { type LoopLimits, RunSteps } from './run-steps.js';
 import { CHECK_TIMEOUT_MS, SessionReader } from './session-reader.js';
 import { StreamedText } from './streamed-text.js';
 import type { Message, RunError } from './transcript.js';
@@ -63,6 +63,7 @@ export interface RunDeps {
   client: DriverApi;
   clock: Clock;
   events: SessionEvents;
+  loop: LoopLimits | undefined;
 }
 
 export class Run {
@@ -71,7 +72,7 @@ export class Run {
   readonly #ownership: PromptOwnership;
   readonly #reader: SessionReader;
   readonly #text: StreamedText;
-  readonly #steps = new RunSteps();
+  readonly #steps: RunSteps;
   readonly #report: ProgressReport;
   #unsubscribe: () => void;
   readonly #requests: RunRequests;
@@ -105,6 +106,7 @@ export class Run {
     this.#ownership = new PromptOwnership(options);
     this.#reader = new SessionReader(deps.client, options.session);
     this.#text = new StreamedText(options.onText);
+    this.#steps = new RunSteps(deps.loop);
     this.#report = new ProgressReport(options);
     this.#requests = new RunRequests(deps, options);
     this.#unsubscribe = deps.events.subscribe(options.session.id, (event) => this.#hear(event));
@@ -146,6 +148,7 @@ export class Run {
     this.#isListening = true;
     this.#wasResumed = true;
     this.#text.gap();
+    this.#steps.missed();
     this.#isCheckDue = true;
     this.#areRequestsDue = true;
     const { events } = this.#deps;
@@ -170,6 +173,8 @@ export class Run {
       if (wall.isOver || leftMs <= 0) throw this.#timeout(wall.ms);
       if (signal.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
       this.#giveUpIfHopeless(leftMs, maxAttempts);
+      const loop = this.#steps.loopToReport();
+      if (loop !== undefined) this.#options.onNotice(loop);
       const runaway = this.#steps.runaway(maxSteps);
       if (runaway) throw new DriverError(runaway.kind, `${runaway.words}.`);
       await this.#requests.answer(this.#options.session.directory, signal);
@@ -231,6 +236,7 @@ export class Run {
     const { session } = this.#options;
     if (event.kind === 'gap') {
       this.#text.gap();
+      this.#steps.missed();
       this.#isCheckDue = true;
       this.#areRequestsDue = true;
       if (this.#away === 'no') this.#away = 'stream lost';

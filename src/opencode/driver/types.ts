@@ -6,7 +6,7 @@ import type { FilePart, Model, PermissionRule } from '../driver-api.js';
 import type { Attempt } from './error.js';
 import type { ModelSpec, Thinking } from './model.js';
 import type { OnRequest } from './run-requests.js';
-
+import type { LoopLimits } from './run-steps.js';
 import type { Tokens, ToolUse } from './transcript.js';
 
 export type { FilePart, PermissionRule } from '../driver-api.js';
@@ -22,6 +22,11 @@ export interface DriverOptions {
   clock?: Clock;
   /** Whether the password may be sent now. Default: to a process of our own user or of root, if the URL is local. */
   authorise?: Authorise;
+  /**
+   * When a run goes in circles, and what happens then, as `loop` of the configuration says it. Default: its defaults,
+   * and the run is aborted.
+   */
+  loop?: LoopLimits;
   /** Looks for the `opencode` command; without this, `check` says nothing about the command. */
   findBinary?: () => Promise<BinaryState>;
   /** Starts a server on the URL's host and port, and settles when it is healthy. */
