@@ -22,7 +22,7 @@ export const EVENT_NAMES = Object.keys(CATALOGUE) as EventName[];
 
 export function levelOf<E extends EventName>(event: E, fields: EventFields[E]): Level {
   const entry: CatalogueEntry<E> = CATALOGUE[event];
-  return typeof entry.level === 'function' ? entry.level(fields) : entry.level;
+  return typeof entry.level === 'string' ? entry.level : entry.level.of(fields);
 }
 
 /** Whether the event says what is being done. A dry run does not do it. */

@@ -24,9 +24,12 @@ export function logEventsPage(): string {
 }
 
 function row(event: EventName): string {
-  const entry: { level: unknown; when: string; fields: Readonly<Record<string, string>> } =
-    CATALOGUE[event];
-  const level = typeof entry.level === 'string' ? entry.level : 'as `severity`';
+  const entry: {
+    level: string | { words: string };
+    when: string;
+    fields: Readonly<Record<string, string>>;
+  } = CATALOGUE[event];
+  const level = typeof entry.level === 'string' ? entry.level : entry.level.words;
   const fields = Object.entries(entry.fields).map(([name, meaning]) => `\`${name}\`: ${meaning}`);
   const cells = [`\`${event}\``, level, entry.when, fields.join('<br>')];
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;

@@ -97,7 +97,8 @@ export type DocumentedField<E extends EventName> = Exclude<
 >;
 
 export interface CatalogueEntry<E extends EventName> {
-  level: Level | ((fields: EventFields[E]) => Level);
+  /** One for all, or how it follows from the fields, with that in words for the documentation. */
+  level: Level | { of(fields: EventFields[E]): Level; words: string };
   /** When it is logged, as a phrase. */
   when: string;
   /** What each field means. */

@@ -203,7 +203,7 @@ export const serverEvents: CatalogueOf<ServerEvent> = {
     message: (f) => `opencode: ${f.line}`,
   },
   'server.notice': {
-    level: (f) => f.severity,
+    level: { of: (f) => f.severity, words: 'as `severity`' },
     when: 'something about the server’s process that a person should know',
     fields: {
       severity: 'debug, info, warn or error; also the level',

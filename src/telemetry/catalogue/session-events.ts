@@ -148,11 +148,15 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       `Session ${named(f)} recovered by itself after ${time(f.episodeMs)}${f.attempts > 0 ? ` and ${counted(f.attempts, 'failed request')}` : ''}.`,
   },
   'session.ended': {
-    level: (f) =>
-      f.outcome === 'completed' || (f.outcome === 'aborted_elsewhere' && f.together === undefined)
-        ? 'info'
-        : 'warn',
-    when: 'every end of a run, once: info where it completed or one session alone was aborted elsewhere (a person’s Esc), else warn',
+    level: {
+      of: (f) =>
+        f.outcome === 'completed' || (f.outcome === 'aborted_elsewhere' && f.together === undefined)
+          ? 'info'
+          : 'warn',
+      words:
+        'info where it completed or one session alone was aborted elsewhere (a person’s Esc), else warn',
+    },
+    when: 'every end of a run, once',
     fields: {
       outcome:
         'completed; empty (no text, no file changed, no tool called); truncated (the model stopped at its length or filter, or its answer has no known end); failed; aborted (by the watchdog); aborted_elsewhere (by a person or a program); interrupted (by a restart, a dispose, or with tool results that the model never got)',
@@ -235,7 +239,10 @@ export const sessionEvents: CatalogueOf<SessionEvent> = {
       `Session ${named(f)} is parked: its quota is back ${f.untilInMs > 0 ? `in ${time(f.untilInMs)}` : 'by now'}, and it is told to go on then.`,
   },
   'session.unparked': {
-    level: (f) => (f.outcome === 'let_go' ? 'warn' : 'info'),
+    level: {
+      of: (f) => (f.outcome === 'let_go' ? 'warn' : 'info'),
+      words: 'warn where it was let go, else info',
+    },
     when: 'a parked run waits no more',
     fields: {
       outcome:

@@ -74,6 +74,14 @@ describe('the catalogue', () => {
     }
   });
 
+  it('names a field that is there where the level is that of a field', () => {
+    const named = [...logEventsPage().matchAll(/^\| `(\S+)` \| as `(\w+)` \|/gm)];
+    expect(named.length).toBeGreaterThan(0);
+    for (const [, name, field] of named) {
+      expect([name, ...Object.keys(CATALOGUE[name as EventName].fields)]).toContain(field);
+    }
+  });
+
   it('is what docs/log-events.md says (if not: npm run docs)', () => {
     const page = readFileSync(new URL('../../../docs/log-events.md', import.meta.url), 'utf8');
     expect(page).toBe(logEventsPage());
