@@ -15,7 +15,9 @@ import {
 } from '../process/control/control.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import type { RestartReason } from '../watchdog/decision.js';
-import type { Observation, Unsupported } from '../watchdog/observation.js';
+import type { Observation } from '../watchdog/observation.js';
+
+type RestartDone = Extract<Observation, { kind: 'restart.done' }>;
 
 /** Interrupts of stuck runs before a restart, at a time. At the limit: the rest wait. */
 const MAX_INTERRUPTS = 8;
@@ -65,14 +67,9 @@ export class Restarter {
           : reason === 'exited'
             ? await this.#bringBack(signal)
             : await control.restart(signal);
-      const unsupported = await this.#notUnderstood();
+      const wrong = await this.#whatIsWrong();
       this.#o.resumeMonitor(true);
-      observe({
-        kind: 'restart.done',
-        at: clock.now(),
-        ...server,
-        ...(unsupported && { unsupported }),
-      });
+      observe({ kind: 'restart.done', at: clock.now(), ...server, ...wrong });
     } catch (error) {
       if (signal.aborted) return;
       const known = error instanceof ControlError;
@@ -128,12 +125,26 @@ export class Restarter {
     });
   }
 
-  /** After the restart, another version of opencode may answer: it may have been upgraded in place. */
-  async #notUnderstood(): Promise<Unsupported | undefined> {
+  /**
+   * Any answer ends a start. But another version of opencode may answer now (it may have been upgraded in place), or one
+   * with another password.
+   */
+  async #whatIsWrong(): Promise<Pick<RestartDone, 'unsupported' | 'unauthorized' | 'means'>> {
     const probe = await this.#o.client.probe(this.#stop, ASK_MS);
-    if (probe.kind !== 'unsupported') return undefined;
-    const { kind: _, error: __, ...unsupported } = probe;
-    return unsupported;
+    switch (probe.kind) {
+      case 'unsupported': {
+        const { kind: _, error: __, ...unsupported } = probe;
+        return { unsupported };
+      }
+      case 'unauthorized': {
+        const { status, means } = probe;
+        return { unauthorized: status, ...(means !== undefined && { means }) };
+      }
+      case 'ok':
+      case 'failed':
+      case 'aborted':
+        return {};
+    }
   }
 
   /** Asked only after a start that failed, because it runs the program. */

@@ -145,6 +145,8 @@ export const observationSchema = z.discriminatedUnion('kind', [
     version,
     tookMs: ms,
     unsupported: unsupported.optional(),
+    unauthorized: z.number().optional(),
+    means: text.optional(),
   }),
   of('restart.failed', { error: text, serverAlive: z.boolean(), version: text.optional() }),
   of('restart.skipped', {}),

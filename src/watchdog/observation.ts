@@ -172,6 +172,9 @@ export type ServerObservation =
       tookMs: number;
       /** The server that runs now is not understood. */
       unsupported?: Unsupported;
+      /** The HTTP status with which the server that runs now refuses our credentials, and what is known about it. */
+      unauthorized?: number;
+      means?: string;
     })
   | (At & {
       kind: 'restart.failed';

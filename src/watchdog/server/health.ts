@@ -31,9 +31,13 @@ type Settled =
   | { kind: 'down'; since: number; lastError: string };
 type State =
   | Settled
-  | { kind: 'starting'; since: number }
+  | ({ kind: 'starting'; since: number } & Ended)
   /** `before` is the state to go back to if nothing is done, or if the old process turns out to serve on. */
-  | { kind: 'restarting'; since: number; reason: RestartReason; before: Settled };
+  | ({ kind: 'restarting'; since: number; reason: RestartReason; before: Settled } & Ended);
+/** `ended`: the end of a process that is not the old one. It may be the new one, whose start is not reported yet. */
+type Ended = { ended?: Exit };
+type Exit = Extract<ServerObservation, { kind: 'server.exited' }>;
+type RestartDone = Extract<ServerObservation, { kind: 'restart.done' }>;
 
 /**
  * Reasons that stand until something is done. A restart for one of them that `dryRun` left undone is not decided again
@@ -463,9 +467,15 @@ export class ServerWatch {
     });
   }
 
-  #exited(o: Extract<ServerObservation, { kind: 'server.exited' }>): void {
-    // An exit that our own restart caused is no news, and neither is the exit of an older process.
-    if (this.acting || this.#state.kind === 'down') return;
+  #exited(o: Exit): void {
+    const state = this.#state;
+    if (state.kind === 'starting' || state.kind === 'restarting') {
+      // An exit that our own restart caused is no news.
+      if (o.pid !== this.#pid) this.#state = { ...state, ended: o };
+      return;
+    }
+    // Neither is the exit of an older process.
+    if (state.kind === 'down') return;
     if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
     this.#unhealthy(o.at);
     this.#skipped = false;
@@ -481,20 +491,31 @@ export class ServerWatch {
     this.#pid = undefined;
   }
 
-  #restartDone(o: Extract<ServerObservation, { kind: 'restart.done' }>): void {
+  #restartDone(o: RestartDone): void {
     const was = this.#state;
+    if ((was.kind === 'starting' || was.kind === 'restarting') && was.ended !== undefined) {
+      const { pid, code, signal } = was.ended;
+      if (pid !== undefined && pid === o.pid) {
+        const how = signal ?? (code === null ? undefined : `exit code ${code}`);
+        const error = `the new process ${pid} ended at once${how === undefined ? '' : ` (${how})`}`;
+        this.#restartFailed({ kind: 'restart.failed', at: o.at, error, serverAlive: false });
+        return;
+      }
+    }
     const oldPid = o.oldPid ?? this.#exitedPid;
     this.#exitedPid = undefined;
     this.#pid = o.pid;
     this.#liveness.replaced(o.at);
     this.#understood = false;
-    if (o.unsupported !== undefined) {
+    const wrong = whatIsWrong(o);
+    if (wrong !== undefined) {
       this.#emit({
         note: 'server.restart_failed',
         reason: was.kind === 'restarting' ? was.reason : 'start',
-        error: `what runs now is not understood: ${o.unsupported.answered}`,
+        error: `what runs now ${wrong}`,
       });
-      this.#becomeUnsupported(o.at, o.unsupported);
+      if (o.unsupported !== undefined) this.#becomeUnsupported(o.at, o.unsupported);
+      else if (o.unauthorized !== undefined) this.#refused(o.at, o.unauthorized, o.means);
       return;
     }
     if (was.kind === 'restarting') {
@@ -538,4 +559,12 @@ export class ServerWatch {
       this.#state = { kind: 'down', since: o.at, lastError: o.error };
     }
   }
+}
+
+/** What keeps the server that was just started from being watched; undefined if nothing does. */
+function whatIsWrong({ unsupported, unauthorized }: RestartDone): string | undefined {
+  if (unsupported !== undefined) return `is not understood: ${unsupported.answered}`;
+  return unauthorized === undefined
+    ? undefined
+    : `refuses the credentials (status ${unauthorized})`;
 }

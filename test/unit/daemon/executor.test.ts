@@ -287,6 +287,15 @@ describe('a restart', () => {
     expect(world.seen).toMatchObject([{ kind: 'restart.done', unsupported }]);
   });
 
+  it('that brings up what refuses the credentials says so with its end', async () => {
+    const world = new World();
+    const means = 'it wants another password';
+    world.probe = { kind: 'unauthorized', status: 401, means, error: 'x' };
+    world.executor.do(RESTART);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'restart.done', unauthorized: 401, means }]);
+  });
+
   it.each<[string, ProbeResult, boolean]>([
     ['answers', { kind: 'ok', version: '1.18.33' }, true],
     ['refuses us', { kind: 'unauthorized', status: 401, error: 'no' }, true],

@@ -339,6 +339,50 @@ describe('a restart that fails', () => {
     expect(w.advance(SECOND).acts('restart')).toHaveLength(2);
   });
 
+  test('because the new process ended before its start was reported has not worked, whatever is reported', () => {
+    const w = world().prompt('cut').tell({ kind: 'restart.requested', reason: 'manual' });
+    // The end of the old process is what the restart is for.
+    w.exits(200).exits(100).restartDone(200);
+    expect(w.notes('server.healthy')).toEqual([]);
+    expect(w.notes('server.restarted')).toEqual([]);
+    expect(w.notes('server.restart_failed')).toMatchObject([
+      { reason: 'manual', error: 'the new process 200 ended at once (SIGKILL)' },
+    ]);
+    expect(w.notes('session.interrupted')).toHaveLength(1);
+    expect(w.acts('restart')).toMatchObject([{ reason: 'manual' }, { reason: 'exited' }]);
+    w.restartDone(300);
+    expect(w.notes('server.restarted')).toMatchObject([{ reason: 'exited', pid: 300 }]);
+  });
+
+  test('is not made up from the end of another process', () => {
+    const w = world().tell({ kind: 'restart.requested', reason: 'manual' });
+    w.exits(100).exits(99).restartDone(200);
+    expect(w.notes('server.restarted')).toMatchObject([{ pid: 200 }]);
+    expect(w.watchdog.server.healthy).toBe(true);
+  });
+
+  test('counts also for the first start', () => {
+    const w = world({ attached: false }).tell({ kind: 'server.attached', running: false });
+    w.exits(1).restartDone(1);
+    expect(w.notes('server.restart_failed')).toMatchObject([{ reason: 'start' }]);
+    expect(w.acts('restart')).toMatchObject([{ reason: 'exited' }]);
+  });
+
+  test('because what runs now refuses us continues the cut runs once the credentials are good', () => {
+    const w = world({ policy: { recover: { afterRestart: 'continue' } } }).prompt('cut');
+    w.tell({ kind: 'restart.requested', reason: 'manual' });
+    w.tell({ kind: 'restart.done', pid: 200, tookMs: 9, unauthorized: 401, means: 'a tunnel' });
+    expect(w.notes('server.healthy')).toEqual([]);
+    expect(w.notes('server.restart_failed')).toMatchObject([
+      { error: 'what runs now refuses the credentials (status 401)' },
+    ]);
+    expect(w.notes('server.unauthorized')).toMatchObject([{ status: 401, means: 'a tunnel' }]);
+    expect(w.acts('continue')).toEqual([]);
+    w.advance(SECOND).probeOk();
+    expect(w.acts('continue')).toMatchObject([{ sessionID: 'cut' }]);
+    expect(w.advance(MINUTE).acts('restart')).toHaveLength(1);
+  });
+
   test('leaves an abort that ended meanwhile ended', () => {
     const w = world().prompt().fails('s', 5).tell({ kind: 'restart.requested', reason: 'manual' });
     w.abortFailed().restartFailed(true);
