@@ -19,7 +19,7 @@ export const REATTACH_AFTER_MS = 60_000;
 export interface ReattachOptions {
   clock: Clock;
   telemetry: Telemetry;
-  control: Pick<ServerControl, 'attach'>;
+  control: Pick<ServerControl, 'attach' | 'acts'>;
   server: { readonly isUnattached: boolean };
   observe(o: Observation): void;
 }
@@ -61,7 +61,9 @@ export class Reattach {
         const { pid } = identity;
         const notice = `found the process of the server that answers: pid ${pid}`;
         telemetry.emit('server.notice', { severity: 'info', notice, detail: { pid } });
-        observe({ kind: 'server.attached', at: clock.now(), running: true, pid });
+        // Only now does the control know whether it may touch this process: a person may sit in front of it.
+        const { acts } = control;
+        observe({ kind: 'server.attached', at: clock.now(), running: true, pid, acts });
         return;
       }
     } catch (err) {

@@ -121,6 +121,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     unsupported: unsupported.optional(),
     pid,
     version,
+    acts: z.boolean().optional(),
   }),
   of('probe.ok', { startedAt: ms, version }),
   of('probe.failed', {

@@ -132,7 +132,7 @@ export type UsageLimit = (typeof USAGE_LIMITS)[number];
 export type ServerObservation =
   /**
    * The first one: what the daemon found when it started, a server that answers or none. A later one: the process of a
-   * server that came back by itself, which changes nothing but the pid.
+   * server that came back by itself, which changes nothing but the pid and whether it may be touched.
    */
   | (At & {
       kind: 'server.attached';
@@ -145,6 +145,8 @@ export type ServerObservation =
       unsupported?: Unsupported;
       pid?: number;
       version?: string;
+      /** Whether this process may be touched; absent: as with the one before. */
+      acts?: boolean;
     })
   | (At & { kind: 'probe.ok'; startedAt: number; version?: string })
   | (At & { kind: 'probe.failed'; startedAt: number; failure: ProbeFailure; error: string })

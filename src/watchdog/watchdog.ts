@@ -28,7 +28,10 @@ const NOTHING: readonly Decision[] = [];
 
 export interface WatchdogOptions {
   policy: Policy;
-  /** False if the process is never touched (`server.control: observe`). Restarts are then not decided at all. */
+  /**
+   * False if the process is never touched (`server.control: observe`). Restarts are then not decided at all, until
+   * another process is found that may be touched.
+   */
   acts: boolean;
 }
 

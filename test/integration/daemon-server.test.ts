@@ -329,6 +329,19 @@ describe('a server that is not there', () => {
     expect(run.control.count('restart') + run.control.count('start')).toBe(0);
     expect(run.events('server.restarting')).toEqual([]);
   });
+
+  it('and belonged to a person at its terminal, is restarted where the one that came after it does not', async () => {
+    const { server, run } = await start({ control: { acts: false } });
+    run.control.exit();
+    // Somebody starts a server on the same port, and the control sees that nobody sits in front of that one.
+    run.control.acts = true;
+    run.control.comesBack();
+    const notice = `found the process of the server that answers: pid ${run.control.pid}`;
+    await run.saw('server.notice', { notice });
+    die(server);
+    run.control.exit();
+    await run.saw('server.restarting', { reason: 'exited' });
+  });
 });
 
 describe('a pile-up', () => {

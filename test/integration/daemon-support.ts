@@ -74,7 +74,7 @@ export interface FakeControlOptions {
 /** The control of a process that does not exist. It gets a new pid at each start, and records its calls. */
 export class FakeControl implements ServerControl {
   readonly mode = 'spawn';
-  readonly acts: boolean;
+  acts: boolean;
   readonly calls: Array<{ call: string; at: number }> = [];
   readonly #options: FakeControlOptions;
   readonly #deps: ControlDeps;
@@ -95,6 +95,12 @@ export class FakeControl implements ServerControl {
   exit(pid = this.pid, signal: NodeJS.Signals | null = 'SIGKILL'): void {
     this.#hasEnded = pid === this.pid;
     this.#deps.onExit({ pid, code: signal === null ? 1 : null, signal });
+  }
+
+  /** Somebody else starts a server. */
+  comesBack(): void {
+    this.#hasEnded = false;
+    this.pid += 1;
   }
 
   /** Reports that a signal has stopped the process. */

@@ -47,8 +47,7 @@ const STANDING: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive', 
 
 export class ServerWatch {
   readonly #policy: Policy;
-  /** False if the process is never touched (`server.control: observe`). */
-  readonly acts: boolean;
+  #acts: boolean;
   readonly #emit: (decision: Decision) => void;
   readonly breaker: CircuitBreaker;
   readonly #suspension: Suspension;
@@ -74,7 +73,7 @@ export class ServerWatch {
 
   constructor(policy: Policy, acts: boolean, emit: (decision: Decision) => void) {
     this.#policy = policy;
-    this.acts = acts;
+    this.#acts = acts;
     this.#emit = emit;
     this.breaker = new CircuitBreaker(policy.restart);
     this.#suspension = new Suspension(emit);
@@ -89,6 +88,10 @@ export class ServerWatch {
   }
   get version(): string | undefined {
     return this.#version;
+  }
+  /** False if the process is never touched: `server.control: observe`, or an opencode in front of which a person sits. */
+  get acts(): boolean {
+    return this.#acts;
   }
   /** Acts on sessions make sense only while this is true. */
   get healthy(): boolean {
@@ -141,6 +144,7 @@ export class ServerWatch {
   observe(o: ServerObservation | StreamObservation): void {
     switch (o.kind) {
       case 'server.attached':
+        this.#acts = o.acts ?? this.#acts;
         if (this.acting) return;
         if (this.#state.kind !== 'unknown') {
           this.#foundLater(o.pid);

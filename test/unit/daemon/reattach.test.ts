@@ -18,6 +18,7 @@ function start(attach: (signal: AbortSignal) => Promise<ProcessIdentity | null>)
     clock,
     telemetry: { emit: (event: string) => said.push(event) } as unknown as Telemetry,
     control: {
+      acts: true,
       attach: (signal, options) => {
         asked.push(options);
         return attach(signal);
@@ -38,7 +39,9 @@ it('finds the process, tells the watchdog, and ends nothing', async () => {
   reattach.review();
   await settle();
   expect(asked).toEqual([{ onlyWatch: true }]);
-  expect(observed).toEqual([{ kind: 'server.attached', at: 0, running: true, pid: 200 }]);
+  expect(observed).toEqual([
+    { kind: 'server.attached', at: 0, running: true, pid: 200, acts: true },
+  ]);
   expect(said).toEqual(['server.notice']);
 });
 

@@ -69,6 +69,17 @@ describe('a server that came back by itself', () => {
     expect(w.watchdog.server.health()).toBe('down');
   });
 
+  test('may be touched or not, whatever was true of the one before', () => {
+    const w = world({ acts: false }).exits().advance(SECOND).probeOk();
+    w.tell({ kind: 'server.attached', running: true, pid: 300, acts: true }).exits(300);
+    expect(w.acts('restart')).toMatchObject([{ reason: 'exited' }]);
+    const other = world().tell({ kind: 'acts.paused' }).exits();
+    other.tell({ kind: 'restart.skipped' }).advance(SECOND).probeOk();
+    other.tell({ kind: 'server.attached', running: true, pid: 300, acts: false });
+    other.tell({ kind: 'acts.resumed' }).forget().exits(300);
+    expect(other.acts()).toEqual([]);
+  });
+
   test('keeps the process of a restart that began meanwhile', () => {
     const w = found(world().exits()).restartDone(200);
     expect(w.watchdog.server.pid).toBe(200);
