@@ -53,7 +53,7 @@ export function atMost(limit: number, states: readonly SessionState[]): SessionS
   return states.filter((state) => kept.has(state));
 }
 
-function tableOf(states: readonly SessionState[]): string {
+export function tableOf(states: readonly SessionState[]): string {
   const table = plainTable(['session', 'status', 'updated', 'directory', 'title']);
   for (const state of printableDeep(states)) {
     const { id, updated, directory = '', title = '', parentID } = state;
@@ -84,8 +84,11 @@ function describe(status: SessionState['status']): string {
   }
 }
 
-const timeWords = (ms: number | undefined) =>
-  ms === undefined ? '' : new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+/** The time is the server's word, so it may be none. */
+function timeWords(ms: number | undefined): string {
+  const at = new Date(ms ?? Number.NaN);
+  return Number.isNaN(at.getTime()) ? '' : at.toISOString().slice(0, 19).replace('T', ' ');
+}
 
 /** The table without the spaces that fill up the last column. */
 export const rowsOf = (table: Table.Table) => table.toString().replace(/ +$/gm, '');

@@ -72,6 +72,7 @@ it('json is whole, with ISO times; one incident comes with its evidence', async 
 it('says what is wrong with what it is given', async () => {
   const wrong: [string[], number, RegExp][] = [
     [['--since', 'yesterday', '-'], 2, /--since yesterday: expected how long ago/],
+    [['--since', '999999999999d', '-'], 2, /--since 999999999999d: expected how long ago/],
     [['--format', 'html', '-'], 2, /--format html: expected text, markdown or json/],
     [['nowhere.log'], 2, /nowhere\.log: expected a log file that can be read/],
     [['.'], 2, /\.: expected a log file that can be read/],

@@ -1,6 +1,6 @@
-/** `sessions --limit` means it. */
+/** What `sessions` lists: `--limit` means it, and no answer of the server breaks it. */
 import { expect, it } from 'vitest';
-import { atMost } from '../../../src/commands/sessions.js';
+import { atMost, tableOf } from '../../../src/commands/sessions.js';
 import type { SessionState } from '../../../src/opencode/driver/types.js';
 
 const state = (id: string, type: 'ready' | 'busy') => ({ id, status: { type } }) as SessionState;
@@ -12,4 +12,10 @@ it('lists no more than so many, keeps those at work before the others, and leave
   expect(ids(2)).toEqual(['b', 'd']);
   expect(ids(3)).toEqual(['a', 'b', 'd']);
   expect(ids(9)).toEqual(['a', 'b', 'c', 'd']);
+});
+
+it('lists a session also with a time that is none', () => {
+  const listed = tableOf([{ ...state('ses_1', 'busy'), updated: 1e300 }, state('ses_2', 'ready')]);
+  expect(listed).toContain('ses_1');
+  expect(listed).toContain('ses_2');
 });
