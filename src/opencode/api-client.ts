@@ -121,7 +121,8 @@ export function segment(id: string): string {
   throw new OpencodeError({
     kind: 'http',
     request: `the id ${JSON.stringify(id.slice(0, 80))}`,
-    outcome: 'was not asked for: opencode has ids of letters, digits, "_" and "-"',
+    outcome: 'was not asked for',
     statusCode: 404,
+    detail: 'NotFoundError: opencode has ids of letters, digits, "_" and "-"',
   });
 }

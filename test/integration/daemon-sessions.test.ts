@@ -155,6 +155,20 @@ describe('a stuck session', () => {
     expect(aborts(server)).toEqual([{ id, directory: '/other' }]);
   });
 
+  it('that a proxy calls not found is no ghost', async () => {
+    const { server, run } = await start();
+    const notFound = { status: 404, body: '404 page not found', contentType: 'text/plain' };
+    server.fault('GET /session/:id', notFound);
+    const { id } = server.addSession({ directory: '/other' });
+    server.setStatus(id, { type: 'busy' });
+    await run.saw('session.health', { sessionID: id, health: 'busy' });
+    await waitFor(() => server.count('GET /session/:id') > 0, { interval: 5 });
+    server.clearFaults();
+    await run.polled();
+    expect(run.events('session.stuck')).toEqual([]);
+    expect(aborts(server)).toEqual([]);
+  });
+
   it('that is said to be busy, and neither exists nor runs, is no ghost', async () => {
     const { server, run } = await start();
     const properties = { sessionID: 'ses_never', status: { type: 'busy' } };

@@ -94,8 +94,9 @@ export class FakeOpencode extends FakeState {
     this.version = options.version ?? '1.18.33';
     server.on('request', (req: IncomingMessage, res: ServerResponse) => {
       this.handle(req, res).catch((error: unknown) => {
-        const status = error instanceof RouteError ? error.status : 500;
-        send(res, status, { name: 'Error', data: { message: String(error) } });
+        const [status, name] =
+          error instanceof RouteError ? [error.status, 'NotFoundError'] : [500, 'Error'];
+        send(res, status, { name, data: { message: String(error) } });
       });
     });
   }

@@ -97,11 +97,14 @@ export function withoutCredentials(url: string | URL): string {
   return `${target.origin}${target.pathname}`;
 }
 
-/** True for errors that say that the session (or request) does not exist. */
+/**
+ * True for errors that say that the session (or request) does not exist. Only opencode's own words say it: every version
+ * names a `NotFoundError` (1.1 to 1.18 and 2.x with 404, earlier ones also with 500 or 400), and a proxy in front may
+ * answer 404 for a session that runs.
+ */
 export function isNotFound(error: unknown): boolean {
   if (!(error instanceof OpencodeError) || error.kind !== 'http') return false;
-  // Before 1.1 some routes answered an unknown id with 500 or 400 and a `NotFoundError` in the body.
-  return error.statusCode === 404 || (error.detail?.includes('NotFoundError') ?? false);
+  return error.detail?.includes('NotFoundError') ?? false;
 }
 
 /** The error's message, or the text of whatever was thrown. */

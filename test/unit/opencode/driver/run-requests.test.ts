@@ -36,12 +36,13 @@ function ofRun({ listed = REQUEST, failures = [] as OpencodeError[] } = {}) {
   return { clock, tried, rejected, notices, requests };
 }
 
-const failed = (statusCode: number) =>
+const failed = (statusCode: number, detail?: string) =>
   new OpencodeError({
     kind: 'http',
     request: 'POST /permission/per_1/reply',
     outcome: `answered ${statusCode}`,
     statusCode,
+    ...(detail && { detail }),
   });
 
 it('a request that a list and an event name is answered once, and then nobody is waited for', async () => {
@@ -97,8 +98,11 @@ it('a rejection that was not made again because a person answered meanwhile is n
   expect(notices).toHaveLength(1);
 });
 
-it.each([404, 409])('a request that waits no more (%i) is no failure', async (status) => {
-  const { notices, requests } = ofRun({ failures: [failed(status)] });
+it.each([
+  [404, '{"_tag":"PermissionNotFoundError"}'],
+  [409, undefined],
+])('a request that waits no more (%i) is no failure', async (status, detail) => {
+  const { notices, requests } = ofRun({ failures: [failed(status, detail)] });
   requests.hear('ses_1', ASKED);
   await requests.answer('/p', signal);
   expect(requests.waitsFor).toBeUndefined();

@@ -1,6 +1,8 @@
 /** What an error of the HTTP client says. */
 import { describe, expect, it } from 'vitest';
+import { segment } from '../../../../src/opencode/api-client.js';
 import {
+  isNotFound,
   OpencodeError,
   probeFailure,
   withoutCredentials,
@@ -16,6 +18,35 @@ describe('an error', () => {
     expect(error.message).toBe(
       'GET http://host:4096/session could not connect. Is `opencode serve` running, and is the URL its own?',
     );
+  });
+
+  it('says that there is no such session only in opencode’s own words', () => {
+    const answered = (statusCode: number, detail?: string) =>
+      isNotFound(
+        new OpencodeError({
+          kind: 'http',
+          request: 'GET /session/ses_1',
+          outcome: `answered ${statusCode}`,
+          statusCode,
+          ...(detail && { detail }),
+        }),
+      );
+    // 1.18.33, 2.0, and 1.0.
+    expect(answered(404, '{"name":"NotFoundError","data":{"message":"Session not found"}}')).toBe(
+      true,
+    );
+    expect(answered(404, '{"_tag":"SessionNotFoundError","sessionID":"ses_1"}')).toBe(true);
+    expect(answered(500, '{"name":"NotFoundError"}')).toBe(true);
+    // A proxy's, as text or as JSON.
+    expect(answered(404)).toBe(false);
+    expect(answered(404, '{"message":"no Route matched with those values"}')).toBe(false);
+  });
+
+  it('of an id that opencode cannot have says that there is no such session', async () => {
+    const error: unknown = await Promise.resolve('../x')
+      .then(segment)
+      .catch((error) => error);
+    expect(isNotFound(error)).toBe(true);
   });
 
   it('proves that nobody listens only if the server’s machine refused the connection', () => {
