@@ -23,7 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { name, version, description, license, engines } = JSON.parse(
+const { name, version, description, license, engines, files } = JSON.parse(
   readFileSync(join(root, 'package.json'), 'utf8'),
 );
 const { values, positionals } = parseArgs({
@@ -32,7 +32,7 @@ const { values, positionals } = parseArgs({
 });
 const into = resolve(positionals[0] ?? root);
 const debVersion = `${version}-${values.revision}`;
-/** Where the command and its units are. */
+/** What npm's package holds, in the same places: the documents name their files the same way. */
 const LIB = `usr/lib/${name}`;
 
 if (!existsSync(join(root, 'dist/cli.js'))) {
@@ -63,22 +63,18 @@ function fill(tree) {
     });
   };
   put('package.json', `${LIB}/package.json`);
-  put('dist', `${LIB}/dist`);
+  for (const entry of files.filter((each) => !each.startsWith('!'))) put(entry, `${LIB}/${entry}`);
   // The library is for npm: it needs packages that are not included here.
   rmSync(join(tree, LIB, 'dist/index.js'), { force: true });
-  removeEmpty(join(tree, LIB, 'dist'));
-  // `service install` makes units from these; the machine's own units are put in place below.
-  put('systemd', `${LIB}/systemd`);
-  put('docs', `usr/share/doc/${name}`);
-  for (const file of ['README.md', 'CHANGELOG.md', 'SECURITY.md']) {
-    put(file, `usr/share/doc/${name}/${file}`);
-  }
+  removeEmpty(join(tree, LIB));
   put('LICENSE', `usr/share/doc/${name}/copyright`);
-  put('deploy/logrotate/opencode-watchdog', `usr/share/doc/${name}/examples/logrotate`);
+  // Where people look first. A link in a page leads on in both places.
+  for (const entry of ['README.md', 'CHANGELOG.md', 'SECURITY.md', 'docs']) {
+    symlinkSync(`../../../lib/${name}/${entry}`, join(tree, 'usr/share/doc', name, entry));
+  }
   for (const unit of [`${name}.service`, `${name}@.service`]) {
     put(`systemd/${unit}`, `usr/lib/systemd/system/${unit}`);
   }
-  put('systemd/pair', `usr/share/doc/${name}/examples/pair`);
   mkdirSync(join(tree, 'usr/bin'), { recursive: true });
   symlinkSync(`../lib/${name}/dist/cli.js`, join(tree, 'usr/bin', name));
   put('scripts/deb/config.yaml', `etc/${name}/config.yaml`);
@@ -123,7 +119,7 @@ function openToAll(path) {
   }
 }
 
-/** Removes folders that held only types. */
+/** Removes folders that held only types or pictures. */
 function removeEmpty(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (entry.isDirectory()) removeEmpty(join(folder, entry.name));

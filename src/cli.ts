@@ -2,7 +2,7 @@
 /** The command line: turns arguments into calls. To add a command, add one entry to `COMMANDS`. */
 import { Command, CommanderError } from 'commander';
 import { examplesOf, GROUPS, groupOf } from './commands/help.js';
-import { EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
+import { documentsHint, EXIT, exitCodeOf, packageVersion } from './commands/shared.js';
 import { suggest } from './lib/suggest.js';
 
 interface CommandEntry {
@@ -376,7 +376,7 @@ function parse(argv: readonly string[]): Chosen {
     .helpCommand(false)
     .addHelpText(
       'after',
-      `${examplesOf('')}\n\nAll about a command: help COMMAND. The documents: docs/index.md.`,
+      `${examplesOf('')}\n\nAll about a command: help COMMAND.${documentsHint()}`,
     )
     .exitOverride();
   for (const entry of inGroups(COMMANDS)) {

@@ -1,5 +1,6 @@
 /** What every command needs: the common options, the configuration, and errors turned into exit codes. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { type Flag, type LoadedConfig, loadConfig, type Untrusted } from '../config/load.js';
 import { ConfigError } from '../config/problem.js';
 import { NEED_NO_TRUST } from '../config/trust.js';
@@ -260,4 +261,10 @@ export function packageVersion(): string {
     typeof content.version === 'string'
     ? content.version
     : 'unknown';
+}
+
+/** Where the documents begin. The image has none. */
+export function documentsHint(): string {
+  const index = fileURLToPath(new URL('../../docs/index.md', import.meta.url));
+  return existsSync(index) ? ` The documents: ${index}` : '';
 }

@@ -75,6 +75,9 @@ export async function debian(machine, _opencode, { lab }) {
       (await machine.do('command -v opencode-watchdog')) === '/usr/bin/opencode-watchdog',
       'command',
     );
+    const help = await machine.do('opencode-watchdog --help');
+    const documents = / The documents: (.*)$/m.exec(help)?.[1];
+    await machine.do(`test -f ${documents} -a -f /usr/share/doc/opencode-watchdog/docs/index.md`);
     return machine.do('opencode-watchdog --version');
   });
 

@@ -1,4 +1,5 @@
 /** The ways in which people ask for help. */
+import { existsSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { runCli } from '../support/command.js';
 
@@ -11,6 +12,8 @@ it('help and help COMMAND are --help, -v is --version', async () => {
     run('-v'),
   ]);
   expect(help).toEqual(await run('--help'));
+  const [, documents = ''] = / The documents: (.*)$/m.exec(help.out) ?? [];
+  expect(existsSync(documents), help.out).toBe(true);
   expect(helpOf).toEqual(await run('report', '--help'));
   expect(helpOf.code).toBe(0);
   expect(helpOf.out).toContain('--since <when>');

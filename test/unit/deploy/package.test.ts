@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -48,6 +48,18 @@ describe('the tarball that npm publishes', () => {
         'deploy/kubernetes/base/kustomization.yaml',
       ]),
     );
+  });
+
+  it('holds every file that its pages link to, apart from pictures', () => {
+    const pages = files.filter((path) => path.endsWith('.md'));
+    const links = pages.flatMap((page) =>
+      [...readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)#\s]+)[^)]*\)/g)]
+        .map(([, target = '']) => target)
+        .filter((target) => !/^[a-z]+:|\.png$/.test(target))
+        .map((target) => ({ page, target, path: normalize(join(page, '..', target)) })),
+    );
+    expect(links.length).toBeGreaterThan(100);
+    expect(links.filter(({ path }) => !files.includes(path))).toEqual([]);
   });
 
   it('holds nothing that only developers need', () => {
