@@ -13,7 +13,7 @@ import { abortEnd } from '../opencode/actions/abort-steps.js';
 import { disposeDirectory } from '../opencode/actions/dispose.js';
 import { disposeEnd } from '../opencode/actions/dispose-steps.js';
 import { ControlError } from '../process/control/control.js';
-import type { Act } from '../watchdog/decision.js';
+import type { Act, LeavableAct } from '../watchdog/decision.js';
 import { isManual, skipped } from '../watchdog/skipped.js';
 import { Continuations } from './continuations.js';
 import { Restarter, type RestarterOptions } from './restarter.js';
@@ -29,9 +29,6 @@ const NOBODY_THERE =
 export const MAX_ABORTS = 64;
 /** Prompts of `recover` and answers of `waiting.action: reject` under way at a time. At the limit: the rest wait. */
 export const MAX_PROMPTS = 16;
-
-/** The acts that a dry run leaves undone, and a pause too if no person asked for them. */
-type Leavable = Exclude<Act, { act: 'inspect' | 'withdraw' }>;
 
 export interface ExecutorOptions extends RestarterOptions {
   /** Read at each act: a reload may change it. */
@@ -82,7 +79,7 @@ export class Executor {
    * Whether the act is left undone, in a dry run or a pause; if so, it is pretended. Asked again when an act that waited
    * gets its turn.
    */
-  #leaves(act: Leavable): boolean {
+  #leaves(act: LeavableAct): boolean {
     const { config, paused } = this.#o;
     const because = config.dryRun ? 'dryRun' : paused() && !isManual(act) ? 'paused' : undefined;
     if (because !== undefined) this.#pretend(act, because);
@@ -96,7 +93,7 @@ export class Executor {
     await Promise.allSettled([...this.#running]);
   }
 
-  #pretend(act: Leavable, because: 'dryRun' | 'paused'): void {
+  #pretend(act: LeavableAct, because: 'dryRun' | 'paused'): void {
     const { clock, observe, telemetry } = this.#o;
     const { act: name, ...fields } = act;
     telemetry.emit('act.skipped', {
@@ -113,7 +110,7 @@ export class Executor {
     });
   }
 
-  #perform(act: Exclude<Leavable, { act: 'give_up' }>): Promise<void> {
+  #perform(act: Exclude<LeavableAct, { act: 'give_up' }>): Promise<void> {
     switch (act.act) {
       case 'abort':
         return this.#abort(act);
@@ -132,7 +129,7 @@ export class Executor {
     }
   }
 
-  #inTurn(act: Leavable, perform: () => Promise<void>): Promise<void> {
+  #inTurn(act: LeavableAct, perform: () => Promise<void>): Promise<void> {
     return this.#promptSlots.take(async () => {
       this.#stopping.signal.throwIfAborted();
       if (!this.#leaves(act)) await perform();

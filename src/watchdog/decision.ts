@@ -203,6 +203,9 @@ export type Act =
   /** `restart.giveUp: exit`: the daemon ends with exit code 5. */
   | { act: 'give_up'; restarts: number };
 
+/** The acts that a dry run leaves undone, and a pause too if no person asked for them. */
+export type LeavableAct = Exclude<Act, { act: 'inspect' | 'withdraw' }>;
+
 /** The fields that every session note has, if they are known. */
 export interface SessionFields {
   sessionID: string;

@@ -102,8 +102,8 @@ export const daemonEvents: CatalogueOf<DaemonEvent> = {
   },
   'daemon.state': {
     level: 'info',
-    when: 'SIGUSR2: what `/status` shows, for where it is not to be had',
-    fields: { state: 'the server, the sessions, the counters' },
+    when: 'SIGUSR2: the core of what `/status` shows, for where it is not to be had',
+    fields: { state: 'the server, its live directories, the sessions, how many more are idle' },
     message: () => 'The state of the watchdog, as SIGUSR2 asked.',
   },
   'config.reloaded': {

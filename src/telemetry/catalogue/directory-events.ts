@@ -1,7 +1,7 @@
 /** The catalogue's entries about directories of the server: the step between aborts and a restart. */
 import { counted, time } from '../number-text.js';
 import type { CatalogueOf, EventName } from './events.js';
-import { projectOf } from './session-name.js';
+import { namedDirectory as named } from './session-name.js';
 
 type DirectoryEvent = Extract<EventName, `directory.${string}`>;
 
@@ -58,5 +58,4 @@ export const directoryEvents: CatalogueOf<DirectoryEvent> = {
   },
 };
 
-const named = (directory: string) => `directory ${projectOf(directory) ?? directory}`;
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

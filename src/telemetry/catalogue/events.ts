@@ -1,6 +1,12 @@
 /** The types of everything that can be logged: what each event is emitted with, and what the log has of it. */
 
-import type { Health, NoteFields, RestartReason, SessionFields } from '../../watchdog/decision.js';
+import type {
+  Health,
+  LeavableAct,
+  NoteFields,
+  RestartReason,
+  SessionFields,
+} from '../../watchdog/decision.js';
 import type { AskedBy } from '../../watchdog/observation.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
@@ -63,7 +69,7 @@ export interface StatusEventFields {
   'status.listening': { address: string };
   'status.failed': { address: string; error: string; retryInMs?: number };
   'act.skipped': {
-    act: string;
+    act: LeavableAct['act'];
     sessionID?: string;
     directory?: string;
     reason?: string;

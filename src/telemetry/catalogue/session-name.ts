@@ -12,6 +12,10 @@ export function named(f: { sessionID?: string; title?: string; directory?: strin
   return project === undefined ? words : `${words} (${project})`;
 }
 
+/** `directory shop` */
+export const namedDirectory = (directory: string): string =>
+  `directory ${projectOf(directory) ?? directory}`;
+
 /** The last part of a directory, on Unix and Windows; undefined for a root. */
 export function projectOf(directory: string): string | undefined {
   return /([^/\\]+)[/\\]*$/.exec(directory)?.[1];

@@ -1,8 +1,9 @@
 /** The catalogue's entries about people and programs that look at the daemon, control it, or are notified by it. */
 
-import { aside, counted, phrase, time } from '../number-text.js';
+import type { LeavableAct } from '../../watchdog/decision.js';
+import { aside, counted, time } from '../number-text.js';
 import type { ActBy, CatalogueOf, EventName } from './events.js';
-import { named } from './session-name.js';
+import { named, namedDirectory } from './session-name.js';
 
 export type StatusEvent = Extract<
   EventName,
@@ -15,6 +16,24 @@ const BY_WORDS: Readonly<Record<ActBy, string>> = {
   command: 'A command',
   http: 'A request over HTTP',
 };
+
+/** The acts that may be left undone, as a sentence has them. */
+const WORDS: Readonly<Record<LeavableAct['act'], string>> = {
+  abort: 'abort',
+  dispose: 'dispose',
+  restart: 'restart',
+  start: 'start',
+  continue_process: 'continue',
+  reject: 'answer no for',
+  continue: 'continue',
+  give_up: 'give up',
+};
+
+/** What an act is for. */
+function whom(f: { sessionID?: string; directory?: string }): string {
+  if (f.sessionID !== undefined) return `session ${named(f)}`;
+  return f.directory === undefined ? 'the server' : namedDirectory(f.directory);
+}
 
 export const statusEvents: CatalogueOf<StatusEvent> = {
   'status.listening': {
@@ -38,7 +57,7 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
     level: 'warn',
     when: 'an act that was decided and not done, because of `dryRun` or a pause',
     fields: {
-      act: 'abort, restart, start, reject, continue or give_up',
+      act: Object.keys(WORDS).join(', '),
       sessionID: 'the session it was for',
       directory: 'its directory',
       reason: 'why it was decided',
@@ -46,8 +65,8 @@ export const statusEvents: CatalogueOf<StatusEvent> = {
     },
     message: (f) =>
       f.because === 'paused'
-        ? `Paused, not done: ${phrase(f.act, f.sessionID === undefined ? undefined : named(f))}${aside(f.reason)}.`
-        : `Dry run: would ${WORDS[f.act] ?? f.act} ${f.sessionID === undefined ? 'the server' : `session ${named(f)}`}${aside(f.reason)}; nothing is done.`,
+        ? `Paused, not done: ${WORDS[f.act]} ${whom(f)}${aside(f.reason)}.`
+        : `Dry run: would ${WORDS[f.act]} ${whom(f)}${aside(f.reason)}; nothing is done.`,
   },
   'act.requested': {
     level: 'warn',
@@ -121,10 +140,3 @@ function actor(by: ActBy): string {
   const words = BY_WORDS[by];
   return words.charAt(0).toLowerCase() + words.slice(1);
 }
-
-/** The words for actions in the sentence of a dry run; any other action is called by its name. */
-const WORDS: Readonly<Record<string, string>> = {
-  reject: 'answer no for',
-  continue_process: 'continue',
-  give_up: 'give up',
-};

@@ -121,6 +121,24 @@ describe('a message', () => {
     );
   });
 
+  it.each([
+    [{ act: 'abort', sessionID: 'ses_x', reason: 'loop' }, 'abort session ses_x (loop)'],
+    [{ act: 'reject', sessionID: 'ses_x' }, 'answer no for session ses_x'],
+    [
+      { act: 'dispose', directory: '/srv/shop', reason: 'wedged' },
+      'dispose directory shop (wedged)',
+    ],
+    [{ act: 'restart', reason: 'memory' }, 'restart the server (memory)'],
+    [{ act: 'continue_process' }, 'continue the server'],
+  ] as const)('says what was left undone, and for whom: %j', (act, words) => {
+    expect(messageOf('act.skipped', { ...act, because: 'paused' })).toBe(
+      `Paused, not done: ${words}.`,
+    );
+    expect(messageOf('act.skipped', { ...act, because: 'dryRun' })).toBe(
+      `Dry run: would ${words}; nothing is done.`,
+    );
+  });
+
   it('says how long a recycle waits, also where nothing bounds it', () => {
     const draining = { reason: 'memory', sessions: 2 } as const;
     expect(messageOf('server.draining', { ...draining, drainTimeoutMs: 1_800_000 })).toBe(
