@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../lib/clock.js';
+import type { ServerUser } from './identity/user.js';
 import { Lines } from './server/lines.js';
 import { KEPT_LINES, MAX_LINE_BYTES } from './server/output.js';
 import { killTree } from './signal/kill-tree.js';
@@ -20,6 +21,8 @@ export interface RunOptions {
   stopGraceMs: number;
   cwd: string;
   env: NodeJS.ProcessEnv;
+  /** As root: the user to run it as. */
+  runAs?: Pick<ServerUser, 'uid' | 'gid'>;
   signal: AbortSignal;
   /** Written to its stdin, which is then closed; without it the command has no stdin. */
   input?: string;
@@ -44,6 +47,7 @@ export async function runCommand(
   const child = spawn(program, args, {
     cwd: options.cwd,
     env: options.env,
+    ...(options.runAs && { uid: options.runAs.uid, gid: options.runAs.gid }),
     // In its own session, so that signals to the daemon's process group do not reach it.
     detached: true,
     stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],

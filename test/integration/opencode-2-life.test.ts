@@ -1,9 +1,19 @@
-import { chmodSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCli } from '../support/command.js';
 import { startDaemon, type TestDaemon } from '../support/daemon.js';
 import { askOpencode2, Opencode2Home } from '../support/opencode-2-home.js';
+import { freePort } from '../support/ports.js';
 import { isAlive } from '../support/processes.js';
 import { stretched } from '../support/slowness.js';
 import { waitFor } from '../support/wait.js';
@@ -137,6 +147,37 @@ it('goes on with its runs itself where it is the background service: nobody prom
   await watchdog.stop();
   // It belongs to its clients.
   expect(isAlive(Number(restarted.pid))).toBe(true);
+});
+
+/** The service of a program, as a client of it starts it. */
+async function serviceOf(program: string, channel = '') {
+  spawn(program, ['service', 'start'], { env: home.env(), stdio: 'ignore' });
+  const what = `the service of ${program}`;
+  return waitFor(
+    () =>
+      Promise.resolve()
+        .then(() => home.registration(channel))
+        .catch(() => undefined),
+    { what },
+  );
+}
+
+it('is restarted alone where it is the service of another build than the configured one', async () => {
+  const beta = join(home.dir, 'beta/opencode');
+  const port = await freePort();
+  mkdirSync(join(home.dir, 'beta'));
+  const [shebang, ...code] = readFileSync(home.program, 'utf8').split('\n');
+  const build = `process.env.FAKE2_CHANNEL = 'beta'; process.env.FAKE2_SERVICE_PORT = '${port}';`;
+  writeFileSync(beta, [shebang, build, ...code].join('\n'), { mode: 0o755 });
+  const release = await serviceOf(home.program);
+  const before = await serviceOf(beta, '-beta');
+  const file = join(home.dir, 'config.yaml');
+  writeFileSync(file, `server: { url: "${before.url}", directory: "${home.directory}" }\n`);
+  const restart = await cli('restart', '--config', file);
+  expect(restart.code, restart.err).toBe(0);
+  expect(home.registration('-beta').pid).not.toBe(before.pid);
+  expect(home.registration()).toEqual(release);
+  expect(isAlive(release.pid)).toBe(true);
 });
 
 /** A 1.x server with only the routes that are used before it is replaced. */

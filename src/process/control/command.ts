@@ -2,6 +2,7 @@
 
 import { commandEnvironment } from '../../lib/child-env.js';
 import { scrubCommand } from '../identity/describe.js';
+import { environmentOf, type ServerUser } from '../identity/user.js';
 import { type CommandResult, runCommand } from '../run-command.js';
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions } from '../server/local-server.js';
@@ -27,7 +28,7 @@ export class CommandControl extends LocalControl {
   readonly #options: CommandOptions;
 
   constructor(options: CommandOptions) {
-    super({ ...options, owner: 'anybody' });
+    super({ owner: 'anybody', ...options });
     this.#options = options;
   }
 
@@ -44,12 +45,20 @@ export class CommandControl extends LocalControl {
     return this.runCommand(this.#options.restartCommand, signal, undefined);
   }
 
-  async restart(signal: AbortSignal): Promise<RestartedServer> {
+  restart(signal: AbortSignal): Promise<RestartedServer> {
+    return this.restartWith(this.#options.restartCommand, signal);
+  }
+
+  protected async restartWith(
+    command: readonly string[],
+    signal: AbortSignal,
+    runAs?: ServerUser,
+  ): Promise<RestartedServer> {
     const found = await this.local.find();
     const old = found.kind === 'proven' ? found.server : undefined;
     // The end of the old server is now expected.
     this.local.letGo();
-    const started = await this.runCommand(this.#options.restartCommand, signal, old);
+    const started = await this.runCommand(command, signal, old, runAs);
     return { ...started, ...(old && { oldPid: old.pid }) };
   }
 
@@ -67,13 +76,16 @@ export class CommandControl extends LocalControl {
     command: readonly string[],
     signal: AbortSignal,
     old: ProcessRef | undefined,
+    runAs?: ServerUser,
   ): Promise<StartedServer> {
     const { deps, clock, startTimeoutMs, commandTimeoutMs } = this.#options;
     const began = clock.now();
     const words = scrubCommand(command);
+    const env = commandEnvironment(this.#options.env);
     const result = await runCommand(command, {
       ...this.#options,
-      env: commandEnvironment(this.#options.env),
+      env: runAs ? environmentOf(runAs, env) : env,
+      ...(runAs && { runAs }),
       table: this.local.table,
       timeoutMs: commandTimeoutMs,
       cwd: this.#options.directory,

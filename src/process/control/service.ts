@@ -5,17 +5,23 @@
  * Its clients start it again within a second of its end, and replace it if it does not answer. So only opencode's own
  * command ends and starts it, and a server that a client has started in the meantime is accepted as it is.
  */
+import { existsSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { describeProcess } from '../identity/describe.js';
+import type { Finding } from '../identity/identity.js';
+import type { ServerUser } from '../identity/user.js';
 import { awaitHealth } from '../server/await-health.js';
-import type { LocalOptions } from '../server/local-server.js';
-import { sameProcess } from '../table/process-table.js';
+import type { LocalOptions, Proven } from '../server/local-server.js';
+import { type ProcessInfo, sameProcess } from '../table/process-table.js';
 import { attached } from './attached.js';
 import { CommandControl } from './command.js';
-import type {
-  AttachOptions,
-  OnStarting,
-  ProcessIdentity,
-  RestartedServer,
-  StartedServer,
+import {
+  type AttachOptions,
+  ControlError,
+  type OnStarting,
+  type ProcessIdentity,
+  type RestartedServer,
+  type StartedServer,
 } from './control.js';
 
 /**
@@ -30,12 +36,21 @@ export interface ServiceOptions extends LocalOptions {
   respawnMs?: number;
 }
 
+/** A build of opencode, and whose service it is. */
+interface Build {
+  /** What comes before `service restart`. */
+  argv: readonly string[];
+  user: ServerUser | undefined;
+}
+
 export class ServiceControl extends CommandControl {
   override readonly mode = 'service';
   /** Each claimed run continues by itself in the new server (section 6). */
   readonly resumesRuns = true;
   readonly #options: ServiceOptions;
-  readonly #program: string;
+  readonly #configured: Build;
+  /** Each channel's build has a service of its own: another build's command would end that build's service. */
+  #serving: Build | undefined;
   /** The server that was seen last, even if it has ended since. */
   #seen: ProcessIdentity | undefined;
 
@@ -43,11 +58,13 @@ export class ServiceControl extends CommandControl {
     const [program = 'opencode'] = options.command;
     super({
       ...options,
+      // Its command starts it again, and root must not do that with another user's.
+      owner: 'ours',
       restartCommand: [program, 'service', 'restart'],
       commandTimeoutMs: COMMAND_MS,
     });
     this.#options = options;
-    this.#program = program;
+    this.#configured = { argv: [program], user: options.user };
   }
 
   override async attach(
@@ -59,6 +76,13 @@ export class ServiceControl extends CommandControl {
     return identity;
   }
 
+  /** Read while the server is alive: after its end the kernel no longer knows its program. */
+  protected override onFound({ server }: Proven): void {
+    const argv = programOf(server);
+    const { user } = this.#options;
+    this.#serving = argv && { argv, user: server.uid === user?.uid ? user : undefined };
+  }
+
   override async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
     onStarting?.();
     return (await this.#broughtUp(signal)) ?? this.#ensure(signal);
@@ -66,21 +90,46 @@ export class ServiceControl extends CommandControl {
 
   override async restart(signal: AbortSignal): Promise<RestartedServer> {
     const watched = this.#seen;
-    const found = await this.local.find();
+    const found = await this.#find();
     const isSame =
       found.kind === 'proven' && (watched === undefined || sameProcess(found.server, watched));
-    if (isSame) return super.restart(signal);
+    if (isSame) return this.#restart(found, signal);
     // The server is gone, or a client has already replaced it: if the new one answers, the reason for the restart is over.
     this.local.letGo();
     const broughtUp = await this.#broughtUp(signal);
-    if (broughtUp === undefined && found.kind === 'proven') return super.restart(signal);
+    if (broughtUp === undefined && found.kind === 'proven') return this.#restart(found, signal);
     const started = broughtUp ?? (await this.#ensure(signal));
     return { ...started, ...(watched && { oldPid: watched.pid }) };
   }
 
-  /** `service start` does nothing if a server already runs. */
-  #ensure(signal: AbortSignal): Promise<StartedServer> {
-    return this.runCommand([this.#program, 'service', 'start'], signal, undefined);
+  async #restart(found: Proven, signal: AbortSignal): Promise<RestartedServer> {
+    this.onFound(found);
+    const { server } = found;
+    if (this.#serving === undefined) {
+      throw new ControlError(
+        `${describeProcess(server)} is not the background service (\`opencode serve --service\`), which \`opencode service restart\` restarts: use server.control "auto"`,
+        { serverAlive: true },
+      );
+    }
+    const { argv, user } = this.#serving;
+    return this.restartWith([...argv, 'service', 'restart'], signal, user);
+  }
+
+  /** `service start` does nothing if a server already runs. @throws ControlError */
+  async #ensure(signal: AbortSignal): Promise<StartedServer> {
+    await this.#find();
+    // An upgrade may have taken the program away.
+    const isThere = this.#serving?.argv.every((word) => !isAbsolute(word) || existsSync(word));
+    const { argv, user } = (isThere && this.#serving) || this.#configured;
+    return this.runCommand([...argv, 'service', 'start'], signal, undefined, user);
+  }
+
+  /** @throws ControlError if somebody else's process holds the port */
+  async #find(): Promise<Exclude<Finding, { kind: 'refused' }>> {
+    const found = await this.local.find();
+    if (found.kind !== 'refused') return found;
+    const { message } = found;
+    throw new ControlError(`the service is left alone: ${message}`, { serverAlive: 'unknown' });
   }
 
   async #broughtUp(signal: AbortSignal): Promise<StartedServer | undefined> {
@@ -89,4 +138,11 @@ export class ServiceControl extends CommandControl {
     if (outcome.kind !== 'healthy') return undefined;
     return attached(this, outcome, signal);
   }
+}
+
+/** The program of a service, with its script if a runtime runs it; undefined for a server that is no service. */
+function programOf({ command, exe }: ProcessInfo): string[] | undefined {
+  const [program, ...words] = command.slice(0, Math.max(0, command.indexOf('serve')));
+  if (program === undefined || !command.includes('--service')) return undefined;
+  return [exe ?? program, ...words];
 }
