@@ -2,7 +2,9 @@
  * Disposes one directory of a real server and verifies it, by driving the steps of `dispose-steps.ts` with its client.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
+import { eachLimited } from '../../lib/semaphore.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
+import { normaliseDirectory } from '../monitor/directories.js';
 import type { ServerApi } from '../server-api.js';
 import {
   type DisposeOptions,
@@ -11,6 +13,9 @@ import {
   disposeSteps,
   type Running,
 } from './dispose-steps.js';
+
+/** Sessions whose directory is asked for at a time. At the limit: the rest wait. */
+const MAX_AT_ONCE = 4;
 
 export interface DisposeRequest extends DisposeOptions {
   /** Ends the wait for the verification. */
@@ -23,8 +28,9 @@ export async function disposeDirectory(
   clock: Clock,
   request: DisposeRequest,
 ): Promise<DisposeOutcome> {
-  const { directory, known, stop } = request;
+  const { directory, stop } = request;
   const sent = { words: 'was sent and not answered', isFinal: false };
+  let isSent = false;
   const steps = disposeSteps(
     { now: () => clock.now(), isStopping: () => stop.aborted, answer: () => sent },
     request,
@@ -32,9 +38,10 @@ export async function disposeDirectory(
   const perform = async (step: DisposeStep): Promise<void> => {
     switch (step.step) {
       case 'check':
-        step.take(await running(client, directory, known, step.withinMs, stop));
+        step.take(await running(client, request, step.withinMs, !isSent));
         return;
       case 'send':
+        isSent = true;
         client.dispose(directory, undefined, step.withinMs).then(
           () => {
             sent.words = 'was answered';
@@ -73,18 +80,37 @@ function isFinal(error: unknown): boolean {
   }
 }
 
+/** @param mustFindOthers once it is sent, only the sessions that it is meant for matter */
 async function running(
   client: ServerApi,
-  directory: string,
-  known: readonly string[],
+  { directory, known, stop }: DisposeRequest,
   withinMs: number,
-  stop: AbortSignal,
+  mustFindOthers: boolean,
 ): Promise<Running> {
   try {
     const ids = [...(await client.statuses(directory, stop, withinMs)).keys()];
-    // A list of the whole server does not say which sessions run in this directory, but the watchdog knows.
-    return new Set(client.statusScope === 'server' ? ids.filter((id) => known.includes(id)) : ids);
+    if (client.statusScope === 'directory') return new Set(ids);
+    // A list of the whole server does not say which sessions run in this directory. The watchdog knew it when it
+    // decided, and runs may have begun since then.
+    const here = new Set(ids.filter((id) => known.includes(id)));
+    const others = mustFindOthers ? ids.filter((id) => !here.has(id)) : [];
+    await eachLimited(others, MAX_AT_ONCE, async (id) => {
+      if (await mayBeIn(client, directory, id, stop)) here.add(id);
+    });
+    return here;
   } catch {
     return undefined;
   }
+}
+
+/** In doubt it is there, and nothing is sent: a dispose would cut its run. */
+async function mayBeIn(
+  client: ServerApi,
+  directory: string,
+  sessionID: string,
+  stop: AbortSignal,
+): Promise<boolean> {
+  const session = await client.session(sessionID, undefined, stop).catch(() => undefined);
+  const own = session?.directory;
+  return own === undefined || normaliseDirectory(own) === normaliseDirectory(directory);
 }

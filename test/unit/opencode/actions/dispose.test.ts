@@ -11,9 +11,16 @@ class Server {
   works = true;
   error: OpencodeError | undefined;
   statusScope: 'directory' | 'server' = 'directory';
+  /** The directories of sessions, as the server tells them. A session without one cannot be read. */
+  directories: Record<string, string> = {};
 
   async statuses() {
     return new Map(this.running.map((id) => [id, { type: 'busy' as const }]));
+  }
+  async session(id: string) {
+    const directory = this.directories[id];
+    if (directory === undefined) throw new Error('answered 500');
+    return { id, directory };
   }
   async dispose() {
     this.disposed += 1;
@@ -79,5 +86,18 @@ test('a list of the whole server does not hold it back for runs of other directo
   const server = new Server();
   server.running = ['bad', 'elsewhere'];
   server.statusScope = 'server';
+  server.directories = { elsewhere: '/b' };
   expect(await dispose(server)).toMatchObject({ outcome: 'done' });
+});
+
+test.each([
+  ['began there meanwhile', { new: '/a' }],
+  ['cannot be told to be elsewhere', {}],
+])('a list of the whole server holds it back for a run that %s', async (_, directories) => {
+  const server = new Server();
+  server.running = ['bad', 'new'];
+  server.statusScope = 'server';
+  server.directories = directories;
+  expect(await dispose(server)).toEqual({ outcome: 'withdrawn', seen: 'others' });
+  expect(server.disposed).toBe(0);
 });
