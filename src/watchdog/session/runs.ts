@@ -46,6 +46,8 @@ import {
   silenceOf,
 } from './state.js';
 
+type Retrying = Extract<SessionStatus, { type: 'retry' }>;
+
 export class Runs {
   readonly registry = new SessionRegistry();
   readonly spending: Spending;
@@ -105,12 +107,13 @@ export class Runs {
     if (!repeated) run.statusAt = at;
     run.status = 'retry';
     run.preparing = false;
-    const { named, backAt } = this.#named(run, status, at);
+    const nextAt = nextAttempt(status, repeated ? episode : undefined, at);
+    const { named, backAt } = this.#named(run, status, nextAt);
     run.episode = {
       startedAt: episode?.startedAt ?? at,
       attempts: status.attempt,
       message: status.message,
-      nextAt: status.nextInMs === undefined ? undefined : at + status.nextInMs,
+      nextAt,
       needsPerson: status.needsPerson ?? false,
       named,
       backAt,
@@ -129,14 +132,13 @@ export class Runs {
    */
   #named(
     run: Run,
-    status: Extract<SessionStatus, { type: 'retry' }>,
-    at: number,
+    { attempt, message }: Retrying,
+    nextAt: number | undefined,
   ): { backAt?: number; named?: NonNullable<Episode['named']> } {
     const { maxWait } = this.#context.policy.retry;
-    const { attempt, message, nextInMs } = status;
     const from = run.statusAt;
     // A poll reports only what is left of the wait.
-    const waitMs = nextInMs === undefined ? undefined : nextInMs + at - from;
+    const waitMs = nextAt === undefined ? undefined : nextAt - from;
     const before = run.episode?.named !== undefined || (run.episode?.namedBeforeMs ?? 0) > 0;
     const wait = namedWait(attempt, message, waitMs, before);
     if (wait === undefined) return {};
@@ -363,4 +365,16 @@ export class Runs {
     session.healthSince = at;
     this.#context.healthChanged();
   }
+}
+
+/**
+ * When the next attempt is due. `known`: the episode, if the same wait was reported before. It does not become longer:
+ * if it seems so, a wall clock was set back.
+ */
+function nextAttempt(
+  { nextInMs }: Retrying,
+  known: Episode | undefined,
+  at: number,
+): number | undefined {
+  return nextInMs === undefined ? undefined : Math.min(at + nextInMs, known?.nextAt ?? Infinity);
 }

@@ -199,6 +199,24 @@ describe('the limit by the wait', () => {
   });
 });
 
+describe('a wait that was announced', () => {
+  test('does not become longer where a clock is set back', () => {
+    const w = world({ policy: { retry: { maxDuration: 0 } } }).prompt();
+    w.fails('s', 4, { nextInMs: 30 * SECOND }).advance(5 * SECOND);
+    const status = { type: 'retry', attempt: 4, message: 'Rate limit reached' } as const;
+    w.poll({ s: { ...status, nextInMs: 385 * SECOND } });
+    expect(w.stuck()).toEqual([]);
+    expect(w.watchdog.details(w.at)).toMatchObject([{ nextInMs: 25 * SECOND }]);
+    // The next attempt has a wait of its own.
+    expect(
+      w
+        .advance(25 * SECOND)
+        .fails('s', 4, { nextInMs: 385 * SECOND })
+        .stuck(),
+    ).toEqual(['wait']);
+  });
+});
+
 describe('a hopeless retry', () => {
   test('is aborted at once where opencode asks for a person', () => {
     const w = world().prompt().fails('s', 1, { needsPerson: true });
