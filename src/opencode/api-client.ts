@@ -32,14 +32,15 @@ export abstract class ApiClient {
   readonly url: string;
   /** Counts what could not be read in answers. */
   readonly parseStats: ParseStats;
+  /** Its wall clock is the server's. */
   protected readonly clock: Clock;
   protected readonly transport: Transport;
 
   constructor(options: ApiClientOptions) {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, parseStats = new ParseStats(), ...rest } = options;
-    this.clock = options.clock;
     this.parseStats = parseStats;
     this.transport = new Transport({ ...rest, timeoutMs });
+    this.clock = this.transport.clock;
     this.url = this.transport.url;
   }
 

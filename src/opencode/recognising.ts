@@ -113,7 +113,7 @@ export class Recognising<T extends ServerApi> implements ServerApi {
   }
 
   /** One reader for each version. The one that fits the server reads. */
-  eventReader(options: { clock: Clock; notice: Notice }): EventReader {
+  eventReader(options: { notice: Notice }): EventReader {
     const readers = {
       1: this.#apis[1].eventReader(options),
       2: this.#apis[2].eventReader(options),

@@ -2,7 +2,6 @@
  * What the watchdog needs from an opencode server, in its own terms. `v1/` and `v2/` implement it over the APIs of
  * opencode 1.x and 2.x; nothing outside of a version's folder knows its routes or shapes.
  */
-import type { Clock } from '../lib/clock.js';
 import type {
   Observation,
   PendingRequest,
@@ -161,7 +160,7 @@ export interface ServerApi {
   readonly streams: readonly [StreamRoute, ...StreamRoute[]];
   /** Where the event stream connects to, and with which credentials: it makes its own connection. */
   streamTarget(path: string): StreamTarget;
-  eventReader(options: { clock: Clock; notice: Notice }): EventReader;
+  eventReader(options: { notice: Notice }): EventReader;
 
   /** Whether one answer of `statuses` covers one directory or the whole server. */
   readonly statusScope: 'directory' | 'server';

@@ -387,7 +387,7 @@ it('a compaction whose end was not heard is over where the transcript says so', 
   const session = server.addSession();
   server.begin(session);
   const compaction = server.compact(session);
-  client.eventReader({ clock }).read(
+  client.eventReader().read(
     JSON.stringify({
       id: 'evt_1',
       created: 1,

@@ -82,6 +82,12 @@ describe('a request', () => {
     expect(server.requests[0]?.headers.host).toBe(`localhost:${server.port}`);
   });
 
+  it('shows by its answer what time it is for the server', async () => {
+    const transport = open();
+    await transport.json({ path: server.path('is of another time') });
+    expect(transport.clock.epoch()).toBe(Date.UTC(2100, 0, 1));
+  });
+
   it('uses a kept connection for any number of others, one after the other', async () => {
     const transport = open();
     for (let n = 0; n < 20; n += 1) await transport.json({ path: server.path('is well') });

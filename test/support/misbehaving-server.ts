@@ -54,6 +54,10 @@ const ANSWERS: Record<string, (response: ServerResponse) => unknown> = {
   'has a header beyond all measure': (response) =>
     response.writeHead(200, { x: 'x'.repeat(200_000) }).end(),
   'is well': (response) => json(response, { well: true }),
+  'is of another time': (response) => {
+    response.setHeader('date', 'Fri, 01 Jan 2100 00:00:00 GMT');
+    return json(response, { well: true });
+  },
 
   'is one frame': (response) => stream(response, frame(1)),
   'ends at once': (response) => stream(response).end(),

@@ -5,6 +5,7 @@ import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { createRedactor, type Redactor } from '../../lib/redaction.js';
 import { codeOf, OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
+import { ServerClock } from './server-clock.js';
 
 /**
  * The body of one answer from opencode. The longest are transcripts, whose messages carry files and tool output. At the
@@ -96,7 +97,8 @@ export class Transport {
   readonly #agents: { withCredentials: Agent; without: Agent };
   readonly #authorise: Authorise | undefined;
   readonly #credentials: () => Readonly<Record<string, string>>;
-  readonly #clock: Clock;
+  /** For times in the server's answers. */
+  readonly clock: ServerClock;
   readonly #timeoutMs: number;
   readonly #redactor: Redactor;
   /** Ends everything that is in flight. */
@@ -120,7 +122,7 @@ export class Transport {
     };
     this.#authorise = authorise;
     this.#redactor = createRedactor([{ reveal: () => sent }]);
-    this.#clock = clock;
+    this.clock = new ServerClock(clock);
     this.#timeoutMs = timeoutMs;
     setMaxListeners(0, this.#closing.signal);
     // The number of connections has no limit: a request that hangs must not keep a probe from getting one. Callers
@@ -214,6 +216,7 @@ export class Transport {
         signal.throwIfAborted();
         const { withCredentials, without } = this.#agents;
         const agent = authorised.headers.authorization === undefined ? without : withCredentials;
+        const askedAt = this.clock.asks();
         const answer = await agent.request({
           origin: authorised.origin,
           path: `${this.#prefix}${path}${queryOf(query)}`,
@@ -228,6 +231,7 @@ export class Transport {
           body: body === undefined ? null : JSON.stringify(body),
           signal,
         });
+        this.clock.answered(answer.headers.date, askedAt);
         const status = answer.statusCode;
         const contentType = String(answer.headers['content-type'] ?? '');
         const isError = status < 200 || status >= 300;
@@ -264,11 +268,11 @@ export class Transport {
    * left.
    */
   #deadline(ms: number, fire: () => void): Timer {
-    const end = this.#clock.now() + ms;
+    const end = this.clock.now() + ms;
     let timer: Timer;
     const arm = (wait: number) => {
-      timer = this.#clock.after(wait, () => {
-        const left = end - this.#clock.now();
+      timer = this.clock.after(wait, () => {
+        const left = end - this.clock.now();
         if (left >= 1) arm(left);
         else fire();
       });

@@ -107,7 +107,7 @@ export class Monitor {
     const emit = (observation: Observation) => this.#emit(observation);
     const common = { client, clock, emit, notice };
     this.#infos = new SessionInfos(common);
-    this.#reader = client.eventReader({ clock, notice });
+    this.#reader = client.eventReader({ notice });
     this.#oversized = new Throttle(clock, INSPECT_OVERSIZED_EVERY_MS);
     this.#notices = new Throttle(clock, NOTICE_EVERY_MS);
     this.#relists = new Throttle(clock, watch.pollInterval * RELIST_EVERY_POLLS);

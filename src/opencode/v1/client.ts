@@ -1,5 +1,4 @@
 /** The calls of opencode's HTTP API that the watchdog makes. Each checks its answer and turns it into plain values. */
-import type { Clock } from '../../lib/clock.js';
 import { splitModelName } from '../../watchdog/model-name.js';
 import type { PendingRequest, SessionStatus } from '../../watchdog/observation.js';
 import { ApiClient, type ApiClientOptions, type Schema, segment } from '../api-client.js';
@@ -70,9 +69,9 @@ export class OpencodeClient extends ApiClient implements ServerApi {
 
   constructor(options: ApiClientOptions) {
     super(options);
-    this.#routes = new ServerRoutes(options.clock);
+    this.#routes = new ServerRoutes(this.clock);
     this.#preview = new PreviewRuns({
-      clock: options.clock,
+      clock: this.clock,
       routes: this.#routes,
       ask: (schema, request) => this.ask(schema, request),
       post: (path, signal, timeoutMs) =>
@@ -81,10 +80,10 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     });
   }
 
-  eventReader(options: { clock: Clock; notice: Notice }): EventReader {
-    this.#preview.notice = options.notice;
+  eventReader({ notice }: { notice: Notice }): EventReader {
+    this.#preview.notice = notice;
     const onPreview = () => this.#preview.heard();
-    return new V1EventReader({ client: this, onPreview, ...options });
+    return new V1EventReader({ client: this, onPreview, clock: this.clock, notice });
   }
 
   /**

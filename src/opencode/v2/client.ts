@@ -3,7 +3,6 @@
  * plain value.
  */
 import type * as z from 'zod';
-import type { Clock } from '../../lib/clock.js';
 import { isId } from '../../lib/id.js';
 import { eachLimited } from '../../lib/semaphore.js';
 import { splitModelName } from '../../watchdog/model-name.js';
@@ -64,8 +63,8 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     super({ ...options, username: USER });
   }
 
-  eventReader({ clock }: { clock: Clock }): EventReader {
-    return new V2EventReader(clock, this.known);
+  eventReader(): EventReader {
+    return new V2EventReader(this.clock, this.known);
   }
 
   /** 503 means that the server boots or stops, 500 that its boot has failed. It is alive each time (section 2). */

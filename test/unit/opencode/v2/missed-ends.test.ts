@@ -19,6 +19,8 @@ let active: string[] = [];
 let beforeList: () => void = () => {};
 const server = createServer((request, response) => {
   const path = (request.url ?? '').split('?')[0] ?? '';
+  // A date would be that of another clock than the client's.
+  response.sendDate = false;
   response.writeHead(200, { 'content-type': 'application/json' });
   const answer = (data: unknown) => response.end(JSON.stringify({ data }));
   if (path.endsWith('/message')) answer(messages);
@@ -41,7 +43,7 @@ beforeEach(async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   client = new OpencodeClientV2({ url: `http://127.0.0.1:${port}`, clock });
-  const reader = client.eventReader({ clock });
+  const reader = client.eventReader();
   hear = (type, data = {}) => {
     const location = { directory: '/p' };
     reader.read(

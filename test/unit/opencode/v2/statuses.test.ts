@@ -13,6 +13,8 @@ let answersTranscripts = true;
 /** A transcript is an error, or no answer at all. */
 const server = createServer((request, response) => {
   const path = (request.url ?? '').split('?')[0] ?? '';
+  // A date would be that of another clock than the client's.
+  response.sendDate = false;
   asked.push(path);
   if (path !== ACTIVE && !answersTranscripts) return;
   response.writeHead(path === ACTIVE ? 200 : 500, { 'content-type': 'application/json' });
