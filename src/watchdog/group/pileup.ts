@@ -50,10 +50,10 @@ export class Pileups {
       return;
     }
     const piled = this.#piled();
-    const inPile = new Set(piled.map(({ session }) => session));
-    const formedElsewhere = piled.filter(
-      ({ run, since }) => at - since >= minDuration && !outages.isOut(run),
-    );
+    // A run that has failed only for a short time may still work. A restart would cut it like a healthy one.
+    const formed = piled.filter(({ since }) => at - since >= minDuration);
+    const inPile = new Set(formed.map(({ session }) => session));
+    const formedElsewhere = formed.filter(({ run }) => !outages.isOut(run));
     const answer = this.#pileup.judge(
       {
         episodes: piled.map(({ since }) => since),

@@ -71,6 +71,19 @@ describe('a pile-up', () => {
     expect(w.notes('server.restarting')[0]?.interrupted).toContain('well');
   });
 
+  test('costs no run that has only just failed: it counts as healthy until it is in the pile-up too', () => {
+    const w = pileUp(world({ policy: PATIENT })).advance(28 * SECOND);
+    pileUp(w, ['young'], 'other/m').advance(2 * SECOND);
+    expect(reasons(w)).toEqual([]);
+    expect(w.acts('abort').map(({ sessionID }) => sessionID)).toEqual(ids);
+    // The aborts do not help, and the restart waits for that run.
+    w.advance(10 * SECOND);
+    expect(w.notes('server.restart_deferred')).toMatchObject([{ waitsFor: ['young'] }]);
+    expect(reasons(w)).toEqual([]);
+    w.advance(18 * SECOND);
+    expect(reasons(w)).toEqual(['pileup']);
+  });
+
   test('that is back within rest is answered by aborts only', () => {
     const w = pileUp(world())
       .advance(30 * SECOND)
