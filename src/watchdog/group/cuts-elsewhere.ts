@@ -32,7 +32,11 @@ interface End {
   health: Health;
   directory: string | undefined;
   at: number;
-  isJudged: boolean;
+  /**
+   * `open`: more evidence may come. `alone`: it was judged, and may have been a person's own abort. `cut`: it was said to
+   * be cut, and stays known as long as others of that cut may follow.
+   */
+  state: 'open' | 'alone' | 'cut';
   onJudged: CutListener;
 }
 
@@ -65,31 +69,35 @@ export class CutsElsewhere {
   ): void {
     if (this.#ends.length >= MAX_ENDS) this.#giveUp(this.#ends.shift());
     const { health } = session;
-    this.#ends.push({ session, fields, health, directory, at, isJudged: false, onJudged });
+    this.#ends.push({ session, fields, health, directory, at, state: 'open', onJudged });
     this.#options.wakeAt(at + AT_ONCE);
   }
 
   /** There is no room to wait for more evidence about this end. */
   #giveUp(end: End | undefined): void {
-    if (end !== undefined && !end.isJudged) end.onJudged(undefined, 1);
+    if (end?.state === 'open') end.onJudged(undefined, 1);
   }
 
   /** The directory's instance is gone. This is what cut the runs that were aborted there just now. */
   disposed(directory: string, at: number): void {
-    const cut = (end: End) => end.directory === directory && at - end.at <= DISPOSE_HEARD_WITHIN;
-    const ends = this.#ends.filter(cut);
+    const ends = this.#ends.filter(
+      (end) => end.directory === directory && at - end.at <= DISPOSE_HEARD_WITHIN,
+    );
     for (const end of ends) {
+      const { state } = end;
+      if (state === 'cut') continue;
       this.#say(end, 'dispose');
-      if (!end.isJudged) end.onJudged('dispose', ends.length);
+      if (state === 'open') end.onJudged('dispose', ends.length);
     }
-    this.#ends = this.#ends.filter((end) => !cut(end));
   }
 
   review(at: number): void {
     if (this.#ends.length === 0) return;
-    this.#ends = this.#ends.filter((end) => at - end.at <= DISPOSE_HEARD_WITHIN);
+    this.#ends = this.#ends.filter(
+      (end) => end.state === 'open' || at - end.at <= DISPOSE_HEARD_WITHIN,
+    );
     for (const end of this.#ends) {
-      if (end.isJudged) continue;
+      if (end.state !== 'open') continue;
       if (at - end.at < AT_ONCE) {
         this.#options.wakeAt(end.at + AT_ONCE);
         continue;
@@ -98,14 +106,12 @@ export class CutsElsewhere {
         ({ directory, at: other }) =>
           directory === end.directory && Math.abs(other - end.at) <= AT_ONCE,
       );
-      end.isJudged = true;
       const isOneCut = this.#isOneCut(together);
       if (isOneCut) this.#say(end, 'elsewhere');
+      else end.state = 'alone';
       end.onJudged(isOneCut ? 'elsewhere' : undefined, isOneCut ? together.length : 1);
     }
-    this.#ends = this.#ends.filter((end) => !this.#said.has(end));
   }
-  readonly #said = new WeakSet<End>();
 
   /**
    * A person who aborts a session aborts its subagents too, and a client deletes the sessions that it has aborted
@@ -121,7 +127,7 @@ export class CutsElsewhere {
   }
 
   #say(end: End, by: 'dispose' | 'elsewhere'): void {
-    this.#said.add(end);
+    end.state = 'cut';
     this.#options.emit({ note: 'session.interrupted', ...end.fields, by, health: end.health });
   }
 }

@@ -38,6 +38,16 @@ describe('a run that somebody else cut', () => {
     expect(said(w)).toHaveLength(3);
   });
 
+  test('is one of several also where they end one shortly after the other', () => {
+    const w = world().prompt('a').prompt('b').prompt('c');
+    for (const id of ['a', 'b', 'c']) aborted(w, id).advance(10);
+    w.advance(5 * SECOND);
+    expect(said(w)).toEqual(['a', 'b', 'c'].map((id) => [id, 'elsewhere', 'busy']));
+    // The dispose is told late. What was said stands.
+    dispose(w).advance(MINUTE);
+    expect(said(w)).toHaveLength(3);
+  });
+
   test('with its server is cut by that restart', () => {
     const w = world().prompt('a');
     w.tell({ kind: 'directory.disposed', directory: '/p', replaced: true });

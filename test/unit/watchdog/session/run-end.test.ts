@@ -184,6 +184,13 @@ describe('a run that was aborted', () => {
     expect(ended(w)[0]).not.toHaveProperty('together');
   });
 
+  it('is told also where an abort that a person asked for was answered long afterwards', () => {
+    const w = world().prompt('s');
+    w.tell({ kind: 'abort.requested', by: 'command', sessionID: 's' });
+    person(w, 's').advance(15 * SECOND).abortWithdrawn('s', 'withdrawn').advance(SECOND);
+    expect(outcomes(w)).toEqual([['s', 'aborted_elsewhere']]);
+  });
+
   it('by a person in a retry, of which opencode says nothing', () => {
     const w = world()
       .prompt('s')
@@ -195,7 +202,7 @@ describe('a run that was aborted', () => {
 
   it('with others of its directory, is said to be one of several', () => {
     const w = world().prompt('a').prompt('b').prompt('c');
-    for (const id of ['a', 'b', 'c']) person(w, id);
+    for (const id of ['a', 'b', 'c']) person(w, id).advance(10);
     expect(ended(w.advance(20 * SECOND))).toMatchObject(
       ['a', 'b', 'c'].map((sessionID) => ({
         sessionID,
