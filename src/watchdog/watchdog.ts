@@ -16,9 +16,8 @@ import { AnswerTimes } from './server/answer-times.js';
 import { Deferral } from './server/deferral.js';
 import { Drain } from './server/drain.js';
 import { ServerWatch } from './server/health.js';
-import type { Cut } from './session/crashes.js';
 import { type Detail, detail } from './session/detail.js';
-import { CRASHES, SessionWatch } from './session/reducer.js';
+import { SessionWatch } from './session/reducer.js';
 import type { Context } from './session/rule-context.js';
 import { fieldsOf, runFields, type Session, silenceOf } from './session/state.js';
 import { disposedFor, isLeft, isWedgedNow, nothingHelps } from './session/wedged.js';
@@ -71,10 +70,6 @@ export class Watchdog {
   #cut: Interrupted[] = [];
   /** Since when acts are paused, except those that people ask for. */
   #pausedAt: number | undefined;
-  /** The runs that a restart or an exit has cut, until the new server is healthy. */
-  #cutRuns: readonly Cut[] = [];
-  /** Whether one of those runs may have brought the server down. */
-  #wasCrash = false;
 
   constructor(options: WatchdogOptions) {
     // A copy of its own: only an observation changes it, so that a replay is exact.
@@ -272,8 +267,7 @@ export class Watchdog {
         this.#drain.processReplaced();
         this.#disposals.clear();
         this.#cut = this.#sessions.interrupted();
-        this.#cutRuns = this.#sessions.cut(this.#cut, 'exited', o.at);
-        this.#wasCrash = true;
+        this.#sessions.cut(this.#cut, 'exited', o.at);
         return;
       }
       case 'restart.done':
@@ -421,10 +415,7 @@ export class Watchdog {
    * end.
    */
   #continueCut(at: number): void {
-    if (this.#pausedAt !== undefined) return;
-    this.#sessions.continueCut(this.#cutRuns, this.#wasCrash, at);
-    this.#cutRuns = [];
-    this.#wasCrash = false;
+    if (this.#pausedAt === undefined) this.#sessions.crashes.resume(at);
   }
 
   #restartEnded(o: Extract<Observation, { kind: 'restart.done' | 'restart.failed' }>): void {
@@ -439,9 +430,7 @@ export class Watchdog {
     } else {
       this.#drain.processReplaced();
       // After an exit, its sessions were reported as interrupted when the exit happened.
-      const runs = this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
-      this.#cutRuns = [...this.#cutRuns, ...runs];
-      if (CRASHES.has(reason)) this.#wasCrash = true;
+      this.#sessions.cut(reason === 'exited' ? [] : this.#cut, reason, o.at);
     }
     if (o.kind === 'restart.done' && this.server.healthy) this.#continueCut(o.at);
     this.#cut = [];

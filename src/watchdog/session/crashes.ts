@@ -33,9 +33,6 @@ export interface Cut {
   at: number;
 }
 
-/** What ended a run that may go on. */
-type CutBy = 'crash' | 'restart' | 'dispose';
-
 interface Waiting extends Cut {
   /**
    * What the transcript must show before it goes on. `open`: that its last run has no end. `unused`: that nobody has
@@ -50,10 +47,10 @@ export class Crashes {
   /** In how many crashes in a row each session was at work. */
   #inARow = new Map<string, number>();
   readonly #quarantined = new Map<string, SessionFields>();
-  /** Runs that were cut, while the server is not back yet. */
+  /** Runs that were cut, while the server is not back yet, or acts are paused. */
   #cut: readonly Cut[] = [];
-  /** Those of them whose person wants them aborted. */
-  readonly #unwanted = new Set<string>();
+  /** One of those runs may have brought the server down. */
+  #wasCrash = false;
   /** Runs that will be told to go on, one after the other. */
   #queue: Waiting[] = [];
   #trial: { sessionID: string; since: number; began: boolean } | undefined;
@@ -113,7 +110,9 @@ export class Crashes {
   /** The end of the server has cut these runs. `wanted`: those of them that no person was having aborted. */
   cut(runs: readonly Cut[], wanted: readonly Cut[], isCrash: boolean): void {
     this.version += 1;
-    this.#cut = [...this.#cut, ...wanted];
+    const again = new Set(runs.map(({ session }) => session));
+    this.#cut = [...this.#cut.filter(({ session }) => !again.has(session)), ...wanted];
+    if (isCrash) this.#wasCrash = true;
     const trial = this.#trial;
     this.#trial = undefined;
     if (!isCrash) return;
@@ -125,22 +124,33 @@ export class Crashes {
     if (atWork.size > 0) this.#count([...atWork]);
   }
 
-  /** The server is healthy again, or a dispose is over: these runs go on. */
-  resume(cut: readonly Cut[], by: CutBy, at: number): void {
-    const healthy = cut.filter((each) => wasWell(each) && !this.#unwanted.has(each.session.id));
+  /** The server is healthy again, and acts are not paused: the runs that were cut go on. */
+  resume(at: number): void {
+    const cut = this.#cut.filter(wasWell).map((each): Waiting => ({ ...each, mustBe: 'unused' }));
+    const wasCrash = this.#wasCrash;
     this.#cut = [];
-    this.#unwanted.clear();
-    if (this.#context.policy.recover.afterRestart === 'none') {
+    this.#wasCrash = false;
+    if (!this.#isOn) {
       this.#queue = [];
       return;
     }
+    if (wasCrash) this.#enqueue(cut);
+    else for (const each of cut) this.#continue(each, 'restart', at);
+    this.review(at);
+  }
+
+  /** A dispose by the watchdog has cut these runs. They go on. */
+  disposed(cut: readonly Cut[], at: number): void {
+    if (!this.#isOn) return;
     // A dispose ends the message being written with an abort error (facts, section 12), so it looks like one that a
     // person has ended.
-    const mustBe = by === 'dispose' ? 'unfinished' : 'unused';
-    const waiting = healthy.map((each): Waiting => ({ ...each, mustBe }));
-    if (by === 'crash') this.#enqueue(waiting);
-    else for (const each of waiting) this.#continue(each, 'restart', at);
-    this.review(at);
+    for (const each of cut.filter(wasWell)) {
+      this.#continue({ ...each, mustBe: 'unfinished' }, 'restart', at);
+    }
+  }
+
+  get #isOn(): boolean {
+    return this.#context.policy.recover.afterRestart !== 'none';
   }
 
   restored(o: Extract<Observation, { kind: 'runs.restored' }>): void {
@@ -161,7 +171,7 @@ export class Crashes {
     if (found === undefined) return;
     // This holds even if the server was too busy to answer just now: its process is there.
     const isSame = o.pid !== undefined && o.pid === found.serverPid;
-    if (this.#context.policy.recover.afterRestart === 'none') return;
+    if (!this.#isOn) return;
     const restore = (run: RunAtWork): Waiting[] => {
       const session = this.#registry.enter(run.sessionID, o.at);
       if (session === undefined) return [];
@@ -192,7 +202,7 @@ export class Crashes {
 
   /** Tells the next run to go on, if it is its turn. */
   review(at: number): void {
-    if (this.#context.policy.recover.afterRestart === 'none') this.#leaveAll();
+    if (!this.#isOn) this.#leaveAll();
     const trial = this.#trial;
     if (trial !== undefined) {
       const doneAt = trial.since + (trial.began ? PROVEN_MS : UNTOLD_MS);
@@ -249,9 +259,7 @@ export class Crashes {
   /** A person wants the session aborted, so a run of it that was cut does not go on. */
   abortRequested(sessionID: string): void {
     this.#leaveQueue(sessionID);
-    const cut = this.#cut.filter(({ session }) => session.id !== sessionID);
-    if (cut.length < this.#cut.length) this.#unwanted.add(sessionID);
-    this.#cut = cut;
+    this.#cut = this.#cut.filter(({ session }) => session.id !== sessionID);
     this.version += 1;
   }
 
@@ -299,7 +307,7 @@ export class Crashes {
       const crashes = (this.#inARow.get(session.id) ?? 0) + 1;
       next.set(session.id, crashes);
       const isTooMany = recover.quarantineAfter > 0 && crashes >= recover.quarantineAfter;
-      if (recover.afterRestart === 'none' || !isTooMany) continue;
+      if (!this.#isOn || !isTooMany) continue;
       this.#quarantine(session, crashes);
     }
     this.#inARow = next;

@@ -35,7 +35,7 @@ import { Runs } from './runs.js';
 import { fieldsOf, heardFrom, type Run, type Session } from './state.js';
 
 /** Ends of the server that nobody ordered. One of the runs may have brought it down. */
-export const CRASHES: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive']);
+const CRASHES: ReadonlySet<RestartReason> = new Set(['exited', 'unresponsive']);
 /** Shortest time between two reports that there is no room for more sessions, ms. */
 const SAY_FULL_EVERY = 60_000;
 /** After a reconnect, a run that was quiet for this share of `stall.maxSilence` is inspected. */
@@ -243,7 +243,7 @@ export class SessionWatch {
       disposedUnder(this.#context, session, run, 'dispose');
       this.#runs.end(session, at);
     }
-    this.crashes.resume(cut, 'dispose', at);
+    this.crashes.disposed(cut, at);
   }
 
   observe(o: OfOneSession): void {
@@ -393,15 +393,8 @@ export class SessionWatch {
     }));
   }
 
-  /**
-   * The server process is gone, and every run with it.
-   * @returns the runs that may go on afterwards
-   */
-  cut(
-    interrupted: readonly Interrupted[],
-    restartReason: RestartReason,
-    at: number,
-  ): readonly Cut[] {
+  /** The server process is gone, and every run with it. */
+  cut(interrupted: readonly Interrupted[], restartReason: RestartReason, at: number): void {
     const healths = new Map(interrupted.map(({ sessionID, health }) => [sessionID, health]));
     const cut: Cut[] = [];
     /** Sessions that a person was having aborted. The end of the server does that, so they do not go on. */
@@ -432,12 +425,6 @@ export class SessionWatch {
     this.streamLost();
     const wanted = cut.filter(({ session }) => !unwanted.has(session));
     this.crashes.cut(cut, wanted, CRASHES.has(restartReason));
-    return wanted;
-  }
-
-  /** The new server is healthy. The runs that were cut go on, as far as `recover` allows it. */
-  continueCut(cut: readonly Cut[], isCrash: boolean, at: number): void {
-    this.crashes.resume(cut, isCrash ? 'crash' : 'restart', at);
   }
 
   /** The daemon did not run for `ms`, until now. */

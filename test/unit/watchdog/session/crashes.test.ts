@@ -88,6 +88,16 @@ describe('after a crash', () => {
     expect(continues(w)).toEqual(['a']);
   });
 
+  test('in a pause what a restart and then a crash have cut goes on when it ends', () => {
+    const w = atWork(world({ policy: on() }), 'a').tell({ kind: 'acts.paused' });
+    w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone().connected();
+    crash(atWork(w.advance(MINUTE), 'b'));
+    expect(continues(w)).toEqual([]);
+    w.tell({ kind: 'acts.resumed' });
+    goesOn(w, 'a').stepFinished('a').advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'b']);
+  });
+
   test('in a pause that ends while the server is down, they go on when it is back', () => {
     const w = atWork(world({ policy: on(), acts: false }), 'a').tell({ kind: 'acts.paused' });
     w.exits().tell({ kind: 'acts.resumed' }).advance(MINUTE);

@@ -187,7 +187,10 @@ describe('a run that was aborted', () => {
   it('is told also where an abort that a person asked for was answered long afterwards', () => {
     const w = world().prompt('s');
     w.tell({ kind: 'abort.requested', by: 'command', sessionID: 's' });
-    person(w, 's').advance(15 * SECOND).abortWithdrawn('s', 'withdrawn').advance(SECOND);
+    person(w, 's')
+      .advance(15 * SECOND)
+      .abortWithdrawn('s', 'withdrawn')
+      .advance(SECOND);
     expect(outcomes(w)).toEqual([['s', 'aborted_elsewhere']]);
   });
 
