@@ -53,7 +53,15 @@ export class Crashes {
   #wasCrash = false;
   /** Runs that will be told to go on, one after the other. */
   #queue: Waiting[] = [];
-  #trial: { sessionID: string; since: number; began: boolean } | undefined;
+  #trial:
+    | {
+        sessionID: string;
+        since: number;
+        began: boolean;
+        /** What waits again if the server dies before the run is seen; undefined if a person does not want it. */
+        waiting: Waiting | undefined;
+      }
+    | undefined;
   /**
    * Sessions that were told to go on, and of which only the executor can tell whether somebody has used them since the
    * cut.
@@ -83,7 +91,9 @@ export class Crashes {
         ? []
         : [{ session, run: session.run, waiting: false }],
     );
-    const cut = [...this.#cut.filter(wasWell), ...this.#queue];
+    const untold = this.#trial?.waiting;
+    const onTrial = untold === undefined || untold.session.run !== undefined ? [] : [untold];
+    const cut = [...this.#cut.filter(wasWell), ...onTrial, ...this.#queue];
     return [...active, ...cut.map(({ session, run }) => ({ session, run, waiting: true }))]
       .filter(({ session }) => session.info.parentID === undefined)
       .slice(0, MAX_AT_WORK)
@@ -115,6 +125,11 @@ export class Crashes {
     if (isCrash) this.#wasCrash = true;
     const trial = this.#trial;
     this.#trial = undefined;
+    // Its prompt may not have been sent: the server may have died while it was starting. The transcript will show it.
+    const untold = trial?.waiting;
+    if (untold !== undefined && !again.has(untold.session)) {
+      this.#queue.unshift({ ...untold, mustBe: 'open' });
+    }
     if (!isCrash) return;
     const atWork = new Set(runs.map(({ session }) => session));
     // The trial was seen to begin, and may have brought the server down before any event of it came.
@@ -216,7 +231,8 @@ export class Crashes {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       this.version += 1;
       if (!this.#continue(next, 'crash', at)) continue;
-      this.#trial = { sessionID: next.session.id, since: at, began: false };
+      const sessionID = next.session.id;
+      this.#trial = { sessionID, since: at, began: false, waiting: next };
       this.#context.wakeAt(at + UNTOLD_MS);
       return;
     }
@@ -259,6 +275,7 @@ export class Crashes {
   /** A person wants the session aborted, so a run of it that was cut does not go on. */
   abortRequested(sessionID: string): void {
     this.#leaveQueue(sessionID);
+    if (this.#trial?.sessionID === sessionID) this.#trial = { ...this.#trial, waiting: undefined };
     this.#cut = this.#cut.filter(({ session }) => session.id !== sessionID);
     this.version += 1;
   }

@@ -133,6 +133,21 @@ describe('after a crash', () => {
     expect(continues(down)).toEqual(['b']);
   });
 
+  test('a run whose turn came just before the next crash has its turn again, where nobody aborted it', () => {
+    const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
+    expect(w.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['a', 'b']);
+    crash(w.tell({ kind: 'continue.failed', sessionID: 'a', error: 'refused' }).advance(1));
+    expect(w.acts('continue').map(({ sessionID }) => sessionID)).toEqual(['a', 'b', 'b']);
+    expect(w.acts('continue').at(-1)).toMatchObject({ onlyIfOpen: true });
+    expect(quarantined(w)).toEqual([]);
+    const unwanted = crash(atWork(world({ policy: on() }), 'a'));
+    unwanted.tell({ kind: 'abort.requested', by: 'command', sessionID: 'a' });
+    expect(continues(crash(unwanted.abortWithdrawn('a', 'idle')))).toEqual(['a']);
+    // The run that was seen to begin is cut like any other.
+    const seen = crash(atWork(world({ policy: on({ quarantineAfter: 0 }) }), 'a'));
+    expect(continues(crash(goesOn(seen, 'a')))).toEqual(['a', 'a']);
+  });
+
   test('a session that somebody prompts while it waits for its turn is left to them', () => {
     const w = crash(atWork(world({ policy: on() }), 'a', 'b'));
     w.prompt('b');

@@ -161,6 +161,7 @@ describe('nobody is talked into', () => {
   test('what an exit cut is continued when the server is back by itself, and not at a later restart', () => {
     const w = world({ policy: on(), acts: false }).prompt().exits().advance(MINUTE).probeOk();
     expect(continues(w)).toMatchObject([{ sessionID: 's', count: 1 }]);
+    w.prompt().tell({ kind: 'continue.done', sessionID: 's' }).stepFinished().status('s', 'idle');
     w.exits().probeOk();
     expect(continues(w)).toHaveLength(1);
   });
