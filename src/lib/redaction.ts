@@ -140,6 +140,11 @@ export function maskSecrets(text: string): string {
   );
 }
 
+/** A text that is cut to `max` characters next: secrets are masked before, as half of one is not recognised any more. */
+export function maskedForCut(text: string, max: number): string {
+  return text.length > max ? maskSecrets(text.slice(0, MAX_SCRUBBED)) : text;
+}
+
 /** Whether a name is that of a secret: a key, a variable, an option (`--api-key`). */
 export function namesSecret(name: string): boolean {
   return SECRET_KEY.test(name);

@@ -1,4 +1,5 @@
 /** Prepares the end of a session's transcript for a person: last words, the current tool call, the last messages. */
+import { MAX_SCRUBBED, maskSecrets } from '../lib/redaction.js';
 import { bounded } from './http/errors.js';
 import type { Excerpt } from './server-api.js';
 
@@ -84,5 +85,7 @@ function inputText(input: unknown): string {
 }
 
 function endOf(text: string, characters: number): string {
-  return text.length <= characters ? text : `…${text.slice(-characters)}`;
+  if (text.length <= characters) return text;
+  // Half a secret, or one without the words before it, is not recognised any more.
+  return `…${maskSecrets(text.slice(-MAX_SCRUBBED)).slice(-characters)}`;
 }

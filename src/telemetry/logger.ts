@@ -3,7 +3,7 @@ import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { printableJson } from '../lib/printable.js';
-import { createRedactor, type Revealable } from '../lib/redaction.js';
+import { createRedactor, MAX_SCRUBBED, type Revealable } from '../lib/redaction.js';
 import { isAct, levelOf, messageOf } from './catalogue/catalogue.js';
 import type { EventFields, EventName, Level, LogFields } from './catalogue/events.js';
 import { projectOf } from './catalogue/session-name.js';
@@ -95,7 +95,8 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   function emit<E extends EventName>(event: E, fields: EventFields[E]): void {
     const time = clock.epoch();
     const level = levelOf(event, fields);
-    const msg = redactor.text(messageOf(event, fields, { dryRun, server }), MAX_OUTPUT_LINE);
+    const sentence = messageOf(event, withoutSecrets(fields), { dryRun, server });
+    const msg = redactor.text(sentence, MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
     // An event below the log's level does not count against the rate limit of the others.
     const shown = isShown(event, fields);
@@ -105,6 +106,13 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     // Apart from its bounds the redactor keeps the shape of its input, so the fields still have their types.
     const would = dryRun && isAct(event) ? { would: true } : {};
     notify({ event, level, time, msg, ...would, fields: safe } as unknown as TelemetryRecord);
+  }
+
+  /** A sentence may cut a text, such as a title, and half a secret is not recognised any more. */
+  function withoutSecrets<T extends object>(fields: T): T {
+    const texts = Object.entries(fields).filter(([, value]) => typeof value === 'string');
+    const safe = texts.map(([name, value]) => [name, redactor.text(value, MAX_SCRUBBED)]);
+    return { ...fields, ...Object.fromEntries(safe) };
   }
 
   function isShown<E extends EventName>(event: E, fields: EventFields[E]): boolean {

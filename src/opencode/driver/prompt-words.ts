@@ -1,4 +1,5 @@
 /** Builds the requests for a session and for a prompt, and checks them before anything is sent. Pure. */
+import { maskedForCut } from '../../lib/redaction.js';
 import { METADATA_KEY, type ModelRef, type PromptWish, type SessionWish } from '../driver-api.js';
 import { DriverError } from './error.js';
 import type { Owner } from './orphans.js';
@@ -48,9 +49,10 @@ export interface SessionWords {
 }
 
 export function sessionWish({ title, owner, ...words }: SessionWords): SessionWish {
+  const line = title.replace(/\s+/g, ' ').trim();
   return {
     ...words,
-    title: title.replace(/\s+/g, ' ').trim().slice(0, MAX_TITLE_CHARS),
+    title: maskedForCut(line, MAX_TITLE_CHARS).slice(0, MAX_TITLE_CHARS),
     ...(owner && { metadata: { [METADATA_KEY]: owner } }),
   };
 }

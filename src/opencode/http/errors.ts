@@ -1,4 +1,5 @@
 /** What can go wrong between us and opencode's HTTP API, with messages that tell the reader what to do next. */
+import { maskedForCut } from '../../lib/redaction.js';
 import type { ProbeFailure } from '../../watchdog/observation.js';
 
 export type OpencodeErrorKind =
@@ -82,7 +83,7 @@ export class OpencodeError extends Error {
 
 /** At most `max` characters, on one line. */
 export function bounded(text: string, max: number): string {
-  const line = text
+  const line = maskedForCut(text, max)
     .slice(0, max + 1)
     .replace(/\s+/g, ' ')
     .trim();

@@ -101,6 +101,19 @@ describe('a log line', () => {
     ]);
   });
 
+  it('masks a secret in a title before it cuts the title for the sentence', () => {
+    const password = 'fJ2mQ8vXc4Rz0LwTn6YbKd1HsPgUe3AoWi5Nx7VqMBE';
+    const { telemetry, lines } = captured({ secrets: [{ reveal: () => password }] });
+    const title = `The server asks us for ${password} at the login`;
+    telemetry.emit('session.failed', { sessionID: 'ses_x', title, error: 'no', attempts: 0 });
+    expect(lines()[0].msg).toBe(
+      'The run of session “The server asks us for [secret] at the login” failed: no.',
+    );
+    const key = `${'Try it in the staging shop with this new key: '}sk-${'k'.repeat(30)}`;
+    telemetry.emit('session.failed', { sessionID: 'ses_x', title: key, error: 'no', attempts: 0 });
+    expect(lines()[1].msg).toContain('this new key: [secret]” failed');
+  });
+
   it('has the server’s output to 8 KiB and other strings to 2 KiB', () => {
     const { telemetry, lines } = captured();
     const line = 'x'.repeat(20_000);

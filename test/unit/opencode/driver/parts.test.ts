@@ -2,12 +2,20 @@
 import { describe, expect, it } from 'vitest';
 import { asDriverError, DriverError, firstLine } from '../../../../src/opencode/driver/error.js';
 import { giveUpOn, type Retry } from '../../../../src/opencode/driver/give-up-policy.js';
+import { sessionWish } from '../../../../src/opencode/driver/prompt-words.js';
 import { newestRun, outcomeOf } from '../../../../src/opencode/driver/run-outcome.js';
 import { StreamedText } from '../../../../src/opencode/driver/streamed-text.js';
 import { type Message, renderTranscript } from '../../../../src/opencode/driver/transcript.js';
 import type { TextKind } from '../../../../src/opencode/driver-api.js';
 import { OpencodeError } from '../../../../src/opencode/http/errors.js';
 import { readMessage } from '../../../../src/opencode/v1/messages.js';
+
+it('a title that is made from a prompt holds no half of a secret', () => {
+  const title = `Log in to the staging shop with GITHUB_TOKEN=${'k'.repeat(40)} first`;
+  expect(sessionWish({ title }).title).toBe(
+    'Log in to the staging shop with GITHUB_TOKEN=[secret] first',
+  );
+});
 
 describe('patience', () => {
   const patience = { leftMs: 60_000, maxAttempts: 5 };

@@ -2,11 +2,20 @@
 import { describe, expect, it } from 'vitest';
 import { segment } from '../../../../src/opencode/api-client.js';
 import {
+  bounded,
   isNotFound,
   OpencodeError,
   probeFailure,
   withoutCredentials,
 } from '../../../../src/opencode/http/errors.js';
+
+describe('a text that is cut', () => {
+  it('shows no half of a secret', () => {
+    const text = `The gateway refuses us: sk-${'k'.repeat(40)}, says the log`;
+    expect(bounded(text, 36)).toBe('The gateway refuses us: [secret], s…');
+    expect(bounded(text, 200)).toBe(text);
+  });
+});
 
 describe('an error', () => {
   it('says what was tried, what came back and what to do', () => {

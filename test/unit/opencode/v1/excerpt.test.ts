@@ -73,3 +73,9 @@ it('is bounded in messages, text and arguments', () => {
   expect(first?.text).toMatch(/^….*THE END$/);
   expect(excerpt.tool?.input.length).toBeLessThanOrEqual(MAX_INPUT_CHARS);
 });
+
+it('shows no half of a secret where it leaves out the beginning', () => {
+  const words = `password=${'k'.repeat(40)} ${'x'.repeat(MAX_INPUT_CHARS - 20)}`;
+  const { lastWords } = read(user('x'), assistant([{ type: 'text', text: words }]));
+  expect(lastWords).toBe(`…password=[secret] ${'x'.repeat(MAX_INPUT_CHARS - 20)}`);
+});
