@@ -31,7 +31,7 @@ async function watch(spoil: (server: FakeOpencode) => void) {
   ends.push(() => server.stop());
   spoil(server);
   const seen: Observation[] = [];
-  const client = new OpencodeClient({ url: server.url, clock, timeoutMs: 2_000 });
+  const client = new OpencodeClient({ url: server.url, clock, timeoutMs: 120_000 });
   const monitor = new Monitor({
     client,
     clock,

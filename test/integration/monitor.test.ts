@@ -600,9 +600,7 @@ describe('an inspection', () => {
   });
 });
 
-it('a server that accepts and never answers the stream is asked again', {
-  timeout: 30_000,
-}, async () => {
+it('a server that accepts and never answers the stream is asked again', async () => {
   let streams = 0;
   const server = createServer((req, res) => {
     if (req.url === '/global/event') {

@@ -288,7 +288,10 @@ describe('the next daemon', () => {
     await first.dispose('leave');
     const next = new SpawnControl(habitat.options());
     const said: (number | undefined)[] = [];
-    const started = await next.start(habitat.signal, (each) => said.push(each));
+    const started = await next.start(habitat.signal, (each) => {
+      said.push(each);
+      writeFileSync(join(habitat.dir, 'go'), '');
+    });
     expect(said).toEqual([pid]);
     expect(started.pid).toBe(pid);
     expect(habitat.processes()).toEqual([pid]);

@@ -40,7 +40,7 @@ describe('a request', () => {
     ['breaks in the middle of JSON', { kind: 'network' }],
     ['speaks no HTTP', { kind: 'network' }],
     ['has a header beyond all measure', { kind: 'not_opencode' }],
-  ])('whose answer %s fails by its own name', { timeout: 20_000 }, async (name, expected) => {
+  ])('whose answer %s fails by its own name', async (name, expected) => {
     const error = await failure(open().json({ path: server.path(name) }));
     expect(error.name).toBe('OpencodeError');
     expect(error).toMatchObject(expected);

@@ -8,6 +8,7 @@
 import { type Clock, sleep } from '../../lib/clock.js';
 import { describeProcess } from '../identity/describe.js';
 import {
+  isAliveState,
   type ProcessRef,
   type ProcessStat,
   type ProcessTable,
@@ -141,14 +142,15 @@ class Family {
   }
 
   async count(): Promise<Pick<KillReport, 'killed' | 'survivors' | 'denied'>> {
-    const living = await this.alive();
-    const survivors = await Promise.all(
-      living.map(async (entry) => {
-        const info = await this.#options.table.read(entry.pid);
-        return info ? describeProcess(info) : `pid ${entry.pid} (${entry.name})`;
-      }),
-    );
-    const left = new Set(living.map(key));
+    const left = new Set<string>();
+    const survivors: string[] = [];
+    for (const entry of await this.alive()) {
+      const info = await this.#options.table.read(entry.pid);
+      // Gone since the list was made: a signal takes its time on a busy machine.
+      if (info === undefined || key(info) !== key(entry) || !isAliveState(info.state)) continue;
+      left.add(key(entry));
+      survivors.push(describeProcess(info));
+    }
     const killed = [...this.#members.values()]
       .filter((entry) => !left.has(key(entry)))
       .map(({ pid }) => pid);

@@ -11,10 +11,11 @@ import { isAlive, killAll, processesWithEnv } from '../../support/processes.js';
 /**
  * Serves `/global/health` on --port. What it does besides is in $FAKE, words of: `ignore-term`, `exit` (at once, with
  * words), `tool` (a child in its own session; its pid is at /tool), `tool-ignore-term`, `background` (a child that was
- * let go of), `slow` (listens after 500 ms), `noisy` (writes without end), `deaf` (listens, answers 500).
+ * let go of), `slow` (listens once its directory has a file `go`), `noisy` (writes without end), `deaf` (listens, answers 500).
  */
 const SERVER = `
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 const fake = (process.env.FAKE ?? '').split(' ');
 const port = Number(process.argv[process.argv.indexOf('--port') + 1]);
@@ -33,7 +34,7 @@ if (fake.includes('tool') || fake.includes('tool-ignore-term')) {
 if (fake.includes('background')) {
   tool = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { detached: true, stdio: 'ignore' });
 }
-if (fake.includes('slow')) await new Promise((resolve) => setTimeout(resolve, 500));
+while (fake.includes('slow') && !existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 20));
 if (fake.includes('noisy')) {
   const write = () => process.stdout.write(('x'.repeat(99) + '\\n').repeat(100), () => setImmediate(write));
   write();

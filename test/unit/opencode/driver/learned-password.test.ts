@@ -51,7 +51,7 @@ function register(): void {
   write(join(folder, 'opencode', 'service.json'), JSON.stringify(registration));
 }
 /** A registration is read once a second. */
-const seen = { timeout: 10_000, interval: 100 };
+const seen = { timeout: 120_000, interval: 100 };
 
 it.each(['service', 'auto'])(
   'one that OpenCode’s background service registers, in a command, with control %s',
