@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SdNotify } from '../../../src/daemon/sd-notify.js';
+import { waitFor } from '../../support/wait.js';
 
 const INSIDE = { NOTIFY_SOCKET: '/run/systemd/notify' };
 
@@ -59,7 +60,7 @@ describe('sd_notify', () => {
     notify.status('healthy');
     expect(messages).toHaveLength(1);
     release();
-    await expect.poll(() => messages.length).toBe(2);
+    await waitFor(() => messages.length === 2);
     release();
     await notify.settled();
     expect(messages[1]).toEqual(['WATCHDOG=1', 'STATUS=healthy']);
