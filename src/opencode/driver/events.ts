@@ -44,7 +44,8 @@ export type Listener = (event: SessionEvent) => void;
 export class SessionEvents {
   readonly #client: DriverApi;
   readonly #clock: Clock;
-  readonly #listeners = new Map<string, Listener>();
+  /** The runs that are followed, by session: a prompt may be queued behind another one of this driver. */
+  readonly #listeners = new Map<string, Set<Listener>>();
   /** Maps a subagent's session to that of its run. */
   readonly #parents = new BoundedMap<string, string>(MAX_SUBAGENTS);
   readonly #waiting = new Set<(open: boolean) => void>();
@@ -74,10 +75,12 @@ export class SessionEvents {
 
   /** The listener hears of its session until the returned function is called. */
   subscribe(sessionID: string, listener: Listener): () => void {
-    this.#listeners.set(sessionID, listener);
+    const listeners = this.#listeners.get(sessionID) ?? new Set();
+    this.#listeners.set(sessionID, listeners.add(listener));
     this.#open();
     return () => {
-      if (this.#listeners.get(sessionID) !== listener) return;
+      listeners.delete(listener);
+      if (listeners.size > 0 || this.#listeners.get(sessionID) !== listeners) return;
       this.#listeners.delete(sessionID);
       for (const [child, parent] of this.#parents) {
         if (parent === sessionID) this.#parents.delete(child);
@@ -222,8 +225,9 @@ export class SessionEvents {
     this.#isOpen = false;
     const gone = source?.close() ?? Promise.resolve();
     if (!wasOpen) return gone;
-    for (const [sessionID, listener] of this.#listeners) {
-      listener({ sessionID, directory: undefined, event: { kind: 'gap' } });
+    for (const [sessionID, listeners] of this.#listeners) {
+      const gap: SessionEvent = { sessionID, directory: undefined, event: { kind: 'gap' } };
+      for (const listener of listeners) listener(gap);
     }
     return gone;
   }
@@ -237,9 +241,11 @@ export class SessionEvents {
     if (frame === undefined) return;
     const { sessionID, parentID, directory } = frame;
     if (parentID !== undefined) this.#adopt(sessionID, parentID);
-    const listener = this.#listeners.get(this.#parents.get(sessionID) ?? sessionID);
-    if (!listener) return;
-    for (const event of frame.events()) listener({ sessionID, directory, event });
+    const listeners = this.#listeners.get(this.#parents.get(sessionID) ?? sessionID);
+    if (!listeners) return;
+    for (const event of frame.events()) {
+      for (const listener of listeners) listener({ sessionID, directory, event });
+    }
   }
 
   #adopt(child: string, parent: string): void {

@@ -234,6 +234,31 @@ describe('a prompt that is queued behind the run of somebody else', () => {
   });
 });
 
+it('a run is heard on while the same driver sends another prompt behind it', async () => {
+  const { server, mine, session, talk } = await start();
+  const told: string[] = [];
+  const onText = (text: string) => told.push(text);
+  const first = settled(mine.send(session, 'first', { timeoutMs: 600_000, onText }));
+  await prompted(server, 1);
+  const second = settled(mine.send(session, 'second', { timeoutMs: 600_000, queue: true }));
+  await prompted(server, 2);
+  talk.prompt(0);
+  talk.prompt(1);
+  talk.begins('msg_a1', 0);
+  talk.says('msg_a1', 'one');
+  server.ask('permission', session.id);
+  await waitFor(() => server.count(REPLY) === 1, { what: 'the answer' });
+  expect(told).toEqual(['one']);
+  talk.ends('msg_a1', 'one');
+  expect((await first).reply?.text).toBe('one');
+  talk.begins('msg_a2', 1);
+  server.ask('permission', session.id);
+  await waitFor(() => server.count(REPLY) === 2, { what: 'the second answer' });
+  talk.ends('msg_a2', 'two');
+  server.setStatus(session.id, { type: 'idle' });
+  expect((await second).reply?.text).toBe('two');
+});
+
 describe('a prompt of somebody who was quicker', () => {
   it('is found while our stream opens, and ours is not sent', async () => {
     const { server, mine, session, talk } = await start();
