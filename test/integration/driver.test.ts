@@ -818,6 +818,18 @@ describe('a person is asked while nobody hears it, and the run is answered no', 
     expect([...server.pending.values()].map(({ sessionID }) => sessionID)).toEqual([stranger.id]);
   });
 
+  it('because the stream died, and its connection does not say so', async () => {
+    const { server, driver, prompted } = await start();
+    const result = driver.prompt({ prompt: 'hello', timeoutMs: 600_000 });
+    const { id } = await prompted();
+    server.setStatus(id, { type: 'busy' });
+    await waitFor(() => server.count('GET /permission') > 0, { what: 'the list to be read' });
+    server.silenceStreams();
+    server.ask('permission', id);
+    await goesOn(server, id);
+    expect(await result).toMatchObject({ text: 'yes' });
+  });
+
   it('where there is no event stream at all', async () => {
     const { server, driver, notices, prompted } = await start({ globalEvent: false });
     const result = driver.prompt({ prompt: 'hello' });

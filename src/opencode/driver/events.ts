@@ -7,7 +7,7 @@
 import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { DriverApi, RunEvent, RunEventReader } from '../driver-api.js';
-import { EventConnection } from '../http/event-source.js';
+import { type ConnectionEnd, EventConnection } from '../http/event-source.js';
 import { saysNoSuchPath } from '../monitor/stream-path.js';
 
 const RECONNECT_MS = 500;
@@ -21,6 +21,13 @@ const RECHECK_MS = 60_000;
  * on an idle machine). Any other event proves that the stream works; without one, this time has to pass.
  */
 const SETTLE_MS = 250;
+
+/**
+ * A stream that sends nothing for this long is dead, whether its connection says so or not (a Wi-Fi that was left, a
+ * sleep): three heartbeats of OpenCode 2, and more of 1.x (facts, section 4). Servers whose heartbeat is slower or
+ * missing lose a moment of the stream to it.
+ */
+const SILENCE_MS = 45_000;
 
 /**
  * How long the stream stays open for the next run of a caller that makes one after the other: a new stream costs more.
@@ -62,6 +69,9 @@ export class SessionEvents {
   #isMissing = false;
   #retry: Timer | undefined;
   #settling: Timer | undefined;
+  #silence: Timer | undefined;
+  /** When the last bytes came, on the clock. */
+  #heardAt = 0;
 
   constructor(client: DriverApi, clock: Clock) {
     this.#client = client;
@@ -192,19 +202,33 @@ export class SessionEvents {
         }
         this.#read(text);
       },
+      onBytes: () => {
+        this.#heardAt = this.#clock.now();
+      },
       onEnd: (end) => {
-        if (source !== this.#source) return;
-        void this.#disconnect();
-        // One 503 is only a bad moment of the server or its proxy. 1.0.0 has no such stream (facts, section 4), and
-        // says so.
-        this.#isMissing = saysNoSuchPath(end);
-        if (this.#isMissing) this.#settle(false);
-        this.#retry = this.#clock.after(this.#isMissing ? RECHECK_MS : RECONNECT_MS, () => {
-          if (this.#isStarted && this.#source === undefined) this.#connect();
-        });
+        if (source === this.#source) this.#ended(end);
       },
     });
+    this.#heardAt = this.#clock.now();
+    this.#watchSilence();
     this.#source = source;
+  }
+
+  #ended(end: ConnectionEnd): void {
+    void this.#disconnect();
+    // One 503 is only a bad moment of the server or its proxy. 1.0.0 has no such stream (facts, section 4), and
+    // says so.
+    this.#isMissing = saysNoSuchPath(end);
+    if (this.#isMissing) this.#settle(false);
+    this.#retry = this.#clock.after(this.#isMissing ? RECHECK_MS : RECONNECT_MS, () => {
+      if (this.#isStarted && this.#source === undefined) this.#connect();
+    });
+  }
+
+  #watchSilence(): void {
+    const leftMs = this.#heardAt + SILENCE_MS - this.#clock.now();
+    if (leftMs <= 0) this.#ended({ why: 'failed', reason: 'it was silent' });
+    else this.#silence = this.#clock.after(leftMs, () => this.#watchSilence(), { unref: true });
   }
 
   #tells(): void {
@@ -219,6 +243,8 @@ export class SessionEvents {
     this.#retry = undefined;
     this.#settling?.cancel();
     this.#settling = undefined;
+    this.#silence?.cancel();
+    this.#silence = undefined;
     const source = this.#source;
     const wasOpen = this.#isOpen;
     this.#source = undefined;
