@@ -1,10 +1,11 @@
 /** Talks to the running daemon over its status endpoint, for the commands that read or steer it. */
 import { readFileSync } from 'node:fs';
-import { type IncomingMessage, type RequestOptions, request } from 'node:http';
+import { Agent } from 'undici';
 import { isLoopback, type Listen, parseListen } from '../config/listen.js';
 import type { LoadedConfig } from '../config/load.js';
 import { type ReadToken, readStatusToken } from '../config/status-token.js';
 import { lstatOf } from '../lib/file-stat.js';
+import { codeOf } from '../opencode/http/errors.js';
 import { findHolders } from '../process/table/port.js';
 import { EXIT, ExitError } from './shared.js';
 
@@ -36,8 +37,7 @@ export class NoTokenError extends ExitError {
 }
 
 export class DaemonClient {
-  readonly #listen: Exclude<Listen, { kind: 'off' }>;
-  readonly #target: Pick<RequestOptions, 'socketPath' | 'host' | 'port'>;
+  readonly #listen: Address;
   readonly #found: ReadToken;
   /** Kept, so that the owner of the socket is looked up only once. */
   #authorization: Promise<string | undefined> | undefined;
@@ -50,7 +50,6 @@ export class DaemonClient {
       throw new NoDaemonError(this.address, 'it has no status endpoint');
     }
     this.#listen = listen;
-    this.#target = targetOf(listen);
     this.#found = readStatusToken(config, process.env, process.cwd());
   }
 
@@ -76,10 +75,8 @@ export class DaemonClient {
     return this.#noToken(named, `${this.address} hides titles and messages without its token`);
   }
 
-  async #ask(method: string, path: string, timeoutMs: number): Promise<Answer> {
-    const response = await this.#send(method, path, timeoutMs, await this.#header());
-    const status = response.statusCode ?? 0;
-    const text = await readText(response);
+  async #ask(method: Method, path: string, timeoutMs: number): Promise<Answer> {
+    const { status, text } = await this.#send(method, path, timeoutMs, await this.#header());
     let body: unknown;
     try {
       body = JSON.parse(text);
@@ -123,7 +120,7 @@ export class DaemonClient {
       const stat = lstatOf(this.#listen.path);
       return stat === undefined ? [] : [stat.uid];
     }
-    const host = String(this.#target.host);
+    const host = hostToAsk(this.#listen);
     if (!isLoopback(host)) return [];
     const holders = await findHolders(host, this.#listen.port);
     return [...new Set(holders.flatMap(({ uid }) => (uid === undefined ? [] : [uid])))];
@@ -148,61 +145,64 @@ export class DaemonClient {
     );
   }
 
-  #send(
-    method: string,
+  async #send(
+    method: Method,
     path: string,
     timeoutMs: number,
     authorization: string | undefined,
-  ): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const outgoing = request(
-        {
-          ...this.#target,
-          method,
-          path,
-          // One connection for each request, because the command must not wait for an idle one to end.
-          agent: false,
-          headers: {
-            host: 'localhost',
-            'user-agent': 'opencode-watchdog',
-            ...(authorization === undefined ? {} : { authorization }),
-          },
-          signal: AbortSignal.timeout(timeoutMs),
+  ): Promise<{ status: number; text: string }> {
+    const { origin, connect } = targetOf(this.#listen);
+    // One connection for each request, because the command must not wait for an idle one to end.
+    const agent = new Agent({ connect, maxResponseSize: MAX_ANSWER_BYTES });
+    try {
+      const { statusCode, body } = await agent.request({
+        origin,
+        method,
+        path,
+        headers: {
+          host: 'localhost',
+          'user-agent': 'opencode-watchdog',
+          ...(authorization === undefined ? {} : { authorization }),
         },
-        resolve,
-      );
-      outgoing.on('error', (error) => reject(new NoDaemonError(this.address, wordsOf(error))));
-      outgoing.end();
-    });
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      return { status: statusCode, text: await body.text() };
+    } catch (error) {
+      if (codeOf(error) === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') {
+        throw new ExitError(EXIT.failed, 'the answer is too large');
+      }
+      throw new NoDaemonError(this.address, wordsOf(error));
+    } finally {
+      await agent.destroy();
+    }
   }
 }
 
-function targetOf(listen: Exclude<Listen, { kind: 'off' }>) {
-  if (listen.kind === 'unix') return { socketPath: listen.path };
-  // A daemon that listens on every address is reached on our loopback address.
-  const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[listen.host] ?? listen.host;
-  return { host, port: listen.port };
-}
+type Method = 'GET' | 'POST';
+type Address = Exclude<Listen, { kind: 'off' }>;
 
-async function readText(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response) {
-    const bytes = Buffer.from(chunk as Uint8Array);
-    size += bytes.length;
-    if (size > MAX_ANSWER_BYTES) throw new ExitError(EXIT.failed, 'the answer is too large');
-    chunks.push(bytes);
+function targetOf(listen: Address): { origin: string; connect: { socketPath?: string } } {
+  if (listen.kind === 'unix') {
+    return { origin: 'http://localhost', connect: { socketPath: listen.path } };
   }
-  return Buffer.concat(chunks).toString('utf8');
+  const host = hostToAsk(listen);
+  const name = host.includes(':') ? `[${host}]` : host;
+  return { origin: `http://${name}:${listen.port}`, connect: {} };
 }
 
-function wordsOf(error: Error): string {
-  const code = 'code' in error ? error.code : undefined;
+/** A daemon that listens on every address is reached on our loopback address. */
+function hostToAsk({ host }: Extract<Address, { kind: 'tcp' }>): string {
+  return { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+}
+
+function wordsOf(error: unknown): string {
+  const code = codeOf(error);
   if (code === 'ECONNREFUSED') return 'nobody listens there';
   if (code === 'ENOENT') return 'the socket is not there';
   if (code === 'EACCES') return 'this user may not open the socket';
-  if (error.name === 'TimeoutError' || error.name === 'AbortError') return 'it does not answer';
-  return error.message;
+  if (code === 'UND_ERR_CONNECT_TIMEOUT') return 'it does not answer';
+  if (!(error instanceof Error)) return String(error);
+  return error.name === 'TimeoutError' ? 'it does not answer' : error.message;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
