@@ -180,6 +180,26 @@ it('is restarted alone where it is the service of another build than the configu
   expect(isAlive(release.pid)).toBe(true);
 });
 
+it('comes back with the password that it had printed, where the watchdog was given that', async () => {
+  const words = ['serve', '--port', String(home.port)];
+  const server = spawn(home.program, words, { env: home.env(), cwd: home.directory });
+  let printed = '';
+  server.stdout.setEncoding('utf8').on('data', (text: string) => {
+    printed += text;
+  });
+  const password = await waitFor(() => /^server password (.+)\n/m.exec(printed)?.[1], {
+    what: 'the password',
+  });
+  const file = join(home.dir, 'config.yaml');
+  writeFileSync(file, `server: { url: "${home.url}", directory: "${home.directory}" }\n`);
+  const env = home.env({ OPENCODE_PASSWORD: password });
+  const restart = await runCli(['restart', '--config', file], { env });
+  expect(restart.code, restart.err).toBe(0);
+  const info = await askOpencode2(home.url, password)('/api/info');
+  expect(info).toMatchObject({ status: 200, json: { pid: expect.any(Number) } });
+  expect(info.json).not.toMatchObject({ pid: server.pid });
+});
+
 /** A 1.x server with only the routes that are used before it is replaced. */
 const ONE = `#!/usr/bin/env node
 const { createServer } = require('node:http');

@@ -80,6 +80,24 @@ describe('adopt', () => {
     await control.dispose('stop');
   });
 
+  test.each([
+    ['gets the one that the watchdog knows', {}, { OPENCODE_PASSWORD: 'known' }],
+    ['keeps its own', { OPENCODE_SERVER_PASSWORD: 'own' }, { OPENCODE_SERVER_PASSWORD: 'own' }],
+    ['keeps its own', { OPENCODE_PASSWORD: 'own' }, { OPENCODE_PASSWORD: 'own' }],
+  ])(
+    'the successor of a server without a password in its environment %s: %j',
+    async (_, has, gets) => {
+      await foreign('', [], has);
+      const control = new AdoptControl(habitat.options({ password: 'known', username: 'me' }));
+      await control.attach(habitat.signal);
+      await control.restart(habitat.signal);
+      const { env } = await habitat.ask();
+      const passwords = Object.entries(env).filter(([name]) => name.endsWith('PASSWORD'));
+      expect(Object.fromEntries(passwords)).toEqual(gets);
+      await control.dispose('stop');
+    },
+  );
+
   test('what cannot be read any more is said', async () => {
     const before = await foreign();
     const control = new AdoptControl(habitat.options());

@@ -94,7 +94,7 @@ export function readLaunchSpec(
   if (cwd === undefined) missing.push(`its working directory (now: ${fallback.cwd})`);
   const environ = environOf(process.pid);
   if (environ === undefined) missing.push("its environment (now: the daemon's own)");
-  const env = environ ?? fallback.env;
+  const env = environ ? withPassword(environ, fallback.env) : fallback.env;
   if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
   const argv = process.command.length > 0 ? withPort(runnable(process, env), url) : fallback.argv;
   const { user } = fallback;
@@ -106,6 +106,18 @@ export function readLaunchSpec(
     ...(user && { user }),
   } as const;
   return { spec, missing };
+}
+
+/**
+ * An OpenCode 2 without a password in its environment made one up and printed it. Its successor would make up another,
+ * which nobody knows, so it gets the watchdog's. 1.x does not know this variable.
+ */
+function withPassword(
+  environ: NodeJS.ProcessEnv,
+  { OPENCODE_PASSWORD }: NodeJS.ProcessEnv,
+): NodeJS.ProcessEnv {
+  const hasOne = environ.OPENCODE_PASSWORD || environ.OPENCODE_SERVER_PASSWORD;
+  return hasOne || !OPENCODE_PASSWORD ? environ : { ...environ, OPENCODE_PASSWORD };
 }
 
 /** argv[0] if it can still be found, else the executable that really ran, because argv[0] may be any name. */
