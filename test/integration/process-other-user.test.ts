@@ -106,6 +106,16 @@ describe.skipIf(!isRoot)(`a daemon that runs as root${needsRoot}`, () => {
     expect(habitat.processes()).toEqual([]);
   });
 
+  test('starts its own opencode again as itself, whoever server.user is', async () => {
+    const pid = await opencodeOf();
+    const adopt = new AdoptControl(habitat.options({ user: NOBODY }));
+    expect(await adopt.attach(habitat.signal)).toMatchObject({ pid });
+    const restarted = await adopt.restart(habitat.signal);
+    expect(uidOf(restarted.pid!)).toBe(0);
+    await adopt.dispose('stop');
+    expect(habitat.processes()).toEqual([]);
+  });
+
   test('spawns as server.user, with that user’s home and none of root’s groups', async () => {
     const options = habitat.options({ user: NOBODY });
     const env = { ...options.env, HOME: '/root', XDG_DATA_HOME: '/root/data', SUDO_USER: 'x' };

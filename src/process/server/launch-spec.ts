@@ -85,19 +85,20 @@ export interface ReadLaunchSpec {
  * process that was started without a port has chosen one, and its successor might choose another: it gets the URL's.
  */
 export function readLaunchSpec(
-  process: ProcessInfo,
+  server: ProcessInfo,
   fallback: LaunchSpec,
   url: string,
 ): ReadLaunchSpec {
   const missing: string[] = [];
-  const cwd = existing(procLink(`/proc/${process.pid}/cwd`));
+  const cwd = existing(procLink(`/proc/${server.pid}/cwd`));
   if (cwd === undefined) missing.push(`its working directory (now: ${fallback.cwd})`);
-  const environ = environOf(process.pid);
+  const environ = environOf(server.pid);
   if (environ === undefined) missing.push("its environment (now: the daemon's own)");
   const env = environ ? withPassword(environ, fallback.env) : fallback.env;
-  if (process.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
-  const argv = process.command.length > 0 ? withPort(runnable(process, env), url) : fallback.argv;
-  const { user } = fallback;
+  if (server.command.length === 0) missing.push(`its command (now: ${fallback.argv.join(' ')})`);
+  const argv = server.command.length > 0 ? withPort(runnable(server, env), url) : fallback.argv;
+  // `server.user` is for that user's server: root's own would lack the rights to its environment and directory.
+  const user = server.uid === process.geteuid?.() ? undefined : fallback.user;
   const spec = {
     argv,
     cwd: cwd ?? fallback.cwd,
