@@ -98,13 +98,13 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     const sentence = messageOf(event, withoutSecrets(fields), { dryRun, server });
     const msg = redactor.text(sentence, MAX_OUTPUT_LINE);
     const safe = safeFields(event, fields, time);
+    const would = dryRun && isAct(event) ? { would: true } : {};
     // An event below the log's level does not count against the rate limit of the others.
     const shown = isShown(event, fields);
     if (log.isLevelEnabled(level) && shown && mayWrite(event, msg, fields)) {
-      log[level]({ time: new Date(time).toISOString(), event, msg, server, ...safe });
+      log[level]({ time: new Date(time).toISOString(), event, msg, server, ...would, ...safe });
     }
     // Apart from its bounds the redactor keeps the shape of its input, so the fields still have their types.
-    const would = dryRun && isAct(event) ? { would: true } : {};
     notify({ event, level, time, msg, ...would, fields: safe } as unknown as TelemetryRecord);
   }
 

@@ -1,5 +1,6 @@
 /** What happened in a part of the log: runs, incidents, restarts, outages, and what waits for a person at its end. */
 import { defined } from '../../lib/defined.js';
+import { EVENT_NAMES, isAct } from '../../telemetry/catalogue/catalogue.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { recordOf } from '../../telemetry/log-line.js';
 import { type Incident, Incidents } from '../incidents.js';
@@ -55,8 +56,8 @@ export interface Report {
   lines: number;
   /** Starts of the daemon. */
   starts: number;
-  /** The daemon did nothing: the report says what it would have done. */
-  dryRun: boolean;
+  /** The daemon did nothing, or nothing for a part of the time: the report says what it would have done. */
+  dryRun: boolean | 'partly';
   runs: RunEnd[];
   incidents: (Incident & { session?: SessionName })[];
   restarts: Restart[];
@@ -66,6 +67,8 @@ export interface Report {
   /** Actions that people asked for. */
   asked: { time: string; says: string }[];
 }
+
+const ACTS: ReadonlySet<string> = new Set(EVENT_NAMES.filter(isAct));
 
 /** @param lines oldest first */
 export function collect(lines: readonly LogLine[], from: number, until: number): Report {
@@ -90,19 +93,21 @@ class Collector {
   readonly #waiting = new Map<string, Waiting>();
   #lines = 0;
   #starts = 0;
-  #dryRun = false;
+  /** Of the daemon that wrote the line; undefined while its lines do not say. */
+  #dryRun: boolean | undefined;
+  readonly #modes = new Set<boolean>();
   /** The log has `session.ended`, so the ends of runs need not be derived from other events. */
   #saysEnds = false;
 
   take(line: LogLine, counts: boolean): void {
-    const { event, fields, time, msg, server, would } = line;
+    const { event, fields, time, msg, server } = line;
     this.#sessions.take(fields);
     if (counts) {
       this.#lines += 1;
       if (server !== undefined) this.#servers.add(server);
     }
     if (event === 'daemon.started') this.#started(line, counts);
-    if (would) this.#dryRun = true;
+    this.#takeMode(line, counts);
     this.#incidents.take(recordOf(line));
     this.#takeWaiting(line);
     this.#takeOutage(line);
@@ -170,7 +175,7 @@ class Collector {
       servers: [...this.#servers],
       lines: this.#lines,
       starts: this.#starts,
-      dryRun: this.#dryRun,
+      dryRun: this.#modes.size === 2 ? 'partly' : this.#modes.has(true),
       runs: this.#runs,
       incidents,
       restarts: this.#restarts,
@@ -181,16 +186,23 @@ class Collector {
     };
   }
 
-  #started({ time, fields }: LogLine, counts: boolean): void {
+  #started({ time }: LogLine, counts: boolean): void {
     if (counts) this.#starts += 1;
-    const { config } = fields;
-    if (typeof config === 'object' && config !== null && 'dryRun' in config) {
-      this.#dryRun = config.dryRun === true;
-    }
     this.#incidents.endUnwatched(time);
     for (const outage of this.#outages) outage.endedAt ??= iso(time);
     // The new daemon logs again what still waits, except the quarantines, which it remembers.
     this.#forget('');
+  }
+
+  /** The history leaves the configuration out of `daemon.started`: there, the acts alone say what the daemon was. */
+  #takeMode({ event, fields, would }: LogLine, counts: boolean): void {
+    const { config, because } = fields;
+    if (event === 'daemon.started') {
+      const says = typeof config === 'object' && config !== null && 'dryRun' in config;
+      this.#dryRun = says ? config.dryRun === true : undefined;
+    } else if (would || (event === 'act.skipped' && because === 'dryRun')) this.#dryRun = true;
+    else if (ACTS.has(event)) this.#dryRun ??= false;
+    if (counts && this.#dryRun !== undefined) this.#modes.add(this.#dryRun);
   }
 
   #ended({ time, fields }: LogLine, outcome: string): void {

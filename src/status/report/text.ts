@@ -108,7 +108,10 @@ function headOf({ from, until, servers, starts, dryRun, lines }: Report): string
   return [
     `${dateOf(from)} ${hourOf(from)} to ${dateOf(until)} ${hourOf(until)} (${length})${where}${restarted}`,
     ...(lines === 0 ? ['Nothing is known of that time: did the daemon run?'] : []),
-    ...(dryRun ? ['A dry run: of the acts below, nothing was done.'] : []),
+    ...(dryRun === true ? ['A dry run: of the acts below, nothing was done.'] : []),
+    ...(dryRun === 'partly'
+      ? ['A dry run for a part of the time: of the acts of that part, nothing was done.']
+      : []),
   ];
 }
 

@@ -9,7 +9,8 @@ Generated from \`src/telemetry/catalogue/catalogue.ts\` by \`npm run docs\`; do 
 The log is NDJSON on stdout, one object a line: \`level\` (a word), \`time\` (ISO 8601, UTC), \`event\` (below), \`msg\` (one
 plain sentence), \`server\` (the URL), then the event's fields. On a terminal it is readable instead; \`log.format\` forces
 one. Units are in the name (\`...Ms\`, \`...Bytes\`). Every \`session.*\` event about one session has \`sessionID\`, and where
-known \`directory\`, \`project\` (its last part), \`title\` and \`parentID\`; its sentence says title and project, or the id's end. A field that is not known is left out. Passwords and tokens are replaced by
+known \`directory\`, \`project\` (its last part), \`title\` and \`parentID\`; its sentence says title and project, or the id's end. A field that is not known is left out. A dry run's
+lines about acts have \`would\`: true, and nothing of them was done. Passwords and tokens are replaced by
 \`[secret]\`; long strings and lists are cut, and say so.
 `;
 

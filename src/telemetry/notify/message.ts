@@ -95,8 +95,9 @@ export function messageFor(format: WebhookFormat, digest: Digest): Record<string
 }
 
 /** One event in the form for programs: the log's fields, flat. */
-export function eventJson({ event, level, time, msg, fields }: TelemetryRecord): object {
-  return { ...fields, event, level, time: new Date(time).toISOString(), msg };
+export function eventJson({ event, level, time, msg, would, fields }: TelemetryRecord): object {
+  const head = { event, level, time: new Date(time).toISOString(), msg };
+  return { ...fields, ...head, ...(would && { would }) };
 }
 
 function textOf(digest: Digest): string {

@@ -43,3 +43,10 @@ it('a message of many events begins with the urgent ones', () => {
   expect([first, second]).toEqual(['🔴 it is wedged', '🟢 end 0']);
   expect(others.at(-1)).toBe('… and 3 more');
 });
+
+it('an event for programs says that it is an act of a dry run', () => {
+  const act = { event: 'server.restarting', level: 'warn', time: 0, msg: 'Would', would: true };
+  const records = [{ ...act, fields: {} } as never];
+  const { events } = messageFor('json', { records, more: 0, server: 'http://localhost:4096' });
+  expect(events).toMatchObject([{ event: 'server.restarting', would: true }]);
+});

@@ -9,7 +9,9 @@ import {
   incidentLines,
 } from '../../../../src/status/report/one-incident.js';
 import { textReport } from '../../../../src/status/report/text.js';
+import type { EventFields } from '../../../../src/telemetry/catalogue/events.js';
 import { parseLogLine } from '../../../../src/telemetry/log-line.js';
+import { captured, NOW } from '../../telemetry/fixtures.js';
 
 const START = Date.parse('2026-11-28T22:00:00Z');
 const build = {
@@ -160,6 +162,24 @@ describe('the report of a night', () => {
     expect(textReport(reported(dry), 120)).toContain(
       'A dry run: of the acts below, nothing was done.',
     );
+  });
+
+  it('tells no act of a dry run as one that was done', () => {
+    const { telemetry, written } = captured({ dryRun: true });
+    const cut = { reason: 'unresponsive', detail: '', interrupted: [docs.sessionID], restarts: 1 };
+    telemetry.emit('server.restarting', cut as EventFields['server.restarting']);
+    telemetry.emit('act.skipped', { act: 'restart', because: 'dryRun' });
+    expect(JSON.parse(written[0] ?? '')).toMatchObject({ would: true });
+    const found = collect(parsed(written), NOW, NOW);
+    expect(found).toMatchObject({ restarts: [], dryRun: true });
+  });
+
+  it('of a time with a dry run and with real acts, it says that', () => {
+    const [first = '', ...rest] = night();
+    const dry = first.replace('"dryRun":false', '"dryRun":true');
+    const found = reported([dry, ...rest.slice(0, 8), first, ...rest.slice(8)]);
+    expect(found.dryRun).toBe('partly');
+    expect(textReport(found, 120)).toContain('A dry run for a part of the time:');
   });
 
   it('of a time of which nothing is known, it says so', () => {
