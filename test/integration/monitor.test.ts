@@ -199,6 +199,20 @@ describe('after a start', () => {
     expect(server.requests.some(({ query }) => query.directory === '/old')).toBe(false);
   });
 
+  it('a session that hangs in another directory is found where the stream was lost before it was listed', async () => {
+    const server = await startFakeOpencode();
+    ends.push(() => server.stop());
+    const old = Date.now() - 30 * 60_000;
+    const hung = { status: { type: 'busy' }, time: { created: old, updated: old } } as const;
+    server.addSession({ directory: '/other', ...hung });
+    const listed = server.fault('GET /session', { hang: true });
+    const watch = new Watch(server.url, { timeoutMs: 60_000 });
+    await waitFor(() => watch.monitor.streamConnected && server.count('GET /session') > 0);
+    listed();
+    server.endStreams();
+    await watch.until('status.polled', ({ directory }) => directory === '/other');
+  });
+
   describe('that begins in a new directory while nothing is heard is found', () => {
     const quiet = { pollInterval: 100, heartbeatTimeout: 300 };
     const hang = (server: FakeOpencode) => {

@@ -273,7 +273,8 @@ export class Monitor {
     // With a stream, its reconnect would show that there is a new process.
     if (this.#isStreamless && this.#wasDown) this.#serverWasReplaced();
     const mustList = this.#isStreamless || this.#resync.needsAttach;
-    if (mustList && this.#relists.passes('')) this.#resync.relist();
+    const canList = mustList && this.#resync.canRelist;
+    if (canList && this.#relists.passes('')) this.#resync.relist();
   }
 
   /** Reports, at most once a minute, how much could not be read, so that a change of opencode's formats is noticed. */
@@ -322,7 +323,7 @@ export class Monitor {
         if (this.#wasDown) this.#serverWasReplaced();
         // Runs may have begun in directories that we do not know while we did not hear all of them.
         else if (ofAllDirectories && this.#deafSince !== undefined) {
-          this.#resync.forget(this.#deafSince);
+          this.#resync.missed(this.#deafSince);
         }
         if (ofAllDirectories) this.#deafSince = undefined;
         else this.#deaf();

@@ -91,14 +91,21 @@ export class Resync {
     await Promise.all(this.#work);
   }
 
-  /**
-   * Makes the next run attach again: it lists sessions that were updated recently, or since we last heard the events of
-   * every directory (`since`, epoch ms).
-   */
-  forget(since?: number): void {
+  /** For a new server process: the next run attaches again, and lists the sessions that were updated recently. */
+  forget(): void {
     this.#attached = false;
-    this.#since = since;
+    this.#since = undefined;
     this.#listedAt = undefined;
+  }
+
+  /**
+   * Makes the next run attach again: it lists the sessions that were updated since we last heard the events of every
+   * directory (`since`, epoch ms). If it has to attach anyway, that goes further back.
+   */
+  missed(since: number): void {
+    if (!this.#attached) return;
+    this.forget();
+    this.#since = since;
   }
 
   /** The stream is gone, so the current run has no purpose any more. */
@@ -119,13 +126,18 @@ export class Resync {
     return this.#track(all);
   }
 
+  /** Whether `relist` would do something. */
+  get canRelist(): boolean {
+    return this.#life !== undefined && !this.#run && !this.#listing;
+  }
+
   /**
    * Finds directories where sessions were updated since the last list: without an event stream nothing else shows them.
    * Never twice at a time, and not during a run.
    */
   relist(): void {
     const signal = this.#life?.signal;
-    if (!signal || this.#run || this.#listing) return;
+    if (!signal || !this.canRelist) return;
     if (this.#listedAt !== undefined) this.#since = this.#listedAt - LIST_MARGIN_MS;
     this.#listing = this.#track(this.#attach(signal)).finally(() => {
       this.#listing = undefined;
