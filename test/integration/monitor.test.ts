@@ -543,9 +543,14 @@ describe('the server', () => {
     await watch.until('probe.failed', ({ failure }) => failure === 'refused');
     const second = await startFakeOpencode({ port, version: '1.19.0' });
     ends.push(() => second.stop());
+    // Polled, this directory would get an instance for nothing.
+    const hourAgo = Date.now() - 3_600_000;
+    second.addSession({ directory: '/other', time: { created: hourAgo, updated: hourAgo } });
+    const from = watch.seen.length;
     await watch.until('directory.disposed', ({ directory }) => directory === '/other');
     await watch.until('probe.ok', ({ version }) => version === '1.19.0');
-    await waitFor(() => watch.monitor.liveDirectories.length === 1);
+    await watch.until('stream.resynced', undefined, from);
+    expect(watch.monitor.liveDirectories).toEqual(['/fake/project']);
     expect(second.requests.some(({ query }) => query.directory === '/other')).toBe(false);
   });
 
@@ -560,6 +565,19 @@ describe('the server', () => {
     expect(watch.seen.length).toBe(seen);
     watch.monitor.resume();
     await watch.until('stream.resynced', undefined, seen);
+  });
+
+  it('that was restarted is asked only about directories where something happened since', async () => {
+    const { server, watch } = await start();
+    await watch.until('stream.resynced');
+    await watch.monitor.pause();
+    const hourAgo = Date.now() - 3_600_000;
+    server.addSession({ directory: '/other', time: { created: hourAgo, updated: hourAgo } });
+    server.addSession({ directory: '/new' });
+    const from = watch.seen.length;
+    watch.monitor.resume();
+    await watch.until('stream.resynced', undefined, from);
+    expect(watch.monitor.liveDirectories).toEqual(['/fake/project', '/new']);
   });
 });
 

@@ -45,6 +45,11 @@ export const MAX_INSPECTIONS = 16;
 
 /** A session may be updated before we notice that the stream is dead, so the missed time begins this much earlier. */
 const DEAF_MARGIN_MS = 60_000;
+/**
+ * Where nobody listened for a while, the server may still be the old one, behind a tunnel that was closed. A run that is
+ * not judged yet may have been silent for this long before (the default of `stall.maxSilence`).
+ */
+const SILENT_BEFORE_MS = 10 * 60_000;
 
 export interface MonitorOptions {
   client: ServerApi;
@@ -198,7 +203,7 @@ export class Monitor {
   resume({ fresh = true }: { fresh?: boolean } = {}): void {
     if (this.#control) return;
     this.#control = sharedAbort();
-    if (fresh) this.#forget();
+    if (fresh) this.#forget(this.#deafSince);
     this.#streamlessSince = this.#options.clock.now();
     this.#isStreamless = false;
     this.#resync.start();
@@ -474,13 +479,13 @@ export class Monitor {
   /** The server was restarted, and not by us. The runs in the directories that we drop are gone. */
   #serverWasReplaced(): void {
     const dropped = this.#directories.all();
-    this.#forget();
+    this.#forget(this.#deafSince && this.#deafSince - SILENT_BEFORE_MS);
     this.#disposed(dropped, true);
   }
 
-  #forget(): void {
+  /** `since`: when the old process was heard last (epoch ms), if it ever was. */
+  #forget(since: number | undefined): void {
     this.#wasDown = false;
-    this.#deafSince = undefined;
     this.#options.client.forgetVersion();
     this.#directories.reset();
     this.#requests.reset();
@@ -488,6 +493,6 @@ export class Monitor {
     this.#unread.clear();
     this.#toInspect.clear();
     this.#reader.forget();
-    this.#resync.forget();
+    this.#resync.forget(since);
   }
 }

@@ -91,10 +91,13 @@ export class Resync {
     await Promise.all(this.#work);
   }
 
-  /** For a new server process: the next run attaches again, and lists the sessions that were updated recently. */
-  forget(): void {
+  /**
+   * For a new server process: the next run attaches again, and lists the sessions that were updated recently, or since
+   * the old process was heard last (`since`, epoch ms): what is older does not run in the new one.
+   */
+  forget(since?: number): void {
     this.#attached = false;
-    this.#since = undefined;
+    this.#since = since;
     this.#listedAt = undefined;
   }
 
@@ -103,9 +106,7 @@ export class Resync {
    * directory (`since`, epoch ms). If it has to attach anyway, that goes further back.
    */
   missed(since: number): void {
-    if (!this.#attached) return;
-    this.forget();
-    this.#since = since;
+    if (this.#attached) this.forget(since);
   }
 
   /** The stream is gone, so the current run has no purpose any more. */
