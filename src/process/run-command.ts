@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../lib/clock.js';
 import type { ServerUser } from './identity/user.js';
+import { whyNoDirectory } from './server/launch.js';
 import { Lines } from './server/lines.js';
 import { KEPT_LINES, MAX_LINE_BYTES } from './server/output.js';
 import { killTree } from './signal/kill-tree.js';
@@ -43,6 +44,8 @@ export async function runCommand(
   const { clock, timeoutMs, signal } = options;
   const [program = '', ...args] = argv;
   const lastLines: string[] = [];
+  const unusable = whyNoDirectory(options.cwd);
+  if (unusable !== undefined) return { kind: 'not-started', why: unusable, lastLines };
   let shown = 0;
   const child = spawn(program, args, {
     cwd: options.cwd,

@@ -324,6 +324,15 @@ describe('command', () => {
     expect(error.message).toContain('ENOENT');
   });
 
+  test('a working directory that does not exist is named, and not the command', async () => {
+    const directory = join(habitat.dir, 'gone');
+    const error = await failure(control('exit 0', { directory }).start(habitat.signal));
+    expect(error.message).toContain(
+      `could not be started: its working directory ${directory} cannot be used (it does not exist): set server.directory`,
+    );
+    expect(error.message).not.toContain('ENOENT');
+  });
+
   test('a daemon that stops ends its command', async () => {
     const stop = new AbortController();
     const start = control('sleep 1000').start(stop.signal);

@@ -46,13 +46,9 @@ export interface LaunchOptions {
 export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<Launched> {
   const [program, ...args] = spec.argv;
   if (!program) throw new ControlError('server.command is empty', { serverAlive: false });
-  // spawn(2) also gives ENOENT for a missing directory, and Node then blames the command.
   const unusable = whyNoDirectory(spec.cwd);
   if (unusable !== undefined) {
-    throw new ControlError(
-      `cannot start opencode: its working directory ${spec.cwd} cannot be used (${unusable}): set server.directory to one that can`,
-      { serverAlive: false },
-    );
+    throw new ControlError(`cannot start opencode: ${unusable}`, { serverAlive: false });
   }
   const files = outputFiles(options);
   const marker = randomUUID();
@@ -117,12 +113,19 @@ function endOf(child: ChildProcess): AbortSignal {
   return ended.signal;
 }
 
-function whyNoDirectory(path: string): string | undefined {
+/**
+ * Why nothing can be started in `server.directory`; undefined if something can. To be asked before a spawn: spawn(2) also
+ * gives ENOENT for a missing directory, and Node then blames the command.
+ */
+export function whyNoDirectory(path: string): string | undefined {
+  let why: string;
   try {
-    return statSync(path).isDirectory() ? undefined : 'it is not a directory';
+    if (statSync(path).isDirectory()) return undefined;
+    why = 'it is not a directory';
   } catch (error) {
-    return fileProblem(error) ?? String(error);
+    why = fileProblem(error) ?? String(error);
   }
+  return `its working directory ${path} cannot be used (${why}): set server.directory to one that can`;
 }
 
 function spawnError(program: string, error: NodeJS.ErrnoException): ControlError {
