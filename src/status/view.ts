@@ -23,7 +23,8 @@ export const MAX_TEXT = 300;
  */
 export const MAX_CLEANED = 5_000;
 /**
- * Runs with a record of who ended them. At the limit: the oldest is forgotten, and the page does not say who ended it.
+ * Sessions with a record of who asked for an abort, and as many of what cut a run. At the limit: the oldest is
+ * forgotten, and the page does not say who ended the run.
  */
 export const MAX_ENDERS = 500;
 /** A moment that is derived from two clocks jitters a little: a difference below this is not a change. */
@@ -72,7 +73,10 @@ export class StatusView {
     streamLost: 0,
     restarts: 0,
   };
-  readonly #enders = new BoundedMap<string, string>(MAX_ENDERS);
+  /** Who asked for the abort of a session's run. */
+  readonly #askers = new BoundedMap<string, string>(MAX_ENDERS);
+  /** What cut a session's run. */
+  readonly #cutters = new BoundedMap<string, string>(MAX_ENDERS);
   readonly #startedAt: number;
   /** Each absolute time that is derived from two clocks, as it was first given, so that it stays the same. */
   #times = new Map<string, number>();
@@ -103,6 +107,8 @@ export class StatusView {
   /** Nothing is known about the time in which no daemon watched. */
   #endUnwatched(time: number): void {
     this.incidents.endUnwatched(time);
+    this.#askers.clear();
+    this.#cutters.clear();
     for (const { fields, health } of [...this.timelines.values()]) {
       if (health !== 'idle') this.timelines.set(fields, 'idle', time);
     }
@@ -132,9 +138,11 @@ export class StatusView {
 
   #ended({ fields, time }: Extract<TelemetryRecord, { event: 'session.ended' }>): void {
     const { outcome, reason, error, sessionID, costUsd, tokens } = fields;
-    const by = this.#enders.get(sessionID);
-    this.#enders.delete(sessionID);
-    const isOurs = outcome === 'interrupted' || reason === 'manual';
+    const enders = outcome === 'interrupted' ? this.#cutters : this.#askers;
+    const isNamed = outcome === 'interrupted' || reason === 'manual';
+    const by = isNamed ? enders.get(sessionID) : undefined;
+    this.#askers.delete(sessionID);
+    this.#cutters.delete(sessionID);
     const end = {
       outcome,
       at: time,
@@ -142,18 +150,27 @@ export class StatusView {
       tokens,
       ...(reason === undefined ? {} : { reason }),
       ...(error === undefined ? {} : { error }),
-      ...(by === undefined || !isOurs ? {} : { by }),
+      ...(by === undefined ? {} : { by }),
     };
     this.timelines.ended(fields, end, time);
   }
 
   /** The event that says who ends a run comes before the run's end. */
   #noteEnder(record: TelemetryRecord): void {
-    if (record.event === 'act.requested' && record.fields.sessionID !== undefined) {
-      this.#enders.set(record.fields.sessionID, record.fields.by);
-    } else if (record.event === 'session.interrupted') {
-      const { sessionID, by, restartReason } = record.fields;
-      this.#enders.set(sessionID, restartReason ?? by);
+    switch (record.event) {
+      case 'act.requested':
+        if (record.fields.sessionID !== undefined)
+          this.#askers.set(record.fields.sessionID, record.fields.by);
+        return;
+      case 'act.done':
+        // The request ended no run, so a later end is not its work.
+        if (record.fields.outcome !== 'done') this.#askers.delete(record.fields.sessionID);
+        return;
+      case 'session.interrupted': {
+        const { sessionID, by, restartReason } = record.fields;
+        this.#cutters.set(sessionID, restartReason ?? by);
+        return;
+      }
     }
   }
 

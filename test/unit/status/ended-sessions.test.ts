@@ -1,5 +1,5 @@
 /** How the last run of a session ended, and what it cost, stay beside it as long as it is idle. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { doing } from '../../../src/commands/status-text.js';
 import { createRedactor } from '../../../src/lib/redaction.js';
 import { LoopLag } from '../../../src/status/event-loop-lag.js';
@@ -38,4 +38,49 @@ it('an idle session shows its last outcome with what it cost, until it is at wor
   );
   take('session.health', { health: 'busy', previous: 'idle' });
   expect(view.rows()[0]).not.toHaveProperty('outcome');
+});
+
+describe('who ended a run', () => {
+  const run = { steps: 1, tools: 0, toolErrors: 0, costUsd: 0, tokens: 0, tookMs: 9 };
+  const asked = { act: 'abort', by: 'page' };
+
+  it.each(['idle', 'unknown', 'failed'])(
+    'is not the person whose abort found nothing to end (%s)',
+    (outcome) => {
+      const { view, take } = viewOfOne();
+      take('act.requested', asked);
+      take('act.done', { ...asked, outcome });
+      take('session.health', { health: 'busy' });
+      take('session.ended', { ...run, outcome: 'aborted', reason: 'manual' });
+      expect(view.rows()[0]).toMatchObject({ outcome: 'aborted' });
+      expect(view.rows()[0]).not.toHaveProperty('endedBy');
+    },
+  );
+
+  it('is not the person who asked for an abort if something else cut the run', () => {
+    const { view, take } = viewOfOne();
+    take('session.health', { health: 'busy' });
+    take('act.requested', asked);
+    take('session.ended', { ...run, outcome: 'interrupted' });
+    expect(view.rows()[0]).not.toHaveProperty('endedBy');
+  });
+
+  it('is what cut the run, even if an abort was asked for and failed', () => {
+    const { view, take } = viewOfOne();
+    take('session.health', { health: 'busy' });
+    take('act.requested', asked);
+    take('session.interrupted', { by: 'restart', restartReason: 'exited', health: 'busy' });
+    take('act.done', { ...asked, outcome: 'failed' });
+    take('session.ended', { ...run, outcome: 'interrupted' });
+    expect(view.rows()[0]).toMatchObject({ outcome: 'interrupted', endedBy: 'exited' });
+  });
+
+  it('is the person, also where the result is told before the end', () => {
+    const { view, take } = viewOfOne();
+    take('session.health', { health: 'busy' });
+    take('act.requested', asked);
+    take('act.done', { ...asked, outcome: 'done' });
+    take('session.ended', { ...run, outcome: 'aborted', reason: 'manual' });
+    expect(view.rows()[0]).toMatchObject({ outcome: 'aborted', endedBy: 'page' });
+  });
 });
