@@ -86,6 +86,11 @@ export class ServerHistory {
     }
   }
 
+  /** The daemon that saw all this is gone. Nobody knows how the server went on until the next one sees it. */
+  endUnwatched(time: number): void {
+    if (this.#state !== undefined) this.#enter(time, 'unknown');
+  }
+
   /** Notes the memory of the server's process tree at `time`. */
   remember(time: number, bytes: number): void {
     const last = this.memory.at(-1);

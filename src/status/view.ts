@@ -89,9 +89,11 @@ export class StatusView {
 
   /** Takes the events from before this daemon's start, oldest first. They are shown, but not counted. */
   restore(past: readonly LogLine[]): void {
+    let lastTime: number | undefined;
     for (const line of past) {
       const record = recordOf(line);
-      if (line.event === 'daemon.started') this.#endUnwatched(line.time);
+      if (line.event === 'daemon.started') this.#endUnwatched(lastTime ?? line.time);
+      lastTime = line.time;
       this.history.take(record);
       this.incidents.take(record);
       this.series.take(record);
@@ -100,13 +102,17 @@ export class StatusView {
         this.timelines.set(record.fields, record.fields.health, record.time);
       } else if (record.event === 'session.ended') this.#ended(record);
     }
-    const last = past.at(-1);
-    if (last !== undefined) this.#endUnwatched(last.time);
+    if (lastTime !== undefined) this.#endUnwatched(lastTime);
   }
 
-  /** Nothing is known about the time in which no daemon watched. */
+  /**
+   * Nothing is known about the time in which no daemon watched.
+   *
+   * @param time the last event of the daemon that ended
+   */
   #endUnwatched(time: number): void {
     this.incidents.endUnwatched(time);
+    this.history.endUnwatched(time);
     this.#askers.clear();
     this.#cutters.clear();
     for (const { fields, health } of [...this.timelines.values()]) {

@@ -91,6 +91,10 @@ class Collector {
   readonly #asked: Report['asked'] = [];
   /** By session and request, or by what is wrong with the server. */
   readonly #waiting = new Map<string, Waiting>();
+  /** Open when their daemon ended. The next one started within the report's time, so they may have lasted into it. */
+  readonly #unwatched = new Set<Incident | Outage>();
+  /** Time of the line before, epoch ms. */
+  #lastTime: number | undefined;
   #lines = 0;
   #starts = 0;
   /** Of the daemon that wrote the line; undefined while its lines do not say. */
@@ -108,6 +112,7 @@ class Collector {
     }
     if (event === 'daemon.started') this.#started(line, counts);
     this.#takeMode(line, counts);
+    this.#lastTime = time;
     this.#incidents.take(recordOf(line));
     this.#takeWaiting(line);
     this.#takeOutage(line);
@@ -161,14 +166,14 @@ class Collector {
   }
 
   report(from: number, until: number): Report {
-    const incidents = this.#incidents.list
-      .filter(({ endedAt }) => endsSince(from, endedAt))
-      .map((incident) => ({
-        ...incident,
-        ...(incident.sessionID === undefined
-          ? {}
-          : { session: this.#sessions.name(incident.sessionID) }),
-      }));
+    const isIn = (each: Incident | Outage) =>
+      endsSince(from, each.endedAt) || this.#unwatched.has(each);
+    const incidents = this.#incidents.list.filter(isIn).map((incident) => ({
+      ...incident,
+      ...(incident.sessionID === undefined
+        ? {}
+        : { session: this.#sessions.name(incident.sessionID) }),
+    }));
     return {
       from: new Date(from).toISOString(),
       until: new Date(until).toISOString(),
@@ -179,7 +184,7 @@ class Collector {
       runs: this.#runs,
       incidents,
       restarts: this.#restarts,
-      outages: this.#outages.filter(({ endedAt }) => endsSince(from, endedAt)),
+      outages: this.#outages.filter(isIn),
       budgets: this.#budgets,
       waiting: [...this.#waiting.values()],
       asked: this.#asked,
@@ -188,8 +193,12 @@ class Collector {
 
   #started({ time }: LogLine, counts: boolean): void {
     if (counts) this.#starts += 1;
-    this.#incidents.endUnwatched(time);
-    for (const outage of this.#outages) outage.endedAt ??= iso(time);
+    const open = [...this.#incidents.list, ...this.#outages].filter((each) => !each.endedAt);
+    if (counts) for (const each of open) this.#unwatched.add(each);
+    // What was open may have ended right after the last line of the daemon before.
+    const lastSeen = this.#lastTime ?? time;
+    this.#incidents.endUnwatched(lastSeen);
+    for (const outage of this.#outages) outage.endedAt ??= iso(lastSeen);
     // The new daemon logs again what still waits, except the quarantines, which it remembers.
     this.#forget('');
   }

@@ -1,5 +1,5 @@
 /** What happened before the daemon started: on the page and at `GET /history`. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
@@ -43,6 +43,39 @@ it('incidents, restarts and the last hour are those of the daemon before, and en
   expect(status.sessions).toMatchObject([{ id: 'ses_1', health: 'idle', title: 'Fix it' }]);
   // Counters are this daemon's own.
   expect(status.counters).toMatchObject({ stuck: 0, restarts: 0 });
+});
+
+it('the time in which no daemon watched is shown as unknown, and nothing lasts into it', async () => {
+  const MINUTE_MS = 60_000;
+  const start = Date.now() - 50 * MINUTE_MS;
+  const at = (minute: number) => new Date(start + minute * MINUTE_MS).toISOString();
+  const line = (minute: number, event: string, fields: object) =>
+    `${JSON.stringify({ level: 'warn', time: at(minute), event, msg: '', ...fields })}\n`;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  writeFileSync(
+    join(folder, 'history.ndjson'),
+    [
+      line(0, 'server.healthy', { version: '1.18.33' }),
+      line(1, 'session.stuck', { ...ses, reason: 'attempts', limit: 5, value: 5 }),
+      line(2, 'provider.outage', { provider: 'p', model: 'm', sessions: 1, message: '' }),
+      line(32, 'daemon.started', { version: '0.2.0', pid: 1, config: {} }),
+      line(33, 'server.healthy', { version: '1.18.33' }),
+    ].join(''),
+    { mode: 0o600 },
+  );
+  const { url, headers } = await world(folder);
+  // biome-ignore lint/suspicious/noExplicitAny: parsed JSON of a test
+  const status: any = await (await fetch(`${url}/status`, { headers })).json();
+  expect(status.history.states).toEqual([
+    [Date.parse(at(0)), 'healthy'],
+    [Date.parse(at(2)), 'unknown'],
+    [Date.parse(at(33)), 'healthy'],
+    [Date.parse(at(33)), 'unknown'],
+  ]);
+  expect(status.incidents).toMatchObject([
+    { kind: 'outage', outcome: 'unwatched', endedAt: at(2) },
+    { kind: 'stuck', outcome: 'unwatched', endedAt: at(2) },
+  ]);
 });
 
 it('/history gives the events since a moment, with content only to whoever shows the token', async () => {

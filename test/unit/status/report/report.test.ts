@@ -290,8 +290,11 @@ describe('an outage', () => {
     expect(outages(began, started(5))).toMatchObject({ count: '0', incidents: [] });
   });
 
-  it('whose daemon ended first is not said to go on', () => {
+  it('whose daemon ended first is not said to go on after its last line', () => {
     expect(outages(began, started(15)).row).toContain('its end was not seen');
+    const { incidents, outages: found } = reported([began, at(4, 'server.healthy'), started(15)]);
+    expect(incidents).toMatchObject([{ outcome: 'unwatched', endedAt: found[0]?.endedAt }]);
+    expect(found[0]?.endedAt).toBe(new Date(START + 4 * MINUTE).toISOString());
   });
 
   it('is an incident of its own that is found by its id, and listed once', () => {
