@@ -93,8 +93,9 @@ export class Continuations {
     const of = { at: clock.now(), sessionID, ...(model === undefined ? {} : { model }) };
     if (end.outcome === 'started') observe({ kind: 'continue.done', ...of });
     else {
-      const superseded = end.outcome === 'superseded' ? { superseded: true } : {};
-      observe({ kind: 'continue.failed', ...of, error: end.error, ...superseded });
+      const { outcome, ...how } = end;
+      const superseded = outcome === 'superseded' ? { superseded: true } : {};
+      observe({ kind: 'continue.failed', ...of, ...how, ...superseded });
     }
   }
 }

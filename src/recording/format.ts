@@ -11,6 +11,7 @@ import {
   PROBE_FAILURES,
   REQUEST_KINDS,
   REQUESTED_RESTARTS,
+  UNREACHABLE,
   USAGE_LIMITS,
   WITHDRAWN_AS,
 } from '../watchdog/observation.js';
@@ -249,6 +250,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     model: text.optional(),
     error: text,
     superseded: z.boolean().optional(),
+    unreachable: z.enum(UNREACHABLE).optional(),
   }),
   ofSession('continue.skipped', {}),
   of('parked.restored', {

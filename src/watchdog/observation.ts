@@ -310,6 +310,9 @@ export type SessionObservation =
 export const WITHDRAWN_AS = ['idle', 'missing', 'busy', 'withdrawn'] as const;
 export type WithdrawnAs = (typeof WITHDRAWN_AS)[number];
 
+export const UNREACHABLE = ['unsent', 'sent'] as const;
+export type Unreachable = (typeof UNREACHABLE)[number];
+
 export type ActObservation =
   /** The end of an `abort` act. */
   | (OfSession & {
@@ -332,6 +335,8 @@ export type ActObservation =
       error: string;
       /** Somebody is using the session, so nothing was sent. */
       superseded?: boolean;
+      /** The server could not be reached, or the connection broke; whether the prompt may have been sent before that. */
+      unreachable?: Unreachable;
     })
   /** Not done, because of `dryRun` or a pause. */
   | (OfSession & { kind: 'continue.skipped' })

@@ -87,6 +87,7 @@ export class Watchdog {
       outages: new ProviderOutages(policy.pileup, emit),
       emit,
       canAct: () => this.server.healthy,
+      isPaused: () => this.#pausedAt !== undefined,
       whyNoAbort: () => this.#whyNoAbort(),
       isAnswering: () => this.server.answering,
       canRestart: () => this.server.acts,
@@ -98,6 +99,7 @@ export class Watchdog {
       runBegan: (sessionID) => {
         this.#sessions.parking.usedBy(sessionID, 'superseded');
         this.#sessions.crashes.began(sessionID);
+        this.#sessions.left.usedBy(sessionID);
       },
       healthChanged: () => this.#sessions.crashes.changed(),
       runOver: (...run) => {
@@ -415,7 +417,9 @@ export class Watchdog {
    * end.
    */
   #continueCut(at: number): void {
-    if (this.#pausedAt === undefined) this.#sessions.crashes.resume(at);
+    if (this.#pausedAt !== undefined) return;
+    this.#sessions.crashes.resume(at);
+    this.#sessions.left.takeUp();
   }
 
   #restartEnded(o: Extract<Observation, { kind: 'restart.done' | 'restart.failed' }>): void {

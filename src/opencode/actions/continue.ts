@@ -3,6 +3,7 @@
  * (facts, section 8).
  */
 import { type Clock, sleep } from '../../lib/clock.js';
+import type { Unreachable } from '../../watchdog/observation.js';
 import { messageOf, OpencodeError } from '../http/errors.js';
 import type { ServerApi } from '../server-api.js';
 
@@ -35,7 +36,8 @@ export type ContinueOutcome =
   | { outcome: 'started' }
   /** The session is in use, or has nothing left to continue. Nothing was sent. */
   | { outcome: 'superseded'; error: string }
-  | { outcome: 'failed'; error: string };
+  /** `unreachable`: nothing listens, or the connection broke, before or after the prompt was sent. */
+  | { outcome: 'failed'; error: string; unreachable?: Unreachable };
 
 export async function continueSession(
   client: Pick<ServerApi, 'session' | 'statuses' | 'lastMessage' | 'prompt'>,
@@ -113,7 +115,10 @@ export async function continueSession(
     if (!isSent && withdrawn?.aborted) {
       return { outcome: 'superseded', error: 'a person wants the session aborted' };
     }
-    return failed(messageOf(error));
+    const isGone =
+      error instanceof OpencodeError && (error.kind === 'refused' || error.kind === 'network');
+    const unreachable = isSent ? 'sent' : 'unsent';
+    return { outcome: 'failed', error: messageOf(error), ...(isGone && { unreachable }) };
   }
 }
 

@@ -39,6 +39,7 @@ interface Waiting extends Cut {
    * used it since it was cut. `unfinished`: that its last run did not come to its own end.
    */
   mustBe: 'open' | 'unused' | 'unfinished';
+  because: 'restart' | 'crash';
 }
 
 export class Crashes {
@@ -62,11 +63,13 @@ export class Crashes {
         waiting: Waiting | undefined;
       }
     | undefined;
+  /** A server that could not be reached may be dying: until then the queue waits for its end. */
+  #heldUntil = Number.NEGATIVE_INFINITY;
   /**
-   * Sessions that were told to go on, and of which only the executor can tell whether somebody has used them since the
-   * cut.
+   * Runs that were told to go on, until the executor reports what came of that. Only it can tell whether somebody has
+   * used the session since the cut. Undefined: a person has wanted the session aborted since.
    */
-  readonly #unsure = new Set<string>();
+  readonly #told = new Map<string, Waiting | undefined>();
   /** What an earlier daemon saw at work, until it is known which server runs now. */
   #found: Extract<Observation, { kind: 'runs.restored' }> | undefined;
   /** Changes whenever something changes that must be kept on disk. */
@@ -118,13 +121,14 @@ export class Crashes {
   }
 
   /** The end of the server has cut these runs. `wanted`: those of them that no person was having aborted. */
-  cut(runs: readonly Cut[], wanted: readonly Cut[], isCrash: boolean): void {
+  cut(runs: readonly Cut[], wanted: readonly Cut[], isCrash: boolean, at: number): void {
     this.version += 1;
     const again = new Set(runs.map(({ session }) => session));
     this.#cut = [...this.#cut.filter(({ session }) => !again.has(session)), ...wanted];
     if (isCrash) this.#wasCrash = true;
     const trial = this.#trial;
     this.#trial = undefined;
+    this.#heldUntil = at;
     // Its prompt may not have been sent: the server may have died while it was starting. The transcript will show it.
     const untold = trial?.waiting;
     if (untold !== undefined && !again.has(untold.session)) {
@@ -141,16 +145,18 @@ export class Crashes {
 
   /** The server is healthy again, and acts are not paused: the runs that were cut go on. */
   resume(at: number): void {
-    const cut = this.#cut.filter(wasWell).map((each): Waiting => ({ ...each, mustBe: 'unused' }));
-    const wasCrash = this.#wasCrash;
+    const because = this.#wasCrash ? 'crash' : 'restart';
+    const cut = this.#cut
+      .filter(wasWell)
+      .map((each): Waiting => ({ ...each, mustBe: 'unused', because }));
     this.#cut = [];
     this.#wasCrash = false;
     if (!this.#isOn) {
       this.#queue = [];
       return;
     }
-    if (wasCrash) this.#enqueue(cut);
-    else for (const each of cut) this.#continue(each, 'restart', at);
+    if (because === 'crash') this.#enqueue(cut);
+    else for (const each of cut) this.#continue(each, at);
     this.review(at);
   }
 
@@ -160,7 +166,7 @@ export class Crashes {
     // A dispose ends the message being written with an abort error (facts, section 12), so it looks like one that a
     // person has ended.
     for (const each of cut.filter(wasWell)) {
-      this.#continue({ ...each, mustBe: 'unfinished' }, 'restart', at);
+      this.#continue({ ...each, mustBe: 'unfinished', because: 'restart' }, at);
     }
   }
 
@@ -201,6 +207,7 @@ export class Crashes {
           health: 'busy',
           at: o.at,
           mustBe: 'open',
+          because: 'crash',
         },
       ];
     };
@@ -227,10 +234,11 @@ export class Crashes {
       }
       this.#trial = undefined;
     }
-    if (!this.#context.canAct()) return;
+    if (at < this.#heldUntil) this.#context.wakeAt(this.#heldUntil);
+    if (!this.#context.canAct() || at < this.#heldUntil) return;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       this.version += 1;
-      if (!this.#continue(next, 'crash', at)) continue;
+      if (!this.#continue(next, at)) continue;
       const sessionID = next.session.id;
       this.#trial = { sessionID, since: at, began: false, waiting: next };
       this.#context.wakeAt(at + UNTOLD_MS);
@@ -239,19 +247,39 @@ export class Crashes {
   }
 
   /**
-   * The executor reports whether the continued run has begun. Returns true if nothing was to be continued: the run had
+   * The executor reports whether the continued run has begun. Returns true if that is no failure to report: the run had
    * come to its own end, or somebody has used the session since.
    */
   continued(
     o: Extract<ActObservation, { kind: 'continue.done' | 'continue.failed' | 'continue.skipped' }>,
   ): boolean {
-    const wasUnsure = this.#unsure.delete(o.sessionID);
-    if (this.#trial?.sessionID === o.sessionID) {
-      if (o.kind === 'continue.done') this.#trial = { ...this.#trial, since: o.at, began: true };
-      else this.#trial = undefined;
+    const told = this.#told.get(o.sessionID);
+    const wasTold = this.#told.delete(o.sessionID);
+    const trial = this.#trial?.sessionID === o.sessionID ? this.#trial : undefined;
+    const unreachable = o.kind === 'continue.failed' ? o.unreachable : undefined;
+    if (trial !== undefined) {
+      // A server that cannot be reached may be dying just now, perhaps of this run. The next one waits until that is
+      // known.
+      const isOver = o.kind !== 'continue.done' && unreachable === undefined;
+      const began = o.kind === 'continue.done' || unreachable === 'sent';
+      this.#trial = isOver ? undefined : { ...trial, since: o.at, began };
       this.#context.wakeAt(o.at + 1);
     }
-    return wasUnsure && o.kind === 'continue.failed' && o.superseded === true;
+    const isLeft = o.kind === 'continue.skipped' && this.#context.isPaused();
+    if (told !== undefined && (isLeft || unreachable === 'unsent')) {
+      this.#notSent(told, o.at);
+    }
+    return wasTold && o.kind === 'continue.failed' && o.superseded === true;
+  }
+
+  /** Nothing was sent, so it does not count. The run has its turn again: after a pause, or when the server is back. */
+  #notSent(told: Waiting, at: number): void {
+    told.session.continues -= 1;
+    // One on trial waits there. Only the end of the server gives it its turn again.
+    if (this.#trial?.waiting === told) return;
+    this.#queue.unshift(told);
+    this.#heldUntil = this.#context.isPaused() ? at : at + PROVEN_MS;
+    this.version += 1;
   }
 
   /** A step of the session has finished, and the server still lives. */
@@ -276,6 +304,7 @@ export class Crashes {
   abortRequested(sessionID: string): void {
     this.#leaveQueue(sessionID);
     if (this.#trial?.sessionID === sessionID) this.#trial = { ...this.#trial, waiting: undefined };
+    if (this.#told.has(sessionID)) this.#told.set(sessionID, undefined);
     this.#cut = this.#cut.filter(({ session }) => session.id !== sessionID);
     this.version += 1;
   }
@@ -342,11 +371,8 @@ export class Crashes {
   }
 
   /** Returns true if the session was told to go on. */
-  #continue(
-    { session, run, at, mustBe }: Waiting,
-    because: 'restart' | 'crash',
-    now: number,
-  ): boolean {
+  #continue(waiting: Waiting, now: number): boolean {
+    const { session, run, at, mustBe, because } = waiting;
     const promptedSince = (session.lastPrompt?.at ?? at) > at;
     if (promptedSince || session.run !== undefined || this.#quarantined.has(session.id)) {
       return false;
@@ -357,7 +383,7 @@ export class Crashes {
     const onlyIfOpen = mustBe !== 'unfinished' && cutMessageID === undefined;
     const way = { because, hasFailed: false, cutMessageID, onlyIfOpen };
     const isTold = proceed(this.#context, session, run, way, now);
-    if (isTold) this.#unsure.add(session.id);
+    if (isTold) this.#told.set(session.id, waiting);
     return isTold;
   }
 }

@@ -170,6 +170,9 @@ export class Parking {
     if (o.kind === 'continue.done') {
       this.#trying.set(o.sessionID, { parked, since: o.at });
       this.#end(parked, 'continued');
+    } else if (o.kind === 'continue.skipped' && this.#context.isPaused()) {
+      // Nothing was sent: it waits for the end of the pause.
+      parked.phase = 'waits';
     } else if (o.kind === 'continue.failed' && o.superseded) this.#end(parked, 'superseded');
     else if (o.kind === 'continue.skipped' || parked.tries >= TRIES) this.#end(parked, 'let_go');
     else {

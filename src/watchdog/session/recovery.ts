@@ -141,17 +141,24 @@ export function proceed(
   session.continues += 1;
   // A run that follows is wanted. It is not the old one coming back.
   session.lastAbort = undefined;
-  context.emit({
+  // In a pause it is sent later, when somebody may have used the session. Its answer before a gap may not be its last.
+  const lastMessageID =
+    because === 'abort' && context.isPaused() && !run.askedBeforeGap
+      ? run.askedMessageID
+      : undefined;
+  session.told = {
     act: 'continue',
     because,
     sessionID: session.id,
     directory: run.directory ?? session.info.directory,
     ...(model === undefined ? {} : { model }),
     ...(run.agent === undefined ? {} : { agent: run.agent }),
+    ...(lastMessageID !== undefined && { lastMessageID }),
     ...(cutMessageID !== undefined && { cutMessageID }),
     ...(onlyIfOpen && { onlyIfOpen }),
     count: session.continues,
-  });
+  };
+  context.emit(session.told);
   return true;
 }
 

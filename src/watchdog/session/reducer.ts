@@ -22,6 +22,7 @@ import type {
 import { abortEnded, episodeEnded, episodeUnheard } from './abort-flow.js';
 import { Crashes, type Cut, isUnwanted } from './crashes.js';
 import { inspectionAnswered, inspectionFailed, noteTool, requestInspection } from './inspection.js';
+import { LeftContinuations } from './left-continuations.js';
 import { compacted, countAnew, stepFinished } from './loops.js';
 import { abortRequested, answerPerson } from './manual-abort.js';
 import { Parking } from './parking.js';
@@ -57,6 +58,7 @@ export class SessionWatch {
   readonly pileups: Pileups;
   readonly parking: Parking;
   readonly crashes: Crashes;
+  readonly left: LeftContinuations;
   readonly #gaps = new ClockGaps();
   readonly #context: Context;
   readonly #runs: Runs;
@@ -68,6 +70,7 @@ export class SessionWatch {
     this.registry = this.#runs.registry;
     this.parking = new Parking(context, this.registry);
     this.crashes = new Crashes(context, this.registry);
+    this.left = new LeftContinuations(context);
     this.pileups = new Pileups(context, this.#runs);
   }
 
@@ -138,6 +141,8 @@ export class SessionWatch {
     if (session !== undefined) {
       this.parking.usedBy(sessionID, 'let_go');
       this.crashes.abortRequested(sessionID);
+      this.left.usedBy(sessionID);
+      session.told = undefined;
       abortRequested(this.#context, session, by, at);
     } else {
       const error = `${this.registry.active.size} sessions are active, more than can be watched`;
@@ -270,6 +275,7 @@ export class SessionWatch {
         if (isKnownPrompt(session, o.messageID)) return;
         this.parking.usedBy(session.id, 'superseded');
         this.crashes.prompted(session.id);
+        this.left.usedBy(session.id);
         session.lastPrompt = {
           messageID: o.messageID,
           at: o.at,
@@ -361,6 +367,7 @@ export class SessionWatch {
       case 'continue.done':
       case 'continue.failed':
         session.continuing = false;
+        session.told = undefined;
         if (!this.crashes.continued(o)) continued(context, session, o);
         this.parking.continued(o);
         break;
@@ -368,6 +375,8 @@ export class SessionWatch {
         session.continuing = false;
         this.crashes.continued(o);
         this.parking.continued(o);
+        this.left.skipped(session);
+        session.told = undefined;
         break;
       case 'reject.failed':
       case 'reject.skipped':
@@ -424,7 +433,7 @@ export class SessionWatch {
     }
     this.streamLost();
     const wanted = cut.filter(({ session }) => !unwanted.has(session));
-    this.crashes.cut(cut, wanted, CRASHES.has(restartReason));
+    this.crashes.cut(cut, wanted, CRASHES.has(restartReason), at);
   }
 
   /** The daemon did not run for `ms`, until now. */

@@ -14,6 +14,8 @@ export interface Context {
   emit(decision: Decision): void;
   /** Whether the server can be asked to abort now. */
   canAct(): boolean;
+  /** Whether a person has paused the acts. What is left undone then is done when the pause ends. */
+  isPaused(): boolean;
   /** Why no abort can be sent at all, not even a person's; undefined if one can. */
   whyNoAbort(): string | undefined;
   /** Whether the server has answered its latest probes. If so, a failure is not due to its silence. */

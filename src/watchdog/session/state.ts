@@ -5,6 +5,7 @@
  */
 import type {
   AbortReason,
+  Act,
   Health,
   LoopKind,
   SessionFields,
@@ -212,6 +213,8 @@ export interface Session {
   saidBudgets: Set<string>;
   /** It was told to go on, and the executor has not reported the result yet. */
   continuing: boolean;
+  /** What it was told then; undefined if a person has wanted it aborted since. */
+  told: Extract<Act, { act: 'continue' }> | undefined;
   /** Models that it failed on since its last finished step. */
   failedOn: Set<string>;
   /** The model with which `recover` last continued it. */
@@ -246,6 +249,7 @@ export function newSession(id: string, at: number): Session {
     spentBelow: { costUsd: 0, tokens: 0 },
     saidBudgets: new Set(),
     continuing: false,
+    told: undefined,
     failedOn: new Set(),
     continuedOn: undefined,
     continues: 0,

@@ -586,7 +586,11 @@ const nonsense = fc.oneof(
   fc.record({ kind: kind('abort.requested'), sessionID, by: kind('command') }),
   fc.record({ kind: fc.constantFrom('acts.paused' as const, 'acts.resumed' as const) }),
   of('continue.done', { model: kind('f/m') }),
-  of('continue.failed', { error: kind('x'), superseded: fc.boolean() }),
+  of('continue.failed', {
+    error: kind('x'),
+    superseded: fc.boolean(),
+    unreachable: fc.constantFrom('sent', 'unsent', undefined),
+  }),
   of('continue.skipped', {}),
   of('reject.failed', { requestID: fc.constantFrom('p', 'q'), error: kind('x') }),
   of('reject.skipped', { requestID: fc.constantFrom('p', 'q') }),

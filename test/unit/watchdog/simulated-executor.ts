@@ -161,8 +161,11 @@ export class SimulatedExecutor {
         this.#tell({ kind: 'continue.done', at, sessionID });
         return;
       }
-      const superseded = reply.kind === 'answer' ? { superseded: true } : {};
-      this.#tell({ kind: 'continue.failed', at, sessionID, error: reply.kind, ...superseded });
+      const how =
+        reply.kind === 'answer'
+          ? { superseded: true }
+          : { ...(reply.kind === 'refused' && { unreachable: 'unsent' as const }) };
+      this.#tell({ kind: 'continue.failed', at, sessionID, error: reply.kind, ...how });
     };
     const state = { withdrawn: false };
     this.#continuations.set(sessionID, state);

@@ -563,7 +563,7 @@ export class Simulation implements SimulatedServer {
       const session = this.sessions.get(sessionID);
       const isThere = session !== undefined && !session.deleted;
       if (!this.serving || generation !== this.#generation || !isThere) {
-        then({ kind: 'refused' });
+        then({ kind: isThere ? 'refused' : 'timeout' });
         return;
       }
       const isNewerThan = (id?: string) => id !== undefined && session.lastMessageID > id;

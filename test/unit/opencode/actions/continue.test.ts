@@ -106,6 +106,20 @@ test('a look that is answered too late is no failure: the next one tells', async
   expect(await ask(server)).toEqual({ outcome: 'started' });
 });
 
+test('a server that cannot be reached is said to be, and whether the prompt may have been sent', async () => {
+  const broken = () => {
+    const outcome = 'broke: read ECONNRESET';
+    return Promise.reject(new OpencodeError({ kind: 'network', request: 'x', outcome }));
+  };
+  const server = new Server();
+  server.onPrompt = broken;
+  expect(await ask(server)).toMatchObject({ outcome: 'failed', unreachable: 'sent' });
+  server.lastMessage = broken;
+  expect(await ask(server)).toMatchObject({ outcome: 'failed', unreachable: 'unsent' });
+  server.isThere = false;
+  expect(await ask(server)).not.toHaveProperty('unreachable');
+});
+
 test('a prompt that is answered too late may have been taken', async () => {
   const server = new Server();
   server.onPrompt = async () => {

@@ -98,6 +98,25 @@ describe('after a crash', () => {
     expect(continues(w)).toEqual(['a', 'b']);
   });
 
+  test('one whose prompt fell into a pause goes on when it ends, unless a person wants it aborted', () => {
+    const policy = on({ maxPerSession: 1 });
+    const w = crash(atWork(world({ policy }), 'a', 'b')).tell({ kind: 'acts.paused' });
+    w.tell({ kind: 'continue.skipped', sessionID: 'a' }).advance(10 * MINUTE);
+    expect(continues(w)).toEqual(['a']);
+    w.tell({ kind: 'acts.resumed' }).advance(SECOND);
+    expect(continues(w)).toEqual(['a', 'a']);
+    const unwanted = crash(atWork(world({ policy }), 'a')).tell({ kind: 'acts.paused' });
+    unwanted.tell({ kind: 'abort.requested', by: 'command', sessionID: 'a' });
+    unwanted.tell({ kind: 'continue.skipped', sessionID: 'a' }).abortWithdrawn('a', 'idle');
+    expect(continues(unwanted.tell({ kind: 'acts.resumed' }).advance(MINUTE))).toEqual(['a']);
+    // In a dry run nothing is ever sent.
+    const dry = crash(atWork(world({ policy }), 'a', 'b'));
+    expect(continues(dry.tell({ kind: 'continue.skipped', sessionID: 'a' }).advance(1))).toEqual([
+      'a',
+      'b',
+    ]);
+  });
+
   test('in a pause that ends while the server is down, they go on when it is back', () => {
     const w = atWork(world({ policy: on(), acts: false }), 'a').tell({ kind: 'acts.paused' });
     w.exits().tell({ kind: 'acts.resumed' }).advance(MINUTE);
@@ -146,6 +165,45 @@ describe('after a crash', () => {
     // The run that was seen to begin is cut like any other.
     const seen = crash(atWork(world({ policy: on({ quarantineAfter: 0 }) }), 'a'));
     expect(continues(crash(goesOn(seen, 'a')))).toEqual(['a', 'a']);
+  });
+
+  describe('where the server cannot be reached', () => {
+    const failed = (w: World, sessionID: string, unreachable: 'unsent' | 'sent') =>
+      w.tell({ kind: 'continue.failed', sessionID, error: 'read ECONNRESET', unreachable });
+
+    test('the next waits until it is known whether the last one has brought it down', () => {
+      const w = crash(atWork(world({ policy: on() }), 'a', 'b', 'c'));
+      failed(w, 'a', 'sent').advance(SECOND);
+      expect(continues(w)).toEqual(['a']);
+      crash(w);
+      expect(quarantined(w)).toEqual(['a 2']);
+      expect(continues(w)).toEqual(['a', 'b']);
+      expect(continues(failed(w, 'b', 'sent').advance(MINUTE + SECOND))).toEqual(['a', 'b', 'c']);
+    });
+
+    test('one whose prompt was not sent has its turn again when the server is back, and that one counts', () => {
+      const w = crash(atWork(world({ policy: on({ maxPerSession: 1 }) }), 'a', 'b'));
+      failed(w, 'a', 'unsent').advance(SECOND);
+      expect(continues(w)).toEqual(['a']);
+      crash(w);
+      expect(quarantined(w)).toEqual([]);
+      expect(w.acts('continue').map(({ sessionID, count }) => [sessionID, count])).toEqual([
+        ['a', 1],
+        ['a', 1],
+      ]);
+    });
+
+    test('none is lost whose server dies right after a restart that was decided', () => {
+      const w = atWork(world({ policy: on() }), 'a', 'b');
+      w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone().connected();
+      failed(failed(w, 'b', 'unsent'), 'a', 'unsent').advance(SECOND);
+      expect(continues(w)).toEqual(['a', 'b']);
+      w.exits(200)
+        .advance(5 * SECOND)
+        .restartDone(300)
+        .connected();
+      expect(continues(w)).toEqual(['a', 'b', 'a']);
+    });
   });
 
   test('a session that somebody prompts while it waits for its turn is left to them', () => {

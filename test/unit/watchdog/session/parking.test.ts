@@ -49,6 +49,16 @@ describe('a run whose quota comes back at a known time', () => {
     expect(continues(late)).toEqual(['s']);
   });
 
+  test('goes on after the pause into which its prompt fell', () => {
+    const w = spent(world({ policy: on({ maxPerSession: 1 }) })).advance(HOUR + 5 * SECOND);
+    w.tell({ kind: 'acts.paused' }).tell({ kind: 'continue.skipped', sessionID: 's' });
+    expect(continues(w.advance(10 * MINUTE))).toEqual(['s']);
+    expect(continues(w.tell({ kind: 'acts.resumed' }))).toEqual(['s', 's']);
+    expect(unparked(began(w, 's'))).toEqual(['s continued']);
+    const dry = spent(world({ policy: on() })).advance(HOUR + 5 * SECOND);
+    expect(unparked(dry.tell({ kind: 'continue.skipped', sessionID: 's' }))).toEqual(['s let_go']);
+  });
+
   test('is taken for used by somebody if there is a message newer than its own last one', () => {
     const w = spent(world({ policy: on() })).advance(HOUR + 10 * SECOND);
     expect(w.acts('continue')).toMatchObject([{ lastMessageID: 'm1' }]);

@@ -1,6 +1,6 @@
 /** Recovery, if it is configured: which runs are continued, with which model, and which never. */
 import { describe, expect, test } from 'vitest';
-import { MINUTE, type PolicyChange, type World, world } from '../driver.js';
+import { MINUTE, type PolicyChange, policyWith, type World, world } from '../driver.js';
 
 const on = (recover: PolicyChange['recover'] = {}): PolicyChange => ({
   recover: { afterAbort: 'continue', afterRestart: 'continue', ...recover },
@@ -102,6 +102,42 @@ describe('after an abort', () => {
     expect(w.notes('session.continue_failed')).toMatchObject([
       { sessionID: 's', error: 'the model is unknown', count: 1 },
     ]);
+  });
+});
+
+describe('a run whose prompt falls into a pause', () => {
+  /** The abort was sent before the pause, and ends in it. */
+  const left = (policy = on({ maxPerSession: 1, models: ['other/m2'] })) => {
+    const w = world({ policy }).prompt().fails('s', 5);
+    w.tell({ kind: 'acts.paused' }).status('s', 'idle').abortDone();
+    return w.tell({ kind: 'continue.skipped', sessionID: 's' });
+  };
+  const resumed = (w: World) => continues(w.forget().tell({ kind: 'acts.resumed' }));
+
+  test('goes on when the pause ends, unless its transcript has something newer', () => {
+    expect(resumed(left())).toMatchObject([
+      { because: 'abort', model: 'other/m2', count: 1, lastMessageID: 'm1' },
+    ]);
+    // Nor while the server is down.
+    const down = left().exits().tell({ kind: 'restart.skipped' });
+    expect(resumed(down)).toEqual([]);
+    expect(continues(down.restartDone())).toMatchObject([{ sessionID: 's' }]);
+  });
+
+  test('is left alone where somebody has used the session, or wants it aborted', () => {
+    const used = left().prompt().stepFinished().status('s', 'idle');
+    expect(resumed(used)).toEqual([]);
+    expect(
+      resumed(left().tell({ kind: 'abort.requested', by: 'command', sessionID: 's' })),
+    ).toEqual([]);
+    expect(resumed(left().deleted())).toEqual([]);
+  });
+
+  test('is left alone where a reload has switched it off, and in a dry run', () => {
+    const w = left().tell({ kind: 'policy.changed', policy: policyWith() });
+    expect(resumed(w)).toEqual([]);
+    const dry = aborted(world({ policy: on() })).tell({ kind: 'continue.skipped', sessionID: 's' });
+    expect(resumed(dry)).toEqual([]);
   });
 });
 
