@@ -418,7 +418,7 @@ export class Watchdog {
    */
   #continueCut(at: number): void {
     if (this.#pausedAt !== undefined) return;
-    this.#sessions.crashes.resume(at);
+    this.#sessions.crashes.resume(at, this.server.pid);
     this.#sessions.left.takeUp();
   }
 

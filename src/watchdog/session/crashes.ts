@@ -42,6 +42,8 @@ interface Waiting extends Cut {
   because: 'restart' | 'crash';
 }
 
+type Found = Extract<Observation, { kind: 'runs.restored' }>;
+
 export class Crashes {
   readonly #context: Context;
   readonly #registry: SessionRegistry;
@@ -71,7 +73,9 @@ export class Crashes {
    */
   readonly #told = new Map<string, Waiting | undefined>();
   /** What an earlier daemon saw at work, until it is known which server runs now. */
-  #found: Extract<Observation, { kind: 'runs.restored' }> | undefined;
+  #found: Found | undefined;
+  /** The same where that server's process is there and does not answer: it may be replaced, or answer again. */
+  #frozen: Found | undefined;
   /** Changes whenever something changes that must be kept on disk. */
   version = 0;
 
@@ -99,14 +103,15 @@ export class Crashes {
     const cut = [...this.#cut.filter(wasWell), ...onTrial, ...this.#queue];
     return [...active, ...cut.map(({ session, run }) => ({ session, run, waiting: true }))]
       .filter(({ session }) => session.info.parentID === undefined)
-      .slice(0, MAX_AT_WORK)
       .map(({ session, run, waiting }) => ({
         ...fieldsOf(session),
         ...(run.model === undefined ? {} : { model: run.model }),
         ...(run.agent === undefined ? {} : { agent: run.agent }),
         count: session.continues,
         ...(waiting && { waiting }),
-      }));
+      }))
+      .concat(this.#frozen?.runs ?? [])
+      .slice(0, MAX_AT_WORK);
   }
 
   /** The set of healthy runs at work may have changed. */
@@ -144,7 +149,9 @@ export class Crashes {
   }
 
   /** The server is healthy again, and acts are not paused: the runs that were cut go on. */
-  resume(at: number): void {
+  resume(at: number, pid: number | undefined): void {
+    const frozen = this.#frozen;
+    this.#frozen = undefined;
     const because = this.#wasCrash ? 'crash' : 'restart';
     const cut = this.#cut
       .filter(wasWell)
@@ -154,6 +161,9 @@ export class Crashes {
     if (!this.#isOn) {
       this.#queue = [];
       return;
+    }
+    if (frozen !== undefined && pid !== frozen.serverPid) {
+      this.#wereCut(frozen, pid !== undefined, at);
     }
     if (because === 'crash') this.#enqueue(cut);
     else for (const each of cut) this.#continue(each, at);
@@ -174,7 +184,7 @@ export class Crashes {
     return this.#context.policy.recover.afterRestart !== 'none';
   }
 
-  restored(o: Extract<Observation, { kind: 'runs.restored' }>): void {
+  restored(o: Found): void {
     this.#inARow = new Map(o.inARow);
     for (const fields of o.quarantined) {
       const session = this.#registry.enter(fields.sessionID, o.at);
@@ -189,37 +199,32 @@ export class Crashes {
   attached(o: Extract<Observation, { kind: 'server.attached' }>): void {
     const found = this.#found;
     this.#found = undefined;
-    if (found === undefined) return;
-    // This holds even if the server was too busy to answer just now: its process is there.
-    const isSame = o.pid !== undefined && o.pid === found.serverPid;
-    if (!this.#isOn) return;
-    const restore = (run: RunAtWork): Waiting[] => {
-      const session = this.#registry.enter(run.sessionID, o.at);
-      if (session === undefined) return [];
-      this.#registry.learn(session, infoOf(run));
-      session.continues = Math.max(session.continues, run.count);
-      const { model, agent, directory } = run;
-      const was = newRun(o.at, directory);
-      return [
-        {
-          session,
-          run: { ...was, model, agent },
-          health: 'busy',
-          at: o.at,
-          mustBe: 'open',
-          because: 'crash',
-        },
-      ];
-    };
-    this.#enqueue(found.runs.filter(({ waiting }) => waiting).flatMap(restore));
-    if (isSame) return;
-    const cut = found.runs.filter(({ waiting }) => !waiting).flatMap(restore);
-    // If no process is seen, the same server may still be serving.
-    const isGone = !o.running || (o.pid !== undefined && found.serverPid !== undefined);
-    if (isGone && !found.wasStopped && cut.length > 0) {
-      this.#count(cut.map(({ session }) => session));
-    }
+    if (found === undefined || !this.#isOn) return;
+    const waiting = found.runs.filter((run) => run.waiting);
+    const rest = { ...found, runs: found.runs.filter((run) => !run.waiting) };
+    this.#enqueue(waiting.flatMap((run) => this.#restore(run, o.at)));
+    if (o.pid === undefined || o.pid !== found.serverPid) {
+      // If no process is seen, the same server may still be serving.
+      const isGone = !o.running || (o.pid !== undefined && found.serverPid !== undefined);
+      this.#wereCut(rest, isGone, o.at);
+    } else if (!o.running) this.#frozen = rest;
+  }
+
+  /** What an earlier daemon saw at work was cut. `isGone`: it is certain that this server has ended. */
+  #wereCut({ runs, wasStopped }: Found, isGone: boolean, at: number): void {
+    const cut = runs.flatMap((run) => this.#restore(run, at));
+    if (isGone && !wasStopped && cut.length > 0) this.#count(cut.map(({ session }) => session));
     this.#enqueue(cut);
+  }
+
+  #restore(found: RunAtWork, at: number): Waiting[] {
+    const session = this.#registry.enter(found.sessionID, at);
+    if (session === undefined) return [];
+    this.#registry.learn(session, infoOf(found));
+    session.continues = Math.max(session.continues, found.count);
+    const { model, agent, directory } = found;
+    const run = { ...newRun(at, directory), model, agent };
+    return [{ session, run, health: 'busy', at, mustBe: 'open', because: 'crash' }];
   }
 
   /** Tells the next run to go on, if it is its turn. */
@@ -306,6 +311,10 @@ export class Crashes {
     if (this.#trial?.sessionID === sessionID) this.#trial = { ...this.#trial, waiting: undefined };
     if (this.#told.has(sessionID)) this.#told.set(sessionID, undefined);
     this.#cut = this.#cut.filter(({ session }) => session.id !== sessionID);
+    if (this.#frozen !== undefined) {
+      const runs = this.#frozen.runs.filter((run) => run.sessionID !== sessionID);
+      this.#frozen = { ...this.#frozen, runs };
+    }
     this.version += 1;
   }
 

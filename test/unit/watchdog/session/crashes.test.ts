@@ -333,6 +333,35 @@ describe('the next daemon', () => {
     expect(quarantined(w)).toEqual([]);
   });
 
+  describe('where the same server does not answer', () => {
+    const silent = () =>
+      restored(start()).tell({ kind: 'server.attached', running: false, pid: 7 });
+
+    test('and is replaced, takes that for a crash, and continues what it cut', () => {
+      const w = silent();
+      // The daemon after this one must know of them, too.
+      expect(w.watchdog.crashes.atWork()).toMatchObject([{ sessionID: 'a' }, { sessionID: 'b' }]);
+      w.restartDone(8).connected();
+      expect(quarantined(w)).toEqual(['a 2']);
+      expect(w.acts('continue')).toMatchObject([{ sessionID: 'b', onlyIfOpen: true }]);
+    });
+
+    test('continues none that a person wants aborted by then', () => {
+      const w = silent().tell({ kind: 'abort.requested', by: 'command', sessionID: 'b' });
+      expect(continues(w.restartDone(8).connected())).toEqual([]);
+    });
+
+    test('and answers in the end, continues nothing', () => {
+      const w = silent().restartDone(7).connected().advance(MINUTE);
+      expect(continues(w)).toEqual([]);
+      expect(quarantined(w)).toEqual([]);
+      // What is seen at work in it from now on is cut by its next end, and nothing else.
+      expect(w.watchdog.crashes.atWork()).toEqual([]);
+      w.exits(7).advance(SECOND).restartDone(8).connected();
+      expect(continues(w)).toEqual([]);
+    });
+  });
+
   test('takes the end that a stop of the daemon brought for no crash', () => {
     const w = restored(start(), { wasStopped: true });
     w.tell({ kind: 'server.attached', running: false }).restartDone().connected();
