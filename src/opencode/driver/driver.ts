@@ -177,12 +177,17 @@ export class OpencodeDriver {
   }
 
   /**
-   * Settles when the server has accepted the prompt and shows it. `wait` tells how its run ends. @throws DriverError
+   * Settles when the server has accepted the prompt and shows it. `wait` tells how its run ends. @throws DriverError,
+   * also if the run has failed before it showed
    */
   async sendAsync(session: SessionRef, text: string, options: SendOptions = {}): Promise<Sent> {
     checkLimits(options);
     const sent = await this.#ask(() => this.#prompted(session, text, options, options.signal));
-    if (!(await sent.isSeen(options.signal)) && !options.signal?.aborted) {
+    const isSeen = await sent.isSeen(options.signal).catch((error: unknown) => {
+      sent.end();
+      throw asDriverError(error);
+    });
+    if (!isSeen && !options.signal?.aborted) {
       const id = sent.session.id;
       this.#notice(options, `the prompt was taken, and the session ${id} does not show it yet`);
     }

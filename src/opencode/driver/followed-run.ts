@@ -77,9 +77,15 @@ export class FollowedRun {
     });
   }
 
-  /** Whether the prompt shows in its session. Waits for that, within limits. Never rejects. */
-  isSeen(signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#run.isSeen(signal);
+  /**
+   * Whether the prompt shows in its session. Waits for that, within limits. @throws DriverError if its run has failed,
+   * and left no trace in the session
+   */
+  async isSeen(signal: AbortSignal | undefined): Promise<boolean> {
+    const seen = await this.#run.isSeen(signal);
+    const { error } = this.#run;
+    if (seen === 'failed' && error) throw await this.#failure({ kind: 'failed', error });
+    return seen === 'shown';
   }
 
   /** Stops listening. The run goes on. */

@@ -5,6 +5,8 @@ import type { SessionReader } from './session-reader.js';
 
 /** An event may make a check earlier. */
 const CHECK_EVERY_MS = 500;
+/** What was heard to fail may be the run before, whose error can come twice (facts, section 14). */
+const DOUBT_MS = 3_000;
 /** A prompt that was just sent is among the newest messages. */
 const SEEN_MESSAGES = 20;
 
@@ -19,34 +21,42 @@ export interface SentRun {
 }
 
 /**
- * Resolves to true when the prompt shows, so that somebody else who asks finds it and not the run before it. Resolves to
- * false if it does not show within `limitMs`, or the signal ends the wait. Never rejects.
+ * `shown`: somebody else who asks finds the prompt, and not the run before it. `failed`: its run has failed, and it left
+ * no trace (facts, section 14). `unseen`: neither within the limit.
  */
+export type Seen = 'shown' | 'failed' | 'unseen';
+
+/** Resolves to `unseen` after `limitMs`, or when the signal ends the wait. Never rejects. */
 export async function waitUntilShown(
   run: SentRun,
   limitMs: number,
   signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const end = run.clock.now() + limitMs;
+): Promise<Seen> {
+  const { clock } = run;
+  const end = clock.now() + limitMs;
+  let failedAt: number | undefined;
   for (;;) {
-    // A prompt that has failed already may leave no trace (facts, section 14).
-    if (run.hasFailed() || (await isShown(run, signal))) return true;
-    const leftMs = end - run.clock.now();
-    if (leftMs <= 0 || signal?.aborted) return false;
+    const shows = await isShown(run, signal);
+    if (shows) return 'shown';
+    if (run.hasFailed()) failedAt ??= clock.now();
+    const isDoubtful = failedAt === undefined || clock.now() - failedAt < DOUBT_MS;
+    if (shows === false && !isDoubtful) return 'failed';
+    const leftMs = end - clock.now();
+    if (leftMs <= 0 || signal?.aborted) return 'unseen';
     await run.nextEvent(Math.min(leftMs, CHECK_EVERY_MS), signal);
   }
 }
 
+/** Undefined if the session cannot be read: the next check asks again. */
 async function isShown(
   { reader, ownership }: SentRun,
   signal: AbortSignal | undefined,
-): Promise<boolean> {
+): Promise<boolean | undefined> {
   try {
     if (ownership.isShownIn(await reader.transcript(signal, SEEN_MESSAGES))) return true;
     // OpenCode 2 keeps a queued prompt out of the transcript until its turn. The run that is under way shows it.
     return ownership.isNamed && (await reader.status(signal)).type !== 'idle';
   } catch {
-    // The next check asks again.
-    return false;
+    return undefined;
   }
 }

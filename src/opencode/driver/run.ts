@@ -10,7 +10,7 @@ import type { SessionEvent, SessionEvents } from './events.js';
 import { giveUpOn, type Retry } from './give-up-policy.js';
 import { ProgressReport } from './progress-report.js';
 import { type OwnPrompt, PromptOwnership } from './prompt-ownership.js';
-import { waitUntilShown } from './prompt-shown.js';
+import { type Seen, waitUntilShown } from './prompt-shown.js';
 import type { RunOutcome } from './run-outcome.js';
 import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.js';
 import { type LoopLimits, RunSteps } from './run-steps.js';
@@ -130,6 +130,11 @@ export class Run {
   /** Whether our prompt still waits behind the run of somebody else, as far as we know. */
   get isBehind(): boolean {
     return this.#ownership.isBehind;
+  }
+
+  /** What was heard to fail, if it is not the run before ours. */
+  get error(): RunError | undefined {
+    return this.#ownership.isBehind ? undefined : this.#error;
   }
 
   /** Whether an answer was begun, as far as we know. */
@@ -392,16 +397,13 @@ export class Run {
     }
   }
 
-  /**
-   * Resolves to true when our prompt shows in its session, so that somebody else who asks finds it and not the run
-   * before it. Resolves to false if it does not show within `BEGIN_MS`, or the signal ends the wait. Never rejects.
-   */
-  isSeen(signal: AbortSignal | undefined): Promise<boolean> {
+  /** Waits until our prompt shows in its session, for `BEGIN_MS` at most. Never rejects. */
+  isSeen(signal: AbortSignal | undefined): Promise<Seen> {
     const run = {
       clock: this.#deps.clock,
       reader: this.#reader,
       ownership: this.#ownership,
-      hasFailed: () => this.#error !== undefined,
+      hasFailed: () => this.error !== undefined,
       nextEvent: this.#nextEvent.bind(this),
     };
     return waitUntilShown(run, BEGIN_MS, signal);

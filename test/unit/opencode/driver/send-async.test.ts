@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
 import { PROMPT, prompted, reply } from '../../../support/driver-replies.js';
-import { startFakeOpencode } from '../../../support/fake-opencode.js';
+import { type FakeOpencode, startFakeOpencode } from '../../../support/fake-opencode.js';
 import { fastClock as clock } from '../../../support/fast-clock.js';
 import { waitFor } from '../../../support/wait.js';
 
@@ -34,6 +34,11 @@ async function start() {
   return { server, driver, another, notices, session };
 }
 
+function emitError(server: FakeOpencode, sessionID: string, message: string): void {
+  const error = { name: 'UnknownError', data: { message } };
+  server.emit({ type: 'session.error', properties: { sessionID, error } }, '/p');
+}
+
 it('a wait right after it follows the new run, however late that begins', async () => {
   const { server, driver, another, session } = await start();
   let isSettled = false;
@@ -57,4 +62,29 @@ it('says so if the prompt does not show for long', async () => {
   await driver.sendAsync(session, 'second');
   const says = `the prompt was taken, and the session ${session.id} does not show it yet`;
   expect(notices).toContain(says);
+});
+
+it('fails with what was heard if the run fails and the prompt never shows', async () => {
+  const { server, driver, session } = await start();
+  const sending = driver.sendAsync(session, 'second');
+  const failed = expect(sending).rejects.toMatchObject({
+    kind: 'run_failed',
+    message: expect.stringContaining('database is locked'),
+    details: { sessionID: session.id },
+  });
+  await prompted(server, 2);
+  emitError(server, session.id, 'database is locked');
+  await failed;
+});
+
+it('does not take a late error of the run before for its own', async () => {
+  const { server, driver, session } = await start();
+  const sending = driver.sendAsync(session, 'second');
+  await prompted(server, 2);
+  emitError(server, session.id, 'no such parameter');
+  const before = server.count(TRANSCRIPT);
+  await waitFor(() => server.count(TRANSCRIPT) >= before + 2, { what: 'two checks' });
+  const { parts } = server.requests.findLast(({ route }) => route === PROMPT)!.body;
+  server.get(session.id).messages.push({ info: { id: 'msg_u2', role: 'user' }, parts });
+  expect(await sending).toMatchObject({ session: { id: session.id } });
 });
