@@ -450,6 +450,31 @@ describe('a follow-up', () => {
     expect([server.get(seed.id).deleted, server.get(parent.id).deleted]).toEqual([false, false]);
   });
 
+  const done = { created: 1, completed: 2 };
+  const half: [what: string, info: object, says: string][] = [
+    ['was cut', { finish: 'length', time: done }, 'its last answer was cut (length)'],
+    [
+      'failed',
+      { error: { name: 'APIError', data: { message: 'no credit' } }, time: done },
+      'its last run failed (no credit)',
+    ],
+    ['was aborted', { time: done }, 'its last run was aborted'],
+    ['is being written', {}, 'its last run goes on'],
+  ];
+  it.each(half)('takes no answer along that %s', async (_what, info, says) => {
+    const { server, driver } = await start();
+    const { id, messages } = server.addSession();
+    reply(server, id, 'an older answer');
+    messages.push(
+      { info: { id: 'msg_u', role: 'user' }, parts: [{ type: 'text', text: 'more' }] },
+      { info: { ...BEGUN.info, ...info }, parts: [{ type: 'text', text: 'half an an' }] },
+    );
+    const error = await failure(driver.prompt({ prompt: 'x', fromSession: id }));
+    expect(error.kind).toBe('usage');
+    expect(error.message).toContain(`has no answer to take along: ${says}`);
+    expect(server.sessions.size).toBe(1);
+  });
+
   it('of a session without an answer, or that is not there, is refused before one is made', async () => {
     const { server, driver } = await start();
     const { id } = server.addSession();

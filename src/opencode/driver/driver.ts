@@ -16,6 +16,7 @@ import { answers, bringToRest, removeSession, UNANSWERED } from './end-session.j
 import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { type Followed, FollowedRun } from './followed-run.js';
+import { lastAnswer } from './last-answer.js';
 import { checkCount, checkLimits, checkMs, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { findSession, listSessions } from './list-sessions.js';
 import { modelName } from './model.js';
@@ -444,15 +445,11 @@ export class OpencodeDriver {
     return followed;
   }
 
-  /** @throws DriverError `usage` if the session has no answer */
+  /** @throws DriverError `usage` if the session's last run has no answer */
   async #lastAnswer(id: string, signal: AbortSignal): Promise<ContextText> {
     const { directory } = await this.#places.find({ id }, signal);
     const messages = await this.#client.transcript(id, directory, { signal });
-    const last = messages.findLast(
-      ({ role, text, summary }) => role === 'assistant' && summary !== true && text.trim() !== '',
-    );
-    if (last) return { name: `answer of ${id}`, text: last.text };
-    throw new DriverError('usage', `the session ${id} has no answer to take along.`);
+    return { name: `answer of ${id}`, text: lastAnswer(id, messages) };
   }
 
   #follow(followed: Followed): FollowedRun {
