@@ -2,6 +2,9 @@
  * Tests the fake OpenCode 2 against its facts, and the client against the fake, point by point of the sheet's
  * checklist. Points 10 and 11 need a process: opencode-2-program.test.ts.
  */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/lib/clock.js';
 import { abortSession } from '../../src/opencode/actions/abort.js';
@@ -101,6 +104,29 @@ it('point 2: a boot is a boot, and a failed one is alive', async () => {
   expect(await client.probe()).toMatchObject({ kind: 'unsupported', certain: true });
   server.state = 'ready';
   expect(await client.probe()).toEqual({ kind: 'ok', version: '2.0.26' });
+});
+
+it.each([
+  ['text/html', '<h1>Unavailable</h1>'],
+  ['application/json', '{"message":"no upstream"}'],
+])('point 2: a proxy that answers in %s is taken for no boot', async (type, body) => {
+  let status = 503;
+  const proxy = createServer((_, response) => {
+    response.writeHead(status, { 'content-type': type }).end(body);
+  });
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const client = new OpencodeClientV2({ url, password: 'pw', clock });
+  ends.push(
+    async () => proxy.close(),
+    () => client.close(),
+  );
+  for (status of [503, 500]) {
+    const probe = await client.probe();
+    expect(probe).toMatchObject({ kind: 'unsupported', means: expect.stringContaining('proxy') });
+    expect(probe).not.toHaveProperty('starting');
+    expect(probe).not.toHaveProperty('certain');
+  }
 });
 
 /** Reads the stream as a plain client does, as text. */

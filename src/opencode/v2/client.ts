@@ -434,8 +434,19 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
   }
 }
 
-/** `/api/info` answers 503 while the server boots or stops, and 500 if its boot has failed (section 2). */
-function bootStateOf({ statusCode, answered }: OpencodeError): Unsupported | undefined {
+/** The body of `/api/info`, or of the other routes while the server boots (section 2). */
+const OPENCODE_SAYS = /"version"\s*:|"code"\s*:\s*"service_/;
+
+/**
+ * `/api/info` answers 503 while the server boots or stops, and 500 if its boot has failed (section 2). A proxy in front
+ * answers so as well, but not in opencode's words.
+ */
+function bootStateOf({
+  statusCode,
+  answered,
+  detail = '',
+}: OpencodeError): Unsupported | undefined {
+  if (!OPENCODE_SAYS.test(detail)) return undefined;
   switch (statusCode) {
     case 503:
       return { answered, means: 'it is OpenCode 2, starting or stopping', starting: true };
