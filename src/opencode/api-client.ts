@@ -93,7 +93,7 @@ export abstract class ApiClient {
     if (failure !== undefined && failure !== 'http' && failure !== 'not_opencode') {
       return { kind: 'failed', failure, error: message };
     }
-    const answers = await askIdentity(this.streamTarget('').url, timeoutMs, signal);
+    const answers = await askIdentity(this.streamTarget(''), timeoutMs, signal);
     if (signal?.aborted) return { kind: 'aborted' };
     const other = this.api === 1 ? 'opencode-2' : 'opencode-1';
     if (kind === 'unauthorized' && recognise(answers).kind !== other) {

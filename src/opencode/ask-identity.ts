@@ -1,37 +1,42 @@
 /** Asks the routes that `recognise` needs. No password is sent, because it is not known yet who would receive it. */
 import { request } from 'undici';
+import type { StreamTarget } from './http/transport.js';
 import type { Answers, HttpAnswer } from './recognise.js';
 
 /** Far more than any of these routes answers. */
 const BODY_BYTES = 16 * 1024;
 
-/** `origin` is the server's URL. A route that gives no answer is left out. Never rejects. */
+/**
+ * Asks at the address to which every other request goes: `localhost` may be two servers. A route that gives no answer is
+ * left out. Never rejects.
+ */
 export async function askIdentity(
-  origin: URL,
+  { url, authorised }: StreamTarget,
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<Answers> {
+  const { origin } = await authorised();
+  const server = { base: `${origin}${url.pathname}`.replace(/\/+$/, ''), host: url.host };
   const within = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
   const [health, info] = await Promise.all([
-    ask(origin, '/global/health', within),
-    ask(origin, '/api/info', within),
+    ask(server, '/global/health', within),
+    ask(server, '/api/info', within),
   ]);
-  const beta = info?.status === 404 ? await ask(origin, '/api/health', within) : undefined;
+  const beta = info?.status === 404 ? await ask(server, '/api/health', within) : undefined;
   return { ...(health && { health }), ...(info && { info }), ...(beta && { beta }) };
 }
 
 async function ask(
-  origin: URL,
+  { base, host }: { base: string; host: string },
   path: string,
   signal: AbortSignal,
 ): Promise<HttpAnswer | undefined> {
   try {
-    const url = `${origin.href.replace(/\/+$/, '')}${path}`;
     // The connection is closed after this one request, so that no later request can use it.
-    const { statusCode, headers, body } = await request(url, {
+    const { statusCode, headers, body } = await request(`${base}${path}`, {
       reset: true,
       signal,
-      headers: { accept: 'application/json' },
+      headers: { accept: 'application/json', host },
     });
     const chunks: Buffer[] = [];
     let size = 0;

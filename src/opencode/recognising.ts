@@ -70,8 +70,8 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     const result = await asked.probe(signal, timeoutMs);
     const isClear = result.kind !== 'unsupported' && result.kind !== 'unauthorized';
     if (!this.isAuto || isClear) return result;
-    const { url } = asked.streamTarget('');
-    const seen = recognise(await askIdentity(url, timeoutMs ?? IDENTIFY_TIMEOUT_MS, signal));
+    const within = timeoutMs ?? IDENTIFY_TIMEOUT_MS;
+    const seen = recognise(await askIdentity(asked.streamTarget(''), within, signal));
     if (signal?.aborted) return { kind: 'aborted' };
     if (seen.kind === 'other') return this.#tryOther(asked, result, signal, timeoutMs);
     const fits = this.#apis[seen.kind === 'opencode-2' ? 2 : 1];

@@ -71,7 +71,9 @@ test('a withheld password is in no request, and the error says from whom', async
 
 test('the guard is asked for each request, and no password follows on a connection made without one', async () => {
   const { asked, port } = await server();
-  const answers: Authorisation[] = [WITHHELD, { kind: 'granted' }, WITHHELD];
+  const granted: Authorisation = { kind: 'granted' };
+  // After a 401 the guard is asked once more, for the address, and whatever it says no password is sent.
+  const answers: Authorisation[] = [WITHHELD, granted, granted, WITHHELD, granted];
   const asking = client(`http://localhost:${port}`, async () => answers.shift()!);
   expect(await asking.probe()).toMatchObject({ kind: 'unauthorized' });
   expect(await asking.probe()).toMatchObject({ kind: 'ok', version: '1.2.3' });
@@ -133,6 +135,19 @@ test('localhost is 127.0.0.1, and [::1] only where the guard says so', async () 
   expect(asked).toEqual([]);
   const proven: Authorisation = { kind: 'granted', hostname: '::1' };
   expect(await client(url, async () => proven).probe()).toMatchObject({ kind: 'ok' });
+});
+
+test('what answers is identified where it answered, without a password', async () => {
+  const { asked, port } = await server('::1');
+  const there = { hostname: '::1' } as const;
+  const answers: Authorisation[] = [{ ...WITHHELD, ...there }];
+  const guard = async () => answers.shift() ?? ({ kind: 'granted', ...there } as const);
+  expect(await client(`http://localhost:${port}`, guard).probe()).toMatchObject({
+    kind: 'unauthorized',
+  });
+  expect(asked.map(({ url }) => url)).toContain('/api/info');
+  expect(new Set(asked.map(({ headers }) => headers.host))).toEqual(new Set([`localhost:${port}`]));
+  expect(asked.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
 });
 
 test('a start ends with the health of the server, not with a 401 that came before it was proven', async () => {
