@@ -42,11 +42,11 @@ afterEach(async () => {
 });
 
 /** Starts a program that listens on the habitat's port, as the given user. */
-async function listening(argv: readonly string[], uid?: number): Promise<number> {
+async function listening(argv: readonly string[], uid?: number, fake = ''): Promise<number> {
   const [program = '', ...args] = argv;
   const child = spawn(program, args, {
     cwd: '/',
-    env: habitat.env({ OPENCODE_MARK: 'adopted' }),
+    env: habitat.env({ OPENCODE_MARK: 'adopted', FAKE: fake }),
     stdio: 'ignore',
     ...(uid !== undefined && { uid, gid: uid }),
   });
@@ -58,7 +58,8 @@ async function listening(argv: readonly string[], uid?: number): Promise<number>
   return child.pid!;
 }
 const address = () => ['--hostname', '127.0.0.1', '--port', String(habitat.port)];
-const opencodeOf = (uid?: number) => listening([...habitat.command, ...address()], uid);
+const opencodeOf = (uid?: number, fake = '') =>
+  listening([...habitat.command, ...address()], uid, fake);
 /** Its name is not opencode's, but it answers like one. */
 const strangerOf = (uid?: number) =>
   listening(
@@ -106,12 +107,17 @@ describe.skipIf(!isRoot)(`a daemon that runs as root${needsRoot}`, () => {
     expect(habitat.processes()).toEqual([]);
   });
 
-  test('starts its own opencode again as itself, whoever server.user is', async () => {
-    const pid = await opencodeOf();
+  test('starts its own opencode again as itself, whoever server.user is, and ends the tools of that one too', async () => {
+    const pid = await opencodeOf(undefined, 'tool');
     const adopt = new AdoptControl(habitat.options({ user: NOBODY }));
     expect(await adopt.attach(habitat.signal)).toMatchObject({ pid });
     const restarted = await adopt.restart(habitat.signal);
     expect(uidOf(restarted.pid!)).toBe(0);
+    const tool = (await habitat.ask()).tool!;
+    process.kill(restarted.pid!, 'SIGKILL');
+    await waitFor(() => habitat.exits.length === 1);
+    await adopt.restart(habitat.signal);
+    expect(isAlive(tool)).toBe(false);
     await adopt.dispose('stop');
     expect(habitat.processes()).toEqual([]);
   });

@@ -288,8 +288,9 @@ export class LocalServer {
     const { deps, readOnly = false, user } = this.options;
     if (readOnly) return;
     const marks = new Set(await this.#own.marksOfTheGone());
-    const uid = user?.uid ?? process.geteuid?.();
-    const roots = await findOrphans(marks, this.table, uid);
+    // As root also its own server's, which was adopted beside that of `server.user`.
+    const uids = new Set([process.geteuid?.(), ...(user ? [user.uid] : [])]);
+    const roots = await findOrphans(marks, this.table, uids);
     if (roots.length > 0) {
       const { killed, survivors } = await this.#kill(roots, signal, false);
       const ended = `ended what an earlier server left running: ${killed.length} processes`;

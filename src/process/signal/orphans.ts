@@ -19,12 +19,12 @@ export const markedWith = (marker: string): Record<string, string> => ({ [MARKER
  * show another process's descriptors.
  *
  * @param marks markers of servers that are known to be gone
- * @param uid the user whose processes we may end
+ * @param uids the users whose processes we may end
  */
 export async function findOrphans(
   marks: ReadonlySet<string>,
   table: ProcessTable,
-  uid: number | undefined,
+  uids: ReadonlySet<number | undefined>,
 ): Promise<ProcessStat[]> {
   if (table.kind !== 'proc' || marks.size === 0) return [];
   const marked = (await table.list()).filter(({ pid, state }) => {
@@ -37,7 +37,7 @@ export async function findOrphans(
     topmost.map(async (entry) => {
       // Read everything again: the pid may belong to another process by now.
       const info = await table.read(entry.pid);
-      const isSame = info?.startTime === entry.startTime && info.uid === uid;
+      const isSame = info?.startTime === entry.startTime && uids.has(info.uid);
       return isSame && marks.has(markOf(entry.pid) ?? '') ? [entry] : [];
     }),
   );
