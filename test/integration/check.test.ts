@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import { acquireLock } from '../../src/process/lock.js';
 import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
+import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';
 
 routes['GET /config'] ??= () => ({ model: 'fake/m1' });
@@ -124,8 +125,11 @@ it('two commands that start the server at once start one, and both find it', asy
   writeFileSync(file, JSON.stringify({ server: { url, command, directory: habitat.dir } }));
   const env = habitat.env({ FAKE: 'slow' });
   const start = () => runCli(['check', '--start', '--config', file], { env });
-  const both = await Promise.all([start(), start()]);
-  for (const { out } of both) expect(out).toMatch(/^ok {4}server /m);
+  const both = Promise.all([start(), start()]);
+  const files = () => readdirSync(habitat.dir, { recursive: true }).map(String);
+  await waitFor(() => files().some((name) => name.endsWith('/server.json')), { what: 'a start' });
+  writeFileSync(join(habitat.dir, 'go'), '');
+  for (const { out } of await both) expect(out).toMatch(/^ok {4}server /m);
   expect(habitat.processes()).toHaveLength(1);
 });
 
