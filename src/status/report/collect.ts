@@ -6,6 +6,7 @@ import { recordOf } from '../../telemetry/log-line.js';
 import { type Incident, Incidents } from '../incidents.js';
 import { leavesRestart } from '../restart-left.js';
 import { type SessionName, Sessions } from './session-names.js';
+import { type Unwatched, UnwatchedTimes } from './unwatched.js';
 
 /** One run's end (`session.ended`), or what older logs say about it. */
 export interface RunEnd {
@@ -56,6 +57,8 @@ export interface Report {
   lines: number;
   /** Starts of the daemon. */
   starts: number;
+  /** What happened in these times is not in the report. */
+  unwatched: Unwatched[];
   /** The daemon did nothing, or nothing for a part of the time: the report says what it would have done. */
   dryRun: boolean | 'partly';
   runs: RunEnd[];
@@ -95,6 +98,7 @@ class Collector {
   readonly #unwatched = new Set<Incident | Outage>();
   /** Time of the line before, epoch ms. */
   #lastTime: number | undefined;
+  readonly #unwatchedTimes = new UnwatchedTimes();
   #lines = 0;
   #starts = 0;
   /** Of the daemon that wrote the line; undefined while its lines do not say. */
@@ -112,6 +116,7 @@ class Collector {
     }
     if (event === 'daemon.started') this.#started(line, counts);
     this.#takeMode(line, counts);
+    this.#unwatchedTimes.take(line);
     this.#lastTime = time;
     this.#incidents.take(recordOf(line));
     this.#takeWaiting(line);
@@ -180,6 +185,7 @@ class Collector {
       servers: [...this.#servers],
       lines: this.#lines,
       starts: this.#starts,
+      unwatched: this.#unwatchedTimes.within(from, until),
       dryRun: this.#modes.size === 2 ? 'partly' : this.#modes.has(true),
       runs: this.#runs,
       incidents,

@@ -5,6 +5,7 @@ import { counted, time } from '../../telemetry/number-text.js';
 import { reasonWords } from '../../telemetry/reason-words.js';
 import type { Outage, Report, RunEnd } from './collect.js';
 import type { SessionName } from './session-names.js';
+import type { Unwatched } from './unwatched.js';
 
 /** Rows of each part, so that all parts together fit on a screen. */
 const ROWS = 6;
@@ -48,7 +49,7 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
   });
   const parts = [
     part(
-      `Waiting for a person now: ${waiting.length}`,
+      `Waiting for a person ${endOf(clean, when)}: ${waiting.length}`,
       waiting.map(
         ({ since, session, what }) =>
           `${when(since)}  ${session === undefined ? '' : `${nameOf(session)}: `}${what}`,
@@ -79,7 +80,7 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
       asked.length > 0,
     ),
   ];
-  return { head: headOf(clean), parts: parts.filter((each) => each !== undefined) };
+  return { head: headOf(clean, when), parts: parts.filter((each) => each !== undefined) };
 }
 
 export function textReport(report: Report, columns: number): string {
@@ -101,18 +102,47 @@ export function nameOf({ id, title, project }: SessionName): string {
   return project === undefined ? words : `${project} · ${words}`;
 }
 
-function headOf({ from, until, servers, starts, dryRun, lines }: Report): string[] {
+function headOf(report: Report, when: Clock): string[] {
+  const { from, until, servers, starts, dryRun, lines, unwatched } = report;
   const length = time(Date.parse(until) - Date.parse(from));
   const where = servers.length === 0 ? '' : ` at ${servers.join(', ')}`;
   const restarted = starts > 1 ? `; the daemon started ${starts} times` : '';
   return [
     `${dateOf(from)} ${hourOf(from)} to ${dateOf(until)} ${hourOf(until)} (${length})${where}${restarted}`,
+    ...(lines > 0 && unwatched.length > 0 ? [unwatchedLine(report, when)] : []),
     ...(lines === 0 ? ['Nothing is known of that time: did the daemon run?'] : []),
     ...(dryRun === true ? ['A dry run: of the acts below, nothing was done.'] : []),
     ...(dryRun === 'partly'
       ? ['A dry run for a part of the time: of the acts of that part, nothing was done.']
       : []),
   ];
+}
+
+const UNWATCHED: Readonly<Record<Unwatched['because'], string>> = {
+  stopped: 'the daemon was stopped',
+  ended: 'the daemon ended',
+  asleep: 'it did not run: asleep?',
+  no_line: 'no line of the log',
+};
+
+function unwatchedLine({ unwatched, from, until }: Report, when: Clock): string {
+  const times = unwatched.slice(-ROWS).map((time) => {
+    const words =
+      time.from === from
+        ? `until ${when(time.until)}`
+        : time.until === until
+          ? `since ${when(time.from)}`
+          : `${when(time.from)} to ${when(time.until)}`;
+    return `${words} (${UNWATCHED[time.because]})`;
+  });
+  const more = unwatched.length - times.length;
+  return `Not watched, as far as the log tells: ${more > 0 ? `${more} more, ` : ''}${times.join(', ')}`;
+}
+
+/** What is known of the end of the report's time is of the moment when the watch ended. */
+function endOf({ unwatched, until }: Report, when: Clock): string {
+  const last = unwatched.at(-1);
+  return last?.until === until ? `at ${when(last.from)}` : 'now';
 }
 
 function runsTitle(runs: readonly RunEnd[]): string {

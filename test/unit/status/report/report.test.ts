@@ -86,7 +86,11 @@ function night(): string[] {
   ];
 }
 const parsed = (lines: readonly string[]) => lines.flatMap((line) => parseLogLine(line) ?? []);
-const reported = (lines = night(), from = START) => collect(parsed(lines), from, START + 3_600_000);
+/** As it is reported a minute after the last line. */
+const reported = (lines = night(), from = START) => {
+  const known = parsed(lines);
+  return collect(known, from, (known.at(-1)?.time ?? START) + 60_000);
+};
 
 describe('the report of a night', () => {
   it('says how runs ended and what they cost, and what was done about what was stuck', () => {
@@ -180,6 +184,61 @@ describe('the report of a night', () => {
     const found = reported([dry, ...rest.slice(0, 8), first, ...rest.slice(8)]);
     expect(found.dryRun).toBe('partly');
     expect(textReport(found, 120)).toContain('A dry run for a part of the time:');
+  });
+
+  describe('says when nobody watched', () => {
+    const at = (hours: number) => START + hours * 3_600_000;
+    const line = (hours: number, event: string, fields: object = {}) =>
+      JSON.stringify({ level: 'info', time: new Date(at(hours)), event, msg: '', ...fields });
+    const minutes = (from: number, until: number) =>
+      Array.from({ length: Math.round((until - from) * 60) }, (_, n) =>
+        line(from + n / 60, 'health.summary'),
+      );
+    const unwatched = (lines: string[], from = 0, until = 10) =>
+      collect(parsed(lines), at(from), at(until)).unwatched.map((time) => [
+        (Date.parse(time.from) - START) / 3_600_000,
+        (Date.parse(time.until) - START) / 3_600_000,
+        time.because,
+      ]);
+
+    it('because the daemon was stopped, or ended without a word', () => {
+      const stopped = [...minutes(0, 2), line(2, 'daemon.stopped'), line(3, 'daemon.started')];
+      expect(unwatched([...stopped, ...minutes(3, 10)])).toEqual([[2, 3, 'stopped']]);
+      const killed = [...minutes(0, 2), line(2, 'session.stuck', ask), line(3, 'daemon.started')];
+      expect(unwatched([...killed, ...minutes(3, 10)])).toEqual([[2, 3, 'ended']]);
+      // The new daemon may complain before it says that it has started.
+      killed.splice(-1, 0, line(2.99, 'server.notice'));
+      expect(unwatched([...killed, ...minutes(3, 10)])).toEqual([[2, 3, 'ended']]);
+    });
+
+    it('up to its end, with what is known at the last moment of the watch', () => {
+      const waits = line(2, 'session.waiting', { ...ask, on: 'question', requestID: 'que_1' });
+      const killed = [...minutes(0, 2), waits];
+      expect(unwatched(killed)).toEqual([[2, 10, 'no_line']]);
+      expect(unwatched([...killed, line(2.5, 'daemon.stopped')])).toEqual([[2.5, 10, 'stopped']]);
+      const text = textReport(collect(parsed(killed), at(0), at(10)), 160);
+      const hour = new Date(at(2)).toTimeString().slice(0, 5);
+      expect(text).toMatch(
+        new RegExp(`tells: since [^,]*${hour} \\(no line of the log\\)\n.* at .*${hour}: 1`),
+      );
+    });
+
+    it('because the machine slept, and before the first line', () => {
+      const slept = line(8, 'daemon.gap', { gapMs: 5 * 3_600_000 });
+      expect(unwatched([...minutes(1, 3), slept, ...minutes(8, 10)])).toEqual([
+        [0, 1, 'no_line'],
+        [3, 8, 'asleep'],
+      ]);
+    });
+
+    it('never of a daemon that has nothing to tell but its summary, however seldom', () => {
+      expect(unwatched(minutes(0, 10))).toEqual([]);
+      const seldom = Array.from({ length: 20 }, (_, n) => line(n / 2, 'health.summary'));
+      expect(unwatched(seldom)).toEqual([]);
+      expect(unwatched([...minutes(0, 2), line(2, 'daemon.started'), ...minutes(2, 10)])).toEqual(
+        [],
+      );
+    });
   });
 
   it('of a time of which nothing is known, it says so', () => {
