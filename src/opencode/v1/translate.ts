@@ -112,8 +112,11 @@ const deleted: Translator = (properties) => {
 /** If a query of opencode's own database fails, its error contains values, perhaps a message's text (1.18.33). */
 const QUERY_VALUES = /\bparams: .*$/s;
 
-/** opencode adds a stack to some of its messages. A reader needs only the sentence before it. */
-const STACK = /\s*\n\s*at\s.*$/s;
+/**
+ * opencode adds a stack to some of its messages. A reader needs only the sentence before it. (One pattern for the breaks
+ * and blanks before it takes cubic time.)
+ */
+const STACK_LINE = /^\s*at\s/;
 
 const errorEvent = z.object({
   sessionID: schemas.id.optional().catch(undefined),
@@ -140,7 +143,10 @@ const error: Translator = (properties) => {
 };
 
 function sentenceOf(message: string): string {
-  return message.replace(STACK, '').replace(QUERY_VALUES, 'params: …');
+  const lines = message.split('\n');
+  const stack = lines.findIndex((line, index) => index > 0 && STACK_LINE.test(line));
+  const sentence = stack === -1 ? message : lines.slice(0, stack).join('\n').trimEnd();
+  return sentence.replace(QUERY_VALUES, 'params: …');
 }
 
 const messageEvent = z.object({

@@ -215,6 +215,19 @@ describe('the ends of things', () => {
     });
   });
 
+  it('cuts the stack off an error, and is not held up by a page of blank lines', () => {
+    const blank = '\n'.repeat(20_000);
+    const of = (message: string) => {
+      const error = { name: 'UnknownError', data: { message } };
+      return say('session.error', { sessionID: 'ses_a', error })[0];
+    };
+    expect(of('It broke\n\n    at run (/x.ts:1:1)\n    at f')).toMatchObject({
+      message: 'It broke',
+    });
+    expect(of(`It broke${blank}  at run (/x.ts:1:1)`)).toMatchObject({ message: 'It broke' });
+    expect(of(`${blank}It broke`)).toMatchObject({ kind: 'session.error' });
+  });
+
   it('leaves out errors of no session', () => {
     expect(say('session.error', { error: { name: 'UnknownError' } })).toEqual([]);
   });
