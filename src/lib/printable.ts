@@ -12,7 +12,6 @@ import { stripVTControlCharacters } from 'node:util';
 export type PrintableForm = 'line' | 'block';
 
 const LINE_BREAK = /\r\n?|\n|\u0085|\u2028|\u2029/g;
-const BROKEN_LINE = /[^\S\n]*\n\s*/g;
 const UNPRINTABLE = new RegExp(
   [
     // C0, DEL and C1, except tab and line feed.
@@ -31,7 +30,17 @@ export function printable(text: string, form: PrintableForm): string {
   const clean = SUSPECT.test(text)
     ? stripVTControlCharacters(text).replace(LINE_BREAK, '\n').replace(UNPRINTABLE, ' ')
     : text;
-  return form === 'block' ? clean : clean.replace(BROKEN_LINE, ' | ').replaceAll('\t', ' ');
+  return form === 'block' ? clean : oneLine(clean, ' | ').replaceAll('\t', ' ');
+}
+
+/** Joins the lines of a text that are not blank. (A pattern for blanks around breaks takes quadratic time.) */
+export function oneLine(text: string, between: string): string {
+  if (!text.includes('\n')) return text;
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join(between);
 }
 
 /** Makes every string of a value printable as one line, keys included: for an answer that is about to be laid out. */

@@ -1,4 +1,5 @@
 /** Numbers in the words of a sentence: rounded and with units, to be read by people and not parsed. */
+import { oneLine } from '../lib/printable.js';
 
 /** `350 ms`, `4.2 s`, `1 min 5 s`, `2 h 3 min`. */
 export function time(ms: number): string {
@@ -52,7 +53,7 @@ export function capitalised(text: string): string {
 /** All of an error's message, on one line. */
 export function wholeOf(err: unknown): string {
   const text = err instanceof Error ? err.message : String(err);
-  return text.replace(/\s*\n\s*/g, '; ').replace(/ {2,}/g, ' ');
+  return oneLine(text, '; ').replace(/ {2,}/g, ' ');
 }
 
 /** The first line of an error's message. */

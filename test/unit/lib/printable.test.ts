@@ -32,6 +32,12 @@ describe('printable', () => {
     expect(printable(text, 'block')).toBe(block);
   });
 
+  it('takes no longer for many blanks and breaks than for words', () => {
+    const blanks = `${' '.repeat(1_000_000)}x`;
+    expect(printable(blanks, 'line')).toBe(blanks);
+    expect(printable(`a\n${blanks}\n${' \n'.repeat(100_000)}b\n`, 'line')).toBe('a | x | b');
+  });
+
   it('leaves no control, bidi or separator character of all of Unicode in a line', () => {
     const left: string[] = [];
     for (let code = 0; code <= 0x10ffff; code += 1) {
