@@ -193,10 +193,18 @@ function decoded(part: string): string {
 
 const moreWords = (amount: number) => `… and ${amount} more`;
 
+/** The items of a list that may have been cut, and how many more there were. */
+export function itemsOf<T>(list: readonly T[]): { items: readonly T[]; more: number } {
+  const more = /^… and (\d+) more$/.exec(String(list.at(-1)))?.[1];
+  return more === undefined
+    ? { items: list, more: 0 }
+    : { items: list.slice(0, -1), more: Number(more) };
+}
+
 /** How long a list was before it was cut. */
 export function lengthOf(list: readonly unknown[]): number {
-  const more = /^… and (\d+) more$/.exec(String(list.at(-1)))?.[1];
-  return more === undefined ? list.length : list.length - 1 + Number(more);
+  const { items, more } = itemsOf(list);
+  return items.length + more;
 }
 
 /** The secret as it is and as it is transmitted: in a URL, in JSON, in the base64 of Basic authentication. */

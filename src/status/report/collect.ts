@@ -1,5 +1,6 @@
 /** What happened in a part of the log: runs, incidents, restarts, outages, and what waits for a person at its end. */
 import { defined } from '../../lib/defined.js';
+import { itemsOf } from '../../lib/redaction.js';
 import { EVENT_NAMES, isAct } from '../../telemetry/catalogue/catalogue.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { recordOf } from '../../telemetry/log-line.js';
@@ -26,6 +27,8 @@ export interface Restart {
   detail?: string;
   /** The sessions whose runs it cut. */
   cut: SessionName[];
+  /** How many more it cut: the log names only the first of a long list. */
+  moreCut?: number;
   tookMs?: number;
   error?: string;
 }
@@ -151,7 +154,7 @@ class Collector {
         if (fields.reason === 'start') return;
         this.#lastRestart({
           error: text(fields.error),
-          ...(fields.serverAlive === true && { cut: [] }),
+          ...(fields.serverAlive === true && { cut: [], moreCut: 0 }),
         });
         return;
       case 'act.skipped':
@@ -236,12 +239,13 @@ class Collector {
 
   #restarting({ time, fields, would }: LogLine): void {
     if (would) return;
-    const cut = Array.isArray(fields.interrupted) ? fields.interrupted : [];
+    const { items, more } = itemsOf(Array.isArray(fields.interrupted) ? fields.interrupted : []);
     this.#restarts.push({
       time: iso(time),
       reason: text(fields.reason) ?? 'unknown',
       ...defined({ detail: text(fields.detail) }),
-      cut: cut.map((id) => this.#sessions.name(String(id))),
+      cut: items.map((id) => this.#sessions.name(String(id))),
+      ...(more > 0 && { moreCut: more }),
     });
   }
 
@@ -250,7 +254,9 @@ class Collector {
     return last?.tookMs === undefined && last?.error === undefined ? last : undefined;
   }
 
-  #lastRestart(end: { [K in 'tookMs' | 'error' | 'cut']?: Restart[K] | undefined }): void {
+  #lastRestart(
+    end: { [K in 'tookMs' | 'error' | 'cut' | 'moreCut']?: Restart[K] | undefined },
+  ): void {
     const last = this.#restartUnderWay;
     if (last !== undefined) Object.assign(last, defined(end));
   }

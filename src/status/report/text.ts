@@ -37,14 +37,15 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
         : `${kind} (${reason === undefined ? 'no reason known' : reasonWords(reason)})`;
     return `${when(startedAt)}  ${what}: ${why} → ${end}  #${id}`;
   });
-  const cuts = restarts.map(({ time: at, reason, detail, cut, tookMs, error }) => {
+  const cuts = restarts.map(({ time: at, reason, detail, cut, moreCut = 0, tookMs, error }) => {
     const end =
       error !== undefined
         ? `failed: ${error}`
         : tookMs === undefined
           ? 'not back yet'
           : `back after ${time(tookMs)}`;
-    const names = cut.length === 0 ? 'cut nothing' : `cut ${cut.map(nameOf).join(', ')}`;
+    const rest = moreCut > 0 ? ` and ${moreCut} more` : '';
+    const names = cut.length === 0 ? 'cut nothing' : `cut ${cut.map(nameOf).join(', ')}${rest}`;
     return `${when(at)}  ${reason}, ${end}; ${names}${detail === undefined ? '' : ` (${detail})`}`;
   });
   const parts = [

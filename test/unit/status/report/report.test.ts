@@ -118,6 +118,16 @@ describe('the report of a night', () => {
     expect(found.budgets).toMatchObject([{ isSpent: false }]);
   });
 
+  it('says how many sessions a restart cut beside those that the log names', () => {
+    const interrupted = [docs.sessionID, '… and 23 more'];
+    const restart = { time: new Date(START).toISOString(), event: 'server.restarting' };
+    const found = reported([
+      JSON.stringify({ level: 'warn', ...restart, reason: 'pileup', interrupted }),
+    ]);
+    expect(found.restarts).toMatchObject([{ cut: [{ id: docs.sessionID }], moreCut: 23 }]);
+    expect(textReport(found, 160)).toMatch(/; cut \S+ and 23 more$/m);
+  });
+
   it('counts only what happened since the time that was asked for, and knows the names from before', () => {
     const late = reported(night(), START + 10 * 60_000);
     expect(late.runs).toEqual([]);
