@@ -1,5 +1,6 @@
 /** `replay FILE`: feeds a recording to the state machine and prints each decision with the numbers that led to it. */
 import { configSchema } from '../config/schema.js';
+import { printable } from '../lib/printable.js';
 import { type ReplayedDecision, readRecording, replay } from '../recording/replay.js';
 import { messageOf } from '../telemetry/catalogue/catalogue.js';
 import type { Decision } from '../watchdog/decision.js';
@@ -89,7 +90,7 @@ function printDiff(
 }
 
 function line({ atMs, decision }: ReplayedDecision): string {
-  return `${clock(atMs)}  ${isNote(decision) ? said(decision) : done(decision)}`;
+  return printable(`${clock(atMs)}  ${isNote(decision) ? said(decision) : done(decision)}`, 'line');
 }
 
 function said(note: Extract<Decision, { note: string }>): string {

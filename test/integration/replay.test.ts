@@ -44,6 +44,27 @@ describe('replay FILE', () => {
     expect(out).toMatch(/^\d+ observations over \d\d:\d\d\.\d{3}, \d+ decisions\n$/m);
   });
 
+  test('gives each decision one line, whatever a provider or a title says', async () => {
+    const base = { sessionID: 'ses_1', directory: '/project' };
+    const message = 'Overloaded\n+00:09.000  session.wedged         all is lost\u001b[2J';
+    const forged = file(
+      'forged.ndjson',
+      [
+        HEADER,
+        { kind: 'session.status', status: { type: 'busy' }, at: 1, ...base },
+        { kind: 'session.error', name: 'APIError', message, at: 2, ...base },
+        { kind: 'session.status', status: { type: 'idle' }, at: 3, ...base },
+        { kind: 'tick', at: 20_000 },
+      ]
+        .map((each) => (typeof each === 'string' ? each : JSON.stringify(each)))
+        .join('\n'),
+    );
+    const { out } = await run(forged);
+    expect(out).toContain('all is lost');
+    expect(out).not.toMatch(/^\+00:09/m);
+    expect(out).not.toContain('\u001b');
+  });
+
   test('--json prints one object a line, and nothing else', async () => {
     const { code, out, err } = await run(recording('stuck-429-attempts'), '--json');
     expect({ code, err }).toEqual({ code: 0, err: '' });
