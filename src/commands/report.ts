@@ -30,7 +30,7 @@ const FORMATS = ['text', 'markdown', 'json'] as const;
 type Format = (typeof FORMATS)[number];
 /** A night. Without `--since`, files and stdin are reported whole: the person who names them has chosen already. */
 const DEFAULT_SINCE = '12h';
-/** The width of an output that does not report one: a pipe. */
+/** The width of an output that does not report one. */
 const DEFAULT_COLUMNS = 120;
 
 export interface ReportOptions extends ConfigOptions {
@@ -69,7 +69,7 @@ export async function report(files: readonly string[], options: ReportOptions): 
       print(markdownReport(found));
       break;
     case 'text':
-      print(textReport(found, process.stdout.columns ?? DEFAULT_COLUMNS));
+      print(textReport(found, columnsOf(process.stdout)));
       break;
   }
   return EXIT.done;
@@ -90,7 +90,7 @@ function oneIncident(evidence: Evidence, format: Format): number {
   const { head, rows } = incidentLines(evidence);
   const { incident, server } = evidence;
   const seen = server === undefined ? [] : evidenceParts(incident.evidence ?? '', server);
-  const columns = process.stdout.columns ?? DEFAULT_COLUMNS;
+  const columns = columnsOf(process.stdout);
   switch (format) {
     case 'json':
       printJson(evidence);
@@ -116,6 +116,11 @@ function oneIncident(evidence: Evidence, format: Format): number {
       break;
   }
   return EXIT.done;
+}
+
+/** A pipe has no width, and the terminal of a container or a serial line may report 0. */
+function columnsOf({ columns }: { columns?: number }): number {
+  return columns || DEFAULT_COLUMNS;
 }
 
 function formatOf(value = 'text'): Format {
