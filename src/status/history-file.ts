@@ -69,15 +69,15 @@ export class HistoryFile {
   /** @throws if the line cannot be written; the next call tries again */
   append(line: string): void {
     const bytes = Buffer.from(`${line}\n`);
-    let fd = this.#open();
-    if (this.#size > 0 && this.#size + bytes.length > this.#maxBytes) {
-      this.close();
-      const [old = '', current = ''] = filesOf(this.#directory, this.#name);
-      renameSync(current, old);
-      fd = this.#open();
-    }
-    let written = 0;
     try {
+      let fd = this.#open();
+      if (this.#size > 0 && this.#size + bytes.length > this.#maxBytes) {
+        this.close();
+        const [old = '', current = ''] = filesOf(this.#directory, this.#name);
+        renameSync(current, old);
+        fd = this.#open();
+      }
+      let written = 0;
       while (written < bytes.length) written += writeSync(fd, bytes, written);
       this.#size += written;
     } catch (error) {
