@@ -38,12 +38,16 @@ const PLAIN = new Set([
   'restartReason',
 ]);
 
+/** A reason is one of our own words. That of an outage names a model instead, which is content. */
+const WORD = /^\w*$/;
+
 /**
  * Returns a copy with only numbers, flags and the texts under the keys in `PLAIN`. A text that is added to an answer
  * later stays hidden until its key is listed there.
  */
 export function withoutContent(value: unknown, key = ''): unknown {
-  if (typeof value === 'string') return PLAIN.has(key) ? value : undefined;
+  if (typeof value === 'string')
+    return PLAIN.has(key) && (key !== 'reason' || WORD.test(value)) ? value : undefined;
   if (Array.isArray(value)) {
     return value
       .map((item: unknown) => withoutContent(item, key))

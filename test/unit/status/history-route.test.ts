@@ -110,3 +110,19 @@ it('/history gives the events since a moment, with content only to whoever shows
     expect((await ask(`?since=${bad}`)).status, bad).toBe(400);
   }
 });
+
+it('the model of an outage, which is its reason, is given only to whoever shows the token', async () => {
+  const { telemetry, url, headers } = await world(folder);
+  const model = { provider: 'openai', model: 'gpt-5' };
+  telemetry.emit('provider.outage', { ...model, sessions: 1, message: '' });
+  telemetry.emit('session.stuck', { ...ses, reason: 'tool_time', limit: 5, value: 5 });
+  const ask = async (path: string, init: RequestInit) =>
+    (await fetch(`${url}${path}`, init)).text();
+  expect(await ask('/status', { headers })).toContain('openai/gpt-5');
+  const bare = await ask('/status', {});
+  expect(JSON.parse(bare).incidents).toMatchObject([
+    { kind: 'stuck', reason: 'tool_time' },
+    { kind: 'outage' },
+  ]);
+  expect(`${bare} ${await ask('/history', {})}`).not.toMatch(/openai|gpt-5/);
+});
