@@ -21,6 +21,7 @@ import {
 } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
+import { addressOf } from './server-address.js';
 import { readOpenFile } from './text-file.js';
 
 const DIRECTORY_MODE = 0o700;
@@ -59,10 +60,9 @@ export function serverDirIn(home: string, url: string, host = hostname()): strin
 
 /** A file name that is the same for every spelling of one server's address: all names of loopback count as one. */
 export function serverKey(url: string): string {
-  const { hostname, port, protocol } = new URL(url);
+  const { hostname } = new URL(url);
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\]|0\.0\.0\.0|\[::\])$/.test(hostname);
-  const effectivePort = port || (protocol === 'https:' ? '443' : '80');
-  const name = `${loopback ? 'localhost' : hostname}:${effectivePort}`;
+  const name = `${loopback ? 'localhost' : hostname}:${addressOf(url).port}`;
   const hash = createHash('sha256').update(name).digest('hex').slice(0, 8);
   return `${plainName(name)}-${hash}`;
 }

@@ -7,6 +7,7 @@
  */
 import type { Authorisation, Authorise } from '../../lib/authorise.js';
 import type { Clock } from '../../lib/clock.js';
+import { addressOf } from '../../lib/server-address.js';
 import type { ControlMode, ServerControl } from '../control/control.js';
 import { openProcessTable } from '../table/open-table.js';
 import { addressesOf, type FindHolders, findHolders, isLocalHost } from '../table/port.js';
@@ -69,9 +70,9 @@ export class PasswordGuard {
   constructor(options: GuardOptions) {
     this.#options = options;
     this.#table = options.table ?? openProcessTable();
-    const { hostname, port, protocol } = new URL(options.url);
-    this.#host = hostname.replace(/^\[(.*)\]$/, '$1');
-    this.#port = Number(port || (protocol === 'https:' ? 443 : 80));
+    const { host, port } = addressOf(options.url);
+    this.#host = host;
+    this.#port = port;
   }
 
   /** From now on the control says who serves, because it knows what it has started. */

@@ -5,6 +5,7 @@
 import { delimiter, isAbsolute, join } from 'node:path';
 import { serverEnvironment } from '../../lib/child-env.js';
 import { statOf } from '../../lib/file-stat.js';
+import { addressOf } from '../../lib/server-address.js';
 import { environmentOf, type ServerUser } from '../identity/user.js';
 import { procEnviron, procLink } from '../table/proc-files.js';
 import type { ProcessInfo } from '../table/process-table.js';
@@ -44,16 +45,16 @@ export function configuredLaunchSpec(options: LaunchSpecOptions): LaunchSpec {
 
 /** Appends `--hostname` and `--port`, each unless the command already has it. */
 function withAddress(command: readonly string[], url: string): string[] {
-  const { hostname } = new URL(url);
+  if (says(command, '--hostname')) return withPort(command, url);
+  const { host } = addressOf(url);
   // One fixed address, whatever `localhost` resolves to first on this machine.
-  const host = hostname === 'localhost' ? '127.0.0.1' : hostname.replace(/^\[(.*)\]$/, '$1');
-  return withPort([...command, ...(says(command, '--hostname') ? [] : ['--hostname', host])], url);
+  const address = host === 'localhost' ? '127.0.0.1' : host;
+  return withPort([...command, '--hostname', address], url);
 }
 
 function withPort(command: readonly string[], url: string): string[] {
-  const { port, protocol } = new URL(url);
   if (says(command, '--port')) return [...command];
-  return [...command, '--port', port || (protocol === 'https:' ? '443' : '80')];
+  return [...command, '--port', String(addressOf(url).port)];
 }
 
 function says(command: readonly string[], option: string): boolean {

@@ -4,6 +4,7 @@
  * The controls of processes (spawn, adopt, external, command) are thin policies over this class.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
+import { addressOf } from '../../lib/server-address.js';
 import {
   type ControlDeps,
   ControlError,
@@ -75,9 +76,9 @@ export class LocalServer {
   constructor(options: LocalOptions) {
     this.options = options;
     this.table = options.table ?? openProcessTable();
-    const { hostname, port, protocol } = new URL(options.url);
-    this.host = hostname.replace(/^\[(.*)\]$/, '$1');
-    this.port = Number(port || (protocol === 'https:' ? 443 : 80));
+    const { host, port } = addressOf(options.url);
+    this.host = host;
+    this.port = port;
     this.#own = new SpawnedServer({ ...options, table: this.table });
   }
 
