@@ -704,6 +704,33 @@ describe('what cannot be ended', () => {
     expect(server.count(DELETE)).toBe(0);
   });
 
+  it('is told where the deadline of all tries ended it, and what it waits for', async () => {
+    const { server, driver, prompted } = await start();
+    server.abortBehaviour = 'lies';
+    const options = { prompt: 'hello', deadlineMs: 10_000, onRequest: 'wait' as const };
+    const result = failure(driver.prompt(options));
+    const { id } = await prompted();
+    server.ask('permission', id);
+    const error = await result;
+    expect(error.details).toMatchObject({ aborted: false, deleted: false });
+    expect(error.message).toMatch(
+      /^no reply within 10 s, .*\. It waits for a permission \(bash\)\. /,
+    );
+    expect(error.message).toMatch(/could not be aborted \(3 tries: .* it goes on/);
+  });
+
+  it('is told where the time was over while the prompt was sent', async () => {
+    const { server, driver } = await start();
+    server.abortBehaviour = 'lies';
+    server.fault(PROMPT, { delayMs: 20_000 });
+    const { id } = await driver.createSession();
+    const result = failure(driver.send({ id }, 'hello', { timeoutMs: 5_000 }));
+    await waitFor(() => server.count(PROMPT) === 1, { what: 'the prompt' });
+    server.setStatus(id, { type: 'busy' });
+    const error = await result;
+    expect(error.message).toMatch(/^no reply within 5 s: .* could not be aborted/);
+  });
+
   it('at the first try is aborted again', async () => {
     const { server, driver } = await start();
     server.abortBehaviour = 'lost-once';
@@ -758,7 +785,7 @@ describe('a person is asked', () => {
     const result = failure(driver.prompt(options));
     const { id } = await prompted();
     server.ask('permission', id);
-    expect((await result).message).toContain('it waits for a permission (bash)');
+    expect((await result).message).toContain('It waits for a permission (bash).');
     expect(notices).toEqual([expect.stringContaining('answer it in opencode')]);
   });
 

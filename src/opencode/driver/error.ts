@@ -77,6 +77,8 @@ export class DriverError extends Error {
   readonly kind: DriverErrorKind;
   /** What is known beyond the message; filled in while the session is brought to rest. */
   readonly details: Readonly<Omit<DriverErrorDetails, 'cause'>>;
+  /** The end of the message: what `with` has added. */
+  #added = '';
 
   constructor(kind: DriverErrorKind, message: string, details: DriverErrorDetails = {}) {
     const { cause, ...rest } = details;
@@ -88,11 +90,22 @@ export class DriverError extends Error {
   /** Returns the same error with details that are known by now. */
   with(details: Omit<DriverErrorDetails, 'cause'>, says?: string): DriverError {
     const { cause } = this;
-    return new DriverError(this.kind, says ? `${this.message} ${says}` : this.message, {
+    const added = says ? ` ${says}` : '';
+    const error = new DriverError(this.kind, `${this.message}${added}`, {
       ...this.details,
       ...details,
       ...(cause !== undefined && { cause }),
     });
+    error.#added = `${this.#added}${added}`;
+    return error;
+  }
+
+  /** Returns an error that gives another reason for the same end. What `with` has added stays. */
+  because(kind: DriverErrorKind, reason: string): DriverError {
+    const message = `${reason}${this.#added}`;
+    const error = new DriverError(kind, message, { ...this.details, cause: this });
+    error.#added = this.#added;
+    return error;
   }
 
   /** `cause` becomes an object with `name`, `message` and, if known, `code` and `cause`. */

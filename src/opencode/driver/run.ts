@@ -176,7 +176,9 @@ export class Run {
       if (this.#fault) throw this.#fault.error;
       const leftMs = wall.leftMs();
       if (wall.isOver || leftMs <= 0) throw this.#timeout(wall.ms);
-      if (signal.aborted) throw new DriverError('aborted', 'the prompt was interrupted.');
+      if (signal.aborted) {
+        throw new DriverError('aborted', 'the prompt was interrupted.').with({}, this.#heldUpBy);
+      }
       this.#giveUpIfHopeless(leftMs, maxAttempts);
       const loop = this.#steps.loopToReport();
       if (loop !== undefined) this.#options.onNotice(loop);
@@ -491,9 +493,12 @@ export class Run {
   }
 
   #timeout(timeoutMs: number): DriverError {
+    return new DriverError('timeout', `${overdue(timeoutMs)}.`).with({}, this.#heldUpBy);
+  }
+
+  get #heldUpBy(): string | undefined {
     const waits = this.#requests.waitsFor;
-    const retries = this.#attempts > 0 ? `; the provider had failed ${this.#attempts} times` : '';
-    const why = waits ? `; it waits for ${waits}` : retries;
-    return new DriverError('timeout', `${overdue(timeoutMs)}${why}.`);
+    if (waits !== undefined) return `It waits for ${waits}.`;
+    return this.#attempts > 0 ? `The provider had failed ${this.#attempts} times.` : undefined;
   }
 }

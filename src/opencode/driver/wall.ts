@@ -59,10 +59,7 @@ export async function within<T>(
   } catch (error) {
     const failure = asDriverError(error);
     if (failure.kind !== 'aborted' || !wall.isOver) throw failure;
-    throw new DriverError('timeout', `${overdue(ms)}${says}.`, {
-      ...failure.details,
-      cause: failure,
-    });
+    throw failure.because('timeout', `${overdue(ms)}${says}.`);
   } finally {
     wall.end();
   }
