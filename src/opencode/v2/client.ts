@@ -145,6 +145,8 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
       known.heardAt = now;
       try {
         const messages = await this.messages(sessionID, LAST_MESSAGES, signal, timeoutMs);
+        // What an event said meanwhile is newer than the transcript.
+        if (known.heardAt !== now) return;
         const { retry } = messages.find(({ type }) => type === 'assistant') ?? {};
         known.retry = retry && retryOf(retry.attempt, retry.at, retry.error);
       } catch {

@@ -17,14 +17,19 @@ let messages: Data[] = [];
 let active: string[] = [];
 /** What happens on the server before it answers the list of active sessions. */
 let beforeList: () => void = () => {};
-const server = createServer((request, response) => {
+/** What happens on the server before it answers a transcript that it has read. */
+let beforeTranscript: () => unknown = () => {};
+const server = createServer(async (request, response) => {
   const path = (request.url ?? '').split('?')[0] ?? '';
   // A date would be that of another clock than the client's.
   response.sendDate = false;
   response.writeHead(200, { 'content-type': 'application/json' });
   const answer = (data: unknown) => response.end(JSON.stringify({ data }));
-  if (path.endsWith('/message')) answer(messages);
-  else if (path === '/api/session/active') {
+  if (path.endsWith('/message')) {
+    const read = messages;
+    await beforeTranscript();
+    answer(read);
+  } else if (path === '/api/session/active') {
     const listed = Object.fromEntries(active.map((id) => [id, { type: 'running' }]));
     beforeList();
     answer(listed);
@@ -39,6 +44,7 @@ beforeEach(async () => {
   messages = [];
   active = ['ses_1'];
   beforeList = () => {};
+  beforeTranscript = () => {};
   clock = new ManualClock();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -125,6 +131,16 @@ describe('the retry of a run', () => {
     active = ['ses_1'];
     beforeList = () => {};
     expect(await status()).toMatchObject({ type: 'retry' });
+  });
+
+  it('is over if that was heard while an older transcript came', async () => {
+    const retry = { attempt: 2, at: clock.epoch() + 900_000, error: ERROR };
+    messages = [assistant('msg_1', { retry })];
+    beforeTranscript = async () => {
+      await clock.advance(1_000);
+      hear('session.step.started', MESSAGE);
+    };
+    expect(await status()).toEqual(BUSY);
   });
 });
 
