@@ -70,6 +70,30 @@ describe('an abort', () => {
     });
   });
 
+  it('asks again for a directory that could not be read, and takes it for idle in no other', async () => {
+    const { server, abort } = await start({ status: { type: 'busy' } });
+    server.fault('GET /session/:id', { status: 500, times: 1 });
+    expect(await abort({ directory: undefined })).toMatchObject({
+      outcome: 'done',
+      directory: '/other',
+    });
+  });
+
+  it('fails where its directory cannot be read, also where no status can', async () => {
+    const { server, abort } = await start({ status: { type: 'busy' } });
+    server.fault('GET /session/:id', { status: 500 });
+    expect(await abort({ directory: undefined })).toEqual({
+      outcome: 'failed',
+      error: 'its directory could not be read',
+    });
+    server.fault('GET /session/status', { status: 500, times: 1 });
+    expect(await abort({ directory: undefined })).toMatchObject({
+      outcome: 'failed',
+      error: expect.stringContaining('and its status could not be read'),
+    });
+    expect(aborts(server)).toEqual([]);
+  });
+
   it('goes to its own directory where it was told a wrong one', async () => {
     const { server, abort } = await start();
     expect(await abort({ directory: '/wrong' })).toMatchObject({

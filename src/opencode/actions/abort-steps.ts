@@ -89,6 +89,8 @@ export type AbortStep =
 
 /** What the steps need to know from their driver. */
 export interface AbortDriver {
+  /** A status list covers one directory. Every directory except its own shows the session as idle. */
+  readonly listsOneDirectory: boolean;
   now(): number;
   /** Nobody wants the abort any more. Asked only before it is sent. */
   isWithdrawn(): boolean;
@@ -114,14 +116,20 @@ export function* abortSteps(
   const { verifyTimeoutMs, expect = 'active' } = options;
   let found: Found = options.directory ?? (yield* find());
   let before = yield* checkBefore(found ?? undefined, options);
-  if (before.seen === 'idle' && options.directory !== undefined) {
-    // Every directory except its own shows the session as idle, so idle is only believed in its own directory.
+  const isActive = before.seen !== 'idle' && before.seen !== 'nothing';
+  const isLost = driver.listsOneDirectory && found === undefined && !isActive;
+  if (isLost || (before.seen === 'idle' && options.directory !== undefined)) {
+    // Idle is only believed in its own directory.
     const own = yield* find();
     const isElsewhere = typeof own === 'string' && own !== found;
     if (own !== undefined) found = own;
     if (isElsewhere) before = yield* checkBefore(own, options);
   }
   if (driver.isWithdrawn()) return { outcome: 'withdrawn', seen: 'withdrawn' };
+  if (isLost && found === undefined) {
+    const also = before.seen === 'nothing' ? `, and ${before.words}` : '';
+    return { outcome: 'failed', error: `its directory could not be read${also}` };
+  }
   // A check that failed shows nothing, and does not stop the abort.
   if (before.seen === 'idle') {
     return { outcome: 'withdrawn', seen: found === null ? 'missing' : 'idle' };

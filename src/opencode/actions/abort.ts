@@ -35,6 +35,7 @@ export async function abortSession(
   let sent: SendAnswer | undefined;
   const steps = abortSteps(
     {
+      listsOneDirectory: client.statusScope === 'directory',
       now: () => clock.now(),
       isWithdrawn: () => signal?.aborted ?? false,
       isStopping: () => stop?.aborted ?? false,
@@ -132,7 +133,6 @@ async function findDirectory(
     const session = await client.session(sessionID, undefined, signal);
     return session === null ? null : session.directory;
   } catch {
-    // Then the server's own directory is the best guess. The check that follows will meet the same error and report it.
     return undefined;
   }
 }

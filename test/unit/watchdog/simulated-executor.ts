@@ -130,6 +130,7 @@ export class SimulatedExecutor {
     };
     const steps = abortSteps(
       {
+        listsOneDirectory: true,
         now: () => server.now,
         isWithdrawn: () => state.withdrawn,
         isStopping: () => false,
