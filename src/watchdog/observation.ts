@@ -235,8 +235,19 @@ export type SessionObservation =
       model?: string;
       agent?: string;
     })
-  /** New user input. */
-  | (OfSession & { kind: 'session.prompted'; messageID: string; model?: string; agent?: string })
+  /**
+   * New user input. `parks`: if the run before it is aborted, it waits for the next prompt (OpenCode 2); absent if it is
+   * answered then.
+   */
+  | (OfSession & {
+      kind: 'session.prompted';
+      messageID: string;
+      model?: string;
+      agent?: string;
+      parks?: boolean;
+    })
+  /** A run has taken this prompt. The model will be asked. */
+  | (OfSession & { kind: 'session.prompt_taken'; messageID: string })
   | (OfSession & { kind: 'tool.running'; tool: RunningTool })
   | (OfSession & { kind: 'tool.ended'; callID: string })
   | (OfSession & { kind: 'request.asked'; request: PendingRequest })

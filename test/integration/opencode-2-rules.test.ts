@@ -186,3 +186,19 @@ it('leaves alone what is healthy, and ends what is stuck, side by side in two di
   expect(run.events('server.restarting')).toEqual([]);
   expect(run.events('error')).toEqual([]);
 });
+
+it('what never got an answer goes on after its abort', async () => {
+  const fake = await startFakeOpencode2({ heartbeatMs: 500 });
+  onTestFinished(() => fake.stop());
+  behave(fake);
+  const run = new TestRun(fake as never, {
+    password: 'pw',
+    config: { ...LIMITS, recover: { afterAbort: 'continue' } },
+  });
+  onTestFinished(async () => void (await run.stop()));
+  await run.saw('stream.connected', { path: '/api/event' });
+  const session = fake.addSession();
+  fake.begin(session, { text: '[[hang-before-answer]]' });
+  await run.saw('session.aborted', { sessionID: session.id });
+  await run.saw('session.continued', { sessionID: session.id });
+});

@@ -289,6 +289,8 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     await run.forever();
   },
   'hang-before-plugins': (run) => run.forever(),
+  /** Its prompt is delivered, and the provider never sends anything. */
+  'hang-before-answer': (run) => run.forever(),
   hang: async (run) => {
     run.step();
     await run.forever();

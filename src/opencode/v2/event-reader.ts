@@ -160,11 +160,15 @@ export class V2EventReader implements EventReader {
         if (data.inboxID === undefined) return [];
         if (data.item?.type !== 'user') return [];
         return [
-          { kind: 'session.prompted', messageID: data.inboxID },
+          // If its run is interrupted, it stays in the inbox until the next prompt (section 4.5).
+          { kind: 'session.prompted', messageID: data.inboxID, parks: true },
           { kind: 'session.spoken_to', messageID: data.inboxID },
         ];
       case 'session.inbox.delivered':
-        return [PROGRESS];
+        // The next event comes only with the provider's first one (section 3.4).
+        return data.inboxID === undefined
+          ? [PROGRESS]
+          : [{ kind: 'session.prompt_taken', messageID: data.inboxID }, PROGRESS];
       case 'session.execution.started':
         return [...ended(known), RUNNING];
       case 'session.execution.succeeded':

@@ -103,7 +103,8 @@ function mayBeContinued(
   wasCut = false,
 ): boolean {
   if (context.isQuarantined(id) || abortAskedBy !== undefined) return false;
-  const promptWaits = !wasCut && lastPrompt?.taken === false;
+  // One that parks is answered only together with the next prompt.
+  const promptWaits = !wasCut && lastPrompt?.taken === false && !lastPrompt.parks;
   return !deleted && info.parentID === undefined && !promptWaits && run.requests.size === 0;
 }
 

@@ -282,9 +282,13 @@ export class SessionWatch {
           model: o.model,
           agent: o.agent,
           taken: false,
+          parks: o.parks === true,
         };
         session.lastAbort = undefined;
         session.lastFailure = undefined;
+        break;
+      case 'session.prompt_taken':
+        if (session.lastPrompt?.messageID === o.messageID) session.lastPrompt.taken = true;
         break;
       case 'session.asking_model':
         if (session.lastPrompt) session.lastPrompt.taken = true;

@@ -186,7 +186,10 @@ export interface Session {
   abortAskedBy: AskedBy | undefined;
   /** Our last abort that ended a run, if nobody has prompted since. If that run comes back, the abort was lost. */
   lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
-  /** `taken`: the model was asked after it. A prompt that is not taken may wait behind the run under way. */
+  /**
+   * `taken`: the model was asked after it, or a run was said to have taken it. A prompt that is not taken may wait behind
+   * the run under way.
+   */
   lastPrompt:
     | {
         messageID: string;
@@ -194,6 +197,8 @@ export interface Session {
         model: string | undefined;
         agent: string | undefined;
         taken: boolean;
+        /** If the run before it is aborted, it waits for the next prompt. */
+        parks: boolean;
       }
     | undefined;
   /** Ids of the prompts that were heard, the newest last. */

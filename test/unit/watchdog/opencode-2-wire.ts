@@ -34,6 +34,8 @@ type Said = readonly [type: string, data?: Data][];
 interface Talk {
   executing: boolean;
   delivered: boolean;
+  /** The newest prompt. */
+  promptID: string;
   /** The answer that is being written or awaited. */
   messageID: string;
   /** Its `step.started` is still to come: it comes with the provider's first event (section 3.4). */
@@ -120,6 +122,7 @@ export class Opencode2Wire {
         return [['session.created', { location: { directory }, projectID: 'p', parentID }]];
       }
       case 'session.prompted': {
+        talk.promptID = o.messageID;
         const item = { type: 'user', payload: { text: 'x' }, delivery: 'steer' };
         return [['session.inbox.enqueued', { inboxID: o.messageID, item }]];
       }
@@ -130,7 +133,7 @@ export class Opencode2Wire {
         if (talk.delivered) return [];
         talk.delivered = true;
         session.preparing = true;
-        return [['session.inbox.delivered', { inboxID: `${o.messageID}_of` }]];
+        return [['session.inbox.delivered', { inboxID: talk.promptID }]];
       }
       case 'session.progress': {
         talk.hasText = true;
@@ -272,6 +275,7 @@ export class Opencode2Wire {
     const talk: Talk = {
       executing: false,
       delivered: false,
+      promptID: 'none',
       messageID: 'none',
       held: false,
       calls: 0,

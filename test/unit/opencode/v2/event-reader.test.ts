@@ -106,6 +106,18 @@ it.each([
   expect(error && 'name' in error ? error.name : undefined).toBe(name);
 });
 
+it('a delivered prompt is taken, though nothing of its answer has come', () => {
+  const world = new World();
+  const item = { type: 'user', payload: { text: 'hi' }, delivery: 'steer' };
+  expect(world.say('session.inbox.enqueued', { inboxID: 'msg_p', item })[0]).toMatchObject({
+    kind: 'session.prompted',
+    messageID: 'msg_p',
+    parks: true,
+  });
+  const delivered = world.say('session.inbox.delivered', { inboxID: 'msg_p' });
+  expect(delivered[0]).toMatchObject({ kind: 'session.prompt_taken', messageID: 'msg_p' });
+});
+
 it('holds in random histories: what was open is closed by the end of its run, and the last word is idle', () => {
   const turns: [string, Data][] = [
     ['session.inbox.delivered', { inboxID: 'msg_p' }],
