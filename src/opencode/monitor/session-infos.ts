@@ -63,7 +63,8 @@ export class SessionInfos {
     this.#listed.clear();
     this.#listedAt = askedAt;
     const yesterday = this.#options.clock.epoch() - DAY_MS;
-    for (const session of sessions) {
+    // What a subagent has spent counts for its parent too, which must be known by then. The list has the newest first.
+    for (const session of sessions.toSorted((a, b) => (a.created ?? 0) - (b.created ?? 0))) {
       this.#listed.set(session.id, session);
       const { spent, updated = 0 } = session;
       // What was spent while we did not listen counts for the day.

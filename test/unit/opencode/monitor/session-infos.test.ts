@@ -32,3 +32,26 @@ it('is its title, parent, total and age with the time of asking, and nothing tha
   const place = { sessionID: 'ses_1', directory: '/p' };
   expect(told).toEqual([{ kind: 'session.info', at: 1_300, askedAt: 1_000, ...place, info }]);
 });
+
+it('is told of a list with each parent before its subagents, whose costs are its own too', () => {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  const infos = new SessionInfos({
+    client: {} as ServerApi,
+    clock,
+    emit: (observation) => told.push('sessionID' in observation ? observation.sessionID : ''),
+    notice: () => {},
+  });
+  const spent = { costUsd: 1, tokens: 10 };
+  const summary = (id: string, agoMs: number, parentID?: string) => ({
+    id,
+    title: id,
+    spent,
+    created: clock.epoch() - agoMs,
+    updated: clock.epoch(),
+    ...(parentID !== undefined && { parentID }),
+  });
+  const list = [summary('deep', 1, 'child'), summary('child', 2, 'parent'), summary('parent', 3)];
+  infos.listed(list, clock.now());
+  expect(told).toEqual(['parent', 'child', 'deep']);
+});
