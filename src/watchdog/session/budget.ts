@@ -97,8 +97,10 @@ export class Spending {
     // The answer may be older than what an event said meanwhile. What was spent in between would count twice.
     if (askedAt < session.totalAt) return;
     session.totalAt = at;
-    const before = session.total ?? this.#totalsBefore.get(session.id);
-    const counted = session.total ?? session.spent;
+    const counted = { ...(session.total ?? session.spent) };
+    const kept = this.#totalsBefore.get(session.id);
+    // Steps that ended before the first total have been counted by themselves.
+    const before = session.total ?? (kept && sum(kept, counted));
     session.total = total;
     const delta = difference(total, counted);
     if (delta === undefined) return;

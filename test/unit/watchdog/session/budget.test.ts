@@ -146,6 +146,17 @@ describe('the day', () => {
   const day = (w: World, spent: Spent, more = {}) =>
     w.tell({ kind: 'budget.day', sinceMs: 0, spent, ...more });
 
+  it('counts a step once that ends before the total of a session which an earlier daemon knew', () => {
+    const spent = (costUsd: number) => ({ costUsd, tokens: 0 });
+    const w = day(world({ policy: limits }), spent(3), { totals: new Map([['s', spent(10)]]) });
+    spends(w.status('s', 'busy'), 's', 1);
+    told(w, 's', spent(11.5));
+    // Half a dollar was spent while no daemon ran.
+    expect(w.watchdog.spentToday.costUsd).toBeCloseTo(4.5);
+    told(w.advance(SECOND), 's', spent(12));
+    expect(w.watchdog.spentToday.costUsd).toBeCloseTo(5);
+  });
+
   it('once spent, ends runs at their first step, and is said once', () => {
     const w = day(world({ policy: limits }), { costUsd: 0, tokens: 0 });
     spends(w.status('a', 'busy'), 'a', 6);
