@@ -293,6 +293,9 @@ export class Runs {
     // What must be inspected anew begins anew.
     const triesBefore = needsInspection(reason) ? 0 : tries - 1;
     run.abortFlow = { ...run.abortFlow, phase: 'pending', tries: triesBefore };
+    const { listening, inspecting } = this.#ruleContext(session);
+    // While the stream is being opened again, silence cannot be judged. The inspection before the abort will show it.
+    if (needsInspection(reason) && !listening && !inspecting) return;
     this.reconsider(session, run, at);
   }
 

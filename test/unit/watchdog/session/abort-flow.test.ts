@@ -404,6 +404,17 @@ describe('a pause', () => {
     expect(w.stuck()).toEqual([]);
   });
 
+  test('is not the recovery of a silent session where it ends while the stream is opened again', () => {
+    const w = world().tell({ kind: 'acts.paused' }).prompt();
+    w.advance(10 * MINUTE).inspected();
+    w.abortSkipped().forget().lost().advance(SECOND);
+    w.tell({ kind: 'acts.resumed' }).tell({ kind: 'policy.changed', policy: policyWith() });
+    expect(w.notes('session.recovered')).toEqual([]);
+    w.connected().inspected();
+    expect(w.aborts().map((each) => each.try)).toEqual([1]);
+    expect(w.stuck()).toEqual([]);
+  });
+
   test('is not followed by the abort of a session whose tool the inspection shows ended', () => {
     const tool = { callID: 'c1', tool: 'bash' };
     const w = world().tell({ kind: 'acts.paused' }).prompt().toolRuns('s', tool);
