@@ -138,7 +138,7 @@ export class Daemon {
       }
       if (probe.kind === 'unsupported' && !probe.starting)
         this.#options.onUnsupported?.(probe.error);
-      loop.start(probe, identity?.pid);
+      loop.start(probe, identity);
       sweeper = this.#orphanSweeper(control, loop);
       await aborted(stopped);
     } catch (error) {

@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.js';
 import type { SystemClock, Timer } from '../lib/clock.js';
 import { Monitor } from '../opencode/monitor/monitor.js';
 import type { ProbeResult, ServerApi } from '../opencode/server-api.js';
-import type { ServerControl } from '../process/control/control.js';
+import type { ProcessIdentity, ServerControl } from '../process/control/control.js';
 import type { Recorder } from '../recording/recorder.js';
 import type { EvidenceStore } from '../status/evidence-store.js';
 import type { Telemetry } from '../telemetry/logger.js';
@@ -172,6 +172,10 @@ export class EventLoop {
       directory: config.dryRun ? undefined : options.stateDirectory,
       clock,
       watchdog: this.#watchdog,
+      serverStart: () => {
+        const watched = control.watched?.();
+        return watched?.pid === this.#watchdog.server.pid ? watched?.startTime : undefined;
+      },
       wanted: () => config.recover.afterRestart === 'continue',
       observe: (o) => this.observe(o),
       onProblem: notKept('the runs at work are not kept on disk'),
@@ -193,8 +197,8 @@ export class EventLoop {
     });
   }
 
-  /** `probe`: the result of probing the server just now. */
-  start(probe: ProbeResult, pid: number | undefined): void {
+  /** `probe`: the result of probing the server just now. `found`: its process, if it is seen. */
+  start(probe: ProbeResult, found: ProcessIdentity | null): void {
     const { clock } = this.#o;
     clock.start((ms) => this.#gap(ms));
     this.#spent.start();
@@ -211,7 +215,7 @@ export class EventLoop {
       ...(probe.kind === 'unsupported' ? { unsupported: unsupportedOf(probe) } : {}),
       ...(probe.kind === 'unauthorized' ? { unauthorized: probe.status } : {}),
       ...(probe.kind === 'unauthorized' && probe.means !== undefined ? { means: probe.means } : {}),
-      ...(pid === undefined ? {} : { pid }),
+      ...(found !== null && { pid: found.pid, startTime: found.startTime }),
       ...(probe.kind === 'ok' && probe.version !== undefined ? { version: probe.version } : {}),
     });
     this.#sample();

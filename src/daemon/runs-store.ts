@@ -23,6 +23,7 @@ const text = z.string().max(4_096).optional();
 const fileSchema = z.object({
   wasStopped: z.literal(true).optional(),
   serverPid: z.number().int().positive().optional(),
+  serverStart: text,
   runs: z.array(
     z.object({
       sessionID: id,
@@ -44,6 +45,8 @@ export interface RunsStoreOptions {
   directory: string | undefined;
   clock: Clock;
   watchdog: Pick<Watchdog, 'crashes'> & { server: { readonly pid: number | undefined } };
+  /** When the server's process began, in a form that differs for another process with its pid. */
+  serverStart?(): string | undefined;
   /** Whether `recover.afterRestart` asks for it; read each time. If it does not, nothing is written. */
   wanted(): boolean;
   observe(o: Observation): void;
@@ -83,11 +86,12 @@ export class RunsStore {
     if (!wanted()) this.#file.drop();
     const known = wanted() ? this.#file.read() : undefined;
     if (known === undefined) return;
-    const { serverPid, runs, inARow, quarantined, wasStopped } = known;
+    const { serverPid, serverStart, runs, inARow, quarantined, wasStopped } = known;
     observe({
       kind: 'runs.restored',
       at: clock.now(),
       ...(serverPid === undefined ? {} : { serverPid }),
+      ...(serverStart === undefined ? {} : { serverStart }),
       ...(wasStopped && { wasStopped }),
       runs: runs.map((run) => ({ ...defined(run), sessionID: run.sessionID, count: run.count })),
       inARow: new Map(Object.entries(inARow)),
@@ -127,6 +131,7 @@ export class RunsStore {
     return this.#file.write({
       ...more,
       serverPid: server.pid,
+      serverStart: this.#o.serverStart?.(),
       runs: crashes.atWork(),
       inARow: Object.fromEntries(crashes.inARow),
       quarantined: [...crashes.quarantined.values()].map(({ sessionID, directory, title }) => ({

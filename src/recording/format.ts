@@ -121,6 +121,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     means: text.optional(),
     unsupported: unsupported.optional(),
     pid,
+    startTime: text.optional(),
     version,
     acts: z.boolean().optional(),
   }),
@@ -264,6 +265,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
   }),
   of('runs.restored', {
     serverPid: pid,
+    serverStart: text.optional(),
     wasStopped: z.literal(true).optional(),
     runs: z.array(runAtWork),
     inARow: z.record(id, z.number()).transform((all) => new Map(Object.entries(all))),

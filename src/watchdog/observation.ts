@@ -144,6 +144,8 @@ export type ServerObservation =
       /** The server runs, but is not understood. */
       unsupported?: Unsupported;
       pid?: number;
+      /** When that process began, in a form that differs for another process with its pid. */
+      startTime?: string;
       version?: string;
       /** Whether this process may be touched; absent: as with the one before. */
       acts?: boolean;
@@ -415,6 +417,8 @@ export type RestoredObservation =
       kind: 'runs.restored';
       /** The pid of the server's process at that time. */
       serverPid?: number;
+      /** Its `startTime`. */
+      serverStart?: string;
       /** The earlier daemon was told to stop, so what ended with it did not crash. */
       wasStopped?: true;
       runs: readonly RunAtWork[];

@@ -121,6 +121,8 @@ export interface ServerControl {
   restart(signal: AbortSignal): Promise<RestartedServer>;
   /** Continues a process that a signal has stopped, with what was stopped along with it. @throws ControlError */
   continueProcess(): Promise<void>;
+  /** The process that is watched for its end; absent if none can be seen. */
+  watched?(): Pick<ProcessIdentity, 'pid' | 'startTime'> | undefined;
   /** Checks at once whether the process is still there (the event stream was just cut) and calls `onExit` if not. */
   poke(): void;
   /** Resident memory in bytes of the server's whole process tree; undefined if it cannot be read. */

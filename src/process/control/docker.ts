@@ -34,6 +34,7 @@ export class DockerControl implements ServerControl {
   readonly #options: DockerOptions;
   readonly #api: DockerApi;
   #watching: AbortController | undefined;
+  #watched: ProcessIdentity | undefined;
   /** Why the last attach failed. */
   #refused: string | undefined;
 
@@ -132,8 +133,13 @@ export class DockerControl implements ServerControl {
     };
   }
 
+  watched(): ProcessIdentity | undefined {
+    return this.#watched;
+  }
+
   #watch(identity: ProcessIdentity): void {
     this.#unwatch();
+    this.#watched = identity;
     const watching = new AbortController();
     this.#watching = watching;
     void this.#awaitEnd(identity, watching.signal);
@@ -157,6 +163,7 @@ export class DockerControl implements ServerControl {
   #unwatch(): void {
     this.#watching?.abort();
     this.#watching = undefined;
+    this.#watched = undefined;
   }
 }
 

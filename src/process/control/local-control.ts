@@ -60,6 +60,10 @@ export abstract class LocalControl implements ServerControl {
     return this.local.findNow();
   }
 
+  watched(): ProcessIdentity | undefined {
+    return this.local.current;
+  }
+
   continueProcess(): Promise<void> {
     return this.local.continueProcess();
   }

@@ -43,6 +43,7 @@ interface Waiting extends Cut {
 }
 
 type Found = Extract<Observation, { kind: 'runs.restored' }>;
+type Attached = Extract<Observation, { kind: 'server.attached' }>;
 
 export class Crashes {
   readonly #context: Context;
@@ -196,14 +197,14 @@ export class Crashes {
   }
 
   /** It is now known which server runs. If it is the one that the earlier daemon saw, nothing more was cut. */
-  attached(o: Extract<Observation, { kind: 'server.attached' }>): void {
+  attached(o: Attached): void {
     const found = this.#found;
     this.#found = undefined;
     if (found === undefined || !this.#isOn) return;
     const waiting = found.runs.filter((run) => run.waiting);
     const rest = { ...found, runs: found.runs.filter((run) => !run.waiting) };
     this.#enqueue(waiting.flatMap((run) => this.#restore(run, o.at)));
-    if (o.pid === undefined || o.pid !== found.serverPid) {
+    if (!isSameServer(o, found)) {
       // If no process is seen, the same server may still be serving.
       const isGone = !o.running || (o.pid !== undefined && found.serverPid !== undefined);
       this.#wereCut(rest, isGone, o.at);
@@ -414,4 +415,10 @@ function infoOf({ directory, title }: SessionFields): { directory?: string; titl
     ...(directory === undefined ? {} : { directory }),
     ...(title === undefined ? {} : { title }),
   };
+}
+
+/** In a container that is started again, the new process often has the pid of the old one. It has another start. */
+function isSameServer({ pid, startTime }: Attached, { serverPid, serverStart }: Found): boolean {
+  const isStartKnown = startTime !== undefined && serverStart !== undefined;
+  return pid !== undefined && pid === serverPid && (!isStartKnown || startTime === serverStart);
 }

@@ -163,7 +163,10 @@ it('knows that the service itself resumes runs before it learns which server run
     recorder: { take: (o: Observation) => seen.push(o) } as unknown as Recorder,
     giveUp: () => {},
   });
-  loop.start({ kind: 'ok', version: '2.0.0' }, 100);
+  loop.start(
+    { kind: 'ok', version: '2.0.0' },
+    { pid: 100, startTime: '1', command: ['opencode', 'serve'] },
+  );
   await loop.stop();
   await client.close();
   const told = seen.filter(({ kind }) => kind === 'policy.changed' || kind === 'server.attached');

@@ -326,6 +326,22 @@ describe('the next daemon', () => {
     expect([...w.watchdog.crashes.quarantined.keys()]).toEqual(['q']);
   });
 
+  test('takes a new process that has the pid of the old one for a new server', () => {
+    const attached = (startTime: string) => ({
+      kind: 'server.attached' as const,
+      running: true,
+      pid: 7,
+      startTime,
+    });
+    const known = { serverStart: '100' };
+    const other = restored(start(), known).tell(attached('200')).connected();
+    expect(quarantined(other)).toEqual(['a 2']);
+    expect(continues(other)).toEqual(['b']);
+    expect(continues(restored(start(), known).tell(attached('100')).connected())).toEqual([]);
+    // Files of earlier versions do not tell it.
+    expect(continues(restored(start()).tell(attached('100')).connected())).toEqual([]);
+  });
+
   test('continues nothing, and counts no crash, where the same server is too busy to answer', () => {
     const w = restored(start()).tell({ kind: 'server.attached', running: false, pid: 7 });
     w.probeOk().connected().advance(MINUTE);
