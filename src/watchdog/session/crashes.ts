@@ -283,8 +283,11 @@ export class Crashes {
     told.session.continues -= 1;
     // One on trial waits there. Only the end of the server gives it its turn again.
     if (this.#trial?.waiting === told) return;
+    // The server's end, heard before this, has given it its turn already.
+    if (this.#queue.some(({ session }) => session === told.session)) return;
     this.#queue.unshift(told);
-    this.#heldUntil = this.#context.isPaused() ? at : at + PROVEN_MS;
+    const mayBeDying = this.#context.canAct() && !this.#context.isPaused();
+    if (mayBeDying) this.#heldUntil = at + PROVEN_MS;
     this.version += 1;
   }
 

@@ -193,6 +193,17 @@ describe('after a crash', () => {
       ]);
     });
 
+    test('one that was given its turn again by the end of the server has one turn, not two', () => {
+      const w = crash(atWork(world({ policy: on({ maxPerSession: 3 }) }), 'a', 'b')).exits();
+      // The executor gives up only after the end was reported.
+      failed(w, 'a', 'unsent')
+        .advance(5 * SECOND)
+        .restartDone(300)
+        .connected();
+      expect(continues(w)).toEqual(['a', 'a']);
+      expect(w.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['a', 'b']);
+    });
+
     test('none is lost whose server dies right after a restart that was decided', () => {
       const w = atWork(world({ policy: on() }), 'a', 'b');
       w.tell({ kind: 'restart.requested', reason: 'manual' }).restartDone().connected();
