@@ -5,6 +5,7 @@
 
 import type { Clock } from '../lib/clock.js';
 import { eachLimited } from '../lib/semaphore.js';
+import { isHealthy } from '../opencode/is-healthy.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import { attached } from '../process/control/attached.js';
 import {
@@ -23,7 +24,7 @@ type RestartDone = Extract<Observation, { kind: 'restart.done' }>;
 const MAX_INTERRUPTS = 8;
 const INTERRUPT_MS = 2_000;
 
-/** A probe of a busy server may take this long. */
+/** The probe of a server that was just started may take this long. */
 const ASK_MS = 5_000;
 
 export interface RestarterOptions {
@@ -95,10 +96,10 @@ export class Restarter {
    * taken on. If it boots, the start waits for it.
    */
   async #bringBack(signal: AbortSignal): Promise<RestartedServer> {
-    const { clock, control } = this.#o;
+    const { client, clock, control } = this.#o;
     const began = clock.now();
-    const answer = await this.#answer();
-    if (answer !== undefined) {
+    const answer = await isHealthy(client, signal);
+    if (answer !== null) {
       return attached(control, { ...answer, tookMs: clock.now() - began }, signal);
     }
     signal.throwIfAborted();
@@ -106,7 +107,7 @@ export class Restarter {
       return await control.start(signal);
     } catch (error) {
       // A process that is there has had the time of a start, and answers nothing: only now it is ended.
-      const isSilent = error instanceof ControlError && (await this.#answer()) === undefined;
+      const isSilent = error instanceof ControlError && (await isHealthy(client, signal)) === null;
       if (!isSilent || signal.aborted || (await control.attach(signal)) === null) throw error;
       return control.restart(signal);
     }
@@ -162,21 +163,7 @@ export class Restarter {
    * asked.
    */
   async #isAlive(seen: ServerAlive): Promise<boolean> {
-    return seen === 'unknown' ? (await this.#answer()) !== undefined : seen;
-  }
-
-  /** Undefined if nothing answers. Any answer shows that the server is alive. */
-  async #answer(): Promise<{ version?: string } | undefined> {
-    const probe = await this.#o.client.probe(this.#stop, ASK_MS);
-    switch (probe.kind) {
-      case 'ok':
-        return probe.version === undefined ? {} : { version: probe.version };
-      case 'unauthorized':
-      case 'unsupported':
-        return {};
-      case 'failed':
-      case 'aborted':
-        return undefined;
-    }
+    if (seen !== 'unknown') return seen;
+    return (await isHealthy(this.#o.client, this.#stop)) !== null;
   }
 }

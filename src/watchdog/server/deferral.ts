@@ -34,11 +34,12 @@ export class Deferral {
   judge(of: { stuck: number; healthy: number; allLeft: boolean }, at: number): DeferralAnswer {
     const { stuck, healthy, allLeft } = of;
     if (healthy === 0) return { kind: 'restart' };
-    if (allLeft) return healthy < stuck ? { kind: 'restart' } : { kind: 'nothing' };
-    const isNew = this.#since === undefined;
-    this.#since ??= at;
-    const until = this.#since + this.#policy.waitForHealthy;
-    if (at < until) return { kind: 'wait', askAgainAt: until, isNew };
+    if (!allLeft) {
+      const isNew = this.#since === undefined;
+      this.#since ??= at;
+      const until = this.#since + this.#policy.waitForHealthy;
+      if (at < until) return { kind: 'wait', askAgainAt: until, isNew };
+    }
     return healthy < stuck ? { kind: 'restart' } : { kind: 'nothing' };
   }
 }

@@ -304,7 +304,6 @@ export class ServerWatch {
         case 'go':
           break;
         case 'wait':
-          return admission.until;
         case 'held':
           return admission.until;
         case 'opened':
