@@ -1,12 +1,13 @@
 /** `report`: what happened, from the daemon's history, from log files or from the journal on stdin. */
 import { createReadStream } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
+import { escapeMarkdown } from '../lib/markdown.js';
 import { sinceTime } from '../lib/since.js';
 import { cutTo } from '../lib/text-width.js';
 import { fileFor } from '../status/history-store.js';
 import { collect, type Report } from '../status/report/collect.js';
 import { evidenceParts, fenced } from '../status/report/evidence-text.js';
-import { escapeMarkdown, markdownReport } from '../status/report/markdown.js';
+import { markdownReport } from '../status/report/markdown.js';
 import {
   type Evidence,
   evidenceOf,

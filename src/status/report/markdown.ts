@@ -1,4 +1,5 @@
 /** A report as Markdown, for a chat or a ticket. */
+import { escapeMarkdown } from '../../lib/markdown.js';
 import type { Report } from './collect.js';
 import { partsOf } from './text.js';
 
@@ -14,9 +15,4 @@ export function markdownReport(report: Report): string {
       ...(more > 0 ? [`- … and ${more} more`] : []),
     ]),
   ].join('\n');
-}
-
-/** A title must not format, link, mention or embed anything (CommonMark 2.4: a backslash before ASCII punctuation). */
-export function escapeMarkdown(text: string): string {
-  return text.replace(/[\\`*_[\]<>|~@#]/g, '\\$&');
 }

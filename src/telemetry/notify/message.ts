@@ -1,5 +1,6 @@
 /** Makes a webhook's message, about one event or many, in the format of the service that receives it. */
 import { hostname } from 'node:os';
+import { escapeMarkdown } from '../../lib/markdown.js';
 import { printable } from '../../lib/printable.js';
 import type { TelemetryRecord } from '../logger.js';
 import { counted } from '../number-text.js';
@@ -20,6 +21,8 @@ export const MAX_LINES = 10;
 export const MAX_TEXT = 3_000;
 /** ntfy turns a longer message into an attachment (docs.ntfy.sh, "Limitations"). Its limit is in bytes. */
 const NTFY_CHARACTERS = 1_000;
+/** Discord refuses a longer description of an embed ("Embed Limits"). Escapes may make ours longer. */
+const DISCORD_CHARACTERS = 4_096;
 
 export interface Digest {
   records: readonly TelemetryRecord[];
@@ -60,16 +63,20 @@ export function messageTo(url: string, format: WebhookFormat, digest: Digest): M
 
 export function messageFor(format: WebhookFormat, digest: Digest): Record<string, unknown> {
   const { records, more, server, page } = digest;
-  const text = printable(textOf(digest), 'block');
+  const link = page === undefined ? '' : `\n${page}`;
+  const words = printable(wordsOf(digest).slice(0, MAX_TEXT - link.length), 'block');
+  const text = `${words}${link}`;
   switch (format) {
     case 'slack':
       return { text: escapeSlack(text) };
-    case 'discord':
+    case 'discord': {
+      const escaped = escapeMarkdown(words).slice(0, DISCORD_CHARACTERS - link.length);
       return {
         // A session's words must not notify anybody (Discord, "Allowed Mentions").
         allowed_mentions: { parse: [] },
-        embeds: [{ description: escapeMarkdown(text), color: COLOUR[worst(digest)] }],
+        embeds: [{ description: `${escaped}${link}`, color: COLOUR[worst(digest)] }],
       };
+    }
     case 'ntfy':
       return {
         title: `opencode-watchdog on ${hostname()}`,
@@ -100,13 +107,11 @@ export function eventJson({ event, level, time, msg, would, fields }: TelemetryR
   return { ...fields, ...head, ...(would && { would }) };
 }
 
-function textOf(digest: Digest): string {
-  const { records, more, server, page } = digest;
+function wordsOf(digest: Digest): string {
+  const { records, more, server } = digest;
   const [first] = records;
-  const link = page === undefined ? '' : `\n${page}`;
   if (records.length === 1 && more === 0 && first !== undefined) {
-    const line = `${sign(first, digest)} ${printable(first.msg, 'line')} (${server})`;
-    return `${line.slice(0, MAX_TEXT - link.length)}${link}`;
+    return `${sign(first, digest)} ${printable(first.msg, 'line')} (${server})`;
   }
   const kinds = new Map<string, number>();
   for (const { event } of records) kinds.set(event, (kinds.get(event) ?? 0) + 1);
@@ -116,12 +121,11 @@ function textOf(digest: Digest): string {
     .slice(0, MAX_LINES)
     .map((record) => `${sign(record, digest)} ${printable(record.msg, 'line')}`);
   const rest = records.length - lines.length + more;
-  const all = [
+  return [
     `${counted(records.length + more, 'event')} at ${server}: ${summary}`,
     ...lines,
     ...(rest > 0 ? [`… and ${rest} more`] : []),
   ].join('\n');
-  return `${all.slice(0, MAX_TEXT - link.length)}${link}`;
 }
 
 type Mood = 'bad' | 'warning' | 'resolved' | 'news';
@@ -158,8 +162,4 @@ function sign(record: TelemetryRecord, digest: Digest): string {
 /** Slack, "Formatting text for app surfaces": these three are its control characters, for mentions too. */
 function escapeSlack(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-}
-
-function escapeMarkdown(text: string): string {
-  return text.replace(/[\\`*_[\]<>|~]/g, '\\$&');
 }

@@ -50,3 +50,15 @@ it('an event for programs says that it is an act of a dry run', () => {
   const { events } = messageFor('json', { records, more: 0, server: 'http://localhost:4096' });
   expect(events).toMatchObject([{ event: 'server.restarting', would: true }]);
 });
+
+it('a message for Discord is text in bounds, with only our own link', () => {
+  const msg = `https://evil ${'*'.repeat(2_900)}`;
+  const server = 'http://localhost:4096';
+  const records = [{ ...(record as object), msg } as never];
+  const page = 'http://127.0.0.1:4097/';
+  const { embeds } = messageFor('discord', { records, more: 0, server, page });
+  const [{ description }] = embeds as [{ description: string }];
+  expect(description).toMatch(/^🟠 https\\:\/\/evil \\\*/);
+  expect(description.endsWith(`\n${page}`)).toBe(true);
+  expect(description.length).toBeLessThanOrEqual(4_096);
+});

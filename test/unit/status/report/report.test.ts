@@ -279,7 +279,7 @@ it('a terminal and a chat obey nothing of a title', () => {
   const text = textReport(reported(evil), 160);
   expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
   const markdown = markdownReport(reported(evil));
-  expect(markdown).toContain('\\@here \\[x\\](http://evil) \\<b\\>');
+  expect(markdown).toContain('\\@here \\[x\\](http\\://evil) \\<b\\>');
 });
 
 it('markdown says the same in lists', () => {
