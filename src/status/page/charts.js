@@ -1,6 +1,6 @@
 /** Sessions at work, retries and cost over the chosen time, beside the server's memory. */
 import * as address from './address.js';
-import { now, state } from './state.js';
+import { activeNow, now } from './state.js';
 import { credentials } from './token.js';
 import { bytes, clock, el, say } from './words.js';
 
@@ -103,14 +103,6 @@ function draw({ name, title, of, words }, from, to) {
     points.length === 0
       ? `${title}: no figures yet`
       : `${title} since ${clock(points[0][0])}: at most ${words(most)}, now ${words(latest ?? last)}`,
-  );
-}
-
-function activeNow() {
-  const { counts } = state.status;
-  return Object.entries(counts).reduce(
-    (sum, [health, count]) => sum + (health === 'idle' ? 0 : count),
-    0,
   );
 }
 

@@ -6,7 +6,7 @@ import { announce, drawCounters, drawIncidents, drawRestarts, pageTitle } from '
 import { drawHistory, drawServer, startChart } from './server.js';
 import './keys.js';
 import { drawSessions, startSessions, tickSessions } from './sessions.js';
-import { connect, now, state } from './state.js';
+import { activeNow, connect, now, state } from './state.js';
 import { credentials } from './token.js';
 import { counted, say, span } from './words.js';
 
@@ -116,8 +116,7 @@ async function abort(row) {
 }
 
 async function restart() {
-  const active = [...state.sessions.values()].filter(({ health }) => health !== 'idle').length;
-  const text = `Every running session is cut: ${counted(active, 'session')} now.`;
+  const text = `Every running session is cut: ${counted(activeNow(), 'session')} now.`;
   if (await asked('Restart the server?', text, 'Restart server')) await act('restart');
 }
 

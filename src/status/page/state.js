@@ -24,6 +24,13 @@ export const state = {
 /** The daemon's time, epoch ms. */
 export const now = () => Date.now() + state.offset;
 
+/** How many sessions are at work. The rows may be only the worst of them. */
+export const activeNow = () =>
+  Object.entries(state.status.counts).reduce(
+    (sum, [health, count]) => sum + (health === 'idle' ? 0 : count),
+    0,
+  );
+
 /** Calls `onChange(news)` after every message; `news` is what changed. */
 export function connect(onChange) {
   let stop;
