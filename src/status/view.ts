@@ -286,12 +286,7 @@ export class StatusView {
     }
     for (const { sessionID: id, inMs, forMs, ...fields } of this.#o.source.parked()) {
       if (ids.has(id)) continue;
-      const time = (name: string, value: number) => {
-        const key = `session ${id} ${name}`;
-        const steady = this.#steady(key, value);
-        times.set(key, steady);
-        return steady;
-      };
+      const time = this.#timesOf(id, times);
       const parkedUntil = time('parked until', now + inMs);
       const row = idle.find((each) => each.id === id);
       if (row !== undefined) row.parkedUntil = parkedUntil;
@@ -329,12 +324,7 @@ export class StatusView {
 
   #row(facts: SessionFacts, now: number, times: Map<string, number>): SessionRow {
     const { sessionID: id, health, attempt, model, tool, reason, waitingFor } = facts;
-    const time = (name: string, value: number) => {
-      const key = `session ${id} ${name}`;
-      const steady = this.#steady(key, value);
-      times.set(key, steady);
-      return steady;
-    };
+    const time = this.#timesOf(id, times);
     const text = (value: string) => this.#clean(value);
     return {
       id,
@@ -390,6 +380,16 @@ export class StatusView {
       ...(directory === undefined ? {} : { directory: text(directory) }),
       ...(title === undefined ? {} : { title: text(title) }),
       ...(parentID === undefined ? {} : { parentID }),
+    };
+  }
+
+  /** The steady times of one session by name; each that is asked for is put into `times`. */
+  #timesOf(id: string, times: Map<string, number>): (name: string, value: number) => number {
+    return (name, value) => {
+      const key = `session ${id} ${name}`;
+      const steady = this.#steady(key, value);
+      times.set(key, steady);
+      return steady;
     };
   }
 

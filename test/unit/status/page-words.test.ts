@@ -1,10 +1,11 @@
 /** The words of the page are those of the log and of the commands. */
 import { expect, it } from 'vitest';
+import * as status from '../../../src/commands/status-text.js';
 // biome-ignore lint/suspicious/noTsIgnore: a script of the page has no types
 // @ts-ignore
 import * as words from '../../../src/status/page/words.js';
 import { REASON_WORDS } from '../../../src/telemetry/reason-words.js';
-import { HEALTHS } from '../../../src/watchdog/decision.js';
+import { HEALTHS, RUN_OUTCOMES } from '../../../src/watchdog/decision.js';
 
 const LIMITS = {
   maxSilenceMs: 600_000,
@@ -50,6 +51,18 @@ it('an idle session says how its run ended', () => {
   );
   expect(words.endedBadly({ health: 'idle', outcome: 'interrupted' })).toBe(true);
   expect(words.endedBadly({ health: 'idle', outcome: 'completed' })).toBe(false);
+});
+
+it('an idle session has the same words on the page and in a terminal', () => {
+  const enders = [undefined, 'command', 'http', 'stop', 'dispose', 'elsewhere', 'exited'];
+  for (const outcome of RUN_OUTCOMES) {
+    for (const endedBy of enders) {
+      for (const reason of [undefined, 'manual', 'loop']) {
+        const row = { health: 'idle', outcome, endedBy, reason, endedAt: NOW, message: 'why' };
+        expect(status.doing(row as never, { now: NOW, limits: undefined })).toBe(doing(row));
+      }
+    }
+  }
 });
 
 it('a group’s cost has a subagent’s cost once, with that of its parent', () => {
