@@ -3,7 +3,7 @@
 import { lengthOf } from '../lib/redaction.js';
 import type { TelemetryRecord } from '../telemetry/logger.js';
 import type { ServerHealth } from '../watchdog/decision.js';
-import { leavesRestart } from './restart-left.js';
+import { isUnderWay, leavesRestart, type RestartEnd } from './restart-left.js';
 
 export const HOUR_MS = 3_600_000;
 /** At most one point every ten seconds, for an hour. */
@@ -13,15 +13,13 @@ export const MAX_STATES = 500;
 /** Restarts kept. At the limit: the oldest is forgotten. */
 export const MAX_RESTARTS = 50;
 
-export interface RestartEntry {
+export interface RestartEntry extends RestartEnd {
   at: string;
   reason: string;
   /** The numbers behind the reason, as a phrase. */
   detail?: string;
   /** How many sessions' runs it cut. */
   interrupted: number;
-  tookMs?: number;
-  error?: string;
 }
 
 const STATE_AFTER: Partial<Record<TelemetryRecord['event'], ServerHealth>> = {
@@ -89,6 +87,9 @@ export class ServerHistory {
   /** The daemon that saw all this is gone. Nobody knows how the server went on until the next one sees it. */
   endUnwatched(time: number): void {
     if (this.#state !== undefined) this.#enter(time, 'unknown');
+    this.#last((entry) => {
+      entry.endUnseen = true;
+    });
   }
 
   /** Notes the memory of the server's process tree at `time`. */
@@ -133,7 +134,6 @@ export class ServerHistory {
 
   #last(change: (entry: RestartEntry) => void): void {
     const entry = this.restarts.at(-1);
-    const isUnderWay = entry?.tookMs === undefined && entry?.error === undefined;
-    if (entry !== undefined && isUnderWay) change(entry);
+    if (entry !== undefined && isUnderWay(entry)) change(entry);
   }
 }

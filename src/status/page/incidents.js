@@ -112,13 +112,9 @@ function sentence({ says, sessionID, directory, reason }) {
 
 export function drawRestarts() {
   const { restarts } = state.status;
-  const items = restarts.slice(0, 12).map(({ at, reason, detail, interrupted, tookMs, error }) => {
-    const result =
-      error !== undefined
-        ? 'failed'
-        : tookMs === undefined
-          ? 'under way'
-          : `healthy after ${took(tookMs)}`;
+  const items = restarts.slice(0, 12).map((restart) => {
+    const { at, reason, detail, interrupted, error } = restart;
+    const result = restartEnd(restart);
     return el(
       'li',
       { class: 'incident', 'data-health': error === undefined ? 'restarting' : 'down' },
@@ -140,6 +136,12 @@ export function drawRestarts() {
   if (items.length === 0)
     items.push(el('li', { class: 'empty' }, 'None since the daemon started.'));
   document.getElementById('restarts').replaceChildren(...items);
+}
+
+function restartEnd({ tookMs, error, endUnseen }) {
+  if (error !== undefined) return 'failed';
+  if (tookMs !== undefined) return `healthy after ${took(tookMs)}`;
+  return endUnseen ? 'its end was not seen' : 'under way';
 }
 
 export function drawCounters() {

@@ -5,7 +5,7 @@ import { EVENT_NAMES, isAct } from '../../telemetry/catalogue/catalogue.js';
 import type { LogLine } from '../../telemetry/log-line.js';
 import { recordOf } from '../../telemetry/log-line.js';
 import { type Incident, Incidents } from '../incidents.js';
-import { leavesRestart } from '../restart-left.js';
+import { isUnderWay, leavesRestart, type RestartEnd } from '../restart-left.js';
 import { type SessionName, Sessions } from './session-names.js';
 import { type Unwatched, UnwatchedTimes } from './unwatched.js';
 
@@ -21,7 +21,7 @@ export interface RunEnd {
   error?: string;
 }
 
-export interface Restart {
+export interface Restart extends RestartEnd {
   time: string;
   reason: string;
   detail?: string;
@@ -29,8 +29,6 @@ export interface Restart {
   cut: SessionName[];
   /** How many more it cut: the log names only the first of a long list. */
   moreCut?: number;
-  tookMs?: number;
-  error?: string;
 }
 
 export interface Outage {
@@ -174,6 +172,8 @@ class Collector {
   }
 
   report(from: number, until: number): Report {
+    const unwatched = this.#unwatchedTimes.within(from, until);
+    if (unwatched.at(-1)?.until === iso(until)) this.#lastRestart({ endUnseen: true });
     const isIn = (each: Incident | Outage) =>
       endsSince(from, each.endedAt) || this.#unwatched.has(each);
     const incidents = this.#incidents.list.filter(isIn).map((incident) => ({
@@ -188,7 +188,7 @@ class Collector {
       servers: [...this.#servers],
       lines: this.#lines,
       starts: this.#starts,
-      unwatched: this.#unwatchedTimes.within(from, until),
+      unwatched,
       dryRun: this.#modes.size === 2 ? 'partly' : this.#modes.has(true),
       runs: this.#runs,
       incidents,
@@ -206,6 +206,7 @@ class Collector {
     if (counts) for (const each of open) this.#unwatched.add(each);
     // What was open may have ended right after the last line of the daemon before.
     const lastSeen = this.#lastTime ?? time;
+    this.#lastRestart({ endUnseen: true });
     this.#incidents.endUnwatched(lastSeen);
     for (const outage of this.#outages) outage.endedAt ??= iso(lastSeen);
     // The new daemon logs again what still waits, except the quarantines, which it remembers.
@@ -251,11 +252,11 @@ class Collector {
 
   get #restartUnderWay(): Restart | undefined {
     const last = this.#restarts.at(-1);
-    return last?.tookMs === undefined && last?.error === undefined ? last : undefined;
+    return last !== undefined && isUnderWay(last) ? last : undefined;
   }
 
   #lastRestart(
-    end: { [K in 'tookMs' | 'error' | 'cut' | 'moreCut']?: Restart[K] | undefined },
+    end: { [K in keyof RestartEnd | 'cut' | 'moreCut']?: Restart[K] | undefined },
   ): void {
     const last = this.#restartUnderWay;
     if (last !== undefined) Object.assign(last, defined(end));

@@ -3,6 +3,7 @@ import { printableDeep } from '../../lib/printable.js';
 import { cutTo, shortId } from '../../lib/text-width.js';
 import { counted, time } from '../../telemetry/number-text.js';
 import { reasonWords } from '../../telemetry/reason-words.js';
+import type { RestartEnd } from '../restart-left.js';
 import type { Outage, Report, RunEnd } from './collect.js';
 import type { SessionName } from './session-names.js';
 import type { Unwatched } from './unwatched.js';
@@ -37,13 +38,9 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
         : `${kind} (${reason === undefined ? 'no reason known' : reasonWords(reason)})`;
     return `${when(startedAt)}  ${what}: ${why} → ${end}  #${id}`;
   });
-  const cuts = restarts.map(({ time: at, reason, detail, cut, moreCut = 0, tookMs, error }) => {
-    const end =
-      error !== undefined
-        ? `failed: ${error}`
-        : tookMs === undefined
-          ? 'not back yet'
-          : `back after ${time(tookMs)}`;
+  const cuts = restarts.map((restart) => {
+    const { time: at, reason, detail, cut, moreCut = 0 } = restart;
+    const end = restartEnd(restart);
     const rest = moreCut > 0 ? ` and ${moreCut} more` : '';
     const names = cut.length === 0 ? 'cut nothing' : `cut ${cut.map(nameOf).join(', ')}${rest}`;
     return `${when(at)}  ${reason}, ${end}; ${names}${detail === undefined ? '' : ` (${detail})`}`;
@@ -200,6 +197,12 @@ function runRow(
   ];
   const behind = facts.length === 0 ? '' : `, ${facts.join(', ')}`;
   return `${when(at)}  ${outcome.replaceAll('_', ' ')}: ${nameOf(session)}${behind}${error === undefined ? '' : ` (${error})`}`;
+}
+
+function restartEnd({ tookMs, error, endUnseen }: RestartEnd): string {
+  if (error !== undefined) return `failed: ${error}`;
+  if (tookMs !== undefined) return `back after ${time(tookMs)}`;
+  return endUnseen ? 'its end was not seen' : 'not back yet';
 }
 
 function outageEnd({ endedAt, outageMs }: Outage): string {

@@ -23,13 +23,11 @@ it('incidents, restarts and the last hour are those of the daemon before, and en
   const before = await world(folder);
   before.health('ses_1', 'busy', ses);
   before.telemetry.emit('session.stuck', { ...ses, reason: 'attempts', limit: 5, value: 5 });
-  before.telemetry.emit('server.restarting', {
-    reason: 'manual',
-    interrupted: ['ses_1'],
-    restarts: 1,
-    detail: '',
-  });
+  const reason = 'manual' as const;
+  const restart = { reason, interrupted: ['ses_1'], restarts: 1, detail: '' };
+  before.telemetry.emit('server.restarting', restart);
   before.telemetry.emit('server.restarted', { reason: 'manual', tookMs: 40 });
+  before.telemetry.emit('server.restarting', restart);
   await before.close();
 
   const { url, headers } = await world(folder);
@@ -39,7 +37,11 @@ it('incidents, restarts and the last hour are those of the daemon before, and en
     { kind: 'stuck', title: 'Fix it', outcome: 'unwatched' },
   ]);
   expect(status.openIncidents).toBe(0);
-  expect(status.restarts).toMatchObject([{ reason: 'manual', interrupted: 1, tookMs: 40 }]);
+  const { at } = status.restarts[0];
+  expect(status.restarts).toEqual([
+    { reason: 'manual', interrupted: 1, at, endUnseen: true },
+    { reason: 'manual', interrupted: 1, at: status.restarts[1].at, tookMs: 40 },
+  ]);
   expect(status.sessions).toMatchObject([{ id: 'ses_1', health: 'idle', title: 'Fix it' }]);
   // Counters are this daemon's own.
   expect(status.counters).toMatchObject({ stuck: 0, restarts: 0 });

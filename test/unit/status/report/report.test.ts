@@ -251,6 +251,17 @@ describe('the report of a night', () => {
     });
   });
 
+  it('a restart whose daemon ended first is not under way for ever', () => {
+    const lines = night();
+    const begun = lines.findIndex((line) => line.includes('"server.restarting"'));
+    const [started = ''] = lines;
+    const restarted = lines[begun + 2] ?? '';
+    const found = reported([...lines.slice(0, begun + 1), started, restarted]);
+    expect(found.restarts).toMatchObject([{ reason: 'unresponsive', endUnseen: true }]);
+    expect(found.restarts[0]).not.toHaveProperty('tookMs');
+    expect(textReport(found, 160)).toContain('unresponsive, its end was not seen; cut');
+  });
+
   it('of a time of which nothing is known, it says so', () => {
     expect(textReport(reported([]), 120)).toContain('Nothing is known of that time');
   });
