@@ -76,7 +76,12 @@ export class Incidents {
   /** Oldest first. */
   readonly #all: Incident[] = [];
   readonly #open = new Map<string, Incident>();
+  readonly #limit: number;
   #lastId = 0;
+
+  constructor(limit = MAX_INCIDENTS) {
+    this.#limit = limit;
+  }
 
   /** Newest first. */
   get list(): readonly Incident[] {
@@ -218,7 +223,7 @@ export class Incidents {
     };
     this.#all.push(incident);
     this.#open.set(key, incident);
-    if (this.#all.length > MAX_INCIDENTS) this.#forget();
+    if (this.#all.length > this.#limit) this.#forget();
     return incident;
   }
 

@@ -86,7 +86,8 @@ export function collect(lines: readonly LogLine[], from: number, until: number):
 
 class Collector {
   readonly #sessions = new Sessions();
-  readonly #incidents = new Incidents();
+  /** As many as the log has. */
+  readonly #incidents = new Incidents(Number.POSITIVE_INFINITY);
   readonly #servers = new Set<string>();
   readonly #runs: RunEnd[] = [];
   readonly #restarts: Restart[] = [];
