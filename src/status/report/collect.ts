@@ -18,6 +18,8 @@ export interface RunEnd {
   costUsd?: number;
   tokens?: number;
   tookMs?: number;
+  /** By the wall clock: `tookMs` leaves out the time in which the daemon did not run. Undefined without `tookMs`. */
+  began?: string;
   error?: string;
 }
 
@@ -100,6 +102,8 @@ class Collector {
   readonly #unwatched = new Set<Incident | Outage>();
   /** Time of the line before, epoch ms. */
   #lastTime: number | undefined;
+  /** Times in which the daemon did not run, by their end. */
+  readonly #gaps: { time: number; ms: number }[] = [];
   readonly #unwatchedTimes = new UnwatchedTimes();
   #lines = 0;
   #starts = 0;
@@ -119,6 +123,7 @@ class Collector {
     if (event === 'daemon.started') this.#started(line, counts);
     this.#takeMode(line, counts);
     this.#unwatchedTimes.take(line);
+    if (event === 'daemon.gap') this.#gaps.push({ time, ms: number(fields.gapMs) ?? 0 });
     this.#lastTime = time;
     this.#incidents.take(recordOf(line));
     this.#takeWaiting(line);
@@ -225,7 +230,18 @@ class Collector {
     if (counts && this.#dryRun !== undefined) this.#modes.add(this.#dryRun);
   }
 
+  /** When something began that ended at `time` and took so long by a clock that stands still in a gap. */
+  #beganAt(time: number, tookMs: number): number {
+    let began = time - tookMs;
+    for (const gap of this.#gaps.toReversed()) {
+      if (gap.time <= began) break;
+      began -= gap.ms;
+    }
+    return began;
+  }
+
   #ended({ time, fields }: LogLine, outcome: string): void {
+    const tookMs = number(fields.tookMs);
     this.#runs.push({
       time: iso(time),
       session: this.#sessions.name(String(fields.sessionID)),
@@ -233,7 +249,8 @@ class Collector {
       ...defined({
         costUsd: number(fields.costUsd),
         tokens: number(fields.tokens),
-        tookMs: number(fields.tookMs),
+        tookMs,
+        began: tookMs === undefined ? undefined : iso(this.#beganAt(time, tookMs)),
         error: text(fields.error),
       }),
     });

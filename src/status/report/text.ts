@@ -10,6 +10,8 @@ import type { Unwatched } from './unwatched.js';
 
 /** Rows of each part, so that all parts together fit on a screen. */
 const ROWS = 6;
+/** A begin is derived from two clocks, and rounded: a subagent's may seem to be before that of its parent. */
+const SLACK_MS = 1_000;
 /** Outcomes of runs that nobody needs to look at. */
 const UNEVENTFUL: ReadonlySet<string> = new Set(['completed', 'aborted_elsewhere']);
 
@@ -172,11 +174,13 @@ function withoutParts(runs: readonly RunEnd[]): readonly RunEnd[] {
     const above = session.parentID === undefined ? [] : (bySession.get(session.parentID) ?? []);
     const began = beginOf(run);
     // Its end tells nothing: where a restart cuts both runs, the line of its parent may come first.
-    return !above.some((parent) => beginOf(parent) <= began && began <= Date.parse(parent.time));
+    return !above.some(
+      (parent) => beginOf(parent) - SLACK_MS <= began && began <= Date.parse(parent.time),
+    );
   });
 }
 
-const beginOf = ({ time: endedAt, tookMs = 0 }: RunEnd) => Date.parse(endedAt) - tookMs;
+const beginOf = ({ time: endedAt, began = endedAt }: RunEnd) => Date.parse(began);
 
 /** What went wrong first, then what cost most. */
 function notable(runs: readonly RunEnd[]): RunEnd[] {

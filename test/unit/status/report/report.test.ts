@@ -327,6 +327,33 @@ it('a subagent’s cost is counted once, with that of its parent', () => {
   // The person went on with the subagent's session after its parent's run.
   const later = ended(30, 'ses_child', { costUsd: 2, tokens: 200, tookMs: 60_000 });
   expect(title(below, child, parent, later)).toBe('Runs: 4; 4 completed; $7.00, 700 tokens');
+  // The machine slept for an hour after the subagent's end, which the parent's `tookMs` leaves out.
+  const gap = { level: 'warn', event: 'daemon.gap', msg: '', gapMs: 3_600_000 };
+  const slept = JSON.stringify({ ...gap, time: new Date(START + 67 * 60_000) });
+  const longer = ended(68, 'ses_parent', { costUsd: 5, tokens: 500, tookMs: 360_000 });
+  expect(title(child, slept, longer)).toBe('Runs: 2; 2 completed; $5.00, 500 tokens');
+  // Both began in the same moment, as far as it can be known.
+  const same = ended(6, 'ses_child', { ...ofChild, tookMs: 240_003 });
+  expect(title(same, parent)).toBe('Runs: 2; 2 completed; $5.00, 500 tokens');
+});
+
+it('counts each incident, however many there are', () => {
+  const line = (second: number, event: string, fields: object) =>
+    JSON.stringify({
+      level: 'warn',
+      time: new Date(START + second * 1_000),
+      event,
+      msg: '',
+      ...build,
+      ...fields,
+    });
+  const lines = Array.from({ length: 250 }, (_, n) => [
+    line(2 * n, 'session.stuck', { reason: 'attempts', limit: 5, value: 5 }),
+    line(2 * n + 1, 'session.recovered', { reason: 'attempts', attempts: 5, episodeMs: 9 }),
+  ]).flat();
+  const found = reported(lines);
+  expect(textReport(found, 120)).toContain('\nIncidents: 250\n');
+  expect(findIncident(found, String(START / 1_000))).toHaveLength(1);
 });
 
 describe('an outage', () => {
