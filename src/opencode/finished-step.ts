@@ -6,8 +6,7 @@ import { createHash } from 'node:crypto';
 import type { FinishedStep } from '../watchdog/observation.js';
 
 /**
- * Messages that are being written at once; each session has one. At the limit: the one heard of least recently is
- * forgotten.
+ * Messages that are being written at once; each session has one. At the limit: the one that began first is forgotten.
  */
 export const MAX_OPEN_STEPS = 10_000;
 /** Tool calls of one step whose results are compared. At the limit: the step does not count as a repetition. */

@@ -3,7 +3,7 @@
  *
  * A step ends with a `step-finish` part, even if the answer had no finish. The events of its message do not show the
  * end: on a busy server `message.updated` shows the finish before the parts come (seen on 1.18.33).
- * Only hashes leave this file. It is bounded: the message that was heard of least recently is forgotten.
+ * Only hashes leave this file. It is bounded: the message that began first is forgotten.
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { FinishedStep } from '../../watchdog/observation.js';

@@ -1,8 +1,7 @@
 /**
  * What is known of each session between its events: its directory, the retry that it waits for, and the tools that it
  * calls. Events of an execution name no directory, polls say only "running", and a tool's name is sent only once
- * (opencode-2-facts, sections 3.2, 3.3 and 4.2). It is bounded: the session that was heard of least recently is
- * forgotten.
+ * (opencode-2-facts, sections 3.2, 3.3 and 4.2). It is bounded: the session that was heard of first is forgotten.
  */
 import { BoundedMap } from '../../lib/bounded.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
