@@ -236,7 +236,6 @@ describe('an answer', () => {
       ses_b: { type: 'retry', attempt: 2, message: 'm', nextInMs: 0 },
       ses_c: { type: 'unknown' },
       ses_d: { type: 'busy' },
-      ses_e: { type: 'idle' },
     });
     expect(made.parseStats.unparseable).toBe(1);
     expect(unknown).toEqual(['dreaming']);

@@ -153,15 +153,9 @@ export class Poller {
     }
     if (signal.aborted) return false;
     this.#active.delete(directory);
-    if (hasActive(statuses)) this.#active.add(directory);
+    if (statuses.size > 0) this.#active.add(directory);
     const where = directory === WHOLE_SERVER ? {} : { directory };
     emit({ kind: 'status.polled', at: clock.now(), startedAt, ...where, statuses });
     return true;
   }
-}
-
-/** Makes no copy, because there may be thousands. */
-function hasActive(statuses: ReadonlyMap<string, SessionStatus>): boolean {
-  for (const { type } of statuses.values()) if (type !== 'idle') return true;
-  return false;
 }

@@ -27,8 +27,10 @@ export function readStatuses(
   const statuses = new Map<string, SessionStatus>();
   for (const sessionID of ids) {
     if (!id.safeParse(sessionID).success) continue;
-    // Only absence means idle (facts, section 5): a session that is listed is not idle, whatever its entry says.
-    statuses.set(sessionID, readStatus(answer[sessionID], epochNow, parseStats) ?? UNKNOWN);
+    // Idle sessions are absent (facts, section 5), so one whose entry cannot be read is not idle.
+    const status = readStatus(answer[sessionID], epochNow, parseStats) ?? UNKNOWN;
+    // Some documents list idle ones. Whoever reads the list takes each that is in it for active.
+    if (status.type !== 'idle') statuses.set(sessionID, status);
   }
   return { kind: 'read', statuses };
 }
