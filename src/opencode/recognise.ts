@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import type { Unsupported } from '../watchdog/observation.js';
+import { parseJson } from './parse-json.js';
 
 /** One HTTP answer, from whatever server; `body` may be cut. */
 export interface HttpAnswer {
@@ -149,9 +150,5 @@ function isPage(answer: HttpAnswer | undefined): answer is HttpAnswer {
 
 function jsonOf({ contentType, body }: HttpAnswer): unknown {
   if (!/^application\/([\w.+-]+\+)?json\b/i.test(contentType)) return undefined;
-  try {
-    return JSON.parse(body) as unknown;
-  } catch {
-    return undefined;
-  }
+  return parseJson(body);
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { isDirectory } from '../monitor/directories.js';
 import type { Notice } from '../monitor/notice.js';
+import { parseJson } from '../parse-json.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
 import { TextSampler } from '../text-sampler.js';
 import { directoryOf, isDelta, readHead } from './frame-head.js';
@@ -123,12 +124,7 @@ interface WireFrame {
 
 /** `/global/event` wraps its payload, `/event` does not (facts, section 4). */
 function parseFrame(text: string): WireFrame | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(text);
   if (typeof value !== 'object' || value === null) return undefined;
   const { directory, payload = value } = value as { directory?: unknown; payload?: unknown };
   const type = (payload as { type?: unknown } | null)?.type;

@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.js';
 import { maskedForCut } from '../../lib/redaction.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { parseJson } from '../parse-json.js';
 import { toolUse } from './messages.js';
 import { id, MAX_ID_CHARS, message, modelOf, part } from './schemas.js';
 import { readStatus } from './status.js';
@@ -52,7 +53,7 @@ export class V1RunEvents implements RunEventReader {
   }
 
   read(text: string): RunFrame | undefined {
-    const parsed = frame.safeParse(parse(text));
+    const parsed = frame.safeParse(parseJson(text));
     if (!parsed.success) return undefined;
     const { directory, payload } = parsed.data;
     const { type, properties } = payload;
@@ -149,13 +150,4 @@ function requestEvents(type: string, properties: unknown): RunEvent[] {
   const what = String(data.permission ?? data.questions?.[0]?.question ?? on);
   const shown = maskedForCut(what, MAX_WHAT_CHARS).slice(0, MAX_WHAT_CHARS);
   return [{ kind: 'asked', requestID, on, what: shown }];
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not a frame that we can use. Every answer that matters is also looked up.
-    return undefined;
-  }
 }

@@ -13,6 +13,7 @@ import {
   type OpenStep,
 } from '../finished-step.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { parseJson } from '../parse-json.js';
 import type { EventReader, Frame, FrameHead } from '../server-api.js';
 import { TextSampler } from '../text-sampler.js';
 import {
@@ -69,13 +70,7 @@ export class V2EventReader implements EventReader {
   }
 
   read(text: string): Frame {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      return { kind: 'unreadable' };
-    }
-    const event = schemas.envelope.safeParse(value).data;
+    const event = schemas.envelope.safeParse(parseJson(text)).data;
     if (event === undefined) return { kind: 'unreadable' };
     const tagged = event.location?.directory;
     const place = isDirectory(tagged) ? normaliseDirectory(tagged) : undefined;

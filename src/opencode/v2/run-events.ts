@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.js';
 import type { Observation } from '../../watchdog/observation.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
+import { parseJson } from '../parse-json.js';
 import { V2EventReader } from './event-reader.js';
 import type { KnownSessions } from './known-sessions.js';
 import { runError } from './messages.js';
@@ -26,7 +27,7 @@ export class V2RunEvents implements RunEventReader {
   }
 
   read(text: string): RunFrame | undefined {
-    const event = schemas.envelope.safeParse(parse(text)).data;
+    const event = schemas.envelope.safeParse(parseJson(text)).data;
     if (event === undefined) return undefined;
     const { data } = schemas.eventData.safeParse(event.data ?? {});
     if (data === undefined) return undefined;
@@ -125,14 +126,5 @@ function eventOf(observation: Observation, data: schemas.EventData): RunEvent[] 
       return [{ kind: 'answered', requestID: observation.requestID }];
     default:
       return [];
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not a frame that we can use. Every answer that matters is also looked up.
-    return undefined;
   }
 }
