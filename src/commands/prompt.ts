@@ -1,6 +1,4 @@
 /** `prompt`: one safe automation run; the reply goes to stdout, and no session is left behind. */
-import { printable } from '../lib/printable.js';
-import { MAX_NOTICES } from '../opencode/monitor/notice.js';
 import { type DrivingOptions, drive, durationOf } from './driver-commands.js';
 import {
   directoryOf,
@@ -9,8 +7,9 @@ import {
   promptText,
   sendOptions,
 } from './prompt-options.js';
+import { reportReply } from './reply.js';
 import { sessionID } from './session-acts.js';
-import { complain, deliverJson, deliverReply, deliverStructured, EXIT } from './shared.js';
+import { complain, EXIT } from './shared.js';
 
 export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
   title?: string;
@@ -24,25 +23,14 @@ export interface PromptCommandOptions extends DrivingOptions, PromptFlags {
 }
 
 export async function prompt(args: string[], options: PromptCommandOptions): Promise<number> {
-  const {
-    title,
-    directory,
-    permission,
-    fallback,
-    keep,
-    deadline,
-    parent,
-    fromSession,
-    json = false,
-  } = options;
+  const { title, directory, permission, fallback, keep, deadline, parent, fromSession } = options;
   const words = await sendOptions(options);
   const deadlineMs = deadline === undefined ? undefined : durationOf('--deadline', deadline);
   const text = await promptText(args.join(' '));
   return drive(options, async ({ driver, signal }) => {
-    const live = liveText(!json && words.schema === undefined);
-    const notices: string[] = [];
-    try {
-      const { text: reply, ...result } = await driver.prompt({
+    const form = { json: options.json, isStructured: words.schema !== undefined };
+    const { sessionID: id } = await reportReply(form, (callbacks) =>
+      driver.prompt({
         prompt: text,
         ...words,
         ...(title !== undefined && { title }),
@@ -53,48 +41,11 @@ export async function prompt(args: string[], options: PromptCommandOptions): Pro
         ...(parent !== undefined && { parentID: sessionID(parent) }),
         ...(fromSession !== undefined && { fromSession: sessionID(fromSession) }),
         ...(deadlineMs !== undefined && { deadlineMs }),
-        ...(live.onText && { onText: live.onText }),
-        onNotice: (message) => {
-          if (notices.length < MAX_NOTICES) notices.push(message);
-          live.pause();
-          complain(message);
-        },
+        ...callbacks,
         signal,
-      });
-      live.pause();
-      if (json) await deliverJson({ ok: true, text: reply, ...result, notices });
-      else if (words.schema) await deliverStructured(result.structured);
-      else if (!live.onText) await deliverReply(reply);
-      if (keep) complain(`the session ${result.sessionID} is kept: ${driver.url}`);
-      return EXIT.done;
-    } catch (error) {
-      live.pause();
-      throw error;
-    }
+      }),
+    );
+    if (keep) complain(`the session ${id} is kept: ${driver.url}`);
+    return EXIT.done;
   });
-}
-
-export interface LiveText {
-  /** Undefined if nobody watches. */
-  onText: ((text: string) => void) | undefined;
-  /** Ends the line before something else is written to the terminal. */
-  pause(): void;
-}
-
-/** Streams the reply to a terminal. A pipe gets the whole reply at its end. */
-export function liveText(wanted: boolean): LiveText {
-  let isOpen = false;
-  return {
-    onText:
-      wanted && process.stdout.isTTY
-        ? (text) => {
-            process.stdout.write(printable(text, 'block'));
-            isOpen = !text.endsWith('\n');
-          }
-        : undefined,
-    pause() {
-      if (isOpen) process.stdout.write('\n');
-      isOpen = false;
-    },
-  };
 }

@@ -1,9 +1,6 @@
 /** `create`, `send`, `wait`: the steps of `prompt` one by one, for programs that keep a session. */
 
-import type { Reply } from '../opencode/driver/types.js';
-import { MAX_NOTICES } from '../opencode/monitor/notice.js';
 import { type DrivingOptions, drive } from './driver-commands.js';
-import { liveText } from './prompt.js';
 import {
   directoryOf,
   type PromptFlags,
@@ -12,16 +9,9 @@ import {
   sendOptions,
   waitOptions,
 } from './prompt-options.js';
+import { reportReply } from './reply.js';
 import { type SessionActOptions, sessionID, sessionOf } from './session-acts.js';
-import {
-  complain,
-  deliverJson,
-  deliverReply,
-  deliverStructured,
-  EXIT,
-  print,
-  printJson,
-} from './shared.js';
+import { complain, EXIT, print, printJson } from './shared.js';
 
 export interface CreateOptions extends DrivingOptions {
   title?: string;
@@ -68,47 +58,20 @@ export async function send(
       else complain(`accepted; "opencode-watchdog wait ${id}" follows it to its end`);
       return EXIT.done;
     }
-    const isStructured = asked.schema !== undefined;
-    return reportReply({ ...options, isStructured }, (onText, onNotice) =>
-      driver.send(session, text, { ...asked, signal, ...(onText && { onText }), onNotice }),
+    const form = { json: options.json, isStructured: asked.schema !== undefined };
+    await reportReply(form, (callbacks) =>
+      driver.send(session, text, { ...asked, signal, ...callbacks }),
     );
+    return EXIT.done;
   });
 }
 
 export async function wait(args: string[], options: SendCommandOptions): Promise<number> {
   const limits = waitOptions(options);
-  return drive(options, ({ driver, signal }) =>
-    reportReply(options, (onText, onNotice) =>
-      driver.wait(sessionOf(args, options), {
-        ...limits,
-        signal,
-        ...(onText && { onText }),
-        onNotice,
-      }),
-    ),
-  );
-}
-
-async function reportReply(
-  { json = false, isStructured = false }: DrivingOptions & { isStructured?: boolean },
-  ask: (
-    onText: ((text: string) => void) | undefined,
-    onNotice: (message: string) => void,
-  ) => Promise<Reply>,
-): Promise<number> {
-  const live = liveText(!json && !isStructured);
-  const notices: string[] = [];
-  try {
-    const { text, ...reply } = await ask(live.onText, (message) => {
-      if (notices.length < MAX_NOTICES) notices.push(message);
-      live.pause();
-      complain(message);
-    });
-    if (json) await deliverJson({ ok: true, text, ...reply, notices });
-    else if (isStructured) await deliverStructured(reply.structured);
-    else if (!live.onText) await deliverReply(text);
+  return drive(options, async ({ driver, signal }) => {
+    await reportReply({ json: options.json }, (callbacks) =>
+      driver.wait(sessionOf(args, options), { ...limits, signal, ...callbacks }),
+    );
     return EXIT.done;
-  } finally {
-    live.pause();
-  }
+  });
 }

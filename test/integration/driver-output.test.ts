@@ -52,18 +52,32 @@ async function replyNext(words: string) {
   return sent;
 }
 
-it('an answer in the form of a schema is printed as the model gave it', async () => {
-  const schema = join(folder, 'schema.json');
-  await writeFile(schema, '{"type":"object"}');
-  const { ended } = start(['prompt', '--schema', schema, 'when?']);
-  const { id, messages } = await prompted(server, server.count(PROMPT) + 1);
+/** Writes an answer in the form of a schema, as opencode does it, and sets the session idle. */
+function replyInForm(id: string) {
   // The names look like those of our own times, durations and sizes.
   const structured = { created: 1_795_338_897_735, durationMs: 12.5, sizeBytes: 0.5 };
   const time = { created: 1, completed: 2 };
   const info = { id: 'msg_a', role: 'assistant', finish: 'tool-calls', structured, time };
-  messages.push({ info, parts: [] });
+  server.get(id).messages.push({ info, parts: [] });
   server.setStatus(id, { type: 'idle' });
+  return structured;
+}
+
+it('an answer in the form of a schema is printed as the model gave it', async () => {
+  const schema = join(folder, 'schema.json');
+  await writeFile(schema, '{"type":"object"}');
+  const { ended } = start(['prompt', '--schema', schema, 'when?']);
+  const { id } = await prompted(server, server.count(PROMPT) + 1);
+  const structured = replyInForm(id);
   const { code, out, err } = await ended;
+  expect([code, err]).toEqual([0, '']);
+  expect(JSON.parse(out)).toEqual(structured);
+});
+
+it('an answer in the form of a schema is printed by wait, which was not given the schema', async () => {
+  const { id } = server.addSession();
+  const structured = replyInForm(id);
+  const { code, out, err } = await start(['wait', id]).ended;
   expect([code, err]).toEqual([0, '']);
   expect(JSON.parse(out)).toEqual(structured);
 });
