@@ -32,6 +32,8 @@ export interface BatchDeps {
   clock: Clock;
   prompt(options: PromptOptions): Promise<PromptResult>;
   assertUp(signal: AbortSignal): Promise<void>;
+  abort(session: SessionRef): Promise<unknown>;
+  /** Aborts it first. */
   remove(session: SessionRef): Promise<void>;
 }
 
@@ -103,13 +105,31 @@ async function runTask(
       const wasCut = failure.kind === 'unreachable' || failure.details.cut === true;
       const again = wasCut && runs < RUNS_PER_TASK && !signal.aborted;
       if (!again || !(await gate.isUpAgain())) return { ...base, ok: false, error: failure };
+      const left = await endRun(deps, failure, task.keep === true);
+      if (left !== undefined) {
+        onNotice(`the session ${left.id} is left behind: ${left.says}`);
+        // Two runs of one task would disturb each other in its directory.
+        if (left.mayRun) return { ...base, ok: false, error: failure };
+      }
       onNotice(`the server went away and is back: the task runs again (${failure.message})`);
-      const { sessionID, deleted } = failure.details;
-      if (sessionID === undefined || deleted === true) continue;
-      await deps.remove({ id: sessionID }).catch((cause: unknown) => {
-        onNotice(`the session ${sessionID} is left behind: ${asDriverError(cause).message}`);
-      });
     }
+  }
+}
+
+/** Ends what a cut run left. A session that the caller keeps is not deleted. @returns what could not be ended */
+async function endRun(
+  deps: BatchDeps,
+  { details: { sessionID: id, deleted } }: DriverError,
+  keep: boolean,
+): Promise<{ id: string; says: string; mayRun: boolean } | undefined> {
+  if (id === undefined || deleted === true) return undefined;
+  try {
+    await (keep ? deps.abort({ id }) : deps.remove({ id }));
+    return undefined;
+  } catch (error) {
+    const { kind, message } = asDriverError(error);
+    if (kind === 'session_not_found') return undefined;
+    return { id, says: message, mayRun: kind !== 'delete_failed' };
   }
 }
 

@@ -336,6 +336,7 @@ export class OpencodeDriver {
         clock: this.#clock,
         prompt: (task) => this.prompt(task),
         assertUp: (signal) => this.assertUp(signal),
+        abort: (session) => this.abort(session),
         remove: (session) => this.delete(session),
       },
       tasks,
