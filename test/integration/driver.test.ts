@@ -767,6 +767,27 @@ describe('what cannot be ended', () => {
     expect(server.count(ABORT)).toBe(1);
   });
 
+  it.each([
+    ['its creation was interrupted', 1_000, true],
+    ['its creation takes longer than anybody waits', 60_000, false],
+  ])('before the driver is closed: %s', async (_, delayMs, isRemoved) => {
+    const { server, driver, notices } = await start();
+    // The delay passes before the session is made.
+    server.fault('POST /session', { delayMs: delayMs / 10 });
+    const stop = new AbortController();
+    const result = failure(driver.prompt({ prompt: 'hello', signal: stop.signal }));
+    await waitFor(() => server.count('POST /session') === 1, { what: 'the creation' });
+    stop.abort();
+    expect((await result).kind).toBe('aborted');
+    await driver.close();
+    expect([...server.sessions.values()].map(({ deleted }) => deleted)).toEqual(
+      isRemoved ? [true] : [],
+    );
+    expect(notices).toEqual(
+      isRemoved ? [] : ['a session that was being created may be left on the server'],
+    );
+  });
+
   it('because the delete fails is told, and does not cost the reply', async () => {
     const { server, driver, notices, prompted } = await start();
     server.fault(DELETE, { status: 500 });

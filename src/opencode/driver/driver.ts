@@ -52,6 +52,8 @@ export const DEFAULT_URL = 'http://localhost:4096';
  */
 const REQUEST_TIMEOUT_MS = 30_000;
 const EVENTS_TIMEOUT_MS = 3_000;
+/** How long `close` waits until the sessions are removed whose creation was interrupted. */
+const REMOVALS_MS = 5_000;
 /**
  * How long a new session waits for the stream's first event. Only then does the session's creation prove that the
  * stream works; otherwise its whole settling time has to pass.
@@ -84,6 +86,8 @@ export class OpencodeDriver {
   /** When the server was last seen up, on the clock. */
   #upAt = Number.NEGATIVE_INFINITY;
   readonly #places: SessionPlaces;
+  /** Of sessions whose creation was interrupted. */
+  readonly #removals = new Set<Promise<void>>();
 
   constructor(options: DriverOptions = {}) {
     const {
@@ -110,8 +114,12 @@ export class OpencodeDriver {
     this.url = this.#client.url;
   }
 
-  /** Ends every connection. Runs that go on are not touched: `abort` them first. */
+  /** Ends every connection, after a short wait for what is being removed. Runs that go on are not touched: `abort` them first. */
   async close(): Promise<void> {
+    const removals = Promise.all(this.#removals);
+    await within(this.#clock, { ms: REMOVALS_MS, signal: undefined }, ({ signal }) =>
+      orAborted(removals, signal),
+    ).catch(() => this.#notice({}, 'a session that was being created may be left on the server'));
     await this.#events.close();
     await this.#client.close();
   }
@@ -152,16 +160,24 @@ export class OpencodeDriver {
         this.#places.learn(made);
         return made;
       } catch (error) {
-        if (signal?.aborted) {
-          making
-            .then((session) => removeSession(this.#deps, session))
-            .catch(() => {
-              // Nobody waits for this any more. `sweep` finds what is left.
-            });
-        }
+        if (signal?.aborted) this.#removeUnwanted(making);
         throw error;
       }
     });
+  }
+
+  /** Never rejects. Nobody waits for it but `close`. */
+  #removeUnwanted(making: Promise<DriverSession>): void {
+    const removal = making
+      .then((session) => this.#remove(session, false))
+      .catch((error: unknown) => {
+        const { details, message } = asDriverError(error);
+        // Without an id it was never made.
+        const { sessionID } = details;
+        if (sessionID) this.#notice({}, `the session ${sessionID} is left behind: ${message}`);
+      })
+      .finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
   }
 
   /** Sends a prompt, and waits for the whole reply. On a time-out the run is aborted. @throws DriverError */
