@@ -1,6 +1,7 @@
 /** The library of opencode-watchdog: the safe driver, with what it needs to find and start opencode on this machine. */
 import { makePassword, readMadePassword } from './config/made-password.js';
 import { passwordFinder } from './config/service-registration.js';
+import { commandEnvironment } from './lib/child-env.js';
 import { SystemClock } from './lib/clock.js';
 import { serverStateDir } from './lib/state-dir.js';
 import { DEFAULT_URL, OpencodeDriver as Driver } from './opencode/driver/driver.js';
@@ -11,7 +12,7 @@ import { isHealthy } from './opencode/is-healthy.js';
 import { RecognisingApi } from './opencode/recognising-api.js';
 import { createControl } from './process/control/auto.js';
 import type { ServerControl } from './process/control/control.js';
-import { checkBinary } from './process/identity/binary.js';
+import { checkBinary, whyMissing } from './process/identity/binary.js';
 import { PasswordGuard } from './process/identity/password-guard.js';
 import { startUnderLock } from './process/server/start-under-lock.js';
 
@@ -67,7 +68,7 @@ export class OpencodeDriver extends Driver {
     };
     super({
       authorise,
-      findBinary: () => checkBinary(command, process.env, process.cwd()),
+      findBinary: () => checkBinary(command, commandEnvironment(process.env), directoryOf(options)),
       startServer: (signal) =>
         startServer(this.url, command, options, { findMade, makeOne }, signal),
       ...options,
@@ -101,6 +102,10 @@ function passwordOf({ password }: OpencodeDriverOptions): string | undefined {
   return typeof password === 'function' ? password() : password;
 }
 
+function directoryOf({ serverDirectory = process.cwd() }: OpencodeDriverOptions): string {
+  return serverDirectory;
+}
+
 /** Starts a server as the daemon would, and leaves it running. @throws DriverError */
 async function startServer(
   url: string,
@@ -121,14 +126,15 @@ async function startServer(
   const isHealthyNow = (probeSignal: AbortSignal) => isHealthy(client, probeSignal);
 
   async function openControl(): Promise<ServerControl> {
-    const binary = await checkBinary(command, env, process.cwd());
-    if (!binary.found) throw new DriverError('binary_not_found', binary.error);
+    const directory = directoryOf(options);
+    const missing = whyMissing(command, env, directory);
+    if (missing !== undefined) throw new DriverError('binary_not_found', missing);
     const { control } = await createControl(
       {
         mode: 'spawn',
         url,
         command,
-        directory: options.serverDirectory ?? process.cwd(),
+        directory,
         env,
         ...named,
         password: given ?? passwords.makeOne(),

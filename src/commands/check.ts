@@ -9,11 +9,12 @@ import type { DriverApi } from '../opencode/driver-api.js';
 import { messageOf } from '../opencode/http/errors.js';
 import type { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import { createControl } from '../process/control/auto.js';
-import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
+import type { BinaryCheck } from '../process/identity/binary.js';
 import { startUnderLock } from '../process/server/start-under-lock.js';
 import { time } from '../telemetry/number-text.js';
 import {
   apiFor,
+  checkServerBinary,
   controlOptions,
   ensurePassword,
   lockOptions,
@@ -56,7 +57,7 @@ export async function check(options: CheckOptions): Promise<number> {
   const client = apiFor(loaded, clock);
   try {
     const steps: Step[] = [];
-    const binary = await checkBinary(config.server.command, process.env, process.cwd());
+    const binary = await checkServerBinary(config);
     let state = await probeServer(client);
     let failed: string | undefined;
     if (options.start && nobodyListens(state)) {

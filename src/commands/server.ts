@@ -2,6 +2,7 @@
 import type { LoadedConfig } from '../config/load.js';
 import { makePassword } from '../config/made-password.js';
 import type { Config } from '../config/schema.js';
+import { commandEnvironment } from '../lib/child-env.js';
 import type { Clock } from '../lib/clock.js';
 import { serverStateDir } from '../lib/state-dir.js';
 import { isHealthy } from '../opencode/is-healthy.js';
@@ -9,6 +10,7 @@ import { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
+import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
 import { findUser, type ServerUser } from '../process/identity/user.js';
 import type { LockOptions } from '../process/lock.js';
@@ -69,6 +71,11 @@ export function ensurePassword(loaded: LoadedConfig): void {
   if (secrets.password !== undefined || !maySpawn || config.dryRun) return;
   secrets.password = makePassword(process.env, url);
   loaded.passwordIsMade = true;
+}
+
+/** The binary that `server.command` names, looked up where the server is started. */
+export function checkServerBinary({ server }: Config): Promise<BinaryCheck> {
+  return checkBinary(server.command, commandEnvironment(process.env), server.directory);
 }
 
 /** Who starts a server that is not ours to start. */

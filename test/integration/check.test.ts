@@ -42,6 +42,26 @@ it('is red without a binary where no server answers', async () => {
   expect(code).toBe(3);
 });
 
+it('looks for a relative command where the server is started, and gives it no password', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'watchdog-check-'));
+  ends.push(async () => rmSync(folder, { recursive: true, force: true }));
+  const says = '#!/bin/sh\n[ -z "$OPENCODE_SERVER_PASSWORD" ] && echo 1.2.3\n';
+  writeFileSync(join(folder, 'opencode'), says, { mode: 0o755 });
+  const env = { PATH: process.env.PATH, HOME: folder, OPENCODE_SERVER_PASSWORD: 'secret' };
+  const checkFrom = async (directory: string, program = './opencode') => {
+    const server = { url: 'http://127.0.0.1:9', command: [program, 'serve'], directory };
+    const file = join(folder, 'config.json');
+    writeFileSync(file, JSON.stringify({ server }));
+    return (await runCli(['check', '--config', file], { env })).out;
+  };
+  expect(await checkFrom(folder)).toMatch(/^ok {4}binary {5}opencode 1\.2\.3 at \S+$/m);
+  const missing = join(folder, 'missing');
+  expect(await checkFrom(missing)).toMatch(/^FAIL {2}binary .*".\/opencode" is not there/m);
+  expect(await checkFrom(missing, join(folder, 'opencode'))).toMatch(
+    /^FAIL {2}binary .* working directory \S+\/missing cannot be used/m,
+  );
+});
+
 it('says of a stranger on the port how to find out who it is', async () => {
   const stranger = createServer((socket) => socket.end('220 mail.example ready\r\n'));
   stranger.listen(0, '127.0.0.1');

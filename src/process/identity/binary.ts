@@ -1,8 +1,9 @@
 /** Checks whether opencode is installed, where it is and which version it has, by asking the binary itself. */
 import { execFile } from 'node:child_process';
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
-import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { delimiter, resolve } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
+import { whyNoDirectory } from '../server/launch.js';
 
 /** A cold start of the binary on a busy machine takes seconds (facts, section 1). */
 const VERSION_TIMEOUT_MS = 30_000;
@@ -13,7 +14,10 @@ export type BinaryCheck =
   | { found: true; path: string; error: string }
   | { found: false; error: string };
 
-/** Looks up the first word of a command as a shell would, and asks that program for its version. */
+/**
+ * Looks up the first word of a command as its start would, and asks that program for its version.
+ * @param cwd where the command is started: a relative path begins there, and a version manager reads its file there
+ */
 export async function checkBinary(
   command: readonly string[],
   env: NodeJS.ProcessEnv,
@@ -23,6 +27,10 @@ export async function checkBinary(
   const [program = ''] = command;
   const path = findProgram(program, env, cwd);
   if (path === undefined) return { found: false, error: notFound(program) };
+  const unusable = whyNoDirectory(cwd);
+  if (unusable !== undefined) {
+    return { found: true, path, error: `"${path}" cannot be started: ${unusable}` };
+  }
   return new Promise((done) => {
     execFile(path, ['--version'], { env, cwd, timeout: timeoutMs }, (error, stdout) => {
       const last = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
@@ -58,12 +66,9 @@ export function findProgram(
   cwd: string,
 ): string | undefined {
   if (program === '') return undefined;
-  if (program.includes('/')) {
-    const path = isAbsolute(program) ? program : resolve(cwd, program);
-    return executableAt(path);
-  }
+  if (program.includes('/')) return executableAt(resolve(cwd, program));
   for (const folder of (env.PATH ?? '').split(delimiter)) {
-    const found = executableAt(join(folder || '.', program));
+    const found = executableAt(resolve(cwd, folder, program));
     if (found !== undefined) return found;
   }
   return undefined;
