@@ -89,7 +89,11 @@ function line({ ok, warning, step, says }: Step): string {
 /** If somebody else runs the server, or one answers already, its binary need not be on this machine. */
 function binaryStep(found: BinaryCheck, control: string, isUp: boolean): Step {
   const step = 'binary';
-  if (found.found && !('error' in found)) {
+  if ('notAsked' in found) {
+    const { path, notAsked } = found;
+    return { step, ok: null, says: `${path}; its version is not asked: ${notAsked}`, path };
+  }
+  if ('version' in found) {
     const { path, version } = found;
     return { step, ok: true, says: `opencode ${version} at ${path}`, path, version };
   }

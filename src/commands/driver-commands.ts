@@ -1,13 +1,13 @@
 /** What the commands that drive opencode share: the driver, Ctrl-C, and errors turned into exit codes. */
 
+import type { Config } from '../config/schema.js';
 import { missingUnit, parseDuration } from '../config/units.js';
 import { OpencodeDriver } from '../index.js';
 import { SystemClock } from '../lib/clock.js';
 import { DriverError, type DriverErrorKind } from '../opencode/driver/error.js';
 import { LONGEST_MS } from '../opencode/driver/limits.js';
-import { findUser } from '../process/identity/user.js';
 import { interruptible } from './interruptible.js';
-import { guardFor, startRefusal } from './server.js';
+import { checkServerBinary, guardFor, isForOtherUser, startRefusal } from './server.js';
 import {
   type CommonOptions,
   commonOf,
@@ -47,7 +47,7 @@ export async function drive(
   // OpenCode's background service may register later, or again, while the command runs.
   const password = () => (loaded.findPassword?.() ?? given)?.reveal();
   const { authorise } = guardFor(loaded, new SystemClock());
-  const refusal = startRefusal(loaded.config) ?? otherUserRefusal(server.user);
+  const refusal = startRefusal(loaded.config) ?? otherUserRefusal(server);
   const driver = new OpencodeDriver({
     authorise,
     url: server.url,
@@ -56,6 +56,7 @@ export async function drive(
     password,
     command: server.command,
     serverDirectory: server.directory,
+    findBinary: () => checkServerBinary(loaded.config),
     startTimeoutMs: server.startTimeout,
     loop,
     onNotice: complain,
@@ -83,9 +84,9 @@ export async function drive(
 }
 
 /** The driver starts a server as the user that it runs as itself. */
-function otherUserRefusal(user: string | null): string | undefined {
-  if (user === null || process.geteuid?.() !== 0 || findUser(user)?.uid === 0) return undefined;
-  return `server.user is "${user}", and the driver would start the server as root: start it with \`opencode-watchdog check --start\``;
+function otherUserRefusal(server: Config['server']): string | undefined {
+  if (!isForOtherUser(server)) return undefined;
+  return `server.user is "${server.user}", and the driver would start the server as root: start it with \`opencode-watchdog check --start\``;
 }
 
 const refuseStart = (why: string) => async (): Promise<never> => {

@@ -10,7 +10,7 @@ import { RecognisingDriverApi } from '../opencode/recognising-driver-api.js';
 import type { ServerApi } from '../opencode/server-api.js';
 import type { createControl } from '../process/control/auto.js';
 import type { ControlDeps } from '../process/control/control.js';
-import { type BinaryCheck, checkBinary } from '../process/identity/binary.js';
+import { type BinaryCheck, checkBinary, findProgram } from '../process/identity/binary.js';
 import { PasswordGuard } from '../process/identity/password-guard.js';
 import { findUser, type ServerUser } from '../process/identity/user.js';
 import type { LockOptions } from '../process/lock.js';
@@ -73,9 +73,18 @@ export function ensurePassword(loaded: LoadedConfig): void {
   loaded.passwordIsMade = true;
 }
 
+/** True as root where `server.user` is somebody else: root must not run that user's files. */
+export function isForOtherUser({ user }: Config['server']): boolean {
+  return user !== null && process.geteuid?.() === 0 && findUser(user)?.uid !== 0;
+}
+
 /** The binary that `server.command` names, looked up where the server is started. */
-export function checkServerBinary({ server }: Config): Promise<BinaryCheck> {
-  return checkBinary(server.command, commandEnvironment(process.env), server.directory);
+export async function checkServerBinary({ server }: Config): Promise<BinaryCheck> {
+  const { command, directory, user } = server;
+  const env = commandEnvironment(process.env);
+  const path = isForOtherUser(server) ? findProgram(command[0] ?? '', env, directory) : undefined;
+  if (path === undefined) return checkBinary(command, env, directory);
+  return { found: true, path, notAsked: `root does not run what ${user} runs (server.user)` };
 }
 
 /** Who starts a server that is not ours to start. */

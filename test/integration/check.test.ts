@@ -13,6 +13,7 @@ import { acquireLock } from '../../src/process/lock.js';
 import { runCli } from '../support/command.js';
 import { startFakeOpencode } from '../support/fake-opencode.js';
 import { routes } from '../support/fake-opencode-routes.js';
+import { isRoot, needsRoot } from '../support/other-user.js';
 import { waitFor } from '../support/wait.js';
 import { Habitat } from '../unit/process/support.js';
 
@@ -136,6 +137,26 @@ it('the driver of root does not start the server of another user as root', async
   });
   expect(existsSync(seen)).toBe(false);
 });
+
+it.skipIf(!isRoot)(
+  `root does not run a file of server.user to ask its version${needsRoot}`,
+  async () => {
+    const server = { user: 'nobody', command: ['./opencode', 'serve'] };
+    const { file, folder, seen } = startsWitness({ server });
+    writeFileSync(join(folder, 'opencode'), `#!/bin/sh\necho 1.2.3 > '${seen}'\n`, { mode: 0o755 });
+    const { out } = await runCli(['check', '--config', file], {
+      env: { PATH: process.env.PATH, HOME: folder },
+    });
+    expect(out).toMatch(/^- {5}binary {5}\S+\/opencode; its version is not asked: root /m);
+    await drive({ config: file }, async ({ driver }) => {
+      expect(await driver.check()).toMatchObject({
+        binary: { found: true, notAsked: expect.stringContaining('nobody') },
+      });
+      return 0;
+    });
+    expect(existsSync(seen)).toBe(false);
+  },
+);
 
 it('two commands that start the server at once start one, and both find it', async () => {
   const habitat = await Habitat.make();

@@ -39,6 +39,8 @@ export interface DriverOptions {
 
 export type BinaryState =
   | { found: true; path: string; version: string }
+  /** The file exists, and was not asked for its version for this reason. */
+  | { found: true; path: string; notAsked: string }
   | { found: true; path: string; error: string }
   | { found: false; error: string };
 

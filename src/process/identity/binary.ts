@@ -10,6 +10,8 @@ const VERSION_TIMEOUT_MS = 30_000;
 
 export type BinaryCheck =
   | { found: true; path: string; version: string }
+  /** It was not asked for its version. */
+  | { found: true; path: string; notAsked: string }
   /** The file exists but does not run. */
   | { found: true; path: string; error: string }
   | { found: false; error: string };
