@@ -544,8 +544,8 @@ describe('the server', () => {
     const second = await startFakeOpencode({ port, version: '1.19.0' });
     ends.push(() => second.stop());
     // Polled, this directory would get an instance for nothing.
-    const hourAgo = Date.now() - 3_600_000;
-    second.addSession({ directory: '/other', time: { created: hourAgo, updated: hourAgo } });
+    const before = Date.now() - 2 * 3_600_000;
+    second.addSession({ directory: '/other', time: { created: before, updated: before } });
     const from = watch.seen.length;
     await watch.until('directory.disposed', ({ directory }) => directory === '/other');
     await watch.until('probe.ok', ({ version }) => version === '1.19.0');

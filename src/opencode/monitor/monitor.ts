@@ -47,9 +47,9 @@ export const MAX_INSPECTIONS = 16;
 const DEAF_MARGIN_MS = 60_000;
 /**
  * Where nobody listened for a while, the server may still be the old one, behind a tunnel that was closed. A run that is
- * not judged yet may have been silent for this long before (the default of `stall.maxSilence`).
+ * not judged yet may have been silent for this long before, in a tool (the default of `stall.maxToolTime`).
  */
-const SILENT_BEFORE_MS = 10 * 60_000;
+const SILENT_BEFORE_MS = 60 * 60_000;
 
 export interface MonitorOptions {
   client: ServerApi;
