@@ -7,6 +7,7 @@ import {
 } from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
 import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
+import { directoryOf } from './prompt-options.js';
 import { commonOf, complain, EXIT, ExitError, loadToAct, print, printJson } from './shared.js';
 
 export interface SessionActOptions extends DrivingOptions {
@@ -15,7 +16,10 @@ export interface SessionActOptions extends DrivingOptions {
 
 /** Only commander calls the commands, and it makes sure that the argument is there. @throws ExitError with code 2 */
 export function sessionOf([id = '']: string[], { directory }: SessionActOptions) {
-  return { id: sessionID(id), ...(directory !== undefined && { directory }) };
+  return {
+    id: sessionID(id),
+    ...(directory !== undefined && { directory: directoryOf(directory) }),
+  };
 }
 
 /** @throws ExitError with code 2 */

@@ -4,7 +4,7 @@ import { printableDeep } from '../lib/printable.js';
 import { isActive } from '../opencode/driver/list-sessions.js';
 import type { SessionState } from '../opencode/driver/types.js';
 import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
-import { sessionID } from './session-acts.js';
+import { sessionOf } from './session-acts.js';
 import { complain, EXIT, print, printJson } from './shared.js';
 
 export interface SessionsOptions extends DrivingOptions {
@@ -22,10 +22,7 @@ export async function sessions([id]: string[], options: SessionsOptions): Promis
     options,
     async ({ driver, signal }) => {
       if (id !== undefined) {
-        const state = await driver.status(
-          { id: sessionID(id), ...(directory && { directory }) },
-          signal,
-        );
+        const state = await driver.status(sessionOf([id], { directory }), signal);
         if (json) printJson(state);
         else print(tableOf([state]));
         return EXIT.done;

@@ -1,4 +1,4 @@
-/** What the driver's commands read from stdin, and what happens to a result that cannot be written. */
+/** What the driver's commands read from their flags and stdin, and what happens to a result that cannot be written. */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -170,4 +170,13 @@ it.each([
   child.kill(signal);
   expect((await ended).code).toBe(code);
   expect(server.get(id).deleted).toBe(true);
+});
+
+it('--directory names the directory of a deleted session relative to our own', async () => {
+  const { id } = server.addSession({ directory: folder, deleted: true });
+  server.setStatus(id, { type: 'busy' });
+  const found = await start(['sessions', id, '--directory', '.', '--json']).ended;
+  expect(JSON.parse(found.out)).toMatchObject({ id, directory: folder, ghost: true });
+  const { code, err } = await start(['abort', id, '--directory', '.']).ended;
+  expect([code, err]).toEqual([0, `opencode-watchdog: ${id} was aborted, and is at rest\n`]);
 });
