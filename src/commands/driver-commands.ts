@@ -1,5 +1,6 @@
 /** What the commands that drive opencode share: the driver, Ctrl-C, and errors turned into exit codes. */
 
+import type { LoadedConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { missingUnit, parseDuration } from '../config/units.js';
 import { OpencodeDriver } from '../index.js';
@@ -40,7 +41,15 @@ export async function drive(
   { reads = false }: { reads?: boolean } = {},
 ): Promise<number> {
   const wanted = commonOf(options);
-  const loaded = reads ? loadForCommand(wanted) : await loadToAct(wanted);
+  return driveLoaded(options, reads ? loadForCommand(wanted) : await loadToAct(wanted), work);
+}
+
+/** As `drive`, for a command that has read its configuration. */
+export async function driveLoaded(
+  { json = false }: DrivingOptions,
+  loaded: LoadedConfig,
+  work: (driving: Driving) => Promise<number>,
+): Promise<number> {
   const { server, loop } = loaded.config;
   // The driver finds a password that we made by itself. Given as a person's, it would go to opencode 1.x as well.
   const given = loaded.passwordIsMade ? undefined : loaded.secrets.password;
@@ -69,7 +78,7 @@ export async function drive(
     } catch (error) {
       if (!(error instanceof DriverError)) throw error;
       complain(error.message);
-      if (options.json) await deliverJson({ ok: false, error });
+      if (json) await deliverJson({ ok: false, error });
       // This is a bug: a report needs the stack.
       if (error.kind === 'internal' && error.cause instanceof Error) {
         complain(error.cause.stack ?? error.cause.message);

@@ -6,7 +6,7 @@ import {
   type TranscriptForm,
 } from '../opencode/driver/transcript.js';
 import { abortByDaemon } from './daemon-acts.js';
-import { countOf, type DrivingOptions, drive, READS } from './driver-commands.js';
+import { countOf, type DrivingOptions, drive, driveLoaded, READS } from './driver-commands.js';
 import { directoryOf } from './prompt-options.js';
 import { commonOf, complain, EXIT, ExitError, loadToAct, print, printJson } from './shared.js';
 
@@ -33,7 +33,8 @@ export function sessionID(id: string): string {
 
 export async function abort(args: string[], options: SessionActOptions): Promise<number> {
   const session = sessionOf(args, options);
-  const byDaemon = await abortByDaemon(await loadToAct(commonOf(options)), session.id);
+  const loaded = await loadToAct(commonOf(options));
+  const byDaemon = await abortByDaemon(loaded, session.id);
   if (byDaemon !== undefined) {
     const { ok, says, outcome } = byDaemon;
     if (!ok) {
@@ -44,7 +45,7 @@ export async function abort(args: string[], options: SessionActOptions): Promise
     else complain(says);
     return EXIT.done;
   }
-  return drive(options, async ({ driver }) => {
+  return driveLoaded(options, loaded, async ({ driver }) => {
     const aborted = await driver.abort(session);
     if (options.json) printJson({ ok: true, sessionID: session.id, aborted });
     else complain(`${session.id} ${aborted ? 'was aborted, and is at rest' : 'was at rest'}`);

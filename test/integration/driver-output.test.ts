@@ -1,7 +1,7 @@
 /** What the driver's commands read from their flags and stdin, and what happens to a result that cannot be written. */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -26,12 +26,13 @@ interface StartOptions {
   stdout?: number;
   /** The limit for files that it writes, in KiB. Writing more fails, as on a full disk. */
   fileKiB?: number;
+  env?: Record<string, string>;
 }
 
-function start(args: string[], { stdin = '', stdout, fileKiB }: StartOptions = {}) {
+function start(args: string[], { stdin = '', stdout, fileKiB, env }: StartOptions = {}) {
   const limit = fileKiB === undefined ? '' : `trap '' XFSZ; ulimit -f ${fileKiB}; `;
   const child = spawn('bash', ['-c', `${limit}exec "$@"`, 'bash', process.execPath, CLI, ...args], {
-    env: { PATH: process.env.PATH, HOME: folder, OPENCODE_API_URL: server.url },
+    env: { PATH: process.env.PATH, HOME: folder, OPENCODE_API_URL: server.url, ...env },
     cwd: folder,
     stdio: ['pipe', stdout ?? 'pipe', 'pipe'],
   });
@@ -179,4 +180,16 @@ it('--directory names the directory of a deleted session relative to our own', a
   expect(JSON.parse(found.out)).toMatchObject({ id, directory: folder, ghost: true });
   const { code, err } = await start(['abort', id, '--directory', '.']).ended;
   expect([code, err]).toEqual([0, `opencode-watchdog: ${id} was aborted, and is at rest\n`]);
+});
+
+it('abort warns of its configuration once', async () => {
+  const file = join(folder, 'open.yaml');
+  await writeFile(file, '{}');
+  await chmod(file, 0o666);
+  const { id } = server.addSession();
+  // Root refuses such a file, but not in a container.
+  const { code, err } = await start(['abort', id, '--config', file], { env: { container: 'lxc' } })
+    .ended;
+  expect(code).toBe(0);
+  expect(err.match(/may be written by/g)).toHaveLength(1);
 });
