@@ -368,6 +368,14 @@ describe('a session that is used again', () => {
     expect(await first).toMatchObject({ text: 'yes' });
   });
 
+  it('takes no prompt while it is in a state that this program does not know', async () => {
+    const { server, driver } = await start();
+    const session = await driver.createSession();
+    server.setStatus(session.id, { type: 'sleeping' } as never);
+    expect((await failure(driver.send(session, 'hello'))).kind).toBe('session_busy');
+    expect(server.count(PROMPT)).toBe(0);
+  });
+
   it('answers each of two prompts with its own reply, the same words or not', async () => {
     const { server, driver, prompted } = await start();
     const other = new OpencodeDriver({ url: server.url, clock });

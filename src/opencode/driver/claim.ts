@@ -35,7 +35,9 @@ export async function claimSession(
     await bringToRest(deps, session, sentAt);
     throw inRetry(id, `is in retry (attempt ${status.attempt}: ${status.message}): it was aborted`);
   }
-  if (status?.type === 'busy' && !queue) {
+  // A session in a state that this program does not know is not at rest.
+  const isAtWork = status !== undefined && status.type !== 'idle';
+  if (isAtWork && !queue) {
     throw new DriverError(
       'session_busy',
       `the session ${id} is at work on another prompt, and this one was not sent: wait for it ` +
@@ -45,7 +47,7 @@ export async function claimSession(
   }
   const messages = await client.transcript(id, directory, { limit: 1, ...(signal && { signal }) });
   const last = messages.at(-1);
-  if (status === undefined && failedInRetry(last)) {
+  if (!isAtWork && failedInRetry(last)) {
     throw inRetry(id, 'failed in retry the last time');
   }
   return last?.id;
