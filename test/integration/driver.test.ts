@@ -580,8 +580,12 @@ describe('a limit', () => {
       await waitFor(() => server.count(route) > 0, { what: 'the request', interval: 5 });
       server.fault('*', { hang: true });
     }
-    const { kind } = await result;
+    const { kind, message } = await result;
     expect(kind).toBe('timeout');
+    // The run of a session that there is may go on, and `sweep` leaves it alone while this process lives.
+    for (const { id } of server.sessions.values()) {
+      expect(message).toContain(`"opencode-watchdog abort ${id}" ends it when`);
+    }
     // The timeout itself, and the one check whether the server answers.
     expect(clock.now() - began).toBeLessThan(20_000);
   });

@@ -12,7 +12,7 @@ import { type CheckOptions, checkAvailability, probeServer } from './availabilit
 import { type BatchOptions, type BatchResult, type BatchTask, runBatch } from './batch.js';
 import { checkAgent, listModels } from './catalog.js';
 import { assertRan, claimSession } from './claim.js';
-import { answers, bringToRest, removeSession, UNANSWERED } from './end-session.js';
+import { answers, bringToRest, removeSession, unanswered } from './end-session.js';
 import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { type Followed, FollowedRun } from './followed-run.js';
@@ -483,7 +483,8 @@ export class OpencodeDriver {
   /** Removes a session that we created. We know what it does and need not ask. @throws DriverError */
   async #remove(session: SessionRef, isAtRest: boolean): Promise<void> {
     if (!isAtRest && !(await answers(this.#client))) {
-      throw new DriverError('unreachable', UNANSWERED, { sessionID: session.id });
+      const says = unanswered(session.id, 'delete');
+      throw new DriverError('unreachable', says, { sessionID: session.id });
     }
     const sentAt = this.#sentAt.get(session.id);
     await this.#ask(() => removeSession(this.#deps, session, { sentAt, isAtRest }));

@@ -33,8 +33,10 @@ export interface RestDeps {
  */
 const ANSWER_MS = 5_000;
 
-export const UNANSWERED =
-  'The server does not answer, so nothing could be ended: the run may go on. "opencode-watchdog sweep" ends it later.';
+/** `sweep` would not end it while the process lives that made the session. */
+export const unanswered = (sessionID: string, act: 'abort' | 'delete' = 'abort') =>
+  `The server does not answer, so nothing could be ended: the run may go on. "opencode-watchdog ${act} ${sessionID}" ` +
+  'ends it when the server answers again.';
 
 /** Whether the server answers at all. If it is frozen or gone, an abort with three tries is no use. */
 export async function answers(client: DriverApi): Promise<boolean> {

@@ -3,7 +3,7 @@
  */
 import type { Clock } from '../../lib/clock.js';
 import type { DriverApi, Withdrawal } from '../driver-api.js';
-import { answers, bringToRest, UNANSWERED } from './end-session.js';
+import { answers, bringToRest, unanswered } from './end-session.js';
 import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
 import type { SessionEvents } from './events.js';
 import { failureOf, NOT_BEGUN } from './failure.js';
@@ -128,7 +128,8 @@ export class FollowedRun {
 
   /** Ends a run that may have begun. `aborted` is left out if there was no run to abort yet. */
   async bringToRest(): Promise<{ aborted?: boolean; says: string }> {
-    if (!(await answers(this.#deps.client))) return { aborted: false, says: UNANSWERED };
+    if (!(await answers(this.#deps.client)))
+      return { aborted: false, says: unanswered(this.session.id) };
     return this.#abort();
   }
 
@@ -168,7 +169,10 @@ export class FollowedRun {
       if (failure.kind === 'unreachable' || failure.kind === 'unauthorized') throw failure;
       // A frozen server must not cost a time limit for each of the requests below.
       if (!(await answers(this.#deps.client))) {
-        throw failure.with({ aborted: false, received: this.#run.received }, UNANSWERED);
+        throw failure.with(
+          { aborted: false, received: this.#run.received },
+          unanswered(this.session.id),
+        );
       }
       const standing = await this.#run.standing();
       if (standing.kind === 'over') {
