@@ -118,7 +118,7 @@ const COMMANDS: readonly CommandEntry[] = [
         .argument('[session]', 'only this one')
         .option('--active', 'only those that are not ready')
         .option('--limit <n>', 'at most so many, those at work first (default: 50)')
-        .option('--directory <path>', 'where the session lives (else: found out)')
+        .option('--directory <path>', 'where it lives, if it was deleted while it ran')
         .option('--json', 'print JSON'),
     run: async (options, args) => (await import('./commands/sessions.js')).sessions(args, options),
   },
@@ -145,13 +145,15 @@ const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'abort',
     summary: 'end the run of a session, and see that it has ended',
-    configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
+    configure: (command) =>
+      sessionOptions(command, { mayBeDeleted: true }).option('--json', 'print JSON'),
     run: async (options, args) => (await import('./commands/session-acts.js')).abort(args, options),
   },
   {
     name: 'delete',
     summary: 'abort a session, then delete it, and see that it is gone',
-    configure: (command) => sessionOptions(command).option('--json', 'print JSON'),
+    configure: (command) =>
+      sessionOptions(command, { mayBeDeleted: true }).option('--json', 'print JSON'),
     run: async (options, args) =>
       (await import('./commands/session-acts.js')).remove(args, options),
   },
@@ -284,10 +286,11 @@ function promptOptions(command: Command): Command {
     .option('--schema <file>', 'a JSON schema: prints the answer as JSON of that form');
 }
 
-function sessionOptions(command: Command): Command {
-  return command
-    .argument('<session>', 'its id')
-    .option('--directory <path>', 'where it lives (else: found out)');
+function sessionOptions(command: Command, { mayBeDeleted = false } = {}): Command {
+  const where = mayBeDeleted
+    ? 'where it lives, if it was deleted while it ran (else: found out)'
+    : 'has no effect: the server names where it lives';
+  return command.argument('<session>', 'its id').option('--directory <path>', where);
 }
 
 function newSessionOptions(command: Command): Command {
