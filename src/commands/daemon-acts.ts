@@ -7,7 +7,7 @@ import { LockHeldError, underLock } from '../process/lock.js';
 import { LONGEST_VERIFY_MS } from '../watchdog/server/answer-times.js';
 import { type Answer, DaemonClient, NoDaemonError, NoTokenError } from './daemon-client.js';
 import { interruptible } from './interruptible.js';
-import { apiFor, controlOptions, lockOptions, onceDeps } from './server.js';
+import { apiFor, controlOptions, ensurePassword, lockOptions, onceDeps } from './server.js';
 import {
   type CommonOptions,
   commonOf,
@@ -181,6 +181,7 @@ async function restartOurselves(loaded: LoadedConfig, signal: AbortSignal): Prom
 /** Once begun it is finished, because half a restart would leave no server. */
 async function restartLocked(loaded: LoadedConfig, clock: SystemClock): Promise<Outcome> {
   complain('no daemon watches this server: restarting it here …');
+  ensurePassword(loaded);
   const client = apiFor(loaded, clock);
   const { signal } = new AbortController();
   const { control } = await createControl(controlOptions(loaded, clock, onceDeps(client)), signal);

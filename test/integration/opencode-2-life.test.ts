@@ -118,6 +118,15 @@ it('is started and checked by `check --start --unattended`, and driven with the 
   expect([prompt.code, prompt.out]).toEqual([0, expect.stringContaining('All done.')]);
 });
 
+it('is started by `restart` with a password that the next command knows', async () => {
+  const file = join(home.dir, 'config.yaml');
+  writeFileSync(file, `server: { url: "${home.url}", directory: "${home.directory}" }\n`);
+  const restart = await cli('restart', '--config', file);
+  expect(restart.code, restart.err).toBe(0);
+  const sessions = await cli('sessions', '--json', '--config', file);
+  expect(sessions).toMatchObject({ code: 0, out: '[]\n' });
+});
+
 it('goes on with its runs itself where it is the background service: nobody prompts them again', async () => {
   const watchdog = await run(
     { control: 'service' },
