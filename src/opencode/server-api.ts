@@ -180,6 +180,7 @@ export interface ServerApi {
     sessionID: string,
     directory?: string,
     signal?: AbortSignal,
+    timeoutMs?: number,
   ): Promise<SessionSummary | null>;
   inspect(sessionID: string, directory?: string, signal?: AbortSignal): Promise<Inspected>;
   lastMessage(

@@ -47,7 +47,8 @@ export function disposeEnd(end: DisposeOutcome, directory: string, at: number): 
 export type Running = ReadonlySet<string> | undefined;
 
 export type DisposeStep =
-  | { step: 'check'; withinMs: number; take(running: Running): void }
+  /** `take`: `unplaced` is a session that runs, and nobody can say in which directory. */
+  | { step: 'check'; withinMs: number; take(running: Running, unplaced?: string): void }
   /** Starts to send, and does not wait for the answer. */
   | { step: 'send'; withinMs: number }
   | { step: 'wait'; ms: number };
@@ -64,11 +65,15 @@ export function* disposeSteps(
   { sessions, known, verifyTimeoutMs }: DisposeOptions,
 ): Generator<DisposeStep, DisposeOutcome, void> {
   const stillRun = (running: ReadonlySet<string>) => sessions.filter((id) => running.has(id));
-  const before = yield* check(MAX_CHECK_MS);
+  const { running: before, unplaced } = yield* check(MAX_CHECK_MS);
   if (before !== undefined) {
     if (stillRun(before).length === 0) return { outcome: 'withdrawn', seen: 'idle' };
     if ([...before].some((id) => !known.includes(id)))
       return { outcome: 'withdrawn', seen: 'others' };
+    // The dispose might cut its run. Nor would another try know more, so the next step has its turn: a restart, which
+    // waits for healthy runs.
+    if (unplaced !== undefined)
+      return { outcome: 'failed', error: `the directory of ${unplaced} could not be read` };
   }
   const sentAt = driver.now();
   const end = sentAt + verifyTimeoutMs;
@@ -79,7 +84,7 @@ export function* disposeSteps(
     if (left <= 0) break;
     yield { step: 'wait', ms: Math.min(pause, left) };
     if (driver.isStopping()) break;
-    const running = yield* check(Math.max(MAX_PAUSE_MS, end - driver.now()));
+    const { running } = yield* check(Math.max(MAX_PAUSE_MS, end - driver.now()));
     if (running !== undefined) {
       const still = stillRun(running);
       const tookMs = Math.round(driver.now() - sentAt);
@@ -96,13 +101,18 @@ export function* disposeSteps(
   };
 }
 
-function* check(withinMs: number): Generator<DisposeStep, Running, void> {
-  let shown: Running;
+interface Shown {
+  running: Running;
+  unplaced?: string | undefined;
+}
+
+function* check(withinMs: number): Generator<DisposeStep, Shown, void> {
+  let shown: Shown = { running: undefined };
   yield {
     step: 'check',
     withinMs,
-    take: (running) => {
-      shown = running;
+    take: (running, unplaced) => {
+      shown = { running, unplaced };
     },
   };
   return shown;

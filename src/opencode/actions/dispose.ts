@@ -11,7 +11,6 @@ import {
   type DisposeOutcome,
   type DisposeStep,
   disposeSteps,
-  type Running,
 } from './dispose-steps.js';
 
 /** Sessions whose directory is asked for at a time. At the limit: the rest wait. */
@@ -38,7 +37,7 @@ export async function disposeDirectory(
   const perform = async (step: DisposeStep): Promise<void> => {
     switch (step.step) {
       case 'check':
-        step.take(await running(client, request, step.withinMs, !isSent));
+        await look(client, request, step, !isSent);
         return;
       case 'send':
         isSent = true;
@@ -81,36 +80,30 @@ function isFinal(error: unknown): boolean {
 }
 
 /** @param mustFindOthers once it is sent, only the sessions that it is meant for matter */
-async function running(
+async function look(
   client: ServerApi,
   { directory, known, stop }: DisposeRequest,
-  withinMs: number,
+  { withinMs, take }: Extract<DisposeStep, { step: 'check' }>,
   mustFindOthers: boolean,
-): Promise<Running> {
+): Promise<void> {
   try {
     const ids = [...(await client.statuses(directory, stop, withinMs)).keys()];
-    if (client.statusScope === 'directory') return new Set(ids);
+    if (client.statusScope === 'directory') return take(new Set(ids));
     // A list of the whole server does not say which sessions run in this directory. The watchdog knew it when it
     // decided, and runs may have begun since then.
     const here = new Set(ids.filter((id) => known.includes(id)));
     const others = mustFindOthers ? ids.filter((id) => !here.has(id)) : [];
+    let unplaced: string | undefined;
     await eachLimited(others, MAX_AT_ONCE, async (id) => {
-      if (await mayBeIn(client, directory, id, stop)) here.add(id);
+      // One is enough to hold the dispose back.
+      if (unplaced !== undefined) return;
+      const session = await client.session(id, undefined, stop, withinMs).catch(() => undefined);
+      const own = session?.directory;
+      if (own === undefined) unplaced = id;
+      else if (normaliseDirectory(own) === normaliseDirectory(directory)) here.add(id);
     });
-    return here;
+    take(here, unplaced);
   } catch {
-    return undefined;
+    take(undefined);
   }
-}
-
-/** In doubt it is there, and nothing is sent: a dispose would cut its run. */
-async function mayBeIn(
-  client: ServerApi,
-  directory: string,
-  sessionID: string,
-  stop: AbortSignal,
-): Promise<boolean> {
-  const session = await client.session(sessionID, undefined, stop).catch(() => undefined);
-  const own = session?.directory;
-  return own === undefined || normaliseDirectory(own) === normaliseDirectory(directory);
 }

@@ -173,10 +173,12 @@ export class OpencodeClient extends ApiClient implements ServerApi {
     sessionID: string,
     directory?: string,
     signal?: Signal,
+    timeoutMs?: number,
   ): Promise<SessionSummary | null> {
     const path = sessionPath(sessionID);
     try {
-      return summary(await this.ask(schemas.session, { path, query: { directory }, signal }));
+      const asked = { path, query: { directory }, signal, timeoutMs };
+      return summary(await this.ask(schemas.session, asked));
     } catch (error) {
       if (isNotFound(error)) return null;
       throw error;

@@ -167,10 +167,12 @@ export class OpencodeClientV2 extends ApiClient implements ServerApi {
     sessionID: string,
     _directory?: string,
     signal?: Signal,
+    timeoutMs?: number,
   ): Promise<SessionSummary | null> {
     try {
       const path = sessionPath(sessionID);
-      return this.summary((await this.ask(schemas.data(schemas.session), { path, signal })).data);
+      const asked = { path, signal, timeoutMs };
+      return this.summary((await this.ask(schemas.data(schemas.session), asked)).data);
     } catch (error) {
       if (isNotFound(error)) return null;
       throw error;

@@ -11,16 +11,21 @@ class Server {
   works = true;
   error: OpencodeError | undefined;
   statusScope: 'directory' | 'server' = 'directory';
-  /** The directories of sessions, as the server tells them. A session without one cannot be read. */
+  /** The directories of sessions, as the server tells them. */
   directories: Record<string, string> = {};
+  /** The answer for a session without a directory. */
+  unreadable: Error | null = null;
+  readonly askedWithin: (number | undefined)[] = [];
 
   async statuses() {
     return new Map(this.running.map((id) => [id, { type: 'busy' as const }]));
   }
-  async session(id: string) {
+  async session(id: string, _directory?: string, _stop?: AbortSignal, withinMs?: number) {
+    this.askedWithin.push(withinMs);
     const directory = this.directories[id];
-    if (directory === undefined) throw new Error('answered 500');
-    return { id, directory };
+    if (directory !== undefined) return { id, directory };
+    if (this.unreadable !== null) throw this.unreadable;
+    return null;
   }
   async dispose() {
     this.disposed += 1;
@@ -90,14 +95,27 @@ test('a list of the whole server does not hold it back for runs of other directo
   expect(await dispose(server)).toMatchObject({ outcome: 'done' });
 });
 
-test.each([
-  ['began there meanwhile', { new: '/a' }],
-  ['cannot be told to be elsewhere', {}],
-])('a list of the whole server holds it back for a run that %s', async (_, directories) => {
+test('a list of the whole server holds it back for a run that began there meanwhile', async () => {
   const server = new Server();
   server.running = ['bad', 'new'];
   server.statusScope = 'server';
-  server.directories = directories;
+  server.directories = { new: '/a' };
   expect(await dispose(server)).toEqual({ outcome: 'withdrawn', seen: 'others' });
   expect(server.disposed).toBe(0);
+});
+
+test.each([
+  ['cannot be read', new Error('answered 500')],
+  ['is not there any more', null],
+])('it fails, and is not sent, where a session that %s may run there', async (_, answer) => {
+  const server = new Server();
+  server.running = ['bad', 'lost'];
+  server.statusScope = 'server';
+  server.unreadable = answer;
+  expect(await dispose(server)).toEqual({
+    outcome: 'failed',
+    error: 'the directory of lost could not be read',
+  });
+  expect(server.disposed).toBe(0);
+  expect(server.askedWithin).toEqual([2_000]);
 });
