@@ -2,10 +2,8 @@
  * The registration of OpenCode 2's own background service: where it listens, and its password (opencode-2-facts,
  * section 1.5).
  */
-import { readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import * as z from 'zod';
+import { registrationFiles } from '../lib/registration-files.js';
 import { readPrivateFile, serverKey } from '../lib/state-dir.js';
 import { Secret } from './secret.js';
 
@@ -25,34 +23,9 @@ export interface Registration {
   password?: Secret;
 }
 
-/**
- * Registrations of OpenCode's background service. Each channel has a build and a service of its own, and nobody has
- * more. At the limit: the rest is not read.
- */
-const MAX_REGISTRATIONS = 20;
-/** `service.json`, and `service-<channel>.json` of other builds (section 1.5). */
-const IS_REGISTRATION = /^service(-[\w.-]+)?\.json$/;
-
 /** The registrations of this user, that of the release first. */
 export function readRegistrations(env: NodeJS.ProcessEnv): Registration[] {
-  const base = env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state');
-  const folder = join(base, 'opencode');
-  return namesIn(folder)
-    .filter((name) => IS_REGISTRATION.test(name))
-    .sort((a, b) => Number(b === RELEASE) - Number(a === RELEASE) || a.localeCompare(b))
-    .slice(0, MAX_REGISTRATIONS)
-    .flatMap((name) => readRegistration(join(folder, name)) ?? []);
-}
-
-const RELEASE = 'service.json';
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    // OpenCode has never run here for this user, or the folder cannot be read.
-    return [];
-  }
+  return registrationFiles(env).flatMap((file) => readRegistration(file) ?? []);
 }
 
 function readRegistration(file: string): Registration | undefined {

@@ -7,9 +7,11 @@
  */
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
+import { registrationFiles } from '../../lib/registration-files.js';
+import { whyMissing } from '../identity/binary.js';
 import { describeProcess } from '../identity/describe.js';
 import type { Finding } from '../identity/identity.js';
-import type { ServerUser } from '../identity/user.js';
+import { environmentOf, type ServerUser } from '../identity/user.js';
 import { awaitHealth } from '../server/await-health.js';
 import type { LocalOptions, Proven } from '../server/local-server.js';
 import { type ProcessInfo, sameProcess } from '../table/process-table.js';
@@ -111,17 +113,43 @@ export class ServiceControl extends CommandControl {
         { serverAlive: true },
       );
     }
-    const { argv, user } = this.#serving;
+    const build = this.#build();
+    if (build !== this.#serving) this.#refuseUnlessOnly(this.#serving);
+    const { argv, user } = build;
     return this.restartWith([...argv, 'service', 'restart'], signal, user);
   }
 
   /** `service start` does nothing if a server already runs. @throws ControlError */
   async #ensure(signal: AbortSignal): Promise<StartedServer> {
     await this.#find();
-    // An upgrade may have taken the program away.
-    const isThere = this.#serving?.argv.every((word) => !isAbsolute(word) || existsSync(word));
-    const { argv, user } = (isThere && this.#serving) || this.#configured;
+    const { argv, user } = this.#build();
     return this.runCommand([...argv, 'service', 'start'], signal, undefined, user);
+  }
+
+  /** The build that serves; the configured one if none is known, or if an upgrade has taken its program away. */
+  #build(): Build {
+    if (this.#serving === undefined) return this.#configured;
+    if (missingOf(this.#serving) === undefined) return this.#serving;
+    return { ...this.#serving, argv: this.#configured.argv };
+  }
+
+  /**
+   * The program of the service is gone. The configured build may end the service in its place only where it has no
+   * other service to end. @throws ControlError
+   */
+  #refuseUnlessOnly(serving: Build): void {
+    const { directory, env = process.env } = this.#options;
+    const theirs = serving.user ? environmentOf(serving.user, env) : env;
+    const files = registrationFiles(theirs);
+    const why =
+      files.length > 1
+        ? `another channel's service is registered too (${files.join(', ')}), which the configured command might end: restart it yourself`
+        : whyMissing(this.#configured.argv, theirs, directory);
+    if (why === undefined) return;
+    throw new ControlError(
+      `the service's program ${missingOf(serving)} is gone, perhaps by an upgrade, and ${why}`,
+      { serverAlive: true },
+    );
   }
 
   /** @throws ControlError if somebody else's process holds the port */
@@ -138,6 +166,11 @@ export class ServiceControl extends CommandControl {
     if (outcome.kind !== 'healthy') return undefined;
     return attached(this, outcome, signal);
   }
+}
+
+/** The path of the program that is not there any more; undefined if it can be started. */
+function missingOf({ argv }: Build): string | undefined {
+  return argv.find((word) => isAbsolute(word) && !existsSync(word));
 }
 
 /** The program of a service, with its script if a runtime runs it; undefined for a server that is no service. */

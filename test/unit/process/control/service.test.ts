@@ -164,6 +164,45 @@ const failure = (act: Promise<unknown>) =>
     (error: Error) => error.message,
   );
 
+/** The service of this build registers itself, and its program is taken away, as an upgrade does. */
+async function upgraded(configured: string, ...registrations: string[]) {
+  const service = control(200, { command: [configured, 'serve'] });
+  const before = await byClient();
+  await service.attach(habitat.signal);
+  rmSync(programIn('bin'));
+  const folder = join(habitat.dir, '.local/state/opencode');
+  mkdirSync(folder, { recursive: true });
+  for (const name of registrations) writeFileSync(join(folder, name), '{}');
+  return { service, before };
+}
+
+it('is restarted by the configured build where its own was taken away', async () => {
+  const { service, before } = await upgraded(installOpencode('other'), 'service.json');
+  expect(await service.restart(habitat.signal)).toMatchObject({ oldPid: before.pid });
+  expect(calls('other')).toEqual(['service restart']);
+  await service.dispose();
+});
+
+it('whose build was taken away is not restarted where that might end another channel’s', async () => {
+  const registered = ['service.json', 'service-beta.json'];
+  const { service, before } = await upgraded(installOpencode('other'), ...registered);
+  const message = await failure(service.restart(habitat.signal));
+  expect(message).toContain(`the service's program ${programIn('bin')} is gone`);
+  expect(message).toContain('service-beta.json');
+  expect(calls('other')).toEqual([]);
+  expect(isAlive(before.pid)).toBe(true);
+  await service.dispose();
+});
+
+it('whose build was taken away, as was the configured one, says what is missing', async () => {
+  const { service, before } = await upgraded(join(habitat.dir, 'gone'), 'service.json');
+  const message = await failure(service.restart(habitat.signal));
+  expect(message).toContain(`the service's program ${programIn('bin')} is gone`);
+  expect(message).toContain(`"${join(habitat.dir, 'gone')}" is not there`);
+  expect(isAlive(before.pid)).toBe(true);
+  await service.dispose();
+});
+
 it('is not restarted for a server that is not the service', async () => {
   const service = control();
   const { pid } = await byClient(undefined, []);
