@@ -233,8 +233,14 @@ export interface DriverApi extends ServerApi {
   catalog(directory: string | undefined, signal?: AbortSignal): Promise<Catalog | undefined>;
   /** The models of every provider, if the server lists them. The answer may be megabytes. */
   providers(signal?: AbortSignal): Promise<Providers>;
-  /** The model that a prompt without one gets (`provider/model`), if opencode says so. */
+  /** The model that a prompt without one gets in a new session (`provider/model`), if opencode says so. */
   configuredModel(signal?: AbortSignal): Promise<string | undefined>;
+  /** The same for a prompt in this session. */
+  modelFor(
+    sessionID: string,
+    directory: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<string | undefined>;
   /** The names of the agents. Undefined if the server has no such list. */
   agents(directory: string | undefined, signal?: AbortSignal): Promise<string[] | undefined>;
   /** Undefined if it is not known how to read the rules of this server. */

@@ -96,6 +96,9 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
   configuredModel(...args: Args<'configuredModel'>) {
     return this.call((api) => api.configuredModel(...args), args[0]);
   }
+  modelFor(...args: Args<'modelFor'>) {
+    return this.call((api) => api.modelFor(...args), args[2]);
+  }
   agents(...args: Args<'agents'>) {
     return this.call((api) => api.agents(...args), args[1]);
   }

@@ -96,6 +96,8 @@ export class FakeOpencode2 {
   models: Data[] = [
     { ...DEFAULT_MODEL, name: 'Model', enabled: true, variants: [{ id: 'high' }], limit: {} },
   ];
+  /** By directory; null: none. Elsewhere it is the first of the models. */
+  readonly defaultModels = new Map<string, Data | null>();
   readonly version: string;
   readonly password: string;
   readonly sessions = new Map<string, Fake2Session>();
@@ -501,7 +503,11 @@ export class FakeOpencode2 {
     }
     const place = { directory: url.searchParams.get('location[directory]') ?? '/p' };
     if (kind === 'model' && id === '') return json(200, { location: place, data: this.models });
-    if (kind === 'model') return json(200, { location: place, data: this.models[0] });
+    if (kind === 'model') {
+      const own = this.defaultModels.get(place.directory);
+      const data = own === undefined ? this.models[0] : (own ?? undefined);
+      return json(200, { location: place, data });
+    }
     if (kind === 'provider') {
       const ids = new Set(this.models.map(({ providerID }) => providerID));
       return json(200, { location: place, data: [...ids].map((each) => ({ id: each })) });

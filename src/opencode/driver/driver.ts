@@ -414,7 +414,7 @@ export class OpencodeDriver {
     }
     const notice = (message: string) => this.#notice(options, message);
     const wish = { ...options, ...(signal && { signal }) };
-    const { ref, variant } = await chooseModel(client, wish, place.directory, notice);
+    const { ref, variant } = await chooseModel(client, wish, place, notice);
     if (agent !== undefined) await checkAgent(client, agent, place.directory, signal);
     const mark = randomUUID();
     const asked = { text, mark, model: ref, variant };

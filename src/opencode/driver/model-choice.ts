@@ -9,7 +9,7 @@ import {
   modelName,
   parseModel,
 } from './model.js';
-import type { SendOptions } from './types.js';
+import type { SendOptions, SessionRef } from './types.js';
 
 export interface Choice {
   /** Undefined if the server chooses. */
@@ -26,19 +26,26 @@ export async function chooseModel(
     thinking,
     signal,
   }: Pick<SendOptions, 'model' | 'variant' | 'thinking' | 'signal'>,
-  directory: string | undefined,
+  session: SessionRef,
   notice: (message: string) => void,
 ): Promise<Choice> {
   const ref = spec === undefined ? undefined : parseModel(spec);
   if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
+  const { directory } = session;
   const known = await client.catalog(directory, signal);
-  const wanted = ref ?? (await configuredModel(client, signal));
+  const wanted = ref ?? (await ownModel(client, session, signal));
   let model: KnownModel | undefined;
   if (known && wanted) {
     model = known.models.find(({ id }) => id === modelName(wanted));
     if (!model && ref) throw await explainMissing(client, ref, known, signal);
   }
   if (variant !== undefined && model) checkVariant(model, variant);
+  if (variant !== undefined && !model) {
+    const why = wanted
+      ? `opencode does not list ${modelName(wanted)}`
+      : 'opencode does not say which model the prompt gets';
+    notice(`the variant "${variant}" is not checked, and may be ignored: ${why}`);
+  }
   if (!thinking) return { ref, variant };
   if (variant !== undefined) {
     notice(`thinking is ignored: the variant "${variant}" was asked for`);
@@ -49,10 +56,12 @@ export async function chooseModel(
   return { ref, variant: choice.variant };
 }
 
-async function configuredModel(
+/** The model that the prompt gets if it names none. */
+async function ownModel(
   client: DriverApi,
+  { id, directory }: SessionRef,
   signal: AbortSignal | undefined,
 ): Promise<ModelRef | undefined> {
-  const name = await client.configuredModel(signal);
+  const name = await client.modelFor(id, directory, signal);
   return name === undefined ? undefined : parseModel(name);
 }

@@ -18,6 +18,9 @@ import { promptBody, sessionBody } from './request-bodies.js';
 import { V1RunEvents } from './run-events.js';
 import { session } from './schemas.js';
 
+/** The session's model is looked for in so many of its last messages. */
+const MODEL_MESSAGES = 20;
+
 export class DriverClientV1 extends OpencodeClient implements DriverApi {
   readonly takesSchema = true;
 
@@ -76,7 +79,20 @@ export class DriverClientV1 extends OpencodeClient implements DriverApi {
   }
 
   configuredModel(signal?: AbortSignal): Promise<string | undefined> {
-    return readConfiguredModel(this, signal);
+    return readConfiguredModel(this, undefined, signal);
+  }
+
+  /** A prompt without a model gets the one of the session's last run. */
+  async modelFor(
+    sessionID: string,
+    directory: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<string | undefined> {
+    const options = { limit: MODEL_MESSAGES, ...(signal && { signal }) };
+    const messages = await this.transcript(sessionID, directory, options);
+    // A compaction may have a model of its own.
+    const last = messages.findLast(({ model, summary }) => model !== undefined && !summary);
+    return last?.model ?? readConfiguredModel(this, directory, signal);
   }
 
   agents(directory: string | undefined, signal?: AbortSignal): Promise<string[] | undefined> {

@@ -62,8 +62,10 @@ export async function readProviders(
 /** The model that opencode's own configuration names (`provider/model`), if it names one. */
 export async function readConfiguredModel(
   client: OpencodeClient,
+  directory: string | undefined,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  const answer = settings.safeParse(await client.raw({ path: '/config', signal }));
+  const request = { path: '/config', query: { directory }, signal };
+  const answer = settings.safeParse(await client.raw(request));
   return answer.success ? answer.data.model : undefined;
 }

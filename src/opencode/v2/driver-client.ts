@@ -9,7 +9,6 @@ import {
   type DriverApi,
   METADATA_KEY,
   type Message,
-  type ModelRef,
   type PermissionRule,
   type PromptWish,
   type Providers,
@@ -86,14 +85,14 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
    */
   async send(
     sessionID: string,
-    _directory: string | undefined,
+    directory: string | undefined,
     { text, context, files, mark, model, variant, agent, system, queue }: PromptWish,
     signal?: Signal,
   ): Promise<void> {
     const post = (rest: string, body: unknown) =>
       ({ method: 'POST', path: sessionPath(sessionID, rest), body, signal }) as const;
     if (agent !== undefined) await this.transport.json(post('/agent', { agent }));
-    const chosen = await this.#modelOf(sessionID, model, variant, signal);
+    const chosen = await this.#modelOf(sessionID, directory, { model, variant, signal });
     if (chosen) await this.transport.json(post('/model', { model: chosen }));
     const before = system === undefined ? context : [`<system>\n${system}\n</system>`, ...context];
     const body = {
@@ -114,15 +113,13 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
   /** A variant without a model is a variant of the model that the prompt gets anyway. */
   async #modelOf(
     sessionID: string,
-    model: ModelRef | undefined,
-    variant: string | undefined,
-    signal: Signal,
+    directory: string | undefined,
+    { model, variant, signal }: Pick<PromptWish, 'model' | 'variant'> & { signal: Signal },
   ): Promise<{ id: string; providerID: string; variant?: string } | undefined> {
     if (model === undefined && variant === undefined) return undefined;
     const more = variant === undefined ? {} : { variant };
     if (model) return { id: model.modelID, providerID: model.providerID, ...more };
-    const own = await this.chosenModel(sessionID, signal);
-    const ref = own ?? (await this.#defaultModel(undefined, signal));
+    const ref = await this.#ownModel(sessionID, directory, signal);
     return ref && { id: ref.id, providerID: ref.providerID, ...more };
   }
 
@@ -192,8 +189,20 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
   }
 
   async configuredModel(signal?: Signal): Promise<string | undefined> {
-    const model = await this.#defaultModel(undefined, signal);
-    return model && `${model.providerID}/${model.id}`;
+    return nameOf(await this.#defaultModel(undefined, signal));
+  }
+
+  async modelFor(
+    sessionID: string,
+    directory: string | undefined,
+    signal?: Signal,
+  ): Promise<string | undefined> {
+    return nameOf(await this.#ownModel(sessionID, directory, signal));
+  }
+
+  async #ownModel(sessionID: string, directory: string | undefined, signal: Signal) {
+    const own = await this.chosenModel(sessionID, signal);
+    return own ?? this.#defaultModel(directory, signal);
   }
 
   async #defaultModel(directory: string | undefined, signal: Signal) {
@@ -243,6 +252,9 @@ export class DriverClientV2 extends OpencodeClientV2 implements DriverApi {
     return this.list({ path, query: placeOf(directory), signal }, schema);
   }
 }
+
+const nameOf = (model: { id: string; providerID: string } | undefined) =>
+  model && `${model.providerID}/${model.id}`;
 
 const placeOf = (directory: string | undefined) => ({ 'location[directory]': directory });
 

@@ -117,6 +117,37 @@ describe('a prompt', () => {
     expect(posts().some(({ what }) => what.endsWith('/prompt'))).toBe(false);
   });
 
+  it('without a model has its variant checked on the one that it gets, and is sent with that', async () => {
+    const { server, driver, notices, posts } = await start((session) =>
+      server.answer(session, 'ok'),
+    );
+    const n = { ...server.models[0], id: 'n', variants: [{ id: 'low' }] };
+    server.models.push(n);
+    server.defaultModels.set('/q', n).set('/none', null);
+    const chosen = () => posts().findLast(({ what }) => what.endsWith('/model'))?.body;
+
+    const session = await driver.createSession({ directory: '/p' });
+    await driver.send(session, 'x', { model: 'fake/n' });
+    expect((await failure(driver.send(session, 'x', { variant: 'high' }))).kind).toBe(
+      'variant_unknown',
+    );
+    await driver.send(session, 'x', { variant: 'low' });
+    expect(chosen()).toEqual({ model: { id: 'n', providerID: 'fake', variant: 'low' } });
+
+    const inQ = { prompt: 'x', directory: '/q' };
+    expect((await failure(driver.prompt({ ...inQ, variant: 'high' }))).kind).toBe(
+      'variant_unknown',
+    );
+    await driver.prompt({ ...inQ, variant: 'low' });
+    expect(chosen()).toEqual({ model: { id: 'n', providerID: 'fake', variant: 'low' } });
+
+    expect(notices).toEqual([]);
+    await driver.prompt({ prompt: 'x', directory: '/none', variant: 'hgih' });
+    expect(notices).toEqual([
+      'the variant "hgih" is not checked, and may be ignored: opencode does not say which model the prompt gets',
+    ]);
+  });
+
   it('is ended at the attempts that are allowed, and leaves nothing behind', async () => {
     const { server, driver } = await start((session) => {
       server.retry(session, 'msg_a', 4, 600);
