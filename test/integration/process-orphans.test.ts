@@ -56,6 +56,37 @@ test('what a tool has put into the background lives on', async () => {
   await control.dispose('stop');
 });
 
+/** Two processes of a pipeline that outlived their server: the writer and its reader. */
+async function pipelineOfKilled(fake: string) {
+  const control = new SpawnControl(habitat.options({ fake }));
+  const { pid } = await control.start(habitat.signal);
+  process.kill(pid!, 'SIGKILL');
+  await waitFor(() => habitat.exits.length === 1, { what: 'its end to be told' });
+  const left = await waitFor(
+    () => {
+      const pids = habitat.processes();
+      return pids.length === 2 ? pids : undefined;
+    },
+    { what: 'the pipeline' },
+  );
+  return { control, left };
+}
+
+test.each(['pipeline', 'piped'])(
+  'what runs in the background lives on where a living process reads it: %s',
+  async (fake) => {
+    const { control, left } = await pipelineOfKilled(fake);
+    await control.dispose('stop');
+    expect(left.filter(isAlive)).toEqual(left);
+  },
+);
+
+test('a pipeline that leads to the dead server is ended', async () => {
+  const { control } = await pipelineOfKilled('shown-pipeline');
+  await control.dispose('stop');
+  expect(habitat.processes()).toEqual([]);
+});
+
 /** Starts a server by hand in the place of the dead one. */
 async function startByHand(): Promise<number> {
   const [program = '', ...args] = habitat.command;

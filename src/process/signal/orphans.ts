@@ -3,11 +3,13 @@
  * which server started them.
  *
  * A server that we start has a marker in its environment, and everything that it starts inherits it. A marked process
- * is an orphan only if its output still leads to the dead server. A daemon that a tool has put into the background (a
- * build daemon, a dev server with a log file) was detached on purpose and is left alone.
+ * is an orphan only if its output still leads to the dead server. What a tool has put into the background (a build
+ * daemon, a dev server that writes to a log file, to `rotatelogs` or to the journal) was detached on purpose and is left
+ * alone.
  */
-import { procEnviron, procLink } from '../table/proc-files.js';
+import { procEnviron } from '../table/proc-files.js';
 import { isAliveState, type ProcessStat, type ProcessTable } from '../table/process-table.js';
+import { DeadOutput } from './dead-output.js';
 
 /** Without the prefix of our own settings: a tool may start us, and we would refuse the variable as an unknown key. */
 const MARKER = 'OPENCODE_WATCHED_AS';
@@ -27,12 +29,15 @@ export async function findOrphans(
   uids: ReadonlySet<number | undefined>,
 ): Promise<ProcessStat[]> {
   if (table.kind !== 'proc' || marks.size === 0) return [];
-  const marked = (await table.list()).filter(({ pid, state }) => {
-    const mark = isAliveState(state) && pid !== process.pid ? markOf(pid) : undefined;
+  const alive = (await table.list()).filter(({ state }) => isAliveState(state));
+  const marked = alive.filter(({ pid }) => {
+    const mark = pid !== process.pid ? markOf(pid) : undefined;
     return mark !== undefined && marks.has(mark);
   });
   const pids = new Set(marked.map(({ pid }) => pid));
-  const topmost = marked.filter(({ pid, ppid }) => !pids.has(ppid) && talksToSomebody(pid));
+  const all = alive.map(({ pid }) => pid);
+  const output = new DeadOutput(all, (pid) => pids.has(pid));
+  const topmost = marked.filter(({ pid, ppid }) => !pids.has(ppid) && output.of(pid));
   const found = await Promise.all(
     topmost.map(async (entry) => {
       // Read everything again: the pid may belong to another process by now.
@@ -55,12 +60,4 @@ function markOf(pid: number): string | undefined {
   return procEnviron(pid)
     ?.find((entry) => entry.startsWith(prefix))
     ?.slice(prefix.length);
-}
-
-/** True if its standard output or error is a pipe or a socket (proc(5), /proc/PID/fd), whose other end is then dead. */
-function talksToSomebody(pid: number): boolean {
-  return [1, 2].some((fd) => {
-    const target = procLink(`/proc/${pid}/fd/${fd}`) ?? '';
-    return target.startsWith('pipe:') || target.startsWith('socket:');
-  });
 }

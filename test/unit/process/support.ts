@@ -11,7 +11,8 @@ import { isAlive, killAll, processesWithEnv } from '../../support/processes.js';
 /**
  * Serves `/global/health` on --port. What it does besides is in $FAKE, words of: `ignore-term`, `exit` (at once, with
  * words), `tool` (a child in its own session; its pid is at /tool), `tool-ignore-term`, `background` (a child that was
- * let go of), `slow` (listens once its directory has a file `go`), `noisy` (writes without end), `deaf` (listens, answers 500).
+ * let go of), `pipeline` (the same as a pipeline into a file), `shown-pipeline` (into the server), `piped` (its reader is
+ * another such child), `slow` (listens once its directory has a file `go`), `noisy` (writes without end), `deaf` (listens, answers 500).
  */
 const SERVER = `
 import { spawn } from 'node:child_process';
@@ -33,6 +34,15 @@ if (fake.includes('tool') || fake.includes('tool-ignore-term')) {
 }
 if (fake.includes('background')) {
   tool = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { detached: true, stdio: 'ignore' });
+}
+for (const [word, end] of [['pipeline', '> /dev/null 2>&1'], ['shown-pipeline', '']]) {
+  if (!fake.includes(word)) continue;
+  const shell = spawn('sh', ['-c', 'sleep 1000000 2>&1 | cat ' + end + ' &'], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+  await new Promise((resolve) => shell.once('exit', resolve));
+}
+if (fake.includes('piped')) {
+  const reader = spawn(process.execPath, ['-e', 'process.stdin.resume()'], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  spawn('sleep', ['1000000'], { detached: true, stdio: ['ignore', reader.stdin, 'ignore'] });
 }
 while (fake.includes('slow') && !existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 20));
 if (fake.includes('noisy')) {
