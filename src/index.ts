@@ -23,10 +23,10 @@ export {
   type DriverErrorDetails,
   type DriverErrorKind,
 } from './opencode/driver/error.js';
+export type { LoopLimits } from './opencode/driver/limits.js';
 export type { ModelRef, ModelSpec, Thinking } from './opencode/driver/model.js';
 export type { Orphan, SweepOptions, Swept } from './opencode/driver/orphans.js';
 export type { OnRequest } from './opencode/driver/run-requests.js';
-export type { LoopLimits } from './opencode/driver/run-steps.js';
 export type { StreamEvent } from './opencode/driver/stream.js';
 export { type Message, renderTranscript } from './opencode/driver/transcript.js';
 export type * from './opencode/driver/types.js';

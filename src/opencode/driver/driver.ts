@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { BoundedMap } from '../../lib/bounded.js';
 import { type Clock, SystemClock } from '../../lib/clock.js';
+import type { Policy } from '../../watchdog/policy.js';
 import type { DriverApi } from '../driver-api.js';
 import { OpencodeError } from '../http/errors.js';
 import { RecognisingDriverApi } from '../recognising-driver-api.js';
@@ -17,7 +18,7 @@ import { asDriverError, DriverError } from './error.js';
 import { SessionEvents } from './events.js';
 import { type Followed, FollowedRun } from './followed-run.js';
 import { lastAnswer } from './last-answer.js';
-import { checkCount, checkLimits, checkMs, DEFAULT_TIMEOUT_MS } from './limits.js';
+import { checkCount, checkedLoop, checkLimits, checkMs, DEFAULT_TIMEOUT_MS } from './limits.js';
 import { findSession, listSessions } from './list-sessions.js';
 import { modelName } from './model.js';
 import { chooseModel } from './model-choice.js';
@@ -81,6 +82,7 @@ export class OpencodeDriver {
   readonly #clock: Clock;
   readonly #events: SessionEvents;
   readonly #options: DriverOptions;
+  readonly #loop: Policy['loop'];
   /** When the driver itself prompted a session, on its clock. */
   readonly #sentAt = new BoundedMap<string, number>(MAX_SENT);
   /** When the server was last seen up, on the clock. */
@@ -89,6 +91,7 @@ export class OpencodeDriver {
   /** Of sessions whose creation was interrupted. */
   readonly #removals = new Set<Promise<void>>();
 
+  /** @throws DriverError `usage` for an invalid `loop` */
   constructor(options: DriverOptions = {}) {
     const {
       url = DEFAULT_URL,
@@ -99,6 +102,7 @@ export class OpencodeDriver {
       authorise,
     } = options;
     this.#options = options;
+    this.#loop = checkedLoop(options.loop);
     this.#clock = clock;
     this.#client = new RecognisingDriverApi({
       url,
@@ -473,7 +477,7 @@ export class OpencodeDriver {
     const deps = {
       ...this.#deps,
       events: this.#events,
-      loop: this.#options.loop,
+      loop: this.#loop,
       onNotice: this.#options.onNotice,
       sentAt: (id: string) => this.#sentAt.get(id),
     };

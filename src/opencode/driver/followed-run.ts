@@ -1,7 +1,9 @@
 /**
  * Follows a prompt that was sent, or a run that is waited for, until its reply comes or it is known why there is none.
  */
+
 import type { Clock } from '../../lib/clock.js';
+import type { Policy } from '../../watchdog/policy.js';
 import type { DriverApi, Withdrawal } from '../driver-api.js';
 import { answers, bringToRest, unanswered } from './end-session.js';
 import { asDriverError, DriverError, type DriverErrorDetails } from './error.js';
@@ -11,7 +13,6 @@ import { DEFAULT_MAX_ATTEMPTS } from './limits.js';
 import { replyOf } from './reply.js';
 import { Run, type RunEnd } from './run.js';
 import type { OwnWords } from './run-outcome.js';
-import type { LoopLimits } from './run-steps.js';
 import type { Reply, SendOptions, SessionRef, WaitOptions } from './types.js';
 import type { Wall } from './wall.js';
 
@@ -22,7 +23,7 @@ export interface FollowDeps {
   client: DriverApi;
   clock: Clock;
   events: SessionEvents;
-  loop: LoopLimits | undefined;
+  loop: Policy['loop'];
   /** Where notices go, unless the caller has an `onNotice` of its own. */
   onNotice: ((message: string) => void) | undefined;
   /** When the driver prompted the session, on the clock. */

@@ -1,4 +1,5 @@
 /** Checks a caller's limits before anything is created: an invalid limit would be no limit at all. Pure. */
+import { DEFAULT_POLICY, type Policy } from '../../watchdog/policy.js';
 import { DriverError } from './error.js';
 
 export const DEFAULT_TIMEOUT_MS = 60_000;
@@ -36,6 +37,25 @@ export function checkLimits(limits: CheckedLimits): void {
   checkCount('maxSteps', limits.maxSteps);
   checkCount('thinking.budget_tokens', limits.thinking?.budget_tokens);
 }
+
+/** Loops over several runs of a session (`maxRuns`) are left to the daemon. */
+export type LoopLimits = Partial<Policy['loop']>;
+
+/** The limits with their defaults. @throws DriverError `usage` */
+export function checkedLoop(limits: LoopLimits = {}): Policy['loop'] {
+  // An undefined value means the default, too.
+  const given = Object.entries(limits).filter(([, value]) => value !== undefined);
+  for (const [name, value] of given) {
+    const isAction = name === 'action';
+    if (isAction ? LOOP_ACTIONS.has(value) : Number.isSafeInteger(value) && Number(value) >= 0)
+      continue;
+    const expected = isAction ? 'abort, report or off' : 'a whole number from 0 up (0 is off)';
+    throw wrong(`loop.${name}`, value, expected);
+  }
+  return { ...DEFAULT_POLICY.loop, ...Object.fromEntries(given) };
+}
+
+const LOOP_ACTIONS: ReadonlySet<unknown> = new Set(['abort', 'report', 'off']);
 
 const wrong = (name: string, value: unknown, expected: string) =>
   new DriverError('usage', `${name} is ${shown(value)}; expected ${expected}.`);

@@ -1,7 +1,7 @@
 /** Counts the steps of one run, and finds runaways as the daemon does (`loop` in its policy). */
 import { repeatsAtEnd } from '../../lib/repeats-at-end.js';
 import type { FinishedStep } from '../../watchdog/observation.js';
-import { DEFAULT_POLICY, type Policy } from '../../watchdog/policy.js';
+import type { Policy } from '../../watchdog/policy.js';
 import {
   compacted,
   countAnew,
@@ -9,9 +9,6 @@ import {
   newStepHistory,
   stepFinished,
 } from '../../watchdog/session/loops.js';
-
-/** Loops over several runs of a session (`maxRuns`) are left to the daemon. */
-export type LoopLimits = Partial<Policy['loop']>;
 
 export interface Runaway {
   kind: 'loop' | 'step_limit';
@@ -26,8 +23,8 @@ export class RunSteps {
   #finish: string | undefined;
   #isLoopTold = false;
 
-  constructor(limits: LoopLimits = {}) {
-    this.#policy = { ...DEFAULT_POLICY.loop, ...limits };
+  constructor(policy: Policy['loop']) {
+    this.#policy = policy;
   }
 
   /** Finished steps. */

@@ -2,7 +2,9 @@
  * Follows one run to its end, by its events and by checks of its status. Only the status in the session's own directory
  * is believed (facts, section 6), and only the transcript says how the run ended.
  */
+
 import type { Clock } from '../../lib/clock.js';
+import type { Policy } from '../../watchdog/policy.js';
 import type { DriverApi, RunEvent } from '../driver-api.js';
 import { isNotFound, isOurNetwork, OpencodeError } from '../http/errors.js';
 import { asDriverError, DriverError } from './error.js';
@@ -13,7 +15,7 @@ import { type OwnPrompt, PromptOwnership } from './prompt-ownership.js';
 import { type Seen, waitUntilShown } from './prompt-shown.js';
 import type { RunOutcome } from './run-outcome.js';
 import { type OnRequest, type RequestEvent, RunRequests } from './run-requests.js';
-import { type LoopLimits, RunSteps } from './run-steps.js';
+import { RunSteps } from './run-steps.js';
 import { CHECK_TIMEOUT_MS, SessionReader } from './session-reader.js';
 import { StreamedText } from './streamed-text.js';
 import type { Message, RunError } from './transcript.js';
@@ -63,7 +65,7 @@ export interface RunDeps {
   client: DriverApi;
   clock: Clock;
   events: SessionEvents;
-  loop: LoopLimits | undefined;
+  loop: Policy['loop'];
 }
 
 export class Run {

@@ -4,9 +4,9 @@ import type { Clock } from '../../lib/clock.js';
 import type { SessionStatus } from '../../watchdog/observation.js';
 import type { FilePart, Model, PermissionRule } from '../driver-api.js';
 import type { Attempt } from './error.js';
+import type { LoopLimits } from './limits.js';
 import type { ModelSpec, Thinking } from './model.js';
 import type { OnRequest } from './run-requests.js';
-import type { LoopLimits } from './run-steps.js';
 import type { Tokens, ToolUse } from './transcript.js';
 
 export type { FilePart, PermissionRule } from '../driver-api.js';

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type BatchDeps, runBatch } from '../../../../src/opencode/driver/batch.js';
+import { OpencodeDriver } from '../../../../src/opencode/driver/driver.js';
+import { checkedLoop } from '../../../../src/opencode/driver/limits.js';
 import { MAX_OPEN, MAX_SEEN, RunRequests } from '../../../../src/opencode/driver/run-requests.js';
 import {
   MAX_STREAMED_CHARS,
@@ -8,6 +10,7 @@ import {
 } from '../../../../src/opencode/driver/streamed-text.js';
 import type { DriverApi } from '../../../../src/opencode/driver-api.js';
 import { MAX_NOTICES } from '../../../../src/opencode/monitor/notice.js';
+import { DEFAULT_POLICY } from '../../../../src/watchdog/policy.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
 describe('a reply that does not end', () => {
@@ -86,4 +89,24 @@ it('of the notices of one task of a batch a bounded number is kept', async () =>
   };
   const results = runBatch(driver as unknown as BatchDeps, [{ prompt: 'x' }]);
   for await (const { notices } of results) expect(notices).toHaveLength(MAX_NOTICES);
+});
+
+describe('the limits of loops', () => {
+  it('have their defaults where nothing, or undefined, is given', () => {
+    expect(checkedLoop()).toEqual(DEFAULT_POLICY.loop);
+    const given = { maxRepeats: undefined, action: undefined, maxEmptySteps: 0 };
+    expect(checkedLoop(given as object)).toEqual({ ...DEFAULT_POLICY.loop, maxEmptySteps: 0 });
+  });
+
+  it.each([
+    [{ maxRepeats: null }, 'loop.maxRepeats is null; expected a whole number from 0 up'],
+    [{ maxEmptySteps: Number.NaN }, 'loop.maxEmptySteps is NaN'],
+    [{ maxTextRepeats: -1 }, 'loop.maxTextRepeats is -1'],
+    [{ maxCompactions: '4' }, 'loop.maxCompactions is "4"'],
+    [{ action: 'stop' }, 'loop.action is "stop"; expected abort, report or off.'],
+  ])('are refused by the driver as %j', (loop, says) => {
+    const make = () => new OpencodeDriver({ loop: loop as object });
+    expect(make).toThrow(expect.objectContaining({ kind: 'usage' }));
+    expect(make).toThrow(says);
+  });
 });
