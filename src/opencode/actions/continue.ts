@@ -101,7 +101,12 @@ export async function continueSession(
     };
     untilSent.throwIfAborted();
     isSent = true;
-    await unlessLate(client.prompt(sessionID, directory, says, signal));
+    const prompted = client.prompt(sessionID, directory, says, signal).catch((error: unknown) => {
+      // Nobody listened, so nothing went out.
+      isSent = !(error instanceof OpencodeError && error.kind === 'refused');
+      throw error;
+    });
+    await unlessLate(prompted);
     do {
       const seen = await unlessLate(hasBegun(client, request, before));
       if (seen !== undefined) return seen;

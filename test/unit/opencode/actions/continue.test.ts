@@ -107,11 +107,12 @@ test('a look that is answered too late is no failure: the next one tells', async
 });
 
 test('a server that cannot be reached is said to be, and whether the prompt may have been sent', async () => {
-  const broken = () => {
-    const outcome = 'broke: read ECONNRESET';
-    return Promise.reject(new OpencodeError({ kind: 'network', request: 'x', outcome }));
-  };
+  const failing = (kind: 'network' | 'refused') => () =>
+    Promise.reject(new OpencodeError({ kind, request: 'x', outcome: 'broke' }));
+  const broken = failing('network');
   const server = new Server();
+  server.onPrompt = failing('refused');
+  expect(await ask(server)).toMatchObject({ outcome: 'failed', unreachable: 'unsent' });
   server.onPrompt = broken;
   expect(await ask(server)).toMatchObject({ outcome: 'failed', unreachable: 'sent' });
   server.lastMessage = broken;
