@@ -442,6 +442,26 @@ describe('a session that is used again', () => {
   });
 });
 
+/** What 1.x writes for `!git status` in the TUI. */
+function personsCommand() {
+  const text = 'The following tool was executed by the user';
+  return [
+    {
+      info: { id: 'msg_z1', role: 'user' },
+      parts: [{ type: 'text', text, synthetic: true }],
+    },
+    {
+      info: {
+        id: 'msg_z2',
+        role: 'assistant',
+        parentID: 'msg_z1',
+        time: { created: 1, completed: 2 },
+      },
+      parts: [{ type: 'tool', tool: 'bash', callID: 'c', state: { status: 'completed' } }],
+    },
+  ];
+}
+
 describe('a follow-up', () => {
   it('is a child of a session, and takes the last answer of another along', async () => {
     const { server, driver, prompted } = await start();
@@ -483,11 +503,27 @@ describe('a follow-up', () => {
     expect(server.sessions.size).toBe(1);
   });
 
+  it('takes the answer along that stands before a command that a person ran', async () => {
+    const { server, driver, prompted } = await start();
+    const seed = server.addSession();
+    reply(server, seed.id, 'the plan');
+    seed.messages.push(...personsCommand());
+    const result = driver.prompt({ prompt: 'do it', fromSession: seed.id });
+    const { id } = await prompted();
+    const sent = JSON.stringify(server.requests.find(({ route }) => route === PROMPT)?.body);
+    expect(sent).toContain('the plan');
+    reply(server, id, 'done');
+    expect(await result).toMatchObject({ text: 'done' });
+    expect(await driver.wait({ id: seed.id })).toMatchObject({ text: 'the plan' });
+  });
+
   it('of a session without an answer, or that is not there, is refused before one is made', async () => {
     const { server, driver } = await start();
     const { id } = server.addSession();
     const none = await failure(driver.prompt({ prompt: 'x', fromSession: id }));
-    expect(none.message).toContain('has no answer to take along');
+    expect(none.message).toContain(
+      'has no answer to take along: its last prompt, if there was one, has no answer.',
+    );
     const gone = await failure(driver.prompt({ prompt: 'x', parentID: 'ses_gone' }));
     expect(gone.kind).toBe('session_not_found');
     expect(server.sessions.size).toBe(1);

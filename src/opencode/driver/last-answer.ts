@@ -27,8 +27,9 @@ function whyNone(outcome: Exclude<RunOutcome, { kind: 'reply' }>): string {
     case 'stopped':
     case 'cut':
       return ': its last run goes on, or ended without one';
-    case 'superseded':
     case 'nothing':
+      return ': its last prompt, if there was one, has no answer';
+    case 'superseded':
       return '';
   }
 }

@@ -35,7 +35,26 @@ export function newestRun(
 ): readonly Message[] {
   const known = since === undefined ? -1 : messages.findIndex(({ id }) => id === since);
   const from = known >= 0 ? known : messages.findLastIndex(isPrompt);
-  return messages.slice(from + 1);
+  const later = messages.slice(from + 1);
+  const synthetic = new Set(later.filter((each) => each.synthetic).map(({ id }) => id));
+  return later.filter((each) => !(synthetic.has(each.parentID ?? '') && isPersonsCommand(each)));
+}
+
+/**
+ * A command that a person ran in the session (`!git status` in the TUI). opencode 1.x writes it as the answer to a
+ * synthetic prompt, without a finish; no model was asked, so it is no step of a run.
+ */
+function isPersonsCommand({ completed, finish, error, text, tools }: Message): boolean {
+  const [tool] = tools;
+  return (
+    completed !== undefined &&
+    finish === undefined &&
+    error === undefined &&
+    text.trim() === '' &&
+    tools.length === 1 &&
+    tool?.tool === 'bash' &&
+    (tool.status === 'completed' || tool.status === 'error')
+  );
 }
 
 /**
@@ -88,7 +107,9 @@ export function runOf(messages: readonly Message[], own: string): OwnRun {
     } else if (each.parentID === undefined) {
       // Old servers do not say which prompt an answer belongs to.
       if (followers.length === 0) answers.push(each);
-    } else if (prompts.has(each.parentID)) answers.push(each);
+    } else if (prompts.has(each.parentID)) {
+      if (each.parentID === own || !isPersonsCommand(each)) answers.push(each);
+    }
   }
   return { messages: answers, prompts, followers };
 }
