@@ -1,6 +1,8 @@
 /** Finds out which models and agents a prompt can use. */
+import { sleep } from '../../lib/clock.js';
 import { suggest } from '../../lib/suggest.js';
 import type { Catalog, DriverApi } from '../driver-api.js';
+import type { RestDeps } from './end-session.js';
 import { DriverError } from './error.js';
 import { type ModelRef, modelName } from './model.js';
 import type { ModelList } from './types.js';
@@ -50,14 +52,36 @@ export async function explainMissing(
   );
 }
 
+/**
+ * Right after a directory has booted, the plugins of OpenCode 2 may still add to its lists (opencode-2-facts, section
+ * 8).
+ */
+const BOOT_MS = 2_000;
+
+/** Reads a list. On OpenCode 2 it is read once more a little later, if it lacks what is looked for. */
+export async function readWhole<T>(
+  { client, clock }: RestDeps,
+  read: () => Promise<T>,
+  has: (list: T) => boolean,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const list = await read();
+  if (client.api !== 2 || has(list)) return list;
+  // If the caller ends it, so does the next request.
+  await sleep(clock, BOOT_MS, signal).catch(() => {});
+  return read();
+}
+
 /** opencode accepts an unknown agent, and reports the failure only in an event. @throws DriverError `agent_unknown` */
 export async function checkAgent(
-  client: DriverApi,
+  deps: RestDeps,
   agent: string,
   directory: string | undefined,
   signal?: AbortSignal,
 ): Promise<void> {
-  const names = await client.agents(directory, signal);
+  const isThere = (names: string[] | undefined) => !names || names.includes(agent);
+  const read = () => deps.client.agents(directory, signal);
+  const names = await readWhole(deps, read, isThere, signal);
   if (!names || names.includes(agent)) return;
   throw new DriverError(
     'agent_unknown',

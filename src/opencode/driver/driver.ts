@@ -418,8 +418,8 @@ export class OpencodeDriver {
     }
     const notice = (message: string) => this.#notice(options, message);
     const wish = { ...options, ...(signal && { signal }) };
-    const { ref, variant } = await chooseModel(client, wish, place, notice);
-    if (agent !== undefined) await checkAgent(client, agent, place.directory, signal);
+    const { ref, variant } = await chooseModel(this.#deps, wish, place, notice);
+    if (agent !== undefined) await checkAgent(this.#deps, agent, place.directory, signal);
     const mark = randomUUID();
     const asked = { text, mark, model: ref, variant };
     const words = promptWish({ ...asked, agent, system, context, files, schema, queue });

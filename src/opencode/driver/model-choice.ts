@@ -1,9 +1,11 @@
 /** Finds the model and variant that a prompt asks for, and checks that they exist before it is sent. */
-import type { DriverApi } from '../driver-api.js';
-import { explainMissing } from './catalog.js';
+import type { Catalog, DriverApi } from '../driver-api.js';
+import { explainMissing, readWhole } from './catalog.js';
+import type { RestDeps } from './end-session.js';
 import {
   checkVariant,
   chooseThinking,
+  hasVariant,
   type KnownModel,
   type ModelRef,
   modelName,
@@ -19,7 +21,7 @@ export interface Choice {
 
 /** @throws DriverError `bad_model_spec`, `model_unknown`, `provider_not_connected`, `variant_unknown` */
 export async function chooseModel(
-  client: DriverApi,
+  deps: RestDeps,
   {
     model: spec,
     variant,
@@ -31,14 +33,20 @@ export async function chooseModel(
 ): Promise<Choice> {
   const ref = spec === undefined ? undefined : parseModel(spec);
   if (!ref && variant === undefined && thinking === undefined) return { ref, variant };
+  const { client } = deps;
   const { directory } = session;
-  const known = await client.catalog(directory, signal);
   const wanted = ref ?? (await ownModel(client, session, signal));
-  let model: KnownModel | undefined;
-  if (known && wanted) {
-    model = known.models.find(({ id }) => id === modelName(wanted));
-    if (!model && ref) throw await explainMissing(client, ref, known, signal);
-  }
+  const modelIn = (list: Catalog | undefined): KnownModel | undefined =>
+    wanted && list?.models.find(({ id }) => id === modelName(wanted));
+  const isThere = (list: Catalog | undefined) => {
+    if (!list || !wanted) return true;
+    const model = modelIn(list);
+    return model !== undefined && (variant === undefined || hasVariant(model, variant));
+  };
+  const read = () => client.catalog(directory, signal);
+  const known = await readWhole(deps, read, isThere, signal);
+  const model = modelIn(known);
+  if (known && ref && !model) throw await explainMissing(client, ref, known, signal);
   if (variant !== undefined && model) checkVariant(model, variant);
   if (variant !== undefined && !model) {
     const why = wanted

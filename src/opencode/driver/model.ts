@@ -44,9 +44,12 @@ export function parseModel(spec: unknown): ModelRef {
 
 export const modelName = ({ providerID, modelID }: ModelRef) => `${providerID}/${modelID}`;
 
+export const hasVariant = (model: KnownModel, variant: string) =>
+  Object.hasOwn(model.variants, variant);
+
 /** @throws DriverError `variant_unknown`: opencode itself would ignore it silently (seen on 1.18.33) */
 export function checkVariant(model: KnownModel, variant: string): void {
-  if (Object.hasOwn(model.variants, variant)) return;
+  if (hasVariant(model, variant)) return;
   const names = Object.keys(model.variants);
   const has = names.length === 0 ? 'it has none' : `it has ${names.join(', ')}`;
   throw new DriverError(

@@ -117,6 +117,30 @@ describe('a prompt', () => {
     expect(posts().some(({ what }) => what.endsWith('/prompt'))).toBe(false);
   });
 
+  it('gets its model and variant where the directory has just booted, and its list is short', async () => {
+    const { server, driver } = await start((session) => server.answer(session, 'ok'));
+    const n = { ...server.models[0], id: 'n', variants: [{ id: 'low' }] };
+    const lists = () => server.requests.filter(({ path }) => path === '/api/model').length;
+    const wish = { prompt: 'x', model: 'fake/n', variant: 'low' };
+    for (const early of [[], [{ ...n, variants: [] }]]) {
+      const asked = lists();
+      server.models = early;
+      const result = driver.prompt(wish);
+      await waitFor(() => lists() > asked, { what: 'the list to be read' });
+      server.models = [n];
+      expect(await result).toMatchObject({ text: 'ok' });
+    }
+  });
+
+  it('is interrupted while a short list is given its time', async () => {
+    const { server, driver } = await start();
+    const stop = new AbortController();
+    const result = failure(driver.prompt({ prompt: 'x', model: 'fake/n', signal: stop.signal }));
+    await waitFor(() => server.requests.some(({ path }) => path === '/api/provider'));
+    stop.abort();
+    expect((await result).kind).toBe('aborted');
+  });
+
   it('without a model has its variant checked on the one that it gets, and is sent with that', async () => {
     const { server, driver, notices, posts } = await start((session) =>
       server.answer(session, 'ok'),
