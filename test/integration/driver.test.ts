@@ -433,6 +433,17 @@ describe('a session that is used again', () => {
     expect(server.count(PROMPT)).toBe(0);
   });
 
+  it('and never ran is no fault of the driver’s own where the wait for it is interrupted', async () => {
+    const { server, driver } = await start();
+    const session = await driver.createSession();
+    const stop = new AbortController();
+    const result = failure(driver.wait(session, { signal: stop.signal }));
+    await waitFor(() => server.count(STATUS) > 0, { what: 'the first check', interval: 1 });
+    stop.abort();
+    expect((await result).kind).toBe('aborted');
+    expect((await failure(driver.wait(session, { timeoutMs: 400 }))).kind).toBe('timeout');
+  });
+
   it('and never ran is not waited for', async () => {
     const { driver } = await start();
     const session = await driver.createSession();

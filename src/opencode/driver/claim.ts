@@ -61,7 +61,8 @@ export async function assertRan(
 ): Promise<void> {
   for (let checks = 0; checks < NEVER_RAN_CHECKS; checks += 1) {
     // A prompt that was just accepted may not be written yet.
-    if (checks > 0) await sleep(clock, NEVER_RAN_PAUSE_MS, signal);
+    // If the caller ends it, so does the next request.
+    if (checks > 0) await sleep(clock, NEVER_RAN_PAUSE_MS, signal).catch(() => {});
     const [statuses, messages] = await Promise.all([
       client.statuses(directory, signal),
       client.transcript(id, directory, { limit: 1, signal }),
