@@ -95,7 +95,7 @@ export async function runCommand(
   const done = result !== 'aborted' && result.kind !== 'timeout';
   if (!done && child.pid !== undefined) {
     const root = await options.table.read(child.pid);
-    if (root) await killTree({ ...options, signal: undefined, roots: [root] });
+    if (root) await killTree({ ...options, roots: [root] });
   }
   for (const stream of outputs) stream.destroy();
   child.stdin?.destroy();

@@ -111,6 +111,20 @@ describe('adopt', () => {
     await control.dispose('stop');
   });
 
+  test('a restart that the daemon’s stop cuts leaves no tool of the old server', async () => {
+    const { pid } = await foreign('tool-ignore-term');
+    const control = new AdoptControl(habitat.options());
+    await control.attach(habitat.signal);
+    const stop = new AbortController();
+    const restart = control.restart(stop.signal).catch((error: unknown) => error);
+    await waitFor(() => !isAlive(pid), { what: 'the server to end', interval: 5 });
+    const stopping = new Error('stopping');
+    stop.abort(stopping);
+    expect(await restart).toBe(stopping);
+    await control.dispose('stop');
+    expect(habitat.processes()).toEqual([]);
+  });
+
   test('dispose leaves a server that somebody else started', async () => {
     const { pid } = await foreign();
     const control = new AdoptControl(habitat.options());

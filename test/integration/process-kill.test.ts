@@ -123,16 +123,6 @@ test('a kill that the kernel refuses is never reported as done', async () => {
   expect(Date.now() - began).toBeLessThan(20_000);
 });
 
-test('an abort ends the waiting at once', async () => {
-  const { root } = await family(
-    `process.on('SIGTERM', () => {}); console.log(process.pid); ${IDLE}`,
-  );
-  const stop = new AbortController();
-  const kill = killTree({ table, clock, roots: [root], stopGraceMs: 60_000, signal: stop.signal });
-  stop.abort(new Error('stopping'));
-  await expect(kill).rejects.toThrow('stopping');
-});
-
 test('init, ourselves, our parents, groups and everyone at once are never signalled', async () => {
   const kill = vi.spyOn(process, 'kill').mockImplementation(() => expect.fail('a signal was sent'));
   const signaller = await Signaller.open(table);

@@ -38,14 +38,14 @@ export abstract class LocalControl implements ServerControl {
   abstract restart(signal: AbortSignal): Promise<RestartedServer>;
 
   async attach(
-    signal: AbortSignal,
+    _signal: AbortSignal,
     { onlyWatch = false }: AttachOptions = {},
   ): Promise<ProcessIdentity | null> {
     const found = await this.local.find();
     if (found.kind === 'proven') {
       this.onFound(found);
       const identity = await this.local.take(found);
-      if (!onlyWatch) await this.local.endOrphans(signal);
+      if (!onlyWatch) await this.local.endOrphans();
       return identity;
     }
     // Attaching is tried again and again, but the same refusal is reported only once.
@@ -150,7 +150,7 @@ export abstract class LocalControl implements ServerControl {
         return this.local.awaitLaunched(booting, signal);
       }
       if (booting) await this.local.end(signal);
-      else await this.local.endOrphans(signal);
+      else await this.local.endOrphans();
     }
     const started = await this.local.launch(spec, signal, onStarting);
     return { ...started, tookMs: clock.now() - began };

@@ -166,6 +166,8 @@ export class LocalServer {
   ): Promise<StartedServer> {
     const { clock } = this.options;
     const began = clock.now();
+    // A kill before this start is brought to its end also where the daemon stops meanwhile.
+    signal.throwIfAborted();
     if (!(await isLocalHost(this.host))) {
       throw new ControlError(
         `cannot start opencode: the host of ${this.options.url} (server.url) is not this machine`,
@@ -243,12 +245,12 @@ export class LocalServer {
     const [first] = roots;
     if (first === undefined) {
       this.letGo();
-      await this.endOrphans(signal);
+      await this.endOrphans();
       return undefined;
     }
     // From here on its end is expected and not reported.
     this.letGo();
-    const report = await this.#kill(roots, signal, awaitPort);
+    const report = await this.#kill(roots, awaitPort);
     if (report.survivors.length > 0 || !report.portFree) {
       if (found.kind === 'proven' && (await this.table.isAlive(first))) await this.take(found);
       throw new ControlError(this.#killFailed(report), {
@@ -257,7 +259,7 @@ export class LocalServer {
     }
     this.#own.forget();
     // A server that had ended before has left its tools to nobody's tree, whoever started the server that ends now.
-    await this.endOrphans(signal);
+    await this.endOrphans();
     return { ...report, oldPid: first.pid };
   }
 
@@ -285,7 +287,7 @@ export class LocalServer {
   }
 
   /** Ends what our earlier servers have left running; otherwise it would work on beside the next server. */
-  async endOrphans(signal?: AbortSignal): Promise<void> {
+  async endOrphans(): Promise<void> {
     const { deps, readOnly = false, user } = this.options;
     if (readOnly) return;
     const marks = new Set(await this.#own.marksOfTheGone());
@@ -293,7 +295,7 @@ export class LocalServer {
     const uids = new Set([process.geteuid?.(), ...(user ? [user.uid] : [])]);
     const roots = await findOrphans(marks, this.table, uids);
     if (roots.length > 0) {
-      const { killed, survivors } = await this.#kill(roots, signal, false);
+      const { killed, survivors } = await this.#kill(roots, false);
       const ended = `ended what an earlier server left running: ${killed.length} processes`;
       deps.onNotice('info', ended, { pids: killed });
       if (survivors.length > 0) {
@@ -335,7 +337,7 @@ export class LocalServer {
     this.#own.release();
   }
 
-  async #kill(roots: readonly ProcessRef[], signal: AbortSignal | undefined, awaitPort = true) {
+  async #kill(roots: readonly ProcessRef[], awaitPort = true) {
     const { clock, stopGraceMs } = this.options;
     return killTree({
       table: this.table,
@@ -343,7 +345,6 @@ export class LocalServer {
       roots,
       stopGraceMs,
       ...(awaitPort && { isPortFree: () => isPortFree(this.host, this.port) }),
-      ...(signal && { signal }),
     });
   }
 
@@ -376,7 +377,7 @@ export class LocalServer {
    * then not be forgotten: a second one would be started beside it.
    */
   async #endLaunched({ root }: Launched): Promise<string | undefined> {
-    const report = await this.#kill([root], undefined);
+    const report = await this.#kill([root]);
     return report.survivors.length === 0 ? undefined : `could not be ended: ${whatIsLeft(report)}`;
   }
 

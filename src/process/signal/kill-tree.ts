@@ -4,6 +4,9 @@
  * Signals to the process group are not enough: opencode gives each tool a session of its own (facts, section 1). So the
  * family is listed before the first signal, watched while it dies, and remembered: a process that was in it once stays
  * in it, even after init has become its parent.
+ *
+ * Nothing cuts a kill short, because what was left of the family then could not be found any more. It takes at most
+ * twice `stopGraceMs`, and a few seconds.
  */
 import { type Clock, sleep } from '../../lib/clock.js';
 import { describeProcess } from '../identity/describe.js';
@@ -24,7 +27,6 @@ export interface KillOptions {
   stopGraceMs: number;
   /** Whether the port can be listened on again; absent if there is no port to free. */
   isPortFree?: () => Promise<boolean>;
-  signal?: AbortSignal;
 }
 
 export interface KillReport {
@@ -132,11 +134,11 @@ class Family {
 
   /** Reads the family every POLL_MS, which keeps it up to date, until `done` resolves to true or `ms` have passed. */
   async waitUntil(ms: number, done: () => Promise<boolean>): Promise<void> {
-    const { clock, signal } = this.#options;
+    const { clock } = this.#options;
     const deadline = clock.now() + ms;
     while (!(await done())) {
       if (clock.now() >= deadline) return;
-      await sleep(clock, POLL_MS, signal);
+      await sleep(clock, POLL_MS);
       await this.alive();
     }
   }
