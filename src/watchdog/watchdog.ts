@@ -380,8 +380,7 @@ export class Watchdog {
    */
   #wantRecycle(reason: 'memory' | 'processes' | 'schedule', at: number): void {
     if (!this.server.healthy || !this.server.acts) return;
-    if (this.#drain.wanted !== undefined || this.#drain.rests(reason, at)) return;
-    this.#drain.want(reason, at);
+    if (this.#drain.rests(reason, at) || !this.#drain.want(reason, at)) return;
     this.#decisions.push({
       note: 'server.draining',
       reason,

@@ -43,8 +43,12 @@ export class Drain {
     return this.#wanted;
   }
 
-  want(reason: Wanted['reason'], at: number): void {
-    this.#wanted ??= { reason, since: at };
+  /** Returns false if as much is wanted already. A schedule takes the place of a limit: it comes once, and is not withdrawn. */
+  want(reason: Wanted['reason'], at: number): boolean {
+    const { reason: before, since = at } = this.#wanted ?? {};
+    if (before !== undefined && (reason !== 'schedule' || before === 'schedule')) return false;
+    this.#wanted = { reason, since };
+    return true;
   }
 
   /** The usage is within this limit again. Returns whether a recycle was wanted for it, which is not wanted any more. */

@@ -141,6 +141,18 @@ describe('a recycle whose usage is within its limit again', () => {
     expect(w.notes('server.recycle_withdrawn')).toEqual([]);
     expect(restarts(w.status('a', 'idle'))).toMatchObject([{ reason: 'schedule' }]);
   });
+
+  test('is still made where a schedule has come meanwhile, not later than it would have been', () => {
+    const w = world({ policy: { recycle: { drainTimeout: 5 * MINUTE } } });
+    wants(w.prompt('a'), 'memory').advance(MINUTE);
+    wants(wants(w, 'schedule'), 'memory');
+    const said = w.notes('server.draining').map(({ reason }) => reason);
+    expect(said).toEqual(['memory', 'schedule']);
+    within(w, 'memory');
+    expect(w.notes('server.recycle_withdrawn')).toEqual([]);
+    w.text('a').advance(4 * MINUTE);
+    expect(restarts(w)).toMatchObject([{ reason: 'schedule' }]);
+  });
 });
 
 describe('a recycle that a reload switches off', () => {
