@@ -125,7 +125,7 @@ export abstract class LocalControl implements ServerControl {
     const { deps, clock, startTimeoutMs } = this.local.options;
     const began = clock.now();
     const found = await this.local.find();
-    if (found.kind === 'refused') {
+    if (found.kind === 'refused' && !found.isOurs) {
       throw new ControlError(`cannot start opencode: ${found.message}`, { serverAlive: 'unknown' });
     }
     if (found.kind === 'proven') {

@@ -48,7 +48,16 @@ export type Finding =
     }
   /** No process that we can see listens there. */
   | { kind: 'nobody' }
-  | { kind: 'refused'; why: Refusal; message: string; holder?: ProcessInfo };
+  | {
+      kind: 'refused';
+      why: Refusal;
+      message: string;
+      holder?: ProcessInfo;
+      /** Of the process that listens only its users can be known, if anything. */
+      uids?: readonly number[];
+      /** So it is with this one, and our own command, which still runs, can have started it (sudo, docker-proxy). */
+      isOurs?: boolean;
+    };
 
 export interface ProveOptions {
   host: string;
@@ -199,6 +208,7 @@ function unreadable(holders: readonly PortHolder[], port: number): Finding {
   const other = uids.some((uid) => uid !== self);
   return {
     kind: 'refused',
+    uids,
     why: other ? 'other-user' : 'unreadable',
     message: other
       ? `port ${port} is held by a process of another user (uid ${uids.join(', ')}), which this daemon (uid ${self}) may neither read nor signal: ${self === 0 ? ROOT_ADVICE : 'run the daemon as that user, or use server.control "command" or "external"'}`

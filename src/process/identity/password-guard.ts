@@ -129,6 +129,9 @@ export class PasswordGuard {
     }
     const granted = { answer: { kind: 'granted' }, server: undefined } as const;
     if (VOUCHES.has(mode)) return granted;
+    // Root, or a user to whom `server.command` has given the server: both know the password.
+    const isOurs = found.kind === 'refused' && found.isOurs === true;
+    if (isOurs && this.#control?.mode === 'spawn') return granted;
     const needsProof = this.#options.caller === 'daemon' && this.#control?.mode !== 'observe';
     if (!needsProof && (await this.#isOwnOrRoots())) return granted;
     return { answer: withheld(describe(found, this.#port)), server: undefined };

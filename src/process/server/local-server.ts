@@ -27,6 +27,7 @@ import {
   type ProcessRef,
   type ProcessTable,
   sameProcess,
+  tree,
 } from '../table/process-table.js';
 import { awaitHealth } from './await-health.js';
 import { type Exit, exitOf, type Launched } from './launch.js';
@@ -113,10 +114,24 @@ export class LocalServer {
 
   async #prove(): Promise<Finding> {
     const found = await this.#proveAt(this.host);
+    if (found.kind === 'refused') return { ...found, isOurs: await this.#canBeOurs(found) };
     if (this.host !== 'localhost' || found.kind !== 'nobody') return found;
     // opencode listens on 127.0.0.1. An opencode that was told to use [::1] counts too, but nothing else on [::1] does.
     const other = await this.#proveAt('::1');
     return other.kind === 'proven' ? other : found;
+  }
+
+  /**
+   * Whether a server that cannot be seen can be that of our command: it is root's (docker-proxy), or of a user as whom the
+   * command runs something (sudo). Any other user may have a server of his own there.
+   */
+  async #canBeOurs({ uids }: { uids?: readonly number[] }): Promise<boolean> {
+    const launched = uids && (await this.#own.alive());
+    if (!launched) return false;
+    const family = tree([launched.root.pid], await this.table.list());
+    const infos = await Promise.all(family.map(({ pid }) => this.table.read(pid)));
+    const theirs = new Set([0, process.geteuid?.(), ...infos.map((info) => info?.uid)]);
+    return uids.every((uid) => theirs.has(uid));
   }
 
   #proveAt(host: string): Promise<Finding> {
@@ -230,7 +245,7 @@ export class LocalServer {
     { awaitPort = true } = {},
   ): Promise<(KillReport & { oldPid: number }) | undefined> {
     const found = await this.find();
-    if (found.kind === 'refused') {
+    if (found.kind === 'refused' && !found.isOurs) {
       const answers = await this.options.deps.isHealthy(signal ?? new AbortController().signal);
       throw new ControlError(`the server is not ended: ${found.message}`, {
         serverAlive: answers !== null && found.why !== 'stranger',
@@ -355,7 +370,7 @@ export class LocalServer {
       this.#own.serves(found.server);
       return found.server.pid;
     }
-    if (found.kind === 'nobody' || isUnseen(found)) {
+    if (found.kind === 'nobody' || (found.kind === 'refused' && found.isOurs)) {
       // The server answers, so it listens, but we cannot see it (a container, sudo): the command is watched instead. The
       // port was free right before the start, so what holds it now without being seen is what the command started.
       const info = await this.table.read(launched.root.pid);
@@ -432,15 +447,6 @@ export class LocalServer {
 function whatIsLeft({ survivors, denied }: KillReport): string {
   const who = survivors.length > 0 ? `still alive: ${survivors.join(', ')}` : '';
   return denied.length > 0 ? `${who} (${denied.join('; ')})` : who;
-}
-
-/** Somebody listens, and of the process only its user can be known, if anything. */
-function isUnseen(found: Finding): boolean {
-  return (
-    found.kind === 'refused' &&
-    found.holder === undefined &&
-    (found.why === 'other-user' || found.why === 'unreadable')
-  );
 }
 
 function describeExit({ code, signal }: Exit): string {
