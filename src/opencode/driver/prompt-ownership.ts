@@ -52,6 +52,8 @@ export class PromptOwnership {
   /** An answer to such a prompt was begun. */
   #isPassed = false;
   #isBehind: boolean;
+  /** An answer to ours was heard or read. A transcript from before it, which is read late, changes nothing any more. */
+  #isAnswered = false;
 
   constructor(sent: OwnPrompt) {
     this.#sent = sent;
@@ -101,10 +103,15 @@ export class PromptOwnership {
     }
     const isOwn = parentID !== undefined && parentID === this.#own;
     const endsWait = isOwn && this.#isBehind;
-    if (isOwn) this.#isBehind = false;
+    if (isOwn) this.#noteAnswered();
     if (this.isForeign(messageID)) return { owner: 'foreign', endsWait };
     const isPlaced = parentID === undefined || isOwn || !this.#noteUnplaced(parentID);
     return { owner: isPlaced ? 'ours' : 'unplaced', endsWait };
+  }
+
+  #noteAnswered(): void {
+    this.#isAnswered = true;
+    this.#isBehind = false;
   }
 
   /** Whether the message is another prompt, or the answer to one. While ours waits, every message is, and stays so. */
@@ -143,8 +150,8 @@ export class PromptOwnership {
     if (prompt === undefined) return outcomeOf(newestRun(messages, since));
     this.#own ??= ownPrompt(messages, prompt, since);
     if (this.#own === undefined) return { kind: 'nothing' };
-    if (messages.some(({ parentID }) => parentID === this.#own)) this.#isBehind = false;
-    else if (this.#isBeaten(messages)) this.#isBehind = true;
+    if (messages.some(({ parentID }) => parentID === this.#own)) this.#noteAnswered();
+    else if (!this.#isAnswered && this.#isBeaten(messages)) this.#isBehind = true;
     else if (this.#isNotThere(messages)) return { kind: 'nothing' };
     const own = runOf(messages, this.#own);
     const outcome = outcomeOf(own.messages);

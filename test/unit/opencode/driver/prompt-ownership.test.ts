@@ -90,6 +90,29 @@ describe('the outcome that the transcript shows', () => {
     expect(known.outcomeOf(messages, ERROR).outcome).toEqual({ kind: 'superseded' });
   });
 
+  it('does not make ours wait again where it comes from before our answer', () => {
+    const known = ownership({ since: 'a0' });
+    const before = [message({ id: 'a0', role: 'assistant' }), theirPrompt, theirAnswer, ourPrompt];
+    known.outcomeOf(before, undefined);
+    expect(known.isBehind).toBe(true);
+    known.hearPrompt('p1', OURS.mark);
+    known.hearAnswer('a1', 'p1');
+    known.outcomeOf(before, undefined);
+    expect(known.isBehind).toBe(false);
+    expect(known.isForeign('a1')).toBe(false);
+  });
+
+  it('leaves out a command that a person ran after ours was answered', () => {
+    const answer = { id: 'a1', role: 'assistant', parentID: 'p1', finish: 'stop', text: 'done' };
+    const command = {
+      ...message({ id: 'c2', role: 'assistant', parentID: 'c1', completed: 2 }),
+      tools: [{ tool: 'bash', status: 'completed' }],
+    };
+    const synthetic = message({ id: 'c1', role: 'user', synthetic: true });
+    const messages = [ourPrompt, message(answer), synthetic, command];
+    expect(ownership().outcomeOf(messages, undefined).outcome).toMatchObject({ kind: 'reply' });
+  });
+
   it('ends the wait when an answer to ours was not heard', () => {
     const known = ownership({ isQueued: true });
     const answer = message({ id: 'a1', role: 'assistant', parentID: 'p1' });
