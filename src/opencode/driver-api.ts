@@ -189,6 +189,8 @@ export interface RunFrame {
 export interface RunEventReader {
   /** Undefined if the frame is about no session. */
   read(text: string): RunFrame | undefined;
+  /** @param head the beginning of a frame or comment, one character for each byte */
+  isHeartbeat(head: string): boolean;
 }
 
 /**

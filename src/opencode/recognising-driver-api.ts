@@ -69,7 +69,10 @@ export class RecognisingDriverApi extends Recognising<DriverApi> implements Driv
   /** One reader for each version. The one that fits the server reads. */
   runEvents(): RunEventReader {
     const readers = { 1: this.apis[1].runEvents(), 2: this.apis[2].runEvents() };
-    return { read: (text) => readers[this.api].read(text) };
+    return {
+      read: (text) => readers[this.api].read(text),
+      isHeartbeat: (head) => readers[this.api].isHeartbeat(head),
+    };
   }
 
   createSession(...args: Args<'createSession'>) {

@@ -950,8 +950,8 @@ describe('a person is asked while nobody hears it, and the run is answered no', 
     expect([...server.pending.values()].map(({ sessionID }) => sessionID)).toEqual([stranger.id]);
   });
 
-  it('because the stream died, and its connection does not say so', async () => {
-    const { server, driver, prompted } = await start();
+  it('because a stream without heartbeats died, and its connection does not say so', async () => {
+    const { server, driver, prompted } = await start({ heartbeatMs: null });
     const result = driver.prompt({ prompt: 'hello', timeoutMs: 600_000 });
     const { id } = await prompted();
     server.setStatus(id, { type: 'busy' });

@@ -8,6 +8,7 @@ import { BoundedMap } from '../../lib/bounded.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import type { DriverApi, RunEvent, RunEventReader } from '../driver-api.js';
 import { type ConnectionEnd, EventConnection } from '../http/event-source.js';
+import { Heartbeats } from '../monitor/heartbeats.js';
 import { saysNoSuchPath } from '../monitor/stream-path.js';
 
 const RECONNECT_MS = 500;
@@ -24,8 +25,8 @@ const SETTLE_MS = 250;
 
 /**
  * A stream that sends nothing for this long is dead, whether its connection says so or not (a Wi-Fi that was left, a
- * sleep): three heartbeats of OpenCode 2, and more of 1.x (facts, section 4). Servers whose heartbeat is slower or
- * missing lose a moment of the stream to it.
+ * sleep): three heartbeats of OpenCode 2, and more of 1.x (facts, section 4). Where the heartbeat is slower, it is three
+ * of its intervals. Where none was seen, silence proves nothing, and the runs only ask what they may have missed.
  */
 const SILENCE_MS = 45_000;
 
@@ -42,8 +43,8 @@ export interface SessionEvent {
   sessionID: string;
   /** The directory that the event names. */
   directory: string | undefined;
-  /** `gap`: the stream was lost, and events may have been missed. */
-  event: RunEvent | { kind: 'gap' };
+  /** `gap`: the stream was lost, and events may have been missed. `silence`: the stream may be dead. */
+  event: RunEvent | { kind: 'gap' } | { kind: 'silence' };
 }
 
 export type Listener = (event: SessionEvent) => void;
@@ -70,8 +71,9 @@ export class SessionEvents {
   #retry: Timer | undefined;
   #settling: Timer | undefined;
   #silence: Timer | undefined;
-  /** When the last bytes came, on the clock. */
+  /** When the last bytes came, or the runs were told of the silence, on the clock. */
   #heardAt = 0;
+  #heartbeats = new Heartbeats();
 
   constructor(client: DriverApi, clock: Clock) {
     this.#client = client;
@@ -205,11 +207,17 @@ export class SessionEvents {
       onBytes: () => {
         this.#heardAt = this.#clock.now();
       },
+      isRedundant: (head) => {
+        if (this.#reader.isHeartbeat(head)) this.#heartbeats.beat(this.#clock.now());
+        // It shows that the stream has settled, as every other event does.
+        return false;
+      },
       onEnd: (end) => {
         if (source === this.#source) this.#ended(end);
       },
     });
     this.#heardAt = this.#clock.now();
+    this.#heartbeats = new Heartbeats(this.#heardAt);
     this.#watchSilence();
     this.#source = source;
   }
@@ -226,9 +234,20 @@ export class SessionEvents {
   }
 
   #watchSilence(): void {
-    const leftMs = this.#heardAt + SILENCE_MS - this.#clock.now();
-    if (leftMs <= 0) this.#ended({ why: 'failed', reason: 'it was silent' });
-    else this.#silence = this.#clock.after(leftMs, () => this.#watchSilence(), { unref: true });
+    const now = this.#clock.now();
+    const limitMs = this.#heartbeats.limitMs(SILENCE_MS);
+    const isProof = Number.isFinite(limitMs);
+    const waitMs = isProof ? limitMs : SILENCE_MS;
+    if (now - this.#heardAt >= waitMs) {
+      if (isProof) {
+        this.#ended({ why: 'failed', reason: 'it was silent' });
+        return;
+      }
+      this.#heardAt = now;
+      this.#tellAll('silence');
+    }
+    const leftMs = this.#heardAt + waitMs - now;
+    this.#silence = this.#clock.after(leftMs, () => this.#watchSilence(), { unref: true });
   }
 
   #tells(): void {
@@ -250,12 +269,15 @@ export class SessionEvents {
     this.#source = undefined;
     this.#isOpen = false;
     const gone = source?.close() ?? Promise.resolve();
-    if (!wasOpen) return gone;
-    for (const [sessionID, listeners] of this.#listeners) {
-      const gap: SessionEvent = { sessionID, directory: undefined, event: { kind: 'gap' } };
-      for (const listener of listeners) listener(gap);
-    }
+    if (wasOpen) this.#tellAll('gap');
     return gone;
+  }
+
+  #tellAll(kind: 'gap' | 'silence'): void {
+    for (const [sessionID, listeners] of this.#listeners) {
+      const event: SessionEvent = { sessionID, directory: undefined, event: { kind } };
+      for (const listener of listeners) listener(event);
+    }
   }
 
   #settle(open: boolean): void {

@@ -249,6 +249,9 @@ export class Run {
       this.#isCheckDue = true;
       this.#areRequestsDue = true;
       if (this.#away === 'no') this.#away = 'stream lost';
+    } else if (event.kind === 'silence') {
+      this.#isCheckDue = true;
+      this.#areRequestsDue = true;
     } else if (event.kind === 'asked' || event.kind === 'answered') {
       if (this.#ownership.isBehind) return;
       // This includes a subagent's requests: its questions to a person concern the whole run.

@@ -5,6 +5,7 @@ import { maskedForCut } from '../../lib/redaction.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import { parseJson } from '../parse-json.js';
+import { readHead } from './frame-head.js';
 import { toolUse } from './messages.js';
 import { id, MAX_ID_CHARS, message, modelOf, part } from './schemas.js';
 import { readStatus } from './status.js';
@@ -70,6 +71,10 @@ export class V1RunEvents implements RunEventReader {
       ...(isDirectory(directory) && { directory: normaliseDirectory(directory) }),
       events: () => this.#events(type, properties),
     };
+  }
+
+  isHeartbeat(head: string): boolean {
+    return readHead(head)?.type === 'server.heartbeat';
   }
 
   #events(type: string, properties: unknown): RunEvent[] {

@@ -43,6 +43,10 @@ export class V2RunEvents implements RunEventReader {
     };
   }
 
+  isHeartbeat(head: string): boolean {
+    return head.startsWith(':');
+  }
+
   #events(type: string, sessionID: string, data: schemas.EventData, text: string): RunEvent[] {
     // This comes before the reader sees the end of a call, because the reader then forgets the call's name.
     const tools = this.#tool(type, sessionID, data);
