@@ -8,7 +8,7 @@ import type { Recorder } from '../recording/recorder.js';
 import type { EvidenceStore } from '../status/evidence-store.js';
 import type { Telemetry } from '../telemetry/logger.js';
 import { bytes as bytesWords } from '../telemetry/number-text.js';
-import { type Health, isNote, type RestartReason } from '../watchdog/decision.js';
+import { isNote } from '../watchdog/decision.js';
 import type { Observation, Unsupported } from '../watchdog/observation.js';
 import { copyPolicy, type Policy } from '../watchdog/policy.js';
 import { Watchdog } from '../watchdog/watchdog.js';
@@ -37,13 +37,6 @@ export interface EventLoopOptions {
   evidenceStore?: EvidenceStore | undefined;
   /** Called for `restart.giveUp: exit`. */
   giveUp(): void;
-}
-
-/** Whether the restart is meant to end such a run: one that is stuck, or one that retries in a pile-up. */
-function isEndedBy(reason: RestartReason, health: Health): boolean {
-  return (
-    health === 'stuck' || health === 'wedged' || (reason === 'pileup' && health === 'retrying')
-  );
 }
 
 function unsupportedOf(probe: Extract<ProbeResult, { kind: 'unsupported' }>): Unsupported {
@@ -109,7 +102,7 @@ export class EventLoop {
       observe: (o) => this.observe(o),
       inspect: (sessionID, directory) => this.#monitor.inspect(sessionID, directory),
       probe: () => this.#monitor.probe(),
-      stuck: (reason) => this.status.sessions().filter(({ health }) => isEndedBy(reason, health)),
+      stuck: (reason) => this.#watchdog.endedBy(reason, clock.now()),
       pauseMonitor: async () => {
         await Promise.all([this.#monitor.pause(), this.#reattach.cancel()]);
       },

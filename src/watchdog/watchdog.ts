@@ -178,6 +178,15 @@ export class Watchdog {
     return this.#sessions.crashes;
   }
 
+  /** The sessions whose runs the restart under way is meant to end: what is stuck, and what retries in its pile-up. */
+  endedBy(reason: RestartReason, at: number): SessionView[] {
+    const { pileups } = this.#sessions;
+    return this.sessions(at).filter(({ sessionID, health }) => {
+      if (health === 'stuck' || health === 'wedged') return true;
+      return reason === 'pileup' && health === 'retrying' && pileups.isEnded(sessionID);
+    });
+  }
+
   /** How many known sessions have no run. */
   get idleSessions(): number {
     return this.#sessions.registry.size - this.#sessions.registry.active.size;

@@ -20,6 +20,8 @@ export class Pileups {
   readonly #context: Context;
   readonly #runs: Runs;
   readonly #pileup: PileupDetector;
+  /** The sessions that the last pile-up restart was decided for. */
+  #ended: ReadonlySet<string> = new Set();
   /** There is no pile-up before `until`, as long as no episode changes. */
   #none = { until: Number.NEGATIVE_INFINITY, news: -1 };
 
@@ -27,6 +29,11 @@ export class Pileups {
     this.#context = context;
     this.#runs = runs;
     this.#pileup = new PileupDetector(context.policy);
+  }
+
+  /** Whether the last pile-up restart is meant to end this session's run. It only cuts the others. */
+  isEnded(sessionID: string): boolean {
+    return this.#ended.has(sessionID);
   }
 
   /** A pile-up restart was decided. */
@@ -70,6 +77,7 @@ export class Pileups {
         return;
       }
     } else if (restart(answer.detail, inPile)) {
+      this.#ended = new Set([...inPile].map(({ id }) => id));
       return;
     }
     // Sessions are aborted before a restart, or instead of one if restarts rest, are held back, or are not ours to

@@ -417,7 +417,8 @@ export class SessionWatch {
     }
     for (const session of [...this.registry.active]) {
       const { run } = session;
-      if (restartReason === 'pileup' && run && isRetrying(run)) {
+      const isPiled = restartReason === 'pileup' && this.pileups.isEnded(session.id);
+      if (isPiled && run && isRetrying(run)) {
         this.#context.outages.endedBadly(session.id, run, at);
       }
       const health = healths.get(session.id) ?? session.health;

@@ -84,6 +84,29 @@ describe('a pile-up', () => {
     expect(reasons(w)).toEqual(['pileup']);
   });
 
+  test('ends no run that has only just failed, where the restarted server goes on with what it cut', () => {
+    const w = pileUp(world({ policy: { ...PATIENT, restart: { waitForHealthy: 0 } } }));
+    w.advance(28 * SECOND);
+    pileUp(w, ['young']).advance(7 * SECOND);
+    expect(reasons(w)).toEqual(['pileup']);
+    const ended = w.watchdog.endedBy('pileup', w.at).map(({ sessionID }) => sessionID);
+    expect(ended).toEqual(ids);
+  });
+
+  test('is no bad end of a run that has only just failed', () => {
+    const pileup = { minSessions: 2 };
+    const w = world({ policy: { ...PATIENT, pileup, restart: { waitForHealthy: 0 } } });
+    pileUp(w, ['a', 'b']);
+    w.advance(28 * SECOND);
+    pileUp(w, ['young'], 'other/m').advance(7 * SECOND);
+    expect(reasons(w)).toEqual(['pileup']);
+    w.restartDone().connected();
+    // One session alone has ended badly on that model.
+    w.prompt('x', { model: 'other/m' }).fails('x', 4).error('x').status('x', 'idle');
+    w.prompt('d', { model: 'other/m' }).fails('d', 1);
+    expect(w.notes('provider.outage')).toEqual([]);
+  });
+
   test('that is back within rest is answered by aborts only', () => {
     const w = pileUp(world())
       .advance(30 * SECOND)
