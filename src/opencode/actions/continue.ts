@@ -36,7 +36,10 @@ export type ContinueOutcome =
   | { outcome: 'started' }
   /** The session is in use, or has nothing left to continue. Nothing was sent. */
   | { outcome: 'superseded'; error: string }
-  /** `unreachable`: nothing listens, or the connection broke, before or after the prompt was sent. */
+  /**
+   * `unreachable`: nothing listens, or the connection broke, before or after the prompt was sent; or nothing answered
+   * before it was.
+   */
   | { outcome: 'failed'; error: string; unreachable?: Unreachable };
 
 export async function continueSession(
@@ -120,8 +123,9 @@ export async function continueSession(
     if (!isSent && withdrawn?.aborted) {
       return { outcome: 'superseded', error: 'a person wants the session aborted' };
     }
-    const isGone =
+    const isBroken =
       error instanceof OpencodeError && (error.kind === 'refused' || error.kind === 'network');
+    const isGone = isBroken || (!isSent && isLate(error));
     const unreachable = isSent ? 'sent' : 'unsent';
     return { outcome: 'failed', error: messageOf(error), ...(isGone && { unreachable }) };
   }

@@ -62,6 +62,8 @@ export class Crashes {
         sessionID: string;
         since: number;
         began: boolean;
+        /** Its prompt was not sent: the server could not be reached. */
+        isUnsent?: boolean;
         /** What waits again if the server dies before the run is seen; undefined if a person does not want it. */
         waiting: Waiting | undefined;
       }
@@ -239,6 +241,12 @@ export class Crashes {
         return;
       }
       this.#trial = undefined;
+      if (trial.isUnsent && trial.waiting !== undefined && this.#isOn) {
+        // The server did not die of it. It comes after the others, and that try counts, so that there is an end.
+        trial.waiting.session.continues += 1;
+        this.#queue.push(trial.waiting);
+        this.version += 1;
+      }
     }
     if (at < this.#heldUntil) this.#context.wakeAt(this.#heldUntil);
     if (!this.#context.canAct() || at < this.#heldUntil) return;
@@ -268,7 +276,8 @@ export class Crashes {
       // known.
       const isOver = o.kind !== 'continue.done' && unreachable === undefined;
       const began = o.kind === 'continue.done' || unreachable === 'sent';
-      this.#trial = isOver ? undefined : { ...trial, since: o.at, began };
+      const isUnsent = unreachable === 'unsent';
+      this.#trial = isOver ? undefined : { ...trial, since: o.at, began, isUnsent };
       this.#context.wakeAt(o.at + 1);
     }
     const isLeft = o.kind === 'continue.skipped' && this.#context.isPaused();
@@ -281,7 +290,7 @@ export class Crashes {
   /** Nothing was sent, so it does not count. The run has its turn again: after a pause, or when the server is back. */
   #notSent(told: Waiting, at: number): void {
     told.session.continues -= 1;
-    // One on trial waits there. Only the end of the server gives it its turn again.
+    // One on trial waits there, until the server ends or is seen to live on.
     if (this.#trial?.waiting === told) return;
     // The server's end, heard before this, has given it its turn already.
     if (this.#queue.some(({ session }) => session === told.session)) return;

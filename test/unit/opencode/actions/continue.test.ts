@@ -93,6 +93,7 @@ test('a busy server that answers too late before anything is sent is asked again
   expect(await ask(server)).toMatchObject({
     outcome: 'failed',
     error: expect.stringContaining('did not answer'),
+    unreachable: 'unsent',
   });
   expect(server.prompts).toEqual(['ses']);
 });

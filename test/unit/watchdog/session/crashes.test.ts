@@ -193,6 +193,25 @@ describe('after a crash', () => {
       ]);
     });
 
+    test('one whose prompt was not sent has its turn again, the last, where the server lives on; each such try counts', () => {
+      const w = crash(atWork(world({ policy: on({ maxPerSession: 2 }) }), 'a', 'b'));
+      failed(w, 'a', 'unsent').advance(2 * MINUTE + SECOND);
+      expect(continues(w)).toEqual(['a', 'b']);
+      // The next daemon must know of it, too.
+      expect(w.watchdog.crashes.atWork().map(({ sessionID }) => sessionID)).toEqual(['b', 'a']);
+      goesOn(w, 'b').stepFinished('b').advance(SECOND);
+      expect(continues(w)).toEqual(['a', 'b', 'a']);
+      failed(w, 'a', 'unsent').advance(10 * MINUTE);
+      expect(continues(w)).toEqual(['a', 'b', 'a']);
+    });
+
+    test('one whose prompt was not sent has no more turns after a reload that switches it off', () => {
+      const w = crash(atWork(world({ policy: on() }), 'a'));
+      failed(w, 'a', 'unsent').tell({ kind: 'policy.changed', policy: policyWith() });
+      w.advance(10 * MINUTE).tell({ kind: 'policy.changed', policy: policyWith(on()) });
+      expect(continues(w.advance(MINUTE))).toEqual(['a']);
+    });
+
     test('one that was given its turn again by the end of the server has one turn, not two', () => {
       const w = crash(atWork(world({ policy: on({ maxPerSession: 3 }) }), 'a', 'b')).exits();
       // The executor gives up only after the end was reported.
