@@ -477,8 +477,12 @@ export class ServerWatch {
       if (o.pid !== this.#pid) this.#state = { ...state, ended: o };
       return;
     }
+    if (state.kind === 'down') {
+      // One that was found at the start and never answered has gone. What answers from now on is another process.
+      if (o.pid === this.#pid) this.#pid = undefined;
+      return;
+    }
     // Neither is the exit of an older process.
-    if (state.kind === 'down') return;
     if (this.#pid !== undefined && o.pid !== undefined && o.pid !== this.#pid) return;
     this.#unhealthy(o.at);
     this.#skipped = false;

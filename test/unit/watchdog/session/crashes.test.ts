@@ -380,8 +380,8 @@ describe('the next daemon', () => {
   });
 
   describe('where the same server does not answer', () => {
-    const silent = () =>
-      restored(start()).tell({ kind: 'server.attached', running: false, pid: 7 });
+    const silent = (w = start()) =>
+      restored(w).tell({ kind: 'server.attached', running: false, pid: 7 });
 
     test('and is replaced, takes that for a crash, and continues what it cut', () => {
       const w = silent();
@@ -389,6 +389,13 @@ describe('the next daemon', () => {
       expect(w.watchdog.crashes.atWork()).toMatchObject([{ sessionID: 'a' }, { sessionID: 'b' }]);
       w.restartDone(8).connected();
       expect(quarantined(w)).toEqual(['a 2']);
+      expect(w.acts('continue')).toMatchObject([{ sessionID: 'b', onlyIfOpen: true }]);
+    });
+
+    test('and is replaced by its owner, continues what it cut', () => {
+      const w = silent(world({ policy: on(), attached: false, acts: false }));
+      w.exits(7).advance(SECOND).probeOk().connected();
+      expect(w.watchdog.server.isUnattached).toBe(true);
       expect(w.acts('continue')).toMatchObject([{ sessionID: 'b', onlyIfOpen: true }]);
     });
 
