@@ -265,12 +265,13 @@ export class Runs {
     // during an attempt.
     const judged = (run: Run): Run => (standsByRetries(run) ? { ...run, status: 'retry' } : run);
     const isOver = (session: Session, run: Run) =>
-      judge(session, judged(run), policy, this.#ruleContext(session), at) !== undefined;
+      // A pile-up is not judged by one run alone. But it can be switched off.
+      run.abortFlow?.reason === 'pileup'
+        ? policy.pileup.minDuration > 0
+        : judge(session, judged(run), policy, this.#ruleContext(session), at) !== undefined;
     const over = [...this.registry.active].flatMap((session) => {
       const { run } = session;
-      // A pile-up is not judged by one run alone.
-      if (run?.abortFlow === undefined || run.abortFlow.reason === 'pileup') return [];
-      return isOver(session, run) ? [{ session, run }] : [];
+      return run?.abortFlow !== undefined && isOver(session, run) ? [{ session, run }] : [];
     });
     adopt();
     for (const { session, run } of over) {

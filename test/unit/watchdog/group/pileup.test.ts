@@ -1,7 +1,7 @@
 /** Several sessions retry at once: a restart, or aborts if a restart would cost more or not help. */
 import { describe, expect, test } from 'vitest';
 import { MAX_SESSIONS } from '../../../../src/watchdog/session/registry.js';
-import { MINUTE, SECOND, UNSAID, type World, world } from '../driver.js';
+import { MINUTE, policyWith, SECOND, UNSAID, type World, world } from '../driver.js';
 
 const PATIENT = { retry: { maxAttempts: 100, maxDuration: 0, maxWait: 0 } };
 const ids = ['a', 'b', 'c'];
@@ -105,6 +105,23 @@ describe('a pile-up', () => {
     w.prompt('x', { model: 'other/m' }).fails('x', 4).error('x').status('x', 'idle');
     w.prompt('d', { model: 'other/m' }).fails('d', 1);
     expect(w.notes('provider.outage')).toEqual([]);
+  });
+
+  test('lets its wedged sessions go where a reload switches it off', () => {
+    const policy = { ...PATIENT, abort: { maxTries: 1 } };
+    const w = pileUp(world({ acts: false, policy })).advance(30 * SECOND);
+    for (const id of ids) w.abortFailed(id);
+    expect(w.health('a')).toBe('wedged');
+    const reload = (minDuration: number) =>
+      w.tell({
+        kind: 'policy.changed',
+        policy: policyWith({ ...PATIENT, pileup: { minDuration } }),
+      });
+    reload(20 * SECOND);
+    expect(w.health('a')).toBe('wedged');
+    reload(0);
+    expect(ids.map((id) => w.health(id))).toEqual(ids.map(() => 'retrying'));
+    expect(w.advance(10 * MINUTE).acts('abort')).toHaveLength(ids.length);
   });
 
   test('that is back within rest is answered by aborts only', () => {
