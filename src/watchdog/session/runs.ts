@@ -48,6 +48,12 @@ import {
 
 type Retrying = Extract<SessionStatus, { type: 'retry' }>;
 
+/**
+ * The end of a wait may be misread by this much (ms): how far the server's clock is ahead is known from dates in whole
+ * seconds.
+ */
+const MAX_MISREAD_MS = 1_000;
+
 export class Runs {
   readonly registry = new SessionRegistry();
   readonly spending: Spending;
@@ -103,7 +109,10 @@ export class Runs {
       episodeEnded(this.#context, session, run, at);
     }
     const { episode } = run;
-    const repeated = run.status === 'retry' && episode?.attempts === status.attempt;
+    const repeated =
+      run.status === 'retry' &&
+      episode?.attempts === status.attempt &&
+      !isNextWait(status, episode, at);
     if (!repeated) run.statusAt = at;
     run.status = 'retry';
     run.preparing = false;
@@ -369,6 +378,14 @@ export class Runs {
     session.healthSince = at;
     this.#context.healthChanged();
   }
+}
+
+/**
+ * Whether the wait that was reported before is over, and another one was announced since. Between two polls opencode may
+ * come to the same attempt of another step.
+ */
+function isNextWait({ nextInMs = 0 }: Retrying, { nextAt }: Episode, at: number): boolean {
+  return nextAt !== undefined && nextAt <= at && nextInMs > MAX_MISREAD_MS;
 }
 
 /**

@@ -217,6 +217,27 @@ describe('a wait that was announced', () => {
   });
 });
 
+describe('a wait that is over', () => {
+  const status = { type: 'retry', attempt: 1, message: 'Rate limit reached' } as const;
+  const waited = () =>
+    world({ policy: { retry: { maxDuration: 0 } } })
+      .prompt()
+      .lost()
+      .poll({ s: { ...status, nextInMs: 4 * MINUTE } })
+      .advance(4 * MINUTE);
+
+  test('does not shorten the next one, nor count for it, where polls show the same attempt of another step', () => {
+    const w = waited().poll({ s: { ...status, nextInMs: 4 * MINUTE } });
+    expect(w.watchdog.details(w.at)).toMatchObject([{ nextInMs: 4 * MINUTE }]);
+    expect(w.stuck()).toEqual([]);
+  });
+
+  test('is not taken for another one where its end was only misread', () => {
+    const w = waited().poll({ s: { ...status, nextInMs: SECOND } });
+    expect(w.watchdog.details(w.at)).toMatchObject([{ nextInMs: 0 }]);
+  });
+});
+
 describe('a hopeless retry', () => {
   test('is aborted at once where opencode asks for a person', () => {
     const w = world().prompt().fails('s', 1, { needsPerson: true });
