@@ -93,13 +93,13 @@ export class Restarter {
 
   /**
    * The server has ended. By now (a pause, the breaker, a backoff) somebody may have started another one: that one is
-   * taken on. If it boots, the start waits for it.
+   * taken on. If it boots, the start waits for it. If it cannot be proven whose it is, the start says so.
    */
   async #bringBack(signal: AbortSignal): Promise<RestartedServer> {
     const { client, clock, control } = this.#o;
     const began = clock.now();
     const answer = await isHealthy(client, signal);
-    if (answer !== null) {
+    if (answer !== null && answer.strange !== 'boots' && answer.isUnproven !== true) {
       return attached(control, { ...answer, tookMs: clock.now() - began }, signal);
     }
     signal.throwIfAborted();

@@ -355,6 +355,33 @@ describe('a restart for a server that has exited', () => {
     expect(world.kinds()).toEqual(['restart.done']);
   });
 
+  it('is a start also where OpenCode 2 says that it boots, which waits for it', async () => {
+    const world = new World();
+    world.seenPid = 7;
+    const boots = { answered: 'GET /api/info 503', means: 'it boots', starting: true };
+    world.probe = { kind: 'unsupported', error: 'answered 503', ...boots };
+    world.act = async () => {
+      world.probe = { kind: 'ok', version: '2.0.14' };
+    };
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.did).toEqual(['pause', 'start', 'resume anew']);
+    expect(world.seen).toMatchObject([{ kind: 'restart.done' }]);
+    expect(world.seen[0]).not.toHaveProperty('unsupported');
+  });
+
+  it('ends no server that answers, and fails as its start does', async () => {
+    const world = new World();
+    world.probe = { kind: 'unauthorized', status: 401, error: 'answered 401', isWithheld: true };
+    world.act = async () => {
+      throw new ControlError('pid 7 of another user listens there', { serverAlive: true });
+    };
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.did).toEqual(['pause', 'start', 'resume']);
+    expect(world.seen).toMatchObject([{ kind: 'restart.failed', serverAlive: true }]);
+  });
+
   it('ends a process that answers nothing in all the time of a start', async () => {
     const world = new World();
     world.seenPid = 7;
