@@ -449,6 +449,9 @@ async function compose(engine, lab) {
   writeFileSync(join(folder, 'opencode-password'), `${PASSWORD}\n`, { mode: 0o644 });
   await engine.do(['tag', 'opencode-compose:trial', 'docker.io/library/opencode:latest']);
   await engine.do(['tag', IMAGE, 'docker.io/library/opencode-watchdog:latest']);
+  // A stand-in, so that the trial needs no registry: of the image that does nothing only its `sleep` is used.
+  const [podImage] = /(?<=image: )\S+busybox\S+/.exec(readFileSync(file, 'utf8'));
+  await engine.do(['tag', IMAGE, podImage]);
   const socket = join(lab, 'podman.sock');
   const service = engine.serve(socket);
   const up = (...words) =>

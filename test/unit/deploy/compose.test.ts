@@ -46,7 +46,8 @@ describe.each(FILES)('deploy/%s', (file) => {
   });
 
   it('names the image by a variable, and builds nothing that the package has not', () => {
-    for (const [name, { image, build }] of Object.entries(services(file))) {
+    const { pod: _, ...built } = services(file);
+    for (const [name, { image, build }] of Object.entries(built)) {
       expect(build).toBe(name === 'opencode' ? './opencode' : undefined);
       const ours = /^\$\{OPENCODE_WATCHDOG_IMAGE:-opencode-watchdog\}$/;
       expect(image).toMatch(name === 'watchdog' ? ours : /^opencode$/);
@@ -96,16 +97,23 @@ describe('deploy/compose.yaml', () => {
   });
 
   // Compose replaces a container whose image is another one, and with `pod` goes the first process of opencode's namespace.
-  it('has no container below opencode with an image that an upgrade of the watchdog changes', () => {
-    const { pod, opencode } = services('compose.yaml');
-    expect(opencode).toMatchObject({ depends_on: ['pod'], image: pod?.image });
-    expect(JSON.stringify([pod, opencode])).not.toContain('OPENCODE_WATCHDOG');
+  it('has no container below the two with an image that an upgrade of one of them changes', () => {
+    const { pod, ...joined } = services('compose.yaml');
+    expect(pod?.image).toMatch(/^docker\.io\/library\/busybox:\d+\.\d+\.\d+$/);
+    expect(pod).not.toHaveProperty('build');
+    for (const each of Object.values(joined)) {
+      expect(each.depends_on).toEqual(['pod']);
+      expect(each.image).not.toBe(pod?.image);
+    }
+    expect(JSON.stringify([pod, joined.opencode])).not.toContain('OPENCODE_WATCHDOG');
   });
 
   it('is upgraded without what the watchdog depends on', () => {
     const page = readFileSync(new URL('../../../docs/upgrade.md', import.meta.url), 'utf8');
     const commands = page.match(/docker compose [^`\n]*\bup\b[^`\n]*/g);
-    expect(commands).toEqual(['docker compose up -d --no-deps watchdog']);
+    expect(commands).toEqual(
+      ['watchdog', 'opencode'].map((name) => `docker compose up -d --no-deps ${name}`),
+    );
   });
 });
 
