@@ -70,7 +70,7 @@ export class Restarter {
             : await control.restart(signal);
       const wrong = await this.#whatIsWrong();
       this.#o.resumeMonitor(true);
-      observe({ kind: 'restart.done', at: clock.now(), ...server, ...wrong });
+      observe({ kind: 'restart.done', at: clock.now(), ...server, ...wrong, acts: control.acts });
     } catch (error) {
       if (signal.aborted) return;
       const known = error instanceof ControlError;

@@ -150,6 +150,7 @@ export const observationSchema = z.discriminatedUnion('kind', [
     unsupported: unsupported.optional(),
     unauthorized: z.number().optional(),
     means: text.optional(),
+    acts: z.boolean().optional(),
   }),
   of('restart.failed', { error: text, serverAlive: z.boolean(), version: text.optional() }),
   of('restart.skipped', {}),

@@ -179,6 +179,8 @@ export type ServerObservation =
       /** The HTTP status with which the server that runs now refuses our credentials, and what is known about it. */
       unauthorized?: number;
       means?: string;
+      /** Whether it may be restarted: not one that a person has brought up in a terminal. Absent: as before. */
+      acts?: boolean;
     })
   | (At & {
       kind: 'restart.failed';

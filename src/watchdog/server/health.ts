@@ -509,6 +509,7 @@ export class ServerWatch {
         return;
       }
     }
+    this.#acts = o.acts ?? this.#acts;
     const oldPid = o.oldPid ?? this.#exitedPid;
     this.#exitedPid = undefined;
     this.#pid = o.pid;

@@ -67,6 +67,8 @@ class World {
   rejectWorks = true;
   probe: ProbeResult = { kind: 'failed', failure: 'refused', error: 'could not connect' };
   resumesRuns = false;
+  /** Whether the control may restart what it has found. */
+  acts = true;
   /** The process that `control.attach` finds. */
   seenPid: number | undefined;
   readonly executor: Executor;
@@ -101,9 +103,13 @@ class World {
       return { pid: 2, oldPid: 1, tookMs: 5 };
     };
     const isResuming = () => this.resumesRuns;
+    const mayAct = () => this.acts;
     const control = {
       get resumesRuns() {
         return isResuming();
+      },
+      get acts() {
+        return mayAct();
       },
       attach: async () => {
         this.did.push('attach');
@@ -344,6 +350,15 @@ describe('a restart for a server that has exited', () => {
     await settle();
     expect(world.did).toEqual(['pause', 'attach', 'resume anew']);
     expect(world.seen).toMatchObject([{ kind: 'restart.done', pid: 7, version: '1.18.34' }]);
+  });
+
+  it('says with its end where a person sits in front of what came up', async () => {
+    const world = new World();
+    world.probe = { kind: 'ok', version: '1.18.34' };
+    world.acts = false;
+    world.executor.do(EXITED);
+    await settle();
+    expect(world.seen).toMatchObject([{ kind: 'restart.done', acts: false }]);
   });
 
   it('is a start where nothing answers: a server that boots is not ended', async () => {

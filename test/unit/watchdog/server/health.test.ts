@@ -80,6 +80,13 @@ describe('a server that came back by itself', () => {
     expect(other.acts()).toEqual([]);
   });
 
+  test('is left alone where it came up in the place of the one that was to be restarted', () => {
+    const w = world().exits();
+    w.tell({ kind: 'restart.done', pid: 300, tookMs: 1, acts: false }).forget();
+    w.tell({ kind: 'restart.requested', reason: 'memory' });
+    expect(w.connected().lost().probeFails(9).advance(MINUTE).acts()).toEqual([]);
+  });
+
   test('keeps the process of a restart that began meanwhile', () => {
     const w = found(world().exits()).restartDone(200);
     expect(w.watchdog.server.pid).toBe(200);
