@@ -44,6 +44,10 @@ export abstract class ApiClient {
     this.url = this.transport.url;
   }
 
+  epoch(): number {
+    return this.clock.epoch();
+  }
+
   streamTarget(path: string): StreamTarget {
     return this.transport.streamTarget(path);
   }

@@ -104,6 +104,10 @@ export class Recognising<T extends ServerApi> implements ServerApi {
     return answer;
   }
 
+  epoch(): number {
+    return this.now.epoch();
+  }
+
   forgetVersion(): void {
     this.now.forgetVersion();
   }

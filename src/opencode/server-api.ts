@@ -151,6 +151,8 @@ export interface ServerApi {
   readonly url: string;
   /** Counts what could not be read in answers and events. */
   readonly parseStats: ParseStats;
+  /** The server's wall clock, ms since the epoch: times in its answers are by that clock. */
+  epoch(): number;
   /** Never rejects. */
   probe(signal?: AbortSignal, timeoutMs?: number): Promise<ProbeResult>;
   /** Forgets what was found out about the server: after a restart it may be another version. */

@@ -29,7 +29,7 @@ export const RECENT_SESSIONS = 200;
  * because one broken project must not hide the rest.
  */
 const MAX_ROUNDS = 3;
-/** The server's clock may be behind ours by this much. */
+/** How far the server's clock is behind ours may be misjudged by this much. */
 const LIST_MARGIN_MS = 60_000;
 /**
  * New directories that are read at a time. At the limit: the rest wait, but no more than are polled; any others are
@@ -62,7 +62,7 @@ export class Resync {
   #since: number | undefined;
   #findingOwn: Promise<void> | undefined;
   #listing: Promise<void> | undefined;
-  /** When (epoch ms) the sessions were last listed. A session that began to run since then was updated since then. */
+  /** When (epoch ms by our clock) the sessions were last listed. A session that began to run since then was updated since then. */
   #listedAt: number | undefined;
   /** New directories to read, in the order in which they were heard of. */
   readonly #newDirectories = new Set<string>();
@@ -93,7 +93,7 @@ export class Resync {
 
   /**
    * For a new server process: the next run attaches again, and lists the sessions that were updated recently, or since
-   * the old process was heard last (`since`, epoch ms): what is older does not run in the new one.
+   * the old process was heard last (`since`, epoch ms by our clock): what is older does not run in the new one.
    */
   forget(since?: number): void {
     this.#attached = false;
@@ -103,7 +103,7 @@ export class Resync {
 
   /**
    * Makes the next run attach again: it lists the sessions that were updated since we last heard the events of every
-   * directory (`since`, epoch ms). If it has to attach anyway, that goes further back.
+   * directory (`since`, epoch ms by our clock). If it has to attach anyway, that goes further back.
    */
   missed(since: number): void {
     if (this.#attached) this.forget(since);
@@ -235,9 +235,11 @@ export class Resync {
       if (signal.aborted) return;
       infos.listed(sessions, askedAt);
       this.#listedAt = startedAt;
-      const since = this.#since ?? 0;
+      // When a session was updated is said by the server's clock.
+      const epochNow = client.epoch();
+      const since = this.#since === undefined ? 0 : this.#since + epochNow - clock.epoch();
       const missed = sessions.filter(({ updated }) => (updated ?? since) >= since);
-      directories.attach(missed, clock.epoch());
+      directories.attach(missed, epochNow);
       this.#attached = true;
     } catch (error) {
       if (signal.aborted || !this.#notices.passes('list')) return;

@@ -27,9 +27,6 @@ export interface SessionInfosOptions {
 
 const DAY_MS = 24 * 60 * 60_000;
 
-/** The server's clock may be ahead of ours. */
-const age = (created: number, clock: Clock): number => Math.max(0, clock.epoch() - created);
-
 export class SessionInfos {
   readonly #options: SessionInfosOptions;
   /** Sessions whose information was emitted or came with an event. */
@@ -62,7 +59,7 @@ export class SessionInfos {
   listed(sessions: readonly SessionSummary[], askedAt: number): void {
     this.#listed.clear();
     this.#listedAt = askedAt;
-    const yesterday = this.#options.clock.epoch() - DAY_MS;
+    const yesterday = this.#options.client.epoch() - DAY_MS;
     // What a subagent has spent counts for its parent too, which must be known by then. The list has the newest first.
     for (const session of sessions.toSorted((a, b) => (a.created ?? 0) - (b.created ?? 0))) {
       this.#listed.set(session.id, session);
@@ -155,12 +152,12 @@ export class SessionInfos {
     session: SessionSummary,
     askedAt: number,
   ): void {
-    const { clock, emit } = this.#options;
+    const { client, clock, emit } = this.#options;
     this.told(sessionID);
     const { created } = session;
     const info = {
       ...infoOf(session),
-      ...(created !== undefined && { ageMs: age(created, clock) }),
+      ...(created !== undefined && { ageMs: Math.max(0, client.epoch() - created) }),
     };
     const place = directory ?? session.directory;
     emit({

@@ -7,11 +7,14 @@ import { ManualClock, settle } from '../support.js';
 
 it('is its title, parent, total and age with the time of asking, and nothing that a program stored', async () => {
   const clock = new ManualClock();
-  const created = clock.epoch() - 5_000;
+  // The server's clock is behind ours.
+  const epoch = () => clock.epoch() - 10 * 60_000;
+  const created = epoch() - 5_000;
   const spent = { costUsd: 1, tokens: 10 };
   const summary = { id: 'ses_1', title: 'T', parentID: 'ses_0', spent, created, updated: created };
   let answer = (_: object) => {};
   const client = {
+    epoch,
     session: () =>
       new Promise((resolve) => {
         answer = resolve;
@@ -37,7 +40,7 @@ it('is told of a list with each parent before its subagents, whose costs are its
   const clock = new ManualClock();
   const told: string[] = [];
   const infos = new SessionInfos({
-    client: {} as ServerApi,
+    client: { epoch: () => clock.epoch() } as ServerApi,
     clock,
     emit: (observation) => told.push('sessionID' in observation ? observation.sessionID : ''),
     notice: () => {},
