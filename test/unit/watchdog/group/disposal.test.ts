@@ -193,6 +193,21 @@ describe('healthy neighbours', () => {
     }
   });
 
+  test('that a dispose cut as a pause began are continued when it ends, like the wedged one', () => {
+    const recover = { afterRestart: 'continue', afterAbort: 'continue' } as const;
+    const w = world({ policy: { ...ON, recover, restart: { waitForHealthy: 0 } } }).prompt('good');
+    wedge(wedge(w), 'worse').tell({ kind: 'acts.paused' });
+    done(w);
+    const ids = ['bad', 'good', 'worse'];
+    for (const sessionID of ids) w.tell({ kind: 'continue.skipped', sessionID });
+    w.forget()
+      .advance(MINUTE)
+      .tell({ kind: 'acts.resumed' })
+      .advance(5 * SECOND);
+    const told = w.acts('continue').map(({ sessionID, count }) => `${sessionID} ${count}`);
+    expect(told.toSorted()).toEqual(ids.map((id) => `${id} 1`));
+  });
+
   test('that began in the very moment hold it back', () => {
     const w = wedge(world({ policy: ON }));
     w.tell({ kind: 'dispose.withdrawn', directory: '/p', seen: 'others' }).prompt('new');
