@@ -12,3 +12,8 @@ export function splitModelName(name: string): { provider: string; model: string 
   const slash = name.indexOf('/');
   return { provider: name.slice(0, Math.max(0, slash)), model: name.slice(slash + 1) };
 }
+
+/** Empty for a model without a known provider: all of those count as models of one provider. */
+export function providerOf(name = ''): string {
+  return splitModelName(name).provider;
+}

@@ -7,7 +7,7 @@
  * step closes the breaker, another failure makes it rest for twice as long.
  */
 
-import { splitModelName } from '../model-name.js';
+import { providerOf } from '../model-name.js';
 
 /** Providers with a breaker. At the limit: the one that failed longest ago is forgotten. */
 export const MAX_BREAKERS = 100;
@@ -85,8 +85,6 @@ export class Failover {
     return undefined;
   }
 }
-
-const providerOf = (model: string) => splitModelName(model).provider;
 
 function isOut({ models }: Breaker, model: string): boolean {
   return models.has(model) || models.size >= IS_PROVIDER;

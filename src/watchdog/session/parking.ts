@@ -6,6 +6,7 @@
  * go after `recover.maxPark`, and as soon as somebody uses its session: a session that somebody uses is never prompted.
  */
 import type { ParkedEnd, SessionFields } from '../decision.js';
+import { providerOf } from '../model-name.js';
 import type { ActObservation, Observation, ParkedRun } from '../observation.js';
 import type { SessionRegistry } from './registry.js';
 import type { Context } from './rule-context.js';
@@ -95,10 +96,10 @@ export class Parking {
     this.#trying.delete(session.id);
     this.#parked.set(session.id, parked);
     this.version += 1;
-    // What the provider says to one run holds for all.
-    this.#works.delete(providerOf(parked));
+    // A quota belongs to a provider: what it says to one run holds for all.
+    this.#works.delete(providerOf(parked.model));
     for (const other of this.#parked.values()) {
-      if (other.phase === 'waits' && providerOf(other) === providerOf(parked)) {
+      if (other.phase === 'waits' && providerOf(other.model) === providerOf(parked.model)) {
         other.until = Math.max(other.until, until);
       }
     }
@@ -198,7 +199,7 @@ export class Parking {
     const trial = this.#trying.get(sessionID);
     if (trial === undefined) return;
     this.#trying.delete(sessionID);
-    this.#works.add(providerOf(trial.parked));
+    this.#works.add(providerOf(trial.parked.model));
   }
 
   /** Its run is over, and its trial soon will be. If the run failed again, it is parked again first. */
@@ -212,7 +213,7 @@ export class Parking {
   /** An earlier prompt to go on must have been answered first: no session is prompted twice. */
   #mayContinue(parked: Parked, at: number): boolean {
     const isUnderWay = this.#registry.find(parked.sessionID)?.continuing === true;
-    return this.#context.canAct() && !isUnderWay && this.#mayTry(providerOf(parked), at);
+    return this.#context.canAct() && !isUnderWay && this.#mayTry(providerOf(parked.model), at);
   }
 
   #mayTry(provider: string, at: number): boolean {
@@ -224,7 +225,7 @@ export class Parking {
     }
     const trying = [...this.#trying.values()];
     const trials = [...asked, ...trying.map(({ parked }) => parked)].filter(
-      (each) => providerOf(each) === provider,
+      (each) => providerOf(each.model) === provider,
     );
     return trials.length < (this.#works.has(provider) ? MAX_AT_ONCE : FIRST);
   }
@@ -269,9 +270,4 @@ export class Parking {
       ...(parentID === undefined ? {} : { parentID }),
     };
   }
-}
-
-/** A quota belongs to a provider. Runs without a known model count as runs of one provider without a name. */
-function providerOf({ model = '' }: { model?: string }): string {
-  return model.slice(0, Math.max(0, model.indexOf('/')));
 }
