@@ -3,7 +3,7 @@
  * done leave this file.
  */
 import { createHash } from 'node:crypto';
-import type { FinishedStep } from '../watchdog/observation.js';
+import { type FinishedStep, TASK_TOOLS } from '../watchdog/observation.js';
 
 /**
  * Messages that are being written at once; each session has one. At the limit: the one that began first is forgotten.
@@ -20,10 +20,6 @@ export const FILE_TOOLS: ReadonlySet<string> = new Set([
   'patch',
   'apply_patch',
 ]);
-/**
- * opencode's tools for subagents, in 1.x and 2.x. The time that they take is their subagents' time (facts, section 7).
- */
-const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
 
 export interface ToolCall {
   tool: string;
@@ -59,6 +55,7 @@ export function finishedStep(
   // The calls of one step may end in any order. The fingerprint must not depend on it.
   const parts = calls.length > 0 ? calls.map((call) => call.hash).sort() : [...texts.values()];
   const isWhole = parts.length > 0 && calls.length < MAX_STEP_TOOLS;
+  // The time that a task takes is its subagent's.
   const ownTimes = calls.filter((call) => !TASK_TOOLS.has(call.tool)).map((call) => call.ms);
   const changes = calls.filter((call) => FILE_TOOLS.has(call.tool) && !call.failed);
   return {

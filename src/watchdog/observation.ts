@@ -24,6 +24,9 @@ export type SessionStatus =
       needsPerson?: boolean;
     };
 
+/** opencode's tools for subagents, in 1.x and 2.x (facts, section 7; opencode-2-facts, section 12). */
+export const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
+
 /** A tool call that is running. `startedAt` is the tool's own start, not when it was last heard of. */
 export interface RunningTool {
   callID: string;

@@ -4,6 +4,7 @@
  * Pure functions of the data in `state.ts`. Every rule of `docs/rules.md` that concerns one session is here.
  */
 import type { BudgetKind, BudgetUnit, Health, LoopKind, StuckReason } from '../decision.js';
+import { TASK_TOOLS } from '../observation.js';
 import type { Policy } from '../policy.js';
 import { isHopeless } from './hopeless.js';
 import { isLooping, nearestLoop } from './loops.js';
@@ -272,12 +273,6 @@ export function hasExcuse(run: Run): boolean {
 }
 
 /**
- * opencode's tools for subagents, in 1.x and 2.x (facts, section 7; opencode-2-facts, section 12). Not every version
- * names the subagent's session on the tool, or names it at once.
- */
-const TASK_TOOLS: ReadonlySet<string> = new Set(['task', 'subagent']);
-
-/**
  * The longest-running activity that explains the silence: a tool that does not delegate, the preparation of a first
  * prompt, a compaction or, without an event stream, an answer under way. Each is bounded by `stall.maxToolTime`. (A
  * tool that delegates is explained by its subagent.)
@@ -294,6 +289,7 @@ function slowestActivity(
   const considerOwn = (work: string, since: number) =>
     consider(work, since + context.unresponsiveMsSince(since));
   for (const tool of run.tools.values()) {
+    // Not every version names the subagent's session on the tool, or names it at once.
     const delegates =
       tool.childID !== undefined || (context.delegating && TASK_TOOLS.has(tool.tool));
     if (!delegates) consider(tool.tool, tool.startedAt);
