@@ -201,7 +201,6 @@ export const observationSchema = z.discriminatedUnion('kind', [
     agent: text.optional(),
     parks: z.boolean().optional(),
   }),
-  ofSession('session.prompt_taken', { messageID: id }),
   ofSession('tool.running', { tool }),
   ofSession('tool.ended', { callID: id }),
   ofSession('request.asked', { request }),

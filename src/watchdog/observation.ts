@@ -253,8 +253,6 @@ export type SessionObservation =
       agent?: string;
       parks?: boolean;
     })
-  /** A run has taken this prompt. The model will be asked. */
-  | (OfSession & { kind: 'session.prompt_taken'; messageID: string })
   | (OfSession & { kind: 'tool.running'; tool: RunningTool })
   | (OfSession & { kind: 'tool.ended'; callID: string })
   | (OfSession & { kind: 'request.asked'; request: PendingRequest })

@@ -160,10 +160,7 @@ export class V2EventReader implements EventReader {
           { kind: 'session.spoken_to', messageID: data.inboxID },
         ];
       case 'session.inbox.delivered':
-        // The next event comes only with the provider's first one (section 3.4).
-        return data.inboxID === undefined
-          ? [PROGRESS]
-          : [{ kind: 'session.prompt_taken', messageID: data.inboxID }, PROGRESS];
+        return [PROGRESS];
       case 'session.execution.started':
         return [...ended(known), RUNNING];
       case 'session.execution.succeeded':

@@ -10,7 +10,7 @@ import type { ContinueReason, StuckReason } from '../decision.js';
 import type { ActObservation } from '../observation.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason } from './rules.js';
-import { fieldsOf, type Run, type Session } from './state.js';
+import { fieldsOf, promptWaits, type Run, type Session } from './state.js';
 
 /** A program must not begin a run again that ended for one of these reasons. */
 const NOT_CONTINUED: ReadonlySet<StuckReason> = new Set(['ghost', 'waiting', 'run_time', 'budget']);
@@ -96,16 +96,11 @@ function parkForQuota(
  * Whether the run may be continued: not that of a subagent, a ghost or a quarantined session, and not one that waited
  * for a person, has new input, or that a person wants aborted too, while our own abort is under way.
  */
-function mayBeContinued(
-  context: Context,
-  { id, deleted, info, lastPrompt, abortAskedBy }: Session,
-  run: Run,
-  wasCut = false,
-): boolean {
+function mayBeContinued(context: Context, session: Session, run: Run, wasCut = false): boolean {
+  const { id, deleted, info, abortAskedBy } = session;
   if (context.isQuarantined(id) || abortAskedBy !== undefined) return false;
-  // One that parks is answered only together with the next prompt.
-  const promptWaits = !wasCut && lastPrompt?.taken === false && !lastPrompt.parks;
-  return !deleted && info.parentID === undefined && !promptWaits && run.requests.size === 0;
+  if (!wasCut && promptWaits(session)) return false;
+  return !deleted && info.parentID === undefined && run.requests.size === 0;
 }
 
 interface Way {

@@ -287,9 +287,6 @@ export class SessionWatch {
         session.lastAbort = undefined;
         session.lastFailure = undefined;
         break;
-      case 'session.prompt_taken':
-        if (session.lastPrompt?.messageID === o.messageID) session.lastPrompt.taken = true;
-        break;
       case 'session.asking_model':
         if (session.lastPrompt) session.lastPrompt.taken = true;
         if (run) this.#asksModel(session, run, o);

@@ -5,7 +5,7 @@ import type { ActObservation } from '../observation.js';
 import { continueAfterAbort } from './recovery.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason } from './rules.js';
-import { type Aborting, fieldsOf, type Session } from './state.js';
+import { type Aborting, fieldsOf, promptWaits, type Session } from './state.js';
 
 export type AbortEnd = Extract<ActObservation, { kind: `abort.${string}` }>;
 type AbortAct = Extract<Act, { act: 'abort' }>;
@@ -49,8 +49,8 @@ export function abortWorked(
   // The end of an abort may be known late. By then somebody may have used the session again.
   const isUsed = followed === true || (lastPrompt !== undefined && lastPrompt.at > since);
   // A prompt that waited behind the run comes next. A run that follows belongs to that prompt.
-  const promptWaits = lastPrompt?.taken === false;
-  session.lastAbort = isUsed || promptWaits ? undefined : { at, reason: aborting.reason, tries };
+  session.lastAbort =
+    isUsed || promptWaits(session) ? undefined : { at, reason: aborting.reason, tries };
   if (isRetryReason(aborting.reason)) context.outages.endedBadly(session.id, run, at);
   if (!isUsed) continueAfterAbort(context, session, run, aborting.reason, at);
 }

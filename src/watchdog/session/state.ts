@@ -186,10 +186,7 @@ export interface Session {
   abortAskedBy: AskedBy | undefined;
   /** Our last abort that ended a run, if nobody has prompted since. If that run comes back, the abort was lost. */
   lastAbort: { at: number; reason: StuckReason; tries: number } | undefined;
-  /**
-   * `taken`: the model was asked after it, or a run was said to have taken it. A prompt that is not taken may wait behind
-   * the run under way.
-   */
+  /** `taken`: the model was asked after it. A prompt that is not taken may wait behind the run under way. */
   lastPrompt:
     | {
         messageID: string;
@@ -260,6 +257,14 @@ export function newSession(id: string, at: number): Session {
     continues: 0,
     lastFailure: undefined,
   };
+}
+
+/**
+ * Whether a prompt waits that will be answered when the run under way is over. One that parks is answered only together
+ * with the next prompt.
+ */
+export function promptWaits({ lastPrompt }: Session): boolean {
+  return lastPrompt?.taken === false && !lastPrompt.parks;
 }
 
 export function newRun(at: number, directory: string | undefined): Run {

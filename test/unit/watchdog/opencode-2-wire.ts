@@ -34,8 +34,6 @@ type Said = readonly [type: string, data?: Data][];
 interface Talk {
   executing: boolean;
   delivered: boolean;
-  /** The newest prompt. */
-  promptID: string;
   /** The answer that is being written or awaited. */
   messageID: string;
   /** Its `step.started` is still to come: it comes with the provider's first event (section 3.4). */
@@ -122,7 +120,6 @@ export class Opencode2Wire {
         return [['session.created', { location: { directory }, projectID: 'p', parentID }]];
       }
       case 'session.prompted': {
-        talk.promptID = o.messageID;
         const item = { type: 'user', payload: { text: 'x' }, delivery: 'steer' };
         return [['session.inbox.enqueued', { inboxID: o.messageID, item }]];
       }
@@ -133,7 +130,7 @@ export class Opencode2Wire {
         if (talk.delivered) return [];
         talk.delivered = true;
         session.preparing = true;
-        return [['session.inbox.delivered', { inboxID: talk.promptID }]];
+        return [['session.inbox.delivered', { inboxID: `${o.messageID}_of` }]];
       }
       case 'session.progress': {
         talk.hasText = true;
@@ -275,7 +272,6 @@ export class Opencode2Wire {
     const talk: Talk = {
       executing: false,
       delivered: false,
-      promptID: 'none',
       messageID: 'none',
       held: false,
       calls: 0,

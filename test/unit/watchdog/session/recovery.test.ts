@@ -180,13 +180,10 @@ describe('after a restart', () => {
 describe('on OpenCode 2', () => {
   const prompted = (w: World, messageID: string) =>
     w.tell({ kind: 'session.prompted', sessionID: 's', messageID, parks: true });
-  const taken = (w: World, messageID: string) =>
-    w.tell({ kind: 'session.prompt_taken', sessionID: 's', messageID });
 
-  test('a run whose provider never sent anything goes on: its prompt waits no more', () => {
+  test('a run whose provider never sent anything goes on, as its prompt does not wait', () => {
     const w = prompted(world({ policy: on() }), 'u1').status('s', 'busy');
-    taken(w, 'u1')
-      .text()
+    w.text()
       .advance(10 * MINUTE)
       .inspected('s');
     expect(w.stuck()).toEqual(['silence']);
@@ -195,13 +192,17 @@ describe('on OpenCode 2', () => {
   });
 
   test('a prompt that was never delivered is answered with the one that tells the session to go on', () => {
-    const w = taken(prompted(world({ policy: on() }), 'u1').status('s', 'busy'), 'u1').asks();
+    const w = prompted(world({ policy: on() }), 'u1')
+      .status('s', 'busy')
+      .asks();
     prompted(w, 'steer').fails('s', 5).status('s', 'idle').abortDone();
     expect(continues(w)).toHaveLength(1);
   });
 
   test('a prompt that a client sent once the run was being aborted is left to that client', () => {
-    const w = taken(prompted(world({ policy: on() }), 'u1').status('s', 'busy'), 'u1').asks();
+    const w = prompted(world({ policy: on() }), 'u1')
+      .status('s', 'busy')
+      .asks();
     prompted(w.fails('s', 5).advance(10), 'next').status('s', 'idle').abortDone();
     expect(continues(w)).toEqual([]);
   });
