@@ -847,6 +847,21 @@ describe('what cannot be ended', () => {
     );
   });
 
+  it.each([true, false])(
+    'because nobody heard its id is told (interrupted: %s)',
+    async (isInterrupted) => {
+      const { server, driver, notices } = await start();
+      server.fault('POST /session', { answerLost: true, delayMs: 100 });
+      const stop = new AbortController();
+      const result = failure(driver.prompt({ prompt: 'hello', signal: stop.signal }));
+      await waitFor(() => server.count('POST /session') === 1, { what: 'the creation' });
+      if (isInterrupted) stop.abort();
+      expect((await result).kind).toBe(isInterrupted ? 'aborted' : 'unreachable');
+      await driver.close();
+      expect(notices).toEqual(['a session that was being created may be left on the server']);
+    },
+  );
+
   it('because the delete fails is told, and does not cost the reply', async () => {
     const { server, driver, notices, prompted } = await start();
     server.fault(DELETE, { status: 500 });

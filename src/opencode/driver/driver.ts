@@ -70,6 +70,7 @@ const UNAWAITED_MS = 1_000;
  */
 const UP_FOR_MS = 30_000;
 const DEFAULT_LIST = 100;
+const MAY_BE_LEFT = 'a session that was being created may be left on the server';
 /**
  * Prompts whose time is remembered. It matters for a second after each prompt. At the limit: the oldest is forgotten.
  */
@@ -123,7 +124,10 @@ export class OpencodeDriver {
     const removals = Promise.all(this.#removals);
     await within(this.#clock, { ms: REMOVALS_MS, signal: undefined }, ({ signal }) =>
       orAborted(removals, signal),
-    ).catch(() => this.#notice({}, 'a session that was being created may be left on the server'));
+    ).catch(() => {
+      this.#removals.clear();
+      this.#notice({}, MAY_BE_LEFT);
+    });
     await this.#events.close();
     await this.#client.close();
   }
@@ -165,6 +169,7 @@ export class OpencodeDriver {
         return made;
       } catch (error) {
         if (signal?.aborted) this.#removeUnwanted(making);
+        else if (mayHaveArrived(error)) this.#notice({}, MAY_BE_LEFT);
         throw error;
       }
     });
@@ -175,10 +180,12 @@ export class OpencodeDriver {
     const removal = making
       .then((session) => this.#remove(session, false))
       .catch((error: unknown) => {
+        // `close` waited long enough, and has said so.
+        if (!this.#removals.has(removal)) return;
         const { details, message } = asDriverError(error);
-        // Without an id it was never made.
         const { sessionID } = details;
         if (sessionID) this.#notice({}, `the session ${sessionID} is left behind: ${message}`);
+        else if (mayHaveArrived(error)) this.#notice({}, MAY_BE_LEFT);
       })
       .finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
