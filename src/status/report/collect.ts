@@ -98,10 +98,8 @@ class Collector {
   readonly #asked: Report['asked'] = [];
   /** By session and request, or by what is wrong with the server. */
   readonly #waiting = new Map<string, Waiting>();
-  /** Open when their daemon ended. The next one started within the report's time, so they may have lasted into it. */
+  /** Open when their daemon ended. None started before the report's time, so they may have lasted into it. */
   readonly #unwatched = new Set<Incident | Outage>();
-  /** Time of the line before, epoch ms. */
-  #lastTime: number | undefined;
   /** Times in which the daemon did not run, by their end. */
   readonly #gaps: { time: number; ms: number }[] = [];
   readonly #unwatchedTimes = new UnwatchedTimes();
@@ -124,7 +122,6 @@ class Collector {
     this.#takeMode(line, counts);
     this.#unwatchedTimes.take(line);
     if (event === 'daemon.gap') this.#gaps.push({ time, ms: number(fields.gapMs) ?? 0 });
-    this.#lastTime = time;
     this.#incidents.take(recordOf(line));
     this.#takeWaiting(line);
     this.#takeOutage(line);
@@ -178,8 +175,8 @@ class Collector {
   }
 
   report(from: number, until: number): Report {
-    const unwatched = this.#unwatchedTimes.within(from, until);
-    if (unwatched.at(-1)?.until === iso(until)) this.#lastRestart({ endUnseen: true });
+    const watchEndedAt = this.#unwatchedTimes.endedAt(until);
+    if (watchEndedAt !== undefined) this.#watchEnded(watchEndedAt, true);
     const isIn = (each: Incident | Outage) =>
       endsSince(from, each.endedAt) || this.#unwatched.has(each);
     const incidents = this.#incidents.list.filter(isIn).map((incident) => ({
@@ -194,7 +191,7 @@ class Collector {
       servers: [...this.#servers],
       lines: this.#lines,
       starts: this.#starts,
-      unwatched,
+      unwatched: this.#unwatchedTimes.within(from, until),
       dryRun: this.#modes.size === 2 ? 'partly' : this.#modes.has(true),
       runs: this.#runs,
       incidents,
@@ -208,15 +205,19 @@ class Collector {
 
   #started({ time }: LogLine, counts: boolean): void {
     if (counts) this.#starts += 1;
+    // What was open may have ended right after the last line of the daemon before.
+    this.#watchEnded(this.#unwatchedTimes.lastTime ?? time, counts);
+    // The new daemon logs again what still waits, except the quarantines, which it remembers.
+    this.#forget('');
+  }
+
+  /** Ends what is open: its daemon is gone, and nobody knows how it went on. */
+  #watchEnded(lastSeen: number, counts: boolean): void {
     const open = [...this.#incidents.list, ...this.#outages].filter((each) => !each.endedAt);
     if (counts) for (const each of open) this.#unwatched.add(each);
-    // What was open may have ended right after the last line of the daemon before.
-    const lastSeen = this.#lastTime ?? time;
     this.#lastRestart({ endUnseen: true });
     this.#incidents.endUnwatched(lastSeen);
     for (const outage of this.#outages) outage.endedAt ??= iso(lastSeen);
-    // The new daemon logs again what still waits, except the quarantines, which it remembers.
-    this.#forget('');
   }
 
   /** The history leaves the configuration out of `daemon.started`: there, the acts alone say what the daemon was. */

@@ -50,6 +50,18 @@ export class UnwatchedTimes {
     this.#last = line;
   }
 
+  /** Of the last line that a daemon at work wrote, epoch ms. */
+  get lastTime(): number | undefined {
+    return this.#last?.time;
+  }
+
+  /** When the watch ended, epoch ms; undefined if somebody watches still at `until`, or nobody ever did. */
+  endedAt(until: number): number | undefined {
+    const last = this.#last;
+    if (last === undefined) return undefined;
+    return isStop(last) || this.#isSilent(last, until) ? last.time : undefined;
+  }
+
   /** Oldest first. Nothing may be taken afterwards. */
   within(from: number, until: number): Unwatched[] {
     if (this.#last !== undefined) this.#silence(this.#last, until, 'no_line');
@@ -67,11 +79,17 @@ export class UnwatchedTimes {
       }));
   }
 
-  #silence({ event, time }: LogLine, until: number, because: Unwatched['because']): void {
-    const isStopped = event === 'daemon.stopped';
-    // A daemon that lived may have logged nothing for so long.
-    const usual = isStopped ? 0 : 2 * this.#summaryEveryMs;
-    if (until - time > usual)
-      this.#times.push({ from: time, until, because: isStopped ? 'stopped' : because });
+  #silence(last: LogLine, until: number, because: Unwatched['because']): void {
+    if (this.#isSilent(last, until))
+      this.#times.push({ from: last.time, until, because: isStop(last) ? 'stopped' : because });
   }
+
+  /** A daemon that lived may have logged nothing for so long. */
+  #isSilent(last: LogLine, until: number): boolean {
+    return until - last.time > (isStop(last) ? 0 : 2 * this.#summaryEveryMs);
+  }
+}
+
+function isStop({ event }: LogLine): boolean {
+  return event === 'daemon.stopped';
 }

@@ -262,6 +262,75 @@ describe('the report of a night', () => {
     expect(textReport(found, 160)).toContain('unresponsive, its end was not seen; cut');
   });
 
+  describe('of which nobody watched the end', () => {
+    const HOUR = 3_600_000;
+    const line = (minute: number, event: string, fields: object = {}) =>
+      JSON.stringify({
+        level: 'warn',
+        time: new Date(START + minute * 60_000),
+        event,
+        msg: '',
+        ...fields,
+      });
+    const openEnds = [
+      line(0, 'session.stuck', { ...build, reason: 'attempts', limit: 5, value: 5 }),
+      line(1, 'provider.outage', { provider: 'openai', model: 'gpt-5', sessions: 3 }),
+      line(2, 'server.restarting', { reason: 'pileup', interrupted: [build.sessionID] }),
+      line(3, 'health.summary'),
+    ];
+    const atEnd = (lines: string[], until: number, from = START) => {
+      const { incidents, outages, restarts } = collect(parsed(lines), from, until);
+      return {
+        incidents: incidents.map(({ outcome, endedAt }) => [outcome, endedAt]),
+        outages: outages.map(({ endedAt }) => endedAt),
+        restarts: restarts.map(({ endUnseen }) => endUnseen),
+      };
+    };
+    const unseen = (minute: number) => {
+      const end = new Date(START + minute * 60_000).toISOString();
+      const incident = ['unwatched', end];
+      return { incidents: [incident, incident], outages: [end], restarts: [true] };
+    };
+    const stopped = [...openEnds, line(4, 'daemon.stopped')];
+
+    it('nothing stays open for ever: what was open ended with the watch', () => {
+      expect(atEnd(openEnds, START + HOUR)).toEqual(unseen(3));
+      expect(atEnd(stopped, START + HOUR)).toEqual(unseen(4));
+      expect(textReport(collect(parsed(stopped), START, START + HOUR), 160)).not.toMatch(
+        /OPEN|not over|not back yet/,
+      );
+    });
+
+    it('the next daemon’s first words are not of the watch before it', () => {
+      const next = [line(59, 'server.notice'), line(60, 'daemon.started')];
+      expect(atEnd([...openEnds, ...next], START + HOUR)).toEqual(unseen(3));
+    });
+
+    it('nor in a file whose last line is the end of the daemon', () => {
+      expect(atEnd(stopped, START + 4 * 60_000)).toEqual(unseen(4));
+    });
+
+    it('also what began before the report’s time is in it: it may have lasted into it', () => {
+      const { incidents, outages } = unseen(4);
+      const late = atEnd(stopped, START + 2 * HOUR, START + HOUR);
+      expect(late).toEqual({ incidents, outages, restarts: [] });
+    });
+
+    it('but what a daemon that lives watches is open', () => {
+      const open = {
+        incidents: [
+          [undefined, undefined],
+          [undefined, undefined],
+        ],
+        outages: [undefined],
+        restarts: [undefined],
+      };
+      expect(atEnd(openEnds, START + 4 * 60_000)).toEqual(open);
+      const slept = line(60, 'daemon.gap', { gapMs: 50 * 60_000 });
+      expect(atEnd([...openEnds, slept], START + HOUR)).toEqual(open);
+    });
+  });
+
   it('of a time of which nothing is known, it says so', () => {
     expect(textReport(reported([]), 120)).toContain('Nothing is known of that time');
   });
