@@ -62,6 +62,8 @@ export interface Report {
   starts: number;
   /** What happened in these times is not in the report. */
   unwatched: Unwatched[];
+  /** When the watch ended, maybe before `from`. Undefined: somebody watched to the end. */
+  watchEndedAt?: string;
   /** The daemon did nothing, or nothing for a part of the time: the report says what it would have done. */
   dryRun: boolean | 'partly';
   runs: RunEnd[];
@@ -192,6 +194,7 @@ class Collector {
       lines: this.#lines,
       starts: this.#starts,
       unwatched: this.#unwatchedTimes.within(from, until),
+      ...(watchEndedAt !== undefined && { watchEndedAt: iso(watchEndedAt) }),
       dryRun: this.#modes.size === 2 ? 'partly' : this.#modes.has(true),
       runs: this.#runs,
       incidents,

@@ -47,7 +47,13 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
     const names = cut.length === 0 ? 'cut nothing' : `cut ${cut.map(nameOf).join(', ')}${rest}`;
     return `${when(at)}  ${reason}, ${end}; ${names}${detail === undefined ? '' : ` (${detail})`}`;
   });
+  const unwatched = clean.lines === 0 ? [] : clean.unwatched.toReversed();
   const parts = [
+    part(
+      `Not watched, as far as the log tells: ${unwatched.length}`,
+      unwatched.map((each) => unwatchedRow(each, clean, when)),
+      unwatched.length > 0,
+    ),
     part(
       `Waiting for a person ${endOf(clean, when)}: ${waiting.length}`,
       waiting.map(
@@ -80,7 +86,7 @@ export function partsOf(report: Report): { head: string[]; parts: Part[] } {
       asked.length > 0,
     ),
   ];
-  return { head: headOf(clean, when), parts: parts.filter((each) => each !== undefined) };
+  return { head: headOf(clean), parts: parts.filter((each) => each !== undefined) };
 }
 
 export function textReport(report: Report, columns: number): string {
@@ -102,14 +108,12 @@ export function nameOf({ id, title, project }: SessionName): string {
   return project === undefined ? words : `${project} · ${words}`;
 }
 
-function headOf(report: Report, when: Clock): string[] {
-  const { from, until, servers, starts, dryRun, lines, unwatched } = report;
+function headOf({ from, until, servers, starts, dryRun, lines }: Report): string[] {
   const length = time(Date.parse(until) - Date.parse(from));
   const where = servers.length === 0 ? '' : ` at ${servers.join(', ')}`;
   const restarted = starts > 1 ? `; the daemon started ${starts} times` : '';
   return [
     `${dateOf(from)} ${hourOf(from)} to ${dateOf(until)} ${hourOf(until)} (${length})${where}${restarted}`,
-    ...(lines > 0 && unwatched.length > 0 ? [unwatchedLine(report, when)] : []),
     ...(lines === 0 ? ['Nothing is known of that time: did the daemon run?'] : []),
     ...(dryRun === true ? ['A dry run: of the acts below, nothing was done.'] : []),
     ...(dryRun === 'partly'
@@ -125,24 +129,19 @@ const UNWATCHED: Readonly<Record<Unwatched['because'], string>> = {
   no_line: 'no line of the log',
 };
 
-function unwatchedLine({ unwatched, from, until }: Report, when: Clock): string {
-  const times = unwatched.slice(-ROWS).map((time) => {
-    const words =
-      time.from === from
-        ? `until ${when(time.until)}`
-        : time.until === until
-          ? `since ${when(time.from)}`
-          : `${when(time.from)} to ${when(time.until)}`;
-    return `${words} (${UNWATCHED[time.because]})`;
-  });
-  const more = unwatched.length - times.length;
-  return `Not watched, as far as the log tells: ${more > 0 ? `${more} more, ` : ''}${times.join(', ')}`;
+function unwatchedRow(time: Unwatched, { from, until }: Report, when: Clock): string {
+  const words =
+    time.from === from
+      ? `until ${when(time.until)}`
+      : time.until === until
+        ? `since ${when(time.from)}`
+        : `${when(time.from)} to ${when(time.until)}`;
+  return `${words} (${UNWATCHED[time.because]})`;
 }
 
 /** What is known of the end of the report's time is of the moment when the watch ended. */
-function endOf({ unwatched, until }: Report, when: Clock): string {
-  const last = unwatched.at(-1);
-  return last?.until === until ? `at ${when(last.from)}` : 'now';
+function endOf({ watchEndedAt }: Report, when: Clock): string {
+  return watchEndedAt === undefined ? 'now' : `at ${when(watchEndedAt)}`;
 }
 
 function runsTitle(runs: readonly RunEnd[]): string {
@@ -227,10 +226,11 @@ function part(title: string, rows: string[], isShown = true): Part | undefined {
 
 type Clock = (iso: string) => string;
 
-/** Shows the day beside the time if the report covers more than one day. */
+/** Shows the day beside the time if the report covers more than one day, or the time is of a day before. */
 function clockOf({ from, until }: Report): Clock {
   const isOneDay = dateOf(from) === dateOf(until);
-  return (iso) => (isOneDay ? hourOf(iso) : `${dateOf(iso)} ${hourOf(iso)}`);
+  return (iso) =>
+    isOneDay && dateOf(iso) === dateOf(from) ? hourOf(iso) : `${dateOf(iso)} ${hourOf(iso)}`;
 }
 
 /** The local date, for a person to compare with their own day: `Nov 28`. */

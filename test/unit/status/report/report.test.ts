@@ -204,6 +204,7 @@ describe('the report of a night', () => {
       Array.from({ length: Math.round((until - from) * 60) }, (_, n) =>
         line(from + n / 60, 'health.summary'),
       );
+    const hourOf = (time: number) => new Date(time).toTimeString().slice(0, 5);
     const unwatched = (lines: string[], from = 0, until = 10) =>
       collect(parsed(lines), at(from), at(until)).unwatched.map((time) => [
         (Date.parse(time.from) - START) / 3_600_000,
@@ -227,9 +228,44 @@ describe('the report of a night', () => {
       expect(unwatched(killed)).toEqual([[2, 10, 'no_line']]);
       expect(unwatched([...killed, line(2.5, 'daemon.stopped')])).toEqual([[2.5, 10, 'stopped']]);
       const text = textReport(collect(parsed(killed), at(0), at(10)), 160);
-      const hour = new Date(at(2)).toTimeString().slice(0, 5);
+      const hour = hourOf(at(2));
       expect(text).toMatch(
-        new RegExp(`tells: since [^,]*${hour} \\(no line of the log\\)\n.* at .*${hour}: 1`),
+        new RegExp(
+          `tells: 1\n  since .*${hour} \\(no line of the log\\)\n.* person at .*${hour}: 1\n`,
+        ),
+      );
+    });
+
+    it('also if that was before the report’s time', () => {
+      const waits = line(2, 'session.waiting', { ...ask, on: 'question', requestID: 'que_1' });
+      const lines = [...minutes(0, 2), waits, line(2.5, 'daemon.stopped')];
+      const late = collect(parsed([...lines, line(8, 'server.notice')]), at(7), at(10));
+      expect(late.watchEndedAt).toBe(new Date(at(2.5)).toISOString());
+      expect(textReport(late, 160)).toMatch(new RegExp(` person at .*${hourOf(at(2.5))}: 1\n`));
+      // A day before that of the report is named.
+      const nextDay = collect(parsed([...lines, line(40, 'server.notice')]), at(40), at(41));
+      expect(textReport(nextDay, 160)).toMatch(/ person at Nov 2[89] \d\d:\d\d: 1\n/);
+    });
+
+    it('newest first, each time in its own row, which no terminal cuts', () => {
+      const slept = [3, 5, 7].map((hour) => line(hour, 'daemon.gap', { gapMs: 3_600_000 }));
+      const [a, b, c] = slept as [string, string, string];
+      const lines = [
+        ...minutes(0, 2),
+        a,
+        ...minutes(3, 4),
+        b,
+        ...minutes(5, 6),
+        c,
+        ...minutes(7, 10),
+      ];
+      const text = textReport(collect(parsed(lines), at(0), at(10)), 80);
+      expect(text).toContain('\nNot watched, as far as the log tells: 3\n');
+      const rows = text.split('\n').filter((row) => row.endsWith(' (it did not run: asleep?)'));
+      const hours = rows.map((row) => row.match(/\d\d:\d\d/g));
+      expect(hours).toEqual([6, 4, 2].map((from) => [hourOf(at(from)), hourOf(at(from + 1))]));
+      expect(textReport(collect(parsed(minutes(0, 10)), at(0), at(10)), 80)).not.toContain(
+        'watched',
       );
     });
 
