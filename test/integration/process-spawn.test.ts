@@ -250,6 +250,7 @@ describe('an opencode with its terminal face that took the port', () => {
     const error = await failure(control.start(habitat.signal));
     expect(error.message).toContain('only the person in front of it');
     expect(isAlive(pid)).toBe(true);
+    expect(habitat.notices.join()).not.toMatch(/replaced|ended/);
     await control.dispose('stop');
   });
 

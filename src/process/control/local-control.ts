@@ -140,8 +140,10 @@ export abstract class LocalControl implements ServerControl {
         const { version } = health;
         return { pid, tookMs: clock.now() - began, ...(version !== undefined && { version }) };
       }
-      this.notice('warn', `it did not get healthy within ${startTimeoutMs} ms and is replaced`);
       await this.local.end(signal);
+      // Only now: a person's opencode, and what takes no signal of ours, is not ended.
+      const late = `it did not get healthy within ${startTimeoutMs} ms and was ended`;
+      this.notice('warn', `${late}: another is started`);
     } else {
       // An earlier daemon may have died while its server booted: a second one would only lose the race for the port.
       const booting = await this.local.booting();
