@@ -123,6 +123,7 @@ export class NotifyCommand implements Notifier {
         timeoutMs,
         stopGraceMs: STOP_GRACE_MS,
         cwd: process.cwd(),
+        cwdAdvice: 'start the watchdog in one that can',
         env: commandEnvironment(env),
         signal: this.#stopping.signal,
         input: `${JSON.stringify({ ...about, ...eventJson(record) })}\n`,

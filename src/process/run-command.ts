@@ -21,6 +21,8 @@ export interface RunOptions {
   timeoutMs: number;
   stopGraceMs: number;
   cwd: string;
+  /** What the user can do where `cwd` cannot be used. */
+  cwdAdvice: string;
   env: NodeJS.ProcessEnv;
   /** As root: the user to run it as. */
   runAs?: Pick<ServerUser, 'uid' | 'gid'>;
@@ -45,7 +47,9 @@ export async function runCommand(
   const [program = '', ...args] = argv;
   const lastLines: string[] = [];
   const unusable = whyNoDirectory(options.cwd);
-  if (unusable !== undefined) return { kind: 'not-started', why: unusable, lastLines };
+  if (unusable !== undefined) {
+    return { kind: 'not-started', why: `${unusable}: ${options.cwdAdvice}`, lastLines };
+  }
   let shown = 0;
   const child = spawn(program, args, {
     cwd: options.cwd,

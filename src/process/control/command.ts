@@ -5,6 +5,7 @@ import { scrubCommand } from '../identity/describe.js';
 import { environmentOf, type ServerUser } from '../identity/user.js';
 import { type CommandResult, runCommand } from '../run-command.js';
 import { awaitHealth } from '../server/await-health.js';
+import { SET_DIRECTORY } from '../server/launch.js';
 import type { LocalOptions } from '../server/local-server.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
 import { attached } from './attached.js';
@@ -89,6 +90,7 @@ export class CommandControl extends LocalControl {
       table: this.local.table,
       timeoutMs: commandTimeoutMs,
       cwd: this.#options.directory,
+      cwdAdvice: SET_DIRECTORY,
       signal,
       onLine: (line) => deps.onNotice('info', `${command[0]}: ${line}`, { line }),
     });

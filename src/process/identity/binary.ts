@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { delimiter, resolve } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { whyNoDirectory } from '../server/launch.js';
+import { SET_DIRECTORY, whyNoDirectory } from '../server/launch.js';
 
 /** A cold start of the binary on a busy machine takes seconds (facts, section 1). */
 const VERSION_TIMEOUT_MS = 30_000;
@@ -31,7 +31,11 @@ export async function checkBinary(
   if (path === undefined) return { found: false, error: notFound(program) };
   const unusable = whyNoDirectory(cwd);
   if (unusable !== undefined) {
-    return { found: true, path, error: `"${path}" cannot be started: ${unusable}` };
+    return {
+      found: true,
+      path,
+      error: `"${path}" cannot be started: ${unusable}: ${SET_DIRECTORY}`,
+    };
   }
   return new Promise((done) => {
     execFile(path, ['--version'], { env, cwd, timeout: timeoutMs }, (error, stdout) => {

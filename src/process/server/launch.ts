@@ -48,7 +48,9 @@ export async function launch(spec: LaunchSpec, options: LaunchOptions): Promise<
   if (!program) throw new ControlError('server.command is empty', { serverAlive: false });
   const unusable = whyNoDirectory(spec.cwd);
   if (unusable !== undefined) {
-    throw new ControlError(`cannot start opencode: ${unusable}`, { serverAlive: false });
+    throw new ControlError(`cannot start opencode: ${unusable}: ${SET_DIRECTORY}`, {
+      serverAlive: false,
+    });
   }
   const files = outputFiles(options);
   const marker = randomUUID();
@@ -113,8 +115,11 @@ function endOf(child: ChildProcess): AbortSignal {
   return ended.signal;
 }
 
+/** The remedy where `server.directory` cannot be used. */
+export const SET_DIRECTORY = 'set server.directory to one that can';
+
 /**
- * Why nothing can be started in `server.directory`; undefined if something can. To be asked before a spawn: spawn(2) also
+ * Why nothing can be started in a directory; undefined if something can. To be asked before a spawn: spawn(2) also
  * gives ENOENT for a missing directory, and Node then blames the command.
  */
 export function whyNoDirectory(path: string): string | undefined {
@@ -125,7 +130,7 @@ export function whyNoDirectory(path: string): string | undefined {
   } catch (error) {
     why = fileProblem(error) ?? String(error);
   }
-  return `its working directory ${path} cannot be used (${why}): set server.directory to one that can`;
+  return `its working directory ${path} cannot be used (${why})`;
 }
 
 function spawnError(program: string, error: NodeJS.ErrnoException): ControlError {

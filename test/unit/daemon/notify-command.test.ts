@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { MAX_QUEUED, NotifyCommand } from '../../../src/daemon/notify-command.js';
 import { SystemClock } from '../../../src/lib/clock.js';
 import type { TelemetryRecord } from '../../../src/telemetry/logger.js';
@@ -120,4 +120,13 @@ it('more events than it can be told of are counted', async () => {
     tries: 0,
     error: `more than ${MAX_QUEUED} events waited`,
   });
+});
+
+it('says what to do where the directory of the daemon was removed', async () => {
+  const gone = join(folder, 'gone');
+  const cwd = vi.spyOn(process, 'cwd').mockReturnValue(gone);
+  ends.push(() => cwd.mockRestore());
+  expect(await notifier('true').test(stuck('First'))).toBe(
+    `it cannot be started: its working directory ${gone} cannot be used (it does not exist): start the watchdog in one that can`,
+  );
 });

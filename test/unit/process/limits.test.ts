@@ -40,6 +40,7 @@ test('of a command that talks without end the first lines are shown and the last
     timeoutMs: 30_000,
     stopGraceMs: 1_000,
     cwd: tmpdir(),
+    cwdAdvice: '',
     env: process.env,
     signal: new AbortController().signal,
     onLine: (line) => shown.push(line),
