@@ -251,7 +251,8 @@ function reload(
   try {
     const next = loadAgain(options);
     refuseUnknownEvents(next);
-    serverUser(next);
+    // A directory service may take its time, and the daemon waits for it.
+    if (next.config.server.user !== config.server.user) serverUser(next);
     const result = applyLive(config, next.config);
     telemetry.setLevel(config.log.level);
     telemetry.emit('config.reloaded', result);

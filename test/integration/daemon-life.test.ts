@@ -1,10 +1,11 @@
 /** The daemon's own life: what it logs about each session's health over time, how it reloads, and how it stops. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { startDaemon } from '../support/daemon.js';
+import { isRoot, needsRoot } from '../support/other-user.js';
 import { waitFor } from '../support/wait.js';
 import { aborts, fake, OWN, retry, start, TestRun, watch } from './daemon-support.js';
 
@@ -91,6 +92,32 @@ describe('the health lines', () => {
 });
 
 describe('told to reload', () => {
+  it.skipIf(!isRoot)(`looks up the same user no second time${needsRoot}`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'watchdog-reload-'));
+    const file = join(folder, 'config.yaml');
+    const asked = join(folder, 'asked');
+    const server = { url: (await fake()).url, control: 'observe', user: 'directory-user' };
+    const write = (maxAttempts: number) =>
+      writeFile(file, stringify({ status: { listen: 'off' }, retry: { maxAttempts }, server }));
+    await write(7);
+    const answer = 'directory-user:x:4242:4242::/none:/bin/sh';
+    const getent = `#!/bin/sh\necho asked >>${asked}\necho ${answer}\n`;
+    await writeFile(join(folder, 'getent'), getent, { mode: 0o755 });
+    const env = { PATH: `${folder}:${process.env.PATH}`, HOME: folder, XDG_RUNTIME_DIR: folder };
+    const daemon = await startDaemon({ config: {}, env, args: ['--config', file] });
+    try {
+      await daemon.saw('server.healthy');
+      const before = await readFile(asked, 'utf8');
+      await write(8);
+      daemon.child.kill('SIGHUP');
+      await daemon.saw('config.reloaded');
+      expect(await readFile(asked, 'utf8')).toBe(before);
+    } finally {
+      await daemon.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   it.each([
     [
       'an event that does not exist',

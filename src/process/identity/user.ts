@@ -14,7 +14,7 @@ export interface ServerUser {
   shell: string;
 }
 
-/** A directory service may be slow. It is asked once, at the start. */
+/** A directory service may be slow. It is asked at the start, and at a reload with another `server.user`. */
 const LOOKUP_TIMEOUT_MS = 10_000;
 
 /** Finds a user by name or uid; undefined if the system knows no such user. */
