@@ -52,7 +52,7 @@ export const directoryEvents: CatalogueOf<DirectoryEvent> = {
   },
   'directory.dispose_failed': {
     level: 'error',
-    when: 'the dispose did not end the wedged sessions; a restart of the server is the next step',
+    when: 'the dispose did not end the wedged sessions, or was not sent because the directory of another run could not be read; a restart of the server is the next step',
     fields: { reason: REASON, directory: DIRECTORY, error: 'what went wrong' },
     message: (f) => `The dispose of ${named(f.directory)} failed: ${f.error}.`,
   },
