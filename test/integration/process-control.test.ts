@@ -331,6 +331,19 @@ describe('command', () => {
     await waitFor(() => habitat.exits.length === 1);
   });
 
+  test('a server that says that it boots is waited for, and the command is not run', async () => {
+    const { pid } = await foreign();
+    const { deps } = habitat.options();
+    let booting = 3;
+    const isHealthy: typeof deps.isHealthy = async (signal) => {
+      booting -= 1;
+      return booting > 0 ? { strange: 'boots' } : deps.isHealthy(signal);
+    };
+    const command = control(`touch ${habitat.dir}/was-run`, { deps: { ...deps, isHealthy } });
+    expect(await command.start(habitat.signal)).toMatchObject({ pid, version: 'fake' });
+    expect(existsSync(join(habitat.dir, 'was-run'))).toBe(false);
+  });
+
   test('a command that does not exist is named', async () => {
     const command = control('', { restartCommand: ['no-such-command', '--token', 'hunter2'] });
     const error = await failure(command.start(habitat.signal));

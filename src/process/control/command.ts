@@ -10,6 +10,7 @@ import type { LocalOptions } from '../server/local-server.js';
 import { type ProcessRef, sameProcess } from '../table/process-table.js';
 import { attached } from './attached.js';
 import {
+  type Answering,
   ControlError,
   type ControlMode,
   type OnStarting,
@@ -34,10 +35,14 @@ export class CommandControl extends LocalControl {
   }
 
   async start(signal: AbortSignal, onStarting?: OnStarting): Promise<StartedServer> {
-    const { deps, clock } = this.#options;
+    const { deps, clock, startTimeoutMs } = this.#options;
     const began = clock.now();
     // The command would end a server that is only slow to answer.
-    const health = await deps.isHealthy(signal);
+    let health: Answering | null = await deps.isHealthy(signal);
+    if (health?.strange === 'boots') {
+      const outcome = await awaitHealth({ deps, clock, timeoutMs: startTimeoutMs, signal });
+      health = outcome.kind === 'healthy' ? outcome : await deps.isHealthy(signal);
+    }
     signal.throwIfAborted();
     if (health !== null) {
       return attached(this, { ...health, tookMs: clock.now() - began }, signal);
