@@ -42,7 +42,7 @@ const ANSWERS: Record<string, RegExp> = {
   'How fast are aborts': /^2 aborts, median [\d.]+ ms, worst [\d.]+ ms$/m,
   'Which aborts did not work': /LIAR still retry[\s\S]*LIAR wedged after 1 tries/,
   'What did the last restart cost?': / wedged: 7 ms, cut 1: LIAR$/m,
-  'How often is the server restarted': /^ +1 \d{4}-\d\d-\d\d wedged$/m,
+  'How often is the server restarted': /^ +1 \d{4}-\d\d-\d\d wedged\n$/,
   'Which sessions did restarts cut': /LIAR was wedged \(wedged\) Never ends/,
   'Which model fails most?': /^2 not known$/m,
   'What do providers say': /^ +4 Rate limit reached$/m,
@@ -89,6 +89,8 @@ describe.skipIf(NO_JQ !== '')(`the questions of docs/logs.md${NO_JQ}`, () => {
       const [, names = ''] = /event=~?"([^"]+)"/.exec(logql) ?? [];
       for (const name of names.split('|').filter(Boolean))
         expect(EVENT_NAMES, title).toContain(name);
+      // A dry run says that it would restart the server.
+      if (names.includes('server.restarting')) expect(logql, title).toContain('| would!="true"');
     }
   });
 });
@@ -115,7 +117,10 @@ function sh(command: string, cwd: string): Promise<string> {
   });
 }
 
-/** A daemon that aborts, fails to abort, restarts, is paused, asked and cut off. Returns its log as it was written. */
+/**
+ * A daemon that aborts, fails to abort, restarts, is paused, asked and cut off. Returns its log as it was written, and
+ * a line of a dry run after it.
+ */
 async function anEventfulDay(): Promise<{ log: string; ids: Record<string, string> }> {
   const w = await watched({
     retry: { maxAttempts: 5 },
@@ -188,5 +193,7 @@ async function anEventfulDay(): Promise<{ log: string; ids: Record<string, strin
   w.emit('provider.back', { provider: 'openai', model: 'gpt-5', outageMs: 200_000 });
   w.emit('status.failed', { address: '127.0.0.1:4097', error: 'taken', retryInMs: 30_000 });
   await waitFor(() => w.lines.some(({ event }) => event === 'status.failed'));
-  return { log: w.lines.map((line) => `${JSON.stringify(line)}\n`).join(''), ids };
+  const restarting = w.lines.find(({ event }) => event === 'server.restarting');
+  const dryRun = { ...restarting, reason: 'pileup', interrupted: [sick, left], would: true };
+  return { log: [...w.lines, dryRun].map((line) => `${JSON.stringify(line)}\n`).join(''), ids };
 }
