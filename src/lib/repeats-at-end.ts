@@ -20,16 +20,22 @@ export function repeatsAtEnd(text: string): number {
   for (let length = MIN_PASSAGE_CHARS; length * 2 <= reversed.length; length += 1) {
     const repeats = Math.floor((matches[length] ?? 0) / length) + 1;
     // A passage that repeats is found again at each multiple of its length. Only the shortest length counts.
-    if (repeats > most && isProse(reversed.slice(0, length), matches)) most = repeats;
+    if (repeats <= most || isShortRepeated(length, matches)) continue;
+    // Only now is the passage copied: of a text of one character, every length would be.
+    if (isProse(reversed.slice(0, length))) most = repeats;
   }
   return most;
 }
 
-function isProse(reversedPassage: readonly string[], matches: readonly number[]): boolean {
-  const { length } = reversedPassage;
+/** Whether a passage of this length at the end is itself only a shorter one, repeated. */
+function isShortRepeated(length: number, matches: readonly number[]): boolean {
   for (let shorter = 1; shorter < MIN_PASSAGE_CHARS; shorter += 1) {
-    if (length % shorter === 0 && (matches[shorter] ?? 0) >= length - shorter) return false;
+    if (length % shorter === 0 && (matches[shorter] ?? 0) >= length - shorter) return true;
   }
+  return false;
+}
+
+function isProse(reversedPassage: readonly string[]): boolean {
   const words =
     [...reversedPassage]
       .reverse()

@@ -1,6 +1,6 @@
 /** A passage that is written again and again, and its lawful twins. */
-import { expect, it } from 'vitest';
-import { repeatsAtEnd } from '../../../src/lib/repeats-at-end.js';
+import { expect, it, vi } from 'vitest';
+import { MAX_TAIL_CHARS, repeatsAtEnd } from '../../../src/lib/repeats-at-end.js';
 
 const PASSAGE = `${Array.from({ length: 40 }, (_, n) => `word${String.fromCharCode(97 + (n % 26))}${n}`).join(' ')}. `;
 
@@ -23,3 +23,16 @@ it.each([
 ])('finds nothing in %s', (_, text) => {
   expect(repeatsAtEnd(text)).toBe(1);
 });
+
+it.each(['0', '\n', 'ab', 'na ', '= '.repeat(99)])(
+  'copies little of a long tail of one short passage: %j',
+  (passage) => {
+    const slices = vi.spyOn(Array.prototype, 'slice');
+    const text = passage.repeat(MAX_TAIL_CHARS / passage.length);
+    const repeats = repeatsAtEnd(text);
+    const calls = slices.mock.calls.length;
+    slices.mockRestore();
+    expect(repeats).toBe(1);
+    expect(calls).toBe(0);
+  },
+);
