@@ -6,7 +6,6 @@
  * or change its order: bidi controls and marks (UAX #9, 2.1 to 2.6), line and paragraph separators, tag characters.
  * With these, a text could make a terminal draw, answer, or show something false.
  */
-import { stripVTControlCharacters } from 'node:util';
 
 /** `line`: one line, in which a line break shows as " | ". `block`: line breaks and tabs stay. */
 export type PrintableForm = 'line' | 'block';
@@ -26,9 +25,29 @@ const UNPRINTABLE = new RegExp(
 /** A quick test: nearly all texts have none of these characters. */
 const SUSPECT = /[^\t\n\x20-\x7e\u00a0-\u0619\u061d-\u1fff\u2010-\u2027\u2030-\u2065\u2070-\ud7ff]/;
 
+/**
+ * Escape sequences: CSI, strings that are ended (OSC, DCS, SOS, PM, APC), all others. The character classes of each are
+ * disjoint and hold no escape, so the time is in proportion to the text. (Node's `stripVTControlCharacters` takes
+ * quadratic time.)
+ */
+const ESCAPE = new RegExp(
+  [
+    '(?:\\u001b\\[|\\u009b)[0-?]*[ -/]*[@-~]',
+    '\\u001b[\\]PX^_][^\\u0007\\u001b\\u009c\\n]*(?:\\u0007|\\u001b\\\\|\\u009c)',
+    // Of a sequence that is cut off, this takes the beginning.
+    '\\u001b[ -/]*[0-~]',
+  ].join('|'),
+  'g',
+);
+
+/** The text without escape sequences; single control characters stay. */
+export function withoutEscapes(text: string): string {
+  return text.replace(ESCAPE, '');
+}
+
 export function printable(text: string, form: PrintableForm): string {
   const clean = SUSPECT.test(text)
-    ? stripVTControlCharacters(text).replace(LINE_BREAK, '\n').replace(UNPRINTABLE, ' ')
+    ? withoutEscapes(text).replace(LINE_BREAK, '\n').replace(UNPRINTABLE, ' ')
     : text;
   return form === 'block' ? clean : oneLine(clean, ' | ').replaceAll('\t', ' ');
 }

@@ -1,7 +1,7 @@
 /** Runs a command of the user to its end, with a time limit, and gives its output line by line. */
 import { spawn } from 'node:child_process';
-import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../lib/clock.js';
+import { withoutEscapes } from '../lib/printable.js';
 import type { ServerUser } from './identity/user.js';
 import { whyNoDirectory } from './server/launch.js';
 import { Lines } from './server/lines.js';
@@ -65,7 +65,7 @@ export async function runCommand(
   const outputs = [child.stdout, child.stderr].filter((stream) => stream !== null);
   for (const stream of outputs) {
     const lines = new Lines(MAX_LINE_BYTES, (text) => {
-      const line = stripVTControlCharacters(text.replace(/\r$/, '')).slice(0, MAX_LINE_BYTES);
+      const line = withoutEscapes(text.replace(/\r$/, '').slice(0, MAX_LINE_BYTES));
       lastLines.push(line);
       if (lastLines.length > KEPT_LINES) lastLines.shift();
       shown += 1;

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { delimiter, resolve } from 'node:path';
-import { stripVTControlCharacters } from 'node:util';
+import { withoutEscapes } from '../../lib/printable.js';
 import { SET_DIRECTORY, whyNoDirectory } from '../server/launch.js';
 
 /** A cold start of the binary on a busy machine takes seconds (facts, section 1). */
@@ -39,7 +39,7 @@ export async function checkBinary(
   }
   return new Promise((done) => {
     execFile(path, ['--version'], { env, cwd, timeout: timeoutMs }, (error, stdout) => {
-      const last = stripVTControlCharacters(stdout).trim().split('\n').at(-1) ?? '';
+      const last = withoutEscapes(stdout).trim().split('\n').at(-1) ?? '';
       // OpenCode 2 prints its name before the version (opencode-2-facts, section 1.1).
       const version = last.replace(/^opencode v?(?=\d)/i, '');
       if (error) done({ found: true, path, error: `"${path} --version" failed: ${error.message}` });

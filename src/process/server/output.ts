@@ -15,8 +15,8 @@ import {
   watch,
 } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
-import { stripVTControlCharacters } from 'node:util';
 import type { Clock, Timer } from '../../lib/clock.js';
+import { withoutEscapes } from '../../lib/printable.js';
 import { openPrivateFile } from '../../lib/state-dir.js';
 import { Lines } from './lines.js';
 
@@ -249,8 +249,10 @@ class TailedFile {
   }
 
   #emit(line: string): void {
-    const text = stripVTControlCharacters(line.replace(/\r$/, ''));
-    if (text === '') return;
-    this.#tell.line(text.length > MAX_LINE_BYTES ? `${text.slice(0, MAX_LINE_BYTES - 1)}…` : text);
+    const isCut = line.length > MAX_LINE_BYTES;
+    // It is cut first: what is not shown need not be looked at.
+    const start = isCut ? line.slice(0, MAX_LINE_BYTES - 1) : line.replace(/\r$/, '');
+    const text = withoutEscapes(start);
+    if (text !== '' || isCut) this.#tell.line(isCut ? `${text}…` : text);
   }
 }

@@ -14,7 +14,12 @@ const CASES: [what: string, text: string, line: string, block: string][] = [
   ['a cursor movement', 'a\u001b[2J\u001b[1;1Hb', 'ab', 'ab'],
   ['a window title', '\u001b]0;owned\u0007x', 'x', 'x'],
   ['a link', '\u001b]8;;http://evil\u0007text\u001b]8;;\u0007', 'text', 'text'],
+  ['a title with blanks', '\u001b]0;my own title\u001b\\x', 'x', 'x'],
+  ['a device control string', '\u001bPq#0;2~\u001b\\x', 'x', 'x'],
+  ['a character set', '\u001b(Ba\u001b#8b\u001bMc', 'abc', 'abc'],
+  ['a colour in colons', '\u001b[38:2::1:2:3mred', 'red', 'red'],
   ['an escape that is cut off', 'a\u001b', 'a ', 'a '],
+  ['a title without an end', 'a\u001b]0;b\nc', 'a0;b | c', 'a0;b\nc'],
   ['C1 codes', 'a\u009b31mb', 'ab', 'ab'],
   ['a C1 string', 'a\u009dx\u009cb', 'a x b', 'a x b'],
   ['a bell and a backspace', 'a\u0007\u0008b', 'a  b', 'a  b'],
@@ -36,6 +41,22 @@ describe('printable', () => {
     const blanks = `${' '.repeat(1_000_000)}x`;
     expect(printable(blanks, 'line')).toBe(blanks);
     expect(printable(`a\n${blanks}\n${' \n'.repeat(100_000)}b\n`, 'line')).toBe('a | x | b');
+  });
+
+  it('takes no longer for sequences without an end than for words', () => {
+    // Seconds at the most; were the time quadratic, the runner's limit would be passed.
+    for (const unit of [
+      '##;',
+      '\u001b##;',
+      '\u001b]',
+      '\u001b[0',
+      '\u009b;',
+      '\u001bP;',
+      '\u001b ',
+    ]) {
+      const text = `\u001b${unit.repeat(1_000_000 / unit.length)}`;
+      expect(printable(text, 'line')).not.toContain('\u001b');
+    }
   });
 
   it('leaves no control, bidi or separator character of all of Unicode in a line', () => {

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import {
   MAX_FILE_BYTES,
+  MAX_LINE_BYTES,
   MAX_LINES_PER_SECOND,
   OutputTail,
 } from '../../../../src/process/server/output.js';
@@ -86,6 +87,19 @@ test('what was too much for one poll is read by the next, soon', async () => {
   await waitFor(() => lines.length > 0, { what: 'the first lines' });
   await clock.advance(3_000);
   expect(lines.length + dropped()).toBeGreaterThanOrEqual(count);
+});
+
+test('of a line that is too long the beginning is shown, and nothing of the rest is looked at', async () => {
+  const { files, clock, lines } = follow();
+  const colours = '\u001b[31m'.repeat(4_000);
+  appendFileSync(files.stdout, `a${colours}b\n${colours}c\n${'x'.repeat(30_000)}\nshort\r\n`);
+  await clock.advance(10_000);
+  expect(lines).toEqual([
+    expect.stringMatching(/^a.{0,9}…$/),
+    expect.stringMatching(/^.{0,9}…$/),
+    `${'x'.repeat(MAX_LINE_BYTES - 1)}…`,
+    'short',
+  ]);
 });
 
 test('a file that was removed is read on, and emptied by its descriptor when it is large', async () => {
