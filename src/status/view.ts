@@ -10,6 +10,7 @@ import { HealthTimeline, SLOT_MS } from './health-timeline.js';
 import { HOUR_MS, ServerHistory } from './history.js';
 import { type Incident, Incidents } from './incidents.js';
 import type { Counters, SessionRow, StatusJson } from './json.js';
+import { isAside } from './report/unwatched.js';
 import { leavesRestart } from './restart-left.js';
 import { Series } from './series.js';
 import type { SessionExcerpt, SessionFacts, StatusSource } from './source.js';
@@ -93,7 +94,7 @@ export class StatusView {
     for (const line of past) {
       const record = recordOf(line);
       if (line.event === 'daemon.started') this.#endUnwatched(lastTime ?? line.time);
-      lastTime = line.time;
+      if (!isAside(line)) lastTime = line.time;
       this.history.take(record);
       this.incidents.take(record);
       this.series.take(record);

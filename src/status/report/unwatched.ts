@@ -18,6 +18,11 @@ const SUMMARY_EVERY_MS = 60_000;
 /** These may come just before a daemon's first line, or after its last. */
 const ASIDE = /^(server\.notice|error|notify\..*)$/;
 
+/** Whether the line is no sign that its daemon was at work. */
+export function isAside({ event }: LogLine): boolean {
+  return ASIDE.test(event);
+}
+
 interface Time {
   from: number;
   until: number;
@@ -33,7 +38,7 @@ export class UnwatchedTimes {
 
   take(line: LogLine): void {
     const { event, time, fields } = line;
-    if (ASIDE.test(event)) return;
+    if (isAside(line)) return;
     if (this.#last === undefined) {
       this.#times.push({ from: Number.NEGATIVE_INFINITY, until: time, because: 'no_line' });
     } else if (event === 'daemon.started') {

@@ -60,6 +60,8 @@ it('the time in which no daemon watched is shown as unknown, and nothing lasts i
       line(0, 'server.healthy', { version: '1.18.33' }),
       line(1, 'session.stuck', { ...ses, reason: 'attempts', limit: 5, value: 5 }),
       line(2, 'provider.outage', { provider: 'p', model: 'm', sessions: 1, message: '' }),
+      // The next daemon's first words are not of the watch before it.
+      line(31, 'server.notice', { notice: 'dry_run' }),
       line(32, 'daemon.started', { version: '0.2.0', pid: 1, config: {} }),
       line(33, 'server.healthy', { version: '1.18.33' }),
     ].join(''),
