@@ -155,9 +155,17 @@ export function namesSecret(name: string): boolean {
  * (`?token=…`). This applies even to strings that are too broken to be a URL: it masks rather too much than too little.
  */
 export function maskUserinfo(json: string): string {
-  return json
-    .replace(/"([a-z][\w+.-]*:\/\/)?(?:[^"\\]|\\.)*@/gi, `"$1${MASK}@`)
-    .replace(/(:\/\/(?:[^"\\?#]|\\.)*[?#])(?:[^"\\]|\\.)+/g, `$1${MASK}`);
+  // Whole strings, so that each is looked at once: a pattern that may begin in the middle takes quadratic time.
+  return json.replace(/"([^"\\]*(?:\\.[^"\\]*)*)"/g, (_, text: string) => `"${maskedUrl(text)}"`);
+}
+
+function maskedUrl(text: string): string {
+  const at = text.lastIndexOf('@');
+  const scheme = /^[a-z][\w+.-]*:\/\//i.exec(text)?.[0] ?? '';
+  const shown = at < 0 ? text : `${scheme}${MASK}${text.slice(at)}`;
+  const host = shown.indexOf('://');
+  const query = host < 0 ? -1 : shown.slice(host).search(/[?#][\s\S]/);
+  return query < 0 ? shown : `${shown.slice(0, host + query + 1)}${MASK}`;
 }
 
 /** A webhook's URL carries its token in the path: only the host may be shown. */

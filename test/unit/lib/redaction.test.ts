@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRedactor, secretsInUrl } from '../../../src/lib/redaction.js';
+import { createRedactor, maskUserinfo, secretsInUrl } from '../../../src/lib/redaction.js';
 import { runs } from '../../support/mutate.js';
 import { captured } from '../telemetry/fixtures.js';
 
@@ -155,3 +155,28 @@ it('knows the parts of a webhook’s URL that may be its token, sent or decoded'
   expect(text('T01: abcdefgh12 unknown')).toBe('T01: [secret] unknown');
   expect(createRedactor(secretsInUrl('https://h.test/%E0%A4')).text('as it is')).toBe('as it is');
 });
+
+it.each([
+  ['http://me:p@ss@host:1/x', 'http://[secret]@host:1/x'],
+  ['me:pw@host', '[secret]@host'],
+  ['say "me:pw@host" \\', '[secret]@host" \\'],
+  ['http://host/x?token=abc#top', 'http://host/x?[secret]'],
+  ['see http://a/ and http://me:pw@host/#abc', '[secret]@host/#abc'],
+  ['http://me:pw@host/#abc', 'http://[secret]@host/#[secret]'],
+  ['http://host/?', 'http://host/?'],
+  ['a? b# c', 'a? b# c'],
+])('shows of a value that may be a URL neither userinfo nor query: %s', (text, shown) => {
+  expect(maskUserinfo(JSON.stringify([text, { [text]: 1 }]))).toBe(
+    JSON.stringify([shown, { [shown]: 1 }]),
+  );
+});
+
+it.each(['"', '\\', '://', 'a://', '@', 'a:', '?', '"?://'])(
+  'takes no longer for a value of many %s than for words',
+  (unit) => {
+    // Milliseconds; were the time quadratic, the runner's limit would be passed.
+    const text = unit.repeat(2 ** 20 / unit.length);
+    expect(maskUserinfo(JSON.stringify(`me:pw@${text}`))).toMatch(/^"\[secret\]@/);
+    expect(maskUserinfo(JSON.stringify(text)).length).toBeGreaterThan(2);
+  },
+);
