@@ -20,6 +20,8 @@ import { TerminalFilter } from './terminal-filter.js';
 export const MAX_OUTPUT_LINE = 8_192;
 /** Names of fields in milliseconds. `limit` and `value` are too, unless they are dollars. */
 const MILLISECONDS = /Ms$|^(limit|value)$/;
+/** A `reason`, a `kind` and the like; no sentence cuts a word as short as this. */
+const STABLE_WORD = /^\w{1,30}$/;
 /** Amounts in dollars have this many decimals at most: a sum of floating-point numbers has many more. */
 const DOLLAR_DECIMALS = 6;
 
@@ -108,9 +110,14 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     notify({ event, level, time, msg, ...would, fields: safe } as unknown as TelemetryRecord);
   }
 
-  /** A sentence may cut a text, such as a title, and half a secret is not recognised any more. */
+  /**
+   * A sentence may cut a text, such as a title, and half a secret is not recognised any more. The words that sentences
+   * are chosen by must stay: with a password such as `start` there would be no sentence for `restart`.
+   */
   function withoutSecrets<T extends object>(fields: T): T {
-    const texts = Object.entries(fields).filter(([, value]) => typeof value === 'string');
+    const texts = Object.entries(fields).filter(
+      ([, value]) => typeof value === 'string' && !STABLE_WORD.test(value),
+    );
     const safe = texts.map(([name, value]) => [name, redactor.text(value, MAX_SCRUBBED)]);
     return { ...fields, ...Object.fromEntries(safe) };
   }

@@ -114,6 +114,22 @@ describe('a log line', () => {
     expect(lines()[1].msg).toContain('this new key: [secret]” failed');
   });
 
+  it('has its sentence where a secret is part of a word that the sentence is chosen by', () => {
+    const { telemetry, lines } = captured({ secrets: [{ reveal: () => 'start' }] });
+    const cut = {
+      sessionID: 'ses_x',
+      title: 'Do start it',
+      by: 'restart',
+      health: 'busy',
+    } as const;
+    telemetry.emit('session.interrupted', cut);
+    telemetry.emit('server.notice', { severity: 'warn', notice: 'start is refused.' });
+    expect(lines().map(({ msg }) => msg)).toEqual([
+      'A re[secret] cut the run of session “Do [secret] it”, which was busy.',
+      '[secret] is refused.',
+    ]);
+  });
+
   it('has the server’s output to 8 KiB and other strings to 2 KiB', () => {
     const { telemetry, lines } = captured();
     const line = 'x'.repeat(20_000);
