@@ -88,7 +88,12 @@ function timeWords(ms: number | undefined): string {
 }
 
 /** The table without the spaces that fill up the last column. */
-export const rowsOf = (table: Table.Table) => table.toString().replace(/ +$/gm, '');
+export const rowsOf = (table: Table.Table) =>
+  table
+    .toString()
+    .split('\n')
+    .map((row) => row.trimEnd())
+    .join('\n');
 
 /** A table of columns without lines: people can read it, and `awk` can split it. */
 export function plainTable(head: string[]): Table.Table {

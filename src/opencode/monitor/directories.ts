@@ -31,8 +31,10 @@ export const MAX_RECENT_DIRECTORIES = 20;
 
 /** Gives each directory one spelling, without trailing slashes. */
 export function normaliseDirectory(directory: string): string {
-  const trimmed = directory.replace(/[/\\]+$/, '');
-  return trimmed === '' ? directory.slice(0, 1) : trimmed;
+  let end = directory.length;
+  // Of a root its first character stays. (A pattern for slashes at the end takes quadratic time.)
+  while (end > 1 && /[/\\]/.test(directory.charAt(end - 1))) end -= 1;
+  return directory.slice(0, end);
 }
 
 /** Events about no directory are tagged `global` (seen on 1.18.33), so only an absolute path counts as a directory. */

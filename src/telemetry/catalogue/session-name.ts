@@ -18,5 +18,5 @@ export const namedDirectory = (directory: string): string =>
 
 /** The last part of a directory, on Unix and Windows; undefined for a root. */
 export function projectOf(directory: string): string | undefined {
-  return /([^/\\]+)[/\\]*$/.exec(directory)?.[1];
+  return directory.split(/[/\\]/).findLast((part) => part !== '');
 }

@@ -8,15 +8,18 @@
  */
 import type { Episode } from './state.js';
 
-/** Words for a spent quota or credit. Plain rate limits are not among them. */
+/**
+ * Words for a spent quota or credit. Plain rate limits are not among them. What may stand between them is bounded:
+ * anybody may have written the text.
+ */
 const SPENT = new RegExp(
   [
     'insufficient[ _](credit|balance|quota|funds)',
     'credit balance|out of credits?|no (more )?credits|credits? (are |is |have been )?(exhausted|required)|add (more )?credits',
-    'usage (limit )?(is |has been )?(exhausted|reached|exceeded)|(reached|hit|exceeded) (your|the|its) ([\\w-]+ ){0,2}usage limit',
+    'usage (limit )?(is |has been )?(exhausted|reached|exceeded)|(reached|hit|exceeded) (your|the|its) ([\\w-]{1,30} ){0,2}usage limit',
     'free usage exceeded',
-    'quota (is |has been |was )?(exceeded|exhausted|reached)|(exceeded|exhausted|reached) (your|the) ([\\w-]+ ){0,2}quota',
-    '(daily|weekly|monthly|spend|spending|billing)[ _-]([\\w-]+[ _-]){0,2}(limit|quota|cap|budget)\\b',
+    'quota (is |has been |was )?(exceeded|exhausted|reached)|(exceeded|exhausted|reached) (your|the) ([\\w-]{1,30} ){0,2}quota',
+    '(daily|weekly|monthly|spend|spending|billing)[ _-]([\\w-]{1,30}[ _-]){0,2}(limit|quota|cap|budget)\\b',
     '(limit|quota|cap|budget) (for|of|per) (this |the |a )?(day|week|month)\\b',
     'payment required|billing (hard )?limit|subscription (has )?(expired|ended)',
   ].join('|'),
@@ -30,7 +33,7 @@ const SHORT_QUOTA =
 /** "retry in 6s", "try again in 1m30.5s", "wait 20 seconds", "resets in 2 minutes", "Retry-After: 30". */
 const NAMED =
   /\b(?:re-?try(?:ing)?|try (?:it |this )?again|again|wait|resets?|reset|available|retry ?delay)\b[^\d\n]{0,40}?((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])[\s,]*(?:and\s+)?)+)/i;
-const RETRY_AFTER = /\bretry[-_ ]after["']?\s*[:=]?\s*["']?(\d+(?:\.\d+)?)(?!\s*[\w.])/i;
+const RETRY_AFTER = /\bretry[-_ ]after["']?\s{0,8}[:=]?\s{0,8}["']?(\d+(?:\.\d+)?)(?!\s*[\w.])/i;
 const PART = /(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h|d)/gi;
 
 const UNIT_MS: Readonly<Record<string, number>> = {

@@ -94,6 +94,20 @@ test.each([
   expect(namedInText(message)).toBeUndefined();
 });
 
+test.each(['daily-', 'hit the a-', 'retry after ', 'wait 1', 'again '])(
+  'many %j take no longer than other words',
+  (words) => {
+    // Milliseconds; were the time quadratic, the runner's limit would be passed.
+    const message = words.repeat(2 ** 16 / words.length);
+    expect(isHopeless(of(message))).toBe(false);
+    expect(namedInText(message)).toBeUndefined();
+  },
+);
+
+test('a time after many blanks is not looked for', () => {
+  expect(namedInText(`retry after ${' '.repeat(2 ** 20)}7`)).toBeUndefined();
+});
+
 describe("opencode's own backoff names no time", () => {
   test.each([
     [1, 2_000],
