@@ -6,6 +6,7 @@
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { loadCron } from '../lib/cron.js';
+import { withoutEndSlashes } from '../lib/server-address.js';
 import { parseListen } from './listen.js';
 import { formatDuration, formatSize, missingUnit, parseDuration, parseSize } from './units.js';
 
@@ -196,7 +197,7 @@ export function serverUrl(initial: string, description: string) {
   const schema = z.unknown().transform((value, context): string => {
     const problem = urlProblem(value);
     if (typeof value === 'string' && problem === undefined) {
-      return new URL(value).href.replace(/\/+$/, '');
+      return withoutEndSlashes(new URL(value).href);
     }
     context.addIssue({ code: 'custom', message: problem ?? 'a URL' });
     return z.NEVER;

@@ -1,5 +1,7 @@
 /** Asks the routes that `recognise` needs. No password is sent, because it is not known yet who would receive it. */
+
 import { request } from 'undici';
+import { withoutEndSlashes } from '../lib/server-address.js';
 import type { StreamTarget } from './http/transport.js';
 import type { Answers, HttpAnswer } from './recognise.js';
 
@@ -16,7 +18,7 @@ export async function askIdentity(
   signal: AbortSignal | undefined,
 ): Promise<Answers> {
   const { origin } = await authorised();
-  const server = { base: `${origin}${url.pathname}`.replace(/\/+$/, ''), host: url.host };
+  const server = { base: withoutEndSlashes(`${origin}${url.pathname}`), host: url.host };
   const within = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
   const [health, info] = await Promise.all([
     ask(server, '/global/health', within),

@@ -4,6 +4,7 @@ import { Agent } from 'undici';
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { createRedactor, type Redactor } from '../../lib/redaction.js';
+import { withoutEndSlashes } from '../../lib/server-address.js';
 import { codeOf, OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 import { ServerClock } from './server-clock.js';
 
@@ -107,9 +108,9 @@ export class Transport {
   constructor(options: TransportOptions) {
     const { url, username = 'opencode', password, clock, timeoutMs, authorise } = options;
     // Credentials come only from the options; those in a URL would end up in messages.
-    this.url = withoutCredentials(url).replace(/\/+$/, '');
+    this.url = withoutEndSlashes(withoutCredentials(url));
     this.#base = new URL(this.url);
-    this.#prefix = this.#base.pathname.replace(/\/+$/, '');
+    this.#prefix = withoutEndSlashes(this.#base.pathname);
     const reveal = typeof password === 'function' ? password : () => password;
     // An answer may repeat the password that came with its request.
     let sent = '';
