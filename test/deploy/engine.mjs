@@ -23,9 +23,9 @@ export class Engine {
   static async missing() {
     if (process.platform !== 'linux') return 'needs Linux';
     if (process.getuid?.() !== 0) return 'needs root (its own store, namespaces of containers)';
-    for (const tool of ['podman', 'runc', 'curl']) {
+    for (const tool of ['podman', 'runc', 'curl', 'debootstrap']) {
       if ((await sh('sh', ['-c', `command -v ${tool}`])).code !== 0)
-        return `${tool} is not installed (apt install podman buildah runc conmon catatonit curl)`;
+        return `${tool} is not installed (apt install podman buildah runc conmon catatonit curl debootstrap)`;
     }
     return undefined;
   }
