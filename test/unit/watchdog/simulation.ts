@@ -61,8 +61,6 @@ const HEARTBEAT_EVERY = 10_000;
 /** When the monitor says that there is no event stream, ms after the cut, and how long a `streamless` time is. */
 const UNAVAILABLE_AFTER = 10_000;
 const STREAMLESS_SHARE = 5;
-/** A frame, or an answer that shows a run idle, takes less than this, ms. */
-const NEWS_TAKES = 1_000;
 /**
  * A limit must tolerate a freeze shorter than this, ms. The time of a longer one is not counted against any session.
  */
@@ -456,13 +454,23 @@ export class Simulation implements SimulatedServer {
     for (const session of this.sessions.values()) {
       const isAtWork = session.status.type !== 'idle';
       if (isAtWork) session.endedBy = 'server';
-      if (isAtWork || this.now - session.endedAt < NEWS_TAKES) session.diedUnder += 1;
+      if (isAtWork || this.#wasLastSeenAtWork(session)) session.diedUnder += 1;
       session.life = undefined;
       session.status = { type: 'idle' };
       session.guilt = undefined;
       // A transcript shows only the tools of the last message, and a run that goes on writes a new one.
       session.tools.clear();
     }
+  }
+
+  /** Whether the last news of the session that came through showed it at work: the news of its end may not have come. */
+  #wasLastSeenAtWork({ id, directory }: SimSession): boolean {
+    for (const o of this.observed.toReversed()) {
+      if (o.kind === 'session.status' && o.sessionID === id) return o.status.type !== 'idle';
+      const isPolled = o.kind === 'status.polled' && [undefined, directory].includes(o.directory);
+      if (isPolled) return (o.statuses.get(id)?.type ?? 'idle') !== 'idle';
+    }
+    return false;
   }
 
   #disturb({ kind, ms }: Disturbance): void {
