@@ -67,6 +67,12 @@ export class WaysBackTruth {
       case 'session.unparked':
         this.#unparked(note);
         return;
+      case 'act.done': {
+        const session = this.#sim.sessions.get(note.sessionID);
+        // The person was told at once that it did not work: the server was down or being restarted.
+        if (session && note.outcome === 'failed') session.unwantedSince = undefined;
+        return;
+      }
       case 'session.quarantined': {
         const { diedUnder = 0 } = this.#sim.sessions.get(note.sessionID) ?? {};
         const { quarantineAfter } = this.#sim.history.policy.recover;
