@@ -1,10 +1,11 @@
 /** Talks to the running daemon over its status endpoint, for the commands that read or steer it. */
 import { readFileSync } from 'node:fs';
 import { Agent } from 'undici';
-import { isLoopback, type Listen, parseListen } from '../config/listen.js';
+import { hostToAsk, isLoopback, type Listen, parseListen } from '../config/listen.js';
 import type { LoadedConfig } from '../config/load.js';
 import { type ReadToken, readStatusToken } from '../config/status-token.js';
 import { lstatOf } from '../lib/file-stat.js';
+import { hostInUrl } from '../lib/server-address.js';
 import { codeOf } from '../opencode/http/errors.js';
 import { findHolders } from '../process/table/port.js';
 import { EXIT, ExitError } from './shared.js';
@@ -185,14 +186,7 @@ function targetOf(listen: Address): { origin: string; connect: { socketPath?: st
   if (listen.kind === 'unix') {
     return { origin: 'http://localhost', connect: { socketPath: listen.path } };
   }
-  const host = hostToAsk(listen);
-  const name = host.includes(':') ? `[${host}]` : host;
-  return { origin: `http://${name}:${listen.port}`, connect: {} };
-}
-
-/** A daemon that listens on every address is reached on our loopback address. */
-function hostToAsk({ host }: Extract<Address, { kind: 'tcp' }>): string {
-  return { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+  return { origin: `http://${hostInUrl(hostToAsk(listen))}:${listen.port}`, connect: {} };
 }
 
 function wordsOf(error: unknown): string {

@@ -25,3 +25,8 @@ export function isLoopback(host: string): boolean {
   const bare = host.toLowerCase().replace(/^\[|\]$/g, '');
   return bare === 'localhost' || bare === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(bare);
 }
+
+/** A daemon that listens on every address is reached on our loopback address. */
+export function hostToAsk({ host }: Extract<Listen, { kind: 'tcp' }>): string {
+  return { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+}

@@ -12,6 +12,11 @@ export interface ServerAddress {
   port: number;
 }
 
+/** The host as it stands in a URL: an IPv6 address in brackets (RFC 3986, section 3.2.2). */
+export function hostInUrl(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
 export function addressOf(url: string): ServerAddress {
   const { hostname, port, protocol } = new URL(url);
   return {

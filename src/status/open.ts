@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import type { Clock, Timer } from '../lib/clock.js';
 import { codeOf, fileProblem } from '../lib/file-problem.js';
 import type { Redactor, Revealable } from '../lib/redaction.js';
+import { hostInUrl } from '../lib/server-address.js';
 import type { Telemetry, TelemetryRecord } from '../telemetry/logger.js';
 import { LoopLag } from './event-loop-lag.js';
 import type { HistoryStore } from './history-store.js';
@@ -202,8 +203,7 @@ function hintFor({ address, token, tokenFile, noToken }: StatusOptions): string 
 
 function nameOf(address: Address): string {
   if (address.kind === 'unix') return `unix:${address.path}`;
-  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return `${host}:${address.port}`;
+  return `${hostInUrl(address.host)}:${address.port}`;
 }
 
 function words(error: unknown): string {

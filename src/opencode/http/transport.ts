@@ -4,7 +4,7 @@ import { Agent } from 'undici';
 import type { Authorise } from '../../lib/authorise.js';
 import type { Clock, Timer } from '../../lib/clock.js';
 import { createRedactor, type Redactor } from '../../lib/redaction.js';
-import { withoutEndSlashes } from '../../lib/server-address.js';
+import { hostInUrl, withoutEndSlashes } from '../../lib/server-address.js';
 import { codeOf, OpencodeError, type OpencodeErrorKind, withoutCredentials } from './errors.js';
 import { ServerClock } from './server-clock.js';
 
@@ -329,7 +329,7 @@ export class Transport {
  */
 function originOf({ protocol, hostname, port, origin }: URL, loopback = '127.0.0.1'): string {
   if (protocol !== 'http:' || hostname !== 'localhost') return origin;
-  return `http://${loopback.includes(':') ? `[${loopback}]` : loopback}${port && `:${port}`}`;
+  return `http://${hostInUrl(loopback)}${port && `:${port}`}`;
 }
 
 function queryOf(query: Request['query'] = {}): string {
