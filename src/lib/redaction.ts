@@ -145,6 +145,11 @@ export function maskedForCut(text: string, max: number): string {
   return text.length > max ? maskSecrets(text.slice(0, MAX_SCRUBBED)) : text;
 }
 
+/** The text, cut to `max` characters, in which no half of a secret is left. */
+export function maskedCut(text: string, max: number): string {
+  return maskedForCut(text, max).slice(0, max);
+}
+
 /** Whether a name is that of a secret: a key, a variable, an option (`--api-key`). */
 export function namesSecret(name: string): boolean {
   return SECRET_KEY.test(name);

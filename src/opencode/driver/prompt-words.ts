@@ -1,5 +1,5 @@
 /** Builds the requests for a session and for a prompt, and checks them before anything is sent. Pure. */
-import { maskedForCut } from '../../lib/redaction.js';
+import { maskedCut } from '../../lib/redaction.js';
 import { METADATA_KEY, type ModelRef, type PromptWish, type SessionWish } from '../driver-api.js';
 import { DriverError } from './error.js';
 import type { Owner } from './orphans.js';
@@ -52,7 +52,7 @@ export function sessionWish({ title, owner, ...words }: SessionWords): SessionWi
   const line = title.replace(/\s+/g, ' ').trim();
   return {
     ...words,
-    title: maskedForCut(line, MAX_TITLE_CHARS).slice(0, MAX_TITLE_CHARS),
+    title: maskedCut(line, MAX_TITLE_CHARS),
     ...(owner && { metadata: { [METADATA_KEY]: owner } }),
   };
 }

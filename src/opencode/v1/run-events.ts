@@ -1,7 +1,7 @@
 /** Reads what the frames of `/global/event` say about a run (facts, section 4). */
 import * as z from 'zod';
 import type { Clock } from '../../lib/clock.js';
-import { maskedForCut } from '../../lib/redaction.js';
+import { maskedCut } from '../../lib/redaction.js';
 import { METADATA_KEY, type RunEvent, type RunEventReader, type RunFrame } from '../driver-api.js';
 import { isDirectory, normaliseDirectory } from '../monitor/directories.js';
 import { parseJson } from '../parse-json.js';
@@ -153,6 +153,5 @@ function requestEvents(type: string, properties: unknown): RunEvent[] {
   if (typeof requestID !== 'string' || requestID.length > MAX_ID_CHARS) return [];
   if (!isNew) return [{ kind: 'answered', requestID }];
   const what = String(data.permission ?? data.questions?.[0]?.question ?? on);
-  const shown = maskedForCut(what, MAX_WHAT_CHARS).slice(0, MAX_WHAT_CHARS);
-  return [{ kind: 'asked', requestID, on, what: shown }];
+  return [{ kind: 'asked', requestID, on, what: maskedCut(what, MAX_WHAT_CHARS) }];
 }

@@ -1,7 +1,7 @@
 /** Makes the few requests of the Docker Engine API that a restart needs, over the engine's unix socket. */
 import { Agent } from 'undici';
 import * as z from 'zod';
-import { maskedForCut } from '../../lib/redaction.js';
+import { maskedCut } from '../../lib/redaction.js';
 import { ControlError } from './control.js';
 
 const inspectSchema = z.object({
@@ -135,6 +135,6 @@ function parseError(text: string): string {
   try {
     return errorSchema.parse(JSON.parse(text)).message;
   } catch {
-    return maskedForCut(text, 200).slice(0, 200);
+    return maskedCut(text, 200);
   }
 }
