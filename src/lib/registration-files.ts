@@ -1,7 +1,7 @@
 /** The files in which OpenCode 2's background services register themselves (opencode-2-facts, section 1.5). */
 import { readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { xdgStateHome } from './state-dir.js';
 
 /**
  * Registrations of OpenCode's background service. Each channel has a build and a service of its own, and nobody has
@@ -14,8 +14,7 @@ const RELEASE = 'service.json';
 
 /** The registrations of the user with this environment, that of the release first. */
 export function registrationFiles(env: NodeJS.ProcessEnv): string[] {
-  const base = env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state');
-  const folder = join(base, 'opencode');
+  const folder = join(xdgStateHome(env), 'opencode');
   return namesIn(folder)
     .filter((name) => IS_REGISTRATION.test(name))
     .sort((a, b) => Number(b === RELEASE) - Number(a === RELEASE) || a.localeCompare(b))

@@ -44,8 +44,12 @@ export type PrivateFile =
 export function stateHome(env: NodeJS.ProcessEnv): string {
   const fromSystemd = env.STATE_DIRECTORY?.split(':')[0];
   if (fromSystemd) return fromSystemd;
-  const base = env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state');
-  return join(base, 'opencode-watchdog');
+  return join(xdgStateHome(env), 'opencode-watchdog');
+}
+
+/** The XDG base directory for state. */
+export function xdgStateHome(env: NodeJS.ProcessEnv): string {
+  return env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local/state');
 }
 
 /** The folder of one server as watched from one host, because machines may share a home. */

@@ -15,6 +15,7 @@ import {
   type ProcessRef,
   type ProcessStat,
   type ProcessTable,
+  sameProcess,
   tree,
 } from '../table/process-table.js';
 import { Signaller } from './signal.js';
@@ -149,7 +150,7 @@ class Family {
     for (const entry of await this.alive()) {
       const info = await this.#options.table.read(entry.pid);
       // Gone since the list was made: a signal takes its time on a busy machine.
-      if (info === undefined || key(info) !== key(entry) || !isAliveState(info.state)) continue;
+      if (info === undefined || !sameProcess(info, entry) || !isAliveState(info.state)) continue;
       left.add(key(entry));
       survivors.push(describeProcess(info));
     }
