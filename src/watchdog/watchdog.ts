@@ -94,6 +94,7 @@ export class Watchdog {
       verifyMs: (at) => this.#answers.verifyMs(this.#policy.abort.verifyTimeout, at),
       isUnresponsive: () => this.server.isUnresponsive,
       unresponsiveMsSince: (since) => this.server.unresponsiveMsSince(since),
+      isDisposing: (directory) => directory !== undefined && this.#disposals.isDisposing(directory),
       park: (...run) => this.#sessions.parking.park(...run),
       isQuarantined: (sessionID) => this.#sessions.crashes.quarantined.has(sessionID),
       runBegan: (sessionID) => {

@@ -73,7 +73,11 @@ export class Disposals {
    */
   isOwn(directory: string, at: number): boolean {
     const doneAt = this.#doneAt.get(directory) ?? Number.NEGATIVE_INFINITY;
-    return this.#disposals.get(directory)?.phase === 'disposing' || at - doneAt <= ECHO_MS;
+    return this.isDisposing(directory) || at - doneAt <= ECHO_MS;
+  }
+
+  isDisposing(directory: string): boolean {
+    return this.#disposals.get(directory)?.phase === 'disposing';
   }
 
   /** Decides for each directory that holds a wedged session. */

@@ -131,6 +131,7 @@ export function runFollows(context: Context, session: Session, at: number): void
 function letGo(context: Context, session: Session, run: Run, at: number): void {
   const { abortFlow } = run;
   run.abortFlow = undefined;
+  run.endedFor = undefined;
   if (abortFlow === undefined || isRetryReason(abortFlow.reason)) return;
   run.said = undefined;
   context.emit({
@@ -190,10 +191,10 @@ function ownAbortEnded(
   aborting: Exclude<Aborting, { reason: 'manual' }>,
 ): boolean {
   const { reason, try: tries, run } = aborting;
-  run.endedFor = reason;
   // A run that began after the aborted one is another run: this result says nothing about it.
   const same = session.run === run ? run : undefined;
   const isIdle = o.kind === 'abort.withdrawn' && (o.seen === 'idle' || o.seen === 'missing');
+  if (o.kind === 'abort.done' || o.kind === 'abort.failed') run.endedFor = reason;
   switch (o.kind) {
     case 'abort.done':
       // Whatever error came before, our abort ended the run.
@@ -202,10 +203,8 @@ function ownAbortEnded(
       abortWorked(context, session, o.tookMs, o.at, aborting);
       return same !== undefined;
     case 'abort.withdrawn':
-      if (same === undefined) {
-        if (tries > 1 && isIdle) run.endedBy = 'watchdog';
-        return false;
-      }
+      // Whether an earlier try has ended the run is judged by how it ended (`run-end.ts`).
+      if (same === undefined) return false;
       if (isIdle) {
         // An earlier try was sent, and it ended the run late.
         if (tries > 1) {

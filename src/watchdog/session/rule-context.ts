@@ -28,6 +28,8 @@ export interface Context {
   isUnresponsive(): boolean;
   /** How long the server was not responding since then, ms. */
   unresponsiveMsSince(since: number): number;
+  /** Whether a dispose of this directory by the watchdog is under way. */
+  isDisposing(directory: string | undefined): boolean;
   /** Parks the run until its quota is back, at `until`. Returns false if that is not asked for, or not possible. */
   park(session: Session, run: Run, until: number, at: number): boolean;
   /** Whether only a person may continue the session (`recover.quarantineAfter`). */

@@ -4,6 +4,7 @@ import type { RunOutcome } from '../decision.js';
 import type { FinishedStep, SessionObservation } from '../observation.js';
 import { continueAfterFailure } from './recovery.js';
 import type { Context } from './rule-context.js';
+import { abortWorked } from './send-abort.js';
 import { fieldsOf, newRun, type Run, type RunEnd, type Session } from './state.js';
 
 /** opencode's name for the end that an abort brings, a person's or ours. */
@@ -98,16 +99,17 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
     sayEnded(context, runEnd, CUT_BY[endedBy]);
   } else if (error === undefined) {
     const outcome = quietEnd(runEnd);
-    // An abort that was sent, or the dispose after it, cut the run late.
-    const wasCut = (abortFlow?.tries ?? 0) > 0 && outcome !== 'completed';
-    sayEnded(context, runEnd, wasCut ? 'aborted' : outcome);
+    if (wasAbortSent(run) && outcome !== 'completed') abortedLate(context, session, runEnd, when);
+    else sayEnded(context, runEnd, outcome);
   } else if (error.name !== ABORTED) {
     if (episode !== undefined) context.outages.endedBadly(session.id, run, at);
     sayFailed(context, session, error, episode?.attempts ?? 0, at);
     sayEnded(context, runEnd, 'failed');
     // With `now`, a new run has already begun in its place, and the old one is not continued.
     if (when !== 'now') continueAfterFailure(context, session, run, at);
-  } else if (runEnd.withParent || (abortFlow?.tries ?? 0) > 0) {
+  } else if (wasAbortSent(run)) {
+    abortedLate(context, session, runEnd, when);
+  } else if (runEnd.withParent) {
     sayEnded(context, runEnd, 'aborted');
   } else if (abortFlow !== undefined) {
     sayEnded(context, runEnd, 'aborted_elsewhere');
@@ -116,6 +118,32 @@ export function settleEnd(context: Context, session: Session, at: number, when?:
       sayEnded(context, runEnd, by === 'dispose' ? 'interrupted' : 'aborted_elsewhere', together),
     );
   }
+}
+
+/** Whether an abort was sent for the run, and the decision against it stands. */
+function wasAbortSent({ abortFlow, endedFor }: Run): boolean {
+  if (abortFlow === undefined) return false;
+  const { phase, tries } = abortFlow;
+  // The try that was left undone was not sent. A try that the server was too ill to answer does not count, but was sent.
+  return phase === 'left' ? tries > 1 : tries > 0 || endedFor !== undefined;
+}
+
+/**
+ * An abort that was sent has ended the run, later than any try waited for it. If an act is under way that is to end the
+ * run too, that act's result is followed up instead.
+ */
+function abortedLate(context: Context, session: Session, runEnd: RunEnd, when?: 'now'): void {
+  const { run, at } = runEnd;
+  const { abortFlow } = run;
+  const isFollowedUp = session.aborting?.run === run || context.isDisposing(run.directory);
+  if (abortFlow !== undefined && !isFollowedUp) {
+    const { reason, since } = abortFlow;
+    run.endedFor = reason;
+    const aborting = { reason, run, since, try: Math.max(1, abortFlow.tries) };
+    const followed = when === 'now' && ({ followed: true } as const);
+    abortWorked(context, session, at - since, at, { ...aborting, ...followed });
+  }
+  sayEnded(context, runEnd, 'aborted');
 }
 
 const CUT_BY = { watchdog: 'aborted', restart: 'interrupted', dispose: 'interrupted' } as const;
@@ -173,7 +201,7 @@ export function disposedUnder(
 ): void {
   if (run.error !== undefined && run.error.name !== ABORTED) return;
   if (session.aborting !== undefined) return;
-  run.endedBy = (run.abortFlow?.tries ?? 0) > 0 ? 'watchdog' : by;
+  run.endedBy = wasAbortSent(run) ? 'watchdog' : by;
   run.endedFor ??= run.abortFlow?.reason;
   if (run.abortFlow !== undefined) return;
   run.error = undefined;

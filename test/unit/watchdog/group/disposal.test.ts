@@ -48,6 +48,15 @@ describe('a wedged session', () => {
     expect(ended(w)).toEqual(['bad aborted']);
   });
 
+  test('goes on once where it ends while its directory is disposed', () => {
+    const w = wedge(world({ policy: { ...ON, recover: { afterAbort: 'continue' } } }));
+    w.error('bad', 'MessageAbortedError').status('bad', 'idle');
+    // Told to go on now, the session would be cut by the dispose.
+    expect(w.acts('continue')).toEqual([]);
+    done(w).advance(MINUTE);
+    expect(w.acts('continue')).toHaveLength(1);
+  });
+
   test('has the server restarted where the dispose did not end it', () => {
     const w = failed(wedge(world({ policy: ON })));
     expect(w.notes('directory.dispose_failed')).toMatchObject([{ error: 'bad still runs' }]);

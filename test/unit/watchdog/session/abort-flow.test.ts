@@ -77,6 +77,34 @@ describe('an abort', () => {
     expect(w.health()).toBe('busy');
   });
 
+  test('that ended the run between two tries is said where the stream shows the end first', () => {
+    const w = aborting();
+    w.advance(5 * SECOND)
+      .abortFailed()
+      .advance(SECOND)
+      .error('s', 'MessageAbortedError');
+    w.status('s', 'idle').abortWithdrawn('s', 'idle');
+    expect(w.notes('session.aborted')).toMatchObject([{ reason: 'attempts', try: 2 }]);
+    expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted', reason: 'attempts' }]);
+  });
+
+  test('that the server was too ill to answer has worked where the run ends as an aborted one does', () => {
+    const w = aborting(world({ acts: false }))
+      .lost()
+      .probeFails(3)
+      .abortFailed();
+    w.error('s', 'MessageAbortedError').status('s', 'idle');
+    expect(w.notes('session.aborted')).toMatchObject([{ reason: 'attempts', try: 1 }]);
+    expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted' }]);
+  });
+
+  test('that was left undone in a dry run is not what ended the run', () => {
+    const w = aborting().abortSkipped();
+    w.error('s', 'MessageAbortedError').status('s', 'idle').advance(MINUTE);
+    expect(w.notes('session.aborted')).toEqual([]);
+    expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted_elsewhere' }]);
+  });
+
   test('does not blame the session for tries that the server could not answer', () => {
     const w = aborting().lost().probeFails(3);
     expect(w.watchdog.server.health()).toBe('restarting');
@@ -306,6 +334,16 @@ describe('a wedged session', () => {
     expect(w.acts('restart')).toEqual([]);
     expect(w.aborts()).toHaveLength(3);
     expect(w.health()).toBe('wedged');
+  });
+
+  test('that ends late was ended by its aborts, and costs no restart', () => {
+    const w = wedge(world().prompt('healthy'))
+      .error('s', 'MessageAbortedError')
+      .status('s', 'idle');
+    expect(w.notes('session.aborted')).toMatchObject([{ sessionID: 's', try: 3 }]);
+    expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted', reason: 'attempts' }]);
+    w.status('healthy', 'idle').advance(20 * MINUTE);
+    expect(w.acts('restart')).toEqual([]);
   });
 
   test('is not restarted away where its next attempt works', () => {

@@ -24,6 +24,24 @@ describe('after an abort', () => {
     expect(w.notes('session.continued')).toMatchObject([{ model: 'fake/m1', count: 1 }]);
   });
 
+  test('that worked late, the session goes on as well', () => {
+    const failing = (tries: number, w = world({ policy: on() }).prompt('other')) => {
+      w.prompt().fails('s', 5);
+      for (let n = 0; n < tries; n += 1) w.abortFailed();
+      return w.error('s', 'MessageAbortedError').status('s', 'idle');
+    };
+    expect(continues(failing(1).abortWithdrawn('s', 'idle'))).toMatchObject([{ count: 1 }]);
+    // Wedged: the restart waits for the other one.
+    expect(continues(failing(3))).toMatchObject([{ count: 1 }]);
+  });
+
+  test('that worked late, nothing goes on that was prompted meanwhile', () => {
+    const used = world({ policy: on() }).prompt('other').prompt().fails('s', 5).abortFailed();
+    used.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'new', directory: '/p' });
+    used.status('s', 'idle').abortWithdrawn('s', 'idle').advance(MINUTE);
+    expect(continues(used)).toEqual([]);
+  });
+
   test('a session that was being compacted goes on with the agent that it was prompted with', () => {
     const w = world({ policy: on() });
     const prompted = { messageID: 'u1', model: 'fake/m1', agent: 'plan', directory: '/p' };

@@ -24,6 +24,19 @@ const ended = (w: World) => w.notes('session.ended');
 const outcomes = (w: World) => ended(w).map(({ sessionID, outcome }) => [sessionID, outcome]);
 const person = (w: World, id: string) => w.error(id, 'MessageAbortedError').status(id, 'idle');
 
+it('a run that came to its own end between two tries of an abort was not aborted', () => {
+  const w = world({ policy: { recover: { afterAbort: 'continue' } } });
+  w.prompt()
+    .fails('s', 5)
+    .advance(5 * SECOND)
+    .abortFailed()
+    .status('s', 'busy');
+  step(w, 's', { hasText: true }).status('s', 'idle').abortWithdrawn('s', 'idle');
+  expect(w.notes('session.aborted')).toEqual([]);
+  expect(outcomes(w)).toEqual([['s', 'completed']]);
+  expect(w.acts('continue')).toEqual([]);
+});
+
 it('an end is reported although a restart is decided right after it', () => {
   const w = world().prompt();
   w.tell({ kind: 'restart.requested', reason: 'schedule' }).status('s', 'idle');
