@@ -38,7 +38,12 @@ function installOpencode(folder = 'bin'): string {
      else {
        appendFileSync(${JSON.stringify(join(habitat.dir, folder, 'calls'))}, words.join(' ') + '\\n');
        const pidFile = ${JSON.stringify(join(habitat.dir, 'pid'))};
-       if (words[1] === 'restart') process.kill(Number(readFileSync(pidFile, 'utf8')));
+       if (words[1] === 'restart') {
+         process.kill(Number(readFileSync(pidFile, 'utf8')));
+         // Its port must be free for the next one, which may take a while on a busy machine.
+         const answers = () => fetch('${habitat.url}').then(() => true, () => false);
+         while (await answers());
+       }
        const argv = [script, 'serve', '--service', '--port', '${habitat.port}'];
        const child = spawn(node, argv, { detached: true, stdio: 'ignore' });
        child.unref();
