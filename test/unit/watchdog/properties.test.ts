@@ -11,13 +11,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FORMAT_VERSION, type Header, toLine } from '../../../src/recording/format.js';
-import { type Act, isNote, PARKED_ENDS } from '../../../src/watchdog/decision.js';
+import { type Act, isNote, type Note, PARKED_ENDS } from '../../../src/watchdog/decision.js';
 import type { Observation } from '../../../src/watchdog/observation.js';
 import type { Policy } from '../../../src/watchdog/policy.js';
 import { Watchdog } from '../../../src/watchdog/watchdog.js';
 import { BAD, type BehaviourName, COMING_BACK, FLAKY, LATE, WELL } from './behaviours.js';
 import { policyWith } from './driver.js';
-import { type History, HORIZON, type SimSession, Simulation } from './simulation.js';
+import { type AbortOf, type History, HORIZON, type SimSession, Simulation } from './simulation.js';
 import { WaysBackTruth } from './ways-back-truth.js';
 
 /** In the suite about 10,000 histories altogether. The long run asks for a million. */
@@ -60,14 +60,15 @@ const policies: fc.Arbitrary<Policy> = fc
   );
 
 const at = fc.nat(120_000);
-const sessionsOf = (names: readonly string[], worstAbort: boolean) =>
+const WORKING: readonly AbortOf[] = ['works'];
+const ENDING: readonly AbortOf[] = ['works', 'works', 'slow'];
+const ANY_ABORT: readonly AbortOf[] = ['works', 'works', 'works', 'fails', 'lost', 'slow'];
+const sessionsOf = (names: readonly string[], aborts: readonly AbortOf[]) =>
   fc.array(
     fc.record({
       behaviour: fc.constantFrom(...(names as BehaviourName[])),
       at,
-      abort: worstAbort
-        ? fc.constantFrom('works' as const, 'works' as const, 'fails' as const, 'lost' as const)
-        : fc.constant('works' as const),
+      abort: fc.constantFrom(...aborts),
     }),
     { minLength: 1, maxLength: 6 },
   );
@@ -94,7 +95,7 @@ const SAMPLED: ReadonlySet<string> = new Set(['saysMuchAlike', 'saysTheSame']);
 const anything: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: policies,
-  sessions: sessionsOf(ALL, true),
+  sessions: sessionsOf(ALL, ANY_ABORT),
   disturbances: disturbancesOf(
     ...(['cut', 'exit', 'freeze', 'gap', 'restart', 'pause', 'manual'] as const),
     ...(['streamless', 'reload'] as const),
@@ -108,7 +109,7 @@ const anything: fc.Arbitrary<History> = fc.record({
 const goingOn: fc.Arbitrary<History> = fc.record({
   seed: fc.integer(),
   policy: policies,
-  sessions: sessionsOf([...Object.keys(LATE), 'answers'], false),
+  sessions: sessionsOf([...Object.keys(LATE), 'answers'], WORKING),
   disturbances: fc
     .tuple(fc.nat(60_000), fc.integer({ min: 60_000, max: 220_000 }))
     .map(([streamless, pause]) => [
@@ -124,7 +125,7 @@ const onlyCuts: fc.Arbitrary<History> = fc.record({
     ...policy,
     pileup: { ...policy.pileup, minSessions: 1_000 },
   })),
-  sessions: sessionsOf(ALL, false),
+  sessions: sessionsOf(ALL, WORKING),
   disturbances: disturbancesOf('cut', 'gap', 'manual'),
   restarts: fc.constant(['done' as const]),
 });
@@ -140,7 +141,7 @@ const continued: fc.Arbitrary<History> = fc.record({
       afterRestart: 'continue' as const,
     },
   })),
-  sessions: sessionsOf(ALL, false),
+  sessions: sessionsOf(ALL, ENDING),
   disturbances: disturbancesOf('exit', 'restart', 'manual', 'pause', 'exit'),
   restarts,
 });
@@ -163,7 +164,7 @@ const comingBack: fc.Arbitrary<History> = fc.record({
         ...(!isPatient && { maxPark: 130_000 }),
       },
     })),
-  sessions: sessionsOf([...RETURNING, ...RETURNING, ...RETURNING, ...ALL], false),
+  sessions: sessionsOf([...RETURNING, ...RETURNING, ...RETURNING, ...ALL], ENDING),
   disturbances: upTo(
     8,
     ...(['exit', 'restart', 'manual', 'pause', 'cut', 'delete', 'daemon', 'both'] as const),
@@ -194,6 +195,8 @@ class Laws {
   /** Whether the restart under way counts for the budget. */
   #counted = false;
   readonly #aborting = new Set<string>();
+  /** Sessions whose run an abort or a dispose has ended, or is about to end, and the log says so. */
+  readonly #saidEnded = new Set<string>();
 
   constructor(
     readonly policy: Policy,
@@ -206,6 +209,21 @@ class Laws {
     this.#restarts.length = 0;
     this.#acting = false;
     this.#aborting.clear();
+    this.#saidEnded.clear();
+  }
+
+  /** Whoever reads that the watchdog has aborted a run finds the act that did it. */
+  noted(note: Note, now: number): void {
+    if (note.note === 'session.aborted') this.#saidEnded.add(note.sessionID);
+    if (note.note === 'directory.disposing') {
+      for (const id of note.interrupted) this.#saidEnded.add(id);
+    }
+    if (note.note !== 'session.ended') return;
+    const { sessionID: id, outcome, reason } = note;
+    const isSaid = this.#saidEnded.delete(id);
+    // The result of an abort that is under way is yet to come.
+    if (outcome !== 'aborted' || reason === undefined || isSaid || this.#aborting.has(id)) return;
+    throw new Error(`${id} is said to be aborted for ${reason}, and not by what, at ${now}`);
   }
 
   /** Called before the watchdog gets the observation. */
@@ -299,6 +317,11 @@ function live(
     observe(o);
   };
   sim.onDisposed = (session) => laws.disposed(session, sim);
+  const { onNote } = sim;
+  sim.onNote = (note) => {
+    laws.noted(note, sim.now);
+    onNote(note);
+  };
   try {
     sim.run();
     finish?.();

@@ -42,12 +42,18 @@ export interface Disturbance {
   ms: number;
 }
 
+/**
+ * What an abort of a session does. `lost`: nothing, the first time. `slow`: it ends the run when nobody may wait for it
+ * any more.
+ */
+export type AbortOf = 'works' | 'fails' | 'lost' | 'slow';
+
 export interface History {
   /** The version of the API that the simulated server speaks. Default: 1. */
   api?: 1 | 2;
   seed: number;
   policy: Policy;
-  sessions: readonly { behaviour: BehaviourName; at: number; abort: 'works' | 'fails' | 'lost' }[];
+  sessions: readonly { behaviour: BehaviourName; at: number; abort: AbortOf }[];
   disturbances: readonly Disturbance[];
   /** The outcome of each restart, in turn. The last one holds for all further restarts. */
   restarts: readonly ('done' | 'alive' | 'dead')[];
@@ -110,7 +116,7 @@ export class SimSession {
     readonly sim: Simulation,
     readonly id: string,
     readonly directory: string,
-    readonly abort: 'works' | 'fails' | 'lost',
+    readonly abort: AbortOf,
     readonly parentID: string | undefined,
   ) {}
 
@@ -304,12 +310,7 @@ export class Simulation implements SimulatedServer {
 
   // --- opencode --------------------------------------------------------------------------------------------------
 
-  spawn(
-    behaviour: Behaviour,
-    directory: string,
-    abort: 'works' | 'fails' | 'lost',
-    parentID?: string,
-  ): SimSession {
+  spawn(behaviour: Behaviour, directory: string, abort: AbortOf, parentID?: string): SimSession {
     const id = `s${this.sessions.size}`;
     const session = new SimSession(this, id, directory, abort, parentID);
     this.sessions.set(id, session);
@@ -776,10 +777,12 @@ export class Simulation implements SimulatedServer {
       withinMs,
       () => {
         if (session === undefined) return true;
-        const works = session.abort === 'works' || (session.abort === 'lost' && tries > 1);
+        const works = session.abort !== 'fails' && (session.abort !== 'lost' || tries > 1);
         const { life } = session;
         if (works && life !== undefined) {
-          this.after(this.random(0, 250), () => {
+          const takesMs =
+            session.abort === 'slow' ? this.random(2_000, 20_000) : this.random(0, 250);
+          this.after(takesMs, () => {
             if (session.life !== life) return;
             session.interrupted = true;
             if (session.status.type === 'busy')

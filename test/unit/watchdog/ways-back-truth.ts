@@ -26,6 +26,10 @@ export class WaysBackTruth {
   nextDaemon(): void {
     this.#count('daemon');
     for (const parked of this.#parked.values()) parked.isSaid = false;
+    // Whoever had asked the old daemon for an abort was told that it went away, and sees the run go on.
+    for (const session of this.#sim.sessions.values()) {
+      if (session.status.type !== 'idle') session.unwantedSince = undefined;
+    }
   }
 
   /**
