@@ -203,6 +203,11 @@ function ownAbortEnded(
       abortWorked(context, session, o.tookMs, o.at, aborting);
       return same !== undefined;
     case 'abort.withdrawn':
+      // This try was not sent.
+      if (run.abortFlow) {
+        const { since } = run.abortFlow;
+        run.abortFlow = { phase: 'pending', reason, since, tries: tries - 1 };
+      }
       // Whether an earlier try has ended the run is judged by how it ended (`run-end.ts`).
       if (same === undefined) return false;
       if (isIdle) {
@@ -217,7 +222,7 @@ function ownAbortEnded(
       else letGo(context, session, same, o.at);
       return false;
     case 'abort.skipped':
-      if (same) same.abortFlow = { phase: 'left', reason, since: o.at, tries };
+      run.abortFlow = { phase: 'left', reason, since: o.at, tries };
       return false;
     case 'abort.failed':
       if (same !== undefined) retryOrWedge(context, session, same, reason, tries, o);

@@ -320,6 +320,9 @@ function live(
   const { onNote } = sim;
   sim.onNote = (note) => {
     laws.noted(note, sim.now);
+    if (note.note === 'session.aborted' && sim.sessions.get(note.sessionID)?.aborts === 0) {
+      throw new Error(`${note.sessionID} was never sent an abort that worked, at ${sim.now}`);
+    }
     onNote(note);
   };
   try {

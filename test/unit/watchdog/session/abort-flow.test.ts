@@ -84,7 +84,7 @@ describe('an abort', () => {
       .advance(SECOND)
       .error('s', 'MessageAbortedError');
     w.status('s', 'idle').abortWithdrawn('s', 'idle');
-    expect(w.notes('session.aborted')).toMatchObject([{ reason: 'attempts', try: 2 }]);
+    expect(w.notes('session.aborted')).toMatchObject([{ reason: 'attempts', try: 1 }]);
     expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted', reason: 'attempts' }]);
   });
 
@@ -96,6 +96,27 @@ describe('an abort', () => {
     w.error('s', 'MessageAbortedError').status('s', 'idle');
     expect(w.notes('session.aborted')).toMatchObject([{ reason: 'attempts', try: 1 }]);
     expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted' }]);
+  });
+
+  test.each(['stream', 'executor'])(
+    'that was not sent yet is not what ended a run that a person has ended (%s first)',
+    (first) => {
+      const w = aborting(world({ policy: { recover: { afterAbort: 'continue' } } }));
+      w.error('s', 'MessageAbortedError');
+      if (first === 'stream') w.status('s', 'idle').abortWithdrawn('s', 'idle');
+      else w.abortWithdrawn('s', 'idle').status('s', 'idle');
+      w.advance(MINUTE);
+      expect(w.notes('session.aborted')).toEqual([]);
+      expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted_elsewhere' }]);
+      expect(w.acts('continue')).toEqual([]);
+    },
+  );
+
+  test('that is left undone just as the run ends is not what ended it', () => {
+    const w = aborting().error('s', 'MessageAbortedError').status('s', 'idle').abortSkipped();
+    w.advance(MINUTE);
+    expect(w.notes('session.aborted')).toEqual([]);
+    expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted_elsewhere' }]);
   });
 
   test('that was left undone in a dry run is not what ended the run', () => {
