@@ -21,6 +21,11 @@ const LAST_WORDS = 2_000;
  * section 7).
  */
 const ANSWERED_NO = 5_000;
+/**
+ * An end this long (ms) after the decision to abort is not followed up as an abort that worked late: somebody else may
+ * have ended the run.
+ */
+const LATE_ABORT_WINDOW = 120_000;
 /** opencode's tool for an answer in a given shape: a run may end with its call (facts, section 11). */
 const STRUCTURED_TOOL = 'StructuredOutput';
 
@@ -136,10 +141,10 @@ function abortedLate(context: Context, session: Session, runEnd: RunEnd, when?: 
   const { run, at } = runEnd;
   const { abortFlow } = run;
   const isFollowedUp = session.aborting?.run === run || context.isDisposing(run.directory);
-  if (abortFlow !== undefined && !isFollowedUp) {
-    const { reason, since } = abortFlow;
+  if (abortFlow !== undefined && !isFollowedUp && at - abortFlow.since <= LATE_ABORT_WINDOW) {
+    const { reason, since, tries } = abortFlow;
     run.endedFor = reason;
-    const aborting = { reason, run, since, try: Math.max(1, abortFlow.tries) };
+    const aborting = { reason, run, since, try: Math.max(1, tries) };
     const followed = when === 'now' && ({ followed: true } as const);
     abortWorked(context, session, at - since, at, { ...aborting, ...followed });
   }

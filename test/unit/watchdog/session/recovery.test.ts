@@ -35,6 +35,17 @@ describe('after an abort', () => {
     expect(continues(failing(3))).toMatchObject([{ count: 1 }]);
   });
 
+  test('that did not work for minutes, nothing goes on: somebody else may have ended the run', () => {
+    const w = world({ policy: on() }).prompt('other').prompt().fails('s', 5);
+    w.abortFailed()
+      .abortFailed()
+      .abortFailed()
+      .advance(3 * MINUTE);
+    w.error('s', 'MessageAbortedError').status('s', 'idle').advance(MINUTE);
+    expect(w.notes('session.ended')).toMatchObject([{ outcome: 'aborted' }]);
+    expect(continues(w)).toEqual([]);
+  });
+
   test('that worked late, nothing goes on that was prompted meanwhile', () => {
     const used = world({ policy: on() }).prompt('other').prompt().fails('s', 5).abortFailed();
     used.tell({ kind: 'session.prompted', sessionID: 's', messageID: 'new', directory: '/p' });
