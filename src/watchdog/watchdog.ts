@@ -347,6 +347,11 @@ export class Watchdog {
         // not count.
         if (o.kind === 'session.inspected') this.server.heard(o.at);
         if (!this.server.acting && !this.server.isDown) this.#sessions.observe(o);
+        // What a session is stays true: whose subagent it is, for instance.
+        else if (o.kind === 'session.inspected' && o.result.found) {
+          const { at, sessionID, result } = o;
+          this.#sessions.observe({ kind: 'session.info', at, sessionID, info: result.info });
+        }
     }
   }
 

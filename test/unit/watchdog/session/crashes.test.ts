@@ -36,6 +36,16 @@ describe('after a crash', () => {
     expect(continues(w)).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  test('a subagent does not go on, also where an answer that came after the crash was the first to say what it is', () => {
+    const w = atWork(world({ policy: on() }), 'a', 'child').exits();
+    w.inspected('child', { info: { parentID: 'a' } }, w.at - 100);
+    w.advance(5 * SECOND)
+      .restartDone()
+      .connected();
+    goesOn(w, 'a').stepFinished('a').advance(MINUTE);
+    expect(continues(w)).toEqual(['a']);
+  });
+
   test('no more go on after a reload that switches it off', () => {
     const w = goesOn(crash(atWork(world({ policy: on() }), 'a', 'b')), 'a');
     w.tell({ kind: 'policy.changed', policy: policyWith() });
