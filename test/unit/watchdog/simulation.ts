@@ -98,7 +98,6 @@ export class SimSession {
   lastMessageID = '';
   /** How its last run ended; undefined while it runs. */
   endedBy: 'itself' | 'person' | 'watchdog' | 'dispose' | 'server' | undefined;
-  endedAt = Number.NEGATIVE_INFINITY;
   /** How often the server ended while the session was at work, or while the news of the run's end was on its way. */
   diedUnder = 0;
   /** When the watchdog last continued it, and when a person last prompted it after its first run. */
@@ -165,10 +164,7 @@ export class SimSession {
   }
   /** Ends the run. */
   end(by: NonNullable<SimSession['endedBy']> = 'itself'): void {
-    if (this.status.type !== 'idle') {
-      this.endedBy = by;
-      this.endedAt = this.sim.now;
-    }
+    if (this.status.type !== 'idle') this.endedBy = by;
     this.life = undefined;
     this.guilt = undefined;
     this.tools.clear();
