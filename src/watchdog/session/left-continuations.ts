@@ -36,7 +36,7 @@ export class LeftContinuations {
     for (const { session, act } of this.#left.values()) {
       const isWanted = policy.recover.afterAbort !== 'none' && !isQuarantined(session.id);
       if (!isWanted || session.deleted || session.run !== undefined) continue;
-      session.continuing = true;
+      session.continuing = 'told';
       session.continues += 1;
       session.told = act;
       emit(act);

@@ -212,7 +212,7 @@ export class Parking {
 
   /** An earlier prompt to go on must have been answered first: no session is prompted twice. */
   #mayContinue(parked: Parked, at: number): boolean {
-    const isUnderWay = this.#registry.find(parked.sessionID)?.continuing === true;
+    const isUnderWay = this.#registry.find(parked.sessionID)?.continuing !== undefined;
     return this.#context.canAct() && !isUnderWay && this.#mayTry(providerOf(parked.model), at);
   }
 
@@ -239,7 +239,7 @@ export class Parking {
     if (session !== undefined) {
       session.continues = Math.max(session.continues, parked.count);
       session.lastAbort = undefined;
-      session.continuing = true;
+      session.continuing = 'told';
     }
     this.version += 1;
     this.#context.emit({

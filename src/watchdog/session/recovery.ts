@@ -25,6 +25,9 @@ export function continueAfterAbort(
 ): void {
   // Another run has begun since: somebody wanted something else.
   if (session.run !== undefined && session.run !== run) return;
+  // It was told to go on a moment ago, and no prompt was heard since. A late event of the run before, whose end a status
+  // had proven, was taken for a new run.
+  if (session.continuing === 'told') return;
   if (isRetryReason(reason)) noteFailure(context, session, run, at);
   if (parkForQuota(context, session, run, reason, at)) return;
   if (context.policy.recover.afterAbort === 'none' || NOT_CONTINUED.has(reason)) return;
@@ -133,7 +136,7 @@ export function proceed(
   }
   const { model } = choice;
   session.continuedOn = model;
-  session.continuing = true;
+  session.continuing = 'told';
   session.continues += 1;
   // A run that follows is wanted. It is not the old one coming back.
   session.lastAbort = undefined;

@@ -284,6 +284,7 @@ export class SessionWatch {
           taken: false,
           parks: o.parks === true,
         };
+        if (session.continuing !== undefined) session.continuing = 'prompted';
         session.lastAbort = undefined;
         session.lastFailure = undefined;
         break;
@@ -367,13 +368,13 @@ export class SessionWatch {
         break;
       case 'continue.done':
       case 'continue.failed':
-        session.continuing = false;
+        session.continuing = undefined;
         session.told = undefined;
         if (!this.crashes.continued(o)) continued(context, session, o);
         this.parking.continued(o);
         break;
       case 'continue.skipped':
-        session.continuing = false;
+        session.continuing = undefined;
         this.crashes.continued(o);
         this.parking.continued(o);
         this.left.skipped(session);

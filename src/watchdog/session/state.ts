@@ -213,8 +213,8 @@ export interface Session {
   spent: Spent;
   spentBelow: Spent;
   saidBudgets: Set<string>;
-  /** It was told to go on, and the executor has not reported the result yet. */
-  continuing: boolean;
+  /** It was told to go on, and the executor has not reported the result yet. `prompted`: a prompt was heard since. */
+  continuing: 'told' | 'prompted' | undefined;
   /** What it was told then; undefined if a person has wanted it aborted since. */
   told: Extract<Act, { act: 'continue' }> | undefined;
   /** Models that it failed on since its last finished step. */
@@ -250,7 +250,7 @@ export function newSession(id: string, at: number): Session {
     spent: { costUsd: 0, tokens: 0 },
     spentBelow: { costUsd: 0, tokens: 0 },
     saidBudgets: new Set(),
-    continuing: false,
+    continuing: undefined,
     told: undefined,
     failedOn: new Set(),
     continuedOn: undefined,

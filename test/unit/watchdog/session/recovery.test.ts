@@ -76,6 +76,14 @@ describe('after an abort', () => {
     ]);
   });
 
+  test('a late event of the aborted run does not make the session go on twice', () => {
+    const w = aborted(world({ policy: on() }));
+    w.status('s', 'retry', { attempt: 6 }).status('s', 'idle').abortDone();
+    expect(continues(w)).toHaveLength(1);
+    w.tell({ kind: 'continue.done', sessionID: 's', model: 'fake/m1' });
+    expect(continues(aborted(w))).toMatchObject([{ count: 1 }, { count: 2 }]);
+  });
+
   test('an empty account is not asked again, but another model is', () => {
     const hopeless = (w: World) =>
       w
