@@ -158,7 +158,7 @@ describe('a session of its own', () => {
 
   test('in retry is refused, and aborted', async () => {
     const session = await driver.createSession();
-    await driver.sendAsync(session, '[[503]] down');
+    await driver.sendAsync(session, '[[503 retry-after=60]] down');
     const state = await waitFor(
       async () => {
         const { status } = await driver.status(session);

@@ -14,7 +14,7 @@ test('SIGHUP applies what can be applied live, an invalid file changes nothing, 
   await watchdog.saw('server.healthy', {}, 120_000);
   const opencode = api(it.url);
   const session = await opencode.createSession({ directory: it.directory });
-  await opencode.promptAsync(session.id, it.directory, '[[429]]');
+  await opencode.promptAsync(session.id, it.directory, '[[429 retry-after=60]]');
   await watchdog.saw('session.health', { sessionID: session.id, health: 'retrying' });
 
   await writeFile(file, `${base}retry: { maxAttemps: 1 }\n`);
