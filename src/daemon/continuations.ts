@@ -4,10 +4,8 @@ import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import { continueSession } from '../opencode/actions/continue.js';
 import type { ServerApi } from '../opencode/server-api.js';
-import type { Act, ContinueReason } from '../watchdog/decision.js';
+import type { ContinueAct, ContinueReason } from '../watchdog/decision.js';
 import type { Observation } from '../watchdog/observation.js';
-
-type ContinueAct = Extract<Act, { act: 'continue' }>;
 
 /** What the model is told before `recover.prompt`: it cannot see by itself that its last tool may have been cut off. */
 const CUT_BY: Readonly<Record<ContinueReason, string>> = {

@@ -206,6 +206,8 @@ export type Act =
 /** The acts that a dry run leaves undone, and a pause too if no person asked for them. */
 export type LeavableAct = Exclude<Act, { act: 'inspect' | 'withdraw' }>;
 
+export type ContinueAct = Extract<Act, { act: 'continue' }>;
+
 /** The fields that every session note has, if they are known. */
 export interface SessionFields {
   sessionID: string;

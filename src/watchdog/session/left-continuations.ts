@@ -2,11 +2,10 @@
  * Runs that were to go on after an abort (`recover.afterAbort`) when a pause began: nothing was sent. They go on when
  * the pause ends, unless somebody has used the session since.
  */
-import type { Act } from '../decision.js';
+import type { ContinueAct } from '../decision.js';
+import { tellToGoOn } from './recovery.js';
 import type { Context } from './rule-context.js';
 import type { Session } from './state.js';
-
-type ContinueAct = Extract<Act, { act: 'continue' }>;
 
 export class LeftContinuations {
   readonly #context: Context;
@@ -32,14 +31,11 @@ export class LeftContinuations {
 
   /** The pause is over, and the server is healthy. */
   takeUp(): void {
-    const { policy, isQuarantined, emit } = this.#context;
+    const { policy, isQuarantined } = this.#context;
     for (const { session, act } of this.#left.values()) {
       const isWanted = policy.recover.afterAbort !== 'none' && !isQuarantined(session.id);
       if (!isWanted || session.deleted || session.run !== undefined) continue;
-      session.continuing = 'told';
-      session.continues += 1;
-      session.told = act;
-      emit(act);
+      tellToGoOn(this.#context, session, act);
     }
     this.#left.clear();
   }

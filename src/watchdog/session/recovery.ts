@@ -6,7 +6,7 @@
  * since, or a run that exceeded its time or a budget. Each session is continued at most `recover.maxPerSession` times.
  */
 
-import type { ContinueReason, StuckReason } from '../decision.js';
+import type { ContinueAct, ContinueReason, StuckReason } from '../decision.js';
 import type { ActObservation } from '../observation.js';
 import type { Context } from './rule-context.js';
 import { isRetryReason } from './rules.js';
@@ -136,8 +136,6 @@ export function proceed(
   }
   const { model } = choice;
   session.continuedOn = model;
-  session.continuing = 'told';
-  session.continues += 1;
   // A run that follows is wanted. It is not the old one coming back.
   session.lastAbort = undefined;
   // In a pause it is sent later, when somebody may have used the session. Its answer before a gap may not be its last.
@@ -145,7 +143,7 @@ export function proceed(
     because === 'abort' && context.isPaused() && !run.askedBeforeGap
       ? run.askedMessageID
       : undefined;
-  session.told = {
+  tellToGoOn(context, session, {
     act: 'continue',
     because,
     sessionID: session.id,
@@ -155,10 +153,16 @@ export function proceed(
     ...(lastMessageID !== undefined && { lastMessageID }),
     ...(cutMessageID !== undefined && { cutMessageID }),
     ...(onlyIfOpen && { onlyIfOpen }),
-    count: session.continues,
-  };
-  context.emit(session.told);
+    count: session.continues + 1,
+  });
   return true;
+}
+
+export function tellToGoOn({ emit }: Context, session: Session, act: ContinueAct): void {
+  session.continuing = 'told';
+  session.continues += 1;
+  session.told = act;
+  emit(act);
 }
 
 /**

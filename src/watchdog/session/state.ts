@@ -5,7 +5,7 @@
  */
 import type {
   AbortReason,
-  Act,
+  ContinueAct,
   Health,
   LoopKind,
   SessionFields,
@@ -216,7 +216,7 @@ export interface Session {
   /** It was told to go on, and the executor has not reported the result yet. `prompted`: a prompt was heard since. */
   continuing: 'told' | 'prompted' | undefined;
   /** What it was told then; undefined if a person has wanted it aborted since. */
-  told: Extract<Act, { act: 'continue' }> | undefined;
+  told: ContinueAct | undefined;
   /** Models that it failed on since its last finished step. */
   failedOn: Set<string>;
   /** The model with which `recover` last continued it. */

@@ -16,7 +16,7 @@ import {
   disposeEnd,
   disposeSteps,
 } from '../../../src/opencode/actions/dispose-steps.js';
-import type { Act } from '../../../src/watchdog/decision.js';
+import type { Act, ContinueAct } from '../../../src/watchdog/decision.js';
 import type { Observation, SessionStatus } from '../../../src/watchdog/observation.js';
 import { isManual, skipped } from '../../../src/watchdog/skipped.js';
 
@@ -59,7 +59,6 @@ export interface SimulatedServer {
 }
 
 type AbortAct = Extract<Act, { act: 'abort' }>;
-type ContinueAct = Extract<Act, { act: 'continue' }>;
 type DisposeAct = Extract<Act, { act: 'dispose' }>;
 
 export class SimulatedExecutor {

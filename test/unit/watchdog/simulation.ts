@@ -3,7 +3,13 @@
  * is cut, answers that take time. The watchdog sees of it what a daemon would see, and its decisions can be compared
  * with the truth.
  */
-import { type Act, type Decision, isNote, type Note } from '../../../src/watchdog/decision.js';
+import {
+  type Act,
+  type ContinueAct,
+  type Decision,
+  isNote,
+  type Note,
+} from '../../../src/watchdog/decision.js';
 import type {
   Observation,
   PendingRequest,
@@ -559,7 +565,7 @@ export class Simulation implements SimulatedServer {
   }
 
   prompt(
-    { sessionID, lastMessageID, cutMessageID, onlyIfOpen }: Extract<Act, { act: 'continue' }>,
+    { sessionID, lastMessageID, cutMessageID, onlyIfOpen }: ContinueAct,
     isWithdrawn: () => boolean,
     then: (reply: Reply<'began' | 'used'>) => void,
   ): void {
